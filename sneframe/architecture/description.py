@@ -1,0 +1,311 @@
+"""The values that describe a network's structure; no weights, no torch.
+
+An :class:`Architecture` is a DAG of :class:`Layer`; a layer owns :class:`Parameter`; each axis of a parameter
+says which :class:`Group` moves it. Equal content gives an equal :attr:`Architecture.id`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import field, frozen
+
+from sneframe.errors import ArchitectureError, choices
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ACTIONS = ("permute", "scale", "sign")
+
+#: A fixed size, or the name of a group.
+Factor: TypeAlias = int | str
+#: A product of factors, the last varying fastest: ``("conv", 9)`` is a group times a fixed 3 × 3.
+Segment: TypeAlias = tuple[Factor, ...]
+#: Segments that follow each other along one axis, as after a concatenation.
+Axis: TypeAlias = tuple[Segment, ...]
+
+
+@frozen(kw_only=True)
+class Group:
+    """A set of neurons that can be moved without changing what the network computes.
+
+    Args:
+        name: unique in its architecture.
+        size: how many neurons.
+        actions: what may be done to them, a subset of ``permute``, ``scale`` and ``sign``.
+        parent: the group inside each element of which this one acts (the neurons within an attention head).
+    """
+
+    name: str
+    size: int
+    actions: tuple[str, ...] = field(default=("permute",), converter=tuple)
+    parent: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.size < 1:
+            raise ArchitectureError(f"group {self.name!r}: size must be at least 1, got {self.size}")
+        for action in self.actions:
+            if action not in ACTIONS:
+                raise ArchitectureError(f"group {self.name!r}: unknown action {action!r} {choices(action, ACTIONS)}")
+
+
+def _axes(value: Any) -> tuple[Axis, ...]:
+    return tuple(tuple(tuple(segment) for segment in axis) for axis in value)
+
+
+@frozen(kw_only=True)
+class Parameter:
+    """One named tensor.
+
+    Args:
+        name: as in the state dict.
+        shape: its shape.
+        role: what it does in its layer: ``weight``, ``bias``, ``running_mean``, …
+        axes: for each axis its segments; all fixed where not given.
+    """
+
+    name: str
+    shape: tuple[int, ...] = field(converter=tuple)
+    role: str = "weight"
+    axes: tuple[Axis, ...] = field(converter=_axes)
+
+    @axes.default
+    def _fixed(self) -> tuple[Axis, ...]:
+        return tuple(((size,),) for size in self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many weights it has."""
+        return math.prod(self.shape)
+
+    @property
+    def fan_in(self) -> int:
+        """How many inputs one output sums over: all axes but the first; 1 for vectors and scalars."""
+        return math.prod(self.shape[1:])
+
+
+@frozen(kw_only=True)
+class Layer:
+    """The parameters of one operation, and where its input comes from.
+
+    Args:
+        kind: ``linear``, ``conv2d``, ``global_average_pool``, ``flatten``, …
+        parameters: its parameters, possibly none.
+        inputs: indices of earlier layers; empty for a layer that reads the network's input.
+        activation: the name of the element-wise function after it, or ``none``.
+        attributes: further JSON values, such as a stride.
+    """
+
+    kind: str
+    parameters: tuple[Parameter, ...] = field(default=(), converter=tuple)
+    inputs: tuple[int, ...] = field(default=(), converter=tuple)
+    activation: str = "none"
+    attributes: Mapping[str, Any] = field(factory=dict, converter=dict, hash=False)
+
+
+@frozen(kw_only=True, eq=False)
+class Architecture:
+    """A network's structure: a DAG of layers in topological order, and the groups that act on it.
+
+    Args:
+        layers: in topological order.
+        groups: every group that an axis names.
+
+    Raises:
+        ArchitectureError: an axis that does not add up, an unknown group, a parameter named twice, a layer that
+            reads a later one.
+    """
+
+    layers: tuple[Layer, ...] = field(converter=tuple)
+    groups: tuple[Group, ...] = field(default=(), converter=tuple)
+
+    def __attrs_post_init__(self) -> None:
+        sizes: dict[str, int] = {}
+        for group in self.groups:
+            if group.name in sizes:
+                raise ArchitectureError(f"group {group.name!r} is described twice")
+            if group.parent is not None and group.parent not in sizes:
+                raise ArchitectureError(f"group {group.name!r}: its parent {group.parent!r} must be described before it")
+            sizes[group.name] = group.size
+        seen: set[str] = set()
+        for index, layer in enumerate(self.layers):
+            if not all(0 <= source < index for source in layer.inputs):
+                raise ArchitectureError(f"layer {index} ({layer.kind}): inputs must be earlier layers, got {layer.inputs}")
+            for parameter in layer.parameters:
+                if parameter.name in seen:
+                    raise ArchitectureError(f"parameter {parameter.name!r} is described twice")
+                seen.add(parameter.name)
+                _check_axes(parameter, sizes)
+        if not seen:
+            raise ArchitectureError("an architecture needs at least one parameter")
+
+    # -- what it holds -----------------------------------------------------------------------------------
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All parameters, in the order in which the flat weights ``(B, P)`` hold them."""
+        return tuple(parameter for layer in self.layers for parameter in layer.parameters)
+
+    @cached_property
+    def layer_of_parameter(self) -> tuple[int, ...]:
+        """For each of :attr:`parameters` the index of its layer."""
+        return tuple(index for index, layer in enumerate(self.layers) for _ in layer.parameters)
+
+    @cached_property
+    def types(self) -> tuple[str, ...]:
+        """For each of :attr:`parameters` its type, ``KIND.ROLE``: ``linear.weight``, ``conv2d.bias``, …"""
+        return tuple(f"{layer.kind}.{parameter.role}" for layer in self.layers for parameter in layer.parameters)
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """For each of :attr:`parameters` where it starts in the flat weights."""
+        starts, start = [], 0
+        for parameter in self.parameters:
+            starts.append(start)
+            start += parameter.size
+        return tuple(starts)
+
+    @cached_property
+    def num_weights(self) -> int:
+        """P, how many weights a network has."""
+        return sum(parameter.size for parameter in self.parameters)
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """For each layer how many layers with parameters lie before it on the longest path from the input."""
+        levels: list[int] = []
+        for layer in self.layers:
+            levels.append(max((levels[s] + bool(self.layers[s].parameters) for s in layer.inputs), default=0))
+        return tuple(levels)
+
+    @cached_property
+    def depth(self) -> int:
+        """How many layers with parameters lie on the longest path."""
+        return 1 + max(level for level, layer in zip(self.levels, self.layers, strict=True) if layer.parameters)
+
+    @cached_property
+    def summary(self) -> str:
+        """One line for people: ``linear 1×32 · linear 32×32 · linear 32×1 (1153 weights)``."""
+        words = [
+            f"{layer.kind} {'×'.join(str(n) for n in reversed(layer.parameters[0].shape))}"
+            for layer in self.layers
+            if layer.parameters
+        ]
+        return f"{' · '.join(words)} ({self.num_weights} weights)"
+
+    # -- its identity ------------------------------------------------------------------------------------
+
+    @cached_property
+    def id(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of :meth:`canonical`: equal content, equal id."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+
+    def canonical(self) -> str:
+        """Return the canonical JSON: sorted keys, no spaces."""
+        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Architecture) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    # -- to and from -------------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values, the form that zoos and run folders store."""
+        return {
+            "groups": [
+                {"name": g.name, "size": g.size, "actions": list(g.actions), "parent": g.parent} for g in self.groups
+            ],
+            "layers": [
+                {
+                    "kind": layer.kind,
+                    "inputs": list(layer.inputs),
+                    "activation": layer.activation,
+                    "attributes": dict(layer.attributes),
+                    "parameters": [
+                        {
+                            "name": p.name,
+                            "shape": list(p.shape),
+                            "role": p.role,
+                            "axes": [[list(segment) for segment in axis] for axis in p.axes],
+                        }
+                        for p in layer.parameters
+                    ],
+                }
+                for layer in self.layers
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Architecture:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ArchitectureError: keys that are missing or unknown, or content that is inconsistent.
+        """
+        try:
+            return cls(
+                groups=[Group(**group) for group in data["groups"]],
+                layers=[
+                    Layer(**{**layer, "parameters": [Parameter(**p) for p in layer["parameters"]]})
+                    for layer in data["layers"]
+                ],
+            )
+        except (KeyError, TypeError) as error:
+            raise ArchitectureError(f"not an architecture: {error}") from error
+
+    @classmethod
+    def from_module(cls, module: nn.Module) -> Architecture:
+        """Describe a plain chain of linear and convolution layers by tracing it with ``torch.fx``.
+
+        Understands MLPs and CNNs (conv → global average pooling → linear, conv → flatten → linear).
+
+        Raises:
+            ArchitectureError: an operation that it cannot follow, named; nothing is guessed.
+        """
+        from sneframe.architecture import derive
+
+        return derive.from_module(module)
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor], *, activation: str = "relu") -> Architecture:
+        """Describe a plain chain from names and shapes alone, in the order of the state dict.
+
+        Args:
+            state: ``NAME.weight`` of two, three, four or five axes, each followed by its ``NAME.bias`` or none.
+            activation: of every layer but the last.
+
+        Raises:
+            ArchitectureError: names or shapes that do not form a chain.
+        """
+        from sneframe.architecture import derive
+
+        return derive.from_state_dict(state, activation=activation)
+
+
+def _check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
+    if len(parameter.axes) != len(parameter.shape):
+        raise ArchitectureError(
+            f"parameter {parameter.name!r}: {len(parameter.axes)} axes are described, its shape {parameter.shape} has "
+            f"{len(parameter.shape)}"
+        )
+    for number, (size, axis) in enumerate(zip(parameter.shape, parameter.axes, strict=True)):
+        total = 0
+        for segment in axis:
+            for factor in segment:
+                if isinstance(factor, str) and factor not in sizes:
+                    raise ArchitectureError(
+                        f"parameter {parameter.name!r}, axis {number}: unknown group {factor!r} {choices(factor, sizes)}"
+                    )
+            total += math.prod(sizes[factor] if isinstance(factor, str) else factor for factor in segment)
+        if total != size:
+            raise ArchitectureError(
+                f"parameter {parameter.name!r}, axis {number}: its segments {axis} add up to {total}, its size is {size}"
+            )

@@ -1,0 +1,171 @@
+"""Weights in memory: :class:`Networks` of one architecture, stacked; a :class:`Batch` of any mix.
+
+The shape legend of the whole code base, in names and einops patterns alike:
+
+    B networks in a batch · L layers or parameters · Q chunks · C chunk size · D code width · E embedding width
+    P weights of one network · N networks in a zoo · T predicted values
+
+Nothing is padded across networks, and what a network is encoded to never depends on who shares its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from attrs import evolve, field, frozen
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+from sneframe.errors import ArchitectureError
+
+
+@frozen(kw_only=True, eq=False)
+class Networks:
+    """Networks of one architecture.
+
+    Args:
+        architecture: what they share.
+        weights: ``(B, P)``, each row the parameters of one network, flattened, in the architecture's order.
+    """
+
+    architecture: Architecture
+    weights: Tensor
+
+    def __attrs_post_init__(self) -> None:
+        if self.weights.ndim != 2 or self.weights.shape[1] != self.architecture.num_weights:
+            raise ArchitectureError(
+                f"weights must be (B, {self.architecture.num_weights}) for {self.architecture.summary}, "
+                f"got {tuple(self.weights.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return self.weights.shape[0]
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Return every parameter as a view ``(B, *shape)``, in order."""
+        pairs = zip(self.architecture.parameters, self.architecture.offsets, strict=True)
+        return {p.name: self.weights[:, o : o + p.size].unflatten(1, p.shape or (1,)) for p, o in pairs}
+
+
+@frozen(kw_only=True, eq=False)
+class Batch:
+    """Networks of any mix of architectures, in an order of their own.
+
+    Row ``i`` of whatever a model returns for a batch belongs to network ``ids[i]``.
+
+    Args:
+        networks: one entry per architecture, each architecture once.
+        order: ``(B,)`` host indices that bring the concatenated rows of ``networks`` into the order of ``ids``.
+        ids: ``(B,)`` host integers, the networks' own numbers (rows of a zoo, positions in a list).
+    """
+
+    networks: tuple[Networks, ...] = field(converter=tuple)
+    order: np.ndarray
+    ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """The architectures, in the order of :attr:`networks`."""
+        return tuple(networks.architecture for networks in self.networks)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.networks[0].weights.device
+
+    @cached_property
+    def _place(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each position of the batch: which entry of :attr:`networks`, and which row of it."""
+        sizes = [len(networks) for networks in self.networks]
+        entry = np.repeat(np.arange(len(sizes)), sizes)
+        row = np.concatenate([np.arange(size) for size in sizes])
+        return entry[self.order], row[self.order]
+
+    def select(self, positions: np.ndarray | Sequence[int]) -> Batch:
+        """Return the networks at these positions, in this order; no weight is read back to the host."""
+        positions = np.asarray(positions, dtype=np.int64)
+        entry, row = self._place[0][positions], self._place[1][positions]
+        networks, placed = [], []
+        for number, source in enumerate(self.networks):
+            here = np.flatnonzero(entry == number)
+            if len(here):
+                index = torch.from_numpy(row[here]).to(source.weights.device, non_blocking=True)
+                networks.append(evolve(source, weights=source.weights.index_select(0, index)))
+                placed.append(here)
+        order = np.argsort(np.concatenate(placed), kind="stable") if placed else np.zeros(0, np.int64)
+        return Batch(networks=networks, order=order, ids=self.ids[positions])
+
+    def replace(self, weights: Iterable[Tensor]) -> Batch:
+        """Return the same networks with other weights, one ``(B, P)`` tensor per architecture."""
+        return evolve(self, networks=[evolve(n, weights=w) for n, w in zip(self.networks, weights, strict=True)])
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
+        """Return the batch on another device or in another floating type."""
+        return self.replace(n.weights.to(device=device, dtype=dtype, non_blocking=True) for n in self.networks)
+
+    def restore(self, rows: Sequence[Tensor]) -> Tensor:
+        """Concatenate per-architecture rows ``(B_a, …)`` and bring them into the order of :attr:`ids`."""
+        joined = rows[0] if len(rows) == 1 else torch.cat(tuple(rows))
+        if self._in_order:
+            return joined
+        return joined.index_select(0, torch.from_numpy(self.order).to(joined.device, non_blocking=True))
+
+    def rows(self, values: Tensor) -> list[Tensor]:
+        """Split ``(B, …)`` in the order of :attr:`ids` into rows per architecture: :meth:`restore` backwards."""
+        if not self._in_order:
+            inverse = np.empty_like(self.order)
+            inverse[self.order] = np.arange(len(self.order))
+            values = values.index_select(0, torch.from_numpy(inverse).to(values.device, non_blocking=True))
+        return list(values.split([len(networks) for networks in self.networks]))
+
+    @cached_property
+    def _in_order(self) -> bool:
+        return bool(np.array_equal(self.order, np.arange(len(self.order))))
+
+
+def from_modules(modules: Sequence[nn.Module]) -> Batch:
+    """Stack live modules into a batch; network ``i`` is ``modules[i]``.
+
+    Raises:
+        ArchitectureError: a module that cannot be described; see :meth:`Architecture.from_module`.
+    """
+    return _stack((Architecture.from_module(module), module.state_dict()) for module in modules)
+
+
+def from_state_dicts(states: Sequence[Mapping[str, Tensor]], *, activation: str = "relu") -> Batch:
+    """Stack state dicts into a batch; network ``i`` is ``states[i]``.
+
+    Raises:
+        ArchitectureError: a state dict that cannot be described; see :meth:`Architecture.from_state_dict`.
+    """
+    return _stack((Architecture.from_state_dict(state, activation=activation), state) for state in states)
+
+
+def flatten(architecture: Architecture, state: Mapping[str, Tensor]) -> Tensor:
+    """Return ``(P,)`` float32: the parameters of a state dict, flattened in the architecture's order."""
+    return torch.cat([state[p.name].detach().reshape(-1).float() for p in architecture.parameters])
+
+
+def _stack(described: Iterable[tuple[Architecture, Mapping[str, Tensor]]]) -> Batch:
+    rows: dict[Architecture, list[Tensor]] = {}
+    positions: dict[Architecture, list[int]] = {}
+    for position, (architecture, state) in enumerate(described):
+        rows.setdefault(architecture, []).append(flatten(architecture, state))
+        positions.setdefault(architecture, []).append(position)
+    if not rows:
+        raise ArchitectureError("a batch needs at least one network, got none")
+    return join({architecture: torch.stack(found) for architecture, found in rows.items()}, positions)
+
+
+def join(weights: Mapping[Architecture, Tensor], ids: Mapping[Architecture, Sequence[int] | np.ndarray]) -> Batch:
+    """Make a batch from ``(B_a, P_a)`` weights and ids per architecture, ordered by id."""
+    joined = np.concatenate([np.asarray(ids[architecture], dtype=np.int64) for architecture in weights])
+    order = np.argsort(joined, kind="stable")
+    networks = [Networks(architecture=architecture, weights=tensor) for architecture, tensor in weights.items()]
+    return Batch(networks=networks, order=order, ids=joined[order])

@@ -1,0 +1,53 @@
+"""The errors a user can meet: each is one line that says what, where, what was got and what could be.
+
+``exit_code`` is what the command line returns: 2 for the user's input, 1 where the machine failed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SneframeError(Exception):
+    """Base of all errors raised on purpose; ``str(error)`` is the one line shown to the user."""
+
+    exit_code = 2
+
+
+class ArchitectureError(SneframeError):
+    """A network's structure that is inconsistent, or that cannot be read."""
+
+
+class ZooError(SneframeError):
+    """A zoo that is missing, damaged, incomplete, or that lacks what was asked of it."""
+
+
+class ConfigError(SneframeError):
+    """A configuration that has an unknown key, a wrong type or an impossible value."""
+
+
+class PluginError(SneframeError):
+    """A plugin that is not installed, does not load, or offers what it must not."""
+
+
+class PartError(SneframeError):
+    """Parts that do not fit each other, or the architectures they are given."""
+
+
+class RunError(SneframeError):
+    """A run that cannot go on: a diverged loss, a run folder that does not match."""
+
+
+class MachineError(SneframeError):
+    """The machine failed, not the user: a full disk, a lost device."""
+
+    exit_code = 1
+
+
+def choices(wanted: str, known: Iterable[str], noun: str = "known") -> str:
+    """Return ``did you mean 'x'? (known: a, b, c)`` for an unknown name."""
+    names = sorted(known)
+    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}({noun}: {', '.join(names) or 'none'})"

@@ -1,0 +1,38 @@
+"""The seam: three hooks by which a plugin offers what it has. They return data and run nothing.
+
+A plugin is an installed module named in the entry-point group ``sneframe``; it marks functions of these
+names with :data:`hookimpl`. Hooks discover; the objects they return do the work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sneframe.config import RunConfig
+    from sneframe.part import Part
+    from sneframe.zoo.builder import ZooBuilder
+
+GROUP = "sneframe"  #: the name of the entry-point group, and of the pluggy project
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def sneframe_parts() -> Sequence[type[Part]]:  # type: ignore[empty-body]  # a specification has no body
+    """Return the classes of parts: normalisations, tokenizers, layer encoders, aggregators, heads, losses."""
+
+
+@hookspec
+def sneframe_zoos() -> Sequence[ZooBuilder]:  # type: ignore[empty-body]
+    """Return the zoo builders: what ``sneframe zoo build NAME`` can make."""
+
+
+@hookspec
+def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:  # type: ignore[empty-body]
+    """Return recipes by name: functions without arguments, each returning a complete run configuration."""

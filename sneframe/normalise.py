@@ -1,0 +1,37 @@
+"""Normalise: batch in, batch out; fitted on the training networks only."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from sneframe.batch import Batch
+from sneframe.part import Part
+
+
+class Normalise(Part):
+    """Rescales weights; its constants are buffers, saved with the model.
+
+    ``breaks`` names the actions under which normalised weights are no longer an orbit of each other: a
+    per-coordinate mean breaks ``permute``, any centring breaks ``sign`` and ``scale``.
+    """
+
+    slot = "normalise"
+    takes = (Batch,)
+    breaks: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def fit(self, batch: Batch) -> None:
+        """Learn the constants from the training networks.
+
+        Raises:
+            PartError: these networks leave a constant undefined.
+        """
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Batch:
+        """Return the batch with rescaled weights.
+
+        Raises:
+            PartError: an architecture the constants say nothing about.
+        """

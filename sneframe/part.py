@@ -1,0 +1,177 @@
+"""Part, Spec and the carriers: what flows between parts, and what each part says of it before data flows.
+
+A part is built from its own ``Config`` and the :class:`Spec` of what it will be given, and states in ``out`` the
+spec of what it gives. :mod:`sneframe.model` folds the specs down the chain before any weight is read.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC
+from typing import Any, ClassVar
+
+import attrs
+from attrs import evolve, frozen
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+from sneframe.errors import PartError
+
+# -- carriers: one value per architecture of the batch, in the order of ``batch.networks`` ----------------------
+
+
+@frozen(kw_only=True, eq=False)
+class ChunkTokens:
+    """Parameters cut into chunks of scalars.
+
+    Args:
+        architecture: of these networks.
+        chunks: ``(B, Q, C)``, zero where padded.
+        mask: ``(Q, C)`` bool, true where a weight stands, false where padded.
+        parameter: for each of the Q chunks the index of its parameter, ascending.
+    """
+
+    architecture: Architecture
+    chunks: Tensor
+    mask: Tensor
+    parameter: tuple[int, ...]
+
+
+@frozen(kw_only=True, eq=False)
+class StatTokens:
+    """Statistics of every parameter: ``stats (B, L, S)``."""
+
+    architecture: Architecture
+    stats: Tensor
+
+
+@frozen(kw_only=True, eq=False)
+class WeightFeatures:
+    """Channels on every weight and bias of a chain of linear layers.
+
+    Args:
+        architecture: of these networks.
+        weights: per layer ``(B, channels, out, in)``.
+        biases: per layer ``(B, channels, out)``.
+    """
+
+    architecture: Architecture
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+
+
+@frozen(kw_only=True, eq=False)
+class LayerCodes:
+    """One code per parameter or per layer.
+
+    Args:
+        architecture: of these networks.
+        codes: ``(B, L, D)``.
+        units: for each of the L codes the indices of the parameters it stands for.
+    """
+
+    architecture: Architecture
+    codes: Tensor
+    units: tuple[tuple[int, ...], ...]
+
+
+@frozen(kw_only=True, eq=False)
+class Embedding:
+    """One vector per network: ``values (B, E)``."""
+
+    architecture: Architecture
+    values: Tensor
+
+
+# -- specs and parts ------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Spec:
+    """What one part gives the next.
+
+    Args:
+        carrier: the class that carries it.
+        width: of its last axis: S, channels, D or E.
+        architectures: of the training zoo.
+        values: T, how many values the head is to predict.
+    """
+
+    carrier: type
+    width: int
+    architectures: tuple[Architecture, ...]
+    values: int = 1
+
+    def gives(self, carrier: type, width: int) -> Spec:
+        """Return the spec after a part that gives this carrier at this width."""
+        return evolve(self, carrier=carrier, width=width)
+
+
+class Part(nn.Module, ABC):
+    """What every part has; subclasses are either abstract (one per slot) or final.
+
+    A final part names itself ``PLUGIN/NAME``, nests a frozen, keyword-only attrs class ``Config``, and lists in
+    ``takes`` the carriers it can be given.
+
+    Args:
+        config: an instance of its own ``Config``.
+        spec: what it will be given.
+
+    Raises:
+        PartError: it cannot take this carrier or these architectures.
+    """
+
+    slot: ClassVar[str]
+    name: ClassVar[str]
+    Config: ClassVar[type[Any]]
+    takes: ClassVar[tuple[type, ...]] = ()
+
+    config: Any
+    out: Spec
+
+    def __init__(self, config: Any, spec: Spec) -> None:
+        super().__init__()
+        if self.takes and spec.carrier not in self.takes:
+            wanted = " or ".join(sorted(carrier.__name__ for carrier in self.takes))
+            raise PartError(f"{self.slot} {self.name!r} takes {wanted}, it is given {spec.carrier.__name__}")
+        self.config = config
+        self.out = spec
+
+    def one_architecture(self, spec: Spec) -> Architecture:
+        """Return the zoo's only architecture, for a part that is built for one.
+
+        Raises:
+            PartError: the zoo holds several.
+        """
+        if len(spec.architectures) != 1:
+            shown = "; ".join(a.summary for a in spec.architectures[:3])
+            raise PartError(
+                f"{self.slot} {self.name!r} is built for one architecture, the zoo holds {len(spec.architectures)}: "
+                f"{shown}{' …' if len(spec.architectures) > 3 else ''}; select one with zoo.where, or choose a method "
+                f"for mixed zoos such as 'sne' or 'stats'"
+            )
+        return spec.architectures[0]
+
+
+def fault(cls: object) -> str | None:
+    """Return what is wrong with an offered part class, or None: the check that the registry makes."""
+    if not (isinstance(cls, type) and issubclass(cls, Part)):
+        return f"{cls!r} is not a subclass of sneframe.part.Part"
+    slot_class = next((base for base in cls.__mro__[1:] if "slot" in vars(base) and base is not Part), None)
+    if slot_class is None:
+        return f"{cls.__qualname__} subclasses no abstract part (Tokenizer, LayerEncoder, Aggregator, Head, …)"
+    if cls.__mro__[1] is not slot_class:
+        return f"{cls.__qualname__} must subclass {slot_class.__name__} directly: a part is abstract or final"
+    if cls.__abstractmethods__:
+        return f"{cls.__qualname__} does not define {', '.join(sorted(cls.__abstractmethods__))}"
+    name = vars(cls).get("name")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_-]+/[a-z0-9_.-]+", name):
+        return f"{cls.__qualname__}.name must be 'PLUGIN/NAME' in lower case, got {name!r}"
+    config = vars(cls).get("Config")
+    if not (isinstance(config, type) and attrs.has(config)):
+        return f"{cls.__qualname__}.Config must be an attrs class, got {config!r}"
+    if any(not attribute.kw_only for attribute in attrs.fields(config)):
+        return f"{cls.__qualname__}.Config must be keyword-only: @frozen(kw_only=True)"
+    if not getattr(config, "__attrs_props__").is_frozen:  # noqa: B009  # not in the stubs
+        return f"{cls.__qualname__}.Config must be frozen: @frozen(kw_only=True)"
+    return None
