@@ -87,6 +87,11 @@ class Batch:
         row = np.concatenate([np.arange(size) for size in sizes])
         return entry[self.order], row[self.order]
 
+    @property
+    def entry(self) -> np.ndarray:
+        """For each position of the batch the index of its architecture in :attr:`networks`."""
+        return self._place[0]
+
     def select(self, positions: np.ndarray | Sequence[int]) -> Batch:
         """Return the networks at these positions, in this order; no weight is read back to the host."""
         positions = np.asarray(positions, dtype=np.int64)

@@ -45,6 +45,12 @@ class MachineError(SneframeError):
     exit_code = 1
 
 
+class Interrupted(SneframeError):
+    """Ctrl-C, after the last state was kept."""
+
+    exit_code = 130
+
+
 def choices(wanted: str, known: Iterable[str], noun: str = "known") -> str:
     """Return ``did you mean 'x'? (known: a, b, c)`` for an unknown name."""
     names = sorted(known)

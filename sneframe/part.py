@@ -28,13 +28,15 @@ class ChunkTokens:
         architecture: of these networks.
         chunks: ``(B, Q, C)``, zero where padded.
         mask: ``(Q, C)`` bool, true where a weight stands, false where padded.
-        parameter: for each of the Q chunks the index of its parameter, ascending.
+        parameter: ``(Q,)`` for each chunk the index of its parameter, ascending.
+        counts: for each parameter how many chunks it has; they sum to Q.
     """
 
     architecture: Architecture
     chunks: Tensor
     mask: Tensor
-    parameter: tuple[int, ...]
+    parameter: Tensor
+    counts: tuple[int, ...]
 
 
 @frozen(kw_only=True, eq=False)

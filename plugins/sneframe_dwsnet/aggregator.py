@@ -1,0 +1,60 @@
+"""``dwsnet/invariant-pooling``: equivariant features on weights and biases → one vector per network."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from attrs import frozen
+from attrs.validators import and_, ge, lt
+from torch import Tensor, nn
+
+from sneframe.aggregator import Aggregator
+from sneframe.config import option
+from sneframe.part import Embedding, Spec, WeightFeatures
+from sneframe_dwsnet.chain import Member, read_chain
+from sneframe_dwsnet.set_layer import Reduction, pool
+
+
+@final
+class InvariantPooling(Aggregator):
+    """ReLU, dropout, then every tensor pooled over its hidden axes; fixed axes stay (Navon et al. 2023, §5).
+
+    The embedding is the concatenation: the weights between hidden layers, the first weight ``(in · channels)``, the
+    last weight ``(out · channels)``, then the biases. The original's classifier is a head on it: ``head/linear``.
+    """
+
+    name = "dwsnet/invariant-pooling"
+    takes = (WeightFeatures,)
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options."""
+
+        reduction: Reduction = option("max", "max | mean | sum: the pooling over hidden axes")
+        dropout: float = option(0.0, "before pooling", check=and_(ge(0), lt(1)))
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.members = read_chain(self, spec)
+        self.out = spec.gives(Embedding, spec.width * sum(member.fixed for member in self.members))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, codes: tuple[WeightFeatures, ...]) -> tuple[Embedding, ...]:
+        """Return ``(B, E)``."""
+        return tuple(Embedding(architecture=entry.architecture, values=self._pool(entry)) for entry in codes)
+
+    def _pool(self, features: WeightFeatures) -> Tensor:
+        given = zip(self.members, (*features.weights, *features.biases), strict=True)
+        vectors = [self._vector(member, tensor) for member, tensor in given]
+        depth = len(features.weights)
+        (first, *inner, last), biases = vectors[:depth], vectors[depth:]
+        return torch.cat([*inner, first, last, *biases], dim=-1)
+
+    def _vector(self, member: Member, features: Tensor) -> Tensor:
+        """Return ``(B, fixed · channels)``."""
+        x = self.dropout(F.relu(member.fold(features)))
+        for _ in member.hidden:
+            x = pool(x, 1, self.config.reduction)
+        return x

@@ -1,0 +1,40 @@
+"""Recipes: ``dwsnet/default``, sized for a laptop's patience, and ``dwsnet/paper``, the published setting."""
+
+from __future__ import annotations
+
+from sneframe.config import RunConfig, TrainConfig, use
+from sneframe_dwsnet.aggregator import InvariantPooling
+from sneframe_dwsnet.layer_encoder import DWSLayers
+from sneframe_dwsnet.tokenizer import WeightChannels
+
+
+def default() -> RunConfig:
+    """DWSNet of the published size, trained like the other methods."""
+    return RunConfig(
+        recipe="dwsnet/default",
+        normalise=use("normalise/parameter"),
+        tokenizer=use(WeightChannels),
+        layer_encoder=use(DWSLayers),
+        aggregator=use(InvariantPooling),
+        head=use("head/linear"),
+        train=TrainConfig(epochs=40, batch_size=64, lr=1e-3),
+    )
+
+
+def paper() -> RunConfig:
+    """DWSNet as trained on the MNIST INRs, but for the loss, the augmentations and AMSGrad.
+
+    The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and so breaks
+    the symmetry that the layers keep; here each parameter has one mean and deviation.
+    """
+    return RunConfig(
+        recipe="dwsnet/paper",
+        normalise=use("normalise/parameter"),
+        tokenizer=use(WeightChannels),
+        layer_encoder=use(DWSLayers, width=32, hidden_layers=4, set_layer="sab", heads=8, reduction="max"),
+        aggregator=use(InvariantPooling, reduction="max"),
+        head=use("head/linear"),
+        train=TrainConfig(
+            epochs=100, batch_size=512, lr=5e-3, schedule="constant", warmup=0, weight_decay=5e-4, clip=None
+        ),
+    )

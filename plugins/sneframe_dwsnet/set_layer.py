@@ -1,0 +1,88 @@
+"""Set layers: (B, n, in) → (B, n, out), equivariant to permutations of the n neurons of a hidden axis."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from sneframe.errors import PartError
+
+Reduction = Literal["max", "mean", "sum"]
+
+
+class DeepSets(nn.Module):
+    """Γ(x) − Λ(pool x), Γ and Λ affine, Λ without bias (Zaheer et al. 2017).
+
+    Args:
+        inputs: width of an element.
+        outputs: width of an element of the result.
+        reduction: the pooling over the set.
+        depth: linear layers of Γ and of Λ.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, reduction: Reduction, depth: int) -> None:
+        super().__init__()
+        self.reduction = reduction
+        self.gamma = affine(inputs, outputs, depth=depth)
+        self.lambda_ = affine(inputs, outputs, depth=depth, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, n, out)`` for ``x (B, n, in)``."""
+        pooled = self.lambda_(pool(x, 1, self.reduction))
+        return self.gamma(x) - rearrange(pooled, "b out -> b 1 out")  # type: ignore[no-any-return]
+
+
+class SetAttention(nn.Module):
+    """O + ReLU(W_o O) with O = Q + concat_h softmax(Q_h K_hᵀ / √out) V_h: SAB without normalisation (Lee et al. 2019).
+
+    The scale is that of the whole width, not of a head.
+
+    Args:
+        inputs: width of an element.
+        outputs: width of an element of the result.
+        heads: a divisor of ``outputs``.
+
+    Raises:
+        PartError: the heads do not divide the width.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, heads: int) -> None:
+        super().__init__()
+        if outputs % heads:
+            raise PartError(f"heads must divide width, got heads = {heads} and width = {outputs}")
+        self.heads = heads
+        self.query = nn.Linear(inputs, outputs)
+        self.key = nn.Linear(inputs, outputs)
+        self.value = nn.Linear(inputs, outputs)
+        self.output = nn.Linear(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, n, out)`` for ``x (B, n, in)``."""
+        query = self.query(x)
+        q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=self.heads) for t in (query, self.key(x), self.value(x)))
+        attended = F.scaled_dot_product_attention(q, k, v, scale=query.shape[-1] ** -0.5)
+        hidden = query + rearrange(attended, "b h n d -> b n (h d)")
+        return hidden + F.relu(self.output(hidden))
+
+
+def affine(inputs: int, outputs: int, *, depth: int = 1, bias: bool = True) -> nn.Sequential:
+    """Return an affine map, or ``depth`` of them with ReLU between."""
+    layers: list[nn.Module] = [nn.Linear(inputs, outputs, bias=bias)]
+    for _ in range(depth - 1):
+        layers += [nn.ReLU(), nn.Linear(outputs, outputs, bias=bias)]
+    return nn.Sequential(*layers)
+
+
+def pool(x: Tensor, axis: int, reduction: Reduction) -> Tensor:
+    """Return ``x`` reduced over one axis."""
+    match reduction:
+        case "max":
+            # amax shares the gradient among equal maxima, so that it too is equivariant.
+            return x.amax(axis)
+        case "mean":
+            return x.mean(axis)
+        case "sum":
+            return x.sum(axis)

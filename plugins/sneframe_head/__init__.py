@@ -1,0 +1,14 @@
+"""Heads trained by gradients: a linear map, a multi-layer perceptron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sneframe.hookspecs import hookimpl
+from sneframe.part import Part
+from sneframe_head.head import Linear, MLP
+
+
+@hookimpl
+def sneframe_parts() -> Sequence[type[Part]]:
+    return (Linear, MLP)

@@ -1,0 +1,59 @@
+"""``head/linear`` and ``head/mlp``."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import final
+
+from attrs import frozen
+from attrs.validators import and_, ge, lt
+from torch import Tensor, nn
+
+from sneframe.config import option
+from sneframe.head import Head
+from sneframe.part import Spec
+
+
+@final
+class Linear(Head):
+    """One linear map."""
+
+    name = "head/linear"
+
+    @frozen(kw_only=True)
+    class Config:
+        """No options."""
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.linear = nn.Linear(spec.width, spec.values)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return ``(B, T)``."""
+        return self.linear(embedding)  # type: ignore[no-any-return]
+
+
+@final
+class MLP(Head):
+    """Linear layers with ReLU and dropout between them."""
+
+    name = "head/mlp"
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options."""
+
+        hidden: tuple[int, ...] = option((64,), "widths of the hidden layers", converter=tuple)
+        dropout: float = option(0.0, "after every hidden layer", check=and_(ge(0), lt(1)))
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        layers: list[nn.Module] = []
+        for width, following in pairwise((spec.width, *config.hidden)):
+            layers += [nn.Linear(width, following), nn.ReLU(), nn.Dropout(config.dropout)]
+        last = config.hidden[-1] if config.hidden else spec.width
+        self.layers = nn.Sequential(*layers, nn.Linear(last, spec.values))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return ``(B, T)``."""
+        return self.layers(embedding)  # type: ignore[no-any-return]

@@ -1,0 +1,14 @@
+"""Invariance losses: learn a symmetry instead of building it in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sneframe.hookspecs import hookimpl
+from sneframe.part import Part
+from sneframe_invariance.invariance import Logit
+
+
+@hookimpl
+def sneframe_parts() -> Sequence[type[Part]]:
+    return (Logit,)

@@ -1,0 +1,14 @@
+"""Normalisations: rescale weights by constants fitted on the training networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sneframe.hookspecs import hookimpl
+from sneframe.part import Part
+from sneframe_normalise.normalise import FanIn, NoNormalise, PerParameter
+
+
+@hookimpl
+def sneframe_parts() -> Sequence[type[Part]]:
+    return (NoNormalise, FanIn, PerParameter)

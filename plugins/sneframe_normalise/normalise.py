@@ -1,0 +1,166 @@
+"""``normalise/none``, ``normalise/fan-in``, ``normalise/parameter``: one constant per parameter, never per weight.
+
+A constant per weight (DWSNets, NFN) would tell hidden neurons apart and so break every method's symmetry; one per
+parameter commutes with every permutation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from sneframe.architecture import Architecture
+from sneframe.batch import Batch, Networks
+from sneframe.errors import PartError
+from sneframe.normalise import Normalise
+from sneframe.part import Spec
+
+TINY = 1e-8  #: a scale below it belongs to a parameter that is constant in the training networks
+
+
+@final
+class NoNormalise(Normalise):
+    """Leaves weights as they are."""
+
+    name = "normalise/none"
+
+    @frozen(kw_only=True)
+    class Config:
+        """No options."""
+
+    def fit(self, batch: Batch) -> None:
+        """Nothing to fit."""
+
+    def forward(self, batch: Batch) -> Batch:
+        """Return the batch itself."""
+        return batch
+
+
+@final
+class FanIn(Normalise):
+    """w ↦ w √fan_in / s, with one scale s per type and position: first, hidden or last layer.
+
+    Initialisers shrink weights by √fan_in, so after the factor the same kind of layer has the same scale in networks
+    of any width, and a position means the same in networks of any depth: architectures that were never seen get
+    the scale of the nearest kin (their type in another position, else all weights).
+    """
+
+    name = "normalise/fan-in"
+
+    @frozen(kw_only=True)
+    class Config:
+        """No options."""
+
+    scale: Tensor
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        keys = {key for architecture in spec.architectures for key in _keys(architecture)}
+        self.keys = sorted(keys | {(kind, "*") for kind, _ in keys} | {("*", "*")})
+        self.register_buffer("scale", torch.ones(len(self.keys)))
+        self._constants: dict[tuple[str, torch.device], tuple[Tensor, Tensor, Tensor]] = {}
+
+    def fit(self, batch: Batch) -> None:
+        """Set each scale to the root mean square of w √fan_in over the training networks."""
+        squares = dict.fromkeys(self.keys, 0.0)
+        counts = dict.fromkeys(self.keys, 0)
+        for networks in batch.networks:
+            architecture = networks.architecture
+            views = networks.parameters().values()
+            for (kind, position), parameter, view in zip(_keys(architecture), architecture.parameters, views, strict=True):
+                total = float(view.double().square().sum()) * parameter.fan_in
+                for key in ((kind, position), (kind, "*"), ("*", "*")):
+                    squares[key] += total
+                    counts[key] += view.numel()
+        scales = [math.sqrt(squares[key] / max(1, counts[key])) for key in self.keys]
+        self.scale.copy_(torch.tensor([scale if scale > TINY else 1.0 for scale in scales]))
+
+    def forward(self, batch: Batch) -> Batch:
+        """Return the batch with rescaled weights."""
+        return batch.replace(networks.weights * self._factors(networks) for networks in batch.networks)
+
+    def _factors(self, networks: Networks) -> Tensor:
+        architecture, device = networks.architecture, networks.weights.device
+        if (architecture.id, device) not in self._constants:
+            index = [self._find(key) for key in _keys(architecture)]
+            roots = [math.sqrt(parameter.fan_in) for parameter in architecture.parameters]
+            sizes = [parameter.size for parameter in architecture.parameters]
+            constants = torch.tensor(index), torch.tensor(roots), torch.tensor(sizes)
+            self._constants[architecture.id, device] = tuple(c.to(device) for c in constants)  # type: ignore[assignment]
+        index, roots, sizes = self._constants[architecture.id, device]
+        return (roots / self.scale[index]).repeat_interleave(sizes, output_size=architecture.num_weights)
+
+    def _find(self, key: tuple[str, str]) -> int:
+        kin = (key, (key[0], "*"), ("*", "*"))
+        return self.keys.index(next(k for k in kin if k in self.keys))
+
+
+@final
+class PerParameter(Normalise):
+    """w ↦ (w − mean) / std, one pair per parameter of each training architecture; refuses any other architecture."""
+
+    name = "normalise/parameter"
+    breaks = frozenset({"scale", "sign"})
+
+    @frozen(kw_only=True)
+    class Config:
+        """No options."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.starts: dict[str, int] = {}
+        for architecture in spec.architectures:
+            self.starts[architecture.id] = sum(len(a.parameters) for a in spec.architectures[: len(self.starts)])
+        total = sum(len(architecture.parameters) for architecture in spec.architectures)
+        self.register_buffer("mean", torch.zeros(total))
+        self.register_buffer("std", torch.ones(total))
+        self._sizes: dict[tuple[str, torch.device], Tensor] = {}
+
+    def fit(self, batch: Batch) -> None:
+        """Set the constants from the training networks."""
+        for networks in batch.networks:
+            start = self._start(networks.architecture)
+            for number, view in enumerate(networks.parameters().values(), start=start):
+                self.mean[number] = view.double().mean()
+                std = view.double().std(correction=0)
+                self.std[number] = torch.where(std > TINY, std, torch.ones_like(std))
+
+    def forward(self, batch: Batch) -> Batch:
+        """Return the batch with standardised weights."""
+        return batch.replace(self._standardise(networks) for networks in batch.networks)
+
+    def _standardise(self, networks: Networks) -> Tensor:
+        architecture, device = networks.architecture, networks.weights.device
+        if (architecture.id, device) not in self._sizes:
+            self._sizes[architecture.id, device] = torch.tensor([p.size for p in architecture.parameters]).to(device)
+        start, sizes = self._start(architecture), self._sizes[architecture.id, device]
+        mean, std = (
+            constant[start : start + len(sizes)].repeat_interleave(sizes, output_size=architecture.num_weights)
+            for constant in (self.mean, self.std)
+        )
+        return (networks.weights - mean) / std
+
+    def _start(self, architecture: Architecture) -> int:
+        if architecture.id not in self.starts:
+            raise PartError(
+                f"normalise {self.name!r} was fitted on {len(self.starts)} architectures, not on {architecture.summary}; "
+                f"choose 'normalise/fan-in' to encode unseen architectures"
+            )
+        return self.starts[architecture.id]
+
+
+def _keys(architecture: Architecture) -> list[tuple[str, str]]:
+    """Return for each parameter its type and its position."""
+    last = architecture.depth - 1
+    keys = []
+    for kind, layer in zip(architecture.types, architecture.layer_of_parameter, strict=True):
+        level = architecture.levels[layer]
+        keys.append((kind, "first" if level == 0 else "last" if level == last else "hidden"))
+    return keys

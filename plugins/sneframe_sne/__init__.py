@@ -1,0 +1,23 @@
+"""SNE: Set-based Neural Network Encoding Without Weight Tying (Andreis et al., NeurIPS 2024, arXiv 2305.16625)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sneframe.config import RunConfig
+from sneframe.hookspecs import hookimpl
+from sneframe.part import Part
+from sneframe_sne import recipes
+from sneframe_sne.aggregator import LayerSet
+from sneframe_sne.layer_encoder import ChunkSet
+from sneframe_sne.tokenizer import PadChunk
+
+
+@hookimpl
+def sneframe_parts() -> Sequence[type[Part]]:
+    return (PadChunk, ChunkSet, LayerSet)
+
+
+@hookimpl
+def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
+    return {"sne/default": recipes.default, "sne/paper": recipes.paper}

@@ -1,0 +1,40 @@
+"""``sne/layer-set``: the codes of a network's parameters or layers → its embedding (SNE, eq 6)."""
+
+from __future__ import annotations
+
+from typing import final
+
+from attrs import frozen
+from attrs.validators import ge
+from torch import nn
+
+from sneframe.aggregator import Aggregator
+from sneframe.config import option
+from sneframe.part import Embedding, LayerCodes, Spec
+from sneframe_sne.set_attention import PMA, SAB
+
+
+@final
+class LayerSet(Aggregator):
+    """Φ5, two set attention blocks over the layer codes, then Ψ6, a PMA to one vector of E = D values."""
+
+    name = "sne/layer-set"
+    takes = (LayerCodes,)
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options."""
+
+        heads: int = option(4, "attention heads, a divisor of the code width", check=ge(1))
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.out = spec.gives(Embedding, spec.width)
+        self.phi5 = nn.Sequential(SAB(spec.width, config.heads), SAB(spec.width, config.heads))
+        self.psi6 = PMA(spec.width, config.heads)
+
+    def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
+        """Return ``(B, E)`` per architecture."""
+        return tuple(
+            Embedding(architecture=entry.architecture, values=self.psi6(self.phi5(entry.codes))) for entry in codes
+        )

@@ -1,0 +1,64 @@
+"""Encodings of what a parameter is and where it stands: its type, and its level in the network (SNE §3.3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+
+
+class LevelTypeEncoding(nn.Module):
+    """A learned vector per type plus sinusoids of absolute and of relative depth.
+
+    A type that the training zoo did not have gets the vector of index 0, which is trained by nothing and starts at
+    zero: an unseen type is encoded as no type.
+
+    Args:
+        architectures: of the training zoo; their types make the table.
+        width: D, even.
+    """
+
+    def __init__(self, architectures: tuple[Architecture, ...], width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.types = sorted({kind for architecture in architectures for kind in architecture.types})
+        self.table = nn.Embedding(len(self.types) + 1, width)
+        with torch.no_grad():
+            self.table.weight.mul_(0.02)
+            self.table.weight[0].zero_()
+        self._constants: dict[tuple[str, tuple[tuple[int, ...], ...], torch.device], tuple[Tensor, Tensor, Tensor]] = {}
+
+    def forward(self, architecture: Architecture, units: tuple[tuple[int, ...], ...], like: Tensor) -> Tensor:
+        """Return ``(L, D)`` for L units, each the indices of the parameters it stands for.
+
+        A unit of several parameters has the mean of their types; all of them lie in one layer, so at one level.
+        """
+        members, starts, sinusoids = self._constant(architecture, units, like.device)
+        types = nn.functional.embedding_bag(members, self.table.weight, starts, mode="mean")
+        return types + sinusoids.to(types.dtype)
+
+    def _constant(
+        self, architecture: Architecture, units: tuple[tuple[int, ...], ...], device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        key = (architecture.id, units, device)
+        if key not in self._constants:
+            number = {kind: index for index, kind in enumerate(self.types, start=1)}
+            members = [number.get(architecture.types[p], 0) for unit in units for p in unit]
+            starts = torch.tensor([0, *(len(unit) for unit in units)]).cumsum(0)[:-1]
+            levels = torch.tensor([float(architecture.levels[architecture.layer_of_parameter[unit[0]]]) for unit in units])
+            relative = levels / max(1, architecture.depth - 1)
+            half = self.width // 2
+            # Relative depth lies in [0, 1]: scaled so that its slowest wave turns a quarter over the network.
+            waves = torch.cat([sinusoid(levels, half), sinusoid(relative * 100, self.width - half)], dim=1)
+            self._constants[key] = (torch.tensor(members).to(device), starts.to(device), waves.to(device))
+        return self._constants[key]
+
+
+def sinusoid(position: Tensor, width: int) -> Tensor:
+    """Return ``(L, width)`` sines and cosines of positions ``(L,)`` (Vaswani et al. 2017, §3.5)."""
+    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    angle = position[:, None] * frequency
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]

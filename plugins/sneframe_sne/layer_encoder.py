@@ -1,0 +1,128 @@
+"""``sne/chunk-set``: chunks of scalars → chunk codes → one code per parameter or layer (SNE, eqs 2–5)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Literal, final
+
+import torch
+from attrs import frozen
+from attrs.validators import ge
+from einops import rearrange
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+from sneframe.config import option
+from sneframe.layer_encoder import LayerEncoder
+from sneframe.part import ChunkTokens, LayerCodes, Spec
+from sneframe_sne.encoding import LevelTypeEncoding
+from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
+
+
+@final
+class ChunkSet(LayerEncoder):
+    """Encodes every chunk as a set of scalars, and every parameter (or layer) as a set of chunks.
+
+    Chunk: Φ1 (C × 1 → C × D), + encodings, Ψ2 → D. Unit: Φ3 over its chunk codes, + encodings, Ψ4 → D. Each Φ is
+    two set attention blocks, each Ψ a PMA; weights are shared over all chunks, units and architectures. The code of
+    a unit depends on nothing but its own weights, its type and its level.
+    """
+
+    name = "sne/chunk-set"
+    takes = (ChunkTokens,)
+    local = True
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options."""
+
+        width: int = option(64, "D, the width of chunk and layer codes", check=ge(2))
+        heads: int = option(4, "attention heads, a divisor of width", check=ge(1))
+        unit: Literal["parameter", "layer"] = option(
+            "parameter", "parameter | layer: over whose chunks Φ3 and Ψ4 run"
+        )
+        attention: Literal["isab", "sab"] = option("isab", "isab (linear) | sab (quadratic): Φ3, over chunks")
+        points: int = option(16, "inducing points of isab", check=ge(1))
+        chunks_per_pass: int = option(4096, "chunks encoded at a time, which bounds the memory", check=ge(1))
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        width, heads = config.width, config.heads
+        self.out = spec.gives(LayerCodes, width)
+        self.phi1_scalar = ScalarSAB(width, heads)
+        self.phi1 = SAB(width, heads)
+        self.chunk_encoding = LevelTypeEncoding(spec.architectures, width)
+        self.psi2 = PMA(width, heads)
+        self.phi3 = nn.ModuleList(
+            ISAB(width, heads, config.points) if config.attention == "isab" else SAB(width, heads) for _ in range(2)
+        )
+        self.unit_encoding = LevelTypeEncoding(spec.architectures, width)
+        self.psi4 = PMA(width, heads)
+
+    def forward(self, tokens: tuple[ChunkTokens, ...]) -> tuple[LayerCodes, ...]:
+        """Return ``(B, L, D)`` per architecture, L its parameters or layers."""
+        return self._units(tokens, self._chunks(tokens))
+
+    def _chunks(self, tokens: tuple[ChunkTokens, ...]) -> list[Tensor]:
+        """Return chunk codes ``(B, Q, D)`` per architecture: one dense pass over all chunks of the batch."""
+        chunks, encodings, full, rows = [], [], [], []
+        for entry in tokens:
+            size, count, _ = entry.chunks.shape
+            each = self.chunk_encoding(entry.architecture, _parameters(entry.architecture), entry.chunks)
+            encodings.append(each[entry.parameter].repeat(size, 1))
+            chunks.append(rearrange(entry.chunks, "b q c -> (b q) c"))
+            full.append(entry.mask.repeat(size, 1))
+            rows.append((size, count))
+        passes = [torch.cat(parts).split(self.config.chunks_per_pass) for parts in (chunks, full, encodings)]
+        codes = torch.cat([self._encode(*each) for each in zip(*passes, strict=True)])
+        split = codes.split([size * count for size, count in rows])
+        return [rearrange(c, "(b q) d -> b q d", b=size) for c, (size, _) in zip(split, rows, strict=True)]
+
+    def _encode(self, chunks: Tensor, mask: Tensor, encoding: Tensor) -> Tensor:
+        codes = self.phi1(self.phi1_scalar(chunks, mask), mask)
+        return self.psi2(codes + rearrange(encoding, "q d -> q 1 d"), mask)
+
+    def _units(self, tokens: tuple[ChunkTokens, ...], codes: list[Tensor]) -> tuple[LayerCodes, ...]:
+        """Pool chunk codes to units; units of equally many chunks go through together, whatever their network."""
+        units = [self._members(entry.architecture) for entry in tokens]
+        sets: dict[int, list[tuple[int, int, Tensor]]] = defaultdict(list)
+        encodings = [
+            self.unit_encoding(entry.architecture, unit, code)
+            for entry, unit, code in zip(tokens, units, codes, strict=True)
+        ]
+        for number, entry in enumerate(tokens):
+            start = 0
+            for place, unit in enumerate(units[number]):
+                count = sum(entry.counts[parameter] for parameter in unit)
+                sets[count].append((number, place, codes[number][:, start : start + count]))
+                start += count
+        pooled: dict[tuple[int, int], Tensor] = {}
+        for found in sets.values():
+            joined = torch.cat([chunk_codes for _, _, chunk_codes in found])
+            for block in self.phi3:
+                joined = block(joined)
+            added = [encodings[n][p].expand(len(c), -1) for n, p, c in found]
+            vectors = self.psi4(joined + rearrange(torch.cat(added), "s d -> s 1 d"))
+            for (number, place, _), vector in zip(found, vectors.split([len(c) for _, _, c in found]), strict=True):
+                pooled[number, place] = vector
+        return tuple(
+            LayerCodes(
+                architecture=entry.architecture,
+                codes=torch.stack([pooled[number, place] for place in range(len(units[number]))], dim=1),
+                units=units[number],
+            )
+            for number, entry in enumerate(tokens)
+        )
+
+    def _members(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
+        """Return for each unit its parameters, which follow each other, in order."""
+        if self.config.unit == "parameter":
+            return _parameters(architecture)
+        layers: dict[int, list[int]] = defaultdict(list)
+        for parameter, layer in enumerate(architecture.layer_of_parameter):
+            layers[layer].append(parameter)
+        return tuple(tuple(parameters) for parameters in layers.values())
+
+
+def _parameters(architecture: Architecture) -> tuple[tuple[int, ...], ...]:
+    return tuple((parameter,) for parameter in range(len(architecture.parameters)))

@@ -1,0 +1,36 @@
+"""Recipes: ``sne/default``, for a laptop, and ``sne/paper``, set attention as published."""
+
+from __future__ import annotations
+
+from sneframe.config import RunConfig, TrainConfig, use
+from sneframe_sne.aggregator import LayerSet
+from sneframe_sne.layer_encoder import ChunkSet
+from sneframe_sne.tokenizer import PadChunk
+
+
+def default() -> RunConfig:
+    """SNE with induced set attention over chunks and logit invariance on half of each batch."""
+    return RunConfig(
+        recipe="sne/default",
+        normalise=use("normalise/fan-in"),
+        tokenizer=use(PadChunk, chunk_size=32),
+        layer_encoder=use(ChunkSet, width=64, heads=4, attention="isab", points=16),
+        aggregator=use(LayerSet, heads=4),
+        head=use("head/mlp", hidden=(64,)),
+        invariance=use("invariance/logit", weight=1.0, fraction=0.5),
+        train=TrainConfig(epochs=40, batch_size=64, lr=1e-3),
+    )
+
+
+def paper() -> RunConfig:
+    """SNE with full set attention at every stage and logit invariance on the whole batch."""
+    return RunConfig(
+        recipe="sne/paper",
+        normalise=use("normalise/fan-in"),
+        tokenizer=use(PadChunk, chunk_size=32),
+        layer_encoder=use(ChunkSet, width=64, heads=4, attention="sab"),
+        aggregator=use(LayerSet, heads=4),
+        head=use("head/mlp", hidden=(64,)),
+        invariance=use("invariance/logit", weight=1.0, fraction=1.0),
+        train=TrainConfig(epochs=40, batch_size=64, lr=1e-3),
+    )

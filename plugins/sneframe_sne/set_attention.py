@@ -1,0 +1,214 @@
+"""Set attention (Lee et al. 2019, Set Transformer), exact and cheap.
+
+MAB(X, Y) = LN(H + ReLU(H W_o)) with H = LN(X W_q + concat_h softmax(Q_h K_hᵀ / √d_h) V_h); there is no output
+projection. A mask ``(…, C)`` is true where an element stands; masked elements are never attended to.
+Shapes below: S sets, C elements, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from sneframe.errors import PartError
+
+
+class MAB(nn.Module):
+    """Multi-head attention block: the elements of X attend to those of Y.
+
+    Args:
+        width: D.
+        heads: H, a divisor of D.
+
+    Raises:
+        PartError: the heads do not divide the width.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        _check_heads(width, heads)
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return ``(S, C, D)`` for ``x (S, C, D)``, ``y (S, C', D)`` and ``mask (S, C')``."""
+        query = self.query(x)
+        q, k, v = (rearrange(t, "s c (h d) -> s h c d", h=self.heads) for t in (query, self.key(y), self.value(y)))
+        bias = None if mask is None else _bias(mask, q.dtype)[:, None, None, :]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.finish(query + rearrange(attended, "s h c d -> s c (h d)"))
+
+    def finish(self, residual: Tensor) -> Tensor:
+        """Return LN(H + ReLU(H W_o)) with H = LN(residual)."""
+        hidden = self.norm1(residual)
+        return self.norm2(hidden + F.relu(self.output(hidden)))
+
+
+class SAB(nn.Module):
+    """Self-attention block: MAB(X, X), quadratic in the set."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.mab = MAB(width, heads)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return ``(S, C, D)`` for ``x (S, C, D)`` and ``mask (S, C)``."""
+        return self.mab(x, x, mask)
+
+
+class ISAB(nn.Module):
+    """Induced self-attention block: MAB(X, MAB(I, X)) through m learned points, linear in the set."""
+
+    def __init__(self, width: int, heads: int, points: int) -> None:
+        super().__init__()
+        self.points = nn.Parameter(nn.init.xavier_uniform_(torch.empty(points, width)))
+        self.gather = MAB(width, heads)
+        self.scatter = MAB(width, heads)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return ``(S, C, D)`` for ``x (S, C, D)`` and ``mask (S, C)``."""
+        points = self.gather(self.points.expand(x.shape[0], -1, -1), x, mask)
+        return self.scatter(x, points)
+
+
+class ScalarSAB(nn.Module):
+    """SAB on a set of scalars, (C × 1) → (C × D), at rank one.
+
+    With q_i = a x_i + a0, k_j = b x_j + b0, v_j = g x_j + g0, head h needs only
+    p_ij = softmax_j(x_j (A_h x_i + C_h)), A_h = a_h·b_h / √d_h, C_h = a0_h·b_h / √d_h: what does not depend on j
+    cancels, b0 with it. Its output is g_h m_ih + g0_h with m_ih = Σ_j p_ij x_j, so the block is one matrix on the
+    H + 1 features (x_i, m_i1, …, m_iH). Equal to SAB on a C × 1 input to rounding.
+
+    Args:
+        width: D.
+        heads: H, a divisor of D.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        _check_heads(width, heads)
+        self.heads = heads
+        self.query = nn.Linear(1, width)
+        # The key's bias would shift every score of a query alike, and softmax does not see it.
+        self.key = nn.Linear(1, width, bias=False)
+        self.value = nn.Linear(1, width)
+        self.output = nn.Linear(width, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return ``(S, C, D)`` for scalars ``x (S, C)`` and ``mask (S, C)``."""
+        means = self._means(x, mask)
+        features = torch.cat([rearrange(x, "s c -> s c 1"), means], dim=-1)
+        residual = F.linear(features, self._matrix(), self.query.bias + self.value.bias)
+        hidden = self.norm1(residual)
+        return self.norm2(hidden + F.relu(self.output(hidden)))
+
+    def _means(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return m ``(S, C, H)``: for each element and head the mean of the set it attends to."""
+        a, a0, b = (rearrange(t, "(h d) -> h d", h=self.heads) for t in (self._flat(self.query), self.query.bias, self._flat(self.key)))
+        scale = a.shape[1] ** -0.5
+        slope, offset = (a * b).sum(-1) * scale, (a0 * b).sum(-1) * scale
+        tilt = torch.addcmul(rearrange(offset, "h -> h 1"), rearrange(slope, "h -> h 1"), rearrange(x, "s c -> s 1 c"))
+        bias = None if mask is None else _bias(mask, x.dtype)[:, None, None, :]
+        means = _attend(tilt, x, bias)[0] if x.requires_grad else TiltedMean.apply(tilt, x, bias)
+        return rearrange(means, "s h c -> s c h")
+
+    def _matrix(self) -> Tensor:
+        """Return ``(D, H + 1)``: the query's column, then the value's column cut into heads."""
+        value = rearrange(self._flat(self.value), "(h d) -> h d", h=self.heads)
+        return torch.cat([self.query.weight, torch.block_diag(*(rearrange(v, "d -> d 1") for v in value))], dim=1)
+
+    @staticmethod
+    def _flat(linear: nn.Linear) -> Tensor:
+        return linear.weight.squeeze(1)
+
+
+class TiltedMean(torch.autograd.Function):
+    """m = Σ_j p_j x_j with p = softmax_j(t x_j), differentiated in the tilt t alone: dm/dt is the variance of x under p.
+
+    So the backward pass needs no C × C matrix, which a graph through the softmax would keep and go over twice more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tilt: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Return ``(S, H, C)`` for ``tilt (S, H, C)``, ``x (S, C)`` and an additive mask ``bias (S, 1, 1, C)``."""
+        mean, square = _attend(tilt, x, bias)
+        ctx.save_for_backward(square - mean * mean)
+        return mean
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of the tilt."""
+        (variance,) = ctx.saved_tensors
+        return grad * variance, None, None
+
+
+def _attend(tilt: Tensor, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the means of x and of x² under softmax_j(t x_j), ``(S, H, C)`` each."""
+    scores = rearrange(tilt, "s h c -> s h c 1") * rearrange(x, "s c -> s 1 1 c")
+    if bias is not None:
+        scores = scores + bias
+    moments = scores.softmax(-1).flatten(1, 2) @ torch.stack([x, x * x], dim=-1)
+    mean, square = moments.unflatten(1, tilt.shape[1:]).unbind(-1)
+    return mean, square
+
+
+class PMA(nn.Module):
+    """Pooling by multi-head attention with one seed, (C × D) → D: MAB(seed, X), pooled before it projects.
+
+    Scores are X (W_kᵀ q), a C × H matrix (the key's bias cancels); values are projected after pooling, since the
+    weights of a head sum to one.
+
+    Args:
+        width: D.
+        heads: H, a divisor of D.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        _check_heads(width, heads)
+        self.heads = heads
+        self.seed = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, width)))
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return ``(S, D)`` for ``x (S, C, D)`` and ``mask (S, C)``."""
+        query = self.query(self.seed)
+        q = rearrange(query, "1 (h d) -> h 1 d", h=self.heads)
+        key = rearrange(self.key.weight, "(h d) e -> h d e", h=self.heads)
+        probe = (q @ key).squeeze(1) * q.shape[-1] ** -0.5
+        scores = x @ probe.T
+        if mask is not None:
+            scores = scores + rearrange(_bias(mask, scores.dtype), "s c -> s c 1")
+        pooled = rearrange(scores.softmax(1), "s c h -> s h c") @ x
+        value = rearrange(self.value.weight, "(h d) e -> h e d", h=self.heads)
+        heads = rearrange(torch.bmm(rearrange(pooled, "s h e -> h s e"), value), "h s d -> s (h d)")
+        hidden = self.norm1(query + heads + self.value.bias)
+        return self.norm2(hidden + F.relu(self.output(hidden)))
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if width % heads:
+        raise PartError(f"heads must divide width, got heads = {heads} and width = {width}")
+
+
+def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return 0 where the mask is true and −∞ elsewhere; every set has an element, so no row is all −∞."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, float("-inf"))

@@ -1,0 +1,102 @@
+"""``sne/pad-chunk``: flatten, zero-pad, chunk (eq 1), as one gather per architecture."""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import torch
+from attrs import frozen
+from attrs.validators import ge
+from torch import Tensor
+
+from sneframe.architecture import Architecture, Parameter
+from sneframe.batch import Batch, Networks
+from sneframe.config import option
+from sneframe.part import ChunkTokens, Spec
+from sneframe.tokenizer import Tokenizer
+
+
+@final
+class PadChunk(Tokenizer):
+    """Cuts every parameter into chunks of C scalars, the last one padded with zeros (SNE, eq 1).
+
+    How a convolution kernel ``(out, in, *k)`` is flattened is open in the paper: ``flat`` takes it as it lies,
+    ``out_channel`` starts a chunk with every output channel, ``kernel`` chunks each ``k`` alone.
+    """
+
+    name = "sne/pad-chunk"
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options."""
+
+        chunk_size: int = option(32, "C, weights a chunk", check=ge(1))
+        conv_view: Literal["flat", "out_channel", "kernel"] = option(
+            "flat", "flat | out_channel | kernel: where a convolution kernel is cut before chunking"
+        )
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.out = spec.gives(ChunkTokens, config.chunk_size)
+        self._layouts: dict[tuple[str, torch.device], _Layout] = {}
+
+    def forward(self, batch: Batch) -> tuple[ChunkTokens, ...]:
+        """Return chunks ``(B, Q, C)`` per architecture."""
+        return tuple(self._cut(networks) for networks in batch.networks)
+
+    def _cut(self, networks: Networks) -> ChunkTokens:
+        layout = self._layout(networks.architecture, networks.weights.device)
+        # One slot past the weights holds the zero that padding points to.
+        padded = torch.nn.functional.pad(networks.weights, (0, 1))
+        chunks = padded.index_select(1, layout.index.flatten()).unflatten(1, tuple(layout.index.shape))
+        return ChunkTokens(
+            architecture=networks.architecture,
+            chunks=chunks,
+            mask=layout.mask,
+            parameter=layout.parameter,
+            counts=layout.counts,
+        )
+
+    def _layout(self, architecture: Architecture, device: torch.device) -> _Layout:
+        key = (architecture.id, device)
+        if key not in self._layouts:
+            index, counts = chunk_index(architecture, self.config.chunk_size, self.config.conv_view)
+            self._layouts[key] = _Layout(
+                index=index.to(device),
+                mask=(index < architecture.num_weights).to(device),
+                parameter=torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(device),
+                counts=counts,
+            )
+        return self._layouts[key]
+
+
+@frozen(kw_only=True, eq=False)
+class _Layout:
+    """What chunking one architecture takes, made once: see :class:`~sneframe.part.ChunkTokens`."""
+
+    index: Tensor
+    mask: Tensor
+    parameter: Tensor
+    counts: tuple[int, ...]
+
+
+def chunk_index(architecture: Architecture, chunk_size: int, conv_view: str) -> tuple[Tensor, tuple[int, ...]]:
+    """Return where the chunks' scalars lie.
+
+    Returns:
+        ``(Q, C)`` indices into the flat weights, P where padded; for each parameter how many chunks it has.
+    """
+    rows = []
+    for parameter, offset in zip(architecture.parameters, architecture.offsets, strict=True):
+        flat = torch.arange(offset, offset + parameter.size).reshape(_views(parameter, conv_view), -1)
+        short = -flat.shape[1] % chunk_size
+        padded = torch.nn.functional.pad(flat, (0, short), value=architecture.num_weights)
+        rows.append(padded.reshape(-1, chunk_size))
+    return torch.cat(rows), tuple(len(chunks) for chunks in rows)
+
+
+def _views(parameter: Parameter, conv_view: str) -> int:
+    """Return into how many pieces a parameter is cut before chunking."""
+    if len(parameter.shape) < 3 or conv_view == "flat":
+        return 1
+    return parameter.shape[0] * (parameter.shape[1] if conv_view == "kernel" else 1)

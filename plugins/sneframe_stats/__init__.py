@@ -1,0 +1,24 @@
+"""StatNN: statistics of every parameter, and what is predicted from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sneframe.config import RunConfig
+from sneframe.hookspecs import hookimpl
+from sneframe.part import Part
+from sneframe_stats import recipes
+from sneframe_stats.aggregator import Features
+from sneframe_stats.head import Boosting
+from sneframe_stats.layer_encoder import Identity
+from sneframe_stats.tokenizer import Statistics
+
+
+@hookimpl
+def sneframe_parts() -> Sequence[type[Part]]:
+    return (Statistics, Identity, Features, Boosting)
+
+
+@hookimpl
+def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
+    return {"stats/default": recipes.default, "stats/boosting": recipes.boosting, "stats/mlp": recipes.mlp}

@@ -1,0 +1,106 @@
+"""``stats/features``: the codes of a network's parameters become one vector, by concatenation or by pooling."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal, final
+
+import torch
+from attrs import frozen
+from attrs.validators import ge
+from einops import einsum, rearrange, repeat
+from torch import Tensor
+
+from sneframe.aggregator import Aggregator
+from sneframe.architecture import Architecture
+from sneframe.config import option
+from sneframe.errors import PartError
+from sneframe.part import Embedding, LayerCodes, Spec
+
+
+@final
+class Features(Aggregator):
+    """Concatenates the codes where all networks have one architecture, and pools them where they do not.
+
+    Concatenated, a network is the L · D values of its L parameters in order (StatNN, arXiv 2002.11448).
+
+    Pooled, it is K cells of D + 1 values. A cell is a pair of a parameter type (``linear.weight``, …) of the training
+    zoo and one of ``depth_bins`` equally spaced relative depths 0, …, 1. A parameter's relative depth is the level
+    of its layer over the greatest level of its network (0 where there is one level only); it belongs to the cell
+    of its type at the nearest of these depths, the later of two that are equally near. A cell holds the mean of
+    the codes of its parameters and a 1, or zeros throughout where it is empty. A type that the training
+    zoo does not know has no cell: the width is the same for any architecture, seen or unseen.
+    """
+
+    name = "stats/features"
+    takes = (LayerCodes,)
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options."""
+
+        pool: Literal["auto", "always", "never"] = option(
+            "auto", "auto (where the zoo holds several architectures) | always | never"
+        )
+        depth_bins: int = option(3, "relative depths that pooling tells apart", check=ge(1))
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.pooled = config.pool == "always" or (config.pool == "auto" and len(spec.architectures) > 1)
+        if self.pooled:
+            self.types = tuple(
+                sorted({kind for architecture in spec.architectures for kind in architecture.types})
+            )
+            width = len(self.types) * config.depth_bins * (spec.width + 1)
+        else:
+            self.architecture = self.one_architecture(spec)
+            width = len(self.architecture.parameters) * spec.width
+        self.out = spec.gives(Embedding, width)
+
+    def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
+        """Return ``(B, E)`` per architecture.
+
+        Raises:
+            PartError: codes that stand for other than one parameter each, or, where they are concatenated, networks
+                of another architecture than the training zoo's.
+        """
+        return tuple(
+            Embedding(architecture=entry.architecture, values=self._vector(entry)) for entry in codes
+        )
+
+    def _vector(self, entry: LayerCodes) -> Tensor:
+        architecture = entry.architecture
+        if entry.units != tuple((number,) for number in range(len(architecture.parameters))):
+            raise PartError(
+                f"aggregator {self.name!r} takes one code per parameter, it is given {len(entry.units)} codes for "
+                f"{len(architecture.parameters)} parameters"
+            )
+        if self.pooled:
+            return self._pool(entry)
+        if architecture != self.architecture:
+            raise PartError(
+                f"aggregator {self.name!r} concatenates the parameters of {self.architecture.summary}, it is given "
+                f"{architecture.summary}; choose pool = 'always' to encode unseen architectures"
+            )
+        return rearrange(entry.codes, "B L D -> B (L D)")
+
+    def _pool(self, entry: LayerCodes) -> Tensor:
+        shares = cell_shares(entry.architecture, self.types, self.config.depth_bins).to(entry.codes)
+        means = einsum(shares, entry.codes, "K L, B L D -> B K D")
+        filled = repeat(shares.any(dim=1).to(entry.codes), "K -> B K 1", B=len(entry.codes))
+        return rearrange(torch.cat([means, filled], dim=2), "B K D -> B (K D)")
+
+
+@lru_cache(maxsize=1024)
+def cell_shares(architecture: Architecture, types: tuple[str, ...], depth_bins: int) -> Tensor:
+    """Return ``(K, L)``: the share that each parameter has in the mean of each cell; see :class:`Features`."""
+    shares = torch.zeros(len(types) * depth_bins, len(architecture.parameters))
+    deepest = max(1, architecture.depth - 1)
+    for number, (kind, layer) in enumerate(
+        zip(architecture.types, architecture.layer_of_parameter, strict=True)
+    ):
+        if kind in types:
+            # in integers, so that a depth half-way between two does not hang on a rounding error
+            nearest = (2 * architecture.levels[layer] * (depth_bins - 1) + deepest) // (2 * deepest)
+            shares[types.index(kind) * depth_bins + nearest, number] = 1
+    return shares / shares.sum(dim=1, keepdim=True).clamp(min=1)

@@ -1,0 +1,38 @@
+"""``stats/identity``: the statistics of a parameter are its code."""
+
+from __future__ import annotations
+
+from typing import final
+
+from attrs import frozen
+
+from sneframe.layer_encoder import LayerEncoder
+from sneframe.part import LayerCodes, Spec, StatTokens
+
+
+@final
+class Identity(LayerEncoder):
+    """Passes statistics on, one code per parameter."""
+
+    name = "stats/identity"
+    takes = (StatTokens,)
+    local = True
+
+    @frozen(kw_only=True)
+    class Config:
+        """No options."""
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.out = spec.gives(LayerCodes, spec.width)
+
+    def forward(self, tokens: tuple[StatTokens, ...]) -> tuple[LayerCodes, ...]:
+        """Return ``codes (B, L, 7)`` per architecture."""
+        return tuple(
+            LayerCodes(
+                architecture=entry.architecture,
+                codes=entry.stats,
+                units=tuple((number,) for number in range(entry.stats.shape[1])),
+            )
+            for entry in tokens
+        )

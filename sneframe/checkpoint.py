@@ -1,0 +1,69 @@
+"""A trained model on disk: its tensors, and in the header all it takes to build it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from sneframe import plugins
+from sneframe.architecture import Architecture
+from sneframe.config import RunConfig, plugins_named, structure, unstructure
+from sneframe.errors import RunError
+from sneframe.head import FittedHead
+from sneframe.model import Model, build_model
+from sneframe.state import read_tensors, write_tensors
+from sneframe.tasks import Regression
+
+FORMAT = "sneframe.model"
+VERSION = 1
+
+
+def save_model(path: Path, model: Model, task: Regression, config: RunConfig, **extra: Any) -> None:
+    """Write a model; tensors are the state dict's, an estimator is its training embeddings and targets."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": unstructure(config),
+        "architectures": [a.to_json() for a in model.encoder.aggregator.out.architectures],
+        "task": attrs.asdict(task),
+        "scikit-learn": metadata.version("scikit-learn"),
+        **extra,
+    }
+    write_tensors(path, model.state_dict(), header)
+
+
+def load_model(path: Path) -> tuple[Model, Regression, Mapping[str, Any]]:
+    """Read a model back, in eval mode, with its task and the header; a fitted head is fitted again.
+
+    Raises:
+        RunError: the file is missing or damaged, or does not match its own configuration.
+        PluginError: a part it was made of is not installed.
+    """
+    tensors, header = read_tensors(path)
+    if header.get("format") != FORMAT or header.get("version") != VERSION:
+        raise RunError(f"{path}: expected {FORMAT} version {VERSION}, got {header.get('format')} {header.get('version')}")
+    registry = plugins.load(plugins_named(header["config"]))
+    architectures = [Architecture.from_json(data) for data in header["architectures"]]
+    model = build_model(structure(header["config"], registry), registry, architectures)
+    restore_model(model, tensors, path)
+    return model.eval(), Regression(**header["task"]), header
+
+
+def restore_model(model: Model, tensors: Mapping[str, Any], path: Path) -> None:
+    """Put tensors into a model.
+
+    Raises:
+        RunError: names or shapes that do not match.
+    """
+    tensors = dict(tensors)
+    fitted = {name: tensors.pop(f"head.{name}", None) for name in ("embeddings", "targets")}
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(f"{path}: does not match its configuration: {' '.join(str(error).split())}") from error
+    if isinstance(model.head, FittedHead):
+        model.head.fit(fitted["embeddings"], fitted["targets"])

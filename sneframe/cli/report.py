@@ -1,0 +1,16 @@
+"""``sneframe report RUN``: render the report of a finished run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def report(run: Path) -> None:
+    """Render report.html of the finished run folder RUN again, and print its path."""
+    from sneframe.report import write_report
+
+    click.echo(write_report(run))

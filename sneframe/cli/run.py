@@ -1,0 +1,79 @@
+"""``sneframe run``: train on a zoo, score, report."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option("--plugin", help="A recipe, PLUGIN/NAME; PLUGIN alone means PLUGIN/default.")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file laid over the recipe.")
+@click.option("--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50.")
+@click.option("--zoo", help="Folder of the zoo; without it the demo zoo is built, once.")
+@click.option("--property", "property_name", help="The property to predict.")
+@click.option("--seed", type=int, help="Of initialisation, batches, dropout and group elements.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; without it the next free runs/RECIPE-NNN.")
+@click.option("--resume", type=click.Path(path_type=Path), help="A run folder to go on with, as it was configured.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def run(
+    plugin: str | None,
+    file: Path | None,
+    words: tuple[str, ...],
+    zoo: str | None,
+    property_name: str | None,
+    seed: int | None,
+    device: str | None,
+    out: Path | None,
+    resume: Path | None,
+    quiet: bool,  # noqa: FBT001  # click passes it by name
+) -> None:
+    """Train a method on a zoo, score it on networks it never saw, and write a report."""
+    from rich.console import Console
+
+    from sneframe.config import merge, parse_set
+    from sneframe.progress import Reporter
+    from sneframe.recipe import compose
+    from sneframe.run import run as run_config
+
+    short: dict[str, Any] = {"zoo": {"path": zoo, "property": property_name}, "seed": seed, "device": device}
+    given = {key: value for key, value in short.items() if value is not None}
+    given["zoo"] = {key: value for key, value in short["zoo"].items() if value is not None}
+    overrides = merge(given, parse_set(words))
+    if resume is not None:
+        named = {"--plugin": plugin, "--config": file, "--set": words, "--out": out, "--zoo": zoo, "--seed": seed}
+        also = [option for option, value in named.items() if value]
+        if also:
+            raise click.UsageError(f"--resume goes on with the folder's own configuration; leave out {', '.join(also)}")
+        file = resume / "config.toml"
+    config = compose(plugin, file, overrides)
+    console = None if quiet else Console()
+    result = run_config(config, resume if resume is not None else out, resume=resume is not None, reporter=Reporter(console))
+    if console is not None:
+        _print_scores(console, result.metrics)
+        console.print(f"report: {result.report}", highlight=False, soft_wrap=True)
+
+
+def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("", "MSE", "R²", "Kendall's tau-b", title=f"{metrics['property']}, {metrics['test']['n']} test networks")
+    for label, scores in (("test", metrics["test"]), ("predict the mean", metrics["baseline"]["test"])):
+        table.add_row(label, *(_shown(scores[key]) for key in ("mse", "r2", "tau")))
+    console.print(table)
+    if metrics["invariance"] is not None:
+        errors = metrics["invariance"]
+        console.print(
+            f"invariance error: {_shown(errors['e_g'])} of the predictions' variance when neurons are permuted, "
+            f"{_shown(errors['e_noise'])} under noise of the same size",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"

@@ -1,0 +1,300 @@
+"""The configuration of a run: attrs classes, and the one strict converter between them and TOML.
+
+A recipe returns a whole :class:`RunConfig`; a TOML file and ``--set KEY=VALUE`` override it. Strings end here:
+inside, a part is its class and its options are an instance of its own ``Config``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import attrs
+import cattrs
+import tomli_w
+from attrs import field, frozen
+from attrs.validators import and_, ge, gt, in_, le, optional
+from cattrs.errors import BaseValidationError, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+
+from sneframe.errors import ConfigError, choices
+
+if TYPE_CHECKING:
+    from sneframe.part import Part
+    from sneframe.plugins import Registry
+
+
+def option(default: Any = attrs.NOTHING, help: str = "", *, check: Any = None, converter: Any = None) -> Any:  # noqa: A002
+    """Return an attrs field with a one-line help text, shown by ``sneframe config``."""
+    return field(default=default, validator=check, converter=converter, metadata={"help": help})
+
+
+@frozen(kw_only=True)
+class Choice:
+    """A part and its options.
+
+    Args:
+        part: its name, ``PLUGIN/NAME``.
+        config: an instance of that part's ``Config``; in a recipe, for a part of another plugin, a mapping of options
+            that becomes one when the recipe is structured.
+    """
+
+    part: str
+    config: Any
+
+
+def use(part: type[Part] | str, **options: Any) -> Choice:
+    """Choose a part in a recipe: ``use(PadChunk, chunk_size=32)``, ``use("head/mlp", hidden=(128,))``."""
+    if isinstance(part, str):
+        return Choice(part=part, config=options)
+    return Choice(part=part.name, config=part.Config(**options))
+
+
+@frozen(kw_only=True)
+class ZooConfig:
+    """Which networks, and what to predict of them."""
+
+    path: str | None = option(None, "folder of the zoo; not given: the demo zoo, built once and cached")
+    property: str | None = option(None, "the property to predict; not given: the zoo's first float property")
+    where: str | None = option(None, "an expression that selects networks, such as 'step == 86'")
+    split: str = option("random", "'random', by group and split_seed, or the name of a stored split")
+    sizes: tuple[float, ...] = option(
+        (0.7, 0.15, 0.15), "train, validation and test: fractions, or counts of networks", converter=tuple
+    )
+    split_seed: int = option(0, "seed of the random split; apart from the seed of the run, so that seeds share a split")
+
+
+@frozen(kw_only=True)
+class TrainConfig:
+    """How the model is trained."""
+
+    epochs: int = option(30, "passes over the training networks", check=ge(0))
+    batch_size: int = option(64, "networks a step, over all processes", check=ge(1))
+    lr: float = option(1e-3, "highest learning rate", check=gt(0))
+    schedule: str = option("one-cycle", "one-cycle | constant", check=in_(("one-cycle", "constant")))
+    warmup: float = option(0.1, "fraction of the steps over which the learning rate rises", check=and_(ge(0), le(1)))
+    weight_decay: float = option(0.01, "of AdamW", check=ge(0))
+    clip: float | None = option(1.0, "largest norm of the gradient", check=optional(gt(0)))
+    task_weight: float = option(1.0, "of the task loss; 0 trains on the invariance loss alone", check=ge(0))
+    select: str = option("mse", "mse | tau: the validation metric that picks the best epoch", check=in_(("mse", "tau")))
+    patience: int | None = option(None, "stop after this many epochs without a better one", check=optional(ge(1)))
+
+
+@frozen(kw_only=True)
+class RunConfig:
+    """Everything that decides a run's numbers."""
+
+    recipe: str | None = option(None, "the recipe this configuration started from; a record, it decides nothing")
+    seed: int = option(0, "of initialisation, batches, dropout and group elements", check=ge(0))
+    device: str = option("auto", "auto | cpu | cuda", check=in_(("auto", "cpu", "cuda")))
+    precision: str = option("no", "no (float32) | bf16 (autocast)", check=in_(("no", "bf16")))
+    zoo: ZooConfig = field(factory=ZooConfig)
+    normalise: Choice
+    tokenizer: Choice
+    layer_encoder: Choice
+    aggregator: Choice
+    head: Choice
+    invariance: Choice | None = None
+    train: TrainConfig = field(factory=TrainConfig)
+
+
+SLOTS = ("normalise", "tokenizer", "layer_encoder", "aggregator", "head", "invariance")
+
+# -- data in: recipe, file, overrides -------------------------------------------------------------------------
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: it is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no such configuration file: {path}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse_set(words: Iterable[str]) -> dict[str, Any]:
+    """Read ``train.epochs=50`` words; a value is TOML, or else a plain string.
+
+    Raises:
+        ConfigError: a word without ``=``, or a key set twice over, once as a table and once as a value.
+    """
+    tree: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set takes KEY=VALUE such as train.epochs=50, got {word!r}")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        *path, last = key.strip().split(".")
+        table = tree
+        for step in path:
+            table = table.setdefault(step, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {word}: {step!r} was set to a value before")
+        table[last] = value
+    return tree
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one configuration over another; naming another part drops the options of the one it replaces."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            if key in SLOTS and value.get("part", below.get("part")) != below.get("part"):
+                below = {}
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def plugins_named(data: Mapping[str, Any]) -> set[str]:
+    """Return the names of the plugins whose parts a configuration names."""
+    tables = (data.get(slot) for slot in SLOTS)
+    parts = (table.get("part") for table in tables if isinstance(table, Mapping))
+    return {part.partition("/")[0] for part in parts if isinstance(part, str)}
+
+
+def structure(data: Mapping[str, Any], registry: Registry) -> RunConfig:
+    """Check a configuration and return it as a value.
+
+    Raises:
+        ConfigError: one line that says where, what was got, and what could be.
+    """
+    for slot in SLOTS:
+        if slot != "invariance" and slot not in data:
+            raise ConfigError(f"the configuration names no {slot}; start from a recipe, e.g. --plugin sne")
+    try:
+        return _converter(registry).structure(data, RunConfig)
+    except BaseValidationError as error:
+        raise ConfigError(_first_line(error, "")) from error
+
+
+def unstructure(config: RunConfig) -> dict[str, Any]:
+    """Return a configuration as plain data, complete but for values that are None."""
+    return _plain(config)
+
+
+def to_toml(config: RunConfig) -> str:
+    """Return the complete configuration as TOML."""
+    return tomli_w.dumps(unstructure(config))
+
+
+def to_commented_toml(config: RunConfig) -> str:
+    """Return the complete configuration as TOML in which every key is explained."""
+    lines: list[str] = []
+    nested: list[tuple[str, Any]] = []
+    for attribute in attrs.fields(RunConfig):
+        value = getattr(config, attribute.name)
+        if isinstance(value, Choice) or attrs.has(type(value)):
+            nested.append((attribute.name, value))
+        elif attribute.name != "invariance":
+            lines += _commented(attribute, value)
+    for name, value in nested:
+        lines += ["", f"[{name}]"]
+        if isinstance(value, Choice):
+            lines.append(f'part = "{value.part}"')
+            value = value.config  # noqa: PLW2901
+        for attribute in attrs.fields(type(value)):
+            lines += _commented(attribute, getattr(value, attribute.name))
+    return "\n".join(lines) + "\n"
+
+
+def _commented(attribute: attrs.Attribute[Any], value: Any) -> list[str]:
+    help_text = attribute.metadata.get("help", "")
+    shown = _plain(value)
+    line = f"# {attribute.name} =" if shown is None else tomli_w.dumps({attribute.name: shown}).rstrip()
+    return [f"# {help_text}"] * bool(help_text) + [line]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Choice):
+        return {"part": value.part, **_plain(value.config)}
+    if attrs.has(type(value)):
+        value = {a.name: getattr(value, a.name) for a in attrs.fields(type(value))}
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items() if item is not None}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+# -- the strict converter: cattrs by default drops typos, turns 3.7 into 3 and "64" into 64 --------------------
+
+
+def _converter(registry: Registry) -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    for kind, words in ((bool, "true or false"), (str, "a string")):
+        converter.register_structure_hook(kind, _exactly(kind, words))
+    converter.register_structure_hook(int, _exactly(int, "a whole number"))
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, _tuple(converter))
+    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _literal)
+
+    def choice(data: Any, _: Any) -> Choice:
+        if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
+            raise TypeError("must be a table with part = 'PLUGIN/NAME'")
+        part = registry.part(data["part"])
+        options = {key: value for key, value in data.items() if key != "part"}
+        return Choice(part=part.name, config=converter.structure(options, part.Config))
+
+    converter.register_structure_hook(Choice, choice)
+    return converter
+
+
+def _exactly(kind: type, words: str) -> Any:
+    def check(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            raise TypeError(f"must be {words}, got {value!r}")
+        return value
+
+    return check
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError(f"must be a number, got {value!r}")
+    return float(value)
+
+
+def _tuple(converter: cattrs.Converter) -> Any:
+    def check(value: Any, kind: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise TypeError(f"must be a list, got {value!r}")
+        return tuple(converter.structure(item, get_args(kind)[0]) for item in value)
+
+    return check
+
+
+def _literal(value: Any, kind: Any) -> Any:
+    if value not in get_args(kind):
+        raise TypeError(f"must be one of {', '.join(map(repr, get_args(kind)))}, got {value!r}")
+    return value
+
+
+def _first_line(error: BaseException, path: str) -> str:
+    """Walk down cattrs' tree of errors to the first leaf, and say it in one line with its path."""
+    if isinstance(error, ClassValidationError):
+        inner = error.exceptions[0]
+        notes = [note for note in getattr(inner, "__notes__", ()) if hasattr(note, "name")]
+        name = notes[-1].name if notes else ""
+        return _first_line(inner, f"{path}.{name}".strip(".") if name else path)
+    if isinstance(error, IterableValidationError):
+        return _first_line(error.exceptions[0], path)
+    if isinstance(error, ForbiddenExtraKeysError):
+        key = sorted(error.extra_fields)[0]
+        known = [attribute.name for attribute in attrs.fields(error.cl)]
+        where = f"{path}.{key}".strip(".")
+        return f"unknown key {where!r}, {choices(key, known)}"
+    if isinstance(error, KeyError):
+        return f"{path or 'the configuration'}: {error.args[0]!r} is missing"
+    return f"{path}: {error}".removeprefix(": ")

@@ -1,0 +1,273 @@
+"""The training loop: batches of networks in, the best model by validation on disk out."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from accelerate import Accelerator
+from attrs import define, frozen
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from sneframe import checkpoint, evaluate, state
+from sneframe.config import RunConfig, TrainConfig
+from sneframe.data import Data
+from sneframe.devices import sum_over_processes
+from sneframe.errors import Interrupted, RunError
+from sneframe.invariance import Draw
+from sneframe.objective import Objective
+from sneframe.plan import epoch_batches, step_seed, steps_per_epoch
+from sneframe.progress import Reporter
+
+
+@define(kw_only=True)
+class Training:
+    """Where a training stands; with the tensors beside it in ``last.safetensors``, all it takes to go on.
+
+    Args:
+        epoch: epochs that are finished.
+        step: steps that are finished in the epoch under way.
+        best_epoch: the epoch of the best validation score so far, counted from 1; 0 before the first.
+        best: that score, lower is better.
+        seconds: spent training, over all sittings.
+        history: one record per finished epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best: float = math.inf
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = attrs.field(factory=list)
+
+
+@frozen(kw_only=True, eq=False)
+class Loop:
+    """What does not change while a training runs.
+
+    Args:
+        objective: the modules as they are saved.
+        stepper: the same, prepared for this device and its processes.
+        optimiser: prepared too.
+        accelerator: this process among all.
+        data: on the device.
+        targets: ``(N,)`` on the device.
+        config: of the run.
+        sums: ``(3,)`` this process's loss, task and invariance loss, summed over the epoch's steps.
+    """
+
+    objective: Objective
+    stepper: nn.Module
+    optimiser: Optimizer
+    accelerator: Accelerator
+    data: Data
+    targets: Tensor
+    config: RunConfig
+    sums: Tensor
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return steps_per_epoch(len(self.data.split.train), self.config.train.batch_size)
+
+
+def fit(
+    objective: Objective,
+    data: Data,
+    config: RunConfig,
+    accelerator: Accelerator,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    resume: bool,
+) -> Training:
+    """Train, select by validation, and leave ``best.safetensors`` and ``last.safetensors`` in the folder.
+
+    An objective without trainable parameters is left as it is.
+
+    Raises:
+        RunError: the loss is no longer finite, or there are fewer networks a step than processes.
+        Interrupted: after Ctrl-C; the state is on disk.
+    """
+    trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    if not trainable or not config.train.epochs:
+        return Training()
+    if min(config.train.batch_size, len(data.split.train)) < accelerator.num_processes:
+        raise RunError(f"{accelerator.num_processes} processes need as many networks a step")
+    optimiser = AdamW(trainable, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
+    sums = torch.zeros(3, device=accelerator.device)
+    last = folder / "last.safetensors"
+    training = _load(last, objective, optimiser, sums) if resume and last.exists() else Training()
+    stepper, optimiser = accelerator.prepare(objective, optimiser)
+    loop = Loop(
+        objective=objective,
+        stepper=stepper,
+        optimiser=optimiser,
+        accelerator=accelerator,
+        data=data,
+        targets=data.targets_on(accelerator.device),
+        config=config,
+        sums=sums,
+    )
+    # Several processes would have to agree on the step to stop at; there Ctrl-C ends the run at the last epoch.
+    with Interruption(enabled=accelerator.num_processes == 1) as interruption, reporter.bar("training") as advance:
+        while training.epoch < config.train.epochs and not _out_of_patience(training, config.train):
+            clock = time.perf_counter()
+            batches = epoch_batches(
+                data.split.train, batch_size=config.train.batch_size, seed=config.seed, epoch=training.epoch
+            )
+            stepper.train()
+            for positions in batches[training.step :]:
+                train_step(loop, positions, training.epoch * loop.steps + training.step)
+                training.step += 1
+                if interruption.requested:
+                    training.seconds += time.perf_counter() - clock
+                    _save(last, loop, training)
+                    raise Interrupted(
+                        f"stopped in epoch {training.epoch + 1}; go on with: sneframe run --resume {folder}"
+                    )
+            _finish_epoch(loop, training, clock)
+            if accelerator.is_main_process:
+                if training.best_epoch == training.epoch:
+                    best = folder / "best.safetensors"
+                    checkpoint.save_model(best, objective.model, objective.task, config, epoch=training.epoch)
+                lines = "".join(json.dumps(record) + "\n" for record in training.history)
+                state.write_text(folder / "history.jsonl", lines)
+                _save(last, loop, training)
+            advance(training.epoch, config.train.epochs, _note(training.history[-1]))
+    accelerator.wait_for_everyone()
+    return training
+
+
+def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
+    """Take one optimiser step on the networks at these positions; nothing is read back from the device.
+
+    Args:
+        loop: of the training.
+        positions: ``(B,)`` of the step's whole batch, over all processes.
+        step: counted from 0 over the whole training.
+    """
+    train, accelerator = loop.config.train, loop.accelerator
+    # Every process takes each P-th network, so that a fraction of the batch is the same fraction of each slice.
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    torch.manual_seed(step_seed(loop.config.seed, step, accelerator.process_index))
+    places = np.arange(len(positions))[mine]
+    draw = Draw(seed=loop.config.seed, step=step, positions=places, size=len(positions))
+    target = loop.targets.index_select(0, torch.from_numpy(positions[mine]).to(loop.targets.device, non_blocking=True))
+    progress = step / (train.epochs * loop.steps)
+    for group in loop.optimiser.param_groups:
+        group["lr"] = learning_rate(train, progress)
+    loss, parts = loop.stepper(loop.data.batch.select(positions[mine]), target, draw, progress)
+    accelerator.backward(loss)
+    if train.clip is not None:
+        accelerator.clip_grad_norm_(loop.stepper.parameters(), train.clip)
+    loop.optimiser.step()
+    loop.optimiser.zero_grad()
+    loop.sums.add_(parts)
+
+
+def learning_rate(train: TrainConfig, progress: float) -> float:
+    """Return the learning rate at a fraction of the training.
+
+    One-cycle: a linear rise from a 25th over the warm-up, then half a cosine down to zero.
+    """
+    if train.schedule == "constant":
+        return train.lr
+    if progress < train.warmup:
+        return train.lr * (1 + 24 * progress / train.warmup) / 25
+    return train.lr * (1 + math.cos(math.pi * (progress - train.warmup) / max(1e-12, 1 - train.warmup))) / 2
+
+
+class Interruption:
+    """Turns the first Ctrl-C into a request that the loop meets between two steps; the second one is immediate.
+
+    Args:
+        enabled: in the main thread only, since Python delivers signals there.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.requested = False
+        self._enabled = enabled and threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> Interruption:
+        if self._enabled:
+            self._before = signal.signal(signal.SIGINT, self._request)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._enabled:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
+    """Score the validation networks and record the epoch."""
+    config, objective = loop.config, loop.objective
+    loss, task, invariance = (sum_over_processes(loop.accelerator, loop.sums) / loop.steps).tolist()
+    if not math.isfinite(loss):
+        raise RunError(
+            f"the training loss is {loss} in epoch {training.epoch + 1}; "
+            f"try a lower train.lr than {config.train.lr:g}, or a tighter train.clip"
+        )
+    val = loop.data.split.val
+    output = evaluate.predict(objective.model, loop.data, val, loop.accelerator, batch_size=config.train.batch_size)
+    scores = evaluate.scores(objective.task, loop.data, val, output.value)
+    training.epoch, training.step = training.epoch + 1, 0
+    training.seconds += time.perf_counter() - clock
+    training.history.append(
+        {
+            "epoch": training.epoch,
+            "step": training.epoch * loop.steps,
+            "seconds": round(training.seconds, 3),
+            "lr": loop.optimiser.param_groups[0]["lr"],
+            "train": {"loss": loss, "task": task, "invariance": invariance if objective.invariance else None},
+            "val": {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau},
+        }
+    )
+    tau = -1.0 if scores.tau is None else scores.tau
+    value = scores.mse if config.train.select == "mse" else -tau
+    if value < training.best:
+        training.best, training.best_epoch = value, training.epoch
+    loop.sums.zero_()
+
+
+def _out_of_patience(training: Training, train: TrainConfig) -> bool:
+    return train.patience is not None and training.epoch - training.best_epoch >= train.patience
+
+
+def _note(record: dict[str, Any]) -> str:
+    val = record["val"]
+    tau = "–" if val["tau"] is None else f"{val['tau']:.3f}"
+    return f"val mse {val['mse']:.4g}, tau {tau}"
+
+
+def _save(path: Path, loop: Loop, training: Training) -> None:
+    tensors = {f"objective.{name}": tensor for name, tensor in loop.objective.state_dict().items()}
+    tensors |= state.optimiser_tensors(loop.optimiser)
+    state.write_tensors(path, {**tensors, "sums": loop.sums}, attrs.asdict(training))
+
+
+def _load(path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor) -> Training:
+    tensors, header = state.read_tensors(path)
+    saved = {name.removeprefix("objective."): t for name, t in tensors.items() if name.startswith("objective.")}
+    try:
+        objective.load_state_dict(saved)
+        state.restore_optimiser(optimiser, tensors)
+        sums.copy_(tensors["sums"])
+        return Training(**header)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: does not match this configuration: {' '.join(str(error).split())}") from error

@@ -1,0 +1,54 @@
+"""What a training step minimises: the task loss, and the invariance loss beside it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sneframe.batch import Batch
+from sneframe.invariance import Draw, InvarianceLoss, Output
+from sneframe.model import Model
+from sneframe.tasks import Regression
+
+
+class Objective(nn.Module):
+    """Model, task and invariance loss as one module, so that one call is one step for data-parallel training too.
+
+    Args:
+        model: of the run.
+        task: its targets are in the property's own unit.
+        invariance: or none.
+        task_weight: of the task loss.
+        processes: over which a step's batch is spread; gradients are averaged over them, losses are sums over one
+            process divided by the count over all, so each is multiplied by their number.
+    """
+
+    def __init__(
+        self, model: Model, task: Regression, invariance: InvarianceLoss | None, *, task_weight: float, processes: int
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.invariance = invariance
+        self.task_weight = task_weight
+        self.processes = processes
+
+    def forward(self, batch: Batch, target: Tensor, draw: Draw, progress: float) -> tuple[Tensor, Tensor]:
+        """Return the loss to differentiate, and ``(3,)``: this process's share of loss, task and invariance loss.
+
+        Args:
+            batch: this process's slice of the step's batch.
+            target: ``(B,)`` values of the property.
+            draw: where in the run the step stands.
+            progress: fraction of the training done, in [0, 1].
+        """
+        output: Output = self.model(batch)
+        task = self.task.loss(output.value, target).sum() / draw.size
+        loss, invariance = self.task_weight * task, torch.zeros_like(task)
+        if self.invariance is not None:
+            weight = self.invariance.weight(progress)
+            if weight > 0:
+                term = self.invariance(self.model, batch, output, draw)
+                invariance = term.total / term.count
+                loss = loss + weight * invariance
+        return loss * self.processes, torch.stack([loss, task, invariance]).detach()

@@ -1,0 +1,33 @@
+"""The order of training: which networks make up which step, a pure function of seed and epoch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def steps_per_epoch(networks: int, batch_size: int) -> int:
+    """Return how many steps one pass over the training networks takes."""
+    return math.ceil(networks / batch_size)
+
+
+def epoch_batches(train: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Return the positions of each step's whole batch, over all processes.
+
+    The batches of an epoch differ by at most one network in size, so that none is too small for a batch statistic
+    or for the number of processes.
+
+    Args:
+        train: ``(n,)`` positions of the training networks.
+        batch_size: at most so many networks a step.
+        seed: of the run.
+        epoch: counted from 0.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(train)
+    return np.array_split(order, steps_per_epoch(len(train), batch_size))
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Return the seed of what a step draws from torch's own generator, such as dropout."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,154 @@
+"""The plugins of this installation: names in, a :class:`Registry` of what they offer out.
+
+Only what is named is loaded, so a stranger's broken plugin cannot hurt; whatever goes wrong is one
+:class:`~sneframe.errors.PluginError` that names the plugin, its distribution and its version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from typing import Any
+
+import pluggy
+from attrs import field, frozen
+
+from sneframe import hookspecs
+from sneframe.config import RunConfig
+from sneframe.errors import PluginError, choices
+from sneframe.hookspecs import GROUP
+from sneframe.part import Part, fault
+from sneframe.zoo.builder import ZooBuilder
+
+
+@frozen(kw_only=True)
+class Installed:
+    """A plugin as the installed packages' metadata describe it; nothing of it is imported."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    entry_point: metadata.EntryPoint = field(repr=False, eq=False)
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({self.distribution} {self.version})"
+
+
+@frozen(kw_only=True)
+class Registry:
+    """What the loaded plugins offer, by name."""
+
+    plugins: Mapping[str, Installed] = field(factory=dict)
+    parts: Mapping[str, type[Part]] = field(factory=dict)
+    zoos: Mapping[str, ZooBuilder] = field(factory=dict)
+    recipes: Mapping[str, Callable[[], RunConfig]] = field(factory=dict)
+
+    def part(self, name: str) -> type[Part]:
+        """Return a part's class."""
+        return _find(name, self.parts, "part")  # type: ignore[no-any-return]
+
+    def zoo(self, name: str) -> ZooBuilder:
+        """Return a zoo builder."""
+        return _find(name, self.zoos, "zoo")  # type: ignore[no-any-return]
+
+    def recipe(self, name: str) -> Callable[[], RunConfig]:
+        """Return a recipe."""
+        return _find(name, self.recipes, "recipe")  # type: ignore[no-any-return]
+
+
+def installed() -> dict[str, Installed]:
+    """List the installed plugins from metadata alone.
+
+    Raises:
+        PluginError: two distributions offer a plugin of the same name.
+    """
+    found: dict[str, Installed] = {}
+    for entry in metadata.entry_points(group=GROUP):
+        dist = entry.dist
+        plugin = Installed(
+            name=entry.name,
+            distribution=dist.name if dist else "?",
+            version=dist.version if dist else "?",
+            module=entry.value,
+            entry_point=entry,
+        )
+        other = found.setdefault(entry.name, plugin)
+        # A checkout on the path and its installation are one distribution seen twice, not a clash.
+        if (other.distribution, other.module) != (plugin.distribution, plugin.module):
+            both = " and ".join(sorted(f"{p.distribution} {p.version}" for p in (other, plugin)))
+            raise PluginError(f"plugin {entry.name!r} is offered by {both}; uninstall one of them")
+    return dict(sorted(found.items()))
+
+
+def load(names: Iterable[str]) -> Registry:
+    """Load exactly the named plugins.
+
+    Raises:
+        PluginError: one is not installed, fails to import, misspells a hook, or offers what it must not.
+    """
+    known = installed()
+    plugins: dict[str, Installed] = {}
+    offered: dict[str, dict[str, Any]] = {"part": {}, "zoo": {}, "recipe": {}}
+    for name in sorted(set(names)):
+        if name not in known:
+            raise PluginError(f"unknown plugin {name!r}, {choices(name, known, 'installed')}")
+        plugins[name] = known[name]
+        manager = _register(known[name])
+        for cls in _call(manager, "sneframe_parts", known[name]):
+            if problem := fault(cls):
+                raise PluginError(f"{known[name]}: {problem}")
+            _add(offered["part"], cls.name, cls, known[name], "part")
+        for builder in _call(manager, "sneframe_zoos", known[name]):
+            if not isinstance(builder, ZooBuilder):
+                raise PluginError(f"{known[name]}: sneframe_zoos offers {builder!r}, which is no ZooBuilder")
+            _add(offered["zoo"], builder.name, builder, known[name], "zoo")
+        for recipe, function in dict(_call(manager, "sneframe_recipes", known[name])).items():
+            if not callable(function):
+                raise PluginError(f"{known[name]}: recipe {recipe!r} is {function!r}, not a function")
+            _add(offered["recipe"], recipe, function, known[name], "recipe")
+    return Registry(plugins=plugins, parts=offered["part"], zoos=offered["zoo"], recipes=offered["recipe"])
+
+
+def _find(name: str, known: Mapping[str, Any], noun: str) -> Any:
+    if name not in known:
+        plugin = name.partition("/")[0]
+        near = [other for other in known if other.startswith(f"{plugin}/")] or list(known)
+        raise PluginError(f"unknown {noun} {name!r}, {choices(name, near)}")
+    return known[name]
+
+
+def _register(plugin: Installed) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(plugin.entry_point.load(), name=plugin.name)
+        manager.check_pending()
+    except Exception as error:  # noqa: BLE001  # a plugin may fail in any way; the cause is chained
+        raise PluginError(f"{plugin}: does not load: {_one_line(error)}") from error
+    return manager
+
+
+def _call(manager: pluggy.PluginManager, hook: str, plugin: Installed) -> Any:
+    implementations = getattr(manager.hook, hook).get_hookimpls()
+    if not implementations:
+        return ()
+    if any(i.wrapper or i.hookwrapper for i in implementations):
+        raise PluginError(f"{plugin}: {hook} returns data, it cannot be a wrapper")
+    try:
+        result = implementations[0].function()
+        return result if isinstance(result, Mapping) else tuple(result)
+    except Exception as error:  # noqa: BLE001  # as above
+        raise PluginError(f"{plugin}: {hook} fails: {_one_line(error)}") from error
+
+
+def _add(offered: dict[str, Any], name: str, value: Any, plugin: Installed, noun: str) -> None:
+    if not name.startswith(f"{plugin.name}/"):
+        raise PluginError(f"{plugin}: {noun} {name!r} must be named '{plugin.name}/…'")
+    if name in offered:
+        raise PluginError(f"{plugin}: {noun} {name!r} is offered twice")
+    offered[name] = value
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,49 @@
+"""Progress for people: a bar on a terminal, plain lines elsewhere, nothing where nobody looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Reporter:
+    """Says what a run is doing.
+
+    Args:
+        console: where to; none is silent.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console
+
+    def say(self, line: str) -> None:
+        """Print one line."""
+        if self._console is not None:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Callable[[int, int, str], None]]:
+        """Yield a function to call with (done, total, note) as the work goes on."""
+        if self._console is None:
+            yield lambda done, total, note="": None
+        elif self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+            with Progress(*columns, console=self._console) as progress:
+                task = progress.add_task(label, total=None, note="")
+                yield lambda done, total, note="": progress.update(task, completed=done, total=total, note=note)
+        else:
+            last = time.monotonic()
+
+            def line(done: int, total: int, note: str = "") -> None:
+                nonlocal last
+                if done == total or time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                    last = time.monotonic()
+                    self.say(f"{label} {done}/{total} {note}".rstrip())
+
+            yield line

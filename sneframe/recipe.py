@@ -1,0 +1,68 @@
+"""From a recipe's name, a file and overrides to one configuration; and from a recipe to an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sneframe import plugins
+from sneframe.architecture import Architecture
+from sneframe.config import RunConfig, merge, parse_set, plugins_named, read_toml, structure, unstructure
+from sneframe.errors import ConfigError
+from sneframe.model import Encoder, build_encoder
+
+
+def recipe(name: str, *words: str) -> RunConfig:
+    """Return the configuration of a recipe.
+
+    Args:
+        name: ``PLUGIN/NAME``; ``PLUGIN`` alone means ``PLUGIN/default``.
+        words: overrides such as ``"train.epochs=50"``.
+
+    Raises:
+        PluginError: no such plugin, recipe or part.
+        ConfigError: an override that is impossible.
+    """
+    return compose(name, None, parse_set(words))
+
+
+def encoder(name: str, architectures: Sequence[Architecture], *words: str) -> Encoder:
+    """Build the untrained encoder of a recipe: an ``nn.Module`` from a :class:`~sneframe.batch.Batch` to ``(B, E)``.
+
+    Args:
+        name: ``PLUGIN/NAME``; ``PLUGIN`` alone means ``PLUGIN/default``.
+        architectures: of the training networks.
+        words: overrides such as ``"layer_encoder.width=32"``.
+
+    Raises:
+        PartError: a method that cannot take these architectures.
+    """
+    config = recipe(name, *words)
+    return build_encoder(config, plugins.load(plugins_named(unstructure(config))), architectures)
+
+
+def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
+    """Lay a file and overrides over a recipe.
+
+    Args:
+        plugin: a recipe's name, or a plugin's for its default; not given: the recipe that the file names, if any.
+        file: TOML, complete or not.
+        overrides: laid over both.
+
+    Raises:
+        ConfigError: nothing to start from, or an impossible configuration.
+        PluginError: a plugin, recipe or part that is not there.
+    """
+    data: dict[str, Any] = read_toml(file) if file is not None else {}
+    name = plugin or data.get("recipe")
+    if name is None and file is None:
+        raise ConfigError("name a recipe with --plugin, such as --plugin sne, or a file with --config")
+    if name is not None:
+        if not isinstance(name, str):
+            raise ConfigError(f"recipe: must be a string, got {name!r}")
+        name = name if "/" in name else f"{name}/default"
+        start = unstructure(plugins.load([name.partition("/")[0]]).recipe(name)())
+        data = merge(start, {**data, "recipe": name})
+    data = merge(data, overrides)
+    return structure(data, plugins.load(plugins_named(data)))

@@ -1,0 +1,166 @@
+"""The figures of a report, as inline SVG: same data, same bytes; text is text, in the fonts of the page.
+
+Names that come from a zoo are drawn as they stand, never read as mathematics, and cut where they are long.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from sneframe.report.folder import Epoch, Predictions
+from sneframe.report.projection import Projection
+
+BLUE = "#2a6ebb"
+GREY = "#8a8f98"
+# Okabe and Ito's colours, which stay apart for colour-blind readers.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MOST_VECTOR_POINTS = 2000
+STYLE: dict[Any, object] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sneframe",
+    "font.size": 9.5,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": "#1f2328",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": "#1f2328",
+    "ytick.labelcolor": "#1f2328",
+    "lines.linewidth": 1.5,
+}
+
+
+def scatter(predictions: Predictions, name: str, colours: Sequence[str], alt: str) -> Markup:
+    """Draw predicted against true values, with the identity line; ``colours`` are one per network."""
+    with _style():
+        figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        both = np.concatenate([predictions.true, predictions.predicted])
+        low, high = float(both.min()), float(both.max())
+        margin = 0.04 * (high - low) or 0.05 * max(abs(high), 1.0)
+        limits = (low - margin, high + margin)
+        axes.plot(limits, limits, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        _points(axes, predictions.true, predictions.predicted, c=list(colours), alpha=0.6)
+        axes.set(xlim=limits, ylim=limits, aspect="equal")
+        _label(axes, x=f"true {_shown(name)}", y=f"predicted {_shown(name)}")
+        return _svg(figure, "scatter", alt)
+
+
+def curves(history: Sequence[Epoch], best_epoch: int | None, alt: str) -> Markup:
+    """Draw the training loss and, below it, the validation error over epochs, both on a log scale."""
+    epochs = [epoch.number for epoch in history]
+    lines = {
+        "training task loss": [epoch.task for epoch in history],
+        "validation MSE": [epoch.mse for epoch in history],
+    }
+    with _style():
+        figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+        panels = figure.subplots(len(lines), sharex=True, squeeze=False)[:, 0]
+        for axes, (label, values) in zip(panels, lines.items(), strict=True):
+            axes.plot(epochs, values, color=BLUE, marker="o" if len(epochs) <= 40 else None, markersize=2.5)
+            if min(values) > 0:
+                _log(axes)
+            if best_epoch is not None:
+                axes.axvline(best_epoch, color=PALETTE[1], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            axes.grid(axis="y", color="#e6e8eb", linewidth=0.6)
+            _label(axes, x="epoch" if axes is panels[-1] else "", y=label)
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        figure.align_ylabels()
+        return _svg(figure, "curves", alt)
+
+
+def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str) -> Markup:
+    """Draw the PCA map, coloured by ``(n,)`` values of the property."""
+    first, second = projection.shares
+    labels = f"first component ({first:.0%} of the variance)", f"second ({second:.0%})"
+    with _style():
+        return _svg(_map(projection.pca, values, name, labels), "pca", alt)
+
+
+def tsne_map(projection: Projection, values: np.ndarray, name: str, alt: str) -> Markup:
+    """Draw the t-SNE map, coloured by ``(n,)`` values of the property; its axes have no meaning."""
+    with _style():
+        return _svg(_map(projection.tsne, values, name, None), "tsne", alt)
+
+
+def _map(points: np.ndarray, values: np.ndarray, name: str, labels: tuple[str, str] | None) -> Figure:
+    figure = Figure(figsize=(4.4, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    drawn = _points(axes, points[:, 0], points[:, 1], c=values, cmap="viridis", alpha=0.85)
+    axes.set_aspect("equal", adjustable="datalim")
+    if labels:
+        _label(axes, x=labels[0], y=labels[1])
+    else:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    bar = figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.set_label(_shown(name), parse_math=False)
+    return figure
+
+
+def _points(axes: Axes, x: np.ndarray, y: np.ndarray, **style: Any) -> Any:
+    size = 16 if len(x) <= 500 else 9 if len(x) <= MOST_VECTOR_POINTS else 4
+    return axes.scatter(x, y, s=size, linewidths=0, rasterized=len(x) > MOST_VECTOR_POINTS, zorder=2, **style)
+
+
+def _label(axes: Axes, *, x: str = "", y: str = "") -> None:
+    axes.set_xlabel(x, parse_math=False)
+    axes.set_ylabel(y, parse_math=False)
+
+
+def _log(axes: Axes) -> None:
+    """Use a log scale that always has labels, written as plain numbers."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _shown(name: str) -> str:
+    """Return a name that fits beside an axis: one line, without control characters, at most 40 long."""
+    line = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
+    return line if len(line) <= 40 else f"{line[:39]}…"
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Set the style of all figures, and nothing of the user's own matplotlib settings."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        # Matplotlib only measures text here; it is the browser that draws it, in a font that has the letter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _svg(figure: Figure, name: str, alt: str) -> Markup:
+    """Return a figure as an ``<svg>`` element; its ids begin with its name: a page has several."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", dpi=200, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    # A style element inside a figure would hold for the whole page; the page's own style sheet says the same.
+    text = re.sub(r"<style.*?</style>", "", text, count=1, flags=re.DOTALL)
+    reference = re.compile(r'( id="|href="#|url\(#)')
+    text = re.sub(r"<[^>]+>", lambda tag: reference.sub(rf"\1{name}-", tag[0]), text)
+    described = escape(alt)
+    text = text.replace("<svg ", f'<svg role="img" aria-label="{described}" ', 1)
+    # Matplotlib has escaped the text of the figure, and the description is escaped above.
+    return Markup(text)  # noqa: S704

@@ -1,0 +1,62 @@
+"""Embeddings → two maps of the plane: PCA, which is linear, and t-SNE, which keeps neighbours together."""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import frozen
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+SEED = 0
+MOST_NETWORKS = 5000
+MOST_WIDTH = 50
+FEWEST_NETWORKS = 5
+
+
+@frozen(kw_only=True, eq=False)
+class Projection:
+    """Where the networks lie in the plane.
+
+    Args:
+        rows: ``(n,)`` which of the embeddings are shown.
+        pca: ``(n, 2)``.
+        shares: of the variance that the two axes of ``pca`` carry.
+        tsne: ``(n, 2)``.
+        perplexity: of ``tsne``.
+    """
+
+    rows: np.ndarray
+    pca: np.ndarray
+    shares: tuple[float, float]
+    tsne: np.ndarray
+    perplexity: float
+
+
+def project(values: np.ndarray) -> Projection | str:
+    """Project ``(N, E)`` embeddings, or say in one sentence why there is no map of them.
+
+    More than 5000 networks are sub-sampled; t-SNE sees at most 50 principal components.
+    """
+    if len(values) < FEWEST_NETWORKS or values.shape[1] < 2:
+        return (
+            f"A map needs at least {FEWEST_NETWORKS} networks and an embedding width of 2; "
+            f"there are {len(values)} networks of width {values.shape[1]}."
+        )
+    if np.ptp(values, axis=0).max() == 0:
+        return "All embeddings are the same: there is nothing to map."
+    rows = np.arange(len(values))
+    if len(rows) > MOST_NETWORKS:
+        rows = np.sort(np.random.default_rng(SEED).choice(rows, MOST_NETWORKS, replace=False))
+    pca = PCA(n_components=min(MOST_WIDTH, len(rows), values.shape[1]), random_state=SEED)
+    components = pca.fit_transform(values[rows])
+    # t-SNE needs fewer neighbours than networks; three times the perplexity is how many it looks at.
+    perplexity = min(30.0, (len(rows) - 1) / 3)
+    tsne = TSNE(init="pca", perplexity=perplexity, random_state=SEED).fit_transform(components)
+    first, second = pca.explained_variance_ratio_[:2]
+    return Projection(
+        rows=rows,
+        pca=components[:, :2],
+        shares=(float(first), float(second)),
+        tsne=tsne,
+        perplexity=perplexity,
+    )

@@ -1,0 +1,144 @@
+"""run(config): zoo → model → training → scores → report. Read this first.
+
+One function for the command line and for a notebook, one code for CPU, one GPU and many processes: accelerate
+prepares model and optimiser, and nothing else. Batches and group elements are pure functions of seed, epoch, step
+and network, so a run that was killed, or that is spread over processes, gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from accelerate import Accelerator
+from attrs import frozen
+
+from sneframe import checkpoint, devices, environment, evaluate, plugins, state
+from sneframe.config import RunConfig, plugins_named, structure, to_toml, unstructure
+from sneframe.data import Data, load_data
+from sneframe.fit import Training, fit
+from sneframe.folder import open_folder
+from sneframe.head import FittedHead
+from sneframe.model import build_invariance, build_model
+from sneframe.objective import Objective
+from sneframe.progress import Reporter
+from sneframe.report import write_report
+from sneframe.tasks import Regression
+
+
+@frozen(kw_only=True)
+class Result:
+    """What a run leaves: its folder, and what ``metrics.json`` in it holds."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.folder / "report.html"
+
+
+def run(
+    config: RunConfig, folder: Path | str | None = None, *, resume: bool = False, reporter: Reporter | None = None
+) -> Result:
+    """Train, evaluate and report.
+
+    Args:
+        config: everything that decides the numbers.
+        folder: where to write; not given: the next free ``runs/RECIPE-NNN``.
+        resume: go on from the last state in ``folder``.
+        reporter: says what is being done; silent where not given.
+
+    Raises:
+        SneframeError: whatever is wrong, in one line; nothing half-written is left.
+        Interrupted: after Ctrl-C, when the last state is on disk.
+    """
+    reporter = reporter or Reporter()
+    started = time.perf_counter()
+    registry = plugins.load(plugins_named(unstructure(config)))
+    config = structure(unstructure(config), registry)
+    accelerator = devices.prepare(config.device, config.precision)
+
+    data = load_data(config.zoo, reporter)
+    task = Regression.fit(data.property, data.targets[data.split.train])
+    torch.manual_seed(config.seed)
+    model = build_model(config, registry, data.batch.architectures)
+    model.encoder.normalise.fit(data.batch.select(data.split.train))
+    objective = Objective(
+        model,
+        task,
+        build_invariance(config, registry, model),
+        task_weight=config.train.task_weight,
+        processes=accelerator.num_processes,
+    )
+
+    folder = open_folder(folder, config, resume=resume)
+    if accelerator.is_main_process:
+        described = environment.describe(registry, data.zoo, config, accelerator)
+        state.write_text(folder / "config.toml", to_toml(config))
+        state.write_text(folder / "environment.json", json.dumps(described, indent=2))
+    reporter.say(
+        f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
+        f"{len(data.split.test)} networks, {sum(p.numel() for p in model.parameters()):,} parameters, "
+        f"{accelerator.device}"
+    )
+
+    data = data.to(accelerator.device)
+    objective.to(accelerator.device)
+    training = fit(objective, data, config, accelerator, folder, reporter, resume=resume)
+    metrics = finish(objective, data, config, accelerator, folder, training)
+    metrics["seconds"] = {"train": training.seconds, "total": time.perf_counter() - started}
+    if accelerator.is_main_process:
+        state.write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
+        write_report(folder)
+    accelerator.wait_for_everyone()
+    return Result(folder=folder, metrics=metrics)
+
+
+def finish(
+    objective: Objective, data: Data, config: RunConfig, accelerator: Accelerator, folder: Path, training: Training
+) -> dict[str, Any]:
+    """Take the best epoch's model, read the test split, once, and write predictions and embeddings.
+
+    Returns:
+        the content of ``metrics.json``, but for the seconds.
+    """
+    model, task, best = objective.model, objective.task, folder / "best.safetensors"
+    batch_size = config.train.batch_size
+    if training.epoch:
+        checkpoint.restore_model(model, state.read_tensors(best)[0], best)
+    if isinstance(model.head, FittedHead):
+        embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
+        model.head.fit(embedding, torch.from_numpy(data.targets[data.split.train]).unsqueeze(1))
+    if not training.epoch and accelerator.is_main_process:
+        checkpoint.save_model(best, model, task, config, epoch=0)
+    predicted = {
+        part: evaluate.predict(model, data, getattr(data.split, part), accelerator, batch_size=batch_size)
+        for part in ("val", "test")
+    }
+    scores = {
+        part: evaluate.scores(task, data, getattr(data.split, part), each.value) for part, each in predicted.items()
+    }
+    test = predicted["test"]
+    if accelerator.is_main_process:
+        values = {part: each.value for part, each in predicted.items()}
+        state.write_text(folder / "predictions.csv", evaluate.predictions_csv(task, data, values))
+        ids = torch.from_numpy(data.batch.ids[data.split.test])
+        state.write_tensors(folder / "embeddings.safetensors", {"ids": ids, "values": test.embedding}, {})
+    return {
+        "property": task.property,
+        **{part: attrs.asdict(score) for part, score in scores.items()},
+        "baseline": {"test": attrs.asdict(evaluate.baseline(task, data))},
+        "by_architecture": evaluate.by_architecture(task, data, test.value),
+        "invariance": evaluate.invariance(
+            model, data, test.value, accelerator, seed=config.seed, batch_size=batch_size
+        ),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "epochs": training.epoch,
+        "best_epoch": training.best_epoch,
+    }

@@ -1,0 +1,12 @@
+"""Zoos on disk: networks with their properties, written once, opened cheaply, selected and loaded."""
+
+from __future__ import annotations
+
+from sneframe.zoo.builder import ZooBuilder
+from sneframe.zoo.export import export
+from sneframe.zoo.merge import merge
+from sneframe.zoo.read import Zoo, open_zoo
+from sneframe.zoo.splits import by_group
+from sneframe.zoo.write import ZooWriter, create
+
+__all__ = ["create", "ZooWriter", "open_zoo", "Zoo", "by_group", "merge", "export", "ZooBuilder"]

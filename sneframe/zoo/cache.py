@@ -1,0 +1,78 @@
+"""Decoded weights on disk, for a zoo that does not fit into memory: written once, mapped afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+
+from sneframe.zoo.staging import machine_errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def fits(size: int) -> bool:
+    """Return whether that many bytes leave half of the free memory free."""
+    import psutil  # type: ignore[import-untyped]  # it has no stubs of its own
+
+    return size <= int(psutil.virtual_memory().available) // 2
+
+
+def default_folder() -> Path:
+    """Return the user's cache folder for zoos."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("sneframe") / "zoos"
+
+
+def mapped(folder: Path, rows: np.ndarray, width: int, blocks: Iterable[tuple[int, np.ndarray]]) -> Tensor:
+    """Return ``(n, width)`` float32 that lies in a file, written first if it is not there.
+
+    Args:
+        folder: of one architecture of one zoo, named by id and digest.
+        rows: which of its networks; they name the file.
+        width: P.
+        blocks: start and ``(n_i, width)`` float32 of runs of rows, in order; read only if the file must be
+            written.
+
+    Raises:
+        MachineError: the file cannot be written.
+    """
+    import torch
+
+    header = _npy_header((len(rows), width))
+    file = folder / f"{hashlib.sha256(rows.astype('<i8').tobytes()).hexdigest()[:16]}.npy"
+    with machine_errors(file):
+        if not (file.is_file() and file.stat().st_size == len(header) + 4 * len(rows) * width):
+            _write(file, header, blocks)
+        with warnings.catch_warnings():
+            # torch warns that the file is read-only; weights are never written in place.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.from_numpy(np.load(file, mmap_mode="r"))
+
+
+def _write(file: Path, header: bytes, blocks: Iterable[tuple[int, np.ndarray]]) -> None:
+    # Plain writes, for a full disk under a memory map kills the process instead of raising.
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(f".tmp-{uuid4().hex}")
+    try:
+        with temporary.open("wb") as out:
+            out.write(header)
+            for _, block in blocks:
+                out.write(np.ascontiguousarray(block, dtype="<f4").data)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _npy_header(shape: tuple[int, int]) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return header.getvalue()

@@ -1,0 +1,222 @@
+"""Arrays on disk: rows in, chunk files out, and back. Only this file knows zarr.
+
+Chunks are encoded in memory and written by plain file operations, so that an interrupt leaves no write in
+flight and a full disk is seen where it happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sneframe.errors import ZooError
+from sneframe.zoo.format import FLOATS, METADATA, ArrayRecord, chunk_file, chunk_grid, chunk_shape
+
+if TYPE_CHECKING:
+    import zarr
+
+_BFLOAT16_NAN = 0x7FC0
+_BFLOAT16_EXPONENT = 0x7F80
+
+
+# -- values ------------------------------------------------------------------------------------------------
+
+
+def stored_dtype(dtype: str) -> np.dtype[Any]:
+    """Return the numpy type in which values of a type of the format lie on disk and come back."""
+    return np.dtype({"bfloat16": "uint16", "string": "O"}.get(dtype, dtype))
+
+
+def content(values: np.ndarray) -> bytes | memoryview:
+    """Return the bytes that a digest is taken of: little-endian, C order; strings as length and UTF-8."""
+    if values.dtype == object:
+        encoded = [text.encode() for text in values]
+        return b"".join(len(text).to_bytes(8, "little") + text for text in encoded)
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+
+
+def finite(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Return ``(n,)``: whether all values of a row ``(n, *shape)`` are finite."""
+    if dtype == "bfloat16":
+        good = (values & _BFLOAT16_EXPONENT) != _BFLOAT16_EXPONENT
+    elif dtype in FLOATS:
+        good = np.isfinite(values)
+    else:
+        return np.ones(len(values), bool)
+    return np.asarray(good.reshape(len(values), -1).all(axis=1))
+
+
+def as_float32(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Return the values in single precision.
+
+    Raises:
+        FloatingPointError: a finite value is too large for it.
+    """
+    if dtype == "bfloat16":
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    with np.errstate(over="raise"):
+        return values.astype(np.float32)
+
+
+# -- writing -----------------------------------------------------------------------------------------------
+
+
+class ArrayWriter:
+    """One array, written whole chunks of rows at a time.
+
+    Args:
+        root: of the zoo.
+        path: of the array in it.
+        dtype: one of the names of the format.
+        shape: of one row.
+        length: how many rows a chunk has.
+        attributes: of the array.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        path: str,
+        *,
+        dtype: str,
+        shape: tuple[int, ...] = (),
+        length: int,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        self._folder = root / path
+        self._dtype = dtype
+        self._shape = shape
+        self._chunks = chunk_shape(length, shape, stored_dtype(dtype).itemsize)
+        self._attributes = dict(attributes) | ({"sneframe:dtype": dtype} if dtype == "bfloat16" else {})
+        self._rows = 0
+        self._sizes: list[int] = []
+        self._hash = hashlib.sha256()
+
+    def write(self, rows: np.ndarray) -> None:
+        """Write the next chunk of rows ``(length, *shape)``; only the last may be shorter.
+
+        Raises:
+            OSError: the machine failed, as on a full disk.
+        """
+        files: dict[str, Any] = {}
+        self._memory(files, len(rows))[...] = _for_zarr(rows)
+        first = self._rows // self._chunks[0]
+        for place in np.ndindex(*chunk_grid(rows.shape, self._chunks)):
+            data = files[chunk_file(place)].to_bytes()
+            file = self._folder / chunk_file((first, *place[1:]))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+            self._sizes.append(len(data))
+        self._rows += len(rows)
+        self._hash.update(content(rows))
+
+    def close(self) -> ArrayRecord:
+        """Write the array's metadata and return what the manifest is to say of it."""
+        files: dict[str, Any] = {}
+        self._memory(files, self._rows)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / METADATA).write_bytes(files[METADATA].to_bytes())
+        return ArrayRecord(
+            dtype=self._dtype,
+            shape=(self._rows, *self._shape),
+            chunks=self._chunks,
+            sizes=self._sizes,
+            sha256=self._hash.hexdigest(),
+        )
+
+    def _memory(self, files: dict[str, Any], rows: int) -> zarr.Array[Any]:
+        """Make an array of that many rows whose files land in a dictionary."""
+        import zarr
+        from zarr.codecs import BloscCodec, Crc32cCodec
+        from zarr.storage import MemoryStore
+
+        kind = stored_dtype(self._dtype)
+        typesize = 1 if kind.kind == "O" else kind.itemsize
+        return zarr.create_array(
+            MemoryStore(files),
+            shape=(rows, *self._shape),
+            chunks=self._chunks,
+            dtype=str if kind.kind == "O" else kind,
+            zarr_format=3,
+            # Blosc has no checksum of its own: a flipped bit would come back as another weight.
+            compressors=[
+                BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=typesize),
+                Crc32cCodec(),
+            ],
+            fill_value=_fill_value(self._dtype),
+            attributes=self._attributes,
+            # Otherwise a chunk that happens to hold the fill value alone is not written, as if it were lost.
+            config={"write_empty_chunks": True},
+        )
+
+
+def _fill_value(dtype: str) -> Any:
+    if dtype == "bfloat16":
+        return _BFLOAT16_NAN
+    if dtype in FLOATS:
+        return float("nan")
+    return {"string": "", "bool": False}.get(dtype, 0)
+
+
+def _for_zarr(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.dtypes.StringDType()) if values.dtype == object else values
+
+
+# -- reading -----------------------------------------------------------------------------------------------
+
+
+def read(root: Path, path: str, record: ArrayRecord, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """Read the rows of an array from start to stop, strings as an object array.
+
+    Raises:
+        ZooError: a chunk or the array's metadata is missing or damaged, by its file.
+        OSError: the machine failed.
+    """
+    import zarr
+    from zarr.storage import LocalStore
+
+    stop = record.shape[0] if stop is None else stop
+    for _, name, size in record.chunk_files(start, stop):
+        _check_size(root / path / name, size)
+    try:
+        array = zarr.open_array(LocalStore(root, read_only=True), path=path, mode="r", zarr_format=3)
+        found = (array.shape, array.chunks, "string" if record.dtype == "string" else array.dtype.name)
+    except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
+        raise ZooError(f"{root / path / METADATA}: missing or damaged array metadata") from error
+    if found != (record.shape, record.chunks, _name_in_zarr(record.dtype)):
+        raise ZooError(f"{root / path / METADATA}: the array is not the one that the manifest lists")
+    try:
+        values = np.asarray(array[start:stop])
+    except (ValueError, RuntimeError) as error:
+        file = root / path / _damaged_chunk(array, record, start, stop)
+        raise ZooError(f"{file}: damaged chunk: {error}") from error
+    return values.astype(object) if record.dtype == "string" else values
+
+
+def _name_in_zarr(dtype: str) -> str:
+    return "uint16" if dtype == "bfloat16" else dtype
+
+
+def _check_size(file: Path, size: int) -> None:
+    # zarr reads a chunk that is not there as the fill value, without a word.
+    try:
+        found = file.stat().st_size
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ZooError(f"{file}: this chunk is missing") from error
+    if found != size:
+        raise ZooError(f"{file}: damaged chunk: {found} bytes, should be {size}")
+
+
+def _damaged_chunk(array: zarr.Array[Any], record: ArrayRecord, start: int, stop: int) -> str:
+    """Return the first chunk that cannot be decoded alone."""
+    for place, name, _ in record.chunk_files(start, stop):
+        block = tuple(slice(i * c, (i + 1) * c) for i, c in zip(place, record.chunks, strict=True))
+        try:
+            array[block]
+        except (ValueError, RuntimeError):
+            return name
+    return METADATA

@@ -1,0 +1,153 @@
+"""Columns: one value per network, some of which may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from sneframe.errors import ZooError
+from sneframe.zoo.format import KINDS
+
+_EMPTY = {"float": np.nan, "int": 0, "bool": False, "string": ""}
+_KIND_OF_DTYPE = {
+    "f": "float",
+    "i": "int",
+    "u": "int",
+    "b": "bool",
+    "U": "string",
+    "T": "string",
+    "O": "string",
+}
+_EXACT_IN_FLOAT = 1 << 53
+
+
+@frozen(eq=False)
+class Column:
+    """Values of one kind.
+
+    Args:
+        kind: ``float``, ``int``, ``bool`` or ``string``.
+        values: ``(N,)`` float64, int64, bool or objects of type str; something arbitrary where missing.
+        valid: ``(N,)`` bool, which values are there.
+    """
+
+    kind: str
+    values: np.ndarray
+    valid: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @classmethod
+    def of(cls, name: str, values: Any) -> Column:
+        """Read what a user gave: an array, a tensor, a list or a column; ``None`` and NaN are missing.
+
+        Raises:
+            ZooError: not one axis, values of several kinds, or of none that a column can have.
+        """
+        if isinstance(values, Column):
+            return values
+        if isinstance(values, np.ma.MaskedArray):
+            values = [None if masked else value for value, masked in zip(values.data, np.ma.getmaskarray(values), strict=True)]
+        array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
+        if array.ndim != 1:
+            raise ZooError(f"{name}: must have one value per network, got shape {array.shape}")
+        if array.dtype != object:
+            return cls._checked(name, array, np.ones(len(array), bool))
+        valid = np.array([not (value is None or value != value) for value in array], dtype=bool)  # noqa:
+        PLR0124 kinds = {_kind_of(value) for value in array[valid]}
+        if kinds == {"int", "float"}:
+            kinds = {"float"}
+        if len(kinds) > 1:
+            raise ZooError(f"{name}: values of one kind are needed, got {', '.join(sorted(kinds))}")
+        # A column of nothing but missing values says nothing of its kind.
+        kind = kinds.pop() if kinds else "float"
+        if kind not in KINDS:
+            raise ZooError(f"{name}: a value must be a float, int, bool or string, got {kind}")
+        filled = [value if there else _EMPTY[kind] for value, there in zip(array, valid, strict=True)]
+        try:
+            return cls._checked(name, np.array(filled, dtype=_dtype(kind)), valid)
+        except OverflowError as error:
+            raise ZooError(f"{name}: a value does not fit into 64 bits") from error
+
+    @classmethod
+    def _checked(cls, name: str, array: np.ndarray, valid: np.ndarray) -> Column:
+        kind = _KIND_OF_DTYPE.get(array.dtype.kind)
+        if kind is None:
+            raise ZooError(f"{name}: a value must be a float, int, bool or string, got {array.dtype}")
+        if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+            raise ZooError(f"{name}: a value does not fit into 64 bits")
+        if kind == "string":
+            _check_text(name, array)
+            return cls(kind, np.array([str(value) for value in array], dtype=object), valid)
+        converted = array.astype(KINDS[kind])
+        return cls(kind, converted, valid & ~np.isnan(converted) if kind == "float" else valid)
+
+    @classmethod
+    def missing(cls, kind: str, length: int) -> Column:
+        """Return a column without any value."""
+        return cls(kind, np.full(length, _EMPTY[kind], dtype=_dtype(kind)), np.zeros(length, bool))
+
+    @classmethod
+    def joined(cls, name: str, columns: Sequence[Column]) -> Column:
+        """Concatenate columns; ints become floats beside floats, a column without values takes any kind.
+
+        Raises:
+            ZooError: kinds that differ, or an int that no float represents exactly.
+        """
+        kinds = set().union(*(column.kinds for column in columns)) or {columns[0].kind}
+        if kinds == {"int", "float"}:
+            kinds = {"float"}
+        if len(kinds) > 1:
+            raise ZooError(f"{name}: values of one kind are needed, got {', '.join(sorted(kinds))}")
+        kind = kinds.pop()
+        parts = [column if column.kinds else cls.missing(kind, len(column)) for column in columns]
+        for part in parts:
+            if kind == "float" and part.kind == "int" and np.abs(part.values).max() > _EXACT_IN_FLOAT:
+                raise ZooError(f"{name}: ints beyond 2**53 cannot share a column with floats")
+        values = np.concatenate([np.where(part.valid, part.values, _EMPTY[kind]) for part in parts])
+        return cls(kind, values.astype(_dtype(kind)), np.concatenate([part.valid for part in parts]))
+
+    @property
+    def kinds(self) -> set[str]:
+        """Its kind; none where every value is missing, for such a column can be of any."""
+        return {self.kind} if self.valid.any() else set()
+
+    def take(self, rows: np.ndarray) -> Column:
+        """Return the values of some rows."""
+        return Column(self.kind, self.values[rows], self.valid[rows])
+
+    def plain(self) -> np.ndarray:
+        """Return one array: missing numbers and bools as NaN (the column is then float), strings as None."""
+        if self.kind == "float" or self.valid.all():
+            return self.values.copy()
+        if self.kind == "string":
+            return np.where(self.valid, self.values, None)
+        return np.where(self.valid, self.values.astype(np.float64), np.nan)
+
+
+def _dtype(kind: str) -> np.dtype[Any]:
+    return np.dtype(object if kind == "string" else KINDS[kind])
+
+
+def _kind_of(value: Any) -> str:
+    for kind, types in (
+        ("bool", (bool, np.bool_)),
+        ("int", (int, np.integer)),
+        ("float", (float, np.floating)),
+        ("string", (str,)),
+    ):
+        if isinstance(value, types):
+            return kind
+    return type(value).__name__
+
+
+def _check_text(name: str, values: np.ndarray) -> None:
+    for value in values:
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ZooError(f"{name}: {value!r} is not representable in UTF-8") from error

@@ -1,0 +1,83 @@
+"""Exporting a zoo: a selection in; safetensors, CSV and JSON out, which any tool reads."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sneframe.errors import ZooError
+from sneframe.zoo.read import Zoo
+from sneframe.zoo.staging import Staging, machine_errors
+
+
+def export(zoo: Zoo, folder: str | Path) -> None:
+    """Write a selection as files.
+
+    ``networks/ID.safetensors`` holds the state dict of a network in its stored types, ``properties.csv`` one
+    line per network (``file``, ``architecture``, ``group``, ``healthy``, properties; empty where missing),
+    ``splits.csv`` its splits if there are any, ``architectures/ID.json`` the architectures and ``zoo.json``
+    what the zoo says of itself.
+
+    Args:
+        zoo: the selection.
+        folder: where; it appears when it is complete.
+
+    Raises:
+        ZooError: the folder exists, or the zoo is damaged.
+        MachineError: the machine failed.
+    """
+    folder = Path(folder)
+    if os.path.lexists(folder):
+        raise ZooError(f"{folder}: exists already; an export needs a new folder")
+    with machine_errors(folder):
+        staging = Staging(folder)
+        try:
+            _write(zoo, staging.folder)
+            staging.commit()
+        finally:
+            staging.discard()
+
+
+def _write(zoo: Zoo, folder: Path) -> None:
+    files = [f"networks/{number:0{len(str(zoo.ids.max(initial=0)))}d}.safetensors" for number in zoo.ids]
+    (folder / "networks").mkdir()
+    _write_networks(zoo, [folder / file for file in files])
+    names = ("architecture", "group", "healthy", *zoo.properties)
+    _write_table(folder / "properties.csv", files, {name: zoo.column(name) for name in names})
+    if zoo.split_names:
+        _write_table(folder / "splits.csv", files, {name: zoo.split(name) for name in zoo.split_names})
+    (folder / "architectures").mkdir()
+    for architecture in zoo.architectures:
+        _write_json(folder / "architectures" / f"{architecture.id}.json", architecture.to_json())
+    _write_json(folder / "zoo.json", dict(zoo.attributes))
+
+
+def _write_networks(zoo: Zoo, files: list[Path]) -> None:
+    from safetensors.torch import save_file
+
+    for positions, _, weights in zoo.stored():
+        for n, position in enumerate(positions):
+            save_file({name: values[n].clone() for name, values in weights.items()}, files[position])
+
+
+def _write_table(file: Path, files: list[str], columns: dict[str, np.ndarray]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as out:
+        table = csv.writer(out)
+        table.writerow(("file", *columns))
+        for row in zip(files, *(column.tolist() for column in columns.values()), strict=True):
+            table.writerow([_cell(value) for value in row])
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # noqa: PLR0124  # NaN
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _write_json(file: Path, value: Any) -> None:
+    file.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,94 @@
+"""Merging zoos: several in, one out that knows of every network which zoo it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sneframe.errors import ZooError
+from sneframe.zoo.column import Column
+from sneframe.zoo.read import Zoo, open_zoo
+from sneframe.zoo.write import ZooWriter, create
+
+ORIGIN = "zoo"
+
+
+def merge(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    name: str | None = None,
+    labels: Sequence[str] | None = None,
+    description: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Join zoos into one.
+
+    Networks come zoo by zoo, and within a zoo architecture by architecture. The column ``zoo`` holds the
+    label of each network's zoo (a zoo that has such a column keeps it); a group becomes ``LABEL/GROUP``, so
+    no two zoos share one. Splits of the same name are joined; a network whose zoo lacks a split is unused in
+    it.
+
+    Args:
+        paths: of the zoos, unhealthy networks included.
+        out: of the new zoo.
+        name: of the new zoo; by default the labels joined by ``+``.
+        labels: one for each zoo; by default their names.
+        description: one paragraph.
+        overwrite: whether a zoo at ``out`` may be replaced, once the new one is complete.
+
+    Raises:
+        ZooError: a zoo that cannot be read, labels that are not distinct, properties of different kinds, or
+            something that is at ``out`` already.
+        MachineError: the machine failed.
+    """
+    if len(paths) < 2:
+        raise ZooError(f"a merge needs two zoos at least, got {len(paths)}")
+    zoos = [open_zoo(path, unhealthy=True) for path in paths]
+    labels = [zoo.name for zoo in zoos] if labels is None else list(labels)
+    if len(labels) != len(zoos) or len(set(labels)) != len(labels):
+        raise ZooError(
+            f"a merge needs one label for each of its {len(zoos)} zoos, distinct, got {', '.join(labels)}"
+        )
+    sources = [
+        {"label": label, "name": zoo.name, "digest": zoo.digest}
+        for label, zoo in zip(labels, zoos, strict=True)
+    ]
+    writer = create(
+        out,
+        name="+".join(labels) if name is None else name,
+        description=description,
+        licence=_together(zoo.attributes["licence"] for zoo in zoos),
+        source=_together(zoo.attributes["source"] for zoo in zoos),
+        builder={"name": "merge", "config": {"zoos": sources}},
+        overwrite=overwrite,
+    )
+    with writer:
+        orders = [_append(writer, zoo, label) for zoo, label in zip(zoos, labels, strict=True)]
+        for split in dict.fromkeys(split for zoo in zoos for split in zoo.split_names):
+            parts = [
+                zoo.split(split)[order] if split in zoo.split_names else np.full(len(zoo), -1, np.int8)
+                for zoo, order in zip(zoos, orders, strict=True)
+            ]
+            writer.split(split, np.concatenate(parts))
+
+
+def _append(writer: ZooWriter, zoo: Zoo, label: str) -> np.ndarray:
+    """Add a whole zoo and return in which order its networks went in."""
+    columns = {name: zoo.typed_column(name) for name in zoo.properties}
+    if ORIGIN not in columns:
+        columns[ORIGIN] = Column.of(ORIGIN, [label] * len(zoo))
+    group = np.array([f"{label}/{group}" for group in zoo.group], dtype=object)
+    healthy = zoo.healthy
+    order = []
+    for positions, architecture, weights in zoo.stored():
+        properties = {name: column.take(positions) for name, column in columns.items()}
+        writer.append(architecture, weights, properties, group=group[positions], healthy=healthy[positions])
+        order.append(positions)
+    return np.concatenate(order)
+
+
+def _together(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(text for text in texts if text))

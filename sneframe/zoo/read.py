@@ -1,0 +1,308 @@
+"""Reading a zoo: a path in, a selection of networks out, and from it columns, splits and a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from attrs import evolve, field, frozen
+
+from sneframe.architecture import Architecture
+from sneframe.errors import ZooError
+from sneframe.zoo import cache as weights_cache
+from sneframe.zoo import verify
+from sneframe.zoo.column import Column
+from sneframe.zoo.format import FORMAT, VERSION, read_manifest
+from sneframe.zoo.select import matches
+from sneframe.zoo.staging import machine_errors
+from sneframe.zoo.store import Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sneframe.batch import Batch
+
+
+def open_zoo(path: str | Path, *, unhealthy: bool = False) -> Zoo:
+    """Open a zoo; no weights are read.
+
+    Args:
+        path: of the zoo.
+        unhealthy: whether to keep networks that are marked as not healthy, with weights that may not be
+            finite.
+
+    Raises:
+        ZooError: nothing is there, or no zoo, or one that is half-built, newer or damaged.
+    """
+    path = Path(path)
+    with machine_errors(path):
+        store = Store(path, read_manifest(path))
+        ids = np.arange(store.manifest.networks)
+        if not unhealthy and store.manifest.healthy < store.manifest.networks:
+            ids = np.flatnonzero(store.column("healthy").values)
+        return Zoo(store, ids)
+
+
+def _frozen(ids: np.ndarray) -> np.ndarray:
+    ids = ids.astype(np.int64)
+    ids.flags.writeable = False
+    return ids
+
+
+@final
+@frozen(eq=False, repr=False)
+class Zoo:
+    """Networks of a zoo, all of them or a selection; a value that never changes.
+
+    Made by :func:`open_zoo`; :meth:`where` and :meth:`select` give smaller ones. What it says of networks, it
+    says in the order of :attr:`ids`.
+
+    Args:
+        store: the zoo on disk.
+        ids: ``(n,)`` int64, the networks' row numbers in the whole zoo.
+    """
+
+    _store: Store
+    ids: np.ndarray = field(converter=_frozen)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Zoo {self.name!r}: {len(self)} of {self._store.manifest.networks} networks, {self.path}>"
+
+    # -- what it is ------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self._store.path
+
+    @property
+    def name(self) -> str:
+        """The zoo's own name."""
+        return self._store.manifest.name
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole zoo's content: architectures, weights, columns, splits."""
+        return self._store.manifest.digest
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What its maker said of it, from name to builder; and format, version and digest."""
+        manifest = self._store.manifest
+        return MappingProxyType(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "name": manifest.name,
+                "description": manifest.description,
+                "licence": manifest.licence,
+                "source": manifest.source,
+                "builder": manifest.builder,
+                "digest": manifest.digest,
+            }
+        )
+
+    @cached_property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """The architectures that occur, in the order of the whole zoo."""
+        return tuple(self._store.architectures[index] for index in self._places)
+
+    @cached_property
+    def architecture_index(self) -> np.ndarray:
+        """``(n,)``, which of :attr:`architectures` each network has."""
+        return np.asarray(np.searchsorted(self._places, self._store.architecture_index[self.ids]))
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        return np.unique(self._store.architecture_index[self.ids])
+
+    # -- columns ---------------------------------------------------------------------------------------------
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """The names of the properties of the whole zoo."""
+        return tuple(self._store.manifest.properties)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return ``(n,)`` values of a property, or of a column that every zoo has.
+
+        Those are ``architecture`` (the id), ``architecture_summary``, ``row``, ``group`` and ``healthy``.
+
+        A float is float64, an int int64, a bool bool, a string an object array of str. Where values are
+        missing, ints and bools come as float64 with NaN, strings with None.
+
+        Raises:
+            ZooError: an unknown name, or a damaged column.
+        """
+        return self.typed_column(name).plain()
+
+    def typed_column(self, name: str) -> Column:
+        """Return a column of :meth:`column` with its kind, and which of its values are there.
+
+        Raises:
+            ZooError: an unknown name, or a damaged column.
+        """
+        with machine_errors(self.path):
+            return self._store.column(name).take(self.ids)
+
+    @property
+    def group(self) -> np.ndarray:
+        """``(n,)`` int64 or str, the training run of each network."""
+        return self.column("group")
+
+    @property
+    def healthy(self) -> np.ndarray:
+        """``(n,)`` bool."""
+        return self.column("healthy")
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The names of the stored splits."""
+        return self._store.manifest.splits
+
+    def split(self, name: str) -> np.ndarray:
+        """Return ``(n,)`` int8: 0 train, 1 val, 2 test, -1 unused.
+
+        Raises:
+            ZooError: an unknown name, or a damaged array.
+        """
+        with machine_errors(self.path):
+            return np.asarray(self._store.split(name)[self.ids])
+
+    # -- selections ------------------------------------------------------------------------------------------
+
+    def where(self, expression: str) -> Zoo:
+        """Return the networks for which an expression holds, such as ``step == 86 and "conv2d" in architecture_summary``.
+
+        It may use the columns of :meth:`column`, numbers, strings, ``True``, ``False``, comparisons (also
+        chained), ``in`` and ``not in`` a tuple or a text column, arithmetic, ``and``, ``or``, ``not`` and
+        parentheses. A comparison with a missing value is false, so ``accuracy == accuracy`` asks whether
+        there is one.
+
+        Raises:
+            ZooError: an unknown column, an expression that is not understood, operands that do not go
+                together.
+        """
+        return self.select(matches(expression, self.typed_column, len(self)))
+
+    def select(self, positions: Sequence[int] | Sequence[bool] | np.ndarray) -> Zoo:
+        """Return the networks at these positions of this selection, or where a mask ``(n,)`` is true.
+
+        Raises:
+            ZooError: a position that is not there or comes twice, or a mask of another length.
+        """
+        given = np.asarray(positions)
+        if given.dtype == bool:
+            if given.shape != (len(self),):
+                raise ZooError(f"{self.path}: a mask must have shape ({len(self)},), got {given.shape}")
+            return evolve(self, ids=self.ids[given])
+        if given.size == 0:
+            given = given.astype(np.int64)
+        if given.ndim != 1 or given.dtype.kind not in "iu":
+            raise ZooError(
+                f"{self.path}: positions must be ints (n,), got {given.dtype} of shape {given.shape}"
+            )
+        wrong = given[(given < 0) | (given >= len(self))]
+        if len(wrong):
+            raise ZooError(
+                f"{self.path}: there is no network at position {wrong[0]}, the selection has {len(self)}"
+            )
+        if len(np.unique(given)) != len(given):
+            raise ZooError(f"{self.path}: a position is given twice")
+        return evolve(self, ids=self.ids[given])
+
+    # -- weights ---------------------------------------------------------------------------------------------
+
+    def load(self, cache: str | Path | None = None) -> Batch:
+        """Read the weights: ``(n_a, P_a)`` float32 per architecture, with :attr:`ids` as the batch's ids.
+
+        What takes more than half of the free memory is decoded once into files and mapped from there; such
+        weights must not be changed in place.
+
+        Args:
+            cache: the folder of those files; by default in the user's cache folder.
+
+        Raises:
+            ZooError: nothing is selected, a chunk is missing or damaged (by its file), or a weight is too
+                large for single precision.
+            MachineError: the machine failed.
+        """
+        import torch
+
+        from sneframe.batch import join
+
+        if not len(self):
+            raise ZooError(f"{self.path}: no network is selected")
+        folder = weights_cache.default_folder() if cache is None else Path(cache)
+        fits = weights_cache.fits(4 * sum(self.architectures[i].num_weights for i in self.architecture_index))
+        weights, positions = {}, {}
+        for architecture, place, here, rows in self._by_architecture():
+            blocks = self._store.flat(place, rows)
+            with machine_errors(self.path):
+                if fits:
+                    tensor = torch.empty((len(rows), architecture.num_weights))
+                    for start, block in blocks:
+                        tensor[start : start + len(block)] = torch.from_numpy(block)
+                else:
+                    at = folder / self.digest / architecture.id
+                    tensor = weights_cache.mapped(at, rows, architecture.num_weights, blocks)
+            weights[architecture], positions[architecture] = tensor, here
+        batch = join(weights, {architecture: self.ids[here] for architecture, here in positions.items()})
+        # A selection keeps its own order, which join does not know.
+        order = np.argsort(np.concatenate(list(positions.values())))
+        return evolve(batch, order=order, ids=self.ids)
+
+    def stored(self) -> Iterator[tuple[np.ndarray, Architecture, dict[str, Tensor]]]:
+        """Yield the weights in the types in which they are stored, in runs of networks of one architecture.
+
+        Yields:
+            Positions ``(n,)`` in this selection, the architecture, and its parameters ``(n, *shape)`` by
+            name.
+
+        Raises:
+            ZooError: a chunk is missing or damaged, by its file.
+        """
+        import torch
+
+        for architecture, place, here, rows in self._by_architecture():
+            bfloat16 = {
+                p.name
+                for p in architecture.parameters
+                if self._store.record(architecture, p).dtype == "bfloat16"
+            }
+            with machine_errors(self.path):
+                for start, arrays in self._store.rows(place, rows):
+                    n = len(next(iter(arrays.values())))
+                    tensors = {
+                        name: torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+                        if name in bfloat16
+                        else torch.from_numpy(values)
+                        for name, values in arrays.items()
+                    }
+                    yield here[start : start + n], architecture, tensors
+
+    def _by_architecture(self) -> Iterator[tuple[Architecture, int, np.ndarray, np.ndarray]]:
+        """Yield each architecture, its place in the whole zoo, positions here, and ascending rows there."""
+        row = self.column("row")
+        for number, (place, architecture) in enumerate(
+            zip(self._places.tolist(), self.architectures, strict=True)
+        ):
+            here = np.flatnonzero(self.architecture_index == number)
+            here = here[np.argsort(row[here])]
+            yield architecture, place, here, row[here]
+
+    def verify(self) -> None:
+        """Read the whole zoo, not the selection alone, and check all that can be checked.
+
+        Raises:
+            ZooError: the first thing that is wrong, by its file.
+        """
+        with machine_errors(self.path):
+            verify.verify(self._store)

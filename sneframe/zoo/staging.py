@@ -1,0 +1,123 @@
+"""A folder that appears whole or not at all: filled beside its place under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, final
+from uuid import uuid4
+
+from sneframe.errors import MachineError, ZooError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+
+@final
+class Staging:
+    """The temporary place of a folder.
+
+    Temporary places of the same folder whose writer was killed are swept first. A writer holds a lock in its
+    own, which the system lets go of when the process ends, however it ends.
+
+    Args:
+        target: where the folder is to appear.
+        overwrite: whether it may replace one that is there, once it is complete.
+
+    Raises:
+        OSError: the place cannot be made.
+    """
+
+    def __init__(self, target: Path, *, overwrite: bool = False) -> None:
+        self._target = Path(os.path.abspath(target))  # noqa: PTH100  # resolve() would follow the target if a
+        link self._overwrite = overwrite
+        _sweep(self._target)
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._place = self._target.with_name(f"{self._target.name}.tmp-{uuid4().hex}")
+        self.folder = self._place / "content"
+        try:
+            self.folder.mkdir(parents=True)
+            self._lock = (self._place / "lock").open("wb")
+        except OSError:
+            shutil.rmtree(self._place, ignore_errors=True)
+            raise
+        _locked(self._lock)
+
+    def commit(self) -> None:
+        """Move the folder to its target.
+
+        Raises:
+            ZooError: something else appeared there meanwhile.
+            OSError: the machine failed; what was there is there still.
+        """
+        replaced = self._place / "replaced"
+        if os.path.lexists(self._target):
+            if not self._overwrite:
+                raise ZooError(f"{self._target}: exists already; it appeared while this one was written")
+            self._target.rename(replaced)
+        try:
+            self.folder.rename(self._target)
+        except OSError:
+            _restore(replaced, self._target)
+            raise
+
+    def discard(self) -> None:
+        """Remove the temporary place and what is left in it."""
+        self._lock.close()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+
+@contextmanager
+def machine_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors into the one line that a user reads.
+
+    Raises:
+        MachineError: for any OSError inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(f"{path}: {error.strerror or error}") from error
+
+
+def _sweep(target: Path) -> None:
+    if not target.parent.is_dir():
+        return
+    for place in target.parent.iterdir():
+        if place.name.startswith(f"{target.name}.tmp-") and _abandoned(place):
+            _restore(place / "replaced", target)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _restore(replaced: Path, target: Path) -> None:
+    """Undo half of a replacement."""
+    if os.path.lexists(replaced) and not os.path.lexists(target):
+        replaced.rename(target)
+
+
+def _abandoned(place: Path) -> bool:
+    try:
+        with (place / "lock").open("r+b") as lock:
+            return _locked(lock)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Lock a file if nobody else has, and return whether it is ours."""
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,202 @@
+"""A zoo on disk, read lazily: columns once, architectures when asked for, weights in runs of whole chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from sneframe.architecture import Architecture, Parameter
+from sneframe.errors import ArchitectureError, ZooError, choices
+from sneframe.zoo import chunks
+from sneframe.zoo.column import Column
+from sneframe.zoo.format import (
+    ARCHITECTURES,
+    METADATA,
+    MIB,
+    ArrayRecord,
+    Manifest,
+    column_path,
+    parameter_path,
+    read_attributes,
+    split_path,
+    valid_path,
+)
+
+_RUN_BYTES = 32 * MIB
+
+
+@final
+class Store:
+    """The whole zoo, which every selection of it shares.
+
+    Args:
+        path: of the zoo.
+        manifest: of the zoo.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._columns: dict[str, Column] = {}
+
+    @cached_property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """All architectures, in the order of the column ``architecture``.
+
+        Raises:
+            ZooError: the description of one is missing or damaged.
+        """
+        return tuple(self._architecture(key) for key in self.manifest.architectures)
+
+    def _architecture(self, key: str) -> Architecture:
+        folder = self.path / ARCHITECTURES / key
+        try:
+            architecture = Architecture.from_json(read_attributes(folder)["architecture"])
+        except (FileNotFoundError, KeyError, ArchitectureError) as error:
+            raise ZooError(f"{folder / METADATA}: missing or damaged architecture") from error
+        if architecture.id != key:
+            raise ZooError(
+                f"{folder / METADATA}: damaged architecture: its content has the id {architecture.id}"
+            )
+        return architecture
+
+    # -- columns ---------------------------------------------------------------------------------------------
+
+    def column(self, name: str) -> Column:
+        """Return a property, or one of the columns that every zoo has, for all networks.
+
+        ``architecture`` is the id, ``architecture_summary`` its line for people.
+
+        Raises:
+            ZooError: an unknown name, or a damaged column.
+        """
+        if name not in self._columns:
+            self._columns[name] = self._read_column(name)
+        return self._columns[name]
+
+    def _read_column(self, name: str) -> Column:
+        everywhere = np.ones(self.manifest.networks, bool)
+        if name in self.manifest.properties:
+            values = self._read(column_path(name))
+            kind = self.manifest.properties[name]
+            if kind == "float":
+                return Column(kind, values, ~np.isnan(values))
+            valid = self._read(valid_path(name)) if valid_path(name) in self.manifest.arrays else everywhere
+            return Column(kind, values, valid)
+        if name in ("architecture", "architecture_summary"):
+            words = [a.id if name == "architecture" else a.summary for a in self.architectures]
+            return Column("string", np.array(words, dtype=object)[self.architecture_index], everywhere)
+        if name in ("row", "group", "healthy"):
+            values = self._read(column_path(name))
+            kind = {"O": "string", "b": "bool", "i": "int"}[values.dtype.kind]
+            return Column(kind, values, everywhere)
+        known = [*self.manifest.properties, "architecture", "architecture_summary", "row", "group", "healthy"]
+        raise ZooError(f"{self.path}: unknown column {name!r} {choices(name, known)}")
+
+    @cached_property
+    def architecture_index(self) -> np.ndarray:
+        """``(N,)``, which of :attr:`architectures` each network has."""
+        index = self._read(column_path("architecture"))
+        counts = np.bincount(index.clip(0), minlength=len(self.manifest.architectures))
+        if index.min() < 0 or counts.tolist() != list(self.manifest.architectures.values()):
+            raise ZooError(
+                f"{self.path / column_path('architecture')}: does not match the manifest's architectures"
+            )
+        return index
+
+    def split(self, name: str) -> np.ndarray:
+        """Return ``(N,)`` int8: 0 train, 1 val, 2 test, -1 unused.
+
+        Raises:
+            ZooError: an unknown name, or a damaged array.
+        """
+        if name not in self.manifest.splits:
+            raise ZooError(f"{self.path}: unknown split {name!r} {choices(name, self.manifest.splits)}")
+        return self._read(split_path(name))
+
+    def _read(self, path: str) -> np.ndarray:
+        return chunks.read(self.path, path, self.manifest.arrays[path])
+
+    # -- weights ---------------------------------------------------------------------------------------------
+
+    def rows(self, architecture: int, rows: np.ndarray) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Yield parameters ``(n, *shape)`` by name, as stored, in runs of networks, and where in ``rows`` a run starts.
+
+        Args:
+            architecture: its index.
+            rows: ascending row numbers among the networks of this architecture.
+
+        Raises:
+            ZooError: a chunk that holds one of them is missing or damaged; others are not looked at.
+        """
+        described = self.architectures[architecture]
+        paths = {p.name: parameter_path(described.id, p.name) for p in described.parameters}
+        records = {p.name: self.record(described, p) for p in described.parameters}
+        length = next(iter(records.values())).chunks[0]
+        chunk_bytes = sum(length * 4 * p.size for p in described.parameters)
+        for first, last in _runs(np.unique(rows // length), max(1, _RUN_BYTES // chunk_bytes)):
+            start, stop = first * length, min((last + 1) * length, self.manifest.architectures[described.id])
+            begin, end = np.searchsorted(rows, (start, stop))
+            here = rows[begin:end] - start
+            yield (
+                int(begin),
+                {
+                    name: chunks.read(self.path, path, records[name], start, stop)[here]
+                    for name, path in paths.items()
+                },
+            )
+
+    def record(self, architecture: Architecture, parameter: Parameter) -> ArrayRecord:
+        """Return what the manifest says of a parameter's array.
+
+        Raises:
+            ZooError: it says nothing, or something that the architecture contradicts.
+        """
+        path = parameter_path(architecture.id, parameter.name)
+        record = self.manifest.arrays.get(path)
+        if record is None:
+            raise ZooError(f"{self.path / path}: the manifest does not list this array")
+        shape = (self.manifest.architectures[architecture.id], *parameter.shape)
+        if record.shape != shape:
+            raise ZooError(
+                f"{self.path / path}: its shape {record.shape} is not {shape}, as its architecture says"
+            )
+        return record
+
+    def flat(self, architecture: int, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(n, P)`` float32 in runs of networks, as :meth:`rows` does.
+
+        Raises:
+            ZooError: as for :meth:`rows`, or a weight that single precision cannot hold.
+        """
+        described = self.architectures[architecture]
+        for start, arrays in self.rows(architecture, rows):
+            n = len(next(iter(arrays.values())))
+            flat = np.empty((n, described.num_weights), np.float32)
+            for parameter, offset in zip(described.parameters, described.offsets, strict=True):
+                values = arrays[parameter.name].reshape(n, parameter.size)
+                try:
+                    single = chunks.as_float32(values, self.record(described, parameter).dtype)
+                except FloatingPointError as error:
+                    where = self.path / parameter_path(described.id, parameter.name)
+                    raise ZooError(f"{where}: a weight is too large for single precision") from error
+                flat[:, offset : offset + parameter.size] = single
+            yield start, flat
+
+
+def _runs(numbers: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
+    """Yield first and last of the runs of consecutive numbers, none longer than given."""
+    first = last = None
+    for number in numbers.tolist():
+        if first is not None and last is not None and (number != last + 1 or number - first >= longest):
+            yield first, last
+            first = number
+        elif first is None:
+            first = number
+        last = number
+    if first is not None and last is not None:
+        yield first, last

@@ -1,0 +1,444 @@
+"""Writing a zoo: networks and their properties in, a folder out that appears only when it is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+import numpy as np
+
+from sneframe.architecture import Architecture
+from sneframe.errors import ZooError, choices
+from sneframe.zoo.chunks import ArrayWriter, finite, stored_dtype
+from sneframe.zoo.column import Column
+from sneframe.zoo.format import (
+    ARCHITECTURES,
+    DTYPES,
+    KINDS,
+    METADATA,
+    NETWORKS,
+    RESERVED,
+    SPLITS,
+    ArrayRecord,
+    Manifest,
+    chunk_length,
+    column_path,
+    fitting,
+    group_json,
+    is_zoo,
+    json_value,
+    parameter_path,
+    split_path,
+    valid_path,
+)
+from sneframe.zoo.splits import check_assignment
+from sneframe.zoo.staging import Staging, machine_errors
+
+_COLUMN_LENGTH = 1 << 16
+
+
+def create(
+    path: str | Path,
+    *,
+    name: str,
+    description: str = "",
+    licence: str = "",
+    source: str = "",
+    builder: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> ZooWriter:
+    """Return a writer, to be used in a ``with`` block, at whose end the zoo appears.
+
+    Args:
+        path: of the zoo, by custom ``NAME.zarr``.
+        name: of the zoo.
+        description: one paragraph.
+        licence: of the weights.
+        source: where they came from.
+        builder: JSON values that say how they were made: name, version, seed, config.
+        overwrite: whether a zoo that is there may be replaced, once this one is complete.
+
+    Raises:
+        ZooError: something is there already, or a text is none.
+    """
+    path = Path(path)
+    texts = {"name": name, "description": description, "licence": licence, "source": source}
+    for key, text in texts.items():
+        if not isinstance(text, str):
+            raise ZooError(f"{path}: {key} must be a string, got {text!r}")
+    if os.path.lexists(path) and not overwrite:
+        raise ZooError(f"{path}: exists already; choose another path or pass overwrite")
+    if os.path.lexists(path) and not is_zoo(path):
+        raise ZooError(f"{path}: exists and is not a zoo; only a zoo is overwritten")
+    header = {**texts, "builder": None if builder is None else json_value(builder, f"{path}: builder")}
+    return ZooWriter(path, header, overwrite=overwrite)
+
+
+@final
+class ZooWriter:
+    """Collects networks, writes whole chunks as they fill, and ends as a complete zoo or as nothing.
+
+    Made by :func:`create`. A failure inside the ``with`` block, an interrupt or a full disk leaves no zoo and
+    no temporary folder; what a killed process leaves is swept when the same zoo is next written.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any], *, overwrite: bool) -> None:
+        self._path = path
+        self._header = header
+        self._overwrite = overwrite
+        self._stacks: dict[Architecture, _Stack] = {}
+        self._length = 0
+        self._architecture: list[np.ndarray] = []
+        self._row: list[np.ndarray] = []
+        self._healthy: list[np.ndarray] = []
+        self._groups: list[Column | None] = []
+        self._properties: dict[str, list[tuple[int, Column]]] = {}
+        self._kinds: dict[str, set[str]] = {}
+        self._splits: dict[str, np.ndarray] = {}
+        self._staging: Staging | None = None
+        self._broken = False
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __enter__(self) -> Self:
+        with machine_errors(self._path):
+            self._staging = Staging(self._path, overwrite=self._overwrite)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._staging is not None
+        try:
+            if error is None:
+                with machine_errors(self._path):
+                    self._finish(self._staging.folder)
+                    self._staging.commit()
+        finally:
+            self._staging.discard()
+            self._staging = None
+
+    # -- what is written -------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, Any],
+        properties: Mapping[str, Any],
+        group: Any = None,
+        healthy: Any = None,
+    ) -> None:
+        """Add n networks of one architecture.
+
+        Args:
+            architecture: what they share.
+            weights: for each of its parameters ``(n, *shape)``, a numpy array or a tensor (bfloat16 too) of
+                any float, int or bool type; of the same type in every append.
+            properties: values ``(n,)`` by name; what an append does not give is missing for its networks.
+            group: the training run of each: ints or strings ``(n,)``, or one for all. Left out in every
+                append, each network is a group of its own.
+            healthy: ``(n,)`` bool; by default, whether all weights of a network are finite.
+
+        Raises:
+            ZooError: names, shapes, types or lengths that do not fit; nothing has been added then.
+            MachineError: the disk is full, or another failure of the machine.
+        """
+        if self._staging is None:
+            raise ZooError(f"{self._path}: networks are added inside `with create(...) as zoo:`")
+        if self._broken:
+            raise ZooError(f"{self._path}: an earlier append failed half-way, the zoo cannot be completed")
+        if not isinstance(architecture, Architecture):
+            raise ZooError(f"{self._path}: an Architecture is needed, got {type(architecture).__name__}")
+        stack = self._stacks.get(architecture)
+        if stack is None:
+            stack = _Stack(self._path, self._staging.folder, architecture, len(self._stacks))
+        arrays = stack.read(weights)
+        n = len(next(iter(arrays.values())))
+        columns = {name: self._property(name, values, n) for name, values in properties.items()}
+        groups = self._group(group, n)
+        is_finite = np.all([finite(values, dtype) for dtype, values in arrays.values()], axis=0)
+        good = self._health(healthy, is_finite)
+
+        self._broken = True
+        with machine_errors(self._path):
+            stack.add(arrays)
+        self._broken = False
+        self._stacks.setdefault(architecture, stack)
+        self._architecture.append(np.full(n, stack.index, np.int32))
+        self._row.append(np.arange(stack.networks - n, stack.networks))
+        self._healthy.append(good)
+        self._groups.append(groups)
+        for name, column in columns.items():
+            self._kinds[name] = self._kinds.get(name, set()) | column.kinds
+            self._properties.setdefault(name, []).append((self._length, column))
+        self._length += n
+
+    def split(self, name: str, assignment: Sequence[int] | np.ndarray) -> None:
+        """Store a split of all networks of the zoo, once all of them are added.
+
+        Args:
+            name: of the split.
+            assignment: ``(N,)``, 0 train, 1 val, 2 test, -1 unused.
+
+        Raises:
+            ZooError: other values, another length, or a group that lies in two of the three.
+        """
+        split_path(name)
+        if name in self._splits:
+            raise ZooError(f"{self._path}: split {name!r} is stored already")
+        what = f"{self._path}: split {name!r}"
+        self._splits[name] = check_assignment(assignment, self._group_column().values, what)
+
+    # -- what is checked -------------------------------------------------------------------------------------
+
+    def _property(self, name: str, values: Any, n: int) -> Column:
+        what = f"{self._path}: property {name!r}"
+        column_path(name)
+        if name in RESERVED or name.endswith(".valid"):
+            raise ZooError(f"{what}: this name is reserved ({', '.join(RESERVED)}, and what ends in .valid)")
+        column = Column.of(what, values)
+        if len(column) != n:
+            raise ZooError(f"{what}: {len(column)} values for {n} networks")
+        kinds = self._kinds.get(name, set()) | column.kinds
+        if len(kinds) > 1 and kinds != {"int", "float"}:
+            raise ZooError(f"{what}: values of one kind are needed, got {', '.join(sorted(kinds))}")
+        return column
+
+    def _group(self, group: Any, n: int) -> Column | None:
+        what = f"{self._path}: group"
+        if self._groups and (group is None) != (self._groups[0] is None):
+            raise ZooError(f"{what}: give it in every append or in none")
+        if group is None:
+            return None
+        column = Column.of(what, [group] * n if np.ndim(group) == 0 else group)
+        if column.kind not in ("int", "string") or not column.valid.all():
+            raise ZooError(f"{what}: must be made of ints or strings, got {column.kind}s")
+        if len(column) != n:
+            raise ZooError(f"{what}: {len(column)} values for {n} networks")
+        if self._groups and self._groups[0] is not None and self._groups[0].kind != column.kind:
+            raise ZooError(f"{what}: earlier groups are {self._groups[0].kind}s, these are {column.kind}s")
+        return column
+
+    def _health(self, healthy: Any, is_finite: np.ndarray) -> np.ndarray:
+        if healthy is None:
+            return is_finite
+        given = np.asarray(healthy)
+        if given.dtype != bool or given.shape != is_finite.shape:
+            raise ZooError(
+                f"{self._path}: healthy must be ({len(is_finite)},) bool, got {given.dtype} {given.shape}"
+            )
+        wrong = np.flatnonzero(given & ~is_finite)
+        if len(wrong):
+            raise ZooError(
+                f"{self._path}: network {wrong[0]} of this append is not healthy: it has weights that are not finite"
+            )
+        return given.copy()
+
+    def _group_column(self) -> Column:
+        given = [column for column in self._groups if column is not None]
+        if given:
+            return Column.joined(f"{self._path}: group", given)
+        return Column("int", np.arange(self._length), np.ones(self._length, bool))
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def _finish(self, root: Path) -> None:
+        if self._broken:
+            raise ZooError(f"{self._path}: an append failed half-way, the zoo cannot be completed")
+        if not self._length:
+            raise ZooError(f"{self._path}: a zoo needs at least one network, none was added")
+        for name, assignment in self._splits.items():
+            if len(assignment) != self._length:
+                raise ZooError(
+                    f"{self._path}: split {name!r} has {len(assignment)} values for {self._length} networks"
+                )
+        arrays: dict[str, ArrayRecord] = {}
+        for architecture, stack in self._stacks.items():
+            arrays |= stack.close()
+            attributes = {"architecture": json_value(architecture.to_json(), f"{self._path}: architecture")}
+            _write_group(root / ARCHITECTURES / architecture.id, attributes)
+        columns = self._columns()
+        for path, (values, dtype, attributes) in columns.items():
+            arrays[path] = _write_column(root, path, values, dtype, attributes)
+        for folder in (ARCHITECTURES, NETWORKS, SPLITS):
+            _write_group(root / folder, {})
+        manifest = Manifest(
+            **self._header,
+            networks=self._length,
+            healthy=int(np.concatenate(self._healthy).sum()),
+            architectures={architecture.id: stack.networks for architecture, stack in self._stacks.items()},
+            properties={name: self._joined(name).kind for name in self._properties},
+            splits=tuple(self._splits),
+            arrays=arrays,
+        )
+        _check_files(root, manifest)
+        (root / METADATA).write_text(group_json(manifest.to_json()), encoding="ascii")
+
+    def _columns(self) -> dict[str, tuple[np.ndarray, str, dict[str, str]]]:
+        """Return values, type and attributes of every array beside the parameters."""
+        group = self._group_column()
+        columns: dict[str, tuple[np.ndarray, str, dict[str, str]]] = {
+            column_path("architecture"): (np.concatenate(self._architecture), "int32", {}),
+            column_path("row"): (np.concatenate(self._row), "int64", {}),
+            column_path("group"): (group.values, "int64" if group.kind == "int" else "string", {}),
+            column_path("healthy"): (np.concatenate(self._healthy), "bool", {}),
+        }
+        for name in self._properties:
+            column = self._joined(name)
+            attributes = {"sneframe:name": name}
+            columns[column_path(name)] = (column.values, KINDS[column.kind], attributes)
+            if column.kind != "float" and not column.valid.all():
+                columns[valid_path(name)] = (column.valid, "bool", attributes)
+        for name, assignment in self._splits.items():
+            columns[split_path(name)] = (assignment, "int8", {"sneframe:name": name})
+        return columns
+
+    def _joined(self, name: str) -> Column:
+        """Return a property of all networks, missing where an append did not give it."""
+        parts, end = [], 0
+        for start, column in self._properties[name]:
+            parts += [Column.missing(column.kind, start - end), column]
+            end = start + len(column)
+        parts.append(Column.missing(parts[-1].kind, self._length - end))
+        return Column.joined(f"{self._path}: property {name!r}", parts)
+
+
+@final
+class _Stack:
+    """The networks of one architecture, waiting until a chunk is full."""
+
+    def __init__(self, path: Path, root: Path, architecture: Architecture, index: int) -> None:
+        self._path = path
+        self._root = root
+        self._architecture = architecture
+        self.index = index
+        self.networks = 0
+        self._dtypes: dict[str, str] = {}
+        self._length = 0
+        self._waiting: list[dict[str, np.ndarray]] = []
+        self._writers: dict[str, ArrayWriter] = {}
+
+    def read(self, weights: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
+        """Return type and values of every parameter, in order, if they fit.
+
+        Raises:
+            ZooError: a name, type, shape or length that does not.
+        """
+        known = {parameter.name: parameter for parameter in self._architecture.parameters}
+        for name in weights:
+            if name not in known:
+                raise ZooError(f"{self._path}: unknown parameter {name!r} {choices(str(name), known)}")
+        arrays: dict[str, tuple[str, np.ndarray]] = {}
+        n = None
+        for name, parameter in known.items():
+            what = f"{self._path}: parameter {name!r}"
+            parameter_path(self._architecture.id, name)
+            if name not in weights:
+                raise ZooError(f"{what} is missing (given: {', '.join(sorted(weights)) or 'none'})")
+            dtype, values = _values(what, weights[name])
+            n = len(values) if n is None and values.ndim else n
+            if values.shape != (n, *parameter.shape):
+                shape = ", ".join(map(str, ("n" if n is None else n, *parameter.shape)))
+                raise ZooError(f"{what}: shape ({shape}) is needed, got {values.shape}")
+            if dtype != self._dtypes.get(name, dtype):
+                raise ZooError(f"{what}: earlier networks have {self._dtypes[name]}, these have {dtype}")
+            arrays[name] = dtype, values
+        if not n:
+            raise ZooError(f"{self._path}: an append needs at least one network, got none")
+        return arrays
+
+    def add(self, arrays: Mapping[str, tuple[str, np.ndarray]]) -> None:
+        """Write what fills whole chunks, keep the rest."""
+        if not self._dtypes:
+            self._dtypes = {name: dtype for name, (dtype, _) in arrays.items()}
+            sizes = {p.name: p.size for p in self._architecture.parameters}
+            self._length = chunk_length(
+                sum(sizes[n] * stored_dtype(d).itemsize for n, d in self._dtypes.items())
+            )
+        waiting = self.networks % self._length
+        added = {name: values for name, (_, values) in arrays.items()}
+        n = len(next(iter(added.values())))
+        self.networks += n
+        if waiting + n >= self._length:
+            added = _joined([*self._waiting, added])
+            self._waiting = []
+            whole = (waiting + n) // self._length * self._length
+            for start in range(0, whole, self._length):
+                self._write({name: values[start : start + self._length] for name, values in added.items()})
+            added = {name: values[whole:] for name, values in added.items()}
+        if self.networks % self._length:
+            self._waiting.append({name: values.copy() for name, values in added.items()})
+
+    def close(self) -> dict[str, ArrayRecord]:
+        """Write what is left and return the record of every parameter by its path."""
+        if self._waiting:
+            self._length = fitting(self._length, self.networks)
+            self._write(_joined(self._waiting))
+        return {self._at(name): writer.close() for name, writer in self._writers.items()}
+
+    def _write(self, rows: Mapping[str, np.ndarray]) -> None:
+        for name, values in rows.items():
+            if name not in self._writers:
+                shape = values.shape[1:]
+                self._writers[name] = ArrayWriter(
+                    self._root,
+                    self._at(name),
+                    dtype=self._dtypes[name],
+                    shape=shape,
+                    length=self._length,
+                    attributes={"sneframe:name": name},
+                )
+            self._writers[name].write(values)
+
+    def _at(self, name: str) -> str:
+        return parameter_path(self._architecture.id, name)
+
+
+def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
+    """Return the type of given weights, and their values as they will be stored."""
+    if hasattr(values, "detach"):
+        import torch
+
+        tensor = values.detach().cpu()
+        if tensor.dtype == torch.bfloat16:
+            return "bfloat16", tensor.contiguous().view(torch.int16).numpy().view(np.uint16)
+        values = tensor.numpy()
+    array = np.asarray(values)
+    if array.dtype.name == "bfloat16":
+        return "bfloat16", np.ascontiguousarray(array).view(np.uint16)
+    if array.dtype.name not in DTYPES:
+        raise ZooError(f"{what}: {array.dtype} cannot be stored {choices(array.dtype.name, DTYPES)}")
+    return array.dtype.name, array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / METADATA).write_text(group_json(attributes), encoding="ascii")
+
+
+def _write_column(
+    root: Path, path: str, values: np.ndarray, dtype: str, attributes: Mapping[str, Any]
+) -> ArrayRecord:
+    length = fitting(_COLUMN_LENGTH, len(values))
+    writer = ArrayWriter(root, path, dtype=dtype, length=length, attributes=attributes)
+    for start in range(0, len(values), length):
+        writer.write(values[start : start + length])
+    return writer.close()
+
+
+def _check_files(root: Path, manifest: Manifest) -> None:
+    """Look at every file once more before the manifest vouches for it."""
+    for path, record in manifest.arrays.items():
+        for _, name, size in record.chunk_files(0, record.shape[0]):
+            if (root / path / name).stat().st_size != size:
+                raise OSError(f"{path}/{name} was not written whole")

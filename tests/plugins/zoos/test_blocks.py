@@ -1,0 +1,44 @@
+"""Blocks: what an interrupted build leaves, and what the next one makes of it."""
+
+import numpy as np
+import pytest
+from sneframe_zoos.blocks import Blocks
+
+from sneframe.errors import ZooError
+
+
+def test_a_saved_block_is_loaded_as_it_was(tmp_path):
+    arrays = {"weights": np.float32([[1, 2]]), "frequency": np.float64([0.1])}
+    Blocks(tmp_path / "a.zarr", {"seed": 0}).save(3, arrays)
+    loaded = Blocks(tmp_path / "a.zarr", {"seed": 0}).load(3)
+    assert loaded.keys() == arrays.keys()
+    for name, values in arrays.items():
+        assert loaded[name].dtype == values.dtype
+        np.testing.assert_array_equal(loaded[name], values)
+
+
+def test_a_block_that_was_not_saved_is_none(tmp_path):
+    assert Blocks(tmp_path / "a.zarr", {}).load(0) is None
+
+
+def test_a_half_written_block_is_not_there(tmp_path):
+    blocks = Blocks(tmp_path / "a.zarr", {})
+    blocks.save(0, {"weights": np.zeros(3)})
+    (path,) = blocks.folder.glob("block-*")
+    path.rename(path.with_name(f".{path.name}.tmp"))  # as after a kill between writing and renaming
+    assert blocks.load(0) is None
+
+
+def test_blocks_of_another_config_are_an_error_that_says_so(tmp_path):
+    Blocks(tmp_path / "a.zarr", {"seed": 0, "networks": 5})
+    with pytest.raises(
+        ZooError, match=r"a\.zarr\.part holds an unfinished build with seed=0 \(not 1\); remove it"
+    ):
+        Blocks(tmp_path / "a.zarr", {"seed": 1, "networks": 5})
+
+
+def test_removing_leaves_nothing(tmp_path):
+    blocks = Blocks(tmp_path / "a.zarr", {})
+    blocks.save(0, {"weights": np.zeros(3)})
+    blocks.remove()
+    assert list(tmp_path.iterdir()) == []

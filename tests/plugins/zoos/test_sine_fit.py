@@ -1,0 +1,106 @@
+"""The stacked training against autograd and torch.optim.Adam on one module at a time."""
+
+import numpy as np
+import pytest
+import torch
+from sneframe_zoos.fit import error_and_gradient, fit
+from sneframe_zoos.inr import SineINR, architecture, draw_weights
+
+WIDTHS = (6, 5)
+X = torch.linspace(-torch.pi, torch.pi, 64)
+
+
+def start(networks, dtype=torch.float32, widths=WIDTHS):
+    generators = (np.random.default_rng(k) for k in range(networks))
+    return torch.from_numpy(np.stack([draw_weights(widths, generator) for generator in generators])).to(dtype)
+
+
+def targets(networks, dtype=torch.float32):
+    return torch.sin(torch.linspace(0.5, 9, networks)[:, None] * X).to(dtype)
+
+
+def module_of(weights, widths=WIDTHS):
+    module = SineINR(widths).to(weights.dtype)
+    torch.nn.utils.vector_to_parameters(weights, module.parameters())
+    return module
+
+
+def train_alone(weights, target, *, steps, tolerance, lr, weight_decay):
+    """Transcribe the protocol for one network."""
+    module = module_of(weights.clone())
+    adam = torch.optim.Adam(module.parameters(), lr=lr, weight_decay=weight_decay)
+    for step in range(steps + 1):
+        loss = torch.nn.functional.mse_loss(module(X.to(weights.dtype)[:, None])[:, 0], target)
+        if loss <= tolerance or step == steps:
+            break
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return torch.nn.utils.parameters_to_vector(module.parameters()).detach(), loss.detach(), step
+
+
+@pytest.mark.parametrize("widths", [(4,), WIDTHS, (3, 4, 5)])
+def test_error_and_gradient_are_those_of_autograd(widths):
+    weights, target = start(3, torch.float64, widths), targets(3, torch.float64)
+    error, gradient = error_and_gradient(architecture(widths), weights, X.double(), target)
+    for k in range(3):
+        module = module_of(weights[k], widths)
+        loss = torch.nn.functional.mse_loss(module(X.double()[:, None])[:, 0], target[k])
+        expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
+        torch.testing.assert_close(error[k], loss.detach(), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(gradient[k], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_networks_trained_together_are_those_trained_alone():
+    weights, target = start(4, torch.float64), targets(4, torch.float64)
+    options = {"steps": 60, "tolerance": 0.02, "lr": 1e-2, "weight_decay": 1e-3}
+    alone = [train_alone(weights[k], target[k], **options) for k in range(4)]
+    ended = {step for _, _, step in alone}
+    assert 60 in ended
+    assert len(ended) > 1  # both ways of ending are met
+    fitted, errors = fit(architecture(WIDTHS), weights, X.double(), target, **options)
+    torch.testing.assert_close(fitted, torch.stack([w for w, _, _ in alone]), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(errors, torch.stack([e for _, e, _ in alone]), rtol=1e-9, atol=1e-11)
+
+
+def test_a_network_within_the_tolerance_at_the_start_is_left_as_it_is():
+    weights = start(2)
+    fitted, _ = fit(
+        architecture(WIDTHS), weights, X, targets(2), steps=5, tolerance=1e9, lr=1.0, weight_decay=0.0
+    )
+    assert torch.equal(fitted, weights)
+
+
+def test_a_diverged_network_does_not_hold_up_the_others():
+    weights = start(2)
+    weights[0, 0] = float("nan")
+    fitted, errors = fit(
+        architecture(WIDTHS), weights, X, targets(2), steps=5, tolerance=0.0, lr=1e-3, weight_decay=0.0
+    )
+    assert torch.isnan(errors[0])
+    assert torch.isfinite(fitted[1]).all()
+    assert torch.isfinite(errors[1])
+
+
+def test_first_weights_follow_the_stated_distributions():
+    weights = start(2000).double()
+    parts = dict(
+        zip(
+            [p.name for p in architecture(WIDTHS).parameters],
+            weights.split([p.size for p in architecture(WIDTHS).parameters], dim=1),
+            strict=True,
+        )
+    )
+    for name, bound in {
+        "layers.0.weight": 6**0.5 / 30,
+        "layers.1.weight": 1 / 30,  # sqrt(6 / 6) / 30
+        "layers.2.weight": 5**-0.5,
+        "layers.2.bias": 5**-0.5,
+    }.items():
+        values = parts[name]
+        assert values.abs().max() <= bound
+        assert values.abs().max() > 0.99 * bound
+        assert abs(values.mean()) < 0.05 * bound
+        assert values.std() == pytest.approx(bound / 3**0.5, rel=0.05)
+    assert not parts["layers.0.bias"].any()
+    assert not parts["layers.1.bias"].any()

@@ -1,0 +1,202 @@
+"""The builder: what a sine zoo holds, and builds that are killed, repeated or misconfigured."""
+
+import logging
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from sneframe_zoos.inr import SineINR
+from sneframe_zoos.sine import DEMO, SINE, Sine, build
+
+from sneframe.errors import ZooError
+from sneframe.zoo import open_zoo
+
+SMALL = Sine(networks=12, widths=(8, 8), steps=40, tolerance=0.3, points=32)
+
+
+def quiet(done, total):
+    pass
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    path = tmp_path_factory.mktemp("zoos") / "small.zarr"
+    build(SMALL, path, quiet)
+    return path
+
+
+def test_a_network_loads_as_a_module_with_the_stated_error(small):
+    zoo = open_zoo(small)
+    (networks,) = zoo.load().networks
+    x = torch.from_numpy(np.linspace(-np.pi, np.pi, 32).astype(np.float32))
+    for number, (frequency, fit_mse) in enumerate(
+        zip(zoo.column("frequency"), zoo.column("fit_mse"), strict=True)
+    ):
+        module = SineINR((8, 8))
+        module.load_state_dict({name: values[number] for name, values in networks.parameters().items()})
+        target = torch.from_numpy(np.sin(frequency * x.double().numpy()))
+        error = (module(x[:, None])[:, 0] - target).square().mean().item()
+        assert error == pytest.approx(fit_mse, rel=1e-4)
+
+
+def test_networks_are_frozen_at_the_tolerance_or_ran_all_steps(small):
+    errors = open_zoo(small).column("fit_mse")
+    assert (errors <= 0.3).any()
+    assert (errors > 0.25).all()  # one step does not reach far below it
+
+
+def test_properties_begin_with_the_one_to_predict(small):
+    assert open_zoo(small).properties == ("frequency", "fit_mse")
+
+
+def test_frequencies_lie_in_the_stated_range(small):
+    frequency = open_zoo(small).column("frequency")
+    assert len(np.unique(frequency)) == 12
+    assert frequency.min() >= 0.5
+    assert frequency.max() <= 10
+
+
+def test_every_network_is_a_group_of_its_own(small):
+    assert list(open_zoo(small).group) == list(range(12))
+
+
+def test_nothing_but_the_zoo_is_left(small):
+    assert list(small.parent.iterdir()) == [small]
+
+
+def test_progress_ends_with_all_networks(tmp_path):
+    seen = []
+    build(Sine(networks=3, widths=(4,), steps=1), tmp_path / "a.zarr", lambda *pair: seen.append(pair))
+    assert seen == [(3, 3)]
+
+
+def test_a_network_is_drawn_the_same_in_a_larger_zoo(tmp_path, small):
+    build(Sine(networks=5, widths=(8, 8), steps=40, tolerance=0.3, points=32), tmp_path / "five.zarr", quiet)
+    np.testing.assert_array_equal(
+        open_zoo(tmp_path / "five.zarr").column("frequency"), open_zoo(small).column("frequency")[:5]
+    )
+
+
+def test_another_seed_makes_other_networks(tmp_path, small):
+    build(Sine(networks=12, widths=(8, 8), steps=1, seed=1), tmp_path / "other.zarr", quiet)
+    other = open_zoo(tmp_path / "other.zarr").column("frequency")
+    assert not np.isin(other, open_zoo(small).column("frequency")).any()
+
+
+def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path):
+    script = """
+        import sys, time
+        from pathlib import Path
+        from sneframe_zoos import sine
+
+        fit, calls = sine.fit, []
+
+        def fit_once(*args, **options):
+            if calls:
+                print("in the second block", flush=True)
+                time.sleep(300)
+            calls.append(1)
+            return fit(*args, **options)
+
+        sine.fit = fit_once
+        sine.build(sine.Sine(networks=501, widths=(4,), steps=3), Path(sys.argv[1]), lambda done, total: None)
+    """
+    path = tmp_path / "killed.zarr"
+    command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "in the second block\n"
+        process.kill()
+    assert not path.exists()
+    resumed, config = [], Sine(networks=501, widths=(4,), steps=3)
+    build(config, path, lambda done, _: resumed.append(done))
+    build(config, tmp_path / "whole.zarr", quiet)
+    assert resumed == [250, 500, 501]
+    assert open_zoo(path).digest == open_zoo(tmp_path / "whole.zarr").digest
+
+
+def test_a_resumed_build_does_not_train_finished_blocks_again(tmp_path, monkeypatch):
+    from sneframe_zoos import sine
+
+    config = Sine(networks=251, widths=(4,), steps=1)
+    trained, train = [], sine.train
+
+    def interrupted(config, described, numbers):
+        if numbers.start == 250 and len(trained) == 1:
+            trained.append("interrupted")
+            raise KeyboardInterrupt
+        trained.append(numbers)
+        return train(config, described, numbers)
+
+    monkeypatch.setattr(sine, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(config, tmp_path / "a.zarr", quiet)
+    build(config, tmp_path / "a.zarr", quiet)
+    assert trained == [range(250), "interrupted", range(250, 251)]
+
+
+def test_an_unfinished_build_of_another_config_is_an_error(tmp_path):
+    from sneframe_zoos.blocks import Blocks
+
+    Blocks(tmp_path / "a.zarr", {"builder": "zoos/sine", "networks": 7})
+    with pytest.raises(ZooError, match=r"a\.zarr\.part holds an unfinished build with networks=7 \(not 12\)"):
+        build(SMALL, tmp_path / "a.zarr", quiet)
+
+
+def test_a_complete_zoo_is_left_as_it_is_and_said_so(small, caplog):
+    before = (small / "zarr.json").stat().st_mtime_ns
+    with caplog.at_level(logging.WARNING):
+        build(SMALL, small, quiet)
+    assert f"{small} is complete, it is left as it is" in caplog.text
+    assert (small / "zarr.json").stat().st_mtime_ns == before
+
+
+def test_a_zoo_of_another_config_is_an_error(small):
+    with pytest.raises(
+        ZooError, match=r"small\.zarr holds a zoo with networks=12 \(not 11\), seed=0 \(not 3\)"
+    ):
+        build(Sine(networks=11, widths=(8, 8), steps=40, tolerance=0.3, points=32, seed=3), small, quiet)
+
+
+def test_a_file_in_the_way_is_an_error_and_is_kept(tmp_path):
+    path = tmp_path / "a.zarr"
+    path.write_text("mine")
+    with pytest.raises(ZooError, match="not a zoo"):
+        build(SMALL, path, quiet)
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"networks": 0}, "'networks' must be >= 1: 0"),
+        ({"widths": ()}, "Length of 'widths' must be >= 1: 0"),
+        ({"widths": (8, 0)}, "'widths' must be >= 1: 0"),
+        ({"seed": -1}, "'seed' must be >= 0: -1"),
+        ({"steps": 0}, "'steps' must be >= 1: 0"),
+        ({"tolerance": float("nan")}, "'tolerance' must be >= 0: nan"),
+        ({"lr": 0.0}, "'lr' must be > 0: 0.0"),
+        ({"points": 1}, "'points' must be >= 2: 1"),
+    ],
+)
+def test_an_impossible_config_is_refused(options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Sine(**options)
+
+
+def test_both_builders_are_offered_under_their_names():
+    import sneframe_zoos
+
+    assert sneframe_zoos.sneframe_zoos() == [SINE, DEMO]
+    assert [SINE.name, DEMO.name] == ["zoos/sine", "zoos/demo"]
+
+
+def test_the_demo_zoo_is_a_sine_zoo(tmp_path, monkeypatch):
+    from sneframe_zoos import sine
+
+    asked = []
+    monkeypatch.setattr(sine, "build", lambda *args: asked.append(args[:2]))
+    DEMO.build(DEMO.config(), tmp_path / "demo.zarr", quiet)
+    assert asked == [(Sine(networks=1000, widths=(16, 16)), tmp_path / "demo.zarr")]

@@ -1,0 +1,80 @@
+"""Architectures are values: equal content, equal id; what does not add up is refused."""
+
+import json
+
+import pytest
+
+from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.errors import ArchitectureError
+
+
+def residual() -> Architecture:
+    """Two linear layers around which the input is added back."""
+    return Architecture(
+        groups=[Group(name="stream", size=4), Group(name="inner", size=6, actions=["permute", "scale"])],
+        layers=[
+            Layer(kind="linear", parameters=[Parameter(name="in.weight", shape=(4, 2), axes=[[["stream"]], [[2]]])]),
+            Layer(kind="linear", inputs=[0], activation="relu", parameters=[Parameter(name="a.weight", shape=(6, 4), axes=[[["inner"]], [["stream"]]])]),
+            Layer(kind="linear", inputs=[1], parameters=[Parameter(name="b.weight", shape=(4, 6), axes=[[["stream"]], [["inner"]]])]),
+            Layer(kind="add", inputs=[0, 2]),
+            Layer(kind="linear", inputs=[3], attributes={"note": 1.5}, parameters=[Parameter(name="out.weight", shape=(1, 4), axes=[[[1]], [["stream"]]])]),
+        ],
+    )
+
+
+def test_json_and_back_is_the_same_architecture():
+    there = json.loads(json.dumps(residual().to_json()))
+    assert Architecture.from_json(there) == residual()
+    assert Architecture.from_json(there).id == residual().id
+
+
+def test_the_id_is_the_hash_of_the_canonical_json():
+    import hashlib
+
+    found = residual()
+    assert found.id == hashlib.sha256(found.canonical().encode()).hexdigest()[:16]
+
+
+def test_another_activation_is_another_architecture():
+    changed = residual().to_json()
+    changed["layers"][1]["activation"] = "tanh"
+    assert Architecture.from_json(changed) != residual()
+
+
+def test_levels_count_layers_with_parameters_along_the_longest_path():
+    assert residual().levels == (0, 1, 2, 3, 3)
+    assert residual().depth == 4
+
+
+def test_offsets_and_sizes_follow_the_parameters():
+    assert residual().offsets == (0, 8, 32, 56)
+    assert residual().num_weights == 60
+    assert residual().layer_of_parameter == (0, 1, 2, 4)
+
+
+def weight(**options):
+    return Architecture(groups=options.pop("groups", ()), layers=[Layer(kind="linear", parameters=[Parameter(name="w", **options)])])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: weight(shape=(3,), axes=[[["g"]]]), "unknown group 'g'"),
+        (lambda: weight(shape=(3,), axes=[[["g"]]], groups=[Group(name="g", size=2)]), "add up to 2, its size is 3"),
+        (lambda: weight(shape=(3, 2), axes=[[[3]]]), "1 axes are described"),
+        (lambda: Group(name="g", size=0), "at least 1"),
+        (lambda: Group(name="g", size=2, actions=["rotate"]), "unknown action 'rotate'"),
+        (lambda: Architecture(layers=[]), "at least one parameter"),
+        (lambda: Architecture(layers=[Layer(kind="add", inputs=[0])]), "must be earlier layers"),
+        (
+            lambda: Architecture(layers=[Layer(kind="linear", parameters=[Parameter(name="w", shape=(1,))] * 2)]),
+            "'w' is described twice",
+        ),
+        (lambda: weight(shape=(2,), groups=[Group(name="g", size=2)] * 2), "'g' is described twice"),
+        (lambda: weight(shape=(2,), groups=[Group(name="g", size=2, parent="h")]), "parent 'h'"),
+        (lambda: Architecture.from_json({"layers": []}), "not an architecture"),
+    ],
+)
+def test_what_does_not_add_up_is_refused(make, said):
+    with pytest.raises(ArchitectureError, match=said):
+        make()

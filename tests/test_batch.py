@@ -1,0 +1,86 @@
+"""Batches: order, selection, and the way back from per-architecture rows."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import sneframe
+from sneframe.architecture import Architecture, Layer, Parameter
+from sneframe.batch import Networks, from_modules, from_state_dicts, join
+from sneframe.errors import ArchitectureError
+
+
+def vector(size: int) -> Architecture:
+    return Architecture(layers=[Layer(kind="linear", parameters=[Parameter(name="w", shape=(size,))])])
+
+
+def mixed():
+    """Networks 0..5 of three architectures; weight 0 of network i is i."""
+    ids = {vector(2): [4, 0], vector(3): [1, 5, 2], vector(1): [3]}
+    weights = {a: torch.tensor(i, dtype=torch.float32)[:, None].expand(-1, a.num_weights).clone() for a, i in ids.items()}
+    return join(weights, ids)
+
+
+def first_weights(batch):
+    return batch.restore([networks.weights[:, 0] for networks in batch.networks]).tolist()
+
+
+def test_a_joined_batch_is_in_the_order_of_its_ids():
+    batch = mixed()
+    assert batch.ids.tolist() == [0, 1, 2, 3, 4, 5]
+    assert first_weights(batch) == [0, 1, 2, 3, 4, 5]
+
+
+@given(positions=st.lists(st.integers(0, 5), min_size=1, max_size=8))
+def test_a_selection_is_in_the_order_asked_for(positions):
+    selected = mixed().select(positions)
+    assert selected.ids.tolist() == positions
+    assert first_weights(selected) == positions
+
+
+@given(positions=st.permutations(range(6)))
+def test_rows_is_the_inverse_of_restore(positions):
+    batch = mixed().select(positions)
+    values = torch.arange(6.0)
+    assert torch.equal(batch.restore(batch.rows(values)), values)
+
+
+def test_parameters_are_views_in_the_architectures_order():
+    module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    batch = from_modules([module])
+    for name, value in module.state_dict().items():
+        found = batch.networks[0].parameters()[name]
+        assert torch.equal(found[0], value)
+        assert found.untyped_storage().data_ptr() == batch.networks[0].weights.untyped_storage().data_ptr()
+
+
+def test_modules_of_several_architectures_keep_their_places():
+    modules = [nn.Sequential(nn.Linear(1, n), nn.ReLU(), nn.Linear(n, 1)) for n in (3, 4, 3)]
+    batch = sneframe.from_modules(modules)
+    assert len(batch.networks) == 2
+    assert first_weights(batch) == [float(m[0].weight[0, 0].detach()) for m in modules]
+
+
+def test_state_dicts_give_the_batch_of_their_modules():
+    modules = [nn.Sequential(nn.Linear(1, n), nn.ReLU(), nn.Linear(n, 1)) for n in (3, 4)]
+    one, other = from_modules(modules), from_state_dicts([m.state_dict() for m in modules])
+    assert one.architectures == other.architectures
+    assert all(torch.equal(a.weights, b.weights) for a, b in zip(one.networks, other.networks, strict=True))
+
+
+def test_weights_of_another_size_are_refused():
+    with pytest.raises(ArchitectureError, match=r"must be \(B, 3\).*got \(2, 4\)"):
+        Networks(architecture=vector(3), weights=torch.zeros(2, 4))
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ArchitectureError, match="at least one network"):
+        from_modules([])
+
+
+def test_a_selection_may_leave_an_architecture_out():
+    selected = mixed().select(np.array([3]))
+    assert [a.num_weights for a in selected.architectures] == [1]

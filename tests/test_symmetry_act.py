@@ -1,0 +1,156 @@
+"""Group elements: drawn per network, independent of batch mates, applied to every axis of a group."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.batch import Batch, join
+from sneframe.symmetry import Element, apply, sample
+
+
+def mlp(*widths: int) -> Architecture:
+    groups = [Group(name=f"h{i}", size=size) for i, size in enumerate(widths[1:-1])]
+    factors = [widths[0], *(group.name for group in groups), widths[-1]]
+    layers = [
+        Layer(
+            kind="linear",
+            inputs=(i - 1,) if i else (),
+            parameters=(
+                Parameter(name=f"{i}.weight", shape=(widths[i + 1], widths[i]), axes=(((factors[i + 1],),), ((factors[i],),))),
+                Parameter(name=f"{i}.bias", role="bias", shape=(widths[i + 1],), axes=(((factors[i + 1],),),)),
+            ),
+        )
+        for i in range(len(widths) - 1)
+    ]
+    return Architecture(layers=layers, groups=groups)
+
+
+def batch_of(architecture: Architecture, ids, seed=0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(len(ids), architecture.num_weights, generator=generator, dtype=torch.float64)
+    return join({architecture: weights}, {architecture: list(ids)})
+
+
+def forward(parameters, x):
+    names = list(parameters)
+    for number, (weight, bias) in enumerate(zip(names[::2], names[1::2], strict=True)):
+        x = F.linear(x, parameters[weight][0], parameters[bias][0])
+        if number < len(names) // 2 - 1:
+            x = torch.tanh(x)
+    return x
+
+
+@settings(max_examples=20, deadline=None)
+@given(widths=st.lists(st.integers(1, 6), min_size=3, max_size=5), seed=st.integers(0, 2**31), step=st.integers(-1, 10**6))
+def test_a_permuted_mlp_computes_the_same(widths, seed, step):
+    batch = batch_of(mlp(*widths), [7])
+    moved = apply(batch, sample(batch, seed=seed, step=step))
+    x = torch.randn(3, widths[0], dtype=torch.float64)
+    outputs = [forward(b.networks[0].parameters(), x) for b in (batch, moved)]
+    assert torch.allclose(*outputs, atol=1e-12)
+
+
+def test_an_element_moves_rows_and_columns_as_written_by_hand():
+    architecture = mlp(1, 3, 2)
+    batch = join({architecture: torch.arange(14.0)[None]}, {architecture: [0]})
+    element = Element(architecture=architecture, permutations={"h0": torch.tensor([[2, 0, 1]])})
+    # first weight (3, 1): 0 1 2 · bias 3 4 5 · second weight (2, 3): 6 7 8 | 9 10 11 · bias 12 13
+    expected = [2, 0, 1, 5, 3, 4, 8, 6, 7, 11, 9, 10, 12, 13]
+    assert apply(batch, (element,)).networks[0].weights[0].tolist() == expected
+
+
+def test_blocks_and_segments_move_as_wholes():
+    """Columns = [group × fixed 2, fixed 1]: flattened channels followed by an extra input."""
+    architecture = Architecture(
+        groups=[Group(name="g", size=3)],
+        layers=[
+            Layer(kind="linear", parameters=[Parameter(name="w", shape=(1, 7), axes=(((1,),), (("g", 2), (1,))))]),
+        ],
+    )
+    batch = join({architecture: torch.arange(7.0)[None]}, {architecture: [0]})
+    element = Element(architecture=architecture, permutations={"g": torch.tensor([[1, 2, 0]])})
+    assert apply(batch, (element,)).networks[0].weights[0].tolist() == [2, 3, 4, 5, 0, 1, 6]
+
+
+def test_a_nested_group_moves_within_each_head_and_with_it():
+    """q, k (heads × inner rows) and v: attention whose heads move as blocks, q and k permuted within each head alike."""
+    heads, inner, width = 3, 4, 5
+    rows = (("heads", "qk"),)
+    architecture = Architecture(
+        groups=[Group(name="heads", size=heads), Group(name="qk", size=inner, parent="heads")],
+        layers=[
+            Layer(
+                kind="attention",
+                parameters=[
+                    Parameter(name="q", shape=(heads * inner, width), axes=(rows, ((width,),))),
+                    Parameter(name="k", shape=(heads * inner, width), axes=(rows, ((width,),))),
+                    Parameter(name="v", shape=(heads * 2, width), axes=((("heads", 2),), ((width,),))),
+                    Parameter(name="o", shape=(width, heads * 2), axes=(((width,),), (("heads", 2),))),
+                ],
+            )
+        ],
+    )
+    batch = batch_of(architecture, [3])
+    moved = apply(batch, sample(batch, seed=0, step=0))
+    x = torch.randn(6, width, dtype=torch.float64)
+
+    def attend(parameters):
+        q, k, v = (F.linear(x, parameters[name][0]).unflatten(1, (heads, -1)).transpose(0, 1) for name in "qkv")
+        mixed = (q @ k.transpose(1, 2)).softmax(-1) @ v
+        return F.linear(mixed.transpose(0, 1).flatten(1), parameters["o"][0])
+
+    before, after = batch.networks[0].parameters(), moved.networks[0].parameters()
+    assert not torch.equal(before["q"], after["q"])
+    assert torch.allclose(attend(before), attend(after), atol=1e-12)
+
+
+def test_a_network_draws_the_same_element_whoever_shares_its_batch():
+    architecture = mlp(1, 8, 8, 1)
+    together = sample(batch_of(architecture, [3, 5, 11]), seed=1, step=2)[0].permutations
+    alone = sample(batch_of(architecture, [5]), seed=1, step=2)[0].permutations
+    for name, permutation in alone.items():
+        assert torch.equal(permutation[0], together[name][1])
+
+
+@pytest.mark.parametrize("other", [{"seed": 2, "step": 2}, {"seed": 1, "step": 3}])
+def test_another_seed_or_step_draws_another_element(other):
+    batch = batch_of(mlp(1, 16, 16, 1), [0])
+    first, second = sample(batch, seed=1, step=2)[0], sample(batch, **other)[0]
+    assert not torch.equal(first.permutations["h0"], second.permutations["h0"])
+
+
+def test_the_groups_of_a_network_draw_apart():
+    element = sample(batch_of(mlp(1, 16, 16, 1), [0]), seed=1, step=2)[0]
+    assert not torch.equal(element.permutations["h0"], element.permutations["h1"])
+
+
+def test_every_permutation_of_three_neurons_is_equally_likely():
+    element = sample(batch_of(mlp(1, 3, 1), range(6000)), seed=0, step=0)[0]
+    codes = (element.permutations["h0"] * torch.tensor([9, 3, 1])).sum(1)
+    counts = np.unique(codes.numpy(), return_counts=True)[1]
+    assert len(counts) == 6
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_a_group_without_permute_is_left_alone():
+    architecture = Architecture(
+        groups=[Group(name="g", size=4, actions=("scale",))],
+        layers=[Layer(kind="linear", parameters=[Parameter(name="w", shape=(4,), axes=((("g",),),))])],
+    )
+    batch = batch_of(architecture, [0, 1])
+    assert torch.equal(apply(batch, sample(batch, seed=0, step=0)).networks[0].weights, batch.networks[0].weights)
+
+
+def test_mixed_architectures_move_each_by_their_own_groups():
+    one, two = mlp(1, 3, 1), mlp(2, 5, 4, 1)
+    batch = join(
+        {one: torch.randn(2, one.num_weights), two: torch.randn(1, two.num_weights)}, {one: [4, 0], two: [2]}
+    )
+    moved = apply(batch, sample(batch, seed=0, step=0))
+    for before, after in zip(batch.networks, moved.networks, strict=True):
+        assert torch.equal(before.weights.sort(1).values, after.weights.sort(1).values)
