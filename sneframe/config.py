@@ -297,4 +297,6 @@ def _first_line(error: BaseException, path: str) -> str:
         return f"unknown key {where!r}, {choices(key, known)}"
     if isinstance(error, KeyError):
         return f"{path or 'the configuration'}: {error.args[0]!r} is missing"
-    return f"{path}: {error}".removeprefix(": ")
+    # attrs' validators put the sentence first and the objects it speaks of behind it.
+    said = error.args[0] if error.args and isinstance(error.args[0], str) else error
+    return f"{path}: {said}".removeprefix(": ")

@@ -13,7 +13,7 @@ from torch import Tensor
 from sneframe import plugins, zoo
 from sneframe.batch import Batch
 from sneframe.config import ZooConfig
-from sneframe.errors import ZooError, choices
+from sneframe.errors import ConfigError, ZooError, choices
 from sneframe.progress import Reporter
 from sneframe.zoo import Zoo, splits
 
@@ -77,7 +77,7 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
         raise ZooError(f"property {name!r} has the one value {targets[present][0]:g} in all {present.sum()} networks")
     selected, targets = selected.select(present), targets[present]
     if config.split == "random":
-        assignment = splits.by_group(selected.group, sizes=config.sizes, seed=config.split_seed)
+        assignment = _random_split(selected, config)
     else:
         assignment = selected.split(config.split)
     parts = {part: np.flatnonzero(assignment == number) for number, part in enumerate(("train", "val", "test"))}
@@ -97,6 +97,16 @@ def demo_zoo(reporter: Reporter) -> Path:
         with reporter.bar("demo zoo") as advance:
             builder.build(builder.config(), path, lambda done, total: advance(done, total, ""))
     return path
+
+
+def _random_split(selected: Zoo, config: ZooConfig) -> np.ndarray:
+    """Split by group; sizes that add up to at most 1 are fractions, others are counts of networks."""
+    if sum(config.sizes) <= 1 + 1e-9:
+        return splits.by_group(selected.group, fractions=config.sizes, seed=config.split_seed)
+    counts = [round(size) for size in config.sizes]
+    if counts != list(config.sizes):
+        raise ConfigError(f"zoo.sizes must be fractions that add up to at most 1, or whole counts, got {config.sizes}")
+    return splits.by_group(selected.group, sizes=counts, seed=config.split_seed)
 
 
 def _first_float(selected: Zoo) -> str:

@@ -233,7 +233,7 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
             "epoch": training.epoch,
             "step": training.epoch * loop.steps,
             "seconds": round(training.seconds, 3),
-            "lr": loop.optimiser.param_groups[0]["lr"],
+            "lr": learning_rate(config.train, (training.epoch * loop.steps - 1) / (config.train.epochs * loop.steps)),
             "train": {"loss": loss, "task": task, "invariance": invariance if objective.invariance else None},
             "val": {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau},
         }

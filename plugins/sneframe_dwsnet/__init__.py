@@ -1,4 +1,4 @@
-"""DWSNet: Equivariant Architectures for Learning in Deep Weight Spaces (Navon et al., ICML 2023, arXiv 2301.12780)."""
+"""DWSNet: Equivariant Architectures for Learning in Deep Weight Spaces (Navon et al. 2023, arXiv 2301.12780)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from sneframe_dwsnet.tokenizer import WeightChannels
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
+    """Return the parts of DWSNet."""
     return (WeightChannels, DWSLayers, InvariantPooling)
 
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
+    """Return the recipes of DWSNet."""
     return {"dwsnet/default": recipes.default, "dwsnet/paper": recipes.paper}

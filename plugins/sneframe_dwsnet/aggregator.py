@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +14,16 @@ from sneframe.aggregator import Aggregator
 from sneframe.config import option
 from sneframe.part import Embedding, Spec, WeightFeatures
 from sneframe_dwsnet.chain import Member, read_chain
-from sneframe_dwsnet.set_layer import Reduction, pool
+from sneframe_dwsnet.pooling import pool
 
 
 @final
 class InvariantPooling(Aggregator):
-    """ReLU, dropout, then every tensor pooled over its hidden axes; fixed axes stay (Navon et al. 2023, §5).
+    """ReLU, dropout, then every tensor pooled over its hidden axes; fixed axes stay (Navon et al. 2023).
 
-    The embedding is the concatenation: the weights between hidden layers, the first weight ``(in · channels)``, the
-    last weight ``(out · channels)``, then the biases. The original's classifier is a head on it: ``head/linear``.
+    The embedding is the concatenation of the weights between hidden layers ``(channels)``, the first weight
+    ``(in · channels)``, the last weight ``(out · channels)`` and the biases ``(channels)``, the last of which has
+    ``(out · channels)``. The original's classifier is the head on it, ``head/linear``.
     """
 
     name = "dwsnet/invariant-pooling"
@@ -32,7 +33,9 @@ class InvariantPooling(Aggregator):
     class Config:
         """Options."""
 
-        reduction: Reduction = option("max", "max | mean | sum: the pooling over hidden axes")
+        reduction: Literal["max", "mean", "sum"] = option(
+            "max", "max | mean | sum: the pooling over hidden axes"
+        )
         dropout: float = option(0.0, "before pooling", check=and_(ge(0), lt(1)))
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -43,9 +46,9 @@ class InvariantPooling(Aggregator):
 
     def forward(self, codes: tuple[WeightFeatures, ...]) -> tuple[Embedding, ...]:
         """Return ``(B, E)``."""
-        return tuple(Embedding(architecture=entry.architecture, values=self._pool(entry)) for entry in codes)
+        return tuple(Embedding(architecture=entry.architecture, values=self._embed(entry)) for entry in codes)
 
-    def _pool(self, features: WeightFeatures) -> Tensor:
+    def _embed(self, features: WeightFeatures) -> Tensor:
         given = zip(self.members, (*features.weights, *features.biases), strict=True)
         vectors = [self._vector(member, tensor) for member, tensor in given]
         depth = len(features.weights)
@@ -54,7 +57,7 @@ class InvariantPooling(Aggregator):
 
     def _vector(self, member: Member, features: Tensor) -> Tensor:
         """Return ``(B, fixed · channels)``."""
-        x = self.dropout(F.relu(member.fold(features)))
+        x: Tensor = self.dropout(F.relu(member.fold(features)))
         for _ in member.hidden:
             x = pool(x, 1, self.config.reduction)
         return x

@@ -43,7 +43,7 @@ class Member:
 
     @property
     def label(self) -> str:
-        """``weight_0``, ``bias_2``, …"""
+        """Its name in the keys of a state dict: ``weight_0``, ``bias_2``."""
         return f"{self.role}_{self.layer}"
 
     def fold(self, features: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def read_chain(part: Part, spec: Spec) -> tuple[Member, ...]:
     if fault is not None:
         raise PartError(
             f"{part.slot} {part.name!r} takes a chain of at least {MIN_LAYERS} linear layers with weight and bias, "
-            f"{fault} in {architecture.summary}; choose a method for any architecture such as 'sne' or 'stats'"
+            f"but {fault} in {architecture.summary}; choose a method for any architecture such as 'sne' or 'stats'"
         )
     last = len(architecture.layers) - 1
     roles = [_roles(layer) for layer in architecture.layers]
@@ -101,20 +101,21 @@ def _roles(layer: Layer) -> dict[str, Parameter]:
 
 
 def _weight(parameter: Parameter, layer: int, last: int) -> Member:
-    outputs, inputs = parameter.shape
+    rows, columns = parameter.shape
+    hidden: Axes
     if layer == 0:
-        hidden, fixed, inside = (1,), inputs, "b out (in channels)"
+        hidden, fixed, inside = (1,), columns, "b rows (columns channels)"
     elif layer == last:
-        hidden, fixed, inside = (last,), outputs, "b in (out channels)"
+        hidden, fixed, inside = (last,), rows, "b columns (rows channels)"
     else:
-        hidden, fixed, inside = (layer, layer + 1), 1, "b in out channels"
+        hidden, fixed, inside = (layer, layer + 1), 1, "b columns rows channels"
     return Member(
         name=parameter.name,
         role="weight",
         layer=layer,
         hidden=hidden,
         fixed=fixed,
-        outside="b channels out in",
+        outside="b channels rows columns",
         inside=inside,
     )
 
@@ -126,6 +127,6 @@ def _bias(parameter: Parameter, layer: int, last: int) -> Member:
         layer=layer,
         hidden=() if layer == last else (layer + 1,),
         fixed=parameter.shape[0] if layer == last else 1,
-        outside="b channels out",
-        inside="b (out channels)" if layer == last else "b out channels",
+        outside="b channels rows",
+        inside="b (rows channels)" if layer == last else "b rows channels",
     )

@@ -1,8 +1,8 @@
-"""One DWS layer: features on every weight and bias → features on every weight and bias (Navon et al. 2023, §5).
+"""One DWS layer: features on every weight and bias → features on every weight and bias (Navon et al. 2023).
 
-Every tensor sends to every other. A map pools its source over the hidden axes that the target lacks, acts along those
-that both have, and is broadcast over those that only the target has, so it commutes with permutations of hidden
-neurons. What it is follows from how many hidden axes the two share:
+Every tensor sends to every other. A map pools its source over the hidden axes that the target lacks, acts along
+those that both have, and is broadcast over those that only the target has, so it commutes with permutations of
+hidden neurons. What it is follows from how many hidden axes the two share:
 
     none    an affine map of the pooled source
     one     a set layer along that axis
@@ -22,7 +22,8 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from sneframe_dwsnet.chain import Axes, Member
-from sneframe_dwsnet.set_layer import Reduction, affine, pool
+from sneframe_dwsnet.pooling import Reduction, pool
+from sneframe_dwsnet.set_layer import affine
 
 SetLayer = Callable[[int, int], nn.Module]
 
@@ -34,14 +35,12 @@ class Route:
     Args:
         name: of the map.
         source: number of the member it reads.
-        along: the hidden axes of the source that it acts along; the others are pooled.
         share: what its result counts in the target's sum.
         copies: how often its result is repeated over the target's fixed axis.
     """
 
     name: str
     source: int
-    along: Axes
     share: float
     copies: int
 
@@ -55,7 +54,8 @@ class DWSLayer(nn.Module):
         outputs: channels it gives.
         set_layer: makes a set layer for two widths.
         reduction: the pooling over hidden axes.
-        depth: linear layers of an affine map.
+        depth: linear layers of the affine maps from weights to weights, from biases to biases, and between the last
+            weight and the last bias; all others have one, as in the original.
     """
 
     def __init__(
@@ -72,55 +72,65 @@ class DWSLayer(nn.Module):
         self.members = tuple(members)
         self.reduction = reduction
         self.maps = nn.ModuleDict()
-        self.routes: tuple[list[Route], ...] = tuple([] for _ in members)
-        last = members[-1].layer
-        for target, routes in zip(members, self.routes, strict=True):
+        #: for each member the routes to it, by the hidden axes of both that they act along, few axes first
+        self.routes: list[dict[Axes, list[Route]]] = []
+        for target in members:
+            routes: dict[Axes, list[Route]] = {}
             for number, source in enumerate(members):
                 shared = tuple(axis for axis in source.hidden if axis in target.hidden)
-                copies = target.fixed if _is_copied(source, target, last) else 1
+                copies = target.fixed if _is_copied(source, target, last=members[-1].layer) else 1
                 widths = source.fixed * inputs, target.fixed // copies * outputs
                 deep = depth if source.role == target.role or source.layer == target.layer else 1
                 for along in _subsets(shared) if len(shared) == 2 else [shared]:
-                    name = "_".join([source.label, "to", target.label, *map(str, ["along", *along] if along else ["pooled"])])
+                    name = f"{source.label}_to_{target.label}_{_words(along)}"
                     self.maps[name] = set_layer(*widths) if len(shared) == 1 else affine(*widths, depth=deep)
                     share = (0.25 if len(shared) == 2 else 1) / len(members)
-                    routes.append(Route(name=name, source=number, along=along, share=share, copies=copies))
+                    route = Route(name=name, source=number, share=share, copies=copies)
+                    routes.setdefault(along, []).append(route)
+            self.routes.append({along: routes[along] for along in sorted(routes, key=len)})
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``(B, *hidden, fixed · outputs)`` for each ``(B, *hidden, fixed · inputs)``, in the members' order."""
+        """Return ``(B, *hidden, fixed · outputs)`` for each ``(B, *hidden, fixed · inputs)``, in order."""
         pooled = [_pools(x, m.hidden, self.reduction) for x, m in zip(tensors, self.members, strict=True)]
-        return [self._gather(target, routes, pooled) for target, routes in zip(self.members, self.routes, strict=True)]
+        pairs = zip(self.members, self.routes, strict=True)
+        return [self._gather(pooled, target.hidden, routes) for target, routes in pairs]
 
-    def _gather(self, target: Member, routes: list[Route], pooled: list[dict[Axes, Tensor]]) -> Tensor:
-        sums: dict[Axes, Tensor] = {}
-        for route in routes:
-            result = self.maps[route.name](pooled[route.source][route.along])
-            if route.copies > 1:
-                result = torch.cat([result] * route.copies, dim=-1)
-            partial = sums.get(route.along)
-            sums[route.along] = (
-                result * route.share if partial is None else torch.add(partial, result, alpha=route.share)
-            )
-        # Few axes first, so that as few additions as can be are of the target's full size.
-        first, *others = (_broadcast(sums[along], along, target.hidden) for along in sorted(sums, key=len))
-        return sum(others, start=first)
+    def _gather(
+        self, pooled: list[dict[Axes, Tensor]], hidden: Axes, routes: dict[Axes, list[Route]]
+    ) -> Tensor:
+        """Sum what comes along few axes first, so that few additions are of the target's full size."""
+        total = pooled[0][()].new_zeros(())
+        for along, group in routes.items():
+            partial = total if along == hidden else total.new_zeros(())
+            for route in group:
+                result = self.maps[route.name](pooled[route.source][along])
+                if route.copies > 1:
+                    result = torch.cat([result] * route.copies, dim=-1)
+                partial = torch.add(partial, result, alpha=route.share)
+            total = partial if along == hidden else total + _broadcast(partial, along, hidden)
+        return total
 
 
 def initialise(layer: DWSLayer, scale: float) -> None:
     """Draw weights from N(0, σ²), σ = √(2 / (in + out)) · √(2 in / out) · scale, and biases from U(±1e-4)."""
     for module in layer.modules():
         if isinstance(module, nn.Linear):
-            gain = math.sqrt(2 * module.in_features / module.out_features) * scale
-            nn.init.xavier_normal_(module.weight, gain)
+            nn.init.xavier_normal_(
+                module.weight, math.sqrt(2 * module.in_features / module.out_features) * scale
+            )
             if module.bias is not None:
                 nn.init.uniform_(module.bias, -1e-4, 1e-4)
 
 
-def _is_copied(source: Member, target: Member, last: int) -> bool:
-    """Return whether the last weight gets one vector for all of its outputs: from these sources the original's does."""
+def _is_copied(source: Member, target: Member, *, last: int) -> bool:
+    """Return whether the last weight is sent one vector for all its outputs, as the original does from here."""
     if (target.role, target.layer) != ("weight", last):
         return False
     return source.layer == last - 1 if source.role == "weight" else source.layer < last - 1
+
+
+def _words(along: Axes) -> str:
+    return "_".join(["along", *map(str, along)]) if along else "pooled"
 
 
 def _subsets(axes: Axes) -> list[Axes]:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from sneframe.config import option
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import Spec, WeightFeatures
-from sneframe_dwsnet.chain import read_chain
+from sneframe_dwsnet.chain import Member, read_chain
 from sneframe_dwsnet.dws_layer import DWSLayer, SetLayer, initialise
-from sneframe_dwsnet.set_layer import DeepSets, Reduction, SetAttention
+from sneframe_dwsnet.set_layer import DeepSets, SetAttention
 
 
 @final
@@ -35,9 +35,13 @@ class DWSLayers(LayerEncoder):
 
         width: int = option(32, "channels of every layer", check=ge(1))
         hidden_layers: int = option(4, "DWS layers after the first", check=ge(1))
-        set_layer: Literal["sab", "deepsets"] = option("sab", "sab | deepsets: the map along a shared hidden axis")
-        heads: int = option(8, "attention heads of sab, a divisor of width; the last layer has one", check=ge(1))
-        reduction: Reduction = option("max", "max | mean | sum: the pooling over hidden axes")
+        set_layer: Literal["sab", "deepsets"] = option(
+            "sab", "sab | deepsets: the map along a shared hidden axis"
+        )
+        heads: int = option(8, "attention heads, a divisor of width; the last layer has one", check=ge(1))
+        reduction: Literal["max", "mean", "sum"] = option(
+            "max", "max | mean | sum: the pooling over hidden axes"
+        )
         depth: int = option(1, "linear layers of an affine map", check=ge(1))
         batch_norm: bool = option(True, "normalise channels, per tensor, between layers")
         dropout: float = option(0.0, "between layers", check=and_(ge(0), lt(1)))
@@ -47,22 +51,22 @@ class DWSLayers(LayerEncoder):
         super().__init__(config, spec)
         self.members = read_chain(self, spec)
         self.out = spec.gives(WeightFeatures, config.width)
-        widths = [spec.width] + [config.width] * (config.hidden_layers + 1)
         self.layers = nn.ModuleList()
+        widths = [spec.width] + [config.width] * (config.hidden_layers + 1)
         for number, (inputs, outputs) in enumerate(pairwise(widths)):
             layer = DWSLayer(
                 self.members,
                 inputs,
                 outputs,
-                set_layer=_set_layer(config, heads=1 if number == config.hidden_layers else config.heads),
+                set_layer=_set_layer(config, heads=config.heads if number < config.hidden_layers else 1),
                 reduction=config.reduction,
                 depth=config.depth,
             )
             initialise(layer, config.init_scale)
             self.layers.append(layer)
-        norms = config.hidden_layers if config.batch_norm else 0
         self.norms = nn.ModuleList(
-            nn.ModuleDict({member.label: nn.BatchNorm1d(config.width) for member in self.members}) for _ in range(norms)
+            nn.ModuleDict({member.label: nn.BatchNorm1d(config.width) for member in self.members})
+            for _ in range(config.hidden_layers if config.batch_norm else 0)
         )
         self.dropout = nn.Dropout(config.dropout)
 
@@ -76,21 +80,20 @@ class DWSLayers(LayerEncoder):
         for number, layer in enumerate(self.layers):
             tensors = layer(tensors)
             if number < self.config.hidden_layers:
-                tensors = self._activate(tensors, number)
+                tensors = [self._activate(m, x, number) for m, x in zip(self.members, tensors, strict=True)]
         made = [m.unfold(x, self.config.width) for m, x in zip(self.members, tensors, strict=True)]
         depth = len(features.weights)
         return evolve(features, weights=tuple(made[:depth]), biases=tuple(made[depth:]))
 
-    def _activate(self, tensors: list[Tensor], number: int) -> list[Tensor]:
+    def _activate(self, member: Member, x: Tensor, number: int) -> Tensor:
         if self.config.batch_norm:
-            norms = self.norms[number].values()
-            # A fixed axis is a place to take statistics over, not a channel.
-            flat = (norm(x.reshape(-1, self.config.width)) for norm, x in zip(norms, tensors, strict=True))
-            tensors = [x.view_as(given) for x, given in zip(flat, tensors, strict=True)]
-        return [self.dropout(F.relu(x)) for x in tensors]
+            # A fixed axis is, like a hidden one, a place to take statistics over.
+            norm = self.norms[number].get_submodule(member.label)
+            x = norm(x.reshape(-1, self.config.width)).view_as(x)
+        return self.dropout(F.relu(x))  # type: ignore[no-any-return]
 
 
-def _set_layer(config: DWSLayers.Config, heads: int) -> SetLayer:
+def _set_layer(config: DWSLayers.Config, *, heads: int) -> SetLayer:
     if config.set_layer == "sab":
         return partial(SetAttention, heads=heads)
     return partial(DeepSets, reduction=config.reduction, depth=config.depth)

@@ -1,4 +1,4 @@
-"""Recipes: ``dwsnet/default``, sized for a laptop's patience, and ``dwsnet/paper``, the published setting."""
+"""Recipes: ``dwsnet/default``, trained like the other methods, and ``dwsnet/paper``, the published setting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sneframe_dwsnet.tokenizer import WeightChannels
 
 
 def default() -> RunConfig:
-    """DWSNet of the published size, trained like the other methods."""
+    """DWSNet of the published size, at the steps and learning rate that the other methods have."""
     return RunConfig(
         recipe="dwsnet/default",
         normalise=use("normalise/parameter"),
@@ -24,8 +24,8 @@ def default() -> RunConfig:
 def paper() -> RunConfig:
     """DWSNet as trained on the MNIST INRs, but for the loss, the augmentations and AMSGrad.
 
-    The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and so breaks
-    the symmetry that the layers keep; here each parameter has one mean and deviation.
+    The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and so
+    breaks the symmetry that the layers keep; here each parameter has one mean and deviation.
     """
     return RunConfig(
         recipe="dwsnet/paper",

@@ -44,7 +44,10 @@ class WeightChannels(Tokenizer):
                 f"it is given {networks.architecture.summary}"
             )
         views = networks.parameters()
-        features = {role: [views[m.name][:, None] for m in self.members if m.role == role] for role in ("weight", "bias")}
+        features = [views[member.name].unsqueeze(1) for member in self.members]
+        depth = len(features) // 2
         return WeightFeatures(
-            architecture=networks.architecture, weights=tuple(features["weight"]), biases=tuple(features["bias"])
+            architecture=networks.architecture,
+            weights=tuple(features[:depth]),
+            biases=tuple(features[depth:]),
         )

@@ -43,7 +43,7 @@ class ChunkSet(LayerEncoder):
         )
         attention: Literal["isab", "sab"] = option("isab", "isab (linear) | sab (quadratic): Φ3, over chunks")
         points: int = option(16, "inducing points of isab", check=ge(1))
-        chunks_per_pass: int = option(4096, "chunks encoded at a time, which bounds the memory", check=ge(1))
+        chunks_per_pass: int = option(512, "chunks encoded at a time: bounds the memory, and keeps it in the cache", check=ge(1))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)

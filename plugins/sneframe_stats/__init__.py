@@ -16,9 +16,11 @@ from sneframe_stats.tokenizer import Statistics
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
+    """Offer the parts of StatNN."""
     return (Statistics, Identity, Features, Boosting)
 
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
+    """Offer StatNN with either head."""
     return {"stats/default": recipes.default, "stats/boosting": recipes.boosting, "stats/mlp": recipes.mlp}

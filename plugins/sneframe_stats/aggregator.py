@@ -1,4 +1,4 @@
-"""``stats/features``: the codes of a network's parameters become one vector, by concatenation or by pooling."""
+"""``stats/features``: the codes of a network's parameters, concatenated or pooled to one vector."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Features(Aggregator):
 
     Concatenated, a network is the L · D values of its L parameters in order (StatNN, arXiv 2002.11448).
 
-    Pooled, it is K cells of D + 1 values. A cell is a pair of a parameter type (``linear.weight``, …) of the training
-    zoo and one of ``depth_bins`` equally spaced relative depths 0, …, 1. A parameter's relative depth is the level
-    of its layer over the greatest level of its network (0 where there is one level only); it belongs to the cell
-    of its type at the nearest of these depths, the later of two that are equally near. A cell holds the mean of
-    the codes of its parameters and a 1, or zeros throughout where it is empty. A type that the training
-    zoo does not know has no cell: the width is the same for any architecture, seen or unseen.
+    Pooled, it is K cells of D + 1 values. A cell is a pair of a parameter type (``linear.weight``, …) of the
+    training zoo and one of ``depth_bins`` equally spaced relative depths 0, …, 1. A parameter's relative
+    depth is the level of its layer over the greatest level of its network (0 where there is one level only);
+    it belongs to the cell of its type at the nearest of these depths, the later of two that are equally near.
+    A cell holds the mean of the codes of its parameters and a 1, or zeros throughout where it is empty. A type
+    that the training zoo lacks has no cell: the width is the same for any architecture, seen or unseen.
     """
 
     name = "stats/features"
@@ -61,8 +61,8 @@ class Features(Aggregator):
         """Return ``(B, E)`` per architecture.
 
         Raises:
-            PartError: codes that stand for other than one parameter each, or, where they are concatenated, networks
-                of another architecture than the training zoo's.
+            PartError: codes that do not stand for one parameter each, or, where they are concatenated, an
+                architecture other than the training zoo's.
         """
         return tuple(
             Embedding(architecture=entry.architecture, values=self._vector(entry)) for entry in codes
@@ -72,15 +72,15 @@ class Features(Aggregator):
         architecture = entry.architecture
         if entry.units != tuple((number,) for number in range(len(architecture.parameters))):
             raise PartError(
-                f"aggregator {self.name!r} takes one code per parameter, it is given {len(entry.units)} codes for "
-                f"{len(architecture.parameters)} parameters"
+                f"aggregator {self.name!r} takes one code per parameter, it is given {len(entry.units)} "
+                f"codes for {len(architecture.parameters)} parameters"
             )
         if self.pooled:
             return self._pool(entry)
         if architecture != self.architecture:
             raise PartError(
-                f"aggregator {self.name!r} concatenates the parameters of {self.architecture.summary}, it is given "
-                f"{architecture.summary}; choose pool = 'always' to encode unseen architectures"
+                f"aggregator {self.name!r} concatenates the parameters of {self.architecture.summary}, it is "
+                f"given {architecture.summary}; choose pool = 'always' to encode unseen architectures"
             )
         return rearrange(entry.codes, "B L D -> B (L D)")
 
@@ -93,7 +93,7 @@ class Features(Aggregator):
 
 @lru_cache(maxsize=1024)
 def cell_shares(architecture: Architecture, types: tuple[str, ...], depth_bins: int) -> Tensor:
-    """Return ``(K, L)``: the share that each parameter has in the mean of each cell; see :class:`Features`."""
+    """Return ``(K, L)``: the share of each parameter in the mean of each cell; see :class:`Features`."""
     shares = torch.zeros(len(types) * depth_bins, len(architecture.parameters))
     deepest = max(1, architecture.depth - 1)
     for number, (kind, layer) in enumerate(

@@ -20,8 +20,8 @@ from sneframe.part import Spec
 class Boosting(FittedHead):
     """scikit-learn's histogram gradient boosting, one regressor per value.
 
-    In the place of the LightGBM of Unterthiner et al. (arXiv 2002.11448), whose algorithm it shares. It is fitted on
-    the training networks alone, without early stopping.
+    In the place of the LightGBM of Unterthiner et al. (arXiv 2002.11448), whose algorithm it shares. It is
+    fitted on the training networks alone, without early stopping.
     """
 
     name = "stats/boosting"
@@ -35,7 +35,7 @@ class Boosting(FittedHead):
         leaves: int = option(31, "largest number of leaves of a tree", check=ge(2))
         min_leaf: int = option(20, "smallest number of networks in a leaf", check=ge(1))
         features: float = option(
-            1.0, "fraction of the features drawn for every split", check=and_(gt(0), le(1))
+            0.5, "fraction of the features drawn for every split", check=and_(gt(0), le(1))
         )
         l2: float = option(0.0, "L2 penalty of the leaves' values", check=ge(0))
         seed: int = option(0, "of the draws of features", check=ge(0))
@@ -53,7 +53,7 @@ class Boosting(FittedHead):
                 f"got {tuple(targets.shape)}"
             )
         self.embeddings, self.targets = embeddings, targets
-        inputs = embeddings.double().cpu().numpy()
+        inputs = embeddings.detach().double().cpu().numpy()
         self.regressors = [
             self._regressor().fit(inputs, column.double().cpu().numpy()) for column in targets.T
         ]

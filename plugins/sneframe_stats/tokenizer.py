@@ -19,9 +19,9 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 class Statistics(Tokenizer):
     """Mean, variance, and the quantiles 0, ¼, ½, ¾, 1 of every parameter (StatNN, arXiv 2002.11448).
 
-    As in NFN's StatNet the second is the unbiased variance (Unterthiner et al. take the standard deviation), 0 for
-    a parameter of one weight; between two order statistics a quantile is interpolated linearly. The statistics do
-    not depend on the order of the weights, so every permutation of neurons leaves them as they are.
+    As in NFN's StatNet the second is the unbiased variance (Unterthiner et al. take the standard deviation),
+    0 for a parameter of one weight; between two order statistics a quantile is interpolated linearly. The
+    statistics do not depend on the order of the weights, so permuting neurons leaves them as they are.
     """
 
     name = "stats/statistics"

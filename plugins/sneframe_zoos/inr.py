@@ -59,7 +59,7 @@ def architecture(widths: Sequence[int]) -> Architecture:
                 ),
                 inputs=(number - 1,) if number else (),
                 activation="sine" if hidden else "none",
-                attributes={"w0": W0} if hidden else {"offset": OFFSET},
+                attributes={"affine": [["mul", W0]] if hidden else [["add", OFFSET]]},
             )
         )
     return Architecture(layers=layers, groups=groups)

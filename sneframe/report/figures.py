@@ -134,9 +134,14 @@ def _log(axes: Axes) -> None:
 
 
 def _shown(name: str) -> str:
-    """Return a name that fits beside an axis: one line, without control characters, at most 40 long."""
-    line = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
+    """Return a name that fits beside an axis: at most 40 characters of one line."""
+    line = _line(name)
     return line if len(line) <= 40 else f"{line[:39]}…"
+
+
+def _line(text: str) -> str:
+    """Return a text as one line without control characters, which XML cannot hold."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
 @contextmanager
@@ -160,7 +165,6 @@ def _svg(figure: Figure, name: str, alt: str) -> Markup:
     text = re.sub(r"<style.*?</style>", "", text, count=1, flags=re.DOTALL)
     reference = re.compile(r'( id="|href="#|url\(#)')
     text = re.sub(r"<[^>]+>", lambda tag: reference.sub(rf"\1{name}-", tag[0]), text)
-    described = escape(alt)
-    text = text.replace("<svg ", f'<svg role="img" aria-label="{described}" ', 1)
+    text = text.replace("<svg ", f'<svg role="img" aria-label="{escape(_line(alt))}" ', 1)
     # Matplotlib has escaped the text of the figure, and the description is escaped above.
     return Markup(text)  # noqa: S704

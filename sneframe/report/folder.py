@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from attrs import frozen
@@ -21,8 +19,7 @@ from safetensors.numpy import load
 
 from sneframe.errors import RunError
 from sneframe.metrics import Scores
-
-V = TypeVar("V")
+from sneframe.report.record import Record, fault, parse_record, read_bytes, read_text
 
 COLUMNS = ["id", "split", "architecture", "true", "predicted"]
 
@@ -211,26 +208,26 @@ def read_folder(folder: Path) -> RunFolder:
 
 
 def _config(path: Path) -> str:
-    text = _text(path)
+    text = read_text(path)
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        _fault(path, f"not TOML: {error}", error)
+        fault(path, f"not TOML: {error}", error)
     return text
 
 
 def _environment(path: Path) -> Environment:
-    root = _object(path, _text(path))
-    zoo = root.table("zoo")
-    plugins = root.table("plugins")
+    root = parse_record(path, read_text(path))
+    zoo = root.record("zoo")
+    plugins = root.record("plugins")
     return Environment(
         sneframe=root.string("sneframe"),
         python=root.string("python"),
         platform=root.string("platform"),
-        packages=root.table("packages").each(_Object.string),
+        packages=root.record("packages").each(Record.string),
         plugins={
             name: (plugin.string("distribution"), plugin.string("version"))
-            for name, plugin in plugins.each(_Object.table).items()
+            for name, plugin in plugins.each(Record.record).items()
         },
         device=root.string("device"),
         precision=root.string("precision"),
@@ -241,9 +238,9 @@ def _environment(path: Path) -> Environment:
             path=zoo.string("path"),
             digest=zoo.string("digest"),
             networks=zoo.count("networks"),
-            architectures=zoo.table("architectures").each(_Object.string),
+            architectures=zoo.record("architectures").each(Record.string),
         ),
-        recipe=root.maybe("recipe", _Object.string),
+        recipe=root.maybe("recipe", Record.string),
         started=root.string("started"),
     )
 
@@ -252,26 +249,26 @@ def _history(path: Path, expected: int) -> tuple[Epoch, ...]:
     if not expected and not path.exists():
         return ()
     epochs = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
-        entry = _object(path, line, line=number)
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        entry = parse_record(path, line, line=number)
         epochs.append(
             Epoch(
                 number=entry.count("epoch"),
-                task=entry.table("train").number("task"),
-                mse=entry.table("val").number("mse"),
+                task=entry.record("train").number("task"),
+                mse=entry.record("val").number("mse"),
             )
         )
     if len(epochs) != expected:
-        _fault(path, f"{len(epochs)} epochs, metrics.json counts {expected}")
+        fault(path, f"{len(epochs)} epochs, metrics.json counts {expected}")
     return tuple(epochs)
 
 
 def _predictions(path: Path, expected: int) -> Predictions:
     ids, architectures, true, predicted = [], [], [], []
-    rows = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         if (header := next(rows, [])) != COLUMNS:
-            _fault(path, f"the columns must be {', '.join(COLUMNS)}, got {', '.join(header) or 'none'}")
+            fault(path, f"the columns must be {', '.join(COLUMNS)}, got {', '.join(header) or 'none'}")
         for row in rows:
             if len(row) != len(COLUMNS):
                 raise ValueError(f"must have {len(COLUMNS)} values, got {len(row)}")
@@ -287,11 +284,11 @@ def _predictions(path: Path, expected: int) -> Predictions:
                 true.append(y)
                 predicted.append(y_hat)
     except (csv.Error, ValueError, OverflowError) as error:
-        _fault(path, f"line {rows.line_num}: {error}", error)
+        fault(path, f"line {rows.line_num}: {error}", error)
     if len(ids) != expected:
-        _fault(path, f"{len(ids)} test networks, metrics.json counts {expected}")
+        fault(path, f"{len(ids)} test networks, metrics.json counts {expected}")
     if len(set(ids)) != len(ids):
-        _fault(path, "a test network stands in it twice")
+        fault(path, "a test network stands in it twice")
     return Predictions(
         ids=np.array(ids, np.int64),
         architecture=np.array(architectures, dtype=str),
@@ -301,140 +298,58 @@ def _predictions(path: Path, expected: int) -> Predictions:
 
 
 def _metrics(path: Path) -> Metrics:
-    root = _object(path, _text(path))
-    test = _scores(root.table("test"))
+    root = parse_record(path, read_text(path))
+    test = _scores(root.record("test"))
     if test.n == 0:
-        _fault(path, "test.n is 0: there is nothing to report")
-    invariance = root.maybe("invariance", _Object.table)
-    seconds = root.table("seconds")
+        fault(path, "test.n is 0: there is nothing to report")
+    seconds = root.record("seconds")
     return Metrics(
         property=root.string("property"),
         test=test,
-        val=_scores(root.table("val")),
-        baseline=_scores(root.table("baseline").table("test"), n=test.n),
+        val=_scores(root.record("val")),
+        baseline=_scores(root.record("baseline").record("test"), n=test.n),
         by_architecture={
-            architecture: _scores(table)
-            for architecture, table in root.table("by_architecture").each(_Object.table).items()
+            architecture: _scores(record)
+            for architecture, record in root.record("by_architecture").each(Record.record).items()
         },
-        invariance=None
-        if invariance is None
-        else Invariance(group=invariance.number("e_g"), noise=invariance.number("e_noise")),
+        invariance=root.maybe("invariance", _invariance),
         parameters=root.count("parameters"),
         epochs=root.count("epochs"),
-        best_epoch=root.maybe("best_epoch", _Object.count) or None,
+        best_epoch=root.maybe("best_epoch", Record.count) or None,
         train_seconds=seconds.number("train"),
         total_seconds=seconds.number("total"),
     )
 
 
-def _scores(table: _Object, n: int | None = None) -> Scores:
+def _scores(record: Record, n: int | None = None) -> Scores:
     return Scores(
-        n=table.count("n") if n is None else n,
-        mse=table.number("mse"),
-        r2=table.maybe("r2", _Object.number),
-        tau=table.maybe("tau", _Object.number),
+        n=record.count("n") if n is None else n,
+        mse=record.number("mse"),
+        r2=record.maybe("r2", Record.number),
+        tau=record.maybe("tau", Record.number),
     )
+
+
+def _invariance(root: Record, key: str) -> Invariance:
+    record = root.record(key)
+    return Invariance(group=record.number("e_g"), noise=record.number("e_noise"))
 
 
 def _embeddings(path: Path, known: np.ndarray) -> Embeddings | None:
     if not path.exists():
         return None
     try:
-        tensors = load(_bytes(path))
+        tensors = load(read_bytes(path))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        _fault(path, f"not safetensors: {error}", error)
+        fault(path, f"not safetensors: {error}", error)
     if missing := {"ids", "values"} - tensors.keys():
-        _fault(path, f"holds no {', '.join(sorted(missing))}")
+        fault(path, f"holds no {', '.join(sorted(missing))}")
     ids, values = tensors["ids"], tensors["values"]
-    if ids.ndim != 1 or values.ndim != 2 or len(ids) != len(values) or values.shape[1] == 0:
-        _fault(path, f"ids must be (n,) and values (n, E), got {ids.shape} and {values.shape}")
+    if ids.ndim != 1 or ids.dtype != np.int64 or values.ndim != 2 or len(ids) != len(values):
+        found = f"{ids.shape} {ids.dtype} and {values.shape}"
+        fault(path, f"ids must be (n,) int64 and values (n, E), got {found}")
     if not np.isfinite(values).all():
-        _fault(path, "values must be finite")
+        fault(path, "values must be finite")
     if len(unknown := np.setdiff1d(ids, known)):
-        _fault(path, f"network {unknown[0]} is no test network of predictions.csv")
+        fault(path, f"network {unknown[0]} is no test network of predictions.csv")
     return Embeddings(ids=ids, values=values.astype(np.float64))
-
-
-# -- files and JSON, with faults that say where --------------------------------------------------------------
-
-
-@frozen
-class _Object:
-    """A JSON object, read key by key."""
-
-    path: Path
-    where: str
-    data: Mapping[str, Any]
-
-    def number(self, key: str) -> float:
-        value = self._get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self._refuse(key, "a finite number", value)
-        return float(value)
-
-    def count(self, key: str) -> int:
-        value = self._get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            self._refuse(key, "a count", value)
-        return value
-
-    def string(self, key: str) -> str:
-        value = self._get(key)
-        if not isinstance(value, str):
-            self._refuse(key, "a string", value)
-        return value
-
-    def table(self, key: str) -> _Object:
-        value = self._get(key)
-        if not isinstance(value, dict):
-            self._refuse(key, "an object", value)
-        return _Object(self.path, f"{self.where}{key}.", value)
-
-    def maybe(self, key: str, read: Callable[[_Object, str], V]) -> V | None:
-        return None if self._get(key) is None else read(self, key)
-
-    def each(self, read: Callable[[_Object, str], V]) -> dict[str, V]:
-        return {key: read(self, key) for key in self.data}
-
-    def _get(self, key: str) -> Any:
-        if key not in self.data:
-            _fault(self.path, f"{self.where}{key} is missing")
-        return self.data[key]
-
-    def _refuse(self, key: str, wanted: str, value: object) -> NoReturn:
-        _fault(self.path, f"{self.where}{key} must be {wanted}, got {value!r}")
-
-
-def _object(path: Path, text: str, line: int | None = None) -> _Object:
-    where = "" if line is None else f"line {line}: "
-
-    def refuse(constant: str) -> NoReturn:
-        _fault(path, f"{where}{constant} is no JSON number")
-
-    try:
-        data = json.loads(text, parse_constant=refuse)
-    except (json.JSONDecodeError, RecursionError) as error:
-        _fault(path, f"{where}not JSON: {error}", error)
-    if not isinstance(data, dict):
-        _fault(path, f"{where}must be a JSON object, got {data!r}")
-    return _Object(path, where, data)
-
-
-def _text(path: Path) -> str:
-    try:
-        return _bytes(path).decode()
-    except UnicodeDecodeError as error:
-        _fault(path, f"not UTF-8: {error}", error)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        _fault(path, "no such file; is the run finished?", error)
-    except OSError as error:
-        _fault(path, f"cannot be read: {error.strerror}", error)
-
-
-def _fault(path: Path, problem: str, cause: BaseException | None = None) -> NoReturn:
-    raise RunError(f"{path}: {' '.join(problem.split())}") from cause

@@ -115,7 +115,7 @@ def _ratio(value: float | None) -> str:
     """Return R² or τ, which live at most at 1, to three places; "–" where it is not defined."""
     if value is None:
         return "–"
-    return f"{value:.3f}".replace("-", "−") if abs(value) < 1000 else _number(value)
+    return f"{value:z.3f}".replace("-", "−") if abs(value) < 1000 else _number(value)
 
 
 def _count(value: int) -> str:

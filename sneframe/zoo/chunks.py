@@ -185,7 +185,9 @@ def read(root: Path, path: str, record: ArrayRecord, start: int = 0, stop: int |
     try:
         array = zarr.open_array(LocalStore(root, read_only=True), path=path, mode="r", zarr_format=3)
         found = (array.shape, array.chunks, "string" if record.dtype == "string" else array.dtype.name)
-    except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
+    except Exception as error:  # on damaged metadata zarr fails with whatever its parser runs into
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise
         raise ZooError(f"{root / path / METADATA}: missing or damaged array metadata") from error
     if found != (record.shape, record.chunks, _name_in_zarr(record.dtype)):
         raise ZooError(f"{root / path / METADATA}: the array is not the one that the manifest lists")

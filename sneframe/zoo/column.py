@@ -51,14 +51,15 @@ class Column:
         if isinstance(values, Column):
             return values
         if isinstance(values, np.ma.MaskedArray):
-            values = [None if masked else value for value, masked in zip(values.data, np.ma.getmaskarray(values), strict=True)]
+            masks = np.ma.getmaskarray(values)
+            values = [None if mask else value for value, mask in zip(values.data, masks, strict=True)]
         array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
         if array.ndim != 1:
             raise ZooError(f"{name}: must have one value per network, got shape {array.shape}")
         if array.dtype != object:
             return cls._checked(name, array, np.ones(len(array), bool))
-        valid = np.array([not (value is None or value != value) for value in array], dtype=bool)  # noqa:
-        PLR0124 kinds = {_kind_of(value) for value in array[valid]}
+        valid = np.array([not is_missing(value) for value in array], dtype=bool)
+        kinds = {_kind_of(value) for value in array[valid]}
         if kinds == {"int", "float"}:
             kinds = {"float"}
         if len(kinds) > 1:
@@ -108,8 +109,8 @@ class Column:
         for part in parts:
             if kind == "float" and part.kind == "int" and np.abs(part.values).max() > _EXACT_IN_FLOAT:
                 raise ZooError(f"{name}: ints beyond 2**53 cannot share a column with floats")
-        values = np.concatenate([np.where(part.valid, part.values, _EMPTY[kind]) for part in parts])
-        return cls(kind, values.astype(_dtype(kind)), np.concatenate([part.valid for part in parts]))
+        values = np.concatenate([part._filled(_dtype(kind), _EMPTY[kind]) for part in parts])
+        return cls(kind, values, np.concatenate([part.valid for part in parts]))
 
     @property
     def kinds(self) -> set[str]:
@@ -125,8 +126,18 @@ class Column:
         if self.kind == "float" or self.valid.all():
             return self.values.copy()
         if self.kind == "string":
-            return np.where(self.valid, self.values, None)
-        return np.where(self.valid, self.values.astype(np.float64), np.nan)
+            return self._filled(np.dtype(object), None)
+        return self._filled(np.dtype(np.float64), np.nan)
+
+    def _filled(self, dtype: np.dtype[Any], filler: Any) -> np.ndarray:
+        values = self.values.astype(dtype)
+        values[~self.valid] = filler
+        return values
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value stands for none: ``None`` or NaN."""
+    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
 
 
 def _dtype(kind: str) -> np.dtype[Any]:

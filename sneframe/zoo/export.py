@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sneframe.errors import ZooError
+from sneframe.zoo.column import is_missing
 from sneframe.zoo.read import Zoo
 from sneframe.zoo.staging import Staging, machine_errors
 
@@ -74,7 +75,7 @@ def _write_table(file: Path, files: list[str], columns: dict[str, np.ndarray]) -
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value:  # noqa: PLR0124  # NaN
+    if is_missing(value):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 

@@ -71,6 +71,18 @@ def encode_name(name: str) -> str:
         raise ZooError(f"a name must be representable in UTF-8, got {name!r}") from error
 
 
+def check_name(name: str, what: str) -> None:
+    """Check that a name can be encoded.
+
+    Raises:
+        ZooError: it cannot, and what it is the name of.
+    """
+    try:
+        encode_name(name)
+    except ZooError as error:
+        raise ZooError(f"{what}: {error}") from error
+
+
 def parameter_path(architecture_id: str, name: str) -> str:
     """Return where a parameter's array lies in the zoo."""
     return f"{ARCHITECTURES}/{architecture_id}/{encode_name(name)}"
@@ -128,6 +140,10 @@ def chunk_file(place: Sequence[int]) -> str:
 
 
 def _ints(value: Any) -> tuple[int, ...]:
+    return tuple(value)
+
+
+def _strings(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
@@ -198,7 +214,7 @@ class Manifest:
     healthy: int = field(validator=_COUNT)
     architectures: Mapping[str, int] = field(validator=instance_of(dict))
     properties: Mapping[str, str] = field(validator=instance_of(dict))
-    splits: tuple[str, ...] = field(converter=tuple, validator=deep_iterable(instance_of(str)))
+    splits: tuple[str, ...] = field(converter=_strings, validator=deep_iterable(instance_of(str)))
     arrays: Mapping[str, ArrayRecord] = field(validator=instance_of(dict))
 
     @property

@@ -179,7 +179,7 @@ class Zoo:
     # -- selections ------------------------------------------------------------------------------------------
 
     def where(self, expression: str) -> Zoo:
-        """Return the networks for which an expression holds, such as ``step == 86 and "conv2d" in architecture_summary``.
+        """Return the networks for which an expression holds, such as ``step == 86 and healthy``.
 
         It may use the columns of :meth:`column`, numbers, strings, ``True``, ``False``, comparisons (also
         chained), ``in`` and ``not in`` a tuple or a text column, arithmetic, ``and``, ``or``, ``not`` and
@@ -241,7 +241,7 @@ class Zoo:
         if not len(self):
             raise ZooError(f"{self.path}: no network is selected")
         folder = weights_cache.default_folder() if cache is None else Path(cache)
-        fits = weights_cache.fits(4 * sum(self.architectures[i].num_weights for i in self.architecture_index))
+        fits = weights_cache.fits(4 * int(self._num_weights[self.architecture_index].sum()))
         weights, positions = {}, {}
         for architecture, place, here, rows in self._by_architecture():
             blocks = self._store.flat(place, rows)
@@ -258,6 +258,10 @@ class Zoo:
         # A selection keeps its own order, which join does not know.
         order = np.argsort(np.concatenate(list(positions.values())))
         return evolve(batch, order=order, ids=self.ids)
+
+    @property
+    def _num_weights(self) -> np.ndarray:
+        return np.array([architecture.num_weights for architecture in self.architectures])
 
     def stored(self) -> Iterator[tuple[np.ndarray, Architecture, dict[str, Tensor]]]:
         """Yield the weights in the types in which they are stored, in runs of networks of one architecture.

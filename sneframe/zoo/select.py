@@ -1,4 +1,4 @@
-"""The expressions of ``zoo.where``: a text and columns in, one bool per network out. Nothing is ever evaluated.
+"""The expressions of ``zoo.where``: a text and columns in, one bool per network out. Nothing is evaluated.
 
 The text is parsed as a Python expression, and the few kinds of node that make sense on columns are walked.
 A comparison with a missing value is false, whatever the operator.
@@ -109,7 +109,7 @@ class _Evaluation:
                 f"in {self.expression!r}: cannot compare {self._text(left)!r} ({a.kind}) with "
                 f"{self._text(right)!r} ({b.kind})"
             )
-        holds = a.valid & b.valid
+        holds = np.asarray(a.valid & b.valid)
         holds[holds] = compare(a.values[holds], b.values[holds])
         return holds
 
@@ -130,7 +130,7 @@ class _Evaluation:
             holds = np.array(
                 [part in whole for part, whole in zip(value.values, container.values, strict=True)], bool
             )
-        return valid & (holds ^ negated)
+        return np.asarray(valid & (holds ^ negated))
 
     # -- nodes that are values -------------------------------------------------------------------------------
 

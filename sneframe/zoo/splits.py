@@ -69,7 +69,7 @@ def _borders(n: int, sizes: Sequence[int] | None, fractions: Sequence[float] | N
     if fractions is not None:
         if parts.sum() > 1 + 1e-9:
             raise ZooError(f"fractions must add up to 1 at most, got {list(given)}")
-        return np.rint(np.cumsum(parts) * n)
+        return np.asarray(np.rint(np.cumsum(parts) * n))
     if not all(isinstance(size, int | np.integer) for size in given):
         raise ZooError(
             f"sizes are counts of networks, got {list(given)}; for parts of the whole pass fractions"

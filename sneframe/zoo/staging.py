@@ -35,8 +35,8 @@ class Staging:
     """
 
     def __init__(self, target: Path, *, overwrite: bool = False) -> None:
-        self._target = Path(os.path.abspath(target))  # noqa: PTH100  # resolve() would follow the target if a
-        link self._overwrite = overwrite
+        self._target = Path(os.path.abspath(target))  # noqa: PTH100  # resolve() would follow a link
+        self._overwrite = overwrite
         _sweep(self._target)
         self._target.parent.mkdir(parents=True, exist_ok=True)
         self._place = self._target.with_name(f"{self._target.name}.tmp-{uuid4().hex}")

@@ -124,7 +124,7 @@ class Store:
     # -- weights ---------------------------------------------------------------------------------------------
 
     def rows(self, architecture: int, rows: np.ndarray) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Yield parameters ``(n, *shape)`` by name, as stored, in runs of networks, and where in ``rows`` a run starts.
+        """Yield runs of networks: where in ``rows`` one starts, and its parameters as stored, by name.
 
         Args:
             architecture: its index.

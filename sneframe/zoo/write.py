@@ -24,6 +24,7 @@ from sneframe.zoo.format import (
     SPLITS,
     ArrayRecord,
     Manifest,
+    check_name,
     chunk_length,
     column_path,
     fitting,
@@ -157,7 +158,7 @@ class ZooWriter:
         if stack is None:
             stack = _Stack(self._path, self._staging.folder, architecture, len(self._stacks))
         arrays = stack.read(weights)
-        n = len(next(iter(arrays.values())))
+        n = len(next(iter(arrays.values()))[1])
         columns = {name: self._property(name, values, n) for name, values in properties.items()}
         groups = self._group(group, n)
         is_finite = np.all([finite(values, dtype) for dtype, values in arrays.values()], axis=0)
@@ -187,17 +188,17 @@ class ZooWriter:
         Raises:
             ZooError: other values, another length, or a group that lies in two of the three.
         """
-        split_path(name)
-        if name in self._splits:
-            raise ZooError(f"{self._path}: split {name!r} is stored already")
         what = f"{self._path}: split {name!r}"
+        check_name(name, what)
+        if name in self._splits:
+            raise ZooError(f"{what} is stored already")
         self._splits[name] = check_assignment(assignment, self._group_column().values, what)
 
     # -- what is checked -------------------------------------------------------------------------------------
 
     def _property(self, name: str, values: Any, n: int) -> Column:
         what = f"{self._path}: property {name!r}"
-        column_path(name)
+        check_name(name, what)
         if name in RESERVED or name.endswith(".valid"):
             raise ZooError(f"{what}: this name is reserved ({', '.join(RESERVED)}, and what ends in .valid)")
         column = Column.of(what, values)
@@ -234,7 +235,7 @@ class ZooWriter:
         wrong = np.flatnonzero(given & ~is_finite)
         if len(wrong):
             raise ZooError(
-                f"{self._path}: network {wrong[0]} of this append is not healthy: it has weights that are not finite"
+                f"{self._path}: network {wrong[0]} of this append is not healthy: some weights are not finite"
             )
         return given.copy()
 
@@ -257,10 +258,8 @@ class ZooWriter:
                     f"{self._path}: split {name!r} has {len(assignment)} values for {self._length} networks"
                 )
         arrays: dict[str, ArrayRecord] = {}
-        for architecture, stack in self._stacks.items():
+        for stack in self._stacks.values():
             arrays |= stack.close()
-            attributes = {"architecture": json_value(architecture.to_json(), f"{self._path}: architecture")}
-            _write_group(root / ARCHITECTURES / architecture.id, attributes)
         columns = self._columns()
         for path, (values, dtype, attributes) in columns.items():
             arrays[path] = _write_column(root, path, values, dtype, attributes)
@@ -315,6 +314,7 @@ class _Stack:
         self._path = path
         self._root = root
         self._architecture = architecture
+        self._attributes = {"architecture": json_value(architecture.to_json(), f"{path}: architecture")}
         self.index = index
         self.networks = 0
         self._dtypes: dict[str, str] = {}
@@ -336,7 +336,7 @@ class _Stack:
         n = None
         for name, parameter in known.items():
             what = f"{self._path}: parameter {name!r}"
-            parameter_path(self._architecture.id, name)
+            check_name(name, what)
             if name not in weights:
                 raise ZooError(f"{what} is missing (given: {', '.join(sorted(weights)) or 'none'})")
             dtype, values = _values(what, weights[name])
@@ -378,6 +378,7 @@ class _Stack:
         if self._waiting:
             self._length = fitting(self._length, self.networks)
             self._write(_joined(self._waiting))
+        _write_group(self._root / ARCHITECTURES / self._architecture.id, self._attributes)
         return {self._at(name): writer.close() for name, writer in self._writers.items()}
 
     def _write(self, rows: Mapping[str, np.ndarray]) -> None:

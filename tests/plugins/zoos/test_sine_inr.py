@@ -21,6 +21,10 @@ def test_names_shapes_and_order_are_those_of_the_state_dict():
     ]
 
 
+def test_the_architecture_is_the_one_traced_from_the_module():
+    assert architecture((3, 2, 4)) == Architecture.from_module(SineINR((3, 2, 4)))
+
+
 def test_the_architecture_survives_json():
     described = architecture((3, 2, 4))
     assert Architecture.from_json(described.to_json()) == described

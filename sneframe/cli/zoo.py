@@ -1,0 +1,197 @@
+"""``sneframe zoo``: look at zoos, check them, export and merge them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sneframe.zoo import Zoo
+    from sneframe.zoo.column import Column
+
+_SHOWN_VALUES = 5
+_SHOWN_ARCHITECTURES = 20
+
+_ZOO = click.Path(path_type=Path)
+
+
+@click.group()
+def zoo() -> None:
+    """Look at zoos, check them, export and merge them."""
+
+
+@zoo.command()
+@click.argument("path", type=_ZOO)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def info(path: Path, *, as_json: bool) -> None:
+    """Show what the zoo at PATH holds; no weights are read."""
+    from sneframe.zoo import open_zoo
+
+    facts = _facts(open_zoo(path, unhealthy=True))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, allow_nan=False))
+    else:
+        _show(facts)
+
+
+@zoo.command()
+@click.argument("path", type=_ZOO)
+def verify(path: Path) -> None:
+    """Read the whole zoo at PATH and check files, checksums, digests and columns."""
+    from sneframe.zoo import open_zoo
+
+    opened = open_zoo(path, unhealthy=True)
+    opened.verify()
+    click.echo(f"{path}: {len(opened)} networks, complete and undamaged, digest {opened.digest}")
+
+
+@zoo.command()
+@click.argument("path", type=_ZOO)
+@click.argument("folder", type=_ZOO)
+@click.option("--where", "expression", help="Only networks for which this holds, such as 'step == 86'.")
+@click.option("--unhealthy", is_flag=True, help="Export networks that are marked as not healthy, too.")
+def export(path: Path, folder: Path, *, expression: str | None, unhealthy: bool) -> None:
+    """Write the zoo at PATH into a new FOLDER as safetensors, CSV and JSON."""
+    from sneframe.zoo import export as export_zoo
+    from sneframe.zoo import open_zoo
+
+    opened = open_zoo(path, unhealthy=unhealthy)
+    selected = opened if expression is None else opened.where(expression)
+    export_zoo(selected, folder)
+    click.echo(f"{folder}: {len(selected)} networks")
+
+
+@zoo.command()
+@click.argument("paths", type=_ZOO, nargs=-1, required=True)
+@click.option("--out", type=_ZOO, required=True, help="The zoo to make.")
+@click.option("--name", help="Its name; by default those of the zoos joined by +.")
+@click.option("--label", "labels", multiple=True, help="For each of PATHS its label in the column `zoo`.")
+@click.option("--overwrite", is_flag=True, help="Replace a zoo that is there.")
+def merge(
+    paths: tuple[Path, ...], out: Path, *, name: str | None, labels: tuple[str, ...], overwrite: bool
+) -> None:
+    """Join the zoos at PATHS into one."""
+    from sneframe.zoo import merge as merge_zoos
+    from sneframe.zoo import open_zoo
+
+    merge_zoos(paths, out, name=name, labels=labels or None, overwrite=overwrite)
+    click.echo(f"{out}: {len(open_zoo(out, unhealthy=True))} networks from {len(paths)} zoos")
+
+
+# -- what `info` shows --------------------------------------------------------------------------------------
+
+
+def _facts(opened: Zoo) -> dict[str, Any]:
+    counts = np.bincount(opened.architecture_index, minlength=len(opened.architectures)).tolist()
+    return {
+        **opened.attributes,
+        "path": str(opened.path),
+        "bytes": sum(file.stat().st_size for file in opened.path.rglob("*") if file.is_file()),
+        "networks": len(opened),
+        "healthy": int(opened.healthy.sum()),
+        "groups": len(np.unique(opened.group)),
+        "architectures": [
+            {"id": architecture.id, "summary": architecture.summary, "networks": count}
+            for architecture, count in zip(opened.architectures, counts, strict=True)
+        ],
+        "properties": [{"name": name, **_property(opened.typed_column(name))} for name in opened.properties],
+        "splits": {name: _split(opened.split(name)) for name in opened.split_names},
+    }
+
+
+def _property(column: Column) -> dict[str, Any]:
+    there = column.values[column.valid]
+    facts: dict[str, Any] = {"kind": column.kind, "missing": int(len(column) - len(there))}
+    if column.kind in ("int", "float"):
+        low, high = (there.min().item(), there.max().item()) if len(there) else (None, None)
+        return facts | {"min": _json_number(low), "max": _json_number(high)}
+    values, networks = np.unique(there, return_counts=True)
+    often = np.argsort(-networks, kind="stable")[:_SHOWN_VALUES]
+    return facts | {"distinct": len(values), "most_frequent": [values.tolist()[index] for index in often]}
+
+
+def _json_number(value: float | None) -> float | str | None:
+    return str(value) if value is not None and not math.isfinite(value) else value
+
+
+def _split(assignment: np.ndarray) -> dict[str, int]:
+    codes = {"train": 0, "val": 1, "test": 2, "unused": -1}
+    return {name: int((assignment == code).sum()) for name, code in codes.items()}
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    unhealthy = facts["networks"] - facts["healthy"]
+    lines = {
+        "name": facts["name"],
+        "description": facts["description"],
+        "licence": facts["licence"],
+        "source": facts["source"],
+        "builder": json.dumps(facts["builder"], ensure_ascii=False) if facts["builder"] else "",
+        "networks": f"{facts['networks']}" + (f", {unhealthy} of them not healthy" if unhealthy else ""),
+        "groups": facts["groups"],
+        "digest": facts["digest"],
+        "on disk": f"{facts['bytes'] / 1e6:.1f} MB",
+    }
+    overview = _table()
+    for key, value in lines.items():
+        if value != "":
+            overview.add_row(*_cells(key, value))
+    console.print(overview)
+
+    architectures = _table("architecture", "networks", "id")
+    for entry in facts["architectures"][:_SHOWN_ARCHITECTURES]:
+        architectures.add_row(*_cells(entry["summary"], entry["networks"], entry["id"]))
+    if len(facts["architectures"]) > _SHOWN_ARCHITECTURES:
+        architectures.add_row(
+            *_cells(f"… and {len(facts['architectures']) - _SHOWN_ARCHITECTURES} more", "", "")
+        )
+    console.print(architectures)
+
+    properties = _table("property", "kind", "values", "missing")
+    for entry in facts["properties"]:
+        properties.add_row(*_cells(entry["name"], entry["kind"], _range(entry), entry["missing"] or ""))
+    if facts["properties"]:
+        console.print(properties)
+
+    splits = _table("split", "train", "val", "test", "unused")
+    for name, counts in facts["splits"].items():
+        splits.add_row(*_cells(name, *counts.values()))
+    if facts["splits"]:
+        console.print(splits)
+
+
+def _table(*headings: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(*headings, box=box.SIMPLE_HEAD if headings else None, show_header=bool(headings))
+
+
+def _cells(*values: Any) -> list[Any]:
+    """Return values as literal text, for names in a zoo may hold markup or control codes."""
+    from rich.text import Text
+
+    return [
+        Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(v))) for v in values
+    ]
+
+
+def _range(entry: dict[str, Any]) -> str:
+    if "min" in entry:
+        return "" if entry["min"] is None else f"{_short(entry['min'])} … {_short(entry['max'])}"
+    shown = ", ".join(str(value) for value in entry["most_frequent"])
+    return f"{shown}, … ({entry['distinct']})" if entry["distinct"] > len(entry["most_frequent"]) else shown
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

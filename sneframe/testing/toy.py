@@ -1,0 +1,66 @@
+"""A toy zoo: random networks whose property can be read off their weights, made in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.zoo import create
+
+
+def mlp(*widths: int, activation: str = "relu") -> Architecture:
+    """Describe an MLP: ``mlp(1, 8, 1)`` has one hidden layer of eight neurons, which may be permuted."""
+    groups = [Group(name=f"hidden{number}", size=size) for number, size in enumerate(widths[1:-1])]
+    factors: list[int | str] = [widths[0], *(group.name for group in groups), widths[-1]]
+    layers = []
+    for number, (fan_in, fan_out) in enumerate(pairwise(widths)):
+        rows, columns = ((factors[number + 1],),), ((factors[number],),)
+        layers.append(
+            Layer(
+                kind="linear",
+                parameters=(
+                    Parameter(name=f"{number}.weight", shape=(fan_out, fan_in), axes=(rows, columns)),
+                    Parameter(name=f"{number}.bias", shape=(fan_out,), role="bias", axes=(rows,)),
+                ),
+                inputs=(number - 1,) if number else (),
+                activation=activation if number < len(groups) else "none",
+            )
+        )
+    return Architecture(layers=layers, groups=groups)
+
+
+def toy_zoo(
+    path: Path, *, networks: int = 40, hidden: Sequence[Sequence[int]] = ((4, 4),), seed: int = 0, name: str = "toy"
+) -> Path:
+    """Write a zoo of random MLPs 1 → hidden → 1 to ``path``, and return it.
+
+    Args:
+        path: of the zoo to make.
+        networks: of each architecture.
+        hidden: the hidden widths of each architecture.
+        seed: of the weights.
+        name: of the zoo.
+
+    Its property ``scale`` is the factor that all weights of a network were multiplied with, ``kind`` an integer,
+    ``label`` a string.
+    """
+    generator = np.random.default_rng(seed)
+    with create(path, name=name, description="random MLPs") as writer:
+        for number, widths in enumerate(hidden):
+            architecture = mlp(1, *widths, 1)
+            scale = generator.uniform(0.5, 2.0, networks)
+            weights = {
+                p.name: (generator.standard_normal((networks, *p.shape)).T * scale).T.astype(np.float32)
+                for p in architecture.parameters
+            }
+            properties = {
+                "scale": scale,
+                "kind": np.full(networks, number),
+                "label": np.array([f"label {number}"] * networks),
+            }
+            writer.append(architecture, weights, properties)
+    return path

@@ -1,0 +1,76 @@
+"""The page in a browser, whose console also names what the page's policy keeps from loading or running."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+
+import pytest
+
+from sneframe.report import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+SWITCHES = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--v=0",
+]
+
+
+def open_page(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
+    """Open a page; what it has become is the output, the browser's log is the error output."""
+    command = [str(CHROMIUM), *SWITCHES, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "Predicting" in done.stdout
+    return done
+
+
+def console(page: Path, profile: Path) -> list[str]:
+    return [line for line in open_page(page, profile).stderr.splitlines() if ":CONSOLE" in line]
+
+
+@pytest.mark.parametrize(
+    "name", ["frequency", "</svg><script>alert(1)</script><img src=https://example.invalid/>"]
+)
+def test_the_console_stays_empty(write_run: Callable[..., Path], tmp_path: Path, name: str) -> None:
+    page = write_report(write_run(networks=40, architectures=3, property=name, zoo=name))
+    assert console(page, tmp_path / "profile") == []
+
+
+def test_what_a_page_would_load_or_run_is_blocked_and_said(
+    write_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    page = write_report(write_run(networks=12))
+    html = page.read_text(encoding="utf-8")
+    planted = '<img src="https://example.invalid/x.png"><script>document.title = "run"</script></main>'
+    page.write_text(html.replace("</main>", planted), encoding="utf-8")
+    lines = console(page, tmp_path / "profile")
+    assert any("example.invalid" in line and "blocked" in line for line in lines)
+    assert any("inline script" in line and "blocked" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [320, 400, 1400])
+def test_a_page_is_never_wider_than_its_window(
+    write_run: Callable[..., Path], tmp_path: Path, width: int
+) -> None:
+    page = write_report(write_run(networks=40, architectures=3, zoo="z" * 300, property="p" * 300))
+    # A frame, since a browser's own window has a least width.
+    frame = tmp_path / "frame.html"
+    source = escape(page.read_text(encoding="utf-8"))
+    measure = "document.title = contentWindow.innerWidth + ',' + contentDocument.documentElement.scrollWidth"
+    style = f"border: 0; width: {width}px; height: 9999px"
+    frame.write_text(
+        f'<iframe style="{style}" srcdoc="{source}" onload="{measure}"></iframe>', encoding="utf-8"
+    )
+    assert f"<title>{width},{width}</title>" in open_page(frame, tmp_path / "profile").stdout

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sneframe.errors import MachineError, RunError
+from sneframe.report import write_report
+
+Edit = Callable[[Path, Callable[[dict[str, Any]], object]], None]
+HOSTILE = "</title></style><script>alert('zoo')</script>\"'&{{ 7 * 7 }}"
+
+
+class Page(HTMLParser):
+    """The elements of a page, the rows of its tables, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if "th" in self._open or "td" in self._open:
+            self.rows[-1][-1] += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+
+def read(folder: Path) -> Page:
+    return Page(write_report(folder).read_text(encoding="utf-8"))
+
+
+def test_the_results_stand_beside_predicting_the_mean(write_run: Callable[..., Path], edit: Edit) -> None:
+    folder = write_run(networks=12)
+
+    def change(data: dict[str, Any]) -> None:
+        data["test"] = {"n": 12, "mse": 0.123456, "r2": 0.98765, "tau": -0.5}
+        data["baseline"] = {"test": {"mse": 1234567.0, "r2": -0.0004, "tau": None}}
+        data["val"] = {"n": 12345, "mse": 1.5e-7, "r2": -123456.0, "tau": 1.0}
+
+    edit(folder / "metrics.json", change)
+    rows = read(folder).rows
+    assert ["Networks", "MSE", "R²", "τ", "n"] in rows
+    assert ["Test", "0.1235", "0.988", "−0.500", "12"] in rows
+    assert ["Test, predicting the training mean", "1.235e+06", "0.000", "–", "12"] in rows
+    assert ["Validation", "1.500e−07", "−1.235e+05", "1.000", "12\u202f345"] in rows
+
+
+def test_invariance_size_epochs_and_time_are_told(write_run: Callable[..., Path]) -> None:
+    text = re.sub(r"\s+", " ", read(write_run(networks=12)).text)
+    assert "e_g 0.01230. Mean squared change" in text
+    assert "e_noise 0.5700. The same under random noise" in text
+    assert "Parameters158 001" in text.replace("\u202f", " ")
+    assert "Epochs30, of which 28 is the best" in text
+    assert "Time57.3 s of training, 1 h 7 min in all" in text
+
+
+def test_an_invariance_that_was_not_measured_is_left_out(write_run: Callable[..., Path], edit: Edit) -> None:
+    folder = write_run(networks=12)
+    edit(folder / "metrics.json", lambda d: d.update(invariance=None))
+    page = read(folder)
+    assert "e_g" not in page.text
+    assert "nan" not in page.text.lower()
+    assert "None" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.1234, "0.123 s"), (119.7, "2 min 0 s"), (7259, "2 h 0 min")],
+)
+def test_times_are_told_for_people(
+    write_run: Callable[..., Path], edit: Edit, seconds: float, shown: str
+) -> None:
+    folder = write_run(networks=4)
+    edit(folder / "metrics.json", lambda d: d.update(seconds={"train": seconds, "total": 1e5}))
+    assert f"Time{shown} of training, 27 h 46 min in all" in read(folder).text
+
+
+def test_a_tau_that_is_not_defined_is_a_dash(write_run: Callable[..., Path], edit: Edit) -> None:
+    folder = write_run(networks=12)
+    edit(folder / "metrics.json", lambda d: d["test"].update(r2=None, tau=None))
+    page = read(folder)
+    (row,) = [row for row in page.rows if row[0] == "Test"]
+    assert row[2:4] == ["–", "–"]
+    assert "R² is" not in page.text
+    assert "Kendall’s τ –" not in page.text
+
+
+def test_a_mixed_zoo_has_a_table_by_architecture(write_run: Callable[..., Path], edit: Edit) -> None:
+    folder = write_run(networks=40, architectures=3)
+    scores = {"n": 13, "mse": 0.25, "r2": 0.5, "tau": None}
+    edit(folder / "metrics.json", lambda d: d["by_architecture"].update({"90aa17c3be2d6f08": scores}))
+    rows = read(folder).rows
+    assert [
+        "conv2d 1×8×3×3 · conv2d 8×16×3×3 · linear 16×10 (1418 weights)",
+        "0.2500",
+        "0.500",
+        "–",
+        "13",
+    ] in rows
+    assert sum("weights)" in row[0] for row in rows) == 3
+
+
+def test_a_mixed_zoo_has_one_colour_per_architecture(write_run: Callable[..., Path]) -> None:
+    html = write_report(write_run(networks=40, architectures=3)).read_text(encoding="utf-8")
+    swatches = re.findall(r'class="swatch" style="background: (#[0-9a-f]{6})"', html)
+    assert len(set(swatches)) == 3
+    scatter = html[html.index('id="scatter-') : html.index("Predicted against true frequency, ")]
+    assert set(swatches) <= set(re.findall(r"fill: (#[0-9a-f]{6})", scatter))
+
+
+def test_an_architecture_without_a_summary_is_shown_by_its_id(
+    write_run: Callable[..., Path], edit: Edit
+) -> None:
+    folder = write_run(networks=40, architectures=2)
+    edit(folder / "environment.json", lambda d: d["zoo"].update(architectures={}))
+    assert "5b1d0c6f9a7e4432" in {row[0] for row in read(folder).rows}
+
+
+def test_a_zoo_of_one_architecture_has_no_such_table(write_run: Callable[..., Path]) -> None:
+    page = read(write_run(networks=12))
+    assert "By architecture" not in page.text
+    assert all("weights)" not in row[0] for row in page.rows)
+
+
+def test_a_page_has_four_figures_each_described(write_run: Callable[..., Path]) -> None:
+    page = read(write_run(networks=12))
+    described = [attrs["aria-label"] or "" for tag, attrs in page.elements if tag == "svg"]
+    assert [label.split(" ")[0] for label in described] == ["Predicted", "Over", "PCA", "t-SNE"]
+    assert page.count("figcaption") == 4
+    assert "perplexity 3.67, seed 0" in page.text
+
+
+def test_a_method_without_epochs_has_no_learning_curves(write_run: Callable[..., Path]) -> None:
+    page = read(write_run(networks=12, epochs=0))
+    assert page.count("svg") == 3
+    assert "there are no learning curves" in page.text
+    assert "best" not in page.text
+
+
+def test_a_run_without_embeddings_says_so(write_run: Callable[..., Path]) -> None:
+    folder = write_run(networks=12)
+    (folder / "embeddings.safetensors").unlink()
+    page = read(folder)
+    assert page.count("svg") == 2
+    assert "The run kept no embeddings" in page.text
+
+
+def test_the_configuration_versions_and_command_are_shown(write_run: Callable[..., Path]) -> None:
+    folder = write_run(networks=12)
+    page = read(folder)
+    assert (folder / "config.toml").read_text(encoding="utf-8") in page.text
+    assert "sneframe run --config config.toml" in page.text
+    assert ["torch", "2.13.0"] in page.rows
+    assert ["plugin sne", "sneframe 0.1.0"] in page.rows
+    assert "2026-03-01 09:30:00 UTC" in page.text
+
+
+def test_a_run_without_a_recipe_is_of_a_custom_configuration(
+    write_run: Callable[..., Path], edit: Edit
+) -> None:
+    folder = write_run(networks=12)
+    edit(folder / "environment.json", lambda d: d.update(recipe=None))
+    assert "custom configuration · zoo sine" in read(folder).text
+
+
+def test_names_are_text_and_never_markup(write_run: Callable[..., Path], edit: Edit) -> None:
+    folder = write_run(networks=40, architectures=2)
+    plain = read(folder)
+
+    def hostile(data: dict[str, Any]) -> None:
+        data.update(
+            recipe=HOSTILE, platform=HOSTILE, device=HOSTILE, started=HOSTILE, packages={HOSTILE: HOSTILE}
+        )
+        data["plugins"] = {HOSTILE: {"distribution": HOSTILE, "version": HOSTILE}}
+        data["zoo"].update(name=HOSTILE, path=HOSTILE, digest=HOSTILE)
+        data["zoo"]["architectures"] = dict.fromkeys(data["zoo"]["architectures"], HOSTILE)
+
+    edit(folder / "environment.json", hostile)
+    edit(folder / "metrics.json", lambda d: d.update(property=HOSTILE))
+    page = read(folder)
+    assert page.count("script") == 0
+    assert {tag for tag, _ in page.elements} == {tag for tag, _ in plain.elements}
+    assert page.text.count(HOSTILE) >= 15
+
+
+def test_a_configuration_is_text_and_never_markup(write_run: Callable[..., Path]) -> None:
+    folder = write_run(networks=12)
+    (folder / "config.toml").write_text('x = "</pre><script>alert(1)</script>"\n', encoding="utf-8")
+    page = read(folder)
+    assert page.count("script") == 0
+    assert 'x = "</pre><script>alert(1)</script>"' in page.text
+
+
+def test_a_string_that_utf8_cannot_hold_is_shown_as_a_question_mark(
+    write_run: Callable[..., Path], edit: Edit
+) -> None:
+    folder = write_run(networks=12)
+    edit(folder / "environment.json", lambda d: d["zoo"].update(name="half \ud83d"))
+    assert "zoo half ?" in read(folder).text
+
+
+def test_a_page_loads_nothing(write_run: Callable[..., Path]) -> None:
+    page = read(write_run(networks=40, architectures=3))
+    loads = [
+        attrs[key] or ""
+        for tag, attrs in page.elements
+        for key in ("src", "href", "xlink:href", "srcset", "data", "action")
+        if key in attrs
+    ]
+    assert loads
+    assert all(target.startswith(("#", "data:image/png;base64,")) for target in loads)
+    policies = [
+        attrs["content"] for _, attrs in page.elements if attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+    assert page.count("link") == page.count("script") == page.count("iframe") == 0
+
+
+def test_ids_are_unique_and_every_reference_is_met(write_run: Callable[..., Path]) -> None:
+    page = read(write_run(networks=40, architectures=3))
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    labels = {attrs["aria-labelledby"] for _, attrs in page.elements if "aria-labelledby" in attrs}
+    assert labels <= set(ids)
+
+
+def test_every_header_of_a_table_has_a_scope(write_run: Callable[..., Path]) -> None:
+    page = read(write_run(networks=40, architectures=3))
+    assert {attrs.get("scope") for tag, attrs in page.elements if tag == "th"} == {"col", "row"}
+
+
+def test_the_same_folder_gives_the_same_bytes(write_run: Callable[..., Path]) -> None:
+    folder = write_run(networks=40, architectures=2)
+    first = write_report(folder).read_bytes()
+    assert write_report(folder).read_bytes() == first
+
+
+def test_a_report_of_a_thousand_networks_is_small(write_run: Callable[..., Path]) -> None:
+    assert write_report(write_run(networks=1000)).stat().st_size < 700_000
+
+
+def test_a_failed_report_leaves_the_old_one(write_run: Callable[..., Path]) -> None:
+    folder = write_run(networks=12)
+    before = write_report(folder).read_bytes()
+    (folder / "metrics.json").write_text('{"property": "fre', encoding="utf-8")
+    with pytest.raises(RunError, match=r"metrics.json: not JSON"):
+        write_report(folder)
+    assert (folder / "report.html").read_bytes() == before
+
+
+def test_a_report_that_cannot_be_written_is_the_machines_failure(write_run: Callable[..., Path]) -> None:
+    folder = write_run(networks=12)
+    (folder / "report.html").mkdir()
+    before = set(folder.iterdir())
+    with pytest.raises(MachineError, match=r"report.html"):
+        write_report(folder)
+    assert set(folder.iterdir()) == before

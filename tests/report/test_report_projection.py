@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.manifold import trustworthiness
+
+from sneframe.report import projection
+from sneframe.report.projection import Projection, project
+
+
+def projected(values: np.ndarray) -> Projection:
+    result = project(values)
+    assert isinstance(result, Projection)
+    return result
+
+
+def test_pca_finds_the_axes_along_which_the_embeddings_vary() -> None:
+    # Rotated, so that no axis of the embedding is an axis of the answer.
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    latent = rng.normal(size=(60, 2)) * [5.0, 1.0]
+    latent -= latent.mean(axis=0)
+    found = projected(np.pad(latent, ((0, 0), (0, 4))) @ rotation + 3.0)
+    # Singular values of the centred data, by hand.
+    u, s, _ = np.linalg.svd(latent, full_matrices=False)
+    np.testing.assert_allclose(np.abs(found.pca), np.abs(u * s), atol=1e-9)
+    np.testing.assert_allclose(found.shares, s**2 / (s**2).sum(), atol=1e-12)
+
+
+def test_tsne_keeps_neighbours_together() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(90, 8)) + 10 * rng.normal(size=(3, 8))[np.arange(90) % 3]
+    assert trustworthiness(values, projected(values).tsne, n_neighbors=5) > 0.9
+
+
+def test_the_same_embeddings_give_the_same_maps() -> None:
+    values = np.random.default_rng(2).normal(size=(40, 60))
+    first, second = projected(values), projected(values)
+    np.testing.assert_array_equal(first.tsne, second.tsne)
+    np.testing.assert_array_equal(first.pca, second.pca)
+
+
+def test_many_networks_are_sub_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection, "MOST_NETWORKS", 20)
+    values = np.random.default_rng(3).normal(size=(50, 4))
+    found = projected(values)
+    assert len(found.rows) == len(found.pca) == len(found.tsne) == 20
+    assert len(np.unique(found.rows)) == 20
+    alone = projected(values[found.rows])
+    np.testing.assert_allclose(found.pca, alone.pca)
+
+
+@pytest.mark.parametrize("networks", [5, 6, 31, 200])
+def test_the_perplexity_fits_the_number_of_networks(networks: int) -> None:
+    found = projected(np.random.default_rng(4).normal(size=(networks, 3)))
+    assert 1 < found.perplexity <= 30
+    assert 3 * found.perplexity <= networks - 1
+    assert np.isfinite(found.tsne).all()
+
+
+def test_embeddings_on_a_line_can_be_mapped() -> None:
+    found = projected(np.outer(np.arange(12.0), np.ones(4)))
+    assert np.isfinite(found.tsne).all()
+    assert found.shares == pytest.approx((1.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"), [((4, 8), "4 networks of width 8"), ((9, 1), "9 networks of width 1")]
+)
+def test_too_little_to_map_is_said(shape: tuple[int, int], reason: str) -> None:
+    said = project(np.random.default_rng(5).normal(size=shape))
+    assert isinstance(said, str)
+    assert reason in said
+
+
+def test_embeddings_that_are_all_the_same_are_said() -> None:
+    assert project(np.full((9, 4), 0.3)) == "All embeddings are the same: there is nothing to map."

@@ -1,0 +1,87 @@
+"""Imports run down only; the core never imports a plugin; plugins import only sneframe."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import sneframe
+
+CORE = Path(sneframe.__file__).parent
+PLUGINS = ("sneframe_sne", "sneframe_stats", "sneframe_dwsnet", "sneframe_zoos", "sneframe_normalise", "sneframe_head", "sneframe_invariance")
+
+# A row may import the rows below it; what stands in one row never imports its neighbours.
+ROWS = (
+    ("__main__",),
+    ("cli", "testing"),
+    ("run",),
+    ("fit",),
+    ("evaluate", "environment"),
+    ("data", "checkpoint", "objective", "recipe"),
+    ("model", "report", "folder", "plan", "devices", "metrics", "tasks"),
+    ("plugins", "progress", "state"),
+    ("normalise", "tokenizer", "layer_encoder", "aggregator", "head", "invariance", "symmetry"),
+    ("part", "config"),
+    ("zoo",),
+    ("batch",),
+    ("architecture", "hookspecs"),
+    ("errors",),
+)
+RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}
+
+
+def imports(path):
+    """Names of modules imported when the file runs: not those for type checkers alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def core_files():
+    return sorted(CORE.rglob("*.py"))
+
+
+def owner(path):
+    """The module or package of the core that a file belongs to."""
+    first = path.relative_to(CORE).parts[0]
+    return first.removesuffix(".py")
+
+
+def test_every_module_of_the_core_has_its_row():
+    assert {owner(path) for path in core_files()} - {"__init__"} == set(RANK)
+
+
+@pytest.mark.parametrize("path", core_files(), ids=lambda path: str(path.relative_to(CORE)))
+def test_imports_run_down(path):
+    if owner(path) == "__init__":
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        assert parts[0] not in PLUGINS, f"the core imports the plugin {parts[0]}"
+        if parts[0] == "sneframe" and len(parts) > 1 and parts[1] in RANK and parts[1] != owner(path):
+            assert RANK[parts[1]] < RANK[owner(path)], f"{owner(path)} imports {parts[1]}, which is not below it"
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_plugin_imports_no_other_plugin(plugin):
+    folder = Path(__import__(plugin).__file__).parent
+    for path in folder.rglob("*.py"):
+        others = {name.split(".")[0] for name in imports(path)} & set(PLUGINS) - {plugin}
+        assert not others, f"{path.name} imports {others}"
+
+
+def test_core_and_plugins_come_from_one_installation():
+    homes = {Path(__import__(plugin).__file__).parent.parent for plugin in PLUGINS}
+    assert homes in ({CORE.parent}, {CORE.parent / "plugins"})
+
+
+@pytest.mark.parametrize("path", core_files(), ids=lambda path: str(path.relative_to(CORE)))
+def test_a_core_file_is_one_idea(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sneframe.errors import ZooError
+from sneframe.zoo import by_group
+
+
+def counts(assignment: np.ndarray) -> list[int]:
+    return [int((assignment == code).sum()) for code in (0, 1, 2, -1)]
+
+
+@given(st.integers(3, 300), st.integers(0, 2**32), st.data())
+def test_with_groups_of_one_the_sizes_are_met_exactly(n: int, seed: int, data: st.DataObject) -> None:
+    test = data.draw(st.integers(1, n - 2))
+    val = data.draw(st.integers(1, n - test - 1))
+    train = data.draw(st.integers(1, n - test - val))
+    assignment = by_group(np.arange(n), sizes=(train, val, test), seed=seed)
+    assert counts(assignment) == [train, val, test, n - train - val - test]
+    assert assignment.dtype == np.int8
+
+
+def test_the_usual_sizes() -> None:
+    assert counts(by_group(np.arange(3000), sizes=(2000, 500, 500), seed=0)) == [2000, 500, 500, 0]
+
+
+def test_fractions_of_one_use_every_network() -> None:
+    assert counts(by_group(np.arange(10), fractions=(0.8, 0.1, 0.1), seed=0)) == [8, 1, 1, 0]
+    assert counts(by_group(np.arange(30_000), fractions=(0.4, 0.1, 0.5), seed=0)) == [12_000, 3_000, 15_000, 0]
+
+
+def test_fractions_below_one_leave_the_rest_unused() -> None:
+    assert counts(by_group(np.arange(100), fractions=(0.5, 0.1, 0.1), seed=0)) == [50, 10, 10, 30]
+
+
+@given(st.lists(st.integers(1, 9), min_size=20, max_size=60), st.integers(0, 99))
+def test_groups_are_never_cut(sizes: list[int], seed: int) -> None:
+    group = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    assignment = by_group(group, fractions=(0.5, 0.25, 0.25), seed=seed)
+    for label in range(len(sizes)):
+        assert len(set(assignment[group == label])) == 1
+    n = len(group)
+    train, val, test, unused = counts(assignment)
+    assert abs(train - n / 2) <= 5
+    assert abs(train + val - 3 * n / 4) <= 5
+    assert unused == 0
+
+
+@given(st.permutations(range(40)), st.integers(0, 99))
+def test_the_order_of_the_networks_does_not_matter(order: list[int], seed: int) -> None:
+    group = np.repeat([f"run {i}" for i in range(10)], 4)
+    assignment = by_group(group, fractions=(0.6, 0.2, 0.2), seed=seed)
+    assert by_group(group[order], fractions=(0.6, 0.2, 0.2), seed=seed).tolist() == assignment[order].tolist()
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
+    draws = [by_group(np.arange(100), sizes=(50, 25, 25), seed=seed) for seed in (0, 0, 1)]
+    assert np.array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])
+
+
+def test_a_known_draw_stays_what_it_is() -> None:
+    # default_rng(0).permutation(6) is 4 2 1 0 3 5: groups e c b | a | d, and f is left over.
+    assert np.random.default_rng(0).permutation(6).tolist() == KNOWN
+    labels = np.array(list("abcdef"))
+    expected = np.full(6, -1)
+    expected[KNOWN[:3]], expected[KNOWN[3]], expected[KNOWN[4]] = 0, 1, 2
+    assert by_group(labels, sizes=(3, 1, 1), seed=0).tolist() == expected.tolist()
+
+
+KNOWN = [3, 2, 4, 0, 1, 5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sizes": (5, 5, 5)}, "sizes [5, 5, 5] add up to 15, there are 10 networks"),
+        ({"sizes": (8, 2, 0)}, "three positive numbers"),
+        ({"sizes": (8, 2)}, "three positive numbers"),
+        ({"sizes": (8, -1, 1)}, "three positive numbers"),
+        ({"sizes": (0.8, 0.1, 0.1)}, "sizes are counts of networks, got [0.8, 0.1, 0.1]; for parts of the whole"),
+        ({"fractions": (0.8, 0.2, 0.2)}, "fractions must add up to 1 at most"),
+        ({"fractions": (0.9, 0.02, 0.02)}, "val is empty: 10 groups of up to 1 networks"),
+        ({"fractions": (float("nan"), 0.1, 0.1)}, "three positive numbers"),
+        ({}, "a split needs either sizes or fractions"),
+        ({"sizes": (8, 1, 1), "fractions": (0.8, 0.1, 0.1)}, "a split needs either sizes or fractions"),
+    ],
+)
+def test_impossible_splits_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ZooError, match=re.escape(message)):
+        by_group(np.arange(10), seed=0, **arguments)
+
+
+def test_too_few_groups_are_refused() -> None:
+    with pytest.raises(ZooError, match="is empty: 2 groups of up to 5 networks"):
+        by_group(np.repeat([0, 1], 5), fractions=(0.5, 0.25, 0.25), seed=0)
+
+
+def test_no_networks_are_refused() -> None:
+    with pytest.raises(ZooError, match="train is empty: 0 groups"):
+        by_group(np.zeros(0, int), fractions=(0.5, 0.25, 0.25), seed=0)
+
+
+def test_groups_with_two_axes_are_refused() -> None:
+    with pytest.raises(ZooError, match=re.escape("one group per network, got shape (2, 2)")):
+        by_group(np.zeros((2, 2)), fractions=(0.5, 0.25, 0.25), seed=0)

@@ -1,0 +1,445 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sneframe.architecture import Architecture, Layer, Parameter
+from sneframe.errors import MachineError, ZooError
+from sneframe.zoo import create, open_zoo
+
+Weights = Callable[..., dict[str, np.ndarray]]
+
+
+def refused(tmp_path: Path, architecture: Any, weights: Any, properties: Any = None, **more: Any) -> str:
+    """Append what must be refused, and make sure that the zoo can still be completed and does not hold it."""
+    good = Architecture(layers=[Layer(kind="linear", parameters=[Parameter(name="good", shape=(1,))])])
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(good, {"good": np.ones((2, 1))}, {"loss": [1.0, 2.0]}, group=["a", "b"])
+        with pytest.raises(ZooError) as caught:
+            writer.append(architecture, weights, properties or {}, **({"group": "c"} | more))
+        assert len(writer) == 2
+    zoo = open_zoo(tmp_path / "z.zarr", unhealthy=True)
+    zoo.verify()
+    assert len(zoo) == 2
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{tmp_path / 'z.zarr'}: ")
+    return message.removeprefix(f"{tmp_path / 'z.zarr'}: ")
+
+
+def test_a_missing_parameter_is_named(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    given = weights(architecture, 2)
+    del given["0.bias"]
+    assert refused(tmp_path, architecture, given) == "parameter '0.bias' is missing (given: 0.weight)"
+
+
+def test_an_unknown_parameter_is_named_with_the_choices(
+    tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    given = weights(architecture, 2)
+    given["0.biass"] = given["0.bias"]
+    message = refused(tmp_path, architecture, given)
+    assert message == "unknown parameter '0.biass' did you mean '0.bias'? (known: 0.bias, 0.weight)"
+
+
+def test_a_wrong_shape_says_which_is_needed(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    given = weights(architecture, 2) | {"0.bias": np.zeros((2, 4), np.float32)}
+    assert refused(tmp_path, architecture, given) == "parameter '0.bias': shape (2, 3) is needed, got (2, 4)"
+
+
+def test_one_network_without_its_axis_is_refused(tmp_path: Path, architecture: Architecture) -> None:
+    given = {"0.weight": np.zeros((3, 2)), "0.bias": np.zeros(3)}
+    assert refused(tmp_path, architecture, given) == "parameter '0.weight': shape (3, 3, 2) is needed, got (3, 2)"
+
+
+def test_parameters_of_different_numbers_of_networks_are_refused(
+    tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    given = weights(architecture, 2) | {"0.bias": np.zeros((3, 3), np.float32)}
+    assert refused(tmp_path, architecture, given) == "parameter '0.bias': shape (2, 3) is needed, got (3, 3)"
+
+
+def test_a_scalar_for_a_parameter_is_refused(tmp_path: Path, architecture: Architecture) -> None:
+    given = {"0.weight": np.float32(1), "0.bias": np.float32(1)}
+    assert refused(tmp_path, architecture, given) == "parameter '0.weight': shape (n, 3, 2) is needed, got ()"
+
+
+def test_no_networks_at_all_are_refused(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    assert "needs at least one network" in refused(tmp_path, architecture, weights(architecture, 0))
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "S3", "O", "datetime64[s]", "longdouble"])
+def test_a_type_that_cannot_be_stored_is_refused(tmp_path: Path, architecture: Architecture, dtype: str) -> None:
+    given = {"0.weight": np.zeros((2, 3, 2), dtype), "0.bias": np.zeros((2, 3))}
+    assert "cannot be stored" in refused(tmp_path, architecture, given)
+
+
+def test_another_type_than_earlier_is_refused(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 2), {})
+        with pytest.raises(ZooError, match="'0.bias': earlier networks have float32, these have float64"):
+            writer.append(architecture, weights(architecture, 2) | {"0.bias": np.zeros((2, 3))}, {})
+
+
+def test_big_endian_weights_are_stored(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    given = weights(architecture, 2)
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, {name: values.astype(">f4") for name, values in given.items()}, {})
+    ((_, _, tensors),) = open_zoo(tmp_path / "z.zarr").stored()
+    assert np.array_equal(tensors["0.weight"].numpy(), given["0.weight"])
+
+
+def test_something_else_than_an_architecture_is_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path, "mlp", {}) == "an Architecture is needed, got str"
+
+
+def test_an_architecture_whose_attributes_are_no_json_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    parameters = [Parameter(name="w", shape=(1,))]
+    odd = Architecture(layers=[Layer(kind="linear", parameters=parameters, attributes={"x": float("nan")})])
+    assert "must be made of JSON values" in refused(tmp_path, odd, {"w": np.zeros((1, 1))})
+
+
+# -- health ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "bfloat16"])
+def test_a_network_with_a_weight_that_is_not_finite_is_not_healthy(
+    tmp_path: Path, make: Callable[..., Architecture], value: float, dtype: str
+) -> None:
+    import torch
+
+    given = torch.zeros(3, 2).to(getattr(torch, dtype))
+    given[1, 1] = value
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(make({"w": (2,), "n": ()}), {"w": given, "n": np.zeros(3, int)}, {})
+    assert open_zoo(tmp_path / "z.zarr", unhealthy=True).healthy.tolist() == [True, False, True]
+
+
+def test_a_network_that_is_not_finite_cannot_be_called_healthy(
+    tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    given = weights(architecture, 3)
+    given["0.bias"][2, 0] = np.inf
+    message = refused(tmp_path, architecture, given, healthy=[True, False, True])
+    assert message == "network 2 of this append is not healthy: some weights are not finite"
+
+
+def test_a_finite_network_can_be_called_unhealthy(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 2), {}, healthy=[False, True])
+    assert open_zoo(tmp_path / "z.zarr").ids.tolist() == [1]
+
+
+@pytest.mark.parametrize("healthy", [[True], [1, 0], True, ["yes", "no"], [[True, True]]])
+def test_health_of_a_wrong_form_is_refused(
+    tmp_path: Path, architecture: Architecture, weights: Weights, healthy: Any
+) -> None:
+    assert refused(tmp_path, architecture, weights(architecture, 2), healthy=healthy).startswith(
+        "healthy must be (2,) bool"
+    )
+
+
+# -- properties -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0], "1 values for 2 networks"),
+        (3.0, "must have one value per network, got shape ()"),
+        ([[1.0], [2.0]], "must have one value per network, got shape (2, 1)"),
+        ([1, "a"], "values of one kind are needed, got int, string"),
+        ([True, 1], "values of one kind are needed, got bool, int"),
+        ([1 + 2j, 2j], "a value must be a float, int, bool or string, got complex"),
+        (np.zeros(2, complex), "a value must be a float, int, bool or string, got complex128"),
+        ([2**63, 0], "a value does not fit into 64 bits"),
+        (np.array([2**63, 0], np.uint64), "a value does not fit into 64 bits"),
+        (["\ud800", ""], "'\\ud800' is not representable in UTF-8"),
+        ([{}, {}], "a value must be a float, int, bool or string, got dict"),
+    ],
+)
+def test_a_property_of_a_wrong_form_is_refused(
+    tmp_path: Path, architecture: Architecture, weights: Weights, values: Any, message: str
+) -> None:
+    assert refused(tmp_path, architecture, weights(architecture, 2), {"x": values}) == f"property 'x': {message}"
+
+
+@pytest.mark.parametrize(
+    "name", ["architecture", "row", "group", "healthy", "architecture_summary", "file", "x.valid"]
+)
+def test_a_reserved_property_name_is_refused(
+    tmp_path: Path, architecture: Architecture, weights: Weights, name: str
+) -> None:
+    message = refused(tmp_path, architecture, weights(architecture, 1), {name: [1.0]})
+    assert message.startswith(f"property {name!r}: this name is reserved")
+
+
+@pytest.mark.parametrize("name", ["", "\ud800", 3])
+def test_a_property_name_that_is_no_text_is_refused(
+    tmp_path: Path, architecture: Architecture, weights: Weights, name: Any
+) -> None:
+    assert "a name must be" in refused(tmp_path, architecture, weights(architecture, 1), {name: [1.0]})
+
+
+def test_a_property_cannot_change_its_kind(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    message = refused(tmp_path, architecture, weights(architecture, 1), {"loss": ["low"]})
+    assert message == "property 'loss': values of one kind are needed, got float, string"
+
+
+def test_ints_beside_floats_become_floats(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 2), {"lr": [1, 2]})
+        writer.append(architecture, weights(architecture, 1), {"lr": [0.5]})
+    assert open_zoo(tmp_path / "z.zarr").column("lr").tolist() == [1.0, 2.0, 0.5]
+
+
+def test_an_int_that_no_float_holds_is_not_rounded(
+    tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    with (
+        pytest.raises(ZooError, match=re.escape("ints beyond 2**53 cannot share a column with floats")),
+        create(tmp_path / "z.zarr", name="z") as writer,
+    ):
+        writer.append(architecture, weights(architecture, 1), {"id": [2**53 + 1]})
+        writer.append(architecture, weights(architecture, 1), {"id": [0.5]})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_of_missing_values_takes_the_kind_of_the_others(
+    tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 1), {"act": [None], "never": [None]})
+        writer.append(architecture, weights(architecture, 1), {"act": ["relu"]})
+        writer.append(architecture, weights(architecture, 1), {"act": np.array([np.nan], object)})
+    zoo = open_zoo(tmp_path / "z.zarr")
+    assert zoo.column("act").tolist() == [None, "relu", None]
+    assert np.isnan(zoo.column("never")).all()
+
+
+def test_masked_values_are_missing(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 2), {"step": np.ma.array([7, 8], mask=[True, False])})
+    column = open_zoo(tmp_path / "z.zarr").typed_column("step")
+    assert (column.kind, column.valid.tolist(), column.values[1]) == ("int", [False, True], 8)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (np.array(["a", "b"]), ["a", "b"]),
+        (np.array(["a", "b"], dtype=np.dtypes.StringDType()), ["a", "b"]),
+        (np.array([1, 2], np.uint8), [1, 2]),
+        (np.array([0.1, 0.5], np.float32), [float(np.float32(0.1)), 0.5]),
+        (np.array([True, False]), [True, False]),
+        ((1, 2), [1, 2]),
+    ],
+)
+def test_arrays_of_many_types_make_columns(
+    tmp_path: Path, architecture: Architecture, weights: Weights, values: Any, found: list[Any]
+) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 2), {"x": values})
+    column = open_zoo(tmp_path / "z.zarr").column("x")
+    assert column.tolist() == found
+    assert [type(value) for value in column.tolist()] == [type(value) for value in found]
+
+
+def test_missing_values_are_nan_or_none(small: Path) -> None:
+    from sneframe.zoo import open_zoo
+
+    zoo = open_zoo(small)
+    assert np.isnan(zoo.column("step")).tolist() == [False] * 6 + [True] * 3
+    assert zoo.column("step").dtype == np.float64
+    assert zoo.column("act").tolist()[5:7] == ["tanh", None]
+    assert zoo.column("big")[6:].tolist() == [1.0, 0.0, 1.0]
+    assert zoo.column("accuracy")[6] == 0.5
+    assert np.isnan(zoo.column("accuracy")[7])
+
+
+# -- groups ---------------------------------------------------------------------------------------------------
+
+
+def test_without_groups_every_network_is_its_own(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 2), {})
+        writer.append(architecture, weights(architecture, 2), {})
+    assert open_zoo(tmp_path / "z.zarr").group.tolist() == [0, 1, 2, 3]
+
+
+def test_groups_are_kept_as_given(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 2), {}, group=np.array([5, -7], np.int32))
+        writer.append(architecture, weights(architecture, 2), {}, group=5)
+    group = open_zoo(tmp_path / "z.zarr").group
+    assert (group.tolist(), group.dtype) == ([5, -7, 5, 5], np.int64)
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        (None, "give it in every append or in none"),
+        ([1, 2], "earlier groups are strings, these are ints"),
+        (["a"], "1 values for 2 networks"),
+        ([0.5, 1.5], "must be made of ints or strings, got floats"),
+        ([True, False], "must be made of ints or strings, got bools"),
+        (["a", None], "must be made of ints or strings, got strings"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(
+    tmp_path: Path, architecture: Architecture, weights: Weights, group: Any, message: str
+) -> None:
+    assert refused(tmp_path, architecture, weights(architecture, 2), group=group) == f"group: {message}"
+
+
+# -- splits ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ([0, 1], "shape (3,) is needed, one value per network, got (2,)"),
+        ([0, 1, 3], "values must be 0 (train), 1 (val), 2 (test) or -1 (unused)"),
+        ([0.0, 1.0, 2.0], "values must be 0"),
+        ([0, 1, 2], "group 'a' lies in train and in val"),
+    ],
+)
+def test_a_split_that_does_not_fit_is_refused(
+    tmp_path: Path, architecture: Architecture, weights: Weights, assignment: Any, message: str
+) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 3), {}, group=["a", "a", "b"])
+        with pytest.raises(ZooError, match=re.escape(f"split 'default': {message}")):
+            writer.split("default", assignment)
+    assert open_zoo(tmp_path / "z.zarr").split_names == ()
+
+
+def test_a_group_may_be_partly_unused(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 3), {}, group=["a", "a", "b"])
+        writer.split("last steps", [-1, 0, 2])
+    zoo = open_zoo(tmp_path / "z.zarr")
+    assert zoo.split("last steps").tolist() == [-1, 0, 2]
+    assert zoo.split("last steps").dtype == np.int8
+
+
+def test_networks_added_after_a_split_make_it_too_short(
+    tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    with (
+        pytest.raises(ZooError, match="split 's' has 2 values for 3 networks"),
+        create(tmp_path / "z.zarr", name="z") as writer,
+    ):
+        writer.append(architecture, weights(architecture, 2), {})
+        writer.split("s", [0, 1])
+        writer.append(architecture, weights(architecture, 1), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_split_is_stored_once(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(tmp_path / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 1), {})
+        writer.split("s", [0])
+        with pytest.raises(ZooError, match="split 's' is stored already"):
+            writer.split("s", [1])
+
+
+# -- the zoo itself -------------------------------------------------------------------------------------------
+
+
+def test_an_empty_zoo_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="needs at least one network"), create(tmp_path / "z.zarr", name="z"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_appending_outside_the_with_block_is_refused(
+    tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    writer = create(tmp_path / "z.zarr", name="z")
+    with pytest.raises(ZooError, match="inside `with create"):
+        writer.append(architecture, weights(architecture, 1), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_path_is_refused_before_anything_is_done(small: Path) -> None:
+    before = open_zoo(small).digest
+    with pytest.raises(ZooError, match="exists already; choose another path or pass overwrite"):
+        create(small, name="z")
+    assert open_zoo(small).digest == before
+
+
+def test_overwriting_replaces_the_zoo(small: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(small, name="new", overwrite=True) as writer:
+        writer.append(architecture, weights(architecture, 1), {})
+        assert open_zoo(small).name == "small"
+    zoo = open_zoo(small)
+    zoo.verify()
+    assert (zoo.name, len(zoo)) == ("new", 1)
+    assert [file.name for file in small.parent.iterdir()] == [small.name]
+
+
+def test_a_failed_overwrite_leaves_the_old_zoo(small: Path, architecture: Architecture, weights: Weights) -> None:
+    with pytest.raises(RuntimeError), create(small, name="new", overwrite=True) as writer:
+        writer.append(architecture, weights(architecture, 1), {})
+        raise RuntimeError
+    open_zoo(small).verify()
+    assert open_zoo(small).name == "small"
+    assert [file.name for file in small.parent.iterdir()] == [small.name]
+
+
+def test_only_a_zoo_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("")
+    (tmp_path / "file").write_text("")
+    for name in ("thesis", "file"):
+        with pytest.raises(ZooError, match="exists and is not a zoo; only a zoo is overwritten"):
+            create(tmp_path / name, name="z", overwrite=True)
+    assert (tmp_path / "thesis" / "chapter.tex").exists()
+
+
+def test_a_half_built_zoo_can_be_overwritten(small: Path, architecture: Architecture, weights: Weights) -> None:
+    (small / "zarr.json").unlink()
+    with create(small, name="again", overwrite=True) as writer:
+        writer.append(architecture, weights(architecture, 1), {})
+    assert open_zoo(small).name == "again"
+
+
+def test_folders_above_the_zoo_are_made(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    with create(tmp_path / "a" / "b" / "z.zarr", name="z") as writer:
+        writer.append(architecture, weights(architecture, 1), {})
+    assert len(open_zoo(tmp_path / "a" / "b" / "z.zarr")) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_the_machines_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError) as caught, create(tmp_path / "file" / "z.zarr", name="z"):
+        pass
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("key", ["name", "description", "licence", "source"])
+def test_a_text_that_is_none_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ZooError, match=f"{key} must be a string, got 3"):
+        create(tmp_path / "z.zarr", **({"name": "z"} | {key: 3}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("builder", [{"lr": float("nan")}, {"path": Path()}, {"x": {1, 2}}])
+def test_a_builder_that_is_no_json_is_refused(tmp_path: Path, builder: dict[str, Any]) -> None:
+    with pytest.raises(ZooError, match="builder must be made of JSON values"):
+        create(tmp_path / "z.zarr", name="z", builder=builder)
+
+
+def test_numpy_scalars_in_a_builder_become_numbers(
+    tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    builder = {"seed": np.int64(3), "lr": np.float32(0.5), "sizes": (1, 2)}
+    with create(tmp_path / "z.zarr", name="z", builder=builder) as writer:
+        writer.append(architecture, weights(architecture, 1), {})
+    assert open_zoo(tmp_path / "z.zarr").attributes["builder"] == {"seed": 3, "lr": 0.5, "sizes": [1, 2]}
