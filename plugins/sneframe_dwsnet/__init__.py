@@ -1,4 +1,4 @@
-"""DWSNet: Equivariant Architectures for Learning in Deep Weight Spaces (Navon et al. 2023, arXiv 2301.12780)."""
+"""DWSNet: equivariant layers on deep weight spaces (Navon et al., ICML 2023, arXiv 2301.12780)."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class InvariantPooling(Aggregator):
     """ReLU, dropout, then every tensor pooled over its hidden axes; fixed axes stay (Navon et al. 2023).
 
     The embedding is the concatenation of the weights between hidden layers ``(channels)``, the first weight
-    ``(in · channels)``, the last weight ``(out · channels)`` and the biases ``(channels)``, the last of which has
-    ``(out · channels)``. The original's classifier is the head on it, ``head/linear``.
+    ``(in · channels)``, the last weight ``(out · channels)``, the hidden biases ``(channels)`` and the last
+    bias ``(out · channels)``. The original's classifier is the head on it, ``head/linear``.
     """
 
     name = "dwsnet/invariant-pooling"

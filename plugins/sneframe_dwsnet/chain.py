@@ -69,8 +69,9 @@ def read_chain(part: Part, spec: Spec) -> tuple[Member, ...]:
     fault = _fault(architecture)
     if fault is not None:
         raise PartError(
-            f"{part.slot} {part.name!r} takes a chain of at least {MIN_LAYERS} linear layers with weight and bias, "
-            f"but {fault} in {architecture.summary}; choose a method for any architecture such as 'sne' or 'stats'"
+            f"{part.slot} {part.name!r} takes a chain of at least {MIN_LAYERS} linear layers with weight and "
+            f"bias, but {fault} in {architecture.summary}; choose a method for any architecture such as "
+            f"'sne' or 'stats'"
         )
     last = len(architecture.layers) - 1
     roles = [_roles(layer) for layer in architecture.layers]

@@ -1,8 +1,8 @@
 """One DWS layer: features on every weight and bias → features on every weight and bias (Navon et al. 2023).
 
-Every tensor sends to every other. A map pools its source over the hidden axes that the target lacks, acts along
-those that both have, and is broadcast over those that only the target has, so it commutes with permutations of
-hidden neurons. What it is follows from how many hidden axes the two share:
+Every tensor sends to every other. A map pools its source over the hidden axes that the target lacks, acts
+along those that both have, and is broadcast over those that only the target has, so it commutes with
+permutations of hidden neurons. What it is follows from how many hidden axes the two share:
 
     none    an affine map of the pooled source
     one     a set layer along that axis
@@ -54,8 +54,8 @@ class DWSLayer(nn.Module):
         outputs: channels it gives.
         set_layer: makes a set layer for two widths.
         reduction: the pooling over hidden axes.
-        depth: linear layers of the affine maps from weights to weights, from biases to biases, and between the last
-            weight and the last bias; all others have one, as in the original.
+        depth: linear layers of the affine maps from weights to weights, from biases to biases, and between
+            the last weight and the last bias; all others have one, as in the original.
     """
 
     def __init__(
@@ -115,15 +115,14 @@ def initialise(layer: DWSLayer, scale: float) -> None:
     """Draw weights from N(0, σ²), σ = √(2 / (in + out)) · √(2 in / out) · scale, and biases from U(±1e-4)."""
     for module in layer.modules():
         if isinstance(module, nn.Linear):
-            nn.init.xavier_normal_(
-                module.weight, math.sqrt(2 * module.in_features / module.out_features) * scale
-            )
+            gain = math.sqrt(2 * module.in_features / module.out_features) * scale
+            nn.init.xavier_normal_(module.weight, gain)
             if module.bias is not None:
                 nn.init.uniform_(module.bias, -1e-4, 1e-4)
 
 
 def _is_copied(source: Member, target: Member, *, last: int) -> bool:
-    """Return whether the last weight is sent one vector for all its outputs, as the original does from here."""
+    """Return whether the last weight gets one vector for all its outputs, as the original has it."""
     if (target.role, target.layer) != ("weight", last):
         return False
     return source.layer == last - 1 if source.role == "weight" else source.layer < last - 1

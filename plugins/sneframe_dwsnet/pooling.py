@@ -24,8 +24,8 @@ def pool(x: Tensor, axis: int, reduction: Reduction) -> Tensor:
 class _Max(torch.autograd.Function):
     """``x.amax(axis)`` with the same gradient, shared among equal maxima, in a fifth of the time on a CPU.
 
-    Torch counts equal maxima in int64, eight bytes an element. Its ``max`` gives the gradient to the first of them,
-    and which is first depends on the order of the neurons.
+    Torch counts equal maxima in int64, eight bytes an element. Its ``max`` gives the gradient to the first of
+    them, and which is first depends on the order of the neurons.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Recipes: ``dwsnet/default``, trained like the other methods, and ``dwsnet/paper``, the published setting."""
+"""Recipes: ``dwsnet/default``, trained like other methods, and ``dwsnet/paper``, the published setting."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def default() -> RunConfig:
 def paper() -> RunConfig:
     """DWSNet as trained on the MNIST INRs, but for the loss, the augmentations and AMSGrad.
 
-    The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and so
-    breaks the symmetry that the layers keep; here each parameter has one mean and deviation.
+    The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and
+    so breaks the symmetry that the layers keep; here each parameter has one mean and deviation.
     """
     return RunConfig(
         recipe="dwsnet/paper",

@@ -29,14 +29,15 @@ class DeepSets(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, n, out)`` for ``x (B, n, in)``."""
-        every: Tensor = self.gamma(x)
-        return every - rearrange(self.lambda_(pool(x, 1, self.reduction)), "b d -> b 1 d")
+        pooled: Tensor = self.lambda_(pool(x, 1, self.reduction))
+        each: Tensor = self.gamma(x)
+        return each - rearrange(pooled, "b d -> b 1 d")
 
 
 class SetAttention(nn.Module):
-    """O + ReLU(W_o O), O = Q + concat_h softmax(Q_h K_hᵀ / √out) V_h: SAB without normalisation (Lee et al. 2019).
+    """SAB without normalisation: O + ReLU(W_o O), O = Q + concat_h softmax(Q_h K_hᵀ / √out) V_h.
 
-    The scale is that of the whole width, not of a head.
+    Lee et al. (2019), as DWSNet has it: the scale is that of the whole width, not of a head.
 
     Args:
         inputs: width of an element.
@@ -60,7 +61,7 @@ class SetAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, n, out)`` for ``x (B, n, in)``."""
         query = self.query(x)
-        # Elements as columns: with heads a few values wide this takes two thirds of the fused kernel's time on a CPU.
+        # Elements as columns: with heads a few values wide, two thirds of the fused kernel's time on a CPU.
         q, k, v = (
             rearrange(t, "b n (h d) -> (b h) d n", h=self.heads) for t in (query, self.key(x), self.value(x))
         )

@@ -28,8 +28,8 @@ class Features(Aggregator):
     training zoo and one of ``depth_bins`` equally spaced relative depths 0, …, 1. A parameter's relative
     depth is the level of its layer over the greatest level of its network (0 where there is one level only);
     it belongs to the cell of its type at the nearest of these depths, the later of two that are equally near.
-    A cell holds the mean of the codes of its parameters and a 1, or zeros throughout where it is empty. A type
-    that the training zoo lacks has no cell: the width is the same for any architecture, seen or unseen.
+    A cell holds the mean of the codes of its parameters and a 1, or zeros throughout where it is empty. A
+    type that the training zoo lacks has no cell: the width is the same for any architecture, seen or unseen.
     """
 
     name = "stats/features"

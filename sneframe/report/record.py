@@ -1,4 +1,4 @@
-"""Files of a run folder → text, bytes, and JSON objects read key by key; each fault says where, in one line."""
+"""Files of a run folder → text, bytes, and JSON objects read key by key; each fault says where."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ flight and a full disk is seen where it happens.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,8 @@ class ArrayWriter:
         self._rows = 0
         self._sizes: list[int] = []
         self._hash = hashlib.sha256()
+        self._files: dict[str, Any] = {}
+        self._chunk = self._in_memory(self._files)
 
     def write(self, rows: np.ndarray) -> None:
         """Write the next chunk of rows ``(length, *shape)``; only the last may be shorter.
@@ -102,11 +105,12 @@ class ArrayWriter:
         Raises:
             OSError: the machine failed, as on a full disk.
         """
-        files: dict[str, Any] = {}
-        self._memory(files, len(rows))[...] = _for_zarr(rows)
+        for key in [key for key in self._files if key != METADATA]:
+            del self._files[key]
+        self._chunk[: len(rows)] = _for_zarr(rows)
         first = self._rows // self._chunks[0]
         for place in np.ndindex(*chunk_grid(rows.shape, self._chunks)):
-            data = files[chunk_file(place)].to_bytes()
+            data = self._files[chunk_file(place)].to_bytes()
             file = self._folder / chunk_file((first, *place[1:]))
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
@@ -116,20 +120,20 @@ class ArrayWriter:
 
     def close(self) -> ArrayRecord:
         """Write the array's metadata and return what the manifest is to say of it."""
-        files: dict[str, Any] = {}
-        self._memory(files, self._rows)
+        shape = (self._rows, *self._shape)
+        metadata = json.loads(self._files[METADATA].to_bytes()) | {"shape": shape}
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / METADATA).write_bytes(files[METADATA].to_bytes())
+        (self._folder / METADATA).write_bytes(json.dumps(metadata).encode())
         return ArrayRecord(
             dtype=self._dtype,
-            shape=(self._rows, *self._shape),
+            shape=shape,
             chunks=self._chunks,
             sizes=self._sizes,
             sha256=self._hash.hexdigest(),
         )
 
-    def _memory(self, files: dict[str, Any], rows: int) -> zarr.Array[Any]:
-        """Make an array of that many rows whose files land in a dictionary."""
+    def _in_memory(self, files: dict[str, Any]) -> zarr.Array[Any]:
+        """Make an array of the rows of one chunk, whose files land in a dictionary."""
         import zarr
         from zarr.codecs import BloscCodec, Crc32cCodec
         from zarr.storage import MemoryStore
@@ -138,7 +142,7 @@ class ArrayWriter:
         typesize = 1 if kind.kind == "O" else kind.itemsize
         return zarr.create_array(
             MemoryStore(files),
-            shape=(rows, *self._shape),
+            shape=(self._chunks[0], *self._shape),
             chunks=self._chunks,
             dtype=str if kind.kind == "O" else kind,
             zarr_format=3,

@@ -58,7 +58,7 @@ class Column:
             raise ZooError(f"{name}: must have one value per network, got shape {array.shape}")
         if array.dtype != object:
             return cls._checked(name, array, np.ones(len(array), bool))
-        valid = np.array([not is_missing(value) for value in array], dtype=bool)
+        valid = np.array([not _is_missing(value) for value in array], dtype=bool)
         kinds = {_kind_of(value) for value in array[valid]}
         if kinds == {"int", "float"}:
             kinds = {"float"}
@@ -129,13 +129,19 @@ class Column:
             return self._filled(np.dtype(object), None)
         return self._filled(np.dtype(np.float64), np.nan)
 
+    def objects(self) -> list[Any]:
+        """Return plain Python values, None where missing."""
+        return [
+            value if there else None for value, there in zip(self.values.tolist(), self.valid, strict=True)
+        ]
+
     def _filled(self, dtype: np.dtype[Any], filler: Any) -> np.ndarray:
         values = self.values.astype(dtype)
         values[~self.valid] = filler
         return values
 
 
-def is_missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     """Return whether a value stands for none: ``None`` or NaN."""
     return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
 

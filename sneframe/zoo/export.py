@@ -8,10 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sneframe.errors import ZooError
-from sneframe.zoo.column import is_missing
 from sneframe.zoo.read import Zoo
 from sneframe.zoo.staging import Staging, machine_errors
 
@@ -49,9 +46,11 @@ def _write(zoo: Zoo, folder: Path) -> None:
     (folder / "networks").mkdir()
     _write_networks(zoo, [folder / file for file in files])
     names = ("architecture", "group", "healthy", *zoo.properties)
-    _write_table(folder / "properties.csv", files, {name: zoo.column(name) for name in names})
+    _write_table(folder / "properties.csv", files, {name: zoo.typed_column(name).objects() for name in names})
     if zoo.split_names:
-        _write_table(folder / "splits.csv", files, {name: zoo.split(name) for name in zoo.split_names})
+        _write_table(
+            folder / "splits.csv", files, {name: zoo.split(name).tolist() for name in zoo.split_names}
+        )
     (folder / "architectures").mkdir()
     for architecture in zoo.architectures:
         _write_json(folder / "architectures" / f"{architecture.id}.json", architecture.to_json())
@@ -66,16 +65,16 @@ def _write_networks(zoo: Zoo, files: list[Path]) -> None:
             save_file({name: values[n].clone() for name, values in weights.items()}, files[position])
 
 
-def _write_table(file: Path, files: list[str], columns: dict[str, np.ndarray]) -> None:
+def _write_table(file: Path, files: list[str], columns: dict[str, list[Any]]) -> None:
     with file.open("w", encoding="utf-8", newline="") as out:
         table = csv.writer(out)
         table.writerow(("file", *columns))
-        for row in zip(files, *(column.tolist() for column in columns.values()), strict=True):
+        for row in zip(files, *columns.values(), strict=True):
             table.writerow([_cell(value) for value in row])
 
 
 def _cell(value: Any) -> str:
-    if is_missing(value):
+    if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 

@@ -173,6 +173,15 @@ class ArrayRecord:
         if not self.shape or len(self.chunks) != len(self.shape) or len(self.sizes) != math.prod(self.grid):
             raise ValueError(f"an array of shape {list(self.shape)} does not have these chunks")
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ArrayRecord:
+        """Read a record of the manifest; keys that are not known are left aside.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing, of a wrong type, or contradicts the rest.
+        """
+        return cls(**{key: data[key] for key in ("dtype", "shape", "chunks", "sizes", "sha256")})
+
     @property
     def grid(self) -> tuple[int, ...]:
         """How many chunks lie along each axis."""
@@ -272,7 +281,7 @@ class Manifest:
             architectures={entry["id"]: int(entry["networks"]) for entry in data["architectures"]},
             properties={entry["name"]: entry["kind"] for entry in data["properties"]},
             splits=data["splits"],
-            arrays={path: ArrayRecord(**record) for path, record in data["arrays"].items()},
+            arrays={path: ArrayRecord.from_json(record) for path, record in data["arrays"].items()},
         )
         manifest._check()
         if data["digest"] != manifest.digest:

@@ -20,7 +20,9 @@ from sneframe.zoo import create
 
 
 def make_architecture(shapes: dict[str, tuple[int, ...]]) -> Architecture:
-    layers = [Layer(kind="linear", parameters=[Parameter(name=name, shape=shape)]) for name, shape in shapes.items()]
+    layers = [
+        Layer(kind="linear", parameters=[Parameter(name=name, shape=shape)]) for name, shape in shapes.items()
+    ]
     return Architecture(layers=layers)
 
 
@@ -53,7 +55,9 @@ def weights() -> Callable[..., dict[str, np.ndarray]]:
 def small(tmp_path: Path, architecture: Architecture, other: Architecture) -> Path:
     """Ten networks of two architectures, the last not healthy, with every kind of property."""
     path = tmp_path / "small.zarr"
-    with create(path, name="small", licence="CC0-1.0", builder={"name": "test", "version": "1", "seed": 3}) as zoo:
+    with create(
+        path, name="small", licence="CC0-1.0", builder={"name": "test", "version": "1", "seed": 3}
+    ) as zoo:
         zoo.append(
             architecture,
             make_weights(architecture, 6),
@@ -62,12 +66,14 @@ def small(tmp_path: Path, architecture: Architecture, other: Architecture) -> Pa
         )
         broken = make_weights(other, 4, seed=1)
         broken["scale"][3] = np.nan
-        zoo.append(other, broken, {"accuracy": [0.5, None, 0.25, 0.75], "big": [True, False, True, True]}, group="e")
+        zoo.append(
+            other, broken, {"accuracy": [0.5, None, 0.25, 0.75], "big": [True, False, True, True]}, group="e"
+        )
         zoo.split("default", [0, 0, 0, 0, 1, 2, -1, -1, -1, -1])
     return path
 
 
-# -- a reader by the specification ------------------------------------------------------------------------------
+# -- a reader by the specification -------------------------------------------------------------------------
 
 
 def spec_array(root: Path, path: str) -> np.ndarray:

@@ -38,7 +38,7 @@ def test_a_mapped_batch_equals_the_one_in_memory(small: Path, tmp_path: Path) ->
     zoo = open_zoo(small)
     mapped = zoo.load(cache=tmp_path / "cache")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sneframe.zoo.cache.fits", lambda size: True)
+        patched.setattr("sneframe.zoo.cache.fits", lambda _: True)
         assert same(mapped, zoo.load())
     files = sorted(file for file in (tmp_path / "cache").rglob("*") if file.is_file())
     assert [file.parent.parent for file in files] == [tmp_path / "cache" / zoo.digest] * 2
@@ -77,7 +77,7 @@ def test_a_cut_off_file_is_written_again(small: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("little_memory")
 def test_a_damaged_zoo_leaves_no_file(small: Path, tmp_path: Path) -> None:
     zoo = open_zoo(small)
-    next(file for file in (small / "architectures").rglob("c/0/0")).unlink()
+    next(file for file in (small / "architectures").rglob("c/0/*") if file.is_file()).unlink()
     with pytest.raises(ZooError, match="this chunk is missing"):
         zoo.load(cache=tmp_path / "cache")
     left = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]

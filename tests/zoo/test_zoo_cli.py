@@ -87,8 +87,12 @@ def test_verify_raises_what_is_wrong(small: Path) -> None:
     assert str(small / "networks" / "row" / "c" / "0") in str(result.exception)
 
 
-@pytest.mark.parametrize(("options", "networks"), [((), 9), (("--unhealthy",), 10), (("--where", "step >= 3"), 3)])
-def test_export_writes_the_selection(small: Path, tmp_path: Path, options: tuple[str, ...], networks: int) -> None:
+@pytest.mark.parametrize(
+    ("options", "networks"), [((), 9), (("--unhealthy",), 10), (("--where", "step >= 3"), 3)]
+)
+def test_export_writes_the_selection(
+    small: Path, tmp_path: Path, options: tuple[str, ...], networks: int
+) -> None:
     result = run("export", small, tmp_path / "out", *options)
     assert result.output == f"{tmp_path / 'out'}: {networks} networks\n"
     assert len(list((tmp_path / "out" / "networks").iterdir())) == networks

@@ -25,7 +25,9 @@ def test_every_network_is_a_safetensors_file(
 ) -> None:
     export(open_zoo(small), tmp_path / "out")
     expected = weights(architecture, 6)
-    assert sorted(file.name for file in (tmp_path / "out/networks").iterdir()) == [f"{i}.safetensors" for i in range(9)]
+    assert sorted(file.name for file in (tmp_path / "out/networks").iterdir()) == [
+        f"{i}.safetensors" for i in range(9)
+    ]
     for number in range(6):
         state = load_file(tmp_path / f"out/networks/{number}.safetensors")
         assert set(state) == set(expected)
@@ -46,7 +48,9 @@ def test_properties_are_a_csv_file_with_gaps_where_values_are_missing(small: Pat
     assert [float(row["accuracy"]) for row in rows[:6]] == np.linspace(0, 1, 6).tolist()
 
 
-def test_splits_architectures_and_what_the_zoo_says_of_itself_are_exported(small: Path, tmp_path: Path) -> None:
+def test_splits_architectures_and_what_the_zoo_says_of_itself_are_exported(
+    small: Path, tmp_path: Path
+) -> None:
     zoo = open_zoo(small)
     export(zoo, tmp_path / "out")
     rows = table(tmp_path / "out/splits.csv")
@@ -89,7 +93,7 @@ def test_an_existing_folder_is_refused(small: Path, tmp_path: Path) -> None:
 
 def test_an_export_that_meets_damage_leaves_nothing(small: Path, tmp_path: Path) -> None:
     zoo = open_zoo(small)
-    next(file for file in (small / "architectures").rglob("c/0/0")).unlink()
+    next(file for file in (small / "architectures").rglob("c/0/*") if file.is_file()).unlink()
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ZooError, match="this chunk is missing"):
         export(zoo, tmp_path / "out")

@@ -58,9 +58,19 @@ def test_a_name_that_cannot_be_encoded_is_refused(name: Any) -> None:
 
 @pytest.mark.parametrize(
     ("network_bytes", "length"),
-    [(4 * 4990, 128), (4 * 1_000_000, 1), (4 << 20, 1), (2 << 20, 2), (40 << 20, 1), (1, 4 << 20), (0, 4 << 20)],
+    [
+        (4 * 4990, 128),
+        (4 * 1_000_000, 1),
+        (4 << 20, 1),
+        (2 << 20, 2),
+        (40 << 20, 1),
+        (1, 4 << 20),
+        (0, 4 << 20),
+    ],
 )
-def test_a_chunk_holds_the_largest_power_of_two_of_networks_below_4_mib(network_bytes: int, length: int) -> None:
+def test_a_chunk_holds_the_largest_power_of_two_of_networks_below_4_mib(
+    network_bytes: int, length: int
+) -> None:
     assert chunk_length(network_bytes) == length
 
 
@@ -94,7 +104,18 @@ def test_arrays_can_be_read_by_the_specification_alone(
     expected = weights(architecture, 6)
     for name, values in expected.items():
         assert np.array_equal(by_specification(small, f"architectures/{architecture.id}/{name}"), values)
-    assert by_specification(small, "networks/group").tolist() == ["a", "a", "b", "b", "c", "d", "e", "e", "e", "e"]
+    assert by_specification(small, "networks/group").tolist() == [
+        "a",
+        "a",
+        "b",
+        "b",
+        "c",
+        "d",
+        "e",
+        "e",
+        "e",
+        "e",
+    ]
     assert by_specification(small, "networks/row").tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
     assert by_specification(small, "networks/architecture").tolist() == [0] * 6 + [1] * 4
     assert by_specification(small, "networks/healthy").tolist() == [True] * 9 + [False]
@@ -143,12 +164,16 @@ def test_bfloat16_is_marked_on_its_array(tmp_path: Path, make: Callable[..., Arc
     architecture = make({"w": (2,)})
     with create(tmp_path / "z.zarr", name="z") as writer:
         writer.append(architecture, {"w": torch.ones(1, 2, dtype=torch.bfloat16)}, {})
-    array = zarr.open_array(tmp_path / "z.zarr" / "architectures" / architecture.id / "w", mode="r", zarr_format=3)
+    array = zarr.open_array(
+        tmp_path / "z.zarr" / "architectures" / architecture.id / "w", mode="r", zarr_format=3
+    )
     assert (array.dtype.name, array.attrs["sneframe:dtype"]) == ("uint16", "bfloat16")
     assert array[:].tolist() == [[0x3F80, 0x3F80]]
 
 
-def test_chunks_of_nothing_but_the_fill_value_are_written(tmp_path: Path, make: Callable[..., Architecture]) -> None:
+def test_chunks_of_nothing_but_the_fill_value_are_written(
+    tmp_path: Path, make: Callable[..., Architecture]
+) -> None:
     architecture = make({"w": (2,), "n": (2,)})
     nothing = {"w": np.full((2, 2), np.nan, np.float32), "n": np.zeros((2, 2), np.int32)}
     with create(tmp_path / "z.zarr", name="z") as writer:
@@ -175,5 +200,7 @@ def test_opening_imports_neither_torch_nor_zarr(small: Path) -> None:
         f"assert open_zoo({str(healthy)!r}, unhealthy=True).digest; "
         "sys.exit(str({'torch', 'zarr'} & set(sys.modules)) if {'torch', 'zarr'} & set(sys.modules) else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

@@ -22,7 +22,8 @@ import numpy as np
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.zoo import create
 
-architecture = Architecture(layers=[Layer(kind="linear", parameters=[Parameter(name="w", shape=(512, 1024))])])
+parameters = [Parameter(name="w", shape=(512, 1024))]
+architecture = Architecture(layers=[Layer(kind="linear", parameters=parameters)])
 rng = np.random.default_rng(0)
 with create(sys.argv[1], name="z", overwrite=True) as zoo:
     for _ in range(3):
@@ -33,8 +34,14 @@ with create(sys.argv[1], name="z", overwrite=True) as zoo:
 
 def writer(path: Path, body: str, before: str = "") -> subprocess.Popen[str]:
     code = before + WRITER.replace("BODY", body)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", code, str(path)], env=os.environ, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        env=os.environ,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def killed_writer(path: Path) -> Path:
@@ -83,7 +90,7 @@ def test_an_overwrite_killed_between_its_two_renames_is_undone_by_the_next(
     left = small.with_name(f"{small.name}.tmp-0")
     left.mkdir()
     small.rename(left / "replaced")
-    with pytest.raises(RuntimeError), create(small, name="next", overwrite=True) as zoo:
+    with pytest.raises(RuntimeError), create(small, name="next", overwrite=True) as zoo:  # noqa: PT012  # the whole block is what fails
         zoo.append(architecture, weights(architecture, 1), {})
         raise RuntimeError
     assert open_zoo(small).name == "small"
@@ -110,11 +117,13 @@ def test_of_two_writers_of_one_zoo_the_second_to_finish_is_refused(
 ) -> None:
     from sneframe.errors import ZooError
 
-    with pytest.raises(ZooError, match="exists already; it appeared while this one was written"):  # noqa: PT012
-        with create(tmp_path / "z.zarr", name="outer") as outer:
-            outer.append(architecture, weights(architecture, 1), {})
-            with create(tmp_path / "z.zarr", name="inner") as inner:
-                inner.append(architecture, weights(architecture, 1), {})
+    with (  # noqa: PT012  # the whole block is what fails
+        pytest.raises(ZooError, match="exists already; it appeared while this one was written"),
+        create(tmp_path / "z.zarr", name="outer") as outer,
+    ):
+        outer.append(architecture, weights(architecture, 1), {})
+        with create(tmp_path / "z.zarr", name="inner") as inner:
+            inner.append(architecture, weights(architecture, 1), {})
     assert open_zoo(tmp_path / "z.zarr").name == "inner"
     assert [file.name for file in tmp_path.iterdir()] == ["z.zarr"]
 
@@ -204,12 +213,14 @@ def test_after_a_failed_append_the_zoo_cannot_be_completed(
     def full(self: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(ZooError, match="an append failed half-way"):  # noqa: PT012
-        with create(tmp_path / "z.zarr", name="z") as zoo:
-            with monkeypatch.context() as patched:
-                patched.setattr(Path, "write_bytes", full)
-                with pytest.raises(MachineError):
-                    zoo.append(architecture, weights(architecture, 2), {})
-            with pytest.raises(ZooError, match="an earlier append failed half-way"):
+    with (  # noqa: PT012  # the whole block is what fails
+        pytest.raises(ZooError, match="an append failed half-way"),
+        create(tmp_path / "z.zarr", name="z") as zoo,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "write_bytes", full)
+            with pytest.raises(MachineError):
                 zoo.append(architecture, weights(architecture, 2), {})
+        with pytest.raises(ZooError, match="an earlier append failed half-way"):
+            zoo.append(architecture, weights(architecture, 2), {})
     assert list(tmp_path.iterdir()) == []

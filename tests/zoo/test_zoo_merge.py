@@ -15,7 +15,7 @@ Weights = Callable[..., dict[str, np.ndarray]]
 
 @pytest.fixture
 def second(tmp_path: Path, architecture: Architecture, other: Architecture, weights: Weights) -> Path:
-    """Networks of the same two architectures, in turns, with int groups, other properties and another split."""
+    """Networks of the same architectures, in turns, with int groups, other properties and another split."""
     path = tmp_path / "second.zarr"
     with create(path, name="second", licence="MIT", source="here") as writer:
         for turn in range(2):
@@ -61,7 +61,9 @@ def test_groups_of_different_zoos_are_kept_apart(small: Path, tmp_path: Path) ->
     assert group.tolist() == [f"{label}/{run}" for label in "xy" for run in "aabbcdeeee"]
 
 
-def test_splits_are_joined_and_networks_without_one_are_unused(small: Path, second: Path, tmp_path: Path) -> None:
+def test_splits_are_joined_and_networks_without_one_are_unused(
+    small: Path, second: Path, tmp_path: Path
+) -> None:
     merge([small, second], tmp_path / "both.zarr")
     both = open_zoo(tmp_path / "both.zarr", unhealthy=True)
     assert both.split("default").tolist() == [0, 0, 0, 0, 1, 2, -1, -1, -1, -1] + [-1] * 4
@@ -77,7 +79,7 @@ def test_a_zoo_that_was_merged_before_keeps_its_column(small: Path, second: Path
 
 
 def test_zoos_of_one_name_need_labels(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(ZooError, match="one label for each of its 2 zoos, all distinct, got small, small"):
+    with pytest.raises(ZooError, match="one label for each of its 2 zoos, distinct, got small, small"):
         merge([small, small], tmp_path / "twice.zarr")
     with pytest.raises(ZooError, match="one label for each of its 2 zoos"):
         merge([small, small], tmp_path / "twice.zarr", labels=["x"])
@@ -100,7 +102,7 @@ def test_properties_of_different_kinds_leave_nothing(
 
 
 def test_a_damaged_zoo_is_not_merged(small: Path, second: Path, tmp_path: Path) -> None:
-    next(file for file in (second / "architectures").rglob("c/0/0")).unlink()
+    next(file for file in (second / "architectures").rglob("c/0/*") if file.is_file()).unlink()
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ZooError, match="this chunk is missing"):
         merge([small, second], tmp_path / "both.zarr")

@@ -58,7 +58,9 @@ def test_a_zoo_without_its_manifest_is_half_built(small: Path) -> None:
     assert "half-built: it has no manifest, run its builder again" in refusal(small)
 
 
-def test_a_newer_version_is_refused_before_anything_else_is_looked_at(small: Path, edit_manifest: Edit) -> None:
+def test_a_newer_version_is_refused_before_anything_else_is_looked_at(
+    small: Path, edit_manifest: Edit
+) -> None:
     def newer(attributes: dict[str, Any]) -> None:
         attributes.clear()
         attributes.update(format="sneframe.zoo", version=2, arrays="in another form")
@@ -85,9 +87,10 @@ def _any_refusal(path: Path) -> str:
     return str(caught.value)
 
 
-KEYS = (
-    "name description licence source builder networks healthy architectures properties splits digest arrays"
-).split()
+KEYS = [
+    *("name", "description", "licence", "source", "builder", "networks", "healthy"),
+    *("architectures", "properties", "splits", "digest", "arrays"),
+]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -97,9 +100,12 @@ def test_a_manifest_without_a_key_names_it(small: Path, edit_manifest: Edit, key
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [(key, value) for key in KEYS for value in (3.5, [1, 2], *([{"a": 1}] * (key != "builder")))]
+    ("key", "value"),
+    [(key, value) for key in KEYS for value in (3.5, [1, 2], *([{"a": 1}] * (key != "builder")))],
 )
-def test_a_manifest_with_a_wrong_type_is_damage(small: Path, edit_manifest: Edit, key: str, value: object) -> None:
+def test_a_manifest_with_a_wrong_type_is_damage(
+    small: Path, edit_manifest: Edit, key: str, value: object
+) -> None:
     edit_manifest(small, lambda attributes: attributes.update({key: value}))
     assert "damaged manifest: " in refusal(small)
 
@@ -127,6 +133,16 @@ def test_a_manifest_that_contradicts_itself_is_damage(
 ) -> None:
     edit_manifest(small, lambda attributes: change(attributes) and None)
     assert "damaged manifest: " in refusal(small)
+
+
+def test_keys_that_are_not_known_are_left_aside(small: Path, edit_manifest: Edit) -> None:
+    def extend(attributes: dict[str, Any]) -> None:
+        attributes["later"] = 1
+        attributes["properties"][0]["later"] = 1
+        attributes["arrays"]["networks/row"]["later"] = 1
+
+    edit_manifest(small, extend)
+    open_zoo(small).verify()
 
 
 def test_opening_and_columns_work_without_the_weights(small: Path) -> None:

@@ -25,7 +25,9 @@ def architectures(draw: st.DrawFn) -> tuple[Architecture, dict[str, str]]:
     names = draw(st.lists(NAMES, min_size=1, max_size=3, unique_by=str.casefold))
     shapes = [draw(st.lists(st.integers(1, 4), max_size=3)) for _ in names]
     layers = [
-        Layer(kind=draw(st.sampled_from(["linear", "conv2d"])), parameters=[Parameter(name=name, shape=shape)])
+        Layer(
+            kind=draw(st.sampled_from(["linear", "conv2d"])), parameters=[Parameter(name=name, shape=shape)]
+        )
         for name, shape in zip(names, shapes, strict=True)
     ]
     return Architecture(layers=layers), {name: draw(st.sampled_from(DTYPES)) for name in names}
@@ -51,7 +53,9 @@ def appends(draw: st.DrawFn) -> list[dict[str, Any]]:
         given_here = draw(st.lists(st.sampled_from(sorted(columns)), unique=True))
         properties = {name: draw(st.lists(columns[name], min_size=n, max_size=n)) for name in given_here}
         groups = draw(st.lists(st.sampled_from(["run 1", "run 2", ""]), min_size=n, max_size=n))
-        parts.append({"architecture": architecture, "weights": weights, "properties": properties, "group": groups})
+        parts.append(
+            {"architecture": architecture, "weights": weights, "properties": properties, "group": groups}
+        )
     return parts
 
 
@@ -62,7 +66,9 @@ def _finite(dtype: str) -> st.SearchStrategy[Any] | None:
     return st.floats(width=width, allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(parts=appends())
 def test_what_is_written_is_read(parts: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +100,9 @@ def test_what_is_written_is_read(parts: list[dict[str, Any]]) -> None:
         assert batch.ids.tolist() == zoo.ids.tolist()
         for row, (architecture, expected) in enumerate(networks):
             only = batch.select([row]).networks[0]
-            flat = np.concatenate([expected[p.name].astype(np.float32).reshape(-1) for p in architecture.parameters])
+            flat = np.concatenate(
+                [expected[p.name].astype(np.float32).reshape(-1) for p in architecture.parameters]
+            )
             assert only.architecture == architecture
             assert only.weights[0].numpy().tobytes() == flat.tobytes()
 
@@ -176,7 +184,12 @@ def test_a_large_parameter_is_cut_into_chunks_along_its_first_axis(
     with create(tmp_path / "z.zarr", name="z") as writer:
         writer.append(architecture, {"w": values, "b": np.zeros((1, 5), np.float32)}, {})
     folder = f"architectures/{architecture.id}/w"
-    sizes = sorted(str(file.relative_to(tmp_path / "z.zarr" / folder)) for file in (tmp_path / "z.zarr").glob(f"{folder}/c/*/*/*/*"))
+    sizes = sorted(
+        str(file.relative_to(tmp_path / "z.zarr" / folder))
+        for file in (tmp_path / "z.zarr").glob(f"{folder}/c/*/*/*/*")
+    )
     assert sizes == ["c/0/0/0/0", "c/0/1/0/0", "c/0/2/0/0"]
     assert np.array_equal(by_specification(tmp_path / "z.zarr", folder), values)
-    assert np.array_equal(open_zoo(tmp_path / "z.zarr").load().networks[0].weights[0, : values.size].numpy(), values.ravel())
+    assert np.array_equal(
+        open_zoo(tmp_path / "z.zarr").load().networks[0].weights[0, : values.size].numpy(), values.ravel()
+    )

@@ -1,4 +1,4 @@
-"""Agreement with the original implementation: float64 outputs of tiny settings of it, under a map of its keys."""
+"""Agreement with the original implementation: float64 outputs of tiny settings, under a map of its keys."""
 
 import re
 from pathlib import Path
@@ -100,17 +100,15 @@ def batch(stored, architecture):
 def our_key(key: str, *, batch_norm: bool) -> tuple[str, str]:
     """Return the part, and the key in its state dict, of a key of the original.
 
-    The original numbers its layers with batch norm, ReLU and dropout counted; the two axes of an inner weight, i and
-    i + 1, are its dimensions 1 and 2.
+    The original numbers its layers with batch norm, ReLU and dropout counted. The axes i and i + 1 of weight i
+    are its dimensions 1 and 2.
     """
     if key.startswith("clf.layer."):
         return "head", key.removeprefix("clf.layer.")
     if norm := re.fullmatch(r"layers\.layers\.(\d+)\.(weight|biase)s_bn\.(\d+)\.(\w+)", key):
         number, role, member, rest = norm.groups()
         return "encoder", f"norms.{int(number) // 4}.{role.removesuffix('e')}_{member}.{rest}"
-    found = re.fullmatch(
-        r"layers\.layers\.(\d+)\.(weight|bias)_to_(weight|bias)\.layers\.(\d+)_(\d+)\.(.+)", key
-    )
+    found = re.fullmatch(r"layers\.layers\.(\d+)\.(\w+)_to_(\w+)\.layers\.(\d+)_(\d+)\.(.+)", key)
     number, source_role, target_role, source, target, rest = found.groups()
     layer = int(number) // (4 if batch_norm else 3)
     shared = axes(source_role, int(source)) & axes(target_role, int(target))
@@ -143,7 +141,7 @@ SET_LAYER = {
 
 
 def axes(role: str, layer: int) -> set[int]:
-    """Return the axes of a member but for the input's; a pair that shares only the output's has no set layer."""
+    """Return the axes of a member but for the input's; a pair that shares only the output's has no set."""
     return {layer + 1} if role == "bias" else {layer, layer + 1} - {0}
 
 

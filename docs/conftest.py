@@ -1,0 +1,195 @@
+"""Executes the examples of these pages.
+
+Every page has a namespace and an empty folder of its own, and is executed from top to bottom:
+
+- a block with a title, such as ``toml title="run.toml"``, becomes the file of that name;
+- a ``python`` block is executed as it stands;
+- of a ``bash`` block the commands in :data:`COMMANDS` are executed, and must succeed;
+- of a ``console`` block the commands after ``$`` are executed, and must print what follows them, where ``...``
+  stands for anything.
+
+``sneframe`` commands get the words of :data:`SMALL`, so that each takes about a second here; the demo zoo is a tiny
+one. ``<!-- skip: next "reason" -->`` in front of a block leaves it out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sybil import Document, Example, Region, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
+
+#: Appended to commands: of an option that comes twice the last one counts.
+SMALL = {
+    "zoo build sine": ["--networks", "24", "--steps", "10"],
+    "run": ["--set", "train.epochs=1"],
+}
+TITLED = re.compile(r'(?P<language>\w+) title="(?P<title>[^"]+)"$\n', re.MULTILINE)
+
+
+# -- the commands of bash and console blocks ------------------------------------------------------------------
+
+
+def sneframe(words: list[str]) -> tuple[int, str]:
+    """Run a ``sneframe`` command, made small."""
+    from sneframe.cli import main
+
+    line = " ".join(words)
+    small = [more for start, more in SMALL.items() if line.startswith(start) and "--resume" not in words]
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main([*words, *(word for more in small for word in more)])
+        except SystemExit as exit_:
+            return int(exit_.code or 0), said.getvalue()
+    raise AssertionError("the command line always exits")
+
+
+def pip(words: list[str]) -> tuple[int, str]:
+    """Install the plugin in a folder, as ``pip install -e FOLDER`` would; other packages are there already."""
+    if words[:2] != ["install", "-e"] or words[2] == ".":
+        return 0, ""
+    folder = Path(words[2]).absolute()
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    facts = {"Metadata-Version": "2.1", "Name": project["name"], "Version": project["version"]}
+    (info / "METADATA").write_text("".join(f"{key}: {value}\n" for key, value in facts.items()))
+    groups = project["entry-points"].items()
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()) for group, points in groups]
+    (info / "entry_points.txt").write_text("".join(lines))
+    sys.path.insert(0, str(folder))
+    return 0, ""
+
+
+def run_pytest(words: list[str]) -> tuple[int, str]:
+    """Run the tests of a plugin in a process of their own."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+COMMANDS: dict[str, Callable[[list[str]], tuple[int, str]]] = {
+    "sneframe": sneframe,
+    "pip": pip,
+    "pytest": run_pytest,
+}
+
+
+def execute(line: str) -> tuple[int, str]:
+    """Run one line; ``> FILE`` at its end writes the output there."""
+    name, *words = shlex.split(line, comments=True)
+    target = Path(words[-1]) if words[-2:-1] == [">"] else None
+    code, said = COMMANDS[name](words[:-2] if target else words)
+    if target:
+        target.write_text(said)
+    return code, "" if target else said
+
+
+def evaluate_bash(example: Example) -> str | None:
+    """Run the lines that start with a known command; return what the first failing one said."""
+    for line in example.parsed.replace("\\\n", " ").splitlines():
+        if line.split(" ")[0] in COMMANDS:
+            code, said = execute(line)
+            if code:
+                return f"{line}\nexit code {code}\n{said}"
+    return None
+
+
+def evaluate_console(example: Example) -> str | None:
+    """Run the commands after ``$``; return the first that prints something else than the page says."""
+    checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for block in re.split(r"^\$ ", example.parsed, flags=re.MULTILINE)[1:]:
+        line, _, expected = block.partition("\n")
+        _, said = execute(line)
+        if not checker.check_output(expected, said, flags):
+            return f"$ {line}\nexpected:\n{expected}\nprinted:\n{said}"
+    return None
+
+
+# -- blocks that are files ------------------------------------------------------------------------------------
+
+
+def parse_files(document: Document) -> Iterator[Region]:
+    """Find the blocks with a title."""
+    for region in RawFencedCodeBlockLexer(info_pattern=TITLED)(document):
+        region.evaluator = write_file
+        yield region
+
+
+def write_file(example: Example) -> None:
+    """Write a block to the file that its title names."""
+    path = Path(example.region.lexemes["title"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(example.region.lexemes["source"])
+
+
+# -- pages ----------------------------------------------------------------------------------------------------
+
+
+def enter(namespace: dict[str, Any]) -> None:
+    """Go to an empty folder, where the demo zoo is a tiny one."""
+    from sneframe import data
+
+    folder = Path(tempfile.mkdtemp()).resolve()
+    patch = namespace["_patch"] = pytest.MonkeyPatch()
+    patch.chdir(folder)
+    patch.setattr(sys, "path", list(sys.path))
+    patch.setenv("COLUMNS", "110")
+    patch.setattr(data, "demo_zoo", lambda reporter: tiny_zoo(folder / ".demo.zarr"))
+
+
+def leave(namespace: dict[str, Any]) -> None:
+    """Go back, and remove the folder and what was imported from it."""
+    folder = Path.cwd()
+    namespace["_patch"].undo()
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
+    shutil.rmtree(folder)
+
+
+def tiny_zoo(path: Path) -> Path:
+    """Return a sine zoo of 24 networks, built if it is not there."""
+    from sneframe_zoos.sine import Sine, build
+
+    if not path.exists():
+        build(Sine(networks=24, widths=(4, 4), steps=10), path, lambda done, total: None)
+    return path
+
+
+PAGES = Sybil(
+    parsers=[
+        PythonCodeBlockParser(),
+        CodeBlockParser("bash", evaluate_bash),
+        CodeBlockParser("console", evaluate_console),
+        parse_files,
+        SkipParser(),
+    ],
+    pattern="*.md",
+    setup=enter,
+    teardown=leave,
+)
+pytest_collect_file = PAGES.pytest()
+
+
+@pytest.fixture
+def pages() -> Sybil:
+    """Return what executes a page, for pages that lie elsewhere."""
+    return PAGES

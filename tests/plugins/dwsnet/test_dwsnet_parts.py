@@ -1,0 +1,289 @@
+"""What the parts take, refuse and state, and how they behave in training."""
+
+import numpy as np
+import pytest
+import sneframe_dwsnet
+import torch
+from attrs import evolve
+from sneframe_dwsnet.aggregator import InvariantPooling
+from sneframe_dwsnet.layer_encoder import DWSLayers
+from sneframe_dwsnet.tokenizer import WeightChannels
+from torch import nn
+
+from sneframe.architecture import Architecture, Layer, Parameter
+from sneframe.batch import Batch, join
+from sneframe.errors import PartError
+from sneframe.part import Embedding, Spec, WeightFeatures, fault
+from sneframe.testing import mlp
+
+OPTIONS = {"width": 8, "heads": 2, "hidden_layers": 2}
+
+
+def spec(*architectures):
+    return Spec(carrier=Batch, width=1, architectures=architectures)
+
+
+def tokenizer(*architectures):
+    return WeightChannels(WeightChannels.Config(), spec(*architectures))
+
+
+# -- the sizes that others state -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("inputs", "values", "expected"),
+    [pytest.param(2, 10, 552_650, id="MNIST, published"), pytest.param(1, 1, 390_657, id="sine")],
+)
+def test_the_published_setting_has_the_published_size(model, inputs, values, expected):
+    built = model(mlp(inputs, 32, 32, 1))
+    head = nn.Linear(built.pooling.out.width, values)
+
+    assert sum(p.numel() for module in (built, head) for p in module.parameters()) == expected
+
+
+# -- what they give ------------------------------------------------------------------------------------------
+
+
+def test_the_parts_are_offered_without_fault():
+    assert [fault(part) for part in sneframe_dwsnet.sneframe_parts()] == [None] * 3
+
+
+def test_the_tokenizer_gives_weights_and_biases_as_they_are(networks):
+    architecture = mlp(2, 5, 4, 3)
+    batch = networks(architecture)
+    given = batch.networks[0].parameters()
+
+    (features,) = tokenizer(architecture)(batch)
+
+    assert [tuple(w.shape) for w in features.weights] == [(3, 1, 5, 2), (3, 1, 4, 5), (3, 1, 3, 4)]
+    assert [tuple(b.shape) for b in features.biases] == [(3, 1, 5), (3, 1, 4), (3, 1, 3)]
+    for number in range(3):
+        assert torch.equal(features.weights[number][:, 0], given[f"{number}.weight"])
+        assert torch.equal(features.biases[number][:, 0], given[f"{number}.bias"])
+
+
+def test_the_specs_state_what_is_given(model, networks):
+    architecture = mlp(2, 5, 4, 3)
+    built = model(architecture, **OPTIONS)
+    batch = networks(architecture)
+
+    assert (built.tokenizer.out.carrier, built.tokenizer.out.width) == (WeightFeatures, 1)
+    assert (built.encoder.out.carrier, built.encoder.out.width) == (WeightFeatures, 8)
+    assert built.pooling.out.carrier is Embedding
+    assert built(batch).shape == (3, built.pooling.out.width)
+    features = built.features(batch)
+    assert [tuple(w.shape) for w in features.weights] == [(3, 8, 5, 2), (3, 8, 4, 5), (3, 8, 3, 4)]
+    assert [tuple(b.shape) for b in features.biases] == [(3, 8, 5), (3, 8, 4), (3, 8, 3)]
+
+
+def test_pooling_keeps_inputs_and_outputs_apart():
+    architecture = mlp(2, 3, 3, 2)
+    # Channel c of W[o, i] is 100 · layer + 10 · o + i + 1000 · c, so every maximum is known.
+    weights = [number_weights(layer, *shape) for layer, shape in enumerate([(3, 2), (3, 3), (2, 3)])]
+    biases = [number_weights(layer, size, 1)[..., 0] + 0.5 for layer, size in enumerate([3, 3, 2])]
+    features = WeightFeatures(architecture=architecture, weights=weights, biases=biases)
+    given = evolve(spec(architecture), carrier=WeightFeatures, width=2)
+
+    (embedding,) = InvariantPooling(InvariantPooling.Config(), given)((features,))
+
+    inner, first = [122, 1122], [20, 1020, 21, 1021]
+    last, hidden_biases, last_bias = (
+        [202, 1202, 212, 1212],
+        [20.5, 1020.5, 120.5, 1120.5],
+        [200.5, 1200.5, 210.5, 1210.5],
+    )
+    assert embedding.values.tolist() == [[*inner, *first, *last, *hidden_biases, *last_bias]]
+
+
+def number_weights(layer, rows, columns):
+    places = 100 * layer + 10 * torch.arange(rows)[:, None] + torch.arange(columns)
+    return torch.stack([places, places + 1000])[None].float()
+
+
+# -- what they refuse ----------------------------------------------------------------------------------------
+
+
+def linear(number, fan_in, fan_out, *, inputs=None, bias=True):
+    parameters = [Parameter(name=f"{number}.weight", shape=(fan_out, fan_in))]
+    if bias:
+        parameters.append(Parameter(name=f"{number}.bias", shape=(fan_out,), role="bias"))
+    before = (number - 1,) if number else ()
+    return Layer(kind="linear", parameters=parameters, inputs=before if inputs is None else inputs)
+
+
+CONV = Layer(
+    kind="conv2d",
+    parameters=[
+        Parameter(name="0.weight", shape=(4, 1, 3, 3)),
+        Parameter(name="0.bias", shape=(4,), role="bias"),
+    ],
+)
+REFUSED = {
+    "there are 2 layers": [linear(0, 1, 4), linear(1, 4, 1)],
+    "layer 0 is conv2d": [CONV, linear(1, 4, 4), linear(2, 4, 1)],
+    "layer 1 has weight": [linear(0, 1, 4), linear(1, 4, 4, bias=False), linear(2, 4, 1)],
+    "layer 2 reads layers [0, 1], not the one before it": [
+        linear(0, 1, 4),
+        linear(1, 4, 4),
+        linear(2, 4, 1, inputs=(0, 1)),
+    ],
+    "layer 2 has weight (1, 5) and bias (1,) behind a layer of width 4": [
+        linear(0, 1, 4),
+        linear(1, 4, 4),
+        linear(2, 5, 1),
+    ],
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_what_is_no_chain_of_linear_layers_is_refused_with_the_reason(fault):
+    with pytest.raises(PartError) as caught:
+        tokenizer(Architecture(layers=REFUSED[fault]))
+
+    message = str(caught.value)
+    assert message.startswith("tokenizer 'dwsnet/weight-features' takes a chain of at least 3 linear layers")
+    assert f"but {fault} in " in message
+    assert "'sne' or 'stats'" in message
+    assert "\n" not in message
+
+
+def test_a_mixed_zoo_is_refused():
+    with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
+        tokenizer(mlp(1, 4, 4, 1), mlp(1, 8, 8, 1))
+
+
+@pytest.mark.parametrize("part", [DWSLayers, InvariantPooling])
+def test_other_carriers_are_refused(part):
+    with pytest.raises(PartError, match="takes WeightFeatures, it is given Batch"):
+        part(part.Config(), spec(mlp(1, 4, 4, 1)))
+
+
+def test_networks_of_another_architecture_are_refused(networks):
+    with pytest.raises(PartError, match=r"was built for .*1×4.*, it is given .*1×8"):
+        tokenizer(mlp(1, 4, 4, 1))(networks(mlp(1, 8, 8, 1)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"width": 0}, {"hidden_layers": 0}, {"heads": 0}, {"depth": 0}, {"dropout": 1.0}, {"init_scale": 0.0}],
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        DWSLayers.Config(**options)
+
+
+# -- training ------------------------------------------------------------------------------------------------
+
+
+def test_every_parameter_is_trained(model, networks):
+    architecture = mlp(2, 5, 4, 3)
+    built = model(architecture, depth=2, **OPTIONS).train()
+
+    built(networks(architecture)).square().sum().backward()
+
+    assert [name for name, p in built.named_parameters() if p.grad is None] == []
+
+
+def test_dropout_is_off_in_evaluation(model, networks):
+    architecture = mlp(2, 5, 4, 3)
+    built = model(architecture, dropout=0.5, **OPTIONS)
+    batch = networks(architecture)
+
+    assert torch.equal(built(batch), built(batch))
+    built.encoder.dropout.train()
+    assert not torch.equal(built(batch), built(batch))
+
+
+def test_dropout_before_pooling_is_off_in_evaluation(model, networks):
+    architecture = mlp(2, 5, 4, 3)
+    given = model(architecture, **OPTIONS)
+    features = (given.features(networks(architecture)),)
+    pooling = InvariantPooling(InvariantPooling.Config(dropout=0.5), given.encoder.out)
+
+    dropped = pooling(features)[0].values
+    kept = pooling.eval()(features)[0].values
+
+    assert not torch.equal(dropped, kept)
+    assert torch.equal(pooling(features)[0].values, kept)
+
+
+def test_batch_norm_takes_statistics_per_tensor_and_channel(model, networks):
+    architecture = mlp(2, 5, 4, 3)
+    built = model(architecture, **OPTIONS).train()
+    batch = networks(architecture, count=4)
+    encoder = built.encoder
+    (features,) = built.tokenizer(batch)
+    given = [m.fold(x) for m, x in zip(encoder.members, (*features.weights, *features.biases), strict=True)]
+    (first, *_) = encoder.layers[0](given)
+    norm = encoder.norms[0]["weight_0"]
+    before = norm.running_mean.clone()
+
+    built(batch)
+
+    # W_0 lies as (B, 5, 2 · 8): its 4 · 5 · 2 places are averaged for each of the 8 channels.
+    mean = first.reshape(4 * 5 * 2, 8).mean(0)
+    torch.testing.assert_close(norm.running_mean, 0.9 * before + 0.1 * mean)
+
+
+def test_float32_and_bf16_autocast_follow_float64(model, networks):
+    architecture = mlp(2, 5, 4, 3)
+    built = model(architecture, **OPTIONS)
+    batch = networks(architecture)
+    exact = built(batch)
+    built, batch = built.float(), batch.to(dtype=torch.float32)
+    scale = exact.abs().max().item()
+
+    torch.testing.assert_close(built(batch).double(), exact, rtol=0, atol=1e-5 * scale)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = built(batch)
+    torch.testing.assert_close(rough.double(), exact, rtol=0, atol=0.05 * scale)
+
+
+def test_bf16_autocast_trains(model, networks):
+    architecture = mlp(2, 5, 4, 3)
+    built = model(architecture, **OPTIONS).float().train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = built(networks(architecture, dtype=torch.float32)).square().sum()
+
+    loss.backward()
+
+    assert all(torch.isfinite(p.grad).all() for p in built.parameters())
+
+
+def test_nothing_is_read_back_to_the_host(model, networks):
+    architecture = mlp(2, 5, 4, 3)
+    built = model(architecture, dropout=0.1, **OPTIONS).train()
+    # A tensor on the meta device has no values, so what reads one fails.
+    made = built.to("meta")(networks(architecture).to("meta"))
+
+    assert made.shape == (3, built.pooling.out.width)
+
+
+def test_a_state_dict_round_trip_keeps_the_embedding(model, networks):
+    architecture = mlp(2, 5, 4, 3)
+    batch = networks(architecture)
+    built = model(architecture, **OPTIONS)
+    twin = type(built)(architecture, **OPTIONS).double().eval()
+    assert not torch.equal(twin(batch), built(batch))
+
+    twin.load_state_dict(built.state_dict())
+
+    assert torch.equal(twin(batch), built(batch))
+
+
+def test_it_learns_a_property_of_the_weights(model):
+    torch.manual_seed(0)
+    architecture = mlp(1, 4, 4, 1)
+    scale = torch.rand(64) + 0.5
+    weights = torch.randn(64, architecture.num_weights) * scale[:, None]
+    batch = join({architecture: weights}, {architecture: np.arange(64)})
+    built = model(architecture, width=4, heads=1, hidden_layers=1).float().train()
+    head = nn.Linear(built.pooling.out.width, 1)
+    optimiser = torch.optim.AdamW([*built.parameters(), *head.parameters()], lr=1e-2, fused=True)
+    for _ in range(30):
+        optimiser.zero_grad()
+        loss = (head(built(batch)).squeeze(1) - scale).square().mean()
+        loss.backward()
+        optimiser.step()
+
+    assert loss.item() < 0.5 * scale.var().item()

@@ -1,0 +1,96 @@
+"""Set layers, and pooling, against literal transcriptions of their equations."""
+
+import math
+
+import pytest
+import torch
+from sneframe_dwsnet.dws_layer import DWSLayer, initialise
+from sneframe_dwsnet.pooling import pool
+from sneframe_dwsnet.set_layer import DeepSets, SetAttention, affine
+
+from sneframe.errors import PartError
+
+
+def test_set_attention_is_its_equation():
+    torch.manual_seed(0)
+    layer = SetAttention(3, 6, heads=2).double()
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+
+    with torch.no_grad():
+        made = layer(x)
+        expected = torch.stack([literal_attention(layer, elements) for elements in x])
+
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-12)
+
+
+def literal_attention(layer, x):
+    """Return what two heads, each three values wide, make of one set of five elements."""
+    q, k, v = (getattr(layer, name)(x) for name in ("query", "key", "value"))
+    made = []
+    for i in range(5):
+        attended = []
+        for head in (slice(0, 3), slice(3, 6)):
+            powers = [math.exp(float(q[i, head] @ k[j, head]) / math.sqrt(6)) for j in range(5)]
+            attended.append(sum(p / sum(powers) * v[j, head] for j, p in enumerate(powers)))
+        hidden = q[i] + torch.cat(attended)
+        made.append(hidden + (layer.output.weight @ hidden + layer.output.bias).clamp(min=0))
+    return torch.stack(made)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(PartError, match="heads must divide width, got heads = 3 and width = 8"):
+        SetAttention(4, 8, heads=3)
+
+
+def test_deep_sets_is_its_equation():
+    torch.manual_seed(0)
+    layer = DeepSets(3, 2, reduction="max", depth=2).double()
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+    (a, _, b), (c, _, d) = layer.gamma, layer.lambda_
+
+    largest = x.max(dim=1).values
+    pooled = (largest @ c.weight.T).clamp(min=0) @ d.weight.T
+    expected = (x @ a.weight.T + a.bias).clamp(min=0) @ b.weight.T + b.bias - pooled[:, None]
+
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "expected"), [("max", [3.0, 4.0]), ("mean", [2.0, 2.0]), ("sum", [4.0, 4.0])]
+)
+def test_pooling_reduces_one_axis(reduction, expected):
+    x = torch.tensor([[[1.0, 0.0], [3.0, 4.0]]])
+
+    assert pool(x, 1, reduction).tolist() == [expected]
+
+
+def test_the_gradient_of_max_is_shared_among_equal_maxima():
+    x = torch.tensor([[2.0, 1.0], [2.0, 5.0], [0.0, 5.0]], requires_grad=True)
+
+    pool(x, 0, "max").backward(torch.tensor([4.0, 6.0]))
+
+    assert x.grad.tolist() == [[2.0, 0.0], [2.0, 3.0], [0.0, 3.0]]
+
+
+def test_the_gradient_of_max_is_that_of_amax():
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 5).relu().requires_grad_()
+    twin = x.detach().clone().requires_grad_()
+    gradient = torch.randn(3, 5)
+
+    pool(x, 1, "max").backward(gradient)
+    twin.amax(1).backward(gradient)
+
+    torch.testing.assert_close(x.grad, twin.grad)
+
+
+def test_initial_weights_have_the_published_deviation():
+    torch.manual_seed(0)
+    layer = DWSLayer((), 1, 1, set_layer=affine, reduction="max", depth=1)
+    layer.maps["probe"] = affine(100, 400)
+
+    initialise(layer, scale=0.5)
+
+    weight, bias = layer.maps["probe"][0].weight, layer.maps["probe"][0].bias
+    assert weight.std().item() == pytest.approx(math.sqrt(2 / 500) * math.sqrt(200 / 400) * 0.5, rel=0.02)
+    assert 0.9e-4 < bias.abs().max() <= 1e-4

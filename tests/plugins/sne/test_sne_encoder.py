@@ -1,0 +1,127 @@
+"""SNE as a whole: what a code depends on and what not; its size by hand; its literal form."""
+
+import pytest
+import torch
+
+import sneframe
+from sneframe.batch import join
+from sneframe.errors import PartError
+from sneframe.testing import mlp
+from sneframe_sne.encoding import LevelTypeEncoding, sinusoid
+
+SMALL = ("layer_encoder.width=16", "layer_encoder.heads=2", "layer_encoder.points=3", "aggregator.heads=2")
+ONE, TWO, UNSEEN = mlp(1, 5, 4, 1), mlp(1, 9, 1), mlp(1, 6, 7, 3, 1)
+
+
+def encoder(*words, architectures=(ONE, TWO)):
+    torch.manual_seed(0)
+    return sneframe.encoder("sne", architectures, *SMALL, *words).eval()
+
+
+def networks(architecture, count, seed=0):
+    return torch.randn(count, architecture.num_weights, generator=torch.Generator().manual_seed(seed))
+
+
+def mixed_batch():
+    weights = {ONE: networks(ONE, 3), TWO: networks(TWO, 2), UNSEEN: networks(UNSEEN, 2)}
+    return join(weights, {ONE: [0, 2, 5], TWO: [1, 3], UNSEEN: [4, 6]})
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("layer_encoder.unit=layer",), ("layer_encoder.attention=sab",), ("layer_encoder.chunks_per_pass=3",), ("tokenizer.chunk_size=5",)]
+)
+def test_a_network_is_encoded_alone_as_in_any_batch(words):
+    model, batch = encoder(*words), mixed_batch()
+    with torch.no_grad():
+        together = model(batch)
+        for position in range(len(batch)):
+            alone = model(batch.select([position]))[0]
+            assert torch.allclose(alone, together[position], rtol=1e-5, atol=1e-6)
+
+
+def test_the_order_of_a_batch_is_that_of_its_embeddings():
+    model, batch = encoder(), mixed_batch()
+    order = [6, 0, 3, 1, 5, 2, 4]
+    with torch.no_grad():
+        assert torch.allclose(model(batch.select(order)), model(batch)[order], rtol=1e-5, atol=1e-6)
+
+
+def test_weights_within_a_chunk_are_a_set():
+    model = encoder("tokenizer.chunk_size=64")
+    batch = join({TWO: networks(TWO, 1)}, {TWO: [0]})
+    shuffled = batch.networks[0].weights.clone()
+    shuffled[:, :9] = shuffled[:, torch.randperm(9)]
+    with torch.no_grad():
+        assert torch.allclose(model(batch), model(batch.replace([shuffled])), atol=1e-5)
+
+
+def test_which_layer_a_weight_stands_in_matters():
+    architecture = mlp(1, 1, 1, 1)
+    model = encoder(architectures=(architecture,))
+    weights = torch.tensor([[1.0, 0, 2, 0, 1.0, 0], [2.0, 0, 1, 0, 1.0, 0]])
+    with torch.no_grad():
+        first, second = model(join({architecture: weights}, {architecture: [0, 1]}))
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+def test_the_code_of_a_unit_needs_no_other_layer():
+    model, batch = encoder(), mixed_batch()
+    other = batch.replace([n.weights.clone() for n in batch.networks])
+    other.networks[0].weights[:, 5:] += 1.0
+    with torch.no_grad():
+        one, two = (model.layer_encoder(model.tokenizer(b))[0].codes for b in (batch, other))
+    assert torch.equal(one[:, 0], two[:, 0])
+    assert not torch.equal(one[:, 2], two[:, 2])
+
+
+def test_units_are_parameters_or_layers():
+    for unit, expected in (("parameter", 6), ("layer", 3)):
+        model = encoder(f"layer_encoder.unit={unit}")
+        codes = model.layer_encoder(model.tokenizer(mixed_batch()))[0]
+        assert codes.codes.shape == (3, expected, 16)
+
+
+def test_every_parameter_gets_a_finite_gradient():
+    model = encoder()
+    model(mixed_batch()).square().sum().backward()
+    missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert missing == []
+
+
+def test_it_runs_under_bfloat16_autocast():
+    model, batch = encoder(), mixed_batch()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert model(batch).isfinite().all()
+
+
+def test_parameters_by_hand():
+    """D = 16: a linear map 272 (240 without bias at D × D: 256), LN 32, MAB 4 · 272 + 2 · 32 = 1152."""
+    d, types = 16, 2
+    linear, norm = d * d + d, 2 * d
+    mab = 4 * linear + 2 * norm
+    scalar = 2 * (d + d) + d + linear + 2 * norm  # query and value with bias, key without
+    pma = d + 3 * linear + d * d + 2 * norm
+    isab = 3 * d + 2 * mab
+    encoding = (types + 1) * d
+    expected = scalar + mab + encoding + pma + 2 * isab + encoding + pma + 2 * mab + pma
+    assert sum(p.numel() for p in encoder().parameters()) == expected
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(PartError, match="heads must divide width"):
+        encoder("layer_encoder.heads=3")
+
+
+def test_sinusoids_are_those_of_the_transformer():
+    found = sinusoid(torch.tensor([0.0, 2.0]), 4)
+    expected = torch.tensor([[0, 1, 0, 1], [2.0, 2.0, 0.02, 0.02]])
+    expected[1] = torch.stack([f(x) for x, f in zip(expected[1], (torch.sin, torch.cos) * 2, strict=True)])
+    assert torch.allclose(found, expected)
+
+
+def test_an_unseen_type_is_encoded_as_no_type():
+    conv = sneframe.Architecture.from_state_dict({"c.weight": torch.zeros(2, 1, 3, 3)})
+    encoding = LevelTypeEncoding((ONE,), 8)
+    found = encoding(conv, ((0,),), torch.zeros(1))
+    only_level = torch.cat([sinusoid(torch.zeros(1), 4), sinusoid(torch.zeros(1), 4)], dim=1)
+    assert torch.equal(found, only_level)

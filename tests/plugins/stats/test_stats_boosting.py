@@ -1,0 +1,92 @@
+"""``stats/boosting``: deterministic, one regressor per value, fitted again from what it keeps."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sneframe_stats import Boosting
+
+from sneframe.errors import PartError
+from sneframe.part import Embedding, Spec
+
+generator = torch.Generator().manual_seed(0)
+X = torch.randn(80, 3, generator=generator)
+Y = torch.stack([X[:, 0] - X[:, 1].square(), X[:, 2]], dim=1)
+
+
+def build(values=2, **options):
+    spec = Spec(carrier=Embedding, width=3, architectures=(), values=values)
+    return Boosting(Boosting.Config(**{"trees": 20, **options}), spec)
+
+
+def fitted(values=2, **options):
+    head = build(values, **options)
+    head.fit(X, Y[:, :values])
+    return head
+
+
+def test_it_predicts_as_the_library_does():
+    expected = HistGradientBoostingRegressor(
+        max_iter=20, learning_rate=0.05, max_features=0.5, early_stopping=False, random_state=0
+    )
+    expected.fit(X.double().numpy(), Y[:, 1].double().numpy())
+    np.testing.assert_allclose(
+        fitted()(X)[:, 1].numpy(), expected.predict(X.double().numpy()), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_each_value_is_fitted_by_itself():
+    head = build(values=1)
+    head.fit(X, Y[:, :1])
+    torch.testing.assert_close(head(X)[:, 0], fitted()(X)[:, 0], rtol=0, atol=0)
+
+
+def test_it_learns():
+    head = fitted(trees=200, min_leaf=5)
+    assert (head(X) - Y).square().mean() < 0.1 * Y.var(dim=0).mean()
+
+
+def test_what_is_kept_is_enough_to_fit_again():
+    head = fitted()
+    state = head.state_dict()
+    assert set(state) == {"embeddings", "targets"}
+    again = build()
+    again.fit(state["embeddings"], state["targets"])
+    torch.testing.assert_close(again(X), head(X), rtol=0, atol=0)
+
+
+def test_the_seed_decides_the_draw_of_features():
+    assert not torch.equal(fitted(seed=1)(X), fitted(seed=0)(X))
+
+
+def test_more_networks_than_sklearn_stops_early_for_are_all_used(monkeypatch):
+    # beyond 10 000 rows sklearn would put a tenth aside and stop by it
+    head = build(values=1, trees=2)
+    inputs = torch.randn(10_001, 3, generator=generator)
+    head.fit(inputs, inputs[:, :1])
+    assert head.regressors[0].validation_score_.size == 0
+
+
+def test_predictions_keep_type_and_shape():
+    predicted = fitted()(X[:5].double())
+    assert predicted.shape == (5, 2)
+    assert predicted.dtype == torch.float64
+
+
+def test_targets_of_another_shape_are_refused():
+    with pytest.raises(PartError, match=r"is to be fitted to targets \(80, 2\), got \(80, 1\)"):
+        build().fit(X, Y[:, :1])
+
+
+def test_predicting_before_fitting_is_refused():
+    with pytest.raises(PartError, match="'stats/boosting' predicts after it was fitted"):
+        build()(X)
+
+
+@pytest.mark.parametrize(
+    "options", [{"trees": 0}, {"lr": 0.0}, {"leaves": 1}, {"features": 0.0}, {"l2": -1.0}]
+)
+def test_impossible_options_are_refused(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"'{name}' must be"):
+        Boosting.Config(**options)

@@ -1,0 +1,31 @@
+"""The recipes of StatNN run from zoo to report."""
+
+import pytest
+from sneframe_stats import sneframe_parts, sneframe_recipes
+
+import sneframe
+from sneframe.part import fault
+from sneframe.testing import toy_zoo
+
+
+@pytest.mark.parametrize("part", sneframe_parts(), ids=lambda part: part.name)
+def test_every_part_is_fit_to_be_offered(part):
+    assert fault(part) is None
+
+
+@pytest.mark.parametrize("name", sneframe_recipes())
+def test_a_recipe_records_its_name(name):
+    assert sneframe_recipes()[name]().recipe == name
+
+
+@pytest.mark.parametrize("hidden", [((4, 4),), ((4, 4), (3,))], ids=["one architecture", "mixed"])
+@pytest.mark.parametrize("recipe", ["stats/boosting", "stats/mlp"])
+def test_a_recipe_runs(recipe, hidden, tmp_path):
+    zoo = toy_zoo(tmp_path / "toy.zarr", networks=60, hidden=hidden)
+    small = {
+        "stats/boosting": ("head.trees=20",),
+        "stats/mlp": ("head.hidden=[32]", "train.epochs=20"),
+    }
+    config = sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", *small[recipe])
+    result = sneframe.run(config, tmp_path / "run")
+    assert result.metrics["test"]["mse"] < result.metrics["baseline"]["mse"]

@@ -1,0 +1,113 @@
+"""Normalisations: constants by hand, fitted on training networks, commuting with permutations."""
+
+import math
+
+import pytest
+import torch
+
+from sneframe.architecture import Architecture
+from sneframe.batch import Batch, join
+from sneframe.errors import PartError
+from sneframe.part import Spec
+from sneframe.symmetry import apply, sample
+from sneframe.testing import mlp
+from sneframe_normalise.normalise import FanIn, NoNormalise, PerParameter
+
+ONE, TWO = mlp(1, 4, 4, 1), mlp(1, 3, 1)
+
+
+def build(cls, *architectures):
+    return cls(cls.Config(), Spec(carrier=Batch, width=1, architectures=architectures))
+
+
+def batch_of(architecture: Architecture, count=5, seed=0):
+    weights = torch.randn(count, architecture.num_weights, generator=torch.Generator().manual_seed(seed))
+    return join({architecture: weights}, {architecture: range(count)})
+
+
+def test_none_leaves_weights_alone():
+    batch = batch_of(ONE)
+    assert build(NoNormalise, ONE)(batch) is batch
+
+
+def test_fan_in_brings_every_parameter_to_unit_mean_square():
+    batch = batch_of(ONE)
+    part = build(FanIn, ONE)
+    part.fit(batch)
+    for view in part(batch).networks[0].parameters().values():
+        assert float(view.square().mean().sqrt()) == pytest.approx(1, abs=1e-5)
+
+
+def test_fan_in_by_hand():
+    """Hidden weights of 4 inputs, all 3.0: w √4 / rms(w √4) = 1; twice as large in another network: 2."""
+    architecture = mlp(1, 4, 4, 1)
+    batch = join({architecture: torch.full((1, architecture.num_weights), 3.0)}, {architecture: [0]})
+    part = build(FanIn, architecture)
+    part.fit(batch)
+    doubled = part(batch.replace([batch.networks[0].weights * 2])).networks[0].parameters()
+    assert torch.allclose(doubled["1.weight"], torch.full((1, 4, 4), 2.0))
+    assert float(part.scale[part.keys.index(("linear.weight", "hidden"))]) == pytest.approx(3 * math.sqrt(4))
+
+
+def test_an_unseen_width_is_scaled_by_its_fan_in():
+    part = build(FanIn, ONE)
+    part.fit(batch_of(ONE))
+    wide = mlp(1, 64, 64, 1)
+    scale = float(part.scale[part.keys.index(("linear.weight", "hidden"))])
+    batch = batch_of(wide)
+    found = part(batch).networks[0].parameters()["1.weight"]
+    assert torch.allclose(found, batch.networks[0].parameters()["1.weight"] * 8 / scale)
+
+
+def test_an_unseen_position_takes_the_scale_of_its_type():
+    part = build(FanIn, TWO)
+    part.fit(batch_of(TWO))
+    deep = batch_of(ONE)
+    found = part(deep).networks[0].parameters()["1.weight"]
+    scale = float(part.scale[part.keys.index(("linear.weight", "*"))])
+    assert torch.allclose(found, deep.networks[0].parameters()["1.weight"] * 2 / scale)
+
+
+def test_per_parameter_standardises():
+    batch = batch_of(ONE)
+    part = build(PerParameter, TWO, ONE)
+    part.fit(batch)
+    for name, view in part(batch).networks[0].parameters().items():
+        if view[0].numel() > 1:
+            assert float(view.mean()) == pytest.approx(0, abs=1e-5), name
+            assert float(view.std(correction=0)) == pytest.approx(1, abs=1e-5), name
+
+
+def test_per_parameter_refuses_what_it_was_not_fitted_on():
+    with pytest.raises(PartError, match="normalise/fan-in"):
+        build(PerParameter, ONE)(batch_of(TWO))
+
+
+@pytest.mark.parametrize("cls", [FanIn, PerParameter])
+def test_a_constant_parameter_stays_finite(cls):
+    batch = batch_of(ONE)
+    zero = batch.networks[0].weights.clone()
+    zero[:, 4:8] = 0.0
+    batch = batch.replace([zero])
+    part = build(cls, ONE)
+    part.fit(batch)
+    assert part(batch).networks[0].weights.isfinite().all()
+
+
+@pytest.mark.parametrize("cls", [NoNormalise, FanIn, PerParameter])
+def test_normalising_commutes_with_moving_neurons(cls):
+    batch = batch_of(ONE)
+    part = build(cls, ONE)
+    part.fit(batch)
+    moves = sample(batch, seed=0, step=0)
+    one, other = part(apply(batch, moves)), apply(part(batch), moves)
+    assert torch.allclose(one.networks[0].weights, other.networks[0].weights)
+
+
+@pytest.mark.parametrize("cls", [FanIn, PerParameter])
+def test_the_constants_are_saved_with_the_model(cls):
+    batch = batch_of(ONE)
+    fitted, loaded = build(cls, ONE), build(cls, ONE)
+    fitted.fit(batch)
+    loaded.load_state_dict(fitted.state_dict())
+    assert torch.equal(fitted(batch).networks[0].weights, loaded(batch).networks[0].weights)

@@ -1,0 +1,124 @@
+"""The command line: exit codes, one-line errors, what it prints and what it does not."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sneframe.cli import main
+from sneframe.zoo import open_zoo
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    out, err = capsys.readouterr()
+    return left.value.code, out, err
+
+
+def test_help_names_every_command(capsys):
+    code, out, _ = call(capsys, "--help")
+    assert code == 0
+    assert all(command in out for command in ("run", "config", "plugins", "zoo", "report"))
+
+
+def test_help_does_not_load_torch():
+    code = "import sys; from sneframe.cli import main\ntry:\n    main(['--help'])\nfinally:\n    assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run"], "error: name a recipe with --plugin"),
+        (["run", "--plugin", "snee"], "error: unknown plugin 'snee', did you mean 'sne'?"),
+        (["run", "--plugin", "sne/big"], "error: unknown recipe 'sne/big'"),
+        (["run", "--plugin", "sne", "--zoo", "nowhere.zarr"], "error: "),
+        (["run", "--plugin", "sne", "--set", "train.epoch=1"], "error: unknown key 'train.epoch', did you mean 'epochs'?"),
+        (["run", "--resume", "nowhere"], "error: no such configuration file"),
+        (["run", "--resume", "nowhere", "--plugin", "sne"], "leave out --plugin"),
+        (["run", "--plugn", "sne"], "No such option"),
+        (["rnu"], "No such command 'rnu'"),
+        (["config", "--plugin", "stats/none"], "error: unknown recipe 'stats/none'"),
+        (["zoo", "build", "cosine", "--out", "x"], "error: unknown zoo 'zoos/cosine', did you mean 'zoos/sine'?"),
+        (["zoo", "build", "sine", "--widths", "a,b", "--out", "x"], "not a comma-separated list of int"),
+        (["zoo", "build", "sine"], "Missing option '--out'"),
+        (["zoo", "build", "sine", "--networks", "0", "--out", "x"], "networks"),
+        (["zoo", "info", "nowhere.zarr"], "error: "),
+        (["report", "nowhere"], "error: "),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, *arguments)
+    assert code == 2
+    assert said in err
+    assert out == ""
+    assert "Traceback" not in err
+    assert not err.startswith("error:") or len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(capsys):
+    code, _, err = call(capsys, "run", "--plugin", "snee", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+
+
+def test_what_nobody_foresaw_is_one_line_and_exit_code_1(capsys, monkeypatch):
+    import sneframe.plugins
+
+    def broken():
+        raise ZeroDivisionError("never")
+
+    monkeypatch.setattr(sneframe.plugins, "installed", broken)
+    code, _, err = call(capsys, "plugins")
+    assert code == 1
+    assert err == "error: ZeroDivisionError: never (unexpected; --debug shows the traceback)\n"
+
+
+def test_plugins_are_listed(capsys):
+    code, out, _ = call(capsys, "plugins")
+    assert code == 0
+    assert "sneframe_dwsnet" in out
+
+
+def test_loading_shows_parts_and_recipes(capsys):
+    code, out, _ = call(capsys, "plugins", "--load")
+    assert code == 0
+    assert all(name in out for name in ("sne/pad-chunk", "sne/default", "zoos/sine", "dwsnet/default"))
+
+
+def test_config_prints_what_run_reads(capsys, tmp_path, toy_zoo_path):
+    _, out, _ = call(capsys, "config", "--plugin", "stats", "--set", f"zoo.path={toy_zoo_path}")
+    file = tmp_path / "run.toml"
+    file.write_text(out)
+    code, out, _ = call(capsys, "run", "--config", str(file), "--out", str(tmp_path / "run"))
+    assert code == 0
+    assert "Kendall's tau-b" in out
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_quiet_run_prints_nothing(capsys, tmp_path, toy_zoo_path):
+    code, out, err = call(capsys, "run", "--plugin", "stats", "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "r"), "--quiet")
+    assert (code, out, err) == (0, "", "")
+
+
+def test_resume_takes_the_folders_own_configuration(capsys, tmp_path, toy_zoo_path):
+    folder = str(tmp_path / "run")
+    words = ["--set", "train.epochs=1", "--set", "layer_encoder.width=8", "--set", "layer_encoder.heads=2", "--set", "aggregator.heads=2"]
+    assert call(capsys, "run", "--plugin", "sne", "--zoo", str(toy_zoo_path), "--out", folder, *words)[0] == 0
+    assert call(capsys, "run", "--resume", folder)[0] == 0
+
+
+def test_a_zoo_is_built_from_the_command_line(capsys, tmp_path):
+    path = tmp_path / "sine.zarr"
+    code, _, _ = call(capsys, "zoo", "build", "sine", "--networks", "6", "--widths", "3,2", "--seed", "4", "--out", str(path))
+    assert code == 0
+    assert len(open_zoo(path)) == 6
+    assert open_zoo(path).architectures[0].num_weights == 3 + 3 + 6 + 2 + 2 + 1
+
+
+def test_python_m_sneframe_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "sneframe", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("sneframe, version ")

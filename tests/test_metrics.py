@@ -1,0 +1,55 @@
+"""Metrics by hand and against other libraries; undefined is None, never 0."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import r2_score
+
+from sneframe.errors import ZooError
+from sneframe.metrics import score
+from sneframe.tasks import Regression
+
+
+def test_by_hand():
+    found = score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))
+    assert found.mse == pytest.approx(2 / 3)
+    assert found.r2 == pytest.approx(0.0)
+    assert found.tau == pytest.approx(1 / 3)
+    assert found.n == 3
+
+
+def test_ties_count_as_tau_b_counts_them():
+    """Pairs: 5 concordant, 0 discordant, one tie in the truth: 5 / √(5 · 6)."""
+    found = score(np.array([1.0, 1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert found.tau == pytest.approx(5 / 30**0.5)
+
+
+@given(values=st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=2, max_size=20))
+def test_r2_is_that_of_scikit_learn(values):
+    true, predicted = np.array(values).T
+    if np.var(true) > 1e-9:
+        assert score(true, predicted).r2 == pytest.approx(r2_score(true, predicted))
+
+
+def test_a_constant_prediction_has_no_tau():
+    assert score(np.array([1.0, 2.0]), np.array([1.0, 1.0])).tau is None
+
+
+def test_a_constant_truth_has_no_r2():
+    assert score(np.array([1.0, 1.0]), np.array([1.0, 2.0])).r2 is None
+
+
+def test_a_property_of_one_value_is_refused():
+    with pytest.raises(ZooError, match="the one value 3 in all 2 training networks"):
+        Regression.fit("depth", np.array([3.0, 3.0]))
+
+
+def test_predict_undoes_what_the_loss_standardises():
+    import torch
+
+    task = Regression.fit("f", np.array([1.0, 5.0]))
+    assert (task.mean, task.std) == (3.0, 2.0)
+    value = torch.tensor([[1.0], [-0.5]])
+    assert task.predict(value).tolist() == [5.0, 2.0]
+    assert task.loss(value, torch.tensor([5.0, 4.0])).tolist() == [0.0, 1.0]
