@@ -50,6 +50,10 @@ class Networks:
         return {p.name: self.weights[:, o : o + p.size].unflatten(1, p.shape or (1,)) for p, o in pairs}
 
 
+def _networks(values: Iterable[Networks]) -> tuple[Networks, ...]:
+    return tuple(values)
+
+
 @frozen(kw_only=True, eq=False)
 class Batch:
     """Networks of any mix of architectures, in an order of their own.
@@ -62,7 +66,7 @@ class Batch:
         ids: ``(B,)`` host integers, the networks' own numbers (rows of a zoo, positions in a list).
     """
 
-    networks: tuple[Networks, ...] = field(converter=tuple)
+    networks: tuple[Networks, ...] = field(converter=_networks)
     order: np.ndarray
     ids: np.ndarray
 
@@ -108,11 +112,15 @@ class Batch:
 
     def replace(self, weights: Iterable[Tensor]) -> Batch:
         """Return the same networks with other weights, one ``(B, P)`` tensor per architecture."""
-        return evolve(self, networks=[evolve(n, weights=w) for n, w in zip(self.networks, weights, strict=True)])
+        return evolve(
+            self, networks=[evolve(n, weights=w) for n, w in zip(self.networks, weights, strict=True)]
+        )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
         """Return the batch on another device or in another floating type."""
-        return self.replace(n.weights.to(device=device, dtype=dtype, non_blocking=True) for n in self.networks)
+        return self.replace(
+            n.weights.to(device=device, dtype=dtype, non_blocking=True) for n in self.networks
+        )
 
     def restore(self, rows: Sequence[Tensor]) -> Tensor:
         """Concatenate per-architecture rows ``(B_a, …)`` and bring them into the order of :attr:`ids`."""
@@ -168,9 +176,13 @@ def _stack(described: Iterable[tuple[Architecture, Mapping[str, Tensor]]]) -> Ba
     return join({architecture: torch.stack(found) for architecture, found in rows.items()}, positions)
 
 
-def join(weights: Mapping[Architecture, Tensor], ids: Mapping[Architecture, Sequence[int] | np.ndarray]) -> Batch:
+def join(
+    weights: Mapping[Architecture, Tensor], ids: Mapping[Architecture, Sequence[int] | np.ndarray]
+) -> Batch:
     """Make a batch from ``(B_a, P_a)`` weights and ids per architecture, ordered by id."""
     joined = np.concatenate([np.asarray(ids[architecture], dtype=np.int64) for architecture in weights])
     order = np.argsort(joined, kind="stable")
-    networks = [Networks(architecture=architecture, weights=tensor) for architecture, tensor in weights.items()]
+    networks = [
+        Networks(architecture=architecture, weights=tensor) for architecture, tensor in weights.items()
+    ]
     return Batch(networks=networks, order=order, ids=joined[order])

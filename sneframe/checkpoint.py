@@ -45,7 +45,9 @@ def load_model(path: Path) -> tuple[Model, Regression, Mapping[str, Any]]:
     """
     tensors, header = read_tensors(path)
     if header.get("format") != FORMAT or header.get("version") != VERSION:
-        raise RunError(f"{path}: expected {FORMAT} version {VERSION}, got {header.get('format')} {header.get('version')}")
+        raise RunError(
+            f"{path}: expected {FORMAT} version {VERSION}, got {header.get('format')} {header.get('version')}"
+        )
     registry = plugins.load(plugins_named(header["config"]))
     architectures = [Architecture.from_json(data) for data in header["architectures"]]
     model = build_model(structure(header["config"], registry), registry, architectures)

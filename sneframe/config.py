@@ -16,7 +16,12 @@ import cattrs
 import tomli_w
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, in_, le, optional
-from cattrs.errors import BaseValidationError, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.errors import (
+    BaseValidationError,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+)
 
 from sneframe.errors import ConfigError, choices
 
@@ -62,7 +67,9 @@ class ZooConfig:
     sizes: tuple[float, ...] = option(
         (0.7, 0.15, 0.15), "train, validation and test: fractions, or counts of networks", converter=tuple
     )
-    split_seed: int = option(0, "seed of the random split; apart from the seed of the run, so that seeds share a split")
+    split_seed: int = option(
+        0, "seed of the random split; apart from the seed of the run, so that seeds share a split"
+    )
 
 
 @frozen(kw_only=True)
@@ -73,19 +80,27 @@ class TrainConfig:
     batch_size: int = option(64, "networks a step, over all processes", check=ge(1))
     lr: float = option(1e-3, "highest learning rate", check=gt(0))
     schedule: str = option("one-cycle", "one-cycle | constant", check=in_(("one-cycle", "constant")))
-    warmup: float = option(0.1, "fraction of the steps over which the learning rate rises", check=and_(ge(0), le(1)))
+    warmup: float = option(
+        0.1, "fraction of the steps over which the learning rate rises", check=and_(ge(0), le(1))
+    )
     weight_decay: float = option(0.01, "of AdamW", check=ge(0))
     clip: float | None = option(1.0, "largest norm of the gradient", check=optional(gt(0)))
     task_weight: float = option(1.0, "of the task loss; 0 trains on the invariance loss alone", check=ge(0))
-    select: str = option("mse", "mse | tau: the validation metric that picks the best epoch", check=in_(("mse", "tau")))
-    patience: int | None = option(None, "stop after this many epochs without a better one", check=optional(ge(1)))
+    select: str = option(
+        "mse", "mse | tau: the validation metric that picks the best epoch", check=in_(("mse", "tau"))
+    )
+    patience: int | None = option(
+        None, "stop after this many epochs without a better one", check=optional(ge(1))
+    )
 
 
 @frozen(kw_only=True)
 class RunConfig:
     """Everything that decides a run's numbers."""
 
-    recipe: str | None = option(None, "the recipe this configuration started from; a record, it decides nothing")
+    recipe: str | None = option(
+        None, "the recipe this configuration started from; a record, it decides nothing"
+    )
     seed: int = option(0, "of initialisation, batches, dropout and group elements", check=ge(0))
     device: str = option("auto", "auto | cpu | cuda", check=in_(("auto", "cpu", "cuda")))
     precision: str = option("no", "no (float32) | bf16 (autocast)", check=in_(("no", "bf16")))
@@ -181,7 +196,8 @@ def structure(data: Mapping[str, Any], registry: Registry) -> RunConfig:
 
 def unstructure(config: RunConfig) -> dict[str, Any]:
     """Return a configuration as plain data, complete but for values that are None."""
-    return _plain(config)
+    plain: dict[str, Any] = _plain(config)
+    return plain
 
 
 def to_toml(config: RunConfig) -> str:
@@ -237,8 +253,8 @@ def _converter(registry: Registry) -> cattrs.Converter:
         converter.register_structure_hook(kind, _exactly(kind, words))
     converter.register_structure_hook(int, _exactly(int, "a whole number"))
     converter.register_structure_hook(float, _number)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, _tuple(converter))
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _literal)
+    converter.register_structure_hook_func(_is_tuple, _tuple(converter))
+    converter.register_structure_hook_func(_is_literal, _literal)
 
     def choice(data: Any, _: Any) -> Choice:
         if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
@@ -258,6 +274,14 @@ def _exactly(kind: type, words: str) -> Any:
         return value
 
     return check
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _is_literal(kind: Any) -> bool:
+    return get_origin(kind) is Literal
 
 
 def _number(value: Any, _: Any) -> float:

@@ -74,13 +74,15 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
     if not present.any():
         raise ZooError(f"{whole.path}: no network of the selection has the property {name!r}")
     if len(np.unique(targets[present])) == 1:
-        raise ZooError(f"property {name!r} has the one value {targets[present][0]:g} in all {present.sum()} networks")
+        raise ZooError(
+            f"property {name!r} has the one value {targets[present][0]:g} in all {present.sum()} networks"
+        )
     selected, targets = selected.select(present), targets[present]
-    if config.split == "random":
-        assignment = _random_split(selected, config)
-    else:
-        assignment = selected.split(config.split)
-    parts = {part: np.flatnonzero(assignment == number) for number, part in enumerate(("train", "val", "test"))}
+    drawn = config.split == "random"
+    assignment = _random_split(selected, config) if drawn else selected.split(config.split)
+    parts = {
+        part: np.flatnonzero(assignment == number) for number, part in enumerate(("train", "val", "test"))
+    }
     for part, positions in parts.items():
         if not len(positions):
             raise ZooError(f"split {config.split!r} of {whole.path} leaves no network in {part!r}")
@@ -95,7 +97,7 @@ def demo_zoo(reporter: Reporter) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         reporter.say(f"building the demo zoo, once, in {path}")
         with reporter.bar("demo zoo") as advance:
-            builder.build(builder.config(), path, lambda done, total: advance(done, total, ""))
+            builder.build(builder.config(), path, advance)
     return path
 
 
@@ -105,7 +107,9 @@ def _random_split(selected: Zoo, config: ZooConfig) -> np.ndarray:
         return splits.by_group(selected.group, fractions=config.sizes, seed=config.split_seed)
     counts = [round(size) for size in config.sizes]
     if counts != list(config.sizes):
-        raise ConfigError(f"zoo.sizes must be fractions that add up to at most 1, or whole counts, got {config.sizes}")
+        raise ConfigError(
+            f"zoo.sizes must be fractions that add up to at most 1, or whole counts, got {config.sizes}"
+        )
     return splits.by_group(selected.group, sizes=counts, seed=config.split_seed)
 
 
@@ -113,4 +117,6 @@ def _first_float(selected: Zoo) -> str:
     for name in selected.properties:
         if selected.column(name).dtype.kind == "f":
             return name
-    raise ZooError(f"{selected.path}: no float property to predict, name one {choices('', selected.properties)}")
+    raise ZooError(
+        f"{selected.path}: no float property to predict, name one {choices('', selected.properties)}"
+    )

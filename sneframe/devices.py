@@ -19,8 +19,8 @@ def prepare(device: str, precision: str) -> Accelerator:
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device = 'cuda', but torch finds no CUDA device here; choose 'cpu' or 'auto'")
     # accelerate keeps its state per process; a second run in a notebook may ask for another device or precision.
-    alone = not PartialState._shared_state or PartialState().num_processes == 1  # noqa: SLF001  # it has no public test
-    AcceleratorState._reset_state(reset_partial_state=alone)  # noqa: SLF001
+    alone = not PartialState._shared_state or PartialState().num_processes == 1  # it has no public test
+    AcceleratorState._reset_state(reset_partial_state=alone)
     cpu = device == "cpu" or not torch.cuda.is_available()
     return Accelerator(cpu=cpu, mixed_precision=precision)
 
@@ -29,4 +29,4 @@ def sum_over_processes(accelerator: Accelerator, tensor: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes."""
     if accelerator.num_processes == 1:
         return tensor
-    return accelerator.reduce(tensor, reduction="sum")  # type: ignore[no-any-return]
+    return accelerator.reduce(tensor, reduction="sum")

@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 
 import sneframe
-
 from sneframe.config import RunConfig
 from sneframe.plugins import Registry
 from sneframe.zoo import Zoo

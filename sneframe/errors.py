@@ -45,7 +45,7 @@ class MachineError(SneframeError):
     exit_code = 1
 
 
-class Interrupted(SneframeError):
+class Interrupted(SneframeError):  # noqa: N818  # no error: the user asked for it
     """Ctrl-C, after the last state was kept."""
 
     exit_code = 130

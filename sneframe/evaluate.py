@@ -78,10 +78,12 @@ def embed(
 ) -> Tensor:
     """Return embeddings ``(n, E)`` on the host, in the order of the positions."""
     encoder.eval()
-    rows = []
+    starts = range(0, len(positions), batch_size)
     with torch.no_grad(), accelerator.autocast():
-        for start in range(0, len(positions), batch_size):
-            rows.append(encoder(data.batch.select(positions[start : start + batch_size])).float().cpu())
+        rows = [
+            encoder(data.batch.select(positions[start : start + batch_size])).float().cpu()
+            for start in starts
+        ]
     return torch.cat(rows)
 
 
@@ -142,7 +144,9 @@ def by_architecture(task: Regression, data: Data, value: Tensor) -> dict[str, di
     for number, name in enumerate(names):
         rows = np.flatnonzero(here == number)
         if len(rows):
-            found[name] = attrs.asdict(scores(task, data, data.split.test[rows], value[torch.from_numpy(rows)]))
+            found[name] = attrs.asdict(
+                scores(task, data, data.split.test[rows], value[torch.from_numpy(rows)])
+            )
     return found
 
 
@@ -156,7 +160,15 @@ def predictions_csv(task: Regression, data: Data, values: dict[str, Tensor]) -> 
         positions = getattr(data.split, part)
         for position, predicted in zip(positions, task.predict(value).tolist(), strict=True):
             name = names[index[position]]
-            writer.writerow((int(data.batch.ids[position]), part, name, repr(float(data.targets[position])), repr(predicted)))
+            writer.writerow(
+                (
+                    int(data.batch.ids[position]),
+                    part,
+                    name,
+                    repr(float(data.targets[position])),
+                    repr(predicted),
+                )
+            )
     return text.getvalue()
 
 

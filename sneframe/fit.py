@@ -120,7 +120,10 @@ def fit(
         sums=sums,
     )
     # Several processes would have to agree on the step to stop at; there Ctrl-C ends the run at the last epoch.
-    with Interruption(enabled=accelerator.num_processes == 1) as interruption, reporter.bar("training") as advance:
+    with (
+        Interruption(enabled=accelerator.num_processes == 1) as interruption,
+        reporter.bar("training") as advance,
+    ):
         while training.epoch < config.train.epochs and not _out_of_patience(training, config.train):
             clock = time.perf_counter()
             batches = epoch_batches(
@@ -163,7 +166,9 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
     torch.manual_seed(step_seed(loop.config.seed, step, accelerator.process_index))
     places = np.arange(len(positions))[mine]
     draw = Draw(seed=loop.config.seed, step=step, positions=places, size=len(positions))
-    target = loop.targets.index_select(0, torch.from_numpy(positions[mine]).to(loop.targets.device, non_blocking=True))
+    target = loop.targets.index_select(
+        0, torch.from_numpy(positions[mine]).to(loop.targets.device, non_blocking=True)
+    )
     progress = step / (train.epochs * loop.steps)
     for group in loop.optimiser.param_groups:
         group["lr"] = learning_rate(train, progress)
@@ -204,11 +209,13 @@ class Interruption:
             self._before = signal.signal(signal.SIGINT, self._request)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._enabled:
             signal.signal(signal.SIGINT, self._before)
 
-    def _request(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, _number: int, _frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
@@ -224,7 +231,9 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
             f"try a lower train.lr than {config.train.lr:g}, or a tighter train.clip"
         )
     val = loop.data.split.val
-    output = evaluate.predict(objective.model, loop.data, val, loop.accelerator, batch_size=config.train.batch_size)
+    output = evaluate.predict(
+        objective.model, loop.data, val, loop.accelerator, batch_size=config.train.batch_size
+    )
     scores = evaluate.scores(objective.task, loop.data, val, output.value)
     training.epoch, training.step = training.epoch + 1, 0
     training.seconds += time.perf_counter() - clock
@@ -233,7 +242,9 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
             "epoch": training.epoch,
             "step": training.epoch * loop.steps,
             "seconds": round(training.seconds, 3),
-            "lr": learning_rate(config.train, (training.epoch * loop.steps - 1) / (config.train.epochs * loop.steps)),
+            "lr": learning_rate(
+                config.train, (training.epoch * loop.steps - 1) / (config.train.epochs * loop.steps)
+            ),
             "train": {"loss": loss, "task": task, "invariance": invariance if objective.invariance else None},
             "val": {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau},
         }
@@ -263,11 +274,15 @@ def _save(path: Path, loop: Loop, training: Training) -> None:
 
 def _load(path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor) -> Training:
     tensors, header = state.read_tensors(path)
-    saved = {name.removeprefix("objective."): t for name, t in tensors.items() if name.startswith("objective.")}
+    saved = {
+        name.removeprefix("objective."): t for name, t in tensors.items() if name.startswith("objective.")
+    }
     try:
         objective.load_state_dict(saved)
         state.restore_optimiser(optimiser, tensors)
         sums.copy_(tensors["sums"])
         return Training(**header)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path}: does not match this configuration: {' '.join(str(error).split())}") from error
+        raise RunError(
+            f"{path}: does not match this configuration: {' '.join(str(error).split())}"
+        ) from error

@@ -26,9 +26,13 @@ def open_folder(folder: Path | str | None, config: RunConfig, *, resume: bool) -
         if not written.exists():
             raise RunError(f"no run to resume in {path}: it has no config.toml")
         if written.read_text(encoding="utf-8") != to_toml(config):
-            raise RunError(f"{path} holds a run of another configuration; resume it as it is, or write elsewhere with --out")
+            raise RunError(
+                f"{path} holds a run of another configuration; resume it as it is, or write elsewhere with --out"
+            )
     elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path} exists and is not empty; go on with --resume {path}, or write elsewhere with --out")
+        raise RunError(
+            f"{path} exists and is not empty; go on with --resume {path}, or write elsewhere with --out"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -33,5 +33,8 @@ def score(true: np.ndarray, predicted: np.ndarray) -> Scores:
     variance = float(np.var(true))
     tau = float(kendalltau(true, predicted).statistic) if len(true) > 1 else math.nan
     return Scores(
-        n=len(true), mse=mse, r2=1 - mse / variance if variance > 0 else None, tau=None if math.isnan(tau) else tau
+        n=len(true),
+        mse=mse,
+        r2=1 - mse / variance if variance > 0 else None,
+        tau=None if math.isnan(tau) else tau,
     )

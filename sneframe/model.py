@@ -85,7 +85,11 @@ def build_model(
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
     encoder, spec = _encoder(config, registry, spec)
     head = _build(config.head, registry, spec, (Head, FittedHead))
-    if isinstance(head, FittedHead) and config.invariance is None and any(p.requires_grad for p in encoder.parameters()):
+    if (
+        isinstance(head, FittedHead)
+        and config.invariance is None
+        and any(p.requires_grad for p in encoder.parameters())
+    ):
         raise PartError(
             f"head {config.head.part!r} is fitted without gradients, so nothing would train "
             f"layer encoder {config.layer_encoder.part!r}; choose a head such as 'head/mlp', or an invariance loss"
@@ -106,7 +110,9 @@ def _encoder(config: RunConfig, registry: Registry, spec: Spec) -> tuple[Encoder
     layer_encoder = _build(config.layer_encoder, registry, tokenizer.out, (LayerEncoder,))
     aggregator = _build(config.aggregator, registry, layer_encoder.out, (Aggregator,))
     if aggregator.out.carrier is not Embedding:
-        raise PartError(f"aggregator {aggregator.name!r} must give Embedding, it gives {aggregator.out.carrier.__name__}")
+        raise PartError(
+            f"aggregator {aggregator.name!r} must give Embedding, it gives {aggregator.out.carrier.__name__}"
+        )
     return Encoder(normalise, tokenizer, layer_encoder, aggregator), aggregator.out
 
 

@@ -24,7 +24,13 @@ class Objective(nn.Module):
     """
 
     def __init__(
-        self, model: Model, task: Regression, invariance: InvarianceLoss | None, *, task_weight: float, processes: int
+        self,
+        model: Model,
+        task: Regression,
+        invariance: InvarianceLoss | None,
+        *,
+        task_weight: float,
+        processes: int,
     ) -> None:
         super().__init__()
         self.model = model

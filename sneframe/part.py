@@ -155,13 +155,15 @@ class Part(nn.Module, ABC):
         return spec.architectures[0]
 
 
-def fault(cls: object) -> str | None:
+def fault(cls: object) -> str | None:  # noqa: PLR0911  # one line per thing that can be wrong
     """Return what is wrong with an offered part class, or None: the check that the registry makes."""
     if not (isinstance(cls, type) and issubclass(cls, Part)):
         return f"{cls!r} is not a subclass of sneframe.part.Part"
     slot_class = next((base for base in cls.__mro__[1:] if "slot" in vars(base) and base is not Part), None)
     if slot_class is None:
-        return f"{cls.__qualname__} subclasses no abstract part (Tokenizer, LayerEncoder, Aggregator, Head, …)"
+        return (
+            f"{cls.__qualname__} subclasses no abstract part (Tokenizer, LayerEncoder, Aggregator, Head, …)"
+        )
     if cls.__mro__[1] is not slot_class:
         return f"{cls.__qualname__} must subclass {slot_class.__name__} directly: a part is abstract or final"
     if cls.__abstractmethods__:

@@ -46,15 +46,15 @@ class Registry:
 
     def part(self, name: str) -> type[Part]:
         """Return a part's class."""
-        return _find(name, self.parts, "part")  # type: ignore[no-any-return]
+        return _find(name, self.parts, "part")
 
     def zoo(self, name: str) -> ZooBuilder:
         """Return a zoo builder."""
-        return _find(name, self.zoos, "zoo")  # type: ignore[no-any-return]
+        return _find(name, self.zoos, "zoo")
 
     def recipe(self, name: str) -> Callable[[], RunConfig]:
         """Return a recipe."""
-        return _find(name, self.recipes, "recipe")  # type: ignore[no-any-return]
+        return _find(name, self.recipes, "recipe")
 
 
 def installed() -> dict[str, Installed]:
@@ -124,7 +124,7 @@ def _register(plugin: Installed) -> pluggy.PluginManager:
     try:
         manager.register(plugin.entry_point.load(), name=plugin.name)
         manager.check_pending()
-    except Exception as error:  # noqa: BLE001  # a plugin may fail in any way; the cause is chained
+    except Exception as error:  # a plugin may fail in any way; the cause is chained
         raise PluginError(f"{plugin}: does not load: {_one_line(error)}") from error
     return manager
 
@@ -138,7 +138,7 @@ def _call(manager: pluggy.PluginManager, hook: str, plugin: Installed) -> Any:
     try:
         result = implementations[0].function()
         return result if isinstance(result, Mapping) else tuple(result)
-    except Exception as error:  # noqa: BLE001  # as above
+    except Exception as error:  # as above
         raise PluginError(f"{plugin}: {hook} fails: {_one_line(error)}") from error
 
 

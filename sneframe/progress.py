@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+
+class Advance(Protocol):
+    """What a bar is moved with."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Say that ``done`` of ``total`` are done."""
+
+
 SECONDS_BETWEEN_LINES = 10.0
+
+
+def _ignore(done: int, total: int, note: str = "") -> None:
+    """Say nothing."""
 
 
 class Reporter:
@@ -28,15 +41,23 @@ class Reporter:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
-    def bar(self, label: str) -> Iterator[Callable[[int, int, str], None]]:
+    def bar(self, label: str) -> Iterator[Advance]:
         """Yield a function to call with (done, total, note) as the work goes on."""
         if self._console is None:
-            yield lambda done, total, note="": None
+            yield _ignore
         elif self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
             with Progress(*columns, console=self._console) as progress:
                 task = progress.add_task(label, total=None, note="")
-                yield lambda done, total, note="": progress.update(task, completed=done, total=total, note=note)
+                yield lambda done, total, note="": progress.update(
+                    task, completed=done, total=total, note=note
+                )
         else:
             last = time.monotonic()
 

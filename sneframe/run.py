@@ -44,7 +44,11 @@ class Result:
 
 
 def run(
-    config: RunConfig, folder: Path | str | None = None, *, resume: bool = False, reporter: Reporter | None = None
+    config: RunConfig,
+    folder: Path | str | None = None,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
 ) -> Result:
     """Train, evaluate and report.
 
@@ -101,7 +105,12 @@ def run(
 
 
 def finish(
-    objective: Objective, data: Data, config: RunConfig, accelerator: Accelerator, folder: Path, training: Training
+    objective: Objective,
+    data: Data,
+    config: RunConfig,
+    accelerator: Accelerator,
+    folder: Path,
+    training: Training,
 ) -> dict[str, Any]:
     """Take the best epoch's model, read the test split, once, and write predictions and embeddings.
 
@@ -122,7 +131,8 @@ def finish(
         for part in ("val", "test")
     }
     scores = {
-        part: evaluate.scores(task, data, getattr(data.split, part), each.value) for part, each in predicted.items()
+        part: evaluate.scores(task, data, getattr(data.split, part), each.value)
+        for part, each in predicted.items()
     }
     test = predicted["test"]
     if accelerator.is_main_process:

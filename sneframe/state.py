@@ -61,13 +61,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError as error:
         raise RunError(f"no such file: {path}") from error
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise RunError(f"{path}: damaged, or not written by sneframe: {' '.join(str(error).split())}") from error
+        raise RunError(
+            f"{path}: damaged, or not written by sneframe: {' '.join(str(error).split())}"
+        ) from error
 
 
 def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
     """Return the tensors of an optimiser's state, named ``optimiser.PARAMETER.NAME``."""
     state = optimiser.state_dict()["state"]
-    return {f"optimiser.{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
+    return {
+        f"optimiser.{index}.{name}": tensor
+        for index, entry in state.items()
+        for name, tensor in entry.items()
+    }
 
 
 def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:

@@ -13,11 +13,28 @@ def residual() -> Architecture:
     return Architecture(
         groups=[Group(name="stream", size=4), Group(name="inner", size=6, actions=["permute", "scale"])],
         layers=[
-            Layer(kind="linear", parameters=[Parameter(name="in.weight", shape=(4, 2), axes=[[["stream"]], [[2]]])]),
-            Layer(kind="linear", inputs=[0], activation="relu", parameters=[Parameter(name="a.weight", shape=(6, 4), axes=[[["inner"]], [["stream"]]])]),
-            Layer(kind="linear", inputs=[1], parameters=[Parameter(name="b.weight", shape=(4, 6), axes=[[["stream"]], [["inner"]]])]),
+            Layer(
+                kind="linear",
+                parameters=[Parameter(name="in.weight", shape=(4, 2), axes=[[["stream"]], [[2]]])],
+            ),
+            Layer(
+                kind="linear",
+                inputs=[0],
+                activation="relu",
+                parameters=[Parameter(name="a.weight", shape=(6, 4), axes=[[["inner"]], [["stream"]]])],
+            ),
+            Layer(
+                kind="linear",
+                inputs=[1],
+                parameters=[Parameter(name="b.weight", shape=(4, 6), axes=[[["stream"]], [["inner"]]])],
+            ),
             Layer(kind="add", inputs=[0, 2]),
-            Layer(kind="linear", inputs=[3], attributes={"note": 1.5}, parameters=[Parameter(name="out.weight", shape=(1, 4), axes=[[[1]], [["stream"]]])]),
+            Layer(
+                kind="linear",
+                inputs=[3],
+                attributes={"note": 1.5},
+                parameters=[Parameter(name="out.weight", shape=(1, 4), axes=[[[1]], [["stream"]]])],
+            ),
         ],
     )
 
@@ -53,21 +70,29 @@ def test_offsets_and_sizes_follow_the_parameters():
 
 
 def weight(**options):
-    return Architecture(groups=options.pop("groups", ()), layers=[Layer(kind="linear", parameters=[Parameter(name="w", **options)])])
+    return Architecture(
+        groups=options.pop("groups", ()),
+        layers=[Layer(kind="linear", parameters=[Parameter(name="w", **options)])],
+    )
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: weight(shape=(3,), axes=[[["g"]]]), "unknown group 'g'"),
-        (lambda: weight(shape=(3,), axes=[[["g"]]], groups=[Group(name="g", size=2)]), "add up to 2, its size is 3"),
+        (
+            lambda: weight(shape=(3,), axes=[[["g"]]], groups=[Group(name="g", size=2)]),
+            "add up to 2, its size is 3",
+        ),
         (lambda: weight(shape=(3, 2), axes=[[[3]]]), "1 axes are described"),
         (lambda: Group(name="g", size=0), "at least 1"),
         (lambda: Group(name="g", size=2, actions=["rotate"]), "unknown action 'rotate'"),
         (lambda: Architecture(layers=[]), "at least one parameter"),
         (lambda: Architecture(layers=[Layer(kind="add", inputs=[0])]), "must be earlier layers"),
         (
-            lambda: Architecture(layers=[Layer(kind="linear", parameters=[Parameter(name="w", shape=(1,))] * 2)]),
+            lambda: Architecture(
+                layers=[Layer(kind="linear", parameters=[Parameter(name="w", shape=(1,))] * 2)]
+            ),
             "'w' is described twice",
         ),
         (lambda: weight(shape=(2,), groups=[Group(name="g", size=2)] * 2), "'g' is described twice"),

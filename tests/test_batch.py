@@ -20,7 +20,10 @@ def vector(size: int) -> Architecture:
 def mixed():
     """Networks 0..5 of three architectures; weight 0 of network i is i."""
     ids = {vector(2): [4, 0], vector(3): [1, 5, 2], vector(1): [3]}
-    weights = {a: torch.tensor(i, dtype=torch.float32)[:, None].expand(-1, a.num_weights).clone() for a, i in ids.items()}
+    weights = {
+        a: torch.tensor(i, dtype=torch.float32)[:, None].expand(-1, a.num_weights).clone()
+        for a, i in ids.items()
+    }
     return join(weights, ids)
 
 

@@ -23,7 +23,7 @@ def test_help_names_every_command(capsys):
 
 
 def test_help_does_not_load_torch():
-    code = "import sys; from sneframe.cli import main\ntry:\n    main(['--help'])\nfinally:\n    assert 'torch' not in sys.modules"
+    code = "import sys; from sneframe.cli import _run\n_run(['--help'], debug=False)\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
@@ -34,13 +34,19 @@ def test_help_does_not_load_torch():
         (["run", "--plugin", "snee"], "error: unknown plugin 'snee', did you mean 'sne'?"),
         (["run", "--plugin", "sne/big"], "error: unknown recipe 'sne/big'"),
         (["run", "--plugin", "sne", "--zoo", "nowhere.zarr"], "error: "),
-        (["run", "--plugin", "sne", "--set", "train.epoch=1"], "error: unknown key 'train.epoch', did you mean 'epochs'?"),
+        (
+            ["run", "--plugin", "sne", "--set", "train.epoch=1"],
+            "error: unknown key 'train.epoch', did you mean 'epochs'?",
+        ),
         (["run", "--resume", "nowhere"], "error: no such configuration file"),
         (["run", "--resume", "nowhere", "--plugin", "sne"], "leave out --plugin"),
         (["run", "--plugn", "sne"], "No such option"),
         (["rnu"], "No such command 'rnu'"),
         (["config", "--plugin", "stats/none"], "error: unknown recipe 'stats/none'"),
-        (["zoo", "build", "cosine", "--out", "x"], "error: unknown zoo 'zoos/cosine', did you mean 'zoos/sine'?"),
+        (
+            ["zoo", "build", "cosine", "--out", "x"],
+            "error: unknown zoo 'zoos/cosine', did you mean 'zoos/sine'?",
+        ),
         (["zoo", "build", "sine", "--widths", "a,b", "--out", "x"], "not a comma-separated list of int"),
         (["zoo", "build", "sine"], "Missing option '--out'"),
         (["zoo", "build", "sine", "--networks", "0", "--out", "x"], "networks"),
@@ -100,25 +106,59 @@ def test_config_prints_what_run_reads(capsys, tmp_path, toy_zoo_path):
 
 
 def test_a_quiet_run_prints_nothing(capsys, tmp_path, toy_zoo_path):
-    code, out, err = call(capsys, "run", "--plugin", "stats", "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "r"), "--quiet")
+    code, out, err = call(
+        capsys,
+        "run",
+        "--plugin",
+        "stats",
+        "--zoo",
+        str(toy_zoo_path),
+        "--out",
+        str(tmp_path / "r"),
+        "--quiet",
+    )
     assert (code, out, err) == (0, "", "")
 
 
 def test_resume_takes_the_folders_own_configuration(capsys, tmp_path, toy_zoo_path):
     folder = str(tmp_path / "run")
-    words = ["--set", "train.epochs=1", "--set", "layer_encoder.width=8", "--set", "layer_encoder.heads=2", "--set", "aggregator.heads=2"]
+    words = [
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "layer_encoder.width=8",
+        "--set",
+        "layer_encoder.heads=2",
+        "--set",
+        "aggregator.heads=2",
+    ]
     assert call(capsys, "run", "--plugin", "sne", "--zoo", str(toy_zoo_path), "--out", folder, *words)[0] == 0
     assert call(capsys, "run", "--resume", folder)[0] == 0
 
 
 def test_a_zoo_is_built_from_the_command_line(capsys, tmp_path):
     path = tmp_path / "sine.zarr"
-    code, _, _ = call(capsys, "zoo", "build", "sine", "--networks", "6", "--widths", "3,2", "--seed", "4", "--out", str(path))
+    code, _, _ = call(
+        capsys,
+        "zoo",
+        "build",
+        "sine",
+        "--networks",
+        "6",
+        "--widths",
+        "3,2",
+        "--seed",
+        "4",
+        "--out",
+        str(path),
+    )
     assert code == 0
     assert len(open_zoo(path)) == 6
     assert open_zoo(path).architectures[0].num_weights == 3 + 3 + 6 + 2 + 2 + 1
 
 
 def test_python_m_sneframe_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "sneframe", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "sneframe", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("sneframe, version ")

@@ -5,7 +5,15 @@ import tomllib
 import pytest
 
 from sneframe import plugins
-from sneframe.config import merge, parse_set, plugins_named, structure, to_commented_toml, to_toml, unstructure
+from sneframe.config import (
+    merge,
+    parse_set,
+    plugins_named,
+    structure,
+    to_commented_toml,
+    to_toml,
+    unstructure,
+)
 from sneframe.errors import ConfigError, PluginError
 from sneframe.recipe import compose, recipe
 
@@ -75,7 +83,10 @@ def test_later_wins(tmp_path):
         ("zoo.where=5", "zoo.where: must be a string, got 5"),
         ("zoo.sizes=3", "zoo.sizes: must be a list, got 3"),
         ("layer_encoder.unit=chunk", "layer_encoder.unit: must be one of 'parameter', 'layer', got 'chunk'"),
-        ("train.schedule=cosine", r"train: 'schedule' must be in \('one-cycle', 'constant'\) \(got 'cosine'\)"),
+        (
+            "train.schedule=cosine",
+            r"train: 'schedule' must be in \('one-cycle', 'constant'\) \(got 'cosine'\)",
+        ),
         ("tokenizer=5", "tokenizer: must be a table"),
         ("head.hidden=[1.5]", "head.hidden: must be a whole number, got 1.5"),
     ],
@@ -87,7 +98,8 @@ def test_a_mistake_says_where_and_what_was_meant(word, said):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["train.epochs"], "takes KEY=VALUE"), (["=3"], "takes KEY=VALUE"), (["a=1", "a.b=2"], "'a' was set")]
+    ("words", "said"),
+    [(["train.epochs"], "takes KEY=VALUE"), (["=3"], "takes KEY=VALUE"), (["a=1", "a.b=2"], "'a' was set")],
 )
 def test_a_word_that_is_no_override_is_refused(words, said):
     with pytest.raises(ConfigError, match=said):
@@ -95,7 +107,9 @@ def test_a_word_that_is_no_override_is_refused(words, said):
 
 
 def test_an_unknown_part_names_its_kin():
-    with pytest.raises(ConfigError, match=r"tokenizer: unknown part 'sne/pad-chunks', did you mean 'sne/pad-chunk'\?"):
+    with pytest.raises(
+        ConfigError, match=r"tokenizer: unknown part 'sne/pad-chunks', did you mean 'sne/pad-chunk'\?"
+    ):
         changed("tokenizer.part=sne/pad-chunks")
 
 
@@ -132,4 +146,6 @@ def test_merging_leaves_its_arguments_as_they_are():
 
 def test_a_recipe_survives_the_way_through_plain_data():
     config = recipe("sne/paper")
-    assert unstructure(structure(unstructure(config), plugins.load(["sne", "head", "normalise", "invariance"]))) == unstructure(config)
+    assert unstructure(
+        structure(unstructure(config), plugins.load(["sne", "head", "normalise", "invariance"]))
+    ) == unstructure(config)

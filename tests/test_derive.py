@@ -33,11 +33,22 @@ class Siren(nn.Module):
         return self.last(torch.sin(30 * self.first(x))) + 0.5
 
 
-MLP = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 6, bias=False), nn.Tanh(), nn.Linear(6, 2))
-GAP = nn.Sequential(
-    nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)
+MLP = nn.Sequential(
+    nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 6, bias=False), nn.Tanh(), nn.Linear(6, 2)
 )
-FLAT = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 7), nn.ReLU(), nn.Linear(7, 2))
+GAP = nn.Sequential(
+    nn.Conv2d(3, 4, 3),
+    nn.ReLU(),
+    nn.MaxPool2d(2),
+    nn.Conv2d(4, 6, 3),
+    nn.ReLU(),
+    nn.AdaptiveAvgPool2d(1),
+    nn.Flatten(),
+    nn.Linear(6, 5),
+)
+FLAT = nn.Sequential(
+    nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 7), nn.ReLU(), nn.Linear(7, 2)
+)
 
 
 def groups(architecture):
@@ -56,7 +67,13 @@ def test_the_small_cnn_zoo_network_has_three_groups_of_sixteen():
     found = Architecture.from_module(SmallCNN())
     assert groups(found) == {"hidden0": 16, "hidden1": 16, "hidden2": 16}
     assert found.num_weights == 4970
-    assert [layer.kind for layer in found.layers] == ["conv2d", "conv2d", "conv2d", "global_average_pool", "linear"]
+    assert [layer.kind for layer in found.layers] == [
+        "conv2d",
+        "conv2d",
+        "conv2d",
+        "global_average_pool",
+        "linear",
+    ]
 
 
 def test_the_columns_after_a_flattened_convolution_are_blocks():
@@ -72,7 +89,8 @@ def test_the_constants_of_a_sine_network_are_kept():
 
 
 @pytest.mark.parametrize(
-    ("module", "shape"), [(MLP, (3,)), (GAP, (3, 12, 12)), (FLAT, (1, 8, 8)), (SmallCNN(), (1, 28, 28)), (Siren(), (2,))]
+    ("module", "shape"),
+    [(MLP, (3,)), (GAP, (3, 12, 12)), (FLAT, (1, 8, 8)), (SmallCNN(), (1, 28, 28)), (Siren(), (2,))],
 )
 def test_moving_neurons_does_not_change_what_the_network_computes(module, shape):
     module = module.double().eval()

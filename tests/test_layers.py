@@ -8,7 +8,15 @@ import pytest
 import sneframe
 
 CORE = Path(sneframe.__file__).parent
-PLUGINS = ("sneframe_sne", "sneframe_stats", "sneframe_dwsnet", "sneframe_zoos", "sneframe_normalise", "sneframe_head", "sneframe_invariance")
+PLUGINS = (
+    "sneframe_sne",
+    "sneframe_stats",
+    "sneframe_dwsnet",
+    "sneframe_zoos",
+    "sneframe_normalise",
+    "sneframe_head",
+    "sneframe_invariance",
+)
 
 # A row may import the rows below it; what stands in one row never imports its neighbours.
 ROWS = (
@@ -66,7 +74,9 @@ def test_imports_run_down(path):
         parts = name.split(".")
         assert parts[0] not in PLUGINS, f"the core imports the plugin {parts[0]}"
         if parts[0] == "sneframe" and len(parts) > 1 and parts[1] in RANK and parts[1] != owner(path):
-            assert RANK[parts[1]] < RANK[owner(path)], f"{owner(path)} imports {parts[1]}, which is not below it"
+            assert RANK[parts[1]] < RANK[owner(path)], (
+                f"{owner(path)} imports {parts[1]}, which is not below it"
+            )
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)

@@ -8,7 +8,7 @@ import pytest
 from sneframe import plugins
 from sneframe.errors import PluginError
 
-PART = '''
+PART = """
 from attrs import frozen
 import sneframe
 from sneframe.aggregator import Aggregator
@@ -27,7 +27,7 @@ class Mean(Aggregator):
 @sneframe.hookimpl
 def sneframe_parts():
     return [Mean]
-'''
+"""
 
 
 @pytest.fixture
@@ -80,13 +80,17 @@ def test_loading_leaves_nothing_behind(install):
 
 
 def test_an_unknown_plugin_names_the_installed_ones():
-    with pytest.raises(PluginError, match=r"unknown plugin 'snee', did you mean 'sne'\? \(installed: .*stats"):
+    with pytest.raises(
+        PluginError, match=r"unknown plugin 'snee', did you mean 'sne'\? \(installed: .*stats"
+    ):
         plugins.load(["snee"])
 
 
 def test_an_import_that_fails_names_plugin_distribution_and_version(install):
     install("import nothing_of_this_name")
-    load_fails(r"plugin 'odd' \(sneframe-odd 1.2\): does not load: ModuleNotFoundError: .*nothing_of_this_name")
+    load_fails(
+        r"plugin 'odd' \(sneframe-odd 1.2\): does not load: ModuleNotFoundError: .*nothing_of_this_name"
+    )
 
 
 def test_a_misspelt_hook_is_named(install):
@@ -134,12 +138,24 @@ def test_a_part_in_another_plugins_name_is_refused(install):
     ("change", "said"),
     [
         (("class Mean(Aggregator)", "class Mean"), "is not a subclass of sneframe.part.Part"),
-        (("return [Mean]", "return [Mean, type('Deeper', (Mean,), {})]"), "Deeper must subclass Aggregator directly"),
+        (
+            ("return [Mean]", "return [Mean, type('Deeper', (Mean,), {})]"),
+            "Deeper must subclass Aggregator directly",
+        ),
         (("def forward", "def forwards"), "Mean does not define forward"),
         (("{plugin}/mean", "mean"), "Mean.name must be 'PLUGIN/NAME'"),
         (("@frozen(kw_only=True)", ""), "Mean.Config must be an attrs class"),
-        (("@frozen(kw_only=True)", "@__import__('attrs').define(kw_only=True)"), "Mean.Config must be frozen"),
-        (("@frozen(kw_only=True)\n    class Config:\n        pass", "@frozen\n    class Config:\n        a: int = 1"), "keyword-only"),
+        (
+            ("@frozen(kw_only=True)", "@__import__('attrs').define(kw_only=True)"),
+            "Mean.Config must be frozen",
+        ),
+        (
+            (
+                "@frozen(kw_only=True)\n    class Config:\n        pass",
+                "@frozen\n    class Config:\n        a: int = 1",
+            ),
+            "keyword-only",
+        ),
         (("return [Mean]", "return [sneframe.part.Part]"), "subclasses no abstract part"),
     ],
 )

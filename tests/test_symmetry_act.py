@@ -21,8 +21,14 @@ def mlp(*widths: int) -> Architecture:
             kind="linear",
             inputs=(i - 1,) if i else (),
             parameters=(
-                Parameter(name=f"{i}.weight", shape=(widths[i + 1], widths[i]), axes=(((factors[i + 1],),), ((factors[i],),))),
-                Parameter(name=f"{i}.bias", role="bias", shape=(widths[i + 1],), axes=(((factors[i + 1],),),)),
+                Parameter(
+                    name=f"{i}.weight",
+                    shape=(widths[i + 1], widths[i]),
+                    axes=(((factors[i + 1],),), ((factors[i],),)),
+                ),
+                Parameter(
+                    name=f"{i}.bias", role="bias", shape=(widths[i + 1],), axes=(((factors[i + 1],),),)
+                ),
             ),
         )
         for i in range(len(widths) - 1)
@@ -46,7 +52,11 @@ def forward(parameters, x):
 
 
 @settings(max_examples=20, deadline=None)
-@given(widths=st.lists(st.integers(1, 6), min_size=3, max_size=5), seed=st.integers(0, 2**31), step=st.integers(-1, 10**6))
+@given(
+    widths=st.lists(st.integers(1, 6), min_size=3, max_size=5),
+    seed=st.integers(0, 2**31),
+    step=st.integers(-1, 10**6),
+)
 def test_a_permuted_mlp_computes_the_same(widths, seed, step):
     batch = batch_of(mlp(*widths), [7])
     moved = apply(batch, sample(batch, seed=seed, step=step))
@@ -69,7 +79,10 @@ def test_blocks_and_segments_move_as_wholes():
     architecture = Architecture(
         groups=[Group(name="g", size=3)],
         layers=[
-            Layer(kind="linear", parameters=[Parameter(name="w", shape=(1, 7), axes=(((1,),), (("g", 2), (1,))))]),
+            Layer(
+                kind="linear",
+                parameters=[Parameter(name="w", shape=(1, 7), axes=(((1,),), (("g", 2), (1,))))],
+            ),
         ],
     )
     batch = join({architecture: torch.arange(7.0)[None]}, {architecture: [0]})
@@ -100,7 +113,9 @@ def test_a_nested_group_moves_within_each_head_and_with_it():
     x = torch.randn(6, width, dtype=torch.float64)
 
     def attend(parameters):
-        q, k, v = (F.linear(x, parameters[name][0]).unflatten(1, (heads, -1)).transpose(0, 1) for name in "qkv")
+        q, k, v = (
+            F.linear(x, parameters[name][0]).unflatten(1, (heads, -1)).transpose(0, 1) for name in "qkv"
+        )
         mixed = (q @ k.transpose(1, 2)).softmax(-1) @ v
         return F.linear(mixed.transpose(0, 1).flatten(1), parameters["o"][0])
 
@@ -143,7 +158,9 @@ def test_a_group_without_permute_is_left_alone():
         layers=[Layer(kind="linear", parameters=[Parameter(name="w", shape=(4,), axes=((("g",),),))])],
     )
     batch = batch_of(architecture, [0, 1])
-    assert torch.equal(apply(batch, sample(batch, seed=0, step=0)).networks[0].weights, batch.networks[0].weights)
+    assert torch.equal(
+        apply(batch, sample(batch, seed=0, step=0)).networks[0].weights, batch.networks[0].weights
+    )
 
 
 def test_mixed_architectures_move_each_by_their_own_groups():

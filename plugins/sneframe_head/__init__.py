@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sneframe.hookspecs import hookimpl
 from sneframe.part import Part
-from sneframe_head.head import Linear, MLP
+from sneframe_head.head import MLP, Linear
 
 
 @hookimpl

@@ -30,7 +30,7 @@ class Linear(Head):
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return ``(B, T)``."""
-        return self.linear(embedding)  # type: ignore[no-any-return]
+        return self.linear(embedding)
 
 
 @final
@@ -56,4 +56,4 @@ class MLP(Head):
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return ``(B, T)``."""
-        return self.layers(embedding)  # type: ignore[no-any-return]
+        return self.layers(embedding)

@@ -71,7 +71,9 @@ class FanIn(Normalise):
         for networks in batch.networks:
             architecture = networks.architecture
             views = networks.parameters().values()
-            for (kind, position), parameter, view in zip(_keys(architecture), architecture.parameters, views, strict=True):
+            for (kind, position), parameter, view in zip(
+                _keys(architecture), architecture.parameters, views, strict=True
+            ):
                 total = float(view.double().square().sum()) * parameter.fan_in
                 for key in ((kind, position), (kind, "*"), ("*", "*")):
                     squares[key] += total
@@ -86,11 +88,12 @@ class FanIn(Normalise):
     def _factors(self, networks: Networks) -> Tensor:
         architecture, device = networks.architecture, networks.weights.device
         if (architecture.id, device) not in self._constants:
-            index = [self._find(key) for key in _keys(architecture)]
-            roots = [math.sqrt(parameter.fan_in) for parameter in architecture.parameters]
-            sizes = [parameter.size for parameter in architecture.parameters]
-            constants = torch.tensor(index), torch.tensor(roots), torch.tensor(sizes)
-            self._constants[architecture.id, device] = tuple(c.to(device) for c in constants)  # type: ignore[assignment]
+            parameters = architecture.parameters
+            self._constants[architecture.id, device] = (
+                torch.tensor([self._find(key) for key in _keys(architecture)]).to(device),
+                torch.tensor([math.sqrt(parameter.fan_in) for parameter in parameters]).to(device),
+                torch.tensor([parameter.size for parameter in parameters]).to(device),
+            )
         index, roots, sizes = self._constants[architecture.id, device]
         return (roots / self.scale[index]).repeat_interleave(sizes, output_size=architecture.num_weights)
 
@@ -117,7 +120,9 @@ class PerParameter(Normalise):
         super().__init__(config, spec)
         self.starts: dict[str, int] = {}
         for architecture in spec.architectures:
-            self.starts[architecture.id] = sum(len(a.parameters) for a in spec.architectures[: len(self.starts)])
+            self.starts[architecture.id] = sum(
+                len(a.parameters) for a in spec.architectures[: len(self.starts)]
+            )
         total = sum(len(architecture.parameters) for architecture in spec.architectures)
         self.register_buffer("mean", torch.zeros(total))
         self.register_buffer("std", torch.ones(total))
@@ -139,10 +144,14 @@ class PerParameter(Normalise):
     def _standardise(self, networks: Networks) -> Tensor:
         architecture, device = networks.architecture, networks.weights.device
         if (architecture.id, device) not in self._sizes:
-            self._sizes[architecture.id, device] = torch.tensor([p.size for p in architecture.parameters]).to(device)
+            self._sizes[architecture.id, device] = torch.tensor([p.size for p in architecture.parameters]).to(
+                device
+            )
         start, sizes = self._start(architecture), self._sizes[architecture.id, device]
         mean, std = (
-            constant[start : start + len(sizes)].repeat_interleave(sizes, output_size=architecture.num_weights)
+            constant[start : start + len(sizes)].repeat_interleave(
+                sizes, output_size=architecture.num_weights
+            )
             for constant in (self.mean, self.std)
         )
         return (networks.weights - mean) / std

@@ -36,5 +36,6 @@ class LayerSet(Aggregator):
     def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
         """Return ``(B, E)`` per architecture."""
         return tuple(
-            Embedding(architecture=entry.architecture, values=self.psi6(self.phi5(entry.codes))) for entry in codes
+            Embedding(architecture=entry.architecture, values=self.psi6(self.phi5(entry.codes)))
+            for entry in codes
         )

@@ -29,7 +29,9 @@ class LevelTypeEncoding(nn.Module):
         with torch.no_grad():
             self.table.weight.mul_(0.02)
             self.table.weight[0].zero_()
-        self._constants: dict[tuple[str, tuple[tuple[int, ...], ...], torch.device], tuple[Tensor, Tensor, Tensor]] = {}
+        self._constants: dict[
+            tuple[str, tuple[tuple[int, ...], ...], torch.device], tuple[Tensor, Tensor, Tensor]
+        ] = {}
 
     def forward(self, architecture: Architecture, units: tuple[tuple[int, ...], ...], like: Tensor) -> Tensor:
         """Return ``(L, D)`` for L units, each the indices of the parameters it stands for.
@@ -48,7 +50,9 @@ class LevelTypeEncoding(nn.Module):
             number = {kind: index for index, kind in enumerate(self.types, start=1)}
             members = [number.get(architecture.types[p], 0) for unit in units for p in unit]
             starts = torch.tensor([0, *(len(unit) for unit in units)]).cumsum(0)[:-1]
-            levels = torch.tensor([float(architecture.levels[architecture.layer_of_parameter[unit[0]]]) for unit in units])
+            levels = torch.tensor(
+                [float(architecture.levels[architecture.layer_of_parameter[unit[0]]]) for unit in units]
+            )
             relative = levels / max(1, architecture.depth - 1)
             half = self.width // 2
             # Relative depth lies in [0, 1]: scaled so that its slowest wave turns a quarter over the network.

@@ -43,7 +43,9 @@ class ChunkSet(LayerEncoder):
         )
         attention: Literal["isab", "sab"] = option("isab", "isab (linear) | sab (quadratic): Φ3, over chunks")
         points: int = option(16, "inducing points of isab", check=ge(1))
-        chunks_per_pass: int = option(512, "chunks encoded at a time: bounds the memory, and keeps it in the cache", check=ge(1))
+        chunks_per_pass: int = option(
+            512, "chunks encoded at a time: bounds the memory, and keeps it in the cache", check=ge(1)
+        )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -54,7 +56,8 @@ class ChunkSet(LayerEncoder):
         self.chunk_encoding = LevelTypeEncoding(spec.architectures, width)
         self.psi2 = PMA(width, heads)
         self.phi3 = nn.ModuleList(
-            ISAB(width, heads, config.points) if config.attention == "isab" else SAB(width, heads) for _ in range(2)
+            ISAB(width, heads, config.points) if config.attention == "isab" else SAB(width, heads)
+            for _ in range(2)
         )
         self.unit_encoding = LevelTypeEncoding(spec.architectures, width)
         self.psi4 = PMA(width, heads)
@@ -103,7 +106,9 @@ class ChunkSet(LayerEncoder):
                 joined = block(joined)
             added = [encodings[n][p].expand(len(c), -1) for n, p, c in found]
             vectors = self.psi4(joined + rearrange(torch.cat(added), "s d -> s 1 d"))
-            for (number, place, _), vector in zip(found, vectors.split([len(c) for _, _, c in found]), strict=True):
+            for (number, place, _), vector in zip(
+                found, vectors.split([len(c) for _, _, c in found]), strict=True
+            ):
                 pooled[number, place] = vector
         return tuple(
             LayerCodes(

@@ -43,7 +43,9 @@ class MAB(nn.Module):
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return ``(S, C, D)`` for ``x (S, C, D)``, ``y (S, C', D)`` and ``mask (S, C')``."""
         query = self.query(x)
-        q, k, v = (rearrange(t, "s c (h d) -> s h c d", h=self.heads) for t in (query, self.key(y), self.value(y)))
+        q, k, v = (
+            rearrange(t, "s c (h d) -> s h c d", h=self.heads) for t in (query, self.key(y), self.value(y))
+        )
         bias = None if mask is None else _bias(mask, q.dtype)[:, None, None, :]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.finish(query + rearrange(attended, "s h c d -> s c (h d)"))
@@ -116,18 +118,25 @@ class ScalarSAB(nn.Module):
 
     def _means(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Return m ``(S, C, H)``: for each element and head the mean of the set it attends to."""
-        a, a0, b = (rearrange(t, "(h d) -> h d", h=self.heads) for t in (self._flat(self.query), self.query.bias, self._flat(self.key)))
+        a, a0, b = (
+            rearrange(t, "(h d) -> h d", h=self.heads)
+            for t in (self._flat(self.query), self.query.bias, self._flat(self.key))
+        )
         scale = a.shape[1] ** -0.5
         slope, offset = (a * b).sum(-1) * scale, (a0 * b).sum(-1) * scale
-        tilt = torch.addcmul(rearrange(offset, "h -> h 1"), rearrange(slope, "h -> h 1"), rearrange(x, "s c -> s 1 c"))
+        tilt = torch.addcmul(
+            rearrange(offset, "h -> h 1"), rearrange(slope, "h -> h 1"), rearrange(x, "s c -> s 1 c")
+        )
         bias = None if mask is None else _bias(mask, x.dtype)[:, None, None, :]
-        means = _attend(tilt, x, bias)[0] if x.requires_grad else TiltedMean.apply(tilt, x, bias)
+        means = _attend(tilt, x, bias)[0] if x.requires_grad else TiltedMean.apply(tilt, x, bias)  # type: ignore[no-untyped-call]
         return rearrange(means, "s h c -> s c h")
 
     def _matrix(self) -> Tensor:
         """Return ``(D, H + 1)``: the query's column, then the value's column cut into heads."""
         value = rearrange(self._flat(self.value), "(h d) -> h d", h=self.heads)
-        return torch.cat([self.query.weight, torch.block_diag(*(rearrange(v, "d -> d 1") for v in value))], dim=1)
+        return torch.cat(
+            [self.query.weight, torch.block_diag(*(rearrange(v, "d -> d 1") for v in value))], dim=1
+        )
 
     @staticmethod
     def _flat(linear: nn.Linear) -> Tensor:
@@ -148,7 +157,7 @@ class TiltedMean(torch.autograd.Function):
         return mean
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient of the tilt."""
         (variance,) = ctx.saved_tensors

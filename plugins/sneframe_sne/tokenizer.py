@@ -80,7 +80,9 @@ class _Layout:
     counts: tuple[int, ...]
 
 
-def chunk_index(architecture: Architecture, chunk_size: int, conv_view: str) -> tuple[Tensor, tuple[int, ...]]:
+def chunk_index(
+    architecture: Architecture, chunk_size: int, conv_view: str
+) -> tuple[Tensor, tuple[int, ...]]:
     """Return where the chunks' scalars lie.
 
     Returns:

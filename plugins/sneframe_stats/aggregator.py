@@ -85,16 +85,24 @@ class Features(Aggregator):
         return rearrange(entry.codes, "B L D -> B (L D)")
 
     def _pool(self, entry: LayerCodes) -> Tensor:
-        shares = cell_shares(entry.architecture, self.types, self.config.depth_bins).to(entry.codes)
+        shares = cell_shares(
+            entry.architecture, self.types, self.config.depth_bins, entry.codes.dtype, entry.codes.device
+        )
         means = einsum(shares, entry.codes, "K L, B L D -> B K D")
         filled = repeat(shares.any(dim=1).to(entry.codes), "K -> B K 1", B=len(entry.codes))
         return rearrange(torch.cat([means, filled], dim=2), "B K D -> B (K D)")
 
 
 @lru_cache(maxsize=1024)
-def cell_shares(architecture: Architecture, types: tuple[str, ...], depth_bins: int) -> Tensor:
+def cell_shares(
+    architecture: Architecture,
+    types: tuple[str, ...],
+    depth_bins: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
     """Return ``(K, L)``: the share of each parameter in the mean of each cell; see :class:`Features`."""
-    shares = torch.zeros(len(types) * depth_bins, len(architecture.parameters))
+    shares = torch.zeros(len(types) * depth_bins, len(architecture.parameters), dtype=dtype)
     deepest = max(1, architecture.depth - 1)
     for number, (kind, layer) in enumerate(
         zip(architecture.types, architecture.layer_of_parameter, strict=True)
@@ -103,4 +111,4 @@ def cell_shares(architecture: Architecture, types: tuple[str, ...], depth_bins: 
             # in integers, so that a depth half-way between two does not hang on a rounding error
             nearest = (2 * architecture.levels[layer] * (depth_bins - 1) + deepest) // (2 * deepest)
             shares[types.index(kind) * depth_bins + nearest, number] = 1
-    return shares / shares.sum(dim=1, keepdim=True).clamp(min=1)
+    return (shares / shares.sum(dim=1, keepdim=True).clamp(min=1)).to(device)

@@ -1,8 +1,8 @@
 """Recipes: ``stats/boosting``, the default, and ``stats/mlp``; StatNN with trees and with a perceptron.
 
 StatNN reads raw statistics. Here ``normalise/fan-in`` rescales the weights first. Trees on a zoo of one
-architecture do not notice; where widths differ it makes a statistic mean the same in all of them, and a perceptron
-needs it, because raw statistics differ by orders of magnitude.
+architecture do not notice; where widths differ it makes a statistic mean the same in all of them, and a
+perceptron needs it, because raw statistics differ by orders of magnitude.
 """
 
 from __future__ import annotations

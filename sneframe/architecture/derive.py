@@ -41,7 +41,17 @@ POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, n
 #: Poolings to a fixed number of positions: to one, they are global.
 ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool2d)
 FLATTENS = (nn.Flatten, torch.flatten, "flatten")
-SCALAR = (operator.mul, operator.add, operator.sub, operator.truediv, torch.mul, torch.add, torch.sub, "mul", "add")
+SCALAR = (
+    operator.mul,
+    operator.add,
+    operator.sub,
+    operator.truediv,
+    torch.mul,
+    torch.add,
+    torch.sub,
+    "mul",
+    "add",
+)
 
 
 def from_module(module: nn.Module) -> Architecture:
@@ -60,7 +70,9 @@ def from_module(module: nn.Module) -> Architecture:
     used = {name for layer in chain.layers for name in layer.names}
     left = [name for name in module.state_dict() if name not in used]
     if left:
-        raise ArchitectureError(f"{type(module).__name__}: {left[0]!r} belongs to no layer that could be followed")
+        raise ArchitectureError(
+            f"{type(module).__name__}: {left[0]!r} belongs to no layer that could be followed"
+        )
     return chain.architecture()
 
 
@@ -105,7 +117,9 @@ class _Chain:
     between: str = ""
     known: bool = True
 
-    def add(self, kind: str, stem: str, shape: tuple[int, ...], *, bias: bool, attributes: dict[str, Any]) -> None:
+    def add(
+        self, kind: str, stem: str, shape: tuple[int, ...], *, bias: bool, attributes: dict[str, Any]
+    ) -> None:
         if self.layers:
             before = self.layers[-1]
             wanted, got = before.outputs, shape[1]
@@ -126,7 +140,9 @@ class _Chain:
         if not self.layers:
             raise ArchitectureError(f"{where}: {name} before the first layer cannot be followed")
         if self.layers[-1].activation != "none":
-            raise ArchitectureError(f"{where}: a second activation after {self.layers[-1].names[0]!r} cannot be followed")
+            raise ArchitectureError(
+                f"{where}: a second activation after {self.layers[-1].names[0]!r} cannot be followed"
+            )
         self.layers[-1].activation = name
 
     def pool(self) -> None:
@@ -205,7 +221,11 @@ def _follow(node: fx.Node, module: nn.Module, chain: _Chain) -> None:
     if node.op == "call_module":
         target = module.get_submodule(str(node.target))
         if type(target) in LINEAR:
-            chain.add(*_layer(target, str(node.target)), bias=target.bias is not None, attributes=_attributes(target))
+            chain.add(
+                *_layer(target, str(node.target)),
+                bias=target.bias is not None,
+                attributes=_attributes(target),
+            )
             return
     name = _activation(target)
     if name is not None:
@@ -222,7 +242,9 @@ def _follow(node: fx.Node, module: nn.Module, chain: _Chain) -> None:
     elif _is(target, SCALAR) and chain.layers:
         _scale(node, target, chain)
     else:
-        shown = type(target).__name__ if isinstance(target, nn.Module) else getattr(target, "__name__", target)
+        shown = (
+            type(target).__name__ if isinstance(target, nn.Module) else getattr(target, "__name__", target)
+        )
         raise ArchitectureError(
             f"{type(module).__name__}: {shown} ({node.name!r}) cannot be followed; chains of linear and convolution "
             f"layers, {', '.join(ACTIVATIONS)}, pooling, flatten and dropout can; describe other networks with "
@@ -249,7 +271,9 @@ def _activation(target: Any) -> str | None:
 
 def _is(target: Any, forms: tuple[type | Callable[..., Any] | str, ...]) -> bool:
     return any(
-        isinstance(target, form) if isinstance(form, type) else target == form  # a function, or a method's name
+        isinstance(target, form)
+        if isinstance(form, type)
+        else target == form  # a function, or a method's name
         for form in forms
     )
 
@@ -286,7 +310,9 @@ def _pairs(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, bool]]:
         if role == "weight" and 2 <= weight.ndim <= 5:
             bias = f"{prefix}bias"
             if bias in names and tuple(state[bias].shape) != (weight.shape[0],):
-                raise ArchitectureError(f"{bias!r} has shape {tuple(state[bias].shape)}, expected ({weight.shape[0]},)")
+                raise ArchitectureError(
+                    f"{bias!r} has shape {tuple(state[bias].shape)}, expected ({weight.shape[0]},)"
+                )
             yield stem, weight, bias in names
         elif role != "bias" or f"{prefix}weight" not in names:
             raise ArchitectureError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +30,14 @@ Segment: TypeAlias = tuple[Factor, ...]
 Axis: TypeAlias = tuple[Segment, ...]
 
 
+def _ints(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(values)
+
+
+def _strings(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @frozen(kw_only=True)
 class Group:
     """A set of neurons that can be moved without changing what the network computes.
@@ -43,7 +51,7 @@ class Group:
 
     name: str
     size: int
-    actions: tuple[str, ...] = field(default=("permute",), converter=tuple)
+    actions: tuple[str, ...] = field(default=("permute",), converter=_strings)
     parent: str | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -51,7 +59,9 @@ class Group:
             raise ArchitectureError(f"group {self.name!r}: size must be at least 1, got {self.size}")
         for action in self.actions:
             if action not in ACTIONS:
-                raise ArchitectureError(f"group {self.name!r}: unknown action {action!r} {choices(action, ACTIONS)}")
+                raise ArchitectureError(
+                    f"group {self.name!r}: unknown action {action!r} {choices(action, ACTIONS)}"
+                )
 
 
 def _axes(value: Any) -> tuple[Axis, ...]:
@@ -70,7 +80,7 @@ class Parameter:
     """
 
     name: str
-    shape: tuple[int, ...] = field(converter=tuple)
+    shape: tuple[int, ...] = field(converter=_ints)
     role: str = "weight"
     axes: tuple[Axis, ...] = field(converter=_axes)
 
@@ -89,6 +99,14 @@ class Parameter:
         return math.prod(self.shape[1:])
 
 
+def _parameters(values: Iterable[Parameter]) -> tuple[Parameter, ...]:
+    return tuple(values)
+
+
+def _attributes(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(values)
+
+
 @frozen(kw_only=True)
 class Layer:
     """The parameters of one operation, and where its input comes from.
@@ -102,10 +120,18 @@ class Layer:
     """
 
     kind: str
-    parameters: tuple[Parameter, ...] = field(default=(), converter=tuple)
-    inputs: tuple[int, ...] = field(default=(), converter=tuple)
+    parameters: tuple[Parameter, ...] = field(default=(), converter=_parameters)
+    inputs: tuple[int, ...] = field(default=(), converter=_ints)
     activation: str = "none"
-    attributes: Mapping[str, Any] = field(factory=dict, converter=dict, hash=False)
+    attributes: Mapping[str, Any] = field(factory=dict, converter=_attributes, hash=False)
+
+
+def _layers(values: Iterable[Layer]) -> tuple[Layer, ...]:
+    return tuple(values)
+
+
+def _groups(values: Iterable[Group]) -> tuple[Group, ...]:
+    return tuple(values)
 
 
 @frozen(kw_only=True, eq=False)
@@ -121,8 +147,8 @@ class Architecture:
             reads a later one.
     """
 
-    layers: tuple[Layer, ...] = field(converter=tuple)
-    groups: tuple[Group, ...] = field(default=(), converter=tuple)
+    layers: tuple[Layer, ...] = field(converter=_layers)
+    groups: tuple[Group, ...] = field(default=(), converter=_groups)
 
     def __attrs_post_init__(self) -> None:
         sizes: dict[str, int] = {}
@@ -130,12 +156,16 @@ class Architecture:
             if group.name in sizes:
                 raise ArchitectureError(f"group {group.name!r} is described twice")
             if group.parent is not None and group.parent not in sizes:
-                raise ArchitectureError(f"group {group.name!r}: its parent {group.parent!r} must be described before it")
+                raise ArchitectureError(
+                    f"group {group.name!r}: its parent {group.parent!r} must be described before it"
+                )
             sizes[group.name] = group.size
         seen: set[str] = set()
         for index, layer in enumerate(self.layers):
             if not all(0 <= source < index for source in layer.inputs):
-                raise ArchitectureError(f"layer {index} ({layer.kind}): inputs must be earlier layers, got {layer.inputs}")
+                raise ArchitectureError(
+                    f"layer {index} ({layer.kind}): inputs must be earlier layers, got {layer.inputs}"
+                )
             for parameter in layer.parameters:
                 if parameter.name in seen:
                     raise ArchitectureError(f"parameter {parameter.name!r} is described twice")
@@ -158,8 +188,10 @@ class Architecture:
 
     @cached_property
     def types(self) -> tuple[str, ...]:
-        """For each of :attr:`parameters` its type, ``KIND.ROLE``: ``linear.weight``, ``conv2d.bias``, …"""
-        return tuple(f"{layer.kind}.{parameter.role}" for layer in self.layers for parameter in layer.parameters)
+        """For each of :attr:`parameters` its type, ``KIND.ROLE``, such as ``linear.weight``."""
+        return tuple(
+            f"{layer.kind}.{parameter.role}" for layer in self.layers for parameter in layer.parameters
+        )
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
@@ -186,7 +218,9 @@ class Architecture:
     @cached_property
     def depth(self) -> int:
         """How many layers with parameters lie on the longest path."""
-        return 1 + max(level for level, layer in zip(self.levels, self.layers, strict=True) if layer.parameters)
+        return 1 + max(
+            level for level, layer in zip(self.levels, self.layers, strict=True) if layer.parameters
+        )
 
     @cached_property
     def summary(self) -> str:
@@ -221,7 +255,8 @@ class Architecture:
         """Return it as JSON values, the form that zoos and run folders store."""
         return {
             "groups": [
-                {"name": g.name, "size": g.size, "actions": list(g.actions), "parent": g.parent} for g in self.groups
+                {"name": g.name, "size": g.size, "actions": list(g.actions), "parent": g.parent}
+                for g in self.groups
             ],
             "layers": [
                 {

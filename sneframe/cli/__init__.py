@@ -34,7 +34,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(sneframe.__version__, prog_name="sneframe")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def sneframe_command(debug: bool) -> None:  # noqa: ARG001, FBT001  # read by main
+def sneframe_command(debug: bool) -> None:  # noqa: FBT001  # read by main
     """Encode the weights of trained networks and predict their properties, without running them."""
 
 

@@ -49,7 +49,9 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
         )
         for attribute in attrs.fields(builder.config)
     ]
-    out = click.Option(["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the zoo to make.")
+    out = click.Option(
+        ["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the zoo to make."
+    )
 
     def callback(out: Path, **values: Any) -> None:
         from rich.console import Console
@@ -63,7 +65,7 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
             raise ConfigError(f"zoo build {name}: {error.args[0] if error.args else error}") from error
         reporter = Reporter(Console())
         with reporter.bar(f"zoo build {name}") as advance:
-            builder.build(config, out, lambda done, total: advance(done, total, ""))
+            builder.build(config, out, advance)
         reporter.say(f"zoo: {out}")
 
     return click.Command(name, callback=callback, params=[*options, out], help=builder.help)
@@ -75,14 +77,16 @@ def _click_type(kind: Any) -> Any:
     return kind
 
 
-class CommaSeparated(click.ParamType):
+class CommaSeparated(click.ParamType[tuple[Any, ...]]):
     """``32,32`` as a tuple."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
         self.name = f"{kind.__name__},…"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
         """Read the words between commas."""
         if not isinstance(value, str):
             return tuple(value)

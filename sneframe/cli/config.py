@@ -10,7 +10,9 @@ import click
 @click.command()
 @click.option("--plugin", help="A recipe, PLUGIN/NAME; PLUGIN alone means PLUGIN/default.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file laid over the recipe.")
-@click.option("--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50.")
+@click.option(
+    "--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50."
+)
 def config(plugin: str | None, file: Path | None, words: tuple[str, ...]) -> None:
     """Print a complete configuration as TOML, every key explained; edit it and pass it to run --config."""
     from sneframe.config import parse_set, to_commented_toml

@@ -12,13 +12,19 @@ import click
 @click.command()
 @click.option("--plugin", help="A recipe, PLUGIN/NAME; PLUGIN alone means PLUGIN/default.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file laid over the recipe.")
-@click.option("--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50.")
+@click.option(
+    "--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50."
+)
 @click.option("--zoo", help="Folder of the zoo; without it the demo zoo is built, once.")
 @click.option("--property", "property_name", help="The property to predict.")
 @click.option("--seed", type=int, help="Of initialisation, batches, dropout and group elements.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder; without it the next free runs/RECIPE-NNN.")
-@click.option("--resume", type=click.Path(path_type=Path), help="A run folder to go on with, as it was configured.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Run folder; without it the next free runs/RECIPE-NNN."
+)
+@click.option(
+    "--resume", type=click.Path(path_type=Path), help="A run folder to go on with, as it was configured."
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def run(
     plugin: str | None,
@@ -45,14 +51,25 @@ def run(
     given["zoo"] = {key: value for key, value in short["zoo"].items() if value is not None}
     overrides = merge(given, parse_set(words))
     if resume is not None:
-        named = {"--plugin": plugin, "--config": file, "--set": words, "--out": out, "--zoo": zoo, "--seed": seed}
+        named = {
+            "--plugin": plugin,
+            "--config": file,
+            "--set": words,
+            "--out": out,
+            "--zoo": zoo,
+            "--seed": seed,
+        }
         also = [option for option, value in named.items() if value]
         if also:
-            raise click.UsageError(f"--resume goes on with the folder's own configuration; leave out {', '.join(also)}")
+            raise click.UsageError(
+                f"--resume goes on with the folder's own configuration; leave out {', '.join(also)}"
+            )
         file = resume / "config.toml"
     config = compose(plugin, file, overrides)
     console = None if quiet else Console()
-    result = run_config(config, resume if resume is not None else out, resume=resume is not None, reporter=Reporter(console))
+    result = run_config(
+        config, resume if resume is not None else out, resume=resume is not None, reporter=Reporter(console)
+    )
     if console is not None:
         _print_scores(console, result.metrics)
         console.print(f"report: {result.report}", highlight=False, soft_wrap=True)
@@ -61,7 +78,13 @@ def run(
 def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table("", "MSE", "R²", "Kendall's tau-b", title=f"{metrics['property']}, {metrics['test']['n']} test networks")
+    table = Table(
+        "",
+        "MSE",
+        "R²",
+        "Kendall's tau-b",
+        title=f"{metrics['property']}, {metrics['test']['n']} test networks",
+    )
     for label, scores in (("test", metrics["test"]), ("predict the mean", metrics["baseline"]["test"])):
         table.add_row(label, *(_shown(scores[key]) for key in ("mse", "r2", "tau")))
     console.print(table)

@@ -1,4 +1,4 @@
-"""``sneframe zoo``: look at zoos, check them, export and merge them."""
+"""``sneframe zoo``: make zoos, look at them, check them, export and merge them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+
+from sneframe.cli.build import build
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +26,10 @@ _ZOO = click.Path(path_type=Path)
 
 @click.group()
 def zoo() -> None:
-    """Look at zoos, check them, export and merge them."""
+    """Make zoos, look at them, check them, export and merge them."""
+
+
+zoo.add_command(build)
 
 
 @zoo.command()

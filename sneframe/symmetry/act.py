@@ -47,7 +47,9 @@ def sample(batch: Batch, *, seed: int, step: int) -> tuple[Element, ...]:
 def apply(batch: Batch, elements: tuple[Element, ...]) -> Batch:
     """Return g·x: weights ``(B, P)`` of the same shapes, the neurons of every group moved."""
     pairs = zip(batch.networks, elements, strict=True)
-    return batch.replace(networks.weights.gather(1, _index(element, len(networks))) for networks, element in pairs)
+    return batch.replace(
+        networks.weights.gather(1, _index(element, len(networks))) for networks, element in pairs
+    )
 
 
 def _draw(architecture: Architecture, ids: Tensor, seed: int, step: int) -> Element:
@@ -76,7 +78,9 @@ def _index(element: Element, size: int) -> Tensor:
         for length, axis in zip(parameter.shape, parameter.axes, strict=True):
             stride //= length
             along = _axis_index(axis, element, device) * stride
-            index = rearrange(rearrange(index, "b p -> b p 1") + rearrange(along, "b n -> b 1 n"), "b p n -> b (p n)")
+            index = rearrange(
+                rearrange(index, "b p -> b p 1") + rearrange(along, "b n -> b 1 n"), "b p n -> b (p n)"
+            )
         parts.append(index.expand(size, -1))
     return torch.cat(parts, dim=1)
 
@@ -100,7 +104,10 @@ def _axis_index(axis: Axis, element: Element, device: torch.device) -> Tensor:
                 else:
                     outer = places[group.parent]
                     along = order[:, outer]
-            repeated = {name: place.repeat_interleave(size, output_size=len(place) * size) for name, place in places.items()}
+            repeated = {
+                name: place.repeat_interleave(size, output_size=len(place) * size)
+                for name, place in places.items()
+            }
             if isinstance(factor, str):
                 repeated[factor] = torch.arange(size, device=device).repeat(index.shape[1])
             places = repeated

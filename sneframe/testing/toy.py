@@ -34,7 +34,12 @@ def mlp(*widths: int, activation: str = "relu") -> Architecture:
 
 
 def toy_zoo(
-    path: Path, *, networks: int = 40, hidden: Sequence[Sequence[int]] = ((4, 4),), seed: int = 0, name: str = "toy"
+    path: Path,
+    *,
+    networks: int = 40,
+    hidden: Sequence[Sequence[int]] = ((4, 4),),
+    seed: int = 0,
+    name: str = "toy",
 ) -> Path:
     """Write a zoo of random MLPs 1 → hidden → 1 to ``path``, and return it.
 

@@ -60,7 +60,7 @@ def as_float32(values: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     with np.errstate(over="raise"):
-        return values.astype(np.float32)
+        return values.astype(np.float32, copy=False)
 
 
 # -- writing -----------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ class Store:
         for first, last in _runs(np.unique(rows // length), max(1, _RUN_BYTES // chunk_bytes)):
             start, stop = first * length, min((last + 1) * length, self.manifest.architectures[described.id])
             begin, end = np.searchsorted(rows, (start, stop))
-            here = rows[begin:end] - start
+            here = slice(None) if end - begin == stop - start else rows[begin:end] - start
             yield (
                 int(begin),
                 {

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sneframe_invariance.invariance import Logit
 from torch import nn
 
 from sneframe.batch import join
@@ -10,7 +11,6 @@ from sneframe.invariance import Draw, Output
 from sneframe.part import Embedding, Spec
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
-from sneframe_invariance.invariance import Logit
 
 ARCHITECTURE = mlp(1, 6, 6, 1)
 
@@ -35,7 +35,9 @@ def loss_of(model, positions=range(8), fraction=1.0, size=8):
     weights = torch.randn(8, ARCHITECTURE.num_weights, generator=torch.Generator().manual_seed(0))
     positions = np.array(list(positions))
     batch = join({ARCHITECTURE: weights}, {ARCHITECTURE: range(8)}).select(positions)
-    part = Logit(Logit.Config(fraction=fraction), Spec(carrier=Embedding, width=1, architectures=(ARCHITECTURE,)))
+    part = Logit(
+        Logit.Config(fraction=fraction), Spec(carrier=Embedding, width=1, architectures=(ARCHITECTURE,))
+    )
     draw = Draw(seed=3, step=4, positions=positions, size=size)
     return part(model, batch, model(batch), draw), batch
 

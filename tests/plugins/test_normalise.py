@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sneframe_normalise.normalise import FanIn, NoNormalise, PerParameter
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
@@ -11,7 +12,6 @@ from sneframe.errors import PartError
 from sneframe.part import Spec
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
-from sneframe_normalise.normalise import FanIn, NoNormalise, PerParameter
 
 ONE, TWO = mlp(1, 4, 4, 1), mlp(1, 3, 1)
 

@@ -28,15 +28,20 @@ class NoSync(TorchDispatchMode):
         kwargs = kwargs or {}
         if name in FORBIDDEN:
             raise HostSync(name)
-        if name in ("index", "index_put", "index_put_", "_index_put_impl_"):
-            if any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]):
-                raise HostSync("boolean indexing")
+        indices = args[1] if name in ("index", "index_put", "index_put_", "_index_put_impl_") else ()
+        if any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices):
+            raise HostSync("boolean indexing")
         if name == "repeat_interleave" and kwargs.get("output_size") is None:
             raise HostSync("repeat_interleave without output_size")
         if name in ("_to_copy", "to"):
             source = next((a for a in args if isinstance(a, torch.Tensor)), None)
             target = kwargs.get("device")
-            if source is not None and target is not None and source.device.type != "cpu" and torch.device(target).type == "cpu":
+            if (
+                source is not None
+                and target is not None
+                and source.device.type != "cpu"
+                and torch.device(target).type == "cpu"
+            ):
                 raise HostSync("a copy to the host")
         return func(*args, **kwargs)
 
@@ -48,7 +53,9 @@ def loop_for(config):
     model = build_model(config, registry, data.batch.architectures)
     model.encoder.normalise.fit(data.batch.select(data.split.train))
     task = Regression.fit(data.property, data.targets[data.split.train])
-    objective = Objective(model, task, build_invariance(config, registry, model), task_weight=1.0, processes=1)
+    objective = Objective(
+        model, task, build_invariance(config, registry, model), task_weight=1.0, processes=1
+    )
     data = data.to(accelerator.device)
     optimiser = torch.optim.AdamW(objective.to(accelerator.device).parameters(), lr=1e-3, fused=True)
     stepper, optimiser = accelerator.prepare(objective, optimiser)
@@ -73,20 +80,29 @@ def step_without_sync(config):
         fit.train_step(loop, batches[1], 1)
 
 
-CASES = [("sne", ((4, 4), (5, 5, 5))), ("sne/paper", ((4, 4),)), ("stats/mlp", ((4, 4), (5, 5))), ("dwsnet", ((4, 4),))]
+CASES = [
+    ("sne", ((4, 4), (5, 5, 5))),
+    ("sne/paper", ((4, 4),)),
+    ("stats/mlp", ((4, 4), (5, 5))),
+    ("dwsnet", ((4, 4),)),
+]
 
 
 @pytest.mark.parametrize(("recipe", "hidden"), CASES)
 def test_a_training_step_reads_nothing_back(recipe, hidden, tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=hidden, networks=24)
-    step_without_sync(sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", "train.batch_size=8", "device=cpu"))
+    step_without_sync(
+        sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", "train.batch_size=8", "device=cpu")
+    )
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize(("recipe", "hidden"), CASES)
 def test_a_training_step_on_cuda_reads_nothing_back(recipe, hidden, tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=hidden, networks=24)
-    step_without_sync(sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", "train.batch_size=8", "device=cuda"))
+    step_without_sync(
+        sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", "train.batch_size=8", "device=cuda")
+    )
 
 
 @pytest.mark.parametrize(

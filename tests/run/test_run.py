@@ -11,19 +11,24 @@ import tomllib
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from safetensors import safe_open
 
 import sneframe
 from sneframe import checkpoint, plugins
-from attrs import evolve
-
 from sneframe.config import plugins_named, structure
 from sneframe.errors import ConfigError, Interrupted, MachineError, PartError, RunError, ZooError
 from sneframe.metrics import score
 from sneframe.testing import toy_zoo
 from sneframe.zoo import open_zoo
 
-SMALL = ("layer_encoder.width=8", "layer_encoder.heads=2", "layer_encoder.points=2", "aggregator.heads=2", "train.batch_size=8")
+SMALL = (
+    "layer_encoder.width=8",
+    "layer_encoder.heads=2",
+    "layer_encoder.points=2",
+    "aggregator.heads=2",
+    "train.batch_size=8",
+)
 
 
 def config_for(zoo, *words, recipe="sne"):
@@ -137,7 +142,9 @@ def test_an_interrupted_run_goes_on_bit_for_bit(finished, toy_zoo_path, tmp_path
         assert all(torch.equal(tensor, expected[key]) for key, tensor in tensors(folder / name).items())
 
     def records(path):
-        return [{**json.loads(line), "seconds": 0} for line in (path / "history.jsonl").read_text().splitlines()]
+        return [
+            {**json.loads(line), "seconds": 0} for line in (path / "history.jsonl").read_text().splitlines()
+        ]
 
     assert records(folder) == records(finished.folder)
 
@@ -184,11 +191,22 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
 def test_two_processes_give_the_numbers_of_one(toy_zoo_path, tmp_path):
     words = [*SMALL, "train.epochs=3", f"zoo.path={toy_zoo_path}"]
     command = ["--plugin", "sne", "--quiet", *(part for word in words for part in ("--set", word))]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder, start in zip(folders, ([sys.executable, "-m"], [*launch, "-m"]), strict=True):
-        subprocess.run([*start, "sneframe", "run", *command, "--out", str(folder)], check=True, env=environment)
+        subprocess.run(
+            [*start, "sneframe", "run", *command, "--out", str(folder)], check=True, env=environment
+        )
     one, two = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
     assert json.loads((folders[1] / "environment.json").read_text())["processes"] == 2
     for part in ("val", "test"):
@@ -217,7 +235,11 @@ def test_two_processes_give_the_numbers_of_one(toy_zoo_path, tmp_path):
         (["tokenizer.part=stats/statistics"], PartError, "takes ChunkTokens, it is given StatTokens"),
         (["head.part=stats/boosting", "invariance.part=invariance/none"], ConfigError, "invariance/none"),
         (["layer_encoder.heads=3"], PartError, "heads must divide width"),
-        (["train.lr=1e30", "train.clip=1e30", "train.schedule=constant", "train.epochs=4"], RunError, "training loss is"),
+        (
+            ["train.lr=1e30", "train.clip=1e30", "train.schedule=constant", "train.epochs=4"],
+            RunError,
+            "training loss is",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(toy_zoo_path, tmp_path, words, error, said):
@@ -248,8 +270,17 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_state(toy_zoo_path, tmp_path
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "main(sys.argv[1:])"
     )
-    arguments = ["run", "--plugin", "sne", "--out", str(tmp_path / "run"), *(p for w in words for p in ("--set", w))]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    arguments = [
+        "run",
+        "--plugin",
+        "sne",
+        "--out",
+        str(tmp_path / "run"),
+        *(p for w in words for p in ("--set", w)),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot write ")
     assert len(done.stderr.splitlines()) == 1

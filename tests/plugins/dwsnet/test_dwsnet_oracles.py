@@ -100,8 +100,8 @@ def batch(stored, architecture):
 def our_key(key: str, *, batch_norm: bool) -> tuple[str, str]:
     """Return the part, and the key in its state dict, of a key of the original.
 
-    The original numbers its layers with batch norm, ReLU and dropout counted. The axes i and i + 1 of weight i
-    are its dimensions 1 and 2.
+    The original numbers its layers with batch norm, ReLU and dropout counted. The axes i and i + 1 of weight
+    i are its dimensions 1 and 2.
     """
     if key.startswith("clf.layer."):
         return "head", key.removeprefix("clf.layer.")

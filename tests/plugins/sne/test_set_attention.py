@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sneframe_sne.set_attention import ISAB, MAB, PMA, SAB, ScalarSAB
 from torch import nn
 
 from sneframe.errors import PartError
-from sneframe_sne.set_attention import ISAB, MAB, PMA, SAB, ScalarSAB
 
 
 def literal_mab(x, y, query, key, value, output, norm1, norm2, heads, mask=None):

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from sneframe_sne.encoding import LevelTypeEncoding, sinusoid
 
 import sneframe
 from sneframe.batch import join
 from sneframe.errors import PartError
 from sneframe.testing import mlp
-from sneframe_sne.encoding import LevelTypeEncoding, sinusoid
 
 SMALL = ("layer_encoder.width=16", "layer_encoder.heads=2", "layer_encoder.points=3", "aggregator.heads=2")
 ONE, TWO, UNSEEN = mlp(1, 5, 4, 1), mlp(1, 9, 1), mlp(1, 6, 7, 3, 1)
@@ -28,7 +28,14 @@ def mixed_batch():
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("layer_encoder.unit=layer",), ("layer_encoder.attention=sab",), ("layer_encoder.chunks_per_pass=3",), ("tokenizer.chunk_size=5",)]
+    "words",
+    [
+        (),
+        ("layer_encoder.unit=layer",),
+        ("layer_encoder.attention=sab",),
+        ("layer_encoder.chunks_per_pass=3",),
+        ("tokenizer.chunk_size=5",),
+    ],
 )
 def test_a_network_is_encoded_alone_as_in_any_batch(words):
     model, batch = encoder(*words), mixed_batch()

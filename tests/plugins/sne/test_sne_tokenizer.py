@@ -3,12 +3,12 @@
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sneframe_sne.tokenizer import PadChunk
 
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.batch import Batch, join
 from sneframe.part import Spec
 from sneframe.testing import mlp
-from sneframe_sne.tokenizer import PadChunk
 
 
 def tokenizer(architecture, **options):
@@ -73,7 +73,9 @@ def test_the_small_cnn_zoo_network_by_hand():
     """144 + 16 + 2304 + 16 + 2304 + 16 + 160 + 10 weights: at 32 a chunk 5 + 1 + 72 + 1 + 72 + 1 + 5 + 1."""
     shapes = [(16, 1, 3, 3), (16,), (16, 16, 3, 3), (16,), (16, 16, 3, 3), (16,), (10, 16), (10,)]
     architecture = Architecture(
-        layers=[Layer(kind="conv2d", parameters=[Parameter(name=str(i), shape=s) for i, s in enumerate(shapes)])]
+        layers=[
+            Layer(kind="conv2d", parameters=[Parameter(name=str(i), shape=s) for i, s in enumerate(shapes)])
+        ]
     )
     assert architecture.num_weights == 4970
     _, tokens = chunks_of(architecture, 1, chunk_size=32)

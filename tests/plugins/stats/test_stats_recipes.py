@@ -28,4 +28,4 @@ def test_a_recipe_runs(recipe, hidden, tmp_path):
     }
     config = sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", *small[recipe])
     result = sneframe.run(config, tmp_path / "run")
-    assert result.metrics["test"]["mse"] < result.metrics["baseline"]["mse"]
+    assert result.metrics["test"]["mse"] < result.metrics["baseline"]["test"]["mse"]

@@ -28,7 +28,8 @@ class Median(Aggregator):
     def forward(self, codes):
         """Return (B, E) per architecture."""
         return tuple(
-            Embedding(architecture=entry.architecture, values=entry.codes.median(dim=1).values) for entry in codes
+            Embedding(architecture=entry.architecture, values=entry.codes.median(dim=1).values)
+            for entry in codes
         )
 
 
