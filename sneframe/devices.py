@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from sneframe.errors import ConfigError
+
+T = TypeVar("T")
 
 
 def prepare(device: str, precision: str) -> Accelerator:
@@ -23,6 +29,13 @@ def prepare(device: str, precision: str) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=alone)
     cpu = device == "cpu" or not torch.cuda.is_available()
     return Accelerator(cpu=cpu, mixed_precision=precision)
+
+
+def from_main_process(accelerator: Accelerator, make: Callable[[], T]) -> T:
+    """Return what the main process makes, to every process; a failure there ends all of them."""
+    made: list[T | None] = [make() if accelerator.is_main_process else None]
+    found = broadcast_object_list(made)[0] if accelerator.num_processes > 1 else made[0]
+    return cast("T", found)
 
 
 def sum_over_processes(accelerator: Accelerator, tensor: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class Result:
 
 def run(
     config: RunConfig,
-    folder: Path | str | None = None,
+    out: Path | str | None = None,
     *,
     resume: bool = False,
     reporter: Reporter | None = None,
@@ -54,25 +54,27 @@ def run(
 
     Args:
         config: everything that decides the numbers.
-        folder: where to write; not given: the next free ``runs/RECIPE-NNN``.
-        resume: go on from the last state in ``folder``.
+        out: folder to write to; not given: the next free ``runs/RECIPE-NNN``.
+        resume: go on from the last state in ``out``.
         reporter: says what is being done; silent where not given.
 
     Raises:
         SneframeError: whatever is wrong, in one line; nothing half-written is left.
         Interrupted: after Ctrl-C, when the last state is on disk.
     """
-    reporter = reporter or Reporter()
     started = time.perf_counter()
     registry = plugins.load(plugins_named(unstructure(config)))
     config = structure(unstructure(config), registry)
     accelerator = devices.prepare(config.device, config.precision)
+    reporter = reporter if reporter is not None and accelerator.is_main_process else Reporter()
 
-    data = load_data(config.zoo, reporter)
+    with accelerator.main_process_first():  # which may have to build the demo zoo
+        data = load_data(config.zoo, reporter)
     task = Regression.fit(data.property, data.targets[data.split.train])
     torch.manual_seed(config.seed)
-    model = build_model(config, registry, data.batch.architectures)
-    model.encoder.normalise.fit(data.batch.select(data.split.train))
+    train = data.batch.select(data.split.train)
+    model = build_model(config, registry, train.architectures)
+    model.encoder.normalise.fit(train)
     objective = Objective(
         model,
         task,
@@ -81,7 +83,7 @@ def run(
         processes=accelerator.num_processes,
     )
 
-    folder = open_folder(folder, config, resume=resume)
+    folder = devices.from_main_process(accelerator, lambda: open_folder(out, config, resume=resume))
     if accelerator.is_main_process:
         described = environment.describe(registry, data.zoo, config, accelerator)
         state.write_text(folder / "config.toml", to_toml(config))
@@ -123,7 +125,8 @@ def finish(
         checkpoint.restore_model(model, state.read_tensors(best)[0], best)
     if isinstance(model.head, FittedHead):
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
-        model.head.fit(embedding, torch.from_numpy(data.targets[data.split.train]).unsqueeze(1))
+        targets = torch.from_numpy(data.targets[data.split.train])
+        model.head.fit(embedding, task.standardise(targets).unsqueeze(1))
     if not training.epoch and accelerator.is_main_process:
         checkpoint.save_model(best, model, task, config, epoch=0)
     predicted = {

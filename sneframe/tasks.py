@@ -39,7 +39,11 @@ class Regression:
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
         """Return ``(B,)`` squared errors, in standardised units, of raw outputs ``(B, 1)``."""
-        return (value.squeeze(1).float() - (target - self.mean) / self.std).square()
+        return (value.squeeze(1).float() - self.standardise(target)).square()
+
+    def standardise(self, target: Tensor) -> Tensor:
+        """Return targets ``(B,)`` in the units of raw outputs."""
+        return (target - self.mean) / self.std
 
     def predict(self, value: Tensor) -> Tensor:
         """Return ``(B,)`` values of the property for raw outputs ``(B, 1)``."""

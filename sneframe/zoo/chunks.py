@@ -199,7 +199,7 @@ def read(root: Path, path: str, record: ArrayRecord, start: int = 0, stop: int |
         values = np.asarray(array[start:stop])
     except (ValueError, RuntimeError) as error:
         file = root / path / _damaged_chunk(array, record, start, stop)
-        raise ZooError(f"{file}: damaged chunk: {error}") from error
+        raise ZooError(f"{file}: damaged chunk: its checksum or its compressed data is wrong") from error
     return values.astype(object) if record.dtype == "string" else values
 
 

@@ -35,7 +35,7 @@ def merge(
         paths: of the zoos, unhealthy networks included.
         out: of the new zoo.
         name: of the new zoo; by default the labels joined by ``+``.
-        labels: one for each zoo; by default their names.
+        labels: one for each zoo; by default their names, or those of their folders where the names are not distinct.
         description: one paragraph.
         overwrite: whether a zoo at ``out`` may be replaced, once the new one is complete.
 
@@ -47,7 +47,7 @@ def merge(
     if len(paths) < 2:
         raise ZooError(f"a merge needs two zoos at least, got {len(paths)}")
     zoos = [open_zoo(path, unhealthy=True) for path in paths]
-    labels = [zoo.name for zoo in zoos] if labels is None else list(labels)
+    labels = _default_labels(zoos) if labels is None else list(labels)
     if len(labels) != len(zoos) or len(set(labels)) != len(labels):
         raise ZooError(
             f"a merge needs one label for each of its {len(zoos)} zoos, distinct, got {', '.join(labels)}"
@@ -73,6 +73,11 @@ def merge(
                 for zoo, order in zip(zoos, orders, strict=True)
             ]
             writer.split(split, np.concatenate(parts))
+
+
+def _default_labels(zoos: Sequence[Zoo]) -> list[str]:
+    names = [zoo.name for zoo in zoos]
+    return names if len(set(names)) == len(names) else [zoo.path.name.removesuffix(".zarr") for zoo in zoos]
 
 
 def _append(writer: ZooWriter, zoo: Zoo, label: str) -> np.ndarray:

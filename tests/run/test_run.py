@@ -189,13 +189,13 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(toy_zoo_path, tmp_path):
-    words = [*SMALL, "train.epochs=3", f"zoo.path={toy_zoo_path}"]
+    words = [*SMALL, "train.epochs=3", "device=cpu", f"zoo.path={toy_zoo_path}"]
     command = ["--plugin", "sne", "--quiet", *(part for word in words for part in ("--set", word))]
     launch = [
         sys.executable,
         "-m",
         "accelerate.commands.launch",
-        "--cpu",
+        "--multi_gpu",
         "--num_processes",
         "2",
         "--num_machines",

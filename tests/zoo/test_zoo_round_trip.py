@@ -67,7 +67,7 @@ def _finite(dtype: str) -> st.SearchStrategy[Any] | None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(parts=appends())
 def test_what_is_written_is_read(parts: list[dict[str, Any]]) -> None:
