@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sneframe.errors import ZooError
-from sneframe.zoo.format import FLOATS, METADATA, ArrayRecord, chunk_file, chunk_grid, chunk_shape
+from sneframe.zoo.format import FLOATS, METADATA, chunk_file, chunk_grid, chunk_shape
+from sneframe.zoo.manifest import ArrayRecord
 
 if TYPE_CHECKING:
     import zarr

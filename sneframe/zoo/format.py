@@ -1,22 +1,17 @@
-"""The zoo format, version 1: names on disk, chunk shapes, the manifest. No weights, no zarr.
+"""The zoo format, version 1: names on disk, chunk shapes, attributes. No weights, no zarr.
 
 The format is specified in ``docs/reference/zoo-format.md``; what is written here follows that page.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import string
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, in_, instance_of, optional
 
 from sneframe.errors import ZooError
 
@@ -136,174 +131,6 @@ def chunk_file(place: Sequence[int]) -> str:
     return "/".join(("c", *map(str, place)))
 
 
-# -- the manifest -------------------------------------------------------------------------------------------
-
-
-def _ints(value: Any) -> tuple[int, ...]:
-    return tuple(value)
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    return tuple(value)
-
-
-_COUNT = and_(instance_of(int), ge(0))
-_COUNTS = deep_iterable(_COUNT)
-
-
-@frozen(kw_only=True)
-class ArrayRecord:
-    """What the manifest says of one array.
-
-    Args:
-        dtype: a name of :data:`DTYPES`, or ``string``.
-        shape: of the array.
-        chunks: the shape of a chunk.
-        sizes: of every chunk file in bytes, in C order of the chunk grid.
-        sha256: of the values: little-endian, C order; strings as length (8 bytes) and UTF-8.
-    """
-
-    dtype: str = field(validator=in_((*DTYPES, "string")))
-    shape: tuple[int, ...] = field(converter=_ints, validator=_COUNTS)
-    chunks: tuple[int, ...] = field(converter=_ints, validator=deep_iterable(and_(instance_of(int), ge(1))))
-    sizes: tuple[int, ...] = field(converter=_ints, validator=_COUNTS)
-    sha256: str = field(validator=instance_of(str))
-
-    def __attrs_post_init__(self) -> None:
-        if not self.shape or len(self.chunks) != len(self.shape) or len(self.sizes) != math.prod(self.grid):
-            raise ValueError(f"an array of shape {list(self.shape)} does not have these chunks")
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ArrayRecord:
-        """Read a record of the manifest; keys that are not known are left aside.
-
-        Raises:
-            KeyError, TypeError, ValueError: something is missing, of a wrong type, or contradicts the rest.
-        """
-        return cls(**{key: data[key] for key in ("dtype", "shape", "chunks", "sizes", "sha256")})
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """How many chunks lie along each axis."""
-        return chunk_grid(self.shape, self.chunks)
-
-    def chunk_files(self, start: int, stop: int) -> Iterator[tuple[tuple[int, ...], str, int]]:
-        """Yield place, file name and size of the chunks that hold the rows from start to stop."""
-        first, last = start // self.chunks[0], -(-stop // self.chunks[0])
-        along = math.prod(self.grid[1:])
-        places = product(range(first, last), *(range(count) for count in self.grid[1:]))
-        for place, size in zip(places, self.sizes[first * along : last * along], strict=True):
-            yield place, chunk_file(place), size
-
-
-@frozen(kw_only=True)
-class Manifest:
-    """The attributes of a zoo's root, written last: what it is, what it holds, what must be there.
-
-    Args:
-        name: of the zoo.
-        description: one paragraph.
-        licence: of the weights.
-        source: where they came from.
-        builder: how they were made: name, version, seed, config.
-        networks: N.
-        healthy: how many networks are healthy.
-        architectures: id and N_a of each, in the order of the column ``architecture``.
-        properties: name and kind of each, in order.
-        splits: their names.
-        arrays: every array by its path.
-    """
-
-    name: str = field(validator=instance_of(str))
-    description: str = field(validator=instance_of(str))
-    licence: str = field(validator=instance_of(str))
-    source: str = field(validator=instance_of(str))
-    builder: Mapping[str, Any] | None = field(validator=optional(instance_of(dict)))
-    networks: int = field(validator=_COUNT)
-    healthy: int = field(validator=_COUNT)
-    architectures: Mapping[str, int] = field(validator=instance_of(dict))
-    properties: Mapping[str, str] = field(validator=instance_of(dict))
-    splits: tuple[str, ...] = field(converter=_strings, validator=deep_iterable(instance_of(str)))
-    arrays: Mapping[str, ArrayRecord] = field(validator=instance_of(dict))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the content, whatever its chunks, its compression and its name."""
-        content = {
-            "architectures": list(self.architectures),
-            "arrays": {
-                path: {"dtype": record.dtype, "shape": list(record.shape), "sha256": record.sha256}
-                for path, record in self.arrays.items()
-            },
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the attributes of the zoo's root."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "name": self.name,
-            "description": self.description,
-            "licence": self.licence,
-            "source": self.source,
-            "builder": self.builder,
-            "networks": self.networks,
-            "healthy": self.healthy,
-            "architectures": [{"id": key, "networks": count} for key, count in self.architectures.items()],
-            "properties": [{"name": name, "kind": kind} for name, kind in self.properties.items()],
-            "splits": list(self.splits),
-            "digest": self.digest,
-            "arrays": {
-                path: {
-                    "dtype": record.dtype,
-                    "shape": list(record.shape),
-                    "chunks": list(record.chunks),
-                    "sizes": list(record.sizes),
-                    "sha256": record.sha256,
-                }
-                for path, record in self.arrays.items()
-            },
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
-        """Read what :meth:`to_json` wrote.
-
-        Raises:
-            KeyError, TypeError, ValueError: something is missing, of a wrong type, or contradicts the rest.
-        """
-        manifest = cls(
-            **{
-                key: data[key]
-                for key in ("name", "description", "licence", "source", "builder", "networks", "healthy")
-            },
-            architectures={entry["id"]: int(entry["networks"]) for entry in data["architectures"]},
-            properties={entry["name"]: entry["kind"] for entry in data["properties"]},
-            splits=data["splits"],
-            arrays={path: ArrayRecord.from_json(record) for path, record in data["arrays"].items()},
-        )
-        manifest._check()
-        if data["digest"] != manifest.digest:
-            raise ValueError("its digest does not match the arrays it lists")
-        return manifest
-
-    def _check(self) -> None:
-        """Check that what is listed adds up, so that readers need not."""
-        lengths = {column_path(name): self.networks for name in (*COLUMNS, *self.properties)}
-        lengths |= {split_path(name): self.networks for name in self.splits}
-        for path, length in lengths.items():
-            if self.arrays[path].shape != (length,):
-                raise ValueError(
-                    f"{path} should have {length} values, it has {list(self.arrays[path].shape)}"
-                )
-        for name, kind in self.properties.items():
-            if self.arrays[column_path(name)].dtype != KINDS[kind]:
-                raise ValueError(f"property {name!r} is not stored as {KINDS[kind]}")
-        if sum(self.architectures.values()) != self.networks or not 0 < self.networks >= self.healthy:
-            raise ValueError("its numbers of networks do not add up")
-
-
 def json_value(value: Any, what: str) -> Any:
     """Return a value as plain JSON, numpy scalars included, or say what is none.
 
@@ -344,63 +171,3 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     if not isinstance(attributes, dict):
         raise ZooError(f"{file}: damaged metadata: its attributes are no mapping")
     return attributes
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Return what a zoo says of itself; no array is touched.
-
-    Raises:
-        ZooError: nothing is there, or no zoo, or one that is half-built, newer or damaged.
-    """
-    if not path.is_dir():
-        raise ZooError(f"{path}: {'not a zoo: a file' if path.exists() else _absent(path)}")
-    try:
-        attributes = read_attributes(path)
-    except FileNotFoundError as error:
-        raise ZooError(f"{path}: {_no_manifest(path)}") from error
-    if attributes.get("format") != FORMAT:
-        raise ZooError(f"{path}: not a zoo: its attribute 'format' is not {FORMAT!r}")
-    version = attributes.get("version")
-    if isinstance(version, int) and version > VERSION:
-        raise ZooError(
-            f"{path}: written by a newer sneframe (format version {version}, this one reads {VERSION})"
-        )
-    if version != VERSION:
-        raise ZooError(f"{path}: damaged manifest: version {version!r}")
-    try:
-        return Manifest.from_json(attributes)
-    except KeyError as error:
-        raise ZooError(f"{path}: damaged manifest: {error} is missing") from error
-    except (TypeError, ValueError, AttributeError, ZooError) as error:
-        raise ZooError(f"{path}: damaged manifest: {error.args[0]}") from error
-
-
-def is_zoo(path: Path) -> bool:
-    """Return whether a zoo lies there, be it half-built, damaged or newer."""
-    try:
-        return read_attributes(path).get("format") == FORMAT
-    except FileNotFoundError:
-        return _half_built(path)
-    except (ZooError, NotADirectoryError):
-        return False
-
-
-def _half_built(path: Path) -> bool:
-    return (path / ARCHITECTURES).is_dir() or (path / NETWORKS).is_dir()
-
-
-def _absent(path: Path) -> str:
-    found = sorted(file.name for file in path.parent.glob("*.zarr")) if path.parent.is_dir() else []
-    return f"there is no such zoo (zoos in that folder: {', '.join(found) or 'none'})"
-
-
-def _no_manifest(path: Path) -> str:
-    if _half_built(path):
-        return "half-built: it has no manifest, run its builder again"
-    found = sorted(file.name for file in path.glob("*.zarr"))
-    hint = (
-        f"did you mean one of those in it: {', '.join(found)}?"
-        if found
-        else "a zoo is a folder with a zarr.json"
-    )
-    return f"not a zoo ({hint})"

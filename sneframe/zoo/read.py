@@ -16,7 +16,8 @@ from sneframe.errors import ZooError
 from sneframe.zoo import cache as weights_cache
 from sneframe.zoo import verify
 from sneframe.zoo.column import Column
-from sneframe.zoo.format import FORMAT, VERSION, read_manifest
+from sneframe.zoo.format import FORMAT, VERSION
+from sneframe.zoo.manifest import read_manifest
 from sneframe.zoo.select import matches
 from sneframe.zoo.staging import machine_errors
 from sneframe.zoo.store import Store

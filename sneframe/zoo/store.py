@@ -17,14 +17,13 @@ from sneframe.zoo.format import (
     ARCHITECTURES,
     METADATA,
     MIB,
-    ArrayRecord,
-    Manifest,
     column_path,
     parameter_path,
     read_attributes,
     split_path,
     valid_path,
 )
+from sneframe.zoo.manifest import ArrayRecord, Manifest
 
 _RUN_BYTES = 32 * MIB
 

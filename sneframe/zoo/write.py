@@ -11,31 +11,27 @@ from typing import Any, Self, final
 import numpy as np
 
 from sneframe.architecture import Architecture
-from sneframe.errors import ZooError, choices
-from sneframe.zoo.chunks import ArrayWriter, finite, stored_dtype
+from sneframe.errors import ZooError
+from sneframe.zoo.chunks import ArrayWriter, finite
 from sneframe.zoo.column import Column
 from sneframe.zoo.format import (
     ARCHITECTURES,
-    DTYPES,
     KINDS,
     METADATA,
     NETWORKS,
     RESERVED,
     SPLITS,
-    ArrayRecord,
-    Manifest,
     check_name,
-    chunk_length,
     column_path,
     fitting,
     group_json,
-    is_zoo,
     json_value,
-    parameter_path,
     split_path,
     valid_path,
 )
+from sneframe.zoo.manifest import ArrayRecord, Manifest, is_zoo
 from sneframe.zoo.splits import check_assignment
+from sneframe.zoo.stack import Stack, write_group
 from sneframe.zoo.staging import Staging, machine_errors
 
 _COLUMN_LENGTH = 1 << 16
@@ -90,7 +86,7 @@ class ZooWriter:
         self._path = path
         self._header = header
         self._overwrite = overwrite
-        self._stacks: dict[Architecture, _Stack] = {}
+        self._stacks: dict[Architecture, Stack] = {}
         self._length = 0
         self._architecture: list[np.ndarray] = []
         self._row: list[np.ndarray] = []
@@ -156,7 +152,7 @@ class ZooWriter:
             raise ZooError(f"{self._path}: an Architecture is needed, got {type(architecture).__name__}")
         stack = self._stacks.get(architecture)
         if stack is None:
-            stack = _Stack(self._path, self._staging.folder, architecture, len(self._stacks))
+            stack = Stack(self._path, self._staging.folder, architecture, len(self._stacks))
         arrays = stack.read(weights)
         n = len(next(iter(arrays.values()))[1])
         columns = {name: self._property(name, values, n) for name, values in properties.items()}
@@ -264,7 +260,7 @@ class ZooWriter:
         for path, (values, dtype, attributes) in columns.items():
             arrays[path] = _write_column(root, path, values, dtype, attributes)
         for folder in (ARCHITECTURES, NETWORKS, SPLITS):
-            _write_group(root / folder, {})
+            write_group(root / folder, {})
         manifest = Manifest(
             **self._header,
             networks=self._length,
@@ -304,127 +300,6 @@ class ZooWriter:
             end = start + len(column)
         parts.append(Column.missing(parts[-1].kind, self._length - end))
         return Column.joined(f"{self._path}: property {name!r}", parts)
-
-
-@final
-class _Stack:
-    """The networks of one architecture, waiting until a chunk is full."""
-
-    def __init__(self, path: Path, root: Path, architecture: Architecture, index: int) -> None:
-        self._path = path
-        self._root = root
-        self._architecture = architecture
-        self._attributes = {"architecture": json_value(architecture.to_json(), f"{path}: architecture")}
-        self.index = index
-        self.networks = 0
-        self._dtypes: dict[str, str] = {}
-        self._length = 0
-        self._waiting: list[dict[str, np.ndarray]] = []
-        self._writers: dict[str, ArrayWriter] = {}
-
-    def read(self, weights: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
-        """Return type and values of every parameter, in order, if they fit.
-
-        Raises:
-            ZooError: a name, type, shape or length that does not.
-        """
-        known = {parameter.name: parameter for parameter in self._architecture.parameters}
-        for name in weights:
-            if name not in known:
-                raise ZooError(f"{self._path}: unknown parameter {name!r} {choices(str(name), known)}")
-        arrays: dict[str, tuple[str, np.ndarray]] = {}
-        n = None
-        for name, parameter in known.items():
-            what = f"{self._path}: parameter {name!r}"
-            check_name(name, what)
-            if name not in weights:
-                raise ZooError(f"{what} is missing (given: {', '.join(sorted(weights)) or 'none'})")
-            dtype, values = _values(what, weights[name])
-            n = len(values) if n is None and values.ndim else n
-            if values.shape != (n, *parameter.shape):
-                shape = ", ".join(map(str, ("n" if n is None else n, *parameter.shape)))
-                raise ZooError(f"{what}: shape ({shape}) is needed, got {values.shape}")
-            if dtype != self._dtypes.get(name, dtype):
-                raise ZooError(f"{what}: earlier networks have {self._dtypes[name]}, these have {dtype}")
-            arrays[name] = dtype, values
-        if not n:
-            raise ZooError(f"{self._path}: an append needs at least one network, got none")
-        return arrays
-
-    def add(self, arrays: Mapping[str, tuple[str, np.ndarray]]) -> None:
-        """Write what fills whole chunks, keep the rest."""
-        if not self._dtypes:
-            self._dtypes = {name: dtype for name, (dtype, _) in arrays.items()}
-            sizes = {p.name: p.size for p in self._architecture.parameters}
-            self._length = chunk_length(
-                sum(sizes[n] * stored_dtype(d).itemsize for n, d in self._dtypes.items())
-            )
-        waiting = self.networks % self._length
-        added = {name: values for name, (_, values) in arrays.items()}
-        n = len(next(iter(added.values())))
-        self.networks += n
-        if waiting + n >= self._length:
-            added = _joined([*self._waiting, added])
-            self._waiting = []
-            whole = (waiting + n) // self._length * self._length
-            for start in range(0, whole, self._length):
-                self._write({name: values[start : start + self._length] for name, values in added.items()})
-            added = {name: values[whole:] for name, values in added.items()}
-        if self.networks % self._length:
-            self._waiting.append({name: values.copy() for name, values in added.items()})
-
-    def close(self) -> dict[str, ArrayRecord]:
-        """Write what is left and return the record of every parameter by its path."""
-        if self._waiting:
-            self._length = fitting(self._length, self.networks)
-            self._write(_joined(self._waiting))
-        _write_group(self._root / ARCHITECTURES / self._architecture.id, self._attributes)
-        return {self._at(name): writer.close() for name, writer in self._writers.items()}
-
-    def _write(self, rows: Mapping[str, np.ndarray]) -> None:
-        for name, values in rows.items():
-            if name not in self._writers:
-                shape = values.shape[1:]
-                self._writers[name] = ArrayWriter(
-                    self._root,
-                    self._at(name),
-                    dtype=self._dtypes[name],
-                    shape=shape,
-                    length=self._length,
-                    attributes={"sneframe:name": name},
-                )
-            self._writers[name].write(values)
-
-    def _at(self, name: str) -> str:
-        return parameter_path(self._architecture.id, name)
-
-
-def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    if len(parts) == 1:
-        return dict(parts[0])
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
-    """Return the type of given weights, and their values as they will be stored."""
-    if hasattr(values, "detach"):
-        import torch
-
-        tensor = values.detach().cpu()
-        if tensor.dtype == torch.bfloat16:
-            return "bfloat16", tensor.contiguous().view(torch.int16).numpy().view(np.uint16)
-        values = tensor.numpy()
-    array = np.asarray(values)
-    if array.dtype.name == "bfloat16":
-        return "bfloat16", np.ascontiguousarray(array).view(np.uint16)
-    if array.dtype.name not in DTYPES:
-        raise ZooError(f"{what}: {array.dtype} cannot be stored {choices(array.dtype.name, DTYPES)}")
-    return array.dtype.name, array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / METADATA).write_text(group_json(attributes), encoding="ascii")
 
 
 def _write_column(

@@ -1,0 +1,147 @@
+"""The weights of one architecture on their way to disk: rows in, whole chunks out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from sneframe.architecture import Architecture
+from sneframe.errors import ZooError, choices
+from sneframe.zoo.chunks import ArrayWriter, stored_dtype
+from sneframe.zoo.format import (
+    ARCHITECTURES,
+    DTYPES,
+    METADATA,
+    check_name,
+    chunk_length,
+    fitting,
+    group_json,
+    json_value,
+    parameter_path,
+)
+from sneframe.zoo.manifest import ArrayRecord
+
+
+@final
+class Stack:
+    """The networks of one architecture, waiting until a chunk is full."""
+
+    def __init__(self, path: Path, root: Path, architecture: Architecture, index: int) -> None:
+        self._path = path
+        self._root = root
+        self._architecture = architecture
+        self._attributes = {"architecture": json_value(architecture.to_json(), f"{path}: architecture")}
+        self.index = index
+        self.networks = 0
+        self._dtypes: dict[str, str] = {}
+        self._length = 0
+        self._waiting: list[dict[str, np.ndarray]] = []
+        self._writers: dict[str, ArrayWriter] = {}
+
+    def read(self, weights: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
+        """Return type and values of every parameter, in order, if they fit.
+
+        Raises:
+            ZooError: a name, type, shape or length that does not.
+        """
+        known = {parameter.name: parameter for parameter in self._architecture.parameters}
+        for name in weights:
+            if name not in known:
+                raise ZooError(f"{self._path}: unknown parameter {name!r} {choices(str(name), known)}")
+        arrays: dict[str, tuple[str, np.ndarray]] = {}
+        n = None
+        for name, parameter in known.items():
+            what = f"{self._path}: parameter {name!r}"
+            check_name(name, what)
+            if name not in weights:
+                raise ZooError(f"{what} is missing (given: {', '.join(sorted(weights)) or 'none'})")
+            dtype, values = _values(what, weights[name])
+            n = len(values) if n is None and values.ndim else n
+            if values.shape != (n, *parameter.shape):
+                shape = ", ".join(map(str, ("n" if n is None else n, *parameter.shape)))
+                raise ZooError(f"{what}: shape ({shape}) is needed, got {values.shape}")
+            if dtype != self._dtypes.get(name, dtype):
+                raise ZooError(f"{what}: earlier networks have {self._dtypes[name]}, these have {dtype}")
+            arrays[name] = dtype, values
+        if not n:
+            raise ZooError(f"{self._path}: an append needs at least one network, got none")
+        return arrays
+
+    def add(self, arrays: Mapping[str, tuple[str, np.ndarray]]) -> None:
+        """Write what fills whole chunks, keep the rest."""
+        if not self._dtypes:
+            self._dtypes = {name: dtype for name, (dtype, _) in arrays.items()}
+            sizes = {p.name: p.size for p in self._architecture.parameters}
+            self._length = chunk_length(
+                sum(sizes[n] * stored_dtype(d).itemsize for n, d in self._dtypes.items())
+            )
+        waiting = self.networks % self._length
+        added = {name: values for name, (_, values) in arrays.items()}
+        n = len(next(iter(added.values())))
+        self.networks += n
+        if waiting + n >= self._length:
+            added = _joined([*self._waiting, added])
+            self._waiting = []
+            whole = (waiting + n) // self._length * self._length
+            for start in range(0, whole, self._length):
+                self._write({name: values[start : start + self._length] for name, values in added.items()})
+            added = {name: values[whole:] for name, values in added.items()}
+        if self.networks % self._length:
+            self._waiting.append({name: values.copy() for name, values in added.items()})
+
+    def close(self) -> dict[str, ArrayRecord]:
+        """Write what is left and return the record of every parameter by its path."""
+        if self._waiting:
+            self._length = fitting(self._length, self.networks)
+            self._write(_joined(self._waiting))
+        write_group(self._root / ARCHITECTURES / self._architecture.id, self._attributes)
+        return {self._at(name): writer.close() for name, writer in self._writers.items()}
+
+    def _write(self, rows: Mapping[str, np.ndarray]) -> None:
+        for name, values in rows.items():
+            if name not in self._writers:
+                shape = values.shape[1:]
+                self._writers[name] = ArrayWriter(
+                    self._root,
+                    self._at(name),
+                    dtype=self._dtypes[name],
+                    shape=shape,
+                    length=self._length,
+                    attributes={"sneframe:name": name},
+                )
+            self._writers[name].write(values)
+
+    def _at(self, name: str) -> str:
+        return parameter_path(self._architecture.id, name)
+
+
+def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
+    """Return the type of given weights, and their values as they will be stored."""
+    if hasattr(values, "detach"):
+        import torch
+
+        tensor = values.detach().cpu()
+        if tensor.dtype == torch.bfloat16:
+            return "bfloat16", tensor.contiguous().view(torch.int16).numpy().view(np.uint16)
+        values = tensor.numpy()
+    array = np.asarray(values)
+    if array.dtype.name == "bfloat16":
+        return "bfloat16", np.ascontiguousarray(array).view(np.uint16)
+    if array.dtype.name not in DTYPES:
+        raise ZooError(f"{what}: {array.dtype} cannot be stored {choices(array.dtype.name, DTYPES)}")
+    return array.dtype.name, array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    """Write the metadata of a zarr group, and make its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / METADATA).write_text(group_json(attributes), encoding="ascii")
