@@ -90,7 +90,7 @@ class DWSLayers(LayerEncoder):
             # A fixed axis is, like a hidden one, a place to take statistics over.
             norm = self.norms[number].get_submodule(member.label)
             x = norm(x.reshape(-1, self.config.width)).view_as(x)
-        return self.dropout(F.relu(x))  # type: ignore[no-any-return]
+        return self.dropout(F.relu(x))
 
 
 def _set_layer(config: DWSLayers.Config, *, heads: int) -> SetLayer:
