@@ -98,7 +98,7 @@ def invariance(
     Returns:
         ``{"e_g": …, "e_noise": …}``, or None where no network has a group or the predictions do not vary.
     """
-    variance = float(value.var())
+    variance = float(value.var(correction=0))
     if variance == 0 or not any(a.groups for a in data.zoo.architectures):
         return None
 
