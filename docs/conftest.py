@@ -8,8 +8,8 @@ Every page has a namespace and an empty folder of its own, and is executed from 
 - of a ``console`` block the commands after ``$`` are executed, and must print what follows them, where ``...``
   stands for anything.
 
-``sneframe`` commands get the words of :data:`SMALL`, so that each takes about a second here; the demo zoo is a tiny
-one. ``<!-- skip: next "reason" -->`` in front of a block leaves it out.
+``sneframe`` commands of ``bash`` blocks get the words of :data:`SMALL`, so that each takes about a second here; the
+demo zoo is a tiny one. ``<!-- skip: next "reason" -->`` in front of a block leaves it out.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -46,15 +44,13 @@ TITLED = re.compile(r'(?P<language>\w+) title="(?P<title>[^"]+)"$\n', re.MULTILI
 
 
 def sneframe(words: list[str]) -> tuple[int, str]:
-    """Run a ``sneframe`` command, made small."""
+    """Run a ``sneframe`` command."""
     from sneframe.cli import main
 
-    line = " ".join(words)
-    small = [more for start, more in SMALL.items() if line.startswith(start) and "--resume" not in words]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
-            main([*words, *(word for more in small for word in more)])
+            main(words)
         except SystemExit as exit_:
             return int(exit_.code or 0), said.getvalue()
     raise AssertionError("the command line always exits")
@@ -78,11 +74,11 @@ def pip(words: list[str]) -> tuple[int, str]:
 
 
 def run_pytest(words: list[str]) -> tuple[int, str]:
-    """Run the tests of a plugin in a process of their own."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+    """Run the tests of a plugin."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = pytest.main(["-q", "-p", "no:cacheprovider", *words])
+    return int(code), said.getvalue()
 
 
 COMMANDS: dict[str, Callable[[list[str]], tuple[int, str]]] = {
@@ -92,24 +88,34 @@ COMMANDS: dict[str, Callable[[list[str]], tuple[int, str]]] = {
 }
 
 
-def execute(line: str) -> tuple[int, str]:
-    """Run one line; ``> FILE`` at its end writes the output there."""
-    name, *words = shlex.split(line, comments=True)
-    target = Path(words[-1]) if words[-2:-1] == [">"] else None
-    code, said = COMMANDS[name](words[:-2] if target else words)
-    if target:
-        target.write_text(said)
-    return code, "" if target else said
-
-
 def evaluate_bash(example: Example) -> str | None:
-    """Run the lines that start with a known command; return what the first failing one said."""
-    for line in example.parsed.replace("\\\n", " ").splitlines():
-        if line.split(" ")[0] in COMMANDS:
-            code, said = execute(line)
-            if code:
-                return f"{line}\nexit code {code}\n{said}"
+    """Run the lines that start with a known command, made small; return what the first failing one said.
+
+    ``> FILE`` at the end of a line writes the output there.
+    """
+    for line in example.parsed.splitlines():
+        words = shlex.split(line, comments=True)
+        if not words or words[0] not in COMMANDS:
+            continue
+        file = Path(words[-1]) if words[-2:-1] == [">"] else None
+        name, *words = words[:-2] if file else words
+        code, said = COMMANDS[name]([*words, *small(words)] if name == "sneframe" else words)
+        if code:
+            return f"{line}\nexit code {code}\n{said}"
+        if file:
+            file.write_text(said)
     return None
+
+
+def small(words: list[str]) -> list[str]:
+    """Return what makes a ``sneframe`` command small; a run that is resumed takes no further words."""
+    line = " ".join(words)
+    return [
+        word
+        for start, more in SMALL.items()
+        for word in more
+        if line.startswith(start) and "--resume" not in words
+    ]
 
 
 def evaluate_console(example: Example) -> str | None:
@@ -117,7 +123,8 @@ def evaluate_console(example: Example) -> str | None:
     checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     for block in re.split(r"^\$ ", example.parsed, flags=re.MULTILINE)[1:]:
         line, _, expected = block.partition("\n")
-        _, said = execute(line)
+        name, *words = shlex.split(line)
+        _, said = COMMANDS[name](words)
         if not checker.check_output(expected, said, flags):
             return f"$ {line}\nexpected:\n{expected}\nprinted:\n{said}"
     return None
