@@ -1,0 +1,32 @@
+"""The recipes of DWSNet run from zoo to report."""
+
+import pytest
+from sneframe_dwsnet import sneframe_recipes
+
+import sneframe
+from sneframe.errors import PartError
+from sneframe.testing import toy_zoo
+
+SMALL = ("layer_encoder.width=4", "layer_encoder.heads=1", "layer_encoder.hidden_layers=1", "train.epochs=8")
+
+
+@pytest.mark.parametrize("name", sneframe_recipes())
+def test_a_recipe_records_its_name(name):
+    assert sneframe_recipes()[name]().recipe == name
+
+
+@pytest.mark.parametrize("name", sneframe_recipes())
+def test_a_recipe_runs(name, tmp_path):
+    zoo = toy_zoo(tmp_path / "toy.zarr", networks=60)
+    settings = (f"zoo.path={zoo}", "zoo.property=scale", "train.batch_size=8", "train.lr=0.01", *SMALL)
+
+    result = sneframe.run(sneframe.recipe(name, *settings), tmp_path / "run")
+
+    assert result.metrics["test"]["mse"] < result.metrics["baseline"]["test"]["mse"]
+
+
+def test_a_mixed_zoo_is_refused_before_training(tmp_path):
+    zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((4, 4), (3, 3)))
+
+    with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
+        sneframe.run(sneframe.recipe("dwsnet/default", f"zoo.path={zoo}"), tmp_path / "run")
