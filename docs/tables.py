@@ -105,7 +105,8 @@ def code(text: str) -> str:
 def kind_words(kind: Any) -> str:
     """Say in words what a value must be."""
     if isinstance(kind, types.UnionType):
-        return kind_words(next(each for each in typing.get_args(kind) if each is not type(None)))
+        inner = next(each for each in typing.get_args(kind) if each is not type(None))
+        return f"{kind_words(inner)} or {default_words(None)}"
     if typing.get_origin(kind) is typing.Literal:
         return ", ".join(code(each) for each in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
@@ -116,7 +117,7 @@ def kind_words(kind: Any) -> str:
 def default_words(value: Any) -> str:
     """Say a default as TOML writes it."""
     if value is None:
-        return "not given"
+        value = config.NONE
     if isinstance(value, tuple):
         return code(str(list(value)))
     return code(tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip())

@@ -1,15 +1,19 @@
 """The configuration of a run: attrs classes, and the one strict converter between them and TOML.
 
 A recipe returns a whole :class:`RunConfig`; a TOML file and ``--set KEY=VALUE`` override it. Strings end here:
-inside, a part is its class and its options are an instance of its own ``Config``.
+inside, a part is its class and its options are an instance of its own ``Config``. TOML has no null: None is the
+string ``"none"`` there, so that a configuration written out says everything.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import cattrs
@@ -28,6 +32,8 @@ from sneframe.errors import ConfigError, choices
 if TYPE_CHECKING:
     from sneframe.part import Part
     from sneframe.plugins import Registry
+
+NONE = "none"  #: what None is in TOML, in JSON and in ``--set``
 
 
 def option(default: Any = attrs.NOTHING, help: str = "", *, check: Any = None, converter: Any = None) -> Any:  # noqa: A002
@@ -60,9 +66,9 @@ def use(part: type[Part] | str, **options: Any) -> Choice:
 class ZooConfig:
     """Which networks, and what to predict of them."""
 
-    path: str | None = option(None, "folder of the zoo; not given: the demo zoo, built once and cached")
-    property: str | None = option(None, "the property to predict; not given: the zoo's first float property")
-    where: str | None = option(None, "an expression that selects networks, such as 'step == 86'")
+    path: str | None = option(None, "folder of the zoo; none: the demo zoo, built once and cached")
+    property: str | None = option(None, "the property to predict; none: the zoo's first float property")
+    where: str | None = option(None, "an expression that selects networks, such as 'step == 86'; none: all")
     split: str = option("random", "'random', by group and split_seed, or the name of a stored split")
     sizes: tuple[float, ...] = option(
         (0.7, 0.15, 0.15), "train, validation and test: fractions, or counts of networks", converter=tuple
@@ -84,13 +90,13 @@ class TrainConfig:
         0.1, "fraction of the steps over which the learning rate rises", check=and_(ge(0), le(1))
     )
     weight_decay: float = option(0.01, "of AdamW", check=ge(0))
-    clip: float | None = option(1.0, "largest norm of the gradient", check=optional(gt(0)))
+    clip: float | None = option(1.0, "largest norm of the gradient; none: any", check=optional(gt(0)))
     task_weight: float = option(1.0, "of the task loss; 0 trains on the invariance loss alone", check=ge(0))
     select: str = option(
         "mse", "mse | tau: the validation metric that picks the best epoch", check=in_(("mse", "tau"))
     )
     patience: int | None = option(
-        None, "stop after this many epochs without a better one", check=optional(ge(1))
+        None, "stop after this many epochs without a better one; none: never", check=optional(ge(1))
     )
 
 
@@ -99,7 +105,7 @@ class RunConfig:
     """Everything that decides a run's numbers."""
 
     recipe: str | None = option(
-        None, "the recipe this configuration started from; a record, it decides nothing"
+        None, "the recipe this configuration started from; where it is complete a record, it decides nothing"
     )
     seed: int = option(0, "of initialisation, batches, dropout and group elements", check=ge(0))
     device: str = option("auto", "auto | cpu | cuda", check=in_(("auto", "cpu", "cuda")))
@@ -172,11 +178,20 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def stands_alone(data: Mapping[str, Any]) -> bool:
+    """Return whether a configuration names a part for every slot that must have one.
+
+    Such a one is complete: nothing is laid under it, and a key that it lacks has the default of its class.
+    """
+    tables = (data.get(slot) for slot in SLOTS if slot != "invariance")
+    return all(isinstance(table, Mapping) and "part" in table for table in tables)
+
+
 def plugins_named(data: Mapping[str, Any]) -> set[str]:
     """Return the names of the plugins whose parts a configuration names."""
     tables = (data.get(slot) for slot in SLOTS)
     parts = (table.get("part") for table in tables if isinstance(table, Mapping))
-    return {part.partition("/")[0] for part in parts if isinstance(part, str)}
+    return {part.partition("/")[0] for part in parts if isinstance(part, str) and part != NONE}
 
 
 def structure(data: Mapping[str, Any], registry: Registry) -> RunConfig:
@@ -195,9 +210,13 @@ def structure(data: Mapping[str, Any], registry: Registry) -> RunConfig:
 
 
 def unstructure(config: RunConfig) -> dict[str, Any]:
-    """Return a configuration as plain data, complete but for values that are None."""
+    """Return a configuration as plain data, complete: :func:`structure` makes the same one of it.
+
+    Raises:
+        ConfigError: a value that may be None is the word for it.
+    """
     plain: dict[str, Any] = _plain(config)
-    return plain
+    return plain | {"invariance": plain["invariance"] if config.invariance else {"part": NONE}}
 
 
 def to_toml(config: RunConfig) -> str:
@@ -207,38 +226,45 @@ def to_toml(config: RunConfig) -> str:
 
 def to_commented_toml(config: RunConfig) -> str:
     """Return the complete configuration as TOML in which every key is explained."""
-    lines: list[str] = []
-    nested: list[tuple[str, Any]] = []
-    for attribute in attrs.fields(RunConfig):
-        value = getattr(config, attribute.name)
-        if isinstance(value, Choice) or attrs.has(type(value)):
-            nested.append((attribute.name, value))
-        elif attribute.name != "invariance":
-            lines += _commented(attribute, value)
-    for name, value in nested:
-        lines += ["", f"[{name}]"]
-        if isinstance(value, Choice):
-            lines.append(f'part = "{value.part}"')
-            value = value.config  # noqa: PLW2901
-        for attribute in attrs.fields(type(value)):
-            lines += _commented(attribute, getattr(value, attribute.name))
+    plain = unstructure(config)
+    tables = [attribute for attribute in attrs.fields(RunConfig) if isinstance(plain[attribute.name], dict)]
+    lines = [
+        line
+        for attribute in attrs.fields(RunConfig)
+        if attribute not in tables
+        for line in _commented(attribute, plain[attribute.name])
+    ]
+    for table in tables:
+        value, shown = getattr(config, table.name), plain[table.name]
+        lines += ["", f"[{table.name}]"]
+        if table.name in SLOTS:
+            lines.append(tomli_w.dumps({"part": shown["part"]}).rstrip())
+            value = value.config if value else None
+        if value is not None:
+            lines += [
+                line for each in attrs.fields(type(value)) for line in _commented(each, shown[each.name])
+            ]
     return "\n".join(lines) + "\n"
 
 
-def _commented(attribute: attrs.Attribute[Any], value: Any) -> list[str]:
+def _commented(attribute: attrs.Attribute[Any], shown: Any) -> list[str]:
     help_text = attribute.metadata.get("help", "")
-    shown = _plain(value)
-    line = f"# {attribute.name} =" if shown is None else tomli_w.dumps({attribute.name: shown}).rstrip()
-    return [f"# {help_text}"] * bool(help_text) + [line]
+    return [f"# {help_text}"] * bool(help_text) + [tomli_w.dumps({attribute.name: shown}).rstrip()]
 
 
 def _plain(value: Any) -> Any:
+    if value is None:
+        return NONE
     if isinstance(value, Choice):
         return {"part": value.part, **_plain(value.config)}
     if attrs.has(type(value)):
-        value = {a.name: getattr(value, a.name) for a in attrs.fields(type(value))}
+        found = {attribute.name: getattr(value, attribute.name) for attribute in attrs.fields(type(value))}
+        for name in (name for name, item in found.items() if item == NONE):
+            if _may_be_none(get_type_hints(type(value))[name]):
+                raise ConfigError(f"{name}: {NONE!r} is the word for no value, it cannot be one")
+        value = found
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items() if item is not None}
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value
@@ -255,15 +281,26 @@ def _converter(registry: Registry) -> cattrs.Converter:
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook_func(_is_tuple, _tuple(converter))
     converter.register_structure_hook_func(_is_literal, _literal)
+    converter.register_structure_hook_func(_may_be_none, _optional(converter))
 
     def choice(data: Any, _: Any) -> Choice:
         if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
-            raise TypeError("must be a table with part = 'PLUGIN/NAME'")
+            raise TypeError(f"must be a table with part = 'PLUGIN/NAME', got {data!r}")
         part = registry.part(data["part"])
         options = {key: value for key, value in data.items() if key != "part"}
         return Choice(part=part.name, config=converter.structure(options, part.Config))
 
+    def choice_or_none(data: Any, kind: Any) -> Choice | None:
+        if not isinstance(data, Mapping):
+            raise TypeError(f"must be a table with part = 'PLUGIN/NAME' or {NONE!r}, got {data!r}")
+        if data.get("part") != NONE:
+            return choice(data, kind)
+        if options := sorted(set(data) - {"part"}):
+            raise TypeError(f"part = {NONE!r} has no options, got {options[0]!r}; name a part too")
+        return None
+
     converter.register_structure_hook(Choice, choice)
+    converter.register_structure_hook_func(lambda kind: kind == Choice | None, choice_or_none)
     return converter
 
 
@@ -272,6 +309,23 @@ def _exactly(kind: type, words: str) -> Any:
         if type(value) is not kind:
             raise TypeError(f"must be {words}, got {value!r}")
         return value
+
+    return check
+
+
+def _may_be_none(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind)
+
+
+def _optional(converter: cattrs.Converter) -> Any:
+    def check(value: Any, kind: Any) -> Any:
+        if isinstance(value, str) and value == NONE:
+            return None
+        inner = functools.reduce(operator.or_, (each for each in get_args(kind) if each is not NoneType))
+        try:
+            return converter.structure(value, inner)
+        except TypeError as error:
+            raise TypeError(f"{error} (no value: {NONE!r})") from error
 
     return check
 

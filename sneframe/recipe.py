@@ -8,7 +8,17 @@ from typing import Any
 
 from sneframe import plugins
 from sneframe.architecture import Architecture
-from sneframe.config import RunConfig, merge, parse_set, plugins_named, read_toml, structure, unstructure
+from sneframe.config import (
+    NONE,
+    RunConfig,
+    merge,
+    parse_set,
+    plugins_named,
+    read_toml,
+    stands_alone,
+    structure,
+    unstructure,
+)
 from sneframe.errors import ConfigError
 from sneframe.model import Encoder, build_encoder
 
@@ -46,7 +56,8 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
     """Lay a file and overrides over a recipe.
 
     Args:
-        plugin: a recipe's name, or a plugin's for its default; not given: the recipe that the file names, if any.
+        plugin: a recipe's name, or a plugin's for its default; not given: the recipe that the file names, if it is
+            not complete without one.
         file: TOML, complete or not.
         overrides: laid over both.
 
@@ -54,13 +65,15 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
         ConfigError: nothing to start from, or an impossible configuration.
         PluginError: a plugin, recipe or part that is not there.
     """
-    data: dict[str, Any] = read_toml(file) if file is not None else {}
-    name = plugin or data.get("recipe")
-    if name is None and file is None:
+    if plugin is None and file is None:
         raise ConfigError("name a recipe with --plugin, such as --plugin sne, or a file with --config")
-    if name is not None:
+    data: dict[str, Any] = read_toml(file) if file is not None else {}
+    name = plugin
+    if name is None and not stands_alone(data):
+        name = data.get("recipe", NONE)
         if not isinstance(name, str):
             raise ConfigError(f"recipe: must be a string, got {name!r}")
+    if name is not None and name != NONE:
         name = name if "/" in name else f"{name}/default"
         start = unstructure(plugins.load([name.partition("/")[0]]).recipe(name)())
         data = merge(start, {**data, "recipe": name})

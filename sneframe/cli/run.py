@@ -11,7 +11,12 @@ import click
 
 @click.command()
 @click.option("--plugin", help="A recipe, PLUGIN/NAME; PLUGIN alone means PLUGIN/default.")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file laid over the recipe.")
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="A TOML file: complete, or laid over the recipe.",
+)
 @click.option(
     "--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50."
 )
