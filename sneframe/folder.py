@@ -1,48 +1,104 @@
-"""The run folder: where it is, and whether it may be written to."""
+"""The run folder: where it is, whether it may be written to, and the record of what has written to it."""
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from sneframe.config import RunConfig, to_toml
+from sneframe import state
+from sneframe.config import RunConfig, read_toml, to_toml, unstructure
 from sneframe.errors import MachineError, RunError
 
 
-def open_folder(folder: Path | str | None, config: RunConfig, *, resume: bool) -> Path:
-    """Return the folder of a run, made if need be.
+def open_folder(
+    folder: Path | str | None, config: RunConfig, environment: Mapping[str, Any], *, resume: bool
+) -> Path:
+    """Return the folder of a run, with ``config.toml`` and ``environment.json`` in it.
 
     Args:
         folder: not given: the next free ``runs/RECIPE-NNN``.
         config: of the run.
-        resume: the folder is to hold a run of this configuration.
+        environment: of this sitting; those of resumed ones are put behind that of the first.
+        resume: the folder is to hold a run of this configuration, but for the device, on this zoo.
 
     Raises:
-        RunError: it holds a run already, or one of another configuration, or none where one is to be resumed.
-        MachineError: it cannot be made.
+        RunError: it holds a run already, or one of another configuration or zoo, or none where one is to be resumed.
+        MachineError: it cannot be made or written to.
     """
-    path = _next_free(config) if folder is None else Path(folder)
-    written = path / "config.toml"
     if resume:
-        if not written.exists():
+        path = Path(folder) if folder is not None else None
+        if path is None or not (path / "config.toml").exists():
             raise RunError(f"no run to resume in {path}: it has no config.toml")
-        if written.read_text(encoding="utf-8") != to_toml(config):
-            raise RunError(
-                f"{path} holds a run of another configuration; resume it as it is, or write elsewhere with --out"
-            )
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        _check_config(path, config)
+        environment = _recorded(path / "environment.json", environment)
+        state.sweep(path)
+    else:
+        path = _take(folder, config)
+    state.write_text(path / "environment.json", json.dumps(environment, indent=2))
+    return path
+
+
+def _take(folder: Path | str | None, config: RunConfig) -> Path:
+    """Make a folder ours: of several runs that want it, the one that creates ``config.toml`` has it."""
+    path = None if folder is None else Path(folder)
+    try:
+        if path is None:
+            path = _next_free(config)
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / "config.toml").open("x", encoding="utf-8") as file:
+            file.write(to_toml(config))
+    except FileExistsError as error:
         raise RunError(
             f"{path} exists and is not empty; go on with --resume {path}, or write elsewhere with --out"
-        )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
+        ) from error
     except OSError as error:
-        raise MachineError(f"cannot make {path}: {error.strerror or error}") from error
+        raise MachineError(f"cannot write {path or 'runs'}: {error.strerror or error}") from error
     return path
 
 
 def _next_free(config: RunConfig) -> Path:
+    """Make the next free ``runs/RECIPE-NNN``; what another run makes meanwhile is not free."""
     stem = (config.recipe or "run").replace("/", "-")
-    number = 1
-    while Path("runs", f"{stem}-{number:03d}").exists():
-        number += 1
-    return Path("runs", f"{stem}-{number:03d}")
+    Path("runs").mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        path = Path("runs", f"{stem}-{number:03d}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("numbers do not end")
+
+
+def _check_config(path: Path, config: RunConfig) -> None:
+    """Compare with what was written; a run may move to another device."""
+    written = read_toml(path / "config.toml")
+    if {**written, "device": None} != {**unstructure(config), "device": None}:
+        raise RunError(
+            f"{path} holds a run of another configuration; resume it as it is, or write elsewhere with --out"
+        )
+
+
+def _recorded(path: Path, environment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is recorded of earlier sittings, with this one behind them."""
+    if not path.exists():
+        return environment
+    try:
+        first = json.loads(path.read_text(encoding="utf-8"))
+        was, resumed = first["zoo"]["digest"], [*first.get("resumed", ()), environment]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path}: damaged, the run cannot be resumed: {' '.join(str(error).split())}"
+        ) from error
+    zoo = environment["zoo"]
+    if was != zoo["digest"]:
+        raise RunError(
+            f"{zoo['path']} is not the zoo that {path.parent} began with: its digest is {zoo['digest']}, not {was}; "
+            f"bring that one back, or begin a new run"
+        )
+    return {**first, "resumed": resumed}

@@ -15,10 +15,10 @@ from typing import Any
 import attrs
 import torch
 from accelerate import Accelerator
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sneframe import checkpoint, devices, environment, evaluate, plugins, state
-from sneframe.config import RunConfig, plugins_named, structure, to_toml, unstructure
+from sneframe.config import RunConfig, plugins_named, structure, unstructure
 from sneframe.data import Data, load_data
 from sneframe.fit import Training, fit
 from sneframe.folder import open_folder
@@ -64,7 +64,7 @@ def run(
     """
     started = time.perf_counter()
     registry = plugins.load(plugins_named(unstructure(config)))
-    config = structure(unstructure(config), registry)
+    config = _with_whole_path(structure(unstructure(config), registry))
     accelerator = devices.prepare(config.device, config.precision)
     reporter = reporter if reporter is not None and accelerator.is_main_process else Reporter()
 
@@ -83,11 +83,10 @@ def run(
         processes=accelerator.num_processes,
     )
 
-    folder = devices.from_main_process(accelerator, lambda: open_folder(out, config, resume=resume))
-    if accelerator.is_main_process:
-        described = environment.describe(registry, data.zoo, config, accelerator)
-        state.write_text(folder / "config.toml", to_toml(config))
-        state.write_text(folder / "environment.json", json.dumps(described, indent=2))
+    described = environment.describe(registry, data.zoo, config, accelerator)
+    folder = devices.from_main_process(
+        accelerator, lambda: open_folder(out, config, described, resume=resume)
+    )
     reporter.say(
         f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
         f"{len(data.split.test)} networks, {sum(p.numel() for p in model.parameters()):,} parameters, "
@@ -104,6 +103,13 @@ def run(
         write_report(folder)
     accelerator.wait_for_everyone()
     return Result(folder=folder, metrics=metrics)
+
+
+def _with_whole_path(config: RunConfig) -> RunConfig:
+    """Return the configuration with the zoo's path in full, so that it makes the same run from any directory."""
+    if config.zoo.path is None:
+        return config
+    return evolve(config, zoo=evolve(config.zoo, path=str(Path(config.zoo.path).resolve())))
 
 
 def finish(

@@ -1,6 +1,6 @@
 """What a run keeps on disk: tensors as safetensors, everything else as JSON in their header; never pickle.
 
-A file is written to a temporary name and renamed, so a killed run leaves the previous state whole.
+A file is written to a temporary name, one for each writer, and renamed: a killed run leaves the previous state whole.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -25,7 +26,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         MachineError: the disk does not take it; the file is as it was before.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -33,8 +34,15 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:

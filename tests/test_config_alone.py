@@ -141,5 +141,5 @@ def test_a_property_cannot_be_called_as_no_property_is():
 
 def test_none_in_a_recipes_options_is_none():
     config = evolve(recipe("sne"), head=use("head/mlp", hidden=None))
-    with pytest.raises(ConfigError, match="head.hidden: must be a list, got 'none'"):
+    with pytest.raises(ConfigError, match=r"head\.hidden: must be a list, got 'none'"):
         structure(tomllib.loads(to_toml(config)), plugins.load(["sne", "head", "normalise", "invariance"]))

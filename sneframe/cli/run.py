@@ -28,7 +28,9 @@ import click
     "--out", type=click.Path(path_type=Path), help="Run folder; without it the next free runs/RECIPE-NNN."
 )
 @click.option(
-    "--resume", type=click.Path(path_type=Path), help="A run folder to go on with, as it was configured."
+    "--resume",
+    type=click.Path(path_type=Path),
+    help="A run folder to go on with, as it was configured; only --device may differ.",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def run(
@@ -51,24 +53,22 @@ def run(
     from sneframe.recipe import compose
     from sneframe.run import run as run_config
 
-    short: dict[str, Any] = {"zoo": {"path": zoo, "property": property_name}, "seed": seed, "device": device}
-    given = {key: value for key, value in short.items() if value is not None}
-    given["zoo"] = {key: value for key, value in short["zoo"].items() if value is not None}
-    overrides = merge(given, parse_set(words))
+    in_zoo = {"path": zoo, "property": property_name}
+    short: dict[str, Any] = {"seed": seed, "device": device, "zoo": _given(in_zoo) or None}
+    overrides = merge(_given(short), parse_set(words))
     if resume is not None:
-        named = {
+        # All but the device, which decides no more than the rounding: a run may move from a CPU to a GPU.
+        also = {
             "--plugin": plugin,
             "--config": file,
-            "--set": words,
-            "--out": out,
+            "--set": words or None,
             "--zoo": zoo,
+            "--property": property_name,
             "--seed": seed,
+            "--out": out,
         }
-        also = [option for option, value in named.items() if value]
-        if also:
-            raise click.UsageError(
-                f"--resume goes on with the folder's own configuration; leave out {', '.join(also)}"
-            )
+        if named := ", ".join(_given(also)):
+            raise click.UsageError(f"--resume goes on with the folder's own configuration; leave out {named}")
         file = resume / "config.toml"
     config = compose(plugin, file, overrides)
     console = None if quiet else Console()
@@ -78,6 +78,10 @@ def run(
     if console is not None:
         _print_scores(console, result.metrics)
         console.print(f"report: {result.report}", highlight=False, soft_wrap=True)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _print_scores(console: Any, metrics: dict[str, Any]) -> None:

@@ -60,6 +60,7 @@ class Environment:
         zoo: the networks.
         recipe: ``PLUGIN/NAME``, or None for a configuration that started from none.
         started: date and time, ISO 8601.
+        resumed: for each time that it was gone on with, when, and on which device.
     """
 
     sneframe: str
@@ -74,6 +75,7 @@ class Environment:
     zoo: Zoo
     recipe: str | None
     started: str
+    resumed: tuple[tuple[str, str], ...]
 
 
 @frozen(kw_only=True)
@@ -242,6 +244,10 @@ def _environment(path: Path) -> Environment:
         ),
         recipe=root.maybe("recipe", Record.string),
         started=root.string("started"),
+        resumed=tuple(
+            (sitting.string("started"), sitting.string("device"))
+            for sitting in (root.records("resumed") if "resumed" in root.data else ())
+        ),
     )
 
 

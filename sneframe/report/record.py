@@ -58,6 +58,15 @@ class Record:
             self._refuse(key, "an object", value)
         return Record(self.path, f"{self.where}{key}.", value)
 
+    def records(self, key: str) -> tuple[Record, ...]:
+        """Return the objects of the list under a key."""
+        value = self._get(key)
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            self._refuse(key, "a list of objects", value)
+        return tuple(
+            Record(self.path, f"{self.where}{key}.{number}.", each) for number, each in enumerate(value)
+        )
+
     def maybe(self, key: str, read: Callable[[Record, str], V]) -> V | None:
         """Return None for null, and else what another method returns: ``maybe("tau", Record.number)``."""
         return None if self._get(key) is None else read(self, key)

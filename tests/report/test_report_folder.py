@@ -183,6 +183,19 @@ def test_json_that_is_no_object_is_refused(write_run: Callable[..., Path]) -> No
         read_folder(path.parent)
 
 
+@pytest.mark.parametrize(
+    ("resumed", "problem"),
+    [({}, "resumed must be a list of objects, got {}"), ([{}], "resumed.0.started is missing")],
+)
+def test_sittings_that_are_none_are_refused(
+    write_run: Callable[..., Path], edit: Edit, resumed: object, problem: str
+) -> None:
+    path = write_run(networks=6) / "environment.json"
+    edit(path, lambda d: d.update(resumed=resumed))
+    with pytest.raises(RunError, match=f"environment.json: {problem}$"):
+        read_folder(path.parent)
+
+
 def test_text_that_is_not_utf8_is_refused(write_run: Callable[..., Path]) -> None:
     path = write_run(networks=6) / "config.toml"
     path.write_bytes(b"\xff")

@@ -177,6 +177,13 @@ def test_the_configuration_versions_and_command_are_shown(write_run: Callable[..
     assert "2026-03-01 09:30:00 UTC" in page.text
 
 
+def test_every_sitting_is_told(write_run: Callable[..., Path], edit: Edit) -> None:
+    folder = write_run(networks=12)
+    later = {"started": "2026-03-02T10:00:00+00:00", "device": "cuda"}
+    edit(folder / "environment.json", lambda d: d.update(resumed=[later]))
+    assert "2026-03-02 10:00:00 UTC, cuda" in read(folder).text
+
+
 def test_a_run_without_a_recipe_is_of_a_custom_configuration(
     write_run: Callable[..., Path], edit: Edit
 ) -> None:
