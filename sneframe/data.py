@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
@@ -13,9 +12,10 @@ from torch import Tensor
 from sneframe import plugins, zoo
 from sneframe.batch import Batch
 from sneframe.config import ZooConfig
-from sneframe.errors import ConfigError, ZooError, choices
+from sneframe.errors import ConfigError, Interrupted, ZooError, choices
 from sneframe.progress import Reporter
 from sneframe.zoo import Zoo, splits
+from sneframe.zoo.cache import default_folder
 
 DEMO = "zoos/demo"  #: the builder of the zoo that is used where none is named
 
@@ -90,14 +90,23 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
 
 
 def demo_zoo(reporter: Reporter) -> Path:
-    """Return the path of the demo zoo, which is built once and cached."""
-    builder = plugins.load([DEMO.partition("/")[0]]).zoo(DEMO)
-    path = Path(platformdirs.user_cache_dir("sneframe")) / "zoos" / "demo.zarr"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        reporter.say(f"building the demo zoo, once, in {path}")
+    """Return the path of the demo zoo, which is built once for every version of its builder, and cached.
+
+    Raises:
+        ZooError: something else is in its place.
+        Interrupted: after Ctrl-C.
+    """
+    registry = plugins.load([DEMO.partition("/")[0]])
+    builder, version = registry.zoo(DEMO), registry.plugins[DEMO.partition("/")[0]].version
+    path = default_folder() / f"demo-{version}.zarr"
+    if path.exists():
+        reporter = Reporter()  # the builder only looks whether it is the one
+    reporter.say(f"building the demo zoo, once, in {path}")
+    try:
         with reporter.bar("demo zoo") as advance:
             builder.build(builder.config(), path, advance)
+    except KeyboardInterrupt as error:
+        raise Interrupted("the demo zoo is not complete; the same command goes on with it") from error
     return path
 
 

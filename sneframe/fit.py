@@ -24,6 +24,7 @@ from sneframe.config import RunConfig, TrainConfig
 from sneframe.data import Data
 from sneframe.devices import sum_over_processes
 from sneframe.errors import Interrupted, RunError
+from sneframe.folder import going_on
 from sneframe.invariance import Draw
 from sneframe.objective import Objective
 from sneframe.plan import epoch_batches, step_seed, steps_per_epoch
@@ -136,9 +137,7 @@ def fit(
                 if interruption.requested:
                     training.seconds += time.perf_counter() - clock
                     _save(last, loop, training)
-                    raise Interrupted(
-                        f"stopped in epoch {training.epoch + 1}; go on with: sneframe run --resume {folder}"
-                    )
+                    raise Interrupted(f"in epoch {training.epoch + 1}; {going_on(folder)}")
             _finish_epoch(loop, training, clock)
             if accelerator.is_main_process:
                 if training.best_epoch == training.epoch:
@@ -148,6 +147,10 @@ def fit(
                 state.write_text(folder / "history.jsonl", lines)
                 _save(last, loop, training)
             advance(training.epoch, config.train.epochs, _note(training.history[-1]))
+            if interruption.requested:  # while the validation networks were scored
+                break
+    if interruption.requested:
+        raise Interrupted(f"after epoch {training.epoch}; {going_on(folder)}")
     accelerator.wait_for_everyone()
     return training
 
@@ -195,6 +198,8 @@ def learning_rate(train: TrainConfig, progress: float) -> float:
 
 class Interruption:
     """Turns the first Ctrl-C into a request that the loop meets between two steps; the second one is immediate.
+
+    A request that no step meets is still there afterwards, in ``requested``.
 
     Args:
         enabled: in the main thread only, since Python delivers signals there.

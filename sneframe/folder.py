@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ def open_folder(
         path = _take(folder, config)
     state.write_text(path / "environment.json", json.dumps(environment, indent=2))
     return path
+
+
+def going_on(folder: Path) -> str:
+    """Return how to go on with a run that was stopped."""
+    return f"go on with: sneframe run --resume {shlex.quote(str(folder))}"
 
 
 def _take(folder: Path | str | None, config: RunConfig) -> Path:

@@ -20,8 +20,9 @@ from attrs import evolve, frozen
 from sneframe import checkpoint, devices, environment, evaluate, plugins, state
 from sneframe.config import RunConfig, plugins_named, structure, unstructure
 from sneframe.data import Data, load_data
+from sneframe.errors import Interrupted
 from sneframe.fit import Training, fit
-from sneframe.folder import open_folder
+from sneframe.folder import going_on, open_folder
 from sneframe.head import FittedHead
 from sneframe.model import build_invariance, build_model
 from sneframe.objective import Objective
@@ -60,7 +61,8 @@ def run(
 
     Raises:
         SneframeError: whatever is wrong, in one line; nothing half-written is left.
-        Interrupted: after Ctrl-C, when the last state is on disk.
+        Interrupted: after Ctrl-C; it says how to go on from the last state on disk.
+        KeyboardInterrupt: Ctrl-C before there is a folder.
     """
     started = time.perf_counter()
     registry = plugins.load(plugins_named(unstructure(config)))
@@ -87,21 +89,23 @@ def run(
     folder = devices.from_main_process(
         accelerator, lambda: open_folder(out, config, described, resume=resume)
     )
-    reporter.say(
-        f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
-        f"{len(data.split.test)} networks, {sum(p.numel() for p in model.parameters()):,} parameters, "
-        f"{accelerator.device}"
-    )
-
-    data = data.to(accelerator.device)
-    objective.to(accelerator.device)
-    training = fit(objective, data, config, accelerator, folder, reporter, resume=resume)
-    metrics = finish(objective, data, config, accelerator, folder, training)
-    metrics["seconds"] = {"train": training.seconds, "total": time.perf_counter() - started}
-    if accelerator.is_main_process:
-        state.write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
-        write_report(folder)
-    accelerator.wait_for_everyone()
+    try:
+        reporter.say(
+            f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
+            f"{len(data.split.test)} networks, {sum(p.numel() for p in model.parameters()):,} parameters, "
+            f"{accelerator.device}"
+        )
+        data = data.to(accelerator.device)
+        objective.to(accelerator.device)
+        training = fit(objective, data, config, accelerator, folder, reporter, resume=resume)
+        metrics = finish(objective, data, config, accelerator, folder, training)
+        metrics["seconds"] = {"train": training.seconds, "total": time.perf_counter() - started}
+        if accelerator.is_main_process:
+            state.write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
+            write_report(folder)
+        accelerator.wait_for_everyone()
+    except KeyboardInterrupt as error:  # wherever it is met: the folder can be gone on with
+        raise Interrupted(f"before the report; {going_on(folder)}") from error
     return Result(folder=folder, metrics=metrics)
 
 

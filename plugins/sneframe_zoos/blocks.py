@@ -1,25 +1,57 @@
 """A folder of finished blocks, by which a build that was killed goes on where it stopped.
 
-Named arrays in, one file per block out; each appears whole or not at all.
+Named arrays in, one file per block out; each appears whole or not at all. One builder at a time has the folder.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from filelock import FileLock, Timeout
 
 from sneframe.errors import ZooError
 from sneframe.state import write_bytes, write_text
+from sneframe.zoo.staging import machine_errors
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone(zoo: Path) -> Iterator[None]:
+    """Let one process at a time build a zoo: the others wait, and then find what it made.
+
+    Raises:
+        MachineError: the folder that the zoo is to lie in cannot be written to.
+    """
+    path = zoo.with_name(f"{zoo.name}.part.lock")
+    lock = FileLock(path)
+    with machine_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.warning("%s is being built by another process; waiting for it to end", zoo)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        # While it is still ours: who waits for a file that is gone starts over with a new one. (Windows removes it
+        # when it is released, and not before.)
+        with suppress(OSError):
+            path.unlink()
+        lock.release()
 
 
 class Blocks:
-    """The finished blocks of one build, beside the zoo that it makes.
+    """The finished blocks of one build, beside the zoo that it makes; to be used :func:`alone`.
 
     Args:
         zoo: the zoo's path; the folder is its sibling ``ZOO.part``.

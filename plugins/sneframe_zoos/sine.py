@@ -22,7 +22,7 @@ from sneframe.config import option
 from sneframe.errors import ZooError
 from sneframe.zoo import create, open_zoo
 from sneframe.zoo.builder import ZooBuilder
-from sneframe_zoos.blocks import Blocks, difference
+from sneframe_zoos.blocks import Blocks, alone, difference
 from sneframe_zoos.fit import fit
 from sneframe_zoos.inr import architecture, draw_weights
 
@@ -54,27 +54,47 @@ class Demo:
     """The demo zoo has nothing to configure."""
 
 
+DEMO_ZOO = Sine(networks=1000, widths=(16, 16))
+
+
 def build(config: Sine, path: Path, progress: Callable[[int, int], None]) -> None:
-    """Train the networks block by block, then write the zoo; a zoo that is there already is left as it is.
+    """Make the zoo; one that is there already is left as it is, one that another process is making is waited for.
 
     Raises:
         ZooError: the path holds something else: a zoo or an unfinished build of another configuration.
     """
-    options = json.loads(json.dumps(attrs.asdict(config)))
-    key = {"builder": NAME, **options}
-    if path.exists():
-        made_by = open_zoo(path, unhealthy=True).attributes["builder"] or {}
-        found = {"builder": made_by.get("name"), **made_by.get("config", {})}
-        if found != key:
-            raise ZooError(
-                f"{path} holds a zoo with {difference(found, key)}; remove it, or choose another path"
-            )
-        logger.warning("%s is complete, it is left as it is", path)
-        progress(config.networks, config.networks)
-        return
+    if not holds(path, config):
+        with alone(path):
+            if not holds(path, config):  # made by the one that was waited for
+                make(config, path, progress)
+                return
+    logger.warning("%s is complete, it is left as it is", path)
+    progress(config.networks, config.networks)
 
+
+def holds(path: Path, config: Sine) -> bool:
+    """Return whether the zoo of this configuration is there.
+
+    Raises:
+        ZooError: something else is there.
+    """
+    if not path.exists():
+        return False
+    made_by = open_zoo(path, unhealthy=True).attributes["builder"] or {}
+    found, key = {"builder": made_by.get("name"), **made_by.get("config", {})}, _key(config)
+    if found != key:
+        raise ZooError(f"{path} holds a zoo with {difference(found, key)}; remove it, or choose another path")
+    return True
+
+
+def make(config: Sine, path: Path, progress: Callable[[int, int], None]) -> None:
+    """Train the networks block by block, then write the zoo.
+
+    Raises:
+        ZooError: an unfinished build of another configuration lies beside the path.
+    """
     described = architecture(config.widths)
-    blocks = Blocks(path, key)
+    blocks = Blocks(path, _key(config))
     finished = []
     for number, start in enumerate(range(0, config.networks, BLOCK)):
         stop = min(start + BLOCK, config.networks)
@@ -89,7 +109,7 @@ def build(config: Sine, path: Path, progress: Callable[[int, int], None]) -> Non
         path,
         name="sine",
         description=f"INRs of sin(f x) on [-pi, pi], f uniform in {list(FREQUENCIES)}",
-        builder={"name": NAME, "version": __version__, "config": options},
+        builder={"name": NAME, "version": __version__, "config": _options(config)},
     ) as zoo:
         weights, frequency, fit_mse = (
             np.concatenate([arrays[key] for arrays in finished])
@@ -126,8 +146,18 @@ def train(config: Sine, described: Architecture, numbers: range) -> dict[str, np
 
 
 def build_demo(_: Any, path: Path, progress: Callable[[int, int], None]) -> None:
-    """Build the demo zoo: a sine zoo small enough to wait for."""
-    build(Sine(networks=1000, widths=(16, 16)), path, progress)
+    """Build the demo zoo, a sine zoo small enough to wait for; nothing is said of one that is there."""
+    if not holds(path, DEMO_ZOO):
+        build(DEMO_ZOO, path, progress)
+
+
+def _options(config: Sine) -> dict[str, Any]:
+    options: dict[str, Any] = json.loads(json.dumps(attrs.asdict(config)))
+    return options
+
+
+def _key(config: Sine) -> dict[str, Any]:
+    return {"builder": NAME, **_options(config)}
 
 
 SINE = ZooBuilder(

@@ -56,7 +56,7 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
     def callback(out: Path, **values: Any) -> None:
         from rich.console import Console
 
-        from sneframe.errors import ConfigError
+        from sneframe.errors import ConfigError, Interrupted
         from sneframe.progress import Reporter
 
         try:
@@ -64,8 +64,11 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
         except (ValueError, TypeError) as error:
             raise ConfigError(f"zoo build {name}: {error.args[0] if error.args else error}") from error
         reporter = Reporter(Console())
-        with reporter.bar(f"zoo build {name}") as advance:
-            builder.build(config, out, advance)
+        try:
+            with reporter.bar(f"zoo build {name}") as advance:
+                builder.build(config, out, advance)
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"{out} is not complete; the same command goes on with it") from error
         reporter.say(f"zoo: {out}")
 
     return click.Command(name, callback=callback, params=[*options, out], help=builder.help)

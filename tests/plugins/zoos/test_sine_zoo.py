@@ -4,14 +4,16 @@ import logging
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
 import torch
+from sneframe_zoos import blocks
 from sneframe_zoos.inr import SineINR
 from sneframe_zoos.sine import DEMO, SINE, Sine, build
 
-from sneframe.errors import ZooError
+from sneframe.errors import MachineError, ZooError
 from sneframe.zoo import open_zoo
 
 SMALL = Sine(networks=12, widths=(8, 8), steps=40, tolerance=0.3, points=32)
@@ -115,6 +117,7 @@ def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path):
     build(config, tmp_path / "whole.zarr", quiet)
     assert resumed == [250, 500, 501]
     assert open_zoo(path).digest == open_zoo(tmp_path / "whole.zarr").digest
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "whole.zarr"]
 
 
 def test_a_resumed_build_does_not_train_finished_blocks_again(tmp_path, monkeypatch):
@@ -135,6 +138,47 @@ def test_a_resumed_build_does_not_train_finished_blocks_again(tmp_path, monkeypa
         build(config, tmp_path / "a.zarr", quiet)
     build(config, tmp_path / "a.zarr", quiet)
     assert trained == [range(250), "interrupted", range(250, 251)]
+
+
+def test_builders_of_one_zoo_take_turns_and_the_second_finds_it_made(tmp_path, monkeypatch, caplog):
+    from sneframe_zoos import sine
+
+    config, path = Sine(networks=501, widths=(4,), steps=1), tmp_path / "a.zarr"
+    started, trained, train, failed = threading.Event(), [], sine.train, []
+
+    def noted(config, described, numbers):
+        trained.append(numbers)
+        if len(trained) == 1:
+            started.set()
+            waiting.wait(60)
+        return train(config, described, numbers)
+
+    waiting = threading.Event()
+    monkeypatch.setattr(blocks.logger, "warning", lambda *_: waiting.set())
+    monkeypatch.setattr(sine, "train", noted)
+
+    def one():
+        try:
+            build(config, path, quiet)
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    first, second = threading.Thread(target=one), threading.Thread(target=one)
+    first.start()
+    assert started.wait(60)
+    second.start()
+    first.join()
+    second.join()
+    assert failed == []
+    assert trained == [range(250), range(250, 500), range(500, 501)]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_cannot_be_written_to_is_the_machines_failure(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match=r"file/a\.zarr\.part\.lock: "):
+        build(SMALL, tmp_path / "file" / "a.zarr", quiet)
 
 
 def test_an_unfinished_build_of_another_config_is_an_error(tmp_path):
