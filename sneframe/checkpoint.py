@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,7 @@ from sneframe.tasks import Regression
 
 FORMAT = "sneframe.model"
 VERSION = 1
+LIBRARY = "scikit-learn"  #: what heads are fitted by
 
 
 def save_model(path: Path, model: Model, task: Regression, config: RunConfig, **extra: Any) -> None:
@@ -30,7 +32,7 @@ def save_model(path: Path, model: Model, task: Regression, config: RunConfig, **
         "config": unstructure(config),
         "architectures": [a.to_json() for a in model.encoder.aggregator.out.architectures],
         "task": attrs.asdict(task),
-        "scikit-learn": metadata.version("scikit-learn"),
+        LIBRARY: metadata.version(LIBRARY),
         **extra,
     }
     write_tensors(path, model.state_dict(), header)
@@ -38,6 +40,9 @@ def save_model(path: Path, model: Model, task: Regression, config: RunConfig, **
 
 def load_model(path: Path) -> tuple[Model, Regression, Mapping[str, Any]]:
     """Read a model back, in eval mode, with its task and the header; a fitted head is fitted again.
+
+    Warns:
+        UserWarning: a head was fitted by another version of scikit-learn than it is fitted by now.
 
     Raises:
         RunError: the file is missing or damaged, or does not match its own configuration.
@@ -51,6 +56,13 @@ def load_model(path: Path) -> tuple[Model, Regression, Mapping[str, Any]]:
     registry = plugins.load(plugins_named(header["config"]))
     architectures = [Architecture.from_json(data) for data in header["architectures"]]
     model = build_model(structure(header["config"], registry), registry, architectures)
+    then, now = header.get(LIBRARY), metadata.version(LIBRARY)
+    if isinstance(model.head, FittedHead) and then != now:
+        warnings.warn(
+            f"{path}: head {model.head.name!r} was fitted by {LIBRARY} {then} and is fitted again by {now}: "
+            f"its predictions may differ; install {LIBRARY}=={then} for the same",
+            stacklevel=2,
+        )
     restore_model(model, tensors, path)
     return model.eval(), Regression(**header["task"]), header
 

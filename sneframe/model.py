@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sneframe import plugins
 from sneframe.aggregator import Aggregator
 from sneframe.architecture import Architecture
-from sneframe.batch import Batch
+from sneframe.batch import Batch, Networks
 from sneframe.config import Choice, RunConfig
-from sneframe.errors import PartError
+from sneframe.errors import PartError, PluginError, SneframeError
 from sneframe.head import FittedHead, Head
 from sneframe.invariance import InvarianceLoss, Output
 from sneframe.layer_encoder import LayerEncoder
@@ -40,9 +41,21 @@ class Encoder(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return ``(B, E)``."""
-        tokens = self.tokenizer(self.normalise(batch))
-        embeddings = self.aggregator(self.layer_encoder(tokens))
-        return batch.restore([embedding.values for embedding in embeddings])
+        tokens = _each(self.tokenizer, self.normalise(batch), batch)
+        codes = _each(self.layer_encoder, tokens, batch)
+        embeddings = _each(self.aggregator, codes, batch)
+        return batch.restore([self._values(*pair) for pair in zip(batch.networks, embeddings, strict=True)])
+
+    def _values(self, networks: Networks, embedding: object) -> Tensor:
+        """Return ``(B, E)`` of one architecture; a wrong shape would be broadcast in the loss."""
+        values, shape = getattr(embedding, "values", None), (len(networks), self.width)
+        if not isinstance(values, Tensor) or values.shape != shape:
+            got = tuple(values.shape) if isinstance(values, Tensor) else type(embedding).__name__
+            raise PluginError(
+                f"{plugins.owner(self.aggregator.name)}: aggregator {self.aggregator.name!r} must give an "
+                f"Embedding of {shape}, got {got}"
+            )
+        return values
 
 
 class Model(nn.Module):
@@ -81,26 +94,37 @@ def build_model(
 
     Raises:
         PartError: as :func:`build_encoder`; also a head without gradients behind an encoder that needs them.
+        PluginError: a part that fails in a way it did not foresee.
     """
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
     encoder, spec = _encoder(config, registry, spec)
     head = _build(config.head, registry, spec, (Head, FittedHead))
-    if (
-        isinstance(head, FittedHead)
-        and config.invariance is None
-        and any(p.requires_grad for p in encoder.parameters())
-    ):
+    trained = [
+        slot for slot, part in encoder.named_children() if any(p.requires_grad for p in part.parameters())
+    ]
+    if isinstance(head, FittedHead) and trained:
+        named = " and ".join(f"{slot} {getattr(config, slot).part!r}" for slot in trained)
         raise PartError(
-            f"head {config.head.part!r} is fitted without gradients, so nothing would train "
-            f"layer encoder {config.layer_encoder.part!r}; choose a head such as 'head/mlp', or an invariance loss"
+            f"head {config.head.part!r} is fitted to finished embeddings and gives no gradient, so {named} cannot be "
+            f"trained in front of it; choose a head that is trained, such as 'head/mlp', or an encoder that has "
+            f"nothing to train, such as that of 'stats'"
         )
     return Model(encoder, head)
 
 
 def build_invariance(config: RunConfig, registry: Registry, model: Model) -> InvarianceLoss | None:
-    """Build the invariance loss, or None where the configuration names none."""
+    """Build the invariance loss, or None where the configuration names none.
+
+    Raises:
+        PartError: it cannot be built, or nothing could be trained with it.
+    """
     if config.invariance is None:
         return None
+    if isinstance(model.head, FittedHead):
+        raise PartError(
+            f"invariance {config.invariance.part!r} is a loss to train with, and head {config.head.part!r} is fitted; "
+            f"choose a head that is trained, such as 'head/mlp', or invariance.part = 'none'"
+        )
     return _build(config.invariance, registry, model.encoder.aggregator.out, (InvarianceLoss,))
 
 
@@ -120,4 +144,24 @@ def _build(choice: Choice, registry: Registry, spec: Spec, slots: tuple[type[Par
     part = registry.part(choice.part)
     if not issubclass(part, slots):
         raise PartError(f"part {choice.part!r} is a {part.slot}, it cannot be the {slots[0].slot}")
-    return part(choice.config, spec)
+    try:
+        made = part(choice.config, spec)
+    except SneframeError:
+        raise
+    except (Exception, SystemExit) as error:  # a part may fail in any way; the cause is chained
+        raise plugins.failed(choice.part, f"{part.slot} {choice.part!r}", error) from error
+    if not isinstance(getattr(made, "out", None), Spec):
+        raise PluginError(f"{plugins.owner(choice.part)}: {part.slot} {choice.part!r} states no Spec in out")
+    return made
+
+
+def _each(part: Tokenizer | LayerEncoder | Aggregator, given: Any, batch: Batch) -> Any:
+    """Return what a part gives, one carrier for each architecture of the batch."""
+    carriers: object = part(given)
+    if not isinstance(carriers, tuple | list) or len(carriers) != len(batch.networks):
+        got = len(carriers) if isinstance(carriers, tuple | list) else type(carriers).__name__
+        raise PluginError(
+            f"{plugins.owner(part.name)}: {part.slot} {part.name!r} must give one carrier for each of "
+            f"{len(batch.networks)} architectures, got {got}"
+        )
+    return carriers

@@ -6,6 +6,7 @@ Only what is named is loaded, so a stranger's broken plugin cannot hurt; whateve
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Any
@@ -97,17 +98,30 @@ def load(names: Iterable[str]) -> Registry:
         manager = _register(known[name])
         for cls in _call(manager, "sneframe_parts", known[name]):
             if problem := fault(cls):
-                raise PluginError(f"{known[name]}: {problem}")
+                raise PluginError(f"{known[name]}: {' '.join(problem.split())}")
             _add(offered["part"], cls.name, cls, known[name], "part")
         for builder in _call(manager, "sneframe_zoos", known[name]):
             if not isinstance(builder, ZooBuilder):
-                raise PluginError(f"{known[name]}: sneframe_zoos offers {builder!r}, which is no ZooBuilder")
+                raise PluginError(
+                    f"{known[name]}: sneframe_zoos offers {_shown(builder)}, which is no ZooBuilder"
+                )
             _add(offered["zoo"], builder.name, builder, known[name], "zoo")
-        for recipe, function in dict(_call(manager, "sneframe_recipes", known[name])).items():
+        for recipe, function in _call(manager, "sneframe_recipes", known[name], {}).items():
             if not callable(function):
-                raise PluginError(f"{known[name]}: recipe {recipe!r} is {function!r}, not a function")
-            _add(offered["recipe"], recipe, function, known[name], "recipe")
+                raise PluginError(f"{known[name]}: recipe {recipe!r} is {_shown(function)}, not a function")
+            _add(offered["recipe"], recipe, _checked(recipe, function, known[name]), known[name], "recipe")
     return Registry(plugins=plugins, parts=offered["part"], zoos=offered["zoo"], recipes=offered["recipe"])
+
+
+def failed(name: str, what: str, error: BaseException) -> PluginError:
+    """Return the error for what a part of this name, ``PLUGIN/NAME``, did not foresee."""
+    return PluginError(f"{owner(name)}: {what} fails: {_one_line(error)}")
+
+
+def owner(name: str) -> str:
+    """Return which plugin offers what is named ``PLUGIN/NAME``, with its distribution and version."""
+    plugin = name.partition("/")[0]
+    return str(installed().get(plugin, f"plugin {plugin!r}"))
 
 
 def _find(name: str, known: Mapping[str, Any], noun: str) -> Any:
@@ -118,33 +132,54 @@ def _find(name: str, known: Mapping[str, Any], noun: str) -> Any:
     return known[name]
 
 
+# A plugin may fail in any way, and even ask to exit; the cause is chained.
+
+
 def _register(plugin: Installed) -> pluggy.PluginManager:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(plugin.entry_point.load(), name=plugin.name)
         manager.check_pending()
-    except Exception as error:  # a plugin may fail in any way; the cause is chained
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{plugin}: does not load: {_one_line(error)}") from error
     return manager
 
 
-def _call(manager: pluggy.PluginManager, hook: str, plugin: Installed) -> Any:
+def _call(manager: pluggy.PluginManager, hook: str, plugin: Installed, nothing: Any = ()) -> Any:
+    """Return what a hook returns, as a dict or a tuple, whichever ``nothing`` is."""
     implementations = getattr(manager.hook, hook).get_hookimpls()
     if not implementations:
-        return ()
+        return nothing
     if any(i.wrapper or i.hookwrapper for i in implementations):
         raise PluginError(f"{plugin}: {hook} returns data, it cannot be a wrapper")
     try:
         result = implementations[0].function()
-        return result if isinstance(result, Mapping) else tuple(result)
-    except Exception as error:  # as above
+        if isinstance(nothing, dict) and not isinstance(result, Mapping):
+            raise TypeError(f"must return a mapping from names to functions, got {type(result).__name__}")
+        return type(nothing)(result)
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{plugin}: {hook} fails: {_one_line(error)}") from error
 
 
-def _add(offered: dict[str, Any], name: str, value: Any, plugin: Installed, noun: str) -> None:
-    if not name.startswith(f"{plugin.name}/"):
-        raise PluginError(f"{plugin}: {noun} {name!r} must be named '{plugin.name}/…'")
+def _checked(name: str, function: Callable[[], RunConfig], plugin: Installed) -> Callable[[], RunConfig]:
+    """Return a recipe that is called as promised, and returns what it promised."""
+
+    def recipe() -> RunConfig:
+        try:
+            config = function()
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{plugin}: recipe {name!r} fails: {_one_line(error)}") from error
+        if not isinstance(config, RunConfig):
+            raise PluginError(f"{plugin}: recipe {name!r} returns {_shown(config)}, not a RunConfig")
+        return config
+
+    return recipe
+
+
+def _add(offered: dict[str, Any], name: object, value: Any, plugin: Installed, noun: str) -> None:
+    if not isinstance(name, str) or not name.startswith(f"{plugin.name}/"):
+        raise PluginError(f"{plugin}: {noun} {_shown(name)} must be named '{plugin.name}/…'")
     if name in offered:
         raise PluginError(f"{plugin}: {noun} {name!r} is offered twice")
     offered[name] = value
@@ -152,3 +187,7 @@ def _add(offered: dict[str, Any], name: str, value: Any, plugin: Installed, noun
 
 def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _shown(value: object) -> str:
+    return " ".join(reprlib.repr(value).split())

@@ -5,8 +5,11 @@ import textwrap
 
 import pytest
 
+import sneframe
 from sneframe import plugins
-from sneframe.errors import PluginError
+from sneframe.cli import main
+from sneframe.errors import PartError, PluginError
+from sneframe.recipe import recipe
 
 PART = """
 from attrs import frozen
@@ -52,6 +55,13 @@ def install(tmp_path, monkeypatch):
 def load_fails(match):
     with pytest.raises(PluginError, match=match) as caught:
         plugins.load(["odd"])
+    assert "\n" not in str(caught.value)
+
+
+def run_fails(zoo, tmp_path, said):
+    config = recipe("sne", "aggregator.part=odd/mean", f"zoo.path={zoo}")
+    with pytest.raises(PluginError, match=rf"^plugin 'odd' \(sneframe-odd 1.2\): {said}") as caught:
+        sneframe.run(config, tmp_path / "run")
     assert "\n" not in str(caught.value)
 
 
@@ -164,6 +174,56 @@ def test_a_class_that_is_no_part_is_named(install, change, said):
     load_fails(said)
 
 
+def test_a_part_that_raises_when_it_is_made_is_named(install, toy_zoo_path, tmp_path):
+    install(
+        PART.replace(
+            "def forward", "def __init__(self, config, spec):\n        {}['width']\n\n    def forward"
+        )
+    )
+    run_fails(toy_zoo_path, tmp_path, "aggregator 'odd/mean' fails: KeyError: 'width'")
+    assert list(tmp_path.glob("run")) == []
+
+
+def test_a_part_that_says_nothing_of_what_it_gives_is_named(install, toy_zoo_path, tmp_path):
+    made = "def __init__(self, config, spec):\n        super().__init__(config, spec)\n        self.out = 64\n\n    def"
+    install(PART.replace("def", made, 1))
+    run_fails(toy_zoo_path, tmp_path, "aggregator 'odd/mean' states no Spec in out")
+
+
+def test_what_a_part_refuses_on_purpose_is_its_own_error(install, toy_zoo_path, tmp_path):
+    refused = (
+        "def __init__(self, config, spec):\n        raise sneframe.errors.PartError('not these')\n\n    def"
+    )
+    install("import sneframe.errors\n" + PART.replace("def", refused, 1))
+    with pytest.raises(PartError, match=r"^not these$"):
+        sneframe.run(recipe("sne", "aggregator.part=odd/mean", f"zoo.path={toy_zoo_path}"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ("()", "must give one carrier for each of 1 architectures, got 0"),
+        ("codes * 2", "must give one carrier for each of 1 architectures, got 2"),
+        ("codes[0]", "must give one carrier for each of 1 architectures, got LayerCodes"),
+        ("codes", r"must give an Embedding of \(40, 64\), got LayerCodes"),
+        (
+            "[Embedding(architecture=c.architecture, values=c.codes.mean((0, 1))) for c in codes]",
+            r"must give an Embedding of \(40, 64\), got \(64,\)",
+        ),
+    ],
+)
+def test_a_wrong_number_of_outputs_is_named(install, toy_zoo_path, result, said):
+    out = "def __init__(self, config, spec):\n        super().__init__(config, spec)\n"
+    out += "        self.out = spec.gives(Embedding, spec.width)\n\n    def"
+    install(PART.replace("def", out, 1).replace("return ()", f"return {result}"))
+    batch = sneframe.open_zoo(toy_zoo_path).load()
+    encoder = sneframe.encoder("sne", batch.architectures, "aggregator.part=odd/mean")
+    with pytest.raises(
+        PluginError, match=rf"plugin 'odd' \(sneframe-odd 1.2\): aggregator 'odd/mean' {said}$"
+    ):
+        encoder(batch)
+
+
 def test_a_zoo_that_is_no_builder_is_refused(install):
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_zoos():\n    return ['sine']")
     load_fails("'sine', which is no ZooBuilder")
@@ -172,3 +232,64 @@ def test_a_zoo_that_is_no_builder_is_refused(install):
 def test_a_recipe_that_is_no_function_is_refused(install):
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_recipes():\n    return {'odd/default': 5}")
     load_fails("recipe 'odd/default' is 5, not a function")
+
+
+# -- what only shows when it is used, and never in the list ----------------------------------------------------------
+
+HOOK = "import sneframe\n@sneframe.hookimpl\ndef sneframe_recipes():\n    return "
+
+
+def recipe_source(rest):
+    """A plugin with one recipe, from its arguments on."""
+    return HOOK.replace("\n", f"\ndef made{rest}\n", 1) + "{'odd/default': made}"
+
+
+FAULTS = {
+    "a list of recipes": (
+        HOOK + "[]",
+        "sneframe_recipes fails: TypeError: must return a mapping from names to functions, got list",
+    ),
+    "a key that is no string": (HOOK + "{5: dict}", "recipe 5 must be named 'odd/…'"),
+    "an exit at import": ("raise SystemExit(3)", "does not load: SystemExit: 3"),
+    "an exit in a hook": (HOOK + "exit(3)", "sneframe_recipes fails: SystemExit: 3"),
+    "an exit in a recipe": (recipe_source("(): exit(3)"), "recipe 'odd/default' fails: SystemExit: 3"),
+    "a recipe that raises": (
+        recipe_source("(): return {}['x']"),
+        "recipe 'odd/default' fails: KeyError: 'x'",
+    ),
+    "a recipe with an argument": (
+        recipe_source("(width): return width"),
+        "recipe 'odd/default' fails: TypeError: made() missing 1 required positional argument: 'width'",
+    ),
+    "a recipe that returns something else": (
+        recipe_source("(): return 'sne'"),
+        "recipe 'odd/default' returns 'sne', not a RunConfig",
+    ),
+    "a recipe that misuses a part": (
+        recipe_source("(): return sneframe.recipe('sne', 'head.part=head/none')"),
+        "recipe 'odd/default' fails: ConfigError: head: unknown part 'head/none'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "said"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_of_a_recipe_is_one_line_and_exit_code_2(install, capsys, source, said):
+    install(source)
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--plugin", "odd"])
+    said_all = capsys.readouterr().err
+    assert left.value.code == 2
+    assert said_all.startswith(f"error: plugin 'odd' (sneframe-odd 1.2): {said}")
+    assert len(said_all.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("source", "said"), FAULTS.values(), ids=FAULTS)
+def test_the_list_of_plugins_shows_the_others_beside_a_faulty_one(install, capsys, monkeypatch, source, said):
+    monkeypatch.setenv("COLUMNS", "300")
+    install(source)
+    with pytest.raises(SystemExit) as left:
+        main(["plugins", "--load"])
+    out = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "sne/pad-chunk" in out
+    assert "recipe odd/default" in out or f"error: plugin 'odd' (sneframe-odd 1.2): {said}" in out

@@ -11,11 +11,10 @@ import tomllib
 import numpy as np
 import pytest
 import torch
-from attrs import evolve
 from safetensors import safe_open
 
 import sneframe
-from sneframe import checkpoint, plugins
+from sneframe import checkpoint, plugins, state
 from sneframe.config import plugins_named, structure
 from sneframe.errors import ConfigError, Interrupted, MachineError, PartError, RunError, ZooError
 from sneframe.metrics import score
@@ -113,6 +112,26 @@ def test_a_saved_model_predicts_what_the_run_predicted(toy_zoo_path, tmp_path, r
     with torch.no_grad():
         predicted = task.predict(model(batch).value)
     assert torch.allclose(predicted, torch.tensor([float(row["predicted"]) for row in rows]), atol=1e-5)
+
+
+def test_a_head_fitted_by_another_version_is_read_with_a_warning(toy_zoo_path, tmp_path):
+    words = ("head.trees=2",)
+    path = (
+        sneframe.run(config_for(toy_zoo_path, *words, recipe="stats"), tmp_path / "run").folder
+        / "best.safetensors"
+    )
+    found, header = state.read_tensors(path)
+    state.write_tensors(path, found, {**header, "scikit-learn": "1.0"})
+    with pytest.warns(
+        UserWarning, match=r"head 'stats/boosting' was fitted by scikit-learn 1\.0 and is fitted again"
+    ):
+        checkpoint.load_model(path)
+
+
+def test_a_head_that_is_not_fitted_minds_no_version(finished, tmp_path):
+    found, header = state.read_tensors(finished.folder / "best.safetensors")
+    state.write_tensors(tmp_path / "model", found, {**header, "scikit-learn": "1.0"})
+    checkpoint.load_model(tmp_path / "model")
 
 
 # -- going on ---------------------------------------------------------------------------------------------------
@@ -233,7 +252,7 @@ def test_two_processes_give_the_numbers_of_one(toy_zoo_path, tmp_path):
         (["device=cuda"], ConfigError, "no CUDA device"),
         (["head.part=sne/pad-chunk"], PartError, "cannot be the head"),
         (["tokenizer.part=stats/statistics"], PartError, "takes ChunkTokens, it is given StatTokens"),
-        (["head.part=stats/boosting", "invariance.part=invariance/none"], ConfigError, "invariance/none"),
+        (["invariance.part=invariance/none"], ConfigError, "invariance/none"),
         (["layer_encoder.heads=3"], PartError, "heads must divide width"),
         (
             ["train.lr=1e30", "train.clip=1e30", "train.schedule=constant", "train.epochs=4"],
@@ -256,10 +275,23 @@ def test_a_method_for_one_architecture_refuses_a_mixed_zoo(tmp_path):
         sneframe.run(config_for(zoo, recipe="dwsnet"), tmp_path / "run")
 
 
-def test_a_fitted_head_behind_an_untrained_encoder_is_refused(toy_zoo_path, tmp_path):
-    config = evolve(config_for(toy_zoo_path, "head.part=stats/boosting"), invariance=None)
-    with pytest.raises(PartError, match="nothing would train layer encoder 'sne/chunk-set'"):
+@pytest.mark.parametrize("invariance", ["invariance/logit", "none"])
+def test_a_fitted_head_behind_an_encoder_that_is_trained_is_refused(toy_zoo_path, tmp_path, invariance):
+    config = config_for(toy_zoo_path, "head.part=stats/boosting", f"invariance.part={invariance}")
+    with pytest.raises(
+        PartError, match="so layer_encoder 'sne/chunk-set' and aggregator 'sne/layer-set' cannot"
+    ):
         sneframe.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_invariance_loss_that_nothing_could_be_trained_with_is_refused(toy_zoo_path, tmp_path):
+    config = config_for(toy_zoo_path, "invariance.part=invariance/logit", recipe="stats")
+    with pytest.raises(
+        PartError, match="'invariance/logit' is a loss to train with, and head 'stats/boosting'"
+    ):
+        sneframe.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_last_state(toy_zoo_path, tmp_path):
@@ -288,8 +320,6 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_state(toy_zoo_path, tmp_path
 
 
 def test_a_disk_that_cannot_take_a_file_leaves_the_one_before(tmp_path, monkeypatch):
-    from sneframe import state
-
     path = tmp_path / "file"
     state.write_text(path, "before")
 
