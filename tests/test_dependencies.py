@@ -1,0 +1,51 @@
+"""What is imported is declared, at the versions that pip is told of."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import sneframe
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+HOMES = [Path(sneframe.__file__).parent, *(ROOT / "plugins").glob("sneframe_*")]
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported():
+    """The top-level modules of other distributions that core and plugins import, wherever in a file."""
+    found = set()
+    for path in (path for home in HOMES for path in home.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return {name for name in found if not name.startswith("sneframe")} - set(sys.stdlib_module_names)
+
+
+def declared():
+    lines = PROJECT["dependencies"]
+    return {canonical(re.match(r"[\w.-]+", line)[0]): line for line in lines}
+
+
+@pytest.mark.parametrize(
+    "module", sorted(imported() - {"pytest"})
+)  # sneframe.testing is for those who have it
+def test_what_is_imported_is_declared(module):
+    offering = {canonical(name) for name in metadata.packages_distributions()[module]}
+    assert offering & set(declared())
+
+
+def test_what_is_declared_is_pinned():
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {canonical(line.partition("==")[0]) for line in pins if "==" in line}
+    assert set(declared()) <= pinned
