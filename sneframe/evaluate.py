@@ -98,8 +98,9 @@ def invariance(
     Returns:
         ``{"e_g": …, "e_noise": …}``, or None where no network has a group or the predictions do not vary.
     """
+    value = value.double()
     variance = float(value.var(correction=0))
-    if variance == 0 or not any(a.groups for a in data.zoo.architectures):
+    if value.max() == value.min() or not any(a.groups for a in data.zoo.architectures):
         return None
 
     def permuted(batch: Batch) -> Batch:
