@@ -8,7 +8,6 @@ import numpy as np
 import platformdirs
 import torch
 from attrs import evolve, frozen
-from torch import Tensor
 
 from sneframe import plugins, zoo
 from sneframe.batch import Batch
@@ -50,10 +49,6 @@ class Data:
     def to(self, device: torch.device) -> Data:
         """Return it with the weights on another device."""
         return evolve(self, batch=self.batch.to(device))
-
-    def targets_on(self, device: torch.device) -> Tensor:
-        """Return the targets as ``(N,)`` float32 on a device."""
-        return torch.from_numpy(self.targets).float().to(device)
 
 
 def load_data(config: ZooConfig, reporter: Reporter) -> Data:

@@ -61,7 +61,7 @@ class Loop:
         optimiser: prepared too.
         accelerator: this process among all.
         data: on the device.
-        targets: ``(N,)`` on the device.
+        targets: ``(N,)`` float32 on the device, standardised.
         config: of the run.
         sums: ``(3,)`` this process's loss, task and invariance loss, summed over the epoch's steps.
     """
@@ -115,7 +115,7 @@ def fit(
         optimiser=optimiser,
         accelerator=accelerator,
         data=data,
-        targets=data.targets_on(accelerator.device),
+        targets=torch.from_numpy(objective.task.standardise(data.targets)).float().to(accelerator.device),
         config=config,
         sums=sums,
     )

@@ -125,8 +125,8 @@ def finish(
         checkpoint.restore_model(model, state.read_tensors(best)[0], best)
     if isinstance(model.head, FittedHead):
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
-        targets = torch.from_numpy(data.targets[data.split.train])
-        model.head.fit(embedding, task.standardise(targets).unsqueeze(1))
+        targets = torch.from_numpy(task.standardise(data.targets[data.split.train]))
+        model.head.fit(embedding, targets.unsqueeze(1))
     if not training.epoch and accelerator.is_main_process:
         checkpoint.save_model(best, model, task, config, epoch=0)
     predicted = {

@@ -112,7 +112,22 @@ def test_a_saved_model_predicts_what_the_run_predicted(toy_zoo_path, tmp_path, r
     batch = open_zoo(toy_zoo_path).load().select([int(row["id"]) for row in rows])
     with torch.no_grad():
         predicted = task.predict(model(batch).value)
-    assert torch.allclose(predicted, torch.tensor([float(row["predicted"]) for row in rows]), atol=1e-5)
+    expected = torch.tensor([float(row["predicted"]) for row in rows], dtype=torch.float64)
+    assert torch.allclose(predicted, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["stats", "stats/mlp"])
+def test_a_property_far_from_zero_is_scored_like_one_near_it(zoo_of, tmp_path, recipe):
+    """Seconds since 1970, a few dozen apart: no single precision number lies between two of them."""
+    zoo = zoo_of(late=lambda scale: 1.7e9 + 64.0 * scale)
+    near, far = (
+        sneframe.run(
+            config_for(zoo, f"zoo.property={name}", "train.epochs=2", recipe=recipe), tmp_path / name
+        ).metrics["test"]
+        for name in ("scale", "late")
+    )
+    assert far["r2"] == pytest.approx(near["r2"], abs=1e-5)
+    assert far["mse"] == pytest.approx(64.0**2 * near["mse"], rel=1e-5)
 
 
 # -- going on ---------------------------------------------------------------------------------------------------
