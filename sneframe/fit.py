@@ -26,7 +26,7 @@ from sneframe.devices import sum_over_processes
 from sneframe.errors import Interrupted, RunError
 from sneframe.invariance import Draw
 from sneframe.objective import Objective
-from sneframe.plan import epoch_batches, step_seed, steps_per_epoch
+from sneframe.plan import epoch_batches, smallest_batch, step_seed, steps_per_epoch
 from sneframe.progress import Reporter
 
 
@@ -102,8 +102,12 @@ def fit(
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     if not trainable or not config.train.epochs:
         return Training()
-    if min(config.train.batch_size, len(data.split.train)) < accelerator.num_processes:
-        raise RunError(f"{accelerator.num_processes} processes need as many networks a step")
+    smallest = smallest_batch(len(data.split.train), config.train.batch_size)
+    if smallest < accelerator.num_processes:
+        raise RunError(
+            f"{accelerator.num_processes} processes need as many networks a step, the smallest step has {smallest}: "
+            f"{len(data.split.train)} training networks at train.batch_size = {config.train.batch_size}"
+        )
     optimiser = AdamW(trainable, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
     sums = torch.zeros(3, device=accelerator.device)
     last = folder / "last.safetensors"
