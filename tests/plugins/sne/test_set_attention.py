@@ -101,6 +101,43 @@ def test_scalar_sab_passes_gradients_on_to_its_scalars():
 
 
 @pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 5.0])
+def test_gradients_under_bf16_autocast_are_those_of_float32(offset, masked):
+    """Scalars far from zero beside their spread: there a variance in bfloat16 is off by more than itself."""
+    block = shake(ScalarSAB(12, 3)).float()
+    x = offset + 0.1 * torch.randn(6, 9, dtype=torch.float32)
+    mask = random_mask(6, 9, torch.Generator().manual_seed(1)) if masked else None
+    weight = torch.randn(6, 9, 3, dtype=torch.float32)
+
+    def found(*, rough):
+        with torch.autocast("cpu", torch.bfloat16, enabled=rough):
+            means = block._means(x, mask)
+        block.zero_grad()
+        (means * weight).sum().backward()
+        return [p.grad.clone() for p in (block.query.weight, block.query.bias, block.key.weight)]
+
+    for rough, exact in zip(found(rough=True), found(rough=False), strict=True):
+        assert float((rough - exact).norm()) < 1e-3 * float(exact.norm())
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_the_mean_of_scalars_far_from_zero_keeps_its_digits(offset):
+    """Single against double precision, whose literal form it equals: the tilts are moderate, the offset is not."""
+    block = shake(ScalarSAB(12, 3))
+    x = offset + torch.randn(6, 9).float().double()
+    weight = torch.randn(6, 9, 3)
+
+    def found(block, x, weight):
+        block.zero_grad()
+        (block._means(x, None) * weight).sum().backward()
+        return block.query.bias.grad.double()
+
+    exact = found(block, x, weight)
+    single = found(block.float(), x.float(), weight.float())
+    assert float((single - exact).norm()) < 1e-3 * float(exact.norm())
+
+
+@pytest.mark.parametrize("masked", [False, True])
 def test_pma_equals_its_literal_form(masked):
     block = shake(PMA(12, 3))
     x = torch.randn(4, 7, 12)
