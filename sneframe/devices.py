@@ -31,6 +31,11 @@ def prepare(device: str, precision: str) -> Accelerator:
     return Accelerator(cpu=cpu, mixed_precision=precision)
 
 
+def fits(size: int, device: torch.device) -> bool:
+    """Return whether that many bytes leave half of a GPU's free memory free; elsewhere nothing is moved."""
+    return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // 2
+
+
 def from_main_process(accelerator: Accelerator, make: Callable[[], T]) -> T:
     """Return what the main process makes, to every process; a failure there ends all of them."""
     made: list[T | None] = [make() if accelerator.is_main_process else None]

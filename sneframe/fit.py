@@ -60,7 +60,7 @@ class Loop:
         stepper: the same, prepared for this device and its processes.
         optimiser: prepared too.
         accelerator: this process among all.
-        data: on the device.
+        data: for the device.
         targets: ``(N,)`` float32 on the device, standardised.
         config: of the run.
         sums: ``(3,)`` this process's loss, task and invariance loss, summed over the epoch's steps.
@@ -176,7 +176,7 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
     progress = step / (train.epochs * loop.steps)
     for group in loop.optimiser.param_groups:
         group["lr"] = learning_rate(train, progress)
-    loss, parts = loop.stepper(loop.data.batch.select(positions[mine]), target, draw, progress)
+    loss, parts = loop.stepper(loop.data.select(positions[mine]), target, draw, progress)
     accelerator.backward(loss)
     if train.clip is not None:
         accelerator.clip_grad_norm_(loop.stepper.parameters(), train.clip)

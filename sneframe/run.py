@@ -72,9 +72,8 @@ def run(
         data = load_data(config.zoo, reporter)
     task = Regression.fit(data.property, data.targets[data.split.train])
     torch.manual_seed(config.seed)
-    train = data.batch.select(data.split.train)
-    model = build_model(config, registry, train.architectures)
-    model.encoder.normalise.fit(train)
+    model = build_model(config, registry, data.training_architectures())
+    model.encoder.normalise.fit(data.training_blocks())
     objective = Objective(
         model,
         task,
