@@ -67,6 +67,8 @@ def run(
     config = structure(unstructure(config), registry)
     accelerator = devices.prepare(config.device, config.precision)
     reporter = reporter if reporter is not None and accelerator.is_main_process else Reporter()
+    if warning := devices.missing_processes(accelerator):
+        reporter.say(warning)
 
     with accelerator.main_process_first():  # which may have to build the demo zoo
         data = load_data(config.zoo, reporter)

@@ -199,37 +199,6 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
     assert run.metrics["epochs"] == run.metrics["best_epoch"] + 2
 
 
-# -- two processes ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one(toy_zoo_path, tmp_path):
-    words = [*SMALL, "train.epochs=3", "device=cpu", f"zoo.path={toy_zoo_path}"]
-    command = ["--plugin", "sne", "--quiet", *(part for word in words for part in ("--set", word))]
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder, start in zip(folders, ([sys.executable, "-m"], [*launch, "-m"]), strict=True):
-        subprocess.run(
-            [*start, "sneframe", "run", *command, "--out", str(folder)], check=True, env=environment
-        )
-    one, two = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
-    assert json.loads((folders[1] / "environment.json").read_text())["processes"] == 2
-    for part in ("val", "test"):
-        for name in ("mse", "r2", "tau"):
-            assert two[part][name] == pytest.approx(one[part][name], abs=1e-4)
-    assert two["invariance"]["e_g"] == pytest.approx(one["invariance"]["e_g"], abs=1e-4)
-
-
 # -- bad input --------------------------------------------------------------------------------------------------
 
 
