@@ -61,19 +61,26 @@ def shake(block):
     return block
 
 
-def gradients(loss, block):
-    block.zero_grad()
-    loss.backward()
-    return [p.grad.clone() for p in block.parameters()]
+def check(actual, expected, share, *leaves):
+    """Compare outputs, and the gradients of their sum, weighted by ``share``, to blocks and inputs."""
+    assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
+    tensors = [t for leaf in leaves for t in (leaf.parameters() if isinstance(leaf, nn.Module) else [leaf])]
+    found, wanted = (torch.autograd.grad((made * share).sum(), tensors) for made in (actual, expected))
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-10, rtol=1e-10)
+
+
+def random(*shape):
+    return torch.randn(*shape, requires_grad=True)
 
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_mab_equals_its_literal_form(masked):
     block = shake(MAB(12, 3))
-    x, y = torch.randn(4, 5, 12), torch.randn(4, 7, 12)
+    x, y = random(4, 5, 12), random(4, 7, 12)
     mask = random_mask(4, 7, torch.Generator().manual_seed(1)) if masked else None
     expected = literal_mab(x, y, *linears(block), 3, mask)
-    assert torch.allclose(block(x, y, mask), expected, atol=1e-10, rtol=0)
+    check(block(x, y, mask), expected, torch.randn(4, 5, 12), block, x, y)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -82,16 +89,16 @@ def test_scalar_sab_equals_sab_on_scalars(masked):
     x = torch.randn(6, 9)
     mask = random_mask(6, 9, torch.Generator().manual_seed(1)) if masked else None
     scalars = x.unsqueeze(-1)
-    weight = torch.randn(6, 9, 12)
+    share = torch.randn(6, 9, 12)
     if masked:
-        weight = weight * mask.unsqueeze(-1)
+        share = share * mask.unsqueeze(-1)
     expected = literal_mab(scalars, scalars, *linears(block), 3, mask)
-    wanted = gradients((expected * weight).sum(), block)
-    actual = block(x, mask)
-    got = gradients((actual * weight).sum(), block)
-    assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
-    for one, other in zip(got, wanted, strict=True):
-        assert torch.allclose(one, other, atol=1e-10, rtol=1e-10)
+    check(block(x, mask), expected, share, block)
+    # Where the scalars ask for a gradient, they get it, and the block gets the same.
+    asking = x.clone().requires_grad_()
+    scalars = asking.unsqueeze(-1)
+    expected = literal_mab(scalars, scalars, *linears(block), 3, mask)
+    check(block(asking, mask), expected, share, block, asking)
 
 
 def test_scalar_sab_passes_gradients_on_to_its_scalars():
@@ -140,26 +147,21 @@ def test_the_mean_of_scalars_far_from_zero_keeps_its_digits(offset):
 @pytest.mark.parametrize("masked", [False, True])
 def test_pma_equals_its_literal_form(masked):
     block = shake(PMA(12, 3))
-    x = torch.randn(4, 7, 12)
+    x = random(4, 7, 12)
     mask = random_mask(4, 7, torch.Generator().manual_seed(1)) if masked else None
     seeds = block.seed.expand(4, 1, 12)
     expected = literal_mab(seeds, x, *linears(block), 3, mask)[:, 0]
-    weight = torch.randn(4, 12)
-    wanted = gradients((expected * weight).sum(), block)
-    actual = block(x, mask)
-    got = gradients((actual * weight).sum(), block)
-    assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
-    for one, other in zip(got, wanted, strict=True):
-        assert torch.allclose(one, other, atol=1e-10, rtol=1e-10)
+    check(block(x, mask), expected, torch.randn(4, 12), block, x)
 
 
-def test_isab_is_two_mabs_through_its_points():
+@pytest.mark.parametrize("masked", [False, True])
+def test_isab_is_two_mabs_through_its_points(masked):
     block = shake(ISAB(8, 2, 3))
-    x = torch.randn(4, 6, 8)
-    mask = random_mask(4, 6, torch.Generator().manual_seed(1))
+    x = random(4, 6, 8)
+    mask = random_mask(4, 6, torch.Generator().manual_seed(1)) if masked else None
     points = literal_mab(block.points.expand(4, 3, 8), x, *linears(block.gather), 2, mask)
     expected = literal_mab(x, points, *linears(block.scatter), 2)
-    assert torch.allclose(block(x, mask), expected, atol=1e-10, rtol=0)
+    check(block(x, mask), expected, torch.randn(4, 6, 8), block, x)
 
 
 def test_the_attention_of_mab_is_that_of_torch():
