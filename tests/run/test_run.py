@@ -246,29 +246,43 @@ def test_a_fitted_head_behind_an_untrained_encoder_is_refused(toy_zoo_path, tmp_
         sneframe.run(config, tmp_path / "run")
 
 
-def test_a_full_disk_is_one_line_and_keeps_the_last_state(toy_zoo_path, tmp_path):
-    words = [*SMALL, "train.epochs=1", f"zoo.path={toy_zoo_path}"]
+def test_a_full_disk_is_one_line_and_keeps_the_last_state(finished, toy_zoo_path, tmp_path, monkeypatch):
+    """Killed after one epoch; gone on with, on a disk that takes all files of the second but the last state."""
+    from sneframe import fit
+
+    real, steps = fit.train_step, 4
+
+    def killed(loop, positions, number):
+        if number == steps:
+            raise ZeroDivisionError
+        real(loop, positions, number)
+
+    config, folder = config_for(toy_zoo_path, "train.epochs=3"), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "train_step", killed)
+        with pytest.raises(ZeroDivisionError):
+            sneframe.run(config, folder)
+    last = folder / "last.safetensors"
+    before, smaller = last.read_bytes(), (folder / "best.safetensors").stat().st_size
+    assert smaller < len(before)
+
     code = (
-        "import resource, sys; from sneframe.cli import main; import sneframe.run\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "main(sys.argv[1:])"
+        "import resource, signal, sys; from sneframe.cli import main; import sneframe.run\n"
+        "limit = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "main(sys.argv[2:])"
     )
-    arguments = [
-        "run",
-        "--plugin",
-        "sne",
-        "--out",
-        str(tmp_path / "run"),
-        *(p for w in words for p in ("--set", w)),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+    words = [str((smaller + len(before)) // 2), "run", "--resume", str(folder), "--quiet"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: cannot write ")
+    assert done.stderr.startswith(f"error: cannot write {last}: ")
     assert len(done.stderr.splitlines()) == 1
-    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+    assert len((folder / "history.jsonl").read_text().splitlines()) == 2
+    assert last.read_bytes() == before
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+    resumed = sneframe.run(config, folder, resume=True)
+    assert {**resumed.metrics, "seconds": None} == {**finished.metrics, "seconds": None}
 
 
 def test_a_disk_that_cannot_take_a_file_leaves_the_one_before(tmp_path, monkeypatch):
