@@ -77,5 +77,4 @@ def test_e_noise_is_that_of_noise_that_moves_each_network_as_far(data):
 
 
 def test_the_errors_are_undefined_for_a_model_that_answers_the_same_to_all(data):
-    """0.1 for all, in single precision: its variance is rounding."""
     assert measure(data, Linear(factor=0.0))[0] is None
