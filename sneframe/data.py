@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from attrs import evolve, frozen
-from torch import Tensor
 
-from sneframe import plugins, zoo
+from sneframe import devices, plugins, zoo
+from sneframe.architecture import Architecture
 from sneframe.batch import Batch
 from sneframe.config import ZooConfig
 from sneframe.errors import ConfigError, Interrupted, ZooError, choices
@@ -17,6 +18,8 @@ from sneframe.progress import Reporter
 from sneframe.zoo import Zoo, splits
 from sneframe.zoo.cache import default_folder
 
+BLOCK = 1 << 24  #: weights that are copied at a time where all training networks are read: 64 MiB
+HOST = torch.device("cpu")
 DEMO = "zoos/demo"  #: the builder of the zoo that is used where none is named
 
 
@@ -39,6 +42,7 @@ class Data:
         batch: all networks of the zoo that have the property.
         targets: ``(N,)`` float64 on the host, in the order of ``batch.ids``.
         split: positions in ``batch``.
+        device: where :meth:`select` brings networks.
     """
 
     zoo: Zoo
@@ -46,14 +50,34 @@ class Data:
     batch: Batch
     targets: np.ndarray
     split: Split
+    device: torch.device = HOST
 
     def to(self, device: torch.device) -> Data:
-        """Return it with the weights on another device."""
-        return evolve(self, batch=self.batch.to(device))
+        """Return it for another device: all weights are moved there if they fit, else those of each selection."""
+        size = sum(n.weights.nbytes for n in self.batch.networks)
+        batch = self.batch.to(device) if devices.fits(size, device) else self.batch
+        return evolve(self, batch=batch, device=device)
 
-    def targets_on(self, device: torch.device) -> Tensor:
-        """Return the targets as ``(N,)`` float32 on a device."""
-        return torch.from_numpy(self.targets).float().to(device)
+    def select(self, positions: np.ndarray) -> Batch:
+        """Return the networks at these positions, in this order, on the device."""
+        return self.batch.select(positions).to(self.device)
+
+    def training_architectures(self) -> tuple[Architecture, ...]:
+        """The architectures of the training networks, in the order of the batch."""
+        present = set(self.batch.entry[self.split.train].tolist())
+        return tuple(a for number, a in enumerate(self.batch.architectures) if number in present)
+
+    def training_blocks(self) -> Iterator[Batch]:
+        """Yield the training networks, each once, in batches of at most :data:`BLOCK` weights, or of one network.
+
+        They are nearly the whole zoo, which may be mapped from a file: together they are never copied.
+        """
+        entry = self.batch.entry[self.split.train]
+        for number, architecture in enumerate(self.batch.architectures):
+            here = self.split.train[entry == number]
+            size = max(1, BLOCK // max(1, architecture.num_weights))
+            for start in range(0, len(here), size):
+                yield self.batch.select(here[start : start + size])
 
 
 def load_data(config: ZooConfig, reporter: Reporter) -> Data:

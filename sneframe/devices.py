@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -29,6 +30,26 @@ def prepare(device: str, precision: str) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=alone)
     cpu = device == "cpu" or not torch.cuda.is_available()
     return Accelerator(cpu=cpu, mixed_precision=precision)
+
+
+def missing_processes(accelerator: Accelerator) -> str | None:
+    """Return a line that says so where accelerate was asked for several processes and started this one alone.
+
+    Its launcher does so on a machine without GPUs. Of the number that it was given nothing is left but the address at
+    which several processes would have met.
+    """
+    alone = accelerator.num_processes == 1 and "ACCELERATE_USE_CPU" in os.environ  # of that launcher alone
+    if not alone or "MASTER_ADDR" not in os.environ:
+        return None
+    return (
+        "warning: accelerate was asked for several processes and started one; on a CPU several are started by "
+        "accelerate launch --multi_gpu --num_machines 1 --num_processes N"
+    )
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Return whether that many bytes leave half of a GPU's free memory free; elsewhere nothing is moved."""
+    return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // 2
 
 
 def from_main_process(accelerator: Accelerator, make: Callable[[], T]) -> T:

@@ -65,7 +65,7 @@ def predict(
             mine = places[accelerator.process_index :: accelerator.num_processes]
             if not len(mine):
                 continue
-            batch = data.batch.select(positions[mine])
+            batch = data.select(positions[mine])
             output: Output = model(batch if move is None else move(batch))
             both = torch.cat([output.embedding, output.value.to(output.embedding.device)], dim=1)
             rows[torch.from_numpy(mine).to(rows.device)] = both.float()
@@ -80,10 +80,7 @@ def embed(
     encoder.eval()
     starts = range(0, len(positions), batch_size)
     with torch.no_grad(), accelerator.autocast():
-        rows = [
-            encoder(data.batch.select(positions[start : start + batch_size])).float().cpu()
-            for start in starts
-        ]
+        rows = [encoder(data.select(positions[start : start + batch_size])).float().cpu() for start in starts]
     return torch.cat(rows)
 
 

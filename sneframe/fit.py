@@ -27,7 +27,7 @@ from sneframe.errors import Interrupted, RunError
 from sneframe.folder import going_on
 from sneframe.invariance import Draw
 from sneframe.objective import Objective
-from sneframe.plan import epoch_batches, step_seed, steps_per_epoch
+from sneframe.plan import epoch_batches, smallest_batch, step_seed, steps_per_epoch
 from sneframe.progress import Reporter
 
 
@@ -61,8 +61,8 @@ class Loop:
         stepper: the same, prepared for this device and its processes.
         optimiser: prepared too.
         accelerator: this process among all.
-        data: on the device.
-        targets: ``(N,)`` on the device.
+        data: for the device.
+        targets: ``(N,)`` float32 on the device, standardised.
         config: of the run.
         sums: ``(3,)`` this process's loss, task and invariance loss, summed over the epoch's steps.
     """
@@ -103,8 +103,12 @@ def fit(
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     if not trainable or not config.train.epochs:
         return Training()
-    if min(config.train.batch_size, len(data.split.train)) < accelerator.num_processes:
-        raise RunError(f"{accelerator.num_processes} processes need as many networks a step")
+    smallest = smallest_batch(len(data.split.train), config.train.batch_size)
+    if smallest < accelerator.num_processes:
+        raise RunError(
+            f"{accelerator.num_processes} processes need as many networks a step, the smallest step has {smallest}: "
+            f"{len(data.split.train)} training networks at train.batch_size = {config.train.batch_size}"
+        )
     optimiser = AdamW(trainable, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
     sums = torch.zeros(3, device=accelerator.device)
     last = folder / "last.safetensors"
@@ -116,7 +120,7 @@ def fit(
         optimiser=optimiser,
         accelerator=accelerator,
         data=data,
-        targets=data.targets_on(accelerator.device),
+        targets=torch.from_numpy(objective.task.standardise(data.targets)).float().to(accelerator.device),
         config=config,
         sums=sums,
     )
@@ -175,7 +179,7 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
     progress = step / (train.epochs * loop.steps)
     for group in loop.optimiser.param_groups:
         group["lr"] = learning_rate(train, progress)
-    loss, parts = loop.stepper(loop.data.batch.select(positions[mine]), target, draw, progress)
+    loss, parts = loop.stepper(loop.data.select(positions[mine]), target, draw, progress)
     accelerator.backward(loss)
     if train.clip is not None:
         accelerator.clip_grad_norm_(loop.stepper.parameters(), train.clip)

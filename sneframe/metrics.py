@@ -30,7 +30,8 @@ def score(true: np.ndarray, predicted: np.ndarray) -> Scores:
     """Score ``(n,)`` predictions against ``(n,)`` truths."""
     true, predicted = np.asarray(true, np.float64), np.asarray(predicted, np.float64)
     mse = float(np.mean((true - predicted) ** 2))
-    variance = float(np.var(true))
+    # The variance of equal values is rounding, not always 0: [0.1, 0.1, 0.1] has 2e-34.
+    variance = float(np.var(true)) if np.ptp(true) > 0 else 0.0
     tau = float(kendalltau(true, predicted).statistic) if len(true) > 1 else math.nan
     return Scores(
         n=len(true),

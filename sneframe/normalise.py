@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
 from sneframe.batch import Batch
@@ -21,8 +22,12 @@ class Normalise(Part):
     breaks: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
-    def fit(self, batch: Batch) -> None:
+    def fit(self, batches: Iterable[Batch]) -> None:
         """Learn the constants from the training networks.
+
+        Args:
+            batches: each training network once, in batches small enough to be copied; a part that keeps none of
+                them can be fitted to a zoo that does not fit into memory.
 
         Raises:
             PartError: these networks leave a constant undefined.

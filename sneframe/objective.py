@@ -16,7 +16,7 @@ class Objective(nn.Module):
 
     Args:
         model: of the run.
-        task: its targets are in the property's own unit.
+        task: its loss takes standardised targets.
         invariance: or none.
         task_weight: of the task loss.
         processes: over which a step's batch is spread; gradients are averaged over them, losses are sums over one
@@ -44,7 +44,7 @@ class Objective(nn.Module):
 
         Args:
             batch: this process's slice of the step's batch.
-            target: ``(B,)`` values of the property.
+            target: ``(B,)`` standardised values of the property.
             draw: where in the run the step stands.
             progress: fraction of the training done, in [0, 1].
         """

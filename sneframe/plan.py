@@ -12,11 +12,15 @@ def steps_per_epoch(networks: int, batch_size: int) -> int:
     return math.ceil(networks / batch_size)
 
 
+def smallest_batch(networks: int, batch_size: int) -> int:
+    """Return how many networks the smallest step of an epoch has; see :func:`epoch_batches`."""
+    return networks // steps_per_epoch(networks, batch_size)
+
+
 def epoch_batches(train: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the positions of each step's whole batch, over all processes.
 
-    The batches of an epoch differ by at most one network in size, so that none is too small for a batch statistic
-    or for the number of processes.
+    The batches of an epoch differ by at most one network in size, so that none is a small remainder.
 
     Args:
         train: ``(n,)`` positions of the training networks.

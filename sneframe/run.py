@@ -69,14 +69,15 @@ def run(
     config = _with_whole_path(structure(unstructure(config), registry))
     accelerator = devices.prepare(config.device, config.precision)
     reporter = reporter if reporter is not None and accelerator.is_main_process else Reporter()
+    if warning := devices.missing_processes(accelerator):
+        reporter.say(warning)
 
     with accelerator.main_process_first():  # which may have to build the demo zoo
         data = load_data(config.zoo, reporter)
     task = Regression.fit(data.property, data.targets[data.split.train])
     torch.manual_seed(config.seed)
-    train = data.batch.select(data.split.train)
-    model = build_model(config, registry, train.architectures)
-    model.encoder.normalise.fit(train)
+    model = build_model(config, registry, data.training_architectures())
+    model.encoder.normalise.fit(data.training_blocks())
     objective = Objective(
         model,
         task,
@@ -135,8 +136,8 @@ def finish(
         checkpoint.restore_model(model, state.read_tensors(best)[0], best)
     if isinstance(model.head, FittedHead):
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
-        targets = torch.from_numpy(data.targets[data.split.train])
-        model.head.fit(embedding, task.standardise(targets).unsqueeze(1))
+        targets = torch.from_numpy(task.standardise(data.targets[data.split.train]))
+        model.head.fit(embedding, targets.unsqueeze(1))
     if not training.epoch and accelerator.is_main_process:
         checkpoint.save_model(best, model, task, config, epoch=0)
     predicted = {

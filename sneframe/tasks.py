@@ -38,13 +38,21 @@ class Regression:
         return cls(property=name, mean=float(np.mean(targets)), std=float(np.std(targets)))
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return ``(B,)`` squared errors, in standardised units, of raw outputs ``(B, 1)``."""
-        return (value.squeeze(1).float() - self.standardise(target)).square()
+        """Return ``(B,)`` squared errors, in standardised units, of raw outputs ``(B, 1)``.
 
-    def standardise(self, target: Tensor) -> Tensor:
-        """Return targets ``(B,)`` in the units of raw outputs."""
-        return (target - self.mean) / self.std
+        Args:
+            value: raw outputs.
+            target: ``(B,)``, standardised by :meth:`standardise`.
+        """
+        return (value.squeeze(1).float() - target).square()
+
+    def standardise(self, target: np.ndarray) -> np.ndarray:
+        """Return targets ``(n,)`` in the units of raw outputs, float64.
+
+        Single precision comes after it, never before: a float32 near 1.7e9 is a multiple of 128.
+        """
+        return (np.asarray(target, np.float64) - self.mean) / self.std
 
     def predict(self, value: Tensor) -> Tensor:
-        """Return ``(B,)`` values of the property for raw outputs ``(B, 1)``."""
-        return value.squeeze(1).float() * self.std + self.mean
+        """Return ``(B,)`` float64 values of the property for raw outputs ``(B, 1)``."""
+        return value.squeeze(1).double() * self.std + self.mean

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import r2_score
@@ -36,8 +37,10 @@ def test_a_constant_prediction_has_no_tau():
     assert score(np.array([1.0, 2.0]), np.array([1.0, 1.0])).tau is None
 
 
-def test_a_constant_truth_has_no_r2():
-    assert score(np.array([1.0, 1.0]), np.array([1.0, 2.0])).r2 is None
+@pytest.mark.parametrize("value", [1.0, 0.1])
+def test_a_constant_truth_has_no_r2(value):
+    """Three times 0.1 has the variance 2e-34: the mean is rounded."""
+    assert score(np.array([value] * 3), np.array([1.0, 2.0, 3.0])).r2 is None
 
 
 def test_a_property_of_one_value_is_refused():
@@ -46,10 +49,17 @@ def test_a_property_of_one_value_is_refused():
 
 
 def test_predict_undoes_what_the_loss_standardises():
-    import torch
-
     task = Regression.fit("f", np.array([1.0, 5.0]))
     assert (task.mean, task.std) == (3.0, 2.0)
     value = torch.tensor([[1.0], [-0.5]])
     assert task.predict(value).tolist() == [5.0, 2.0]
-    assert task.loss(value, torch.tensor([5.0, 4.0])).tolist() == [0.0, 1.0]
+    assert task.standardise(np.array([5.0, 4.0])).tolist() == [1.0, 0.5]
+    assert task.loss(value, torch.tensor([1.0, 0.5])).tolist() == [0.0, 1.0]
+
+
+def test_a_property_far_from_zero_keeps_its_digits():
+    """Seconds since 1970, 29 apart: a float32 near 1.7e9 is a multiple of 128."""
+    true = 1.7e9 + np.array([-29.0, 29.0])
+    task = Regression.fit("finished", true)
+    assert task.standardise(true).tolist() == [-1.0, 1.0]
+    assert task.predict(torch.tensor([[-1.0], [0.5]])).tolist() == [1.7e9 - 29.0, 1.7e9 + 14.5]

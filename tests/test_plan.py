@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sneframe.config import TrainConfig
 from sneframe.fit import learning_rate
-from sneframe.plan import epoch_batches, step_seed, steps_per_epoch
+from sneframe.plan import epoch_batches, smallest_batch, step_seed, steps_per_epoch
 
 
 @given(networks=st.integers(1, 300), batch_size=st.integers(1, 70), epoch=st.integers(0, 5))
@@ -18,6 +18,7 @@ def test_every_network_comes_once_an_epoch(networks, batch_size, epoch):
     sizes = [len(batch) for batch in batches]
     assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) == smallest_batch(networks, batch_size)
 
 
 def test_epochs_and_seeds_differ_and_repeat():

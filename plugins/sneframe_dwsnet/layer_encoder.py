@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sneframe.config import option
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import Spec, WeightFeatures
+from sneframe_dwsnet.batch_norm import BatchNorm
 from sneframe_dwsnet.chain import Member, read_chain
 from sneframe_dwsnet.dws_layer import DWSLayer, SetLayer, initialise
 from sneframe_dwsnet.set_layer import DeepSets, SetAttention
@@ -65,7 +66,7 @@ class DWSLayers(LayerEncoder):
             initialise(layer, config.init_scale)
             self.layers.append(layer)
         self.norms = nn.ModuleList(
-            nn.ModuleDict({member.label: nn.BatchNorm1d(config.width) for member in self.members})
+            nn.ModuleDict({member.label: BatchNorm(config.width) for member in self.members})
             for _ in range(config.hidden_layers if config.batch_norm else 0)
         )
         self.dropout = nn.Dropout(config.dropout)

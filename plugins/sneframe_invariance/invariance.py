@@ -43,9 +43,10 @@ class Logit(InvarianceLoss):
         """Return the loss of the first ``fraction`` of the step's batch, which a plan has shuffled."""
         count = math.ceil(self.config.fraction * draw.size)
         chosen = np.flatnonzero(draw.positions < count)
-        if not len(chosen):
-            return LossTerm(total=output.value.sum() * 0, count=count)
-        first = batch.select(chosen)
+        # All processes call the model, since a part may take statistics over all of them; one without a chosen
+        # network passes its first one, which then counts nothing.
+        pays = float(len(chosen) > 0)
+        first = batch.select(chosen if pays else [0])
         moved: Output = model(apply(first, sample(first, seed=draw.seed, step=draw.step)))
-        difference = output.value[: len(chosen)] - moved.value
-        return LossTerm(total=difference.float().square().sum(), count=count)
+        difference = output.value[: len(first)] - moved.value
+        return LossTerm(total=difference.float().square().sum() * pays, count=count)

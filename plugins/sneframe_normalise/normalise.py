@@ -7,6 +7,8 @@ parameter commutes with every permutation.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from itertools import chain
 from typing import final
 
 import torch
@@ -32,7 +34,7 @@ class NoNormalise(Normalise):
     class Config:
         """No options."""
 
-    def fit(self, batch: Batch) -> None:
+    def fit(self, batches: Iterable[Batch]) -> None:
         """Nothing to fit."""
 
     def forward(self, batch: Batch) -> Batch:
@@ -64,11 +66,11 @@ class FanIn(Normalise):
         self.register_buffer("scale", torch.ones(len(self.keys)))
         self._constants: dict[tuple[str, torch.device], tuple[Tensor, Tensor, Tensor]] = {}
 
-    def fit(self, batch: Batch) -> None:
+    def fit(self, batches: Iterable[Batch]) -> None:
         """Set each scale to the root mean square of w √fan_in over the training networks."""
         squares = dict.fromkeys(self.keys, 0.0)
         counts = dict.fromkeys(self.keys, 0)
-        for networks in batch.networks:
+        for networks in chain.from_iterable(batch.networks for batch in batches):
             architecture = networks.architecture
             views = networks.parameters().values()
             for (kind, position), parameter, view in zip(
@@ -128,14 +130,23 @@ class PerParameter(Normalise):
         self.register_buffer("std", torch.ones(total))
         self._sizes: dict[tuple[str, torch.device], Tensor] = {}
 
-    def fit(self, batch: Batch) -> None:
+    def fit(self, batches: Iterable[Batch]) -> None:
         """Set the constants from the training networks."""
-        for networks in batch.networks:
+        counts, means, squares = ([0.0] * len(self.mean) for _ in range(3))
+        for networks in chain.from_iterable(batch.networks for batch in batches):
             start = self._start(networks.architecture)
             for number, view in enumerate(networks.parameters().values(), start=start):
-                self.mean[number] = view.double().mean()
-                std = view.double().std(correction=0)
-                self.std[number] = torch.where(std > TINY, std, torch.ones_like(std))
+                # Chan, Golub and LeVeque (1979): squares about the mean so far, no difference of large numbers.
+                values, count = view.double(), view.numel()
+                mean, before = float(values.mean()), counts[number]
+                shift, counts[number] = mean - means[number], before + count
+                squares[number] += float((values - mean).square().sum())
+                squares[number] += shift * shift * before * count / counts[number]
+                means[number] += shift * count / counts[number]
+        pairs = zip(squares, counts, strict=True)
+        stds = [math.sqrt(square / count) if count else 1.0 for square, count in pairs]
+        self.mean.copy_(torch.tensor(means))
+        self.std.copy_(torch.tensor([std if std > TINY else 1.0 for std in stds]))
 
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with standardised weights."""

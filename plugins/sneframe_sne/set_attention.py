@@ -7,6 +7,7 @@ Shapes below: S sets, C elements, D width.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -127,8 +128,7 @@ class ScalarSAB(nn.Module):
         tilt = torch.addcmul(
             rearrange(offset, "h -> h 1"), rearrange(slope, "h -> h 1"), rearrange(x, "s c -> s 1 c")
         )
-        bias = None if mask is None else _bias(mask, x.dtype)[:, None, None, :]
-        means = _attend(tilt, x, bias)[0] if x.requires_grad else TiltedMean.apply(tilt, x, bias)  # type: ignore[no-untyped-call]
+        means = _attend(tilt, x, mask)[0] if x.requires_grad else TiltedMean.apply(tilt, x, mask)  # type: ignore[no-untyped-call]
         return rearrange(means, "s h c -> s c h")
 
     def _matrix(self) -> Tensor:
@@ -150,10 +150,10 @@ class TiltedMean(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, tilt: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
-        """Return ``(S, H, C)`` for ``tilt (S, H, C)``, ``x (S, C)`` and an additive mask ``bias (S, 1, 1, C)``."""
-        mean, square = _attend(tilt, x, bias)
-        ctx.save_for_backward(square - mean * mean)
+    def forward(ctx: Any, tilt: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return ``(S, H, C)`` for ``tilt (S, H, C)``, ``x (S, C)`` and ``mask (S, C)``."""
+        mean, variance = _attend(tilt, x, mask)
+        ctx.save_for_backward(variance)
         return mean
 
     @staticmethod
@@ -164,14 +164,33 @@ class TiltedMean(torch.autograd.Function):
         return grad * variance, None, None
 
 
-def _attend(tilt: Tensor, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the means of x and of x² under softmax_j(t x_j), ``(S, H, C)`` each."""
-    scores = rearrange(tilt, "s h c -> s h c 1") * rearrange(x, "s c -> s 1 1 c")
-    if bias is not None:
-        scores = scores + bias
-    moments = scores.softmax(-1).flatten(1, 2) @ torch.stack([x, x * x], dim=-1)
-    mean, square = moments.unflatten(1, tilt.shape[1:]).unbind(-1)
-    return mean, square
+def _attend(tilt: Tensor, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of x under softmax_j(t x_j), ``(S, H, C)`` each, in single precision at least.
+
+    The variance is a difference of squares, which loses every digit in bfloat16, and in any precision where a set
+    lies far from zero. So autocast is off, and x is taken from its set's mean, which softmax does not see.
+    """
+    kind = torch.promote_types(x.dtype, torch.float32)
+    with _exact(x.device):
+        tilt, x = tilt.to(kind), x.to(kind)
+        if mask is None:
+            centre = x.mean(-1, keepdim=True)
+        else:
+            centre = x.masked_fill(~mask, 0).sum(-1, keepdim=True) / mask.sum(-1, keepdim=True)
+        x = x - centre
+        scores = rearrange(tilt, "s h c -> s h c 1") * rearrange(x, "s c -> s 1 1 c")
+        if mask is not None:
+            scores = scores + rearrange(_bias(mask, kind), "s c -> s 1 1 c")
+        moments = scores.softmax(-1).flatten(1, 2) @ torch.stack([x, x * x], dim=-1)
+        mean, square = moments.unflatten(1, tilt.shape[1:]).unbind(-1)
+        return mean + rearrange(centre, "s 1 -> s 1 1"), square - mean * mean
+
+
+def _exact(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context without autocast; a device such as meta has none to turn off."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 class PMA(nn.Module):

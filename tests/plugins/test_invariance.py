@@ -69,7 +69,12 @@ def test_a_fraction_of_the_whole_batch_pays():
     assert float(part.total) == pytest.approx(float(first.total))
 
 
-def test_a_slice_without_a_chosen_network_pays_nothing():
-    term, _ = loss_of(First(), positions=[6, 7], fraction=0.5)
-    assert float(term.total) == 0
+@pytest.mark.parametrize(("positions", "pays"), [([0, 7], True), ([6, 7], False)])
+def test_a_slice_without_a_chosen_network_pays_nothing_but_calls_the_model(positions, pays):
+    """A part that takes statistics over all processes waits for all of them."""
+    model, calls = First(), []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    term, _ = loss_of(model, positions=positions, fraction=0.5)
+    assert (float(term.total) > 0) == pays
     assert term.count == 4
+    assert len(calls) == 2

@@ -1,6 +1,8 @@
 """Normalisations: constants by hand, fitted on training networks, commuting with permutations."""
 
 import math
+import statistics
+import weakref
 
 import pytest
 import torch
@@ -33,7 +35,7 @@ def test_none_leaves_weights_alone():
 def test_fan_in_brings_every_parameter_to_unit_mean_square():
     batch = batch_of(ONE)
     part = build(FanIn, ONE)
-    part.fit(batch)
+    part.fit([batch])
     for view in part(batch).networks[0].parameters().values():
         assert float(view.square().mean().sqrt()) == pytest.approx(1, abs=1e-5)
 
@@ -43,7 +45,7 @@ def test_fan_in_by_hand():
     architecture = mlp(1, 4, 4, 1)
     batch = join({architecture: torch.full((1, architecture.num_weights), 3.0)}, {architecture: [0]})
     part = build(FanIn, architecture)
-    part.fit(batch)
+    part.fit([batch])
     doubled = part(batch.replace([batch.networks[0].weights * 2])).networks[0].parameters()
     assert torch.allclose(doubled["1.weight"], torch.full((1, 4, 4), 2.0))
     assert float(part.scale[part.keys.index(("linear.weight", "hidden"))]) == pytest.approx(3 * math.sqrt(4))
@@ -51,7 +53,7 @@ def test_fan_in_by_hand():
 
 def test_an_unseen_width_is_scaled_by_its_fan_in():
     part = build(FanIn, ONE)
-    part.fit(batch_of(ONE))
+    part.fit([batch_of(ONE)])
     wide = mlp(1, 64, 64, 1)
     scale = float(part.scale[part.keys.index(("linear.weight", "hidden"))])
     batch = batch_of(wide)
@@ -61,7 +63,7 @@ def test_an_unseen_width_is_scaled_by_its_fan_in():
 
 def test_an_unseen_position_takes_the_scale_of_its_type():
     part = build(FanIn, TWO)
-    part.fit(batch_of(TWO))
+    part.fit([batch_of(TWO)])
     deep = batch_of(ONE)
     found = part(deep).networks[0].parameters()["1.weight"]
     scale = float(part.scale[part.keys.index(("linear.weight", "*"))])
@@ -71,7 +73,7 @@ def test_an_unseen_position_takes_the_scale_of_its_type():
 def test_per_parameter_standardises():
     batch = batch_of(ONE)
     part = build(PerParameter, TWO, ONE)
-    part.fit(batch)
+    part.fit([batch])
     for name, view in part(batch).networks[0].parameters().items():
         if view[0].numel() > 1:
             assert float(view.mean()) == pytest.approx(0, abs=1e-5), name
@@ -90,15 +92,55 @@ def test_a_constant_parameter_stays_finite(cls):
     zero[:, 4:8] = 0.0
     batch = batch.replace([zero])
     part = build(cls, ONE)
-    part.fit(batch)
+    part.fit([batch])
     assert part(batch).networks[0].weights.isfinite().all()
+
+
+def pieces(batch, size):
+    return (batch.select(range(start, min(start + size, len(batch)))) for start in range(0, len(batch), size))
+
+
+def test_fan_in_over_batches_is_the_root_mean_square_over_all():
+    batch = batch_of(ONE, count=7)
+    part = build(FanIn, ONE)
+    part.fit(pieces(batch, 3))
+    hidden = batch.networks[0].parameters()["1.weight"].flatten().tolist()
+    expected = math.sqrt(4 * sum(w * w for w in hidden) / len(hidden))
+    assert float(part.scale[part.keys.index(("linear.weight", "hidden"))]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_per_parameter_over_batches_is_mean_and_deviation_over_all(offset):
+    batch = batch_of(ONE, count=7)
+    batch = batch.replace([batch.networks[0].weights + offset])
+    part = build(PerParameter, ONE)
+    part.fit(pieces(batch, 3))
+    for number, view in enumerate(batch.networks[0].parameters().values()):
+        assert float(part.mean[number]) == pytest.approx(statistics.fmean(view.flatten().tolist()))
+        assert float(part.std[number]) == pytest.approx(statistics.pstdev(view.flatten().tolist()))
+
+
+@pytest.mark.parametrize("cls", [NoNormalise, FanIn, PerParameter])
+def test_no_batch_is_kept(cls):
+    """So a zoo that does not fit into memory can be normalised: where a batch is made, only the one before it is left."""
+    given, kept = [], []
+
+    def passing():
+        for piece in pieces(batch_of(ONE, count=8), 2):
+            kept.append(sum(weights() is not None for weights in given[:-1]))
+            given.append(weakref.ref(piece.networks[0].weights))
+            yield piece
+
+    part = build(cls, ONE)
+    part.fit(passing())
+    assert kept == ([] if cls is NoNormalise else [0, 0, 0, 0])
 
 
 @pytest.mark.parametrize("cls", [NoNormalise, FanIn, PerParameter])
 def test_normalising_commutes_with_moving_neurons(cls):
     batch = batch_of(ONE)
     part = build(cls, ONE)
-    part.fit(batch)
+    part.fit([batch])
     moves = sample(batch, seed=0, step=0)
     one, other = part(apply(batch, moves)), apply(part(batch), moves)
     assert torch.allclose(one.networks[0].weights, other.networks[0].weights)
@@ -108,6 +150,6 @@ def test_normalising_commutes_with_moving_neurons(cls):
 def test_the_constants_are_saved_with_the_model(cls):
     batch = batch_of(ONE)
     fitted, loaded = build(cls, ONE), build(cls, ONE)
-    fitted.fit(batch)
+    fitted.fit([batch])
     loaded.load_state_dict(fitted.state_dict())
     assert torch.equal(fitted(batch).networks[0].weights, loaded(batch).networks[0].weights)

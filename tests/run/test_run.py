@@ -111,7 +111,22 @@ def test_a_saved_model_predicts_what_the_run_predicted(toy_zoo_path, tmp_path, r
     batch = open_zoo(toy_zoo_path).load().select([int(row["id"]) for row in rows])
     with torch.no_grad():
         predicted = task.predict(model(batch).value)
-    assert torch.allclose(predicted, torch.tensor([float(row["predicted"]) for row in rows]), atol=1e-5)
+    expected = torch.tensor([float(row["predicted"]) for row in rows], dtype=torch.float64)
+    assert torch.allclose(predicted, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["stats", "stats/mlp"])
+def test_a_property_far_from_zero_is_scored_like_one_near_it(zoo_of, tmp_path, recipe):
+    """Seconds since 1970, a few dozen apart: no single precision number lies between two of them."""
+    zoo = zoo_of(late=lambda scale: 1.7e9 + 64.0 * scale)
+    near, far = (
+        sneframe.run(
+            config_for(zoo, f"zoo.property={name}", "train.epochs=2", recipe=recipe), tmp_path / name
+        ).metrics["test"]
+        for name in ("scale", "late")
+    )
+    assert far["r2"] == pytest.approx(near["r2"], abs=1e-5)
+    assert far["mse"] == pytest.approx(64.0**2 * near["mse"], rel=1e-5)
 
 
 def test_a_head_fitted_by_another_version_is_read_with_a_warning(toy_zoo_path, tmp_path):
@@ -203,37 +218,6 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
     assert run.metrics["epochs"] == run.metrics["best_epoch"] + 2
 
 
-# -- two processes ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one(toy_zoo_path, tmp_path):
-    words = [*SMALL, "train.epochs=3", "device=cpu", f"zoo.path={toy_zoo_path}"]
-    command = ["--plugin", "sne", "--quiet", *(part for word in words for part in ("--set", word))]
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder, start in zip(folders, ([sys.executable, "-m"], [*launch, "-m"]), strict=True):
-        subprocess.run(
-            [*start, "sneframe", "run", *command, "--out", str(folder)], check=True, env=environment
-        )
-    one, two = (json.loads((folder / "metrics.json").read_text()) for folder in folders)
-    assert json.loads((folders[1] / "environment.json").read_text())["processes"] == 2
-    for part in ("val", "test"):
-        for name in ("mse", "r2", "tau"):
-            assert two[part][name] == pytest.approx(one[part][name], abs=1e-4)
-    assert two["invariance"]["e_g"] == pytest.approx(one["invariance"]["e_g"], abs=1e-4)
-
-
 # -- bad input --------------------------------------------------------------------------------------------------
 
 
@@ -294,29 +278,43 @@ def test_an_invariance_loss_that_nothing_could_be_trained_with_is_refused(toy_zo
     assert not (tmp_path / "run").exists()
 
 
-def test_a_full_disk_is_one_line_and_keeps_the_last_state(toy_zoo_path, tmp_path):
-    words = [*SMALL, "train.epochs=1", f"zoo.path={toy_zoo_path}"]
+def test_a_full_disk_is_one_line_and_keeps_the_last_state(finished, toy_zoo_path, tmp_path, monkeypatch):
+    """Killed after one epoch; gone on with, on a disk that takes all files of the second but the last state."""
+    from sneframe import fit
+
+    real, steps = fit.train_step, 4
+
+    def killed(loop, positions, number):
+        if number == steps:
+            raise ZeroDivisionError
+        real(loop, positions, number)
+
+    config, folder = config_for(toy_zoo_path, "train.epochs=3"), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "train_step", killed)
+        with pytest.raises(ZeroDivisionError):
+            sneframe.run(config, folder)
+    last = folder / "last.safetensors"
+    before, smaller = last.read_bytes(), (folder / "best.safetensors").stat().st_size
+    assert smaller < len(before)
+
     code = (
-        "import resource, sys; from sneframe.cli import main; import sneframe.run\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "main(sys.argv[1:])"
+        "import resource, signal, sys; from sneframe.cli import main; import sneframe.run\n"
+        "limit = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "main(sys.argv[2:])"
     )
-    arguments = [
-        "run",
-        "--plugin",
-        "sne",
-        "--out",
-        str(tmp_path / "run"),
-        *(p for w in words for p in ("--set", w)),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+    words = [str((smaller + len(before)) // 2), "run", "--resume", str(folder), "--quiet"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: cannot write ")
+    assert done.stderr.startswith(f"error: cannot write {last}: ")
     assert len(done.stderr.splitlines()) == 1
-    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+    assert len((folder / "history.jsonl").read_text().splitlines()) == 2
+    assert last.read_bytes() == before
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+    resumed = sneframe.run(config, folder, resume=True)
+    assert {**resumed.metrics, "seconds": None} == {**finished.metrics, "seconds": None}
 
 
 def test_a_disk_that_cannot_take_a_file_leaves_the_one_before(tmp_path, monkeypatch):

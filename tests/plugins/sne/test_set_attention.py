@@ -61,19 +61,26 @@ def shake(block):
     return block
 
 
-def gradients(loss, block):
-    block.zero_grad()
-    loss.backward()
-    return [p.grad.clone() for p in block.parameters()]
+def check(actual, expected, share, *leaves):
+    """Compare outputs, and the gradients of their sum, weighted by ``share``, to blocks and inputs."""
+    assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
+    tensors = [t for leaf in leaves for t in (leaf.parameters() if isinstance(leaf, nn.Module) else [leaf])]
+    found, wanted = (torch.autograd.grad((made * share).sum(), tensors) for made in (actual, expected))
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-10, rtol=1e-10)
+
+
+def random(*shape):
+    return torch.randn(*shape, requires_grad=True)
 
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_mab_equals_its_literal_form(masked):
     block = shake(MAB(12, 3))
-    x, y = torch.randn(4, 5, 12), torch.randn(4, 7, 12)
+    x, y = random(4, 5, 12), random(4, 7, 12)
     mask = random_mask(4, 7, torch.Generator().manual_seed(1)) if masked else None
     expected = literal_mab(x, y, *linears(block), 3, mask)
-    assert torch.allclose(block(x, y, mask), expected, atol=1e-10, rtol=0)
+    check(block(x, y, mask), expected, torch.randn(4, 5, 12), block, x, y)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -82,16 +89,16 @@ def test_scalar_sab_equals_sab_on_scalars(masked):
     x = torch.randn(6, 9)
     mask = random_mask(6, 9, torch.Generator().manual_seed(1)) if masked else None
     scalars = x.unsqueeze(-1)
-    weight = torch.randn(6, 9, 12)
+    share = torch.randn(6, 9, 12)
     if masked:
-        weight = weight * mask.unsqueeze(-1)
+        share = share * mask.unsqueeze(-1)
     expected = literal_mab(scalars, scalars, *linears(block), 3, mask)
-    wanted = gradients((expected * weight).sum(), block)
-    actual = block(x, mask)
-    got = gradients((actual * weight).sum(), block)
-    assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
-    for one, other in zip(got, wanted, strict=True):
-        assert torch.allclose(one, other, atol=1e-10, rtol=1e-10)
+    check(block(x, mask), expected, share, block)
+    # Where the scalars ask for a gradient, they get it, and the block gets the same.
+    asking = x.clone().requires_grad_()
+    scalars = asking.unsqueeze(-1)
+    expected = literal_mab(scalars, scalars, *linears(block), 3, mask)
+    check(block(asking, mask), expected, share, block, asking)
 
 
 def test_scalar_sab_passes_gradients_on_to_its_scalars():
@@ -101,28 +108,60 @@ def test_scalar_sab_passes_gradients_on_to_its_scalars():
 
 
 @pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 5.0])
+def test_gradients_under_bf16_autocast_are_those_of_float32(offset, masked):
+    """Scalars far from zero beside their spread: there a variance in bfloat16 is off by more than itself."""
+    block = shake(ScalarSAB(12, 3)).float()
+    x = offset + 0.1 * torch.randn(6, 9, dtype=torch.float32)
+    mask = random_mask(6, 9, torch.Generator().manual_seed(1)) if masked else None
+    weight = torch.randn(6, 9, 3, dtype=torch.float32)
+
+    def found(*, rough):
+        with torch.autocast("cpu", torch.bfloat16, enabled=rough):
+            means = block._means(x, mask)
+        block.zero_grad()
+        (means * weight).sum().backward()
+        return [p.grad.clone() for p in (block.query.weight, block.query.bias, block.key.weight)]
+
+    for rough, exact in zip(found(rough=True), found(rough=False), strict=True):
+        assert float((rough - exact).norm()) < 1e-3 * float(exact.norm())
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_the_mean_of_scalars_far_from_zero_keeps_its_digits(offset):
+    """Single against double precision, whose literal form it equals: the tilts are moderate, the offset is not."""
+    block = shake(ScalarSAB(12, 3))
+    x = offset + torch.randn(6, 9).float().double()
+    weight = torch.randn(6, 9, 3)
+
+    def found(block, x, weight):
+        block.zero_grad()
+        (block._means(x, None) * weight).sum().backward()
+        return block.query.bias.grad.double()
+
+    exact = found(block, x, weight)
+    single = found(block.float(), x.float(), weight.float())
+    assert float((single - exact).norm()) < 1e-3 * float(exact.norm())
+
+
+@pytest.mark.parametrize("masked", [False, True])
 def test_pma_equals_its_literal_form(masked):
     block = shake(PMA(12, 3))
-    x = torch.randn(4, 7, 12)
+    x = random(4, 7, 12)
     mask = random_mask(4, 7, torch.Generator().manual_seed(1)) if masked else None
     seeds = block.seed.expand(4, 1, 12)
     expected = literal_mab(seeds, x, *linears(block), 3, mask)[:, 0]
-    weight = torch.randn(4, 12)
-    wanted = gradients((expected * weight).sum(), block)
-    actual = block(x, mask)
-    got = gradients((actual * weight).sum(), block)
-    assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
-    for one, other in zip(got, wanted, strict=True):
-        assert torch.allclose(one, other, atol=1e-10, rtol=1e-10)
+    check(block(x, mask), expected, torch.randn(4, 12), block, x)
 
 
-def test_isab_is_two_mabs_through_its_points():
+@pytest.mark.parametrize("masked", [False, True])
+def test_isab_is_two_mabs_through_its_points(masked):
     block = shake(ISAB(8, 2, 3))
-    x = torch.randn(4, 6, 8)
-    mask = random_mask(4, 6, torch.Generator().manual_seed(1))
+    x = random(4, 6, 8)
+    mask = random_mask(4, 6, torch.Generator().manual_seed(1)) if masked else None
     points = literal_mab(block.points.expand(4, 3, 8), x, *linears(block.gather), 2, mask)
     expected = literal_mab(x, points, *linears(block.scatter), 2)
-    assert torch.allclose(block(x, mask), expected, atol=1e-10, rtol=0)
+    check(block(x, mask), expected, torch.randn(4, 6, 8), block, x)
 
 
 def test_the_attention_of_mab_is_that_of_torch():

@@ -1,0 +1,197 @@
+"""The whole of SNE against its equations (1) to (6) written out: outputs and gradients, float64, 1e-10.
+
+One network, one unit, one chunk and one head at a time; no fast form, no batch, no shared pass. What the transcription
+takes from the encoder are its weights and its options.
+"""
+
+import math
+
+import pytest
+import torch
+
+import sneframe
+from sneframe.batch import join
+from sneframe.testing import mlp
+
+D, HEADS = 8, 2
+SEEN, OTHER, UNSEEN = mlp(1, 5, 4, 1), mlp(2, 3, 1), mlp(1, 2, 3, 2, 1)
+
+
+# -- set attention --------------------------------------------------------------------------------------------
+
+
+def affine(layer, x):
+    bias = torch.zeros(layer.weight.shape[0]) if layer.bias is None else layer.bias
+    return x @ layer.weight.T + bias
+
+
+def layer_norm(norm, x):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt() * norm.weight + norm.bias
+
+
+def mab(block, x, y, mask):
+    """MAB(X, Y) = LN(H + ReLU(H W_o)), H = LN(X W_q + concat_h softmax(Q_h K_hᵀ / √d_h) V_h)."""
+    q, k, v = affine(block.query, x), affine(block.key, y), affine(block.value, y)
+    heads, d = [], D // HEADS
+    for h in range(HEADS):
+        columns = slice(h * d, (h + 1) * d)
+        scores = q[:, columns] @ k[:, columns].T / math.sqrt(d)
+        scores = scores.masked_fill(~mask, -math.inf)  # (elements of X, elements of Y)
+        heads.append(scores.softmax(-1) @ v[:, columns])
+    hidden = layer_norm(block.norm1, q + torch.cat(heads, dim=1))
+    return layer_norm(block.norm2, hidden + affine(block.output, hidden).relu())
+
+
+def whole(x):
+    return torch.ones(len(x), dtype=torch.bool)
+
+
+def set_block(block, x):
+    """SAB(X) = MAB(X, X), or ISAB(X) = MAB(X, MAB(I, X))."""
+    if hasattr(block, "points"):
+        return mab(block.scatter, x, mab(block.gather, block.points, x, whole(x)), whole(block.points))
+    return mab(block.mab, x, x, whole(x))
+
+
+def pma(block, x, mask):
+    return mab(block, block.seed, x, mask)[0]
+
+
+# -- what a parameter is and where it stands ------------------------------------------------------------------
+
+
+def waves(position, width):
+    return [
+        wave(position / 10000 ** (2 * k / width)) for k in range(width // 2) for wave in (math.sin, math.cos)
+    ]
+
+
+def encoding(table, architecture, members):
+    """The mean of the members' type vectors (0 for a type of no training network), and where they stand."""
+    known = sorted({*SEEN.types, *OTHER.types})
+    vectors = [
+        table.weight[1 + known.index(architecture.types[p]) if architecture.types[p] in known else 0]
+        for p in members
+    ]
+    level, last = members[0] // 2, len(architecture.parameters) // 2 - 1  # weight, bias, weight, bias, …
+    place = waves(level, D // 2) + waves(100 * level / last, D // 2)
+    return torch.stack(vectors).mean(0) + torch.tensor(place)
+
+
+# -- the equations --------------------------------------------------------------------------------------------
+
+
+def chunks(flat, size):
+    """(1) Flatten, pad with zeros, cut; which of the values are weights is the mask."""
+    for start in range(0, len(flat), size):
+        piece = flat[start : start + size]
+        missing = size - len(piece)
+        yield torch.cat([piece, torch.zeros(missing)]), torch.arange(size) < len(piece)
+
+
+def literal(model, architecture, weights):
+    parts, aggregator = model.layer_encoder, model.aggregator
+    codes, offset = [], 0
+    for number, parameter in enumerate(architecture.parameters):
+        flat = weights[offset : offset + parameter.size]
+        offset += parameter.size
+        last = len(architecture.parameters) // 2 - 1
+        position = {0: "first", last: "last"}.get(number // 2, "hidden")
+        key = (architecture.types[number], position)
+        flat = flat * math.sqrt(parameter.fan_in) / model.normalise.scale[model.normalise.keys.index(key)]
+        codes.append([])
+        for chunk, mask in chunks(flat, model.tokenizer.config.chunk_size):
+            x = mab(parts.phi1_scalar, chunk[:, None], chunk[:, None], mask)  # (2)
+            x = mab(parts.phi1.mab, x, x, mask)
+            x = x + encoding(parts.chunk_encoding.table, architecture, [number])
+            codes[-1].append(pma(parts.psi2, x, mask))  # (3)
+    count = len(architecture.parameters)
+    units = [[p] for p in range(count)]
+    if parts.config.unit == "layer":
+        units = [[p, p + 1] for p in range(0, count, 2)]
+    vectors = []
+    for members in units:
+        z = torch.stack([code for p in members for code in codes[p]])
+        for block in parts.phi3:
+            z = set_block(block, z)  # (4)
+        z = z + encoding(parts.unit_encoding.table, architecture, members)
+        vectors.append(pma(parts.psi4, z, whole(z)))  # (5)
+    u = torch.stack(vectors)
+    for block in aggregator.phi5:
+        u = set_block(block, u)
+    return pma(aggregator.psi6, u, whole(u))  # (6)
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def encoder(*words):
+    torch.manual_seed(0)
+    small = (f"layer_encoder.width={D}", f"layer_encoder.heads={HEADS}", f"aggregator.heads={HEADS}")
+    built = sneframe.encoder("sne", (SEEN, OTHER), *small, "layer_encoder.points=3", *words)
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+        built.normalise.scale.uniform_(0.5, 2.0)
+    return built
+
+
+def mixed_batch(architectures):
+    """Two networks of each architecture, taking turns."""
+    generator = torch.Generator().manual_seed(1)
+    weights = {a: torch.randn(2, a.num_weights, generator=generator) for a in architectures}
+    return join(weights, {a: [n, n + len(weights)] for n, a in enumerate(weights)})
+
+
+def each(batch):
+    """The networks of a batch in its order: architecture and weights."""
+    for position in range(len(batch)):
+        (networks,) = batch.select([position]).networks
+        yield networks.architecture, networks.weights[0]
+
+
+@pytest.mark.parametrize("unit", ["parameter", "layer"])
+@pytest.mark.parametrize("attention", ["isab", "sab"])
+@pytest.mark.parametrize(
+    "size", [3, 7]
+)  # 5 · 4 weights are 7 or 3 chunks, the last one short; so is every bias
+def test_the_encoder_is_its_equations(unit, attention, size):
+    words = (f"layer_encoder.unit={unit}", f"layer_encoder.attention={attention}")
+    model = encoder(*words, f"tokenizer.chunk_size={size}", "layer_encoder.chunks_per_pass=4")
+    batch = mixed_batch((SEEN, OTHER))
+    share = torch.randn(len(batch), D)
+
+    actual = model(batch)
+    (actual * share).sum().backward()
+    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    expected = torch.stack([literal(model, *network) for network in each(batch)])
+    (expected * share).sum().backward()
+
+    assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.abs().max() > 0 or name.endswith("key.bias"), name
+        assert torch.allclose(found[name], parameter.grad, atol=1e-10, rtol=1e-10), name
+
+
+@pytest.mark.parametrize("unit", ["parameter", "layer"])
+def test_networks_of_unseen_depth_are_encoded_by_the_same_equations(unit):
+    model = encoder(f"layer_encoder.unit={unit}", "tokenizer.chunk_size=3")
+    batch = mixed_batch((UNSEEN, SEEN))
+    expected = torch.stack([literal(model, *network) for network in each(batch)])
+    assert torch.allclose(model(batch), expected, atol=1e-10, rtol=0)
+
+
+def test_weights_that_ask_for_a_gradient_get_that_of_the_equations():
+    model, batch = encoder("tokenizer.chunk_size=3"), mixed_batch((SEEN,))
+    weights = batch.networks[0].weights.requires_grad_()
+    share = torch.randn(len(batch), D)
+    (found,) = torch.autograd.grad((model(batch) * share).sum(), weights)
+    expected = torch.stack([literal(model, SEEN, row) for row in weights])
+    (wanted,) = torch.autograd.grad((expected * share).sum(), weights)
+    assert torch.allclose(found, wanted, atol=1e-10, rtol=1e-10)
