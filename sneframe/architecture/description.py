@@ -174,6 +174,7 @@ class Architecture:
                     f"group {group.name!r}: its parent {group.parent!r} must be described before it"
                 )
             sizes[group.name] = group.size
+        parents = {group.name: group.parent for group in self.groups if group.parent is not None}
         seen: set[str] = set()
         for index, layer in enumerate(self.layers):
             if not all(0 <= source < index for source in layer.inputs):
@@ -185,6 +186,7 @@ class Architecture:
                     raise ArchitectureError(f"parameter {parameter.name!r} is described twice")
                 seen.add(parameter.name)
                 _check_axes(parameter, sizes)
+                _check_nesting(parameter, parents)
         if not seen:
             raise ArchitectureError("an architecture needs at least one parameter")
 
@@ -376,3 +378,19 @@ def _check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
             raise ArchitectureError(
                 f"parameter {parameter.name!r}, axis {number}: its segments {axis} add up to {total}, its size is {size}"
             )
+
+
+def _check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
+    """Check that a nested group stands behind its parent in its segment, or, of plain axes, behind an axis with it."""
+    plain = all(len(axis) == 1 for axis in parameter.axes)
+    before: set[Factor] = set()
+    for number, axis in enumerate(parameter.axes):
+        for segment in axis:
+            for place, factor in enumerate(segment):
+                parent = parents.get(factor) if isinstance(factor, str) else None
+                if parent is not None and parent not in segment[:place] and not (plain and parent in before):
+                    raise ArchitectureError(
+                        f"parameter {parameter.name!r}, axis {number}: group {factor!r} acts within {parent!r}, which "
+                        f"does not stand before it"
+                    )
+        before |= {factor for segment in axis for factor in segment}

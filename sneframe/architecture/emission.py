@@ -101,7 +101,7 @@ class Emission:
                 for segment in segments:
                     for place, factor in enumerate(segment):
                         nested = isinstance(factor, Space) and factor.nested is not None
-                        if nested and self._parent(axes[:axis], segment[:place], factor) is None:
+                        if nested and self._parent(axes, axis, segment[:place], factor) is None:
                             unnest(factor)
                             self.changed = True
         return self._fix_lonely() or self.changed
@@ -135,13 +135,14 @@ class Emission:
         return _merged([_product((*segment, *inner[0])) for segment in outer])
 
     def _parent(
-        self, before: list[list[tuple[Any, ...]]], outer: tuple[Any, ...], leaf: Space
+        self, axes: list[list[tuple[Any, ...]]], axis: int, outer: tuple[Any, ...], leaf: Space
     ) -> Space | None:
-        """Return the leaf that another one is nested in, where it stands on the way to it."""
+        """Return the leaf that another one is nested in, where it stands before it: on its axis, or on one before."""
         within = {id(found) for found in leaves(leaf.nested)} if leaf.nested is not None else set()
-        on_axis = [f for f in outer if isinstance(f, Space) and id(f) in within]
-        beside = [f for axis in before for s in axis for f in s if isinstance(f, Space) and id(f) in within]
-        found = on_axis[-1:] or (beside if len(beside) == 1 else [])
+        plain = all(len(segments) == 1 for segments in axes)
+        before = [factor for segments in axes[:axis] for factor in segments[0]] if plain else []
+        places = [[f for f in found if isinstance(f, Space) and id(f) in within] for found in (outer, before)]
+        found = places[0][-1:] or (places[1] if len(places[1]) == 1 else [])
         return found[0] if found and found[0].nested is None else None
 
     def _axes(self, name: str) -> list[list[tuple[Any, ...]]]:
@@ -154,7 +155,7 @@ class Emission:
                 factors: list[Any] = []
                 for place, factor in enumerate(segment):
                     if isinstance(factor, Space):
-                        parent = self._parent(axes[:axis], segment[:place], factor)
+                        parent = self._parent(axes, axis, segment[:place], factor)
                         factors.append(self._key(factor, parent))
                     else:
                         factors.append(factor)

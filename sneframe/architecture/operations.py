@@ -148,7 +148,7 @@ class Operations:
             return source, False
         if call.name in ACTIVATIONS:
             name = ACTIVATIONS[call.name]
-            if call.name == "elu" and SELU in call.args:
+            if call.name == "elu" and any(isinstance(a, float) and a == SELU for a in call.args):
                 name = "selu"
             if operation.activation == "none":
                 operation.activation = name
@@ -204,7 +204,7 @@ def _reshaping(call: Call) -> str | None:
             else None
         )
     pooled = all(size == 1 for size in shape[2:]) and tuple(shape[:2]) == tuple(value.shape[:2])
-    if not pooled or all(size == 1 for size in value.shape[2:]):
+    if not pooled:
         return None
     if call.name == "mean" or "avg_pool" in call.name:
         return "global_average_pool"

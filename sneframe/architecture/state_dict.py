@@ -19,6 +19,8 @@ from sneframe.errors import ArchitectureError
 
 EMBEDDING = re.compile(r"(^|[._])(\w*emb\w*|wte|wpe)$")
 RECURRENT = {4: "lstm", 3: "gru", 1: "rnn"}
+#: What commutes with the activation, so that the neurons behind it may be scaled or flipped.
+KEPT = {"scale": ("relu", "leaky_relu", "none"), "sign": ("tanh", "sine", "erf", "none")}
 CHAIN = ("linear", "conv1d", "conv2d", "conv3d")
 
 
@@ -122,10 +124,12 @@ def _chain(entries: Sequence[_Entry], activation: str) -> Architecture:
     layers: list[Layer] = []
     groups: list[Group] = []
     weighted = [number for number, entry in enumerate(entries) if entry.kind in CHAIN]
+    actions = [action for action, names in KEPT.items() if activation in names]
     rows: Axis = ((entries[0].shapes["weight"][1],),)
     columns = rows
     before: _Entry | None = None
     for number, entry in enumerate(entries):
+        ends_stage = number + 1 == len(entries) or entries[number + 1].kind in CHAIN
         if entry.kind in CHAIN:
             weight = entry.shapes["weight"]
             columns = rows
@@ -137,28 +141,35 @@ def _chain(entries: Sequence[_Entry], activation: str) -> Architecture:
                 columns = ((weight[1],),) if flat else rows
             rows = ((weight[0],),)
             if number != weighted[-1] and _is_known(entry, entries[weighted[weighted.index(number) + 1]]):
-                groups.append(Group(name=f"hidden{len(groups)}", size=weight[0]))
+                groups.append(
+                    Group(name=f"hidden{len(groups)}", size=weight[0], actions=("permute", *actions))
+                )
                 rows = ((groups[-1].name,),)
             before = entry
-        last_of_stage = number + 1 == len(entries) or entries[number + 1].kind in CHAIN
-        final = number >= weighted[-1]
+        parameters = []
+        for last, shape in entry.shapes.items():
+            axes = (rows, columns, *(((size,),) for size in shape[2:]))[: len(shape)]
+            # A batch norm undoes the scale of what it reads, and brings its own.
+            own = ends_stage and not last.startswith("running") and isinstance(rows[0][0], str)
+            reads = len(shape) > 1 and isinstance(columns[0][0], str)
+            powers = [[int(own)], [-int(reads)], *([0] for _ in shape[2:])][: len(shape)]
+            answers = {action: _answers(powers, action) for action in actions}
+            parameters.append(Parameter(name=entry.name(last), shape=shape, role=last, axes=axes, **answers))
         layers.append(
             Layer(
                 kind=entry.kind,
-                parameters=tuple(
-                    Parameter(
-                        name=entry.name(last),
-                        shape=shape,
-                        role=last,
-                        axes=(rows, columns, *(((size,),) for size in shape[2:]))[: len(shape)],
-                    )
-                    for last, shape in entry.shapes.items()
-                ),
+                parameters=parameters,
                 inputs=(len(layers) - 1,) if layers else (),
-                activation=activation if last_of_stage and not final else "none",
+                activation=activation if ends_stage and number < weighted[-1] else "none",
             )
         )
     return Architecture(layers=layers, groups=groups)
+
+
+def _answers(powers: list[list[int]], action: str) -> list[list[int]]:
+    if action == "sign":
+        powers = [[abs(power) for power in axis] for axis in powers]
+    return powers if any(power for axis in powers for power in axis) else []
 
 
 def _is_known(entry: _Entry, following: _Entry) -> bool:

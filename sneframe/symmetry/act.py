@@ -132,7 +132,7 @@ def _index(element: Element, size: int, device: torch.device) -> Tensor:
     for parameter, offset in zip(architecture.parameters, architecture.offsets, strict=True):
         view = index[:, offset : offset + parameter.size]
         if _nests_across(parameter, architecture):
-            torch.add(_joint_places(parameter, element, device), offset, out=view)
+            torch.add(_joint_places(parameter, element, device).expand(size, -1), offset, out=view)
             continue
         first, rest = (
             torch.full((1, 1), offset, device=device),
@@ -149,7 +149,7 @@ def _index(element: Element, size: int, device: torch.device) -> Tensor:
             else:
                 rest = (rearrange(rest, "b p -> b p 1") + rearrange(along, "b n -> b 1 n")).flatten(1)
         torch.add(
-            rearrange(first, "b n -> b n 1"),
+            rearrange(first.expand(size, -1), "b n -> b n 1"),
             rearrange(rest, "b n -> b 1 n"),
             out=view.unflatten(1, (first.shape[1], rest.shape[1])),
         )
