@@ -114,7 +114,8 @@ def _outer(architecture: Architecture, group: Group) -> int:
 def _apply(networks: Networks, element: Element) -> Tensor:
     weights = networks.weights
     if element.permutations:
-        weights = weights.gather(1, _index(element, len(networks), weights.device))
+        known: dict[Axis, Tensor] = {}
+        weights = torch.cat([_move(weights, p, o, element, known) for p, o in _located(element)], dim=1)
     factors = [*_factors(element, weights)]
     if factors:
         weights = weights.clone() if weights is networks.weights else weights
@@ -124,35 +125,42 @@ def _apply(networks: Networks, element: Element) -> Tensor:
     return weights
 
 
-def _index(element: Element, size: int, device: torch.device) -> Tensor:
-    """Return ``(B, P)``: for each weight of g·x its place in the flat weights of x."""
-    architecture = element.architecture
-    index = torch.empty((size, architecture.num_weights), dtype=torch.int64, device=device)
-    known: dict[Axis, Tensor] = {}
-    for parameter, offset in zip(architecture.parameters, architecture.offsets, strict=True):
-        view = index[:, offset : offset + parameter.size]
-        if _nests_across(parameter, architecture):
-            torch.add(_joint_places(parameter, element, device).expand(size, -1), offset, out=view)
-            continue
-        first, rest = (
-            torch.full((1, 1), offset, device=device),
-            torch.zeros((1, 1), dtype=torch.int64, device=device),
-        )
-        stride = parameter.size
-        for number, (length, axis) in enumerate(zip(parameter.shape, parameter.axes, strict=True)):
-            stride //= length
-            if axis not in known:
-                known[axis] = _axis_places(axis, element, device)
-            along = known[axis] * stride
-            if number == 0:
-                first = along + offset
-            else:
-                rest = (rearrange(rest, "b p -> b p 1") + rearrange(along, "b n -> b 1 n")).flatten(1)
-        torch.add(
-            rearrange(first.expand(size, -1), "b n -> b n 1"),
-            rearrange(rest, "b n -> b 1 n"),
-            out=view.unflatten(1, (first.shape[1], rest.shape[1])),
-        )
+def _located(element: Element) -> Iterator[tuple[Parameter, int]]:
+    """Yield every parameter, and where it starts in the flat weights."""
+    return zip(element.architecture.parameters, element.architecture.offsets, strict=True)
+
+
+def _move(
+    weights: Tensor, parameter: Parameter, offset: int, element: Element, known: dict[Axis, Tensor]
+) -> Tensor:
+    """Return ``(B, size)``: a parameter with its neurons moved, whole kernels at a time where these stay together."""
+    own = weights[:, offset : offset + parameter.size]
+    count = len(parameter.shape)
+    while count and not any(isinstance(f, str) for segment in parameter.axes[count - 1] for f in segment):
+        count -= 1
+    if not count:
+        return own
+    index = _places(parameter, count, element, known, weights.device)
+    lead = index.shape[1]
+    first = torch.arange(len(own), device=weights.device) * lead
+    rows = own.reshape(len(own) * lead, -1).index_select(0, (index + rearrange(first, "b -> b 1")).flatten())
+    return rows.view(len(own), -1)
+
+
+def _places(
+    parameter: Parameter, count: int, element: Element, known: dict[Axis, Tensor], device: torch.device
+) -> Tensor:
+    """Return ``(B or 1, n)``: for each place in the first ``count`` axes of a parameter the place that moves there."""
+    if _nests_across(parameter, element.architecture):
+        return _joint_places(parameter.axes[:count], element, device)
+    index = torch.zeros((1, 1), dtype=torch.int64, device=device)
+    for axis in parameter.axes[:count]:
+        if axis not in known:
+            known[axis] = _axis_places(axis, element, device)
+        along = known[axis]
+        index = (
+            rearrange(index * along.shape[1], "b p -> b p 1") + rearrange(along, "b n -> b 1 n")
+        ).flatten(1)
     return index
 
 
@@ -169,10 +177,10 @@ def _axis_places(axis: Axis, element: Element, device: torch.device) -> Tensor:
     return torch.cat([s.expand(width, -1) for s in segments], dim=1) if len(segments) > 1 else segments[0]
 
 
-def _joint_places(parameter: Parameter, element: Element, device: torch.device) -> Tensor:
-    """Return ``(B or 1, size)`` places in a parameter in which a group on one axis acts within a group on another."""
+def _joint_places(axes: Sequence[Axis], element: Element, device: torch.device) -> Tensor:
+    """Return ``(B or 1, n)`` places along axes of which a group on one acts within a group on another."""
     walk = _Walk(element, device)
-    for axis in parameter.axes:
+    for axis in axes:
         (segment,) = axis
         for factor in segment:
             walk.step(factor, walk.length(factor))
@@ -223,7 +231,7 @@ def _factors(element: Element, weights: Tensor) -> Iterator[tuple[Parameter, int
     """Yield parameters that are scaled or flipped, where they start, and what they are multiplied by."""
     architecture = element.architecture
     given = (("scale", element.scales), ("sign", element.signs))
-    for parameter, offset in zip(architecture.parameters, architecture.offsets, strict=True):
+    for parameter, offset in _located(element):
         product: Tensor | None = None
         for action, values in given:
             for number, powers in enumerate(parameter.powers.get(action, ()) if values else ()):

@@ -52,6 +52,9 @@ def elementwise(trace: Trace, call: Call) -> list[Dims]:
     found: Dims = {}
     for action in ACTIONS:
         each = [aligned(trace.dims(call, value, action), len(shape)) for value in values]
+        if call.name == "_prelu_kernel" and action != "permute":  # its slopes stay as they are
+            fix_all(each.pop())
+            values = values[:1]
         if action == "permute" or _keeps(call, action, each):
             if action == "permute":
                 found[action] = joined(each)
