@@ -1,6 +1,7 @@
-"""Symmetry: group elements drawn and applied, and architectures verified by running them."""
+"""Symmetry: group elements drawn, applied and found by matching, and architectures verified by running them."""
 
 from sneframe.symmetry.act import Element, apply, compose, inverse, sample
+from sneframe.symmetry.align import align
 from sneframe.symmetry.verify import Verified, verify
 
-__all__ = ["Element", "Verified", "apply", "compose", "inverse", "sample", "verify"]
+__all__ = ["Element", "Verified", "align", "apply", "compose", "inverse", "sample", "verify"]
