@@ -21,20 +21,9 @@ from torch.utils._pytree import tree_leaves
 
 from sneframe.architecture import rules
 from sneframe.architecture.description import ACTIONS
+from sneframe.architecture.digit import Digit, Dim, commit, fix_dim, whole
 from sneframe.architecture.operations import Operations
-from sneframe.architecture.space import (
-    Clash,
-    Digit,
-    Dim,
-    Space,
-    commit,
-    find,
-    fix_dim,
-    leaves,
-    tree,
-    unnest,
-    whole,
-)
+from sneframe.architecture.space import Clash, Space, find, leaves, tree, unnest
 
 
 @frozen(eq=False)

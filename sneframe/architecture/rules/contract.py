@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from sneframe.architecture.description import ACTIONS
+from sneframe.architecture.digit import Dim, fix_dim, space_of, unify_dims, whole
 from sneframe.architecture.rules.dims import (
     Dims,
     aligned,
@@ -19,7 +20,7 @@ from sneframe.architecture.rules.dims import (
     mark,
     summed,
 )
-from sneframe.architecture.space import Dim, Space, block, find, fix_dim, space_of, unify, unify_dims, whole
+from sneframe.architecture.space import Space, block, find, unify
 
 if TYPE_CHECKING:
     from sneframe.architecture.trace import Call, Trace

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sneframe.architecture.space import Dim, Space, fix_dim, is_fixed, unify_dims, whole
+from sneframe.architecture.digit import Dim, fix_dim, unify_dims, whole
+from sneframe.architecture.space import Space, is_fixed
 
 if TYPE_CHECKING:
     from sneframe.architecture.trace import Call, Trace

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from sneframe.architecture.description import ACTIONS
+from sneframe.architecture.digit import Dim, take
 from sneframe.architecture.rules.dims import (
     Dims,
     aligned,
@@ -18,7 +19,6 @@ from sneframe.architecture.rules.dims import (
     mark,
     summed,
 )
-from sneframe.architecture.space import Dim, take
 
 if TYPE_CHECKING:
     from sneframe.architecture.trace import Call, Trace

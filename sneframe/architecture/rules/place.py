@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from sneframe.architecture.description import ACTIONS
+from sneframe.architecture.digit import fix_dim
 from sneframe.architecture.rules.dims import Dims, answer, fix_all, fixed_dim
-from sneframe.architecture.space import Clash, fix_dim
+from sneframe.architecture.space import Clash
 
 if TYPE_CHECKING:
     from sneframe.architecture.trace import Call, Trace

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sneframe.architecture.description import ACTIONS
+from sneframe.architecture.digit import Digit, Dim, space_of, split_sizes, take, whole
 from sneframe.architecture.rules.dims import (
     Dims,
     Rule,
@@ -18,7 +19,7 @@ from sneframe.architecture.rules.dims import (
     joined,
     without,
 )
-from sneframe.architecture.space import Clash, Digit, Dim, Space, find, space_of, split_sizes, take, whole
+from sneframe.architecture.space import Clash, Space, find
 
 if TYPE_CHECKING:
     from sneframe.architecture.trace import Call, Trace

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sneframe.architecture.description import ACTIONS
+from sneframe.architecture.digit import fix_dim, space_of, unify_dims
 from sneframe.architecture.rules.dims import Dims, fix_all, fixed_dim, joined, mark
-from sneframe.architecture.space import block, fix_dim, space_of, unify_dims
+from sneframe.architecture.space import block
 
 if TYPE_CHECKING:
     from sneframe.architecture.trace import Call, Trace
