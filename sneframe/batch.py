@@ -160,9 +160,11 @@ def from_state_dicts(states: Sequence[Mapping[str, Tensor]], *, activation: str 
     return _stack((Architecture.from_state_dict(state, activation=activation), state) for state in states)
 
 
-def flatten(architecture: Architecture, state: Mapping[str, Tensor]) -> Tensor:
-    """Return ``(P,)`` float32: the parameters of a state dict, flattened in the architecture's order."""
-    return torch.cat([state[p.name].detach().reshape(-1).float() for p in architecture.parameters])
+def flatten(
+    architecture: Architecture, state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return ``(P,)``: the parameters of a state dict, flattened in the architecture's order."""
+    return torch.cat([state[p.name].detach().reshape(-1).to(dtype) for p in architecture.parameters])
 
 
 def _stack(described: Iterable[tuple[Architecture, Mapping[str, Tensor]]]) -> Batch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar
 
 from sneframe.batch import Batch
 from sneframe.part import Part
@@ -13,13 +12,12 @@ from sneframe.part import Part
 class Normalise(Part):
     """Rescales weights; its constants are buffers, saved with the model.
 
-    ``breaks`` names the actions under which normalised weights are no longer an orbit of each other: a
-    per-coordinate mean breaks ``permute``, any centring breaks ``sign`` and ``scale``.
+    It ``keeps`` the actions under which what it gives moves as the weights do: a constant for each weight breaks
+    ``permute``, any centring breaks ``sign`` and ``scale``.
     """
 
     slot = "normalise"
     takes = (Batch,)
-    breaks: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def fit(self, batches: Iterable[Batch]) -> None:

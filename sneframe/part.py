@@ -14,7 +14,7 @@ import attrs
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
-from sneframe.architecture import Architecture
+from sneframe.architecture import ACTIONS, Architecture
 from sneframe.errors import PartError
 
 # -- carriers: one value per architecture of the batch, in the order of ``batch.networks`` ----------------------
@@ -109,11 +109,16 @@ class Spec:
         return evolve(self, carrier=carrier, width=width)
 
 
+#: What a part claims that answers to no single weight, or to each weight alone.
+ANY_ACTION = frozenset(ACTIONS)
+
+
 class Part(nn.Module, ABC):
     """What every part has; subclasses are either abstract (one per slot) or final.
 
     A final part names itself ``PLUGIN/NAME``, nests a frozen, keyword-only attrs class ``Config``, and lists in
-    ``takes`` the carriers it can be given.
+    ``takes`` the carriers it can be given. It claims in ``keeps`` the actions (``permute``, ``scale``, ``sign``) that
+    it does not break: what it gives moves as the weights do, or stays; :mod:`sneframe.testing.laws` measures that.
 
     Args:
         config: an instance of its own ``Config``.
@@ -127,6 +132,7 @@ class Part(nn.Module, ABC):
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
     takes: ClassVar[tuple[type, ...]] = ()
+    keeps: ClassVar[frozenset[str]] = frozenset()
 
     config: Any
     out: Spec

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-pytest_plugins = ["sneframe.testing"]
+pytest_plugins = ["sneframe.testing.fixtures"]
 
 
 def pytest_collection_modifyitems(items):

@@ -22,7 +22,8 @@ PLUGINS = (
 # A row may import the rows below it; what stands in one row never imports its neighbours.
 ROWS = (
     ("__main__",),
-    ("cli", "testing"),
+    ("cli",),
+    ("testing",),
     ("run",),
     ("fit",),
     ("evaluate", "environment"),

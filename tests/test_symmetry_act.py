@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from torch import nn
 
 from sneframe.architecture import Architecture, Group, Layer, Parameter
 from sneframe.batch import Batch, join
-from sneframe.symmetry import Element, apply, sample
+from sneframe.symmetry import Element, apply, compose, inverse, sample
 
 
 def mlp(*widths: int) -> Architecture:
@@ -171,3 +172,90 @@ def test_mixed_architectures_move_each_by_their_own_groups():
     moved = apply(batch, sample(batch, seed=0, step=0))
     for before, after in zip(batch.networks, moved.networks, strict=True):
         assert torch.equal(before.weights.sort(1).values, after.weights.sort(1).values)
+
+
+# -- products, inverses, scale and sign -------------------------------------------------------------------------
+
+ALL = ("permute", "scale", "sign")
+
+
+def described(name):
+    """A network with nested groups, grouped convolutions, or scales and signs."""
+    torch.manual_seed(0)
+    if name == "attention":
+        layer = nn.TransformerEncoderLayer(12, 3, 16, batch_first=True)
+        return Architecture.from_module(
+            nn.Sequential(nn.Linear(4, 12), layer, nn.Linear(12, 3)), torch.randn(2, 5, 4)
+        )
+    if name == "grouped":
+        return Architecture.from_module(
+            nn.Sequential(
+                nn.Conv1d(2, 12, 3), nn.GELU(), nn.Conv1d(12, 6, 3, groups=3), nn.ReLU(), nn.Conv1d(6, 1, 1)
+            )
+        )
+    linear = nn.Linear(5, 5)
+    return Architecture.from_module(
+        nn.Sequential(nn.Linear(3, 5), nn.Tanh(), linear, nn.ReLU(), nn.Linear(5, 2))
+    )
+
+
+@pytest.mark.parametrize("name", ["attention", "grouped", "plain"])
+def test_acting_twice_is_acting_once_by_the_product(name):
+    batch = batch_of(described(name), range(4))
+    first, second = (sample(batch, seed=seed, step=0, actions=ALL) for seed in (1, 2))
+    twice = apply(apply(batch, first), second).networks[0].weights
+    once = apply(batch, compose(second, first)).networks[0].weights
+    assert torch.allclose(twice, once, atol=1e-12)
+    assert not torch.allclose(once, apply(batch, compose(first, second)).networks[0].weights)
+
+
+@pytest.mark.parametrize("name", ["attention", "grouped", "plain"])
+def test_the_inverse_undoes_an_element(name):
+    batch = batch_of(described(name), range(4))
+    element = sample(batch, seed=1, step=0, actions=ALL)
+    moved = apply(batch, element)
+    assert not torch.allclose(moved.networks[0].weights, batch.networks[0].weights)
+    back = apply(moved, inverse(element))
+    assert torch.allclose(back.networks[0].weights, batch.networks[0].weights, atol=1e-12)
+
+
+def test_scales_multiply_rows_and_divide_columns_as_written_by_hand():
+    architecture = Architecture.from_module(nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)))
+    batch = join({architecture: torch.tensor([[1.0, 2, 3, 4, 5, 6, 7]])}, {architecture: [0]})
+    scales = {"hidden0": torch.tensor([[10.0, 0.5]])}
+    moved = apply(batch, (Element(architecture=architecture, permutations={}, scales=scales),))
+    assert moved.networks[0].weights[0].tolist() == [10, 1, 30, 2, 0.5, 12, 7]
+
+
+def test_signs_flip_rows_and_columns_as_written_by_hand():
+    architecture = Architecture.from_module(nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 1)))
+    batch = join({architecture: torch.tensor([[1.0, 2, 3, 4, 5, 6, 7]])}, {architecture: [0]})
+    signs = {"hidden0": torch.tensor([[-1.0, 1]])}
+    moved = apply(batch, (Element(architecture=architecture, permutations={}, signs=signs),))
+    assert moved.networks[0].weights[0].tolist() == [-1, 2, -3, 4, -5, 6, 7]
+
+
+def test_scales_are_between_a_half_and_two_and_signs_are_even():
+    batch = batch_of(
+        Architecture.from_module(nn.Sequential(nn.Linear(1, 64), nn.Identity(), nn.Linear(64, 1))), range(64)
+    )
+    element = sample(batch, seed=0, step=0, actions=ALL)[0]
+    scales, signs = element.scales["hidden0"], element.signs["hidden0"]
+    assert stats.kstest(torch.log2(scales).flatten(), "uniform", (-1, 2)).pvalue > 1e-3
+    assert stats.binomtest(int((signs > 0).sum()), signs.numel()).pvalue > 1e-3
+    assert set(signs.unique().tolist()) == {-1, 1}
+
+
+def test_only_the_actions_that_are_asked_for_are_drawn():
+    batch = batch_of(described("plain"), range(2))
+    element = sample(batch, seed=0, step=0)[0]
+    assert (set(element.permutations), element.scales, element.signs) == ({"hidden0", "hidden1"}, {}, {})
+    flipped = sample(batch, seed=0, step=0, actions=("sign",))[0]
+    assert (flipped.permutations, set(flipped.signs)) == ({}, {"hidden0"})
+
+
+def test_the_batch_that_is_moved_stays_as_it_is():
+    batch = batch_of(described("plain"), range(2))
+    before = batch.networks[0].weights.clone()
+    apply(batch, sample(batch, seed=0, step=0, actions=("scale", "sign")))
+    assert torch.equal(batch.networks[0].weights, before)

@@ -27,6 +27,7 @@ class InvariantPooling(Aggregator):
     """
 
     name = "dwsnet/invariant-pooling"
+    keeps = frozenset({"permute"})
     takes = (WeightFeatures,)
 
     @frozen(kw_only=True)

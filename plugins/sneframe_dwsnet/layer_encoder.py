@@ -28,6 +28,7 @@ class DWSLayers(LayerEncoder):
     """
 
     name = "dwsnet/dws-layers"
+    keeps = frozenset({"permute"})
     takes = (WeightFeatures,)
 
     @frozen(kw_only=True)

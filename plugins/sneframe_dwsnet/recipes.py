@@ -9,7 +9,7 @@ from sneframe_dwsnet.tokenizer import WeightChannels
 
 
 def default() -> RunConfig:
-    """DWSNet of the published size, at the steps and learning rate that the other methods have."""
+    """DWSNet of the published size and learning rate, in batches as small as a zoo of a few thousand networks needs."""
     return RunConfig(
         recipe="dwsnet/default",
         normalise=use("normalise/parameter"),
@@ -17,7 +17,7 @@ def default() -> RunConfig:
         layer_encoder=use(DWSLayers),
         aggregator=use(InvariantPooling),
         head=use("head/linear"),
-        train=TrainConfig(epochs=40, batch_size=64, lr=1e-3),
+        train=TrainConfig(epochs=40, batch_size=32, lr=5e-3, weight_decay=5e-4),
     )
 
 

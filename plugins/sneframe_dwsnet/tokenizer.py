@@ -8,7 +8,7 @@ from attrs import frozen
 
 from sneframe.batch import Batch, Networks
 from sneframe.errors import PartError
-from sneframe.part import Spec, WeightFeatures
+from sneframe.part import ANY_ACTION, Spec, WeightFeatures
 from sneframe.tokenizer import Tokenizer
 from sneframe_dwsnet.chain import read_chain
 
@@ -18,6 +18,7 @@ class WeightChannels(Tokenizer):
     """Views the weights ``(B, P)`` of a multi-layer perceptron as features of one channel."""
 
     name = "dwsnet/weight-features"
+    keeps = ANY_ACTION
 
     @frozen(kw_only=True)
     class Config:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sneframe.config import option
 from sneframe.head import Head
-from sneframe.part import Spec
+from sneframe.part import ANY_ACTION, Spec
 
 
 @final
@@ -19,6 +19,7 @@ class Linear(Head):
     """One linear map."""
 
     name = "head/linear"
+    keeps = ANY_ACTION
 
     @frozen(kw_only=True)
     class Config:
@@ -38,6 +39,7 @@ class MLP(Head):
     """Linear layers with ReLU and dropout between them."""
 
     name = "head/mlp"
+    keeps = ANY_ACTION
 
     @frozen(kw_only=True)
     class Config:

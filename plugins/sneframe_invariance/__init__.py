@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sneframe.hookspecs import hookimpl
 from sneframe.part import Part
-from sneframe_invariance.invariance import Logit
+from sneframe_invariance.invariance import Contrastive, Embedded, Logit
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (Logit,)
+    return (Logit, Embedded, Contrastive)

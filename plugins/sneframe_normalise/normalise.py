@@ -19,7 +19,7 @@ from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
 from sneframe.errors import PartError
 from sneframe.normalise import Normalise
-from sneframe.part import Spec
+from sneframe.part import ANY_ACTION, Spec
 
 TINY = 1e-8  #: a scale below it belongs to a parameter that is constant in the training networks
 
@@ -29,6 +29,7 @@ class NoNormalise(Normalise):
     """Leaves weights as they are."""
 
     name = "normalise/none"
+    keeps = ANY_ACTION
 
     @frozen(kw_only=True)
     class Config:
@@ -52,6 +53,7 @@ class FanIn(Normalise):
     """
 
     name = "normalise/fan-in"
+    keeps = ANY_ACTION
 
     @frozen(kw_only=True)
     class Config:
@@ -109,7 +111,7 @@ class PerParameter(Normalise):
     """w ↦ (w − mean) / std, one pair per parameter of each training architecture; refuses any other architecture."""
 
     name = "normalise/parameter"
-    breaks = frozenset({"scale", "sign"})
+    keeps = frozenset({"permute"})
 
     @frozen(kw_only=True)
     class Config:

@@ -10,7 +10,7 @@ from torch import nn
 
 from sneframe.aggregator import Aggregator
 from sneframe.config import option
-from sneframe.part import Embedding, LayerCodes, Spec
+from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
 from sneframe_sne.set_attention import PMA, SAB
 
 
@@ -19,6 +19,7 @@ class LayerSet(Aggregator):
     """Φ5, two set attention blocks over the layer codes, then Ψ6, a PMA to one vector of E = D values."""
 
     name = "sne/layer-set"
+    keeps = ANY_ACTION
     takes = (LayerCodes,)
 
     @frozen(kw_only=True)

@@ -18,7 +18,7 @@ def default() -> RunConfig:
         aggregator=use(LayerSet, heads=4),
         head=use("head/mlp", hidden=(64,)),
         invariance=use("invariance/logit", weight=1.0, fraction=0.5),
-        train=TrainConfig(epochs=40, batch_size=64, lr=1e-3),
+        train=TrainConfig(epochs=40, batch_size=32, lr=1e-3),
     )
 
 
@@ -32,5 +32,5 @@ def paper() -> RunConfig:
         aggregator=use(LayerSet, heads=4),
         head=use("head/mlp", hidden=(64,)),
         invariance=use("invariance/logit", weight=1.0, fraction=1.0),
-        train=TrainConfig(epochs=40, batch_size=64, lr=1e-3),
+        train=TrainConfig(epochs=40, batch_size=32, lr=1e-3),
     )

@@ -15,7 +15,7 @@ from sneframe.aggregator import Aggregator
 from sneframe.architecture import Architecture
 from sneframe.config import option
 from sneframe.errors import PartError
-from sneframe.part import Embedding, LayerCodes, Spec
+from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
 
 
 @final
@@ -33,6 +33,7 @@ class Features(Aggregator):
     """
 
     name = "stats/features"
+    keeps = ANY_ACTION
     takes = (LayerCodes,)
 
     @frozen(kw_only=True)

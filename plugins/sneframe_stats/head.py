@@ -13,7 +13,7 @@ from torch import Tensor
 from sneframe.config import option
 from sneframe.errors import PartError
 from sneframe.head import FittedHead
-from sneframe.part import Spec
+from sneframe.part import ANY_ACTION, Spec
 
 
 @final
@@ -25,6 +25,7 @@ class Boosting(FittedHead):
     """
 
     name = "stats/boosting"
+    keeps = ANY_ACTION
 
     @frozen(kw_only=True)
     class Config:

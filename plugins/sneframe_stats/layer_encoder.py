@@ -7,7 +7,7 @@ from typing import final
 from attrs import frozen
 
 from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import LayerCodes, Spec, StatTokens
+from sneframe.part import ANY_ACTION, LayerCodes, Spec, StatTokens
 
 
 @final
@@ -15,6 +15,7 @@ class Identity(LayerEncoder):
     """Passes statistics on, one code per parameter."""
 
     name = "stats/identity"
+    keeps = ANY_ACTION
     takes = (StatTokens,)
     local = True
 

@@ -25,6 +25,7 @@ class Statistics(Tokenizer):
     """
 
     name = "stats/statistics"
+    keeps = frozenset({"permute"})
 
     @frozen(kw_only=True)
     class Config:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.architecture import Architecture
 
 W0 = 30.0  #: the factor inside every sine
 OFFSET = 0.5  #: what the last layer's output is raised by
@@ -42,27 +42,9 @@ class SineINR(nn.Module):
 
 
 def architecture(widths: Sequence[int]) -> Architecture:
-    """Return the architecture of :class:`SineINR`: one group of permutable neurons per hidden layer."""
-    sizes = (1, *widths, 1)
-    groups = [Group(name=f"hidden{number}", size=size) for number, size in enumerate(widths)]
-    axes = [((1,),), *(((group.name,),) for group in groups), ((1,),)]
-    layers = []
-    for number, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-        columns, rows = axes[number], axes[number + 1]
-        hidden = number < len(widths)
-        layers.append(
-            Layer(
-                kind="linear",
-                parameters=(
-                    Parameter(name=f"layers.{number}.weight", shape=(fan_out, fan_in), axes=(rows, columns)),
-                    Parameter(name=f"layers.{number}.bias", shape=(fan_out,), role="bias", axes=(rows,)),
-                ),
-                inputs=(number - 1,) if number else (),
-                activation="sine" if hidden else "none",
-                attributes={"affine": [["mul", W0]] if hidden else [["add", OFFSET]]},
-            )
-        )
-    return Architecture(layers=layers, groups=groups)
+    """Return the architecture of :class:`SineINR`: one group of neurons per hidden layer, to be permuted and flipped."""
+    with torch.random.fork_rng(devices=[]):  # its initial weights are not used, and cost nobody a draw
+        return Architecture.from_module(SineINR(widths))
 
 
 def draw_weights(widths: Sequence[int], generator: np.random.Generator) -> np.ndarray:

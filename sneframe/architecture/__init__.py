@@ -1,5 +1,14 @@
 """What a network is before its weights: layers, parameters, and the groups that act on their axes."""
 
-from sneframe.architecture.description import Architecture, Axis, Factor, Group, Layer, Parameter, Segment
+from sneframe.architecture.description import (
+    ACTIONS,
+    Architecture,
+    Axis,
+    Factor,
+    Group,
+    Layer,
+    Parameter,
+    Segment,
+)
 
-__all__ = ["Architecture", "Axis", "Factor", "Group", "Layer", "Parameter", "Segment"]
+__all__ = ["ACTIONS", "Architecture", "Axis", "Factor", "Group", "Layer", "Parameter", "Segment"]

@@ -68,6 +68,10 @@ def _axes(value: Any) -> tuple[Axis, ...]:
     return tuple(tuple(tuple(segment) for segment in axis) for axis in value)
 
 
+def _powers(value: Iterable[Iterable[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(powers) for powers in value)
+
+
 @frozen(kw_only=True)
 class Parameter:
     """One named tensor.
@@ -77,16 +81,26 @@ class Parameter:
         shape: its shape.
         role: what it does in its layer: ``weight``, ``bias``, ``running_mean``, …
         axes: for each axis its segments; all fixed where not given.
+        scale: for each segment of each axis the power of the scale of its groups that its weights are multiplied by,
+            −1 for the columns that read scaled neurons; empty where all are 0.
+        sign: the same for signs, 0 or 1.
     """
 
     name: str
     shape: tuple[int, ...] = field(converter=_ints)
     role: str = "weight"
     axes: tuple[Axis, ...] = field(converter=_axes)
+    scale: tuple[tuple[int, ...], ...] = field(default=(), converter=_powers)
+    sign: tuple[tuple[int, ...], ...] = field(default=(), converter=_powers)
 
     @axes.default
     def _fixed(self) -> tuple[Axis, ...]:
         return tuple(((size,),) for size in self.shape)
+
+    @property
+    def powers(self) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """The powers under ``scale`` and ``sign``, where there are any."""
+        return {key: powers for key, powers in (("scale", self.scale), ("sign", self.sign)) if powers}
 
     @property
     def size(self) -> int:
@@ -160,6 +174,7 @@ class Architecture:
                     f"group {group.name!r}: its parent {group.parent!r} must be described before it"
                 )
             sizes[group.name] = group.size
+        parents = {group.name: group.parent for group in self.groups if group.parent is not None}
         seen: set[str] = set()
         for index, layer in enumerate(self.layers):
             if not all(0 <= source < index for source in layer.inputs):
@@ -171,6 +186,7 @@ class Architecture:
                     raise ArchitectureError(f"parameter {parameter.name!r} is described twice")
                 seen.add(parameter.name)
                 _check_axes(parameter, sizes)
+                _check_nesting(parameter, parents)
         if not seen:
             raise ArchitectureError("an architecture needs at least one parameter")
 
@@ -270,6 +286,7 @@ class Architecture:
                             "shape": list(p.shape),
                             "role": p.role,
                             "axes": [[list(segment) for segment in axis] for axis in p.axes],
+                            **{key: [list(axis) for axis in powers] for key, powers in p.powers.items()},
                         }
                         for p in layer.parameters
                     ],
@@ -297,32 +314,43 @@ class Architecture:
             raise ArchitectureError(f"not an architecture: {error}") from error
 
     @classmethod
-    def from_module(cls, module: nn.Module) -> Architecture:
-        """Describe a plain chain of linear and convolution layers by tracing it with ``torch.fx``.
+    def from_module(cls, module: nn.Module, example_input: Any = None) -> Architecture:
+        """Describe a module by running it once, and following what becomes of every axis of every parameter.
 
-        Understands MLPs and CNNs (conv → global average pooling → linear, conv → flatten → linear).
+        What torch carries out is followed, whatever Python code asks for it: residual streams, concatenation, attention
+        heads, recurrent gates, normalisation, grouped convolution, tied weights. An axis that cannot be followed is
+        fixed, and named in a warning.
+
+        Args:
+            module: left as it is.
+            example_input: what its ``forward`` takes: a tensor, a tuple of arguments, or a mapping by name; not given:
+                one is made up for the first layer.
 
         Raises:
-            ArchitectureError: an operation that it cannot follow, named; nothing is guessed.
+            ArchitectureError: no parameters, an input that the module fails on, or none that could be made up.
         """
         from sneframe.architecture import derive
 
-        return derive.from_module(module)
+        return derive.from_module(module, example_input)
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor], *, activation: str = "relu") -> Architecture:
-        """Describe a plain chain from names and shapes alone, in the order of the state dict.
+        """Describe a network from the names and shapes of its state dict alone, in their order.
+
+        A plain chain of linear and convolution layers with batch norms between them has one group per hidden layer (a
+        connection that skips layers cannot be seen in a state dict, and is taken to be absent). Of anything else the
+        kinds of layers are told by names and shapes, every axis is fixed, and a warning says why.
 
         Args:
-            state: ``NAME.weight`` of two, three, four or five axes, each followed by its ``NAME.bias`` or none.
-            activation: of every layer but the last.
+            state: as ``module.state_dict()`` gives it; tensors of integers and booleans are left out.
+            activation: of every layer of a chain but the last.
 
         Raises:
-            ArchitectureError: names or shapes that do not form a chain.
+            ArchitectureError: there is no floating-point tensor.
         """
-        from sneframe.architecture import derive
+        from sneframe.architecture import state_dict
 
-        return derive.from_state_dict(state, activation=activation)
+        return state_dict.from_state_dict(state, activation=activation)
 
 
 def _check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
@@ -331,6 +359,12 @@ def _check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
             f"parameter {parameter.name!r}: {len(parameter.axes)} axes are described, its shape {parameter.shape} has "
             f"{len(parameter.shape)}"
         )
+    segments = tuple(len(axis) for axis in parameter.axes)
+    for action, powers in parameter.powers.items():
+        if tuple(len(axis) for axis in powers) != segments:
+            raise ArchitectureError(
+                f"parameter {parameter.name!r}: {action} must have one power for each segment of its axes, got {powers}"
+            )
     for number, (size, axis) in enumerate(zip(parameter.shape, parameter.axes, strict=True)):
         total = 0
         for segment in axis:
@@ -344,3 +378,19 @@ def _check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
             raise ArchitectureError(
                 f"parameter {parameter.name!r}, axis {number}: its segments {axis} add up to {total}, its size is {size}"
             )
+
+
+def _check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
+    """Check that a nested group stands behind its parent in its segment, or, of plain axes, behind an axis with it."""
+    plain = all(len(axis) == 1 for axis in parameter.axes)
+    before: set[Factor] = set()
+    for number, axis in enumerate(parameter.axes):
+        for segment in axis:
+            for place, factor in enumerate(segment):
+                parent = parents.get(factor) if isinstance(factor, str) else None
+                if parent is not None and parent not in segment[:place] and not (plain and parent in before):
+                    raise ArchitectureError(
+                        f"parameter {parameter.name!r}, axis {number}: group {factor!r} acts within {parent!r}, which "
+                        f"does not stand before it"
+                    )
+        before |= {factor for segment in axis for factor in segment}

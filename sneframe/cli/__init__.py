@@ -12,7 +12,7 @@ import click
 import sneframe
 from sneframe.errors import SneframeError
 
-COMMANDS = ("run", "config", "plugins", "zoo", "report")
+COMMANDS = ("run", "config", "plugins", "check", "zoo", "report")
 
 
 class Commands(click.Group):

@@ -1,5 +1,7 @@
-"""Symmetry: the groups of an architecture, acting on a batch of weights."""
+"""Symmetry: group elements drawn, applied and found by matching, and architectures verified by running them."""
 
-from sneframe.symmetry.act import Element, apply, sample
+from sneframe.symmetry.act import Element, apply, compose, inverse, sample
+from sneframe.symmetry.align import align
+from sneframe.symmetry.verify import Verified, verify
 
-__all__ = ["Element", "apply", "sample"]
+__all__ = ["Element", "Verified", "align", "apply", "compose", "inverse", "sample", "verify"]

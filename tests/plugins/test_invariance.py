@@ -1,11 +1,13 @@
-"""Logit invariance: zero for an invariant model, by hand for one that is not, the same over processes."""
+"""Invariance losses: zero for an invariant model, by hand for one that is not, the same over processes."""
 
 import numpy as np
 import pytest
 import torch
-from sneframe_invariance.invariance import Logit
+from sneframe_invariance.branches import COPY
+from sneframe_invariance.invariance import Contrastive, Embedded, Logit, nt_xent
 from torch import nn
 
+from sneframe.architecture import Architecture
 from sneframe.batch import join
 from sneframe.invariance import Draw, Output
 from sneframe.part import Embedding, Spec
@@ -78,3 +80,138 @@ def test_a_slice_without_a_chosen_network_pays_nothing_but_calls_the_model(posit
     assert (float(term.total) > 0) == pays
     assert term.count == 4
     assert len(calls) == 2
+
+
+# -- options that all of them share -----------------------------------------------------------------------------
+
+
+class Linear(nn.Module):
+    """Not invariant, and learns: the embedding is the weights times a matrix, the value its sum."""
+
+    def __init__(self, width=4):
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.matrix = nn.Parameter(torch.randn(ARCHITECTURE.num_weights, width, generator=generator))
+
+    def forward(self, batch):
+        embedding = batch.restore([n.weights @ self.matrix for n in batch.networks])
+        return Output(embedding=embedding, value=embedding.sum(1, keepdim=True))
+
+
+def made(cls, **options):
+    return cls(cls.Config(**options), Spec(carrier=Embedding, width=4, architectures=(ARCHITECTURE,)))
+
+
+def batch_of_eight():
+    weights = torch.randn(8, ARCHITECTURE.num_weights, generator=torch.Generator().manual_seed(0))
+    return join({ARCHITECTURE: weights}, {ARCHITECTURE: range(8)})
+
+
+def term_of(part, model):
+    batch = batch_of_eight()
+    draw = Draw(seed=3, step=4, positions=np.arange(8), size=8)
+    return part(model, batch, model(batch), draw)
+
+
+@pytest.mark.parametrize("cls", [Logit, Embedded, Contrastive])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [2, 2, 2, 2]),
+        ({"schedule": "linear", "ramp": 0.5}, [0, 1, 2, 2]),
+        ({"schedule": "cosine", "ramp": 1.0}, [0, 2 * (1 - 2**-0.5) / 2, 1, 2]),
+    ],
+)
+def test_lambda_rises_as_scheduled(cls, options, expected):
+    part = made(cls, weight=2.0, **options)
+    assert [part.weight(progress) for progress in (0, 0.25, 0.5, 1)] == pytest.approx(expected)
+
+
+def test_copies_are_averaged_over_draws_of_their_own():
+    model, batch = Linear(), batch_of_eight()
+    changes = []
+    for copy in range(3):
+        moved = model(apply(batch, sample(batch, seed=3, step=4 + copy * COPY)))
+        changes.append((moved.value - model(batch).value).square().sum().detach())
+    assert len({float(change) for change in changes}) == 3
+    term = term_of(made(Logit, copies=3), model)
+    assert float(term.total.detach()) == pytest.approx(float(sum(changes)) / 3, rel=1e-5)
+
+
+def test_a_stopped_gradient_reaches_the_moved_branch_alone():
+    model, batch = Linear(), batch_of_eight()
+    term_of(made(Logit, stop_gradient=True), model).total.backward()
+    fixed = model(batch).value.detach()
+    moved = model(apply(batch, sample(batch, seed=3, step=4))).value
+    (expected,) = torch.autograd.grad((fixed - moved).square().sum(), model.matrix)
+    assert torch.allclose(model.matrix.grad, expected, rtol=1e-4)
+
+
+def test_the_embedding_loss_is_the_mean_square_over_the_width():
+    model, batch = Linear(), batch_of_eight()
+    moved = model(apply(batch, sample(batch, seed=3, step=4)))
+    expected = (moved.embedding - model(batch).embedding).square().mean(1).sum()
+    assert float(term_of(made(Embedded), model).total.detach()) == pytest.approx(
+        float(expected.detach()), rel=1e-5
+    )
+
+
+def test_nt_xent_is_its_definition():
+    """Chen et al. (2020), eq 1, in loops: of 2n points each looks for its partner among all others."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 3, 5, generator=generator)
+    points = [point / point.norm() for point in (*first, *second)]
+    expected = 0.0
+    for i, point in enumerate(points):
+        partner = (i + 3) % 6
+        others = sum(torch.exp(point @ points[k] / 0.5) for k in range(6) if k != i)
+        expected -= torch.log(torch.exp(point @ points[partner] / 0.5) / others)
+    assert float(nt_xent(first, second, 0.5)) == pytest.approx(float(expected) / 2, rel=1e-5)
+
+
+def test_the_contrastive_loss_of_an_invariant_encoder_is_smaller_the_cooler():
+    class Statistics(nn.Module):
+        def forward(self, batch):
+            rows = [
+                torch.stack([w.sum(1), w.square().sum(1), w.amax(1), w.amin(1)], 1)
+                for w in [n.weights for n in batch.networks]
+            ]
+            value = batch.restore(rows)
+            return Output(embedding=value, value=value)
+
+    torch.manual_seed(0)
+    warm = made(Contrastive, temperature=1.0)
+    cool = made(Contrastive, temperature=0.01)
+    cool.load_state_dict(warm.state_dict())
+    assert float(term_of(cool, Statistics()).total.detach()) < float(
+        term_of(warm, Statistics()).total.detach()
+    )
+
+
+def test_the_contrastive_loss_trains_its_own_projection():
+    part = made(Contrastive)
+    term_of(part, Linear()).total.backward()
+    assert all(
+        parameter.grad.abs().sum() > 0 for parameter in part.project[2].parameters() if parameter.ndim > 1
+    )
+
+
+@pytest.mark.parametrize("options", [{"actions": ()}, {"actions": ("turn",)}, {"copies": 0}, {"ramp": 0.0}])
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Logit.Config(**options)
+
+
+def test_scales_and_signs_are_drawn_where_asked_for():
+    linear = Architecture.from_module(nn.Sequential(nn.Linear(1, 6), nn.Identity(), nn.Linear(6, 1)))
+    batch = join({linear: torch.ones(2, linear.num_weights)}, {linear: range(2)})
+    seen = []
+
+    class Look(nn.Module):
+        def forward(self, batch):
+            seen.append(batch.networks[0].weights)
+            return Output(embedding=batch.networks[0].weights, value=batch.networks[0].weights)
+
+    part = Logit(Logit.Config(actions=("sign",)), Spec(carrier=Embedding, width=1, architectures=(linear,)))
+    part(Look(), batch, Look()(batch), Draw(seed=0, step=0, positions=np.arange(2), size=2))
+    assert set(seen[-1].unique().tolist()) == {-1, 1}

@@ -21,8 +21,21 @@ def test_names_shapes_and_order_are_those_of_the_state_dict():
     ]
 
 
-def test_the_architecture_is_the_one_traced_from_the_module():
-    assert architecture((3, 2, 4)) == Architecture.from_module(SineINR((3, 2, 4)))
+def test_every_hidden_layer_is_a_group_of_neurons_that_can_be_permuted_and_flipped():
+    described = architecture((3, 2, 4))
+    assert [(group.size, group.actions) for group in described.groups] == [
+        (size, ("permute", "sign")) for size in (3, 2, 4)
+    ]
+    assert described.layers[1].attributes == {"affine": [["mul", 30.0]]}
+    assert described.layers[-1].attributes == {"affine": [["add", 0.5]]}
+
+
+def test_describing_it_draws_nothing_from_the_global_generator():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    architecture((3, 2))
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_the_architecture_survives_json():

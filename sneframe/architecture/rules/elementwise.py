@@ -1,0 +1,109 @@
+"""Functions of single elements: axes of the same place are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from sneframe.architecture.description import ACTIONS
+from sneframe.architecture.digit import Dim, take
+from sneframe.architecture.rules.dims import (
+    Dims,
+    aligned,
+    fix_all,
+    fixed_dim,
+    is_trivial,
+    joined,
+    mark,
+    summed,
+)
+
+if TYPE_CHECKING:
+    from sneframe.architecture.trace import Call, Trace
+
+SAME = {"clone", "alias", "detach", "_to_copy", "contiguous", "lift_fresh", "positive"}
+#: f(s x) = s f(x): for s > 0, and for s = −1.
+POSITIVE = {"relu", "leaky_relu", "abs", "_prelu_kernel", "rrelu_with_noise"}
+ODD = {
+    "tanh",
+    "sin",
+    "erf",
+    "asinh",
+    "atan",
+    "sinh",
+    "tan",
+    "asin",
+    "atanh",
+    "hardshrink",
+    "softshrink",
+    "sign",
+}
+SUMS = {"add", "sub", "rsub"}
+
+
+def elementwise(trace: Trace, call: Call) -> list[Dims]:
+    """Broadcast: axes of the same place are the same. What scale and sign become, the function decides."""
+    values = [value for value in call.inputs if value.ndim or id(value) in call.labels]
+    if call.name == "copy":  # whatever was overwritten no longer counts
+        values = values[1:]
+    shape = call.outputs[0].shape if call.outputs else ()
+    found: Dims = {}
+    for action in ACTIONS:
+        each = [aligned(trace.dims(call, value, action), len(shape)) for value in values]
+        if call.name == "_prelu_kernel" and action != "permute":  # its slopes stay as they are
+            fix_all(each.pop())
+            values = values[:1]
+        if action == "permute" or _keeps(call, action, each):
+            if action == "permute":
+                found[action] = joined(each)
+            else:
+                found[action] = _factor(each) if call.name in ("mul", "div") else summed(each)
+                mark(call, values, action, 1)
+        else:
+            for dims in each:
+                fix_all(dims)
+            found[action] = [fixed_dim(size, action) for size in shape]
+    return [found for _ in call.outputs]
+
+
+def _keeps(call: Call, action: str, each: Sequence[Sequence[Dim]]) -> bool:
+    """Whether the action on the inputs is the same action on the output."""
+    name = call.name
+    numbers = [arg for arg in call.args[1:] if isinstance(arg, int | float) and not isinstance(arg, bool)]
+    if name in SAME or name == "neg":
+        return True
+    if name in SUMS:
+        return len(each) > 1 or not any(call.args[1:2])
+    if name == "mul":
+        return len(each) == 1 or sum(not is_trivial(dims) for dims in each) <= 1
+    if name == "div":
+        return len(each) == 1 or (is_trivial(each[1]) and isinstance(call.args[0], Tensor))
+    if action == "scale":
+        lowest = [call.argument(1, "min"), call.argument(2, "max")]
+        return name in POSITIVE or (name in ("clamp", "clamp_min") and lowest in ([0, None], [0.0, None]))
+    symmetric = name in ("hardtanh", "clamp") and len(numbers) == 2 and numbers[0] == -numbers[1]
+    return name in ODD or symmetric
+
+
+def _factor(each: Sequence[list[Dim]]) -> list[Dim]:
+    """Return the axes of a product, scale and sign being those of the one factor on which they are not trivial."""
+    ordered = sorted(each, key=is_trivial)
+    return [next((dim for dim in place if dim), ()) for place in zip(*ordered, strict=True)]
+
+
+def glu(trace: Trace, call: Call) -> list[Dims]:
+    """One half of an axis is gated by the other."""
+    axis = call.argument(1, "dim", -1) % call.inputs[0].ndim
+    half = call.outputs[0].shape[axis]
+    found: Dims = {}
+    for action in ACTIONS:
+        dims = trace.dims(call, call.inputs[0], action)
+        value, gate = take(dims, axis, 0, half), take(dims, axis, half, half)
+        if action == "permute":
+            value = joined([value, gate])
+        else:
+            fix_all(gate)
+        found[action] = value
+    return [found]

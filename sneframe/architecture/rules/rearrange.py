@@ -1,0 +1,195 @@
+"""Views, slices, concatenation: the same axes in another order, cut up or put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sneframe.architecture.description import ACTIONS
+from sneframe.architecture.digit import Digit, Dim, space_of, split_sizes, take, whole
+from sneframe.architecture.rules.dims import (
+    Dims,
+    Rule,
+    action_of,
+    aligned,
+    fix_all,
+    fixed_dim,
+    free_dim,
+    is_trivial,
+    joined,
+    without,
+)
+from sneframe.architecture.space import Clash, Space, find
+
+if TYPE_CHECKING:
+    from sneframe.architecture.trace import Call, Trace
+
+
+def structural(change: Callable[[Call, list[Dim]], list[list[Dim]]]) -> Rule:
+    """Make a rule of a change that is the same under every action: axes of the first argument in, of the outputs out."""
+
+    def rule(trace: Trace, call: Call) -> list[Dims]:
+        found: list[Dims] = [{} for _ in call.outputs]
+        for action in ACTIONS:
+            for dims, its in zip(found, change(call, trace.dims(call, call.inputs[0], action)), strict=True):
+                dims[action] = its
+        return found
+
+    return rule
+
+
+def view(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """The same numbers, cut into axes of other sizes."""
+    return [split_sizes(dims, call.outputs[0].shape)]
+
+
+def same(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """Copies."""
+    return [dims for _ in call.outputs]
+
+
+def transpose(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """``t``, ``transpose`` and ``permute``."""
+    order = list(range(len(dims)))
+    if call.name == "permute":
+        order = [axis % len(dims) for axis in call.argument(1, "dims")]
+    else:
+        a, b = (0, 1) if call.name == "t" else (call.argument(1, "dim0"), call.argument(2, "dim1"))
+        if dims and len(dims) > 1:
+            order[a], order[b] = order[b], order[a]
+    return [[dims[axis] for axis in order]]
+
+
+def units(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """``squeeze`` and ``unsqueeze``: axes of size 1 come and go."""
+    queue = [dim for dim in dims if dim]
+    return [[queue.pop(0) if size > 1 else () for size in call.outputs[0].shape]]
+
+
+def expand(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """Broadcast axes of size 1, and new ones in front."""
+    shape, action = call.outputs[0].shape, action_of(dims)
+    # The copies along a new axis may be permuted, but a scale of their own they cannot have.
+    new = free_dim if action == "permute" else fixed_dim
+    return [[dim or new(size, action) for dim, size in zip(aligned(dims, len(shape)), shape, strict=True)]]
+
+
+def repeat(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """Copies of the whole one after another along an axis."""
+    times, action = call.argument(1, "repeats"), action_of(dims)
+    new = free_dim if action == "permute" else fixed_dim
+    pairs = zip(aligned(dims, len(times)), times, strict=True)
+    return [[(*new(count, action), *dim) for dim, count in pairs]]
+
+
+def slice_(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """A stretch along one axis."""
+    axis, size = call.argument(1, "dim", 0), call.inputs[0].shape
+    start, step = call.argument(2, "start") or 0, call.argument(4, "step", 1)
+    if step != 1:
+        raise Clash
+    start = max(0, start + size[axis]) if start < 0 else min(start, size[axis])
+    return [take(dims, axis % len(dims), start, call.outputs[0].shape[axis])]
+
+
+def select(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """One place of one axis."""
+    axis, index = call.argument(1, "dim") % len(dims), call.argument(2, "index")
+    return [without(take(dims, axis, index % call.inputs[0].shape[axis], 1), axis)]
+
+
+def unbind(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """Every place of one axis apart."""
+    axis = call.argument(1, "dim", 0) % len(dims)
+    return [without(take(dims, axis, index, 1), axis) for index in range(len(call.outputs))]
+
+
+def split(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """Stretches along one axis."""
+    axis = call.argument(2, "dim", 0) % len(dims)
+    found, start = [], 0
+    for output in call.outputs:
+        found.append(take(dims, axis, start, output.shape[axis]))
+        start += output.shape[axis]
+    return found
+
+
+def pixel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """Channels become positions."""
+    *batch, channels, height, width = call.inputs[0].shape
+    r = call.argument(1, "upscale_factor")
+    *kept, c, r1, r2, h, w = split_sizes(dims, [*batch, channels // r**2, r, r, height, width])
+    return [[*kept, c, h + r1, w + r2]]
+
+
+def channel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """Groups of channels are dealt out in turn."""
+    batch, channels, *positions = call.inputs[0].shape
+    groups = call.argument(1, "groups")
+    b, g, c, *kept = split_sizes(dims, [batch, groups, channels // groups, *positions])
+    return [[b, c + g, *kept]]
+
+
+def cat(trace: Trace, call: Call) -> list[Dims]:
+    """One after another along an axis: its space gets a segment for each."""
+    axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
+    found: Dims = {}
+    parts = [value for value in call.args[0] if value.shape != (0,)]
+    for action in ACTIONS:
+        each = [trace.dims(call, value, action) for value in parts]
+        spaces = [space_of(dims.pop(axis), action) for dims in each]
+        dims = joined(each)
+        outer = [find(space).nested for space in spaces]
+        shared = {id(find(space)) if space is not None else None for space in outer}
+        nested = outer[0] if len(shared) == 1 else None
+        total = sum(space.size for space in spaces)
+        flat = [part for space in spaces for part in (find(space).segments or [space])]
+        together = flat[0] if len(flat) == 1 else Space(total, action, segments=flat, nested=nested)
+        found[action] = [*dims[:axis], whole(together), *dims[axis:]]
+    return [found]
+
+
+def stack(trace: Trace, call: Call) -> list[Dims]:
+    """Stack: the new axis counts tensors, and along one other axis each of them keeps its own space."""
+    values = call.args[0]
+    axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
+    found: Dims = {}
+    for action in ACTIONS:
+        each = [trace.dims(call, value, action) for value in values]
+        own = next((place for place, dim in enumerate(each[0]) if dim and not is_trivial([dim])), None)
+        if own is None or len(values) == 1:
+            dims, new = joined(each), fixed_dim(len(values), action)
+        else:
+            spaces = [space_of(dims[own], action) for dims in each]
+            size = spaces[0].size
+            together = Space(len(values) * size, action, segments=spaces)
+            dims = joined([[*dims[:own], (), *dims[own + 1 :]] for dims in each])
+            dims[own] = (Digit(together, (len(values), size), 1),)
+            new = (Digit(together, (len(values), size), 0),)
+        found[action] = [*dims[:axis], new, *dims[axis:]]
+    return [found]
+
+
+def pad(trace: Trace, call: Call) -> list[Dims]:
+    """What is added around is constant, so it may be permuted as it likes."""
+    pads, value = list(call.argument(1, "pad")), call.argument(2, "value", 0)
+    found: Dims = {}
+    for action in ACTIONS:
+        dims = trace.dims(call, call.inputs[0], action)
+        if action != "permute" and value:
+            fix_all(dims)
+        for axis, (before, after) in zip(
+            reversed(range(len(dims))), zip(pads[::2], pads[1::2], strict=True), strict=False
+        ):
+            if min(before, after) < 0:
+                raise Clash
+            if before or after:
+                parts = [
+                    Space(before, action, free=True),
+                    space_of(dims[axis], action),
+                    Space(after, action, free=True),
+                ]
+                parts = [part for part in parts if part.size]
+                dims[axis] = whole(Space(sum(part.size for part in parts), action, segments=parts))
+        found[action] = dims
+    return [found]

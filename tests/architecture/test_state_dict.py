@@ -1,0 +1,100 @@
+"""Architectures of which there is no code: kinds by names and shapes, groups where these leave no doubt."""
+
+import pytest
+import torch
+from networks import NETWORKS, VGG, LeNet, SmallCNN
+from torch import nn
+
+from sneframe.architecture import Architecture
+from sneframe.errors import ArchitectureError
+from sneframe.symmetry import verify
+
+
+def groups(architecture):
+    return {group.name: group.size for group in architecture.groups}
+
+
+@pytest.mark.parametrize(
+    ("activation", "layer"),
+    [("relu", nn.ReLU()), ("tanh", nn.Tanh()), ("gelu", nn.GELU()), ("none", nn.Identity())],
+)
+def test_a_chain_gives_what_its_module_gives(activation, layer):
+    network = nn.Sequential(nn.Linear(3, 8), layer, nn.Linear(8, 5), layer, nn.Linear(5, 2))
+    found = Architecture.from_state_dict(network.state_dict(), activation=activation)
+    assert found == Architecture.from_module(network)
+
+
+def test_a_chain_of_convolutions_with_batch_norm_is_verified_by_its_module():
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2),
+    )  # fmt: skip
+    found = Architecture.from_state_dict(network.state_dict())
+    assert groups(found) == {"hidden0": 4, "hidden1": 6}
+    assert verify(network, found, torch.randn(2, 1, 9, 9)).error <= 1e-10
+
+
+def test_the_small_cnn_zoo_network_keeps_its_groups():
+    found = Architecture.from_state_dict(SmallCNN().state_dict())
+    assert groups(found) == {"hidden0": 16, "hidden1": 16, "hidden2": 16}
+
+
+def test_unclear_flattening_leaves_the_neurons_before_it_fixed():
+    with pytest.warns(UserWarning, match=r"'3.weight' are taken as fixed"):
+        found = Architecture.from_state_dict(LeNet().state_dict())
+    assert groups(found) == {"hidden0": 6, "hidden1": 20}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit", "gpt", "gru", "unet", "transformer-encoder"])
+def test_what_is_no_chain_is_fixed_with_a_warning_and_its_layers_are_told(name):
+    module = NETWORKS[name][0]()
+    with pytest.warns(UserWarning, match="every axis is taken as fixed"):
+        found = Architecture.from_state_dict(module.state_dict())
+    assert found.groups == ()
+    floating = [key for key, value in module.state_dict().items() if value.is_floating_point()]
+    assert [p.name for p in found.parameters] == floating
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (nn.LSTM(3, 4), "lstm"),
+        (nn.GRU(3, 4), "gru"),
+        (nn.RNN(3, 4), "rnn"),
+        (nn.LayerNorm(3), "layer_norm"),
+        (nn.RMSNorm(3), "rms_norm"),
+        (nn.BatchNorm1d(3), "batch_norm"),
+        (nn.Conv3d(1, 2, 3), "conv3d"),
+        (nn.Linear(3, 2), "linear"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*taken as fixed")
+def test_kinds_are_told_by_names_and_shapes(layer, kind):
+    assert Architecture.from_state_dict(layer.state_dict()).layers[0].kind == kind
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as fixed")
+def test_a_table_is_told_from_a_matrix_by_its_name():
+    state = {"wte.weight": torch.zeros(5, 4), "head.weight": torch.zeros(5, 4)}
+    assert [layer.kind for layer in Architecture.from_state_dict(state).layers] == ["embedding", "linear"]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 5)}, "takes 5 inputs"),
+        ({"a.weight": torch.zeros(3, 2), "a.bias": torch.zeros(4)}, "expected \\(3,\\)"),
+        ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 3, 3, 3)}, "after a linear"),
+        ({"bn.running_mean": torch.zeros(3)}, "stands in no plain chain"),
+        (VGG()[1].state_dict(), "no plain chain"),
+    ],
+)
+def test_the_warning_says_what_breaks_the_chain(state, said):
+    with pytest.warns(UserWarning, match=said):
+        assert Architecture.from_state_dict(state).groups == ()
+
+
+@pytest.mark.parametrize("state", [{}, {"steps": torch.tensor(3)}])
+def test_a_state_dict_without_weights_is_refused(state):
+    with pytest.raises(ArchitectureError, match="describes no network"):
+        Architecture.from_state_dict(state)
