@@ -54,8 +54,7 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
     )
 
     def callback(out: Path, **values: Any) -> None:
-        from rich.console import Console
-
+        from sneframe.cli.terminal import Terminal
         from sneframe.errors import ConfigError
         from sneframe.progress import Reporter
 
@@ -63,7 +62,7 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
             config = builder.config(**values)
         except (ValueError, TypeError) as error:
             raise ConfigError(f"zoo build {name}: {error.args[0] if error.args else error}") from error
-        reporter = Reporter(Console())
+        reporter = Reporter(Terminal())
         with reporter.bar(f"zoo build {name}") as advance:
             builder.build(config, out, advance)
         reporter.say(f"zoo: {out}")
