@@ -57,7 +57,9 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
         from sneframe.cli.terminal import Terminal
         from sneframe.errors import ConfigError
         from sneframe.progress import Reporter
+        from sneframe.zoo.staging import check_place
 
+        check_place(out)  # before hours of training, and before a builder keeps its blocks there
         try:
             config = builder.config(**values)
         except (ValueError, TypeError) as error:
