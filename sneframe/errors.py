@@ -14,6 +14,10 @@ class SneframeError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        # Names of files and properties come from outside, and may hold line breaks.
+        return printable(super().__str__())
+
 
 class ArchitectureError(SneframeError):
     """A network's structure that is inconsistent, or that cannot be read."""
@@ -49,6 +53,11 @@ class Interrupted(SneframeError):  # noqa: N818  # no error: the user asked for 
     """Ctrl-C, after the last state was kept."""
 
     exit_code = 130
+
+
+def printable(text: str) -> str:
+    """Return text as one line without control characters, for names may hold line breaks and terminal codes."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def choices(wanted: str, known: Iterable[str], noun: str = "known") -> str:

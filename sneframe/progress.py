@@ -10,6 +10,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sneframe.errors import printable
+
 
 class Advance(Protocol):
     """What a bar is moved with."""
@@ -38,7 +40,7 @@ class Reporter:
     def say(self, line: str) -> None:
         """Print one line."""
         if self._console is not None:
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(printable(line), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, label: str) -> Iterator[Advance]:
@@ -47,11 +49,11 @@ class Reporter:
             yield _ignore
         elif self._console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
             )
             with Progress(*columns, console=self._console) as progress:
                 task = progress.add_task(label, total=None, note="")

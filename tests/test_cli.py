@@ -40,8 +40,10 @@ def test_help_does_not_load_torch():
         ),
         (["run", "--resume", "nowhere"], "error: no such configuration file"),
         (["run", "--resume", "nowhere", "--plugin", "sne"], "leave out --plugin"),
-        (["run", "--plugn", "sne"], "No such option"),
-        (["rnu"], "No such command 'rnu'"),
+        (["run", "--plugn", "sne"], "No such option '--plugn'. Did you mean '--plugin'?"),
+        (["run", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
+        (["rnu"], "No such command 'rnu', did you mean 'run'?"),
+        (["zoo", "bild"], "No such command 'bild'. Did you mean 'build'?"),
         (["config", "--plugin", "stats/none"], "error: unknown recipe 'stats/none'"),
         (
             ["zoo", "build", "cosine", "--out", "x"],
@@ -60,8 +62,8 @@ def test_what_the_user_got_wrong_is_one_line_and_exit_code_2(capsys, tmp_path, m
     assert code == 2
     assert said in err
     assert out == ""
-    assert "Traceback" not in err
-    assert not err.startswith("error:") or len(err.splitlines()) == 1
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,6 +85,41 @@ def test_what_nobody_foresaw_is_one_line_and_exit_code_1(capsys, monkeypatch):
     assert err == "error: ZeroDivisionError: never (unexpected; --debug shows the traceback)\n"
 
 
+def test_what_the_system_refuses_is_one_line_and_exit_code_1(capsys, monkeypatch):
+    import sneframe.plugins
+
+    def refused():
+        raise PermissionError(13, "Permission denied", "/etc/plugins")
+
+    monkeypatch.setattr(sneframe.plugins, "installed", refused)
+    code, _, err = call(capsys, "plugins")
+    assert (code, err) == (1, "error: /etc/plugins: Permission denied\n")
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(capsys, monkeypatch):
+    import sneframe.plugins
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sneframe.plugins, "installed", interrupted)
+    code, _, err = call(capsys, "plugins")
+    assert (code, err) == (130, "interrupted\n")
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    code, _, err = call(capsys)
+    assert code == 2
+    assert err.startswith("Usage: sneframe ")
+
+
+def test_shell_completion_is_offered(capsys, monkeypatch):
+    monkeypatch.setenv("_SNEFRAME_COMPLETE", "zsh_source")
+    code, out, _ = call(capsys)
+    assert code == 0
+    assert "#compdef sneframe" in out
+
+
 def test_plugins_are_listed(capsys):
     code, out, _ = call(capsys, "plugins")
     assert code == 0
@@ -92,7 +129,28 @@ def test_plugins_are_listed(capsys):
 def test_loading_shows_parts_and_recipes(capsys):
     code, out, _ = call(capsys, "plugins", "--load")
     assert code == 0
-    assert all(name in out for name in ("sne/pad-chunk", "sne/default", "zoos/sine", "dwsnet/default"))
+    lines = [line.strip() for line in out.splitlines()]
+    for line in ("tokenizer sne/pad-chunk", "recipe dwsnet/default", "zoo zoos/sine"):
+        assert line in lines
+
+
+def test_names_of_plugins_are_whole_however_narrow_the_terminal_is(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    _, out, _ = call(capsys, "plugins", "--load")
+    assert "aggregator dwsnet/invariant-pooling" in out
+
+
+def test_a_plugin_that_does_not_load_is_listed_with_its_error(capsys, monkeypatch):
+    from sneframe import plugins
+    from sneframe.errors import PluginError
+
+    def broken(names):
+        raise PluginError("plugin 'sne' (x 1): does not load: [/b]")
+
+    monkeypatch.setattr(plugins, "load", broken)
+    code, out, _ = call(capsys, "plugins", "--load")
+    assert code == 0
+    assert "  error: plugin 'sne' (x 1): does not load: [/b]\n" in out
 
 
 def test_config_prints_what_run_reads(capsys, tmp_path, toy_zoo_path):

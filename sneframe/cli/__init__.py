@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import logging
+import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
+from click.shell_completion import shell_complete
 
 import sneframe
-from sneframe.errors import SneframeError
+from sneframe.errors import SneframeError, choices, printable
 
 COMMANDS = ("run", "config", "plugins", "check", "zoo", "report")
 
@@ -22,10 +27,10 @@ class Commands(click.Group):
         """Return the commands in the order in which a user meets them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
-            return None
+            raise click.UsageError(f"No such command {cmd_name!r}, {choices(cmd_name, COMMANDS)}", ctx)
         command = getattr(importlib.import_module(f"sneframe.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
@@ -44,31 +49,76 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in arguments
     # The flag may stand anywhere: whoever adds it to see a traceback appends it to the line that failed.
     arguments = ["--debug"] * debug + [word for word in arguments if word != "--debug"]
-    sys.exit(_run(arguments, debug=debug))
+    for stream in (sys.stdout, sys.stderr):
+        # A finished run must not end in an error for an arrow that this terminal does not know.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+    with _logged(logging.ERROR if "--quiet" in arguments else logging.WARNING):
+        sys.exit(_run(arguments, debug=debug))
 
 
-def _run(arguments: Sequence[str], *, debug: bool) -> int:
+def _run(arguments: Sequence[str], *, debug: bool) -> int:  # noqa: PLR0911  # one for each way to end
+    if completion := os.environ.get("_SNEFRAME_COMPLETE"):
+        return shell_complete(sneframe_command, {}, "sneframe", "_SNEFRAME_COMPLETE", completion)
     try:
-        sneframe_command.main(args=list(arguments), prog_name="sneframe", standalone_mode=False)
-    except click.ClickException as error:
+        # Not click's own main: it prints an empty line at Ctrl-C, and fails where a pipe is closed.
+        with sneframe_command.make_context("sneframe", list(arguments)) as context:
+            sneframe_command.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
+    except click.ClickException as error:
+        _complain(f"error: {' '.join(error.format_message().split())}")
+        return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        _complain("interrupted")
         return 130
     except SneframeError as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"{'stopped' if error.exit_code == 130 else 'error'}: {error}", err=True)
+        _complain(f"{'stopped' if error.exit_code == 130 else 'error'}: {error}")
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; that is no error of ours.
-        sys.stderr.close()
+        from sneframe.cli.terminal import silence
+
+        silence()
         return 0
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        _complain(f"error: {error.filename or 'the machine failed'}: {error.strerror or error}")
+        return 1
     except Exception as error:  # noqa: BLE001  # the last line of defence: no traceback without --debug
         if debug:
             traceback.print_exc()
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        click.echo(f"error: {said} (unexpected; --debug shows the traceback)", err=True)
+        _complain(f"error: {said} (unexpected; --debug shows the traceback)")
         return 1
     return 0
+
+
+def _complain(line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(printable(line), err=True)
+
+
+class _Lines(logging.Handler):
+    """Prints what is logged, one line each, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        _complain(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+@contextlib.contextmanager
+def _logged(level: int) -> Iterator[None]:
+    """Print what is logged meanwhile, from this level on."""
+    lines = _Lines(level)
+    logging.getLogger().addHandler(lines)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(lines)

@@ -54,16 +54,17 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
     )
 
     def callback(out: Path, **values: Any) -> None:
-        from rich.console import Console
-
+        from sneframe.cli.terminal import Terminal
         from sneframe.errors import ConfigError, Interrupted
         from sneframe.progress import Reporter
+        from sneframe.zoo.staging import check_place
 
+        check_place(out)  # before hours of training, and before a builder keeps its blocks there
         try:
             config = builder.config(**values)
         except (ValueError, TypeError) as error:
             raise ConfigError(f"zoo build {name}: {error.args[0] if error.args else error}") from error
-        reporter = Reporter(Console())
+        reporter = Reporter(Terminal())
         try:
             with reporter.bar(f"zoo build {name}") as advance:
                 builder.build(config, out, advance)

@@ -9,30 +9,29 @@ import click
 @click.option("--load", is_flag=True, help="Import each plugin and show what it offers, or its error.")
 def plugins(load: bool) -> None:  # noqa: FBT001  # click passes it by name
     """List the installed plugins."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from sneframe.cli.terminal import say
     from sneframe.plugins import installed
 
-    found = installed()
-    table = Table("plugin", "distribution", "version", "module", *(["offers"] if load else []))
-    for plugin in found.values():
-        cells = [plugin.name, plugin.distribution, plugin.version, plugin.module]
-        table.add_row(*cells, *([_offers(plugin.name)] if load else []))
-    Console().print(table, highlight=False, markup=False)
+    found = installed().values()
+    # Plain lines: a table as wide as the terminal, or as a pipe, cuts off the very names that are looked for.
+    rows = [("plugin", "distribution", "version", "module")]
+    rows += [(plugin.name, plugin.distribution, plugin.version, plugin.module) for plugin in found]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        for offer in _offers(row[0]) if load and row is not rows[0] else ():
+            say(f"  {offer}")
 
 
-def _offers(name: str) -> str:
-    from rich.markup import escape
-
+def _offers(name: str) -> list[str]:
     from sneframe.errors import PluginError
     from sneframe.plugins import load
 
     try:
         registry = load([name])
     except PluginError as error:
-        return f"error: {escape(str(error))}"
+        return [f"error: {error}"]
     parts = [f"{part.slot} {name}" for name, part in registry.parts.items()]
     zoos = [f"zoo {name}" for name in registry.zoos]
     recipes = [f"recipe {name}" for name in registry.recipes]
-    return "\n".join(escape(line) for line in (*parts, *zoos, *recipes))
+    return [*parts, *zoos, *recipes]

@@ -11,6 +11,7 @@ import click
 @click.argument("run", type=click.Path(path_type=Path))
 def report(run: Path) -> None:
     """Render report.html of the finished run folder RUN again, and print its path."""
+    from sneframe.cli.terminal import say
     from sneframe.report import write_report
 
-    click.echo(write_report(run))
+    say(str(write_report(run)))

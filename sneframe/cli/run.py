@@ -46,9 +46,9 @@ def run(
     quiet: bool,  # noqa: FBT001  # click passes it by name
 ) -> None:
     """Train a method on a zoo, score it on networks it never saw, and write a report."""
-    from rich.console import Console
-
+    from sneframe.cli.terminal import Terminal
     from sneframe.config import merge, parse_set
+    from sneframe.errors import printable
     from sneframe.progress import Reporter
     from sneframe.recipe import compose
     from sneframe.run import run as run_config
@@ -71,13 +71,13 @@ def run(
             raise click.UsageError(f"--resume goes on with the folder's own configuration; leave out {named}")
         file = resume / "config.toml"
     config = compose(plugin, file, overrides)
-    console = None if quiet else Console()
+    console = None if quiet else Terminal()
     result = run_config(
         config, resume if resume is not None else out, resume=resume is not None, reporter=Reporter(console)
     )
     if console is not None:
         _print_scores(console, result.metrics)
-        console.print(f"report: {result.report}", highlight=False, soft_wrap=True)
+        console.print(printable(f"report: {result.report}"), soft_wrap=True)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -87,12 +87,14 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from sneframe.errors import printable
+
     table = Table(
         "",
         "MSE",
         "R²",
         "Kendall's tau-b",
-        title=f"{metrics['property']}, {metrics['test']['n']} test networks",
+        title=printable(f"{metrics['property']}, {metrics['test']['n']} test networks"),
     )
     for label, scores in (("test", metrics["test"]), ("predict the mean", metrics["baseline"]["test"])):
         table.add_row(label, *(_shown(scores[key]) for key in ("mse", "r2", "tau")))
@@ -102,7 +104,6 @@ def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
         console.print(
             f"invariance error: {_shown(errors['e_g'])} of the predictions' variance when neurons are permuted, "
             f"{_shown(errors['e_noise'])} under noise of the same size",
-            highlight=False,
             soft_wrap=True,
         )
 

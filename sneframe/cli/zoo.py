@@ -50,11 +50,12 @@ def info(path: Path, *, as_json: bool) -> None:
 @click.argument("path", type=_ZOO)
 def verify(path: Path) -> None:
     """Read the whole zoo at PATH and check files, checksums, digests and columns."""
+    from sneframe.cli.terminal import say
     from sneframe.zoo import open_zoo
 
     opened = open_zoo(path, unhealthy=True)
     opened.verify()
-    click.echo(f"{path}: {len(opened)} networks, complete and undamaged, digest {opened.digest}")
+    say(f"{path}: {len(opened)} networks, complete and undamaged, digest {opened.digest}")
 
 
 @zoo.command()
@@ -64,13 +65,14 @@ def verify(path: Path) -> None:
 @click.option("--unhealthy", is_flag=True, help="Export networks that are marked as not healthy, too.")
 def export(path: Path, folder: Path, *, expression: str | None, unhealthy: bool) -> None:
     """Write the zoo at PATH into a new FOLDER as safetensors, CSV and JSON."""
+    from sneframe.cli.terminal import say
     from sneframe.zoo import export as export_zoo
     from sneframe.zoo import open_zoo
 
     opened = open_zoo(path, unhealthy=unhealthy)
     selected = opened if expression is None else opened.where(expression)
     export_zoo(selected, folder)
-    click.echo(f"{folder}: {len(selected)} networks")
+    say(f"{folder}: {len(selected)} networks")
 
 
 @zoo.command()
@@ -83,11 +85,12 @@ def merge(
     paths: tuple[Path, ...], out: Path, *, name: str | None, labels: tuple[str, ...], overwrite: bool
 ) -> None:
     """Join the zoos at PATHS into one."""
+    from sneframe.cli.terminal import say
     from sneframe.zoo import merge as merge_zoos
     from sneframe.zoo import open_zoo
 
     merge_zoos(paths, out, name=name, labels=labels or None, overwrite=overwrite)
-    click.echo(f"{out}: {len(open_zoo(out, unhealthy=True))} networks from {len(paths)} zoos")
+    say(f"{out}: {len(open_zoo(out, unhealthy=True))} networks from {len(paths)} zoos")
 
 
 # -- what `info` shows --------------------------------------------------------------------------------------
@@ -132,9 +135,9 @@ def _split(assignment: np.ndarray) -> dict[str, int]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from rich.console import Console
+    from sneframe.cli.terminal import Terminal
 
-    console = Console()
+    console = Terminal()
     unhealthy = facts["networks"] - facts["healthy"]
     lines = {
         "name": facts["name"],
@@ -177,18 +180,17 @@ def _show(facts: dict[str, Any]) -> None:
 
 def _table(*headings: str) -> Table:
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    return Table(*headings, box=box.SIMPLE_HEAD if headings else None, show_header=bool(headings))
+    columns = [Column(heading, overflow="fold") for heading in headings or ("", "")]
+    return Table(*columns, box=box.SIMPLE_HEAD if headings else None, show_header=bool(headings))
 
 
-def _cells(*values: Any) -> list[Any]:
-    """Return values as literal text, for names in a zoo may hold markup or control codes."""
-    from rich.text import Text
+def _cells(*values: Any) -> list[str]:
+    """Return values without the control codes that names in a zoo may hold."""
+    from sneframe.errors import printable
 
-    return [
-        Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(v))) for v in values
-    ]
+    return [printable(str(value)) for value in values]
 
 
 def _range(entry: dict[str, Any]) -> str:

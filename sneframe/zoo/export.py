@@ -26,10 +26,15 @@ def export(zoo: Zoo, folder: str | Path) -> None:
         folder: where; it appears when it is complete.
 
     Raises:
-        ZooError: the folder exists, or the zoo is damaged.
+        ZooError: the selection is empty, the folder exists or lies in a zoo, or the zoo is damaged.
         MachineError: the machine failed.
     """
     folder = Path(folder)
+    if not len(zoo):
+        raise ZooError(
+            f"{zoo.path}: no network is selected, so there is nothing to export; loosen `where`, or take the networks "
+            f"that are not healthy too (--unhealthy)"
+        )
     if os.path.lexists(folder):
         raise ZooError(f"{folder}: exists already; an export needs a new folder")
     with machine_errors(folder):
@@ -42,7 +47,7 @@ def export(zoo: Zoo, folder: str | Path) -> None:
 
 
 def _write(zoo: Zoo, folder: Path) -> None:
-    files = [f"networks/{number:0{len(str(zoo.ids.max(initial=0)))}d}.safetensors" for number in zoo.ids]
+    files = [f"networks/{number:0{len(str(zoo.ids.max()))}d}.safetensors" for number in zoo.ids]
     (folder / "networks").mkdir()
     _write_networks(zoo, [folder / file for file in files])
     names = ("architecture", "group", "healthy", *zoo.properties)
@@ -58,11 +63,12 @@ def _write(zoo: Zoo, folder: Path) -> None:
 
 
 def _write_networks(zoo: Zoo, files: list[Path]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     for positions, _, weights in zoo.stored():
         for n, position in enumerate(positions):
-            save_file({name: values[n].clone() for name, values in weights.items()}, files[position])
+            # Written by Python, so that a full disk is an OSError, and not one of safetensors' own.
+            files[position].write_bytes(save({name: values[n].clone() for name, values in weights.items()}))
 
 
 def _write_table(file: Path, files: list[str], columns: dict[str, list[Any]]) -> None:

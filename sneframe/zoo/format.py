@@ -38,6 +38,9 @@ MIB = 1 << 20
 
 # -- names on disk ------------------------------------------------------------------------------------------
 
+LONGEST_NAME = 255  #: in bytes; what file systems commonly allow
+VALID = ".valid"  #: the end of the name of the array that says which values of a column are there
+
 _PLAIN = frozenset(string.ascii_letters + string.digits + "_-.")
 
 
@@ -66,16 +69,25 @@ def encode_name(name: str) -> str:
         raise ZooError(f"a name must be representable in UTF-8, got {name!r}") from error
 
 
-def check_name(name: str, what: str) -> None:
-    """Check that a name can be encoded.
+def check_name(name: str, what: str, *, suffix: str = "") -> None:
+    """Check that a name can be encoded, and that a file can bear it.
+
+    Args:
+        name: of a parameter, a property or a split.
+        what: it is the name of, for the error.
+        suffix: what may be appended to it.
 
     Raises:
-        ZooError: it cannot, and what it is the name of.
+        ZooError: it cannot.
     """
     try:
-        encode_name(name)
+        size = len(encode_name(name))
     except ZooError as error:
         raise ZooError(f"{what}: {error}") from error
+    if size > LONGEST_NAME - len(suffix):
+        raise ZooError(
+            f"{what}: a name of at most {LONGEST_NAME - len(suffix)} bytes is needed, percent-encoded, got {size}"
+        )
 
 
 def parameter_path(architecture_id: str, name: str) -> str:
@@ -90,7 +102,7 @@ def column_path(name: str) -> str:
 
 def valid_path(name: str) -> str:
     """Return where it is told which values of a column are there."""
-    return f"{NETWORKS}/{encode_name(name)}.valid"
+    return f"{NETWORKS}/{encode_name(name)}{VALID}"
 
 
 def split_path(name: str) -> str:

@@ -234,6 +234,17 @@ def is_zoo(path: Path) -> bool:
         return False
 
 
+def enclosing_zoo(path: Path) -> Path | None:
+    """Return the zoo that a path lies in, if any."""
+    for folder in (path.parent.resolve(), *path.parent.resolve().parents):
+        try:
+            if read_attributes(folder).get("format") == FORMAT:
+                return folder
+        except (ZooError, OSError):
+            continue
+    return None
+
+
 def _half_built(path: Path) -> bool:
     return (path / ARCHITECTURES).is_dir() or (path / NETWORKS).is_dir()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,25 +37,30 @@ def merge(
         paths: of the zoos, unhealthy networks included.
         out: of the new zoo.
         name: of the new zoo; by default the labels joined by ``+``.
-        labels: one for each zoo; by default their names, or those of their folders where the names are not distinct.
+        labels: one for each zoo, without ``/``; by default their names, or those of their folders where the names are
+            not distinct or hold one.
         description: one paragraph.
         overwrite: whether a zoo at ``out`` may be replaced, once the new one is complete.
 
     Raises:
-        ZooError: a zoo that cannot be read, labels that are not distinct, properties of different kinds, or
-            something that is at ``out`` already.
+        ZooError: a zoo that cannot be read, networks that come twice, labels that are not distinct, properties of
+            different kinds, or something that is at ``out`` already.
         MachineError: the machine failed.
     """
     if len(paths) < 2:
         raise ZooError(f"a merge needs two zoos at least, got {len(paths)}")
     zoos = [open_zoo(path, unhealthy=True) for path in paths]
+    _check_distinct(zoos)
     labels = _default_labels(zoos) if labels is None else list(labels)
     if len(labels) != len(zoos) or len(set(labels)) != len(labels):
         raise ZooError(
             f"a merge needs one label for each of its {len(zoos)} zoos, distinct, got {', '.join(labels)}"
         )
+    for label in labels:
+        if "/" in label:  # a/b of the zoo "c" would be the same group as b of the zoo "c/a"
+            raise ZooError(f"a label must hold no '/', which parts it from the group, got {label!r}")
     sources = [
-        {"label": label, "name": zoo.name, "digest": zoo.digest}
+        {"label": label, "name": zoo.name, "digest": zoo.digest, "builder": zoo.attributes["builder"]}
         for label, zoo in zip(labels, zoos, strict=True)
     ]
     writer = create(
@@ -75,9 +82,33 @@ def merge(
             writer.split(split, np.concatenate(parts))
 
 
+def _check_distinct(zoos: Sequence[Zoo]) -> None:
+    """Refuse networks that come twice: under two labels they are two groups, and a split would part them."""
+    held = [{zoo.digest, *_digests(zoo.attributes["builder"])} for zoo in zoos]
+    for (first, one), (second, other) in combinations(zip(zoos, held, strict=True), 2):
+        if both := one & other:
+            raise ZooError(
+                f"{first.path} and {second.path} hold the same networks (digest {min(both)[:16]}…), which a split would "
+                f"put on both sides; name each zoo once"
+            )
+
+
+def _digests(builder: Any) -> Iterator[str]:
+    """Yield the digests of the zoos that a zoo was merged of, as far as it says."""
+    match builder:
+        case {"name": "merge", "config": {"zoos": [*sources]}}:
+            for source in sources:
+                match source:
+                    case {"digest": str(digest)}:
+                        yield digest
+                        yield from _digests(source.get("builder"))
+
+
 def _default_labels(zoos: Sequence[Zoo]) -> list[str]:
     names = [zoo.name for zoo in zoos]
-    return names if len(set(names)) == len(names) else [zoo.path.name.removesuffix(".zarr") for zoo in zoos]
+    if len(set(names)) == len(names) and not any("/" in name for name in names):
+        return names
+    return [zoo.path.name.removesuffix(".zarr") for zoo in zoos]
 
 
 def _append(writer: ZooWriter, zoo: Zoo, label: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import IO, final
 from uuid import uuid4
 
 from sneframe.errors import MachineError, ZooError
+from sneframe.zoo.manifest import enclosing_zoo
 
 if sys.platform == "win32":
     import msvcrt
@@ -31,10 +32,12 @@ class Staging:
         overwrite: whether it may replace one that is there, once it is complete.
 
     Raises:
+        ZooError: the target lies in a zoo.
         OSError: the place cannot be made.
     """
 
     def __init__(self, target: Path, *, overwrite: bool = False) -> None:
+        check_place(target)
         self._target = Path(os.path.abspath(target))  # noqa: PTH100  # resolve() would follow a link
         self._overwrite = overwrite
         _sweep(self._target)
@@ -71,6 +74,16 @@ class Staging:
         """Remove the temporary place and what is left in it."""
         self._lock.close()
         shutil.rmtree(self._place, ignore_errors=True)
+
+
+def check_place(target: Path) -> None:
+    """Check that a folder is not to appear in a zoo, whose readers would take it for damage.
+
+    Raises:
+        ZooError: it is.
+    """
+    if (zoo := enclosing_zoo(target)) is not None:
+        raise ZooError(f"{target}: lies in the zoo {zoo}; choose a path outside of it")
 
 
 @contextmanager

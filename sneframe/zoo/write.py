@@ -21,6 +21,7 @@ from sneframe.zoo.format import (
     NETWORKS,
     RESERVED,
     SPLITS,
+    VALID,
     check_name,
     column_path,
     fitting,
@@ -60,6 +61,7 @@ def create(
 
     Raises:
         ZooError: something is there already, or a text is none.
+        MachineError: what is there cannot be read.
     """
     path = Path(path)
     texts = {"name": name, "description": description, "licence": licence, "source": source}
@@ -68,8 +70,9 @@ def create(
             raise ZooError(f"{path}: {key} must be a string, got {text!r}")
     if os.path.lexists(path) and not overwrite:
         raise ZooError(f"{path}: exists already; choose another path or pass overwrite")
-    if os.path.lexists(path) and not is_zoo(path):
-        raise ZooError(f"{path}: exists and is not a zoo; only a zoo is overwritten")
+    with machine_errors(path):
+        if os.path.lexists(path) and not is_zoo(path):
+            raise ZooError(f"{path}: exists and is not a zoo; only a zoo is overwritten")
     header = {**texts, "builder": None if builder is None else json_value(builder, f"{path}: builder")}
     return ZooWriter(path, header, overwrite=overwrite)
 
@@ -194,9 +197,9 @@ class ZooWriter:
 
     def _property(self, name: str, values: Any, n: int) -> Column:
         what = f"{self._path}: property {name!r}"
-        check_name(name, what)
-        if name in RESERVED or name.endswith(".valid"):
-            raise ZooError(f"{what}: this name is reserved ({', '.join(RESERVED)}, and what ends in .valid)")
+        check_name(name, what, suffix=VALID)
+        if name in RESERVED or name.endswith(VALID):
+            raise ZooError(f"{what}: this name is reserved ({', '.join(RESERVED)}, and what ends in {VALID})")
         column = Column.of(what, values)
         if len(column) != n:
             raise ZooError(f"{what}: {len(column)} values for {n} networks")

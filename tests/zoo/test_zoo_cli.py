@@ -98,13 +98,17 @@ def test_export_writes_the_selection(
     assert len(list((tmp_path / "out" / "networks").iterdir())) == networks
 
 
-def test_merge_joins(small: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.zarr"
-    result = run("merge", small, small, "--out", out, "--label", "a", "--label", "b", "--name", "twice")
-    assert result.output == f"{out}: 20 networks from 2 zoos\n"
-    assert open_zoo(out).name == "twice"
-    assert isinstance(run("merge", small, small, "--out", out).exception, ZooError)
-    again = run("merge", small, small, "--out", out, "--label", "a", "--label", "b", "--overwrite")
+def test_merge_joins(
+    small: Path, tmp_path: Path, architecture: Architecture, weights: Callable[..., dict[str, np.ndarray]]
+) -> None:
+    with create(tmp_path / "more.zarr", name="more") as writer:
+        writer.append(architecture, weights(architecture, 5, seed=3), {}, group="m")
+    both, out = (small, tmp_path / "more.zarr"), tmp_path / "out.zarr"
+    result = run("merge", *both, "--out", out, "--label", "a", "--label", "b", "--name", "joined")
+    assert result.output == f"{out}: 15 networks from 2 zoos\n"
+    assert open_zoo(out).name == "joined"
+    assert isinstance(run("merge", *both, "--out", out).exception, ZooError)
+    again = run("merge", *both, "--out", out, "--label", "a", "--label", "b", "--overwrite")
     assert again.exit_code == 0
     assert open_zoo(out).name == "a+b"
 

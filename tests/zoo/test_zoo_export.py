@@ -91,6 +91,14 @@ def test_an_existing_folder_is_refused(small: Path, tmp_path: Path) -> None:
         export(open_zoo(small), tmp_path / "out")
 
 
+def test_an_empty_selection_is_refused(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ZooError, match="no network is selected, so there is nothing to export; loosen `where`"
+    ):
+        export(open_zoo(small).where("step > 99"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_export_that_meets_damage_leaves_nothing(small: Path, tmp_path: Path) -> None:
     zoo = open_zoo(small)
     next(file for file in (small / "architectures").rglob("c/0/*") if file.is_file()).unlink()

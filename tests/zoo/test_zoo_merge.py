@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def second(tmp_path: Path, architecture: Architecture, other: Architecture, weig
                 given = {"accuracy": [0.1 * turn], "step": [2**60 + turn], "dataset": ["mnist"]}
                 writer.append(each, weights(each, 1, seed=turn), given, group=7)
         writer.split("own", [0, 0, 0, 0])
+    return path
+
+
+@pytest.fixture
+def third(tmp_path: Path, architecture: Architecture, weights: Weights) -> Path:
+    path = tmp_path / "third.zarr"
+    with create(path, name="third") as writer:
+        writer.append(architecture, weights(architecture, 1, seed=9), {}, group="f")
     return path
 
 
@@ -55,10 +64,55 @@ def test_weights_and_properties_stay_with_their_networks(small: Path, second: Pa
             assert np.array_equal(*(tensor.numpy() for tensor in weights), equal_nan=True)
 
 
-def test_groups_of_different_zoos_are_kept_apart(small: Path, tmp_path: Path) -> None:
-    merge([small, small], tmp_path / "twice.zarr", labels=["x", "y"])
-    group = open_zoo(tmp_path / "twice.zarr", unhealthy=True).group
-    assert group.tolist() == [f"{label}/{run}" for label in "xy" for run in "aabbcdeeee"]
+def test_groups_of_different_zoos_are_kept_apart(small: Path, second: Path, tmp_path: Path) -> None:
+    merge([small, second], tmp_path / "both.zarr", labels=["x", "y"])
+    group = open_zoo(tmp_path / "both.zarr", unhealthy=True).group
+    assert group.tolist() == [f"x/{run}" for run in "aabbcdeeee"] + ["y/7"] * 4
+
+
+def test_a_zoo_is_not_merged_with_itself(small: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(small, tmp_path / "copy.zarr")
+    with pytest.raises(ZooError, match=r"small\.zarr and .*copy\.zarr hold the same networks"):
+        merge([small, copy], tmp_path / "twice.zarr", labels=["x", "y"])
+    assert not (tmp_path / "twice.zarr").exists()
+
+
+def test_a_zoo_is_not_merged_with_one_that_holds_it(
+    small: Path, second: Path, third: Path, tmp_path: Path
+) -> None:
+    merge([small, second], tmp_path / "both.zarr")
+    merge([tmp_path / "both.zarr", third], tmp_path / "all.zarr")
+    for holder in ("both.zarr", "all.zarr"):
+        with pytest.raises(ZooError, match=r"second\.zarr hold the same networks"):
+            merge([tmp_path / holder, second], tmp_path / "twice.zarr")
+
+
+@pytest.mark.parametrize("builder", [None, {"name": "merge"}, {"name": "merge", "config": {"zoos": [3, {}]}}])
+def test_what_a_zoo_says_of_its_builder_need_not_make_sense(
+    small: Path,
+    tmp_path: Path,
+    architecture: Architecture,
+    weights: Weights,
+    builder: dict[str, object] | None,
+) -> None:
+    with create(tmp_path / "odd.zarr", name="odd", builder=builder) as writer:
+        writer.append(architecture, weights(architecture, 1, seed=5), {}, group="a")
+    merge([small, tmp_path / "odd.zarr"], tmp_path / "both.zarr")
+    assert len(open_zoo(tmp_path / "both.zarr")) == 10
+
+
+def test_a_label_holds_no_slash(small: Path, second: Path, tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="a label must hold no '/', which parts it from the group, got 'b/c'"):
+        merge([small, second], tmp_path / "both.zarr", labels=["a", "b/c"])
+
+
+def test_zoos_whose_names_hold_a_slash_are_labelled_by_their_folders(
+    small: Path, tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    with create(tmp_path / "slash.zarr", name="b/c") as writer:
+        writer.append(architecture, weights(architecture, 1, seed=5), {}, group="a")
+    merge([small, tmp_path / "slash.zarr"], tmp_path / "both.zarr")
+    assert open_zoo(tmp_path / "both.zarr").column("zoo").tolist()[-1] == "slash"
 
 
 def test_splits_are_joined_and_networks_without_one_are_unused(
@@ -70,19 +124,26 @@ def test_splits_are_joined_and_networks_without_one_are_unused(
     assert both.split("own").tolist() == [-1] * 10 + [0] * 4
 
 
-def test_a_zoo_that_was_merged_before_keeps_its_column(small: Path, second: Path, tmp_path: Path) -> None:
+def test_a_zoo_that_was_merged_before_keeps_its_column(
+    small: Path, second: Path, third: Path, tmp_path: Path
+) -> None:
     merge([small, second], tmp_path / "both.zarr")
-    merge([tmp_path / "both.zarr", second], tmp_path / "all.zarr")
+    merge([tmp_path / "both.zarr", third], tmp_path / "all.zarr")
     zoo = open_zoo(tmp_path / "all.zarr", unhealthy=True)
-    assert sorted(set(zoo.column("zoo"))) == ["second", "small"]
+    assert sorted(set(zoo.column("zoo"))) == ["second", "small", "third"]
     assert len(set(zoo.group)) == 5 + 1 + 1
 
 
-def test_zoos_of_one_name_need_labels(small: Path, tmp_path: Path) -> None:
+def test_zoos_of_one_name_in_folders_of_one_name_need_labels(
+    small: Path, tmp_path: Path, architecture: Architecture, weights: Weights
+) -> None:
+    with create(tmp_path / "elsewhere" / "small.zarr", name="small") as writer:
+        writer.append(architecture, weights(architecture, 1, seed=5), {}, group="a")
+    both = [small, tmp_path / "elsewhere" / "small.zarr"]
     with pytest.raises(ZooError, match="one label for each of its 2 zoos, distinct, got small, small"):
-        merge([small, small], tmp_path / "twice.zarr")
+        merge(both, tmp_path / "both.zarr")
     with pytest.raises(ZooError, match="one label for each of its 2 zoos"):
-        merge([small, small], tmp_path / "twice.zarr", labels=["x"])
+        merge(both, tmp_path / "both.zarr", labels=["x"])
 
 
 def test_one_zoo_is_not_merged(small: Path, tmp_path: Path) -> None:
