@@ -17,10 +17,19 @@ import attrs
 import click
 import tomli_w
 
+import sneframe
 from sneframe import config, plugins
+from sneframe.architecture import ACTIONS
 from sneframe.cli import sneframe_command
+from sneframe.testing.laws import EXACT, check
 
 SHIPPED = ("normalise", "sne", "stats", "dwsnet", "head", "invariance")
+MEASURED = (
+    ("sne", "tokenizer.chunk_size=4"),
+    ("sne/paper", "tokenizer.chunk_size=4"),
+    ("stats",),
+    ("dwsnet",),
+)
 SECTIONS = {"run": config.RunConfig, "zoo": config.ZooConfig, "train": config.TrainConfig}
 MARKED = re.compile(r"(<!-- table: (?P<words>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "string"}
@@ -32,7 +41,9 @@ def filled(page: str) -> str:
 
 
 def table(kind: str, *words: str) -> str:
-    """Return the table of ``command NAME…``, ``keys SECTION``, ``slot NAME`` or ``part PLUGIN/NAME``."""
+    """Return the table of ``command NAME…``, ``keys SECTION``, ``slot NAME``, ``part PLUGIN/NAME`` or ``symmetry``."""
+    if kind == "symmetry":
+        return rows(("recipe", *ACTIONS), symmetry_rows())
     if kind == "command":
         return rows(("", ""), command_rows(*words))
     if kind == "keys":
@@ -89,6 +100,17 @@ def slot_rows(slot: str) -> Iterator[tuple[str, str, str, str, str]]:
             options = list(key_rows(part.Config)) or [("–", "", "", "")]
             for number, option in enumerate(options):
                 yield (code(name) if number == 0 else "", *option)
+
+
+def symmetry_rows() -> Iterator[tuple[str, ...]]:
+    """Yield what each action changes of the embeddings of each recipe."""
+    for recipe, *words in MEASURED:
+        chosen = sneframe.recipe(recipe, *words)
+        registry = plugins.load(config.plugins_named(config.unstructure(chosen)))
+        findings = {each.law: each for each in check(chosen, registry, only={chosen.aggregator.part})}
+        errors = [findings[f"symmetric under {action}"].error or 0.0 for action in ACTIONS]
+        name = code(recipe) + "".join(f", {code(word)}" for word in words)
+        yield name, *("exact" if error <= EXACT else f"{error:.1g}" for error in errors)
 
 
 def rows(heading: tuple[str, ...], body: Iterator[tuple[str, ...]]) -> str:

@@ -24,7 +24,13 @@ RECIPES = {
         "layer_encoder.points=2",
         "aggregator.heads=2",
     ),
-    "dwsnet": ("layer_encoder.width=4", "layer_encoder.heads=2", "layer_encoder.hidden_layers=2"),
+    # At its own step size dwsnet makes of rounding more than 1e-4.
+    "dwsnet": (
+        "layer_encoder.width=4",
+        "layer_encoder.heads=2",
+        "layer_encoder.hidden_layers=2",
+        "train.lr=1e-3",
+    ),
 }
 
 
