@@ -6,6 +6,7 @@ inside, a part is its class and its options are an instance of its own ``Config`
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ import attrs
 import cattrs
 import tomli_w
 from attrs import field, frozen
-from attrs.validators import and_, ge, gt, in_, le, optional
+from attrs.validators import and_, deep_iterable, ge, gt, in_, le, lt, optional
 from cattrs.errors import (
     BaseValidationError,
     ClassValidationError,
@@ -33,6 +34,16 @@ if TYPE_CHECKING:
 def option(default: Any = attrs.NOTHING, help: str = "", *, check: Any = None, converter: Any = None) -> Any:  # noqa: A002
     """Return an attrs field with a one-line help text, shown by ``sneframe config``."""
     return field(default=default, validator=check, converter=converter, metadata={"help": help})
+
+
+def finite(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    """Check that a number is neither infinite nor NaN, which TOML has too."""
+    if not math.isfinite(value):
+        raise ValueError(f"'{attribute.name}' must be finite, got {value}")
+
+
+#: What a seed can be: TOML's whole numbers have 64 bits, one of them for the sign.
+SEED = and_(ge(0), lt(2**63))
 
 
 @frozen(kw_only=True)
@@ -65,10 +76,13 @@ class ZooConfig:
     where: str | None = option(None, "an expression that selects networks, such as 'step == 86'")
     split: str = option("random", "'random', by group and split_seed, or the name of a stored split")
     sizes: tuple[float, ...] = option(
-        (0.7, 0.15, 0.15), "train, validation and test: fractions, or counts of networks", converter=tuple
+        (0.7, 0.15, 0.15),
+        "train, validation and test: fractions, or counts of networks",
+        converter=tuple,
+        check=deep_iterable(finite),
     )
     split_seed: int = option(
-        0, "seed of the random split; apart from the seed of the run, so that seeds share a split"
+        0, "seed of the random split; apart from the seed of the run, so that seeds share a split", check=SEED
     )
 
 
@@ -101,7 +115,7 @@ class RunConfig:
     recipe: str | None = option(
         None, "the recipe this configuration started from; a record, it decides nothing"
     )
-    seed: int = option(0, "of initialisation, batches, dropout and group elements", check=ge(0))
+    seed: int = option(0, "of initialisation, batches, dropout and group elements", check=SEED)
     device: str = option("auto", "auto | cpu | cuda", check=in_(("auto", "cpu", "cuda")))
     precision: str = option("no", "no (float32) | bf16 (autocast)", check=in_(("no", "bf16")))
     zoo: ZooConfig = field(factory=ZooConfig)
@@ -126,7 +140,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: it is missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # some editors begin with a byte order mark
     except FileNotFoundError as error:
         raise ConfigError(f"no such configuration file: {path}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -142,13 +158,13 @@ def parse_set(words: Iterable[str]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
-        if not equals or not key.strip():
+        *path, last = (step.strip() for step in key.split("."))
+        if not equals or not all((*path, last)):
             raise ConfigError(f"--set takes KEY=VALUE such as train.epochs=50, got {word!r}")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text.strip()
-        *path, last = key.strip().split(".")
         table = tree
         for step in path:
             table = table.setdefault(step, {})
@@ -228,8 +244,18 @@ def to_commented_toml(config: RunConfig) -> str:
 def _commented(attribute: attrs.Attribute[Any], value: Any) -> list[str]:
     help_text = attribute.metadata.get("help", "")
     shown = _plain(value)
-    line = f"# {attribute.name} =" if shown is None else tomli_w.dumps({attribute.name: shown}).rstrip()
+    line = f"# {attribute.name} =" if shown is None else f"{attribute.name} = {_inline(shown)}"
     return [f"# {help_text}"] * bool(help_text) + [line]
+
+
+def _inline(value: Any) -> str:
+    """Return a value as TOML on one line, for a table of its own would end the one that the value belongs to."""
+    if isinstance(value, Mapping):
+        keys = {name: tomli_w.dumps({name: 0}).removesuffix(" = 0\n") for name in value}
+        return f"{{ {', '.join(f'{keys[name]} = {_inline(item)}' for name, item in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_inline, value))}]"
+    return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")
 
 
 def _plain(value: Any) -> Any:
@@ -255,6 +281,7 @@ def _converter(registry: Registry) -> cattrs.Converter:
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook_func(_is_tuple, _tuple(converter))
     converter.register_structure_hook_func(_is_literal, _literal)
+    converter.register_structure_hook_factory(attrs.has, _table(converter))
 
     def choice(data: Any, _: Any) -> Choice:
         if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
@@ -297,6 +324,20 @@ def _tuple(converter: cattrs.Converter) -> Any:
         return tuple(converter.structure(item, get_args(kind)[0]) for item in value)
 
     return check
+
+
+def _table(converter: cattrs.Converter) -> Any:
+    def make(cls: Any) -> Any:
+        structure_table = converter.gen_structure_attrs_fromdict(cls)
+
+        def check(value: Any, kind: Any) -> Any:
+            if not isinstance(value, Mapping):
+                raise TypeError(f"must be a table, got {value!r}")
+            return structure_table(value, kind)
+
+        return check
+
+    return make
 
 
 def _literal(value: Any, kind: Any) -> Any:
