@@ -6,7 +6,6 @@ inside, a part is its class and its options are an instance of its own ``Config`
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import attrs
 import cattrs
 import tomli_w
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, in_, le, lt, optional
+from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
 from cattrs.errors import (
     BaseValidationError,
     ClassValidationError,
@@ -24,7 +23,9 @@ from cattrs.errors import (
     IterableValidationError,
 )
 
+from sneframe.checks import SEED, finite
 from sneframe.errors import ConfigError, choices
+from sneframe.toml import inline
 
 if TYPE_CHECKING:
     from sneframe.part import Part
@@ -34,16 +35,6 @@ if TYPE_CHECKING:
 def option(default: Any = attrs.NOTHING, help: str = "", *, check: Any = None, converter: Any = None) -> Any:  # noqa: A002
     """Return an attrs field with a one-line help text, shown by ``sneframe config``."""
     return field(default=default, validator=check, converter=converter, metadata={"help": help})
-
-
-def finite(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-    """Check that a number is neither infinite nor NaN, which TOML has too."""
-    if not math.isfinite(value):
-        raise ValueError(f"'{attribute.name}' must be finite, got {value}")
-
-
-#: What a seed can be: TOML's whole numbers have 64 bits, one of them for the sign.
-SEED = and_(ge(0), lt(2**63))
 
 
 @frozen(kw_only=True)
@@ -244,18 +235,8 @@ def to_commented_toml(config: RunConfig) -> str:
 def _commented(attribute: attrs.Attribute[Any], value: Any) -> list[str]:
     help_text = attribute.metadata.get("help", "")
     shown = _plain(value)
-    line = f"# {attribute.name} =" if shown is None else f"{attribute.name} = {_inline(shown)}"
+    line = f"# {attribute.name} =" if shown is None else f"{attribute.name} = {inline(shown)}"
     return [f"# {help_text}"] * bool(help_text) + [line]
-
-
-def _inline(value: Any) -> str:
-    """Return a value as TOML on one line, for a table of its own would end the one that the value belongs to."""
-    if isinstance(value, Mapping):
-        keys = {name: tomli_w.dumps({name: 0}).removesuffix(" = 0\n") for name in value}
-        return f"{{ {', '.join(f'{keys[name]} = {_inline(item)}' for name, item in value.items())} }}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_inline, value))}]"
-    return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")
 
 
 def _plain(value: Any) -> Any:
@@ -281,7 +262,7 @@ def _converter(registry: Registry) -> cattrs.Converter:
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook_func(_is_tuple, _tuple(converter))
     converter.register_structure_hook_func(_is_literal, _literal)
-    converter.register_structure_hook_factory(attrs.has, _table(converter))
+    converter.register_structure_hook_func(attrs.has, _table(converter))
 
     def choice(data: Any, _: Any) -> Choice:
         if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
@@ -327,17 +308,12 @@ def _tuple(converter: cattrs.Converter) -> Any:
 
 
 def _table(converter: cattrs.Converter) -> Any:
-    def make(cls: Any) -> Any:
-        structure_table = converter.gen_structure_attrs_fromdict(cls)
+    def check(value: Any, kind: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"must be a table, got {value!r}")
+        return converter.gen_structure_attrs_fromdict(kind)(value, kind)
 
-        def check(value: Any, kind: Any) -> Any:
-            if not isinstance(value, Mapping):
-                raise TypeError(f"must be a table, got {value!r}")
-            return structure_table(value, kind)
-
-        return check
-
-    return make
+    return check
 
 
 def _literal(value: Any, kind: Any) -> Any:

@@ -11,7 +11,8 @@ from attrs.validators import and_, ge, gt, le, lt
 from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import Tensor
 
-from sneframe.config import finite, option
+from sneframe.checks import finite
+from sneframe.config import option
 from sneframe.errors import PartError
 from sneframe.head import FittedHead
 from sneframe.part import Spec
