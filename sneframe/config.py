@@ -19,7 +19,7 @@ import attrs
 import cattrs
 import tomli_w
 from attrs import field, frozen
-from attrs.validators import and_, ge, gt, in_, le, optional
+from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
 from cattrs.errors import (
     BaseValidationError,
     ClassValidationError,
@@ -27,7 +27,9 @@ from cattrs.errors import (
     IterableValidationError,
 )
 
+from sneframe.checks import SEED, finite
 from sneframe.errors import ConfigError, choices
+from sneframe.toml import inline
 
 if TYPE_CHECKING:
     from sneframe.part import Part
@@ -71,10 +73,13 @@ class ZooConfig:
     where: str | None = option(None, "an expression that selects networks, such as 'step == 86'; none: all")
     split: str = option("random", "'random', by group and split_seed, or the name of a stored split")
     sizes: tuple[float, ...] = option(
-        (0.7, 0.15, 0.15), "train, validation and test: fractions, or counts of networks", converter=tuple
+        (0.7, 0.15, 0.15),
+        "train, validation and test: fractions, or counts of networks",
+        converter=tuple,
+        check=deep_iterable(finite),
     )
     split_seed: int = option(
-        0, "seed of the random split; apart from the seed of the run, so that seeds share a split"
+        0, "seed of the random split; apart from the seed of the run, so that seeds share a split", check=SEED
     )
 
 
@@ -107,7 +112,7 @@ class RunConfig:
     recipe: str | None = option(
         None, "the recipe this configuration started from; where it is complete a record, it decides nothing"
     )
-    seed: int = option(0, "of initialisation, batches, dropout and group elements", check=ge(0))
+    seed: int = option(0, "of initialisation, batches, dropout and group elements", check=SEED)
     device: str = option("auto", "auto | cpu | cuda", check=in_(("auto", "cpu", "cuda")))
     precision: str = option("no", "no (float32) | bf16 (autocast)", check=in_(("no", "bf16")))
     zoo: ZooConfig = field(factory=ZooConfig)
@@ -132,7 +137,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: it is missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # some editors begin with a byte order mark
     except FileNotFoundError as error:
         raise ConfigError(f"no such configuration file: {path}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -148,13 +155,13 @@ def parse_set(words: Iterable[str]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
-        if not equals or not key.strip():
+        *path, last = (step.strip() for step in key.split("."))
+        if not equals or not all((*path, last)):
             raise ConfigError(f"--set takes KEY=VALUE such as train.epochs=50, got {word!r}")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text.strip()
-        *path, last = key.strip().split(".")
         table = tree
         for step in path:
             table = table.setdefault(step, {})
@@ -249,7 +256,7 @@ def to_commented_toml(config: RunConfig) -> str:
 
 def _commented(attribute: attrs.Attribute[Any], shown: Any) -> list[str]:
     help_text = attribute.metadata.get("help", "")
-    return [f"# {help_text}"] * bool(help_text) + [tomli_w.dumps({attribute.name: shown}).rstrip()]
+    return [f"# {help_text}"] * bool(help_text) + [f"{attribute.name} = {inline(shown)}"]
 
 
 def _plain(value: Any) -> Any:
@@ -282,6 +289,7 @@ def _converter(registry: Registry) -> cattrs.Converter:
     converter.register_structure_hook_func(_is_tuple, _tuple(converter))
     converter.register_structure_hook_func(_is_literal, _literal)
     converter.register_structure_hook_func(_may_be_none, _optional(converter))
+    converter.register_structure_hook_func(attrs.has, _table(converter))
 
     def choice(data: Any, _: Any) -> Choice:
         if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
@@ -349,6 +357,15 @@ def _tuple(converter: cattrs.Converter) -> Any:
         if not isinstance(value, list | tuple):
             raise TypeError(f"must be a list, got {value!r}")
         return tuple(converter.structure(item, get_args(kind)[0]) for item in value)
+
+    return check
+
+
+def _table(converter: cattrs.Converter) -> Any:
+    def check(value: Any, kind: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"must be a table, got {value!r}")
+        return converter.gen_structure_attrs_fromdict(kind)(value, kind)
 
     return check
 

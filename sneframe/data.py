@@ -86,8 +86,16 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
     Raises:
         ZooError: no such zoo or property, a property that is not numeric, no network that has it, an empty split.
     """
-    whole = zoo.open_zoo(Path(config.path) if config.path is not None else demo_zoo(reporter))
-    selected = whole.where(config.where) if config.where else whole
+    path = Path(config.path) if config.path is not None else demo_zoo(reporter)
+    whole = zoo.open_zoo(path, unhealthy=True)
+    matching = whole.where(config.where) if config.where else whole
+    if not len(matching):
+        raise ZooError(f"{path}: no network matches zoo.where = {config.where!r}, of {len(whole)}")
+    selected = matching.select(matching.healthy)
+    if not len(selected):
+        raise ZooError(
+            f"{path}: no network is healthy, of {len(matching)}{' that match zoo.where' * bool(config.where)}"
+        )
     name = config.property or _first_float(selected)
     column = selected.column(name)
     if column.dtype.kind not in "fiub":
@@ -95,8 +103,16 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
         raise ZooError(f"property {name!r} is not numeric; {choices(name, numeric, 'numeric')}")
     targets = column.astype(np.float64)
     present = np.isfinite(targets)
+    reasons = {
+        "not healthy": len(matching) - len(selected),
+        f"without {name!r}": int(np.isnan(targets).sum()),
+        f"with an infinite {name!r}": int(np.isinf(targets).sum()),
+    }
+    left_out = f"of {len(matching)}: " + ", ".join(f"{n} {why}" for why, n in reasons.items() if n)
     if not present.any():
-        raise ZooError(f"{whole.path}: no network of the selection has the property {name!r}")
+        raise ZooError(f"{path}: no network has a value of {name!r} to learn from, {left_out}")
+    if any(reasons.values()):
+        reporter.say(f"networks left out, {left_out}")
     if len(np.unique(targets[present])) == 1:
         raise ZooError(
             f"property {name!r} has the one value {targets[present][0]:g} in all {present.sum()} networks"

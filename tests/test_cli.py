@@ -163,6 +163,39 @@ def test_config_prints_what_run_reads(capsys, tmp_path, toy_zoo_path):
     assert (tmp_path / "run" / "report.html").exists()
 
 
+FILE = 'recipe = "sne"\n[train]\nepoch = 3\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "said"),
+    [
+        (FILE, [], "error: run.toml: unknown key 'train.epoch', did you mean 'epochs'?"),
+        (FILE, ["--plugin", "sne", "--set", "seed=1"], "error: run.toml: unknown key 'train.epoch'"),
+        ('recipe = "sne/big"', [], "error: run.toml: unknown recipe 'sne/big'"),
+        ('[head]\npart = "head/mpl"', ["--plugin", "sne"], "error: run.toml: head: unknown part 'head/mpl'"),
+        ("[train]", [], "error: run.toml: the configuration names no normalise"),
+        ("x = ", [], "error: run.toml: Invalid value"),
+        (FILE.replace("epoch", "epochs"), ["--set", "sed=1"], "error: unknown key 'sed'"),
+        (FILE, ["--plugin", "snee"], "error: unknown plugin 'snee'"),
+    ],
+)
+def test_an_error_names_the_file_where_it_is_the_files(capsys, tmp_path, monkeypatch, content, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text(content)
+    for command in ("run", "config"):
+        code, _, err = call(capsys, command, "--config", "run.toml", *words)
+        assert code == 2
+        assert err.startswith(said)
+
+
+def test_what_is_logged_is_one_line_on_standard_error(capsys, tmp_path, toy_zoo_path):
+    words = ["--plugin", "stats", "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "run")]
+    code, _, err = call(capsys, "run", *words)
+    assert code == 0
+    assert err.startswith("warning: head 'stats/boosting' predicts one constant: ")
+    assert err.count("\n") == 1
+
+
 def test_a_quiet_run_prints_nothing(capsys, tmp_path, toy_zoo_path):
     code, out, err = call(
         capsys,

@@ -1,20 +1,25 @@
 """Configuration: recipe, file and overrides; every mistake is one line that says where and what was meant."""
 
 import tomllib
+from typing import final
 
 import pytest
+from attrs import evolve, field, frozen
 
 from sneframe import plugins
 from sneframe.config import (
     merge,
+    option,
     parse_set,
     plugins_named,
     structure,
     to_commented_toml,
     to_toml,
     unstructure,
+    use,
 )
 from sneframe.errors import ConfigError, PluginError
+from sneframe.head import Head
 from sneframe.recipe import compose, recipe
 
 
@@ -32,6 +37,33 @@ def test_the_commented_form_is_the_same_configuration():
     config = recipe("sne")
     data = tomllib.loads(to_commented_toml(config))
     assert structure(data, plugins.load(plugins_named(data))) == config
+
+
+@final
+class Scaled(Head):
+    """A head whose options are tables."""
+
+    name = "toy/scaled"
+
+    @frozen(kw_only=True)
+    class Config:
+        scale: dict[str, float] = field(factory=dict)
+        steps: list[dict[str, int]] = field(factory=list)
+        last: int = option(1, "behind the tables")
+
+    def forward(self, embedding):
+        return embedding
+
+
+@pytest.mark.parametrize("form", [to_toml, to_commented_toml])
+@pytest.mark.parametrize(
+    "options", [{}, {"scale": {}}, {"scale": {"a.b \n": 0.5, "c": 2}, "steps": [{"n": 1}], "last": 7}]
+)
+def test_an_option_that_is_a_table_is_written_and_read_back(form, options):
+    loaded = plugins.load(["sne", "normalise", "invariance", "head"])
+    registry = evolve(loaded, parts={**loaded.parts, Scaled.name: Scaled})
+    config = evolve(recipe("sne"), head=use(Scaled, **options))
+    assert structure(tomllib.loads(form(config)), registry) == config
 
 
 def test_every_option_is_explained():
@@ -88,7 +120,15 @@ def test_later_wins(tmp_path):
             r"train: 'schedule' must be in \('one-cycle', 'constant'\) \(got 'cosine'\)",
         ),
         ("tokenizer=5", "tokenizer: must be a table"),
+        ("zoo=5", "zoo: must be a table, got 5"),
+        ("train=fast", "train: must be a table, got 'fast'"),
         ("head.hidden=[1.5]", "head.hidden: must be a whole number, got 1.5"),
+        ("head.hidden=[64, 0]", "head: 'hidden' must be >= 1: 0"),
+        ("zoo.split_seed=-1", "zoo: 'split_seed' must be >= 0: -1"),
+        ("zoo.sizes=[nan, 0.1, 0.1]", "zoo: 'sizes' must be finite, got nan"),
+        ("zoo.sizes=[inf, 1, 1]", "zoo: 'sizes' must be finite, got inf"),
+        ("seed=100000000000000000000000000", "'seed' must be < 9223372036854775808: 10"),
+        ("zoo.split_seed=9223372036854775808", "'split_seed' must be < 9223372036854775808: 9"),
     ],
 )
 def test_a_mistake_says_where_and_what_was_meant(word, said):
@@ -99,7 +139,13 @@ def test_a_mistake_says_where_and_what_was_meant(word, said):
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["train.epochs"], "takes KEY=VALUE"), (["=3"], "takes KEY=VALUE"), (["a=1", "a.b=2"], "'a' was set")],
+    [
+        (["train.epochs"], "takes KEY=VALUE"),
+        (["=3"], "takes KEY=VALUE"),
+        (["train..epochs=5"], r"takes KEY=VALUE such as train.epochs=50, got 'train\.\.epochs=5'"),
+        ([".seed=5"], "takes KEY=VALUE"),
+        (["a=1", "a.b=2"], "'a' was set"),
+    ],
 )
 def test_a_word_that_is_no_override_is_refused(words, said):
     with pytest.raises(ConfigError, match=said):
@@ -131,6 +177,12 @@ def test_a_file_that_is_no_toml_is_named(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"run\.toml"):
         compose("sne", file, {})
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_bytes(b'\xef\xbb\xbfrecipe = "sne"\n[train]\nepochs = 3\n')
+    assert compose(None, file, {}).train.epochs == 3
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -34,7 +34,7 @@ ROWS = (
     ("part", "config"),
     ("zoo",),
     ("batch",),
-    ("architecture", "hookspecs"),
+    ("architecture", "hookspecs", "checks", "toml"),
     ("errors",),
 )
 RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}

@@ -12,6 +12,7 @@ from attrs.validators import and_, ge, gt, lt
 from torch import Tensor, nn
 
 from sneframe.config import option
+from sneframe.errors import PartError
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import Spec, WeightFeatures
 from sneframe_dwsnet.batch_norm import BatchNorm
@@ -51,6 +52,11 @@ class DWSLayers(LayerEncoder):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
+        if config.set_layer == "sab" and config.width % config.heads:
+            raise PartError(
+                f"{self.slot} {self.name!r}: heads must divide width, got heads = {config.heads} and "
+                f"width = {config.width}"
+            )
         self.members = read_chain(self, spec)
         self.out = spec.gives(WeightFeatures, config.width)
         self.layers = nn.ModuleList()
@@ -91,7 +97,13 @@ class DWSLayers(LayerEncoder):
         if self.config.batch_norm:
             # A fixed axis is, like a hidden one, a place to take statistics over.
             norm = self.norms[number].get_submodule(member.label)
-            x = norm(x.reshape(-1, self.config.width)).view_as(x)
+            try:
+                x = norm(x.reshape(-1, self.config.width)).view_as(x)
+            except ValueError as error:  # torch's, for a variance of one value
+                raise PartError(
+                    f"{self.slot} {self.name!r}: batch norm needs two networks at least in every step, got one; raise "
+                    f"train.batch_size, or set layer_encoder.batch_norm=false"
+                ) from error
         return self.dropout(F.relu(x))
 
 

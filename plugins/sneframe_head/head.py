@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import final
 
 from attrs import frozen
-from attrs.validators import and_, ge, lt
+from attrs.validators import and_, deep_iterable, ge, lt
 from torch import Tensor, nn
 
 from sneframe.config import option
@@ -45,7 +45,9 @@ class MLP(Head):
     class Config:
         """Options."""
 
-        hidden: tuple[int, ...] = option((64,), "widths of the hidden layers", converter=tuple)
+        hidden: tuple[int, ...] = option(
+            (64,), "widths of the hidden layers", converter=tuple, check=deep_iterable(ge(1))
+        )
         dropout: float = option(0.0, "after every hidden layer", check=and_(ge(0), lt(1)))
 
     def __init__(self, config: Config, spec: Spec) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from sneframe.aggregator import Aggregator
 from sneframe.config import option
 from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
-from sneframe_sne.set_attention import PMA, SAB
+from sneframe_sne.set_attention import PMA, SAB, check_heads
 
 
 @final
@@ -30,6 +30,7 @@ class LayerSet(Aggregator):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
+        check_heads(f"{self.slot} {self.name!r}", spec.width, config.heads)
         self.out = spec.gives(Embedding, spec.width)
         self.phi5 = nn.Sequential(SAB(spec.width, config.heads), SAB(spec.width, config.heads))
         self.psi6 = PMA(spec.width, config.heads)

@@ -16,7 +16,7 @@ from sneframe.config import option
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import ChunkTokens, LayerCodes, Spec
 from sneframe_sne.encoding import LevelTypeEncoding
-from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
+from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB, check_heads
 
 
 @final
@@ -50,6 +50,7 @@ class ChunkSet(LayerEncoder):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         width, heads = config.width, config.heads
+        check_heads(f"{self.slot} {self.name!r}", width, heads)
         self.out = spec.gives(LayerCodes, width)
         self.phi1_scalar = ScalarSAB(width, heads)
         self.phi1 = SAB(width, heads)

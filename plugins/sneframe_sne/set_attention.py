@@ -32,7 +32,7 @@ class MAB(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        _check_heads(width, heads)
+        check_heads(type(self).__name__, width, heads)
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
@@ -99,7 +99,7 @@ class ScalarSAB(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        _check_heads(width, heads)
+        check_heads(type(self).__name__, width, heads)
         self.heads = heads
         self.query = nn.Linear(1, width)
         # The key's bias would shift every score of a query alike, and softmax does not see it.
@@ -206,7 +206,7 @@ class PMA(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        _check_heads(width, heads)
+        check_heads(type(self).__name__, width, heads)
         self.heads = heads
         self.seed = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, width)))
         self.query = nn.Linear(width, width)
@@ -232,9 +232,14 @@ class PMA(nn.Module):
         return self.norm2(hidden + F.relu(self.output(hidden)))
 
 
-def _check_heads(width: int, heads: int) -> None:
+def check_heads(owner: str, width: int, heads: int) -> None:
+    """Check that every head gets as many values.
+
+    Raises:
+        PartError: it does not, and whose heads they are.
+    """
     if width % heads:
-        raise PartError(f"heads must divide width, got heads = {heads} and width = {width}")
+        raise PartError(f"{owner}: heads must divide width, got heads = {heads} and width = {width}")
 
 
 def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:

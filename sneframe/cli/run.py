@@ -46,11 +46,11 @@ def run(
     quiet: bool,  # noqa: FBT001  # click passes it by name
 ) -> None:
     """Train a method on a zoo, score it on networks it never saw, and write a report."""
+    from sneframe.cli.compose import compose
     from sneframe.cli.terminal import Terminal
     from sneframe.config import merge, parse_set
     from sneframe.errors import printable
     from sneframe.progress import Reporter
-    from sneframe.recipe import compose
     from sneframe.run import run as run_config
 
     in_zoo = {"path": zoo, "property": property_name}

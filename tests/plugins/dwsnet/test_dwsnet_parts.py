@@ -287,3 +287,23 @@ def test_it_learns_a_property_of_the_weights(model):
         optimiser.step()
 
     assert loss.item() < 0.5 * scale.var().item()
+
+
+def test_one_network_has_no_statistics_to_train_on(model, networks):
+    architecture = mlp(1, 4, 4, 1)
+    built = model(architecture, **OPTIONS).train()
+    with pytest.raises(
+        PartError, match="batch norm needs two networks at least in every step, got one"
+    ) as said:
+        built(networks(architecture, 1))
+    assert "\n" not in str(said.value)
+    assert built.eval()(networks(architecture, 1)).shape[0] == 1
+
+
+def test_heads_that_do_not_divide_the_width_are_refused_by_name(model):
+    with pytest.raises(
+        PartError,
+        match="layer_encoder 'dwsnet/dws-layers': heads must divide width, got heads = 3 and width = 8",
+    ):
+        model(mlp(1, 4, 4, 1), width=8, heads=3)
+    model(mlp(1, 4, 4, 1), width=8, heads=3, set_layer="deepsets", hidden_layers=1)

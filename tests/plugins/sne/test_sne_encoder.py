@@ -114,9 +114,14 @@ def test_parameters_by_hand():
     assert sum(p.numel() for p in encoder().parameters()) == expected
 
 
-def test_heads_that_do_not_divide_the_width_are_refused():
-    with pytest.raises(PartError, match="heads must divide width"):
-        encoder("layer_encoder.heads=3")
+@pytest.mark.parametrize(
+    ("slot", "part"), [("layer_encoder", "sne/chunk-set"), ("aggregator", "sne/layer-set")]
+)
+def test_heads_that_do_not_divide_the_width_are_refused_by_the_name_of_their_part(slot, part):
+    with pytest.raises(
+        PartError, match=f"{slot} '{part}': heads must divide width, got heads = 3 and width = 16"
+    ):
+        encoder(f"{slot}.heads=3")
 
 
 def test_sinusoids_are_those_of_the_transformer():

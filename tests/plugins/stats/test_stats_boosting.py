@@ -1,5 +1,7 @@
 """``stats/boosting``: deterministic, one regressor per value, fitted again from what it keeps."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,18 @@ def test_predictions_keep_type_and_shape():
     assert predicted.dtype == torch.float64
 
 
+@pytest.mark.parametrize(("networks", "constant"), [(39, True), (40, False)])
+def test_too_few_networks_for_one_split_are_warned_of(caplog, networks, constant):
+    head = build(values=1)
+    head.fit(X[:networks], Y[:networks, :1])
+    assert (head(X).unique().numel() == 1) is constant
+    said = [record.getMessage() for record in caplog.records]
+    assert said == constant * [
+        "head 'stats/boosting' predicts one constant: two leaves of head.min_leaf = 20 need 40 training networks, "
+        "there are 39; lower head.min_leaf to 19 or less"
+    ]
+
+
 def test_targets_of_another_shape_are_refused():
     with pytest.raises(PartError, match=r"is to be fitted to targets \(80, 2\), got \(80, 1\)"):
         build().fit(X, Y[:, :1])
@@ -84,7 +98,18 @@ def test_predicting_before_fitting_is_refused():
 
 
 @pytest.mark.parametrize(
-    "options", [{"trees": 0}, {"lr": 0.0}, {"leaves": 1}, {"features": 0.0}, {"l2": -1.0}]
+    "options",
+    [
+        {"trees": 0},
+        {"lr": 0.0},
+        {"lr": math.inf},
+        {"leaves": 1},
+        {"features": 0.0},
+        {"l2": -1.0},
+        {"l2": math.inf},
+        {"seed": -1},
+        {"seed": 2**32},
+    ],
 )
 def test_impossible_options_are_refused(options):
     (name,) = options

@@ -1,0 +1,19 @@
+"""Checks of options that attrs does not have; each raises a ValueError of one line that names the option."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+from attrs.validators import and_, ge, lt
+
+
+def finite(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    """Check that a number is neither infinite nor NaN, which TOML has too."""
+    if not math.isfinite(value):
+        raise ValueError(f"'{attribute.name}' must be finite, got {value}")
+
+
+#: What a seed can be: TOML's whole numbers have 64 bits, one of them for the sign.
+SEED = and_(ge(0), lt(2**63))

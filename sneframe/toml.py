@@ -1,0 +1,18 @@
+"""Values as TOML on one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tomli_w
+
+
+def inline(value: Any) -> str:
+    """Return a value as TOML on one line, for a table of its own would end the one that the value belongs to."""
+    if isinstance(value, Mapping):
+        keys = {name: tomli_w.dumps({name: 0}).removesuffix(" = 0\n") for name in value}
+        return f"{{ {', '.join(f'{keys[name]} = {inline(item)}' for name, item in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(inline, value))}]"
+    return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")

@@ -1,0 +1,25 @@
+"""``head/mlp``: what it is built of, and what it refuses."""
+
+import pytest
+import torch
+from sneframe_head.head import MLP
+
+from sneframe.part import Embedding, Spec
+
+
+def build(**options):
+    return MLP(MLP.Config(**options), Spec(carrier=Embedding, width=3, architectures=(), values=2))
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (5, 4)])
+def test_layers_have_the_widths_that_are_given(hidden):
+    head = build(hidden=hidden)
+    sizes = [layer.out_features for layer in head.layers if isinstance(layer, torch.nn.Linear)]
+    assert sizes == [*hidden, 2]
+    assert head(torch.zeros(7, 3)).shape == (7, 2)
+
+
+@pytest.mark.parametrize("hidden", [(-1,), (5, 0)])
+def test_a_width_below_one_is_refused(hidden):
+    with pytest.raises(ValueError, match="'hidden' must be >= 1"):
+        build(hidden=hidden)
