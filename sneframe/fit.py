@@ -234,16 +234,15 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
     """Score the validation networks and record the epoch."""
     config, objective = loop.config, loop.objective
     loss, task, invariance = (sum_over_processes(loop.accelerator, loop.sums) / loop.steps).tolist()
-    if not math.isfinite(loss):
-        raise RunError(
-            f"the training loss is {loss} in epoch {training.epoch + 1}; "
-            f"try a lower train.lr than {config.train.lr:g}, or a tighter train.clip"
-        )
+    _check_finite("training loss", loss, training, config.train)
     val = loop.data.split.val
     output = evaluate.predict(
         objective.model, loop.data, val, loop.accelerator, batch_size=config.train.batch_size
     )
     scores = evaluate.scores(objective.task, loop.data, val, output.value)
+    _check_finite(
+        "validation MSE", scores.mse, training, config.train
+    )  # the last step may be the one that diverges
     training.epoch, training.step = training.epoch + 1, 0
     training.seconds += time.perf_counter() - clock
     training.history.append(
@@ -263,6 +262,14 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
     if value < training.best:
         training.best, training.best_epoch = value, training.epoch
     loop.sums.zero_()
+
+
+def _check_finite(what: str, value: float, training: Training, train: TrainConfig) -> None:
+    if not math.isfinite(value):
+        raise RunError(
+            f"the {what} is {value} in epoch {training.epoch + 1}; "
+            f"try a lower train.lr than {train.lr:g}, or a tighter train.clip"
+        )
 
 
 def _out_of_patience(training: Training, train: TrainConfig) -> bool:

@@ -45,8 +45,12 @@ def encoder(name: str, architectures: Sequence[Architecture], *words: str) -> En
         architectures: of the training networks.
         words: overrides such as ``"layer_encoder.width=32"``.
 
+    Its normalisation is not fitted: all scales are 1 until ``encoder.normalise.fit([batch])``.
+
     Raises:
         PartError: a method that cannot take these architectures.
+        PluginError: no such plugin, recipe or part.
+        ConfigError: an override that is impossible.
     """
     config = recipe(name, *words)
     return build_encoder(config, plugins.load(plugins_named(unstructure(config))), architectures)
@@ -75,6 +79,11 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
             raise ConfigError(f"recipe: must be a string, got {name!r}")
     if name is not None and name != NONE:
         name = name if "/" in name else f"{name}/default"
+        given = data.get("recipe", name)
+        if given not in (name, NONE):
+            raise ConfigError(
+                f"--plugin names the recipe {name!r}, {file} the recipe {given!r}; leave out one of them"
+            )
         start = unstructure(plugins.load([name.partition("/")[0]]).recipe(name)())
         data = merge(start, {**data, "recipe": name})
     data = merge(data, overrides)

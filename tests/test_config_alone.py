@@ -90,8 +90,16 @@ def test_the_recipe_of_a_complete_file_is_a_record(tmp_path):
 
 
 def test_a_complete_file_is_laid_over_a_recipe_that_is_asked_for(tmp_path):
-    file = written(tmp_path, without(to_toml(recipe("sne/paper")), "invariance"))
-    assert compose("sne", file, {}).invariance == recipe("sne").invariance
+    text = without(to_toml(recipe("sne/paper")), "invariance").replace('recipe = "sne/paper"\n', "")
+    assert compose("sne", written(tmp_path, text), {}).invariance == recipe("sne").invariance
+
+
+def test_a_file_of_another_recipe_than_the_one_asked_for_is_refused(tmp_path):
+    file = written(tmp_path, to_toml(recipe("sne")))
+    with pytest.raises(
+        ConfigError, match=r"'stats/default', .*run.toml the recipe 'sne/default'; leave out one"
+    ):
+        compose("stats", file, {})
 
 
 def test_a_file_that_names_four_parts_is_laid_over_the_recipe_it_names(tmp_path):

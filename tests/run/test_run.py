@@ -243,6 +243,11 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
             RunError,
             "training loss is",
         ),
+        (  # the one step there is leaves weights that no validation network can be scored by
+            ["train.lr=1e18", "train.schedule=constant", "train.epochs=1", "train.batch_size=64"],
+            RunError,
+            "validation MSE is .* in epoch 1; try a lower train.lr",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(toy_zoo_path, tmp_path, words, error, said):
