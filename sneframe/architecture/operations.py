@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from sneframe.architecture.trace import Call
+from sneframe.architecture.call import Call
 
 KINDS: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.Linear, "linear"),

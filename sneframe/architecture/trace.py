@@ -13,59 +13,17 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from attrs import define, field, frozen
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sneframe.architecture import rules
+from sneframe.architecture.call import Call, Label
 from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Digit, Dim, commit, fix_dim, whole
 from sneframe.architecture.operations import Operations
 from sneframe.architecture.space import Clash, Space, find, leaves, tree, unnest
-
-
-@frozen(eq=False)
-class Label:
-    """What is known of a tensor.
-
-    Args:
-        dims: for each action the axes.
-        names: of the parameters that it is a view or copy of; empty for what depends on the network's input.
-        operation: the number of the layer that it is the output of, if any.
-        direct: whether only element-wise functions lie between it and that layer.
-    """
-
-    dims: Mapping[str, Sequence[Dim]]
-    names: tuple[str, ...] = ()
-    operation: int | None = None
-    direct: bool = False
-
-
-@define(eq=False)
-class Call:
-    """One operation under way.
-
-    Args:
-        name: without namespace, overload and the underscore of an in-place variant.
-        args: positional arguments.
-        kwargs: the others.
-        outputs: its tensors.
-        inputs: its tensor arguments.
-        labels: of the tensor arguments that are known, by identity.
-    """
-
-    name: str
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    outputs: list[Tensor]
-    inputs: list[Tensor]
-    labels: dict[int, Label] = field(factory=dict)
-
-    def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """Return an argument given by place or by name."""
-        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
 
 class Trace(TorchDispatchMode):
@@ -121,7 +79,7 @@ class Trace(TorchDispatchMode):
         try:
             if self._writes_into_a_part(call):
                 raise Clash
-            dims = rules.apply(self, call)
+            dims = rules.apply(call)
         except (
             Clash,
             IndexError,
@@ -169,15 +127,6 @@ class Trace(TorchDispatchMode):
         }
 
     # -- labels ----------------------------------------------------------------------------------------------
-
-    def dims(self, call: Call, value: Tensor, action: str) -> list[Dim]:
-        """Return the axes of an argument; of a constant each is free where its values do not change along it."""
-        if id(value) in call.labels:
-            return list(call.labels[id(value)].dims[action])
-        if action != "permute":
-            free = not value.is_floating_point() or not bool(value.any())
-            return [whole(Space(size, action, fixed=not free, free=free)) for size in value.shape]
-        return [whole(Space(size, fixed=not alike, free=alike)) for size, alike in _alike(value)]
 
     def fix(self, label: Label) -> None:
         """Fix every axis under every action."""
@@ -252,12 +201,6 @@ def settle(dims: Sequence[Dim]) -> None:
 
 def _fixed(shape: Sequence[int]) -> dict[str, list[Dim]]:
     return {action: [whole(Space(size, action, fixed=True)) for size in shape] for action in ACTIONS}
-
-
-def _alike(value: Tensor) -> Iterator[tuple[int, bool]]:
-    """Yield for each axis its size, and whether nothing changes along it."""
-    for axis, size in enumerate(value.shape):
-        yield size, size == 1 or bool((value == value.narrow(axis, 0, 1)).all())
 
 
 def _plain(output: Any) -> Any:

@@ -7,10 +7,10 @@ spaces of its inputs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 
+from sneframe.architecture.call import Call
 from sneframe.architecture.rules.contract import convolution, matmul
 from sneframe.architecture.rules.dims import Dims, Rule
 from sneframe.architecture.rules.elementwise import SAME, elementwise, glu
@@ -35,9 +35,6 @@ from sneframe.architecture.rules.rearrange import (
 )
 from sneframe.architecture.rules.reduce import norm, reduce, softmax
 from sneframe.architecture.space import Clash
-
-if TYPE_CHECKING:
-    from sneframe.architecture.trace import Call, Trace
 
 VIEWS = {"view", "_unsafe_view", "reshape", "_reshape_alias"}
 #: Element by element, though torch does not tag them so.
@@ -66,7 +63,7 @@ BATCH_NORMS = {
 }
 
 
-def apply(trace: Trace, call: Call) -> list[Dims]:
+def apply(call: Call) -> list[Dims]:
     """Return the axes of every output of a call.
 
     Raises:
@@ -79,7 +76,7 @@ def apply(trace: Trace, call: Call) -> list[Dims]:
         if torch.Tag.pointwise not in tags:
             raise Clash
         rule = elementwise
-    return rule(trace, call)
+    return rule(call)
 
 
 RULES: Mapping[str, Rule] = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from sneframe.architecture.call import Call
 from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, fix_dim, space_of, unify_dims, whole
 from sneframe.architecture.rules.dims import (
@@ -22,17 +22,14 @@ from sneframe.architecture.rules.dims import (
 )
 from sneframe.architecture.space import Space, block, find, unify
 
-if TYPE_CHECKING:
-    from sneframe.architecture.trace import Call, Trace
 
-
-def matmul(trace: Trace, call: Call) -> list[Dims]:
+def matmul(call: Call) -> list[Dims]:
     """``mm``, ``bmm``, ``mv`` and their sums with a third: one axis is summed over, of both factors the same."""
     added = call.name in ("addmm", "addbmm", "baddbmm", "addmv")
     a, b = call.args[1:3] if added else call.args[:2]
     found: Dims = {}
     for action in ACTIONS:
-        first, second = trace.dims(call, a, action), trace.dims(call, b, action)
+        first, second = call.dims(a, action), call.dims(b, action)
         batch = first[:-2] if call.name in ("bmm", "baddbmm") else []
         if action == "permute":
             for one, other in zip(batch, second[:-2], strict=False):
@@ -46,7 +43,7 @@ def matmul(trace: Trace, call: Call) -> list[Dims]:
         rows = first[len(batch) : -1]
         dims = [*batch, *rows, *second[len(batch) + 1 :]]
         if added:
-            each = [dims, aligned(trace.dims(call, call.args[0], action), len(dims))]
+            each = [dims, aligned(call.dims(call.args[0], action), len(dims))]
             dims = joined(each) if action == "permute" else summed(each)
             mark(call, [call.args[0]], action, 1)
         found[action] = dims
@@ -73,15 +70,15 @@ def _contract(call: Call, a: tuple[Tensor, list[Dim]], b: tuple[Tensor, list[Dim
         fix_all(second)
 
 
-def convolution(trace: Trace, call: Call) -> list[Dims]:
+def convolution(call: Call) -> list[Dims]:
     """Channels are summed over, the kernel and what it slides over are positions; groups move as blocks."""
     x, weight, bias = call.args[:3]
     transposed, groups = call.argument(6, "transposed"), call.argument(8, "groups")
     label = call.labels.get(id(weight))
     found: Dims = {}
     for action in ACTIONS:
-        batch, channels, *positions = trace.dims(call, x, action)
-        rows, columns, *kernel = trace.dims(call, weight, action)
+        batch, channels, *positions = call.dims(x, action)
+        rows, columns, *kernel = call.dims(weight, action)
         fix_all([batch, *positions, *kernel])
         if transposed:
             rows, columns = columns, rows
@@ -95,7 +92,7 @@ def convolution(trace: Trace, call: Call) -> list[Dims]:
         if action != "permute" and (label is None or not label.names):
             fix_all([channels, rows, columns])
         if bias is not None:
-            (own,) = trace.dims(call, bias, action)
+            (own,) = call.dims(bias, action)
             unify_dims(outputs, own)
             answer([own], 1)
         shape = call.outputs[0].shape

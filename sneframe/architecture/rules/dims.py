@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sneframe.architecture.call import Call
 from sneframe.architecture.digit import Dim, fix_dim, unify_dims, whole
 from sneframe.architecture.space import Space, is_fixed
 
-if TYPE_CHECKING:
-    from sneframe.architecture.trace import Call, Trace
-
 Dims = dict[str, list[Dim]]
-Rule = Callable[["Trace", "Call"], list[Dims]]
+Rule = Callable[[Call], list[Dims]]
 
 
 def action_of(dims: Sequence[Dim]) -> str:

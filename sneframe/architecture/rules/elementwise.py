@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from sneframe.architecture.call import Call
 from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, take
 from sneframe.architecture.rules.dims import (
@@ -19,9 +19,6 @@ from sneframe.architecture.rules.dims import (
     mark,
     summed,
 )
-
-if TYPE_CHECKING:
-    from sneframe.architecture.trace import Call, Trace
 
 SAME = {"clone", "alias", "detach", "_to_copy", "contiguous", "lift_fresh", "positive"}
 #: f(s x) = s f(x): for s > 0, and for s = −1.
@@ -43,7 +40,7 @@ ODD = {
 SUMS = {"add", "sub", "rsub"}
 
 
-def elementwise(trace: Trace, call: Call) -> list[Dims]:
+def elementwise(call: Call) -> list[Dims]:
     """Broadcast: axes of the same place are the same. What scale and sign become, the function decides."""
     values = [value for value in call.inputs if value.ndim or id(value) in call.labels]
     if call.name == "copy":  # whatever was overwritten no longer counts
@@ -51,7 +48,7 @@ def elementwise(trace: Trace, call: Call) -> list[Dims]:
     shape = call.outputs[0].shape if call.outputs else ()
     found: Dims = {}
     for action in ACTIONS:
-        each = [aligned(trace.dims(call, value, action), len(shape)) for value in values]
+        each = [aligned(call.dims(value, action), len(shape)) for value in values]
         if call.name == "_prelu_kernel" and action != "permute":  # its slopes stay as they are
             fix_all(each.pop())
             values = values[:1]
@@ -93,13 +90,13 @@ def _factor(each: Sequence[list[Dim]]) -> list[Dim]:
     return [next((dim for dim in place if dim), ()) for place in zip(*ordered, strict=True)]
 
 
-def glu(trace: Trace, call: Call) -> list[Dims]:
+def glu(call: Call) -> list[Dims]:
     """One half of an axis is gated by the other."""
     axis = call.argument(1, "dim", -1) % call.inputs[0].ndim
     half = call.outputs[0].shape[axis]
     found: Dims = {}
     for action in ACTIONS:
-        dims = trace.dims(call, call.inputs[0], action)
+        dims = call.dims(call.inputs[0], action)
         value, gate = take(dims, axis, 0, half), take(dims, axis, half, half)
         if action == "permute":
             value = joined([value, gate])

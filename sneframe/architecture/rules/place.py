@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
+from sneframe.architecture.call import Call
 from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import fix_dim
 from sneframe.architecture.rules.dims import Dims, answer, fix_all, fixed_dim
 from sneframe.architecture.space import Clash
-
-if TYPE_CHECKING:
-    from sneframe.architecture.trace import Call, Trace
 
 #: How many trailing axes are positions; of these nothing is permuted.
 POSITIONS = {
@@ -37,20 +33,20 @@ POSITIONS = {
 }
 
 
-def embedding(trace: Trace, call: Call) -> list[Dims]:
+def embedding(call: Call) -> list[Dims]:
     """Rows of a table at places that the input says."""
     table, index = call.args[:2]
     found: Dims = {}
     for action in ACTIONS:
-        entries, *columns = trace.dims(call, table, action)
+        entries, *columns = call.dims(table, action)
         fix_dim(entries)
         answer(columns, 1)
-        found[action] = [*trace.dims(call, index, action), *columns]
+        found[action] = [*call.dims(index, action), *columns]
         fix_all(found[action][: index.ndim])
     return [found]
 
 
-def index(trace: Trace, call: Call) -> list[Dims]:
+def index(call: Call) -> list[Dims]:
     """``x[:, index]``: one axis is read at given places."""
     if call.name == "index_select":
         axis, index = call.args[1] % call.args[0].ndim, call.args[2]
@@ -61,19 +57,19 @@ def index(trace: Trace, call: Call) -> list[Dims]:
         axis, index = given[0]
     found: Dims = {}
     for action in ACTIONS:
-        dims = trace.dims(call, call.args[0], action)
+        dims = call.dims(call.args[0], action)
         fix_dim(dims[axis])
         places = [fixed_dim(size, action) for size in index.shape]
         found[action] = [*dims[:axis], *places, *dims[axis + 1 :]]
     return [found]
 
 
-def positional(trace: Trace, call: Call) -> list[Dims]:
+def positional(call: Call) -> list[Dims]:
     """Pooling and resampling: the last axes are positions, the others stay."""
     value, count = call.inputs[0], POSITIONS[call.name]
     found: Dims = {}
     for action in ACTIONS:
-        dims = trace.dims(call, value, action)
+        dims = call.dims(value, action)
         fix_all(dims[-count:])
         if action == "sign" and "max" in call.name:
             fix_all(dims)

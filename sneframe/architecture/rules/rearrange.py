@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from sneframe.architecture.call import Call
 from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Digit, Dim, space_of, split_sizes, take, whole
 from sneframe.architecture.rules.dims import (
@@ -21,17 +21,14 @@ from sneframe.architecture.rules.dims import (
 )
 from sneframe.architecture.space import Clash, Space, find
 
-if TYPE_CHECKING:
-    from sneframe.architecture.trace import Call, Trace
-
 
 def structural(change: Callable[[Call, list[Dim]], list[list[Dim]]]) -> Rule:
     """Make a rule of a change that is the same under every action: axes of the first argument in, of the outputs out."""
 
-    def rule(trace: Trace, call: Call) -> list[Dims]:
+    def rule(call: Call) -> list[Dims]:
         found: list[Dims] = [{} for _ in call.outputs]
         for action in ACTIONS:
-            for dims, its in zip(found, change(call, trace.dims(call, call.inputs[0], action)), strict=True):
+            for dims, its in zip(found, change(call, call.dims(call.inputs[0], action)), strict=True):
                 dims[action] = its
         return found
 
@@ -130,13 +127,13 @@ def channel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
     return [[b, c + g, *kept]]
 
 
-def cat(trace: Trace, call: Call) -> list[Dims]:
+def cat(call: Call) -> list[Dims]:
     """One after another along an axis: its space gets a segment for each."""
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
     found: Dims = {}
     parts = [value for value in call.args[0] if value.shape != (0,)]
     for action in ACTIONS:
-        each = [trace.dims(call, value, action) for value in parts]
+        each = [call.dims(value, action) for value in parts]
         spaces = [space_of(dims.pop(axis), action) for dims in each]
         dims = joined(each)
         outer = [find(space).nested for space in spaces]
@@ -149,13 +146,13 @@ def cat(trace: Trace, call: Call) -> list[Dims]:
     return [found]
 
 
-def stack(trace: Trace, call: Call) -> list[Dims]:
+def stack(call: Call) -> list[Dims]:
     """Stack: the new axis counts tensors, and along one other axis each of them keeps its own space."""
     values = call.args[0]
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
     found: Dims = {}
     for action in ACTIONS:
-        each = [trace.dims(call, value, action) for value in values]
+        each = [call.dims(value, action) for value in values]
         own = next((place for place, dim in enumerate(each[0]) if dim and not is_trivial([dim])), None)
         if own is None or len(values) == 1:
             dims, new = joined(each), fixed_dim(len(values), action)
@@ -170,12 +167,12 @@ def stack(trace: Trace, call: Call) -> list[Dims]:
     return [found]
 
 
-def pad(trace: Trace, call: Call) -> list[Dims]:
+def pad(call: Call) -> list[Dims]:
     """What is added around is constant, so it may be permuted as it likes."""
     pads, value = list(call.argument(1, "pad")), call.argument(2, "value", 0)
     found: Dims = {}
     for action in ACTIONS:
-        dims = trace.dims(call, call.inputs[0], action)
+        dims = call.dims(call.inputs[0], action)
         if action != "permute" and value:
             fix_all(dims)
         for axis, (before, after) in zip(

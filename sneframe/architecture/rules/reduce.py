@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from sneframe.architecture.call import Call
 from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import fix_dim, space_of, unify_dims
 from sneframe.architecture.rules.dims import Dims, fix_all, fixed_dim, joined, mark
 from sneframe.architecture.space import block
 
-if TYPE_CHECKING:
-    from sneframe.architecture.trace import Call, Trace
 
-
-def reduce(trace: Trace, call: Call) -> list[Dims]:
+def reduce(call: Call) -> list[Dims]:
     """Sums, means, extremes over axes: what is summed over may be permuted."""
     value = call.inputs[0]
     place = 2 if call.name in ("linalg_vector_norm", "norm") else 1
@@ -24,7 +21,7 @@ def reduce(trace: Trace, call: Call) -> list[Dims]:
     keep = call.outputs[0].ndim == value.ndim
     found: Dims = {}
     for action in ACTIONS:
-        dims = trace.dims(call, value, action)
+        dims = call.dims(value, action)
         keeps = call.name in ("mean", "sum") or (call.name == "amax" and action == "scale")
         if action != "permute":
             for axis, dim in enumerate(dims):
@@ -36,16 +33,16 @@ def reduce(trace: Trace, call: Call) -> list[Dims]:
     return [found for _ in call.outputs]
 
 
-def softmax(trace: Trace, call: Call) -> list[Dims]:
+def softmax(call: Call) -> list[Dims]:
     """Softmax commutes with permutations along its own axis, and keeps neither scale nor sign."""
     value = call.inputs[0]
     for action in ("scale", "sign"):
-        fix_all(trace.dims(call, value, action))
+        fix_all(call.dims(value, action))
     fixed = {action: [fixed_dim(size, action) for size in value.shape] for action in ("scale", "sign")}
-    return [{"permute": trace.dims(call, value, "permute"), **fixed}]
+    return [{"permute": call.dims(value, "permute"), **fixed}]
 
 
-def norm(trace: Trace, call: Call) -> list[Dims]:
+def norm(call: Call) -> list[Dims]:
     """Batch, layer and group norm: constants lie along the axes that are normalised or kept apart."""
     x = call.args[0]
     if call.name == "native_layer_norm":
@@ -53,22 +50,22 @@ def norm(trace: Trace, call: Call) -> list[Dims]:
     else:
         constants, start, stop = call.args[1 : 3 if call.name == "native_group_norm" else 5], 1, 2
     given = [constant for constant in constants if constant is not None]
-    dims = trace.dims(call, x, "permute")
+    dims = call.dims(x, "permute")
     if call.name == "native_group_norm":
         channels = space_of(dims[1], "permute")
         groups = call.argument(6, "group")
         block(channels, groups, channels.size // groups)
     for constant in given:
-        for dim, own in zip(dims[start:stop], trace.dims(call, constant, "permute"), strict=True):
+        for dim, own in zip(dims[start:stop], call.dims(constant, "permute"), strict=True):
             unify_dims(dim, own)
     found: Dims = {"permute": dims}
     for action in ("scale", "sign"):
         # What is divided by its own deviation, with an ε beside it, keeps no scale; its own factor brings a new one.
-        fix_all(trace.dims(call, x, action))
+        fix_all(call.dims(x, action))
         found[action] = [fixed_dim(size, action) for size in x.shape]
         if constants[0] is not None:
             affine = [constant for constant in constants[:2] if constant is not None]
-            found[action][start:stop] = joined([trace.dims(call, constant, action) for constant in affine])
+            found[action][start:stop] = joined([call.dims(constant, action) for constant in affine])
             mark(call, affine, action, 1)
     return [found, *(_nothing(output.shape) for output in call.outputs[1:])]
 
