@@ -78,13 +78,18 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
         if not isinstance(name, str):
             raise ConfigError(f"recipe: must be a string, got {name!r}")
     if name is not None and name != NONE:
-        name = name if "/" in name else f"{name}/default"
-        given = data.get("recipe", name)
-        if given not in (name, NONE):
+        name = _whole(name)
+        start = unstructure(plugins.load([name.partition("/")[0]]).recipe(name)())
+        given = data.get("recipe", NONE)
+        if isinstance(given, str) and given != NONE and _whole(given) != name:
             raise ConfigError(
                 f"--plugin names the recipe {name!r}, {file} the recipe {given!r}; leave out one of them"
             )
-        start = unstructure(plugins.load([name.partition("/")[0]]).recipe(name)())
         data = merge(start, {**data, "recipe": name})
     data = merge(data, overrides)
     return structure(data, plugins.load(plugins_named(data)))
+
+
+def _whole(name: str) -> str:
+    """Return a recipe's name; a plugin's alone means its default."""
+    return name if "/" in name else f"{name}/default"

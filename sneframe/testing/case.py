@@ -110,8 +110,9 @@ def built(
         model.double().eval()
         model.encoder.normalise.fit([batch])
         if isinstance(model.head, FittedHead):
+            # On more networks than are looked at, so that there is something to tell apart.
             with torch.no_grad():
-                embedding = model.encoder(batch)
+                embedding = model.encoder(toy_batch(architectures, networks=64, seed=SEED + 2))
             model.head.fit(embedding, embedding[:, :1].clone())
         return model
 

@@ -86,8 +86,8 @@ def test_two_processes_give_the_numbers_of_one(one, two, recipe):
     )
     for part in ("val", "test"):
         assert found[part] == pytest.approx(expected[part], abs=1e-4)
-    # Parts of a variance that one epoch leaves small: rounding shows more in them.
-    assert found["invariance"] == pytest.approx(expected["invariance"], abs=1e-4, rel=1e-3)
+    # Parts of a variance that one epoch leaves small: rounding, which decides biases before a batch norm, shows in them.
+    assert found["invariance"] == pytest.approx(expected["invariance"], abs=1e-4, rel=1e-2)
     expected, found = (
         json.loads((folder / "history.jsonl").read_text())["train"] for folder in (one / recipe, two / recipe)
     )
