@@ -96,7 +96,7 @@ class Claiming(LayerEncoder):
         return tuple(Codes.of(entry) for entry in tokens)
 
 
-def aggregator(name, values, **members):
+def aggregator(name, values):
     """Make an aggregator whose embeddings are ``values(self, codes)``."""
 
     def init(self, config, spec):
@@ -120,7 +120,6 @@ def aggregator(name, values, **members):
         "Config": Config,
         "__init__": init,
         "forward": forward,
-        **members,
     }
     return type(name.title(), (Aggregator,), namespace)
 

@@ -168,13 +168,11 @@ class Operations:
 
 def attributes(owner: nn.Module) -> dict[str, Any]:
     """Return what else decides how a layer of a known kind computes, as JSON values."""
-    stride = getattr(owner, "stride", None)
-    if stride is not None and hasattr(owner, "dilation"):
-        padding: Any = owner.padding
+    if isinstance(owner, nn.modules.conv._ConvNd):
         found: dict[str, Any] = {
-            "stride": list(stride),
-            "padding": padding if isinstance(padding, str) else list(padding),
-            "dilation": list(owner.dilation),  # type: ignore[arg-type]
+            "stride": list(owner.stride),
+            "padding": owner.padding if isinstance(owner.padding, str) else list(owner.padding),
+            "dilation": list(owner.dilation),
         }
         return found | ({"groups": owner.groups} if owner.groups != 1 else {})
     if isinstance(owner, nn.GroupNorm):

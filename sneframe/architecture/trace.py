@@ -25,6 +25,9 @@ from sneframe.architecture.digit import Digit, Dim, commit, fix_dim, whole
 from sneframe.architecture.operations import Operations
 from sneframe.architecture.space import Clash, Space, find, leaves, tree, unnest
 
+#: A constraint that cannot be expressed, or an operation in a form that no rule foresaw.
+UNFOLLOWED = (Clash, IndexError, KeyError, TypeError, ValueError)
+
 
 class Trace(TorchDispatchMode):
     """Labels every tensor of one forward pass.
@@ -35,7 +38,7 @@ class Trace(TorchDispatchMode):
     """
 
     def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self.axes: dict[str, dict[str, list[Space]]] = {
             name: {action: [Space(size, action) for size in value.shape] for action in ACTIONS}
             for name, value in state.items()
@@ -80,13 +83,7 @@ class Trace(TorchDispatchMode):
             if self._writes_into_a_part(call):
                 raise Clash
             dims = rules.apply(call)
-        except (
-            Clash,
-            IndexError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ):  # an operation in a form that no rule foresaw
+        except UNFOLLOWED:
             dims = self._give_up(call)
         names, operation, direct = self.operations.record(call, self._stack)
         for output, its in zip(call.outputs, dims, strict=True):
