@@ -21,9 +21,10 @@ import sneframe
 from sneframe import config, plugins
 from sneframe.architecture import ACTIONS
 from sneframe.cli import sneframe_command
+from sneframe.convert import unstructure
 from sneframe.testing.laws import EXACT, check
 
-SHIPPED = ("normalise", "sne", "stats", "dwsnet", "head", "invariance")
+SHIPPED = ("normalise", "sne", "stats", "dwsnet", "head", "invariance", "augmentation")
 MEASURED = (
     ("sne", "tokenizer.chunk_size=4"),
     ("sne/paper", "tokenizer.chunk_size=4"),
@@ -106,7 +107,7 @@ def symmetry_rows() -> Iterator[tuple[str, ...]]:
     """Yield what each action changes of the embeddings of each recipe."""
     for recipe, *words in MEASURED:
         chosen = sneframe.recipe(recipe, *words)
-        registry = plugins.load(config.plugins_named(config.unstructure(chosen)))
+        registry = plugins.load(config.plugins_named(unstructure(chosen)))
         findings = {each.law: each for each in check(chosen, registry, only={chosen.aggregator.part})}
         errors = [findings[f"symmetric under {action}"].error or 0.0 for action in ACTIONS]
         name = code(recipe) + "".join(f", {code(word)}" for word in words)

@@ -12,7 +12,8 @@ import attrs
 
 from sneframe import plugins
 from sneframe.architecture import Architecture
-from sneframe.config import RunConfig, plugins_named, structure, unstructure
+from sneframe.config import RunConfig, plugins_named
+from sneframe.convert import structure, unstructure
 from sneframe.errors import RunError
 from sneframe.head import FittedHead
 from sneframe.model import Model, build_model

@@ -85,12 +85,28 @@ def embed(
 
 
 def invariance(
-    model: Model, data: Data, value: Tensor, accelerator: Accelerator, *, seed: int, batch_size: int
+    model: Model,
+    data: Data,
+    positions: np.ndarray,
+    value: Tensor,
+    accelerator: Accelerator,
+    *,
+    seed: int,
+    batch_size: int,
 ) -> dict[str, float] | None:
-    """Measure on the test networks what moving neurons changes, beside noise of the same size.
+    """Measure on some networks what moving neurons changes, beside noise of the same size.
 
     e_g is mean (f(g·x) − f(x))² / var f, g a random permutation of every group; e_noise is the same for Gaussian
     noise of the size |g·x − x|. A model that has gone deaf has a small e_g too, but then e_noise is small with it.
+
+    Args:
+        model: on the accelerator's device.
+        data: holds the networks.
+        positions: which of them.
+        value: ``(n, T)`` the model's raw outputs for them.
+        accelerator: this process among all.
+        seed: of the run.
+        batch_size: networks at a time, over all processes.
 
     Returns:
         ``{"e_g": …, "e_noise": …}``, or None where no network has a group or the predictions do not vary.
@@ -109,7 +125,7 @@ def invariance(
         return batch.replace(n.weights + e for n, e in zip(batch.networks, noise, strict=True))
 
     def error(move: Callable[[Batch], Batch]) -> float:
-        moved = predict(model, data, data.split.test, accelerator, batch_size=batch_size, move=move)
+        moved = predict(model, data, positions, accelerator, batch_size=batch_size, move=move)
         return float((moved.value - value).square().mean()) / variance
 
     return {"e_g": error(permuted), "e_noise": error(noised)}

@@ -23,9 +23,9 @@ from sneframe import checkpoint, evaluate, state
 from sneframe.config import RunConfig, TrainConfig
 from sneframe.data import Data
 from sneframe.devices import sum_over_processes
+from sneframe.draw import Draw
 from sneframe.errors import Interrupted, RunError
 from sneframe.folder import going_on
-from sneframe.invariance import Draw
 from sneframe.objective import Objective
 from sneframe.plan import epoch_batches, smallest_batch, step_seed, steps_per_epoch
 from sneframe.progress import Reporter
@@ -244,6 +244,13 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
         "validation MSE", scores.mse, training, config.train
     )  # the last step may be the one that diverges
     training.epoch, training.step = training.epoch + 1, 0
+    moved: dict[str, float] = {}
+    if (every := config.train.invariance_every) is not None and training.epoch % every == 0:
+        size = config.train.batch_size
+        measured = evaluate.invariance(
+            objective.model, loop.data, val, output.value, loop.accelerator, seed=config.seed, batch_size=size
+        )
+        moved = measured or {}
     training.seconds += time.perf_counter() - clock
     training.history.append(
         {
@@ -254,7 +261,7 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
                 config.train, (training.epoch * loop.steps - 1) / (config.train.epochs * loop.steps)
             ),
             "train": {"loss": loss, "task": task, "invariance": invariance if objective.invariance else None},
-            "val": {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau},
+            "val": {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau, **moved},
         }
     )
     tau = -1.0 if scores.tau is None else scores.tau

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sneframe import state
-from sneframe.config import RunConfig, read_toml, to_toml, unstructure
+from sneframe.config import RunConfig, read_toml
+from sneframe.convert import to_toml, unstructure
 from sneframe.errors import MachineError, RunError
 
 

@@ -25,7 +25,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 @hookspec
 def sneframe_parts() -> Sequence[type[Part]]:  # type: ignore[empty-body]  # a specification has no body
-    """Return the classes of parts: normalisations, tokenizers, layer encoders, aggregators, heads, losses."""
+    """Return the classes of parts: what fills the slots of a run configuration."""
 
 
 @hookspec

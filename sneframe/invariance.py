@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import numpy as np
 from attrs import frozen
 from torch import Tensor, nn
 
 from sneframe.batch import Batch
+from sneframe.draw import Draw
 from sneframe.part import Part
 
 
@@ -23,23 +23,6 @@ class Output:
 
     embedding: Tensor
     value: Tensor
-
-
-@frozen(kw_only=True, eq=False)
-class Draw:
-    """Where in the run a step stands, so that what it draws at random depends on nothing else.
-
-    Args:
-        seed: of the run.
-        step: counted from 0 over the whole run.
-        positions: ``(B,)`` host integers, where this process's networks stand in the step's whole batch.
-        size: of the step's whole batch, over all processes.
-    """
-
-    seed: int
-    step: int
-    positions: np.ndarray
-    size: int
 
 
 @frozen(kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sneframe import plugins
 from sneframe.aggregator import Aggregator
 from sneframe.architecture import Architecture
+from sneframe.augmentation import Augmentation
 from sneframe.batch import Batch, Networks
 from sneframe.config import Choice, RunConfig
 from sneframe.errors import PartError, PluginError, SneframeError
@@ -126,6 +127,21 @@ def build_invariance(config: RunConfig, registry: Registry, model: Model) -> Inv
             f"choose a head that is trained, such as 'head/mlp', or invariance.part = 'none'"
         )
     return _build(config.invariance, registry, model.encoder.aggregator.out, (InvarianceLoss,))
+
+
+def build_augmentations(config: RunConfig, registry: Registry, model: Model) -> list[Augmentation]:
+    """Build what is done to the networks of a training step, in its order.
+
+    Raises:
+        PartError: one cannot be built, or there are no training steps.
+    """
+    if config.augmentation and isinstance(model.head, FittedHead):
+        raise PartError(
+            f"augmentation {config.augmentation[0].part!r} changes the networks of training steps, and head "
+            f"{config.head.part!r} is fitted; choose a head that is trained, such as 'head/mlp', or augmentation = []"
+        )
+    spec = model.encoder.normalise.out
+    return [_build(choice, registry, spec, (Augmentation,)) for choice in config.augmentation]
 
 
 def _encoder(config: RunConfig, registry: Registry, spec: Spec) -> tuple[Encoder, Spec]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from sneframe.augmentation import Augmentation
 from sneframe.batch import Batch
-from sneframe.invariance import Draw, InvarianceLoss, Output
+from sneframe.draw import Draw
+from sneframe.invariance import InvarianceLoss, Output
 from sneframe.model import Model
 from sneframe.tasks import Regression
 
@@ -18,6 +22,7 @@ class Objective(nn.Module):
         model: of the run.
         task: its loss takes standardised targets.
         invariance: or none.
+        augmentations: of the networks of a step, in this order.
         task_weight: of the task loss.
         processes: over which a step's batch is spread; gradients are averaged over them, losses are sums over one
             process divided by the count over all, so each is multiplied by their number.
@@ -29,6 +34,7 @@ class Objective(nn.Module):
         task: Regression,
         invariance: InvarianceLoss | None,
         *,
+        augmentations: Sequence[Augmentation] = (),
         task_weight: float,
         processes: int,
     ) -> None:
@@ -36,6 +42,7 @@ class Objective(nn.Module):
         self.model = model
         self.task = task
         self.invariance = invariance
+        self.augmentations = nn.ModuleList(augmentations)
         self.task_weight = task_weight
         self.processes = processes
 
@@ -48,6 +55,8 @@ class Objective(nn.Module):
             draw: where in the run the step stands.
             progress: fraction of the training done, in [0, 1].
         """
+        for place, augmentation in enumerate(self.augmentations):
+            batch, target = augmentation(batch, target, draw.apart(f"augmentation {place}"))
         output: Output = self.model(batch)
         task = self.task.loss(output.value, target).sum() / draw.size
         loss, invariance = self.task_weight * task, torch.zeros_like(task)

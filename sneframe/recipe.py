@@ -8,17 +8,8 @@ from typing import Any
 
 from sneframe import plugins
 from sneframe.architecture import Architecture
-from sneframe.config import (
-    NONE,
-    RunConfig,
-    merge,
-    parse_set,
-    plugins_named,
-    read_toml,
-    stands_alone,
-    structure,
-    unstructure,
-)
+from sneframe.config import NONE, RunConfig, merge, parse_set, plugins_named, read_toml, stands_alone
+from sneframe.convert import structure, unstructure
 from sneframe.errors import ConfigError
 from sneframe.model import Encoder, build_encoder
 

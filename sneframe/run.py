@@ -18,13 +18,14 @@ from accelerate import Accelerator
 from attrs import evolve, frozen
 
 from sneframe import checkpoint, devices, environment, evaluate, plugins, state
-from sneframe.config import RunConfig, plugins_named, structure, unstructure
+from sneframe.config import RunConfig, plugins_named
+from sneframe.convert import structure, unstructure
 from sneframe.data import Data, load_data
 from sneframe.errors import Interrupted
 from sneframe.fit import Training, fit
 from sneframe.folder import going_on, open_folder
 from sneframe.head import FittedHead
-from sneframe.model import build_invariance, build_model
+from sneframe.model import build_augmentations, build_invariance, build_model
 from sneframe.objective import Objective
 from sneframe.progress import Reporter
 from sneframe.report import write_report
@@ -82,6 +83,7 @@ def run(
         model,
         task,
         build_invariance(config, registry, model),
+        augmentations=build_augmentations(config, registry, model),
         task_weight=config.train.task_weight,
         processes=accelerator.num_processes,
     )
@@ -160,7 +162,13 @@ def finish(
         "baseline": {"test": attrs.asdict(evaluate.baseline(task, data))},
         "by_architecture": evaluate.by_architecture(task, data, test.value),
         "invariance": evaluate.invariance(
-            model, data, test.value, accelerator, seed=config.seed, batch_size=batch_size
+            model,
+            data,
+            data.split.test,
+            test.value,
+            accelerator,
+            seed=config.seed,
+            batch_size=batch_size,
         ),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "epochs": training.epoch,

@@ -7,17 +7,8 @@ import pytest
 from attrs import evolve, field, frozen
 
 from sneframe import plugins
-from sneframe.config import (
-    merge,
-    option,
-    parse_set,
-    plugins_named,
-    structure,
-    to_commented_toml,
-    to_toml,
-    unstructure,
-    use,
-)
+from sneframe.config import merge, option, parse_set, plugins_named, use
+from sneframe.convert import structure, to_commented_toml, to_toml, unstructure
 from sneframe.errors import ConfigError, PluginError
 from sneframe.head import Head
 from sneframe.recipe import compose, recipe

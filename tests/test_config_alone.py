@@ -7,7 +7,8 @@ from attrs import evolve
 
 from sneframe import plugins
 from sneframe.cli import main
-from sneframe.config import TrainConfig, ZooConfig, structure, to_commented_toml, to_toml, use
+from sneframe.config import TrainConfig, ZooConfig, use
+from sneframe.convert import structure, to_commented_toml, to_toml
 from sneframe.errors import ConfigError, SneframeError
 from sneframe.recipe import compose, recipe
 

@@ -10,7 +10,8 @@ from torch import nn
 from sneframe import plugins
 from sneframe.aggregator import Aggregator
 from sneframe.cli import main
-from sneframe.config import Choice, option, plugins_named, structure, unstructure
+from sneframe.config import Choice, option, plugins_named
+from sneframe.convert import structure, unstructure
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.normalise import Normalise
 from sneframe.part import ANY_ACTION, ChunkTokens, Embedding, LayerCodes
@@ -18,7 +19,7 @@ from sneframe.plugins import Registry
 from sneframe.recipe import recipe
 from sneframe.testing import laws
 
-SHIPPED = ("sne", "stats", "dwsnet", "normalise", "head", "invariance", "zoos")
+SHIPPED = ("sne", "stats", "dwsnet", "normalise", "head", "invariance", "augmentation", "zoos")
 
 
 @pytest.mark.parametrize("plugin", SHIPPED)

@@ -17,6 +17,7 @@ PLUGINS = (
     "sneframe_normalise",
     "sneframe_head",
     "sneframe_invariance",
+    "sneframe_augmentation",
 )
 
 # A row may import the rows below it; what stands in one row never imports its neighbours.
@@ -29,12 +30,21 @@ ROWS = (
     ("evaluate", "environment"),
     ("data", "checkpoint", "objective", "recipe"),
     ("model", "report", "folder", "plan", "devices", "tasks"),
-    ("plugins", "progress", "state", "metrics"),
-    ("normalise", "tokenizer", "layer_encoder", "aggregator", "head", "invariance", "symmetry"),
+    ("plugins", "progress", "state", "metrics", "convert"),
+    (
+        "normalise",
+        "tokenizer",
+        "layer_encoder",
+        "aggregator",
+        "head",
+        "invariance",
+        "augmentation",
+        "symmetry",
+    ),
     ("part", "config"),
     ("zoo",),
     ("batch",),
-    ("architecture", "hookspecs", "checks", "toml"),
+    ("architecture", "hookspecs", "checks", "toml", "draw"),
     ("errors",),
 )
 RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}

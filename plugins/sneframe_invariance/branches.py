@@ -13,7 +13,8 @@ from torch import nn
 
 from sneframe.batch import Batch
 from sneframe.config import option
-from sneframe.invariance import Draw, Output
+from sneframe.draw import Draw
+from sneframe.invariance import Output
 from sneframe.symmetry import apply, sample
 
 COPY = 1 << 40  #: steps of copies lie so far apart that no two draws meet

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sneframe.batch import Batch
 from sneframe.config import option
-from sneframe.invariance import Draw, InvarianceLoss, LossTerm, Output
+from sneframe.draw import Draw
+from sneframe.invariance import InvarianceLoss, LossTerm, Output
 from sneframe.part import Embedding, Spec
 from sneframe_invariance.branches import Branches
 

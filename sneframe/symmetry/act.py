@@ -6,7 +6,6 @@ batch, on the number of processes or on the device.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture, Axis, Group, Parameter
 from sneframe.batch import Batch, Networks
+from sneframe.draw import mix, shift, uniform, word
 
 
 @frozen(kw_only=True, eq=False)
@@ -81,12 +81,12 @@ def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequen
     if not counts:
         return Element(architecture=architecture, permutations={})
     device = ids.device
-    words = torch.tensor([_word(group.name) for group in architecture.groups]).to(device, non_blocking=True)
-    streams = _mix(_mix(_mix(rearrange(ids, "b -> b 1"), words), seed), step)
+    words = torch.tensor([word(group.name) for group in architecture.groups]).to(device, non_blocking=True)
+    streams = mix(mix(mix(rearrange(ids, "b -> b 1"), words), seed), step)
     # All neurons of all groups in one row: a stream for each group, a counter for each neuron of it.
     of_group = torch.tensor([number for number, count in enumerate(counts) for _ in range(count)])
     counter = torch.cat([torch.arange(count) for count in counts])
-    keys = _mix(
+    keys = mix(
         streams.index_select(1, of_group.to(device, non_blocking=True)),
         counter.to(device, non_blocking=True),
     ).split(counts, dim=1)
@@ -96,10 +96,9 @@ def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequen
             shaped = key.unflatten(1, (-1, group.size)) if group.parent else key
             permutations[group.name] = shaped.argsort(dim=-1)
         if "scale" in actions and "scale" in group.actions:
-            unit = _shift(_mix(key, 1), 11).to(networks.weights.dtype) / (1 << 53)
-            scales[group.name] = torch.exp2(2 * unit - 1)
+            scales[group.name] = torch.exp2(2 * uniform(mix(key, 1)) - 1).to(networks.weights.dtype)
         if "sign" in actions and "sign" in group.actions:
-            signs[group.name] = (2 * _shift(_mix(key, 2), 63) - 1).to(networks.weights.dtype)
+            signs[group.name] = (2 * shift(mix(key, 2), 63) - 1).to(networks.weights.dtype)
     return Element(architecture=architecture, permutations=permutations, scales=scales, signs=signs)
 
 
@@ -114,8 +113,7 @@ def _outer(architecture: Architecture, group: Group) -> int:
 def _apply(networks: Networks, element: Element) -> Tensor:
     weights = networks.weights
     if element.permutations:
-        known: dict[Axis, Tensor] = {}
-        weights = torch.cat([_move(weights, p, o, element, known) for p, o in _located(element)], dim=1)
+        weights = _permuted(weights, element)
     factors = [*_factors(element, weights)]
     if factors:
         weights = weights.clone() if weights is networks.weights else weights
@@ -125,47 +123,76 @@ def _apply(networks: Networks, element: Element) -> Tensor:
     return weights
 
 
+def _permuted(weights: Tensor, element: Element) -> Tensor:
+    """Return ``(B, P)``: all neurons moved, each parameter gathered straight to where it belongs.
+
+    Only where a gradient has to flow are the parameters gathered for themselves and joined, one more copy of all.
+    """
+    known: dict[Axis, Tensor] = {}
+    joined = weights.requires_grad and torch.is_grad_enabled()
+    found = None if joined else torch.empty_like(weights)
+    pieces = []
+    for parameter, offset in _located(element):
+        own = weights[:, offset : offset + parameter.size]
+        into = None if found is None else found[:, offset : offset + parameter.size]
+        index = _places(parameter, element, known, weights.device)
+        if index is not None:
+            own = _gather_kernels(own, index, into)
+        elif into is not None:
+            into.copy_(own)
+        pieces.append(own)
+    return torch.cat(pieces, dim=1) if found is None else found
+
+
+def _gather_kernels(own: Tensor, index: Tensor, into: Tensor | None) -> Tensor:
+    """Return ``(B, n k)``: kernels of k weights brought from the places ``(B or 1, n)``, written to ``into`` if given.
+
+    The index is that of kernels, not of weights, and the last axis gathered the longest: twice as fast as a gather of
+    single weights. Here unflatten stands for einops, which would take as long as a small parameter does.
+    """
+    kernels = own.unflatten(1, (index.shape[1], -1)).transpose(1, 2)
+    places = index.unsqueeze(1).expand_as(kernels)
+    if into is None:
+        return kernels.gather(2, places).transpose(1, 2).flatten(1)
+    torch.gather(kernels, 2, places, out=into.unflatten(1, (index.shape[1], -1)).transpose(1, 2))
+    return into
+
+
 def _located(element: Element) -> Iterator[tuple[Parameter, int]]:
     """Yield every parameter, and where it starts in the flat weights."""
     return zip(element.architecture.parameters, element.architecture.offsets, strict=True)
 
 
-def _move(
-    weights: Tensor, parameter: Parameter, offset: int, element: Element, known: dict[Axis, Tensor]
-) -> Tensor:
-    """Return ``(B, size)``: a parameter with its neurons moved, whole kernels at a time where these stay together."""
-    own = weights[:, offset : offset + parameter.size]
+def _places(
+    parameter: Parameter, element: Element, known: dict[Axis, Tensor], device: torch.device
+) -> Tensor | None:
+    """Return ``(B or 1, n)``: for each place in the axes up to the last that moves, the place that moves there."""
     count = len(parameter.shape)
     while count and not any(isinstance(f, str) for segment in parameter.axes[count - 1] for f in segment):
         count -= 1
     if not count:
-        return own
-    index = _places(parameter, count, element, known, weights.device)
-    lead = index.shape[1]
-    first = torch.arange(len(own), device=weights.device) * lead
-    rows = own.reshape(len(own) * lead, -1).index_select(0, (index + rearrange(first, "b -> b 1")).flatten())
-    return rows.view(len(own), -1)
-
-
-def _places(
-    parameter: Parameter, count: int, element: Element, known: dict[Axis, Tensor], device: torch.device
-) -> Tensor:
-    """Return ``(B or 1, n)``: for each place in the first ``count`` axes of a parameter the place that moves there."""
+        return None
     if _nests_across(parameter, element.architecture):
         return _joint_places(parameter.axes[:count], element, device)
-    index = torch.zeros((1, 1), dtype=torch.int64, device=device)
+    index: Tensor | None = None
     for axis in parameter.axes[:count]:
         if axis not in known:
             known[axis] = _axis_places(axis, element, device)
         along = known[axis]
-        index = (
-            rearrange(index * along.shape[1], "b p -> b p 1") + rearrange(along, "b n -> b 1 n")
-        ).flatten(1)
+        index = along if index is None else _product_places(index, along)
     return index
+
+
+def _product_places(slow: Tensor, fast: Tensor) -> Tensor:
+    """Return ``(B or 1, m·n)`` places in a product of axes of which one is given ``(B, m)``, the other ``(B, n)``."""
+    return (rearrange(slow * fast.shape[1], "b m -> b m 1") + rearrange(fast, "b n -> b 1 n")).flatten(1)
 
 
 def _axis_places(axis: Axis, element: Element, device: torch.device) -> Tensor:
     """Return ``(B or 1, n)``: for each place along an axis the place that moves there."""
+    match axis:
+        case ((str(group),),) if group in element.permutations:
+            return element.permutations[group]  # nothing else stands on this axis
     segments, start = [], 0
     for segment in axis:
         walk = _Walk(element, device)
@@ -319,27 +346,3 @@ def _inverse(element: Element) -> Element:
     return evolve(
         element, permutations=permutations, scales=undone(element.scales), signs=undone(element.signs)
     )
-
-
-# -- a counter-based generator: SplitMix64's finaliser (Steele, Lea and Flood 2014) on wrapping int64 ----------
-
-
-def _mix(state: Tensor, word: Tensor | int) -> Tensor:
-    """Hash ``(state, word)`` into 64 well-mixed bits."""
-    z = (state ^ word) * _signed(0x9E3779B97F4A7C15) + _signed(0xD1B54A32D192ED03)
-    z = (z ^ _shift(z, 30)) * _signed(0xBF58476D1CE4E5B9)
-    z = (z ^ _shift(z, 27)) * _signed(0x94D049BB133111EB)
-    return z ^ _shift(z, 31)
-
-
-def _shift(z: Tensor, bits: int) -> Tensor:
-    """Shift right without the sign: torch's ``>>`` on int64 is arithmetic."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >= 1 << 63 else word
-
-
-def _word(name: str) -> int:
-    return _signed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))

@@ -19,11 +19,13 @@ from torch import Tensor
 from sneframe import plugins
 from sneframe.architecture.description import ACTIONS
 from sneframe.batch import Batch, join
-from sneframe.config import SLOTS, Choice, RunConfig, plugins_named, structure, unstructure
+from sneframe.config import SLOTS, Choice, RunConfig, plugins_named
+from sneframe.convert import structure, unstructure
+from sneframe.draw import Draw
 from sneframe.errors import ConfigError, PartError
 from sneframe.head import FittedHead
-from sneframe.invariance import Draw, Output
-from sneframe.model import Model, build_invariance
+from sneframe.invariance import Output
+from sneframe.model import Model, build_augmentations, build_invariance
 from sneframe.part import ChunkTokens, Part, WeightFeatures
 from sneframe.plugins import Registry
 from sneframe.symmetry import apply, sample
@@ -184,11 +186,18 @@ def check(config: RunConfig, registry: Registry, only: Collection[str] | None = 
                 yield _finding(case, f"symmetric under {action}", error, claimed=action in carried)
             for name, law in LAWS.items():
                 yield _finding(case, name, law(case))
-            yield _finding(case, "configuration round trip", _configuration(config, registry, case.part))
+            yield _finding(
+                case,
+                "configuration round trip",
+                _configuration(config, registry, getattr(config, case.part.slot)),
+            )
         yield _finding(case, "finite gradients", gradients(case))
         yield _finding(case, "bfloat16", half(case), tolerance=0.2)
     if config.invariance is not None and (only is None or config.invariance.part in only):
         yield from _check_loss(config, registry)
+    for place, choice in enumerate(config.augmentation):
+        if only is None or choice.part in only:
+            yield from _check_augmentation(config, registry, place)
 
 
 def check_plugin(name: str) -> Iterator[Finding]:
@@ -207,12 +216,18 @@ def check_plugin(name: str) -> Iterator[Finding]:
     ]
     seen: set[str] = set()
     for config, registry in recipes:
-        named = {getattr(config, slot).part for slot in SLOTS if getattr(config, slot) is not None}
+        named = {choice.part for choice in _choices(config)}
         if named & (offered.keys() - seen):
             yield from check(config, registry, only=named & (offered.keys() - seen))
             seen |= named
     for part in sorted(offered.keys() - seen):
         yield from _in_any(offered[part], recipes)
+
+
+def _choices(config: RunConfig) -> list[Choice]:
+    """Return every part that a configuration names, with its options."""
+    slots: list[Choice | None] = [getattr(config, slot) for slot in SLOTS]
+    return [*(choice for choice in slots if choice is not None), *config.augmentation]
 
 
 def _recipes(plugin: str) -> list[tuple[RunConfig, Registry]]:
@@ -227,7 +242,8 @@ def _recipes(plugin: str) -> list[tuple[RunConfig, Registry]]:
 def _in_any(part: type[Part], recipes: Sequence[tuple[RunConfig, Registry]]) -> list[Finding]:
     """Return the findings on a part in the first recipe in which it fits."""
     for config, _ in recipes:
-        data = {**unstructure(config), part.slot: {"part": part.name}}
+        table = {"part": part.name}
+        data = {**unstructure(config), part.slot: table if part.slot in SLOTS else [table]}
         registry = plugins.load(plugins_named(data))
         try:
             return list(check(structure(data, registry), registry, only={part.name}))
@@ -257,10 +273,11 @@ def _finding(
     )
 
 
-def _configuration(config: RunConfig, registry: Registry, part: Part) -> float:
-    again: Choice = getattr(structure(unstructure(config), registry), part.slot)
-    same = attrs.asdict(again.config) == attrs.asdict(getattr(config, part.slot).config)
-    return 0.0 if same and again.part == part.name else math.inf
+def _configuration(config: RunConfig, registry: Registry, choice: Choice) -> float:
+    """Infinite where a part's options do not come back from plain data as they were."""
+    again = _choices(structure(unstructure(config), registry))
+    same = [attrs.asdict(each.config) for each in again if each.part == choice.part]
+    return 0.0 if attrs.asdict(choice.config) in same else math.inf
 
 
 def _check_loss(config: RunConfig, registry: Registry) -> Iterator[Finding]:
@@ -273,6 +290,7 @@ def _check_loss(config: RunConfig, registry: Registry) -> Iterator[Finding]:
         torch.manual_seed(SEED)
         loss = build_invariance(config, registry, model)
     assert loss is not None
+    assert config.invariance is not None
     loss.double()
     draw = Draw(seed=SEED, step=3, positions=np.arange(len(batch)), size=len(batch))
 
@@ -284,8 +302,51 @@ def _check_loss(config: RunConfig, registry: Registry) -> Iterator[Finding]:
     case = Case(part=loss, model=model, batch=batch, rebuild=rebuild)
     with torch.no_grad():
         yield _finding(case, "seeded determinism", difference(term(model), term(rebuild(SEED))))
-        yield _finding(case, "configuration round trip", _configuration(config, registry, loss))
+        yield _finding(case, "configuration round trip", _configuration(config, registry, config.invariance))
     term(model).backward()
     grads = [p.grad for p in (*model.parameters(), *loss.parameters()) if p.grad is not None]
     finite = all(bool(grad.isfinite().all()) for grad in grads)
     yield _finding(case, "finite gradients", 0.0 if finite else math.inf)
+
+
+def _check_augmentation(config: RunConfig, registry: Registry, place: int) -> Iterator[Finding]:
+    """Yield what holds of an augmentation: the same for the same draw, another at every step, a batch as it was."""
+    try:
+        model, batch, rebuild = built(config, registry, mixed=True)
+    except PartError:
+        model, batch, rebuild = built(config, registry, mixed=False)
+    part = build_augmentations(config, registry, model)[place].double()
+    case = Case(part=part, model=model, batch=batch, rebuild=rebuild)
+    target = torch.linspace(-1, 1, len(batch), dtype=torch.float64)
+
+    def changed(positions: np.ndarray, step: int = 3) -> tuple[Batch, Tensor]:
+        draw = Draw(seed=SEED, step=step, positions=positions, size=len(batch))
+        found: tuple[Batch, Tensor] = part(batch.select(positions), target[torch.from_numpy(positions)], draw)
+        return found
+
+    everyone = np.arange(len(batch))
+    together, targets = changed(everyone)
+    rows = rows_of(together, together)
+    whole = (
+        np.array_equal(together.ids, batch.ids)
+        and together.architectures == batch.architectures
+        and targets.shape == target.shape
+        and all(
+            own.weights.dtype == other.weights.dtype and bool(other.weights.isfinite().all())
+            for own, other in zip(batch.networks, together.networks, strict=True)
+        )
+    )
+    yield _finding(case, "a batch as it was", 0.0 if whole else math.inf)
+    yield _finding(case, "seeded determinism", difference((together, targets), changed(everyone)))
+    another = difference((together, targets), changed(everyone, step=4))
+    yield _finding(case, "anew at every step", 0.0 if another > EXACT else math.inf)
+    worst = 0.0
+    for position in everyone:
+        single, value = changed(np.array([position]))
+        worst = max(
+            worst, difference((rows[position], targets[position]), (rows_of(single, single)[0], value[0]))
+        )
+    yield _finding(case, "alone as in a batch", worst, claimed=not part.mixes)
+    yield _finding(
+        case, "configuration round trip", _configuration(config, registry, config.augmentation[place])
+    )

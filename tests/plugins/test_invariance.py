@@ -9,7 +9,8 @@ from torch import nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import join
-from sneframe.invariance import Draw, Output
+from sneframe.draw import Draw
+from sneframe.invariance import Output
 from sneframe.part import Embedding, Spec
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp

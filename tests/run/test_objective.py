@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from sneframe.batch import join
-from sneframe.invariance import Draw, LossTerm, Output
+from sneframe.draw import Draw
+from sneframe.invariance import LossTerm, Output
 from sneframe.objective import Objective
 from sneframe.tasks import Regression
 from sneframe.testing import mlp

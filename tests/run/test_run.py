@@ -15,7 +15,8 @@ from safetensors import safe_open
 
 import sneframe
 from sneframe import checkpoint, plugins, state
-from sneframe.config import plugins_named, structure
+from sneframe.config import plugins_named
+from sneframe.convert import structure
 from sneframe.errors import ConfigError, Interrupted, MachineError, PartError, RunError, ZooError
 from sneframe.metrics import score
 from sneframe.testing import toy_zoo

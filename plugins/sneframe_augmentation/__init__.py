@@ -1,0 +1,16 @@
+"""Augmentations: other networks of the same property, or nearly so, at every training step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sneframe.hookspecs import hookimpl
+from sneframe.part import Part
+from sneframe_augmentation.mixup import MixUp
+from sneframe_augmentation.perturbation import Dropout, Erasing, Noise
+from sneframe_augmentation.symmetry import Symmetry
+
+
+@hookimpl
+def sneframe_parts() -> Sequence[type[Part]]:
+    return (Symmetry, Noise, Dropout, Erasing, MixUp)

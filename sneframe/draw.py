@@ -1,0 +1,88 @@
+"""What a run draws at random: pure functions of seed, step and network, on any device and over any processes.
+
+A counter-based generator: 64 bits are hashed out of (seed, step, network id, counter), so that a number depends neither
+on who shares the batch nor on what was drawn before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+import torch
+from attrs import evolve, frozen
+from einops import rearrange
+from torch import Tensor
+
+
+@frozen(kw_only=True, eq=False)
+class Draw:
+    """Where in the run a step stands, so that what it draws at random depends on nothing else.
+
+    Args:
+        seed: of the run.
+        step: counted from 0 over the whole run.
+        positions: ``(B,)`` host integers, where this process's networks stand in the step's whole batch.
+        size: of the step's whole batch, over all processes.
+    """
+
+    seed: int
+    step: int
+    positions: np.ndarray
+    size: int
+
+    def apart(self, name: str) -> Draw:
+        """Return the same place with another seed: what two users draw under two names has nothing in common."""
+        return evolve(self, seed=word(f"{self.seed} {name}") & ((1 << 63) - 1))
+
+
+def streams(ids: Tensor, *, seed: int, step: int) -> Tensor:
+    """Return 64 bits ``(B, 1)`` for each network id ``(B,)``: where all that a step draws for it begins."""
+    # Hashed before the seed comes in: else network 1 at seed 0 would be network 0 at seed 1.
+    return mix(mix(mix(rearrange(ids, "b -> b 1"), word("network")), seed), step)
+
+
+def counted(stream: Tensor, count: int, salt: int = 0) -> Tensor:
+    """Return 64 bits ``(B, count)`` out of ``(B, 1)`` streams; another salt gives others."""
+    return mix(mix(stream, salt), torch.arange(count, device=stream.device))
+
+
+def uniform(bits: Tensor) -> Tensor:
+    """Return float64 numbers, uniform in [0, 1), out of 64 bits each."""
+    return shift(bits, 11).to(torch.float64) / (1 << 53)
+
+
+def normal(stream: Tensor, count: int) -> Tensor:
+    """Return standard normal numbers ``(B, count)`` float32 out of ``(B, 1)`` streams (Box and Muller 1958)."""
+    half = (count + 1) // 2
+    bits = counted(stream, half)
+    # 32 bits each are enough for float32; the radius wants (0, 1], so that its logarithm is finite.
+    radius = (-2 * ((shift(bits, 32) + 1).to(torch.float32) / (1 << 32)).log()).sqrt()
+    angle = (bits & 0xFFFFFFFF).to(torch.float32) * (2 * math.pi / (1 << 32))
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
+
+
+# -- SplitMix64's finaliser (Steele, Lea and Flood 2014) on wrapping int64 ------------------------------------------
+
+
+def mix(state: Tensor, with_word: Tensor | int) -> Tensor:
+    """Hash ``(state, word)`` into 64 well-mixed bits; both broadcast."""
+    z = (state ^ with_word) * _signed(0x9E3779B97F4A7C15) + _signed(0xD1B54A32D192ED03)
+    z = (z ^ shift(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ shift(z, 27)) * _signed(0x94D049BB133111EB)
+    return z ^ shift(z, 31)
+
+
+def shift(z: Tensor, bits: int) -> Tensor:
+    """Shift right without the sign: torch's ``>>`` on int64 is arithmetic."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def word(name: str) -> int:
+    """Hash a name into 64 bits, as a signed integer."""
+    return _signed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))
+
+
+def _signed(bits: int) -> int:
+    return bits - (1 << 64) if bits >= 1 << 63 else bits
