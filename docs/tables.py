@@ -6,6 +6,7 @@ not say what this would write.
 
 from __future__ import annotations
 
+import json
 import re
 import types
 import typing
@@ -16,21 +17,14 @@ from typing import Any
 import attrs
 import click
 import tomli_w
+from by_group import METHODS, by_group
 
-import sneframe
 from sneframe import config, plugins
-from sneframe.architecture import ACTIONS
 from sneframe.cli import sneframe_command
-from sneframe.convert import unstructure
-from sneframe.testing.laws import EXACT, check
 
 SHIPPED = ("normalise", "sne", "stats", "dwsnet", "head", "invariance", "augmentation")
-MEASURED = (
-    ("sne", "tokenizer.chunk_size=4"),
-    ("sne/paper", "tokenizer.chunk_size=4"),
-    ("stats",),
-    ("dwsnet",),
-)
+DOCS = Path(__file__).parent
+HISTORY = ("λ", "epoch", "validation MSE", "τ-b", "e_g", "e_noise")
 SECTIONS = {"run": config.RunConfig, "zoo": config.ZooConfig, "train": config.TrainConfig}
 MARKED = re.compile(r"(<!-- table: (?P<words>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "string"}
@@ -42,9 +36,11 @@ def filled(page: str) -> str:
 
 
 def table(kind: str, *words: str) -> str:
-    """Return the table of ``command NAME…``, ``keys SECTION``, ``slot NAME``, ``part PLUGIN/NAME`` or ``symmetry``."""
+    """Return a table: command NAME…, keys SECTION, slot NAME, part NAME, symmetry, or history FOLDER EPOCH…."""
     if kind == "symmetry":
-        return rows(("recipe", *ACTIONS), symmetry_rows())
+        return rows(("network", "group", "action", *(code(method[0]) for method in METHODS)), by_group())
+    if kind == "history":
+        return rows(HISTORY, history_rows(*words))
     if kind == "command":
         return rows(("", ""), command_rows(*words))
     if kind == "keys":
@@ -103,15 +99,22 @@ def slot_rows(slot: str) -> Iterator[tuple[str, str, str, str, str]]:
                 yield (code(name) if number == 0 else "", *option)
 
 
-def symmetry_rows() -> Iterator[tuple[str, ...]]:
-    """Yield what each action changes of the embeddings of each recipe."""
-    for recipe, *words in MEASURED:
-        chosen = sneframe.recipe(recipe, *words)
-        registry = plugins.load(config.plugins_named(unstructure(chosen)))
-        findings = {each.law: each for each in check(chosen, registry, only={chosen.aggregator.part})}
-        errors = [findings[f"symmetric under {action}"].error or 0.0 for action in ACTIONS]
-        name = code(recipe) + "".join(f", {code(word)}" for word in words)
-        yield name, *("exact" if error <= EXACT else f"{error:.1g}" for error in errors)
+def history_rows(folder: str, *epochs: str) -> Iterator[tuple[str, ...]]:
+    """Yield validation scores and invariance error of runs after some epochs, from their committed histories."""
+    for path in sorted((DOCS / folder).glob("*.jsonl"), key=lambda path: float(path.stem.partition("-")[2])):
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        by_epoch = {record["epoch"]: record["val"] for record in records}
+        for number, epoch in enumerate(epochs):
+            val = by_epoch[int(epoch)]
+            weight = path.stem.partition("-")[2] if number == 0 else ""
+            yield (
+                weight,
+                epoch,
+                f"{val['mse']:.3f}",
+                f"{val['tau']:.3f}",
+                f"{val['e_g']:.4f}",
+                f"{val['e_noise']:.2f}",
+            )
 
 
 def rows(heading: tuple[str, ...], body: Iterator[tuple[str, ...]]) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 
 from sneframe import plugins
 from sneframe.aggregator import Aggregator
+from sneframe.augmentation import Augmentation
 from sneframe.cli import main
 from sneframe.config import Choice, option, plugins_named
 from sneframe.convert import structure, unstructure
@@ -243,6 +244,65 @@ class Forgetful(Aggregator):
 def test_a_configuration_that_does_not_come_back_is_caught():
     faults = {finding.law for finding in findings_with("aggregator", Forgetful) if finding.is_fault}
     assert faults == {"configuration round trip"}
+
+
+# -- augmentations that break a law -------------------------------------------------------------------------------
+
+
+def augmentation(name, change):
+    """Make an augmentation that returns ``change(batch, target, draw)``."""
+
+    @frozen(kw_only=True)
+    class Config:
+        """No options."""
+
+    def forward(self, batch, target, draw):
+        return change(batch, target, draw)
+
+    return type(name.title(), (Augmentation,), {"name": f"toy/{name}", "Config": Config, "forward": forward})
+
+
+def with_a_constant(batch, target, draw):
+    """The noise of two published code bases: σ · std(w), the same at every step."""
+    return batch.replace(n.weights + 0.1 * n.weights.std(1, keepdim=True) for n in batch.networks), target
+
+
+def with_shared_noise(batch, target, draw):
+    """Scaled by the largest weight of the whole batch."""
+    largest = max(float(n.weights.abs().max()) for n in batch.networks)
+    factor = 1 + 0.1 * (draw.step + 1) * largest
+    return batch.replace(n.weights * factor for n in batch.networks), target
+
+
+def with_chance(batch, target, draw):
+    return batch.replace(n.weights + torch.rand_like(n.weights) for n in batch.networks), target
+
+
+def shortened(batch, target, draw):
+    """Leaves out the last network of several."""
+    places = range(max(1, len(batch) - 1))
+    factor = draw.step + 1.0
+    batch = batch.select(list(places))
+    return batch.replace(n.weights * factor for n in batch.networks), target[: len(places)]
+
+
+@pytest.mark.parametrize(
+    ("change", "law"),
+    [
+        (with_a_constant, "anew at every step"),
+        (with_shared_noise, "alone as in a batch"),
+        (with_chance, "seeded determinism"),
+        (shortened, "a batch as it was"),
+    ],
+)
+def test_an_augmentation_that_breaks_a_law_is_caught(change, law):
+    part = augmentation("broken", change)
+    config = evolve(recipe("sne", "layer_encoder.width=8"), invariance=None)
+    config = evolve(config, augmentation=(Choice(part=part.name, config=part.Config()),))
+    registry = plugins.load(plugins_named(unstructure(recipe("sne"))))
+    registry = Registry(plugins=registry.plugins, parts={**registry.parts, part.name: part})
+    findings = list(laws.check(config, registry, only={part.name}))
+    assert law in {finding.law for finding in findings if finding.is_fault}
 
 
 # -- the command ------------------------------------------------------------------------------------------------

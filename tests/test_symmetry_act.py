@@ -259,3 +259,18 @@ def test_the_batch_that_is_moved_stays_as_it_is():
     before = batch.networks[0].weights.clone()
     apply(batch, sample(batch, seed=0, step=0, actions=("scale", "sign")))
     assert torch.equal(batch.networks[0].weights, before)
+
+
+def test_a_gradient_flows_back_to_where_each_weight_came_from():
+    """The derivative of ⟨c, g·x⟩ is g⁻¹·c, and g·x is what it is without a gradient."""
+    architecture = mlp(2, 5, 4, 1)
+    weights = torch.randn(3, architecture.num_weights)
+    batch = join({architecture: weights}, {architecture: range(3)})
+    elements = sample(batch, seed=0, step=0)
+    with_gradient = batch.replace([weights.clone().requires_grad_()])
+    moved = apply(with_gradient, elements)
+    assert torch.equal(moved.networks[0].weights, apply(batch, elements).networks[0].weights)
+    factors = torch.randn_like(weights)
+    (moved.networks[0].weights * factors).sum().backward()
+    back = apply(batch.replace([factors]), inverse(elements))
+    assert torch.equal(with_gradient.networks[0].weights.grad, back.networks[0].weights)

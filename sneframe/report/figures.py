@@ -62,16 +62,18 @@ def scatter(predictions: Predictions, name: str, colours: Sequence[str], alt: st
 
 
 def curves(history: Sequence[Epoch], best_epoch: int | None, alt: str) -> Markup:
-    """Draw the training loss and, below it, the validation error over epochs, both on a log scale."""
-    epochs = [epoch.number for epoch in history]
+    """Draw over epochs, one below the other and on log scales, training loss, validation error, and e_g where measured."""
     lines = {
-        "training task loss": [epoch.task for epoch in history],
-        "validation MSE": [epoch.mse for epoch in history],
+        "training task loss": [(epoch.number, epoch.task) for epoch in history],
+        "validation MSE": [(epoch.number, epoch.mse) for epoch in history],
+        "e_g": [(epoch.number, epoch.group) for epoch in history if epoch.group is not None],
     }
+    lines = {label: points for label, points in lines.items() if points}
     with _style():
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
         panels = figure.subplots(len(lines), sharex=True, squeeze=False)[:, 0]
-        for axes, (label, values) in zip(panels, lines.items(), strict=True):
+        for axes, (label, points) in zip(panels, lines.items(), strict=True):
+            epochs, values = zip(*points, strict=True)
             axes.plot(epochs, values, color=BLUE, marker="o" if len(epochs) <= 40 else None, markersize=2.5)
             if min(values) > 0:
                 _log(axes)

@@ -86,11 +86,13 @@ class Epoch:
         number: counted from 1.
         task: mean task loss over the training networks, in standardised units.
         mse: of the validation networks, in squared units of the property.
+        group: e_g of the validation networks, None where it was not measured.
     """
 
     number: int
     task: float
     mse: float
+    group: float | None = None
 
 
 @frozen(kw_only=True, eq=False)
@@ -262,6 +264,7 @@ def _history(path: Path, expected: int) -> tuple[Epoch, ...]:
                 number=entry.count("epoch"),
                 task=entry.record("train").number("task"),
                 mse=entry.record("val").number("mse"),
+                group=entry.record("val").number("e_g") if "e_g" in entry.record("val").data else None,
             )
         )
     if len(epochs) != expected:

@@ -326,21 +326,14 @@ def _check_augmentation(config: RunConfig, registry: Registry, place: int) -> It
 
     everyone = np.arange(len(batch))
     together, targets = changed(everyone)
-    rows = rows_of(together, together)
-    whole = (
-        np.array_equal(together.ids, batch.ids)
-        and together.architectures == batch.architectures
-        and targets.shape == target.shape
-        and all(
-            own.weights.dtype == other.weights.dtype and bool(other.weights.isfinite().all())
-            for own, other in zip(batch.networks, together.networks, strict=True)
-        )
-    )
+    whole = _as_it_was(together, batch) and targets.shape == target.shape
     yield _finding(case, "a batch as it was", 0.0 if whole else math.inf)
+    if not whole:
+        return
     yield _finding(case, "seeded determinism", difference((together, targets), changed(everyone)))
     another = difference((together, targets), changed(everyone, step=4))
     yield _finding(case, "anew at every step", 0.0 if another > EXACT else math.inf)
-    worst = 0.0
+    worst, rows = 0.0, rows_of(together, together)
     for position in everyone:
         single, value = changed(np.array([position]))
         worst = max(
@@ -350,3 +343,11 @@ def _check_augmentation(config: RunConfig, registry: Registry, place: int) -> It
     yield _finding(
         case, "configuration round trip", _configuration(config, registry, config.augmentation[place])
     )
+
+
+def _as_it_was(batch: Batch, before: Batch) -> bool:
+    """Whether a batch has the networks of another, in their places, of their type, and finite."""
+    if not np.array_equal(batch.ids, before.ids) or batch.architectures != before.architectures:
+        return False
+    pairs = zip(batch.networks, before.networks, strict=True)
+    return all(n.weights.dtype == m.weights.dtype and bool(n.weights.isfinite().all()) for n, m in pairs)

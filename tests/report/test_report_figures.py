@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 import pytest
+from attrs import evolve
 
 from sneframe.report import figures
 from sneframe.report.folder import Epoch, Predictions
@@ -101,6 +102,12 @@ def test_both_curves_are_named_and_the_best_epoch_is_marked() -> None:
     assert {"training task loss", "validation MSE", "epoch"} <= set(texts(svg))
     unmarked = figures.curves(history(1.0, 0.1, 0.01), None, "")
     assert svg.count("stroke-dasharray") == unmarked.count("stroke-dasharray") + 2
+
+
+def test_the_invariance_error_has_a_panel_where_it_was_measured() -> None:
+    measured = [evolve(epoch, group=0.01 if epoch.number == 2 else None) for epoch in history(1.0, 0.1, 0.01)]
+    assert "e_g" in texts(figures.curves(measured, 2, ""))
+    assert "e_g" not in texts(figures.curves(history(1.0, 0.1, 0.01), 2, ""))
 
 
 def test_curves_are_on_a_log_scale_with_plain_numbers() -> None:

@@ -19,6 +19,14 @@ CASES = [
     ("stats/mlp", ((4, 4), (5, 5))),
     ("dwsnet", ((4, 4),)),
 ]
+#: All but the matching of neurons, which is done on the host.
+AUGMENTED = """augmentation=[
+    {part="augmentation/symmetry", actions=["permute", "scale", "sign"]},
+    {part="augmentation/noise"},
+    {part="augmentation/dropout"},
+    {part="augmentation/erasing"},
+    {part="augmentation/mixup", align=false},
+]"""
 
 
 class NoBooleanWrite(TorchDispatchMode):
@@ -37,8 +45,10 @@ def config_for(recipe, hidden, tmp_path, *words):
     return sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", "train.batch_size=8", *words)
 
 
-@pytest.mark.parametrize(("recipe", "hidden"), CASES)
-def test_an_epoch_reads_nothing_back(recipe, hidden, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("recipe", "hidden", "words"), [*((*case, ()) for case in CASES), (*CASES[0], (AUGMENTED,))]
+)
+def test_an_epoch_reads_nothing_back(recipe, hidden, words, tmp_path, monkeypatch):
     """It gets through all of its steps, and fails where it ends: there its losses are read."""
     steps, finished, real, adam = set(), [], fit.train_step, fit.AdamW
 
@@ -58,7 +68,7 @@ def test_an_epoch_reads_nothing_back(recipe, hidden, tmp_path, monkeypatch):
     monkeypatch.setattr(
         fit, "AdamW", lambda parameters, **options: adam(parameters, **{**options, "fused": False})
     )
-    config = config_for(recipe, hidden, tmp_path, "device=cpu")
+    config = config_for(recipe, hidden, tmp_path, "device=cpu", *words)
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         sneframe.run(config, tmp_path / "run")
     assert steps == {len(finished)}

@@ -23,6 +23,7 @@ RECIPES = {
         "layer_encoder.heads=2",
         "layer_encoder.points=2",
         "aggregator.heads=2",
+        'augmentation=[{part="augmentation/symmetry"}, {part="augmentation/noise"}, {part="augmentation/erasing"}]',
     ),
     # At its own step size dwsnet makes of rounding more than 1e-4.
     "dwsnet": (
