@@ -27,7 +27,7 @@ DOCS = Path(__file__).parent
 HISTORY = ("λ", "epoch", "validation MSE", "τ-b", "e_g", "e_noise")
 SECTIONS = {"run": config.RunConfig, "zoo": config.ZooConfig, "train": config.TrainConfig}
 MARKED = re.compile(r"(<!-- table: (?P<words>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-WORDS = {bool: "true or false", int: "whole number", float: "number", str: "string"}
+WORDS = {bool: "true or false", int: "whole number", float: "number", str: "string", config.Choice: "table"}
 
 
 def filled(page: str) -> str:
