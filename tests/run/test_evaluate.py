@@ -46,7 +46,7 @@ def measure(data, model):
     """Return e_g and e_noise, and ``(12, 7)`` what the model was given as x, as g·x and as x with noise."""
     accelerator = devices.prepare("cpu", "no")
     value = evaluate.predict(model, data, data.split.test, accelerator, batch_size=5).value
-    found = evaluate.invariance(model, data, value, accelerator, seed=0, batch_size=5)
+    found = evaluate.invariance(model, data, data.split.test, value, accelerator, seed=0, batch_size=5)
     return found, torch.cat(model.given).split(COUNT)
 
 
