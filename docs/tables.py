@@ -23,12 +23,15 @@ from sneframe.architecture import ACTIONS
 from sneframe.cli import sneframe_command
 from sneframe.testing.laws import EXACT, check
 
-SHIPPED = ("normalise", "sne", "stats", "dwsnet", "head", "invariance")
+SHIPPED = ("normalise", "sne", "stats", "dwsnet", "nfn", "head", "invariance")
 MEASURED = (
     ("sne", "tokenizer.chunk_size=4"),
     ("sne/paper", "tokenizer.chunk_size=4"),
     ("stats",),
     ("dwsnet",),
+    ("nfn/hnp",),
+    ("nfn/np",),
+    ("nfn/nft",),
 )
 SECTIONS = {"run": config.RunConfig, "zoo": config.ZooConfig, "train": config.TrainConfig}
 MARKED = re.compile(r"(<!-- table: (?P<words>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
