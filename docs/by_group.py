@@ -23,6 +23,9 @@ METHODS = (
     ("sne/paper", "tokenizer.chunk_size=4"),
     ("stats",),
     ("dwsnet",),
+    ("nfn/hnp",),
+    ("nfn/np",),
+    ("nfn/nft",),
 )
 
 

@@ -49,11 +49,12 @@ class StatTokens:
 
 @frozen(kw_only=True, eq=False)
 class WeightFeatures:
-    """Channels on every weight and bias of a chain of linear layers.
+    """Channels on every weight and bias of a chain of layers.
 
     Args:
         architecture: of these networks.
-        weights: per layer ``(B, channels, out, in)``.
+        weights: per layer ``(B, channels, *shape)`` of its parameter: ``(B, channels, out, in)`` of a linear layer,
+            ``(B, channels, out, in, height, width)`` of a 2-D convolution.
         biases: per layer ``(B, channels, out)``.
     """
 

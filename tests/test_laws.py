@@ -20,7 +20,7 @@ from sneframe.plugins import Registry
 from sneframe.recipe import recipe
 from sneframe.testing import laws
 
-SHIPPED = ("sne", "stats", "dwsnet", "normalise", "head", "invariance", "augmentation", "zoos")
+SHIPPED = ("sne", "stats", "dwsnet", "nfn", "normalise", "head", "invariance", "augmentation", "zoos")
 
 
 @pytest.mark.parametrize("plugin", SHIPPED)

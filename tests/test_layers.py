@@ -13,6 +13,7 @@ PLUGINS = (
     "sneframe_sne",
     "sneframe_stats",
     "sneframe_dwsnet",
+    "sneframe_nfn",
     "sneframe_zoos",
     "sneframe_normalise",
     "sneframe_head",

@@ -25,6 +25,7 @@ SMALL = {
         "tokenizer.chunk_size=3",
     ),
     "dwsnet": ("layer_encoder.width=4", "layer_encoder.heads=2", "layer_encoder.hidden_layers=2"),
+    "nfn": ("layer_encoder.widths=[8,4]",),
 }
 
 
@@ -148,7 +149,7 @@ def test_lambda_and_the_task_weight_are_those_of_the_configuration(toy_zoo_path,
 # -- invariance is measured -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("recipe", "invariant"), [("sne", False), ("dwsnet", True)])
+@pytest.mark.parametrize(("recipe", "invariant"), [("sne", False), ("dwsnet", True), ("nfn", True)])
 def test_a_run_reports_how_invariant_its_model_is(toy_zoo_path, tmp_path, recipe, invariant):
     """Chunks of three tell neurons apart; DWS layers are invariant up to rounding, and not deaf."""
     run = sneframe.run(config_for(toy_zoo_path, "train.epochs=1", recipe=recipe), tmp_path / "run")

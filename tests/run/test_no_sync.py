@@ -18,6 +18,9 @@ CASES = [
     ("sne/paper", ((4, 4),)),
     ("stats/mlp", ((4, 4), (5, 5))),
     ("dwsnet", ((4, 4),)),
+    ("nfn", ((4, 4),)),
+    ("nfn/np", ((4, 4),)),
+    ("nfn/nft", ((4, 4),)),
 ]
 #: All but the matching of neurons, which is done on the host.
 AUGMENTED = """augmentation=[

@@ -1,0 +1,36 @@
+"""NFN: permutation-equivariant neural functionals (Zhou et al. 2023, arXiv 2302.14040) and transformers (2305.13546)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sneframe.config import RunConfig
+from sneframe.hookspecs import hookimpl
+from sneframe.part import Part
+from sneframe_nfn import recipes
+from sneframe_nfn.aggregator import HNPPool, NPPool
+from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers
+from sneframe_nfn.tokenizer import WeightChannels
+
+
+@hookimpl
+def sneframe_parts() -> Sequence[type[Part]]:
+    """Return the parts of NFN."""
+    return (WeightChannels, NPLayers, HNPLayers, AttentionBlocks, HNPPool, NPPool)
+
+
+@hookimpl
+def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
+    """Return the recipes of NFN, small ones first."""
+    return {
+        "nfn/default": recipes.default,
+        "nfn/hnp": recipes.hnp,
+        "nfn/np": recipes.np,
+        "nfn/nft": recipes.nft,
+        "nfn/hnp-fair": recipes.hnp_fair,
+        "nfn/np-fair": recipes.np_fair,
+        "nfn/nft-fair": recipes.nft_fair,
+        "nfn/hnp-paper": recipes.hnp_paper,
+        "nfn/np-paper": recipes.np_paper,
+        "nfn/nft-paper": recipes.nft_paper,
+    }

@@ -1,0 +1,120 @@
+"""Recipes: NP, HNP and transformer, each for a laptop, as published (``-paper``), and of 150 000 parameters (``-fair``).
+
+The counts of ``-fair`` are those on sine INRs 1 → 32 → 32 → 1. The published runs on the accuracies of small CNNs minimise
+binary cross-entropy; here every run minimises the squared error in standardised units.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from sneframe.config import RunConfig, TrainConfig, use
+from sneframe_nfn.aggregator import HNPPool
+from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers
+from sneframe_nfn.tokenizer import WeightChannels
+
+LAPTOP = TrainConfig(epochs=40, batch_size=32, lr=2e-3)
+#: Of the predictors of a small CNN's accuracy: Adam, one rate throughout, the epoch of the highest τ.
+PUBLISHED = TrainConfig(
+    epochs=50,
+    batch_size=8,
+    lr=1e-3,
+    schedule="constant",
+    warmup=0,
+    weight_decay=0,
+    clip=None,
+    select="tau",
+)
+
+
+def hnp() -> RunConfig:
+    """HNP layers, weights of their own for every input and output."""
+    return RunConfig(
+        recipe="nfn/hnp",
+        normalise=use("normalise/parameter"),
+        tokenizer=use(WeightChannels),
+        layer_encoder=use(HNPLayers, widths=(32, 32, 16)),
+        aggregator=use(HNPPool),
+        head=use("head/mlp", hidden=(128, 128)),
+        train=LAPTOP,
+    )
+
+
+def default() -> RunConfig:
+    """The same as ``nfn/hnp``."""
+    return evolve(hnp(), recipe="nfn/default")
+
+
+def hnp_fair() -> RunConfig:
+    """HNP layers, 150 000 parameters."""
+    return evolve(hnp(), recipe="nfn/hnp-fair")
+
+
+def hnp_paper() -> RunConfig:
+    """HNP layers as published for the accuracies of small CNNs (arXiv 2302.14040, section 4.1), but for the loss."""
+    return RunConfig(
+        recipe="nfn/hnp-paper",
+        normalise=use("normalise/none"),
+        tokenizer=use(WeightChannels),
+        layer_encoder=use(HNPLayers, widths=(16, 16, 5)),
+        aggregator=use(HNPPool),
+        head=use("head/mlp", hidden=(1000, 1000)),
+        train=PUBLISHED,
+    )
+
+
+def np() -> RunConfig:
+    """NP layers with learned embeddings of inputs and outputs."""
+    return evolve(hnp(), recipe="nfn/np", layer_encoder=use(NPLayers, widths=(36, 36, 18)))
+
+
+def np_fair() -> RunConfig:
+    """NP layers with learned embeddings, 150 000 parameters."""
+    return evolve(np(), recipe="nfn/np-fair")
+
+
+def np_paper() -> RunConfig:
+    """NP layers as published for the accuracies of small CNNs (NP-PosEmb, pooled like HNP), but for the loss.
+
+    The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and so breaks
+    the symmetry that the layers keep; here each parameter has one mean and deviation.
+    """
+    return evolve(
+        hnp_paper(),
+        recipe="nfn/np-paper",
+        normalise=use("normalise/parameter"),
+        layer_encoder=use(NPLayers, widths=(16, 16, 5)),
+    )
+
+
+def nft() -> RunConfig:
+    """Weight-space attention on Fourier features of the weights."""
+    return evolve(
+        hnp(),
+        recipe="nfn/nft",
+        tokenizer=use(WeightChannels, frequencies=18, scale=0.5),
+        layer_encoder=use(AttentionBlocks, width=36, blocks=2, heads=4),
+        head=use("head/mlp", hidden=(96, 96)),
+        train=evolve(LAPTOP, lr=1e-3),
+    )
+
+
+def nft_fair() -> RunConfig:
+    """Weight-space attention, 150 000 parameters."""
+    return evolve(nft(), recipe="nfn/nft-fair")
+
+
+def nft_paper() -> RunConfig:
+    """The encoder of INR2Array (arXiv 2305.13546, section 4.1) behind HNP's pool and head, trained on a property.
+
+    Published is an autoencoder of images, with learned latents in place of the pool.
+    """
+    return RunConfig(
+        recipe="nfn/nft-paper",
+        normalise=use("normalise/none"),
+        tokenizer=use(WeightChannels, frequencies=128, scale=3.0),
+        layer_encoder=use(AttentionBlocks, width=256, blocks=6, heads=4, factor=4, shared_projections=True),
+        aggregator=use(HNPPool),
+        head=use("head/mlp", hidden=(1000, 1000)),
+        train=TrainConfig(epochs=200, batch_size=64, lr=1e-4, warmup=0.05, weight_decay=0.01, clip=None),
+    )

@@ -1,0 +1,74 @@
+"""``nfn/weight-features``: every weight and bias as it is, or as Fourier features, with encodings of where it stands."""
+
+from __future__ import annotations
+
+from typing import final
+
+from attrs import frozen
+from attrs.validators import ge, gt
+from torch import Tensor
+
+from sneframe.batch import Batch, Networks
+from sneframe.config import option
+from sneframe.errors import PartError
+from sneframe.part import Spec, WeightFeatures
+from sneframe.tokenizer import Tokenizer
+from sneframe_nfn.chain import read_chain
+from sneframe_nfn.encoding import GaussianFourier, Sinusoids
+
+
+@final
+class WeightChannels(Tokenizer):
+    """Views the weights ``(B, P)`` of a chain as features: one channel, or Gaussian Fourier features, and encodings."""
+
+    name = "nfn/weight-features"
+    keeps = frozenset({"permute"})
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options."""
+
+        frequencies: int = option(
+            0, "Fourier features of every weight, a sine and a cosine each; 0: the weight itself", check=ge(0)
+        )
+        scale: float = option(3.0, "deviation of their frequencies", check=gt(0))
+        bands: int = option(
+            0, "frequencies of the sinusoids that encode layer, input and output; 0: no encoding", check=ge(0)
+        )
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.links = read_chain(self, spec)
+        self.architecture = self.one_architecture(spec)
+        self.fourier = GaussianFourier(config.frequencies, config.scale) if config.frequencies else None
+        self.sinusoids = Sinusoids(self.links, config.bands) if config.bands else None
+        width = 2 * config.frequencies or 1
+        self.out = spec.gives(WeightFeatures, width + (self.sinusoids.width if self.sinusoids else 0))
+
+    def forward(self, batch: Batch) -> tuple[WeightFeatures, ...]:
+        """Return weights ``(B, channels, *shape)`` and biases ``(B, channels, out)``.
+
+        Raises:
+            PartError: a network of another architecture than the one it was built for.
+        """
+        return tuple(self._features(networks) for networks in batch.networks)
+
+    def _features(self, networks: Networks) -> WeightFeatures:
+        if networks.architecture != self.architecture:
+            raise PartError(
+                f"tokenizer {self.name!r} was built for {self.architecture.summary}, "
+                f"it is given {networks.architecture.summary}"
+            )
+        views = networks.parameters()
+        found: dict[str, list[Tensor]] = {"weight": [], "bias": []}
+        for number, link in enumerate(self.links):
+            for role, parameter in (("weight", link.weight), ("bias", link.bias)):
+                x = views[parameter.name].unsqueeze(1)
+                if self.fourier is not None:
+                    x = self.fourier(x)
+                if self.sinusoids is not None:
+                    x = self.sinusoids(x, role, number)
+                found[role].append(x)
+        return WeightFeatures(
+            architecture=networks.architecture, weights=tuple(found["weight"]), biases=tuple(found["bias"])
+        )

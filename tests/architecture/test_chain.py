@@ -1,0 +1,138 @@
+"""What is a chain, and what is not, for which reason."""
+
+import pytest
+import torch
+from torch import nn
+
+from sneframe.architecture import Architecture
+from sneframe.architecture.chain import read_chain
+from sneframe.errors import ArchitectureError
+from sneframe.testing import mlp
+
+
+def sizes(architecture):
+    return [(link.outputs, link.inputs, link.positions) for link in read_chain(architecture)]
+
+
+def cnn(*head, side=6):
+    layers = (nn.Conv2d(2, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 2), nn.ReLU(), *head)
+    return Architecture.from_module(nn.Sequential(*layers), torch.zeros(2, 2, side, side))
+
+
+def test_an_mlp_is_a_chain():
+    assert sizes(mlp(2, 5, 4, 3)) == [(5, 2, 1), (4, 5, 1), (3, 4, 1)]
+
+
+def test_a_cnn_with_global_pooling_is_a_chain_and_its_kernels_are_positions():
+    architecture = cnn(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+    assert sizes(architecture) == [(5, 2, 9), (4, 5, 4), (3, 4, 1)]
+
+
+def test_what_is_flattened_in_front_of_a_linear_layer_are_positions():
+    assert sizes(cnn(nn.Flatten(), nn.Linear(36, 3))) == [(5, 2, 9), (4, 5, 4), (3, 4, 9)]
+
+
+def test_a_chain_may_be_of_one_dimension_and_keep_its_biases_first():
+    network = nn.Sequential(nn.Conv1d(3, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+    found = Architecture.from_module(network, torch.zeros(2, 3, 6)).to_json()
+    for layer in found["layers"]:
+        layer["parameters"].reverse()
+
+    links = read_chain(Architecture.from_json(found))
+
+    assert [link.weight.name for link in links] == ["0.weight", "3.weight"]
+    assert [link.bias.name for link in links] == ["0.bias", "3.bias"]
+    assert [(link.outputs, link.inputs, link.positions) for link in links] == [(4, 3, 5), (2, 4, 2)]
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        h = torch.relu(self.a(x))
+        return self.c(h + torch.relu(self.b(h)))
+
+
+class PositionsFirst(nn.Module):
+    """Flattens like Keras: the channels vary fastest."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 5, 3), nn.Linear(80, 3)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)).permute(0, 2, 3, 1).flatten(1))
+
+
+def of(*layers, given=None):
+    return Architecture.from_module(nn.Sequential(*layers), given)
+
+
+def fixed():
+    with pytest.warns(UserWarning, match="are taken as fixed"):
+        return Architecture.from_state_dict(cnn_state())
+
+
+def cnn_state():
+    return nn.Sequential(nn.Conv2d(2, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(80, 3)).state_dict()
+
+
+REFUSED = {
+    "there is one layer with parameters": lambda: mlp(3, 2),
+    "layer 1 (linear) has weight (2, 4), expected a weight matrix and a bias": lambda: of(
+        nn.Linear(3, 4), nn.Linear(4, 2, bias=False)
+    ),
+    "layer 1 (batch_norm) has weight (4,), bias (4,), running_mean (4,), running_var (4,), expected": lambda: (
+        of(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    ),
+    "layer 1 (linear) writes hidden0, expected a group of neurons of its own that": lambda: (
+        Architecture.from_module(Residual())
+    ),
+    "layer 2 (linear) reads 16 × hidden0, expected 'hidden0' of the layer before it": lambda: (
+        Architecture.from_module(PositionsFirst(), torch.zeros(2, 2, 6, 6))
+    ),
+    "layer 0 (conv2d) writes 5, expected a group of neurons of its own that can be permuted": fixed,
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_is_no_chain_is_refused_with_the_reason(reason):
+    with pytest.raises(ArchitectureError) as caught:
+        read_chain(REFUSED[reason]())
+
+    assert str(caught.value).startswith(reason)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_layer_that_reads_two_is_refused():
+    found = mlp(1, 4, 4, 1).to_json()
+    found["layers"][2]["inputs"] = [0, 1]
+
+    with pytest.raises(
+        ArchitectureError, match=r"layer 2 \(linear\) reads layers \[0, 1\], not the one before it"
+    ):
+        read_chain(Architecture.from_json(found))
+
+
+def test_a_bias_of_other_neurons_is_refused():
+    found = mlp(1, 4, 4, 1).to_json()
+    found["layers"][1]["parameters"][1]["axes"] = [[["hidden0"]]]
+
+    with pytest.raises(
+        ArchitectureError, match=r"the bias of layer 1 \(linear\) does not move with its outputs"
+    ):
+        read_chain(Architecture.from_json(found))
+
+
+def test_outputs_that_can_be_moved_are_refused():
+    found = mlp(1, 4, 4).to_json()
+    for parameter in found["layers"][1]["parameters"]:
+        parameter["axes"][0] = [["hidden0"]]
+
+    with pytest.raises(
+        ArchitectureError, match=r"layer 1 \(linear\) is the last one, and its outputs can be moved"
+    ):
+        read_chain(Architecture.from_json(found))
