@@ -10,14 +10,15 @@ from sneframe.part import Part
 from sneframe_sne import recipes
 from sneframe_sne.aggregator import LayerSet
 from sneframe_sne.layer_encoder import ChunkSet
+from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.tokenizer import PadChunk
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (PadChunk, ChunkSet, LayerSet)
+    return (PadChunk, ChunkSet, Message, LayerSet)
 
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
-    return {"sne/default": recipes.default, "sne/paper": recipes.paper}
+    return {"sne/default": recipes.default, "sne/paper": recipes.paper, "sne/message": recipes.message}

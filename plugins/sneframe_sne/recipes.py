@@ -5,6 +5,7 @@ from __future__ import annotations
 from sneframe.config import RunConfig, TrainConfig, use
 from sneframe_sne.aggregator import LayerSet
 from sneframe_sne.layer_encoder import ChunkSet
+from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.tokenizer import PadChunk
 
 
@@ -33,4 +34,17 @@ def paper() -> RunConfig:
         head=use("head/mlp", hidden=(64,)),
         invariance=use("invariance/logit", weight=1.0, fraction=1.0),
         train=TrainConfig(epochs=40, batch_size=32, lr=1e-3),
+    )
+
+
+def message() -> RunConfig:
+    """Messages through the weights in the place of chunks: exactly invariant, so there is nothing to learn of it."""
+    return RunConfig(
+        recipe="sne/message",
+        normalise=use("normalise/fan-in"),
+        tokenizer=use("tokenizer/flat"),
+        layer_encoder=use(Message, width=64, heads=4, rounds=2),
+        aggregator=use(LayerSet, heads=4),
+        head=use("head/mlp", hidden=(64,)),
+        train=TrainConfig(epochs=40, batch_size=64, lr=2e-3),
     )

@@ -42,9 +42,10 @@ class PadChunk(Tokenizer):
 
     def forward(self, batch: Batch) -> tuple[ChunkTokens, ...]:
         """Return chunks ``(B, Q, C)`` per architecture."""
-        return tuple(self._cut(networks) for networks in batch.networks)
+        return tuple(self.cut(networks) for networks in batch.networks)
 
-    def _cut(self, networks: Networks) -> ChunkTokens:
+    def cut(self, networks: Networks) -> ChunkTokens:
+        """Return chunks ``(B, Q, C)`` of networks of one architecture."""
         layout = self._layout(networks.architecture, networks.weights.device)
         # One slot past the weights holds the zero that padding points to.
         padded = torch.nn.functional.pad(networks.weights, (0, 1))
