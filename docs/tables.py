@@ -23,12 +23,14 @@ from sneframe.architecture import ACTIONS
 from sneframe.cli import sneframe_command
 from sneframe.testing.laws import EXACT, check
 
-SHIPPED = ("normalise", "sne", "stats", "dwsnet", "head", "invariance")
+SHIPPED = ("normalise", "sne", "stats", "dwsnet", "mlp", "deepsets", "tokenizer", "head", "invariance")
 MEASURED = (
     ("sne", "tokenizer.chunk_size=4"),
     ("sne/paper", "tokenizer.chunk_size=4"),
     ("stats",),
     ("dwsnet",),
+    ("deepsets",),
+    ("mlp",),
 )
 SECTIONS = {"run": config.RunConfig, "zoo": config.ZooConfig, "train": config.TrainConfig}
 MARKED = re.compile(r"(<!-- table: (?P<words>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)

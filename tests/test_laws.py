@@ -18,7 +18,18 @@ from sneframe.plugins import Registry
 from sneframe.recipe import recipe
 from sneframe.testing import laws
 
-SHIPPED = ("sne", "stats", "dwsnet", "normalise", "head", "invariance", "zoos")
+SHIPPED = (
+    "sne",
+    "stats",
+    "dwsnet",
+    "mlp",
+    "deepsets",
+    "normalise",
+    "tokenizer",
+    "head",
+    "invariance",
+    "zoos",
+)
 
 
 @pytest.mark.parametrize("plugin", SHIPPED)
@@ -255,7 +266,7 @@ def run(*arguments):
 
 def test_check_says_how_many_claims_are_kept(capsys):
     assert run("check", "stats") == 0
-    assert "stats: 4 parts, " in capsys.readouterr().out
+    assert "stats: 5 parts, " in capsys.readouterr().out
 
 
 def test_check_shows_every_law_when_asked(capsys):

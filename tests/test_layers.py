@@ -16,6 +16,9 @@ PLUGINS = (
     "sneframe_zoos",
     "sneframe_normalise",
     "sneframe_head",
+    "sneframe_tokenizer",
+    "sneframe_mlp",
+    "sneframe_deepsets",
     "sneframe_invariance",
 )
 
@@ -33,7 +36,7 @@ ROWS = (
     ("normalise", "tokenizer", "layer_encoder", "aggregator", "head", "invariance", "symmetry"),
     ("part", "config"),
     ("zoo",),
-    ("batch",),
+    ("batch", "encoding", "perceptron"),
     ("architecture", "hookspecs", "checks", "toml"),
     ("errors",),
 )
