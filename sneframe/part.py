@@ -49,7 +49,12 @@ class StatTokens:
 
 @frozen(kw_only=True, eq=False)
 class WeightFeatures:
-    """Channels on every weight and bias of a chain of linear layers.
+    """Channels on every weight and bias of a chain of linear and convolution layers.
+
+    ``out`` and ``in`` count what can be permuted: neurons, or the channels of a convolution. A weight whose parameter has
+    k entries for each such pair (the kernel of a convolution, the positions of a flattened channel) gets them as channels
+    from the tokenizer, k times :attr:`Spec.width` in the order in which they lie, while a bias has ``Spec.width``; so the
+    channels of a tensor are its own. A layer encoder may give every tensor ``Spec.width`` channels instead.
 
     Args:
         architecture: of these networks.
