@@ -43,7 +43,7 @@ class FittedHead(Part):
 
     @abstractmethod
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit to ``(N, E)`` embeddings and ``(N, T)`` targets, and keep both in the buffers of these names."""
+        """Fit to ``(N, E)`` embeddings and ``(N, T)`` targets, which :meth:`keep` keeps."""
 
     @abstractmethod
     def forward(self, embedding: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class WeightSet(LayerEncoder):
         assert isinstance(first, nn.Linear)
         by_weight, by_encoding = first.weight.tensor_split([1], dim=1)
         sizes = [size for _, size in pieces]
-        each = F.linear(encoding[[number for number, _ in pieces]], by_encoding, first.bias)
+        each = F.linear(encoding[pieces[0][0] : pieces[-1][0] + 1], by_encoding, first.bias)
         hidden = torch.cat(
             [
                 torch.addcmul(row, values[..., None], by_weight[:, 0])
@@ -103,7 +103,8 @@ class WeightSet(LayerEncoder):
         )
         for layer in rest:
             hidden = layer(hidden)
-        return tuple(piece.sum(dim=1) for piece in hidden.split(sizes, dim=1))
+        single = torch.promote_types(hidden.dtype, torch.float32)  # sums of passes are summed again
+        return tuple(piece.sum(dim=1, dtype=single) for piece in hidden.split(sizes, dim=1))
 
 
 def _pieces(offsets: tuple[int, ...], end: int, start: int, stop: int) -> tuple[tuple[int, int], ...]:

@@ -1,4 +1,4 @@
-"""Recipes: ``deepsets/default``, and ``deepsets/fair``, of the size at which methods are compared."""
+"""Recipes: ``deepsets/default``, and ``deepsets/fair``, of equal size."""
 
 from __future__ import annotations
 

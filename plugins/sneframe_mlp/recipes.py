@@ -1,4 +1,4 @@
-"""Recipes: ``mlp/default``, ``mlp/fair``, of the size at which methods are compared, and ``mlp/paper``."""
+"""Recipes: ``mlp/default``, ``mlp/fair``, of equal size, and ``mlp/paper``."""
 
 from __future__ import annotations
 

@@ -20,4 +20,4 @@ def sneframe_parts() -> Sequence[type[Part]]:
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
-    return {"sne/default": recipes.default, "sne/paper": recipes.paper}
+    return {"sne/default": recipes.default, "sne/fair": recipes.fair, "sne/paper": recipes.paper}
