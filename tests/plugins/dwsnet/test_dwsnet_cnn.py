@@ -149,6 +149,18 @@ def test_the_layers_are_equivariant_and_the_embedding_is_invariant(
     torch.testing.assert_close(built(moved), built(batch), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize(("conv", "size"), [(nn.Conv1d, (6,)), (nn.Conv3d, (6, 6, 6))])
+@torch.no_grad()
+def test_convolutions_of_other_dimensions_are_taken_as_well(model, networks, conv, size):
+    module = nn.Sequential(conv(2, 3, 3), nn.ReLU(), conv(3, 4, 3), nn.ReLU(), conv(4, 2, 2))
+    described = Architecture.from_module(module, torch.randn(2, 2, *size))
+    built, batch = model(described, **OPTIONS), networks(described)
+    moved = apply(batch, sample(batch, seed=0, step=0))
+
+    assert difference(batch, moved) > 0.1
+    torch.testing.assert_close(built(moved), built(batch), rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("action", ["permute", "scale", "sign"])
 def test_the_features_of_the_tokenizer_move_as_the_weights_do(model, networks, action):
     described = Architecture.from_module(
