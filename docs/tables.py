@@ -22,7 +22,10 @@ from by_group import METHODS, by_group
 from sneframe import config, plugins
 from sneframe.cli import sneframe_command
 
-SHIPPED = ("normalise", "sne", "stats", "dwsnet", "nfn", "head", "invariance", "augmentation")
+SHIPPED = (
+    *("normalise", "sne", "stats", "dwsnet", "nfn", "deepsets", "mlp"),
+    *("tokenizer", "head", "invariance", "augmentation"),
+)
 DOCS = Path(__file__).parent
 HISTORY = ("λ", "epoch", "validation MSE", "τ-b", "e_g", "e_noise")
 SECTIONS = {"run": config.RunConfig, "zoo": config.ZooConfig, "train": config.TrainConfig}

@@ -161,6 +161,17 @@ class Part(nn.Module, ABC):
             )
         return spec.architectures[0]
 
+    def check_architecture(self, given: Architecture, built_for: Architecture) -> None:
+        """Check that networks have the architecture that a part was built for.
+
+        Raises:
+            PartError: they have another.
+        """
+        if given != built_for:
+            raise PartError(
+                f"{self.slot} {self.name!r} was built for {built_for.summary}, it is given {given.summary}"
+            )
+
 
 def fault(cls: object) -> str | None:  # noqa: PLR0911  # one line per thing that can be wrong
     """Return what is wrong with an offered part class, or None: the check that the registry makes."""

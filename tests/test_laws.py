@@ -10,6 +10,7 @@ from torch import nn
 from sneframe import plugins
 from sneframe.aggregator import Aggregator
 from sneframe.augmentation import Augmentation
+from sneframe.batch import Networks
 from sneframe.cli import main
 from sneframe.config import Choice, option, plugins_named
 from sneframe.convert import structure, unstructure
@@ -19,8 +20,22 @@ from sneframe.part import ANY_ACTION, ChunkTokens, Embedding, LayerCodes
 from sneframe.plugins import Registry
 from sneframe.recipe import recipe
 from sneframe.testing import laws
+from sneframe.tokenizer import Tokenizer
 
-SHIPPED = ("sne", "stats", "dwsnet", "nfn", "normalise", "head", "invariance", "augmentation", "zoos")
+SHIPPED = (
+    "sne",
+    "stats",
+    "dwsnet",
+    "mlp",
+    "deepsets",
+    "nfn",
+    "normalise",
+    "tokenizer",
+    "head",
+    "invariance",
+    "augmentation",
+    "zoos",
+)
 
 
 @pytest.mark.parametrize("plugin", SHIPPED)
@@ -172,11 +187,14 @@ def check(config, *only):
     return list(laws.check(structure(unstructure(config), registry), registry, only or None))
 
 
-def findings_with(slot, part):
-    """Check SNE with one part replaced by a broken one."""
-    config = evolve(recipe("sne", "layer_encoder.width=8", "tokenizer.chunk_size=4"), invariance=None)
+SNE = ("sne", "layer_encoder.width=8", "tokenizer.chunk_size=4")
+
+
+def findings_with(slot, part, words=SNE):
+    """Check a recipe, SNE if none is named, with one part replaced by a broken one."""
+    config = evolve(recipe(*words), invariance=None)
+    registry = plugins.load(plugins_named(unstructure(config)))
     config = evolve(config, **{slot: Choice(part=part.name, config=part.Config())})
-    registry = plugins.load(plugins_named(unstructure(recipe("sne"))))
     registry = Registry(plugins=registry.plugins, parts={**registry.parts, part.name: part})
     return list(laws.check(config, registry, only={part.name}))
 
@@ -213,6 +231,30 @@ class PerWeight(Normalise):
 
 def test_a_normalisation_that_tells_neurons_apart_is_caught():
     faults = {finding.law for finding in findings_with("normalise", PerWeight) if finding.is_fault}
+    assert faults == {"symmetric under permute"}
+
+
+@final
+class Ramp(Tokenizer):
+    """Flat weights, each times its number: claims that they move as the weights do."""
+
+    name, keeps = "toy/ramp", frozenset({"permute"})
+
+    @frozen(kw_only=True)
+    class Config:
+        """No options."""
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.out = spec.gives(Networks, 1)
+
+    def forward(self, batch):
+        """Multiply."""
+        return batch.replace(n.weights * torch.arange(n.weights.shape[1]) for n in batch.networks).networks
+
+
+def test_a_tokenizer_of_flat_weights_that_tells_neurons_apart_is_caught():
+    faults = {finding.law for finding in findings_with("tokenizer", Ramp, ("deepsets",)) if finding.is_fault}
     assert faults == {"symmetric under permute"}
 
 
@@ -316,7 +358,7 @@ def run(*arguments):
 
 def test_check_says_how_many_claims_are_kept(capsys):
     assert run("check", "stats") == 0
-    assert "stats: 4 parts, " in capsys.readouterr().out
+    assert "stats: 5 parts, " in capsys.readouterr().out
 
 
 def test_check_shows_every_law_when_asked(capsys):

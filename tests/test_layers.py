@@ -17,6 +17,9 @@ PLUGINS = (
     "sneframe_zoos",
     "sneframe_normalise",
     "sneframe_head",
+    "sneframe_tokenizer",
+    "sneframe_mlp",
+    "sneframe_deepsets",
     "sneframe_invariance",
     "sneframe_augmentation",
 )
@@ -44,7 +47,7 @@ ROWS = (
     ),
     ("part", "config"),
     ("zoo",),
-    ("batch",),
+    ("batch", "encoding", "perceptron"),
     ("architecture", "hookspecs", "checks", "toml", "draw"),
     ("errors",),
 )

@@ -67,7 +67,18 @@ def run_fails(zoo, tmp_path, said):
 
 def test_the_shipped_plugins_are_found_without_importing_them():
     found = plugins.installed()
-    assert {"sne", "stats", "dwsnet", "nfn", "zoos", "normalise", "head", "invariance"} <= set(found)
+    assert {
+        "sne",
+        "stats",
+        "dwsnet",
+        "mlp",
+        "deepsets",
+        "zoos",
+        "normalise",
+        "tokenizer",
+        "head",
+        "invariance",
+    } <= set(found)
     assert found["sne"].distribution == "sneframe"
 
 

@@ -22,4 +22,4 @@ def sneframe_parts() -> Sequence[type[Part]]:
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
     """Return the recipes of DWSNet."""
-    return {"dwsnet/default": recipes.default, "dwsnet/paper": recipes.paper}
+    return {"dwsnet/default": recipes.default, "dwsnet/fair": recipes.fair, "dwsnet/paper": recipes.paper}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sneframe.aggregator import Aggregator
 from sneframe.config import option
 from sneframe.part import Embedding, Spec, WeightFeatures
-from sneframe_dwsnet.chain import Member, read_chain
+from sneframe_dwsnet.chain import Member, check_channels, read_chain
 from sneframe_dwsnet.pooling import pool
 
 
@@ -42,6 +42,7 @@ class InvariantPooling(Aggregator):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.members = read_chain(self, spec)
+        self.channels = spec.width
         self.out = spec.gives(Embedding, spec.width * sum(member.fixed for member in self.members))
         self.dropout = nn.Dropout(config.dropout)
 
@@ -50,8 +51,9 @@ class InvariantPooling(Aggregator):
         return tuple(Embedding(architecture=entry.architecture, values=self._embed(entry)) for entry in codes)
 
     def _embed(self, features: WeightFeatures) -> Tensor:
-        given = zip(self.members, (*features.weights, *features.biases), strict=True)
-        vectors = [self._vector(member, tensor) for member, tensor in given]
+        given = (*features.weights, *features.biases)
+        check_channels(self, self.members, given, [self.channels] * len(given))
+        vectors = [self._vector(member, tensor) for member, tensor in zip(self.members, given, strict=True)]
         depth = len(features.weights)
         (first, *inner, last), biases = vectors[:depth], vectors[depth:]
         return torch.cat([*inner, first, last, *biases], dim=-1)

@@ -50,7 +50,7 @@ class DWSLayer(nn.Module):
 
     Args:
         members: of the chain.
-        inputs: channels it is given.
+        inputs: channels it is given, on each of the members.
         outputs: channels it gives.
         set_layer: makes a set layer for two widths.
         reduction: the pooling over hidden axes.
@@ -61,7 +61,7 @@ class DWSLayer(nn.Module):
     def __init__(
         self,
         members: Sequence[Member],
-        inputs: int,
+        inputs: Sequence[int],
         outputs: int,
         *,
         set_layer: SetLayer,
@@ -79,7 +79,7 @@ class DWSLayer(nn.Module):
             for number, source in enumerate(members):
                 shared = tuple(axis for axis in source.hidden if axis in target.hidden)
                 copies = target.fixed if _is_copied(source, target, last=members[-1].layer) else 1
-                widths = source.fixed * inputs, target.fixed // copies * outputs
+                widths = source.fixed * inputs[number], target.fixed // copies * outputs
                 deep = depth if source.role == target.role or source.layer == target.layer else 1
                 for along in _subsets(shared) if len(shared) == 2 else [shared]:
                     name = f"{source.label}_to_{target.label}_{_words(along)}"
@@ -90,7 +90,7 @@ class DWSLayer(nn.Module):
             self.routes.append({along: routes[along] for along in sorted(routes, key=len)})
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``(B, *hidden, fixed · outputs)`` for each ``(B, *hidden, fixed · inputs)``, in order."""
+        """Return ``(B, *hidden, fixed · outputs)`` for each ``(B, *hidden, fixed · its inputs)``, in order."""
         pooled = [_pools(x, m.hidden, self.reduction) for x, m in zip(tensors, self.members, strict=True)]
         pairs = zip(self.members, self.routes, strict=True)
         return [self._gather(pooled, target.hidden, routes) for target, routes in pairs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import pairwise
 from typing import Literal, final
 
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from sneframe.errors import PartError
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import Spec, WeightFeatures
 from sneframe_dwsnet.batch_norm import BatchNorm
-from sneframe_dwsnet.chain import Member, read_chain
+from sneframe_dwsnet.chain import Member, check_channels, read_chain
 from sneframe_dwsnet.dws_layer import DWSLayer, SetLayer, initialise
 from sneframe_dwsnet.set_layer import DeepSets, SetAttention
 
@@ -25,7 +24,8 @@ from sneframe_dwsnet.set_layer import DeepSets, SetAttention
 class DWSLayers(LayerEncoder):
     """DWS layers with batch norm, ReLU and dropout between them (Navon et al. 2023, arXiv 2301.12780).
 
-    The last layer has one attention head and nothing after it, as in the original.
+    The last layer has one attention head and nothing after it, as in the original. The entries of a kernel are channels
+    of its input; from the first layer on every weight has ``width`` channels, with a kernel or without.
     """
 
     name = "dwsnet/dws-layers"
@@ -60,12 +60,12 @@ class DWSLayers(LayerEncoder):
         self.members = read_chain(self, spec)
         self.out = spec.gives(WeightFeatures, config.width)
         self.layers = nn.ModuleList()
-        widths = [spec.width] + [config.width] * (config.hidden_layers + 1)
-        for number, (inputs, outputs) in enumerate(pairwise(widths)):
+        self.inputs = [spec.width * member.entries for member in self.members]
+        for number in range(config.hidden_layers + 1):
             layer = DWSLayer(
                 self.members,
-                inputs,
-                outputs,
+                [config.width] * len(self.members) if number else self.inputs,
+                config.width,
                 set_layer=_set_layer(config, heads=config.heads if number < config.hidden_layers else 1),
                 reduction=config.reduction,
                 depth=config.depth,
@@ -83,8 +83,9 @@ class DWSLayers(LayerEncoder):
         return tuple(self._encode(features) for features in tokens)
 
     def _encode(self, features: WeightFeatures) -> WeightFeatures:
-        given = zip(self.members, (*features.weights, *features.biases), strict=True)
-        tensors = [member.fold(tensor) for member, tensor in given]
+        given = (*features.weights, *features.biases)
+        check_channels(self, self.members, given, self.inputs)
+        tensors = [member.fold(tensor) for member, tensor in zip(self.members, given, strict=True)]
         for number, layer in enumerate(self.layers):
             tensors = layer(tensors)
             if number < self.config.hidden_layers:

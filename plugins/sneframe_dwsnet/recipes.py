@@ -1,6 +1,8 @@
-"""Recipes: ``dwsnet/default``, trained like other methods, and ``dwsnet/paper``, the published setting."""
+"""Recipes: ``dwsnet/default``, trained like other methods, ``dwsnet/fair``, of equal size, and ``dwsnet/paper``."""
 
 from __future__ import annotations
+
+from attrs import evolve
 
 from sneframe.config import RunConfig, TrainConfig, use
 from sneframe_dwsnet.aggregator import InvariantPooling
@@ -19,6 +21,11 @@ def default() -> RunConfig:
         head=use("head/linear"),
         train=TrainConfig(epochs=40, batch_size=32, lr=5e-3, weight_decay=5e-4),
     )
+
+
+def fair() -> RunConfig:
+    """The same with 150 000 parameters on networks 1 → 32 → 32 → 1; as wide heads as published, fewer of them."""
+    return evolve(default(), recipe="dwsnet/fair", layer_encoder=use(DWSLayers, width=20, heads=5))
 
 
 def paper() -> RunConfig:

@@ -1,13 +1,13 @@
-"""``dwsnet/weight-features``: every weight and bias as it is, with one channel."""
+"""``dwsnet/weight-features``: every weight and bias as it is, the entries of a kernel as channels."""
 
 from __future__ import annotations
 
 from typing import final
 
 from attrs import frozen
+from einops import rearrange
 
 from sneframe.batch import Batch, Networks
-from sneframe.errors import PartError
 from sneframe.part import ANY_ACTION, Spec, WeightFeatures
 from sneframe.tokenizer import Tokenizer
 from sneframe_dwsnet.chain import read_chain
@@ -15,7 +15,12 @@ from sneframe_dwsnet.chain import read_chain
 
 @final
 class WeightChannels(Tokenizer):
-    """Views the weights ``(B, P)`` of a multi-layer perceptron as features of one channel."""
+    """Views the weights ``(B, P)`` of a chain of linear and convolution layers as features.
+
+    A weight between two neurons is one channel, a kernel between two channels of a convolution as many as it has entries,
+    in the order in which they lie. Columns behind a flatten are blocks of positions, and channels likewise: channel *s* is
+    position *s*.
+    """
 
     name = "dwsnet/weight-features"
     keeps = ANY_ACTION
@@ -31,7 +36,7 @@ class WeightChannels(Tokenizer):
         self.out = spec.gives(WeightFeatures, 1)
 
     def forward(self, batch: Batch) -> tuple[WeightFeatures, ...]:
-        """Return weights ``(B, 1, out, in)`` and biases ``(B, 1, out)``.
+        """Return weights ``(B, k, out, in)``, k the entries of a kernel, and biases ``(B, 1, out)``.
 
         Raises:
             PartError: a network of another architecture than the one it was built for.
@@ -39,13 +44,16 @@ class WeightChannels(Tokenizer):
         return tuple(self._features(networks) for networks in batch.networks)
 
     def _features(self, networks: Networks) -> WeightFeatures:
-        if networks.architecture != self.architecture:
-            raise PartError(
-                f"tokenizer {self.name!r} was built for {self.architecture.summary}, "
-                f"it is given {networks.architecture.summary}"
-            )
+        self.check_architecture(networks.architecture, built_for=self.architecture)
         views = networks.parameters()
-        features = [views[member.name].unsqueeze(1) for member in self.members]
+        features = [
+            rearrange(
+                views[member.name].flatten(2), "b rows (columns k) -> b k rows columns", k=member.entries
+            )
+            if member.role == "weight"
+            else rearrange(views[member.name], "b rows -> b 1 rows")
+            for member in self.members
+        ]
         depth = len(features) // 2
         return WeightFeatures(
             architecture=networks.architecture,

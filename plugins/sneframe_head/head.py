@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import final
 
 from attrs import frozen
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from sneframe.config import option
 from sneframe.head import Head
 from sneframe.part import ANY_ACTION, Spec
+from sneframe.perceptron import perceptron
 
 
 @final
@@ -52,11 +52,7 @@ class MLP(Head):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        layers: list[nn.Module] = []
-        for width, following in pairwise((spec.width, *config.hidden)):
-            layers += [nn.Linear(width, following), nn.ReLU(), nn.Dropout(config.dropout)]
-        last = config.hidden[-1] if config.hidden else spec.width
-        self.layers = nn.Sequential(*layers, nn.Linear(last, spec.values))
+        self.layers = perceptron((spec.width, *config.hidden, spec.values), dropout=config.dropout)
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return ``(B, T)``."""

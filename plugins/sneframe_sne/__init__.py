@@ -21,4 +21,9 @@ def sneframe_parts() -> Sequence[type[Part]]:
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
-    return {"sne/default": recipes.default, "sne/paper": recipes.paper, "sne/message": recipes.message}
+    return {
+        "sne/default": recipes.default,
+        "sne/fair": recipes.fair,
+        "sne/paper": recipes.paper,
+        "sne/message": recipes.message,
+    }

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.config import option
+from sneframe.encoding import LevelTypeEncoding
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import ChunkTokens, LayerCodes, Spec
-from sneframe_sne.encoding import LevelTypeEncoding
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB, check_heads
 
 

@@ -9,7 +9,7 @@ from sneframe.hookspecs import hookimpl
 from sneframe.part import Part
 from sneframe_stats import recipes
 from sneframe_stats.aggregator import Features
-from sneframe_stats.head import Boosting
+from sneframe_stats.head import Boosting, Ridge
 from sneframe_stats.layer_encoder import Identity
 from sneframe_stats.tokenizer import Statistics
 
@@ -17,10 +17,16 @@ from sneframe_stats.tokenizer import Statistics
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
     """Offer the parts of StatNN."""
-    return (Statistics, Identity, Features, Boosting)
+    return (Statistics, Identity, Features, Boosting, Ridge)
 
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
-    """Offer StatNN with either head."""
-    return {"stats/default": recipes.default, "stats/boosting": recipes.boosting, "stats/mlp": recipes.mlp}
+    """Offer StatNN with each head."""
+    return {
+        "stats/default": recipes.default,
+        "stats/fair": recipes.fair,
+        "stats/boosting": recipes.boosting,
+        "stats/ridge": recipes.ridge,
+        "stats/mlp": recipes.mlp,
+    }

@@ -1,4 +1,4 @@
-"""Recipes: ``stats/boosting``, the default, and ``stats/mlp``; StatNN with trees and with a perceptron.
+"""Recipes: ``stats/boosting``, the default, ``stats/ridge`` and ``stats/mlp``: StatNN with three heads; ``stats/fair``.
 
 StatNN reads raw statistics. Here ``normalise/fan-in`` rescales the weights first. Trees on a zoo of one
 architecture do not notice; where widths differ it makes a statistic mean the same in all of them, and a
@@ -11,7 +11,7 @@ from attrs import evolve
 
 from sneframe.config import RunConfig, TrainConfig, use
 from sneframe_stats.aggregator import Features
-from sneframe_stats.head import Boosting
+from sneframe_stats.head import Boosting, Ridge
 from sneframe_stats.layer_encoder import Identity
 from sneframe_stats.tokenizer import Statistics
 
@@ -31,6 +31,16 @@ def boosting() -> RunConfig:
 def default() -> RunConfig:
     """The same as ``stats/boosting``."""
     return evolve(boosting(), recipe="stats/default")
+
+
+def fair() -> RunConfig:
+    """The same as ``stats/boosting``: with nothing to train there is no size to match and no budget to share."""
+    return evolve(boosting(), recipe="stats/fair")
+
+
+def ridge() -> RunConfig:
+    """StatNN with ridge regression."""
+    return evolve(boosting(), recipe="stats/ridge", head=use(Ridge))
 
 
 def mlp() -> RunConfig:

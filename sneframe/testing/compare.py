@@ -58,15 +58,25 @@ def rows_of(value: Any, batch: Batch) -> list[list[Tensor]]:
 
 
 def act_on_features(features: WeightFeatures, element: Element) -> WeightFeatures:
-    """Let an element act on every channel as on the weights."""
-    channels = features.weights[0].shape[1]
+    """Let an element act on every channel as on the weights.
+
+    All entries of a kernel move together, so a channel is written on each of them, moved, and read off the first.
+    """
+    architecture = features.architecture
     pieces = [t for pair in zip(features.weights, features.biases, strict=True) for t in pair]
-    found: list[list[Tensor]] = []
-    for channel in range(channels):
-        flat = torch.cat([piece[:, channel].flatten(1) for piece in pieces], dim=1)
-        networks = Networks(architecture=features.architecture, weights=flat)
-        size = len(flat)
+    entries = [p.size // t[0, 0].numel() for p, t in zip(architecture.parameters, pieces, strict=True)]
+    found: list[list[Tensor]] = [[] for _ in pieces]
+    for channel in range(max(piece.shape[1] for piece in pieces)):
+        # A tensor with fewer channels goes along with its last.
+        slices = [piece[:, min(channel, piece.shape[1] - 1)] for piece in pieces]
+        flat = [s.flatten(1).repeat_interleave(k, dim=1) for s, k in zip(slices, entries, strict=True)]
+        networks = Networks(architecture=architecture, weights=torch.cat(flat, dim=1))
+        size = len(networks)
         batch = Batch(networks=[networks], order=np.arange(size), ids=np.arange(size))
-        found.append(list(apply(batch, (element,)).networks[0].parameters().values()))
-    stacked = [torch.stack(channel, dim=1) for channel in zip(*found, strict=True)]
+        moved = apply(batch, (element,)).networks[0].parameters().values()
+        for piece, given, values, k in zip(found, slices, moved, entries, strict=True):
+            piece.append(values.flatten(1)[:, ::k].view_as(given))
+    stacked = [
+        torch.stack(channels[: piece.shape[1]], dim=1) for channels, piece in zip(found, pieces, strict=True)
+    ]
     return evolve(features, weights=tuple(stacked[::2]), biases=tuple(stacked[1::2]))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sneframe import plugins
 from sneframe.architecture.description import ACTIONS
-from sneframe.batch import Batch, join
+from sneframe.batch import Batch, Networks, join
 from sneframe.config import SLOTS, Choice, RunConfig, plugins_named
 from sneframe.convert import structure, unstructure
 from sneframe.draw import Draw
@@ -69,6 +69,8 @@ def symmetry(case: Case, action: str) -> float | None:
     stayed = case.output(case.batch)
     if isinstance(stayed, Batch):
         return difference(apply(stayed, elements), moved)
+    if isinstance(stayed, tuple) and isinstance(stayed[0], Networks):
+        stayed = apply(case.batch.replace(networks.weights for networks in stayed), elements).networks
     if isinstance(stayed, tuple) and isinstance(stayed[0], ChunkTokens):
         return None  # chunks are cut across neurons: there is nothing that they should equal
     if isinstance(stayed, tuple) and isinstance(stayed[0], WeightFeatures):

@@ -21,6 +21,8 @@ CASES = [
     ("nfn", ((4, 4),)),
     ("nfn/np", ((4, 4),)),
     ("nfn/nft", ((4, 4),)),
+    ("deepsets", ((4, 4), (5, 5, 5))),
+    ("mlp", ((4, 4),)),
 ]
 #: All but the matching of neurons, which is done on the host.
 AUGMENTED = """augmentation=[

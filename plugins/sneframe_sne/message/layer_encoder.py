@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
 from sneframe.config import option
+from sneframe.encoding import LevelTypeEncoding
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import LayerCodes, Spec
-from sneframe_sne.encoding import LevelTypeEncoding
 from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.graph import Graph, graph_of
 from sneframe_sne.message.sweep import Round

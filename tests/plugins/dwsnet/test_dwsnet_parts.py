@@ -118,11 +118,29 @@ CONV = Layer(
         Parameter(name="0.bias", shape=(4,), role="bias"),
     ],
 )
+CONV_UP = Layer(
+    kind="conv_transpose2d",
+    parameters=[
+        Parameter(name="1.weight", shape=(4, 4, 3, 3)),
+        Parameter(name="1.bias", shape=(4,), role="bias"),
+    ],
+)
+NORM = Layer(
+    kind="batch_norm",
+    parameters=[Parameter(name="1.weight", shape=(4,)), Parameter(name="1.bias", shape=(4,), role="bias")],
+    inputs=(0,),
+)
 REFUSED = {
     "there are 2 layers": [linear(0, 1, 4), linear(1, 4, 1)],
-    "layer 0 is conv2d": [CONV, linear(1, 4, 4), linear(2, 4, 1)],
+    "layer 1 is conv_transpose2d": [CONV, evolve(CONV_UP, inputs=(0,)), linear(2, 4, 1)],
+    "the 36 inputs of layer 1 are not known to be 4 channels of 9 positions each": [
+        CONV,
+        linear(1, 36, 4),
+        linear(2, 4, 1),
+    ],
+    "layer 1 is batch_norm": [CONV, NORM, linear(2, 4, 1)],
     "layer 1 has weight": [linear(0, 1, 4), linear(1, 4, 4, bias=False), linear(2, 4, 1)],
-    "layer 2 reads layers [0, 1], not the one before it": [
+    "layer 2 (linear) reads layers [0, 1], not the one before it": [
         linear(0, 1, 4),
         linear(1, 4, 4),
         linear(2, 4, 1, inputs=(0, 1)),
@@ -136,12 +154,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_what_is_no_chain_of_linear_layers_is_refused_with_the_reason(fault):
+def test_what_is_no_chain_of_layers_is_refused_with_the_reason(fault):
     with pytest.raises(PartError) as caught:
         tokenizer(Architecture(layers=REFUSED[fault]))
 
     message = str(caught.value)
-    assert message.startswith("tokenizer 'dwsnet/weight-features' takes a chain of at least 3 linear layers")
+    assert message.startswith("tokenizer 'dwsnet/weight-features' takes a chain of at least 3 linear or ")
     assert f"but {fault} in " in message
     assert "'sne' or 'stats'" in message
     assert "\n" not in message

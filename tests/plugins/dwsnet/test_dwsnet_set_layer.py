@@ -86,7 +86,7 @@ def test_the_gradient_of_max_is_that_of_amax():
 
 def test_initial_weights_have_the_published_deviation():
     torch.manual_seed(0)
-    layer = DWSLayer((), 1, 1, set_layer=affine, reduction="max", depth=1)
+    layer = DWSLayer((), (), 1, set_layer=affine, reduction="max", depth=1)
     layer.maps["probe"] = affine(100, 400)
 
     initialise(layer, scale=0.5)

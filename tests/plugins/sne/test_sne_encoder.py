@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from sneframe_sne.encoding import LevelTypeEncoding, sinusoid
 
 import sneframe
 from sneframe.batch import join
+from sneframe.encoding import LevelTypeEncoding, sinusoid
 from sneframe.errors import PartError
 from sneframe.testing import mlp
 

@@ -19,10 +19,11 @@ def test_a_recipe_records_its_name(name):
 
 
 @pytest.mark.parametrize("hidden", [((4, 4),), ((4, 4), (3,))], ids=["one architecture", "mixed"])
-@pytest.mark.parametrize("recipe", ["stats/boosting", "stats/mlp"])
+@pytest.mark.parametrize("recipe", ["stats/boosting", "stats/ridge", "stats/mlp"])
 def test_a_recipe_runs(recipe, hidden, tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60, hidden=hidden)
     small = {
+        "stats/ridge": (),
         "stats/boosting": ("head.trees=20",),
         "stats/mlp": ("head.hidden=[32]", "train.epochs=20"),
     }

@@ -1,4 +1,7 @@
-"""Encodings of what a parameter is and where it stands: its type, and its level in the network (SNE §3.3)."""
+"""Encodings of what a parameter is and where it stands: its type, and its level in the network (SNE §3.3).
+
+For every method that reads weights as sets, and so has to be told what they belong to.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,32 @@
+"""Recipes: ``deepsets/default``, and ``deepsets/fair``, of equal size."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from sneframe.config import RunConfig, TrainConfig, use
+from sneframe_deepsets.aggregator import ParameterSet
+from sneframe_deepsets.layer_encoder import WeightSet
+
+
+def default() -> RunConfig:
+    """Deep Sets of width 64."""
+    return RunConfig(
+        recipe="deepsets/default",
+        normalise=use("normalise/fan-in"),
+        tokenizer=use("tokenizer/flat"),
+        layer_encoder=use(WeightSet, width=64),
+        aggregator=use(ParameterSet),
+        head=use("head/mlp", hidden=(64,)),
+        train=TrainConfig(epochs=40, batch_size=32, lr=1e-3),
+    )
+
+
+def fair() -> RunConfig:
+    """The same with 150 000 parameters on networks 1 → 32 → 32 → 1: wider where the cost is not that of every weight."""
+    return evolve(
+        default(),
+        recipe="deepsets/fair",
+        aggregator=use(ParameterSet, width=180),
+        head=use("head/mlp", hidden=(180,)),
+    )

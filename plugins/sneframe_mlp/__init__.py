@@ -1,0 +1,22 @@
+"""A perceptron on flat weights: the baseline that knows nothing of what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sneframe.config import RunConfig
+from sneframe.hookspecs import hookimpl
+from sneframe.part import Part
+from sneframe_mlp import recipes
+from sneframe_mlp.aggregator import Perceptron
+from sneframe_mlp.layer_encoder import Columns
+
+
+@hookimpl
+def sneframe_parts() -> Sequence[type[Part]]:
+    return (Columns, Perceptron)
+
+
+@hookimpl
+def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
+    return {"mlp/default": recipes.default, "mlp/fair": recipes.fair, "mlp/paper": recipes.paper}

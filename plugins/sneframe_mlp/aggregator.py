@@ -1,0 +1,56 @@
+"""``mlp/perceptron``: the shares of a perceptron's first layer → its last hidden layer."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from attrs import frozen
+from attrs.validators import and_, deep_iterable, ge, lt
+from torch import Tensor, nn
+
+from sneframe.aggregator import Aggregator
+from sneframe.config import option
+from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
+from sneframe.perceptron import perceptron
+
+
+@final
+class Perceptron(Aggregator):
+    """Sums the codes of a network, adds the first layer's bias, and goes through the other hidden layers.
+
+    Behind ``mlp/columns`` it gives the last hidden layer of a perceptron on flat weights, after its ReLU; the output
+    layer is the head, ``head/linear``.
+    """
+
+    name = "mlp/perceptron"
+    keeps = ANY_ACTION
+    takes = (LayerCodes,)
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options."""
+
+        hidden: tuple[int, ...] = option(
+            (256,), "widths of the hidden layers after the first", converter=tuple, check=deep_iterable(ge(1))
+        )
+        dropout: float = option(0.0, "after every hidden layer", check=and_(ge(0), lt(1)))
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        widths = (spec.width, *config.hidden)
+        self.out = spec.gives(Embedding, widths[-1])
+        self.bias = nn.Parameter(torch.zeros(spec.width))
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = perceptron(widths, dropout=config.dropout) if config.hidden else None
+
+    def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
+        """Return ``(B, E)`` per architecture."""
+        return tuple(
+            Embedding(architecture=entry.architecture, values=self._vector(entry.codes)) for entry in codes
+        )
+
+    def _vector(self, codes: Tensor) -> Tensor:
+        hidden: Tensor = self.dropout(F.relu(codes.sum(dim=1) + self.bias))
+        return hidden if self.layers is None else self.dropout(F.relu(self.layers(hidden)))

@@ -1,0 +1,14 @@
+"""Tokenizers that belong to no single method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sneframe.hookspecs import hookimpl
+from sneframe.part import Part
+from sneframe_tokenizer.tokenizer import Flat
+
+
+@hookimpl
+def sneframe_parts() -> Sequence[type[Part]]:
+    return (Flat,)

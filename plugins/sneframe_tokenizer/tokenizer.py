@@ -1,0 +1,31 @@
+"""``tokenizer/flat``: the flat weights of every network, as the batch holds them."""
+
+from __future__ import annotations
+
+from typing import final
+
+from attrs import frozen
+
+from sneframe.batch import Batch, Networks
+from sneframe.part import ANY_ACTION, Spec
+from sneframe.tokenizer import Tokenizer
+
+
+@final
+class Flat(Tokenizer):
+    """Leaves the weights ``(B, P)`` as they are; what they belong to is for the layer encoder to know."""
+
+    name = "tokenizer/flat"
+    keeps = ANY_ACTION
+
+    @frozen(kw_only=True)
+    class Config:
+        """No options."""
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.out = spec.gives(Networks, 1)
+
+    def forward(self, batch: Batch) -> tuple[Networks, ...]:
+        """Return weights ``(B, P)`` per architecture."""
+        return batch.networks

@@ -1,0 +1,286 @@
+"""DWSNet on chains of convolutions: the entries of a kernel are channels, positions behind a flatten as well."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from sneframe_dwsnet.aggregator import InvariantPooling
+from torch import nn
+
+import sneframe
+from sneframe.architecture import Architecture, Layer, Parameter
+from sneframe.errors import PartError
+from sneframe.symmetry import apply, sample
+from sneframe.testing import mlp
+from sneframe.testing.compare import act_on_features, difference
+from sneframe.zoo import create
+
+OPTIONS = {"width": 4, "heads": 2, "hidden_layers": 2}
+every_end = pytest.mark.parametrize("end", ["global pool", "flatten"])
+
+
+class CNN(nn.Module):
+    """Two convolutions, a global average pool or a flatten of 2 × 2 positions, two linear layers."""
+
+    def __init__(self, end: str, kernel: int = 3) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 5, kernel), nn.Conv2d(5, 4, kernel)
+        self.hidden = nn.Linear(4 if end == "global pool" else 16, 3)
+        self.last = nn.Linear(3, 2)
+        self.end = nn.AdaptiveAvgPool2d(1) if end == "global pool" else nn.Identity()
+
+    def forward(self, x):
+        for layer in (self.first, self.second):
+            x = layer(x).relu()
+        return self.last(self.hidden(self.end(x).flatten(1)).relu())
+
+
+def architecture(end, **options):
+    return Architecture.from_module(CNN(end, **options), torch.randn(2, 2, 6, 6))
+
+
+# -- what the tokenizer gives ----------------------------------------------------------------------------------------
+
+
+def test_the_entries_of_a_kernel_are_channels(model, networks):
+    batch = networks(architecture("global pool"))
+    given = batch.networks[0].parameters()
+    (features,) = model(batch.architectures[0], **OPTIONS).tokenizer(batch)
+
+    assert [tuple(w.shape) for w in features.weights] == [
+        (3, 9, 5, 2),
+        (3, 9, 4, 5),
+        (3, 1, 3, 4),
+        (3, 1, 2, 3),
+    ]
+    for row, column in ((0, 0), (2, 1)):
+        for place in range(9):
+            expected = given["second.weight"][:, row, column, place // 3, place % 3]
+            assert torch.equal(features.weights[1][:, place, row, column], expected)
+
+
+def test_positions_behind_a_flatten_are_channels(model, networks):
+    described = architecture("flatten")
+    batch = networks(described)
+    given = batch.networks[0].parameters()["hidden.weight"]
+    (features,) = model(described, **OPTIONS).tokenizer(batch)
+
+    assert features.weights[2].shape == (3, 4, 3, 4)
+    for position in range(4):
+        assert torch.equal(features.weights[2][:, position], given[:, :, position::4])
+
+
+# -- the equations ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("set_layer", ["sab", "deepsets"])
+def test_kernels_of_one_entry_are_the_perceptron(model, networks, set_layer):
+    cnn, perceptron = architecture("global pool", kernel=1), mlp(2, 5, 4, 3, 2)
+    one, other = (model(a, set_layer=set_layer, **OPTIONS) for a in (cnn, perceptron))
+    other.load_state_dict(one.state_dict(), strict=True)
+    given, plain = networks(cnn), networks(perceptron)
+    assert torch.equal(given.networks[0].weights, plain.networks[0].weights)
+
+    torch.testing.assert_close(one(given), other(plain), rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_the_first_layer_is_its_equations_on_kernels(model, networks):
+    """Every sum that goes into a kernel between two convolutions, written out for one pair of channels at a time."""
+    described = architecture("flatten")
+    built = model(described, set_layer="deepsets", reduction="mean", **OPTIONS)
+    batch = networks(described, count=1)
+    w0, b0, w1, b1, w2, b2, w3, b3 = (view[0] for view in batch.networks[0].parameters().values())
+    encoder = built.encoder
+    (features,) = built.tokenizer(batch)
+    given = [m.fold(x) for m, x in zip(encoder.members, (*features.weights, *features.biases), strict=True)]
+    made = encoder.layers[0](given)[1][0]  # (5, 4, width): of each kernel from channel i to channel o
+
+    def affine(name, x):
+        return encoder.layers[0].maps[f"{name}"][0](x)
+
+    def deep_sets(name, elements, place):
+        layer = encoder.layers[0].maps[name]
+        return layer.gamma(elements[place]) - layer.lambda_(sum(elements) / len(elements))
+
+    mean = lambda elements: sum(elements) / len(elements)  # noqa: E731
+    kernels = [[w1[o, i].flatten() for o in range(4)] for i in range(5)]
+    by_input = [mean(kernels[i]) for i in range(5)]
+    by_output = [mean([kernels[i][o] for i in range(5)]) for o in range(4)]
+    first = [w0[i].flatten() for i in range(5)]
+    # Behind the flatten: of channel o its four positions, to each of three neurons.
+    third = [[w2[n, 4 * o : 4 * o + 4] for n in range(3)] for o in range(4)]
+    for i, o in ((0, 0), (3, 1), (4, 3)):
+        expected = [
+            deep_sets("weight_0_to_weight_1_along_1", first, i),
+            affine("weight_1_to_weight_1_along_1_2", kernels[i][o]) / 4,
+            affine("weight_1_to_weight_1_along_1", by_input[i]) / 4,
+            affine("weight_1_to_weight_1_along_2", by_output[o]) / 4,
+            affine("weight_1_to_weight_1_pooled", mean(by_input)) / 4,
+            deep_sets("weight_2_to_weight_1_along_2", [mean(each) for each in third], o),
+            affine("weight_3_to_weight_1_pooled", mean([w3[:, n] for n in range(3)])),
+            deep_sets("bias_0_to_weight_1_along_1", list(b0[:, None]), i),
+            deep_sets("bias_1_to_weight_1_along_2", list(b1[:, None]), o),
+            affine("bias_2_to_weight_1_pooled", b2.mean()[None]),
+            affine("bias_3_to_weight_1_pooled", b3),
+        ]
+        torch.testing.assert_close(made[i, o], sum(expected) / 8, rtol=0, atol=1e-12)
+
+
+# -- symmetry --------------------------------------------------------------------------------------------------------
+
+
+@every_end
+@pytest.mark.parametrize("set_layer", ["sab", "deepsets"])
+@pytest.mark.parametrize("reduction", ["max", "mean", "sum"])
+@torch.no_grad()
+def test_the_layers_are_equivariant_and_the_embedding_is_invariant(
+    model, networks, end, set_layer, reduction
+):
+    described = architecture(end)
+    built = model(described, set_layer=set_layer, reduction=reduction, **OPTIONS)
+    batch = networks(described)
+    (element,) = sample(batch, seed=0, step=0)
+    moved = apply(batch, (element,))
+
+    assert difference(batch, moved) > 0.1
+    assert difference(act_on_features(built.features(batch), element), built.features(moved)) < 1e-9
+    torch.testing.assert_close(built(moved), built(batch), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("conv", "size"), [(nn.Conv1d, (6,)), (nn.Conv3d, (6, 6, 6))])
+@torch.no_grad()
+def test_convolutions_of_other_dimensions_are_taken_as_well(model, networks, conv, size):
+    module = nn.Sequential(conv(2, 3, 3), nn.ReLU(), conv(3, 4, 3), nn.ReLU(), conv(4, 2, 2))
+    described = Architecture.from_module(module, torch.randn(2, 2, *size))
+    built, batch = model(described, **OPTIONS), networks(described)
+    moved = apply(batch, sample(batch, seed=0, step=0))
+
+    assert difference(batch, moved) > 0.1
+    torch.testing.assert_close(built(moved), built(batch), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("action", ["permute", "scale", "sign"])
+def test_the_features_of_the_tokenizer_move_as_the_weights_do(model, networks, action):
+    described = Architecture.from_module(
+        nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2)),
+        torch.randn(2, 2, 6, 6),
+    )
+    tokenizer, batch = model(described, **OPTIONS).tokenizer, networks(described)
+    elements = sample(batch, seed=0, step=0, actions=(action,))
+    moved = apply(batch, elements)
+
+    assert difference(batch, moved) > 0.1
+    assert difference(act_on_features(tokenizer(batch)[0], elements[0]), tokenizer(moved)[0]) < 1e-12
+
+
+@pytest.mark.parametrize(("name", "axis"), [("first.weight", 3), ("second.weight", 4), ("hidden.weight", 2)])
+def test_the_entries_of_a_kernel_are_told_apart(model, networks, name, axis):
+    described = architecture("flatten")
+    embed, batch = model(described, **OPTIONS), networks(described)
+    parameters = batch.networks[0].parameters()
+    if name == "hidden.weight":  # the positions of every channel, backwards
+        parameters[name] = parameters[name].unflatten(2, (4, 4)).flip(3).flatten(2)
+    else:
+        parameters[name] = parameters[name].flip(axis)
+    weights = torch.cat([p.flatten(1) for p in parameters.values()], dim=1)
+
+    assert (embed(batch.replace([weights])) - embed(batch)).abs().max() > 1e-4
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise((2, 4, 4, 4)))
+        self.last = nn.Linear(4, 1)
+
+    def forward(self, x):
+        x = self.layers[0](x).relu()
+        for layer in self.layers[1:]:
+            x = x + layer(x).relu()
+        return self.last(x.mean((2, 3)))
+
+
+REFUSED = {
+    "layer 2 (add) reads layers [0, 1], not the one before it": Residual(),
+    "layer 1 is batch_norm": nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 2, 3)
+    ),
+    "layer 1 has weight (4, 2, 3, 3) and bias (4,) behind a layer of width 4": nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 2, 3)
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_what_is_no_chain_is_refused_with_the_reason(model, fault):
+    described = Architecture.from_module(REFUSED[fault], torch.randn(2, 2, 9, 9))
+    with pytest.raises(PartError) as caught:
+        model(described)
+    assert f"linear or convolution layers with weight and bias, but {fault} in " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flatten_with_the_positions_outside_is_refused(model):
+    conv = [
+        Layer(
+            kind="conv2d",
+            parameters=(
+                Parameter(name=f"{n}.weight", shape=(4, 2 * (n + 1), 3, 3)),
+                Parameter(name=f"{n}.bias", shape=(4,), role="bias"),
+            ),
+            inputs=(n - 1,) if n else (),
+        )
+        for n in range(2)
+    ]
+    last = Layer(
+        kind="linear",
+        parameters=(
+            Parameter(name="2.weight", shape=(1, 12)),
+            Parameter(name="2.bias", shape=(1,), role="bias"),
+        ),
+        inputs=(2,),
+    )
+    flatten = Layer(kind="flatten", inputs=(1,))
+    with pytest.raises(
+        PartError, match="the 12 inputs of layer 3 are not known to be 4 channels of 3 positions each"
+    ):
+        model(Architecture(layers=(*conv, flatten, last)))
+
+
+def test_features_with_other_channels_are_refused(model, networks):
+    described = architecture("global pool")
+    built, batch = model(described, **OPTIONS), networks(described)
+    pooling = InvariantPooling(InvariantPooling.Config(), built.tokenizer.out)
+    with pytest.raises(PartError, match=r"takes 1 channels on 'first\.weight', it is given 9"):
+        pooling(built.tokenizer(batch))
+
+
+# -- a run -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_zoo_of_cnns_is_learned(tmp_path):
+    described = architecture("flatten")
+    generator = np.random.default_rng(0)
+    scale = generator.uniform(0.5, 2.0, 80)
+    with create(tmp_path / "cnn.zarr", name="cnn") as zoo:
+        weights = {
+            p.name: (generator.standard_normal((80, *p.shape)).T * scale).T.astype(np.float32)
+            for p in described.parameters
+        }
+        zoo.append(described, weights, {"scale": scale})
+    small = (
+        "layer_encoder.width=8",
+        "layer_encoder.heads=2",
+        "layer_encoder.hidden_layers=1",
+        "train.epochs=10",
+    )
+    words = (f"zoo.path={tmp_path / 'cnn.zarr'}", "train.batch_size=8", *small)
+    result = sneframe.run(sneframe.recipe("dwsnet", *words), tmp_path / "run")
+
+    assert result.metrics["test"]["mse"] < 0.5 * result.metrics["baseline"]["test"]["mse"]
+    assert result.metrics["invariance"]["e_g"] < 1e-6
