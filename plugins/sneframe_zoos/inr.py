@@ -47,15 +47,15 @@ def architecture(widths: Sequence[int]) -> Architecture:
         return Architecture.from_module(SineINR(widths))
 
 
-def draw_weights(widths: Sequence[int], generator: np.random.Generator) -> np.ndarray:
+def draw_weights(widths: Sequence[int], generator: np.random.Generator, *, siren: bool = False) -> np.ndarray:
     """Return the flat initial weights ``(P,)`` of one network.
 
-    Hidden weights are U(±√(6 / fan_in) / 30), as SIREN's are behind the first layer (here: in it too), hidden
-    biases 0; the last layer is PyTorch's ``nn.Linear`` as it comes, U(±1 / √fan_in).
+    Hidden weights are U(±√(6 / fan_in) / 30), as SIREN's are behind the first layer (here: in it too, unless ``siren``:
+    then U(±1), high frequencies from the start), hidden biases 0; the last layer is PyTorch's ``nn.Linear`` as it comes, U(±1 / √fan_in).
     """
     pieces = []
     for fan_in, fan_out in pairwise((1, *widths)):
-        bound = math.sqrt(6 / fan_in) / W0
+        bound = 1.0 if siren and not pieces else math.sqrt(6 / fan_in) / W0
         pieces += [generator.uniform(-bound, bound, fan_out * fan_in), np.zeros(fan_out)]
     bound = 1 / math.sqrt(widths[-1])
     pieces.append(generator.uniform(-bound, bound, widths[-1] + 1))

@@ -47,6 +47,7 @@ class Sine:
     lr: float = option(1e-3, "Adam's learning rate", check=gt(0))
     weight_decay: float = option(1e-4, "Adam's L2 penalty", check=ge(0))
     points: int = option(256, "equally spaced, in [-pi, pi]; what each network is fitted on", check=ge(2))
+    siren: bool = option(False, "whether the first layer starts as SIREN's does, its weights U(±1)")
 
 
 @frozen(kw_only=True)
@@ -81,7 +82,11 @@ def holds(path: Path, config: Sine) -> bool:
     if not path.exists():
         return False
     made_by = open_zoo(path, unhealthy=True).attributes["builder"] or {}
-    found, key = {"builder": made_by.get("name"), **made_by.get("config", {})}, _key(config)
+    # A zoo made before an option was there was made with its default.
+    found, key = (
+        {**_options(Sine()), "builder": made_by.get("name"), **made_by.get("config", {})},
+        _key(config),
+    )
     if found != key:
         raise ZooError(f"{path} holds a zoo with {difference(found, key)}; remove it, or choose another path")
     return True
@@ -130,7 +135,7 @@ def train(config: Sine, described: Architecture, numbers: range) -> dict[str, np
     keys = (np.array([config.seed, number], dtype=np.uint64) for number in numbers)
     generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
     frequency = np.array([generator.uniform(*FREQUENCIES) for generator in generators])
-    start = np.stack([draw_weights(config.widths, generator) for generator in generators])
+    start = np.stack([draw_weights(config.widths, generator, siren=config.siren) for generator in generators])
     x = np.linspace(-math.pi, math.pi, config.points)
     weights, errors = fit(
         described,

@@ -104,3 +104,11 @@ def test_first_weights_follow_the_stated_distributions():
         assert values.std() == pytest.approx(bound / 3**0.5, rel=0.05)
     assert not parts["layers.0.bias"].any()
     assert not parts["layers.1.bias"].any()
+
+
+def test_the_first_layer_of_a_siren_starts_twelve_times_as_steep():
+    """U(±1), and every other draw as before: √6 / 30 is the bound of one input otherwise."""
+    plain, siren = (draw_weights((32, 32), np.random.default_rng(0), siren=siren) for siren in (False, True))
+    assert np.abs(siren[:32]).max() <= 1
+    np.testing.assert_allclose(siren[:32] * np.sqrt(6) / 30, plain[:32])
+    np.testing.assert_array_equal(siren[32:], plain[32:])

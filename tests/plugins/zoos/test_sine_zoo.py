@@ -9,9 +9,10 @@ import threading
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from sneframe_zoos import blocks
 from sneframe_zoos.inr import SineINR
-from sneframe_zoos.sine import DEMO, SINE, Sine, build
+from sneframe_zoos.sine import DEMO, SINE, Sine, build, holds
 
 from sneframe.errors import MachineError, ZooError
 from sneframe.zoo import open_zoo
@@ -244,3 +245,17 @@ def test_the_demo_zoo_is_a_sine_zoo(tmp_path, monkeypatch):
     monkeypatch.setattr(sine, "build", lambda *args: asked.append(args[:2]))
     DEMO.build(DEMO.config(), tmp_path / "demo.zarr", quiet)
     assert asked == [(Sine(networks=1000, widths=(16, 16)), tmp_path / "demo.zarr")]
+
+
+def test_a_zoo_made_before_an_option_was_there_is_the_one_with_its_default(small, monkeypatch):
+    stored = open_zoo(small).attributes["builder"]
+    older = {**stored, "config": {name: value for name, value in stored["config"].items() if name != "siren"}}
+    monkeypatch.setattr("sneframe_zoos.sine.open_zoo", lambda *_, **__: Older(older))
+    assert holds(small, SMALL)
+    with pytest.raises(ZooError, match=r"siren=False \(not True\)"):
+        holds(small, evolve(SMALL, siren=True))
+
+
+class Older:
+    def __init__(self, builder):
+        self.attributes = {"builder": builder}
