@@ -27,7 +27,7 @@ from cattrs.errors import (
     IterableValidationError,
 )
 
-from sneframe.checks import SEED, finite
+from sneframe.checks import SEED, SHARE, finite
 from sneframe.errors import ConfigError, choices
 from sneframe.toml import inline
 
@@ -81,6 +81,7 @@ class ZooConfig:
     split_seed: int = option(
         0, "seed of the random split; apart from the seed of the run, so that seeds share a split", check=SEED
     )
+    train_fraction: float = option(1.0, "of the training networks, by group and split_seed", check=SHARE)
 
 
 @frozen(kw_only=True)
@@ -102,6 +103,9 @@ class TrainConfig:
     )
     patience: int | None = option(
         None, "stop after this many epochs without a better one; none: never", check=optional(ge(1))
+    )
+    budget: float | None = option(
+        None, "seconds of training to stop after; none: never", check=optional(gt(0))
     )
 
 
