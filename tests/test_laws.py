@@ -18,7 +18,7 @@ from sneframe.plugins import Registry
 from sneframe.recipe import recipe
 from sneframe.testing import laws
 
-SHIPPED = ("sne", "stats", "dwsnet", "normalise", "head", "invariance", "zoos")
+SHIPPED = ("sne", "stats", "dwsnet", "normalise", "head", "invariance", "zoos", "suites")
 
 
 @pytest.mark.parametrize("plugin", SHIPPED)

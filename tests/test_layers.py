@@ -17,6 +17,7 @@ PLUGINS = (
     "sneframe_normalise",
     "sneframe_head",
     "sneframe_invariance",
+    "sneframe_suites",
 )
 
 # A row may import the rows below it; what stands in one row never imports its neighbours.
@@ -24,6 +25,7 @@ ROWS = (
     ("__main__",),
     ("cli",),
     ("testing",),
+    ("bench",),
     ("run",),
     ("fit",),
     ("evaluate", "environment"),
@@ -31,10 +33,10 @@ ROWS = (
     ("model", "report", "folder", "plan", "devices", "tasks"),
     ("plugins", "progress", "state", "metrics"),
     ("normalise", "tokenizer", "layer_encoder", "aggregator", "head", "invariance", "symmetry"),
-    ("part", "config"),
+    ("part", "config", "suite"),
     ("zoo",),
     ("batch",),
-    ("architecture", "hookspecs", "checks", "toml"),
+    ("architecture", "hookspecs", "checks", "clock", "toml"),
     ("errors",),
 )
 RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}
