@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from sneframe.bench.compare import Result
+    from sneframe.bench.comparison import Result
     from sneframe.suite import Suite
 
 SHIPPED = "suites"  #: the plugin whose suites need no prefix

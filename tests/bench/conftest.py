@@ -4,25 +4,25 @@ import tempfile
 
 import pytest
 
-from sneframe.bench import compare, worker
+from sneframe.bench import comparison, worker
 from sneframe.suite import Row, Suite
 from sneframe.testing import toy_zoo
 
 SMALL = {
-    "stats": ("head.trees=2",),
-    "sne": (
+    "stats/default": ("head.trees=2",),
+    "sne/default": (
         "layer_encoder.width=8",
         "layer_encoder.heads=2",
         "layer_encoder.points=2",
         "aggregator.heads=2",
     ),
-    "dwsnet": ("layer_encoder.width=4", "layer_encoder.hidden_layers=1"),
+    "dwsnet/default": ("layer_encoder.width=8", "layer_encoder.hidden_layers=1"),
 }
 
 
-def row(recipe, *words, label=None):
-    plugin = recipe.partition("/")[0]
-    return Row(label=label or recipe, recipe=recipe, overrides=(*SMALL.get(plugin, ()), *words))
+def small(recipe, *words, label=None):
+    """Return a row of a recipe that is made small."""
+    return Row(label=label or recipe, recipe=recipe, overrides=(*SMALL.get(recipe, ()), *words))
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +32,17 @@ def other_zoo_path(tmp_path_factory):
 
 
 @pytest.fixture
+def row():
+    return small
+
+
+@pytest.fixture
 def suite(toy_zoo_path):
     """Stats and a small SNE, two seeds, one epoch."""
     return Suite(
         name="toys/two",
         title="Two methods",
-        rows=[row("stats/default"), row("sne/default")],
+        rows=[small("stats/default"), small("sne/default")],
         zoo=str(toy_zoo_path),
         property="scale",
         overrides=("train.epochs=1",),
@@ -55,8 +60,8 @@ def ran(monkeypatch):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 return worker.work(worker.job_of(cell, folder), note)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # as the worker does
                 return {"failed": worker.said(error)}
 
-    monkeypatch.setattr(compare, "run_cell", run)
+    monkeypatch.setattr(comparison, "run_cell", run)
     return found

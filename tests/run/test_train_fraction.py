@@ -1,5 +1,7 @@
 """A part of the training networks: nested, by group, the same for every seed; the other splits stay."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from attrs import evolve
@@ -35,7 +37,7 @@ def split_of(path, fraction, **zoo):
 
 def test_a_smaller_fraction_lies_within_a_larger_one(grouped):
     drawn = [set(split_of(grouped, fraction).split.train) for fraction in (0.1, 0.25, 0.5, 1.0)]
-    assert all(small < large for small, large in zip(drawn, drawn[1:], strict=False))
+    assert all(small < large for small, large in pairwise(drawn))
     whole = len(drawn[-1])
     assert [len(each) for each in drawn] == pytest.approx(
         [0.1 * whole, 0.25 * whole, 0.5 * whole, whole], abs=1.5

@@ -119,14 +119,15 @@ def _groups(suite: Suite, sources: Sequence[Place], targets: Sequence[Place]) ->
             if target.digest != source.digest
         )
         for column in suite.columns or (Column(label="", overrides=()),):
-            for row in suite.rows:
-                each = _cells(suite, row, column, source, others)
-                for tested in targets or (source,):
-                    words = [column.label] if column.label else []
-                    if targets or len(sources) > 1:
-                        words.append(f"{labels[source.path]} → {labels[tested.path]}")
-                    name = ", ".join(words)
-                    found.append(Group(row=row, column=name, digest=tested.digest, cells=each))
+            each = [_cells(suite, row, column, source, others) for row in suite.rows]
+            for tested in targets or (source,):
+                words = [column.label] if column.label else []
+                if targets or len(sources) > 1:
+                    words.append(f"{labels[source.path]} → {labels[tested.path]}")
+                found += [
+                    Group(row=row, column=", ".join(words), digest=tested.digest, cells=made)
+                    for row, made in zip(suite.rows, each, strict=True)
+                ]
     return found
 
 
