@@ -6,13 +6,15 @@ of two methods is paired. Scores come from those counts by matrix products, in n
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
 
 DRAWS = 10_000
 SEED = 0
-BLOCK = 1_000  #: resamples at a time
+BLOCK = 1 << 22  #: counts at a time: 16 MiB
+KEPT = 1 << 25  #: counts that are kept for the next method: 128 MiB
 MOST_FOR_TAU = 5_000  #: networks, of which τ compares all pairs
 LEVEL = 0.95
 
@@ -45,25 +47,36 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-@lru_cache(maxsize=4)
-def counts(networks: int, draws: int) -> tuple[np.ndarray, ...]:
-    """Return ``(BLOCK, n)`` float32 blocks of how often each network is drawn in each resample."""
-    generator = np.random.default_rng(SEED)
-    even = np.full(networks, 1 / networks)
-    sizes = [min(BLOCK, draws - start) for start in range(0, draws, BLOCK)]
-    return tuple(generator.multinomial(networks, even, size).astype(np.float32) for size in sizes)
+def counts(networks: int, draws: int) -> Iterable[np.ndarray]:
+    """Return ``(d, n)`` float32 blocks of how often each network is drawn in each resample; always the same ones."""
+    return _kept(networks, draws) if networks * draws <= KEPT else _drawn(networks, draws)
+
+
+@lru_cache(maxsize=2)
+def _kept(networks: int, draws: int) -> tuple[np.ndarray, ...]:
+    return tuple(_drawn(networks, draws))
+
+
+def _drawn(networks: int, draws: int) -> Iterator[np.ndarray]:
+    generator, size = np.random.default_rng(SEED), max(1, BLOCK // networks)
+    for start in range(0, draws, size):
+        rows = min(size, draws - start)
+        drawn = generator.integers(networks, size=(rows, networks)) + np.arange(rows)[:, None] * networks
+        times = np.bincount(drawn.ravel(), minlength=rows * networks)
+        yield times.reshape(rows, networks).astype(np.float32)
 
 
 def _mse(true: np.ndarray, predicted: np.ndarray, draws: int) -> np.ndarray:
-    return _mean((true - predicted) ** 2, draws)
+    return _means(draws, (true - predicted) ** 2)[:, 0]
 
 
 def _r2(true: np.ndarray, predicted: np.ndarray, draws: int) -> np.ndarray:
     centred = true - true.mean()
-    variance = _mean(centred**2, draws) - _mean(centred, draws) ** 2
+    error, square, mean = _means(draws, (true - predicted) ** 2, centred**2, centred).T
+    variance = square - mean**2
     # A resample of one network, or of equal truths, has a variance of rounding.
     variance[variance <= 1e-12 * centred.var()] = np.nan
-    return 1 - _mse(true, predicted, draws) / variance
+    return 1 - error / variance
 
 
 def _tau(true: np.ndarray, predicted: np.ndarray, draws: int) -> np.ndarray:
@@ -77,9 +90,10 @@ def _tau(true: np.ndarray, predicted: np.ndarray, draws: int) -> np.ndarray:
     return np.concatenate(values)
 
 
-def _mean(values: np.ndarray, draws: int) -> np.ndarray:
-    """Return ``(draws,)`` means of ``(n,)`` values."""
-    return np.concatenate([block @ values for block in counts(len(values), draws)]) / len(values)
+def _means(draws: int, *values: np.ndarray) -> np.ndarray:
+    """Return ``(draws, k)`` means of k times ``(n,)`` values."""
+    stacked = np.stack(values, axis=1)
+    return np.concatenate([block @ stacked for block in counts(len(stacked), draws)]) / len(stacked)
 
 
 def _signs(values: np.ndarray) -> np.ndarray:

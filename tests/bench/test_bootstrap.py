@@ -22,7 +22,7 @@ def values(n, *, ties):
 @pytest.mark.parametrize("metric", ["mse", "r2", "tau"])
 def test_every_resample_is_scored_as_its_networks_are(metric, ties):
     true, predicted = values(12, ties=ties)
-    drawn = np.concatenate(counts(12, DRAWS)).astype(int)
+    drawn = np.concatenate(list(counts(12, DRAWS))).astype(int)
     expected = []
     for times in drawn:
         networks = np.repeat(np.arange(12), times)
@@ -32,7 +32,7 @@ def test_every_resample_is_scored_as_its_networks_are(metric, ties):
 
 
 def test_a_resample_draws_as_many_networks_as_there_are():
-    drawn = np.concatenate(counts(7, 2500))
+    drawn = np.concatenate(list(counts(7, 2500)))
     assert drawn.shape == (2500, 7)
     assert (drawn.sum(axis=1) == 7).all()
     assert drawn.mean(axis=0) == pytest.approx(np.ones(7), abs=0.1)
@@ -85,3 +85,12 @@ def test_a_constant_prediction_has_no_tau_in_any_resample():
 def test_tau_of_very_many_networks_is_not_resampled():
     many = np.arange(bootstrap.MOST_FOR_TAU + 1.0)
     assert resampled("tau", many, many) is None
+
+
+def test_resamples_of_many_networks_are_not_kept_and_yet_the_same(monkeypatch):
+    kept = np.concatenate(list(counts(50, 40)))
+    monkeypatch.setattr(bootstrap, "KEPT", 0)
+    monkeypatch.setattr(bootstrap, "BLOCK", 50 * 7)
+    drawn = list(counts(50, 40))
+    assert [len(block) for block in drawn] == [7, 7, 7, 7, 7, 5]
+    assert np.array_equal(np.concatenate(drawn), kept)

@@ -41,7 +41,7 @@ def test_one_seed_has_no_deviation():
 def test_the_interval_is_of_the_mean_over_seeds():
     """Written out: the mean over seeds of the mean over the networks of each resample."""
     errors = np.mean([np.linspace(1, 5, 8) ** 2, np.full(8, 9.0)], axis=0)
-    means = [np.mean(np.repeat(errors, times.astype(int))) for times in np.concatenate(counts(8, 500))]
+    means = [np.mean(np.repeat(errors, times.astype(int))) for times in np.concatenate(list(counts(8, 500)))]
     line = lines([BAD], "mse", draws=500)[0]
     assert line.scores["mse"].interval == pytest.approx(np.quantile(means, [0.025, 0.975]), rel=1e-5)
 
@@ -53,7 +53,7 @@ def test_the_best_is_the_one_with_the_lowest_error_and_the_others_are_told_how_f
     assert not bad.best
     assert bad.against.mean == pytest.approx(bad.scores["mse"].mean - 2.5)
     worse = np.mean([np.linspace(1, 5, 8) ** 2, np.full(8, 9.0)], axis=0) - 2.5
-    means = [np.mean(np.repeat(worse, times.astype(int))) for times in np.concatenate(counts(8, 500))]
+    means = [np.mean(np.repeat(worse, times.astype(int))) for times in np.concatenate(list(counts(8, 500)))]
     assert bad.against.interval == pytest.approx(np.quantile(means, [0.025, 0.975]), rel=1e-4)
     assert bad.against.clear
 
