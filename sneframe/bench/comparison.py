@@ -176,10 +176,14 @@ def _labels(places: Sequence[Place]) -> dict[Path, str]:
 
 def _run(groups: Sequence[Group], folder: Path, retry: bool, reporter: Reporter) -> None:  # noqa: FBT001
     """Run what is missing: the first seed of every row and column, then the second, …; a table is whole early."""
-    ordered = sorted(
-        (cell for group in groups if not isinstance(group.cells, str) for cell in group.cells),
-        key=lambda cell: cell.config.seed,
-    )
+    named = [
+        (cell, f"{group.row.label}{group.column and f', {group.column}'}, seed {cell.config.seed}")
+        for group in groups
+        if not isinstance(group.cells, str)
+        for cell in group.cells
+    ]
+    names = {cell.key: name for cell, name in reversed(named)}
+    ordered = sorted((cell for cell, _ in named), key=lambda cell: cell.config.seed)
     wanted = list({cell.key: cell for cell in ordered}.values())
     missing = [cell for cell in wanted if _is_missing(folder, cell, retry)]
     reporter.say(f"{len(wanted)} cells, {len(wanted) - len(missing)} of them finished before")
@@ -189,7 +193,7 @@ def _run(groups: Sequence[Group], folder: Path, retry: bool, reporter: Reporter)
         for number, cell in enumerate(missing):
             if not _is_missing(folder, cell, retry):  # another process has finished it meanwhile
                 continue
-            name = f"{cell.recipe} seed {cell.config.seed}"
+            name = names[cell.key]
             left = run_cell(cell, _noting(advance, number, len(missing), name))
             before = cells.find(folder, cell)
             path = cells.write(folder, cell, left)
