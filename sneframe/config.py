@@ -104,9 +104,7 @@ class TrainConfig:
     patience: int | None = option(
         None, "stop after this many epochs without a better one; none: never", check=optional(ge(1))
     )
-    budget: float | None = option(
-        None, "seconds of training to stop after; none: never", check=optional(gt(0))
-    )
+    budget: float | None = option(None, "seconds of training, at most; none: any", check=optional(gt(0)))
 
 
 @frozen(kw_only=True)

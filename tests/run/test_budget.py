@@ -9,6 +9,7 @@ import torch
 
 import sneframe
 from sneframe import clock, fit
+from sneframe.cli import main
 from sneframe.clock import Clock
 from sneframe.errors import ConfigError, RunError
 from sneframe.progress import Reporter
@@ -111,6 +112,15 @@ def test_the_seconds_of_a_fitted_head_are_those_of_its_fit(toy_zoo_path, tmp_pat
 def test_the_report_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, second_per_step):
     run = sneframe.run(config_for(toy_zoo_path, "train.budget=6"), tmp_path / "run")
     assert "ended by its budget after 1.5 passes" in " ".join(run.report.read_text().split())
+
+
+def test_the_command_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, second_per_step, capsys):
+    words = ("--zoo", str(toy_zoo_path), "--property", "scale", "--out", str(tmp_path / "run"))
+    keys = [word for key in (*SMALL, "train.batch_size=8", "train.budget=6") for word in ("--set", key)]
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--plugin", "sne", *words, *keys])
+    assert left.value.code == 0
+    assert "stopped by its budget after 1.5 epochs" in capsys.readouterr().out
 
 
 def test_several_processes_have_no_one_clock(tmp_path):
