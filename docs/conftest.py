@@ -36,6 +36,7 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 SMALL = {
     "zoo build sine": ["--networks", "24", "--steps", "10"],
     "run": ["--set", "train.epochs=1"],
+    "compare": ["--set", "train.epochs=1", "--seeds", "1"],
 }
 TITLED = re.compile(r'(?P<language>\w+) title="(?P<title>[^"]+)"$\n', re.MULTILINE)
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import attrs
-from attrs.validators import and_, ge, lt
+from attrs.validators import and_, ge, gt, le, lt
 
 
 def finite(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -17,3 +17,5 @@ def finite(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
 
 #: What a seed can be: TOML's whole numbers have 64 bits, one of them for the sign.
 SEED = and_(ge(0), lt(2**63))
+#: A part of something that is there.
+SHARE = and_(gt(0), le(1))

@@ -16,7 +16,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
 
-from sneframe.checks import SEED, finite
+from sneframe.checks import SEED, SHARE, finite
 from sneframe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class ZooConfig:
     split_seed: int = option(
         0, "seed of the random split; apart from the seed of the run, so that seeds share a split", check=SEED
     )
+    train_fraction: float = option(1.0, "of the training networks, by group and split_seed", check=SHARE)
 
 
 @frozen(kw_only=True)
@@ -90,6 +91,7 @@ class TrainConfig:
     patience: int | None = option(
         None, "stop after this many epochs without a better one; none: never", check=optional(ge(1))
     )
+    budget: float | None = option(None, "seconds of training, at most; none: any", check=optional(gt(0)))
     invariance_every: int | None = option(
         None,
         "measure e_g and e_noise on the validation networks after every so many epochs; none: only at the end",

@@ -86,6 +86,47 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
     Raises:
         ZooError: no such zoo or property, a property that is not numeric, no network that has it, an empty split.
     """
+    selected, name, targets = _with_property(config, reporter)
+    if len(np.unique(targets)) == 1:
+        raise ZooError(f"property {name!r} has the one value {targets[0]:g} in all {len(targets)} networks")
+    drawn = config.split == "random"
+    assignment = _random_split(selected, config) if drawn else selected.split(config.split)
+    parts = {
+        part: np.flatnonzero(assignment == number) for number, part in enumerate(("train", "val", "test"))
+    }
+    for part, positions in parts.items():
+        if not len(positions):
+            raise ZooError(f"split {config.split!r} of {selected.path} leaves no network in {part!r}")
+    if config.train_fraction < 1:
+        group = selected.group[parts["train"]]
+        parts["train"] = parts["train"][
+            splits.share(group, fraction=config.train_fraction, seed=config.split_seed)
+        ]
+    return Data(zoo=selected, property=name, batch=selected.load(), targets=targets, split=Split(**parts))
+
+
+def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
+    """Read a zoo that nothing is trained on: its test networks are those of a stored split, or else all of them.
+
+    The stored split is the one that ``config.split`` names, where the zoo has it; for a random split it is the zoo's only
+    one, where it has one.
+
+    Raises:
+        ZooError: as :func:`load_data`.
+    """
+    selected, name, targets = _with_property(config, reporter)
+    positions, none = np.arange(len(targets)), np.arange(0)
+    stored = selected.split_names if config.split == "random" else (config.split,)
+    if len(stored) == 1 and stored[0] in selected.split_names:
+        positions = np.flatnonzero(selected.split(stored[0]) == splits.TEST)
+        if not len(positions):
+            raise ZooError(f"split {stored[0]!r} of {selected.path} leaves no network in 'test'")
+    split = Split(train=none, val=none, test=positions)
+    return Data(zoo=selected, property=name, batch=selected.load(), targets=targets, split=split)
+
+
+def _with_property(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, str, np.ndarray]:
+    """Return the healthy networks that have the property, its name, and their values ``(N,)`` float64."""
     path = Path(config.path) if config.path is not None else demo_zoo(reporter)
     whole = zoo.open_zoo(path, unhealthy=True)
     matching = whole.where(config.where) if config.where else whole
@@ -113,20 +154,7 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
         raise ZooError(f"{path}: no network has a value of {name!r} to learn from, {left_out}")
     if any(reasons.values()):
         reporter.say(f"networks left out, {left_out}")
-    if len(np.unique(targets[present])) == 1:
-        raise ZooError(
-            f"property {name!r} has the one value {targets[present][0]:g} in all {present.sum()} networks"
-        )
-    selected, targets = selected.select(present), targets[present]
-    drawn = config.split == "random"
-    assignment = _random_split(selected, config) if drawn else selected.split(config.split)
-    parts = {
-        part: np.flatnonzero(assignment == number) for number, part in enumerate(("train", "val", "test"))
-    }
-    for part, positions in parts.items():
-        if not len(positions):
-            raise ZooError(f"split {config.split!r} of {whole.path} leaves no network in {part!r}")
-    return Data(zoo=selected, property=name, batch=selected.load(), targets=targets, split=Split(**parts))
+    return selected.select(present), name, targets[present]
 
 
 def demo_zoo(reporter: Reporter) -> Path:

@@ -22,16 +22,27 @@ class LevelTypeEncoding(nn.Module):
     Args:
         architectures: of the training zoo; their types make the table.
         width: D, even.
+        level: whether there are sinusoids; without them all levels are alike.
+        type: whether there are vectors per type; without them all types are alike.
     """
 
-    def __init__(self, architectures: tuple[Architecture, ...], width: int) -> None:
+    def __init__(
+        self,
+        architectures: tuple[Architecture, ...],
+        width: int,
+        *,
+        level: bool = True,
+        type: bool = True,  # noqa: A002  # the paper's word
+    ) -> None:
         super().__init__()
         self.width = width
+        self.level = level
         self.types = sorted({kind for architecture in architectures for kind in architecture.types})
-        self.table = nn.Embedding(len(self.types) + 1, width)
-        with torch.no_grad():
-            self.table.weight.mul_(0.02)
-            self.table.weight[0].zero_()
+        self.table = nn.Embedding(len(self.types) + 1, width) if type else None
+        if self.table is not None:
+            with torch.no_grad():
+                self.table.weight.mul_(0.02)
+                self.table.weight[0].zero_()
         self._constants: dict[
             tuple[str, tuple[tuple[int, ...], ...], torch.device], tuple[Tensor, Tensor, Tensor]
         ] = {}
@@ -42,8 +53,10 @@ class LevelTypeEncoding(nn.Module):
         A unit of several parameters has the mean of their types; all of them lie in one layer, so at one level.
         """
         members, starts, sinusoids = self._constant(architecture, units, like.device)
+        if self.table is None:
+            return sinusoids.to(like.dtype)
         types = nn.functional.embedding_bag(members, self.table.weight, starts, mode="mean")
-        return types + sinusoids.to(types.dtype)
+        return types + sinusoids.to(types.dtype) if self.level else types
 
     def _constant(
         self, architecture: Architecture, units: tuple[tuple[int, ...], ...], device: torch.device
@@ -60,6 +73,8 @@ class LevelTypeEncoding(nn.Module):
             half = self.width // 2
             # Relative depth lies in [0, 1]: scaled so that its slowest wave turns a quarter over the network.
             waves = torch.cat([sinusoid(levels, half), sinusoid(relative * 100, self.width - half)], dim=1)
+            if not self.level:
+                waves = torch.zeros_like(waves)
             self._constants[key] = (torch.tensor(members).to(device), starts.to(device), waves.to(device))
         return self._constants[key]
 

@@ -6,7 +6,6 @@ import json
 import math
 import signal
 import threading
-import time
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from sneframe import checkpoint, evaluate, state
+from sneframe.clock import Clock
 from sneframe.config import RunConfig, TrainConfig
 from sneframe.data import Data
 from sneframe.devices import sum_over_processes
@@ -41,6 +41,8 @@ class Training:
         best_epoch: the epoch of the best validation score so far, counted from 1; 0 before the first.
         best: that score, lower is better.
         seconds: spent training, over all sittings.
+        step_seconds: those of them that were spent on steps, not on scoring.
+        stopped_by: ``budget`` or ``patience`` where that ended it before its last step.
         history: one record per finished epoch.
     """
 
@@ -49,7 +51,19 @@ class Training:
     best_epoch: int = 0
     best: float = math.inf
     seconds: float = 0.0
+    step_seconds: float = 0.0
+    stopped_by: str | None = None
     history: list[dict[str, Any]] = attrs.field(factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Steps of all finished epochs; the last one may have been cut."""
+        return int(self.history[-1]["step"]) if self.history else 0
+
+    @property
+    def seconds_to_best(self) -> float | None:
+        """Seconds of training until the best epoch was scored."""
+        return self.history[self.best_epoch - 1]["seconds"] if self.best_epoch else None
 
 
 @frozen(kw_only=True, eq=False)
@@ -64,6 +78,7 @@ class Loop:
         data: for the device.
         targets: ``(N,)`` float32 on the device, standardised.
         config: of the run.
+        clock: of the training.
         sums: ``(3,)`` this process's loss, task and invariance loss, summed over the epoch's steps.
     """
 
@@ -74,6 +89,7 @@ class Loop:
     data: Data
     targets: Tensor
     config: RunConfig
+    clock: Clock
     sums: Tensor
 
     @property
@@ -97,7 +113,8 @@ def fit(
     An objective without trainable parameters is left as it is.
 
     Raises:
-        RunError: the loss is no longer finite, or there are fewer networks a step than processes.
+        RunError: the loss is no longer finite, there are fewer networks a step than processes, or several processes
+            that would have to agree on when a budget is spent.
         Interrupted: after Ctrl-C; the state is on disk.
     """
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
@@ -108,6 +125,11 @@ def fit(
         raise RunError(
             f"{accelerator.num_processes} processes need as many networks a step, the smallest step has {smallest}: "
             f"{len(data.split.train)} training networks at train.batch_size = {config.train.batch_size}"
+        )
+    if accelerator.num_processes > 1 and config.train.budget is not None:
+        raise RunError(
+            f"train.budget is measured by the clock of one process, here are {accelerator.num_processes}; "
+            f"set train.epochs instead"
         )
     optimiser = AdamW(trainable, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
     sums = torch.zeros(3, device=accelerator.device)
@@ -122,6 +144,7 @@ def fit(
         data=data,
         targets=torch.from_numpy(objective.task.standardise(data.targets)).float().to(accelerator.device),
         config=config,
+        clock=(clock := Clock(config.train.budget, training.seconds)),
         sums=sums,
     )
     # Several processes would have to agree on the step to stop at; there Ctrl-C ends the run at the last epoch.
@@ -129,8 +152,8 @@ def fit(
         Interruption(enabled=accelerator.num_processes == 1) as interruption,
         reporter.bar("training") as advance,
     ):
-        while training.epoch < config.train.epochs and not _out_of_patience(training, config.train):
-            clock = time.perf_counter()
+        while training.epoch < config.train.epochs and training.stopped_by is None:
+            clock.start()
             batches = epoch_batches(
                 data.split.train, batch_size=config.train.batch_size, seed=config.seed, epoch=training.epoch
             )
@@ -139,10 +162,13 @@ def fit(
                 train_step(loop, positions, training.epoch * loop.steps + training.step)
                 training.step += 1
                 if interruption.requested:
-                    training.seconds += time.perf_counter() - clock
+                    _count_steps(loop, training)
+                    training.seconds = clock.seconds
                     _save(last, loop, training)
                     raise Interrupted(f"in epoch {training.epoch + 1}; {going_on(folder)}")
-            _finish_epoch(loop, training, clock)
+                if clock.share >= 1:  # the epoch is cut here, and scored as it stands
+                    break
+            _finish_epoch(loop, training)
             if accelerator.is_main_process:
                 if training.best_epoch == training.epoch:
                     best = folder / "best.safetensors"
@@ -176,7 +202,7 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
     target = loop.targets.index_select(
         0, torch.from_numpy(positions[mine]).to(loop.targets.device, non_blocking=True)
     )
-    progress = step / (train.epochs * loop.steps)
+    progress = _progress(loop, step)
     for group in loop.optimiser.param_groups:
         group["lr"] = learning_rate(train, progress)
     loss, parts = loop.stepper(loop.data.select(positions[mine]), target, draw, progress)
@@ -230,10 +256,24 @@ class Interruption:
         self.requested = True
 
 
-def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
+def _progress(loop: Loop, step: int) -> float:
+    """Return the fraction of the training that lies before a step: of its steps or of its budget, what is further.
+
+    So the learning rate of a training that its budget will cut falls to zero all the same.
+    """
+    return max(step / (loop.config.train.epochs * loop.steps), loop.clock.share)
+
+
+def _count_steps(loop: Loop, training: Training) -> None:
+    """Add the seconds since the clock was started to those of steps."""
+    training.step_seconds += loop.clock.seconds - training.seconds
+
+
+def _finish_epoch(loop: Loop, training: Training) -> None:
     """Score the validation networks and record the epoch."""
     config, objective = loop.config, loop.objective
-    loss, task, invariance = (sum_over_processes(loop.accelerator, loop.sums) / loop.steps).tolist()
+    loss, task, invariance = (sum_over_processes(loop.accelerator, loop.sums) / training.step).tolist()
+    _count_steps(loop, training)
     _check_finite("training loss", loss, training, config.train)
     val = loop.data.split.val
     output = evaluate.predict(
@@ -243,7 +283,10 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
     _check_finite(
         "validation MSE", scores.mse, training, config.train
     )  # the last step may be the one that diverges
+    step = training.epoch * loop.steps + training.step
     training.epoch, training.step = training.epoch + 1, 0
+    loop.clock.stop()
+    training.seconds = loop.clock.seconds
     moved: dict[str, float] = {}
     if (every := config.train.invariance_every) is not None and training.epoch % every == 0:
         size = config.train.batch_size
@@ -251,15 +294,12 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
             objective.model, loop.data, val, output.value, loop.accelerator, seed=config.seed, batch_size=size
         )
         moved = measured or {}
-    training.seconds += time.perf_counter() - clock
     training.history.append(
         {
             "epoch": training.epoch,
-            "step": training.epoch * loop.steps,
+            "step": step,
             "seconds": round(training.seconds, 3),
-            "lr": learning_rate(
-                config.train, (training.epoch * loop.steps - 1) / (config.train.epochs * loop.steps)
-            ),
+            "lr": learning_rate(config.train, _progress(loop, step - 1)),
             "train": {"loss": loss, "task": task, "invariance": invariance if objective.invariance else None},
             "val": {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau, **moved},
         }
@@ -268,6 +308,7 @@ def _finish_epoch(loop: Loop, training: Training, clock: float) -> None:
     value = scores.mse if config.train.select == "mse" else -tau
     if value < training.best:
         training.best, training.best_epoch = value, training.epoch
+    training.stopped_by = _stopped_by(loop, training)
     loop.sums.zero_()
 
 
@@ -279,8 +320,15 @@ def _check_finite(what: str, value: float, training: Training, train: TrainConfi
         )
 
 
-def _out_of_patience(training: Training, train: TrainConfig) -> bool:
-    return train.patience is not None and training.epoch - training.best_epoch >= train.patience
+def _stopped_by(loop: Loop, training: Training) -> str | None:
+    train = loop.config.train
+    if training.steps == train.epochs * loop.steps:
+        return None
+    if loop.clock.share >= 1:
+        return "budget"
+    if train.patience is not None and training.epoch - training.best_epoch >= train.patience:
+        return "patience"
+    return None
 
 
 def _note(record: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The seam: three hooks by which a plugin offers what it has. They return data and run nothing.
+"""The seam: four hooks by which a plugin offers what it has. They return data and run nothing.
 
 A plugin is an installed module named in the entry-point group ``sneframe``; it marks functions of these
 names with :data:`hookimpl`. Hooks discover; the objects they return do the work.
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sneframe.config import RunConfig
     from sneframe.part import Part
+    from sneframe.suite import Suite
     from sneframe.zoo.builder import ZooBuilder
 
 GROUP = "sneframe"  #: the name of the entry-point group, and of the pluggy project
@@ -36,3 +37,8 @@ def sneframe_zoos() -> Sequence[ZooBuilder]:  # type: ignore[empty-body]
 @hookspec
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:  # type: ignore[empty-body]
     """Return recipes by name: functions without arguments, each returning a complete run configuration."""
+
+
+@hookspec
+def sneframe_suites() -> Sequence[Suite]:  # type: ignore[empty-body]
+    """Return suites: named lists of runs that make one table, what ``sneframe compare --suite NAME`` makes."""

@@ -19,6 +19,7 @@ from sneframe.config import RunConfig
 from sneframe.errors import PluginError, choices
 from sneframe.hookspecs import GROUP
 from sneframe.part import Part, fault
+from sneframe.suite import Suite
 from sneframe.zoo.builder import ZooBuilder
 
 
@@ -44,6 +45,7 @@ class Registry:
     parts: Mapping[str, type[Part]] = field(factory=dict)
     zoos: Mapping[str, ZooBuilder] = field(factory=dict)
     recipes: Mapping[str, Callable[[], RunConfig]] = field(factory=dict)
+    suites: Mapping[str, Suite] = field(factory=dict)
 
     def part(self, name: str) -> type[Part]:
         """Return a part's class."""
@@ -56,6 +58,10 @@ class Registry:
     def recipe(self, name: str) -> Callable[[], RunConfig]:
         """Return a recipe."""
         return _find(name, self.recipes, "recipe")
+
+    def suite(self, name: str) -> Suite:
+        """Return a suite."""
+        return _find(name, self.suites, "suite")
 
 
 def installed() -> dict[str, Installed]:
@@ -90,7 +96,7 @@ def load(names: Iterable[str]) -> Registry:
     """
     known = installed()
     plugins: dict[str, Installed] = {}
-    offered: dict[str, dict[str, Any]] = {"part": {}, "zoo": {}, "recipe": {}}
+    offered: dict[str, dict[str, Any]] = {"part": {}, "zoo": {}, "recipe": {}, "suite": {}}
     for name in sorted(set(names)):
         if name not in known:
             raise PluginError(f"unknown plugin {name!r}, {choices(name, known, 'installed')}")
@@ -110,7 +116,17 @@ def load(names: Iterable[str]) -> Registry:
             if not callable(function):
                 raise PluginError(f"{known[name]}: recipe {recipe!r} is {_shown(function)}, not a function")
             _add(offered["recipe"], recipe, _checked(recipe, function, known[name]), known[name], "recipe")
-    return Registry(plugins=plugins, parts=offered["part"], zoos=offered["zoo"], recipes=offered["recipe"])
+        for suite in _call(manager, "sneframe_suites", known[name]):
+            if not isinstance(suite, Suite):
+                raise PluginError(f"{known[name]}: sneframe_suites offers {_shown(suite)}, which is no Suite")
+            _add(offered["suite"], suite.name, suite, known[name], "suite")
+    return Registry(
+        plugins=plugins,
+        parts=offered["part"],
+        zoos=offered["zoo"],
+        recipes=offered["recipe"],
+        suites=offered["suite"],
+    )
 
 
 def failed(name: str, what: str, error: BaseException) -> PluginError:

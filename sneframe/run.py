@@ -27,6 +27,7 @@ from sneframe.folder import going_on, open_folder
 from sneframe.head import FittedHead
 from sneframe.model import build_augmentations, build_invariance, build_model
 from sneframe.objective import Objective
+from sneframe.plan import steps_per_epoch
 from sneframe.progress import Reporter
 from sneframe.report import write_report
 from sneframe.tasks import Regression
@@ -102,7 +103,12 @@ def run(
         objective.to(accelerator.device)
         training = fit(objective, data, config, accelerator, folder, reporter, resume=resume)
         metrics = finish(objective, data, config, accelerator, folder, training)
-        metrics["seconds"] = {"train": training.seconds, "total": time.perf_counter() - started}
+        metrics["seconds"] = {
+            "train": training.seconds,
+            "step": training.step_seconds / training.steps if training.steps else None,
+            "to_best": training.seconds_to_best,
+            "total": time.perf_counter() - started,
+        }
         if accelerator.is_main_process:
             state.write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
             write_report(folder)
@@ -137,9 +143,11 @@ def finish(
     if training.epoch:
         checkpoint.restore_model(model, state.read_tensors(best)[0], best)
     if isinstance(model.head, FittedHead):
+        clock = time.perf_counter()
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
         targets = torch.from_numpy(task.standardise(data.targets[data.split.train]))
         model.head.fit(embedding, targets.unsqueeze(1))
+        training.seconds += time.perf_counter() - clock
     if not training.epoch and accelerator.is_main_process:
         checkpoint.save_model(best, model, task, config, epoch=0)
     predicted = {
@@ -172,5 +180,8 @@ def finish(
         ),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "epochs": training.epoch,
+        "steps": training.steps,
+        "passes": training.steps / steps_per_epoch(len(data.split.train), batch_size),
         "best_epoch": training.best_epoch,
+        "stopped_by": training.stopped_by,
     }

@@ -22,6 +22,7 @@ PLUGINS = (
     "sneframe_deepsets",
     "sneframe_invariance",
     "sneframe_augmentation",
+    "sneframe_suites",
 )
 
 # A row may import the rows below it; what stands in one row never imports its neighbours.
@@ -29,6 +30,7 @@ ROWS = (
     ("__main__",),
     ("cli",),
     ("testing",),
+    ("bench",),
     ("run",),
     ("fit",),
     ("evaluate", "environment"),
@@ -45,10 +47,10 @@ ROWS = (
         "augmentation",
         "symmetry",
     ),
-    ("part", "config"),
+    ("part", "config", "suite"),
     ("zoo",),
     ("batch", "encoding", "perceptron"),
-    ("architecture", "hookspecs", "checks", "toml", "draw"),
+    ("architecture", "hookspecs", "checks", "clock", "toml", "draw"),
     ("errors",),
 )
 RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}

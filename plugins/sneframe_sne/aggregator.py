@@ -11,6 +11,7 @@ from torch import nn
 from sneframe.aggregator import Aggregator
 from sneframe.config import option
 from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
+from sneframe_sne.plain import MeanMLP
 from sneframe_sne.set_attention import PMA, SAB, check_heads
 
 
@@ -27,11 +28,16 @@ class LayerSet(Aggregator):
         """Options."""
 
         heads: int = option(4, "attention heads, a divisor of the code width", check=ge(1))
+        set_functions: bool = option(True, "false, for ablations: the mean over codes, and an MLP")
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         check_heads(f"{self.slot} {self.name!r}", spec.width, config.heads)
         self.out = spec.gives(Embedding, spec.width)
+        self.psi6: MeanMLP | PMA
+        if not config.set_functions:
+            self.phi5, self.psi6 = nn.Sequential(), MeanMLP(spec.width)
+            return
         self.phi5 = nn.Sequential(SAB(spec.width, config.heads), SAB(spec.width, config.heads))
         self.psi6 = PMA(spec.width, config.heads)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from typing import Literal, final
 
@@ -16,6 +17,7 @@ from sneframe.config import option
 from sneframe.encoding import LevelTypeEncoding
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import ChunkTokens, LayerCodes, Spec
+from sneframe_sne.plain import ChunkMLP, MeanMLP
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB, check_heads
 
 
@@ -46,21 +48,39 @@ class ChunkSet(LayerEncoder):
         chunks_per_pass: int = option(
             512, "chunks encoded at a time: bounds the memory, and keeps it in the cache", check=ge(1)
         )
+        level_encoding: bool = option(True, "whether the level is added before Ψ2 and Ψ4")
+        type_encoding: bool = option(True, "whether the type is added before Ψ2 and Ψ4")
+        set_functions: bool = option(
+            True, "false, for ablations: an MLP over the C weights of a chunk, and the mean over chunks"
+        )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         width, heads = config.width, config.heads
         check_heads(f"{self.slot} {self.name!r}", width, heads)
         self.out = spec.gives(LayerCodes, width)
+        encoding = functools.partial(
+            LevelTypeEncoding,
+            spec.architectures,
+            width,
+            level=config.level_encoding,
+            type=config.type_encoding,
+        )
+        self.psi4: MeanMLP | PMA
+        if not config.set_functions:
+            self.chunk_encoding, self.unit_encoding = encoding(), encoding()
+            self.chunk_mlp = ChunkMLP(spec.width, width)
+            self.phi3, self.psi4 = nn.ModuleList(), MeanMLP(width)
+            return
         self.phi1_scalar = ScalarSAB(width, heads)
         self.phi1 = SAB(width, heads)
-        self.chunk_encoding = LevelTypeEncoding(spec.architectures, width)
+        self.chunk_encoding = encoding()
         self.psi2 = PMA(width, heads)
         self.phi3 = nn.ModuleList(
             ISAB(width, heads, config.points) if config.attention == "isab" else SAB(width, heads)
             for _ in range(2)
         )
-        self.unit_encoding = LevelTypeEncoding(spec.architectures, width)
+        self.unit_encoding = encoding()
         self.psi4 = PMA(width, heads)
 
     def forward(self, tokens: tuple[ChunkTokens, ...]) -> tuple[LayerCodes, ...]:
@@ -83,6 +103,8 @@ class ChunkSet(LayerEncoder):
         return [rearrange(c, "(b q) d -> b q d", b=size) for c, (size, _) in zip(split, rows, strict=True)]
 
     def _encode(self, chunks: Tensor, mask: Tensor, encoding: Tensor) -> Tensor:
+        if not self.config.set_functions:
+            return self.chunk_mlp(chunks, mask, encoding)
         codes = self.phi1(self.phi1_scalar(chunks, mask), mask)
         return self.psi2(codes + rearrange(encoding, "q d -> q 1 d"), mask)
 

@@ -51,7 +51,8 @@ def draw_weights(widths: Sequence[int], generator: np.random.Generator, *, siren
     """Return the flat initial weights ``(P,)`` of one network.
 
     Hidden weights are U(±√(6 / fan_in) / 30), as SIREN's are behind the first layer (here: in it too, unless ``siren``:
-    then U(±1), high frequencies from the start), hidden biases 0; the last layer is PyTorch's ``nn.Linear`` as it comes, U(±1 / √fan_in).
+    then U(±1), high frequencies from the start), hidden biases 0; the last layer is PyTorch's ``nn.Linear`` as it comes,
+    U(±1 / √fan_in).
     """
     pieces = []
     for fan_in, fan_out in pairwise((1, *widths)):

@@ -17,7 +17,7 @@ from click.shell_completion import shell_complete
 import sneframe
 from sneframe.errors import SneframeError, choices, printable
 
-COMMANDS = ("run", "config", "plugins", "check", "zoo", "report")
+COMMANDS = ("run", "compare", "config", "plugins", "check", "zoo", "report")
 
 
 class Commands(click.Group):

@@ -34,4 +34,5 @@ def _offers(name: str) -> list[str]:
     parts = [f"{part.slot} {name}" for name, part in registry.parts.items()]
     zoos = [f"zoo {name}" for name in registry.zoos]
     recipes = [f"recipe {name}" for name in registry.recipes]
-    return [*parts, *zoos, *recipes]
+    suites = [f"suite {name}" for name in registry.suites]
+    return [*parts, *zoos, *recipes, *suites]

@@ -99,6 +99,8 @@ def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
     for label, scores in (("test", metrics["test"]), ("predict the mean", metrics["baseline"]["test"])):
         table.add_row(label, *(_shown(scores[key]) for key in ("mse", "r2", "tau")))
     console.print(table)
+    if metrics["stopped_by"] is not None:
+        console.print(f"stopped by its {metrics['stopped_by']} after {metrics['passes']:.3g} epochs")
     if metrics["invariance"] is not None:
         errors = metrics["invariance"]
         console.print(

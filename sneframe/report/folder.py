@@ -139,6 +139,7 @@ class Metrics:
         parameters: trainable scalars of the model.
         epochs: trained; 0 for a method without gradients.
         best_epoch: the one kept, None where there was no epoch.
+        cut_after: passes over the training networks, where the budget of the training ended it; else None.
         train_seconds: of the training alone.
         total_seconds: of the whole run.
     """
@@ -152,6 +153,7 @@ class Metrics:
     parameters: int
     epochs: int
     best_epoch: int | None
+    cut_after: float | None
     train_seconds: float
     total_seconds: float
 
@@ -325,6 +327,7 @@ def _metrics(path: Path) -> Metrics:
         parameters=root.count("parameters"),
         epochs=root.count("epochs"),
         best_epoch=root.maybe("best_epoch", Record.count) or None,
+        cut_after=root.number("passes") if root.data.get("stopped_by") == "budget" else None,
         train_seconds=seconds.number("train"),
         total_seconds=seconds.number("total"),
     )

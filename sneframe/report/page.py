@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
@@ -13,6 +12,8 @@ from sneframe import state
 from sneframe.report import figures
 from sneframe.report.folder import RunFolder, read_folder
 from sneframe.report.projection import SEED, Projection, project
+from sneframe.report.template import template
+from sneframe.report.words import number, ratio
 
 
 def write_report(folder: Path) -> Path:
@@ -33,16 +34,8 @@ def write_report(folder: Path) -> Path:
 
 def render(run: RunFolder) -> str:
     """Return the page of a run."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sneframe.report", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": _number, "ratio": _ratio, "count": _count, "duration": _duration}
     colours = _colours(run)
-    return environment.get_template("report.html.j2").render(
+    return template("sneframe.report", "report.html.j2").render(
         run=run,
         metrics=run.metrics,
         env=run.environment,
@@ -67,7 +60,7 @@ def _scatter(run: RunFolder, colours: dict[str, str]) -> Markup:
     shown = [colours.get(architecture, figures.BLUE) for architecture in architectures]
     alt = (
         f"Predicted against true {name} of {scores.n} test networks, with the identity line; "
-        f"R² {_ratio(scores.r2)}, Kendall's τ {_ratio(scores.tau)}"
+        f"R² {ratio(scores.r2)}, Kendall's τ {ratio(scores.tau)}"
     )
     return figures.scatter(run.predictions, name, shown, alt)
 
@@ -77,8 +70,8 @@ def _curves(run: RunFolder) -> Markup | None:
         return None
     first, last = run.history[0], run.history[-1]
     alt = (
-        f"Over {len(run.history)} epochs the training task loss goes from {_number(first.task)} to "
-        f"{_number(last.task)}, the validation MSE from {_number(first.mse)} to {_number(last.mse)}"
+        f"Over {len(run.history)} epochs the training task loss goes from {number(first.task)} to "
+        f"{number(last.task)}, the validation MSE from {number(first.mse)} to {number(last.mse)}"
     )
     return figures.curves(run.history, run.metrics.best_epoch, alt)
 
@@ -104,28 +97,3 @@ def _map(run: RunFolder) -> dict[str, Any]:
         "perplexity": projection.perplexity,
         "seed": SEED,
     }
-
-
-def _number(value: float) -> str:
-    """Return four significant digits, zeros at the end included: columns of them compare at a glance."""
-    return f"{value:#.4g}".removesuffix(".").replace("-", "−")
-
-
-def _ratio(value: float | None) -> str:
-    """Return R² or τ, which live at most at 1, to three places; "–" where it is not defined."""
-    if value is None:
-        return "–"
-    return f"{value:z.3f}".replace("-", "−") if abs(value) < 1000 else _number(value)
-
-
-def _count(value: int) -> str:
-    # Narrow no-break spaces: a comma and a point mean different things to different readers.
-    return f"{value:,}".replace(",", "\u202f")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

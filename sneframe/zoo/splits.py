@@ -58,6 +58,34 @@ def by_group(
     return assignment
 
 
+def share(group: Sequence[int] | Sequence[str] | np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
+    """Draw a fraction of some networks that leaves every group whole; a smaller one lies within a larger one.
+
+    The groups are laid end to end as in :func:`by_group`; those are drawn whose middle lies before the border.
+
+    Args:
+        group: ``(N,)`` ints or strings, one label per network.
+        fraction: of the networks, in (0, 1].
+        seed: of the shuffle.
+
+    Returns:
+        ``(N,)`` bool.
+
+    Raises:
+        ZooError: no group fits in.
+    """
+    _, index, counts = np.unique(np.asarray(group), return_inverse=True, return_counts=True)
+    shuffled = np.random.default_rng(seed).permutation(len(counts))
+    middles = np.cumsum(counts[shuffled]) - counts[shuffled] / 2
+    drawn = np.empty(len(counts), bool)
+    drawn[shuffled] = middles < np.rint(fraction * len(index))
+    if not drawn.any():
+        raise ZooError(
+            f"a fraction of {fraction:g} leaves none of {len(counts)} groups of up to {counts.max(initial=0)} networks"
+        )
+    return np.asarray(drawn[index])
+
+
 def _borders(n: int, sizes: Sequence[int] | None, fractions: Sequence[float] | None) -> np.ndarray:
     """Return how many networks lie before the end of train, of val, and of test."""
     if (sizes is None) == (fractions is None):

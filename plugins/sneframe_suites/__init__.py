@@ -1,0 +1,16 @@
+"""The suites of the papers: which method, how much data, which of SNE's parts, which chunk size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sneframe.hookspecs import hookimpl
+from sneframe.suite import Suite
+
+
+@hookimpl
+def sneframe_suites() -> Sequence[Suite]:
+    from sneframe_suites.inr import DATA_EFFICIENCY, FREQUENCY
+    from sneframe_suites.sne import ABLATION, CHUNK_SIZE
+
+    return [FREQUENCY, DATA_EFFICIENCY, ABLATION, CHUNK_SIZE]

@@ -1,0 +1,45 @@
+"""Suites on the sine zoo: all methods at one size (SNE, table 1), and how much data each needs (figure 3)."""
+
+from __future__ import annotations
+
+from sneframe.suite import Built, Column, Row, Suite
+
+SINE = Built(builder="zoos/sine", options={"networks": 3000, "widths": (32, 32), "seed": 1})
+SPLIT = "zoo.sizes=[2000,500,500]"
+RECIPES = (
+    "sne/message",
+    "sne/fair",
+    "dwsnet/fair",
+    "nfn/np-fair",
+    "nfn/hnp-fair",
+    "nfn/nft-fair",
+    "mlp/fair",
+    "deepsets/fair",
+    "stats/boosting",
+    "stats/ridge",
+)
+FRACTIONS = (0.1, 0.25, 0.5, 1.0)
+
+FREQUENCY = Suite(
+    name="suites/inr-frequency",
+    title="Frequency of 3000 sine INRs, every method",
+    rows=[Row(label=recipe, recipe=recipe) for recipe in RECIPES],
+    zoo=SINE,
+    property="frequency",
+    overrides=(SPLIT,),
+    seeds=3,
+    budget=600,
+)
+DATA_EFFICIENCY = Suite(
+    name="suites/inr-data-efficiency",
+    title="Frequency of sine INRs from a part of the training networks",
+    rows=[Row(label=recipe, recipe=recipe) for recipe in RECIPES],
+    zoo=SINE,
+    property="frequency",
+    overrides=(SPLIT,),
+    columns=[
+        Column(label=f"{fraction:.0%}", overrides=f"zoo.train_fraction={fraction}") for fraction in FRACTIONS
+    ],
+    seeds=1,
+    budget=300,
+)

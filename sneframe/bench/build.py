@@ -1,0 +1,47 @@
+"""The zoo of a suite: found, or built once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import attrs
+
+from sneframe import plugins
+from sneframe.errors import ConfigError, Interrupted
+from sneframe.progress import Reporter
+from sneframe.suite import Built
+
+
+def built(zoo: Built, folder: Path, reporter: Reporter) -> Path:
+    """Return the path of a zoo in a folder, where it is built if it is not there.
+
+    Its name says builder, options and the version of the builder's plugin, so that another zoo is another folder.
+
+    Raises:
+        PluginError: no such builder.
+        ConfigError: options that it does not have.
+        Interrupted: after Ctrl-C; a builder goes on where it stopped.
+    """
+    plugin = zoo.builder.partition("/")[0]
+    registry = plugins.load([plugin])
+    builder = registry.zoo(zoo.builder)
+    try:
+        config = builder.config(**zoo.options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"zoo {zoo.builder!r}: {error.args[0] if error.args else error}") from error
+    decides = json.dumps(
+        [registry.plugins[plugin].version, attrs.asdict(config)], sort_keys=True, default=str
+    )
+    digest = hashlib.sha256(decides.encode()).hexdigest()[:8]
+    path = folder / f"{zoo.builder.replace('/', '-')}-{digest}.zarr"
+    if path.exists():
+        return path
+    reporter.say(f"building the zoo {zoo.builder}, once, in {path}")
+    try:
+        with reporter.bar(zoo.builder) as advance:
+            builder.build(config, path, advance)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"{path} is not complete; the same command goes on with it") from error
+    return path

@@ -1,0 +1,324 @@
+"""A cell: one configuration with its seed on one zoo. What it is → its key; what it left → a small JSON file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from attrs import evolve, frozen
+
+from sneframe import state
+from sneframe.config import Choice, RunConfig
+from sneframe.convert import unstructure
+from sneframe.metrics import Scores
+from sneframe.report.record import Record, fault, parse_record, read_text
+from sneframe.zoo import open_zoo
+
+FORMAT = "sneframe.cell"
+VERSION = 1
+EMPTY = np.empty(0)
+
+
+@frozen(kw_only=True)
+class Place:
+    """A zoo on disk.
+
+    Args:
+        path: where it lies here.
+        label: what it is called in a table.
+        name: its own name.
+        digest: of its content.
+    """
+
+    path: Path
+    label: str
+    name: str
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path) -> Place:
+        """Open a zoo, of which no weights are read.
+
+        Raises:
+            ZooError: there is none.
+        """
+        zoo = open_zoo(path, unhealthy=True)
+        return cls(path=path.resolve(), label=path.resolve().stem, name=zoo.name, digest=zoo.digest)
+
+
+@frozen(kw_only=True)
+class Target:
+    """Another zoo that a model is tested on.
+
+    Args:
+        zoo: that zoo.
+        divided: whether it is split as the zoos are that models are trained on, for it is one of them. Else its test
+            networks are those of its stored split, or all.
+    """
+
+    zoo: Place
+    divided: bool
+
+
+@frozen(kw_only=True)
+class Cell:
+    """What is to be run.
+
+    Args:
+        recipe: the name it started from.
+        overrides: the words that were laid over it, for people.
+        config: complete, with its seed, its budget and the path of its zoo.
+        zoo: that it is trained on.
+        targets: that its one model is tested on as well.
+    """
+
+    recipe: str
+    overrides: tuple[str, ...]
+    config: RunConfig
+    zoo: Place
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What decides its numbers, as 16 hexadecimal digits: configuration and digests, neither names nor paths.
+
+        Values that are the default of their class are left out: an option that is new since a cell was run leaves it
+        what it was. Whether a default has changed meanwhile, :func:`find` sees.
+        """
+        decides = {
+            "config": _deciding(evolve(self.config, recipe=None, zoo=evolve(self.config.zoo, path=None))),
+            "zoo": self.zoo.digest,
+            "targets": sorted([target.zoo.digest, target.divided] for target in self.targets),
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def file(self) -> str:
+        """The name of its file, which begins with what it is for people and ends with its key."""
+        return f"{self.recipe.replace('/', '-')}-{self.zoo.label}-{self.config.seed}-{self.key}.json"
+
+
+@frozen(kw_only=True, eq=False)
+class Test:
+    """Test networks of one zoo, and how they were predicted.
+
+    Args:
+        digest: of the zoo.
+        scores: of the predictions before they were rounded.
+        ids: ``(n,)`` int64.
+        true: ``(n,)`` float64.
+        predicted: ``(n,)`` float64.
+        failed: why there are none.
+    """
+
+    __test__ = False  # pytest takes it for a class of tests
+
+    digest: str
+    scores: Scores | None = None
+    ids: np.ndarray = EMPTY
+    true: np.ndarray = EMPTY
+    predicted: np.ndarray = EMPTY
+    failed: str | None = None
+
+
+@frozen(kw_only=True, eq=False)
+class Outcome:
+    """What a cell left.
+
+    Args:
+        seed: of the run.
+        failed: why it did not end, or None; then the rest but the seed is empty.
+        tests: of its own zoo first, then of the targets.
+        parameters: trainable scalars.
+        epochs: that were begun; 0 for a method without epochs.
+        planned: ``train.epochs``.
+        passes: over the training networks, the part of a cut epoch included.
+        best_epoch: the one that was tested; 0 where there is none.
+        stopped_by: ``budget`` or ``patience``, where that ended the training.
+        train_seconds: of the training, validation included, or of fitting a head.
+        step_seconds: of one step, or None without steps.
+        seconds_to_best: of training until the best epoch was scored.
+        total_seconds: of the run: reading, training, testing and reporting.
+        peak_memory: the largest resident set of its process, in bytes.
+    """
+
+    seed: int
+    failed: str | None = None
+    tests: tuple[Test, ...] = ()
+    parameters: int = 0
+    epochs: int = 0
+    planned: int = 0
+    passes: float = 0.0
+    best_epoch: int = 0
+    stopped_by: str | None = None
+    train_seconds: float = 0.0
+    step_seconds: float | None = None
+    seconds_to_best: float | None = None
+    total_seconds: float = 0.0
+    peak_memory: int = 0
+
+    def test(self, digest: str) -> Test:
+        """Return the test on the zoo of this digest."""
+        if self.failed is not None:
+            return Test(digest=digest, failed=self.failed)
+        return next(test for test in self.tests if test.digest == digest)
+
+
+# -- to and from files ----------------------------------------------------------------------------------------
+
+
+def find(folder: Path, cell: Cell) -> Path | None:
+    """Return the file of a cell, whatever recipe it was called by when it was run.
+
+    Raises:
+        RunError: a damaged file is in its place.
+    """
+    wanted = json.loads(json.dumps(_without_place(cell.config)))
+    for path in sorted(folder.glob(f"*-{cell.key}.json")):
+        stored = parse_record(path, read_text(path)).record("config").data
+        if _agrees({**stored, "recipe": None}, {**wanted, "recipe": None}):
+            return path
+    return None
+
+
+def write(folder: Path, cell: Cell, left: Mapping[str, Any]) -> Path:
+    """Write what a cell left as one file, which appears whole.
+
+    Raises:
+        MachineError: the folder does not take it.
+    """
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "key": cell.key,
+        "recipe": cell.recipe,
+        "overrides": list(cell.overrides),
+        "seed": cell.config.seed,
+        "zoo": {"name": cell.zoo.name, "digest": cell.zoo.digest},
+        **left,
+        "config": _without_place(cell.config),
+    }
+    path = folder / cell.file
+    # A line for each key: what changes is seen, and arrays do not take a line a number.
+    lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+    state.write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    return path
+
+
+def read(path: Path) -> Outcome:
+    """Read what :func:`write` wrote.
+
+    Raises:
+        RunError: the file is damaged, or of a newer version.
+    """
+    root = parse_record(path, read_text(path))
+    if root.string("format") != FORMAT or root.count("version") != VERSION:
+        fault(path, f"not a {FORMAT} of version {VERSION}; remove it, and the cell is run again")
+    failed = root.maybe("failed", Record.string)
+    if failed is not None:
+        return Outcome(seed=root.count("seed"), failed=failed)
+    seconds = root.record("seconds")
+    return Outcome(
+        seed=root.count("seed"),
+        tests=tuple(map(_test, root.records("tests"))),
+        parameters=root.count("parameters"),
+        epochs=root.count("epochs"),
+        planned=root.count("planned"),
+        passes=root.number("passes"),
+        best_epoch=root.count("best_epoch"),
+        stopped_by=root.maybe("stopped_by", Record.string),
+        train_seconds=seconds.number("train"),
+        step_seconds=seconds.maybe("step", Record.number),
+        seconds_to_best=seconds.maybe("to_best", Record.number),
+        total_seconds=seconds.number("total"),
+        peak_memory=root.count("peak_memory"),
+    )
+
+
+def described(
+    digest: str, scores: Scores, ids: Sequence[int], true: Sequence[float], predicted: Sequence[float]
+) -> dict[str, Any]:
+    """Return a test for the file: scores in full, values rounded to single precision."""
+    return {
+        "zoo": digest,
+        "scores": attrs.asdict(scores),
+        "ids": [int(number) for number in ids],
+        "true": _rounded(true),
+        "predicted": _rounded(predicted),
+        "failed": None,
+    }
+
+
+def _test(record: Record) -> Test:
+    digest, failed = record.string("zoo"), record.maybe("failed", Record.string)
+    if failed is not None:
+        return Test(digest=digest, failed=failed)
+    scores = record.record("scores")
+    n = scores.count("n")
+    return Test(
+        digest=digest,
+        scores=Scores(
+            n=n,
+            mse=scores.number("mse"),
+            r2=scores.maybe("r2", Record.number),
+            tau=scores.maybe("tau", Record.number),
+        ),
+        ids=_column(record, "ids", n, np.int64),
+        true=_column(record, "true", n, np.float64),
+        predicted=_column(record, "predicted", n, np.float64),
+    )
+
+
+def _column(record: Record, key: str, n: int, dtype: type[np.generic]) -> np.ndarray:
+    try:
+        values = np.array(record.data[key], dtype)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        fault(record.path, f"{record.where}{key} must be a list of {n} numbers", error)
+    if values.shape != (n,):
+        fault(record.path, f"{record.where}{key} must be a list of {n} numbers")
+    return values
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    """Return values in as few digits as tell float32 numbers apart."""
+    return [float(str(value)) for value in np.asarray(values, np.float32)]
+
+
+def _deciding(value: Any) -> Any:
+    """Return a configuration as plain data, without the values that are their class's default."""
+    if isinstance(value, Choice):
+        return {"part": value.part, **_deciding(value.config)}
+    if not attrs.has(type(value)):
+        return value
+    found = {}
+    for attribute in attrs.fields(type(value)):
+        default: Any = attribute.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            default = default.factory()
+        if (item := getattr(value, attribute.name)) != default:
+            found[attribute.name] = _deciding(item)
+    return found
+
+
+def _agrees(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether everything that was stored is what is wanted."""
+    return all(
+        key in wanted
+        and (
+            _agrees(value, wanted[key])
+            if isinstance(value, Mapping) and isinstance(wanted[key], Mapping)
+            else value == wanted[key]
+        )
+        for key, value in stored.items()
+    )
+
+
+def _without_place(config: RunConfig) -> dict[str, Any]:
+    """Return a configuration as plain data, without the path of its zoo."""
+    plain = unstructure(config)
+    return plain | {"zoo": {key: value for key, value in plain["zoo"].items() if key != "path"}}

@@ -1,0 +1,243 @@
+"""compare(suite): rows × columns × seeds → cells, each run once → one table as HTML, CSV and Markdown."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import evolve, frozen
+
+from sneframe import state
+from sneframe.bench import cell as cells
+from sneframe.bench import pages
+from sneframe.bench.build import built
+from sneframe.bench.cell import Cell, Outcome, Place, Target
+from sneframe.bench.table import Entry, Line, lines
+from sneframe.bench.worker import run_cell
+from sneframe.config import NONE, RunConfig, ZooConfig, merge, parse_set
+from sneframe.data import demo_zoo
+from sneframe.errors import Interrupted, MachineError, SneframeError
+from sneframe.progress import Advance, Reporter
+from sneframe.recipe import compose
+from sneframe.suite import Built, Column, Row, Suite
+from sneframe.zoo.cache import default_folder
+
+
+@frozen(kw_only=True)
+class Result:
+    """What a comparison leaves: its table, and the pages that show it."""
+
+    lines: tuple[Line, ...]
+    html: Path
+    csv: Path
+    markdown: Path
+
+
+@frozen(kw_only=True)
+class Group:
+    """The cells of one row and one column, over seeds.
+
+    Args:
+        row: of the suite.
+        column: of the suite; from one zoo to another its label says both.
+        digest: of the zoo whose test networks count.
+        cells: one per seed, or the one reason why there are none.
+    """
+
+    row: Row
+    column: str
+    digest: str
+    cells: tuple[Cell, ...] | str
+
+
+def compare(
+    suite: Suite,
+    out: Path | str,
+    *,
+    train: Sequence[Path | str] = (),
+    test: Sequence[Path | str] = (),
+    zoos: Path | str | None = None,
+    retry: bool = False,
+    reporter: Reporter | None = None,
+) -> Result:
+    """Run every cell of a suite that has not been run, and write the table of all.
+
+    Args:
+        suite: what to run.
+        out: folder of ``cells/`` and of the pages, which are named after the suite.
+        train: zoos to train on, in place of the suite's.
+        test: zoos that each of their models is tested on; none: the own test networks.
+        zoos: folder of zoos that are built; not given: the user's cache.
+        retry: run failed cells again.
+        reporter: says what is being done; silent where not given.
+
+    Raises:
+        SneframeError: there is no such zoo, or the folder cannot be written to. A cell that fails is in the table.
+        Interrupted: after Ctrl-C; finished cells are kept, and the table of them is written.
+    """
+    reporter = reporter or Reporter()
+    folder = Path(out) / "cells"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
+    state.sweep(folder)
+    sources = [Place.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
+    groups = _groups(suite, sources, [Place.of(Path(path)) for path in test])
+    try:
+        _run(groups, folder, retry, reporter)
+    except KeyboardInterrupt as error:
+        _write(suite, groups, folder)
+        raise Interrupted("finished cells are kept; the same command goes on with the others") from error
+    return _write(suite, groups, folder)
+
+
+# -- what there is to run -------------------------------------------------------------------------------------
+
+
+def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> Place:
+    if suite.zoo is None:
+        return Place.of(demo_zoo(reporter))
+    if isinstance(suite.zoo, Built):
+        kept = Path(folder) if folder is not None else default_folder()
+        return Place.of(built(suite.zoo, kept, reporter))
+    return Place.of(Path(suite.zoo))
+
+
+def _groups(suite: Suite, sources: Sequence[Place], targets: Sequence[Place]) -> list[Group]:
+    """Return all cells, those of one row and column together."""
+    labels = _labels([*sources, *targets])
+    among = {source.digest for source in sources}
+    found = []
+    for source in sources:
+        others = tuple(
+            Target(zoo=target, divided=target.digest in among)
+            for target in {target.digest: target for target in targets}.values()
+            if target.digest != source.digest
+        )
+        for column in suite.columns or (Column(label="", overrides=()),):
+            each = [_cells(suite, row, column, source, others) for row in suite.rows]
+            for tested in targets or (source,):
+                words = [column.label] if column.label else []
+                if targets or len(sources) > 1:
+                    words.append(f"{labels[source.path]} → {labels[tested.path]}")
+                found += [
+                    Group(row=row, column=", ".join(words), digest=tested.digest, cells=made)
+                    for row, made in zip(suite.rows, each, strict=True)
+                ]
+    return found
+
+
+def _cells(
+    suite: Suite, row: Row, column: Column, source: Place, targets: tuple[Target, ...]
+) -> tuple[Cell, ...] | str:
+    """Return a cell for each seed, or why there can be none."""
+    # Whatever zoo keys a recipe has: networks and splits are the suite's, and the same for all rows.
+    zoo = {each.name: NONE if each.default is None else each.default for each in attrs.fields(ZooConfig)}
+    zoo |= {"path": str(source.path), "property": suite.property or NONE}
+    overrides: dict[str, Any] = {"zoo": {k: list(v) if isinstance(v, tuple) else v for k, v in zoo.items()}}
+    if suite.budget is not None:
+        overrides["train"] = {"budget": suite.budget}
+    words = (*suite.overrides, *row.overrides, *column.overrides)
+    try:
+        for each in (suite.overrides, row.overrides, column.overrides):
+            overrides = merge(overrides, parse_set(each))
+        config: RunConfig = compose(row.recipe, None, overrides)
+    except SneframeError as error:
+        return str(error)
+    return tuple(
+        Cell(
+            recipe=row.recipe,
+            overrides=words,
+            config=evolve(config, seed=seed),
+            zoo=source,
+            targets=targets,
+        )
+        for seed in range(suite.seeds)
+    )
+
+
+def _labels(places: Sequence[Place]) -> dict[Path, str]:
+    """Return what zoos are called: by their folders' names, and where two share one, by their digests too."""
+    digests: dict[str, set[str]] = defaultdict(set)
+    for place in places:
+        digests[place.label].add(place.digest)
+    return {
+        place.path: place.label if len(digests[place.label]) == 1 else f"{place.label} {place.digest[:6]}"
+        for place in places
+    }
+
+
+# -- running and showing --------------------------------------------------------------------------------------
+
+
+def _run(groups: Sequence[Group], folder: Path, retry: bool, reporter: Reporter) -> None:  # noqa: FBT001
+    """Run what is missing: the first seed of every row and column, then the second, …; a table is whole early."""
+    named = [
+        (cell, f"{group.row.label}{group.column and f', {group.column}'}, seed {cell.config.seed}")
+        for group in groups
+        if not isinstance(group.cells, str)
+        for cell in group.cells
+    ]
+    names = {cell.key: name for cell, name in reversed(named)}
+    ordered = sorted((cell for cell, _ in named), key=lambda cell: cell.config.seed)
+    wanted = list({cell.key: cell for cell in ordered}.values())
+    missing = [cell for cell in wanted if _is_missing(folder, cell, retry)]
+    reporter.say(f"{len(wanted)} cells, {len(wanted) - len(missing)} of them finished before")
+    if not missing:
+        return
+    with reporter.bar("cells") as advance:
+        for number, cell in enumerate(missing):
+            if not _is_missing(folder, cell, retry):  # another process has finished it meanwhile
+                continue
+            name = names[cell.key]
+            left = run_cell(cell, _noting(advance, number, len(missing), name))
+            before = cells.find(folder, cell)
+            path = cells.write(folder, cell, left)
+            if before is not None and before != path:
+                before.unlink(missing_ok=True)
+            if left["failed"] is not None:
+                reporter.say(f"{name} failed: {left['failed']}")
+            advance(number + 1, len(missing), name)
+
+
+def _noting(advance: Advance, number: int, total: int, name: str) -> Any:
+    return lambda note: advance(number, total, f"{name}: {note}")
+
+
+def _is_missing(folder: Path, cell: Cell, retry: bool) -> bool:  # noqa: FBT001
+    path = cells.find(folder, cell)
+    return path is None or (retry and cells.read(path).failed is not None)
+
+
+def _write(suite: Suite, groups: Sequence[Group], folder: Path) -> Result:
+    entries = [_entry(group, suite.seeds, folder) for group in groups]
+    table = lines(entries, suite.metric)
+    stem = suite.name.rpartition("/")[2]
+    paths = {kind: folder.parent / f"{stem}.{kind}" for kind in ("html", "csv", "md")}
+    shown = pages.Table(
+        title=suite.title, property=suite.property, metric=suite.metric, budget=suite.budget, lines=table
+    )
+    for kind, render in (("html", pages.html), ("csv", pages.csv), ("md", pages.markdown)):
+        state.write_bytes(paths[kind], render(shown).encode(errors="replace"))
+    return Result(lines=table, html=paths["html"], csv=paths["csv"], markdown=paths["md"])
+
+
+def _entry(group: Group, seeds: int, folder: Path) -> Entry:
+    outcomes: tuple[Outcome, ...]
+    if isinstance(group.cells, str):
+        outcomes = (Outcome(seed=0, failed=group.cells),)
+    else:
+        found = [cells.find(folder, cell) for cell in group.cells]
+        outcomes = tuple(cells.read(path) for path in found if path is not None)
+    return Entry(
+        row=group.row.label,
+        recipe=group.row.recipe,
+        column=group.column,
+        digest=group.digest,
+        outcomes=outcomes,
+        seeds=seeds,
+    )

@@ -1,0 +1,275 @@
+"""A table → HTML, CSV and Markdown. HTML and Markdown say the same in the same words, CSV holds the bare numbers."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import html as html_module
+import io
+import re
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+from attrs import frozen
+
+import sneframe
+from sneframe.bench.bootstrap import DRAWS
+from sneframe.bench.table import Difference, Line, Spread
+from sneframe.report.template import template
+from sneframe.report.words import count, duration, number, ratio
+from sneframe.suite import METRICS
+
+NAMES = {"mse": "MSE", "r2": "R²", "tau": "τ"}
+NOTHING = "–"
+
+
+@frozen(kw_only=True, slots=False)
+class Table:
+    """What the pages show.
+
+    Args:
+        title: one line.
+        property: that was predicted, or None for the zoo's first.
+        metric: that orders the lines.
+        budget: seconds of training, or None.
+        lines: of all columns.
+    """
+
+    title: str
+    property: str | None
+    metric: str
+    budget: float | None
+    lines: tuple[Line, ...]
+
+    @cached_property
+    def columns(self) -> dict[str, tuple[Line, ...]]:
+        """The lines of each column, best first, failed ones last."""
+        names = dict.fromkeys(line.column for line in self.lines)
+        return {
+            name: tuple(sorted((line for line in self.lines if line.column == name), key=self._rank))
+            for name in names
+        }
+
+    @cached_property
+    def rows(self) -> dict[str, dict[str, Line]]:
+        """The lines of each row, by column."""
+        found: dict[str, dict[str, Line]] = {}
+        for line in self.lines:
+            found.setdefault(line.row, {})[line.column] = line
+        return found
+
+    def _rank(self, line: Line) -> tuple[bool, float]:
+        spread = line.scores[self.metric]
+        if spread is None:
+            return True, 0.0
+        return False, spread.mean if self.metric == "mse" else -spread.mean
+
+
+def headings(table: Table) -> tuple[str, ...]:
+    """Return what stands over the columns of the table, but for the first, which names the row."""
+    others = [NAMES[metric] for metric in METRICS if metric != table.metric]
+    costs = ("parameters", "epochs", "a step", "training", "to best", "memory")
+    return (NAMES[table.metric], "95 % interval", "against the best", *others, *costs)
+
+
+def words(table: Table, line: Line) -> tuple[str, ...]:
+    """Return what stands under :func:`headings`, for a line that has a score."""
+    main = line.scores[table.metric]
+    others = [line.scores[metric] for metric in METRICS if metric != table.metric]
+    names = [metric for metric in METRICS if metric != table.metric]
+    return (
+        spread(table.metric, main),
+        limits(table.metric, main.interval if main else None),
+        "best" if line.best else difference(table.metric, line.against),
+        *(spread(name, other) for name, other in zip(names, others, strict=True)),
+        NOTHING if line.parameters is None else count(line.parameters),
+        epochs(line),
+        NOTHING if line.step_seconds is None else seconds(line.step_seconds),
+        NOTHING if line.train_seconds is None else seconds(line.train_seconds),
+        NOTHING if line.seconds_to_best is None else seconds(line.seconds_to_best),
+        NOTHING if line.peak_memory is None else f"{line.peak_memory / 2**20:.0f} MiB",
+    )
+
+
+def verdict(line: Line) -> str:
+    """Return what stands in place of a score that is not there."""
+    if not line.failed:
+        return NOTHING
+    return "failed" if line.applicable else "not applicable"
+
+
+def reason(line: Line) -> str:
+    """Return what a line lacks and why, or nothing."""
+    if line.failed:
+        said = verdict(line) if not line.done else f"{line.done} of {line.seeds} seeds are finished, failed"
+        return f"{said}: {'; '.join(line.failed)}"
+    if line.done < line.seeds:
+        return f"{line.done} of {line.seeds} seeds are finished"
+    return ""
+
+
+def spread(metric: str, value: Spread | None) -> str:
+    """Return ``0.0367 ± 0.0021``."""
+    if value is None:
+        return NOTHING
+    mean = number(value.mean) if metric == "mse" else ratio(value.mean)
+    return mean + ("" if value.std is None else f" ± {_short(metric, value.std)}")
+
+
+def limits(metric: str, between: tuple[float, float] | None) -> str:
+    """Return ``0.031 … 0.042``."""
+    return NOTHING if between is None else " … ".join(_short(metric, value) for value in between)
+
+
+def difference(metric: str, value: Difference | None) -> str:
+    """Return ``+0.12 (+0.09 … +0.15)``."""
+    if value is None:
+        return NOTHING
+
+    def signed(each: float) -> str:
+        return ("+" if each >= 0 else "") + _short(metric, each)
+
+    between = (
+        "" if value.interval is None else f" ({signed(value.interval[0])} … {signed(value.interval[1])})"
+    )
+    return f"{'' if value.clear or value.interval is None else '≈ '}{signed(value.mean)}{between}"
+
+
+def epochs(line: Line) -> str:
+    """Return ``12.4 of 40 † (11)``; a method without epochs has none."""
+    if not line.passes:
+        return NOTHING
+    whole = line.planned is not None and abs(line.passes - line.planned) < 1e-9
+    trained = f"{line.passes:.4g}" if whole else f"{line.passes:.3g} of {line.planned}"
+    return f"{trained}{' †' if line.cut else ''} ({line.best_epoch:.3g})"
+
+
+def seconds(value: float) -> str:
+    """Return a time; below a second in milliseconds."""
+    return f"{value * 1000:.3g} ms" if value < 1 else duration(value)
+
+
+def notes(table: Table) -> tuple[str, ...]:
+    """Return what the numbers mean, a paragraph each."""
+    budget = () if table.budget is None else (f"Each run trains for {duration(table.budget)} at most.",)
+    return (
+        *budget,
+        f"Scores are means over seeds ± their standard deviation. Intervals come from {count(DRAWS)} resamples of the "
+        f"test networks: of the mean over seeds, and of its difference to the best on the same resamples; ≈ marks a "
+        f"difference whose interval holds 0.",
+        "Epochs are those trained, the one of the best validation score in brackets; † marks a training that its "
+        "budget cut. A step is a training step, to best the training until the best epoch, memory the largest resident "
+        "set of the run’s process.",
+    )
+
+
+def html(table: Table) -> str:
+    """Return one page that loads nothing and runs no script."""
+    return template("sneframe.bench", "compare.html.j2").render(
+        table=table,
+        version=sneframe.__version__,
+        headings=headings(table),
+        notes=notes(table),
+        words=words,
+        reason=reason,
+        verdict=verdict,
+        spread=spread,
+        metric=NAMES[table.metric],
+    )
+
+
+def markdown(table: Table) -> str:
+    """Return the same as Markdown."""
+    blocks = [f"# {_plain(table.title)}"]
+    if len(table.columns) > 1:
+        body = [
+            (_plain(row), *(_pivot(table, lines.get(column)) for column in table.columns))
+            for row, lines in table.rows.items()
+        ]
+        blocks.append(f"{NAMES[table.metric]}\n\n{_grid(('', *map(_plain, table.columns)), body)}")
+    for column, lines in table.columns.items():
+        if column:
+            blocks.append(f"## {_plain(column)}")
+        blocks.append(_grid(("", *headings(table)), [_cells(table, line) for line in lines]))
+        missing = [f"- {_plain(line.row)}: {_plain(reason(line))}" for line in lines if reason(line)]
+        if missing:
+            blocks.append("\n".join(missing))
+    return "\n\n".join([*blocks, *notes(table)]) + "\n"
+
+
+def csv(table: Table) -> str:
+    """Return one line per row and column, numbers in full."""
+    text = io.StringIO()
+    writer = csv_module.writer(text, lineterminator="\n")
+    heads = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std", "low", "high")]
+    writer.writerow(("column", "row", "recipe", "seeds", "of", "networks", *heads, *CSV))
+    for lines in table.columns.values():
+        for line in lines:
+            scores = [number for metric in METRICS for number in _numbers(line.scores[metric])]
+            head = (line.column, line.row, line.recipe, line.done, line.seeds, line.networks)
+            writer.writerow(_bare(value) for value in (*head, *scores, *(of(line) for of in CSV.values())))
+    return text.getvalue()
+
+
+CSV: dict[str, Callable[[Line], Any]] = {
+    "best": lambda line: int(line.best),
+    "against_mean": lambda line: line.against and line.against.mean,
+    "against_low": lambda line: line.against and line.against.interval and line.against.interval[0],
+    "against_high": lambda line: line.against and line.against.interval and line.against.interval[1],
+    "parameters": lambda line: line.parameters,
+    "epochs": lambda line: line.passes,
+    "of_epochs": lambda line: line.planned,
+    "cut": lambda line: line.cut,
+    "best_epoch": lambda line: line.best_epoch,
+    "step_seconds": lambda line: line.step_seconds,
+    "train_seconds": lambda line: line.train_seconds,
+    "seconds_to_best": lambda line: line.seconds_to_best,
+    "peak_memory": lambda line: line.peak_memory,
+    "failed": lambda line: "; ".join(line.failed),
+}
+
+
+def _numbers(value: Spread | None) -> tuple[float | None, ...]:
+    if value is None:
+        return (None,) * 4
+    return (value.mean, value.std, *(value.interval or (None, None)))
+
+
+def _bare(value: Any) -> str:
+    """Return a value for CSV; a text that a spreadsheet would take for a formula becomes one by no means."""
+    if value is None:
+        return ""
+    text = repr(value) if isinstance(value, float) else str(value)
+    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _cells(table: Table, line: Line) -> tuple[str, ...]:
+    name = _plain(line.row)
+    if line.scores[table.metric] is None:
+        return (name, verdict(line), *[""] * (len(headings(table)) - 1))
+    first, *rest = words(table, line)
+    return (name, f"**{first}**" if line.best else first, *rest)
+
+
+def _pivot(table: Table, line: Line | None) -> str:
+    spreads = line.scores[table.metric] if line else None
+    if line is None or spreads is None:
+        return verdict(line) if line else NOTHING
+    text = spread(table.metric, spreads)
+    return f"**{text}**" if line.best else text
+
+
+def _grid(heading: tuple[str, ...], body: list[tuple[str, ...]]) -> str:
+    rows: Iterator[tuple[str, ...]] = iter((heading, ("---",) * len(heading), *body))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _plain(text: str) -> str:
+    """Return a text that Markdown, and HTML in it, take for a text of one line."""
+    escaped = html_module.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", escaped)
+
+
+def _short(metric: str, value: float) -> str:
+    """Return what says how sure another number is, in three digits."""
+    return f"{value:#.3g}".removesuffix(".").replace("-", "−") if metric == "mse" else ratio(value)

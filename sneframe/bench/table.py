@@ -1,0 +1,238 @@
+"""What the cells left → the lines of a table: over seeds, over resampled test networks, and against the best."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from sneframe.bench.bootstrap import DRAWS, interval, resampled
+from sneframe.bench.cell import Outcome, Test
+from sneframe.suite import METRICS
+
+
+@frozen(kw_only=True, eq=False)
+class Entry:
+    """The outcomes of one row in one column.
+
+    Args:
+        row: label.
+        recipe: ``PLUGIN/NAME``.
+        column: label, empty where there is one column.
+        digest: of the zoo whose test networks count here.
+        outcomes: one per seed; a seed that was not run is not there.
+        seeds: how many there are to be.
+    """
+
+    row: str
+    recipe: str
+    column: str
+    digest: str
+    outcomes: tuple[Outcome, ...]
+    seeds: int
+
+
+@frozen(kw_only=True)
+class Spread:
+    """A number over seeds.
+
+    Args:
+        mean: over seeds.
+        std: over seeds, with n − 1 below; None for one seed.
+        interval: of the mean over seeds, under resampled test networks; or None.
+    """
+
+    mean: float
+    std: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@frozen(kw_only=True)
+class Difference:
+    """A line against the best of its column, on the same resampled test networks.
+
+    Args:
+        mean: how much greater the metric is.
+        interval: of that, or None where the two were not tested on the same networks.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+
+    @property
+    def clear(self) -> bool:
+        """Whether 0 lies outside."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+
+@frozen(kw_only=True)
+class Line:
+    """One line of the table; numbers are means over the seeds that ended.
+
+    Args:
+        row: label.
+        recipe: ``PLUGIN/NAME``.
+        column: label.
+        done: seeds that ended.
+        seeds: that there are to be.
+        networks: test networks.
+        scores: for each metric its spread, or None where it is undefined.
+        best: whether it is the best of its column.
+        against: the best of its column; None for that one itself.
+        parameters: trainable scalars.
+        passes: over the training networks.
+        planned: epochs.
+        cut: seeds that the budget ended.
+        best_epoch: 0 where there is none.
+        train_seconds: of training.
+        step_seconds: of a step.
+        seconds_to_best: of training.
+        peak_memory: in bytes, the largest of all seeds.
+        failed: the reasons, each once.
+        applicable: false where runs ended well, and their models cannot take the networks of this column.
+    """
+
+    row: str
+    recipe: str
+    column: str
+    done: int
+    seeds: int
+    networks: int = 0
+    scores: dict[str, Spread | None]
+    best: bool = False
+    against: Difference | None = None
+    parameters: int | None = None
+    passes: float | None = None
+    planned: int | None = None
+    cut: int = 0
+    best_epoch: float | None = None
+    train_seconds: float | None = None
+    step_seconds: float | None = None
+    seconds_to_best: float | None = None
+    peak_memory: int | None = None
+    failed: tuple[str, ...] = ()
+    applicable: bool = True
+
+
+def lines(entries: Sequence[Entry], metric: str, draws: int = DRAWS) -> tuple[Line, ...]:
+    """Return a line for each entry, in their order."""
+    tested = [_tested(entry) for entry in entries]
+    drawn = [_draws(tests, draws) for tests in tested]
+    best = _best(entries, tested, metric)
+    found = []
+    for number, entry in enumerate(entries):
+        first = best.get(entry.column)
+        against = None
+        if first is not None and first != number and tested[number]:
+            against = _against(metric, (tested[number], tested[first]), (drawn[number], drawn[first]))
+        found.append(_line(entry, tested[number], drawn[number], number == first, against))
+    return tuple(found)
+
+
+Draws = dict[str, "np.ndarray | None"]
+
+
+def _tested(entry: Entry) -> list[tuple[Outcome, Test]]:
+    """Return the outcomes that ended with a test."""
+    pairs = [(outcome, outcome.test(entry.digest)) for outcome in entry.outcomes]
+    return [(outcome, test) for outcome, test in pairs if test.failed is None]
+
+
+def _draws(tested: Sequence[tuple[Outcome, Test]], draws: int) -> Draws:
+    """Return for each metric ``(draws,)`` means over seeds."""
+    found: Draws = {}
+    for metric in METRICS:
+        each = [resampled(metric, test.true, test.predicted, draws) for _, test in tested]
+        known = [values for values in each if values is not None]
+        found[metric] = np.mean(known, axis=0) if known and len(known) == len(each) else None
+    return found
+
+
+def _values(tested: Sequence[tuple[Outcome, Test]], metric: str) -> list[float]:
+    """Return a metric for every seed; empty where one of them has none."""
+    values = [getattr(test.scores, metric) for _, test in tested]
+    return [] if None in values else values
+
+
+def _best(
+    entries: Sequence[Entry], tested: Sequence[Sequence[tuple[Outcome, Test]]], metric: str
+) -> dict[str, int]:
+    """Return for each column the number of the best entry in it."""
+    candidates: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for number, entry in enumerate(entries):
+        if values := _values(tested[number], metric):
+            mean = fmean(values)
+            candidates[entry.column].append((mean if metric == "mse" else -mean, number))
+    return {column: min(each)[1] for column, each in candidates.items()}
+
+
+def _against(
+    metric: str, tested: tuple[Sequence[tuple[Outcome, Test]], ...], drawn: tuple[Draws, ...]
+) -> Difference | None:
+    mine, best = (_values(each, metric) for each in tested)
+    if not mine or not best:
+        return None
+    (_, one), (_, other) = tested[0][0], tested[1][0]
+    same = np.array_equal(one.ids, other.ids) and np.array_equal(one.true, other.true)
+    both = [each[metric] for each in drawn]
+    between = None
+    if same and both[0] is not None and both[1] is not None:
+        between = interval(both[0] - both[1])
+    return Difference(mean=fmean(mine) - fmean(best), interval=between)
+
+
+def _line(
+    entry: Entry,
+    tested: Sequence[tuple[Outcome, Test]],
+    drawn: Draws,
+    best: bool,  # noqa: FBT001  # named where it is called
+    against: Difference | None,
+) -> Line:
+    reasons = [outcome.test(entry.digest).failed for outcome in entry.outcomes]
+    failed = tuple(dict.fromkeys(reason for reason in reasons if reason is not None))
+    head: dict[str, Any] = {
+        "row": entry.row,
+        "recipe": entry.recipe,
+        "column": entry.column,
+        "seeds": entry.seeds,
+    }
+    if not tested:
+        ran = any(outcome.failed is None for outcome in entry.outcomes)
+        return Line(**head, done=0, scores=dict.fromkeys(METRICS), failed=failed, applicable=not ran)
+    outcomes = [outcome for outcome, _ in tested]
+    scores: dict[str, Spread | None] = {}
+    for metric in METRICS:
+        values, draws = _values(tested, metric), drawn[metric]
+        scores[metric] = _spread(values, None if draws is None else interval(draws)) if values else None
+    test = tested[0][1]
+    return Line(
+        **head,
+        done=len(tested),
+        networks=test.scores.n if test.scores else 0,
+        scores=scores,
+        best=best,
+        against=against,
+        parameters=outcomes[0].parameters,
+        passes=fmean(o.passes for o in outcomes),
+        planned=outcomes[0].planned,
+        cut=sum(o.stopped_by == "budget" for o in outcomes),
+        best_epoch=fmean(o.best_epoch for o in outcomes),
+        train_seconds=fmean(o.train_seconds for o in outcomes),
+        step_seconds=_mean([o.step_seconds for o in outcomes]),
+        seconds_to_best=_mean([o.seconds_to_best for o in outcomes]),
+        peak_memory=max(o.peak_memory for o in outcomes),
+        failed=failed,
+    )
+
+
+def _spread(values: Sequence[float], between: tuple[float, float] | None) -> Spread:
+    return Spread(mean=fmean(values), std=stdev(values) if len(values) > 1 else None, interval=between)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None

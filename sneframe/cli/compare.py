@@ -1,0 +1,190 @@
+"""``sneframe compare``: methods on the same zoo, splits and seeds, as one table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from sneframe.bench.comparison import Result
+    from sneframe.suite import Suite
+
+SHIPPED = "suites"  #: the plugin whose suites need no prefix
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class Seconds(click.ParamType[float]):
+    """``90``, ``90s``, ``10m`` or ``1.5h`` as seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a time."""
+        found = re.fullmatch(r"(\d+(?:\.\d*)?)([smh]?)", str(value).strip())
+        if found is None or not float(found[1]):
+            self.fail(f"{value!r} is no time such as 90s, 10m or 1h", param, ctx)
+        return float(found[1]) * UNITS[found[2]]
+
+
+class Listed(click.ParamType[tuple[str, ...]]):
+    """Words between commas."""
+
+    name = "a,b,…"
+
+    def convert(self, value: Any, param: object, ctx: object) -> tuple[str, ...]:  # noqa: ARG002  # click's
+        """Split them."""
+        return tuple(word.strip() for word in str(value).split(",") if word.strip())
+
+
+@click.command()
+@click.option(
+    "--suite", "name", help="A suite, PLUGIN/NAME; those of the plugin suites by their names alone."
+)
+@click.option("--recipes", type=Listed(), help="What to compare; of a suite, the only rows to run.")
+@click.option("--zoo", help="Folder of the zoo, in place of the suite's; without either the demo zoo.")
+@click.option("--property", "property_name", help="The property to predict.")
+@click.option("--train", type=Listed(), help="Zoos to train on, each by itself, in place of --zoo.")
+@click.option("--test", type=Listed(), help="Zoos to test every model on; without it its own test networks.")
+@click.option("--seeds", type=click.IntRange(1), help="How many: 0, 1, …  [default: 3]")
+@click.option(
+    "--budget", type=Seconds(), help="Training time of a run, such as 10m; the suite's, or no limit."
+)
+@click.option(
+    "--set",
+    "words",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one key of every run, such as device=cpu.",
+)
+@click.option(
+    "--metric", type=click.Choice(["mse", "r2", "tau"]), help="That orders the table.  [default: mse]"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="compare", show_default=True, help="Folder to write to."
+)
+@click.option(
+    "--zoos", type=click.Path(path_type=Path), help="Folder of zoos that are built; the user's cache."
+)
+@click.option("--retry", is_flag=True, help="Run cells again that failed.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def compare(
+    name: str | None,
+    recipes: tuple[str, ...] | None,
+    zoo: str | None,
+    property_name: str | None,
+    train: tuple[str, ...] | None,
+    test: tuple[str, ...] | None,
+    seeds: int | None,
+    budget: float | None,
+    words: tuple[str, ...],
+    metric: str | None,
+    out: Path,
+    zoos: Path | None,
+    retry: bool,  # noqa: FBT001  # click passes it by name
+    quiet: bool,  # noqa: FBT001
+) -> None:
+    """Run methods on the same zoo, splits and seeds, and write one table of them.
+
+    Every cell, one recipe with one seed, runs in a process of its own. What it leaves is kept under OUT/cells and never
+    run again: the same command goes on with the cells that are missing.
+    """
+    from attrs import evolve
+
+    from sneframe.bench import compare as run_suite
+    from sneframe.cli.terminal import Terminal
+    from sneframe.errors import printable
+    from sneframe.progress import Reporter
+
+    if train and zoo:
+        raise click.UsageError("--train names the zoos to train on; leave out --zoo")
+    if test and not train and not zoo and not name:
+        raise click.UsageError("--test needs something to train on: --train, --zoo or --suite")
+    suite = _rows(_suite(name), recipes) if name else _adhoc(recipes)
+    given: dict[str, Any] = {
+        "zoo": zoo,
+        "property": property_name,
+        "seeds": seeds,
+        "budget": budget,
+        "metric": metric,
+    }
+    suite = evolve(suite, **{key: value for key, value in given.items() if value is not None})
+    suite = evolve(suite, overrides=(*suite.overrides, *words))
+    console = None if quiet else Terminal()
+    result = run_suite(
+        suite,
+        out,
+        train=train or (),
+        test=test or (),
+        zoos=zoos,
+        retry=retry,
+        reporter=Reporter(console),
+    )
+    if console is not None:
+        _print(console, suite, result)
+        console.print(printable(f"table: {result.html}"), soft_wrap=True)
+    _fail_if_all_did(result)
+
+
+def _suite(name: str) -> Suite:
+    from sneframe.plugins import load
+
+    whole = name if "/" in name else f"{SHIPPED}/{name}"
+    return load([whole.partition("/")[0]]).suite(whole)
+
+
+def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
+    """Return a suite of some of its rows, named by label or recipe."""
+    from attrs import evolve
+
+    from sneframe.errors import choices
+
+    if not recipes:
+        return suite
+    for wanted in recipes:
+        known = {word for row in suite.rows for word in (row.label, row.recipe)}
+        if wanted not in known:
+            raise click.UsageError(f"suite {suite.name!r} has no row {wanted!r}, {choices(wanted, known)}")
+    return evolve(suite, rows=[row for row in suite.rows if {row.label, row.recipe} & set(recipes)])
+
+
+def _adhoc(recipes: Sequence[str] | None) -> Suite:
+    from sneframe.suite import Row, Suite
+
+    if not recipes:
+        raise click.UsageError(
+            "name what to compare, with --suite inr-frequency or --recipes sne,dwsnet,stats"
+        )
+    whole = dict.fromkeys(word if "/" in word else f"{word}/default" for word in recipes)
+    rows = [Row(label=word, recipe=word) for word in whole]
+    title = ", ".join(whole) if len(whole) <= 4 else f"{len(whole)} recipes"
+    return Suite(name="compare/recipes", title=title, rows=rows)
+
+
+def _print(console: Any, suite: Suite, result: Result) -> None:
+    from rich.table import Table
+
+    from sneframe.bench.pages import reason, spread
+    from sneframe.errors import printable
+
+    table = Table("", "MSE", "R²", "τ", title=printable(suite.title))
+    for line in result.lines:
+        name = f"{line.row}, {line.column}" if line.column else line.row
+        scores = (spread(metric, line.scores[metric]) for metric in ("mse", "r2", "tau"))
+        table.add_row(printable(name), *scores)
+    console.print(table)
+    for line in result.lines:
+        if reason(line):
+            name = f"{line.row}, {line.column}" if line.column else line.row
+            console.print(printable(f"{name}: {reason(line)}"), soft_wrap=True)
+
+
+def _fail_if_all_did(result: Result) -> None:
+    from sneframe.errors import RunError
+
+    failed = [line for line in result.lines if line.failed]
+    if not any(line.done for line in result.lines) and failed:
+        raise RunError(f"every cell failed, the first of {failed[0].row}: {failed[0].failed[0]}")

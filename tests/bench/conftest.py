@@ -1,0 +1,67 @@
+"""What the tests of the bench share: recipes that train in milliseconds, and cells that run in this process."""
+
+import tempfile
+
+import pytest
+
+from sneframe.bench import comparison, worker
+from sneframe.suite import Row, Suite
+from sneframe.testing import toy_zoo
+
+SMALL = {
+    "stats/default": ("head.trees=2",),
+    "sne/default": (
+        "layer_encoder.width=8",
+        "layer_encoder.heads=2",
+        "layer_encoder.points=2",
+        "aggregator.heads=2",
+    ),
+    "dwsnet/default": ("layer_encoder.width=8", "layer_encoder.hidden_layers=1"),
+}
+
+
+def small(recipe, *words, label=None):
+    """Return a row of a recipe that is made small."""
+    return Row(label=label or recipe, recipe=recipe, overrides=(*SMALL.get(recipe, ()), *words))
+
+
+@pytest.fixture(scope="session")
+def other_zoo_path(tmp_path_factory):
+    """20 networks of another architecture."""
+    return toy_zoo(tmp_path_factory.mktemp("zoo") / "other.zarr", hidden=((5, 5),), networks=20, seed=1)
+
+
+@pytest.fixture
+def row():
+    return small
+
+
+@pytest.fixture
+def suite(toy_zoo_path):
+    """Stats and a small SNE, two seeds, one epoch."""
+    return Suite(
+        name="toys/two",
+        title="Two methods",
+        rows=[small("stats/default"), small("sne/default")],
+        zoo=str(toy_zoo_path),
+        property="scale",
+        overrides=("train.epochs=1",),
+        seeds=2,
+    )
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Run cells in this process; the list of those that were run."""
+    found = []
+
+    def run(cell, note):
+        found.append(cell)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                return worker.work(worker.job_of(cell, folder), note)
+            except Exception as error:  # noqa: BLE001  # as the worker does
+                return {"failed": worker.said(error)}
+
+    monkeypatch.setattr(comparison, "run_cell", run)
+    return found

@@ -1,0 +1,157 @@
+"""A cell's key, and its file: written, read, found again."""
+
+import json
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+import sneframe
+from sneframe.bench import cell as cells
+from sneframe.bench.cell import Cell, Place, Target
+from sneframe.errors import RunError
+from sneframe.metrics import Scores
+
+
+@pytest.fixture
+def cell(toy_zoo_path):
+    config = sneframe.recipe("stats", f"zoo.path={toy_zoo_path}", "zoo.property=scale", "seed=3")
+    return Cell(recipe="stats/default", overrides=("seed=3",), config=config, zoo=Place.of(toy_zoo_path))
+
+
+def left(n=5):
+    generator = np.random.default_rng(0)
+    true, predicted = generator.uniform(1, 2, (2, n))
+    scores = Scores(n=n, mse=0.123456789012, r2=None, tau=0.5)
+    return {
+        "failed": None,
+        "tests": [cells.described("z", scores, range(n), true.tolist(), predicted.tolist())],
+        "parameters": 7,
+        "epochs": 3,
+        "planned": 4,
+        "passes": 2.5,
+        "best_epoch": 2,
+        "stopped_by": "budget",
+        "seconds": {"train": 1.5, "step": 0.25, "to_best": None, "total": 3.0},
+        "peak_memory": 1024,
+    }
+
+
+def changed(cell, *words):
+    zoo = f"zoo.path={cell.zoo.path}"
+    return evolve(cell, config=sneframe.recipe("stats", zoo, "zoo.property=scale", "seed=3", *words))
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "seed=4",
+        "head.trees=7",
+        "train.budget=60",
+        "zoo.split_seed=1",
+        "zoo.train_fraction=0.5",
+        "aggregator.pool=always",
+    ],
+)
+def test_whatever_decides_the_numbers_makes_another_cell(cell, word):
+    assert changed(cell, word).key != cell.key
+
+
+def test_another_zoo_makes_another_cell(cell, other_zoo_path):
+    assert evolve(cell, zoo=Place.of(other_zoo_path)).key != cell.key
+
+
+def test_what_it_is_tested_on_makes_another_cell(cell, other_zoo_path):
+    target = Target(zoo=Place.of(other_zoo_path), divided=False)
+    keys = {evolve(cell, targets=targets).key for targets in ((), (target,), (evolve(target, divided=True),))}
+    assert len(keys) == 3
+
+
+def test_names_and_places_do_not(cell, tmp_path):
+    moved = evolve(cell.config, recipe="other/name", zoo=evolve(cell.config.zoo, path="elsewhere.zarr"))
+    place = evolve(cell.zoo, path=tmp_path, label="x", name="y")
+    assert evolve(cell, recipe="other/name", overrides=(), config=moved, zoo=place).key == cell.key
+
+
+def test_what_is_written_is_read(cell, tmp_path):
+    path = cells.write(tmp_path, cell, left())
+    assert path.name == f"stats-default-toy-3-{cell.key}.json"
+    found = cells.read(path)
+    expected = left()["tests"][0]
+    assert (found.seed, found.failed, found.epochs, found.passes) == (3, None, 3, 2.5)
+    assert (found.stopped_by, found.step_seconds, found.seconds_to_best) == ("budget", 0.25, None)
+    test = found.test("z")
+    assert test.scores == Scores(n=5, mse=0.123456789012, r2=None, tau=0.5)
+    assert test.ids.tolist() == [0, 1, 2, 3, 4]
+    assert test.true.tolist() == expected["true"]
+
+
+def test_values_are_single_precision_in_few_digits(cell):
+    described = cells.described("z", Scores(n=1, mse=0, r2=None, tau=None), [1], [0.1], [1 / 3])
+    assert json.dumps(described["true"] + described["predicted"]) == "[0.1, 0.33333334]"
+
+
+def test_a_cell_of_500_networks_is_small(cell, tmp_path):
+    assert cells.write(tmp_path, cell, left(500)).stat().st_size < 20_000
+
+
+def test_a_file_names_no_place(cell, tmp_path):
+    assert str(cell.zoo.path.parent) not in cells.write(tmp_path, cell, left()).read_text()
+
+
+def test_a_cell_is_found_whatever_it_was_called(cell, tmp_path):
+    path = cells.write(tmp_path, cell, left())
+    assert cells.find(tmp_path, evolve(cell, recipe="other/name")) == path
+    assert cells.find(tmp_path, changed(cell, "seed=4")) is None
+
+
+def test_an_option_that_is_new_leaves_a_cell_what_it_was(cell, tmp_path):
+    """As if it had been written before `aggregator.pool` was there."""
+    path = cells.write(tmp_path, cell, left())
+    data = json.loads(path.read_text())
+    del data["config"]["aggregator"]["pool"]
+    path.write_text(json.dumps(data))
+    assert cells.find(tmp_path, cell) == path
+
+
+def test_a_default_that_has_changed_makes_another_cell(cell, tmp_path):
+    """The key leaves defaults out, and the same key is then another configuration."""
+    path = cells.write(tmp_path, cell, left())
+    data = json.loads(path.read_text())
+    data["config"]["aggregator"]["pool"] = "never"
+    path.write_text(json.dumps(data))
+    assert cells.find(tmp_path, cell) is None
+
+
+def test_a_failure_is_read_as_one(cell, tmp_path):
+    found = cells.read(cells.write(tmp_path, cell, {"failed": "no memory"}))
+    assert (found.seed, found.failed) == (3, "no memory")
+    assert found.test("z").failed == "no memory"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: data.update(format="other"), "not a sneframe.cell of version 1"),
+        (lambda data: data.update(version=2), "not a sneframe.cell of version 1"),
+        (lambda data: data.pop("parameters"), "parameters is missing"),
+        (lambda data: data["tests"][0].update(true=[1.0]), "tests.0.true must be a list of 5 numbers"),
+        (lambda data: data["tests"][0].update(ids="none"), "tests.0.ids must be a list of 5 numbers"),
+        (
+            lambda data: data["tests"][0]["scores"].update(mse="low"),
+            "tests.0.scores.mse must be a finite number",
+        ),
+    ],
+)
+def test_a_damaged_file_is_named(cell, tmp_path, change, said):
+    path = cells.write(tmp_path, cell, left())
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(RunError, match=re_of(said)) as caught:
+        cells.read(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def re_of(text):
+    return text.replace(".", r"\.")

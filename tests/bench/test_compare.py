@@ -1,0 +1,304 @@
+"""compare: which cells are run and when, on what, and what becomes of those that fail."""
+
+import json
+
+import numpy as np
+import pytest
+from attrs import evolve
+
+import sneframe
+from sneframe.bench import compare
+from sneframe.config import ZooConfig
+from sneframe.data import load_data
+from sneframe.errors import Interrupted, RunError, ZooError
+from sneframe.progress import Reporter
+from sneframe.suite import Built, Column
+
+
+def cells_in(folder):
+    return {path: json.loads(path.read_text()) for path in sorted((folder / "cells").iterdir())}
+
+
+def test_every_row_is_run_with_every_seed_on_the_same_networks(suite, ran, tmp_path):
+    result = compare(suite, tmp_path / "out")
+    found = list(cells_in(tmp_path / "out").values())
+    assert sorted((each["recipe"], each["seed"]) for each in found) == [
+        ("sne/default", 0),
+        ("sne/default", 1),
+        ("stats/default", 0),
+        ("stats/default", 1),
+    ]
+    assert len({tuple(each["tests"][0]["ids"]) for each in found}) == 1
+    assert [(line.row, line.done, line.networks) for line in result.lines] == [
+        ("stats/default", 2, 6),
+        ("sne/default", 2, 6),
+    ]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"cells", "two.html", "two.csv", "two.md"}
+
+
+def test_a_cell_is_what_a_run_of_its_configuration_is(suite, ran, tmp_path):
+    compare(suite, tmp_path / "out")
+    metrics = sneframe.run(ran[0].config, tmp_path / "run").metrics
+    cell = next(each for each in cells_in(tmp_path / "out").values() if each["key"] == ran[0].key)
+    assert cell["tests"][0]["scores"] == metrics["test"]
+    assert cell["val"] == metrics["val"]
+
+
+def test_the_first_seed_of_all_rows_comes_first(suite, ran, tmp_path):
+    compare(suite, tmp_path / "out")
+    assert [(cell.recipe, cell.config.seed) for cell in ran] == [
+        ("stats/default", 0),
+        ("sne/default", 0),
+        ("stats/default", 1),
+        ("sne/default", 1),
+    ]
+
+
+def test_a_finished_cell_is_never_run_again(suite, ran, tmp_path):
+    first = compare(suite, tmp_path / "out")
+    before = cells_in(tmp_path / "out")
+    ran.clear()
+    again = compare(suite, tmp_path / "out")
+    assert ran == []
+    assert again == first
+    assert cells_in(tmp_path / "out") == before
+
+
+def test_what_is_added_is_run_alone(suite, ran, row, tmp_path):
+    compare(suite, tmp_path / "out")
+    ran.clear()
+    more = evolve(suite, rows=[*suite.rows, row("stats/mlp")], seeds=3)
+    compare(more, tmp_path / "out")
+    assert sorted((cell.recipe, cell.config.seed) for cell in ran) == [
+        ("sne/default", 2),
+        ("stats/default", 2),
+        ("stats/mlp", 0),
+        ("stats/mlp", 1),
+        ("stats/mlp", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"budget": 60.0}, {"overrides": ("train.epochs=1", "head.part=head/linear")}],
+    ids=["budget", "option"],
+)
+def test_a_changed_configuration_is_another_cell(suite, ran, tmp_path, change):
+    one = evolve(suite, rows=suite.rows[1:], seeds=1)
+    compare(one, tmp_path / "out")
+    compare(evolve(one, **change), tmp_path / "out")
+    assert len(ran) == len(cells_in(tmp_path / "out")) == 2
+
+
+def test_rows_that_are_one_configuration_are_one_cell(suite, ran, row, tmp_path):
+    rows = [row("stats/default", label="this"), row("stats/default", label="that")]
+    result = compare(evolve(suite, rows=rows, seeds=1), tmp_path / "out")
+    assert len(ran) == 1
+    assert [line.done for line in result.lines] == [1, 1]
+
+
+def test_the_budget_is_the_runs(suite, ran, tmp_path):
+    compare(evolve(suite, budget=0.001, seeds=1, overrides=("train.epochs=9",)), tmp_path / "out")
+    cell = next(each for each in cells_in(tmp_path / "out").values() if each["recipe"] == "sne/default")
+    assert (cell["stopped_by"], cell["epochs"], cell["planned"]) == ("budget", 1, 9)
+    assert "of 9 †" in (tmp_path / "out" / "two.md").read_text()
+
+
+def test_a_split_that_a_recipe_brings_is_not_taken(suite, ran, row, tmp_path, monkeypatch):
+    """All rows have the networks and the splits of the suite."""
+    from sneframe_stats import recipes
+
+    real = recipes.boosting
+    monkeypatch.setattr(
+        "sneframe.plugins.Registry.recipe",
+        lambda self, name: lambda: evolve(real(), zoo=ZooConfig(sizes=(0.2, 0.2, 0.6), split_seed=9)),
+    )
+    compare(evolve(suite, rows=[row("stats/default")], seeds=1), tmp_path / "out")
+    assert ran[0].config.zoo == ZooConfig(path=ran[0].config.zoo.path, property="scale")
+
+
+# -- columns ------------------------------------------------------------------------------------------------------
+
+
+def test_columns_are_laid_over_rows(suite, ran, row, tmp_path):
+    columns = [Column(label=f"{f:.0%}", overrides=f"zoo.train_fraction={f}") for f in (0.25, 1.0)]
+    result = compare(evolve(suite, rows=[row("stats/default")], columns=columns, seeds=1), tmp_path / "out")
+    assert [(line.row, line.column, line.best) for line in result.lines] == [
+        ("stats/default", "25%", True),
+        ("stats/default", "100%", True),
+    ]
+    assert sorted(cell.config.zoo.train_fraction for cell in ran) == [0.25, 1.0]
+
+
+# -- failures -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_there_fails_alone(suite, ran, row, tmp_path):
+    rows = [row("nowhere/best"), row("stats/best"), row("stats/default", "head.leafs=3"), *suite.rows]
+    result = compare(evolve(suite, rows=rows, seeds=1), tmp_path / "out")
+    assert [line.done for line in result.lines] == [0, 0, 0, 1, 1]
+    said = [line.failed[0] for line in result.lines[:3]]
+    assert said[0].startswith("unknown plugin 'nowhere'")
+    assert said[1].startswith("unknown recipe 'stats/best'")
+    assert said[2].startswith("unknown key 'head.leafs'")
+    assert "unknown plugin" in result.markdown.read_text()
+
+
+def test_a_run_that_fails_stops_nothing_and_is_kept(suite, ran, row, tmp_path):
+    """Only where it is built it is known that heads do not divide a width."""
+    bad = row("sne/default", "layer_encoder.heads=3", label="bad")
+    broken = evolve(suite, rows=[bad, *suite.rows], seeds=1)
+    result = compare(broken, tmp_path / "out")
+    assert [line.done for line in result.lines] == [0, 1, 1]
+    assert "heads must divide width" in result.lines[0].failed[0]
+    ran.clear()
+    again = compare(broken, tmp_path / "out")
+    assert ran == []
+    assert again.lines == result.lines
+    compare(broken, tmp_path / "out", retry=True)
+    assert [cell.config.layer_encoder.config.heads for cell in ran] == [3]
+
+
+def test_a_cell_that_is_damaged_is_named(suite, ran, tmp_path):
+    compare(evolve(suite, seeds=1), tmp_path / "out")
+    path = next(iter(cells_in(tmp_path / "out")))
+    path.write_text("{")
+    with pytest.raises(RunError, match=r"\.json: not JSON"):
+        compare(evolve(suite, seeds=1), tmp_path / "out")
+
+
+def test_ctrl_c_keeps_what_is_finished(suite, ran, tmp_path, monkeypatch):
+    import sneframe.bench.comparison as module
+
+    real = module.run_cell
+
+    def interrupted(cell, note):
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return real(cell, note)
+
+    monkeypatch.setattr(module, "run_cell", interrupted)
+    with pytest.raises(Interrupted, match="finished cells are kept"):
+        compare(suite, tmp_path / "out")
+    assert len(cells_in(tmp_path / "out")) == 2
+    assert "1 of 2 seeds are finished" in (tmp_path / "out" / "two.md").read_text()
+    monkeypatch.setattr(module, "run_cell", real)
+    ran.clear()
+    result = compare(suite, tmp_path / "out")
+    assert len(ran) == 2
+    assert [line.done for line in result.lines] == [2, 2]
+
+
+def test_what_a_killed_writer_left_is_swept(suite, ran, tmp_path):
+    left = tmp_path / "out" / "cells" / ".stats-0.json.0123.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_text("{")
+    compare(evolve(suite, seeds=1), tmp_path / "out")
+    assert not left.exists()
+
+
+def test_a_zoo_that_is_missing_ends_it(suite, tmp_path):
+    with pytest.raises(ZooError, match="nowhere"):
+        compare(evolve(suite, zoo="nowhere.zarr"), tmp_path / "out")
+
+
+# -- from zoos to zoos ----------------------------------------------------------------------------------------------
+
+
+def test_every_target_is_read_from_one_training(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    rows = [row("sne/default"), row("dwsnet/default")]
+    places = [toy_zoo_path, other_zoo_path]
+    result = compare(evolve(suite, rows=rows, seeds=1), tmp_path / "out", train=places, test=places)
+    assert len(ran) == 4
+    assert [line.column for line in result.lines[::2]] == [
+        "toy → toy",
+        "toy → other",
+        "other → toy",
+        "other → other",
+    ]
+    by = {(line.row, line.column): line for line in result.lines}
+    assert [by["sne/default", column].done for column in ("toy → other", "other → toy")] == [1, 1]
+    refused = by["dwsnet/default", "toy → other"]
+    assert (refused.done, refused.applicable) == (0, False)
+    assert "1×5" in refused.failed[0]
+    assert by["dwsnet/default", "toy → toy"].done == 1
+
+
+def test_a_target_that_is_a_source_is_tested_on_its_test_networks(
+    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
+):
+    """For its other networks were trained on; the networks of a zoo that is none are all tested."""
+    one = evolve(suite, rows=[row("sne/default")], seeds=1)
+    config = sneframe.recipe("sne", f"zoo.path={other_zoo_path}", "zoo.property=scale").zoo
+    expected = load_data(config, Reporter()).split.test.tolist()
+    compare(one, tmp_path / "both", train=[toy_zoo_path, other_zoo_path], test=[toy_zoo_path, other_zoo_path])
+    compare(one, tmp_path / "one", train=[toy_zoo_path], test=[other_zoo_path])
+    digest = sneframe.open_zoo(other_zoo_path).digest
+    both = [test for cell in cells_in(tmp_path / "both").values() for test in cell["tests"]]
+    assert [test["ids"] for test in both if test["zoo"] == digest] == [expected, expected]
+    (alone,) = cells_in(tmp_path / "one").values()
+    assert alone["tests"][1]["ids"] == list(range(20))
+
+
+def test_the_scores_on_a_target_are_those_of_the_saved_model(
+    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
+):
+    from sneframe.checkpoint import load_model
+
+    one = evolve(suite, rows=[row("sne/default")], seeds=1)
+    compare(one, tmp_path / "out", train=[toy_zoo_path], test=[other_zoo_path])
+    run = sneframe.run(ran[0].config, tmp_path / "run")
+    model, task, _ = load_model(run.folder / "best.safetensors")
+    expected = task.predict(model(sneframe.open_zoo(other_zoo_path).load()).value).detach()
+    (cell,) = cells_in(tmp_path / "out").values()
+    assert cell["tests"][1]["predicted"] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_a_target_without_the_property_is_not_applicable(suite, ran, row, toy_zoo_path, tmp_path):
+    from sneframe.testing import mlp
+    from sneframe.zoo import create
+
+    architecture = mlp(1, 4, 4, 1)
+    with create(tmp_path / "bare.zarr", name="bare") as writer:
+        weights = {p.name: np.ones((3, *p.shape)) for p in architecture.parameters}
+        writer.append(architecture, weights, {"depth": [1.0, 2.0, 3.0]})
+    one = evolve(suite, rows=[row("stats/default")], seeds=1)
+    result = compare(one, tmp_path / "out", train=[toy_zoo_path], test=[tmp_path / "bare.zarr"])
+    assert not result.lines[0].applicable
+    assert "'scale'" in result.lines[0].failed[0]
+
+
+def test_zoos_of_one_name_are_told_apart(suite, ran, row, toy_zoo_path, tmp_path):
+    from sneframe.testing import toy_zoo
+
+    same = toy_zoo(tmp_path / "toy.zarr", seed=5)
+    one = evolve(suite, rows=[row("stats/default")], seeds=1)
+    result = compare(one, tmp_path / "out", train=[toy_zoo_path], test=[toy_zoo_path, same])
+    assert len({line.column for line in result.lines}) == 2
+    assert all(line.column.startswith("toy ") for line in result.lines)
+
+
+# -- a zoo that is built ------------------------------------------------------------------------------------------
+
+
+def test_the_zoo_of_a_suite_is_built_once(suite, ran, row, tmp_path):
+    zoo = Built(builder="zoos/sine", options={"networks": 24, "widths": (3,), "steps": 2})
+    one = evolve(suite, rows=[row("stats/default")], seeds=1, zoo=zoo, property="frequency")
+    compare(one, tmp_path / "out", zoos=tmp_path / "zoos")
+    (path,) = (tmp_path / "zoos").iterdir()
+    before = path.stat().st_mtime_ns
+    assert len(sneframe.open_zoo(path)) == 24
+    compare(evolve(one, seeds=2), tmp_path / "out", zoos=tmp_path / "zoos")
+    assert [each.stat().st_mtime_ns for each in (tmp_path / "zoos").iterdir()] == [before]
+    compare(
+        evolve(one, zoo=evolve(zoo, options={**zoo.options, "seed": 1})),
+        tmp_path / "out",
+        zoos=tmp_path / "zoos",
+    )
+    assert len(list((tmp_path / "zoos").iterdir())) == 2
+
+
+def test_an_option_that_a_builder_has_not_is_one_line(suite, tmp_path):
+    zoo = Built(builder="zoos/sine", options={"network": 24})
+    with pytest.raises(sneframe.errors.ConfigError, match=r"zoo 'zoos/sine': .*'network'"):
+        compare(evolve(suite, zoo=zoo), tmp_path / "out", zoos=tmp_path)

@@ -1,0 +1,127 @@
+"""A cell in a process of its own: what comes back, whatever becomes of the process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+import sneframe
+from sneframe.bench import worker
+from sneframe.bench.cell import Cell, Place
+
+
+def cell_of(zoo, *words, recipe="stats"):
+    config = sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", *words)
+    return Cell(recipe=f"{recipe}/default", overrides=words, config=config, zoo=Place.of(zoo))
+
+
+def test_a_cell_comes_back_with_what_it_cost(toy_zoo_path):
+    left = worker.run_cell(cell_of(toy_zoo_path, "head.trees=2"), lambda note: None)
+    assert left["failed"] is None
+    assert left["tests"][0]["scores"]["n"] == 6
+    assert 100 * 2**20 < left["peak_memory"] < 2000 * 2**20
+    assert set(left["machine"]) == {"system", "processor", "cores", "device"}
+    assert left["versions"]["sneframe"] == sneframe.__version__
+    assert "plugin stats" in left["versions"]
+
+
+def test_a_run_that_fails_is_a_reason(toy_zoo_path):
+    left = worker.run_cell(cell_of(toy_zoo_path, "zoo.property=scales"), lambda note: None)
+    assert set(left) == {"failed"}
+    assert "did you mean 'scale'" in left["failed"]
+
+
+def interpreter(tmp_path, monkeypatch, script):
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(worker.sys, "executable", str(path))
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "read job; kill -9 $$",
+            "its process was killed by signal 9, as the system does when memory is full",
+        ),
+        ("read job; echo one >&2; echo 'no device' >&2; exit 3", "its process ended with 3: no device"),
+        ("exit 0", "its process ended with 0"),
+    ],
+)
+def test_a_process_that_leaves_nothing_is_a_reason(toy_zoo_path, tmp_path, monkeypatch, script, said):
+    cell = cell_of(toy_zoo_path)
+    interpreter(tmp_path, monkeypatch, script)
+    assert worker.run_cell(cell, lambda note: None) == {"failed": said}
+
+
+def test_how_far_it_is_is_noted(toy_zoo_path, tmp_path, monkeypatch):
+    cell, notes = cell_of(toy_zoo_path), []
+    interpreter(
+        tmp_path,
+        monkeypatch,
+        """read job; echo '{"note": "half"}'; echo '{"failed": "no"}'; cat >/dev/null""",
+    )
+    assert worker.run_cell(cell, notes.append) == {"failed": "no"}
+    assert notes == ["half"]
+
+
+def test_a_process_ends_when_the_one_that_started_it_does(toy_zoo_path, tmp_path):
+    """Its standard input is closed then; it removes its folder too."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    cell = cell_of(toy_zoo_path, "train.epochs=100000", "train.batch_size=8", recipe="dwsnet")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sneframe.bench.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdin.write(json.dumps(worker.job_of(cell, str(folder))) + "\n")
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["note"].startswith("training 1/")
+    process.stdin.close()
+    assert process.wait(10) == 1
+    process.stdout.close()
+    assert not folder.exists()
+
+
+def test_ctrl_c_ends_the_cell_under_way_and_keeps_the_others(toy_zoo_path, tmp_path):
+    out = tmp_path / "out"
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "sneframe",
+            "compare",
+            "--recipes",
+            "stats,dwsnet",
+            "--zoo",
+            str(toy_zoo_path),
+        ),
+        *("--property", "scale", "--seeds", "1", "--set", "train.epochs=100000", "--out", str(out)),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (list(out.glob("cells/stats*.json")) and workers(process)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (under_way,) = workers(process)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "stopped: finished cells are kept; the same command goes on with the others\n"
+    assert not under_way.is_running()
+    assert [path.name.partition("-")[0] for path in (out / "cells").iterdir()] == ["stats"]
+    assert (out / "recipes.md").exists()
+
+
+def workers(process):
+    try:
+        return [each for each in psutil.Process(process.pid).children() if each.is_running()]
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,132 @@
+"""``sneframe compare``: its options, its errors, what it prints."""
+
+import pytest
+
+from sneframe.bench import comparison
+from sneframe.cli import main
+from sneframe.testing import toy_zoo
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Fail every cell at once, and remember it."""
+    found = []
+
+    def run(cell, note):
+        found.append(cell)
+        return {"failed": "not run"}
+
+    monkeypatch.setattr(comparison, "run_cell", run)
+    return found
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    toy_zoo(tmp_path / "toy.zarr")
+    toy_zoo(tmp_path / "other.zarr", seed=1)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as left:
+        main(["compare", *arguments])
+    out, err = capsys.readouterr()
+    return left.value.code, out, err
+
+
+def test_recipes_seeds_budget_and_keys(capsys, here, asked):
+    words = ("--recipes", "stats,sne", "--zoo", "toy.zarr", "--property", "scale", "--budget", "1.5m")
+    call(capsys, *words, "--seeds", "2", "--set", "train.epochs=7", "--set", "zoo.split_seed=4")
+    assert [(cell.recipe, cell.config.seed) for cell in asked] == [
+        ("stats/default", 0),
+        ("sne/default", 0),
+        ("stats/default", 1),
+        ("sne/default", 1),
+    ]
+    config = asked[0].config
+    assert (config.train.budget, config.train.epochs, config.zoo.split_seed) == (90.0, 7, 4)
+    assert config.zoo.property == "scale"
+    assert (here / "compare" / "recipes.html").exists()
+
+
+@pytest.mark.parametrize(("word", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("0.5h", 1800)])
+def test_a_budget_has_a_unit(capsys, here, asked, word, seconds):
+    call(capsys, "--recipes", "stats", "--zoo", "toy.zarr", "--budget", word)
+    assert asked[0].config.train.budget == seconds
+
+
+def test_train_and_test_are_zoos(capsys, here, asked):
+    call(
+        capsys, "--recipes", "stats", "--train", "toy.zarr,other.zarr", "--test", "other.zarr", "--seeds", "1"
+    )
+    assert [(cell.zoo.label, [t.zoo.label for t in cell.targets]) for cell in asked] == [
+        ("toy", ["other"]),
+        ("other", []),
+    ]
+
+
+def test_a_suite_on_a_zoo_that_is_there(capsys, here, asked):
+    words = (
+        "--suite",
+        "sne-chunk-size",
+        "--zoo",
+        "toy.zarr",
+        "--property",
+        "scale",
+        "--set",
+        "zoo.sizes=[0.6,0.2,0.2]",
+    )
+    call(capsys, *words, "--recipes", "C = 8,C = 16", "--out", "out")
+    assert [cell.config.tokenizer.config.chunk_size for cell in asked] == [8, 16]
+    assert [cell.config.train.budget for cell in asked] == [300, 300]
+    assert (here / "out" / "sne-chunk-size.md").exists()
+
+
+def test_when_every_cell_fails_the_command_does(capsys, here, asked):
+    code, out, err = call(capsys, "--recipes", "stats", "--zoo", "toy.zarr")
+    assert code == 2
+    assert err == "error: every cell failed, the first of stats/default: not run\n"
+    assert "stats/default: failed: not run" in out
+    assert (here / "compare" / "recipes.html").exists()
+
+
+def test_a_row_that_fails_among_others_does_not(capsys, here):
+    words = ("--recipes", "stats,nowhere", "--zoo", "toy.zarr", "--seeds", "1", "--set", "head.trees=2")
+    code, out, err = call(capsys, *words)
+    assert (code, err) == (0, "")
+    assert "nowhere/default: failed: unknown plugin 'nowhere'" in out
+    assert out.splitlines()[-1] == "table: compare/recipes.html"
+
+
+def test_quiet_prints_nothing(capsys, here, asked):
+    assert call(capsys, "--recipes", "stats", "--zoo", "toy.zarr", "--quiet")[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "error: name what to compare, with --suite inr-frequency or --recipes"),
+        (
+            ["--suite", "inr-frequenzy"],
+            "error: unknown suite 'suites/inr-frequenzy', did you mean 'suites/inr-frequency'",
+        ),
+        (["--suite", "nowhere/x"], "error: unknown plugin 'nowhere'"),
+        (
+            ["--suite", "sne-ablation", "--recipes", "dwsnet"],
+            "error: suite 'suites/sne-ablation' has no row 'dwsnet'",
+        ),
+        (["--recipes", "stats", "--zoo", "nowhere.zarr"], "error: "),
+        (["--recipes", "stats", "--zoo", "a.zarr", "--train", "b.zarr"], "leave out --zoo"),
+        (["--recipes", "stats", "--test", "b.zarr"], "--test needs something to train on"),
+        (["--recipes", "stats", "--budget", "soon"], "'soon' is no time such as 90s, 10m or 1h"),
+        (["--recipes", "stats", "--budget", "0m"], "'0m' is no time"),
+        (["--recipes", "stats", "--seeds", "0"], "0 is not in the range x>=1"),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_line(capsys, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert said in err
+    assert len(err.splitlines()) == 1
