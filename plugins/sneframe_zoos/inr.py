@@ -54,7 +54,7 @@ def draw_weights(widths: Sequence[int], generator: np.random.Generator, *, siren
     then U(±1), high frequencies from the start), hidden biases 0; the last layer is PyTorch's ``nn.Linear`` as it comes,
     U(±1 / √fan_in).
     """
-    pieces = []
+    pieces: list[np.ndarray] = []
     for fan_in, fan_out in pairwise((1, *widths)):
         bound = 1.0 if siren and not pieces else math.sqrt(6 / fan_in) / W0
         pieces += [generator.uniform(-bound, bound, fan_out * fan_in), np.zeros(fan_out)]
