@@ -68,15 +68,15 @@ def normal(stream: Tensor, count: int) -> Tensor:
 
 def mix(state: Tensor, with_word: Tensor | int) -> Tensor:
     """Hash ``(state, word)`` into 64 well-mixed bits; both broadcast."""
-    z = (state ^ with_word) * _signed(0x9E3779B97F4A7C15) + _signed(0xD1B54A32D192ED03)
-    z = (z ^ shift(z, 30)) * _signed(0xBF58476D1CE4E5B9)
-    z = (z ^ shift(z, 27)) * _signed(0x94D049BB133111EB)
-    return z ^ shift(z, 31)
+    z = (state ^ with_word).mul_(_signed(0x9E3779B97F4A7C15)).add_(_signed(0xD1B54A32D192ED03))
+    z.bitwise_xor_(shift(z, 30)).mul_(_signed(0xBF58476D1CE4E5B9))
+    z.bitwise_xor_(shift(z, 27)).mul_(_signed(0x94D049BB133111EB))
+    return z.bitwise_xor_(shift(z, 31))
 
 
 def shift(z: Tensor, bits: int) -> Tensor:
     """Shift right without the sign: torch's ``>>`` on int64 is arithmetic."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def word(name: str) -> int:

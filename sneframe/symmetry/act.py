@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from attrs import evolve, field, frozen
@@ -77,19 +78,11 @@ def inverse(elements: Sequence[Element]) -> tuple[Element, ...]:
 
 def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequence[str]) -> Element:
     architecture = networks.architecture
-    counts = [group.size * _outer(architecture, group) for group in architecture.groups]
-    if not counts:
+    if not architecture.groups:
         return Element(architecture=architecture, permutations={})
-    device = ids.device
-    words = torch.tensor([word(group.name) for group in architecture.groups]).to(device, non_blocking=True)
+    counts, words, of_group, counter = _neurons(architecture, ids.device)
     streams = mix(mix(mix(rearrange(ids, "b -> b 1"), words), seed), step)
-    # All neurons of all groups in one row: a stream for each group, a counter for each neuron of it.
-    of_group = torch.tensor([number for number, count in enumerate(counts) for _ in range(count)])
-    counter = torch.cat([torch.arange(count) for count in counts])
-    keys = mix(
-        streams.index_select(1, of_group.to(device, non_blocking=True)),
-        counter.to(device, non_blocking=True),
-    ).split(counts, dim=1)
+    keys = mix(streams.index_select(1, of_group), counter).split(counts, dim=1)
     permutations, scales, signs = {}, {}, {}
     for group, key in zip(architecture.groups, keys, strict=True):
         if "permute" in actions and "permute" in group.actions:
@@ -100,6 +93,17 @@ def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequen
         if "sign" in actions and "sign" in group.actions:
             signs[group.name] = (2 * shift(mix(key, 2), 63) - 1).to(networks.weights.dtype)
     return Element(architecture=architecture, permutations=permutations, scales=scales, signs=signs)
+
+
+@lru_cache(maxsize=1024)
+def _neurons(architecture: Architecture, device: torch.device) -> tuple[list[int], Tensor, Tensor, Tensor]:
+    """Return of all neurons, group by group: their counts, the groups' names hashed, and each one's group and number."""
+    counts = [group.size * _outer(architecture, group) for group in architecture.groups]
+    words = torch.tensor([word(group.name) for group in architecture.groups])
+    of_group = torch.tensor([number for number, count in enumerate(counts) for _ in range(count)])
+    counter = torch.cat([torch.arange(count) for count in counts])
+    words, of_group, counter = (made.to(device, non_blocking=True) for made in (words, of_group, counter))
+    return counts, words, of_group, counter
 
 
 def _outer(architecture: Architecture, group: Group) -> int:
