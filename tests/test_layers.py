@@ -44,6 +44,7 @@ ROWS = (
         "invariance",
         "augmentation",
         "symmetry",
+        "member",
     ),
     ("part", "config"),
     ("zoo",),
