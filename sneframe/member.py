@@ -145,8 +145,8 @@ def unfold(
 
 
 def subsets(axes: Axes) -> list[Axes]:
-    """Return every subset of some axes, few axes first."""
-    return [subset for size in range(len(axes) + 1) for subset in combinations(axes, size)]
+    """Return every subset of some axes, few axes first, then low ones."""
+    return [s for size in range(len(axes) + 1) for s in sorted(combinations(axes, size))]
 
 
 def spread(x: Tensor, along: Axes, axes: Axes) -> Tensor:

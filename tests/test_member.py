@@ -104,8 +104,8 @@ def test_features_on_pairs_of_neurons_have_one_position(cnn):
     assert torch.equal(folded[2], features.weights[1].permute(0, 2, 3, 1))
 
 
-def test_subsets_come_with_few_axes_first():
-    assert subsets((2, 1)) == [(), (2,), (1,), (2, 1)]
+def test_subsets_come_with_few_axes_first_then_low_ones():
+    assert subsets((2, 1)) == [(), (1,), (2,), (2, 1)]
 
 
 def test_what_lacks_an_axis_is_spread_along_it():

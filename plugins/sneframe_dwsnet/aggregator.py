@@ -23,7 +23,8 @@ class InvariantPooling(Aggregator):
 
     The embedding is the concatenation of the weights between hidden layers ``(channels)``, the first weight
     ``(in · channels)``, the last weight ``(out · channels)``, the hidden biases ``(channels)`` and the last
-    bias ``(out · channels)``. The original's classifier is the head on it, ``head/linear``.
+    bias ``(out · channels)``; of ``WeightFeatures`` a weight has that for every position of its kernel. The original's
+    classifier is the head on it, ``head/linear``.
     """
 
     name = "dwsnet/invariant-pooling"

@@ -80,7 +80,7 @@ class DWSLayer(nn.Module):
                 copies = target.fixed if _is_copied(source, target, last=members[-1].layer) else 1
                 widths = source.fixed * inputs[number], target.fixed // copies * outputs
                 deep = depth if source.role == target.role or source.layer == target.layer else 1
-                for along in sorted(subsets(shared), key=_ascending) if len(shared) == 2 else [shared]:
+                for along in subsets(shared) if len(shared) == 2 else [shared]:
                     name = f"{source.label}_to_{target.label}_{_words(along)}"
                     self.maps[name] = (
                         set_layer(*widths)
@@ -133,10 +133,6 @@ def _is_copied(source: Member, target: Member, *, last: int) -> bool:
 
 def _words(along: Axes) -> str:
     return "_".join(["along", *map(str, sorted(along))]) if along else "pooled"
-
-
-def _ascending(axes: Axes) -> tuple[int, Axes]:
-    return len(axes), axes
 
 
 def _pools(x: Tensor, hidden: Axes, reduction: Reduction) -> dict[Axes, Tensor]:

@@ -19,7 +19,8 @@ class HNPPool(Aggregator):
     """Every weight and bias averaged over its hidden neurons; inputs and outputs stay apart (arXiv 2302.14040).
 
     The embedding is all of them side by side: the first weight ``(positions · in · channels)``, its bias
-    ``(channels)``, …, the last weight ``(positions · out · channels)``, its bias ``(out · channels)``.
+    ``(channels)``, …, the last weight ``(positions · out · channels)``, its bias ``(out · channels)``. ``NeuronFeatures``
+    have one position.
     """
 
     name = "nfn/hnp-pool"
@@ -45,6 +46,7 @@ class NPPool(Aggregator):
     """Every weight and bias averaged over all its neurons, hidden or not (arXiv 2302.14040).
 
     The embedding is all of them side by side: ``(positions · channels)`` of a weight, ``(channels)`` of a bias.
+    ``NeuronFeatures`` have one position.
     """
 
     name = "nfn/np-pool"
