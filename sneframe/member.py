@@ -8,7 +8,7 @@ of a kernel, is channels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Literal, TypeVar
 
@@ -147,6 +147,22 @@ def unfold(
 def subsets(axes: Axes) -> list[Axes]:
     """Return every subset of some axes, few axes first, then low ones."""
     return [s for size in range(len(axes) + 1) for s in sorted(combinations(axes, size))]
+
+
+def pools(x: Tensor, axes: Axes, pool: Callable[[Tensor, int], Tensor]) -> dict[Axes, Tensor]:
+    """Return ``x (B, *axes, D)`` pooled to every subset of its axes, each from a subset with one axis more.
+
+    Args:
+        x: to pool.
+        axes: it has.
+        pool: over one dimension of a tensor, given its number.
+    """
+    found = {axes: x}
+    for kept in reversed(subsets(axes)[:-1]):
+        dropped = next(axis for axis in axes if axis not in kept)
+        wider = tuple(axis for axis in axes if axis in (*kept, dropped))
+        found[kept] = pool(found[wider], 1 + wider.index(dropped))
+    return found
 
 
 def spread(x: Tensor, along: Axes, axes: Axes) -> Tensor:

@@ -9,7 +9,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.chain import read_chain
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
-from sneframe.member import fold, members_of, spread, subsets, unfold
+from sneframe.member import fold, members_of, pools, spread, subsets, unfold
 from sneframe.part import NeuronFeatures, Spec, WeightFeatures
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
@@ -106,6 +106,18 @@ def test_features_on_pairs_of_neurons_have_one_position(cnn):
 
 def test_subsets_come_with_few_axes_first_then_low_ones():
     assert subsets((2, 1)) == [(), (1,), (2,), (2, 1)]
+
+
+def test_pools_are_of_every_subset_of_axes():
+    x = torch.arange(24.0).reshape(1, 2, 3, 4)
+
+    found = pools(x, (5, 4), torch.sum)
+
+    assert set(found) == {(), (4,), (5,), (5, 4)}
+    assert found[5, 4] is x
+    assert found[5,].tolist() == [[[12, 15, 18, 21], [48, 51, 54, 57]]]  # along the rows, over the columns
+    assert found[4,].tolist() == [[[12, 14, 16, 18], [20, 22, 24, 26], [28, 30, 32, 34]]]
+    assert found[()].tolist() == [[60, 66, 72, 78]]
 
 
 def test_what_lacks_an_axis_is_spread_along_it():

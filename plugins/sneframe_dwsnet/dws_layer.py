@@ -20,7 +20,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from sneframe.member import Axes, Member, spread, subsets
+from sneframe.member import Axes, Member, pools, spread, subsets
 from sneframe.perceptron import perceptron
 from sneframe_dwsnet.pooling import Reduction, pool
 
@@ -94,9 +94,12 @@ class DWSLayer(nn.Module):
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return ``(B, *hidden, fixed · outputs)`` for each ``(B, *hidden, fixed · its inputs)``, in order."""
-        pooled = [_pools(x, m.axes, self.reduction) for x, m in zip(tensors, self.members, strict=True)]
+        pooled = [pools(x, m.axes, self._pool) for x, m in zip(tensors, self.members, strict=True)]
         pairs = zip(self.members, self.routes, strict=True)
         return [self._gather(pooled, target.axes, routes) for target, routes in pairs]
+
+    def _pool(self, x: Tensor, place: int) -> Tensor:
+        return pool(x, place, self.reduction)
 
     def _gather(
         self, pooled: list[dict[Axes, Tensor]], hidden: Axes, routes: dict[Axes, list[Route]]
@@ -133,13 +136,3 @@ def _is_copied(source: Member, target: Member, *, last: int) -> bool:
 
 def _words(along: Axes) -> str:
     return "_".join(["along", *map(str, sorted(along))]) if along else "pooled"
-
-
-def _pools(x: Tensor, hidden: Axes, reduction: Reduction) -> dict[Axes, Tensor]:
-    """Return ``x`` pooled to every subset of its hidden axes, each from the subset with one axis more."""
-    found = {hidden: x}
-    for kept in reversed(subsets(hidden)[:-1]):
-        dropped = next(axis for axis in hidden if axis not in kept)
-        wider = tuple(axis for axis in hidden if axis in (*kept, dropped))
-        found[kept] = pool(found[wider], 1 + wider.index(dropped), reduction)
-    return found

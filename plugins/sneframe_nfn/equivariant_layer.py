@@ -20,7 +20,7 @@ from attrs import frozen
 from einops import reduce
 from torch import Tensor, nn
 
-from sneframe.member import Axes, Member, spread, subsets
+from sneframe.member import Axes, Member, pools, spread, subsets
 
 
 @frozen(kw_only=True)
@@ -76,7 +76,7 @@ class EquivariantLayer(nn.Module):
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return ``(B, *axes, folded · outputs)`` for each ``(B, *axes, folded · inputs)``, in order."""
-        known = {(number, m.axes): x for number, (m, x) in enumerate(zip(self.members, tensors, strict=True))}
+        known = [pools(x, m.axes, torch.mean) for m, x in zip(self.members, tensors, strict=True)]
         totals: list[Tensor | None] = [None] * len(self.members)
         for route, affine in zip(self.routes, self.maps, strict=True):
             read = torch.cat([self._read(source, route.along, known) for source in route.sources], dim=-1)
@@ -87,8 +87,8 @@ class EquivariantLayer(nn.Module):
                 totals[target] = whole if before is None else before + whole
         return [total for total in totals if total is not None]
 
-    def _read(self, source: Source, along: Axes, known: dict[tuple[int, Axes], Tensor]) -> Tensor:
-        x = _average(source.member, along, known)
+    def _read(self, source: Source, along: Axes, known: list[dict[Axes, Tensor]]) -> Tensor:
+        x = known[source.member][along]
         if source.average:
             member = self.members[source.member]
             sizes = {"k": member.positions, "fixed": member.fixed}
@@ -143,14 +143,3 @@ def _sources(members: Sequence[Member], along: Axes, layer: int) -> tuple[Source
             if has_fixed and (not along or member.layer != layer):
                 found.append(Source(member=number, average=True))
     return tuple(found)
-
-
-def _average(number: int, along: Axes, known: dict[tuple[int, Axes], Tensor]) -> Tensor:
-    """Return a member averaged over all its axes but some, from the smallest average known that has them."""
-    if (number, along) not in known:
-        wider = min(
-            (a for n, a in known if n == number and set(along) < set(a)), key=lambda axes: (len(axes), axes)
-        )
-        places = tuple(1 + place for place, axis in enumerate(wider) if axis not in along)
-        known[number, along] = known[number, wider].mean(places)
-    return known[number, along]
