@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -15,7 +16,9 @@ from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from sneframe.architecture import ACTIONS, Architecture
-from sneframe.errors import PartError
+from sneframe.architecture.chain import Link, read_chain
+from sneframe.batch import Networks
+from sneframe.errors import ArchitectureError, PartError
 
 # -- carriers: one value per architecture of the batch, in the order of ``batch.networks`` ----------------------
 
@@ -62,6 +65,36 @@ class WeightFeatures:
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
 
+    @classmethod
+    def of(cls, networks: Networks, links: Sequence[Link]) -> WeightFeatures:
+        """Return one channel, the weights and biases of a chain themselves, as views."""
+        views = networks.parameters()
+        return cls(
+            architecture=networks.architecture,
+            weights=tuple(views[link.weight.name].unsqueeze(1) for link in links),
+            biases=tuple(views[link.bias.name].unsqueeze(1) for link in links),
+        )
+
+
+@frozen(kw_only=True, eq=False)
+class NeuronFeatures:
+    """Channels on every pair of neurons that a chain of layers joins, and on every neuron.
+
+    Of linear layers they are what ``WeightFeatures`` are. A kernel between two channels of a convolution, or the positions
+    of a channel that was flattened in front of a linear layer, have one vector together: what was told apart by its
+    position is folded into the channels.
+
+    Args:
+        architecture: of these networks.
+        weights: per layer ``(B, channels, out, in)``, of a convolution out and in its channels, behind a flatten in the
+            channels that were flattened.
+        biases: per layer ``(B, channels, out)``.
+    """
+
+    architecture: Architecture
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+
 
 @frozen(kw_only=True, eq=False)
 class LayerCodes:
@@ -76,6 +109,11 @@ class LayerCodes:
     architecture: Architecture
     codes: Tensor
     units: tuple[tuple[int, ...], ...]
+
+
+def each_parameter(architecture: Architecture) -> tuple[tuple[int, ...], ...]:
+    """Return the units of codes that stand for one parameter each."""
+    return tuple((parameter,) for parameter in range(len(architecture.parameters)))
 
 
 @frozen(kw_only=True, eq=False)
@@ -160,6 +198,25 @@ class Part(nn.Module, ABC):
                 f"for mixed zoos such as 'sne' or 'stats'"
             )
         return spec.architectures[0]
+
+    def one_chain(self, spec: Spec, *, layers: int = 2) -> tuple[Link, ...]:
+        """Return the links of the zoo's only architecture, for a part that is built for a chain.
+
+        Args:
+            spec: what the part will be given.
+            layers: how many it needs.
+
+        Raises:
+            PartError: the zoo holds several architectures, or one that is no chain of as many layers.
+        """
+        architecture = self.one_architecture(spec)
+        try:
+            return read_chain(architecture, layers=layers)
+        except ArchitectureError as error:
+            raise PartError(
+                f"{self.slot} {self.name!r} takes a chain of at least {layers} layers with weight and bias, but {error} "
+                f"in {architecture.summary}; choose a method for any architecture such as 'sne' or 'stats'"
+            ) from error
 
     def check_architecture(self, given: Architecture, built_for: Architecture) -> None:
         """Check that networks have the architecture that a part was built for.

@@ -46,6 +46,7 @@ ROWS = (
         "invariance",
         "augmentation",
         "symmetry",
+        "member",
     ),
     ("part", "config", "suite"),
     ("zoo",),

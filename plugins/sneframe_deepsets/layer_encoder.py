@@ -15,7 +15,7 @@ from sneframe.batch import Networks
 from sneframe.config import option
 from sneframe.encoding import LevelTypeEncoding
 from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import LayerCodes, Spec
+from sneframe.part import LayerCodes, Spec, each_parameter
 from sneframe.perceptron import perceptron
 
 
@@ -61,7 +61,7 @@ class WeightSet(LayerEncoder):
 
     def _encode(self, networks: Networks) -> LayerCodes:
         architecture, weights = networks.architecture, networks.weights
-        units = tuple((number,) for number in range(len(architecture.parameters)))
+        units = each_parameter(architecture)
         encoding = self.encoding(architecture, units, weights)
         step = max(1, self.config.weights_per_pass // max(1, len(weights)))
         starts = range(0, architecture.num_weights, step)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from sneframe.aggregator import Aggregator
 from sneframe.config import option
-from sneframe.part import Embedding, Spec, WeightFeatures
-from sneframe_dwsnet.chain import Member, check_channels, read_chain
+from sneframe.member import fold, members_of
+from sneframe.part import Embedding, NeuronFeatures, Spec, WeightFeatures
 from sneframe_dwsnet.pooling import pool
 
 
@@ -23,12 +23,13 @@ class InvariantPooling(Aggregator):
 
     The embedding is the concatenation of the weights between hidden layers ``(channels)``, the first weight
     ``(in · channels)``, the last weight ``(out · channels)``, the hidden biases ``(channels)`` and the last
-    bias ``(out · channels)``. The original's classifier is the head on it, ``head/linear``.
+    bias ``(out · channels)``; of ``WeightFeatures`` a weight has that for every position of its kernel. The original's
+    classifier is the head on it, ``head/linear``.
     """
 
     name = "dwsnet/invariant-pooling"
     keeps = frozenset({"permute"})
-    takes = (WeightFeatures,)
+    takes = (WeightFeatures, NeuronFeatures)
 
     @frozen(kw_only=True)
     class Config:
@@ -41,26 +42,22 @@ class InvariantPooling(Aggregator):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.members = read_chain(self, spec)
-        self.channels = spec.width
-        self.out = spec.gives(Embedding, spec.width * sum(member.fixed for member in self.members))
+        found = members_of(self.one_chain(spec), exchangeable="hidden", carrier=spec.carrier)
+        first, *inner, last = found[::2]
+        self.members = (*inner, first, last, *found[1::2])
+        self.out = spec.gives(Embedding, spec.width * sum(member.folded for member in self.members))
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, codes: tuple[WeightFeatures, ...]) -> tuple[Embedding, ...]:
+    def forward(self, codes: tuple[WeightFeatures | NeuronFeatures, ...]) -> tuple[Embedding, ...]:
         """Return ``(B, E)``."""
         return tuple(Embedding(architecture=entry.architecture, values=self._embed(entry)) for entry in codes)
 
-    def _embed(self, features: WeightFeatures) -> Tensor:
-        given = (*features.weights, *features.biases)
-        check_channels(self, self.members, given, [self.channels] * len(given))
-        vectors = [self._vector(member, tensor) for member, tensor in zip(self.members, given, strict=True)]
-        depth = len(features.weights)
-        (first, *inner, last), biases = vectors[:depth], vectors[depth:]
-        return torch.cat([*inner, first, last, *biases], dim=-1)
+    def _embed(self, features: WeightFeatures | NeuronFeatures) -> Tensor:
+        return torch.cat([self._vector(x) for x in fold(features, self.members)], dim=-1)
 
-    def _vector(self, member: Member, features: Tensor) -> Tensor:
-        """Return ``(B, fixed · channels)``."""
-        x: Tensor = self.dropout(F.relu(member.fold(features)))
-        for _ in member.hidden:
+    def _vector(self, folded: Tensor) -> Tensor:
+        """Return ``(B, D)`` of ``(B, *axes, D)``."""
+        x: Tensor = self.dropout(F.relu(folded))
+        while x.ndim > 2:
             x = pool(x, 1, self.config.reduction)
         return x

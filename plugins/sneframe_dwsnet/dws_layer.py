@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import combinations
 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from sneframe_dwsnet.chain import Axes, Member
+from sneframe.member import Axes, Member, pools, spread, subsets
+from sneframe.perceptron import perceptron
 from sneframe_dwsnet.pooling import Reduction, pool
-from sneframe_dwsnet.set_layer import affine
 
 SetLayer = Callable[[int, int], nn.Module]
 
@@ -49,7 +48,7 @@ class DWSLayer(nn.Module):
     """An equivariant map between features on the members of a chain.
 
     Args:
-        members: of the chain.
+        members: of the chain, with its hidden axes.
         inputs: channels it is given, on each of the members.
         outputs: channels it gives.
         set_layer: makes a set layer for two widths.
@@ -77,13 +76,17 @@ class DWSLayer(nn.Module):
         for target in members:
             routes: dict[Axes, list[Route]] = {}
             for number, source in enumerate(members):
-                shared = tuple(axis for axis in source.hidden if axis in target.hidden)
+                shared = tuple(axis for axis in source.axes if axis in target.axes)
                 copies = target.fixed if _is_copied(source, target, last=members[-1].layer) else 1
                 widths = source.fixed * inputs[number], target.fixed // copies * outputs
                 deep = depth if source.role == target.role or source.layer == target.layer else 1
-                for along in _subsets(shared) if len(shared) == 2 else [shared]:
+                for along in subsets(shared) if len(shared) == 2 else [shared]:
                     name = f"{source.label}_to_{target.label}_{_words(along)}"
-                    self.maps[name] = set_layer(*widths) if len(shared) == 1 else affine(*widths, depth=deep)
+                    self.maps[name] = (
+                        set_layer(*widths)
+                        if len(shared) == 1
+                        else perceptron((widths[0], *[widths[1]] * deep))
+                    )
                     share = (0.25 if len(shared) == 2 else 1) / len(members)
                     route = Route(name=name, source=number, share=share, copies=copies)
                     routes.setdefault(along, []).append(route)
@@ -91,9 +94,12 @@ class DWSLayer(nn.Module):
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return ``(B, *hidden, fixed · outputs)`` for each ``(B, *hidden, fixed · its inputs)``, in order."""
-        pooled = [_pools(x, m.hidden, self.reduction) for x, m in zip(tensors, self.members, strict=True)]
+        pooled = [pools(x, m.axes, self._pool) for x, m in zip(tensors, self.members, strict=True)]
         pairs = zip(self.members, self.routes, strict=True)
-        return [self._gather(pooled, target.hidden, routes) for target, routes in pairs]
+        return [self._gather(pooled, target.axes, routes) for target, routes in pairs]
+
+    def _pool(self, x: Tensor, place: int) -> Tensor:
+        return pool(x, place, self.reduction)
 
     def _gather(
         self, pooled: list[dict[Axes, Tensor]], hidden: Axes, routes: dict[Axes, list[Route]]
@@ -107,7 +113,7 @@ class DWSLayer(nn.Module):
                 if route.copies > 1:
                     result = torch.cat([result] * route.copies, dim=-1)
                 partial = torch.add(partial, result, alpha=route.share)
-            total = partial if along == hidden else total + _broadcast(partial, along, hidden)
+            total = partial if along == hidden else total + spread(partial, along, hidden)
         return total
 
 
@@ -129,26 +135,4 @@ def _is_copied(source: Member, target: Member, *, last: int) -> bool:
 
 
 def _words(along: Axes) -> str:
-    return "_".join(["along", *map(str, along)]) if along else "pooled"
-
-
-def _subsets(axes: Axes) -> list[Axes]:
-    return [subset for size in range(len(axes) + 1) for subset in combinations(axes, size)]
-
-
-def _pools(x: Tensor, hidden: Axes, reduction: Reduction) -> dict[Axes, Tensor]:
-    """Return ``x`` pooled to every subset of its hidden axes, each from the subset with one axis more."""
-    found = {hidden: x}
-    for kept in reversed(_subsets(hidden)[:-1]):
-        dropped = next(axis for axis in hidden if axis not in kept)
-        wider = tuple(axis for axis in hidden if axis in (*kept, dropped))
-        found[kept] = pool(found[wider], 1 + wider.index(dropped), reduction)
-    return found
-
-
-def _broadcast(x: Tensor, along: Axes, hidden: Axes) -> Tensor:
-    """Give ``x (B, *along, D)`` an axis of size 1 for every hidden axis it lacks."""
-    for place, axis in enumerate(hidden, start=1):
-        if axis not in along:
-            x = x.unsqueeze(place)
-    return x
+    return "_".join(["along", *map(str, sorted(along))]) if along else "pooled"

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, final
 
 import torch.nn.functional as F
-from attrs import evolve, frozen
+from attrs import frozen
 from attrs.validators import and_, ge, gt, lt
 from torch import Tensor, nn
 
+from sneframe.architecture.chain import Link
+from sneframe.checks import check_heads
 from sneframe.config import option
 from sneframe.errors import PartError
 from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import Spec, WeightFeatures
+from sneframe.member import Member, fold, members_of, unfold
+from sneframe.part import NeuronFeatures, Spec, WeightFeatures
 from sneframe_dwsnet.batch_norm import BatchNorm
-from sneframe_dwsnet.chain import Member, check_channels, read_chain
 from sneframe_dwsnet.dws_layer import DWSLayer, SetLayer, initialise
 from sneframe_dwsnet.set_layer import DeepSets, SetAttention
+
+MIN_LAYERS = 3  #: the published layer maps are defined from three layers on
 
 
 @final
 class DWSLayers(LayerEncoder):
     """DWS layers with batch norm, ReLU and dropout between them (Navon et al. 2023, arXiv 2301.12780).
 
-    The last layer has one attention head and nothing after it, as in the original. The entries of a kernel are channels
-    of its input; from the first layer on every weight has ``width`` channels, with a kernel or without.
+    The last layer has one attention head and nothing after it, as in the original. The entries of a kernel are folded into
+    the channels of the first layer's input; what every layer gives has ``width`` channels for a kernel as for a weight.
     """
 
     name = "dwsnet/dws-layers"
@@ -52,19 +57,18 @@ class DWSLayers(LayerEncoder):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        if config.set_layer == "sab" and config.width % config.heads:
-            raise PartError(
-                f"{self.slot} {self.name!r}: heads must divide width, got heads = {config.heads} and "
-                f"width = {config.width}"
-            )
-        self.members = read_chain(self, spec)
-        self.out = spec.gives(WeightFeatures, config.width)
+        if config.set_layer == "sab":
+            check_heads(f"{self.slot} {self.name!r}", config.width, config.heads)
+        links = self.one_chain(spec, layers=MIN_LAYERS)
+        self.out = spec.gives(NeuronFeatures, config.width)
+        self.given = _members(links, WeightFeatures)
+        self.members = _members(links, NeuronFeatures)
         self.layers = nn.ModuleList()
-        self.inputs = [spec.width * member.entries for member in self.members]
+        inputs = [spec.width * member.positions for member in self.given]
         for number in range(config.hidden_layers + 1):
             layer = DWSLayer(
                 self.members,
-                [config.width] * len(self.members) if number else self.inputs,
+                [config.width] * len(self.members) if number else inputs,
                 config.width,
                 set_layer=_set_layer(config, heads=config.heads if number < config.hidden_layers else 1),
                 reduction=config.reduction,
@@ -78,21 +82,17 @@ class DWSLayers(LayerEncoder):
         )
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, tokens: tuple[WeightFeatures, ...]) -> tuple[WeightFeatures, ...]:
-        """Return features of ``width`` channels on the same weights and biases."""
+    def forward(self, tokens: tuple[WeightFeatures, ...]) -> tuple[NeuronFeatures, ...]:
+        """Return features of ``width`` channels on the same pairs of neurons, and on the neurons."""
         return tuple(self._encode(features) for features in tokens)
 
-    def _encode(self, features: WeightFeatures) -> WeightFeatures:
-        given = (*features.weights, *features.biases)
-        check_channels(self, self.members, given, self.inputs)
-        tensors = [member.fold(tensor) for member, tensor in zip(self.members, given, strict=True)]
+    def _encode(self, features: WeightFeatures) -> NeuronFeatures:
+        tensors = fold(features, self.given)
         for number, layer in enumerate(self.layers):
             tensors = layer(tensors)
             if number < self.config.hidden_layers:
                 tensors = [self._activate(m, x, number) for m, x in zip(self.members, tensors, strict=True)]
-        made = [m.unfold(x, self.config.width) for m, x in zip(self.members, tensors, strict=True)]
-        depth = len(features.weights)
-        return evolve(features, weights=tuple(made[:depth]), biases=tuple(made[depth:]))
+        return unfold(tensors, self.members, NeuronFeatures, features.architecture)
 
     def _activate(self, member: Member, x: Tensor, number: int) -> Tensor:
         if self.config.batch_norm:
@@ -106,6 +106,12 @@ class DWSLayers(LayerEncoder):
                     f"train.batch_size, or set layer_encoder.batch_norm=false"
                 ) from error
         return self.dropout(F.relu(x))
+
+
+def _members(links: Sequence[Link], carrier: type) -> tuple[Member, ...]:
+    """Return the weights, then the biases, as the original numbers its maps."""
+    found = members_of(links, exchangeable="hidden", carrier=carrier)
+    return (*found[::2], *found[1::2])
 
 
 def _set_layer(config: DWSLayers.Config, *, heads: int) -> SetLayer:

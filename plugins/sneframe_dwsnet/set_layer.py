@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from sneframe.errors import PartError
+from sneframe.checks import check_heads
+from sneframe.perceptron import perceptron
 from sneframe_dwsnet.pooling import Reduction, pool
 
 
@@ -24,8 +25,9 @@ class DeepSets(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, reduction: Reduction, depth: int) -> None:
         super().__init__()
         self.reduction = reduction
-        self.gamma = affine(inputs, outputs, depth=depth)
-        self.lambda_ = affine(inputs, outputs, depth=depth, bias=False)
+        widths = (inputs, *[outputs] * depth)
+        self.gamma = perceptron(widths)
+        self.lambda_ = perceptron(widths, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, n, out)`` for ``x (B, n, in)``."""
@@ -50,8 +52,7 @@ class SetAttention(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, heads: int) -> None:
         super().__init__()
-        if outputs % heads:
-            raise PartError(f"heads must divide width, got heads = {heads} and width = {outputs}")
+        check_heads(type(self).__name__, outputs, heads)
         self.heads = heads
         self.query = nn.Linear(inputs, outputs)
         self.key = nn.Linear(inputs, outputs)
@@ -69,11 +70,3 @@ class SetAttention(nn.Module):
         attended = torch.bmm(v, scores.softmax(1))
         hidden: Tensor = query + rearrange(attended, "(b h) d n -> b n (h d)", h=self.heads)
         return hidden + F.relu(self.output(hidden))
-
-
-def affine(inputs: int, outputs: int, *, depth: int = 1, bias: bool = True) -> nn.Sequential:
-    """Return an affine map, or ``depth`` of them with ReLU between."""
-    layers: list[nn.Module] = [nn.Linear(inputs, outputs, bias=bias)]
-    for _ in range(depth - 1):
-        layers += [nn.ReLU(), nn.Linear(outputs, outputs, bias=bias)]
-    return nn.Sequential(*layers)

@@ -13,7 +13,7 @@ from torch import nn
 from sneframe.batch import Networks
 from sneframe.config import option
 from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import LayerCodes, Spec
+from sneframe.part import LayerCodes, Spec, each_parameter
 
 
 @final
@@ -56,5 +56,5 @@ class Columns(LayerEncoder):
         return LayerCodes(
             architecture=self.architecture,
             codes=torch.stack([F.linear(values, columns) for values, columns in pairs], dim=1),
-            units=tuple((number,) for number in range(len(sizes))),
+            units=each_parameter(self.architecture),
         )

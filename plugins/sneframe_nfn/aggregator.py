@@ -10,8 +10,8 @@ from attrs import frozen
 from torch import Tensor
 
 from sneframe.aggregator import Aggregator
-from sneframe.part import Embedding, Spec, WeightFeatures
-from sneframe_nfn.chain import Member, members_of, read_chain, tensors_of
+from sneframe.member import Member, fold, members_of
+from sneframe.part import Embedding, NeuronFeatures, Spec, WeightFeatures
 
 
 @final
@@ -19,12 +19,13 @@ class HNPPool(Aggregator):
     """Every weight and bias averaged over its hidden neurons; inputs and outputs stay apart (arXiv 2302.14040).
 
     The embedding is all of them side by side: the first weight ``(positions · in · channels)``, its bias
-    ``(channels)``, …, the last weight ``(positions · out · channels)``, its bias ``(out · channels)``.
+    ``(channels)``, …, the last weight ``(positions · out · channels)``, its bias ``(out · channels)``. ``NeuronFeatures``
+    have one position.
     """
 
     name = "nfn/hnp-pool"
     keeps = frozenset({"permute"})
-    takes = (WeightFeatures,)
+    takes = (WeightFeatures, NeuronFeatures)
 
     @frozen(kw_only=True)
     class Config:
@@ -32,10 +33,10 @@ class HNPPool(Aggregator):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.members = members_of(read_chain(self, spec), exchangeable="hidden")
+        self.members = members_of(self.one_chain(spec), exchangeable="hidden", carrier=spec.carrier)
         self.out = _gives(spec, self.members)
 
-    def forward(self, codes: tuple[WeightFeatures, ...]) -> tuple[Embedding, ...]:
+    def forward(self, codes: tuple[WeightFeatures | NeuronFeatures, ...]) -> tuple[Embedding, ...]:
         """Return ``(B, E)``."""
         return tuple(_pool(entry, self.members) for entry in codes)
 
@@ -45,11 +46,12 @@ class NPPool(Aggregator):
     """Every weight and bias averaged over all its neurons, hidden or not (arXiv 2302.14040).
 
     The embedding is all of them side by side: ``(positions · channels)`` of a weight, ``(channels)`` of a bias.
+    ``NeuronFeatures`` have one position.
     """
 
     name = "nfn/np-pool"
     keeps = frozenset({"permute"})
-    takes = (WeightFeatures,)
+    takes = (WeightFeatures, NeuronFeatures)
 
     @frozen(kw_only=True)
     class Config:
@@ -57,10 +59,10 @@ class NPPool(Aggregator):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.members = members_of(read_chain(self, spec), exchangeable="all")
+        self.members = members_of(self.one_chain(spec), exchangeable="all", carrier=spec.carrier)
         self.out = _gives(spec, self.members)
 
-    def forward(self, codes: tuple[WeightFeatures, ...]) -> tuple[Embedding, ...]:
+    def forward(self, codes: tuple[WeightFeatures | NeuronFeatures, ...]) -> tuple[Embedding, ...]:
         """Return ``(B, E)``."""
         return tuple(_pool(entry, self.members) for entry in codes)
 
@@ -69,10 +71,9 @@ def _gives(spec: Spec, members: Sequence[Member]) -> Spec:
     return spec.gives(Embedding, spec.width * sum(member.folded for member in members))
 
 
-def _pool(features: WeightFeatures, members: Sequence[Member]) -> Embedding:
+def _pool(features: WeightFeatures | NeuronFeatures, members: Sequence[Member]) -> Embedding:
     """Return the embedding: the mean of each member over its exchangeable axes, channels varying fastest."""
-    pairs = zip(members, tensors_of(features), strict=True)
-    values = torch.cat([_mean(member.fold(tensor)) for member, tensor in pairs], dim=-1)
+    values = torch.cat([_mean(tensor) for tensor in fold(features, members)], dim=-1)
     return Embedding(architecture=features.architecture, values=values)
 
 

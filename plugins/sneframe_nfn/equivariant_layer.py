@@ -20,7 +20,7 @@ from attrs import frozen
 from einops import reduce
 from torch import Tensor, nn
 
-from sneframe_nfn.chain import Axes, Member
+from sneframe.member import Axes, Member, pools, spread, subsets
 
 
 @frozen(kw_only=True)
@@ -76,19 +76,19 @@ class EquivariantLayer(nn.Module):
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return ``(B, *axes, folded · outputs)`` for each ``(B, *axes, folded · inputs)``, in order."""
-        known = {(number, m.axes): x for number, (m, x) in enumerate(zip(self.members, tensors, strict=True))}
+        known = [pools(x, m.axes, torch.mean) for m, x in zip(self.members, tensors, strict=True)]
         totals: list[Tensor | None] = [None] * len(self.members)
         for route, affine in zip(self.routes, self.maps, strict=True):
             read = torch.cat([self._read(source, route.along, known) for source in route.sources], dim=-1)
             made = affine(read).split(self._widths(route), dim=-1)
             for target, piece in zip(route.targets, made, strict=True):
-                spread = _spread(piece, route.along, self.members[target].axes)
+                whole = spread(piece, route.along, self.members[target].axes)
                 before = totals[target]
-                totals[target] = spread if before is None else before + spread
+                totals[target] = whole if before is None else before + whole
         return [total for total in totals if total is not None]
 
-    def _read(self, source: Source, along: Axes, known: dict[tuple[int, Axes], Tensor]) -> Tensor:
-        x = _average(source.member, along, known)
+    def _read(self, source: Source, along: Axes, known: list[dict[Axes, Tensor]]) -> Tensor:
+        x = known[source.member][along]
         if source.average:
             member = self.members[source.member]
             sizes = {"k": member.positions, "fixed": member.fixed}
@@ -119,9 +119,9 @@ class EquivariantLayer(nn.Module):
 
 def _routes(members: Sequence[Member]) -> tuple[Route, ...]:
     """Return the routes, few axes first, so that few additions are of a weight's full size."""
-    subsets = {subset for member in members for subset in _subsets(member.axes)}
+    every = {subset for member in members for subset in subsets(member.axes)}
     found = []
-    for along in sorted(subsets, key=lambda axes: (len(axes), axes)):
+    for along in sorted(every, key=lambda axes: (len(axes), axes)):
         targets: dict[tuple[Source, ...], list[int]] = {}
         for number, member in enumerate(members):
             if set(along) <= set(member.axes):
@@ -143,27 +143,3 @@ def _sources(members: Sequence[Member], along: Axes, layer: int) -> tuple[Source
             if has_fixed and (not along or member.layer != layer):
                 found.append(Source(member=number, average=True))
     return tuple(found)
-
-
-def _subsets(axes: Axes) -> list[Axes]:
-    """Return every subset of at most two axes."""
-    return [(), *((axis,) for axis in axes), *([axes] if len(axes) == 2 else [])]
-
-
-def _average(number: int, along: Axes, known: dict[tuple[int, Axes], Tensor]) -> Tensor:
-    """Return a member averaged over all its axes but some, from the smallest average known that has them."""
-    if (number, along) not in known:
-        wider = min(
-            (a for n, a in known if n == number and set(along) < set(a)), key=lambda axes: (len(axes), axes)
-        )
-        places = tuple(1 + place for place, axis in enumerate(wider) if axis not in along)
-        known[number, along] = known[number, wider].mean(places)
-    return known[number, along]
-
-
-def _spread(x: Tensor, along: Axes, axes: Axes) -> Tensor:
-    """Give ``x (B, *along, D)`` an axis of size 1 for every axis that it lacks."""
-    for place, axis in enumerate(axes, start=1):
-        if axis not in along:
-            x = x.unsqueeze(place)
-    return x

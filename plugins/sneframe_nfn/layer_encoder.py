@@ -7,16 +7,17 @@ from itertools import pairwise
 from typing import final
 
 import torch.nn.functional as F
-from attrs import evolve, frozen
+from attrs import frozen
 from attrs.validators import and_, deep_iterable, ge, lt, min_len
 from torch import Tensor, nn
 
+from sneframe.checks import check_heads
 from sneframe.config import option
 from sneframe.errors import PartError
 from sneframe.layer_encoder import LayerEncoder
+from sneframe.member import fold, members_of, unfold
 from sneframe.part import Spec, WeightFeatures
 from sneframe_nfn.attention_block import AttentionBlock, ChannelMap
-from sneframe_nfn.chain import Member, members_of, read_chain, tensors_of
 from sneframe_nfn.encoding import LayerEmbedding, PositionEmbedding
 from sneframe_nfn.equivariant_layer import EquivariantLayer
 
@@ -48,7 +49,7 @@ class NPLayers(LayerEncoder):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        links = read_chain(self, spec)
+        links = self.one_chain(spec)
         self.members = members_of(links, exchangeable="all")
         widths = (spec.width, *config.widths)
         self.out = spec.gives(WeightFeatures, config.widths[-1])
@@ -62,12 +63,12 @@ class NPLayers(LayerEncoder):
         return tuple(self._encode(features) for features in tokens)
 
     def _encode(self, features: WeightFeatures) -> WeightFeatures:
-        tensors = _fold(self.members, features)
+        tensors = fold(features, self.members)
         for number, layer in enumerate(self.layers):
             if self.config.embedding:
                 tensors = self.embeddings[number](tensors)
             tensors = _activate(layer(tensors), self.config.widths[number], self._dropout)
-        return _unfold(self.members, tensors, features)
+        return unfold(tensors, self.members, WeightFeatures, features.architecture)
 
     @property
     def _dropout(self) -> float:
@@ -99,7 +100,7 @@ class HNPLayers(LayerEncoder):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.members = members_of(read_chain(self, spec), exchangeable="hidden")
+        self.members = members_of(self.one_chain(spec), exchangeable="hidden")
         self.out = spec.gives(WeightFeatures, config.widths[-1])
         widths = (spec.width, *config.widths)
         self.layers = nn.ModuleList(EquivariantLayer(self.members, *pair) for pair in pairwise(widths))
@@ -109,10 +110,10 @@ class HNPLayers(LayerEncoder):
         return tuple(self._encode(features) for features in tokens)
 
     def _encode(self, features: WeightFeatures) -> WeightFeatures:
-        tensors = _fold(self.members, features)
+        tensors = fold(features, self.members)
         for width, layer in zip(self.config.widths, self.layers, strict=True):
             tensors = _activate(layer(tensors), width, self.config.dropout if self.training else 0.0)
-        return _unfold(self.members, tensors, features)
+        return unfold(tensors, self.members, WeightFeatures, features.architecture)
 
 
 @final
@@ -145,12 +146,8 @@ class AttentionBlocks(LayerEncoder):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        if config.width % config.heads:
-            raise PartError(
-                f"{self.slot} {self.name!r}: heads must divide width, got heads = {config.heads} and "
-                f"width = {config.width}"
-            )
-        links = read_chain(self, spec)
+        check_heads(f"{self.slot} {self.name!r}", config.width, config.heads)
+        links = self.one_chain(spec)
         wide = next((link for link in links if link.positions > 1), None)
         if config.shared_projections and wide is not None:
             raise PartError(
@@ -179,19 +176,10 @@ class AttentionBlocks(LayerEncoder):
         return tuple(self._encode(features) for features in tokens)
 
     def _encode(self, features: WeightFeatures) -> WeightFeatures:
-        tensors = _fold(self.members, features)
+        tensors = fold(features, self.members)
         for module in (self.lift, self.embedding, *self.blocks):
             tensors = tensors if module is None else module(tensors)
-        return _unfold(self.members, tensors, features)
-
-
-def _fold(members: Sequence[Member], features: WeightFeatures) -> list[Tensor]:
-    return [member.fold(tensor) for member, tensor in zip(members, tensors_of(features), strict=True)]
-
-
-def _unfold(members: Sequence[Member], tensors: Sequence[Tensor], features: WeightFeatures) -> WeightFeatures:
-    made = [member.unfold(tensor) for member, tensor in zip(members, tensors, strict=True)]
-    return evolve(features, weights=tuple(made[::2]), biases=tuple(made[1::2]))
+        return unfold(tensors, self.members, WeightFeatures, features.architecture)
 
 
 def _activate(tensors: Sequence[Tensor], channels: int, dropout: float) -> list[Tensor]:

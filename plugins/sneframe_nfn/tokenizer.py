@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from attrs.validators import ge, gt
 from torch import Tensor
 
 from sneframe.batch import Batch, Networks
 from sneframe.config import option
-from sneframe.errors import PartError
 from sneframe.part import Spec, WeightFeatures
 from sneframe.tokenizer import Tokenizer
-from sneframe_nfn.chain import read_chain
 from sneframe_nfn.encoding import GaussianFourier, Sinusoids
 
 
@@ -38,7 +36,7 @@ class WeightChannels(Tokenizer):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.links = read_chain(self, spec)
+        self.links = self.one_chain(spec)
         self.architecture = self.one_architecture(spec)
         self.fourier = GaussianFourier(config.frequencies, config.scale) if config.frequencies else None
         self.sinusoids = Sinusoids(self.links, config.bands) if config.bands else None
@@ -54,21 +52,15 @@ class WeightChannels(Tokenizer):
         return tuple(self._features(networks) for networks in batch.networks)
 
     def _features(self, networks: Networks) -> WeightFeatures:
-        if networks.architecture != self.architecture:
-            raise PartError(
-                f"tokenizer {self.name!r} was built for {self.architecture.summary}, "
-                f"it is given {networks.architecture.summary}"
-            )
-        views = networks.parameters()
-        found: dict[str, list[Tensor]] = {"weight": [], "bias": []}
-        for number, link in enumerate(self.links):
-            for role, parameter in (("weight", link.weight), ("bias", link.bias)):
-                x = views[parameter.name].unsqueeze(1)
-                if self.fourier is not None:
-                    x = self.fourier(x)
-                if self.sinusoids is not None:
-                    x = self.sinusoids(x, role, number)
-                found[role].append(x)
-        return WeightFeatures(
-            architecture=networks.architecture, weights=tuple(found["weight"]), biases=tuple(found["bias"])
+        self.check_architecture(networks.architecture, built_for=self.architecture)
+        features = WeightFeatures.of(networks, self.links)
+        return evolve(
+            features,
+            weights=tuple(self._channels(x, "weight", n) for n, x in enumerate(features.weights)),
+            biases=tuple(self._channels(x, "bias", n) for n, x in enumerate(features.biases)),
         )
+
+    def _channels(self, x: Tensor, role: str, layer: int) -> Tensor:
+        if self.fourier is not None:
+            x = self.fourier(x)
+        return x if self.sinusoids is None else self.sinusoids(x, role, layer)

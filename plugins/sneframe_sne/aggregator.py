@@ -9,10 +9,11 @@ from attrs.validators import ge
 from torch import nn
 
 from sneframe.aggregator import Aggregator
+from sneframe.checks import check_heads
 from sneframe.config import option
 from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
 from sneframe_sne.plain import MeanMLP
-from sneframe_sne.set_attention import PMA, SAB, check_heads
+from sneframe_sne.set_attention import PMA, SAB
 
 
 @final

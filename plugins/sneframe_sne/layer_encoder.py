@@ -13,12 +13,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
+from sneframe.checks import check_heads
 from sneframe.config import option
 from sneframe.encoding import LevelTypeEncoding
 from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import ChunkTokens, LayerCodes, Spec
+from sneframe.part import ChunkTokens, LayerCodes, Spec, each_parameter
 from sneframe_sne.plain import ChunkMLP, MeanMLP
-from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB, check_heads
+from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
 
 
 @final
@@ -92,7 +93,7 @@ class ChunkSet(LayerEncoder):
         chunks, encodings, full, rows = [], [], [], []
         for entry in tokens:
             size, count, _ = entry.chunks.shape
-            each = self.chunk_encoding(entry.architecture, _parameters(entry.architecture), entry.chunks)
+            each = self.chunk_encoding(entry.architecture, each_parameter(entry.architecture), entry.chunks)
             encodings.append(each[entry.parameter].repeat(size, 1))
             chunks.append(rearrange(entry.chunks, "b q c -> (b q) c"))
             full.append(entry.mask.repeat(size, 1))
@@ -145,12 +146,8 @@ class ChunkSet(LayerEncoder):
     def _members(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
         """Return for each unit its parameters, which follow each other, in order."""
         if self.config.unit == "parameter":
-            return _parameters(architecture)
+            return each_parameter(architecture)
         layers: dict[int, list[int]] = defaultdict(list)
         for parameter, layer in enumerate(architecture.layer_of_parameter):
             layers[layer].append(parameter)
         return tuple(tuple(parameters) for parameters in layers.values())
-
-
-def _parameters(architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-    return tuple((parameter,) for parameter in range(len(architecture.parameters)))

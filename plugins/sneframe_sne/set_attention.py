@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from sneframe.errors import PartError
+from sneframe.checks import check_heads
 
 
 class MAB(nn.Module):
@@ -230,16 +230,6 @@ class PMA(nn.Module):
         heads = rearrange(torch.bmm(rearrange(pooled, "s h e -> h s e"), value), "h s d -> s (h d)")
         hidden = self.norm1(query + heads + self.value.bias)
         return self.norm2(hidden + F.relu(self.output(hidden)))
-
-
-def check_heads(owner: str, width: int, heads: int) -> None:
-    """Check that every head gets as many values.
-
-    Raises:
-        PartError: it does not, and whose heads they are.
-    """
-    if width % heads:
-        raise PartError(f"{owner}: heads must divide width, got heads = {heads} and width = {width}")
 
 
 def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -15,7 +15,7 @@ from sneframe.aggregator import Aggregator
 from sneframe.architecture import Architecture
 from sneframe.config import option
 from sneframe.errors import PartError
-from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
+from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec, each_parameter
 
 
 @final
@@ -71,7 +71,7 @@ class Features(Aggregator):
 
     def _vector(self, entry: LayerCodes) -> Tensor:
         architecture = entry.architecture
-        if entry.units != tuple((number,) for number in range(len(architecture.parameters))):
+        if entry.units != each_parameter(architecture):
             raise PartError(
                 f"aggregator {self.name!r} takes one code per parameter, it is given {len(entry.units)} "
                 f"codes for {len(architecture.parameters)} parameters"

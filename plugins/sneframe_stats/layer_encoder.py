@@ -7,7 +7,7 @@ from typing import final
 from attrs import frozen
 
 from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import ANY_ACTION, LayerCodes, Spec, StatTokens
+from sneframe.part import ANY_ACTION, LayerCodes, Spec, StatTokens, each_parameter
 
 
 @final
@@ -33,7 +33,7 @@ class Identity(LayerEncoder):
             LayerCodes(
                 architecture=entry.architecture,
                 codes=entry.stats,
-                units=tuple((number,) for number in range(entry.stats.shape[1])),
+                units=each_parameter(entry.architecture),
             )
             for entry in tokens
         )

@@ -36,16 +36,21 @@ class Link:
     positions: int
 
 
-def read_chain(architecture: Architecture) -> tuple[Link, ...]:
-    """Return the links of a chain of at least two layers, from input to output.
+def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ...]:
+    """Return the links of a chain, from input to output.
+
+    Args:
+        architecture: to read.
+        layers: how many it must have, two at least.
 
     Raises:
-        ArchitectureError: it is no chain; the message is the reason, half a sentence.
+        ArchitectureError: it is no chain of as many layers; the message is the reason, half a sentence.
     """
     movable = {g.name for g in architecture.groups if "permute" in g.actions and g.parent is None}
     weighted = [number for number, layer in enumerate(architecture.layers) if layer.parameters]
-    if len(weighted) < 2:
-        raise ArchitectureError("there is one layer with parameters")
+    if len(weighted) < layers:
+        counted = "is one layer" if len(weighted) == 1 else f"are {len(weighted)} layers"
+        raise ArchitectureError(f"there {counted} with parameters")
     links: list[Link] = []
     written: list[str] = []
     for number, layer in enumerate(architecture.layers):

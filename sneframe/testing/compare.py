@@ -12,8 +12,10 @@ from attrs import evolve
 from torch import Tensor
 
 from sneframe.architecture import Architecture
+from sneframe.architecture.chain import read_chain
 from sneframe.batch import Batch, Networks
-from sneframe.part import ChunkTokens, WeightFeatures
+from sneframe.member import Features
+from sneframe.part import ChunkTokens
 from sneframe.symmetry import Element, apply
 
 
@@ -57,26 +59,31 @@ def rows_of(value: Any, batch: Batch) -> list[list[Tensor]]:
     return [rows[position] for position in batch.order]
 
 
-def act_on_features(features: WeightFeatures, element: Element) -> WeightFeatures:
+def act_on_features(features: Features, element: Element) -> Features:
     """Let an element act on every channel as on the weights.
 
-    All entries of a kernel move together, so a channel is written on each of them, moved, and read off the first.
+    Where the entries of a kernel are folded into the channels, a channel is written on each of them, moved, and read off
+    the first.
     """
     architecture = features.architecture
-    pieces = [t for pair in zip(features.weights, features.biases, strict=True) for t in pair]
-    entries = [p.size // t[0, 0].numel() for p, t in zip(architecture.parameters, pieces, strict=True)]
-    found: list[list[Tensor]] = [[] for _ in pieces]
-    for channel in range(max(piece.shape[1] for piece in pieces)):
-        # A tensor with fewer channels goes along with its last.
-        slices = [piece[:, min(channel, piece.shape[1] - 1)] for piece in pieces]
-        flat = [s.flatten(1).repeat_interleave(k, dim=1) for s, k in zip(slices, entries, strict=True)]
-        networks = Networks(architecture=architecture, weights=torch.cat(flat, dim=1))
-        size = len(networks)
-        batch = Batch(networks=[networks], order=np.arange(size), ids=np.arange(size))
-        moved = apply(batch, (element,)).networks[0].parameters().values()
-        for piece, given, values, k in zip(found, slices, moved, entries, strict=True):
-            piece.append(values.flatten(1)[:, ::k].view_as(given))
-    stacked = [
-        torch.stack(channels[: piece.shape[1]], dim=1) for channels, piece in zip(found, pieces, strict=True)
+    links = read_chain(architecture)
+    entries = [link.weight.size // w[0, 0].numel() for link, w in zip(links, features.weights, strict=True)]
+    values: dict[str, Tensor] = {}
+    for link, count, weight, bias in zip(links, entries, features.weights, features.biases, strict=True):
+        values[link.weight.name] = weight.flatten(2).repeat_interleave(count, dim=2)
+        values[link.bias.name] = bias
+    names, sizes = zip(*((p.name, p.size) for p in architecture.parameters), strict=True)
+    flat = torch.cat([values[name] for name in names], dim=2)
+    moved = torch.stack([_moved(channel, element) for channel in flat.unbind(1)], dim=1)
+    found = dict(zip(names, moved.split(sizes, dim=2), strict=True))
+    weights = [
+        found[link.weight.name][..., ::count].reshape(weight.shape)
+        for link, count, weight in zip(links, entries, features.weights, strict=True)
     ]
-    return evolve(features, weights=tuple(stacked[::2]), biases=tuple(stacked[1::2]))
+    return evolve(features, weights=tuple(weights), biases=tuple(found[link.bias.name] for link in links))
+
+
+def _moved(weights: Tensor, element: Element) -> Tensor:
+    ids = np.arange(len(weights))
+    networks = Networks(architecture=element.architecture, weights=weights)
+    return apply(Batch(networks=[networks], order=ids, ids=ids), (element,)).networks[0].weights

@@ -26,7 +26,7 @@ from sneframe.errors import ConfigError, PartError
 from sneframe.head import FittedHead
 from sneframe.invariance import Output
 from sneframe.model import Model, build_augmentations, build_invariance
-from sneframe.part import ChunkTokens, Part, WeightFeatures
+from sneframe.part import ChunkTokens, NeuronFeatures, Part, WeightFeatures
 from sneframe.plugins import Registry
 from sneframe.symmetry import apply, sample
 from sneframe.testing.case import SEED, Case, built, cases, toy_batch
@@ -73,7 +73,7 @@ def symmetry(case: Case, action: str) -> float | None:
         stayed = apply(case.batch.replace(networks.weights for networks in stayed), elements).networks
     if isinstance(stayed, tuple) and isinstance(stayed[0], ChunkTokens):
         return None  # chunks are cut across neurons: there is nothing that they should equal
-    if isinstance(stayed, tuple) and isinstance(stayed[0], WeightFeatures):
+    if isinstance(stayed, tuple) and isinstance(stayed[0], WeightFeatures | NeuronFeatures):
         pairs = zip(stayed, elements, strict=True)
         stayed = tuple(act_on_features(features, element) for features, element in pairs)
     return difference(stayed, moved)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sneframe.architecture import Architecture
+from sneframe.architecture import Architecture, Group, Layer, Parameter
 from sneframe.architecture.chain import read_chain
 from sneframe.errors import ArchitectureError
 from sneframe.testing import mlp
@@ -56,6 +56,16 @@ class Residual(nn.Module):
         return self.c(h + torch.relu(self.b(h)))
 
 
+class ResidualCNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.a(x))
+        return self.c(h + torch.relu(self.b(h)))
+
+
 class PositionsFirst(nn.Module):
     """Flattens like Keras: the channels vary fastest."""
 
@@ -69,6 +79,35 @@ class PositionsFirst(nn.Module):
 
 def of(*layers, given=None):
     return Architecture.from_module(nn.Sequential(*layers), given)
+
+
+def between_convolutions(layer):
+    layers = (nn.Conv2d(2, 4, 3), nn.ReLU(), layer, nn.ReLU(), nn.Conv2d(4, 2, 3))
+    return of(*layers, given=torch.zeros(2, 2, 9, 9))
+
+
+def flatten_without_blocks():
+    """Describe a flatten of four positions by hand, and leave out that the columns are blocks of them."""
+    rows = (("hidden0",),)
+    layers = [
+        Layer(
+            kind="conv2d",
+            parameters=(
+                Parameter(name="0.weight", shape=(4, 2, 3, 3), axes=(rows, ((2,),), ((3,),), ((3,),))),
+                Parameter(name="0.bias", shape=(4,), role="bias", axes=(rows,)),
+            ),
+        ),
+        Layer(kind="flatten", inputs=(0,)),
+        Layer(
+            kind="linear",
+            parameters=(
+                Parameter(name="2.weight", shape=(3, 16)),
+                Parameter(name="2.bias", shape=(3,), role="bias"),
+            ),
+            inputs=(1,),
+        ),
+    ]
+    return Architecture(layers=layers, groups=[Group(name="hidden0", size=4)])
 
 
 def fixed():
@@ -95,6 +134,22 @@ REFUSED = {
         Architecture.from_module(PositionsFirst(), torch.zeros(2, 2, 6, 6))
     ),
     "layer 0 (conv2d) writes 5, expected a group of neurons of its own that can be permuted": fixed,
+    "layer 1 (conv2d) writes hidden0, expected a group of neurons of its own that can be permuted": lambda: (
+        Architecture.from_module(ResidualCNN(), torch.zeros(2, 2, 9, 9))
+    ),
+    "layer 0 (conv2d) writes hidden0 × hidden1, expected a group of neurons of its own that": lambda: (
+        between_convolutions(nn.Conv2d(4, 4, 3, groups=2))
+    ),
+    "layer 1 (conv2d) reads 1 × 3 × 3, expected 'hidden0' of the layer before it": lambda: (
+        between_convolutions(nn.Conv2d(4, 4, 3, groups=4))
+    ),
+    "layer 1 (conv_transpose2d) reads hidden1 × 3 × 3, expected 'hidden0' of the layer before it": lambda: (
+        between_convolutions(nn.ConvTranspose2d(4, 4, 3))
+    ),
+    "layer 0 (conv_transpose2d) reads hidden0 × 3 × 3, expected the fixed inputs": lambda: of(
+        nn.ConvTranspose2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), given=torch.zeros(2, 2, 9, 9)
+    ),
+    "layer 2 (linear) reads 16, expected 'hidden0' of the layer before it": flatten_without_blocks,
 }
 
 
@@ -105,6 +160,12 @@ def test_what_is_no_chain_is_refused_with_the_reason(reason):
 
     assert str(caught.value).startswith(reason)
     assert "\n" not in str(caught.value)
+
+
+def test_fewer_layers_than_are_needed_are_refused():
+    assert len(read_chain(mlp(1, 4, 4, 1), layers=3)) == 3
+    with pytest.raises(ArchitectureError, match=r"^there are 2 layers with parameters$"):
+        read_chain(mlp(1, 4, 1), layers=3)
 
 
 def test_a_layer_that_reads_two_is_refused():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
+from sneframe.checks import check_heads
 from sneframe.config import option
 from sneframe.encoding import LevelTypeEncoding
 from sneframe.layer_encoder import LayerEncoder
@@ -19,7 +20,7 @@ from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.graph import Graph, graph_of
 from sneframe_sne.message.sweep import Round
 from sneframe_sne.message.tensors import WAVES, Layout, Move, layout_of
-from sneframe_sne.set_attention import PMA, check_heads
+from sneframe_sne.set_attention import PMA
 from sneframe_sne.tokenizer import PadChunk
 
 

@@ -1,7 +1,5 @@
 """DWSNet on chains of convolutions: the entries of a kernel are channels, positions behind a flatten as well."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,9 @@ from sneframe_dwsnet.aggregator import InvariantPooling
 from torch import nn
 
 import sneframe
-from sneframe.architecture import Architecture, Layer, Parameter
-from sneframe.errors import PartError
+from sneframe.architecture import Architecture
+from sneframe.member import fold
+from sneframe.part import NeuronFeatures
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 from sneframe.testing.compare import act_on_features, difference
@@ -40,35 +39,63 @@ def architecture(end, **options):
     return Architecture.from_module(CNN(end, **options), torch.randn(2, 2, 6, 6))
 
 
-# -- what the tokenizer gives ----------------------------------------------------------------------------------------
+# -- what the layers are given, and give -----------------------------------------------------------------------------
 
 
-def test_the_entries_of_a_kernel_are_channels(model, networks):
-    batch = networks(architecture("global pool"))
-    given = batch.networks[0].parameters()
-    (features,) = model(batch.architectures[0], **OPTIONS).tokenizer(batch)
+def test_the_entries_of_a_kernel_are_channels_of_the_first_layer(model, networks):
+    built, batch = model(architecture("global pool"), **OPTIONS), networks(architecture("global pool"))
+    given = batch.networks[0].parameters()["second.weight"]
 
-    assert [tuple(w.shape) for w in features.weights] == [
-        (3, 9, 5, 2),
-        (3, 9, 4, 5),
-        (3, 1, 3, 4),
-        (3, 1, 2, 3),
-    ]
-    for row, column in ((0, 0), (2, 1)):
-        for place in range(9):
-            expected = given["second.weight"][:, row, column, place // 3, place % 3]
-            assert torch.equal(features.weights[1][:, place, row, column], expected)
+    folded = fold(built.tokenizer(batch)[0], built.encoder.given)
+
+    # Inputs and outputs of the network are channels as well.
+    sizes = [(3, 5, 9 * 2), (3, 4, 5, 9), (3, 3, 4, 1), (3, 3, 2), (3, 5, 1), (3, 4, 1), (3, 3, 1), (3, 2)]
+    assert [tuple(x.shape) for x in folded] == sizes
+    for place in range(9):
+        assert torch.equal(folded[1][..., place], given[..., place // 3, place % 3])
 
 
-def test_positions_behind_a_flatten_are_channels(model, networks):
-    described = architecture("flatten")
-    batch = networks(described)
+def test_positions_behind_a_flatten_are_channels_of_the_first_layer(model, networks):
+    built, batch = model(architecture("flatten"), **OPTIONS), networks(architecture("flatten"))
     given = batch.networks[0].parameters()["hidden.weight"]
-    (features,) = model(described, **OPTIONS).tokenizer(batch)
 
-    assert features.weights[2].shape == (3, 4, 3, 4)
+    folded = fold(built.tokenizer(batch)[0], built.encoder.given)[2]
+
+    assert folded.shape == (3, 3, 4, 4)
     for position in range(4):
-        assert torch.equal(features.weights[2][:, position], given[:, :, position::4])
+        assert torch.equal(folded[..., position], given[:, :, position::4])
+
+
+@every_end
+def test_the_layers_give_one_vector_for_a_kernel(model, networks, end):
+    built, batch = model(architecture(end), **OPTIONS), networks(architecture(end))
+
+    features = built.features(batch)
+
+    assert built.encoder.out.carrier is type(features) is NeuronFeatures
+    assert [tuple(w.shape) for w in features.weights] == [
+        (3, 4, 5, 2),
+        (3, 4, 4, 5),
+        (3, 4, 3, 4),
+        (3, 4, 2, 3),
+    ]
+    assert [tuple(b.shape) for b in features.biases] == [(3, 4, 5), (3, 4, 4), (3, 4, 3), (3, 4, 2)]
+
+
+@every_end
+@torch.no_grad()
+def test_weights_with_their_kernels_can_be_pooled_as_well(model, networks, end):
+    built, batch = model(architecture(end), **OPTIONS), networks(architecture(end))
+    tokens = built.tokenizer(batch)
+    pooling = InvariantPooling(InvariantPooling.Config(), built.tokenizer.out)
+    positions = 1 if end == "global pool" else 4
+
+    (embedding,) = pooling(tokens)
+
+    # inner weights, the first with its inputs, the last with its outputs, hidden biases, the last
+    assert embedding.values.shape == (3, 9 + positions + 9 * 2 + 2 + 3 + 2)
+    largest = tokens[0].weights[1].amax((1, 2, 3)).flatten(1).relu()
+    assert torch.equal(embedding.values[:, :9], largest)
 
 
 # -- the equations ---------------------------------------------------------------------------------------------------
@@ -94,8 +121,8 @@ def test_the_first_layer_is_its_equations_on_kernels(model, networks):
     w0, b0, w1, b1, w2, b2, w3, b3 = (view[0] for view in batch.networks[0].parameters().values())
     encoder = built.encoder
     (features,) = built.tokenizer(batch)
-    given = [m.fold(x) for m, x in zip(encoder.members, (*features.weights, *features.biases), strict=True)]
-    made = encoder.layers[0](given)[1][0]  # (5, 4, width): of each kernel from channel i to channel o
+    given = fold(features, encoder.given)
+    made = encoder.layers[0](given)[1][0]  # (4, 5, width): of each kernel to channel o from channel i
 
     def affine(name, x):
         return encoder.layers[0].maps[f"{name}"][0](x)
@@ -108,7 +135,7 @@ def test_the_first_layer_is_its_equations_on_kernels(model, networks):
     kernels = [[w1[o, i].flatten() for o in range(4)] for i in range(5)]
     by_input = [mean(kernels[i]) for i in range(5)]
     by_output = [mean([kernels[i][o] for i in range(5)]) for o in range(4)]
-    first = [w0[i].flatten() for i in range(5)]
+    first = [w0[i].flatten(1).T.flatten() for i in range(5)]  # position by position, of each every input
     # Behind the flatten: of channel o its four positions, to each of three neurons.
     third = [[w2[n, 4 * o : 4 * o + 4] for n in range(3)] for o in range(4)]
     for i, o in ((0, 0), (3, 1), (4, 3)):
@@ -125,7 +152,7 @@ def test_the_first_layer_is_its_equations_on_kernels(model, networks):
             affine("bias_2_to_weight_1_pooled", b2.mean()[None]),
             affine("bias_3_to_weight_1_pooled", b3),
         ]
-        torch.testing.assert_close(made[i, o], sum(expected) / 8, rtol=0, atol=1e-12)
+        torch.testing.assert_close(made[o, i], sum(expected) / 8, rtol=0, atol=1e-12)
 
 
 # -- symmetry --------------------------------------------------------------------------------------------------------
@@ -187,77 +214,6 @@ def test_the_entries_of_a_kernel_are_told_apart(model, networks, name, axis):
     weights = torch.cat([p.flatten(1) for p in parameters.values()], dim=1)
 
     assert (embed(batch.replace([weights])) - embed(batch)).abs().max() > 1e-4
-
-
-# -- what is refused -------------------------------------------------------------------------------------------------
-
-
-class Residual(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise((2, 4, 4, 4)))
-        self.last = nn.Linear(4, 1)
-
-    def forward(self, x):
-        x = self.layers[0](x).relu()
-        for layer in self.layers[1:]:
-            x = x + layer(x).relu()
-        return self.last(x.mean((2, 3)))
-
-
-REFUSED = {
-    "layer 2 (add) reads layers [0, 1], not the one before it": Residual(),
-    "layer 1 is batch_norm": nn.Sequential(
-        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 2, 3)
-    ),
-    "layer 1 has weight (4, 2, 3, 3) and bias (4,) behind a layer of width 4": nn.Sequential(
-        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 2, 3)
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", REFUSED)
-def test_what_is_no_chain_is_refused_with_the_reason(model, fault):
-    described = Architecture.from_module(REFUSED[fault], torch.randn(2, 2, 9, 9))
-    with pytest.raises(PartError) as caught:
-        model(described)
-    assert f"linear or convolution layers with weight and bias, but {fault} in " in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_flatten_with_the_positions_outside_is_refused(model):
-    conv = [
-        Layer(
-            kind="conv2d",
-            parameters=(
-                Parameter(name=f"{n}.weight", shape=(4, 2 * (n + 1), 3, 3)),
-                Parameter(name=f"{n}.bias", shape=(4,), role="bias"),
-            ),
-            inputs=(n - 1,) if n else (),
-        )
-        for n in range(2)
-    ]
-    last = Layer(
-        kind="linear",
-        parameters=(
-            Parameter(name="2.weight", shape=(1, 12)),
-            Parameter(name="2.bias", shape=(1,), role="bias"),
-        ),
-        inputs=(2,),
-    )
-    flatten = Layer(kind="flatten", inputs=(1,))
-    with pytest.raises(
-        PartError, match="the 12 inputs of layer 3 are not known to be 4 channels of 3 positions each"
-    ):
-        model(Architecture(layers=(*conv, flatten, last)))
-
-
-def test_features_with_other_channels_are_refused(model, networks):
-    described = architecture("global pool")
-    built, batch = model(described, **OPTIONS), networks(described)
-    pooling = InvariantPooling(InvariantPooling.Config(), built.tokenizer.out)
-    with pytest.raises(PartError, match=r"takes 1 channels on 'first\.weight', it is given 9"):
-        pooling(built.tokenizer(batch))
 
 
 # -- a run -----------------------------------------------------------------------------------------------------------

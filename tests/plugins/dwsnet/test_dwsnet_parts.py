@@ -10,10 +10,10 @@ from sneframe_dwsnet.layer_encoder import DWSLayers
 from sneframe_dwsnet.tokenizer import WeightChannels
 from torch import nn
 
-from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
-from sneframe.part import Embedding, Spec, WeightFeatures, fault
+from sneframe.member import fold
+from sneframe.part import Embedding, NeuronFeatures, Spec, WeightFeatures, fault
 from sneframe.testing import mlp
 
 OPTIONS = {"width": 8, "heads": 2, "hidden_layers": 2}
@@ -68,7 +68,7 @@ def test_the_specs_state_what_is_given(model, networks):
     batch = networks(architecture)
 
     assert (built.tokenizer.out.carrier, built.tokenizer.out.width) == (WeightFeatures, 1)
-    assert (built.encoder.out.carrier, built.encoder.out.width) == (WeightFeatures, 8)
+    assert (built.encoder.out.carrier, built.encoder.out.width) == (NeuronFeatures, 8)
     assert built.pooling.out.carrier is Embedding
     assert built(batch).shape == (3, built.pooling.out.width)
     features = built.features(batch)
@@ -76,13 +76,14 @@ def test_the_specs_state_what_is_given(model, networks):
     assert [tuple(b.shape) for b in features.biases] == [(3, 8, 5), (3, 8, 4), (3, 8, 3)]
 
 
-def test_pooling_keeps_inputs_and_outputs_apart():
+@pytest.mark.parametrize("carrier", [WeightFeatures, NeuronFeatures])
+def test_pooling_keeps_inputs_and_outputs_apart(carrier):
     architecture = mlp(2, 3, 3, 2)
     # Channel c of W[o, i] is 100 · layer + 10 · o + i + 1000 · c, so every maximum is known.
     weights = [number_weights(layer, *shape) for layer, shape in enumerate([(3, 2), (3, 3), (2, 3)])]
     biases = [number_weights(layer, size, 1)[..., 0] + 0.5 for layer, size in enumerate([3, 3, 2])]
-    features = WeightFeatures(architecture=architecture, weights=weights, biases=biases)
-    given = evolve(spec(architecture), carrier=WeightFeatures, width=2)
+    features = carrier(architecture=architecture, weights=weights, biases=biases)
+    given = evolve(spec(architecture), carrier=carrier, width=2)
 
     (embedding,) = InvariantPooling(InvariantPooling.Config(), given)((features,))
 
@@ -103,65 +104,17 @@ def number_weights(layer, rows, columns):
 # -- what they refuse ----------------------------------------------------------------------------------------
 
 
-def linear(number, fan_in, fan_out, *, inputs=None, bias=True):
-    parameters = [Parameter(name=f"{number}.weight", shape=(fan_out, fan_in))]
-    if bias:
-        parameters.append(Parameter(name=f"{number}.bias", shape=(fan_out,), role="bias"))
-    before = (number - 1,) if number else ()
-    return Layer(kind="linear", parameters=parameters, inputs=before if inputs is None else inputs)
-
-
-CONV = Layer(
-    kind="conv2d",
-    parameters=[
-        Parameter(name="0.weight", shape=(4, 1, 3, 3)),
-        Parameter(name="0.bias", shape=(4,), role="bias"),
-    ],
-)
-CONV_UP = Layer(
-    kind="conv_transpose2d",
-    parameters=[
-        Parameter(name="1.weight", shape=(4, 4, 3, 3)),
-        Parameter(name="1.bias", shape=(4,), role="bias"),
-    ],
-)
-NORM = Layer(
-    kind="batch_norm",
-    parameters=[Parameter(name="1.weight", shape=(4,)), Parameter(name="1.bias", shape=(4,), role="bias")],
-    inputs=(0,),
-)
-REFUSED = {
-    "there are 2 layers": [linear(0, 1, 4), linear(1, 4, 1)],
-    "layer 1 is conv_transpose2d": [CONV, evolve(CONV_UP, inputs=(0,)), linear(2, 4, 1)],
-    "the 36 inputs of layer 1 are not known to be 4 channels of 9 positions each": [
-        CONV,
-        linear(1, 36, 4),
-        linear(2, 4, 1),
-    ],
-    "layer 1 is batch_norm": [CONV, NORM, linear(2, 4, 1)],
-    "layer 1 has weight": [linear(0, 1, 4), linear(1, 4, 4, bias=False), linear(2, 4, 1)],
-    "layer 2 (linear) reads layers [0, 1], not the one before it": [
-        linear(0, 1, 4),
-        linear(1, 4, 4),
-        linear(2, 4, 1, inputs=(0, 1)),
-    ],
-    "layer 2 has weight (1, 5) and bias (1,) behind a layer of width 4": [
-        linear(0, 1, 4),
-        linear(1, 4, 4),
-        linear(2, 5, 1),
-    ],
-}
-
-
-@pytest.mark.parametrize("fault", REFUSED)
-def test_what_is_no_chain_of_layers_is_refused_with_the_reason(fault):
+def test_chains_of_two_layers_are_refused():
+    shallow = evolve(spec(mlp(1, 4, 1)), carrier=WeightFeatures)
     with pytest.raises(PartError) as caught:
-        tokenizer(Architecture(layers=REFUSED[fault]))
+        DWSLayers(DWSLayers.Config(), shallow)
 
     message = str(caught.value)
-    assert message.startswith("tokenizer 'dwsnet/weight-features' takes a chain of at least 3 linear or ")
-    assert f"but {fault} in " in message
-    assert "'sne' or 'stats'" in message
+    assert message.startswith(
+        "layer_encoder 'dwsnet/dws-layers' takes a chain of at least 3 layers with weight and bias, "
+        "but there are 2 layers with parameters in "
+    )
+    assert message.endswith("choose a method for any architecture such as 'sne' or 'stats'")
     assert "\n" not in message
 
 
@@ -170,10 +123,15 @@ def test_a_mixed_zoo_is_refused():
         tokenizer(mlp(1, 4, 4, 1), mlp(1, 8, 8, 1))
 
 
-@pytest.mark.parametrize("part", [DWSLayers, InvariantPooling])
-def test_other_carriers_are_refused(part):
-    with pytest.raises(PartError, match="takes WeightFeatures, it is given Batch"):
-        part(part.Config(), spec(mlp(1, 4, 4, 1)))
+@pytest.mark.parametrize("carrier", [Batch, NeuronFeatures])
+def test_layers_refuse_what_is_not_on_every_weight(carrier):
+    with pytest.raises(PartError, match=f"takes WeightFeatures, it is given {carrier.__name__}"):
+        DWSLayers(DWSLayers.Config(), evolve(spec(mlp(1, 4, 4, 1)), carrier=carrier))
+
+
+def test_pooling_refuses_what_is_no_features():
+    with pytest.raises(PartError, match="takes NeuronFeatures or WeightFeatures, it is given Batch"):
+        InvariantPooling(InvariantPooling.Config(), spec(mlp(1, 4, 4, 1)))
 
 
 def test_networks_of_another_architecture_are_refused(networks):
@@ -231,7 +189,7 @@ def test_batch_norm_takes_statistics_per_tensor_and_channel(model, networks):
     batch = networks(architecture, count=4)
     encoder = built.encoder
     (features,) = built.tokenizer(batch)
-    given = [m.fold(x) for m, x in zip(encoder.members, (*features.weights, *features.biases), strict=True)]
+    given = fold(features, encoder.given)
     (first, *_) = encoder.layers[0](given)
     norm = encoder.norms[0]["weight_0"]
     before = norm.running_mean.clone()

@@ -6,9 +6,10 @@ import pytest
 import torch
 from sneframe_dwsnet.dws_layer import DWSLayer, initialise
 from sneframe_dwsnet.pooling import pool
-from sneframe_dwsnet.set_layer import DeepSets, SetAttention, affine
+from sneframe_dwsnet.set_layer import DeepSets, SetAttention
 
 from sneframe.errors import PartError
+from sneframe.perceptron import perceptron
 
 
 def test_set_attention_is_its_equation():
@@ -86,8 +87,8 @@ def test_the_gradient_of_max_is_that_of_amax():
 
 def test_initial_weights_have_the_published_deviation():
     torch.manual_seed(0)
-    layer = DWSLayer((), (), 1, set_layer=affine, reduction="max", depth=1)
-    layer.maps["probe"] = affine(100, 400)
+    layer = DWSLayer((), (), 1, set_layer=SetAttention, reduction="max", depth=1)
+    layer.maps["probe"] = perceptron((100, 400))
 
     initialise(layer, scale=0.5)
 

@@ -23,12 +23,12 @@ from nfn.layers import (
 from sneframe_nfn.aggregator import HNPPool as OurHNPPool
 from sneframe_nfn.aggregator import NPPool as OurNPPool
 from sneframe_nfn.attention_block import WeightAttention
-from sneframe_nfn.chain import members_of
 from sneframe_nfn.encoding import GaussianFourier, PositionEmbedding, Sinusoids
 from sneframe_nfn.equivariant_layer import EquivariantLayer, Source
 from torch.func import functional_call
 
 from sneframe.architecture.chain import read_chain
+from sneframe.member import members_of
 from sneframe.part import Spec, WeightFeatures
 from sneframe.testing import mlp
 

@@ -12,7 +12,7 @@ from sneframe_nfn.tokenizer import WeightChannels
 from sneframe.architecture.chain import read_chain
 from sneframe.batch import Batch
 from sneframe.errors import PartError
-from sneframe.part import Embedding, Spec, WeightFeatures, fault
+from sneframe.part import Embedding, NeuronFeatures, Spec, WeightFeatures, fault
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 from sneframe.testing.compare import act_on_features, difference
@@ -118,6 +118,26 @@ def test_the_plain_mean_pools_every_position_over_all_neurons(build, flat_cnn):
     torch.testing.assert_close(embedding.values, torch.tensor([expected]).double())
 
 
+def test_pools_take_one_vector_for_a_kernel_as_well(flat_cnn):
+    """Every number is of two channels: 1, 2, 3 and 0.5 of the weights and biases, and ten times as much."""
+    links = read_chain(flat_cnn)
+    weights = [
+        torch.full((1, 2, link.outputs, link.inputs), n) * torch.tensor([1.0, 10.0])[:, None, None]
+        for n, link in enumerate(links, start=1)
+    ]
+    biases = [torch.full((1, 2, link.outputs), 0.5) for link in links]
+    features = NeuronFeatures(architecture=flat_cnn, weights=weights, biases=biases)
+    given = evolve(spec(flat_cnn, carrier=NeuronFeatures), width=2)
+
+    plain, apart = (pool(pool.Config(), given) for pool in (NPPool, HNPPool))
+
+    assert plain((features,))[0].values.tolist() == [[1, 10, 0.5, 0.5, 2, 20, 0.5, 0.5, 3, 30, 0.5, 0.5]]
+    first, last = [1, 10] * 2, [3, 30] * 3
+    expected = [*first, 0.5, 0.5, 2, 20, 0.5, 0.5, *last, *[0.5] * 6]
+    assert apart((features,))[0].values.tolist() == [expected]
+    assert apart.out.width == len(expected)
+
+
 def test_layer_embeddings_are_the_same_at_every_position():
     links = read_chain(mlp(2, 3, 1))
     embedding = LayerEmbedding([evolve(link, positions=2) for link in links], 2)
@@ -208,10 +228,17 @@ def test_a_mixed_zoo_is_refused():
         WeightChannels(WeightChannels.Config(), spec(mlp(1, 4, 4, 1), mlp(1, 8, 8, 1)))
 
 
-@pytest.mark.parametrize("part", [NPLayers, HNPLayers, AttentionBlocks, HNPPool, NPPool])
-def test_other_carriers_are_refused(part):
-    with pytest.raises(PartError, match="takes WeightFeatures, it is given Batch"):
-        part(part.Config(), spec(mlp(1, 4, 1)))
+@pytest.mark.parametrize("carrier", [Batch, NeuronFeatures])
+@pytest.mark.parametrize("part", [NPLayers, HNPLayers, AttentionBlocks])
+def test_layers_refuse_what_is_not_on_every_weight(part, carrier):
+    with pytest.raises(PartError, match=f"takes WeightFeatures, it is given {carrier.__name__}"):
+        part(part.Config(), spec(mlp(1, 4, 1), carrier=carrier))
+
+
+@pytest.mark.parametrize("pool", [HNPPool, NPPool])
+def test_pools_refuse_what_is_no_features(pool):
+    with pytest.raises(PartError, match="takes NeuronFeatures or WeightFeatures, it is given Batch"):
+        pool(pool.Config(), spec(mlp(1, 4, 1)))
 
 
 def test_networks_of_another_architecture_are_refused(build, networks):
