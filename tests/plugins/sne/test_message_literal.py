@@ -46,7 +46,9 @@ def centred(number, size):
 def kernel(*shape):
     """The positions of a kernel, and the coordinates of each."""
     for position in product(*map(range, shape)):
-        at = {KERNEL + k: centred(p, n) for k, (p, n) in enumerate(zip(position, shape, strict=True)) if n > 1}
+        at = {
+            KERNEL + k: centred(p, n) for k, (p, n) in enumerate(zip(position, shape, strict=True)) if n > 1
+        }
         yield position, at
 
 
@@ -88,7 +90,9 @@ def literal(part, networks, spaces, steps):
 
     def leaving(messages, place):
         nodes = [codes[node] for node in place.nodes] or [part.input]
-        return sum(messages.source(messages.norm(code)) for code in nodes) * told(messages.read_waves, place.at)
+        return sum(messages.source(messages.norm(code)) for code in nodes) * told(
+            messages.read_waves, place.at
+        )
 
     def phi(messages, x, activation):
         mixture = messages.mixture
@@ -111,7 +115,9 @@ def literal(part, networks, spaces, steps):
     def arriving(messages, edges, vector, activation):
         n = len(edges)
         m = sum(weight * code for weight, code in edges) / n**0.5 if n else torch.zeros_like(part.input)
-        size = sum(abs(weight) * code for weight, code in edges) / n**0.5 if n else torch.zeros_like(part.input)
+        size = (
+            sum(abs(weight) * code for weight, code in edges) / n**0.5 if n else torch.zeros_like(part.input)
+        )
         inner = m if vector is None else m + vector
         value = messages.out(torch.cat([m, size, phi(messages, inner, activation)]))
         return value if vector is None else value + vector
@@ -121,7 +127,9 @@ def literal(part, networks, spaces, steps):
             arrived = []
             for i, _ in enumerate(step.written):
                 sources = step.read[i] if step.own else step.read
-                edges = [(step.weight(w, i, j), leaving(each.forth, place)) for j, place in enumerate(sources)]
+                edges = [
+                    (step.weight(w, i, j), leaving(each.forth, place)) for j, place in enumerate(sources)
+                ]
                 vector = None
                 for name in step.vectors:
                     direction = part.vectors(architecture, ((number[name],),), networks.weights)[0]
@@ -170,7 +178,12 @@ def linear(name, written, read, activation="none", *, bias=True):
 
 
 def an_mlp():
-    spaces = {"x": (2, True, None), "a": (3, False, "0.weight"), "b": (2, False, "1.weight"), "y": (2, True, "2.weight")}
+    spaces = {
+        "x": (2, True, None),
+        "a": (3, False, "0.weight"),
+        "b": (2, False, "1.weight"),
+        "y": (2, True, "2.weight"),
+    }
     steps = [
         linear("0", nodes("a", 3), nodes("x", 2), "sine"),
         linear("1", nodes("b", 2), nodes("a", 3), "sine"),
@@ -181,7 +194,9 @@ def an_mlp():
 
 def a_cnn():
     """Conv 1 → 2, conv 2 → 3, maps of 2 × 2 flattened, linear 12 → 2: one grey image holds no node."""
-    net = nn.Sequential(nn.Conv2d(1, 2, (2, 1)), nn.ReLU(), nn.Conv2d(2, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, (2, 1)), nn.ReLU(), nn.Conv2d(2, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)
+    )
     architecture = Architecture.from_module(net, torch.randn(2, 1, 4, 3))
     spaces = {"a": (2, False, "0.weight"), "b": (3, False, "2.weight"), "y": (2, True, "5.weight")}
     steps = [
