@@ -134,12 +134,13 @@ class Messages(nn.Module):
         """
         if edges is None or sources is None:
             assert vectors is not None
-            m = size = torch.zeros_like(vectors)
-        else:
-            both = torch.matmul(edges, sources) / sources.shape[-2] ** 0.5
-            m, size = both.chunk(2, dim=-2)
-            if both.ndim == 4:
-                m, size = m.flatten(1, 2), size.flatten(1, 2)
+            # m and m' are 0, and so is what their columns of O would add.
+            columns = self.out.weight[:, -vectors.shape[-1] :]
+            return F.linear(self.mixture(vectors, activation), columns, self.out.bias) + vectors
+        both = torch.matmul(edges, sources) / sources.shape[-2] ** 0.5
+        m, size = both.chunk(2, dim=-2)
+        if both.ndim == 4:
+            m, size = m.flatten(1, 2), size.flatten(1, 2)
         inner = m if vectors is None else m + vectors
         arrived: Tensor = self.out(torch.cat([m, size, self.mixture(inner, activation)], dim=-1))
         return arrived if vectors is None else arrived + vectors

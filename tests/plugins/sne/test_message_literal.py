@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from attrs import frozen
+from attrs import field, frozen
 from sneframe_sne.message.layer_encoder import Message
 from torch import nn
 
@@ -24,7 +24,7 @@ class Place:
     """The nodes (space, number) that stand at a place, and its coordinates by their axis."""
 
     nodes: tuple
-    at: dict = {}
+    at: dict = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -61,7 +61,7 @@ def told(linear, at):
     return 1 + linear(torch.tensor(features, dtype=torch.float64))
 
 
-def literal(part, networks, spaces, steps):
+def literal(part, networks, spaces, steps):  # noqa: PLR0912, PLR0915  # the equations, from first to last
     """Return ``(L, D)``, the codes of one network, as the docstrings have it.
 
     Args:
