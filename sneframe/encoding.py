@@ -24,6 +24,7 @@ class LevelTypeEncoding(nn.Module):
         width: D, even.
         level: whether there are sinusoids; without them all levels are alike.
         type: whether there are vectors per type; without them all types are alike.
+        std: standard deviation of these vectors at the start.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class LevelTypeEncoding(nn.Module):
         *,
         level: bool = True,
         type: bool = True,  # noqa: A002  # the paper's word
+        std: float = 0.02,
     ) -> None:
         super().__init__()
         self.width = width
@@ -41,7 +43,7 @@ class LevelTypeEncoding(nn.Module):
         self.table = nn.Embedding(len(self.types) + 1, width) if type else None
         if self.table is not None:
             with torch.no_grad():
-                self.table.weight.mul_(0.02)
+                self.table.weight.mul_(std)
                 self.table.weight[0].zero_()
         self._constants: dict[
             tuple[str, tuple[tuple[int, ...], ...], torch.device], tuple[Tensor, Tensor, Tensor]

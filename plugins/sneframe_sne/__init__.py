@@ -10,13 +10,14 @@ from sneframe.part import Part
 from sneframe_sne import recipes
 from sneframe_sne.aggregator import LayerSet
 from sneframe_sne.layer_encoder import ChunkSet
+from sneframe_sne.message.chunk_layer_encoder import MessageChunkSet
 from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.tokenizer import PadChunk
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (PadChunk, ChunkSet, Message, LayerSet)
+    return (PadChunk, ChunkSet, Message, MessageChunkSet, LayerSet)
 
 
 @hookimpl
@@ -26,4 +27,6 @@ def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
         "sne/fair": recipes.fair,
         "sne/paper": recipes.paper,
         "sne/message": recipes.message,
+        "sne/message-fair": recipes.message_fair,
+        "sne/message-chunk-set": recipes.message_chunk_set,
     }

@@ -7,6 +7,7 @@ from attrs import evolve
 from sneframe.config import RunConfig, TrainConfig, use
 from sneframe_sne.aggregator import LayerSet
 from sneframe_sne.layer_encoder import ChunkSet
+from sneframe_sne.message.chunk_layer_encoder import MessageChunkSet
 from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.tokenizer import PadChunk
 
@@ -57,5 +58,24 @@ def message() -> RunConfig:
         layer_encoder=use(Message, width=64, heads=4, rounds=2),
         aggregator=use(LayerSet, heads=4),
         head=use("head/mlp", hidden=(64,)),
-        train=TrainConfig(epochs=40, batch_size=64, lr=2e-3),
+        # Behind odd functions neurons may be flipped, and messages, unlike permutations, do not know it.
+        augmentation=(use("augmentation/symmetry", actions=("sign",)),),
+        train=TrainConfig(epochs=40, batch_size=32, lr=3e-3),
+    )
+
+
+def message_fair() -> RunConfig:
+    """``sne/message`` at 150 000 parameters, where all methods are compared."""
+    return evolve(
+        message(), recipe="sne/message-fair", layer_encoder=use(Message, width=52, heads=4, rounds=2)
+    )
+
+
+def message_chunk_set() -> RunConfig:
+    """Messages, and SNE's codes of chunks beside them; what chunks see of the order of neurons is to be unlearned."""
+    return evolve(
+        message(),
+        recipe="sne/message-chunk-set",
+        layer_encoder=use(MessageChunkSet, width=64, heads=4, rounds=2, chunk_size=32),
+        invariance=use("invariance/logit", weight=1.25, fraction=1.0),
     )

@@ -7,7 +7,7 @@ from sneframe.suite import Built, Column, Row, Suite
 SINE = Built(builder="zoos/sine", options={"networks": 3000, "widths": (32, 32), "seed": 1})
 SPLIT = "zoo.sizes=[2000,500,500]"
 RECIPES = (
-    "sne/message",
+    "sne/message-fair",
     "sne/fair",
     "dwsnet/fair",
     "nfn/np-fair",

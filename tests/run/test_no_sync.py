@@ -16,6 +16,7 @@ from sneframe.testing import toy_zoo
 CASES = [
     ("sne", ((4, 4), (5, 5, 5))),
     ("sne/paper", ((4, 4),)),
+    ("sne/message", ((4, 4), (5, 5, 5))),
     ("stats/mlp", ((4, 4), (5, 5))),
     ("dwsnet", ((4, 4),)),
     ("nfn", ((4, 4),)),

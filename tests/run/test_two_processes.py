@@ -25,6 +25,7 @@ RECIPES = {
         "aggregator.heads=2",
         'augmentation=[{part="augmentation/symmetry"}, {part="augmentation/noise"}, {part="augmentation/erasing"}]',
     ),
+    "sne/message": ("layer_encoder.width=8", "layer_encoder.heads=2", "aggregator.heads=2"),
     # At its own step size dwsnet makes of rounding more than 1e-4.
     "dwsnet": (
         "layer_encoder.width=4",

@@ -1,15 +1,17 @@
 """An architecture as a graph: spaces of nodes, and the steps in which its parameters carry codes between them.
 
 A space holds the neurons of one group, or the places of an axis that no group moves, such as inputs and outputs. A
-residual stream is one group, so one space that several steps write, in the order in which the network does. What a
-graph knows of a node is its group and nothing of its place in it: everything made of it is equivariant.
+residual stream is one group, so one space that several steps write, in the order in which the network does. A place that
+several groups move holds a node of each: that of the head and that of the neuron within it. What a graph knows of a node
+is its group and nothing of its place in it: everything made of it is equivariant.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from attrs import define, field, frozen
@@ -58,7 +60,8 @@ class End:
 
     Args:
         size: how many.
-        pieces: of which every place is in one.
+        pieces: one for each space; a place is in none where the network's input stands there, in several where several
+            groups move it.
         coordinates: ``(size, COORDINATES)`` in [−1, 1], NaN where there is none; what tells places of one node apart.
     """
 
@@ -73,19 +76,22 @@ class Step:
 
     Args:
         parameter: whose weights the edges are; None for vectors alone.
-        order: its axes: those of the places written, then of the places read, then of the kernel.
+        shape: as what it is seen: its own, or with the axis over all groups of a grouped transposed convolution in two.
+        order: the axes of that shape: those of the places written, then of the places read, then of the kernel.
         written: the places that the edges lead to.
-        read: the places that they come from; None: from the network's input, or from the written nodes themselves.
-        itself: whether each node reads itself, as in a depthwise convolution.
+        read: the places that they come from; None: from the network's input.
+        own: whether each place written reads places of its own, ``read.size / written.size`` that follow each other, as
+            in a depthwise or grouped convolution; else all read the same.
         vectors: parameters with one weight for each place written.
         activation: the name of the function behind the layer.
     """
 
     parameter: int | None
+    shape: tuple[int, ...]
     order: tuple[int, ...]
     written: End
     read: End | None
-    itself: bool
+    own: bool
     vectors: tuple[int, ...]
     activation: str
 
@@ -112,7 +118,7 @@ class _Roles:
     kernel: tuple[int, ...] = ()
 
 
-@define(kw_only=True)
+@define(kw_only=True, slots=False)
 class _Builder:
     architecture: Architecture
     keys: dict[Hashable, int] = field(factory=dict)
@@ -124,7 +130,7 @@ class _Builder:
     )  #: of layers with a fixed output: space and size
     met: set[str] = field(factory=set)  #: groups that have been written
 
-    @property
+    @cached_property
     def groups(self) -> Mapping[str, Group]:
         return {group.name: group for group in self.architecture.groups}
 
@@ -144,30 +150,32 @@ class _Builder:
     # -- the steps of a layer ---------------------------------------------------------------------------------------
 
     def _steps(self, index: int, layer: Layer, own: Sequence[tuple[int, Parameter]]) -> Iterator[Step]:
-        vectors = [(number, parameter) for number, parameter in own if _is_vector(parameter)]
-        for number, parameter in own:
-            if _is_vector(parameter):
+        vectors = [(number, parameter) for number, parameter in own if _is_vector(layer, parameter)]
+        for number, given in own:
+            if _is_vector(layer, given):
                 continue
-            roles = self._roles(layer, parameter)
-            # A size of 1 tells nothing: a grey image, the one channel of a depthwise kernel.
-            read = tuple(axis for axis in roles.read if parameter.shape[axis] > 1)
-            axes = [parameter.axes[axis] for axis in roles.written]
-            before = self.met & {factor for axis in axes for factor in _groups(axis)}
-            source = self._end(index, parameter, read, roles.kernel, written=False) if read else None
-            target = self._end(index, parameter, roles.written, (), written=True, writer=number)
-            along = [n for n, vector in vectors if vector.axes and [vector.axes[0]] == axes]
+            blocks = self._blocks(index, layer, given)
+            parameter = self._split(given, blocks) if _is_transposed(layer) else given
+            roles = self._roles(layer, given, split=parameter is not given)
+            before = frozenset(self.met)
+            source: End | None
+            is_own = blocks > 1 or self._is_nested(parameter, roles)
+            if is_own:
+                source = self._own_end(index, parameter, roles, blocks, before)
+            else:
+                source = self._read_end(index, parameter, roles)
+            target = self._end(index, parameter, roles.written, written=True)
+            along = [n for n, vector in vectors if _lies_on(vector, parameter, roles.written)]
             vectors = [(n, vector) for n, vector in vectors if n not in along]
-            for lying in along:
+            for lying in (number, *along):
                 self._write(target, lying)
-            itself = source is None and bool(before) and bool(layer.inputs)
-            if source is None and roles.kernel:
-                source = self._kernel(parameter, roles.kernel)
             yield Step(
                 parameter=number,
+                shape=parameter.shape,
                 order=(*roles.written, *roles.read, *roles.kernel),
                 written=target,
                 read=source,
-                itself=itself,
+                own=is_own,
                 vectors=tuple(along),
                 activation=layer.activation,
             )
@@ -176,22 +184,25 @@ class _Builder:
             alike.setdefault(vector.axes, []).append(number)
         for numbers in alike.values():
             first = self.architecture.parameters[numbers[0]]
-            target = self._end(index, first, tuple(range(len(first.shape))), (), written=True)
+            target = self._end(index, first, tuple(range(len(first.shape))), written=True)
             for lying in numbers:
                 self._write(target, lying)
             yield Step(
                 parameter=None,
+                shape=(),
                 order=(),
                 written=target,
                 read=None,
-                itself=False,
+                own=False,
                 vectors=tuple(numbers),
                 activation=layer.activation,
             )
 
-    def _roles(self, layer: Layer, parameter: Parameter) -> _Roles:
+    def _roles(self, layer: Layer, parameter: Parameter, *, split: bool) -> _Roles:
         count = len(parameter.shape)
-        if layer.kind == "embedding" or layer.kind.startswith("conv_transpose"):
+        if split:
+            return _Roles(written=(0, 2), read=(1,), kernel=tuple(range(3, count + 1)))
+        if layer.kind == "embedding" or _is_transposed(layer):
             return _Roles(written=(1,), read=(0,), kernel=tuple(range(2, count)))
         new = [bool(_groups(axis) - self.met) for axis in parameter.axes]
         if count == 2 and layer.kind in ("linear", "parameter") and new == [False, True]:
@@ -200,45 +211,132 @@ class _Builder:
             return _Roles(written=(0,), read=(1,), kernel=tuple(range(2, count)))
         grouped = [axis for axis in range(count) if _groups(parameter.axes[axis])]
         written = [axis for axis in grouped if new[axis]] or grouped[-1:] or [0]
+        outer = {self.groups[name].parent for axis in written for name in _groups(parameter.axes[axis])}
+        written = sorted({*written, *(axis for axis in grouped if outer & _groups(parameter.axes[axis]))})
         read = [axis for axis in grouped if axis not in written]
         kernel = [axis for axis in range(count) if axis not in (*written, *read)]
-        if not read and len(kernel) > 1:
+        if not read and kernel:
             read = [kernel.pop()]
         return _Roles(written=tuple(written), read=tuple(read), kernel=tuple(kernel))
 
+    def _blocks(self, index: int, layer: Layer, parameter: Parameter) -> int:
+        """Return in how many blocks a convolution's channels are, each reading its own; 1 for anything else."""
+        if not layer.kind.startswith("conv") or len(parameter.shape) < 2:
+            return 1
+        found = int(layer.attributes.get("groups", 1))
+        source = self._producer(index)
+        if found == 1 and source is not None and not any(map(_groups, parameter.axes)):
+            # Nobody says so, but the sizes of what it reads do.
+            outputs, inputs = parameter.shape[:2]
+            found = source[1] // inputs if source[1] % inputs == 0 else 1
+            return found if not _is_transposed(layer) and outputs % found == 0 else 1
+        return found
+
+    def _is_nested(self, parameter: Parameter, roles: _Roles) -> bool:
+        """Whether what is read is nested in what is written, so that each place written reads its own."""
+        read = {name for axis in roles.read for name in _groups(parameter.axes[axis])}
+        outer = {parent for name in read if (parent := self.groups[name].parent) is not None}
+        return not outer <= read
+
+    def _split(self, parameter: Parameter, blocks: int) -> Parameter:
+        """Return a grouped transposed convolution's kernel with its first axis in two: blocks, and channels in one."""
+        size = parameter.shape[0]
+        if blocks == 1:
+            return parameter
+        axes: tuple[Axis, Axis] = (((blocks,),), ((size // blocks,),))
+        if len(parameter.axes[0]) == 1:
+            (factors,) = parameter.axes[0]
+            for place in range(1, len(factors) + 1):
+                if math.prod(map(self._length, factors[:place])) == blocks:
+                    axes = ((factors[:place],), (factors[place:] or (1,),))
+        return Parameter(
+            name=parameter.name,
+            shape=(blocks, size // blocks, *parameter.shape[1:]),
+            axes=(*axes, *parameter.axes[1:]),
+        )
+
     # -- the places of an end ---------------------------------------------------------------------------------------
+
+    def _read_end(self, index: int, parameter: Parameter, roles: _Roles) -> End | None:
+        """Return the places that all places written read."""
+        inputs = self.architecture.layers[index].inputs
+        # One value of the network's input tells nothing: a grey image.
+        is_told = any(parameter.shape[axis] > 1 or _groups(parameter.axes[axis]) for axis in roles.read)
+        if is_told or (inputs and self._producer(index) is not None):
+            source = self._end(index, parameter, roles.read, written=False)
+        else:
+            source = _nothing(1)
+        source = _times(source, [parameter.shape[axis] for axis in roles.kernel])
+        return source if source.size > 1 or source.pieces else None
+
+    def _own_end(
+        self, index: int, parameter: Parameter, roles: _Roles, blocks: int, before: frozenset[str]
+    ) -> End:
+        """Return for each place written the places of its block that it reads."""
+        kernel = [parameter.shape[axis] for axis in roles.kernel]
+        if any(before & _groups(parameter.axes[axis]) for axis in (*roles.written, *roles.read)):
+            axes = (*roles.written, *roles.read)
+            return _times(self._end(index, parameter, axes, written=False, only=before), kernel)
+        outputs = math.prod(parameter.shape[axis] for axis in roles.written)
+        inputs = math.prod(parameter.shape[axis] for axis in roles.read)
+        block, channel = np.arange(outputs) // (outputs // blocks), np.arange(inputs)
+        space, nodes, coordinates = self._source(index, np.arange(blocks * inputs))
+        chosen = (block[:, None] * inputs + channel).ravel()
+        end = _nothing(outputs * inputs)
+        for kind, values in coordinates.items():
+            end.coordinates[:, kind] = values[chosen]
+        piece = Piece(space=space, places=np.arange(end.size), nodes=nodes[chosen])
+        return _times(End(size=end.size, pieces=(piece,), coordinates=end.coordinates), kernel)
 
     def _end(
         self,
         index: int,
         parameter: Parameter,
         axes: Sequence[int],
-        kernel: Sequence[int],
         *,
         written: bool,
-        writer: int | None = None,
+        only: frozenset[str] | None = None,
     ) -> End:
-        """Return the places of some axes, each of them as often as the kernel has places."""
+        """Return the places of some axes.
+
+        Args:
+            index: of the layer.
+            parameter: whose axes they are.
+            axes: the last varying fastest.
+            written: whether edges lead to them, rather than come from them.
+            only: the groups whose nodes stand there; not given: all.
+        """
         shape = tuple(parameter.shape[axis] for axis in axes)
         numbers = np.arange(math.prod(shape)).reshape(shape)
         coordinates = np.full((*shape, COORDINATES), np.nan)
         found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-        lengths = {name: group.size for name, group in self.groups.items()}
-        spans = [list(_spans(parameter.axes[axis], lengths)) for axis in axes]
+        spans = [list(_spans(parameter.axes[axis], self._length)) for axis in axes]
+        if not any(_groups(parameter.axes[axis]) for axis in axes):
+            spans = [[(0, size, (size,))] for size in shape]  # segments that no group moves are one
         for segments in itertools.product(*spans):
             window = tuple(slice(start, start + length) for start, length, _ in segments)
-            many = [len(span) > 1 for span in spans]
             factors = [factor for _, _, segment in segments for factor in segment]
-            grid = np.indices([lengths[f] if isinstance(f, str) else f for f in factors])
-            inner = numbers[window].shape
-            space, nodes, blocks = self._nodes(index, factors, grid, inner, written=written)
-            found.setdefault(space, []).append((numbers[window].ravel(), nodes.ravel()))
+            places = numbers[window]
+            grid = np.indices([self._length(factor) for factor in factors]).reshape(len(factors), -1)
+            names = [f for f in factors if isinstance(f, str) and (only is None or f in only)]
+            if names:
+                for name in names:
+                    found.setdefault(self._group(name), []).append(
+                        (places.ravel(), self._node(name, factors, grid))
+                    )
+                blocks = self._beside(names[-1], factors, grid)
+            else:
+                # Beside segments that groups move: which of what the layer reads or gives it is, nobody knows.
+                part = () if places.size == numbers.size else tuple(start for start, _, _ in segments)
+                space, nodes, blocks = (self._target if written else self._source)(
+                    index, np.arange(places.size), part
+                )
+                found.setdefault(space, []).append((places.ravel(), nodes))
             for kind, values in blocks.items():
-                coordinates[..., kind][window] = values.reshape(inner)
-            for place, is_one_of_many in enumerate(many):
-                if is_one_of_many:
-                    number = spans[place].index(segments[place])
-                    coordinates[..., SEGMENT][window] = _centred(np.array(number), len(spans[place]))
+                coordinates[..., kind][window] = values.reshape(places.shape)
+            for span, segment in zip(spans, segments, strict=True):
+                if len(span) > 1:
+                    coordinates[..., SEGMENT][window] = _centred(np.array(span.index(segment)), len(span))
         pieces = tuple(
             Piece(
                 space=space,
@@ -247,70 +345,68 @@ class _Builder:
             )
             for space, parts in found.items()
         )
-        end = End(size=numbers.size, pieces=pieces, coordinates=coordinates.reshape(-1, COORDINATES))
         if written:
             self.met |= {factor for axis in axes for factor in _groups(parameter.axes[axis])}
-            if writer is not None:
-                self._write(end, writer)
-        return _times(end, [parameter.shape[axis] for axis in kernel])
+        return End(size=numbers.size, pieces=pieces, coordinates=coordinates.reshape(-1, COORDINATES))
 
-    def _kernel(self, parameter: Parameter, kernel: Sequence[int]) -> End:
-        """Return the places of a kernel that reads no node: one for each of its positions."""
-        end = End(size=1, pieces=(), coordinates=np.full((1, COORDINATES), np.nan))
-        return _times(end, [parameter.shape[axis] for axis in kernel])
+    def _length(self, factor: int | str) -> int:
+        return self.groups[factor].size if isinstance(factor, str) else factor
 
-    def _nodes(
-        self,
-        index: int,
-        factors: Sequence[int | str],
-        grid: np.ndarray,
-        inner: tuple[int, ...],
-        *,
-        written: bool,
-    ) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
-        """Return of a block of places the space, the node at each, and the coordinates along its fixed factors."""
-        names = [factor for factor in factors if isinstance(factor, str)]
-        leaf = next((n for n in names if self.groups[n].parent in names), names[0] if names else None)
-        flat = grid.reshape(len(factors), -1) if factors else np.zeros((0, 1), np.int64)
-        if leaf is None:
-            nodes = np.arange(math.prod(inner))
-            return (*self._fixed(index, nodes), {}) if written else self._source(index, nodes)
-        group = self.groups[leaf]
-        nodes, size = flat[factors.index(leaf)], group.size
-        if group.parent is not None:
-            outer = self.groups[group.parent].size
-            size *= outer
-            if group.parent in names:
-                nodes = nodes + group.size * flat[factors.index(group.parent)]
-        blocks: dict[int, np.ndarray] = {}
-        place = factors.index(leaf)
+    def _group(self, name: str) -> int:
+        """Return the space of a group: its neurons in every neuron of the groups that it is nested in."""
+        size, outer = 1, name
+        while True:
+            size *= self.groups[outer].size
+            parent = self.groups[outer].parent
+            if parent is None:
+                return self._space(("group", name), size, fixed=False)
+            outer = parent
+
+    def _node(self, name: str, factors: Sequence[int | str], grid: np.ndarray) -> np.ndarray:
+        """Return which node of a group stands at each place of a grid over factors."""
+        group, own = self.groups[name], grid[factors.index(name)]
+        return own if group.parent is None else group.size * self._node(group.parent, factors, grid) + own
+
+    def _beside(self, name: str, factors: Sequence[int | str], grid: np.ndarray) -> dict[int, np.ndarray]:
+        """Return the coordinates along the fixed factors before and behind a group."""
+        place, found = factors.index(name), {}
         for kind, others in ((BEFORE, range(place)), (BEHIND, range(place + 1, len(factors)))):
             sizes = [(n, f) for n in others if isinstance(f := factors[n], int) and f > 1]
             if sizes:
-                value = np.zeros(flat.shape[1], np.int64)
+                value = np.zeros(grid.shape[1], np.int64)
                 for n, f in sizes:
-                    value = value * f + flat[n]
-                blocks[kind] = _centred(value, math.prod(f for _, f in sizes))
-        return self._space(("group", leaf), size, fixed=False), nodes, blocks
+                    value = value * f + grid[n]
+                found[kind] = _centred(value, math.prod(f for _, f in sizes))
+        return found
 
-    def _fixed(self, index: int, nodes: np.ndarray) -> tuple[int, np.ndarray]:
+    def _target(
+        self, index: int, nodes: np.ndarray, part: tuple[int, ...] = ()
+    ) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
         """Return the space of a layer's fixed outputs: that of its producer where it only rescales them."""
-        source = self._producer(index)
-        layer = self.architecture.layers[index]
-        if source is not None and source[1] == len(nodes) and all(map(_is_vector, layer.parameters)):
+        source, layer, count = self._producer(index), self.architecture.layers[index], len(nodes)
+        if part:
+            return self._space(("output", index, part, count), count, fixed=True), nodes, {}
+        if (
+            source is not None
+            and source[1] == count
+            and all(_is_vector(layer, each) for each in layer.parameters)
+        ):
             self.outputs[index] = source
-            return source[0], nodes
-        space = self._space(("output", index, len(nodes)), len(nodes), fixed=True)
-        self.outputs[index] = (space, len(nodes))
-        return space, nodes
+        else:
+            self.outputs[index] = (self._space(("output", index, count), count, fixed=True), count)
+        return self.outputs[index][0], nodes, {}
 
-    def _source(self, index: int, nodes: np.ndarray) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
+    def _source(
+        self, index: int, nodes: np.ndarray, part: tuple[int, ...] = ()
+    ) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
         """Return the space of a layer's fixed inputs: its producer's outputs, in blocks where it was flattened."""
         count, source = len(nodes), self._producer(index)
-        if source is not None and count % source[1] == 0:
+        if source is not None and not part and count % source[1] == 0:
             block = count // source[1]
             return source[0], nodes // block, {BEHIND: _centred(nodes % block, block)} if block > 1 else {}
-        key = ("input", count) if not self.architecture.layers[index].inputs else ("input", index, count)
+        key: Hashable = ("input", part, count)
+        if self.architecture.layers[index].inputs:
+            key = ("input", index, part, count)
         return self._space(key, count, fixed=True), nodes, {}
 
     def _producer(self, index: int) -> tuple[int, int] | None:
@@ -340,19 +436,44 @@ class _Builder:
             self.writers[piece.space].append(parameter)
 
 
-def _is_vector(parameter: Parameter) -> bool:
-    return len(parameter.shape) <= 1
+def _is_vector(layer: Layer, parameter: Parameter) -> bool:
+    """Whether it has one weight for each place, as a bias or a token ``(1, 1, D)`` has."""
+    return len(parameter.shape) <= 1 or (
+        layer.kind == "parameter" and parameter.size == max(parameter.shape) and parameter.size > 1
+    )
+
+
+def _is_transposed(layer: Layer) -> bool:
+    return layer.kind.startswith("conv_transpose")
+
+
+def _lies_on(vector: Parameter, parameter: Parameter, axes: Sequence[int]) -> bool:
+    """Whether a vector has one weight for each place of some axes, in their order."""
+    long = [axis for axis in axes if parameter.shape[axis] > 1] or list(axes[:1])
+    if len(vector.axes) != 1:
+        return False
+    if len(long) == 1:
+        return vector.axes[0] == parameter.axes[long[0]]
+    factors = tuple(f for axis in long for segment in parameter.axes[axis] for f in segment)
+    return vector.axes[0] == (factors,) and all(len(parameter.axes[axis]) == 1 for axis in long)
+
+
+def _nothing(size: int) -> End:
+    """Return places that hold no node."""
+    return End(size=size, pieces=(), coordinates=np.full((size, COORDINATES), np.nan))
 
 
 def _groups(axis: Axis) -> set[str]:
     return {factor for segment in axis for factor in segment if isinstance(factor, str)}
 
 
-def _spans(axis: Axis, lengths: Mapping[str, int]) -> Iterator[tuple[int, int, tuple[int | str, ...]]]:
+def _spans(
+    axis: Axis, length_of: Callable[[int | str], int]
+) -> Iterator[tuple[int, int, tuple[int | str, ...]]]:
     """Yield where each segment of an axis starts, its length, and its factors."""
     start = 0
     for segment in axis:
-        length = math.prod(lengths[factor] if isinstance(factor, str) else factor for factor in segment)
+        length = math.prod(map(length_of, segment))
         yield start, length, segment
         start += length
 

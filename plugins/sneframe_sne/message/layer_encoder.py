@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Literal, final
 
 import torch
 from attrs import evolve, frozen
-from attrs.validators import ge, optional
+from attrs.validators import ge
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.batch import Batch, Networks
+from sneframe.batch import Networks
 from sneframe.checks import check_heads
 from sneframe.config import option
 from sneframe.encoding import LevelTypeEncoding
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import LayerCodes, Spec
-from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.graph import Graph, graph_of
-from sneframe_sne.message.sweep import Round
+from sneframe_sne.message.sweep import Load, Round
 from sneframe_sne.message.tensors import WAVES, Layout, Move, layout_of
 from sneframe_sne.set_attention import PMA
-from sneframe_sne.tokenizer import PadChunk
 
 
 @final
@@ -45,12 +45,7 @@ class Message(LayerEncoder):
         heads: int = option(4, "attention heads of the pooling, a divisor of width", check=ge(1))
         rounds: int = option(2, "sweeps forth and back", check=ge(1))
         activation: Literal["mixture", "recorded"] = option(
-            "mixture", "mixture | recorded: φ, a learned mixture, or the function behind each layer"
-        )
-        chunk_size: int | None = option(
-            None,
-            "C, to pool SNE's codes of chunks of C weights beside the messages; none: messages alone",
-            check=optional(ge(1)),
+            "recorded", "mixture | recorded: φ, a learned mixture, or the function behind each layer"
         )
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -58,8 +53,9 @@ class Message(LayerEncoder):
         width = config.width
         check_heads(f"{self.slot} {self.name!r}", width, config.heads)
         self.out = spec.gives(LayerCodes, width)
-        self.encoding = LevelTypeEncoding(spec.architectures, width)
-        self.vectors = LevelTypeEncoding(spec.architectures, width)
+        # No levels: where a layer stands is what the messages say, in networks of any depth.
+        self.encoding = LevelTypeEncoding(spec.architectures, width, level=False)
+        self.vectors = LevelTypeEncoding(spec.architectures, width, level=False, std=0.5)
         self.input = nn.Parameter(torch.randn(width))
         self.position = nn.Linear(2 * len(WAVES), width, bias=False)
         self.rounds = nn.ModuleList(
@@ -67,51 +63,53 @@ class Message(LayerEncoder):
         )
         self.norm = nn.LayerNorm(width)
         self.pool = PMA(width, config.heads)
-        self.cut: PadChunk | None = None
-        if config.chunk_size is not None:
-            self.cut = PadChunk(PadChunk.Config(chunk_size=config.chunk_size), evolve(spec, carrier=Batch))
-            self.chunks = ChunkSet(ChunkSet.Config(width=width, heads=config.heads), self.cut.out)
         self._graphs: dict[str, Graph] = {}
-        self._layouts: dict[tuple[str, torch.device], Layout] = {}
+        self._layouts: dict[tuple[str, torch.device, torch.dtype], Layout] = {}
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return ``(B, L, D)`` per architecture, L its groups of neurons and fixed ends, then its parameters if chunked."""
-        codes = tuple(self._encode(entry) for entry in tokens)
-        if self.cut is None:
-            return codes
-        beside: tuple[LayerCodes, ...] = self.chunks(tuple(self.cut.cut(networks) for networks in tokens))
-        return tuple(
-            LayerCodes(
-                architecture=own.architecture,
-                codes=torch.cat([own.codes, other.codes], dim=1),
-                units=own.units + other.units,
-            )
-            for own, other in zip(codes, beside, strict=True)
-        )
+        """Return ``(B, L, D)`` per architecture, L its groups of neurons and fixed outputs."""
+        found = [self._encode(entry) for entry in tokens]
+        if torch.is_grad_enabled():
+            # A parameter that these architectures do not use gets a gradient of 0: every process must have them all.
+            found[0] = evolve(found[0], codes=found[0].codes + self._nothing())
+        return tuple(found)
 
     def _encode(self, entry: Networks) -> LayerCodes:
         architecture, weights = entry.architecture, entry.weights
-        graph, layout = self._graph(architecture, weights.device)
+        graph, layout = self._graph(architecture, weights)
         spaces = self._start(architecture, graph, layout, weights)
-        for each in self.rounds:
-            each(
-                spaces,
-                layout,
-                lambda move: _edges(move, architecture, weights),
-                lambda move: self._lying(move, architecture, weights),
-                self.input,
-            )
+        loads = [
+            Load.of(move, _edges(move, architecture, weights), self._lying(move, architecture, weights))
+            for move in layout.moves
+        ]
+        for number, each in enumerate(self.rounds, start=1):
+            each(spaces, layout, loads, self.input, is_last=number == len(self.rounds))
         units = [number for number, space in enumerate(graph.spaces) if space.parameters]
         return LayerCodes(
             architecture=architecture,
-            codes=torch.stack([self.pool(self.norm(spaces[number])) for number in units], dim=1),
+            codes=self._pooled([spaces[number] for number in units]),
             units=tuple(tuple(sorted(set(graph.spaces[number].parameters))) for number in units),
         )
+
+    def _pooled(self, spaces: Sequence[Tensor]) -> Tensor:
+        """Return ``(B, L, D)`` for L spaces ``(B, n, D)``; those of equally many nodes go through together."""
+        sizes: dict[int, list[int]] = defaultdict(list)
+        for number, space in enumerate(spaces):
+            sizes[space.shape[1]].append(number)
+        pooled: dict[int, Tensor] = {}
+        for numbers in sizes.values():
+            vectors = self.pool(self.norm(torch.cat([spaces[number] for number in numbers])))
+            pooled |= zip(numbers, vectors.chunk(len(numbers)), strict=True)
+        return torch.stack([pooled[number] for number in range(len(spaces))], dim=1)
+
+    def _nothing(self) -> Tensor:
+        """Return 0, made of every parameter."""
+        return torch.stack([parameter.flatten()[0] for parameter in self.parameters()]).sum() * 0
 
     def _start(
         self, architecture: Architecture, graph: Graph, layout: Layout, weights: Tensor
     ) -> list[Tensor]:
-        """Return the first codes ``(B, n, D)`` of every space: level and type of what writes it, or the input's code."""
+        """Return the first codes ``(B, n, D)`` of every space: the type of what writes it first, or the input's code."""
         firsts = tuple(((space.parameters or (0,))[0],) for space in graph.spaces)
         encodings = self.encoding(architecture, firsts, weights)
         spaces = []
@@ -119,7 +117,7 @@ class Message(LayerEncoder):
             code = encoding if space.parameters else self.input
             nodes = code.expand(space.size, -1)
             if position is not None:
-                nodes = nodes + self.position(position.to(nodes.dtype))
+                nodes = nodes + self.position(position)
             spaces.append(nodes.expand(len(weights), -1, -1))
         return spaces
 
@@ -131,12 +129,12 @@ class Message(LayerEncoder):
         values = torch.stack([_flat(architecture, weights, number) for number in move.step.vectors], dim=-1)
         return values @ directions.to(values.dtype)
 
-    def _graph(self, architecture: Architecture, device: torch.device) -> tuple[Graph, Layout]:
+    def _graph(self, architecture: Architecture, weights: Tensor) -> tuple[Graph, Layout]:
         if architecture.id not in self._graphs:
             self._graphs[architecture.id] = graph_of(architecture)
-        graph, key = self._graphs[architecture.id], (architecture.id, device)
+        graph, key = self._graphs[architecture.id], (architecture.id, weights.device, weights.dtype)
         if key not in self._layouts:
-            self._layouts[key] = layout_of(graph, device)
+            self._layouts[key] = layout_of(graph, weights.device, weights.dtype)
         return graph, self._layouts[key]
 
 
@@ -147,10 +145,9 @@ def _flat(architecture: Architecture, weights: Tensor, parameter: int) -> Tensor
 
 
 def _edges(move: Move, architecture: Architecture, weights: Tensor) -> Tensor | None:
-    """Return ``(B, written, read)``: a parameter as a matrix between places."""
+    """Return ``(B, written, n)``: a parameter as a matrix, n the places read by each place written."""
     if move.step.parameter is None:
         return None
-    shape = architecture.parameters[move.step.parameter].shape
-    values = _flat(architecture, weights, move.step.parameter).unflatten(1, shape)
+    values = _flat(architecture, weights, move.step.parameter).unflatten(1, move.step.shape)
     order = [0, *(axis + 1 for axis in move.step.order)]
     return values.permute(order).reshape(len(weights), move.written.size, -1)

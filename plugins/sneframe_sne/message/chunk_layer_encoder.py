@@ -1,0 +1,70 @@
+"""``sne/message-chunk-set``: messages through the weights, and SNE's codes of chunks beside them."""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import torch
+from attrs import evolve, frozen
+from attrs.validators import ge
+
+from sneframe.batch import Batch, Networks
+from sneframe.checks import check_heads
+from sneframe.config import option
+from sneframe.layer_encoder import LayerEncoder
+from sneframe.part import LayerCodes, Spec
+from sneframe_sne.layer_encoder import ChunkSet
+from sneframe_sne.message.layer_encoder import Message
+from sneframe_sne.tokenizer import PadChunk
+
+
+@final
+class MessageChunkSet(LayerEncoder):
+    """The codes of ``sne/message``, one for each group of neurons, then those of ``sne/chunk-set``, one for each parameter.
+
+    Messages see what a network computes, sets of scalars see its scale. Chunks are cut across neurons, so what is
+    exactly invariant in the first is not in the second: an invariance loss is in its place here.
+    """
+
+    name = "sne/message-chunk-set"
+    takes = (Networks,)
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options: those of both parts, of one width."""
+
+        width: int = option(64, "D, the width of neuron, chunk and layer codes", check=ge(2))
+        heads: int = option(4, "attention heads, a divisor of width", check=ge(1))
+        rounds: int = option(2, "sweeps forth and back", check=ge(1))
+        activation: Literal["mixture", "recorded"] = option(
+            "recorded", "mixture | recorded: φ, a learned mixture, or the function behind each layer"
+        )
+        chunk_size: int = option(32, "C, weights a chunk", check=ge(1))
+        chunks_per_pass: int = option(
+            512, "chunks encoded at a time: bounds the memory, and keeps it in the cache", check=ge(1)
+        )
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        width, heads = config.width, config.heads
+        check_heads(f"{self.slot} {self.name!r}", width, heads)
+        self.message = Message(
+            Message.Config(width=width, heads=heads, rounds=config.rounds, activation=config.activation), spec
+        )
+        self.cut = PadChunk(PadChunk.Config(chunk_size=config.chunk_size), evolve(spec, carrier=Batch))
+        self.chunk_set = ChunkSet(
+            ChunkSet.Config(width=width, heads=heads, chunks_per_pass=config.chunks_per_pass), self.cut.out
+        )
+        self.out = self.message.out
+
+    def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
+        """Return ``(B, L, D)`` per architecture, L its groups of neurons and fixed outputs, then its parameters."""
+        chunked = self.chunk_set(tuple(self.cut.cut(networks) for networks in tokens))
+        return tuple(
+            LayerCodes(
+                architecture=own.architecture,
+                codes=torch.cat([own.codes, beside.codes], dim=1),
+                units=own.units + beside.units,
+            )
+            for own, beside in zip(self.message(tokens), chunked, strict=True)
+        )
