@@ -19,7 +19,14 @@ TRAINED.remove("stats/fair")  # fitted: there is nothing to train
 
 
 def test_the_methods_that_have_one():
-    assert {"sne/fair", "sne/message-fair", "dwsnet/fair", "nfn/hnp-fair", "mlp/fair", "deepsets/fair"} <= set(TRAINED)
+    assert {
+        "sne/fair",
+        "sne/message-fair",
+        "dwsnet/fair",
+        "nfn/hnp-fair",
+        "mlp/fair",
+        "deepsets/fair",
+    } <= set(TRAINED)
 
 
 @pytest.mark.parametrize("name", TRAINED)

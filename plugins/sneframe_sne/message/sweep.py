@@ -34,8 +34,8 @@ class Load:
     """What the weights of some networks put on a move, the same in every round.
 
     Args:
-        forth: ``(B, 2 · places, n)``, W on top of |W|, from the n places read to those written, or ``(B, places, 2, n)``
-            where each reads its own; None: there are no edges.
+        forth: ``(B, 2 · places, n)``, W / √n on top of |W| / √n, from the n places read to those written, or
+            ``(B, places, 2, n)`` where each reads its own; None: there are no edges.
         back: the same from the places written to those read; None where nothing goes back.
         vectors: ``(B, places, D)``, what lies on the places written, or None.
     """
@@ -137,7 +137,7 @@ class Messages(nn.Module):
             # m and m' are 0, and so is what their columns of O would add.
             columns = self.out.weight[:, -vectors.shape[-1] :]
             return F.linear(self.mixture(vectors, activation), columns, self.out.bias) + vectors
-        both = torch.matmul(edges, sources) / sources.shape[-2] ** 0.5
+        both = torch.matmul(edges, sources)
         m, size = both.chunk(2, dim=-2)
         if both.ndim == 4:
             m, size = m.flatten(1, 2), size.flatten(1, 2)
@@ -205,8 +205,9 @@ class Round(nn.Module):
 
 
 def _doubled(weights: Tensor) -> Tensor:
-    """Return ``(…, 2 · n, m)``: W on top of |W|, for ``(…, n, m)``."""
-    return torch.cat([weights, weights.abs()], dim=-2)
+    """Return ``(…, 2 · places, n)``: W / √n on top of |W| / √n, for ``(…, places, n)``."""
+    scaled = weights / weights.shape[-1] ** 0.5
+    return torch.cat([scaled, scaled.abs()], dim=-2)
 
 
 def _times(codes: Tensor, waves: Tensor | None, linear: nn.Linear) -> Tensor:
