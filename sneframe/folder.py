@@ -13,6 +13,7 @@ from sneframe import state
 from sneframe.config import RunConfig, read_toml
 from sneframe.convert import to_toml, unstructure
 from sneframe.errors import MachineError, RunError
+from sneframe.zoo.staging import check_place
 
 
 def open_folder(
@@ -28,6 +29,7 @@ def open_folder(
 
     Raises:
         RunError: it holds a run already, or one of another configuration or zoo, or none where one is to be resumed.
+        ZooError: it lies in a zoo, whose readers would take it for damage.
         MachineError: it cannot be made or written to.
     """
     if resume:
@@ -52,6 +54,7 @@ def _take(folder: Path | str | None, config: RunConfig) -> Path:
     """Make a folder ours: of several runs that want it, the one that creates ``config.toml`` has it."""
     path = None if folder is None else Path(folder)
     try:
+        check_place(path or Path("runs"))
         if path is None:
             path = _next_free(config)
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):

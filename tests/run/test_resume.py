@@ -173,6 +173,15 @@ def test_of_runs_that_want_one_folder_one_has_it(tmp_path, there):
     assert all("exists and is not empty" in str(each) for each in ended if isinstance(each, RunError))
 
 
+def test_a_run_is_not_written_into_a_zoo(elsewhere, capsys):
+    zoo = elsewhere / "zoos" / "toy.zarr"
+    before = sorted(zoo.rglob("*"))
+    words = ("--plugin", "stats", "--device", "cpu", "--quiet", "--zoo", str(zoo))
+    assert command("run", *words, "--out", str(zoo / "runs" / "first")) == 2
+    assert "lies in the zoo" in capsys.readouterr().err
+    assert sorted(zoo.rglob("*")) == before
+
+
 def test_a_folder_is_taken_before_anything_else_is_in_it(tmp_path, monkeypatch):
     """Both of two runs may find the folder empty; only one creates the configuration."""
     from pathlib import Path
