@@ -81,7 +81,8 @@ def command_rows(*words: str) -> Iterator[tuple[str, str]]:
     for parameter in command.params:
         record = parameter.get_help_record(click.Context(command))
         if record is not None:
-            yield code(record[0]), record[1].replace("; [", "; ").replace("  [", " [")
+            # Markdown reads two brackets beside each other as a link.
+            yield code(record[0]), record[1].replace("; [", "; ").replace("]  [", "; ").replace("  [", " [")
 
 
 def key_rows(cls: type[Any]) -> Iterator[tuple[str, str, str, str]]:
