@@ -51,10 +51,17 @@ def changed(cell, *words):
         "zoo.split_seed=1",
         "zoo.train_fraction=0.5",
         "aggregator.pool=always",
+        'augmentation=[{part="augmentation/noise"}]',
     ],
 )
 def test_whatever_decides_the_numbers_makes_another_cell(cell, word):
     assert changed(cell, word).key != cell.key
+
+
+def test_options_of_an_augmentation_make_another_cell(cell):
+    one, other = (f'augmentation=[{{part="augmentation/noise", std={std}}}]' for std in (0.1, 0.2))
+    assert changed(cell, one).key != changed(cell, other).key
+    assert changed(cell, one).key == changed(cell, 'augmentation=[{part="augmentation/noise"}]').key
 
 
 def test_another_zoo_makes_another_cell(cell, other_zoo_path):
