@@ -48,7 +48,7 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 def _sum(tensor: Tensor) -> Tensor:
-    return _Sum.apply(tensor)  # type: ignore[no-untyped-call]
+    return _Sum.apply(tensor)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
 
 class _Sum(torch.autograd.Function):

@@ -14,7 +14,7 @@ def pool(x: Tensor, axis: int, reduction: Reduction) -> Tensor:
     """Return ``x`` reduced over one axis."""
     match reduction:
         case "max":
-            return _Max.apply(x, axis)  # type: ignore[no-untyped-call]
+            return _Max.apply(x, axis)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         case "mean":
             return x.mean(axis)
         case "sum":

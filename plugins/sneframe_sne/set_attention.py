@@ -128,7 +128,7 @@ class ScalarSAB(nn.Module):
         tilt = torch.addcmul(
             rearrange(offset, "h -> h 1"), rearrange(slope, "h -> h 1"), rearrange(x, "s c -> s 1 c")
         )
-        means = _attend(tilt, x, mask)[0] if x.requires_grad else TiltedMean.apply(tilt, x, mask)  # type: ignore[no-untyped-call]
+        means = _attend(tilt, x, mask)[0] if x.requires_grad else TiltedMean.apply(tilt, x, mask)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         return rearrange(means, "s h c -> s c h")
 
     def _matrix(self) -> Tensor:

@@ -300,7 +300,7 @@ def _deciding(value: Any) -> Any:
     found = {}
     for attribute in attrs.fields(type(value)):
         default: Any = attribute.default
-        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class that its stubs call a function
             default = default.factory()
         if (item := getattr(value, attribute.name)) != default:
             found[attribute.name] = _deciding(item)

@@ -88,7 +88,7 @@ def compare(
     sources = [Place.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
     groups = _groups(suite, sources, [Place.of(Path(path)) for path in test])
     try:
-        _run(groups, folder, retry, reporter)
+        _run(groups, folder, reporter, retry=retry)
     except KeyboardInterrupt as error:
         _write(suite, groups, folder)
         raise Interrupted("finished cells are kept; the same command goes on with the others") from error
@@ -174,7 +174,7 @@ def _labels(places: Sequence[Place]) -> dict[Path, str]:
 # -- running and showing --------------------------------------------------------------------------------------
 
 
-def _run(groups: Sequence[Group], folder: Path, retry: bool, reporter: Reporter) -> None:  # noqa: FBT001
+def _run(groups: Sequence[Group], folder: Path, reporter: Reporter, *, retry: bool) -> None:
     """Run what is missing: the first seed of every row and column, then the second, …; a table is whole early."""
     named = [
         (cell, f"{group.row.label}{group.column and f', {group.column}'}, seed {cell.config.seed}")
@@ -185,13 +185,13 @@ def _run(groups: Sequence[Group], folder: Path, retry: bool, reporter: Reporter)
     names = {cell.key: name for cell, name in reversed(named)}
     ordered = sorted((cell for cell, _ in named), key=lambda cell: cell.config.seed)
     wanted = list({cell.key: cell for cell in ordered}.values())
-    missing = [cell for cell in wanted if _is_missing(folder, cell, retry)]
+    missing = [cell for cell in wanted if _is_missing(folder, cell, retry=retry)]
     reporter.say(f"{len(wanted)} cells, {len(wanted) - len(missing)} of them finished before")
     if not missing:
         return
     with reporter.bar("cells") as advance:
         for number, cell in enumerate(missing):
-            if not _is_missing(folder, cell, retry):  # another process has finished it meanwhile
+            if not _is_missing(folder, cell, retry=retry):  # another process has finished it meanwhile
                 continue
             name = names[cell.key]
             left = run_cell(cell, _noting(advance, number, len(missing), name))
@@ -208,7 +208,7 @@ def _noting(advance: Advance, number: int, total: int, name: str) -> Any:
     return lambda note: advance(number, total, f"{name}: {note}")
 
 
-def _is_missing(folder: Path, cell: Cell, retry: bool) -> bool:  # noqa: FBT001
+def _is_missing(folder: Path, cell: Cell, *, retry: bool) -> bool:
     path = cells.find(folder, cell)
     return path is None or (retry and cells.read(path).failed is not None)
 

@@ -129,7 +129,7 @@ def lines(entries: Sequence[Entry], metric: str, draws: int = DRAWS) -> tuple[Li
         against = None
         if first is not None and first != number and tested[number]:
             against = _against(metric, (tested[number], tested[first]), (drawn[number], drawn[first]))
-        found.append(_line(entry, tested[number], drawn[number], number == first, against))
+        found.append(_line(entry, tested[number], drawn[number], best=number == first, against=against))
     return tuple(found)
 
 
@@ -189,7 +189,8 @@ def _line(
     entry: Entry,
     tested: Sequence[tuple[Outcome, Test]],
     drawn: Draws,
-    best: bool,  # noqa: FBT001  # named where it is called
+    *,
+    best: bool,
     against: Difference | None,
 ) -> Line:
     reasons = [outcome.test(entry.digest).failed for outcome in entry.outcomes]
