@@ -22,6 +22,19 @@ from sneframe_nfn.encoding import LayerEmbedding, PositionEmbedding
 from sneframe_nfn.equivariant_layer import EquivariantLayer
 
 
+@frozen(kw_only=True)
+class Layers:
+    """Options of every stack of equivariant layers."""
+
+    widths: tuple[int, ...] = option(
+        (16, 16, 5),
+        "channels of every layer",
+        converter=tuple,
+        check=deep_iterable(ge(1), iterable_validator=min_len(1)),
+    )
+    dropout: float = option(0.0, "of whole channels, after every layer", check=and_(ge(0), lt(1)))
+
+
 @final
 class NPLayers(LayerEncoder):
     """NP layers, each with ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
@@ -35,17 +48,10 @@ class NPLayers(LayerEncoder):
     takes = (WeightFeatures,)
 
     @frozen(kw_only=True)
-    class Config:
+    class Config(Layers):
         """Options."""
 
-        widths: tuple[int, ...] = option(
-            (16, 16, 5),
-            "channels of every layer",
-            converter=tuple,
-            check=deep_iterable(ge(1), iterable_validator=min_len(1)),
-        )
         embedding: bool = option(True, "add a learned vector per input and output before every layer")
-        dropout: float = option(0.0, "of whole channels, after every layer", check=and_(ge(0), lt(1)))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -87,16 +93,8 @@ class HNPLayers(LayerEncoder):
     takes = (WeightFeatures,)
 
     @frozen(kw_only=True)
-    class Config:
+    class Config(Layers):
         """Options."""
-
-        widths: tuple[int, ...] = option(
-            (16, 16, 5),
-            "channels of every layer",
-            converter=tuple,
-            check=deep_iterable(ge(1), iterable_validator=min_len(1)),
-        )
-        dropout: float = option(0.0, "of whole channels, after every layer", check=and_(ge(0), lt(1)))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
