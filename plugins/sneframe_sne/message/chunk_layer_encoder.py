@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import final
 
 import torch
 from attrs import evolve, frozen
@@ -30,15 +30,9 @@ class MessageChunkSet(LayerEncoder):
     takes = (Networks,)
 
     @frozen(kw_only=True)
-    class Config:
-        """Options: those of both parts, of one width."""
+    class Config(Message.Config):
+        """Options of both parts, of one width."""
 
-        width: int = option(64, "D, the width of neuron, chunk and layer codes", check=ge(2))
-        heads: int = option(4, "attention heads, a divisor of width", check=ge(1))
-        rounds: int = option(2, "sweeps forth and back", check=ge(1))
-        activation: Literal["mixture", "recorded"] = option(
-            "recorded", "mixture | recorded: φ, a learned mixture, or the function behind each layer"
-        )
         chunk_size: int = option(32, "C, weights a chunk", check=ge(1))
         chunks_per_pass: int = option(
             512, "chunks encoded at a time: bounds the memory, and keeps it in the cache", check=ge(1)

@@ -18,7 +18,8 @@ from sneframe.config import option
 from sneframe.encoding import LevelTypeEncoding
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import LayerCodes, Spec
-from sneframe_sne.message.graph import Graph, graph_of
+from sneframe_sne.message.build import graph_of
+from sneframe_sne.message.graph import Graph
 from sneframe_sne.message.sweep import Load, Round
 from sneframe_sne.message.tensors import WAVES, Layout, Move, layout_of
 from sneframe_sne.set_attention import PMA

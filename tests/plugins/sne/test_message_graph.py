@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from networks import NETWORKS
-from sneframe_sne.message.graph import BEHIND, KERNEL, SEGMENT, graph_of
+from sneframe_sne.message.build import graph_of
+from sneframe_sne.message.graph import BEHIND, KERNEL, SEGMENT
 from torch import nn
 
 from sneframe.architecture import Architecture, Group, Layer, Parameter
