@@ -8,7 +8,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-
 from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.config import RunConfig, plugins_named

@@ -96,8 +96,8 @@ def invariance(
 ) -> dict[str, float] | None:
     """Measure on some networks what moving neurons changes, beside noise of the same size.
 
-    e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, g a random permutation of every group; e_noise the same for Gaussian
-    noise of the size |g·x − x|. A model that has gone deaf has a small e_g too, but then e_noise is small with it.
+    e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, g a random permutation of every group; e_noise the same for
+    Gaussian noise of the size |g·x − x|. A model that has gone deaf has a small e_g too, but then e_noise is small with it.
 
     Args:
         model: on the accelerator's device.

@@ -133,7 +133,7 @@ class Regression(Task):
 
     def predict(self, value: Tensor) -> np.ndarray:
         """Return ``(B,)`` float64."""
-        values: np.ndarray = value.squeeze(1).double().cpu().numpy() * self.std + self.mean
+        values: np.ndarray = value.detach().squeeze(1).double().cpu().numpy() * self.std + self.mean
         return values if self.within is None else values.clip(*self.within)
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
@@ -177,7 +177,7 @@ class Fraction(Task):
 
     def predict(self, value: Tensor) -> np.ndarray:
         """Return ``(B,)`` float64 in [0, 1]."""
-        values: np.ndarray = value.squeeze(1).double().sigmoid().cpu().numpy()
+        values: np.ndarray = value.detach().squeeze(1).double().sigmoid().cpu().numpy()
         return values
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
@@ -218,7 +218,7 @@ class Category(Task):
         classes, counts = np.unique(labels.astype(str), return_counts=True)
         if len(classes) == 1:
             raise ZooError(
-                f"property {name!r} has the one value {classes[0]!r} in all {len(labels)} training networks: "
+                f"property {name!r} has the one value {str(classes[0])!r} in all {len(labels)} training networks: "
                 f"there is nothing to learn"
             )
         if len(classes) > MOST_CLASSES:
@@ -248,11 +248,11 @@ class Category(Task):
 
     def predict(self, value: Tensor) -> np.ndarray:
         """Return ``(B,)`` labels."""
-        return np.array(self.classes, dtype=object)[value.cpu().argmax(1).numpy()]
+        return np.array(self.classes, dtype=object)[value.detach().cpu().argmax(1).numpy()]
 
     def probabilities(self, value: Tensor) -> np.ndarray:
         """Return ``(B, K)`` probabilities."""
-        value = value.double().cpu()
+        value = value.detach().double().cpu()
         if not self.fitted:
             return value.softmax(1).numpy()
         # Not all may be cut to 0: the largest keeps a trace.

@@ -46,7 +46,9 @@ STYLE: dict[Any, object] = {
 }
 
 
-def scatter(predictions: Predictions, name: str, colours: Sequence[str], alt: str) -> Markup:
+def scatter(
+    predictions: Predictions, name: str, colours: Sequence[str], alt: str, *, prefix: str = ""
+) -> Markup:
     """Draw predicted against true values, with the identity line; ``colours`` are one per network."""
     with _style():
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
@@ -59,15 +61,19 @@ def scatter(predictions: Predictions, name: str, colours: Sequence[str], alt: st
         _points(axes, predictions.true, predictions.predicted, c=list(colours), alpha=0.6)
         axes.set(xlim=limits, ylim=limits, aspect="equal")
         _label(axes, x=f"true {_shown(name)}", y=f"predicted {_shown(name)}")
-        return _svg(figure, "scatter", alt)
+        return _svg(figure, f"scatter{prefix}", alt)
 
 
-def confusion(predictions: Predictions, name: str, alt: str) -> Markup:
+def confusion(predictions: Predictions, name: str, alt: str, *, prefix: str = "") -> Markup:
     """Draw which classes were told for which, each row a true class as shares of its networks."""
     classes = sorted({*predictions.true.tolist(), *predictions.predicted.tolist()})
     places = {label: place for place, label in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)))
-    np.add.at(counts, tuple([places[label] for label in side] for side in (predictions.true, predictions.predicted)), 1)
+    np.add.at(
+        counts,
+        tuple([places[label] for label in side] for side in (predictions.true, predictions.predicted)),
+        1,
+    )
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     with _style():
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
@@ -81,7 +87,7 @@ def confusion(predictions: Predictions, name: str, alt: str) -> Markup:
                 colour = "white" if shares[row, column] > 0.5 else "#1f2328"
                 axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour)
         _label(axes, x=f"predicted {_shown(name)}", y=f"true {_shown(name)}")
-        return _svg(figure, "confusion", alt)
+        return _svg(figure, f"confusion{prefix}", alt)
 
 
 def curves(history: Sequence[Epoch], error: str, best_epoch: int | None, alt: str) -> Markup:
@@ -116,7 +122,7 @@ def curves(history: Sequence[Epoch], error: str, best_epoch: int | None, alt: st
         return _svg(figure, "curves", alt)
 
 
-def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str) -> Markup:
+def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
     """Draw the PCA map, coloured by ``(n,)`` numbers or labels; ids in it begin with the prefix."""
     first, second = projection.shares
     labels = f"first component ({first:.0%} of the variance)", f"second ({second:.0%})"
@@ -124,7 +130,7 @@ def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, 
         return _svg(_map(projection.pca, values, name, labels), f"pca{prefix}", alt)
 
 
-def tsne_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str) -> Markup:
+def tsne_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
     """Draw the t-SNE map, coloured by ``(n,)`` numbers or labels; its axes have no meaning."""
     with _style():
         return _svg(_map(projection.tsne, values, name, None), f"tsne{prefix}", alt)
@@ -159,7 +165,9 @@ def _classes(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     for name, colour in zip(named, PALETTE, strict=False):
         here = labels.astype(str) == name
         _points(axes, *points[here].T, color=colour, alpha=0.8, label=_shown(name, 28))
-    legend = axes.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+    legend = axes.legend(
+        fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
 

@@ -1,7 +1,4 @@
-"""A finished run's folder, read back: what :mod:`sneframe.run` wrote, checked, as values.
-
-Every fault is a :class:`~sneframe.errors.RunError` of one line that names the file and the problem.
-"""
+"""A finished run's folder, read back, checked, as values; a fault is a RunError of one line: file and problem."""
 
 from __future__ import annotations
 
@@ -158,7 +155,7 @@ class Metrics:
         parameters: trainable scalars of the model.
         epochs: trained; 0 for a method without gradients.
         best_epoch: the one kept, None where there was no epoch.
-        cut_after: passes over the training networks, where the budget of the training ended it; else None.
+        cut_after: passes over the training networks, where a budget ended it; else None.
         train_seconds: of the training alone.
         total_seconds: of the whole run.
     """
@@ -174,7 +171,7 @@ class Metrics:
 
     @property
     def main(self) -> Told:
-        """What was told of the first property."""
+        """The first property."""
         return self.told[0]
 
 
@@ -339,7 +336,7 @@ def _value(text: str, task: str) -> float | str:
         return text
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"values must be finite, got {value}")
+        raise ValueError(f"a value must be finite, got {value}")
     return value
 
 
