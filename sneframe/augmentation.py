@@ -30,6 +30,6 @@ class Augmentation(Part):
 
         Args:
             batch: raw weights.
-            target: ``(B,)`` standardised values of the property, in the order of ``batch.ids``.
+            target: ``(B, T)`` what raw outputs are trained on, in the order of ``batch.ids``; of a category a soft label.
             draw: where in the run this step stands; its seed is this augmentation's own.
         """

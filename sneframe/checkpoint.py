@@ -8,8 +8,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.config import RunConfig, plugins_named
@@ -18,29 +16,29 @@ from sneframe.errors import RunError
 from sneframe.head import FittedHead
 from sneframe.model import Model, build_model
 from sneframe.state import read_tensors, write_tensors
-from sneframe.tasks import Regression
+from sneframe.tasks import Tasks
 
 FORMAT = "sneframe.model"
 VERSION = 1
 LIBRARY = "scikit-learn"  #: what heads are fitted by
 
 
-def save_model(path: Path, model: Model, task: Regression, config: RunConfig, **extra: Any) -> None:
+def save_model(path: Path, model: Model, tasks: Tasks, config: RunConfig, **extra: Any) -> None:
     """Write a model; tensors are the state dict's, an estimator is its training embeddings and targets."""
     header = {
         "format": FORMAT,
         "version": VERSION,
         "config": unstructure(config),
         "architectures": [a.to_json() for a in model.encoder.aggregator.out.architectures],
-        "task": attrs.asdict(task),
+        "tasks": tasks.to_json(),
         LIBRARY: metadata.version(LIBRARY),
         **extra,
     }
     write_tensors(path, model.state_dict(), header)
 
 
-def load_model(path: Path) -> tuple[Model, Regression, Mapping[str, Any]]:
-    """Read a model back, in eval mode, with its task and the header; a fitted head is fitted again.
+def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
+    """Read a model back, in eval mode, with its tasks and the header; a fitted head is fitted again.
 
     Warns:
         UserWarning: a head was fitted by another version of scikit-learn than it is fitted by now.
@@ -56,7 +54,8 @@ def load_model(path: Path) -> tuple[Model, Regression, Mapping[str, Any]]:
         )
     registry = plugins.load(plugins_named(header["config"]))
     architectures = [Architecture.from_json(data) for data in header["architectures"]]
-    model = build_model(structure(header["config"], registry), registry, architectures)
+    tasks = Tasks.from_json(header["tasks"])
+    model = build_model(structure(header["config"], registry), registry, architectures, tasks.width)
     then, now = header.get(LIBRARY), metadata.version(LIBRARY)
     if isinstance(model.head, FittedHead) and then != now:
         warnings.warn(
@@ -65,7 +64,7 @@ def load_model(path: Path) -> tuple[Model, Regression, Mapping[str, Any]]:
             stacklevel=2,
         )
     restore_model(model, tensors, path)
-    return model.eval(), Regression(**header["task"]), header
+    return model.eval(), tasks, header
 
 
 def restore_model(model: Model, tensors: Mapping[str, Any], path: Path) -> None:

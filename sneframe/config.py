@@ -57,6 +57,16 @@ class ZooConfig:
 
     path: str | None = option(None, "folder of the zoo; none: the demo zoo, built once and cached")
     property: str | None = option(None, "the property to predict; none: the zoo's first float property")
+    also: tuple[str, ...] = option(
+        (),
+        "properties that are learned beside it; the best epoch is that of the first alone",
+        converter=tuple,
+    )
+    task: str = option(
+        "auto",
+        "auto | regression | fraction | category: what the property is; auto: its type says",
+        check=in_(("auto", "regression", "fraction", "category")),
+    )
     where: str | None = option(None, "an expression that selects networks, such as 'step == 86'; none: all")
     split: str = option("random", "'random', by group and split_seed, or the name of a stored split")
     sizes: tuple[float, ...] = option(
@@ -69,6 +79,10 @@ class ZooConfig:
         0, "seed of the random split; apart from the seed of the run, so that seeds share a split", check=SEED
     )
     train_fraction: float = option(1.0, "of the training networks, by group and split_seed", check=SHARE)
+    balance: str | None = option(
+        None,
+        "'architecture' or a property: each of its values makes up the same part of an epoch; none: as they come",
+    )
 
 
 @frozen(kw_only=True)
@@ -86,7 +100,9 @@ class TrainConfig:
     clip: float | None = option(1.0, "largest norm of the gradient; none: any", check=optional(gt(0)))
     task_weight: float = option(1.0, "of the task loss; 0 trains on the invariance loss alone", check=ge(0))
     select: str = option(
-        "mse", "mse | tau: the validation metric that picks the best epoch", check=in_(("mse", "tau"))
+        "mse",
+        "mse | tau: the validation metric that picks the best epoch; of a category: its Brier score | accuracy",
+        check=in_(("mse", "tau")),
     )
     patience: int | None = option(
         None, "stop after this many epochs without a better one; none: never", check=optional(ge(1))

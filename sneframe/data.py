@@ -1,8 +1,8 @@
-"""What a run learns from: the networks of a zoo in memory, one property of each, and the split."""
+"""What a run learns from: the networks of a zoo in memory, the properties of each, and the split."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from sneframe.errors import ConfigError, Interrupted, ZooError, choices
 from sneframe.progress import Reporter
 from sneframe.zoo import Zoo, splits
 from sneframe.zoo.cache import default_folder
+from sneframe.zoo.column import Column
 
 BLOCK = 1 << 24  #: weights that are copied at a time where all training networks are read: 64 MiB
 HOST = torch.device("cpu")
@@ -34,23 +35,32 @@ class Split:
 
 @frozen(kw_only=True, eq=False)
 class Data:
-    """Networks with a property.
+    """Networks with their properties.
 
     Args:
         zoo: where they come from.
-        property: its name.
-        batch: all networks of the zoo that have the property.
-        targets: ``(N,)`` float64 on the host, in the order of ``batch.ids``.
+        columns: for each property to predict, the main one first, a value for every network, in the order of ``batch.ids``.
+        batch: all networks of the zoo that have the properties.
         split: positions in ``batch``.
+        balance: ``(N,)`` int, which networks are of one kind, where each kind is to make up the same part of an epoch.
         device: where :meth:`select` brings networks.
     """
 
     zoo: Zoo
-    property: str
+    columns: Mapping[str, Column]
     batch: Batch
-    targets: np.ndarray
     split: Split
+    balance: np.ndarray | None = None
     device: torch.device = HOST
+
+    @property
+    def property(self) -> str:
+        """The name of the main property."""
+        return next(iter(self.columns))
+
+    def training(self, name: str) -> Column:
+        """Return the values of a property in the training networks."""
+        return self.columns[name].take(self.split.train)
 
     def to(self, device: torch.device) -> Data:
         """Return it for another device: all weights are moved there if they fit, else those of each selection."""
@@ -84,11 +94,14 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
     """Open the zoo, select, split, and read the weights into memory.
 
     Raises:
-        ZooError: no such zoo or property, a property that is not numeric, no network that has it, an empty split.
+        ZooError: no such zoo or property, a property without values, one value in all networks, an empty split.
     """
-    selected, name, targets = _with_property(config, reporter)
-    if len(np.unique(targets)) == 1:
-        raise ZooError(f"property {name!r} has the one value {targets[0]:g} in all {len(targets)} networks")
+    selected, columns = _with_properties(config, reporter)
+    for name, column in columns.items():
+        if len(set(values := column.values.tolist())) == 1:
+            raise ZooError(
+                f"property {name!r} has the one value {_shown(values[0])} in all {len(column)} networks"
+            )
     drawn = config.split == "random"
     assignment = _random_split(selected, config) if drawn else selected.split(config.split)
     parts = {
@@ -102,7 +115,13 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
         parts["train"] = parts["train"][
             splits.share(group, fraction=config.train_fraction, seed=config.split_seed)
         ]
-    return Data(zoo=selected, property=name, batch=selected.load(), targets=targets, split=Split(**parts))
+    return Data(
+        zoo=selected,
+        columns=columns,
+        batch=selected.load(),
+        split=Split(**parts),
+        balance=_kinds(selected, config.balance),
+    )
 
 
 def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
@@ -114,19 +133,19 @@ def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
     Raises:
         ZooError: as :func:`load_data`.
     """
-    selected, name, targets = _with_property(config, reporter)
-    positions, none = np.arange(len(targets)), np.arange(0)
+    selected, columns = _with_properties(config, reporter)
+    positions, none = np.arange(len(selected)), np.arange(0)
     stored = selected.split_names if config.split == "random" else (config.split,)
     if len(stored) == 1 and stored[0] in selected.split_names:
         positions = np.flatnonzero(selected.split(stored[0]) == splits.TEST)
         if not len(positions):
             raise ZooError(f"split {stored[0]!r} of {selected.path} leaves no network in 'test'")
     split = Split(train=none, val=none, test=positions)
-    return Data(zoo=selected, property=name, batch=selected.load(), targets=targets, split=split)
+    return Data(zoo=selected, columns=columns, batch=selected.load(), split=split)
 
 
-def _with_property(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, str, np.ndarray]:
-    """Return the healthy networks that have the property, its name, and their values ``(N,)`` float64."""
+def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[str, Column]]:
+    """Return the healthy networks that have all properties to predict, and these, the main one first."""
     path = Path(config.path) if config.path is not None else demo_zoo(reporter)
     whole = zoo.open_zoo(path, unhealthy=True)
     matching = whole.where(config.where) if config.where else whole
@@ -137,24 +156,44 @@ def _with_property(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, str, np.
         raise ZooError(
             f"{path}: no network is healthy, of {len(matching)}{' that match zoo.where' * bool(config.where)}"
         )
-    name = config.property or _first_float(selected)
-    column = selected.column(name)
-    if column.dtype.kind not in "fiub":
-        numeric = [other for other in selected.properties if selected.column(other).dtype.kind in "fiub"]
-        raise ZooError(f"property {name!r} is not numeric; {choices(name, numeric, 'numeric')}")
-    targets = column.astype(np.float64)
-    present = np.isfinite(targets)
+    names = dict.fromkeys((config.property or _first_float(selected), *config.also))
+    columns = {name: selected.typed_column(name) for name in names}
+    missing = {name: ~column.valid for name, column in columns.items()}
+    infinite = {name: _infinite(column) for name, column in columns.items()}
     reasons = {
         "not healthy": len(matching) - len(selected),
-        f"without {name!r}": int(np.isnan(targets).sum()),
-        f"with an infinite {name!r}": int(np.isinf(targets).sum()),
+        **{f"without {name!r}": int(rows.sum()) for name, rows in missing.items()},
+        **{f"with an infinite {name!r}": int(rows.sum()) for name, rows in infinite.items()},
     }
+    present = ~np.logical_or.reduce([*missing.values(), *infinite.values()])
     left_out = f"of {len(matching)}: " + ", ".join(f"{n} {why}" for why, n in reasons.items() if n)
     if not present.any():
-        raise ZooError(f"{path}: no network has a value of {name!r} to learn from, {left_out}")
+        wanted = " and ".join(map(repr, names))
+        raise ZooError(f"{path}: no network has a value of {wanted} to learn from, {left_out}")
     if any(reasons.values()):
         reporter.say(f"networks left out, {left_out}")
-    return selected.select(present), name, targets[present]
+    rows = np.flatnonzero(present)
+    return selected.select(present), {name: column.take(rows) for name, column in columns.items()}
+
+
+def _infinite(column: Column) -> np.ndarray:
+    """Return which values are there and are infinite."""
+    if column.kind != "float":
+        return np.zeros(len(column), bool)
+    return np.isinf(column.values) & column.valid
+
+
+def _kinds(selected: Zoo, name: str | None) -> np.ndarray | None:
+    """Return for each network the number of its kind: its value of a column, none of which is a kind too."""
+    if name is None:
+        return None
+    values = selected.typed_column(name).objects()
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return np.array([places[value] for value in values])
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
 
 
 def demo_zoo(reporter: Reporter) -> Path:

@@ -18,10 +18,10 @@ from sneframe.batch import Batch
 from sneframe.data import Data
 from sneframe.devices import sum_over_processes
 from sneframe.invariance import Output
-from sneframe.metrics import Scores, score
+from sneframe.metrics import Scores
 from sneframe.model import Encoder, Model
 from sneframe.symmetry import apply, sample
-from sneframe.tasks import Regression
+from sneframe.tasks import Task, Tasks
 
 
 @frozen(kw_only=True, eq=False)
@@ -96,8 +96,8 @@ def invariance(
 ) -> dict[str, float] | None:
     """Measure on some networks what moving neurons changes, beside noise of the same size.
 
-    e_g is mean (f(g·x) − f(x))² / var f, g a random permutation of every group; e_noise is the same for Gaussian
-    noise of the size |g·x − x|. A model that has gone deaf has a small e_g too, but then e_noise is small with it.
+    e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, g a random permutation of every group; e_noise the same for
+    Gaussian noise of the size |g·x − x|. A model that has gone deaf has a small e_g too, but then e_noise is small with it.
 
     Args:
         model: on the accelerator's device.
@@ -111,7 +111,7 @@ def invariance(
     Returns:
         ``{"e_g": …, "e_noise": …}``, or None where no network has a group or the predictions do not vary.
     """
-    variance = float(value.var(correction=0))
+    variance = float(value.var(dim=0, correction=0).mean())
     if variance == 0 or not any(a.groups for a in data.zoo.architectures):
         return None
 
@@ -138,51 +138,68 @@ def _noise(change: Tensor, ids: Tensor, seed: int) -> Tensor:
     return noise * (change.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True))
 
 
-def scores(task: Regression, data: Data, positions: np.ndarray, value: Tensor) -> Scores:
-    """Score raw outputs ``(n, T)`` in the unit of the property."""
-    return score(data.targets[positions], task.predict(value).numpy())
+def scores(tasks: Tasks, data: Data, positions: np.ndarray, value: Tensor) -> dict[str, Scores]:
+    """Score raw outputs ``(n, T)``, each property in its own unit."""
+    return {task.name: task.score(_truth(task, data, positions), own) for task, own in tasks.split(value)}
 
 
-def baseline(task: Regression, data: Data) -> Scores:
-    """Score predict-the-mean-of-training on the test networks."""
-    true = data.targets[data.split.test]
-    return score(true, np.full(len(true), task.mean))
+def facts(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Return of each property what ``metrics.json`` says of it.
+
+    Args:
+        tasks: one for each property.
+        data: whose networks were predicted.
+        values: raw outputs of the networks of ``val`` and of ``test``.
+    """
+    found: dict[str, dict[str, Any]] = {task.name: {"task": task.kind} for task in tasks.each}
+    for part, value in values.items():
+        for name, score in scores(tasks, data, getattr(data.split, part), value).items():
+            found[name][part] = attrs.asdict(score)
+    for task, value in tasks.split(values["test"]):
+        found[task.name] |= {
+            "baseline": {"test": attrs.asdict(baseline(task, data))},
+            "by_architecture": by_architecture(task, data, value),
+        }
+    return found
 
 
-def by_architecture(task: Regression, data: Data, value: Tensor) -> dict[str, dict[str, Any]]:
-    """Score the test networks of each architecture apart."""
+def baseline(task: Task, data: Data) -> Scores:
+    """Score what says of all test networks what is the mean of the training networks."""
+    truth = _truth(task, data, data.split.test)
+    return task.score(truth, task.constant().expand(len(truth), -1))
+
+
+def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, dict[str, Any]]:
+    """Score the test networks of each architecture apart; ``(n, T)`` raw outputs are the task's own."""
     index, names = _architecture_ids(data)
-    here = index[data.split.test]
+    here, truth = index[data.split.test], _truth(task, data, data.split.test)
     found = {}
     for number, name in enumerate(names):
         rows = np.flatnonzero(here == number)
         if len(rows):
-            found[name] = attrs.asdict(
-                scores(task, data, data.split.test[rows], value[torch.from_numpy(rows)])
-            )
+            found[name] = attrs.asdict(task.score(truth[rows], value[torch.from_numpy(rows)]))
     return found
 
 
-def predictions_csv(task: Regression, data: Data, values: dict[str, Tensor]) -> str:
-    """Return the content of ``predictions.csv``: id, split, architecture, true, predicted."""
+def predictions_csv(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> str:
+    """Return the content of ``predictions.csv``: id, split, architecture, true, predicted; two more for each property."""
     index, names = _architecture_ids(data)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "split", "architecture", "true", "predicted"))
+    others = [f"{what} {task.name}" for task in tasks.each[1:] for what in ("true", "predicted")]
+    writer.writerow(("id", "split", "architecture", "true", "predicted", *others))
     for part, value in values.items():
         positions = getattr(data.split, part)
-        for position, predicted in zip(positions, task.predict(value).tolist(), strict=True):
-            name = names[index[position]]
-            writer.writerow(
-                (
-                    int(data.batch.ids[position]),
-                    part,
-                    name,
-                    repr(float(data.targets[position])),
-                    repr(predicted),
-                )
-            )
+        pairs = [(_truth(task, data, positions), task.predict(own)) for task, own in tasks.split(value)]
+        columns = [column.tolist() for pair in pairs for column in pair]
+        for position, *row in zip(positions, *columns, strict=True):
+            shown = (repr(each) if isinstance(each, float) else each for each in row)
+            writer.writerow((int(data.batch.ids[position]), part, names[index[position]], *shown))
     return text.getvalue()
+
+
+def _truth(task: Task, data: Data, positions: np.ndarray) -> np.ndarray:
+    return task.truth(data.columns[task.name].take(positions))
 
 
 def _architecture_ids(data: Data) -> tuple[np.ndarray, list[str]]:

@@ -26,6 +26,7 @@ from sneframe.devices import sum_over_processes
 from sneframe.draw import Draw
 from sneframe.errors import Interrupted, RunError
 from sneframe.folder import going_on
+from sneframe.metrics import Scores
 from sneframe.objective import Objective
 from sneframe.plan import epoch_batches, smallest_batch, step_seed, steps_per_epoch
 from sneframe.progress import Reporter
@@ -76,7 +77,7 @@ class Loop:
         optimiser: prepared too.
         accelerator: this process among all.
         data: for the device.
-        targets: ``(N,)`` float32 on the device, standardised.
+        targets: ``(N, T)`` float32 on the device, what raw outputs are trained on.
         config: of the run.
         clock: of the training.
         sums: ``(3,)`` this process's loss, task and invariance loss, summed over the epoch's steps.
@@ -142,7 +143,7 @@ def fit(
         optimiser=optimiser,
         accelerator=accelerator,
         data=data,
-        targets=torch.from_numpy(objective.task.standardise(data.targets)).float().to(accelerator.device),
+        targets=torch.from_numpy(objective.tasks.targets(data.columns)).float().to(accelerator.device),
         config=config,
         clock=(clock := Clock(config.train.budget, training.seconds)),
         sums=sums,
@@ -155,7 +156,11 @@ def fit(
         while training.epoch < config.train.epochs and training.stopped_by is None:
             clock.start()
             batches = epoch_batches(
-                data.split.train, batch_size=config.train.batch_size, seed=config.seed, epoch=training.epoch
+                data.split.train,
+                batch_size=config.train.batch_size,
+                seed=config.seed,
+                epoch=training.epoch,
+                kinds=data.balance,
             )
             stepper.train()
             for positions in batches[training.step :]:
@@ -172,7 +177,9 @@ def fit(
             if accelerator.is_main_process:
                 if training.best_epoch == training.epoch:
                     best = folder / "best.safetensors"
-                    checkpoint.save_model(best, objective.model, objective.task, config, epoch=training.epoch)
+                    checkpoint.save_model(
+                        best, objective.model, objective.tasks, config, epoch=training.epoch
+                    )
                 lines = "".join(json.dumps(record) + "\n" for record in training.history)
                 state.write_text(folder / "history.jsonl", lines)
                 _save(last, loop, training)
@@ -279,10 +286,10 @@ def _finish_epoch(loop: Loop, training: Training) -> None:
     output = evaluate.predict(
         objective.model, loop.data, val, loop.accelerator, batch_size=config.train.batch_size
     )
-    scores = evaluate.scores(objective.task, loop.data, val, output.value)
-    _check_finite(
-        "validation MSE", scores.mse, training, config.train
-    )  # the last step may be the one that diverges
+    found = evaluate.scores(objective.tasks, loop.data, val, output.value)
+    scores = found[objective.tasks.main.name]
+    # The last step may be the one that diverges.
+    _check_finite("validation MSE", scores.mse, training, config.train)
     step = training.epoch * loop.steps + training.step
     training.epoch, training.step = training.epoch + 1, 0
     loop.clock.stop()
@@ -301,15 +308,26 @@ def _finish_epoch(loop: Loop, training: Training) -> None:
             "seconds": round(training.seconds, 3),
             "lr": learning_rate(config.train, _progress(loop, step - 1)),
             "train": {"loss": loss, "task": task, "invariance": invariance if objective.invariance else None},
-            "val": {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau, **moved},
+            "val": {**_shown(scores), **moved},
+            "also": {
+                task.name: _shown(found[task.name])
+                for task in objective.tasks.each
+                if task is not objective.tasks.main
+            },
         }
     )
-    tau = -1.0 if scores.tau is None else scores.tau
-    value = scores.mse if config.train.select == "mse" else -tau
+    rank = scores.accuracy if scores.tau is None else scores.tau
+    value = scores.mse if config.train.select == "mse" else -(-1.0 if rank is None else rank)
     if value < training.best:
         training.best, training.best_epoch = value, training.epoch
     training.stopped_by = _stopped_by(loop, training)
     loop.sums.zero_()
+
+
+def _shown(scores: Scores) -> dict[str, float | None]:
+    """Return what of the scores is told of every epoch."""
+    told = {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau}
+    return told if scores.accuracy is None else {"mse": scores.mse, "accuracy": scores.accuracy}
 
 
 def _check_finite(what: str, value: float, training: Training, train: TrainConfig) -> None:
@@ -333,8 +351,8 @@ def _stopped_by(loop: Loop, training: Training) -> str | None:
 
 def _note(record: dict[str, Any]) -> str:
     val = record["val"]
-    tau = "–" if val["tau"] is None else f"{val['tau']:.3f}"
-    return f"val mse {val['mse']:.4g}, tau {tau}"
+    name = "accuracy" if "accuracy" in val else "tau"
+    return f"val mse {val['mse']:.4g}, {name} {'–' if val[name] is None else format(val[name], '.3f')}"
 
 
 def _save(path: Path, loop: Loop, training: Training) -> None:

@@ -12,7 +12,7 @@ from sneframe.batch import Batch
 from sneframe.draw import Draw
 from sneframe.invariance import InvarianceLoss, Output
 from sneframe.model import Model
-from sneframe.tasks import Regression
+from sneframe.tasks import Tasks
 
 
 class Objective(nn.Module):
@@ -20,7 +20,7 @@ class Objective(nn.Module):
 
     Args:
         model: of the run.
-        task: its loss takes standardised targets.
+        tasks: whose loss takes the targets that they make.
         invariance: or none.
         augmentations: of the networks of a step, in this order.
         task_weight: of the task loss.
@@ -31,7 +31,7 @@ class Objective(nn.Module):
     def __init__(
         self,
         model: Model,
-        task: Regression,
+        tasks: Tasks,
         invariance: InvarianceLoss | None,
         *,
         augmentations: Sequence[Augmentation] = (),
@@ -40,7 +40,7 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.task = task
+        self.tasks = tasks
         self.invariance = invariance
         self.augmentations = nn.ModuleList(augmentations)
         self.task_weight = task_weight
@@ -51,14 +51,14 @@ class Objective(nn.Module):
 
         Args:
             batch: this process's slice of the step's batch.
-            target: ``(B,)`` standardised values of the property.
+            target: ``(B, T)`` what raw outputs are trained on.
             draw: where in the run the step stands.
             progress: fraction of the training done, in [0, 1].
         """
         for place, augmentation in enumerate(self.augmentations):
             batch, target = augmentation(batch, target, draw.apart(f"augmentation {place}"))
         output: Output = self.model(batch)
-        task = self.task.loss(output.value, target).sum() / draw.size
+        task = self.tasks.loss(output.value, target).sum() / draw.size
         loss, invariance = self.task_weight * task, torch.zeros_like(task)
         if self.invariance is not None:
             weight = self.invariance.weight(progress)

@@ -17,7 +17,9 @@ def smallest_batch(networks: int, batch_size: int) -> int:
     return networks // steps_per_epoch(networks, batch_size)
 
 
-def epoch_batches(train: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+def epoch_batches(
+    train: np.ndarray, *, batch_size: int, seed: int, epoch: int, kinds: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Return the positions of each step's whole batch, over all processes.
 
     The batches of an epoch differ by at most one network in size, so that none is a small remainder.
@@ -27,9 +29,23 @@ def epoch_batches(train: np.ndarray, *, batch_size: int, seed: int, epoch: int) 
         batch_size: at most so many networks a step.
         seed: of the run.
         epoch: counted from 0.
+        kinds: ``(N,)`` at every position the kind of the network, of which every one is to make up the same part of the
+            epoch: networks of a rare kind come more than once then, of a frequent one not all. None: each network once.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(train)
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(train)
+    if kinds is not None:
+        order = generator.permutation(_balanced(order, kinds[order]))
     return np.array_split(order, steps_per_epoch(len(train), batch_size))
+
+
+def _balanced(order: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """Return as many positions, of each kind as many as of any other but for one, each kind in its order over and over."""
+    names = np.unique(kinds)
+    shares = np.array_split(order, len(names))  # of which only the lengths count
+    return np.concatenate(
+        [np.resize(order[kinds == name], len(share)) for name, share in zip(names, shares, strict=True)]
+    )
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import attrs
 import torch
 from accelerate import Accelerator
 from attrs import evolve, frozen
@@ -30,7 +29,7 @@ from sneframe.objective import Objective
 from sneframe.plan import steps_per_epoch
 from sneframe.progress import Reporter
 from sneframe.report import write_report
-from sneframe.tasks import Regression
+from sneframe.tasks import Tasks, make_task
 
 
 @frozen(kw_only=True)
@@ -76,13 +75,13 @@ def run(
 
     with accelerator.main_process_first():  # which may have to build the demo zoo
         data = load_data(config.zoo, reporter)
-    task = Regression.fit(data.property, data.targets[data.split.train])
+    tasks = _tasks(data, config, fitted=issubclass(registry.part(config.head.part), FittedHead))
     torch.manual_seed(config.seed)
-    model = build_model(config, registry, data.training_architectures())
+    model = build_model(config, registry, data.training_architectures(), tasks.width)
     model.encoder.normalise.fit(data.training_blocks())
     objective = Objective(
         model,
-        task,
+        tasks,
         build_invariance(config, registry, model),
         augmentations=build_augmentations(config, registry, model),
         task_weight=config.train.task_weight,
@@ -125,6 +124,17 @@ def _with_whole_path(config: RunConfig) -> RunConfig:
     return evolve(config, zoo=evolve(config.zoo, path=str(Path(config.zoo.path).resolve())))
 
 
+def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:
+    """Return a task for each property; the kind that the configuration names is that of the main one."""
+    kinds = [config.zoo.task] + ["auto"] * (len(data.columns) - 1)
+    return Tasks(
+        each=[
+            make_task(name, data.training(name), kind=kind, fitted=fitted)
+            for name, kind in zip(data.columns, kinds, strict=True)
+        ]
+    )
+
+
 def finish(
     objective: Objective,
     data: Data,
@@ -138,37 +148,32 @@ def finish(
     Returns:
         the content of ``metrics.json``, but for the seconds.
     """
-    model, task, best = objective.model, objective.task, folder / "best.safetensors"
+    model, tasks, best = objective.model, objective.tasks, folder / "best.safetensors"
     batch_size = config.train.batch_size
     if training.epoch:
         checkpoint.restore_model(model, state.read_tensors(best)[0], best)
     if isinstance(model.head, FittedHead):
         clock = time.perf_counter()
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
-        targets = torch.from_numpy(task.standardise(data.targets[data.split.train]))
-        model.head.fit(embedding, targets.unsqueeze(1))
+        targets = tasks.targets({name: data.training(name) for name in data.columns})
+        model.head.fit(embedding, torch.from_numpy(targets))
         training.seconds += time.perf_counter() - clock
     if not training.epoch and accelerator.is_main_process:
-        checkpoint.save_model(best, model, task, config, epoch=0)
+        checkpoint.save_model(best, model, tasks, config, epoch=0)
     predicted = {
         part: evaluate.predict(model, data, getattr(data.split, part), accelerator, batch_size=batch_size)
         for part in ("val", "test")
     }
-    scores = {
-        part: evaluate.scores(task, data, getattr(data.split, part), each.value)
-        for part, each in predicted.items()
-    }
-    test = predicted["test"]
+    values, test = {part: each.value for part, each in predicted.items()}, predicted["test"]
+    facts = evaluate.facts(tasks, data, values)
     if accelerator.is_main_process:
-        values = {part: each.value for part, each in predicted.items()}
-        state.write_text(folder / "predictions.csv", evaluate.predictions_csv(task, data, values))
+        state.write_text(folder / "predictions.csv", evaluate.predictions_csv(tasks, data, values))
         ids = torch.from_numpy(data.batch.ids[data.split.test])
         state.write_tensors(folder / "embeddings.safetensors", {"ids": ids, "values": test.embedding}, {})
     return {
-        "property": task.property,
-        **{part: attrs.asdict(score) for part, score in scores.items()},
-        "baseline": {"test": attrs.asdict(evaluate.baseline(task, data))},
-        "by_architecture": evaluate.by_architecture(task, data, test.value),
+        "property": tasks.main.name,
+        **facts.pop(tasks.main.name),
+        "also": facts,
         "invariance": evaluate.invariance(
             model,
             data,

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from attrs import field, frozen
 from attrs.validators import ge, gt, in_, min_len, optional
 
-METRICS = ("mse", "r2", "tau")
+METRICS = ("mse", "r2", "tau", "accuracy")
+Metric = Literal["mse", "r2", "tau", "accuracy"]
 
 
 def _words(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
@@ -91,4 +92,4 @@ class Suite:
     columns: tuple[Column, ...] = field(default=(), converter=_columns)
     seeds: int = field(default=3, validator=ge(1))
     budget: float | None = field(default=None, validator=optional(gt(0)))
-    metric: Literal["mse", "r2", "tau"] = field(default="mse", validator=in_(METRICS))
+    metric: Metric = field(default="mse", validator=in_(METRICS))

@@ -1,58 +1,383 @@
-"""A property becomes a task: what the head is trained on, and how its raw output becomes a value again."""
+"""A property becomes a task: what the head is trained on, and how its raw output becomes a value again.
+
+The property's type decides: a number is regressed, a number in [0, 1] is a fraction such as an accuracy and learned as a
+soft label, a text is a category. Several properties are learned side by side, each on columns of its own of the raw output.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import attrs
 import numpy as np
-from attrs import frozen
+import torch
+import torch.nn.functional as F
+from attrs import field, frozen
+from einops import rearrange
 from torch import Tensor
 
 from sneframe.errors import ZooError
+from sneframe.metrics import Scores, score, score_classes
+from sneframe.zoo.column import Column
+
+SPREAD = 0.1  #: a property in [0, 1] whose training values span less is no fraction, but a small number
+MOST_CLASSES = 100
+
+
+def _limits(value: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if value is None else (value[0], value[1])
+
+
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+def _numbers(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(values)
+
+
+class Task(ABC):
+    """What a property asks of the head; a frozen value, fitted on the training networks.
+
+    Attributes:
+        name: of the property.
+        kind: of task, as the configuration and files call it.
+        width: T, how many columns of the raw output are its own.
+    """
+
+    kind: ClassVar[str]
+    name: str
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """T."""
+
+    @abstractmethod
+    def truth(self, column: Column) -> np.ndarray:
+        """Return ``(n,)`` true values as :meth:`predict` gives them: float64, or labels."""
+
+    @abstractmethod
+    def targets(self, truth: np.ndarray) -> np.ndarray:
+        """Return what raw outputs ``(n, T)`` are trained on, float64."""
+
+    @abstractmethod
+    def loss(self, value: Tensor, target: Tensor) -> Tensor:
+        """Return ``(B,)`` losses of raw outputs ``(B, T)`` on targets ``(B, T)``."""
+
+    @abstractmethod
+    def predict(self, value: Tensor) -> np.ndarray:
+        """Return ``(B,)`` values of the property for raw outputs ``(B, T)``: float64, or labels."""
+
+    @abstractmethod
+    def score(self, truth: np.ndarray, value: Tensor) -> Scores:
+        """Score raw outputs ``(n, T)`` against ``(n,)`` true values."""
+
+    @abstractmethod
+    def constant(self) -> Tensor:
+        """Return the raw output ``(T,)`` that says the same of all networks, the mean of the training networks."""
 
 
 @frozen(kw_only=True)
-class Regression:
+class Regression(Task):
     """A real property: squared error on the target standardised by the training networks.
 
     Args:
-        property: its name.
+        name: of the property.
         mean: over the training networks.
         std: over the training networks.
+        within: limits that a prediction is cut to, or None.
     """
 
-    property: str
+    kind = "regression"
+    width = 1
+
+    name: str
     mean: float
     std: float
+    within: tuple[float, float] | None = field(default=None, converter=_limits)
 
     @classmethod
-    def fit(cls, name: str, targets: np.ndarray) -> Regression:
-        """Standardise by ``(n,)`` training targets.
+    def fit(cls, name: str, values: np.ndarray, within: tuple[float, float] | None = None) -> Regression:
+        """Standardise by ``(n,)`` training values.
 
         Raises:
             ZooError: all training networks have the same value.
         """
-        if np.ptp(targets) == 0:
+        if np.ptp(values) == 0:
             raise ZooError(
-                f"property {name!r} has the one value {targets[0]:g} in all {len(targets)} training networks: "
+                f"property {name!r} has the one value {values[0]:g} in all {len(values)} training networks: "
                 f"there is nothing to learn"
             )
-        return cls(property=name, mean=float(np.mean(targets)), std=float(np.std(targets)))
+        return cls(name=name, mean=float(np.mean(values)), std=float(np.std(values)), within=within)
 
-    def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return ``(B,)`` squared errors, in standardised units, of raw outputs ``(B, 1)``.
+    def truth(self, column: Column) -> np.ndarray:
+        """Return ``(n,)`` float64."""
+        return column.values.astype(np.float64)
 
-        Args:
-            value: raw outputs.
-            target: ``(B,)``, standardised by :meth:`standardise`.
-        """
-        return (value.squeeze(1).float() - target).square()
-
-    def standardise(self, target: np.ndarray) -> np.ndarray:
-        """Return targets ``(n,)`` in the units of raw outputs, float64.
+    def targets(self, truth: np.ndarray) -> np.ndarray:
+        """Return standardised values ``(n, 1)`` float64.
 
         Single precision comes after it, never before: a float32 near 1.7e9 is a multiple of 128.
         """
-        return (np.asarray(target, np.float64) - self.mean) / self.std
+        standardised: np.ndarray = (np.asarray(truth, np.float64) - self.mean) / self.std
+        return standardised[:, None]
 
-    def predict(self, value: Tensor) -> Tensor:
-        """Return ``(B,)`` float64 values of the property for raw outputs ``(B, 1)``."""
-        return value.squeeze(1).double() * self.std + self.mean
+    def loss(self, value: Tensor, target: Tensor) -> Tensor:
+        """Return ``(B,)`` squared errors, in standardised units."""
+        return (value.float() - target).square().squeeze(1)
+
+    def predict(self, value: Tensor) -> np.ndarray:
+        """Return ``(B,)`` float64."""
+        values: np.ndarray = value.detach().squeeze(1).double().cpu().numpy() * self.std + self.mean
+        return values if self.within is None else values.clip(*self.within)
+
+    def score(self, truth: np.ndarray, value: Tensor) -> Scores:
+        """Score in the unit of the property."""
+        return score(truth, self.predict(value))
+
+    def constant(self) -> Tensor:
+        """Return zero, which is the mean."""
+        return torch.zeros(1)
+
+
+@frozen(kw_only=True)
+class Fraction(Task):
+    """A property in [0, 1], such as an accuracy: binary cross-entropy of logits on soft labels, as in SNE and NFN.
+
+    Args:
+        name: of the property.
+        mean: over the training networks.
+    """
+
+    kind = "fraction"
+    width = 1
+
+    name: str
+    mean: float
+
+    def truth(self, column: Column) -> np.ndarray:
+        """Return ``(n,)`` float64."""
+        return column.values.astype(np.float64)
+
+    def targets(self, truth: np.ndarray) -> np.ndarray:
+        """Return the values themselves ``(n, 1)``."""
+        return np.asarray(truth, np.float64)[:, None]
+
+    def loss(self, value: Tensor, target: Tensor) -> Tensor:
+        """Return ``(B,)`` cross-entropies, less those of the targets with themselves: 0 where a target is met."""
+        least = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
+        return (F.binary_cross_entropy_with_logits(value.float(), target, reduction="none") - least).squeeze(
+            1
+        )
+
+    def predict(self, value: Tensor) -> np.ndarray:
+        """Return ``(B,)`` float64 in [0, 1]."""
+        values: np.ndarray = value.detach().squeeze(1).double().sigmoid().cpu().numpy()
+        return values
+
+    def score(self, truth: np.ndarray, value: Tensor) -> Scores:
+        """Score fractions, not logits."""
+        return score(truth, self.predict(value))
+
+    def constant(self) -> Tensor:
+        """Return the logit of the mean."""
+        return torch.tensor([self.mean], dtype=torch.float64).logit()
+
+
+@frozen(kw_only=True)
+class Category(Task):
+    """A category, such as the training set: cross-entropy.
+
+    Args:
+        name: of the property.
+        classes: the labels of the training networks, in order.
+        frequencies: of each among them.
+        fitted: whether the head is fitted to one column of zeros and ones for each class, by squared error, and gives no
+            logits: then the largest is the class, and probabilities are what is left of them cut to [0, 1], brought to 1.
+    """
+
+    kind = "category"
+
+    name: str
+    classes: tuple[str, ...] = field(converter=_texts)
+    frequencies: tuple[float, ...] = field(converter=_numbers)
+    fitted: bool = False
+
+    @classmethod
+    def fit(cls, name: str, labels: np.ndarray, *, fitted: bool = False) -> Category:
+        """Take the classes of ``(n,)`` training labels.
+
+        Raises:
+            ZooError: there is one class, or more than a hundred.
+        """
+        classes, counts = np.unique(labels.astype(str), return_counts=True)
+        if len(classes) == 1:
+            raise ZooError(
+                f"property {name!r} has the one value {str(classes[0])!r} in all {len(labels)} training networks: "
+                f"there is nothing to learn"
+            )
+        if len(classes) > MOST_CLASSES:
+            raise ZooError(
+                f"property {name!r} has {len(classes)} different values in the training networks, a category has "
+                f"{MOST_CLASSES} at most"
+            )
+        shares = counts / counts.sum()
+        return cls(name=name, classes=classes.tolist(), frequencies=shares.tolist(), fitted=fitted)
+
+    @property
+    def width(self) -> int:
+        """One column a class."""
+        return len(self.classes)
+
+    def truth(self, column: Column) -> np.ndarray:
+        """Return ``(n,)`` labels."""
+        return labels(column)
+
+    def targets(self, truth: np.ndarray) -> np.ndarray:
+        """Return ``(n, K)`` zeros and a one; a class that no training network has is a row of zeros."""
+        return np.where(truth[:, None] == np.array(self.classes, dtype=object), 1.0, 0.0)
+
+    def loss(self, value: Tensor, target: Tensor) -> Tensor:
+        """Return ``(B,)`` cross-entropies."""
+        return -(target * value.float().log_softmax(1)).sum(1)
+
+    def predict(self, value: Tensor) -> np.ndarray:
+        """Return ``(B,)`` labels."""
+        return np.array(self.classes, dtype=object)[value.detach().cpu().argmax(1).numpy()]
+
+    def probabilities(self, value: Tensor) -> np.ndarray:
+        """Return ``(B, K)`` probabilities."""
+        value = value.detach().double().cpu()
+        if not self.fitted:
+            return value.softmax(1).numpy()
+        # Not all may be cut to 0: the largest keeps a trace.
+        cut = value.clamp(0, 1) + 1e-9 * F.one_hot(value.argmax(1), self.width)
+        shares: np.ndarray = (cut / cut.sum(1, keepdim=True)).numpy()
+        return shares
+
+    def score(self, truth: np.ndarray, value: Tensor) -> Scores:
+        """Score probabilities; a class that no training network has is always missed."""
+        places = {label: place for place, label in enumerate(self.classes)}
+        true = np.array([places.get(label, -1) for label in truth])
+        return score_classes(true, self.probabilities(value))
+
+    def constant(self) -> Tensor:
+        """Return what gives each class its frequency."""
+        frequencies = torch.tensor(self.frequencies, dtype=torch.float64)
+        return frequencies if self.fitted else frequencies.log()
+
+
+KINDS: dict[str, type[Task]] = {each.kind: each for each in (Regression, Fraction, Category)}
+
+
+def labels(column: Column) -> np.ndarray:
+    """Return the values of a column as texts ``(n,)``, objects of type str; whole floats as ints are written."""
+    values = column.values.tolist()
+    if column.kind == "float":
+        values = [int(value) if value.is_integer() else value for value in values]
+    return np.array([str(value) for value in values], dtype=object)
+
+
+def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool = False) -> Task:
+    """Choose the task of a property by its type.
+
+    Args:
+        name: of the property.
+        training: its values in the training networks.
+        kind: ``regression``, ``fraction`` or ``category``; ``auto``: a text or a bool is a category, a float that lies in
+            [0, 1] and spans a tenth of it is a fraction, any other number is regressed.
+        fitted: whether the head is fitted by squared error, so that a fraction is regressed.
+
+    Raises:
+        ZooError: values that the kind cannot have, or one value for all.
+    """
+    if kind == "auto":
+        kind = _kind_of(training)
+    if kind == "category":
+        return Category.fit(name, labels(training), fitted=fitted)
+    if training.kind in ("string", "bool"):
+        raise ZooError(
+            f"property {name!r} holds {training.kind}s, which zoo.task = {kind!r} cannot be of; it is a category"
+        )
+    values = training.values.astype(np.float64)
+    if kind == "regression":
+        return Regression.fit(name, values)
+    if values.min() < 0 or values.max() > 1:
+        raise ZooError(
+            f"property {name!r} lies in [{values.min():g}, {values.max():g}], a fraction in [0, 1]; choose zoo.task = "
+            f"'regression'"
+        )
+    regressed = Regression.fit(name, values, within=(0.0, 1.0))  # which refuses what is constant
+    return regressed if fitted else Fraction(name=name, mean=regressed.mean)
+
+
+def _kind_of(column: Column) -> str:
+    if column.kind in ("string", "bool"):
+        return "category"
+    if column.kind == "int":
+        return "regression"
+    low, high = column.values.min(), column.values.max()
+    return "fraction" if low >= 0 and high <= 1 and high - low >= SPREAD else "regression"
+
+
+def _tasks(values: Iterable[Task]) -> tuple[Task, ...]:
+    return tuple(values)
+
+
+@frozen(kw_only=True, slots=False)
+class Tasks:
+    """The properties of a run, learned side by side; the first is the main one, which decides the best epoch.
+
+    Args:
+        each: at least one task.
+    """
+
+    each: tuple[Task, ...] = field(converter=_tasks)
+
+    @property
+    def main(self) -> Task:
+        """The first."""
+        return self.each[0]
+
+    @property
+    def width(self) -> int:
+        """T, the columns of the raw output."""
+        return sum(task.width for task in self.each)
+
+    @cached_property
+    def _columns(self) -> tuple[slice, ...]:
+        ends = np.cumsum([0, *(task.width for task in self.each)]).tolist()
+        return tuple(slice(start, end) for start, end in pairwise(ends))
+
+    def split(self, value: Tensor) -> Iterator[tuple[Task, Tensor]]:
+        """Yield each task with its own columns of raw outputs ``(B, T)``."""
+        for task, columns in zip(self.each, self._columns, strict=True):
+            yield task, value[:, columns]
+
+    def targets(self, columns: Mapping[str, Column]) -> np.ndarray:
+        """Return ``(n, T)`` float64 of the networks that the columns are of."""
+        return np.concatenate([task.targets(task.truth(columns[task.name])) for task in self.each], axis=1)
+
+    def loss(self, value: Tensor, target: Tensor) -> Tensor:
+        """Return ``(B,)`` losses, each the mean over tasks."""
+        pairs = zip(self.split(value), self._columns, strict=True)
+        losses = [task.loss(own, target[:, columns]) for (task, own), columns in pairs]
+        return losses[0] if len(losses) == 1 else rearrange(losses, "task b -> task b").mean(0)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return plain data."""
+        return [{"kind": task.kind, **attrs.asdict(task)} for task in self.each]  # type: ignore[arg-type]  # the abstract class is none
+
+    @classmethod
+    def from_json(cls, data: Sequence[Mapping[str, Any]]) -> Tasks:
+        """Read what :meth:`to_json` gave."""
+        made = []
+        for each in data:
+            options = dict(each)
+            made.append(KINDS[options.pop("kind")](**options))
+        return cls(each=made)

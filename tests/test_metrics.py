@@ -53,13 +53,13 @@ def test_predict_undoes_what_the_loss_standardises():
     assert (task.mean, task.std) == (3.0, 2.0)
     value = torch.tensor([[1.0], [-0.5]])
     assert task.predict(value).tolist() == [5.0, 2.0]
-    assert task.standardise(np.array([5.0, 4.0])).tolist() == [1.0, 0.5]
-    assert task.loss(value, torch.tensor([1.0, 0.5])).tolist() == [0.0, 1.0]
+    assert task.targets(np.array([5.0, 4.0])).tolist() == [[1.0], [0.5]]
+    assert task.loss(value, torch.tensor([[1.0], [0.5]])).tolist() == [0.0, 1.0]
 
 
 def test_a_property_far_from_zero_keeps_its_digits():
     """Seconds since 1970, 29 apart: a float32 near 1.7e9 is a multiple of 128."""
     true = 1.7e9 + np.array([-29.0, 29.0])
     task = Regression.fit("finished", true)
-    assert task.standardise(true).tolist() == [-1.0, 1.0]
+    assert task.targets(true).tolist() == [[-1.0], [1.0]]
     assert task.predict(torch.tensor([[-1.0], [0.5]])).tolist() == [1.7e9 - 29.0, 1.7e9 + 14.5]

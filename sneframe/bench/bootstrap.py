@@ -23,14 +23,19 @@ def resampled(metric: str, true: np.ndarray, predicted: np.ndarray, draws: int =
     """Return ``(draws,)`` values of a metric, NaN in resamples where it is undefined.
 
     Args:
-        metric: ``mse``, ``r2`` or ``tau``, as :mod:`sneframe.metrics` defines them.
-        true: ``(n,)``.
+        metric: ``mse``, ``r2``, ``tau`` or ``accuracy``, as :mod:`sneframe.metrics` defines them.
+        true: ``(n,)`` numbers, or labels.
         predicted: ``(n,)``.
         draws: how many resamples.
 
     Returns:
-        None where τ is asked for more than :data:`MOST_FOR_TAU` networks.
+        None where τ is asked for more than :data:`MOST_FOR_TAU` networks, the accuracy of numbers, or of labels anything
+        else (of a Brier score the probabilities are not kept).
     """
+    if (true.dtype.kind == "f") == (metric == "accuracy"):
+        return None
+    if metric == "accuracy":
+        return _means(draws, (true == predicted).astype(np.float64))[:, 0]
     if metric == "tau" and len(true) > MOST_FOR_TAU:
         return None
     score = {"mse": _mse, "r2": _r2, "tau": _tau}[metric]

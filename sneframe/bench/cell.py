@@ -16,7 +16,7 @@ from sneframe import state
 from sneframe.config import Choice, RunConfig
 from sneframe.convert import unstructure
 from sneframe.metrics import Scores
-from sneframe.report.record import Record, fault, parse_record, read_text
+from sneframe.report.record import Record, fault, parse_record, read_text, scores
 from sneframe.zoo import open_zoo
 
 FORMAT = "sneframe.cell"
@@ -111,8 +111,8 @@ class Test:
         digest: of the zoo.
         scores: of the predictions before they were rounded.
         ids: ``(n,)`` int64.
-        true: ``(n,)`` float64.
-        predicted: ``(n,)`` float64.
+        true: ``(n,)`` float64, or labels.
+        predicted: ``(n,)``, the same.
         failed: why there are none.
     """
 
@@ -241,7 +241,11 @@ def read(path: Path) -> Outcome:
 
 
 def described(
-    digest: str, scores: Scores, ids: Sequence[int], true: Sequence[float], predicted: Sequence[float]
+    digest: str,
+    scores: Scores,
+    ids: Sequence[int],
+    true: Sequence[float] | Sequence[str],
+    predicted: Sequence[float] | Sequence[str],
 ) -> dict[str, Any]:
     """Return a test for the file: scores in full, values rounded to single precision."""
     return {
@@ -258,34 +262,32 @@ def _test(record: Record) -> Test:
     digest, failed = record.string("zoo"), record.maybe("failed", Record.string)
     if failed is not None:
         return Test(digest=digest, failed=failed)
-    scores = record.record("scores")
-    n = scores.count("n")
+    found = scores(record.record("scores"))
+    kind = np.float64 if found.accuracy is None else np.str_
     return Test(
         digest=digest,
-        scores=Scores(
-            n=n,
-            mse=scores.number("mse"),
-            r2=scores.maybe("r2", Record.number),
-            tau=scores.maybe("tau", Record.number),
-        ),
-        ids=_column(record, "ids", n, np.int64),
-        true=_column(record, "true", n, np.float64),
-        predicted=_column(record, "predicted", n, np.float64),
+        scores=found,
+        ids=_column(record, "ids", found.n, np.int64),
+        true=_column(record, "true", found.n, kind),
+        predicted=_column(record, "predicted", found.n, kind),
     )
 
 
 def _column(record: Record, key: str, n: int, dtype: type[np.generic]) -> np.ndarray:
+    what = "texts" if dtype is np.str_ else "numbers"
     try:
         values = np.array(record.data[key], dtype)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        fault(record.path, f"{record.where}{key} must be a list of {n} numbers", error)
+        fault(record.path, f"{record.where}{key} must be a list of {n} {what}", error)
     if values.shape != (n,):
-        fault(record.path, f"{record.where}{key} must be a list of {n} numbers")
+        fault(record.path, f"{record.where}{key} must be a list of {n} {what}")
     return values
 
 
-def _rounded(values: Sequence[float]) -> list[float]:
-    """Return values in as few digits as tell float32 numbers apart."""
+def _rounded(values: Sequence[float] | Sequence[str]) -> list[float] | list[str]:
+    """Return values in as few digits as tell float32 numbers apart; labels as they are."""
+    if values and isinstance(values[0], str):
+        return [str(value) for value in values]
     return [float(str(value)) for value in np.asarray(values, np.float32)]
 
 

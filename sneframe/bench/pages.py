@@ -6,7 +6,7 @@ import csv as csv_module
 import html as html_module
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from sneframe.report.template import template
 from sneframe.report.words import count, duration, number, ratio
 from sneframe.suite import METRICS
 
-NAMES = {"mse": "MSE", "r2": "R²", "tau": "τ"}
+NAMES = {"mse": "MSE", "r2": "R²", "tau": "τ", "accuracy": "accuracy"}
 NOTHING = "–"
 
 
@@ -58,16 +58,28 @@ class Table:
             found.setdefault(line.row, {})[line.column] = line
         return found
 
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are shown, the one that orders the lines first."""
+        return shown_metrics(self.lines, self.metric)
+
     def _rank(self, line: Line) -> tuple[bool, float]:
-        spread = line.scores[self.metric]
+        spread = line.scores.get(self.metric)
         if spread is None:
             return True, 0.0
         return False, spread.mean if self.metric == "mse" else -spread.mean
 
 
+def shown_metrics(lines: Sequence[Line], metric: str) -> tuple[str, ...]:
+    """Return the metrics that are shown, the one that orders the lines first: those of numbers, or of a category."""
+    told = any(line.scores.get("accuracy") for line in lines)
+    shown = ("mse", "accuracy") if told else ("mse", "r2", "tau")
+    return (metric, *(each for each in shown if each != metric))
+
+
 def headings(table: Table) -> tuple[str, ...]:
     """Return what stands over the columns of the table, but for the first, which names the row."""
-    others = [NAMES[metric] for metric in METRICS if metric != table.metric]
+    others = [NAMES[metric] for metric in table.metrics[1:]]
     costs = ("parameters", "epochs", "a step", "training", "to best", "memory")
     return (NAMES[table.metric], "95 % interval", "against the best", *others, *costs)
 
@@ -75,13 +87,11 @@ def headings(table: Table) -> tuple[str, ...]:
 def words(table: Table, line: Line) -> tuple[str, ...]:
     """Return what stands under :func:`headings`, for a line that has a score."""
     main = line.scores[table.metric]
-    others = [line.scores[metric] for metric in METRICS if metric != table.metric]
-    names = [metric for metric in METRICS if metric != table.metric]
     return (
         spread(table.metric, main),
         limits(table.metric, main.interval if main else None),
         "best" if line.best else difference(table.metric, line.against),
-        *(spread(name, other) for name, other in zip(names, others, strict=True)),
+        *(spread(name, line.scores[name]) for name in table.metrics[1:]),
         NOTHING if line.parameters is None else count(line.parameters),
         epochs(line),
         NOTHING if line.step_seconds is None else seconds(line.step_seconds),
@@ -205,7 +215,7 @@ def csv(table: Table) -> str:
     writer.writerow(("column", "row", "recipe", "seeds", "of", "networks", *heads, *CSV))
     for lines in table.columns.values():
         for line in lines:
-            scores = [number for metric in METRICS for number in _numbers(line.scores[metric])]
+            scores = [number for metric in METRICS for number in _numbers(line.scores.get(metric))]
             head = (line.column, line.row, line.recipe, line.done, line.seeds, line.networks)
             writer.writerow(_bare(value) for value in (*head, *scores, *(of(line) for of in CSV.values())))
     return text.getvalue()

@@ -137,7 +137,7 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
     folder = Path(job["folder"]) / "run"
     metrics = run(config, folder, reporter=Notes(note)).metrics
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    tests = [_own_test(folder, metrics, job["digest"])]
+    tests = [_own_test(folder, job["digest"])]
     tests += [_other_test(folder, config, metrics["property"], target) for target in job["targets"]]
     return {
         "failed": None,
@@ -170,13 +170,13 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
     }
 
 
-def _own_test(folder: Path, metrics: Mapping[str, Any], digest: str) -> dict[str, Any]:
-    from sneframe.metrics import Scores
+def _own_test(folder: Path, digest: str) -> dict[str, Any]:
     from sneframe.report.folder import read_folder
 
-    found = read_folder(folder).predictions
+    read = read_folder(folder)
+    found = read.predictions[0]
     return cells.described(
-        digest, Scores(**metrics["test"]), found.ids.tolist(), found.true.tolist(), found.predicted.tolist()
+        digest, read.metrics.main.test, found.ids.tolist(), found.true.tolist(), found.predicted.tolist()
     )
 
 
@@ -184,13 +184,14 @@ def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any])
     """Test the model on another zoo; a method that cannot take it says so."""
     from sneframe import checkpoint, devices, evaluate
     from sneframe.data import load_data, load_whole
-    from sneframe.metrics import score
 
-    zoo = attrs.evolve(config.zoo, path=target["path"], property=name, train_fraction=1.0)
+    zoo = attrs.evolve(
+        config.zoo, path=target["path"], property=name, also=(), balance=None, train_fraction=1.0
+    )
     try:
         data = (load_data if target["divided"] else load_whole)(zoo, Reporter())
         accelerator = devices.prepare(config.device, config.precision)
-        model, task, _ = checkpoint.load_model(folder / "best.safetensors")
+        model, tasks, _ = checkpoint.load_model(folder / "best.safetensors")
         data, model = data.to(accelerator.device), model.to(accelerator.device)
         positions = data.split.test
         value = evaluate.predict(
@@ -198,9 +199,11 @@ def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any])
         ).value
     except Exception as error:  # noqa: BLE001  # a model may fail in any way on networks that it was not made for
         return {"zoo": target["digest"], "failed": said(error)}
-    predicted, true = task.predict(value).numpy(), data.targets[positions]
-    ids = data.batch.ids[positions].tolist()
-    return cells.described(target["digest"], score(true, predicted), ids, true.tolist(), predicted.tolist())
+    task, own = next(tasks.split(value))
+    true, ids = task.truth(data.columns[name].take(positions)), data.batch.ids[positions].tolist()
+    return cells.described(
+        target["digest"], task.score(true, own), ids, true.tolist(), task.predict(own).tolist()
+    )
 
 
 def peak_memory() -> int:

@@ -61,7 +61,9 @@ class Listed(click.ParamType[tuple[str, ...]]):
     help="Override one key of every run, such as device=cpu.",
 )
 @click.option(
-    "--metric", type=click.Choice(["mse", "r2", "tau"]), help="That orders the table.  [default: mse]"
+    "--metric",
+    type=click.Choice(["mse", "r2", "tau", "accuracy"]),
+    help="That orders the table.  [default: mse]",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default="compare", show_default=True, help="Folder to write to."
@@ -167,13 +169,14 @@ def _adhoc(recipes: Sequence[str] | None) -> Suite:
 def _print(console: Any, suite: Suite, result: Result) -> None:
     from rich.table import Table
 
-    from sneframe.bench.pages import reason, spread
+    from sneframe.bench.pages import NAMES, reason, shown_metrics, spread
     from sneframe.errors import printable
 
-    table = Table("", "MSE", "R²", "τ", title=printable(suite.title))
+    metrics = shown_metrics(result.lines, suite.metric)
+    table = Table("", *(NAMES[metric] for metric in metrics), title=printable(suite.title))
     for line in result.lines:
         name = f"{line.row}, {line.column}" if line.column else line.row
-        scores = (spread(metric, line.scores[metric]) for metric in ("mse", "r2", "tau"))
+        scores = (spread(metric, line.scores[metric]) for metric in metrics)
         table.add_row(printable(name), *scores)
     console.print(table)
     for line in result.lines:

@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+NUMBER = {"mse": "MSE", "r2": "R²", "tau": "Kendall's tau-b", "spearman": "Spearman's rho"}
+CATEGORY = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "mse": "Brier score"}
+
 
 @click.command()
 @click.option("--plugin", help="A recipe, PLUGIN/NAME; PLUGIN alone means PLUGIN/default.")
@@ -21,7 +24,11 @@ import click
     "--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50."
 )
 @click.option("--zoo", help="Folder of the zoo; without it the demo zoo is built, once.")
-@click.option("--property", "property_name", help="The property to predict.")
+@click.option(
+    "--property",
+    "property_name",
+    help="The property to predict; of several, NAME,NAME, the first is the main one.",
+)
 @click.option("--seed", type=int, help="Of initialisation, batches, dropout and group elements.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
 @click.option(
@@ -53,7 +60,8 @@ def run(
     from sneframe.progress import Reporter
     from sneframe.run import run as run_config
 
-    in_zoo = {"path": zoo, "property": property_name}
+    main, *beside = (property_name or "").split(",")
+    in_zoo = {"path": zoo, "property": main or None, "also": beside or None}
     short: dict[str, Any] = {"seed": seed, "device": device, "zoo": _given(in_zoo) or None}
     overrides = merge(_given(short), parse_set(words))
     if resume is not None:
@@ -85,20 +93,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    from sneframe.errors import printable
-
-    table = Table(
-        "",
-        "MSE",
-        "R²",
-        "Kendall's tau-b",
-        title=printable(f"{metrics['property']}, {metrics['test']['n']} test networks"),
-    )
-    for label, scores in (("test", metrics["test"]), ("predict the mean", metrics["baseline"]["test"])):
-        table.add_row(label, *(_shown(scores[key]) for key in ("mse", "r2", "tau")))
-    console.print(table)
+    _print_property(console, metrics["property"], metrics)
+    for name, told in metrics["also"].items():
+        _print_property(console, name, told)
     if metrics["stopped_by"] is not None:
         console.print(f"stopped by its {metrics['stopped_by']} after {metrics['passes']:.3g} epochs")
     if metrics["invariance"] is not None:
@@ -107,6 +104,25 @@ def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
             f"invariance error: {_shown(errors['e_g'])} of the predictions' variance when neurons are permuted, "
             f"{_shown(errors['e_noise'])} under noise of the same size",
             soft_wrap=True,
+        )
+
+
+def _print_property(console: Any, name: str, told: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from sneframe.errors import printable
+
+    category = told["task"] == "category"
+    metrics = CATEGORY if category else NUMBER
+    table = Table("", *metrics.values(), title=printable(f"{name}, {told['test']['n']} test networks"))
+    simple = "predict the frequencies" if category else "predict the mean"
+    for label, scores in (("test", told["test"]), (simple, told["baseline"]["test"])):
+        table.add_row(label, *(_shown(scores[key]) for key in metrics))
+    console.print(table)
+    test = told["test"]
+    if test["ties"]:
+        console.print(
+            f"ties: {test['ties']:.1%} of the pairs of test networks; {test['floor']:.1%} of them at the floor"
         )
 
 

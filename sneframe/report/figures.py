@@ -27,6 +27,7 @@ GREY = "#8a8f98"
 # Okabe and Ito's colours, which stay apart for colour-blind readers.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MOST_VECTOR_POINTS = 2000
+MOST_COUNTED = 12  #: classes, of which a confusion matrix shows numbers
 STYLE: dict[Any, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sneframe",
@@ -45,7 +46,9 @@ STYLE: dict[Any, object] = {
 }
 
 
-def scatter(predictions: Predictions, name: str, colours: Sequence[str], alt: str) -> Markup:
+def scatter(
+    predictions: Predictions, name: str, colours: Sequence[str], alt: str, *, prefix: str = ""
+) -> Markup:
     """Draw predicted against true values, with the identity line; ``colours`` are one per network."""
     with _style():
         figure = Figure(figsize=(4.4, 4.2), layout="constrained")
@@ -58,14 +61,47 @@ def scatter(predictions: Predictions, name: str, colours: Sequence[str], alt: st
         _points(axes, predictions.true, predictions.predicted, c=list(colours), alpha=0.6)
         axes.set(xlim=limits, ylim=limits, aspect="equal")
         _label(axes, x=f"true {_shown(name)}", y=f"predicted {_shown(name)}")
-        return _svg(figure, "scatter", alt)
+        return _svg(figure, f"scatter{prefix}", alt)
 
 
-def curves(history: Sequence[Epoch], best_epoch: int | None, alt: str) -> Markup:
-    """Draw over epochs, one below the other and on log scales, training loss, validation error, and e_g where measured."""
+def confusion(predictions: Predictions, name: str, alt: str, *, prefix: str = "") -> Markup:
+    """Draw which classes were told for which, each row a true class as shares of its networks."""
+    classes = sorted({*predictions.true.tolist(), *predictions.predicted.tolist()})
+    places = {label: place for place, label in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)))
+    np.add.at(
+        counts,
+        tuple([places[label] for label in side] for side in (predictions.true, predictions.predicted)),
+        1,
+    )
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    with _style():
+        figure = Figure(figsize=(4.4, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        ticks = range(len(classes))
+        axes.set_xticks(ticks, [_shown(label, 16) for label in classes], rotation=90, parse_math=False)
+        axes.set_yticks(ticks, [_shown(label, 16) for label in classes], parse_math=False)
+        if len(classes) <= MOST_COUNTED:
+            for row, column in np.ndindex(counts.shape):
+                colour = "white" if shares[row, column] > 0.5 else "#1f2328"
+                axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour)
+        _label(axes, x=f"predicted {_shown(name)}", y=f"true {_shown(name)}")
+        return _svg(figure, f"confusion{prefix}", alt)
+
+
+def curves(history: Sequence[Epoch], error: str, best_epoch: int | None, alt: str) -> Markup:
+    """Draw over epochs, one below the other and on log scales, training loss, validation error, and e_g where measured.
+
+    Args:
+        history: of the run.
+        error: what the validation error is called.
+        best_epoch: to mark.
+        alt: the figure in words.
+    """
     lines = {
         "training task loss": [(epoch.number, epoch.task) for epoch in history],
-        "validation MSE": [(epoch.number, epoch.mse) for epoch in history],
+        f"validation {error}": [(epoch.number, epoch.mse) for epoch in history],
         "e_g": [(epoch.number, epoch.group) for epoch in history if epoch.group is not None],
     }
     lines = {label: points for label, points in lines.items() if points}
@@ -86,34 +122,54 @@ def curves(history: Sequence[Epoch], best_epoch: int | None, alt: str) -> Markup
         return _svg(figure, "curves", alt)
 
 
-def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str) -> Markup:
-    """Draw the PCA map, coloured by ``(n,)`` values of the property."""
+def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
+    """Draw the PCA map, coloured by ``(n,)`` numbers or labels; ids in it begin with the prefix."""
     first, second = projection.shares
     labels = f"first component ({first:.0%} of the variance)", f"second ({second:.0%})"
     with _style():
-        return _svg(_map(projection.pca, values, name, labels), "pca", alt)
+        return _svg(_map(projection.pca, values, name, labels), f"pca{prefix}", alt)
 
 
-def tsne_map(projection: Projection, values: np.ndarray, name: str, alt: str) -> Markup:
-    """Draw the t-SNE map, coloured by ``(n,)`` values of the property; its axes have no meaning."""
+def tsne_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
+    """Draw the t-SNE map, coloured by ``(n,)`` numbers or labels; its axes have no meaning."""
     with _style():
-        return _svg(_map(projection.tsne, values, name, None), "tsne", alt)
+        return _svg(_map(projection.tsne, values, name, None), f"tsne{prefix}", alt)
 
 
 def _map(points: np.ndarray, values: np.ndarray, name: str, labels: tuple[str, str] | None) -> Figure:
     figure = Figure(figsize=(4.4, 4.0), layout="constrained")
     axes = figure.add_subplot()
-    drawn = _points(axes, points[:, 0], points[:, 1], c=values, cmap="viridis", alpha=0.85)
     axes.set_aspect("equal", adjustable="datalim")
     if labels:
         _label(axes, x=labels[0], y=labels[1])
     else:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
+    if values.dtype == object:
+        _classes(axes, points, values)
+        return figure
+    drawn = _points(axes, points[:, 0], points[:, 1], c=values, cmap="viridis", alpha=0.85)
     bar = figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label(_shown(name), parse_math=False)
     return figure
+
+
+def _classes(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
+    """Draw points in a colour for each of the most frequent labels, the others in grey, and a legend."""
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    named = sorted(names[np.argsort(-counts, kind="stable")][: len(PALETTE)].tolist())
+    rest = ~np.isin(labels.astype(str), named)
+    if rest.any():
+        _points(axes, *points[rest].T, color=GREY, alpha=0.6, label=f"{len(names) - len(named)} others")
+    for name, colour in zip(named, PALETTE, strict=False):
+        here = labels.astype(str) == name
+        _points(axes, *points[here].T, color=colour, alpha=0.8, label=_shown(name, 28))
+    legend = axes.legend(
+        fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, **style: Any) -> Any:
@@ -135,10 +191,10 @@ def _log(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _shown(name: str) -> str:
+def _shown(name: str, most: int = 40) -> str:
     """Return a name that fits beside an axis: at most 40 characters of one line."""
     line = _line(name)
-    return line if len(line) <= 40 else f"{line[:39]}…"
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _line(text: str) -> str:

@@ -1,7 +1,4 @@
-"""A finished run's folder, read back: what :mod:`sneframe.run` wrote, checked, as values.
-
-Every fault is a :class:`~sneframe.errors.RunError` of one line that names the file and the problem.
-"""
+"""A finished run's folder, read back, checked, as values; a fault is a RunError of one line: file and problem."""
 
 from __future__ import annotations
 
@@ -9,8 +6,9 @@ import csv
 import io
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -19,9 +17,10 @@ from safetensors.numpy import load
 
 from sneframe.errors import RunError
 from sneframe.metrics import Scores
-from sneframe.report.record import Record, fault, parse_record, read_bytes, read_text
+from sneframe.report.record import Record, fault, parse_record, read_bytes, read_text, scores
 
 COLUMNS = ["id", "split", "architecture", "true", "predicted"]
+CATEGORY = "category"  #: the task whose values are labels, not numbers
 
 
 @frozen(kw_only=True)
@@ -85,7 +84,7 @@ class Epoch:
     Args:
         number: counted from 1.
         task: mean task loss over the training networks, in standardised units.
-        mse: of the validation networks, in squared units of the property.
+        mse: of the validation networks, in squared units of the property; of a category the Brier score.
         group: e_g of the validation networks, None where it was not measured.
     """
 
@@ -102,8 +101,8 @@ class Predictions:
     Args:
         ids: ``(n,)`` int64, distinct.
         architecture: ``(n,)`` str, their architectures' ids.
-        true: ``(n,)`` float64.
-        predicted: ``(n,)`` float64.
+        true: ``(n,)`` float64, or labels.
+        predicted: ``(n,)``, the same.
     """
 
     ids: np.ndarray
@@ -126,29 +125,42 @@ class Invariance:
 
 
 @frozen(kw_only=True)
-class Metrics:
-    """The numbers of a run.
+class Told:
+    """How well one property was predicted.
 
     Args:
-        property: what was predicted.
+        property: its name.
+        task: ``regression``, ``fraction`` or ``category``.
         test: scores of the test networks.
         val: scores of the validation networks.
-        baseline: scores of predicting the training mean for the test networks.
+        baseline: scores of saying of all test networks what is the mean of the training networks.
         by_architecture: scores of the test networks of each architecture, by id.
-        invariance: None where it was not measured.
-        parameters: trainable scalars of the model.
-        epochs: trained; 0 for a method without gradients.
-        best_epoch: the one kept, None where there was no epoch.
-        cut_after: passes over the training networks, where the budget of the training ended it; else None.
-        train_seconds: of the training alone.
-        total_seconds: of the whole run.
     """
 
     property: str
+    task: str
     test: Scores
     val: Scores
     baseline: Scores
     by_architecture: Mapping[str, Scores]
+
+
+@frozen(kw_only=True)
+class Metrics:
+    """The numbers of a run.
+
+    Args:
+        told: of each property what was told, the main one first.
+        invariance: None where it was not measured.
+        parameters: trainable scalars of the model.
+        epochs: trained; 0 for a method without gradients.
+        best_epoch: the one kept, None where there was no epoch.
+        cut_after: passes over the training networks, where a budget ended it; else None.
+        train_seconds: of the training alone.
+        total_seconds: of the whole run.
+    """
+
+    told: tuple[Told, ...]
     invariance: Invariance | None
     parameters: int
     epochs: int
@@ -156,6 +168,11 @@ class Metrics:
     cut_after: float | None
     train_seconds: float
     total_seconds: float
+
+    @property
+    def main(self) -> Told:
+        """The first property."""
+        return self.told[0]
 
 
 @frozen(kw_only=True, eq=False)
@@ -175,7 +192,7 @@ class RunFolder:
         config: the text of its ``config.toml``.
         environment: from ``environment.json``.
         history: from ``history.jsonl``, empty where there was no epoch.
-        predictions: from ``predictions.csv``.
+        predictions: from ``predictions.csv``, one for each property.
         metrics: from ``metrics.json``.
         embeddings: from ``embeddings.safetensors``, None where there is no such file.
     """
@@ -184,7 +201,7 @@ class RunFolder:
     config: str
     environment: Environment
     history: tuple[Epoch, ...]
-    predictions: Predictions
+    predictions: tuple[Predictions, ...]
     metrics: Metrics
     embeddings: Embeddings | None
 
@@ -198,7 +215,7 @@ def read_folder(folder: Path) -> RunFolder:
     if not folder.is_dir():
         raise RunError(f"no such run folder: {folder}")
     metrics = _metrics(folder / "metrics.json")
-    predictions = _predictions(folder / "predictions.csv", metrics.test.n)
+    predictions = _predictions(folder / "predictions.csv", metrics.told)
     return RunFolder(
         name=folder.resolve().name,
         config=_config(folder / "config.toml"),
@@ -206,7 +223,7 @@ def read_folder(folder: Path) -> RunFolder:
         history=_history(folder / "history.jsonl", metrics.epochs),
         predictions=predictions,
         metrics=metrics,
-        embeddings=_embeddings(folder / "embeddings.safetensors", predictions.ids),
+        embeddings=_embeddings(folder / "embeddings.safetensors", predictions[0].ids),
     )
 
 
@@ -274,55 +291,64 @@ def _history(path: Path, expected: int) -> tuple[Epoch, ...]:
     return tuple(epochs)
 
 
-def _predictions(path: Path, expected: int) -> Predictions:
-    ids, architectures, true, predicted = [], [], [], []
+def _predictions(path: Path, told: Sequence[Told]) -> tuple[Predictions, ...]:
+    others = [f"{what} {each.property}" for each in told[1:] for what in ("true", "predicted")]
+    columns, expected = [*COLUMNS, *others], told[0].test.n
+    ids, architectures, values = [], [], []
     rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
-        if (header := next(rows, [])) != COLUMNS:
-            fault(path, f"the columns must be {', '.join(COLUMNS)}, got {', '.join(header) or 'none'}")
+        if (header := next(rows, [])) != columns:
+            fault(path, f"the columns must be {', '.join(columns)}, got {', '.join(header) or 'none'}")
         for row in rows:
-            if len(row) != len(COLUMNS):
-                raise ValueError(f"must have {len(COLUMNS)} values, got {len(row)}")
-            number, split, architecture, *values = row
+            if len(row) != len(columns):
+                raise ValueError(f"must have {len(columns)} values, got {len(row)}")
+            number, split, architecture, *pairs = row
             if split not in ("val", "test"):
                 raise ValueError(f"split must be val or test, got {split!r}")
-            y, y_hat = map(float, values)
-            if not (math.isfinite(y) and math.isfinite(y_hat)):
-                raise ValueError(f"values must be finite, got {y} and {y_hat}")
+            read = [_value(text, told[place // 2].task) for place, text in enumerate(pairs)]
             if split == "test":
                 ids.append(np.int64(number))
                 architectures.append(architecture)
-                true.append(y)
-                predicted.append(y_hat)
+                values.append(read)
     except (csv.Error, ValueError, OverflowError) as error:
         fault(path, f"line {rows.line_num}: {error}", error)
     if len(ids) != expected:
         fault(path, f"{len(ids)} test networks, metrics.json counts {expected}")
     if len(set(ids)) != len(ids):
         fault(path, "a test network stands in it twice")
-    return Predictions(
-        ids=np.array(ids, np.int64),
-        architecture=np.array(architectures, dtype=str),
-        true=np.array(true, np.float64),
-        predicted=np.array(predicted, np.float64),
-    )
+    found = []
+    for place, each in enumerate(told):
+        kind: Any = object if each.task == CATEGORY else np.float64
+        true, predicted = (np.array([row[2 * place + side] for row in values], kind) for side in (0, 1))
+        found.append(
+            Predictions(
+                ids=np.array(ids, np.int64),
+                architecture=np.array(architectures, dtype=str),
+                true=true,
+                predicted=predicted,
+            )
+        )
+    return tuple(found)
+
+
+def _value(text: str, task: str) -> float | str:
+    if task == CATEGORY:
+        return text
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"a value must be finite, got {value}")
+    return value
 
 
 def _metrics(path: Path) -> Metrics:
     root = parse_record(path, read_text(path))
-    test = _scores(root.record("test"))
-    if test.n == 0:
+    main = _told(root, root.string("property"))
+    if main.test.n == 0:
         fault(path, "test.n is 0: there is nothing to report")
+    also = root.record("also").each(Record.record) if "also" in root.data else {}
     seconds = root.record("seconds")
     return Metrics(
-        property=root.string("property"),
-        test=test,
-        val=_scores(root.record("val")),
-        baseline=_scores(root.record("baseline").record("test"), n=test.n),
-        by_architecture={
-            architecture: _scores(record)
-            for architecture, record in root.record("by_architecture").each(Record.record).items()
-        },
+        told=(main, *(_told(record, name) for name, record in also.items())),
         invariance=root.maybe("invariance", _invariance),
         parameters=root.count("parameters"),
         epochs=root.count("epochs"),
@@ -333,12 +359,18 @@ def _metrics(path: Path) -> Metrics:
     )
 
 
-def _scores(record: Record, n: int | None = None) -> Scores:
-    return Scores(
-        n=record.count("n") if n is None else n,
-        mse=record.number("mse"),
-        r2=record.maybe("r2", Record.number),
-        tau=record.maybe("tau", Record.number),
+def _told(record: Record, name: str) -> Told:
+    test = scores(record.record("test"))
+    return Told(
+        property=name,
+        task=record.string("task"),
+        test=test,
+        val=scores(record.record("val")),
+        baseline=scores(record.record("baseline").record("test"), n=test.n),
+        by_architecture={
+            architecture: scores(each)
+            for architecture, each in record.record("by_architecture").each(Record.record).items()
+        },
     )
 
 

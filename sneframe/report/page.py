@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from sneframe import state
 from sneframe.report import figures
-from sneframe.report.folder import RunFolder, read_folder
+from sneframe.report.folder import CATEGORY, Predictions, RunFolder, Told, read_folder
 from sneframe.report.projection import SEED, Projection, project
 from sneframe.report.template import template
 from sneframe.report.words import number, ratio
@@ -40,29 +40,61 @@ def render(run: RunFolder) -> str:
         metrics=run.metrics,
         env=run.environment,
         colours=colours,
-        scatter=_scatter(run, colours),
+        headings={told.property: headings(told) for told in run.metrics.told},
+        drawn={
+            told.property: _predictions(told, predictions, colours, place)
+            for place, (told, predictions) in enumerate(zip(run.metrics.told, run.predictions, strict=True))
+        },
+        error=_error(run.metrics.main),
         curves=_curves(run),
         map=_map(run),
     )
 
 
+def headings(told: Told) -> dict[str, tuple[str, str]]:
+    """Return for each metric that is shown of a property what stands over its column, and how it is written."""
+    if told.task == CATEGORY:
+        return {
+            "accuracy": ("accuracy", "ratio"),
+            "balanced_accuracy": ("balanced", "ratio"),
+            "mse": ("Brier score", "number"),
+        }
+    return {
+        "mse": ("MSE", "number"),
+        "r2": ("R²", "ratio"),
+        "tau": ("τ", "ratio"),
+        "spearman": ("ρ", "ratio"),
+    }
+
+
+def _error(told: Told) -> str:
+    return "Brier score" if told.task == CATEGORY else "MSE"
+
+
 def _colours(run: RunFolder) -> dict[str, str]:
     """Return a colour for each architecture of a zoo that mixes a few; empty where one colour does."""
-    architectures = list(run.metrics.by_architecture)
+    architectures = list(run.metrics.main.by_architecture)
     if not 1 < len(architectures) <= len(figures.PALETTE):
         return {}
     return dict(zip(architectures, figures.PALETTE, strict=False))
 
 
-def _scatter(run: RunFolder, colours: dict[str, str]) -> Markup:
-    name, scores = run.metrics.property, run.metrics.test
-    architectures = run.predictions.architecture.tolist()
-    shown = [colours.get(architecture, figures.BLUE) for architecture in architectures]
+def _predictions(told: Told, predictions: Predictions, colours: dict[str, str], place: int) -> Markup:
+    """Draw predicted against true values: points of numbers, a matrix of classes; figures are told apart by their place."""
+    name, scores = told.property, told.test
+    if told.task == CATEGORY:
+        alt = f"Predicted against true {name} of {scores.n} test networks; accuracy {ratio(scores.accuracy)}"
+        return figures.confusion(predictions, name, alt, prefix=_prefix(place))
+    shown = [colours.get(architecture, figures.BLUE) for architecture in predictions.architecture.tolist()]
     alt = (
         f"Predicted against true {name} of {scores.n} test networks, with the identity line; "
         f"R² {ratio(scores.r2)}, Kendall's τ {ratio(scores.tau)}"
     )
-    return figures.scatter(run.predictions, name, shown, alt)
+    return figures.scatter(predictions, name, shown, alt, prefix=_prefix(place))
+
+
+def _prefix(place: int) -> str:
+    return "" if place == 0 else str(place)
 
 
 def _curves(run: RunFolder) -> Markup | None:
@@ -71,9 +103,9 @@ def _curves(run: RunFolder) -> Markup | None:
     first, last = run.history[0], run.history[-1]
     alt = (
         f"Over {len(run.history)} epochs the training task loss goes from {number(first.task)} to "
-        f"{number(last.task)}, the validation MSE from {number(first.mse)} to {number(last.mse)}"
+        f"{number(last.task)}, the validation {_error(run.metrics.main)} from {number(first.mse)} to {number(last.mse)}"
     )
-    return figures.curves(run.history, run.metrics.best_epoch, alt)
+    return figures.curves(run.history, _error(run.metrics.main), run.metrics.best_epoch, alt)
 
 
 def _map(run: RunFolder) -> dict[str, Any]:
@@ -83,17 +115,34 @@ def _map(run: RunFolder) -> dict[str, Any]:
     projection = project(run.embeddings.values)
     if not isinstance(projection, Projection):
         return {"missing": projection}
-    name = run.metrics.property
-    values_of = dict(zip(run.predictions.ids.tolist(), run.predictions.true, strict=True))
-    values = np.array([values_of[network] for network in run.embeddings.ids[projection.rows].tolist()])
-    alt = f"map of the embeddings of {len(values)} test networks, coloured by {name}"
+    networks = run.embeddings.ids[projection.rows].tolist()
+    maps = []
+    for place, (name, every) in enumerate(_coloured(run).items()):
+        values_of = dict(zip(run.predictions[0].ids.tolist(), every, strict=True))
+        values = np.array([values_of[network] for network in networks], every.dtype)
+        alt = f"map of the embeddings of {len(values)} test networks, coloured by {name}"
+        prefix = _prefix(place)
+        pca = figures.pca_map(projection, values, name, f"PCA {alt}", prefix=prefix)
+        tsne = figures.tsne_map(projection, values, name, f"t-SNE {alt}", prefix=prefix)
+        maps.append({"name": name, "pca": pca, "tsne": tsne})
     return {
         "missing": None,
-        "pca": figures.pca_map(projection, values, name, f"PCA {alt}"),
-        "tsne": figures.tsne_map(projection, values, name, f"t-SNE {alt}"),
+        "maps": maps,
         "shown": len(projection.rows),
         "of": len(run.embeddings.ids),
         "width": run.embeddings.values.shape[1],
         "perplexity": projection.perplexity,
         "seed": SEED,
     }
+
+
+def _coloured(run: RunFolder) -> dict[str, np.ndarray]:
+    """Return what maps are coloured by: every property, and the architecture where there are several."""
+    found = {
+        told.property: predictions.true
+        for told, predictions in zip(run.metrics.told, run.predictions, strict=True)
+    }
+    if len(run.metrics.main.by_architecture) > 1:
+        names, summaries = run.predictions[0].architecture.tolist(), run.environment.zoo.architectures
+        found["architecture"] = np.array([summaries.get(name, name) for name in names], dtype=object)
+    return found

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import attrs
 from attrs import frozen
 
 from sneframe.errors import RunError
+from sneframe.metrics import Scores
 
 V = TypeVar("V")
 
@@ -128,6 +130,21 @@ def read_bytes(path: Path) -> bytes:
         fault(path, "no such file; is the run finished?", error)
     except OSError as error:
         fault(path, f"cannot be read: {error.strerror or error}", error)
+
+
+def scores(record: Record, n: int | None = None) -> Scores:
+    """Return the scores that an object holds; a metric that was added since it was written is None.
+
+    Args:
+        record: of the object.
+        n: how many networks were scored, where the object need not say.
+    """
+    others = [each.name for each in attrs.fields(Scores) if each.name not in ("n", "mse")]
+    return Scores(
+        n=record.count("n") if n is None else n,
+        mse=record.number("mse"),
+        **{name: record.maybe(name, Record.number) for name in others if name in record.data},
+    )
 
 
 def fault(path: Path, problem: str, cause: BaseException | None = None) -> NoReturn:

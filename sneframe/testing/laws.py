@@ -319,7 +319,7 @@ def _check_augmentation(config: RunConfig, registry: Registry, place: int) -> It
         model, batch, rebuild = built(config, registry, mixed=False)
     part = build_augmentations(config, registry, model)[place].double()
     case = Case(part=part, model=model, batch=batch, rebuild=rebuild)
-    target = torch.linspace(-1, 1, len(batch), dtype=torch.float64)
+    target = torch.linspace(-1, 1, len(batch), dtype=torch.float64).unsqueeze(1)
 
     def changed(positions: np.ndarray, step: int = 3) -> tuple[Batch, Tensor]:
         draw = Draw(seed=SEED, step=step, positions=positions, size=len(batch))

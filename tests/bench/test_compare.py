@@ -248,8 +248,8 @@ def test_the_scores_on_a_target_are_those_of_the_saved_model(
     one = evolve(suite, rows=[row("sne/default")], seeds=1)
     compare(one, tmp_path / "out", train=[toy_zoo_path], test=[other_zoo_path])
     run = sneframe.run(ran[0].config, tmp_path / "run")
-    model, task, _ = load_model(run.folder / "best.safetensors")
-    expected = task.predict(model(sneframe.open_zoo(other_zoo_path).load()).value).detach()
+    model, tasks, _ = load_model(run.folder / "best.safetensors")
+    expected = tasks.main.predict(model(sneframe.open_zoo(other_zoo_path).load()).value)
     (cell,) = cells_in(tmp_path / "out").values()
     assert cell["tests"][1]["predicted"] == pytest.approx(expected.tolist(), rel=1e-5)
 

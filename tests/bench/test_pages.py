@@ -88,9 +88,9 @@ def test_markdown_word_by_word():
 def test_csv_word_by_word():
     assert pages.csv(table(SECOND)).splitlines() == [
         "column,row,recipe,seeds,of,networks,mse_mean,mse_std,mse_low,mse_high,r2_mean,r2_std,r2_low,r2_high,tau_mean,"
-        "tau_std,tau_low,tau_high,best,against_mean,against_low,against_high,parameters,epochs,of_epochs,cut,"
+        "tau_std,tau_low,tau_high,accuracy_mean,accuracy_std,accuracy_low,accuracy_high,best,against_mean,against_low,against_high,parameters,epochs,of_epochs,cut,"
         "best_epoch,step_seconds,train_seconds,seconds_to_best,peak_memory,failed",
-        ",stats,stats/boosting,1,3,500,0.325,,0.29,0.36,-0.1,,,,,,,,0,0.2883,0.25,0.3215,0,0.0,30,0,0.0,,2.0,,419430400,",
+        ",stats,stats/boosting,1,3,500,0.325,,0.29,0.36,-0.1,,,,,,,,,,,,0,0.2883,0.25,0.3215,0,0.0,30,0,0.0,,2.0,,419430400,",
     ]
 
 

@@ -7,6 +7,7 @@ from sneframe.bench.bootstrap import counts
 from sneframe.bench.cell import Outcome, Test
 from sneframe.bench.table import Difference, Entry, Spread, lines
 from sneframe.metrics import score
+from sneframe.suite import METRICS
 
 TRUE = np.arange(8.0)
 
@@ -92,7 +93,7 @@ def test_a_failed_seed_leaves_the_others():
 def test_a_row_of_failures_has_no_score_and_each_reason_once():
     reasons = (Outcome(seed=0, failed="no"), Outcome(seed=1, failed="no"), Outcome(seed=2, failed="never"))
     good, bad = lines([GOOD, entry("bad", *reasons, seeds=3)], "mse", draws=50)
-    assert bad.scores == {"mse": None, "r2": None, "tau": None}
+    assert bad.scores == dict.fromkeys(METRICS)
     assert bad.failed == ("no", "never")
     assert bad.applicable
     assert (bad.best, bad.against) == (False, None)

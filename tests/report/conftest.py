@@ -95,6 +95,8 @@ def _write(
     test = splits == "test"
     metrics = {
         "property": property,
+        "task": "regression",
+        "also": {},
         "val": _scores(true[~test], predicted[~test]),
         "test": _scores(true[test], predicted[test]),
         "baseline": {"test": _scores(true[test], np.full(networks, 5.25))},

@@ -92,31 +92,35 @@ def test_the_largest_figures_fit_into_a_page() -> None:
         figures.scatter(predictions(2000), "loss", [figures.BLUE] * 2000, ""),
         figures.pca_map(maps(2000), value, "loss", ""),
         figures.tsne_map(maps(2000), value, "loss", ""),
-        figures.curves(history(*np.linspace(1, 0.1, 2000)), 1, ""),
+        figures.curves(history(*np.linspace(1, 0.1, 2000)), "MSE", 1, ""),
     ]
     assert sum(map(len, svgs)) < 1_200_000
 
 
 def test_both_curves_are_named_and_the_best_epoch_is_marked() -> None:
-    svg = figures.curves(history(1.0, 0.1, 0.01), 2, "")
+    svg = figures.curves(history(1.0, 0.1, 0.01), "MSE", 2, "")
     assert {"training task loss", "validation MSE", "epoch"} <= set(texts(svg))
-    unmarked = figures.curves(history(1.0, 0.1, 0.01), None, "")
+    unmarked = figures.curves(history(1.0, 0.1, 0.01), "MSE", None, "")
     assert svg.count("stroke-dasharray") == unmarked.count("stroke-dasharray") + 2
 
 
 def test_the_invariance_error_has_a_panel_where_it_was_measured() -> None:
     measured = [evolve(epoch, group=0.01 if epoch.number == 2 else None) for epoch in history(1.0, 0.1, 0.01)]
-    assert "e_g" in texts(figures.curves(measured, 2, ""))
-    assert "e_g" not in texts(figures.curves(history(1.0, 0.1, 0.01), 2, ""))
+    assert "e_g" in texts(figures.curves(measured, "MSE", 2, ""))
+    assert "e_g" not in texts(figures.curves(history(1.0, 0.1, 0.01), "MSE", 2, ""))
 
 
 def test_curves_are_on_a_log_scale_with_plain_numbers() -> None:
-    assert {"0.001", "0.01", "0.1", "1"} <= set(texts(figures.curves(history(1.0, 0.1, 0.01, 0.001), 4, "")))
+    assert {"0.001", "0.01", "0.1", "1"} <= set(
+        texts(figures.curves(history(1.0, 0.1, 0.01, 0.001), "MSE", 4, ""))
+    )
 
 
 @pytest.mark.parametrize("losses", [(0.5,), (0.5, 0.0), (0.0, 0.0), (-1.0, 2.0), (0.5, 0.5)])
 def test_curves_that_a_log_scale_cannot_show_are_drawn(losses: tuple[float, ...]) -> None:
-    assert {"training task loss", "validation MSE"} <= set(texts(figures.curves(history(*losses), 1, "")))
+    assert {"training task loss", "validation MSE"} <= set(
+        texts(figures.curves(history(*losses), "MSE", 1, ""))
+    )
 
 
 def test_the_axes_of_the_pca_map_say_their_share_of_the_variance() -> None:
@@ -134,7 +138,7 @@ def test_a_figure_does_not_depend_on_the_users_settings() -> None:
 
 
 def test_a_figure_holds_no_date_no_style_and_its_own_ids() -> None:
-    svg = figures.curves(history(1.0, 0.5), 2, "")
+    svg = figures.curves(history(1.0, 0.5), "MSE", 2, "")
     assert "<metadata" not in svg
     assert "<style" not in svg
     ids = re.findall(r' id="([^"]*)"', svg)

@@ -24,7 +24,7 @@ def test_a_folder_is_read_back_as_values(write_run: Callable[..., Path], edit: E
     ]
     (folder / "history.jsonl").write_text("".join(epochs), encoding="utf-8")
     run = read_folder(folder)
-    assert run.metrics.test == Scores(n=6, mse=0.5, r2=0.25, tau=None)
+    assert run.metrics.main.test == Scores(n=6, mse=0.5, r2=0.25, tau=None)
     assert run.history == (Epoch(number=1, task=2.5, mse=1.5), Epoch(number=2, task=1.0, mse=0.5))
     assert run.environment.plugins == {"sne": ("sneframe", "0.1.0"), "head": ("sneframe", "0.1.0")}
     assert run.name == "sne-default-001"
@@ -36,7 +36,7 @@ def test_only_test_networks_are_kept_of_the_predictions(write_run: Callable[...,
     (folder / "embeddings.safetensors").unlink()
     rows = "id,split,architecture,true,predicted\n7,test,a,1.0,1.5\n8,val,a,3.0,3.0\n2,test,b,-2e-3,0\n"
     (folder / "predictions.csv").write_text(rows, encoding="utf-8")
-    predictions = read_folder(folder).predictions
+    predictions, *_ = read_folder(folder).predictions
     assert predictions.ids.tolist() == [7, 2]
     assert predictions.architecture.tolist() == ["a", "b"]
     assert predictions.true.tolist() == [1.0, -0.002]
@@ -112,7 +112,7 @@ def test_a_run_without_epochs_needs_no_history(write_run: Callable[..., Path]) -
         ("1,test,a,zero,0.0", "line 2: could not convert string to float: 'zero'"),
         ("one,test,a,0.0,0.0", "line 2: .*'one'"),
         ("99999999999999999999,test,a,0.0,0.0", "line 2: "),
-        ("1,test,a,0.0,nan", "line 2: values must be finite, got 0.0 and nan"),
+        ("1,test,a,0.0,nan", "line 2: a value must be finite, got nan"),
         ("1,test,a,0.0,0.0\n1,test,a,0.0,0.0", "a test network stands in it twice"),
         ('1,test,"a,0.0,0.0', "line 2: unexpected end of data"),
     ],
@@ -142,7 +142,7 @@ def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, go
     ("change", "problem"),
     [
         (lambda d: d.pop("parameters"), "parameters is missing"),
-        (lambda d: d["test"].pop("tau"), "test.tau is missing"),
+        (lambda d: d["test"].pop("mse"), "test.mse is missing"),
         (lambda d: d["test"].update(mse=None), "test.mse must be a finite number, got None"),
         (lambda d: d["val"].update(r2="good"), "val.r2 must be a finite number, got 'good'"),
         (lambda d: d["val"].update(r2=True), "val.r2 must be a finite number, got True"),

@@ -61,10 +61,10 @@ def test_the_results_stand_beside_predicting_the_mean(write_run: Callable[..., P
 
     edit(folder / "metrics.json", change)
     rows = read(folder).rows
-    assert ["Networks", "MSE", "R²", "τ", "n"] in rows
-    assert ["Test", "0.1235", "0.988", "−0.500", "12"] in rows
-    assert ["Test, predicting the training mean", "1.235e+06", "0.000", "–", "12"] in rows
-    assert ["Validation", "1.500e−07", "−1.235e+05", "1.000", "12\u202f345"] in rows
+    assert ["Networks", "MSE", "R²", "τ", "ρ", "n"] in rows
+    assert ["Test", "0.1235", "0.988", "−0.500", "–", "12"] in rows
+    assert ["Test, predicting the training mean", "1.235e+06", "0.000", "–", "–", "12"] in rows
+    assert ["Validation", "1.500e−07", "−1.235e+05", "1.000", "–", "12\u202f345"] in rows
 
 
 def test_invariance_size_epochs_and_time_are_told(write_run: Callable[..., Path]) -> None:
@@ -116,6 +116,7 @@ def test_a_mixed_zoo_has_a_table_by_architecture(write_run: Callable[..., Path],
         "conv2d 1×8×3×3 · conv2d 8×16×3×3 · linear 16×10 (1418 weights)",
         "0.2500",
         "0.500",
+        "–",
         "–",
         "13",
     ] in rows

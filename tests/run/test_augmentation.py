@@ -19,7 +19,7 @@ from sneframe.errors import ConfigError, PartError
 from sneframe.invariance import Output
 from sneframe.objective import Objective
 from sneframe.recipe import compose
-from sneframe.tasks import Regression
+from sneframe.tasks import Regression, Tasks
 from sneframe.testing import mlp, toy_zoo
 
 NOISE = 'augmentation=[{part="augmentation/noise", std=0.5}]'
@@ -119,10 +119,10 @@ def test_augmentations_come_one_after_the_other_with_seeds_of_their_own():
     architecture = mlp(1, 2, 1)
     batch = join({architecture: torch.ones(2, architecture.num_weights)}, {architecture: range(2)})
     steps = Step(2.0, 0.0), Step(1.0, 3.0)
-    task = Regression(property="f", mean=0.0, std=1.0)
-    objective = Objective(First(), task, None, augmentations=steps, task_weight=1.0, processes=1)
+    tasks = Tasks(each=[Regression(name="f", mean=0.0, std=1.0)])
+    objective = Objective(First(), tasks, None, augmentations=steps, task_weight=1.0, processes=1)
     draw = Draw(seed=0, step=5, positions=np.arange(2), size=2)
-    loss, _ = objective(batch, torch.tensor([1.0, 2.0]), draw, 0.0)
+    loss, _ = objective(batch, torch.tensor([[1.0], [2.0]]), draw, 0.0)
     # Weights 1 · 2 + 3 = 5; targets 5 and 7: (0 + 4) / 2.
     assert float(loss) == 2.0
     assert steps[0].draw.seed != steps[1].draw.seed != draw.seed

@@ -76,10 +76,10 @@ def test_the_normalisation_is_fitted_on_the_training_networks_alone(toy_zoo_path
 
 def test_targets_are_standardised_by_the_training_networks_alone(toy_zoo_path, tmp_path):
     run = sneframe.run(config_for(toy_zoo_path, "train.epochs=1"), tmp_path / "run")
-    _, task, _ = checkpoint.load_model(run.folder / "best.safetensors")
+    _, tasks, _ = checkpoint.load_model(run.folder / "best.safetensors")
     scales = open_zoo(toy_zoo_path).column("scale")[training_ids(run)].tolist()
-    assert task.mean == pytest.approx(statistics.fmean(scales))
-    assert task.std == pytest.approx(statistics.pstdev(scales))
+    assert tasks.main.mean == pytest.approx(statistics.fmean(scales))
+    assert tasks.main.std == pytest.approx(statistics.pstdev(scales))
 
 
 def test_the_baseline_predicts_the_mean_of_the_training_networks(toy_zoo_path, tmp_path):

@@ -44,9 +44,7 @@ def test_an_architecture_without_a_training_network_is_none_of_training(mixed):
     assert loaded.training_architectures() == (first, second)
     train = np.flatnonzero(loaded.batch.entry == 1)
     split = data.Split(train=train, val=loaded.split.val, test=loaded.split.test)
-    only = data.Data(
-        zoo=loaded.zoo, property="scale", batch=loaded.batch, targets=loaded.targets, split=split
-    )
+    only = data.Data(zoo=loaded.zoo, columns=loaded.columns, batch=loaded.batch, split=split)
     assert only.training_architectures() == (second,)
 
 

@@ -9,7 +9,7 @@ from sneframe.batch import join
 from sneframe.draw import Draw
 from sneframe.invariance import LossTerm, Output
 from sneframe.objective import Objective
-from sneframe.tasks import Regression
+from sneframe.tasks import Regression, Tasks
 from sneframe.testing import mlp
 
 ARCHITECTURE = mlp(1, 2, 1)
@@ -43,11 +43,11 @@ def step(*, invariance, task_weight=0.5, size=2, processes=1, progress=0.5):
     weights = torch.zeros(2, ARCHITECTURE.num_weights)
     weights[:, 0] = torch.tensor([1.0, 3.0])
     batch = join({ARCHITECTURE: weights}, {ARCHITECTURE: [0, 1]})
-    task = Regression(property="f", mean=100.0, std=7.0)
+    tasks = Tasks(each=[Regression(name="f", mean=100.0, std=7.0)])
     model = Times()
-    objective = Objective(model, task, invariance, task_weight=task_weight, processes=processes)
+    objective = Objective(model, tasks, invariance, task_weight=task_weight, processes=processes)
     draw = Draw(seed=0, step=0, positions=np.arange(2), size=size)
-    loss, parts = objective(batch, torch.tensor([0.5, 2.0]), draw, progress)
+    loss, parts = objective(batch, torch.tensor([[0.5], [2.0]]), draw, progress)
     loss.backward()
     return float(loss.detach()), parts.tolist(), float(model.theta.grad)
 

@@ -98,14 +98,17 @@ def test_two_processes_give_the_numbers_of_one(one, two, recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_two_processes_learn_the_weights_of_one(one, two, recipe):
-    """A bias that the next layer subtracts has no gradient but rounding, of which Adam makes whole steps."""
+    """A bias that the next layer subtracts has no gradient but rounding, of which Adam makes whole steps.
+
+    So may single weights have, on one processor or another: each tensor is compared as a whole.
+    """
     expected, found = (
         state.read_tensors(folder / "best.safetensors")[0] for folder in (one / recipe, two / recipe)
     )
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         if name.endswith(("weight", "var")):
-            assert torch.allclose(found[name], tensor, atol=1e-5), name
+            assert (found[name] - tensor).norm() <= 1e-3 * tensor.norm(), name
 
 
 def test_one_process_builds_the_demo_zoo_and_the_other_waits(two):

@@ -98,11 +98,11 @@ def test_a_model_read_back_from_disk_predicts_the_same(tmp_path):
     result = sneframe.run(
         sneframe.recipe("stats/ridge", f"zoo.path={zoo}", "zoo.property=scale"), tmp_path / "run"
     )
-    model, task, _ = load_model(result.folder / "best.safetensors")
+    model, tasks, _ = load_model(result.folder / "best.safetensors")
     rows = [line.split(",") for line in (result.folder / "predictions.csv").read_text().splitlines()]
     place, test = rows[0].index("predicted"), [row for row in rows[1:] if "test" in row]
     batch = sneframe.open_zoo(zoo).load().select([int(row[0]) for row in test])
-    predicted = task.predict(model(batch).value).reshape(-1)
+    predicted = tasks.main.predict(model(batch).value)
     np.testing.assert_allclose(predicted, [float(row[place]) for row in test], rtol=1e-5)
 
 

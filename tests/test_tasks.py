@@ -1,0 +1,138 @@
+"""Tasks: the type of a property decides loss and metrics; numbers by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sneframe.errors import ZooError
+from sneframe.metrics import score, score_classes
+from sneframe.tasks import Category, Fraction, Regression, Tasks, labels, make_task
+from sneframe.zoo.column import Column
+
+
+def column(*values):
+    return Column.of("p", list(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ((0.1, 0.9), Fraction),
+        ((0.0, 1.0), Fraction),
+        ((-0.1, 0.9), Regression),
+        ((0.2, 1.1), Regression),
+        ((1e-5, 3e-4), Regression),
+        ((1, 0), Regression),
+        (("mnist", "digits"), Category),
+        ((True, False), Category),
+    ],
+)
+def test_the_type_of_a_property_decides(values, kind):
+    assert type(make_task("p", column(*values))) is kind
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "problem"),
+    [
+        (("a", "b"), "regression", "'p' holds strings, .* it is a category"),
+        ((True, False), "fraction", "'p' holds bools"),
+        ((0.5, 2.0), "fraction", r"lies in \[0.5, 2\], a fraction in \[0, 1\]"),
+        ((0.5, 0.5), "auto", "the one value 0.5 in all 2 training networks"),
+        (("a", "a"), "auto", "the one value 'a' in all 2 training networks"),
+        (tuple(range(101)), "category", "101 different values .* 100 at most"),
+    ],
+)
+def test_what_a_kind_cannot_have_is_refused(values, kind, problem):
+    with pytest.raises(ZooError, match=problem):
+        make_task("p", column(*values), kind=kind)
+
+
+def test_a_number_can_be_a_category():
+    task = make_task("p", column(3, 10, 3), kind="category")
+    assert task.classes == ("10", "3")
+    assert labels(column(3.0, 2.5)).tolist() == ["3", "2.5"]
+
+
+def test_a_fraction_is_learned_by_cross_entropy_less_its_least():
+    """At logit 0 and target 1/4: ln 2 − H(1/4); met targets cost nothing."""
+    task = Fraction(name="p", mean=0.5)
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    value = torch.tensor([[0.0], [math.log(1 / 3)], [0.0]])
+    loss = task.loss(value, torch.tensor([[0.25], [0.25], [1.0]]))
+    assert loss.tolist() == pytest.approx([math.log(2) - entropy, 0.0, math.log(2)], abs=1e-6)
+
+
+def test_a_fraction_is_scored_as_a_fraction():
+    task = Fraction(name="p", mean=0.75)
+    assert task.predict(torch.tensor([[0.0]])).tolist() == [0.5]
+    assert task.score(np.array([0.75, 0.25]), torch.zeros(2, 1)).mse == pytest.approx(1 / 16)
+    assert task.predict(task.constant().expand(1, 1)).tolist() == pytest.approx([0.75])
+
+
+def test_a_fitted_fraction_is_regressed_and_cut_to_its_limits():
+    task = make_task("p", column(0.0, 1.0), fitted=True)
+    assert task.predict(torch.tensor([[-3.0], [0.0], [3.0]])).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_categories_by_hand():
+    """Probabilities ½, ½: the Brier score is ¼ + ¼, the cross-entropy ln 2; an unknown class costs one more."""
+    task = Category.fit("p", np.array(["b", "a", "b", "b"], dtype=object))
+    assert (task.classes, task.frequencies) == (("a", "b"), (0.25, 0.75))
+    assert task.targets(np.array(["b", "c"], dtype=object)).tolist() == [[0.0, 1.0], [0.0, 0.0]]
+    assert task.loss(torch.zeros(1, 2), torch.tensor([[0.0, 1.0]])).item() == pytest.approx(math.log(2))
+    assert task.predict(torch.tensor([[0.0, 2.0], [1.0, 0.0]])).tolist() == ["b", "a"]
+    assert task.score(np.array(["a"], dtype=object), torch.zeros(1, 2)).mse == pytest.approx(0.5)
+    assert task.score(np.array(["c"], dtype=object), torch.zeros(1, 2)).mse == pytest.approx(1.5)
+    assert task.score(np.array(["c"], dtype=object), torch.zeros(1, 2)).accuracy == 0
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_the_constant_of_a_category_says_its_frequencies(fitted):
+    task = Category(name="p", classes=("a", "b"), frequencies=(0.25, 0.75), fitted=fitted)
+    assert task.probabilities(task.constant().expand(1, 2)).tolist()[0] == pytest.approx([0.25, 0.75])
+
+
+def test_what_was_fitted_by_squared_error_is_brought_to_probabilities():
+    task = Category(name="p", classes=("a", "b"), frequencies=(0.5, 0.5), fitted=True)
+    found = task.probabilities(torch.tensor([[-0.2, 0.4], [-1.0, -2.0], [3.0, 1.0]]))
+    assert found.tolist() == [pytest.approx(row, abs=1e-8) for row in ([0.0, 1.0], [1.0, 0.0], [0.5, 0.5])]
+
+
+def test_the_balanced_accuracy_is_the_mean_over_classes():
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+    found = score_classes(np.array([0, 0, 0, 1]), probabilities)
+    assert (found.accuracy, found.balanced_accuracy) == (0.75, 0.5)
+    assert (found.tau, found.r2) == (None, None)
+
+
+def test_the_mass_of_ties_and_of_the_floor():
+    """Of 6 pairs the 3 among the three 0.1s are tied; these and 0.11 lie within 2 % of the range above 0.1."""
+    assert score(np.array([0.1, 0.1, 0.1, 0.9]), np.arange(4.0)).ties == 0.5
+    assert score(np.array([0.1, 0.11, 0.9, 0.5]), np.arange(4.0)).floor == 0.5
+
+
+def test_properties_side_by_side_have_columns_of_their_own():
+    tasks = Tasks(
+        each=[
+            Regression(name="x", mean=1.0, std=2.0),
+            Category(name="c", classes=("a", "b"), frequencies=(0.5, 0.5)),
+        ]
+    )
+    columns = {"x": column(3.0, -1.0), "c": column("b", "a")}
+    targets = torch.from_numpy(tasks.targets(columns)).float()
+    assert targets.tolist() == [[1.0, 0.0, 1.0], [-1.0, 1.0, 0.0]]
+    value = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert tasks.loss(value, targets).tolist() == pytest.approx(
+        [(1 + math.log(2)) / 2, (4 + math.log(2)) / 2]
+    )
+    assert Tasks.from_json(tasks.to_json()) == tasks
+
+
+def test_soft_labels_may_be_mixed():
+    task = Category(name="p", classes=("a", "b"), frequencies=(0.5, 0.5))
+    value = torch.tensor([[0.3, -0.7]])
+    one, other = (task.loss(value, torch.tensor([row])) for row in ([1.0, 0.0], [0.0, 1.0]))
+    mixed = task.loss(value, torch.tensor([[0.25, 0.75]]))
+    assert mixed.item() == pytest.approx(0.25 * one.item() + 0.75 * other.item(), rel=1e-6)
