@@ -54,6 +54,4 @@ class MixUp(Augmentation):
             for own, other, each in zip(batch.networks, mates.networks, shares, strict=True)
         ]
         mate = batch.restore([each.roll(1, dims=0) for each in batch.rows(target)])
-        return batch.replace(mixed), torch.lerp(
-            mate, target, share.to(target.dtype).view(-1, *[1] * (target.ndim - 1))
-        )
+        return batch.replace(mixed), torch.lerp(mate, target, share.to(target.dtype).unsqueeze(1))

@@ -32,7 +32,7 @@ def resampled(metric: str, true: np.ndarray, predicted: np.ndarray, draws: int =
         None where τ is asked for more than :data:`MOST_FOR_TAU` networks, the accuracy of numbers, or of labels anything
         else (of a Brier score the probabilities are not kept).
     """
-    if (true.dtype.kind == "f") == (metric == "accuracy"):
+    if (true.dtype.kind in "OU") != (metric == "accuracy"):
         return None
     if metric == "accuracy":
         return _means(draws, (true == predicted).astype(np.float64))[:, 0]

@@ -83,7 +83,7 @@ class Epoch:
 
     Args:
         number: counted from 1.
-        task: mean task loss over the training networks, in standardised units.
+        task: mean task loss over the training networks.
         mse: of the validation networks, in squared units of the property; of a category the Brier score.
         group: e_g of the validation networks, None where it was not measured.
     """

@@ -31,6 +31,14 @@ def test_every_resample_is_scored_as_its_networks_are(metric, ties):
     assert found == pytest.approx([np.nan if each is None else each for each in expected], nan_ok=True)
 
 
+def test_labels_have_an_accuracy_and_numbers_have_none():
+    true, predicted = np.array(["a", "b", "a", "b"]), np.array(["a", "a", "a", "b"])
+    drawn = np.concatenate(list(counts(4, DRAWS)))
+    assert resampled("accuracy", true, predicted, DRAWS) == pytest.approx(1 - drawn[:, 1] / 4)
+    assert resampled("mse", true, predicted, DRAWS) is None
+    assert resampled("accuracy", np.arange(4), np.arange(4), DRAWS) is None
+
+
 def test_a_resample_draws_as_many_networks_as_there_are():
     drawn = np.concatenate(list(counts(7, 2500)))
     assert drawn.shape == (2500, 7)

@@ -302,3 +302,18 @@ def test_an_option_that_a_builder_has_not_is_one_line(suite, tmp_path):
     zoo = Built(builder="zoos/sine", options={"network": 24})
     with pytest.raises(sneframe.errors.ConfigError, match=r"zoo 'zoos/sine': .*'network'"):
         compare(evolve(suite, zoo=zoo), tmp_path / "out", zoos=tmp_path)
+
+
+def test_a_category_is_compared_by_its_accuracy(suite, ran, row, tmp_path):
+    from sneframe.testing import toy_zoo
+
+    zoo = toy_zoo(tmp_path / "two.zarr", hidden=((4, 4), (5,)))
+    rows = [row("stats/default", "head.min_leaf=3")]
+    one = evolve(suite, rows=rows, zoo=str(zoo), property="label", metric="accuracy", seeds=1)
+    (line,) = compare(one, tmp_path / "out").lines
+    (cell,) = cells_in(tmp_path / "out").values()
+    told = np.mean(np.array(cell["tests"][0]["true"]) == np.array(cell["tests"][0]["predicted"]))
+    assert line.scores["accuracy"].mean == pytest.approx(told)
+    assert line.scores["accuracy"].interval is not None
+    assert (line.scores["tau"], line.scores["r2"]) == (None, None)
+    assert "accuracy" in (tmp_path / "out" / "two.md").read_text()

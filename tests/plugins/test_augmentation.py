@@ -22,7 +22,7 @@ def changed(cls, batch, target=None, *, positions=None, size=None, step=4, **opt
     spec = Spec(carrier=Batch, width=1, architectures=batch.architectures)
     positions = np.arange(len(batch)) if positions is None else np.array(positions)
     draw = Draw(seed=3, step=step, positions=positions, size=size or len(batch))
-    target = torch.zeros(len(batch)) if target is None else target
+    target = torch.zeros(len(batch), 1) if target is None else target
     return cls(cls.Config(**options), spec)(batch, target, draw)
 
 
@@ -44,7 +44,7 @@ def weights_of(batch):
 def test_a_moved_network_computes_the_same(activation, action):
     network = nn.Sequential(nn.Linear(3, 8), activation(), nn.Linear(8, 2))
     batch = from_modules([network])
-    target = torch.tensor([0.7])
+    target = torch.tensor([[0.7]])
     moved, targets = changed(Symmetry, batch, target, actions=("permute", action))
     other = nn.Sequential(nn.Linear(3, 8), activation(), nn.Linear(8, 2))
     other.load_state_dict({name: value[0] for name, value in moved.networks[0].parameters().items()})
@@ -138,11 +138,13 @@ def test_a_mixture_lies_between_two_networks_and_its_target_between_theirs():
     """Every network is all a, and a its target: so is every mixture."""
     values = torch.tensor([1.0, 2.0, 4.0, 8.0])
     batch = join({WIDE: values[:, None].expand(-1, WIDE.num_weights)}, {WIDE: range(4)})
-    mixed, targets = changed(MixUp, batch, values, alpha=1.0, align=False)
-    assert torch.allclose(weights_of(mixed), targets[:, None].expand(-1, WIDE.num_weights))
+    mixed, targets = changed(MixUp, batch, values[:, None], alpha=1.0, align=False)
+    assert torch.allclose(weights_of(mixed), targets.expand(-1, WIDE.num_weights))
     pairs = [(8.0, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 8.0)]
-    assert all(min(pair) <= target <= max(pair) for pair, target in zip(pairs, targets.tolist(), strict=True))
-    assert not torch.equal(targets, values)
+    assert all(
+        min(pair) <= target <= max(pair) for pair, target in zip(pairs, targets[:, 0].tolist(), strict=True)
+    )
+    assert not torch.equal(targets[:, 0], values)
 
 
 @pytest.mark.parametrize("align", [True, False])
@@ -161,7 +163,7 @@ def test_networks_of_two_architectures_are_not_mixed():
         {WIDE: torch.ones(1, WIDE.num_weights), other: torch.full((1, other.num_weights), 5.0)},
         {WIDE: [0], other: [1]},
     )
-    target = torch.tensor([1.0, 2.0])
+    target = torch.tensor([[1.0], [2.0]])
     mixed, targets = changed(MixUp, batch, target)
     assert torch.equal(targets, target)
     assert [float(n.weights.mean()) for n in mixed.networks] == [1.0, 5.0]
@@ -175,17 +177,17 @@ def test_targets_follow_their_networks_in_a_mixed_batch():
         other: torch.tensor([5.0, 7.0])[:, None].expand(-1, other.num_weights),
     }
     batch = join(rows, {WIDE: [0, 2], other: [1, 3]})
-    mixed, targets = changed(MixUp, batch, torch.tensor([0.0, 5.0, 2.0, 7.0]), align=False, alpha=1.0)
+    mixed, targets = changed(MixUp, batch, torch.tensor([[0.0], [5.0], [2.0], [7.0]]), align=False, alpha=1.0)
     means = mixed.restore([n.weights.mean(1) for n in mixed.networks])
-    assert torch.allclose(means, targets, atol=1e-5)
+    assert torch.allclose(means, targets[:, 0], atol=1e-5)
 
 
 def test_a_network_has_the_same_share_whichever_process_holds_it():
     """Its mates differ; of (1, 1) and (2, 2) the share can be read."""
     values = torch.tensor([0.0, 1.0])
     batch = join({WIDE: values[:, None].expand(-1, WIDE.num_weights)}, {WIDE: range(2)})
-    _, whole = changed(MixUp, batch, values, positions=[4, 7], size=8, alpha=1.0, align=False)
-    _, again = changed(MixUp, batch, values, positions=[4, 6], size=8, alpha=1.0, align=False)
+    _, whole = changed(MixUp, batch, values[:, None], positions=[4, 7], size=8, alpha=1.0, align=False)
+    _, again = changed(MixUp, batch, values[:, None], positions=[4, 6], size=8, alpha=1.0, align=False)
     assert whole[0] == again[0]
     assert whole[1] != again[1]
 

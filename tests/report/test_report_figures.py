@@ -71,6 +71,15 @@ def test_the_identity_line_joins_equal_values() -> None:
     assert right - left == pytest.approx(bottom - top)
 
 
+def test_a_confusion_counts_networks_of_each_true_class() -> None:
+    true = np.array(["cat", "cat", "cat", "dog"], dtype=object)
+    predicted = np.array(["cat", "dog", "dog", "dog"], dtype=object)
+    told = Predictions(ids=np.arange(4), architecture=np.full(4, "a"), true=true, predicted=predicted)
+    shown = texts(figures.confusion(told, "animal", ""))
+    assert [text for text in shown if text.isdigit()] == ["1", "2", "0", "1"]
+    assert {"cat", "dog", "true animal", "predicted animal"} <= set(shown)
+
+
 def test_a_constant_is_drawn() -> None:
     same = np.full(3, 2.0)
     constant = Predictions(ids=np.arange(3), architecture=np.full(3, "a"), true=same, predicted=same)
