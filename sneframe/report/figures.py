@@ -147,6 +147,10 @@ def _map(points: np.ndarray, values: np.ndarray, name: str, labels: tuple[str, s
         axes.spines[:].set_visible(False)
     if values.dtype == object:
         _classes(axes, points, values)
+        # Outside of the axes, where it covers neither points nor the label.
+        legend = figure.legend(loc="outside lower center", fontsize="small", frameon=False, ncols=2)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
         return figure
     drawn = _points(axes, points[:, 0], points[:, 1], c=values, cmap="viridis", alpha=0.85)
     bar = figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
@@ -156,7 +160,7 @@ def _map(points: np.ndarray, values: np.ndarray, name: str, labels: tuple[str, s
 
 
 def _classes(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    """Draw points in a colour for each of the most frequent labels, the others in grey, and a legend."""
+    """Draw points in a colour for each of the most frequent labels, the others in grey, named for a legend."""
     names, counts = np.unique(labels.astype(str), return_counts=True)
     named = sorted(names[np.argsort(-counts, kind="stable")][: len(PALETTE)].tolist())
     rest = ~np.isin(labels.astype(str), named)
@@ -165,11 +169,6 @@ def _classes(axes: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     for name, colour in zip(named, PALETTE, strict=False):
         here = labels.astype(str) == name
         _points(axes, *points[here].T, color=colour, alpha=0.8, label=_shown(name, 28))
-    legend = axes.legend(
-        fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, **style: Any) -> Any:
