@@ -27,6 +27,31 @@ def _ignore(done: int, total: int, note: str = "") -> None:
     """Say nothing."""
 
 
+def _paced(advance: Advance, unit: str) -> Advance:
+    """Return a function that adds to each note the pace and the time left."""
+    begun, before = time.monotonic(), -1
+
+    def paced(done: int, total: int, note: str = "") -> None:
+        nonlocal begun, before
+        if before < 0:
+            begun, before = time.monotonic(), done
+        words = [note] if note else []
+        if (made := done - before) > 0 and (seconds := time.monotonic() - begun) > 0:
+            words.append(f"{made / seconds:.3g} {unit}/s")
+            if done < total:
+                words.append(f"{clock(seconds / made * (total - done))} left")
+        advance(done, total, ", ".join(words))
+
+    return paced
+
+
+def clock(seconds: float) -> str:
+    """Return ``1:02:03`` or ``2:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 class Reporter:
     """Says what a run is doing.
 
@@ -43,8 +68,19 @@ class Reporter:
             self._console.print(printable(line), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
-    def bar(self, label: str) -> Iterator[Advance]:
-        """Yield a function to call with (done, total, note) as the work goes on."""
+    def bar(self, label: str, unit: str = "") -> Iterator[Advance]:
+        """Yield a function to call with (done, total, note) as the work goes on.
+
+        Args:
+            label: what is being done.
+            unit: of what is counted, to say how many a second and for how long to wait; what was done before the
+                first call does not count for that.
+        """
+        with self._shown(label, timed=not unit) as advance:
+            yield _paced(advance, unit) if unit else advance
+
+    @contextmanager
+    def _shown(self, label: str, *, timed: bool) -> Iterator[Advance]:
         if self._console is None:
             yield _ignore
         elif self._console.is_terminal:
@@ -52,7 +88,7 @@ class Reporter:
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TimeRemainingColumn(),
+                *([TimeRemainingColumn()] if timed else []),
                 TextColumn("{task.fields[note]}", markup=False),
             )
             with Progress(*columns, console=self._console) as progress:

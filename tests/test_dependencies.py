@@ -32,17 +32,28 @@ def imported():
     return {name for name in found if not name.startswith("sneframe")} - set(sys.stdlib_module_names)
 
 
-def declared():
-    lines = PROJECT["dependencies"]
+def declared(extras=()):
+    lines = [*PROJECT["dependencies"], *(line for e in extras for line in PROJECT["optional-dependencies"][e])]
     return {canonical(re.match(r"[\w.-]+", line)[0]): line for line in lines}
 
 
+#: What a user installs with an extra, and is told of where it is missing.
+OPTIONAL = {"PIL": ("images", "pillow"), "ray": ("ray", "ray")}
+
+
 @pytest.mark.parametrize(
-    "module", sorted(imported() - {"pytest"})
+    "module", sorted(imported() - {"pytest", *OPTIONAL})
 )  # sneframe.testing is for those who have it
 def test_what_is_imported_is_declared(module):
     offering = {canonical(name) for name in metadata.packages_distributions()[module]}
     assert offering & set(declared())
+
+
+@pytest.mark.parametrize("module", OPTIONAL)
+def test_what_may_be_imported_is_an_extra(module):
+    extra, distribution = OPTIONAL[module]
+    assert module in imported()
+    assert distribution in declared([extra])
 
 
 def test_what_is_declared_is_pinned():

@@ -1,4 +1,4 @@
-"""Zoos that can be built here: sine INRs, and the demo zoo."""
+"""Zoos that can be built here: sine INRs, the demo zoo, and image classifiers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sneframe.zoo.builder import ZooBuilder
 
 @hookimpl
 def sneframe_zoos() -> Sequence[ZooBuilder]:
-    """Offer the sine zoos."""
+    """Offer all builders."""
+    from sneframe_zoos.classifiers import BUILDERS
     from sneframe_zoos.sine import DEMO, SINE
 
-    return [SINE, DEMO]
+    return [SINE, DEMO, *BUILDERS]

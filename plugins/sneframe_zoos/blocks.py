@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import safetensors.numpy
 from filelock import FileLock, Timeout
 
+from sneframe.engine import Engine
 from sneframe.errors import ZooError
 from sneframe.state import write_bytes, write_text
 from sneframe.zoo.staging import machine_errors
@@ -73,12 +74,12 @@ class Blocks:
                 f"remove it, or build this zoo elsewhere"
             )
 
-    def load(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the arrays of a block, or None where it is not finished."""
-        path = self._path(number)
-        if not path.exists():
-            return None
-        arrays: dict[str, np.ndarray] = safetensors.numpy.load_file(path)
+    def __contains__(self, number: int) -> bool:
+        return self._path(number).exists()
+
+    def load(self, number: int) -> dict[str, np.ndarray]:
+        """Return the arrays of a finished block."""
+        arrays: dict[str, np.ndarray] = safetensors.numpy.load_file(self._path(number))
         return arrays
 
     def save(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -91,6 +92,31 @@ class Blocks:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"block-{number:05d}.safetensors"
+
+
+def finish(
+    blocks: Blocks,
+    function: Callable[[int], Mapping[str, np.ndarray]],
+    sizes: Sequence[int],
+    progress: Callable[[int, int], None],
+    engine: Engine,
+) -> None:
+    """Compute the blocks that are missing, and keep each as soon as it is there.
+
+    Args:
+        blocks: the folder.
+        function: gives the arrays of a block of this number; can be pickled.
+        sizes: how many networks each block has.
+        progress: called with (networks done, all), first with those of the blocks that were there.
+        engine: where they are computed.
+    """
+    missing = [number for number in range(len(sizes)) if number not in blocks]
+    done = sum(sizes) - sum(sizes[number] for number in missing)
+    progress(done, sum(sizes))
+    for number, arrays in engine.map_unordered(function, missing):
+        blocks.save(number, arrays)
+        done += sizes[number]
+        progress(done, sum(sizes))
 
 
 def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from sneframe import plugins
+from sneframe.engine import make_engine
 from sneframe.errors import ConfigError, Interrupted
 from sneframe.progress import Reporter
 from sneframe.suite import Built
@@ -40,8 +41,8 @@ def built(zoo: Built, folder: Path, reporter: Reporter) -> Path:
         return path
     reporter.say(f"building the zoo {zoo.builder}, once, in {path}")
     try:
-        with reporter.bar(zoo.builder) as advance:
-            builder.build(config, path, advance)
+        with reporter.bar(zoo.builder, unit="networks") as advance:
+            builder.build(config, path, advance, make_engine("process"))
     except KeyboardInterrupt as error:
         raise Interrupted(f"{path} is not complete; the same command goes on with it") from error
     return path

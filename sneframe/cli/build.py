@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 import attrs
 import click
 
+from sneframe.engine import NAMES
+from sneframe.errors import PluginError
+
 if TYPE_CHECKING:
     from sneframe.zoo.builder import ZooBuilder
 
@@ -46,12 +49,30 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
         for attribute in attrs.fields(builder.config)
         if attribute.init
     ]
-    out = click.Option(
-        ["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the zoo to make."
-    )
+    own = [
+        click.Option(
+            ["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the zoo to make."
+        ),
+        click.Option(
+            ["--engine"],
+            type=click.Choice(NAMES),
+            default="process",
+            show_default=True,
+            help="Where blocks of networks are trained: here, in processes of this machine, or on a Ray cluster; the "
+            "zoo is the same.",
+        ),
+        click.Option(
+            ["--workers"], type=click.IntRange(min=1), help="Of the engine.  [default: one per core]"
+        ),
+    ]
+    if taken := {str(option.name) for option in own} & {str(option.name) for option in options}:
+        raise PluginError(
+            f"zoo {builder.name!r}: an option cannot be called {sorted(taken)[0]!r}, the command has one of that name"
+        )
 
-    def callback(out: Path, **values: Any) -> None:
+    def callback(out: Path, engine: str, workers: int | None, **values: Any) -> None:
         from sneframe.cli.terminal import Terminal
+        from sneframe.engine import make_engine
         from sneframe.errors import ConfigError, Interrupted
         from sneframe.progress import Reporter
         from sneframe.zoo.staging import check_place
@@ -64,13 +85,13 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
             raise ConfigError(f"zoo build {name}: {error.args[0] if error.args else error}") from error
         reporter = Reporter(Terminal())
         try:
-            with reporter.bar(f"zoo build {name}") as advance:
-                builder.build(config, out, advance)
+            with reporter.bar(f"zoo build {name}", unit="networks") as advance:
+                builder.build(config, out, advance, make_engine(engine, workers))
         except KeyboardInterrupt as error:
             raise Interrupted(f"{out} is not complete; the same command goes on with it") from error
         reporter.say(f"zoo: {out}")
 
-    return click.Command(name, callback=callback, params=[*options, out], help=builder.help)
+    return click.Command(name, callback=callback, params=[*options, *own], help=builder.help)
 
 
 def _option(builder: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Option:
@@ -101,8 +122,6 @@ def _without_none(kind: Any) -> Any:
 
 
 def _click_type(kind: Any, what: str) -> Any:
-    from sneframe.errors import PluginError
-
     origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
     if kind in (bool, int, float, str):
         return kind

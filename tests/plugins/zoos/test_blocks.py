@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from sneframe_zoos.blocks import Blocks
+from sneframe_zoos.blocks import Blocks, finish
 
+from sneframe.engine import SerialEngine
 from sneframe.errors import ZooError
 
 
@@ -17,8 +18,8 @@ def test_a_saved_block_is_loaded_as_it_was(tmp_path):
         np.testing.assert_array_equal(loaded[name], values)
 
 
-def test_a_block_that_was_not_saved_is_none(tmp_path):
-    assert Blocks(tmp_path / "a.zarr", {}).load(0) is None
+def test_a_block_that_was_not_saved_is_not_there(tmp_path):
+    assert 0 not in Blocks(tmp_path / "a.zarr", {})
 
 
 def test_a_half_written_block_is_not_there(tmp_path):
@@ -26,7 +27,7 @@ def test_a_half_written_block_is_not_there(tmp_path):
     blocks.save(0, {"weights": np.zeros(3)})
     (path,) = blocks.folder.glob("block-*")
     path.rename(path.with_name(f".{path.name}.tmp"))  # as after a kill between writing and renaming
-    assert blocks.load(0) is None
+    assert 0 not in blocks
 
 
 def test_blocks_of_another_config_are_an_error_that_says_so(tmp_path):
@@ -42,3 +43,31 @@ def test_removing_leaves_nothing(tmp_path):
     blocks.save(0, {"weights": np.zeros(3)})
     blocks.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_missing_blocks_are_computed_and_progress_begins_with_the_others(tmp_path):
+    blocks = Blocks(tmp_path / "a.zarr", {})
+    blocks.save(1, {"weights": np.float32([7])})
+    seen, asked = [], []
+
+    def compute(number):
+        asked.append(number)
+        return {"weights": np.float32([number])}
+
+    finish(blocks, compute, [10, 10, 4], lambda *pair: seen.append(pair), SerialEngine())
+    assert asked == [0, 2]
+    assert seen == [(10, 24), (20, 24), (24, 24)]
+    assert [blocks.load(number)["weights"][0] for number in range(3)] == [0, 7, 2]
+
+
+def test_what_was_finished_before_a_failure_is_kept(tmp_path):
+    blocks = Blocks(tmp_path / "a.zarr", {})
+
+    def compute(number):
+        if number == 1:
+            raise ZooError("no second block")
+        return {"weights": np.float32([number])}
+
+    with pytest.raises(ZooError, match="no second block"):
+        finish(blocks, compute, [1, 1, 1], lambda *_: None, SerialEngine())
+    assert [number in blocks for number in range(3)] == [True, False, False]

@@ -12,11 +12,14 @@ import torch
 from attrs import evolve
 from sneframe_zoos import blocks
 from sneframe_zoos.inr import SineINR
-from sneframe_zoos.sine import DEMO, SINE, Sine, build, holds
+from sneframe_zoos.once import holds
+from sneframe_zoos.sine import DEMO, NAME, SINE, Sine, _options, build
 
+from sneframe.engine import ProcessEngine, SerialEngine
 from sneframe.errors import MachineError, ZooError
 from sneframe.zoo import open_zoo
 
+SERIAL = SerialEngine()
 SMALL = Sine(networks=12, widths=(8, 8), steps=40, tolerance=0.3, points=32)
 
 
@@ -27,7 +30,7 @@ def quiet(done, total):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     path = tmp_path_factory.mktemp("zoos") / "small.zarr"
-    build(SMALL, path, quiet)
+    build(SMALL, path, quiet, SERIAL)
     return path
 
 
@@ -72,19 +75,19 @@ def test_nothing_but_the_zoo_is_left(small):
 
 def test_progress_ends_with_all_networks(tmp_path):
     seen = []
-    build(Sine(networks=3, widths=(4,), steps=1), tmp_path / "a.zarr", lambda *pair: seen.append(pair))
-    assert seen == [(3, 3)]
+    build(Sine(networks=3, widths=(4,), steps=1), tmp_path / "a.zarr", lambda *pair: seen.append(pair), SERIAL)
+    assert seen == [(0, 3), (3, 3)]
 
 
 def test_a_network_is_drawn_the_same_in_a_larger_zoo(tmp_path, small):
-    build(Sine(networks=5, widths=(8, 8), steps=40, tolerance=0.3, points=32), tmp_path / "five.zarr", quiet)
+    build(Sine(networks=5, widths=(8, 8), steps=40, tolerance=0.3, points=32), tmp_path / "five.zarr", quiet, SERIAL)
     np.testing.assert_array_equal(
         open_zoo(tmp_path / "five.zarr").column("frequency"), open_zoo(small).column("frequency")[:5]
     )
 
 
 def test_another_seed_makes_other_networks(tmp_path, small):
-    build(Sine(networks=12, widths=(8, 8), steps=1, seed=1), tmp_path / "other.zarr", quiet)
+    build(Sine(networks=12, widths=(8, 8), steps=1, seed=1), tmp_path / "other.zarr", quiet, SERIAL)
     other = open_zoo(tmp_path / "other.zarr").column("frequency")
     assert not np.isin(other, open_zoo(small).column("frequency")).any()
 
@@ -93,6 +96,7 @@ def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path):
     script = """
         import sys, time
         from pathlib import Path
+        from sneframe.engine import SerialEngine
         from sneframe_zoos import sine
 
         fit, calls = sine.fit, []
@@ -105,7 +109,7 @@ def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path):
             return fit(*args, **options)
 
         sine.fit = fit_once
-        sine.build(sine.Sine(networks=501, widths=(4,), steps=3), Path(sys.argv[1]), lambda done, total: None)
+        sine.build(sine.Sine(networks=501, widths=(4,), steps=3), Path(sys.argv[1]), lambda done, total: None, SerialEngine())
     """
     path = tmp_path / "killed.zarr"
     command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
@@ -114,9 +118,9 @@ def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path):
         process.kill()
     assert not path.exists()
     resumed, config = [], Sine(networks=501, widths=(4,), steps=3)
-    build(config, path, lambda done, _: resumed.append(done))
-    build(config, tmp_path / "whole.zarr", quiet)
-    assert resumed == [250, 500, 501]
+    build(config, path, lambda done, _: resumed.append(done), SERIAL)
+    build(config, tmp_path / "whole.zarr", quiet, SERIAL)
+    assert resumed == [250, 500, 501]  # what was there comes first
     assert open_zoo(path).digest == open_zoo(tmp_path / "whole.zarr").digest
     assert sorted(tmp_path.iterdir()) == [path, tmp_path / "whole.zarr"]
 
@@ -127,18 +131,25 @@ def test_a_resumed_build_does_not_train_finished_blocks_again(tmp_path, monkeypa
     config = Sine(networks=251, widths=(4,), steps=1)
     trained, train = [], sine.train
 
-    def interrupted(config, described, numbers):
-        if numbers.start == 250 and len(trained) == 1:
+    def interrupted(config, block):
+        if block == 1 and len(trained) == 1:
             trained.append("interrupted")
             raise KeyboardInterrupt
-        trained.append(numbers)
-        return train(config, described, numbers)
+        trained.append(block)
+        return train(config, block)
 
     monkeypatch.setattr(sine, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        build(config, tmp_path / "a.zarr", quiet)
-    build(config, tmp_path / "a.zarr", quiet)
-    assert trained == [range(250), "interrupted", range(250, 251)]
+        build(config, tmp_path / "a.zarr", quiet, SERIAL)
+    build(config, tmp_path / "a.zarr", quiet, SERIAL)
+    assert trained == [0, "interrupted", 1]
+
+
+def test_processes_make_the_same_zoo(tmp_path):
+    config = Sine(networks=501, widths=(4,), steps=3)
+    build(config, tmp_path / "serial.zarr", quiet, SERIAL)
+    build(config, tmp_path / "process.zarr", quiet, ProcessEngine(workers=2))
+    assert open_zoo(tmp_path / "serial.zarr").digest == open_zoo(tmp_path / "process.zarr").digest
 
 
 def test_builders_of_one_zoo_take_turns_and_the_second_finds_it_made(tmp_path, monkeypatch, caplog):
@@ -147,12 +158,12 @@ def test_builders_of_one_zoo_take_turns_and_the_second_finds_it_made(tmp_path, m
     config, path = Sine(networks=501, widths=(4,), steps=1), tmp_path / "a.zarr"
     started, trained, train, failed = threading.Event(), [], sine.train, []
 
-    def noted(config, described, numbers):
-        trained.append(numbers)
+    def noted(config, block):
+        trained.append(block)
         if len(trained) == 1:
             started.set()
             waiting.wait(60)
-        return train(config, described, numbers)
+        return train(config, block)
 
     waiting = threading.Event()
     monkeypatch.setattr(blocks.logger, "warning", lambda *_: waiting.set())
@@ -160,7 +171,7 @@ def test_builders_of_one_zoo_take_turns_and_the_second_finds_it_made(tmp_path, m
 
     def one():
         try:
-            build(config, path, quiet)
+            build(config, path, quiet, SERIAL)
         except BaseException as error:
             failed.append(error)
             raise
@@ -172,14 +183,14 @@ def test_builders_of_one_zoo_take_turns_and_the_second_finds_it_made(tmp_path, m
     first.join()
     second.join()
     assert failed == []
-    assert trained == [range(250), range(250, 500), range(500, 501)]
+    assert trained == [0, 1, 2]
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_place_that_cannot_be_written_to_is_the_machines_failure(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match=r"file/a\.zarr\.part\.lock: "):
-        build(SMALL, tmp_path / "file" / "a.zarr", quiet)
+        build(SMALL, tmp_path / "file" / "a.zarr", quiet, SERIAL)
 
 
 def test_an_unfinished_build_of_another_config_is_an_error(tmp_path):
@@ -187,13 +198,13 @@ def test_an_unfinished_build_of_another_config_is_an_error(tmp_path):
 
     Blocks(tmp_path / "a.zarr", {"builder": "zoos/sine", "networks": 7})
     with pytest.raises(ZooError, match=r"a\.zarr\.part holds an unfinished build with networks=7 \(not 12\)"):
-        build(SMALL, tmp_path / "a.zarr", quiet)
+        build(SMALL, tmp_path / "a.zarr", quiet, SERIAL)
 
 
 def test_a_complete_zoo_is_left_as_it_is_and_said_so(small, caplog):
     before = (small / "zarr.json").stat().st_mtime_ns
     with caplog.at_level(logging.WARNING):
-        build(SMALL, small, quiet)
+        build(SMALL, small, quiet, SERIAL)
     assert f"{small} is complete, it is left as it is" in caplog.text
     assert (small / "zarr.json").stat().st_mtime_ns == before
 
@@ -202,14 +213,14 @@ def test_a_zoo_of_another_config_is_an_error(small):
     with pytest.raises(
         ZooError, match=r"small\.zarr holds a zoo with networks=12 \(not 11\), seed=0 \(not 3\)"
     ):
-        build(Sine(networks=11, widths=(8, 8), steps=40, tolerance=0.3, points=32, seed=3), small, quiet)
+        build(Sine(networks=11, widths=(8, 8), steps=40, tolerance=0.3, points=32, seed=3), small, quiet, SERIAL)
 
 
 def test_a_file_in_the_way_is_an_error_and_is_kept(tmp_path):
     path = tmp_path / "a.zarr"
     path.write_text("mine")
     with pytest.raises(ZooError, match="not a zoo"):
-        build(SMALL, path, quiet)
+        build(SMALL, path, quiet, SERIAL)
     assert path.read_text() == "mine"
 
 
@@ -231,11 +242,11 @@ def test_an_impossible_config_is_refused(options, message):
         Sine(**options)
 
 
-def test_both_builders_are_offered_under_their_names():
+def test_all_builders_are_offered_under_their_names():
     import sneframe_zoos
 
-    assert sneframe_zoos.sneframe_zoos() == [SINE, DEMO]
-    assert [SINE.name, DEMO.name] == ["zoos/sine", "zoos/demo"]
+    names = [builder.name for builder in sneframe_zoos.sneframe_zoos()]
+    assert names == ["zoos/sine", "zoos/demo", "zoos/cnn", "zoos/mlp", "zoos/transformer"]
 
 
 def test_the_demo_zoo_is_a_sine_zoo(tmp_path, monkeypatch):
@@ -243,17 +254,17 @@ def test_the_demo_zoo_is_a_sine_zoo(tmp_path, monkeypatch):
 
     asked = []
     monkeypatch.setattr(sine, "build", lambda *args: asked.append(args[:2]))
-    DEMO.build(DEMO.config(), tmp_path / "demo.zarr", quiet)
+    DEMO.build(DEMO.config(), tmp_path / "demo.zarr", quiet, SERIAL)
     assert asked == [(Sine(networks=1000, widths=(16, 16)), tmp_path / "demo.zarr")]
 
 
 def test_a_zoo_made_before_an_option_was_there_is_the_one_with_its_default(small, monkeypatch):
     stored = open_zoo(small).attributes["builder"]
     older = {**stored, "config": {name: value for name, value in stored["config"].items() if name != "siren"}}
-    monkeypatch.setattr("sneframe_zoos.sine.open_zoo", lambda *_, **__: Older(older))
-    assert holds(small, SMALL)
+    monkeypatch.setattr("sneframe_zoos.once.open_zoo", lambda *_, **__: Older(older))
+    assert holds(small, NAME, _options(SMALL), _options(Sine()))
     with pytest.raises(ZooError, match=r"siren=False \(not True\)"):
-        holds(small, evolve(SMALL, siren=True))
+        holds(small, NAME, _options(evolve(SMALL, siren=True)), _options(Sine()))
 
 
 class Older:

@@ -1,0 +1,295 @@
+"""Zoos of image classifiers: what all their builders share, from the options to the written zoo."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+import torch
+from attrs import frozen
+from attrs.validators import and_, deep_iterable, ge, gt, in_, le, lt, max_len, min_len, optional
+from torch import nn
+
+from sneframe.architecture import Architecture
+from sneframe.config import option
+from sneframe.engine import Engine
+from sneframe.zoo import create
+from sneframe.zoo.write import ZooWriter
+from sneframe_zoos import hyperparameters
+from sneframe_zoos.blocks import Blocks, finish
+from sneframe_zoos.design import ACTIVATIONS, Design
+from sneframe_zoos.hyperparameters import INITS, OPTIMISERS, Hyperparameters, Ranges
+from sneframe_zoos.image_sources import read_images
+from sneframe_zoos.images import ImageSet
+from sneframe_zoos.initial import draw_weights
+from sneframe_zoos.once import made_by, once
+from sneframe_zoos.train import Checkpoint, Images, Layout, Run, train
+
+BLOCK = 64  #: runs that are finished together; a fixed number, so that a resumed build repeats the same arithmetic
+STACK = 16  #: runs that are trained together; more do not fit the processor's cache, and are slower
+
+
+def _pair(check: Any) -> Any:
+    return and_(deep_iterable(check), min_len(2), max_len(2), _ascending)
+
+
+def _ascending(_: Any, attribute: attrs.Attribute[Any], value: tuple[float, float]) -> None:
+    if value[0] > value[1]:
+        raise ValueError(f"{attribute.name!r} must be a lower and an upper bound, got {value}")
+
+
+def _among(names: Sequence[str]) -> Any:
+    return deep_iterable(in_(names), iterable_validator=min_len(1))
+
+
+@frozen(kw_only=True)
+class Classifiers(ABC):
+    """What determines a zoo of classifiers but their designs; run ``k`` draws from generators keyed by ``(seed, k)``."""
+
+    builder: ClassVar[str]  #: ``PLUGIN/NAME``
+    arch: str
+
+    networks: int = option(1000, "training runs; each leaves several checkpoints", check=ge(1))
+    data: str = option(
+        "digits", "images: digits, npz:FILE, idx:FOLDER, folder:DIR or torchvision:NAME[:ROOT]"
+    )
+    data_name: str | None = option(None, "the property 'dataset'; default: the name of the file, folder or set")
+    train_images: int | None = option(
+        None, "the first so many to train on; default: all that are for it, or 3 in 4", check=optional(ge(1))
+    )
+    test_images: int | None = option(
+        None, "the next so many to test on; default: all others", check=optional(ge(1))
+    )
+    size: int | None = option(
+        None, "pixels in height and width; default: as the images are", check=optional(ge(1))
+    )
+    grey: bool = option(False, "whether colours become luminance")
+    seed: int = option(0, "of all that is drawn", check=and_(ge(0), lt(2**64)))
+    checkpoints: int = option(3, "at most so many of each run, equally far apart, the last one among them", check=ge(1))
+    batch_size: int = option(64, "images in a step", check=ge(1))
+    epochs: tuple[int, int] = option((1, 8), "an integer, uniform", check=_pair(ge(0)))
+    lr: tuple[float, float] = option((5e-4, 5e-2), "learning rate, log-uniform", check=_pair(gt(0)))
+    optimisers: tuple[str, ...] = option(OPTIMISERS, "uniform among them", check=_among(OPTIMISERS))
+    inits: tuple[str, ...] = option(INITS, "of kernels, uniform among them", check=_among(INITS))
+    init_std: tuple[float, float] = option(
+        (1e-2, 0.5), "deviation of the inits normal and truncated_normal, log-uniform", check=_pair(gt(0))
+    )
+    l2: tuple[float, float] = option((1e-8, 1e-2), "penalty on kernels, log-uniform", check=_pair(gt(0)))
+    dropout: float = option(0.5, "at most, uniform, in one of two runs; else 0", check=and_(ge(0), lt(1)))
+    activations: tuple[str, ...] = option(
+        ("relu", "tanh", "sigmoid", "selu"), "uniform among them", check=_among(tuple(ACTIVATIONS))
+    )
+    train_fractions: tuple[float, ...] = option(
+        (0.1, 0.25, 0.5, 1.0),
+        "of the training images, uniform among them",
+        check=deep_iterable(and_(gt(0), le(1)), iterable_validator=min_len(1)),
+    )
+
+    @abstractmethod
+    def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
+        """Return how the network of a run is built, drawn from its generator where it varies."""
+
+    @property
+    def ranges(self) -> Ranges:
+        """From what the hyper-parameters are drawn."""
+        names = [each.name for each in attrs.fields(Ranges)]
+        return Ranges(**{name: getattr(self, name) for name in names})
+
+    def image_set(self) -> ImageSet:
+        """Read the images.
+
+        Raises:
+            ZooError: they are not there, or not as they should be.
+            MachineError: a file cannot be read.
+        """
+        return _image_set(self.data, self.data_name, self.train_images, self.test_images, self.size, self.grey)
+
+    def options(self) -> dict[str, Any]:
+        """Return JSON values that say how the zoo is made; of the images, what they are and not where they lie."""
+        options: dict[str, Any] = json.loads(json.dumps(attrs.asdict(self)))
+        images = self.image_set()
+        kind, colon, where = self.data.partition(":")
+        options["data"] = kind + colon + where.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        return {**options, "data_name": images.name, "data_digest": images.digest}
+
+
+@cache
+def _image_set(
+    data: str, name: str | None, train_images: int | None, test_images: int | None, size: int | None, grey: bool
+) -> ImageSet:
+    return read_images(data, name=name, train=train_images, test=test_images, size=size, grey=grey)
+
+
+@frozen(kw_only=True)
+class Drawn:
+    """A run before it is trained.
+
+    Args:
+        number: of the run.
+        hyper: its hyper-parameters.
+        design: of its network.
+        generator: from which the initial weights are drawn next.
+    """
+
+    number: int
+    hyper: Hyperparameters
+    design: Design
+    generator: np.random.Generator
+
+
+def draw(config: Classifiers, number: int) -> Drawn:
+    """Draw a run: hyper-parameters first, then the design."""
+    key = np.array([config.seed, number], dtype=np.uint64)
+    generator = np.random.Generator(np.random.Philox(key=key))
+    hyper = hyperparameters.draw(config.ranges, generator)
+    return Drawn(number=number, hyper=hyper, design=config.design(hyper, generator), generator=generator)
+
+
+def numbers(config: Classifiers, block: int) -> range:
+    """Return the runs of a block."""
+    return range(block * BLOCK, min((block + 1) * BLOCK, config.networks))
+
+
+def train_block(config: Classifiers, block: int) -> dict[str, np.ndarray]:
+    """Train the runs of a block; return of their n networks one array each.
+
+    Returns:
+        ``run``, ``epoch``, ``final``, ``healthy``, the accuracies and losses ``(n,)``, and the ``weights`` of all, one
+        network after the other, ``size (n,)`` of each.
+    """
+    images = config.image_set()
+    tensors = _images(images)
+    stacks: dict[tuple[Design, bool], list[Run]] = defaultdict(list)
+    for number in numbers(config, block):
+        drawn = draw(config, number)
+        module = drawn.design.module(images.shape, images.classes)
+        start = draw_weights(module, drawn.hyper, drawn.generator)
+        stacks[drawn.design, drawn.hyper.dropout > 0].append(Run(number=number, hyper=drawn.hyper, weights=start))
+    found: list[Checkpoint] = []
+    for (design, dropout), runs in stacks.items():
+        module = design.module(images.shape, images.classes, dropout=0.5 if dropout else 0.0)
+        # Runs of about the same length together: a stack is fast while it is full.
+        runs.sort(key=lambda run: -run.hyper.epochs * run.hyper.train_fraction)
+        for place in range(0, len(runs), STACK):
+            found += train(
+                module,
+                runs[place : place + STACK],
+                tensors,
+                seed=config.seed,
+                batch_size=config.batch_size,
+                checkpoints=config.checkpoints,
+            )
+    found.sort(key=lambda checkpoint: (checkpoint.run, checkpoint.epoch))
+    columns = ("run", "epoch", "final", "healthy", *MEASURED)
+    return {
+        **{name: np.array([getattr(checkpoint, name) for checkpoint in found]) for name in columns},
+        "size": np.array([len(checkpoint.weights) for checkpoint in found]),
+        "weights": np.concatenate([checkpoint.weights for checkpoint in found]),
+    }
+
+
+MEASURED = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
+
+
+def _images(images: ImageSet) -> Images:
+    pictures, labels = images.tensors()
+    return Images(
+        train=(pictures[: images.train], labels[: images.train]),
+        test=(pictures[images.train :], labels[images.train :]),
+    )
+
+
+def build(config: Classifiers, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
+    """Make the zoo; one that is there already is left as it is, one that another process is making is waited for.
+
+    Raises:
+        ZooError: no images, images too small, or the path holds something else: a zoo or an unfinished build of another
+            configuration.
+        MachineError: the images cannot be read.
+    """
+    options = config.options()
+    defaults = json.loads(json.dumps(attrs.asdict(type(config)())))
+    if not once(path, config.builder, options, defaults, lambda: make(config, path, progress, engine)):
+        progress(config.networks, config.networks)
+
+
+def make(config: Classifiers, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
+    """Train the runs block by block, then write the zoo.
+
+    Raises:
+        ZooError: an unfinished build of another configuration lies beside the path, or images too small.
+    """
+    images = config.image_set()
+    draw(config, 0).design.module(images.shape, images.classes)  # before any folder is made
+    options = config.options()
+    blocks = Blocks(path, {"builder": config.builder, **options})
+    sizes = [len(numbers(config, block)) for block in range(math.ceil(config.networks / BLOCK))]
+    finish(blocks, partial(train_block, config), sizes, progress, engine)
+    with create(
+        path,
+        name=f"{images.name}-{config.arch}",
+        description=f"{config.arch} classifiers of {images.name}: {config.networks} training runs",
+        builder=made_by(config.builder, options),
+    ) as zoo:
+        collector = Collector(config, zoo)
+        for block in range(len(sizes)):
+            collector.add(block, blocks.load(block))
+    blocks.remove()
+
+
+class Collector:
+    """Writes finished blocks into a zoo.
+
+    Args:
+        config: of the zoo.
+        zoo: to write to.
+    """
+
+    def __init__(self, config: Classifiers, zoo: ZooWriter) -> None:
+        self._config = config
+        self._zoo = zoo
+        self._images = config.image_set()
+        self._architectures: dict[Design, Architecture] = {}
+
+    def add(self, block: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add the networks of a block, design by design."""
+        drawn = {number: draw(self._config, number) for number in numbers(self._config, block)}
+        rows: dict[Design, list[int]] = defaultdict(list)
+        for row, number in enumerate(arrays["run"].tolist()):
+            rows[drawn[number].design].append(row)
+        weights = np.split(arrays["weights"], np.cumsum(arrays["size"])[:-1])
+        for design, here in rows.items():
+            module = design.module(self._images.shape, self._images.classes).eval()
+            stacked = torch.from_numpy(np.stack([weights[row] for row in here]))
+            properties = {
+                "dataset": [self._images.name] * len(here),
+                "arch": [self._config.arch] * len(here),
+                **{name: arrays[name][here] for name in MEASURED},
+                "generalisation_gap": arrays["train_accuracy"][here] - arrays["test_accuracy"][here],
+                "epoch": arrays["epoch"][here],
+                "final": arrays["final"][here],
+            }
+            hyper = [drawn[number].hyper for number in arrays["run"][here].tolist()]
+            for field in attrs.fields(Hyperparameters):
+                properties[field.name] = [getattr(each, field.name) for each in hyper]
+            self._zoo.append(
+                self._architecture(design, module),
+                Layout(module).views(stacked),
+                properties,
+                group=arrays["run"][here],
+                healthy=arrays["healthy"][here],
+            )
+
+    def _architecture(self, design: Design, module: nn.Module) -> Architecture:
+        if design not in self._architectures:
+            example = torch.zeros(1, *self._images.shape)
+            self._architectures[design] = Architecture.from_module(module, example)
+        return self._architectures[design]

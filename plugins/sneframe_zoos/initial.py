@@ -1,0 +1,69 @@
+"""The weights that a classifier's training starts from."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from torch import nn
+
+from sneframe_zoos.hyperparameters import Hyperparameters
+
+POSITION_STD = 0.02  #: of a transformer's positions
+
+
+def is_kernel(name: str, parameter: nn.Parameter) -> bool:
+    """Return whether a parameter is the kernel of a convolution or the matrix of a linear layer."""
+    return name.endswith("weight") and parameter.ndim >= 2
+
+
+def draw_weights(module: nn.Module, hyper: Hyperparameters, generator: np.random.Generator) -> np.ndarray:
+    """Return flat initial weights ``(P,)`` float64, in the order of ``module.named_parameters()``.
+
+    Kernels are drawn as ``hyper.init`` says (normal distributions with the variance of Glorot and Bengio 2010 or of He et
+    al. 2015, orthogonal matrices of Saxe et al. 2014, or of the deviation ``hyper.init_std``), biases are 0, the
+    scales of norms 1.
+    """
+    pieces: list[np.ndarray] = []
+    for name, parameter in module.named_parameters():
+        shape = tuple(parameter.shape)
+        if is_kernel(name, parameter):
+            values = _kernel(shape, hyper, generator)
+        elif name.endswith("bias"):
+            values = np.zeros(shape)
+        elif parameter.ndim == 1:
+            values = np.ones(shape)
+        else:
+            values = generator.normal(0, POSITION_STD, shape)
+        pieces.append(values.ravel())
+    return np.concatenate(pieces)
+
+
+def _kernel(shape: tuple[int, ...], hyper: Hyperparameters, generator: np.random.Generator) -> np.ndarray:
+    fan_in, fan_out = math.prod(shape[1:]), shape[0] * math.prod(shape[2:])
+    if hyper.init == "orthogonal":
+        return _orthogonal(shape[0], fan_in, generator).reshape(shape)
+    if hyper.init == "truncated_normal":
+        return hyper.init_std * _within_two(shape, generator)
+    std = {
+        "glorot_normal": math.sqrt(2 / (fan_in + fan_out)),
+        "he_normal": math.sqrt(2 / fan_in),
+        "normal": hyper.init_std,
+    }[hyper.init]
+    return generator.normal(0, std, shape)
+
+
+def _orthogonal(rows: int, columns: int, generator: np.random.Generator) -> np.ndarray:
+    """Return a matrix ``(rows, columns)`` whose rows or columns, whichever are fewer, are orthonormal."""
+    drawn = generator.normal(size=(max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(drawn)
+    q = q * np.sign(np.diag(r))  # else the distribution is not uniform
+    return q if rows >= columns else q.T
+
+
+def _within_two(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    """Return standard normal numbers, those beyond ±2 drawn again."""
+    values = generator.normal(size=shape)
+    while (far := np.abs(values) > 2).any():
+        values[far] = generator.normal(size=int(far.sum()))
+    return values

@@ -1,0 +1,67 @@
+"""The steps of sgd, momentum, adam and rmsprop on flat weights (G, P) of networks that train together.
+
+As ``torch.optim``'s SGD, SGD(momentum=0.9), Adam and RMSprop(alpha=0.9) do, each network at its own learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+MOMENTUM = 0.9
+BETA1, BETA2 = 0.9, 0.999  # Adam's
+ALPHA = 0.9  # RMSprop's, as Keras has it
+EPSILON = 1e-8
+
+
+class Stepper:
+    """Steps networks, neighbours with the same optimiser at once.
+
+    Args:
+        optimisers: of each network; equal ones are to stand together.
+        lr: ``(G,)``.
+        like: ``(G, P)``, the type and shape of the weights.
+    """
+
+    def __init__(self, optimisers: Sequence[str], lr: Tensor, like: Tensor) -> None:
+        self._optimisers = list(optimisers)
+        self._lr = lr[:, None]
+        self._mean, self._square = torch.zeros_like(like), torch.zeros_like(like)
+        self._steps = 0
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with the networks of these rows alone."""
+        self._optimisers = [self._optimisers[row] for row in rows.tolist()]
+        self._lr, self._mean, self._square = (t[rows] for t in (self._lr, self._mean, self._square))
+
+    def step(self, weights: Tensor, gradients: Tensor) -> None:
+        """Change the weights ``(G, P)`` in place."""
+        self._steps += 1
+        start = 0
+        while start < len(self._optimisers):
+            name, stop = self._optimisers[start], start + 1
+            while stop < len(self._optimisers) and self._optimisers[stop] == name:
+                stop += 1
+            here = slice(start, stop)
+            self._step(name, weights[here], gradients[here], here)
+            start = stop
+
+    def _step(self, name: str, weights: Tensor, gradients: Tensor, here: slice) -> None:
+        lr, mean, square = self._lr[here], self._mean[here], self._square[here]
+        if name == "sgd":
+            weights.addcmul_(gradients, lr, value=-1)
+        elif name == "momentum":
+            mean.mul_(MOMENTUM).add_(gradients)
+            weights.addcmul_(mean, lr, value=-1)
+        elif name == "adam":
+            mean.lerp_(gradients, 1 - BETA1)
+            square.mul_(BETA2).addcmul_(gradients, gradients, value=1 - BETA2)
+            scale = square.div(1 - BETA2**self._steps).sqrt_().add_(EPSILON)
+            weights.addcdiv_(lr * mean, scale, value=-1 / (1 - BETA1**self._steps))
+        elif name == "rmsprop":
+            square.mul_(ALPHA).addcmul_(gradients, gradients, value=1 - ALPHA)
+            weights.addcdiv_(lr * gradients, square.sqrt().add_(EPSILON), value=-1)
+        else:
+            raise AssertionError(f"no optimiser {name!r}")

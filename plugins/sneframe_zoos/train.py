@@ -1,0 +1,309 @@
+"""Train many classifiers of one design at once: what each run starts from and draws in, its checkpoints out.
+
+Whatever is random is drawn for each run by itself, outside the vectorised step, so that who trains beside it
+changes nothing but rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
+
+from sneframe.draw import word
+from sneframe_zoos.hyperparameters import Hyperparameters
+from sneframe_zoos.initial import is_kernel
+from sneframe_zoos.optimisers import Stepper
+
+EVALUATED = 500  #: images at a time
+#: (parameters, masks, images, labels) → the mean cross-entropy of one network
+Loss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor], Tensor]
+
+
+@frozen(kw_only=True, eq=False)
+class Run:
+    """One training run.
+
+    Args:
+        number: of the run in its zoo; with the seed it decides all that is drawn for it.
+        hyper: its hyper-parameters.
+        weights: ``(P,)``, where it starts.
+    """
+
+    number: int
+    hyper: Hyperparameters
+    weights: np.ndarray
+
+
+@frozen(kw_only=True, eq=False)
+class Images:
+    """What all runs learn from: images ``(n, channels, H, W)`` and labels ``(n,)``, for training and for testing."""
+
+    train: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+
+
+@frozen(kw_only=True, eq=False)
+class Checkpoint:
+    """A network at the end of an epoch.
+
+    Args:
+        run: number of its run.
+        epoch: counted from 1; 0 is before training.
+        final: whether it is the last of its run.
+        weights: ``(P,)``.
+        train_accuracy: on the run's own training images.
+        train_loss: mean cross-entropy on these, without the penalty.
+        test_accuracy: on all test images.
+        test_loss: mean cross-entropy on these.
+    """
+
+    run: int
+    epoch: int
+    final: bool
+    weights: np.ndarray
+    train_accuracy: float
+    train_loss: float
+    test_accuracy: float
+    test_loss: float
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the weights and the losses are finite: whether training has not diverged."""
+        return bool(
+            np.isfinite(self.weights).all() and math.isfinite(self.train_loss) and math.isfinite(self.test_loss)
+        )
+
+
+def train(
+    module: nn.Module, runs: Sequence[Run], images: Images, *, seed: int, batch_size: int, checkpoints: int
+) -> list[Checkpoint]:
+    """Train all runs, of one design, and return their checkpoints.
+
+    Args:
+        module: of the design; only its code is used, with each ``nn.Dropout`` at the rate of the run.
+        runs: what to train.
+        images: to train and to test on.
+        seed: of the zoo.
+        batch_size: images in a step.
+        checkpoints: at most so many of each run, at epochs equally far apart, the last one among them.
+    """
+    # Equal optimisers stand together, see Stepper.
+    runs = sorted(runs, key=lambda run: run.hyper.optimiser)
+    dtype = images.train[0].dtype
+    orders = [Order(run, len(images.train[0]), seed) for run in runs]
+    planned = [_plan(run, order, batch_size, checkpoints) for run, order in zip(runs, orders, strict=True)]
+    weights = torch.from_numpy(np.stack([run.weights for run in runs])).to(dtype)
+    layout = Layout(module)
+    kernels = layout.kernels.to(dtype)
+    # Keras adds l2 · Σ w² to the loss.
+    decay = torch.tensor([2 * run.hyper.l2 for run in runs], dtype=dtype)[:, None] * kernels
+    stepper = Stepper(
+        [run.hyper.optimiser for run in runs], torch.tensor([r.hyper.lr for r in runs], dtype=dtype), weights
+    )
+    masks = Masks(module, runs, images.train[0][:batch_size], seed)
+    gradients = vmap(grad(layout.loss(masks.network)))
+
+    active = list(range(len(runs)))
+    found: list[Checkpoint] = []
+    step = 0
+    while True:
+        for row, number in enumerate(active):
+            if (epoch := planned[number].get(step)) is not None:
+                final = step == max(planned[number])
+                own = orders[number].own
+                found.append(_checkpoint(module, layout, runs[number], (epoch, final), weights[row], images, own))
+        going = [row for row, number in enumerate(active) if step < max(planned[number])]
+        if not going:
+            return found
+        if len(going) < len(active):
+            rows = torch.tensor(going)
+            active = [active[row] for row in going]
+            weights, decay = weights[rows], decay[rows]
+            stepper.keep(rows)
+        chosen = torch.stack([orders[number].take(batch_size) for number in active])
+        inputs, labels = (tensor[chosen] for tensor in images.train)
+        change = layout.flat(gradients(layout.views(weights), masks.draw(active), inputs, labels))
+        stepper.step(weights, change.addcmul_(weights, decay))
+        step += 1
+
+
+def _plan(run: Run, order: Order, batch_size: int, checkpoints: int) -> dict[int, int]:
+    """Return the epoch of every checkpoint, by the number of steps before it."""
+    epochs = run.hyper.epochs
+    at = sorted({max(1, round(epochs * (k + 1) / checkpoints)) for k in range(checkpoints)}) if epochs else [0]
+    return {math.ceil(epoch * len(order.own) / batch_size): epoch for epoch in at}
+
+
+# -- what is drawn for each run ------------------------------------------------------------------------------------
+
+
+def generator(seed: int, run: Run, purpose: str) -> torch.Generator:
+    """Return the generator of one run for one purpose."""
+    return torch.Generator().manual_seed(word(f"{seed} {run.number} {purpose}") & ((1 << 63) - 1))
+
+
+class Order:
+    """In which order a run sees its images: its own share of them, shuffled for every epoch, without end.
+
+    Args:
+        run: whose.
+        count: training images there are.
+        seed: of the zoo.
+    """
+
+    def __init__(self, run: Run, count: int, seed: int) -> None:
+        self._generator = generator(seed, run, "order")
+        share = max(1, round(run.hyper.train_fraction * count))
+        #: the images of this run
+        self.own = torch.randperm(count, generator=self._generator)[:share]
+        self._left = self.own[:0]
+
+    def take(self, count: int) -> Tensor:
+        """Return the next so many; a batch may end one epoch and begin the next."""
+        while len(self._left) < count:
+            shuffled = self.own[torch.randperm(len(self.own), generator=self._generator)]
+            self._left = torch.cat([self._left, shuffled])
+        taken, self._left = self._left[:count], self._left[count:]
+        return taken
+
+
+class Mask(nn.Module):
+    """Stands where a dropout stood: multiplies by a mask that is drawn elsewhere."""
+
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.ones(()), persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the masked values, or in one pass that measures them, the values."""
+        self.shape = values.shape
+        return values * self.mask
+
+
+class Masks:
+    """Draws the dropout masks of each run.
+
+    Args:
+        module: with its dropouts.
+        runs: whose; one of them without dropout draws nothing.
+        example: a batch of images, by which the places are measured.
+        seed: of the zoo.
+    """
+
+    def __init__(self, module: nn.Module, runs: Sequence[Run], example: Tensor, seed: int) -> None:
+        self._rates = [run.hyper.dropout for run in runs]
+        self._generators = [generator(seed, run, "dropout") for run in runs]
+        self._dtype = example.dtype
+        #: the module to train: dropouts are masks, or nothing where no run has any
+        self.network = _replaced(module, Mask if any(self._rates) else nn.Identity)
+        places = {name: place for name, place in self.network.named_modules() if isinstance(place, Mask)}
+        if places:
+            with torch.no_grad():
+                copy.deepcopy(self.network).to(example.dtype)(example)
+                self.network.to(example.dtype)(example)
+        self._shapes = {f"{name}.mask": tuple(place.shape) for name, place in places.items()}
+
+    def draw(self, active: Sequence[int]) -> dict[str, Tensor]:
+        """Return for every place a mask ``(G, B, …)``: 0, or 1 / (1 - rate)."""
+        made: dict[str, Tensor] = {}
+        for name, shape in self._shapes.items():
+            masks = torch.ones((len(active), *shape), dtype=self._dtype)
+            for mask, number in zip(masks, active, strict=True):
+                if rate := self._rates[number]:
+                    kept = torch.rand(shape, generator=self._generators[number]) >= rate
+                    torch.mul(kept, 1 / (1 - rate), out=mask)
+            made[name] = masks
+        return made
+
+
+def _replaced(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    twin = copy.deepcopy(module)
+    for parent in list(twin.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Dropout):
+                setattr(parent, name, kind())
+    return twin
+
+
+# -- flat weights and modules --------------------------------------------------------------------------------------
+
+
+class Layout:
+    """Where every parameter of a module stands in flat weights.
+
+    Args:
+        module: whose parameters, in its own order.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        parameters = dict(module.named_parameters())
+        self._shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        self._sizes = [parameter.numel() for parameter in parameters.values()]
+        kernel = [is_kernel(name, parameter) for name, parameter in parameters.items()]
+        #: ``(P,)`` 1 where a weight belongs to a kernel, else 0
+        self.kernels = torch.repeat_interleave(torch.tensor(kernel).float(), torch.tensor(self._sizes))
+
+    def views(self, weights: Tensor) -> dict[str, Tensor]:
+        """Return every parameter ``(…, *shape)`` of flat weights ``(…, P)``."""
+        pieces = weights.split(self._sizes, dim=-1)
+        named = zip(self._shapes.items(), pieces, strict=True)
+        return {name: piece.unflatten(-1, shape) for (name, shape), piece in named}
+
+    def flat(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return flat weights ``(G, P)`` of parameters ``(G, *shape)``."""
+        return torch.cat([parameters[name].flatten(1) for name in self._shapes], dim=1)
+
+    def loss(self, network: nn.Module) -> Loss:
+        """Return the loss of one network, as a function of its parameters, masks, images and labels."""
+        return lambda parameters, masks, images, labels: F.cross_entropy(
+            functional_call(network, {**parameters, **masks}, (images,)), labels
+        )
+
+
+def _checkpoint(
+    module: nn.Module,
+    layout: Layout,
+    run: Run,
+    place: tuple[int, bool],
+    weights: Tensor,
+    images: Images,
+    own: Tensor,
+) -> Checkpoint:
+    weights = weights.clone()
+    parameters = layout.views(weights)
+    trained = evaluate(module, parameters, images.train[0][own], images.train[1][own])
+    tested = evaluate(module, parameters, *images.test)
+    return Checkpoint(
+        run=run.number,
+        epoch=place[0],
+        final=place[1],
+        weights=weights.numpy(),
+        train_accuracy=trained[0],
+        train_loss=trained[1],
+        test_accuracy=tested[0],
+        test_loss=tested[1],
+    )
+
+
+@torch.no_grad()
+def evaluate(
+    module: nn.Module, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor
+) -> tuple[float, float]:
+    """Return accuracy and mean cross-entropy of a module with these parameters, without dropout."""
+    module.eval()
+    right, loss = 0, 0.0
+    for some, wanted in zip(images.split(EVALUATED), labels.split(EVALUATED), strict=True):
+        logits = functional_call(module, dict(parameters), (some,))
+        right += int((logits.argmax(1) == wanted).sum())
+        loss += float(F.cross_entropy(logits, wanted, reduction="sum"))
+    return right / len(labels), loss / len(labels)

@@ -1,0 +1,121 @@
+"""Small vision transformers (Dosovitskiy et al., arXiv 2010.11929), as values and as a module."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from attrs import frozen
+from einops import rearrange
+from torch import Tensor, nn
+
+from sneframe.errors import ZooError
+from sneframe_zoos.design import ACTIVATIONS, Design, Shape
+
+
+@frozen(kw_only=True)
+class VisionTransformer(Design):
+    """Patches with learned positions, pre-norm blocks, and the mean over tokens.
+
+    Args:
+        patch: height and width of a patch, in pixels; what is left at the right and lower edge is not read.
+        width: of a token.
+        blocks: how many.
+        heads: of each attention; they divide the width.
+        mlp: width of the hidden layer of each block.
+        activation: of these hidden layers, a key of :data:`~sneframe_zoos.design.ACTIVATIONS`.
+    """
+
+    patch: int = 7
+    width: int = 32
+    blocks: int = 2
+    heads: int = 2
+    mlp: int = 64
+    activation: str = "gelu"
+
+    def module(self, image: Shape, classes: int, *, dropout: float = 0.0) -> nn.Module:
+        """See :class:`~sneframe_zoos.design.Design`."""
+        if self.width % self.heads:
+            raise ZooError(f"a transformer's width must be a multiple of its heads, got {self.width} and {self.heads}")
+        self.check("this transformer", image)
+        return TransformerClassifier(self, image, classes, dropout)
+
+    def smallest(self) -> int:
+        """See :class:`~sneframe_zoos.design.Design`: two patches in height and width."""
+        return 2 * self.patch
+
+
+class TransformerClassifier(nn.Module):
+    """The network of a :class:`VisionTransformer`.
+
+    Args:
+        design: what it is built like.
+        image: ``(channels, height, width)``.
+        classes: how many logits.
+        dropout: probability behind every attention, hidden layer and block.
+    """
+
+    def __init__(self, design: VisionTransformer, image: Shape, classes: int, dropout: float) -> None:
+        super().__init__()
+        channels, height, width = image
+        tokens = (height // design.patch) * (width // design.patch)
+        self.patch = nn.Conv2d(channels, design.width, design.patch, design.patch)
+        self.position = nn.Parameter(torch.zeros(1, tokens, design.width))
+        self.blocks = nn.ModuleList(Block(design, dropout) for _ in range(design.blocks))
+        self.norm = nn.LayerNorm(design.width)
+        self.head = nn.Linear(design.width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits ``(B, classes)`` of images ``(B, channels, height, width)``."""
+        stream = rearrange(self.patch(images), "b d h w -> b (h w) d") + self.position
+        for block in self.blocks:
+            stream = block(stream)
+        logits: Tensor = self.head(self.norm(stream).mean(1))
+        return logits
+
+
+class Block(nn.Module):
+    """Attention and two linear layers, each behind a norm and beside the stream.
+
+    Args:
+        design: what it is built like.
+        dropout: probability of its dropouts.
+    """
+
+    def __init__(self, design: VisionTransformer, dropout: float) -> None:
+        super().__init__()
+        self.heads = design.heads
+        self.norm1, self.norm2 = nn.LayerNorm(design.width), nn.LayerNorm(design.width)
+        self.query, self.key, self.value, self.out = (nn.Linear(design.width, design.width) for _ in range(4))
+        self.mlp = nn.Sequential(
+            nn.Linear(design.width, design.mlp),
+            ACTIVATIONS[design.activation](),
+            nn.Dropout(dropout),
+            nn.Linear(design.mlp, design.width),
+        )
+        self.dropout1, self.dropout2 = nn.Dropout(dropout), nn.Dropout(dropout)
+
+    def forward(self, stream: Tensor) -> Tensor:
+        """Return the stream ``(B, tokens, width)`` after this block."""
+        read = self.norm1(stream)
+        query, key, value = (
+            rearrange(layer(read), "b t (h d) -> b h t d", h=self.heads)
+            for layer in (self.query, self.key, self.value)
+        )
+        # Written out: torch's fused attention cannot be vectorised over networks.
+        scores = query @ key.mT / query.shape[-1] ** 0.5
+        seen = rearrange(scores.softmax(-1) @ value, "b h t d -> b t (h d)")
+        stream = stream + self.dropout1(self.out(seen))
+        after: Tensor = stream + self.dropout2(self.mlp(self.norm2(stream)))
+        return after
+
+
+def wild(generator: np.random.Generator, activation: str) -> VisionTransformer:
+    """Draw a transformer of one to three blocks, one to four heads and patches of 4, 5 or 7 pixels."""
+    return VisionTransformer(
+        patch=int(generator.choice((4, 5, 7))),
+        width=int(generator.choice((16, 24, 32))),
+        blocks=int(generator.integers(1, 4)),
+        heads=int(generator.choice((1, 2, 4))),
+        mlp=int(generator.choice((32, 48, 64))),
+        activation=activation,
+    )

@@ -1,0 +1,47 @@
+"""Where independent pieces of work are done: here, in processes of this machine, or on a Ray cluster.
+
+What is computed never depends on it: a function and an item decide a result. Zoo builders use it for their blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+from sneframe.engine.engine import Engine
+from sneframe.engine.process import ProcessEngine
+from sneframe.engine.ray import RayEngine
+from sneframe.engine.serial import SerialEngine
+from sneframe.errors import ConfigError, choices
+
+__all__ = ["NAMES", "Engine", "ProcessEngine", "RayEngine", "SerialEngine", "make_engine"]
+
+_KINDS: Final[dict[str, Callable[[int], Engine]]] = {
+    "serial": lambda _: SerialEngine(),
+    "process": lambda workers: ProcessEngine(workers=workers),
+    "ray": lambda workers: RayEngine(workers=workers),
+}
+NAMES: Final = tuple(_KINDS)  #: of all engines
+
+
+def make_engine(name: str, workers: int | None = None) -> Engine:
+    """Return an engine by its name.
+
+    Args:
+        name: one of :data:`NAMES`.
+        workers: how many processes; by default one for every core this process may use.
+
+    Raises:
+        ConfigError: no such engine, no worker.
+    """
+    if name not in _KINDS:
+        raise ConfigError(f"no engine {name!r}; {choices(name, NAMES)}")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"an engine needs 1 worker at least, got {workers}")
+    return _KINDS[name](workers or _cores())
+
+
+def _cores() -> int:
+    # Fewer than the machine has where a container or taskset says so; macOS and Windows cannot say.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

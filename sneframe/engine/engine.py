@@ -1,0 +1,34 @@
+"""The abstract engine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Engine(ABC):
+    """Calls a function for many items; subclasses are final, one per file."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def map_unordered(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield ``(item, function(item))`` for every item, each as soon as it is there, in any order.
+
+        Whoever stops iterating, by an error or Ctrl-C too, stops all work that is going on.
+
+        Args:
+            function: that can be pickled, as its items and results can: a function of a module, or a
+                ``functools.partial`` of one.
+            items: what to call it with.
+
+        Raises:
+            SneframeError: that the function raised.
+            MachineError: a worker died.
+        """

@@ -1,0 +1,78 @@
+"""Processes of this machine, each with one thread."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import ClassVar, final
+
+from sneframe.engine.engine import Engine, Item, Result
+from sneframe.errors import MachineError
+
+
+@final
+class ProcessEngine(Engine):
+    """A pool of fresh processes; each takes seconds to start, so it pays for work of minutes.
+
+    Args:
+        workers: how many, at most.
+    """
+
+    name: ClassVar[str] = "process"
+
+    def __init__(self, *, workers: int) -> None:
+        self.workers = workers
+
+    def map_unordered(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        """See :class:`~sneframe.engine.engine.Engine`."""
+        if not items:
+            return
+        others = set(multiprocessing.active_children())
+        executor = ProcessPoolExecutor(
+            max_workers=min(self.workers, len(items)),
+            # A forked child inherits locks that torch's threads hold.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+        )
+        finished = False
+        try:
+            pending: dict[Future[Result], Item] = {executor.submit(function, item): item for item in items}
+            while pending:
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield pending.pop(future), future.result()
+            finished = True
+        except BrokenProcessPool as error:
+            raise MachineError(
+                "a worker process ended by itself: it was killed, or memory ran out; try fewer workers"
+            ) from error
+        finally:
+            if not finished:
+                for child in set(multiprocessing.active_children()) - others:
+                    child.terminate()
+            executor.shutdown(wait=finished, cancel_futures=True)
+
+
+def _begin() -> None:
+    """Prepare a worker."""
+    import torch
+
+    torch.set_num_threads(1)
+    # A terminal sends Ctrl-C to all: the parent decides what becomes of its workers …
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # … and where it was killed, nobody waits for them any more.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

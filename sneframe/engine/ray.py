@@ -1,0 +1,97 @@
+"""Tasks of a Ray cluster: of the one this process is connected to, or of one that is started on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, final
+
+from sneframe.engine.engine import Engine, Item, Result
+from sneframe.errors import MachineError, PluginError, SneframeError
+
+#: What is set where it is not: no token is written into the home directory, nothing is told to its makers.
+_SETTINGS = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@final
+class RayEngine(Engine):
+    """Ray's core tasks, each on one core. The workers must find sneframe, and the files that are read, where they are.
+
+    With ``RAY_ADDRESS`` set, or after ``ray.init`` of the caller's own, it is that cluster, with its authentication.
+
+    Args:
+        workers: tasks at a time, and cores of a cluster that is started.
+
+    Raises:
+        PluginError: Ray is not installed.
+    """
+
+    name: ClassVar[str] = "ray"
+
+    def __init__(self, *, workers: int) -> None:
+        self.workers = workers
+        if "RAY_ADDRESS" not in os.environ:
+            for key, value in _SETTINGS.items():
+                os.environ.setdefault(key, value)
+        try:
+            import ray
+        except ImportError as error:
+            raise PluginError("engine 'ray' needs Ray: pip install 'sneframe[ray]'") from error
+        self._ray: Any = ray
+
+    def map_unordered(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        """See :class:`~sneframe.engine.engine.Engine`."""
+        ray = self._ray
+        started = not ray.is_initialized()
+        if started:
+            self._start()
+        call = ray.remote(num_cpus=1, max_retries=1)(_call)
+        left, pending = list(reversed(items)), {}
+        try:
+            while left or pending:
+                while left and len(pending) < self.workers:
+                    item = left.pop()
+                    pending[call.remote(function, item)] = item
+                for reference in ray.wait(list(pending))[0]:
+                    yield pending.pop(reference), self._result(reference)
+        finally:
+            for reference in pending:
+                ray.cancel(reference, force=True)
+            if started:
+                ray.shutdown()
+
+    def _start(self) -> None:
+        options: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
+        if "RAY_ADDRESS" in os.environ:  # a cluster has the cores it has
+            options = {}
+        try:
+            self._ray.init(
+                **options,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+            )
+        except (ConnectionError, RuntimeError, TimeoutError) as error:
+            raise MachineError(f"Ray cannot be started: {str(error).splitlines()[0]}") from error
+
+    def _result(self, reference: Any) -> Any:
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, SneframeError):
+                raise cause from None
+            raise
+        except self._ray.exceptions.RayError as error:
+            raise MachineError(f"a Ray task was lost: {str(error).splitlines()[0]}") from error
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    """Run in a worker."""
+    import torch
+
+    torch.set_num_threads(1)
+    return function(item)

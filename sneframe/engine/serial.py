@@ -1,0 +1,22 @@
+"""Everything in this process, one item after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, final
+
+from sneframe.engine.engine import Engine, Item, Result
+
+
+@final
+class SerialEngine(Engine):
+    """No workers: nothing to start, and errors arise where they can be debugged."""
+
+    name: ClassVar[str] = "serial"
+
+    def map_unordered(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        """See :class:`~sneframe.engine.engine.Engine`."""
+        for item in items:
+            yield item, function(item)

@@ -1,0 +1,142 @@
+"""Engines: every item once, whichever it is, and what happens when one fails."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import work
+
+from sneframe.engine import NAMES, ProcessEngine, RayEngine, SerialEngine, make_engine
+from sneframe.errors import ConfigError, MachineError, PluginError, ZooError
+
+HAS_RAY = importlib.util.find_spec("ray") is not None
+needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed; `tox -e ray` has it")
+ENGINES = ["serial", "process", pytest.param("ray", marks=needs_ray)]
+
+
+@pytest.fixture
+def engine(request, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # Ray's workers look here for work.py
+    return make_engine(request.param, 2)
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_every_item_comes_once_with_its_result(engine):
+    found = sorted(engine.map_unordered(work.square, range(7)))
+    assert found == [(number, number * number) for number in range(7)]
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_no_items_are_no_results(engine):
+    assert list(engine.map_unordered(work.square, [])) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES, indirect=True)
+def test_an_error_of_the_function_comes_back_as_itself(engine):
+    with pytest.raises(ZooError, match="^two is too many$"):
+        list(engine.map_unordered(work.fails_at_two, range(5)))
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+def test_a_worker_that_dies_is_one_line(engine):
+    with pytest.raises(MachineError) as error:
+        list(engine.map_unordered(work.dies_at_two, range(5)))
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+def test_a_worker_has_one_thread(engine):
+    assert [count for _, count in engine.map_unordered(work.threads, range(2))] == [1, 1]
+
+
+def test_results_come_as_they_finish():
+    engine = ProcessEngine(workers=2)
+    assert [item for item, _ in engine.map_unordered(work.naps, [1.5, 0.1])] == [0.1, 1.5]
+
+
+def test_who_stops_iterating_stops_the_workers(tmp_path):
+    naps = [(str(tmp_path), seconds) for seconds in (0.0, 300.0, 300.0)]
+    for _ in ProcessEngine(workers=2).map_unordered(work.tells_its_process, naps):
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.05)
+        workers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
+        break
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+
+
+PARENT = """
+    import sys
+    sys.path.insert(0, sys.argv[2])
+    import work
+    from sneframe.engine import ProcessEngine
+
+    if __name__ == "__main__":
+        list(ProcessEngine(workers=2).map_unordered(work.tells_its_process, [(sys.argv[1], 300.0)] * 2))
+"""
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent(kill, tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(textwrap.dedent(PARENT))
+    (folder := tmp_path / "workers").mkdir()
+    command = [sys.executable, str(script), str(folder), str(Path(__file__).parent)]
+    # A shell that runs tests in the background may have Ctrl-C ignored; children inherit that.
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # no thread yet
+    ) as parent:
+        while len(list(folder.iterdir())) < 2:
+            assert parent.poll() is None
+            time.sleep(0.05)
+        workers = [psutil.Process(int(path.name)) for path in folder.iterdir()]
+        if kill == signal.SIGINT:
+            os.killpg(parent.pid, kill)  # as a terminal does: to all of them
+        else:
+            parent.kill()
+        parent.wait(20)
+        _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+
+
+def test_an_unknown_engine_is_told_the_choices():
+    with pytest.raises(ConfigError, match=r"no engine 'proces'; did you mean 'process'\? \(known: process, ray, serial\)"):
+        make_engine("proces")
+
+
+def test_an_engine_needs_a_worker():
+    with pytest.raises(ConfigError, match="1 worker at least, got 0"):
+        make_engine("process", 0)
+
+
+def test_the_names_make_engines_of_these_names():
+    assert [make_engine(name).name for name in NAMES if name != "ray"] == ["serial", "process"]
+    assert [kind.name for kind in (SerialEngine, ProcessEngine, RayEngine)] == list(NAMES)
+
+
+def test_where_ray_is_missing_it_is_said_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(PluginError, match=r"pip install 'sneframe\[ray\]'"):
+        make_engine("ray", 2)
+
+
+@needs_ray
+def test_ray_writes_no_token_into_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = "import sys; sys.path.insert(0, sys.argv[1])\nimport work\nfrom sneframe.engine import make_engine\n"
+    script += "print(list(make_engine('ray', 1).map_unordered(work.square, [3])))"
+    here = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", here)
+    done = subprocess.run([sys.executable, "-c", script, here], capture_output=True, text=True, check=True)
+    assert done.stdout == "[(3, 9)]\n"
+    assert not (tmp_path / ".ray").exists()

@@ -1,0 +1,40 @@
+"""What workers are given to do: they find it by its name, so it stands in a module of its own."""
+
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from sneframe.errors import ZooError
+
+
+def square(number):
+    return number * number
+
+
+def threads(_):
+    return torch.get_num_threads()
+
+
+def fails_at_two(number):
+    if number == 2:
+        raise ZooError("two is too many")
+    return number
+
+
+def dies_at_two(number):
+    if number == 2:
+        os._exit(7)
+    return number
+
+
+def naps(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def tells_its_process(folder_and_seconds):
+    folder, seconds = folder_and_seconds
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(seconds)

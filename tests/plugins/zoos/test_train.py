@@ -1,0 +1,189 @@
+"""Stacked training is training one by one: torch.optim on a plain module, the same batches and masks."""
+
+import numpy as np
+import pytest
+import torch
+from sneframe_zoos import convnet, hyperparameters
+from sneframe_zoos.hyperparameters import Hyperparameters
+from sneframe_zoos.initial import draw_weights
+from sneframe_zoos.mlp import MLP
+from sneframe_zoos.train import Images, Mask, Masks, Order, Run, train
+from sneframe_zoos.transformer import VisionTransformer
+from torch import nn
+from torch.nn import functional as F
+
+IMAGE, CLASSES, BATCH, SEED = (1, 16, 16), 4, 8, 3
+DESIGNS = {
+    "small-cnn": convnet.SMALL_CNN,
+    "arch1-of-small-images": convnet.ConvNet(convs=convnet.ARCH1.convs[:2], features="adaptive", hidden=(12,)),
+    "arch2": convnet.ARCH2,
+    "wild": convnet.wild(np.random.default_rng(4), ("relu", "tanh"), "silu"),
+    "mlp": MLP(widths=(12, 8), activation="tanh"),
+    "vit": VisionTransformer(patch=5, width=12, mlp=16),
+}
+
+
+def hyper(**values):
+    usual = {
+        "lr": 0.01,
+        "optimiser": "sgd",
+        "init": "he_normal",
+        "init_std": float("nan"),
+        "l2": 1e-3,
+        "dropout": 0.0,
+        "activation": "relu",
+        "train_fraction": 1.0,
+        "epochs": 2,
+    }
+    return Hyperparameters(**{**usual, **values})
+
+
+@pytest.fixture(scope="module")
+def images():
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(60, *IMAGE, generator=generator, dtype=torch.float64) * 2 - 1
+    labels = torch.randint(CLASSES, (60,), generator=generator)
+    return Images(train=(pictures[:40], labels[:40]), test=(pictures[40:], labels[40:]))
+
+
+def runs_of(design, hypers):
+    module = design.module(IMAGE, CLASSES)
+    generator = np.random.default_rng(0)
+    return [
+        Run(number=number, hyper=each, weights=draw_weights(module, each, generator))
+        for number, each in enumerate(hypers, start=5)
+    ]
+
+
+def one_by_one(design, run, images):
+    """A plain loop over one module: the final weights, flat."""
+    module = design.module(IMAGE, CLASSES, dropout=run.hyper.dropout).double()
+    nn.utils.vector_to_parameters(torch.from_numpy(run.weights), module.parameters())
+    kind, options = {
+        "sgd": (torch.optim.SGD, {}),
+        "momentum": (torch.optim.SGD, {"momentum": 0.9}),
+        "adam": (torch.optim.Adam, {}),
+        "rmsprop": (torch.optim.RMSprop, {"alpha": 0.9}),
+    }[run.hyper.optimiser]
+    optimiser = kind(module.parameters(), lr=run.hyper.lr, **options)
+    order = Order(run, len(images.train[0]), SEED)
+    masks = Masks(module, [run], images.train[0][:BATCH], SEED)
+    places = {name: place for name, place in masks.network.named_modules() if isinstance(place, Mask)}
+    trained = masks.network if places else module
+    if places:
+        nn.utils.vector_to_parameters(torch.from_numpy(run.weights), trained.parameters())
+        optimiser = kind(trained.parameters(), lr=run.hyper.lr, **options)
+    for _ in range(-(-run.hyper.epochs * len(order.own) // BATCH)):
+        chosen = order.take(BATCH)
+        for name, mask in masks.draw([0]).items():
+            places[name.removesuffix(".mask")].mask = mask[0]
+        loss = F.cross_entropy(trained(images.train[0][chosen]), images.train[1][chosen])
+        kernels = [p for n, p in trained.named_parameters() if p.ndim > 1 and n.endswith("weight")]
+        loss = loss + run.hyper.l2 * sum(kernel.square().sum() for kernel in kernels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return nn.utils.parameters_to_vector(trained.parameters()).detach().numpy()
+
+
+def stacked(design, runs, images, **options):
+    rate = 0.5 if any(run.hyper.dropout for run in runs) else 0.0
+    module = design.module(IMAGE, CLASSES, dropout=rate).double()
+    usual = {"seed": SEED, "batch_size": BATCH, "checkpoints": 1}
+    return {each.run: each for each in train(module, runs, images, **{**usual, **options})}
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_stacked_training_is_training_one_by_one(name, images):
+    design = DESIGNS[name]
+    runs = runs_of(
+        design,
+        [
+            hyper(optimiser="rmsprop", lr=1e-3, dropout=0.4),
+            hyper(optimiser="adam", lr=1e-3, train_fraction=0.5),
+            hyper(optimiser="momentum", epochs=3, dropout=0.2),
+            hyper(optimiser="sgd", epochs=1, l2=0.01),
+            hyper(optimiser="adam", lr=3e-3, train_fraction=0.3, epochs=1),
+        ],
+    )
+    found = stacked(design, runs, images)
+    for run in runs:
+        np.testing.assert_allclose(found[run.number].weights, one_by_one(design, run, images), atol=1e-10)
+
+
+def test_who_trains_beside_a_run_changes_nothing_but_rounding(images):
+    design = DESIGNS["small-cnn"]
+    runs = runs_of(design, [hyper(optimiser=name, dropout=0.3) for name in hyperparameters.OPTIMISERS])
+    together = stacked(design, runs, images)
+    for run in runs:
+        alone = stacked(design, [run], images)[run.number]
+        np.testing.assert_allclose(together[run.number].weights, alone.weights, atol=1e-10)
+        assert together[run.number].test_accuracy == alone.test_accuracy
+
+
+def test_checkpoints_stand_at_epochs_equally_far_apart(images):
+    design = DESIGNS["mlp"]
+    runs = runs_of(design, [hyper(epochs=6), hyper(epochs=2), hyper(epochs=1)])
+    module = design.module(IMAGE, CLASSES).double()
+    found = train(module, runs, images, seed=SEED, batch_size=BATCH, checkpoints=3)
+    epochs = {
+        run.number: [(c.epoch, c.final) for c in found if c.run == run.number]
+        for run in runs
+    }
+    assert epochs == {
+        5: [(2, False), (4, False), (6, True)],
+        6: [(1, False), (2, True)],
+        7: [(1, True)],
+    }
+
+
+def test_an_earlier_checkpoint_is_what_shorter_training_ends_with(images):
+    design = DESIGNS["mlp"]
+    (run,) = runs_of(design, [hyper(epochs=3, optimiser="adam")])
+    module = design.module(IMAGE, CLASSES).double()
+    first, *_ = train(module, [run], images, seed=SEED, batch_size=BATCH, checkpoints=3)
+    (short,) = runs_of(design, [hyper(epochs=1, optimiser="adam")])
+    np.testing.assert_array_equal(first.weights, stacked(design, [short], images)[5].weights)
+
+
+def test_a_run_sees_its_own_share_of_the_images_each_once_an_epoch():
+    (run,) = runs_of(DESIGNS["mlp"], [hyper(train_fraction=0.25)])
+    order = Order(run, 40, SEED)
+    assert len(set(order.own.tolist())) == 10
+    epochs = [torch.cat([order.take(4), order.take(6)]).tolist() for _ in range(2)]
+    assert [sorted(epoch) for epoch in epochs] == [sorted(order.own.tolist())] * 2
+    assert epochs[0] != epochs[1]
+
+
+def test_a_run_that_diverges_is_not_healthy(images):
+    design = DESIGNS["mlp"]
+    runs = runs_of(design, [hyper(lr=1e200, epochs=1), hyper(epochs=1)])
+    found = stacked(design, runs, images)
+    assert [found[5].healthy, found[6].healthy] == [False, True]
+
+
+def test_accuracy_and_loss_are_those_of_the_module_without_dropout(images):
+    design = DESIGNS["arch2"]
+    (run,) = runs_of(design, [hyper(dropout=0.5, train_fraction=0.5)])
+    found = stacked(design, [run], images)[5]
+    module = design.module(IMAGE, CLASSES, dropout=0.5).double().eval()
+    nn.utils.vector_to_parameters(torch.from_numpy(found.weights), module.parameters())
+    own = Order(run, 40, SEED).own
+    for (pictures, labels), accuracy, loss in (
+        (images.test, found.test_accuracy, found.test_loss),
+        ((images.train[0][own], images.train[1][own]), found.train_accuracy, found.train_loss),
+    ):
+        logits = module(pictures)
+        assert accuracy == (logits.argmax(1) == labels).double().mean().item()
+        assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-12)
+
+
+def test_dropout_masks_keep_the_mean():
+    module = DESIGNS["mlp"].module(IMAGE, CLASSES, dropout=0.5)
+    runs = runs_of(DESIGNS["mlp"], [hyper(dropout=0.25), hyper()])
+    masks = Masks(module, runs, torch.zeros(4000, *IMAGE), SEED).draw([0, 1])
+    first = masks["hidden.0.2.mask"]
+    assert first.shape == (2, 4000, 12)
+    assert first[0].unique().tolist() == pytest.approx([0, 4 / 3])
+    assert first[0].mean().item() == pytest.approx(1, abs=0.02)
+    assert (first[1] == 1).all()
