@@ -33,7 +33,10 @@ def imported():
 
 
 def declared(extras=()):
-    lines = [*PROJECT["dependencies"], *(line for e in extras for line in PROJECT["optional-dependencies"][e])]
+    lines = [
+        *PROJECT["dependencies"],
+        *(line for e in extras for line in PROJECT["optional-dependencies"][e]),
+    ]
     return {canonical(re.match(r"[\w.-]+", line)[0]): line for line in lines}
 
 

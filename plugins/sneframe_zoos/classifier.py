@@ -55,13 +55,15 @@ class Classifiers(ABC):
     """What determines a zoo of classifiers but their designs; run ``k`` draws from generators keyed by ``(seed, k)``."""
 
     builder: ClassVar[str]  #: ``PLUGIN/NAME``
-    arch: str
+    arch: str = option("", "which designs; each builder has its own")
 
     networks: int = option(1000, "training runs; each leaves several checkpoints", check=ge(1))
     data: str = option(
         "digits", "images: digits, npz:FILE, idx:FOLDER, folder:DIR or torchvision:NAME[:ROOT]"
     )
-    data_name: str | None = option(None, "the property 'dataset'; default: the name of the file, folder or set")
+    data_name: str | None = option(
+        None, "the property 'dataset'; default: the name of the file, folder or set"
+    )
     train_images: int | None = option(
         None, "the first so many to train on; default: all that are for it, or 3 in 4", check=optional(ge(1))
     )
@@ -73,7 +75,9 @@ class Classifiers(ABC):
     )
     grey: bool = option(False, "whether colours become luminance")
     seed: int = option(0, "of all that is drawn", check=and_(ge(0), lt(2**64)))
-    checkpoints: int = option(3, "at most so many of each run, equally far apart, the last one among them", check=ge(1))
+    checkpoints: int = option(
+        3, "at most so many of each run, equally far apart, the last one among them", check=ge(1)
+    )
     batch_size: int = option(64, "images in a step", check=ge(1))
     epochs: tuple[int, int] = option((1, 8), "an integer, uniform", check=_pair(ge(0)))
     lr: tuple[float, float] = option((5e-4, 5e-2), "learning rate, log-uniform", check=_pair(gt(0)))
@@ -110,7 +114,14 @@ class Classifiers(ABC):
             ZooError: they are not there, or not as they should be.
             MachineError: a file cannot be read.
         """
-        return _image_set(self.data, self.data_name, self.train_images, self.test_images, self.size, self.grey)
+        return _image_set(
+            self.data,
+            name=self.data_name,
+            train=self.train_images,
+            test=self.test_images,
+            size=self.size,
+            grey=self.grey,
+        )
 
     def options(self) -> dict[str, Any]:
         """Return JSON values that say how the zoo is made; of the images, what they are and not where they lie."""
@@ -121,11 +132,7 @@ class Classifiers(ABC):
         return {**options, "data_name": images.name, "data_digest": images.digest}
 
 
-@cache
-def _image_set(
-    data: str, name: str | None, train_images: int | None, test_images: int | None, size: int | None, grey: bool
-) -> ImageSet:
-    return read_images(data, name=name, train=train_images, test=test_images, size=size, grey=grey)
+_image_set = cache(read_images)  #: read once in every process that trains blocks
 
 
 @frozen(kw_only=True)
@@ -172,7 +179,9 @@ def train_block(config: Classifiers, block: int) -> dict[str, np.ndarray]:
         drawn = draw(config, number)
         module = drawn.design.module(images.shape, images.classes)
         start = draw_weights(module, drawn.hyper, drawn.generator)
-        stacks[drawn.design, drawn.hyper.dropout > 0].append(Run(number=number, hyper=drawn.hyper, weights=start))
+        stacks[drawn.design, drawn.hyper.dropout > 0].append(
+            Run(number=number, hyper=drawn.hyper, weights=start)
+        )
     found: list[Checkpoint] = []
     for (design, dropout), runs in stacks.items():
         module = design.module(images.shape, images.classes, dropout=0.5 if dropout else 0.0)

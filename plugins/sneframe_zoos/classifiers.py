@@ -46,7 +46,9 @@ class MLPs(Classifiers):
 
     builder: ClassVar[str] = "zoos/mlp"
 
-    arch: Literal["mlp", "wild"] = option("mlp", "mlp: of these widths; wild: depth and widths drawn for each run")
+    arch: Literal["mlp", "wild"] = option(
+        "mlp", "mlp: of these widths; wild: depth and widths drawn for each run"
+    )
     widths: tuple[int, ...] = option(
         (32, 32), "of the hidden layers of an mlp", check=deep_iterable(ge(1), iterable_validator=min_len(1))
     )

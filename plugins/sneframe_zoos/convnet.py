@@ -186,4 +186,3 @@ def wild(generator: np.random.Generator, activations: Sequence[str], activation:
         )
     hidden = (int(generator.choice((16, 32))),) if generator.random() < 0.5 else ()
     return ConvNet(convs=tuple(convs), hidden=hidden, activation=activation)
-

@@ -86,4 +86,4 @@ def draw(ranges: Ranges, generator: np.random.Generator) -> Hyperparameters:
 
 
 def _log_uniform(bounds: tuple[float, float], generator: np.random.Generator) -> float:
-    return float(math.exp(generator.uniform(*map(math.log, bounds))))
+    return math.exp(generator.uniform(math.log(bounds[0]), math.log(bounds[1])))

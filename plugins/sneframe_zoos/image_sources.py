@@ -50,11 +50,15 @@ def read_images(
     if kind not in SOURCES:
         raise ZooError(f"no image source {data!r}; {choices(kind, SHOWN)}")
     if kind != "digits" and not where:
-        raise ZooError(f"image source {data!r} needs what stands behind the colon: {SHOWN[list(SOURCES).index(kind)]}")
+        raise ZooError(
+            f"image source {data!r} needs what stands behind the colon: {SHOWN[list(SOURCES).index(kind)]}"
+        )
     try:
         called, images, labels, own = SOURCES[kind](where)
     except OSError as error:
-        raise MachineError(f"{data}: cannot read {error.filename or where}: {error.strerror or error}") from error
+        raise MachineError(
+            f"{data}: cannot read {error.filename or where}: {error.strerror or error}"
+        ) from error
     if own is None:
         own = train if train is not None else math.floor(SHARE * len(images))
         if own >= len(images):
@@ -90,7 +94,9 @@ def _npz(where: str) -> Raw:
             if not isinstance(found, np.lib.npyio.NpzFile):
                 raise ZooError(f"{path}: is one array, expected an .npz file with images and labels")
             if missing := [key for key in ("images", "labels") if key not in found]:
-                raise ZooError(f"{path}: has no {' and no '.join(missing)}; it holds {', '.join(found) or 'nothing'}")
+                raise ZooError(
+                    f"{path}: has no {' and no '.join(missing)}; it holds {', '.join(found) or 'nothing'}"
+                )
             return path.stem, found["images"], found["labels"], None
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ZooError(f"{path}: is no .npz file of plain arrays: {str(error).splitlines()[0]}") from error
@@ -117,7 +123,9 @@ def _idx_file(folder: Path, name: str, axes: int) -> np.ndarray:
         raise ZooError(f"{path}: is no gzip file: {error}") from error
     start = 4 + 4 * axes
     if content[:4] != IDX_MAGIC + bytes([axes]) or len(content) < start:
-        raise ZooError(f"{path}: is no idx file of unsigned bytes with {axes} axes, it begins {content[:4].hex(' ')}")
+        raise ZooError(
+            f"{path}: is no idx file of unsigned bytes with {axes} axes, it begins {content[:4].hex(' ')}"
+        )
     shape = tuple(int(size) for size in np.frombuffer(content, ">i4", axes, 4))
     if math.prod(shape) != len(content) - start:
         raise ZooError(f"{path}: its header says {shape}, {len(content) - start} bytes follow")
@@ -155,8 +163,12 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[list[np.ndarray], l
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise ZooError("image source 'folder' needs Pillow: pip install 'sneframe[images]'") from error
-    if strangers := sorted(each.name for each in folder.iterdir() if each.is_dir() and each.name not in classes):
-        raise ZooError(f"{folder / strangers[0]}: a class that is not among the training images' {list(classes)}")
+    if strangers := sorted(
+        each.name for each in folder.iterdir() if each.is_dir() and each.name not in classes
+    ):
+        raise ZooError(
+            f"{folder / strangers[0]}: a class that is not among the training images' {list(classes)}"
+        )
     images: list[np.ndarray] = []
     labels: list[int] = []
     for number, name in enumerate(classes):
@@ -168,7 +180,9 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[list[np.ndarray], l
             except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
                 raise ZooError(f"{path}: is no picture that can be read: {error}") from error
             if images and image.shape != images[0].shape:
-                raise ZooError(f"{path}: is {image.shape}, others are {images[0].shape}; all must be of one shape")
+                raise ZooError(
+                    f"{path}: is {image.shape}, others are {images[0].shape}; all must be of one shape"
+                )
             images.append(image)
             labels.append(number)
     if not images:
@@ -181,7 +195,9 @@ def _torchvision(where: str) -> Raw:
     try:
         datasets = importlib.import_module("torchvision.datasets")
     except ImportError as error:
-        raise ZooError(f"image source 'torchvision:{name}' needs torchvision: pip install torchvision") from error
+        raise ZooError(
+            f"image source 'torchvision:{name}' needs torchvision: pip install torchvision"
+        ) from error
     kind = getattr(datasets, name, None)
     if kind is None:
         raise ZooError(f"torchvision.datasets has no {name!r}")

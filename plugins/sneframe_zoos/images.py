@@ -37,7 +37,11 @@ class ImageSet:
 
     def __attrs_post_init__(self) -> None:
         images, labels = self.images, self.labels
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
+        if (
+            images.dtype != np.uint8
+            or images.ndim not in (3, 4)
+            or (images.ndim == 4 and images.shape[3] != 3)
+        ):
             raise ZooError(
                 f"{self.name}: images must be uint8 (n, H, W) or (n, H, W, 3), got {images.dtype} {images.shape}"
             )
@@ -64,8 +68,8 @@ class ImageSet:
     def digest(self) -> str:
         """A hash of all that decides what a network learns from it, hexadecimal; the name does not."""
         found = hashlib.sha256(repr((self.images.shape, self.train, self.classes)).encode())
-        found.update(np.ascontiguousarray(self.images))
-        found.update(np.ascontiguousarray(self.labels, dtype="<i8"))
+        found.update(self.images.tobytes())
+        found.update(self.labels.astype("<i8").tobytes())
         return found.hexdigest()[:16]
 
     def tensors(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:

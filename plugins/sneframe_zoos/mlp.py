@@ -26,9 +26,7 @@ class MLP(Design):
     def module(self, image: Shape, classes: int, *, dropout: float = 0.0) -> nn.Module:
         """See :class:`~sneframe_zoos.design.Design`."""
         channels, height, width = image
-        return MLPClassifier(
-            (channels * height * width, *self.widths, classes), self.activation, dropout
-        )
+        return MLPClassifier((channels * height * width, *self.widths, classes), self.activation, dropout)
 
     def smallest(self) -> int:
         """See :class:`~sneframe_zoos.design.Design`: any image will do."""
@@ -65,5 +63,6 @@ def wild(generator: np.random.Generator, activation: str) -> MLP:
     """Draw an MLP of one to four hidden layers of 8 … 64 neurons."""
     depth = generator.integers(1, 5)
     return MLP(
-        widths=tuple(int(generator.choice((8, 16, 24, 32, 48, 64))) for _ in range(depth)), activation=activation
+        widths=tuple(int(generator.choice((8, 16, 24, 32, 48, 64))) for _ in range(depth)),
+        activation=activation,
     )

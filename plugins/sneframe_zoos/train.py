@@ -78,7 +78,9 @@ class Checkpoint:
     def healthy(self) -> bool:
         """Whether the weights and the losses are finite: whether training has not diverged."""
         return bool(
-            np.isfinite(self.weights).all() and math.isfinite(self.train_loss) and math.isfinite(self.test_loss)
+            np.isfinite(self.weights).all()
+            and math.isfinite(self.train_loss)
+            and math.isfinite(self.test_loss)
         )
 
 
@@ -119,7 +121,9 @@ def train(
             if (epoch := planned[number].get(step)) is not None:
                 final = step == max(planned[number])
                 own = orders[number].own
-                found.append(_checkpoint(module, layout, runs[number], (epoch, final), weights[row], images, own))
+                found.append(
+                    _checkpoint(module, layout, runs[number], (epoch, final), weights[row], images, own)
+                )
         going = [row for row, number in enumerate(active) if step < max(planned[number])]
         if not going:
             return found
@@ -138,7 +142,9 @@ def train(
 def _plan(run: Run, order: Order, batch_size: int, checkpoints: int) -> dict[int, int]:
     """Return the epoch of every checkpoint, by the number of steps before it."""
     epochs = run.hyper.epochs
-    at = sorted({max(1, round(epochs * (k + 1) / checkpoints)) for k in range(checkpoints)}) if epochs else [0]
+    at = (
+        sorted({max(1, round(epochs * (k + 1) / checkpoints)) for k in range(checkpoints)}) if epochs else [0]
+    )
     return {math.ceil(epoch * len(order.own) / batch_size): epoch for epoch in at}
 
 

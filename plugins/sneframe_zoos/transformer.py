@@ -35,7 +35,9 @@ class VisionTransformer(Design):
     def module(self, image: Shape, classes: int, *, dropout: float = 0.0) -> nn.Module:
         """See :class:`~sneframe_zoos.design.Design`."""
         if self.width % self.heads:
-            raise ZooError(f"a transformer's width must be a multiple of its heads, got {self.width} and {self.heads}")
+            raise ZooError(
+                f"a transformer's width must be a multiple of its heads, got {self.width} and {self.heads}"
+            )
         self.check("this transformer", image)
         return TransformerClassifier(self, image, classes, dropout)
 

@@ -117,7 +117,7 @@ class Notes(Reporter):
         self._note = note
 
     @contextmanager
-    def bar(self, label: str) -> Iterator[Advance]:
+    def bar(self, label: str, unit: str = "") -> Iterator[Advance]:  # noqa: ARG002  # a note has no pace
         """Yield a function that notes (done, total, note)."""
         yield lambda done, total, note="": self._note(f"{label} {done}/{total} {note}".rstrip())
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, final
 
-from sneframe.engine.engine import Engine, Item, Result
+from sneframe.engine.engine import Engine, Item, Result, one_thread
 from sneframe.errors import MachineError, PluginError, SneframeError
 
 #: What is set where it is not: no token is written into the home directory, nothing is told to its makers.
@@ -49,7 +49,8 @@ class RayEngine(Engine):
         if started:
             self._start()
         call = ray.remote(num_cpus=1, max_retries=1)(_call)
-        left, pending = list(reversed(items)), {}
+        left = list(reversed(items))
+        pending: dict[Any, Item] = {}
         try:
             while left or pending:
                 while left and len(pending) < self.workers:
@@ -91,7 +92,5 @@ class RayEngine(Engine):
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result:
     """Run in a worker."""
-    import torch
-
-    torch.set_num_threads(1)
-    return function(item)
+    with one_thread():
+        return function(item)

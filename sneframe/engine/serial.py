@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, final
 
-from sneframe.engine.engine import Engine, Item, Result
+from sneframe.engine.engine import Engine, Item, Result, one_thread
 
 
 @final
@@ -19,4 +19,6 @@ class SerialEngine(Engine):
     ) -> Iterator[tuple[Item, Result]]:
         """See :class:`~sneframe.engine.engine.Engine`."""
         for item in items:
-            yield item, function(item)
+            with one_thread():
+                result = function(item)
+            yield item, result

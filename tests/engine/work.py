@@ -29,9 +29,10 @@ def dies_at_two(number):
     return number
 
 
-def naps(seconds):
-    time.sleep(seconds)
-    return seconds
+def waits_for(path):
+    while path and not Path(path).exists():
+        time.sleep(0.01)
+    return path
 
 
 def tells_its_process(folder_and_seconds):

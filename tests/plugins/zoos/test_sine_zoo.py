@@ -13,7 +13,7 @@ from attrs import evolve
 from sneframe_zoos import blocks
 from sneframe_zoos.inr import SineINR
 from sneframe_zoos.once import holds
-from sneframe_zoos.sine import DEMO, NAME, SINE, Sine, _options, build
+from sneframe_zoos.sine import DEMO, NAME, Sine, _options, build
 
 from sneframe.engine import ProcessEngine, SerialEngine
 from sneframe.errors import MachineError, ZooError
@@ -75,12 +75,19 @@ def test_nothing_but_the_zoo_is_left(small):
 
 def test_progress_ends_with_all_networks(tmp_path):
     seen = []
-    build(Sine(networks=3, widths=(4,), steps=1), tmp_path / "a.zarr", lambda *pair: seen.append(pair), SERIAL)
+    build(
+        Sine(networks=3, widths=(4,), steps=1), tmp_path / "a.zarr", lambda *pair: seen.append(pair), SERIAL
+    )
     assert seen == [(0, 3), (3, 3)]
 
 
 def test_a_network_is_drawn_the_same_in_a_larger_zoo(tmp_path, small):
-    build(Sine(networks=5, widths=(8, 8), steps=40, tolerance=0.3, points=32), tmp_path / "five.zarr", quiet, SERIAL)
+    build(
+        Sine(networks=5, widths=(8, 8), steps=40, tolerance=0.3, points=32),
+        tmp_path / "five.zarr",
+        quiet,
+        SERIAL,
+    )
     np.testing.assert_array_equal(
         open_zoo(tmp_path / "five.zarr").column("frequency"), open_zoo(small).column("frequency")[:5]
     )
@@ -109,7 +116,8 @@ def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path):
             return fit(*args, **options)
 
         sine.fit = fit_once
-        sine.build(sine.Sine(networks=501, widths=(4,), steps=3), Path(sys.argv[1]), lambda done, total: None, SerialEngine())
+        config = sine.Sine(networks=501, widths=(4,), steps=3)
+        sine.build(config, Path(sys.argv[1]), lambda done, total: None, SerialEngine())
     """
     path = tmp_path / "killed.zarr"
     command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
@@ -213,7 +221,9 @@ def test_a_zoo_of_another_config_is_an_error(small):
     with pytest.raises(
         ZooError, match=r"small\.zarr holds a zoo with networks=12 \(not 11\), seed=0 \(not 3\)"
     ):
-        build(Sine(networks=11, widths=(8, 8), steps=40, tolerance=0.3, points=32, seed=3), small, quiet, SERIAL)
+        build(
+            Sine(networks=11, widths=(8, 8), steps=40, tolerance=0.3, points=32, seed=3), small, quiet, SERIAL
+        )
 
 
 def test_a_file_in_the_way_is_an_error_and_is_kept(tmp_path):

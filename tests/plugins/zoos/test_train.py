@@ -15,7 +15,9 @@ from torch.nn import functional as F
 IMAGE, CLASSES, BATCH, SEED = (1, 16, 16), 4, 8, 3
 DESIGNS = {
     "small-cnn": convnet.SMALL_CNN,
-    "arch1-of-small-images": convnet.ConvNet(convs=convnet.ARCH1.convs[:2], features="adaptive", hidden=(12,)),
+    "arch1-of-small-images": convnet.ConvNet(
+        convs=convnet.ARCH1.convs[:2], features="adaptive", hidden=(12,)
+    ),
     "arch2": convnet.ARCH2,
     "wild": convnet.wild(np.random.default_rng(4), ("relu", "tanh"), "silu"),
     "mlp": MLP(widths=(12, 8), activation="tanh"),
@@ -126,10 +128,7 @@ def test_checkpoints_stand_at_epochs_equally_far_apart(images):
     runs = runs_of(design, [hyper(epochs=6), hyper(epochs=2), hyper(epochs=1)])
     module = design.module(IMAGE, CLASSES).double()
     found = train(module, runs, images, seed=SEED, batch_size=BATCH, checkpoints=3)
-    epochs = {
-        run.number: [(c.epoch, c.final) for c in found if c.run == run.number]
-        for run in runs
-    }
+    epochs = {run.number: [(c.epoch, c.final) for c in found if c.run == run.number] for run in runs}
     assert epochs == {
         5: [(2, False), (4, False), (6, True)],
         6: [(1, False), (2, True)],

@@ -1,0 +1,272 @@
+"""Images from every source, and what is said of one that cannot be read."""
+
+import gzip
+import re
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from sneframe_zoos.image_sources import read_images
+from sneframe_zoos.images import ImageSet
+
+from sneframe.errors import MachineError, ZooError
+
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.integers(0, 256, (12, 6, 5), dtype=np.uint8)
+LABELS = np.arange(12) % 3
+
+
+@pytest.fixture
+def npz(tmp_path):
+    np.savez(tmp_path / "some.npz", images=IMAGES, labels=LABELS)
+    return f"npz:{tmp_path / 'some.npz'}"
+
+
+def idx(array):
+    return b"\x00\x00\x08" + bytes([array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
+
+
+@pytest.fixture
+def idx_folder(tmp_path):
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    labels = LABELS.astype(np.uint8)
+    (folder / "train-images-idx3-ubyte").write_bytes(idx(IMAGES[:9]))
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(labels[:9])))
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES[9:])))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(labels[9:]))
+    return folder
+
+
+def pictures(folder, classes, shape=(4, 4, 3)):
+    for number, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for place in range(2):
+            Image.fromarray(np.full(shape, 40 * number + place, np.uint8)).save(
+                folder / name / f"{place}.png"
+            )
+
+
+# -- what each source gives ----------------------------------------------------------------------------------------
+
+
+def test_digits_are_those_of_scikit_learn_at_16_pixels():
+    found = read_images("digits")
+    assert (found.name, found.shape, found.classes) == ("digits", (1, 16, 16), 10)
+    assert (len(found.images), found.train) == (1797, 1347)  # three in four
+    np.testing.assert_array_equal(found.labels, load_digits().target)
+    # Bilinear enlargement keeps the mean of an image that is dark at its edges.
+    expected = load_digits().images.mean((1, 2)) * 255 / 16
+    np.testing.assert_allclose(found.images.mean((1, 2)), expected, atol=1.5)
+
+
+def test_npz_is_images_and_labels(npz):
+    found = read_images(npz)
+    assert (found.name, found.train, found.classes) == ("some", 9, 3)
+    np.testing.assert_array_equal(found.images, IMAGES)
+    np.testing.assert_array_equal(found.labels, LABELS)
+
+
+def test_idx_is_mnists_four_files_packed_or_not(idx_folder):
+    found = read_images(f"idx:{idx_folder}")
+    assert (found.name, found.train, found.classes) == ("letters", 9, 3)
+    np.testing.assert_array_equal(found.images, IMAGES)
+    np.testing.assert_array_equal(found.labels, LABELS)
+
+
+def test_a_folder_is_one_folder_per_class(tmp_path):
+    pictures(tmp_path / "pets", ["cat", "dog", "eel"])
+    found = read_images(f"folder:{tmp_path / 'pets'}", train=4)
+    assert (found.name, found.shape, found.classes, found.train) == ("pets", (3, 4, 4), 3, 4)
+    for image, label in zip(found.images, found.labels, strict=True):
+        assert image[0, 0, 0] // 40 == label
+
+
+def test_a_folder_with_train_and_test_keeps_them_apart(tmp_path):
+    pictures(tmp_path / "train", ["cat", "dog"], shape=(4, 4))
+    pictures(tmp_path / "test", ["cat", "dog"], shape=(4, 4))
+    found = read_images(f"folder:{tmp_path}")
+    assert (found.train, len(found.images), found.shape) == (4, 8, (1, 4, 4))
+    np.testing.assert_array_equal(found.labels, [0, 0, 1, 1] * 2)
+
+
+def test_torchvision_is_asked_for_both_parts_and_downloads_nothing(tmp_path, monkeypatch):
+    asked = []
+
+    class Letters:
+        def __init__(self, root, *, train, download):
+            asked.append((root, train, download))
+            rows = slice(0, 9) if train else slice(9, 12)
+            self.data, self.targets = IMAGES[rows], LABELS[rows].tolist()
+
+    module = types.ModuleType("torchvision.datasets")
+    module.Letters = Letters
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
+    found = read_images(f"torchvision:Letters:{tmp_path}")
+    assert asked == [(str(tmp_path), True, False), (str(tmp_path), False, False)]
+    assert (found.name, found.train) == ("letters", 9)
+
+
+# -- what is made of them ------------------------------------------------------------------------------------------
+
+
+def test_the_first_images_train_and_the_next_test(npz):
+    found = read_images(npz, train=5, test=4, name="mine")
+    assert (found.name, found.train) == ("mine", 5)
+    np.testing.assert_array_equal(found.images, IMAGES[:9])
+
+
+def test_of_a_source_with_a_test_part_only_this_is_tested_on(idx_folder):
+    found = read_images(f"idx:{idx_folder}", train=4)
+    assert found.train == 4
+    np.testing.assert_array_equal(found.images, np.concatenate([IMAGES[:4], IMAGES[9:]]))
+
+
+def test_grey_is_the_luminance(tmp_path):
+    coloured = np.zeros((2, 1, 1, 3), np.uint8)
+    coloured[0, 0, 0], coloured[1, 0, 0] = (255, 0, 0), (10, 20, 30)
+    np.savez(tmp_path / "c.npz", images=coloured, labels=[0, 1])
+    found = read_images(f"npz:{tmp_path / 'c.npz'}", grey=True)
+    assert found.images.ravel().tolist() == [76, 18]  # .299 · 255, and .299 · 10 + .587 · 20 + .114 · 30
+
+
+def test_resizing_halves_by_means(tmp_path):
+    blocks = np.kron(np.array([[10, 200], [90, 30]]), np.ones((8, 8))).astype(np.uint8)
+    np.savez(tmp_path / "b.npz", images=np.stack([blocks, blocks]), labels=[0, 1])
+    found = read_images(f"npz:{tmp_path / 'b.npz'}", size=4)
+    assert found.shape == (1, 4, 4)
+    corners = found.images[0][[0, 0, -1, -1], [0, -1, 0, -1]]
+    np.testing.assert_allclose(corners.astype(int), [10, 200, 90, 30], atol=12)
+
+
+def test_colour_images_are_channels_first_between_minus_one_and_one():
+    images = np.zeros((2, 4, 5, 3), np.uint8)
+    images[0, 1, 2] = (0, 255, 51)
+    tensor, _ = ImageSet(name="x", images=images, labels=np.array([0, 1]), classes=2, train=1).tensors()
+    assert tensor.shape == (2, 3, 4, 5)
+    torch.testing.assert_close(tensor[0, :, 1, 2], torch.tensor([-1, 1, -0.6]))
+
+
+def test_the_digest_is_of_what_is_learnt_from_and_not_of_the_name(npz):
+    found = read_images(npz)
+    assert read_images(npz, name="other").digest == found.digest
+    others = [read_images(npz, train=8), read_images(npz, size=7), read_images(npz, test=2)]
+    assert len({found.digest, *(each.digest for each in others)}) == 4
+
+
+# -- what cannot be read -------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_source_is_told_the_choices():
+    with pytest.raises(ZooError, match=r"no image source 'np:x'; .*npz:FILE"):
+        read_images("np:x")
+
+
+@pytest.mark.parametrize("data", ["npz", "idx:", "folder", "torchvision"])
+def test_a_source_without_its_place_is_told_what_is_missing(data):
+    with pytest.raises(
+        ZooError, match=re.escape(f"image source {data!r} needs what stands behind the colon")
+    ):
+        read_images(data)
+
+
+def test_a_missing_file_is_the_machines_fault(tmp_path):
+    with pytest.raises(MachineError, match="No such file"):
+        read_images(f"npz:{tmp_path / 'none.npz'}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"pictures": IMAGES, "labels": LABELS}, "has no images; it holds pictures, labels"),
+        ({"images": IMAGES.astype(float), "labels": LABELS}, r"images must be uint8 .* got float64"),
+        ({"images": IMAGES[:, :, 0], "labels": LABELS}, "images must be uint8"),
+        ({"images": IMAGES, "labels": LABELS[:5]}, r"labels must be integers \(12,\)"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "labels must be 0 … 1, got -1 … 1"),
+        ({"images": IMAGES, "labels": LABELS * 0.5}, "labels must be integers"),
+        ({"images": IMAGES, "labels": np.array([{}] * 12)}, "no .npz file of plain arrays"),  # a pickle
+        ({"images": IMAGES[:1], "labels": LABELS[:1]}, "both parts need one"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "leave none of its 0 to test on"),
+    ],
+)
+def test_a_bad_npz_is_one_line(tmp_path, content, message):
+    np.savez(tmp_path / "bad.npz", **content)
+    with pytest.raises(ZooError, match=message) as error:
+        read_images(f"npz:{tmp_path / 'bad.npz'}")
+    assert "bad" in str(error.value)
+
+
+def test_a_file_that_is_no_npz_is_one_line(tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"hello")
+    with pytest.raises(ZooError, match=r"bad\.npz: is no \.npz file"):
+        read_images(f"npz:{tmp_path / 'bad.npz'}")
+
+
+def test_more_images_than_there_are_is_one_line(npz):
+    with pytest.raises(ZooError, match="4 images to test on are asked for, it has 3"):
+        read_images(npz, test=4)
+    with pytest.raises(ZooError, match="12 images to train on leave none of its 12"):
+        read_images(npz, train=12)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("train-images-idx3-ubyte", b"\x00\x00\x08\x01", "no idx file of unsigned bytes with 3 axes"),
+        ("train-images-idx3-ubyte", idx(IMAGES[:9])[:-3], r"its header says \(9, 6, 5\), 267 bytes follow"),
+        ("train-labels-idx1-ubyte.gz", b"no gzip", "is no gzip file"),
+        ("t10k-labels-idx1-ubyte", None, "has neither t10k-labels-idx1-ubyte nor"),
+    ],
+)
+def test_a_bad_idx_folder_is_one_line(idx_folder, name, content, message):
+    if content is None:
+        (idx_folder / name).unlink()
+    else:
+        (idx_folder / name).write_bytes(content)
+    with pytest.raises(ZooError, match=message):
+        read_images(f"idx:{idx_folder}")
+
+
+def test_pictures_of_two_shapes_are_one_line(tmp_path):
+    pictures(tmp_path, ["cat", "dog"])
+    Image.fromarray(np.zeros((5, 4, 3), np.uint8)).save(tmp_path / "dog" / "tall.png")
+    with pytest.raises(ZooError, match=r"tall\.png: is \(5, 4, 3\), others are \(4, 4, 3\)"):
+        read_images(f"folder:{tmp_path}")
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    pictures(tmp_path, ["cat", "dog"])
+    (tmp_path / "dog" / "bad.png").write_bytes(b"\x89PNG")
+    with pytest.raises(ZooError, match=r"bad\.png: is no picture"):
+        read_images(f"folder:{tmp_path}")
+
+
+def test_a_folder_needs_two_classes_and_pictures(tmp_path):
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(ZooError, match="needs two folders at least, one per class, has 1"):
+        read_images(f"folder:{tmp_path}")
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(ZooError, match="its 2 folders hold no picture"):
+        read_images(f"folder:{tmp_path}")
+
+
+def test_a_class_that_was_not_trained_on_is_named(tmp_path):
+    pictures(tmp_path / "train", ["cat", "dog"])
+    pictures(tmp_path / "test", ["cat", "eel"])
+    with pytest.raises(ZooError, match=r"eel: a class that is not among"):
+        read_images(f"folder:{tmp_path}")
+
+
+def test_without_pillow_or_torchvision_it_is_said_how_to_install_them(tmp_path, monkeypatch):
+    pictures(tmp_path, ["cat", "dog"])
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(ZooError, match=r"pip install 'sneframe\[images\]'"):
+        read_images(f"folder:{tmp_path}")
+    with pytest.raises(ZooError, match="pip install torchvision"):
+        read_images("torchvision:MNIST")
