@@ -205,7 +205,7 @@ def train_block(config: Classifiers, block: int) -> dict[str, np.ndarray]:
     }
 
 
-MEASURED = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
+MEASURED = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")  #: the one to predict first
 
 
 def _images(images: ImageSet) -> Images:
@@ -279,10 +279,10 @@ class Collector:
             module = design.module(self._images.shape, self._images.classes).eval()
             stacked = torch.from_numpy(np.stack([weights[row] for row in here]))
             properties = {
-                "dataset": [self._images.name] * len(here),
-                "arch": [self._config.arch] * len(here),
                 **{name: arrays[name][here] for name in MEASURED},
                 "generalisation_gap": arrays["train_accuracy"][here] - arrays["test_accuracy"][here],
+                "dataset": [self._images.name] * len(here),
+                "arch": [self._config.arch] * len(here),
                 "epoch": arrays["epoch"][here],
                 "final": arrays["final"][here],
             }

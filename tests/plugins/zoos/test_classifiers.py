@@ -76,6 +76,7 @@ def test_hyper_parameters_and_results_are_properties(made):
         "final",
     ]
     assert {"dataset", "arch", *hyper, *measured} == set(zoo.properties)
+    assert zoo.properties[0] == "test_accuracy"  # what is predicted where nothing is said
     gap = zoo.column("train_accuracy") - zoo.column("test_accuracy")
     np.testing.assert_array_equal(zoo.column("generalisation_gap"), gap)
     assert set(zoo.column("dataset")) == {"digits"}
