@@ -116,6 +116,11 @@ class Batch:
             self, networks=[evolve(n, weights=w) for n, w in zip(self.networks, weights, strict=True)]
         )
 
+    def joined(self, architecture: Architecture) -> Batch:
+        """Return the same networks as those of one architecture, whose parameters are theirs."""
+        weights = torch.cat([networks.weights for networks in self.networks])
+        return evolve(self, networks=(Networks(architecture=architecture, weights=weights),))
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
         """Return the batch on another device or in another floating type."""
         return self.replace(

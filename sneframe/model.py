@@ -41,11 +41,26 @@ class Encoder(nn.Module):
         return self.aggregator.out.width
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return ``(B, E)``."""
+        """Return ``(B, E)``.
+
+        Raises:
+            PartError: networks that a part cannot take.
+        """
+        batch = self._in_layout(batch)
         tokens = _each(self.tokenizer, self.normalise(batch), batch)
         codes = _each(self.layer_encoder, tokens, batch)
         embeddings = _each(self.aggregator, codes, batch)
         return batch.restore([self._values(*pair) for pair in zip(batch.networks, embeddings, strict=True)])
+
+    def _in_layout(self, batch: Batch) -> Batch:
+        """Return the batch for parts one of which is built for one layout: as networks of that."""
+        parts: tuple[Part, ...] = (self.normalise, self.tokenizer, self.layer_encoder, self.aggregator)
+        for part in parts:
+            if part.layout is not None:
+                for architecture in batch.architectures:
+                    part.check_layout(architecture)
+                return batch.joined(part.layout)
+        return batch
 
     def _values(self, networks: Networks, embedding: object) -> Tensor:
         """Return ``(B, E)`` of one architecture; a wrong shape would be broadcast in the loss."""

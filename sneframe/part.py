@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sneframe.architecture import ACTIONS, Architecture
 from sneframe.architecture.chain import Link, read_chain
+from sneframe.architecture.layout import layout
 from sneframe.batch import Networks
 from sneframe.errors import ArchitectureError, PartError
 
@@ -175,6 +176,8 @@ class Part(nn.Module, ABC):
 
     config: Any
     out: Spec
+    #: Of a part that is built for one: that of all networks it is given.
+    layout: Architecture | None = None
 
     def __init__(self, config: Any, spec: Spec) -> None:
         super().__init__()
@@ -184,32 +187,37 @@ class Part(nn.Module, ABC):
         self.config = config
         self.out = spec
 
-    def one_architecture(self, spec: Spec) -> Architecture:
-        """Return the zoo's only architecture, for a part that is built for one.
+    def one_layout(self, spec: Spec) -> Architecture:
+        """Return the layout that all networks of the zoo have, for a part that is built for one.
+
+        It is kept in :attr:`layout`: an encoder then gives its parts all networks of a batch as those of one
+        architecture, this layout, whatever activations they have.
 
         Raises:
             PartError: the zoo holds several.
         """
-        if len(spec.architectures) != 1:
-            shown = "; ".join(a.summary for a in spec.architectures[:3])
+        layouts = tuple(dict.fromkeys(map(layout, spec.architectures)))
+        if len(layouts) != 1:
+            shown = "; ".join(each.summary for each in layouts[:3])
             raise PartError(
-                f"{self.slot} {self.name!r} is built for one architecture, the zoo holds {len(spec.architectures)}: "
-                f"{shown}{' …' if len(spec.architectures) > 3 else ''}; select one with zoo.where, or choose a method "
+                f"{self.slot} {self.name!r} is built for one architecture, the zoo holds {len(layouts)}: "
+                f"{shown}{' …' if len(layouts) > 3 else ''}; select one with zoo.where, or choose a method "
                 f"for mixed zoos such as 'sne' or 'stats'"
             )
-        return spec.architectures[0]
+        self.layout = layouts[0]
+        return layouts[0]
 
     def one_chain(self, spec: Spec, *, layers: int = 2) -> tuple[Link, ...]:
-        """Return the links of the zoo's only architecture, for a part that is built for a chain.
+        """Return the links of the zoo's only layout, for a part that is built for a chain.
 
         Args:
             spec: what the part will be given.
             layers: how many it needs.
 
         Raises:
-            PartError: the zoo holds several architectures, or one that is no chain of as many layers.
+            PartError: the zoo holds several layouts, or one that is no chain of as many layers.
         """
-        architecture = self.one_architecture(spec)
+        architecture = self.one_layout(spec)
         try:
             return read_chain(architecture, layers=layers)
         except ArchitectureError as error:
@@ -218,15 +226,16 @@ class Part(nn.Module, ABC):
                 f"in {architecture.summary}; choose a method for any architecture such as 'sne' or 'stats'"
             ) from error
 
-    def check_architecture(self, given: Architecture, built_for: Architecture) -> None:
-        """Check that networks have the architecture that a part was built for.
+    def check_layout(self, given: Architecture) -> None:
+        """Check that networks have the layout that a part was built for.
 
         Raises:
             PartError: they have another.
         """
-        if given != built_for:
+        assert self.layout is not None
+        if layout(given) != self.layout:
             raise PartError(
-                f"{self.slot} {self.name!r} was built for {built_for.summary}, it is given {given.summary}"
+                f"{self.slot} {self.name!r} was built for {self.layout.summary}, it is given {given.summary}"
             )
 
 

@@ -57,12 +57,39 @@ def test_a_budget_has_a_unit(capsys, here, asked, word, seconds):
 
 
 def test_train_and_test_are_zoos(capsys, here, asked):
-    call(
-        capsys, "--recipes", "stats", "--train", "toy.zarr,other.zarr", "--test", "other.zarr", "--seeds", "1"
-    )
+    words = ("--recipes", "stats", "--train", "toy.zarr,other.zarr", "--test", "other.zarr", "--seeds", "1")
+    call(capsys, *words, "--no-references")
     assert [(cell.zoo.label, [t.zoo.label for t in cell.targets]) for cell in asked] == [
         ("toy", ["other"]),
         ("other", []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "recipes"),
+    [
+        (("--zoo", "toy.zarr"), ["stats/default"]),
+        (("--zoo", "toy.zarr", "--references"), ["stats/default", "stats/pooled", "stats/mean"]),
+        (("--train", "toy.zarr"), ["stats/default", "stats/pooled", "stats/mean"]),
+        (("--train", "toy.zarr", "--no-references"), ["stats/default"]),
+    ],
+)
+def test_references_stand_beside_what_crosses_zoos(capsys, here, asked, words, recipes):
+    call(capsys, "--recipes", "stats", *words, "--seeds", "1")
+    assert [cell.recipe for cell in asked] == recipes
+
+
+def test_a_reference_that_is_a_row_already_is_not_run_twice(capsys, here, asked):
+    call(capsys, "--recipes", "stats/mean,stats", "--train", "toy.zarr", "--seeds", "1")
+    assert [cell.recipe for cell in asked] == ["stats/mean", "stats/default", "stats/pooled"]
+
+
+def test_each_zoo_is_left_out_in_turn(capsys, here, asked):
+    words = ("--train", "toy.zarr,other.zarr", "--leave-one-out", "--seeds", "1", "--no-references")
+    call(capsys, "--recipes", "stats", *words)
+    assert [(cell.zoo.label, [t.zoo.label for t in cell.targets]) for cell in asked] == [
+        ("all but toy", ["toy"]),
+        ("all but other", ["other"]),
     ]
 
 

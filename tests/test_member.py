@@ -7,6 +7,7 @@ from torch import nn
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.chain import read_chain
+from sneframe.architecture.layout import layout
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
 from sneframe.member import fold, members_of, pools, spread, subsets, unfold
@@ -176,7 +177,7 @@ def chained(*architectures, layers=2):
 
 
 def test_a_part_for_chains_gets_the_links_of_the_only_architecture(cnn):
-    assert chained(cnn, layers=3).links == read_chain(cnn)
+    assert chained(cnn, layers=3).links == read_chain(layout(cnn))
 
 
 def test_a_part_for_chains_refuses_what_is_none_with_the_reason_and_a_choice():

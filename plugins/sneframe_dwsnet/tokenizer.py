@@ -25,7 +25,6 @@ class WeightChannels(Tokenizer):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.links = self.one_chain(spec)
-        self.architecture = self.one_architecture(spec)
         self.out = spec.gives(WeightFeatures, 1)
 
     def forward(self, batch: Batch) -> tuple[WeightFeatures, ...]:
@@ -37,5 +36,5 @@ class WeightChannels(Tokenizer):
         return tuple(self._features(networks) for networks in batch.networks)
 
     def _features(self, networks: Networks) -> WeightFeatures:
-        self.check_architecture(networks.architecture, built_for=self.architecture)
+        self.check_layout(networks.architecture)
         return WeightFeatures.of(networks, self.links)

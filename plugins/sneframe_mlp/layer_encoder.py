@@ -37,9 +37,9 @@ class Columns(LayerEncoder):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.architecture = self.one_architecture(spec)
+        architecture = self.one_layout(spec)
         self.out = spec.gives(LayerCodes, config.width)
-        self.linear = nn.Linear(self.architecture.num_weights, config.width, bias=False)
+        self.linear = nn.Linear(architecture.num_weights, config.width, bias=False)
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
         """Return codes ``(B, L, D)``, L the parameters.
@@ -50,11 +50,12 @@ class Columns(LayerEncoder):
         return tuple(self._encode(networks) for networks in tokens)
 
     def _encode(self, networks: Networks) -> LayerCodes:
-        self.check_architecture(networks.architecture, built_for=self.architecture)
-        sizes = [parameter.size for parameter in self.architecture.parameters]
+        architecture = networks.architecture
+        self.check_layout(architecture)
+        sizes = [parameter.size for parameter in architecture.parameters]
         pairs = zip(networks.weights.split(sizes, dim=1), self.linear.weight.split(sizes, dim=1), strict=True)
         return LayerCodes(
-            architecture=self.architecture,
+            architecture=architecture,
             codes=torch.stack([F.linear(values, columns) for values, columns in pairs], dim=1),
-            units=each_parameter(self.architecture),
+            units=each_parameter(architecture),
         )

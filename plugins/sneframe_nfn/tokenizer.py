@@ -37,7 +37,6 @@ class WeightChannels(Tokenizer):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.links = self.one_chain(spec)
-        self.architecture = self.one_architecture(spec)
         self.fourier = GaussianFourier(config.frequencies, config.scale) if config.frequencies else None
         self.sinusoids = Sinusoids(self.links, config.bands) if config.bands else None
         width = 2 * config.frequencies or 1
@@ -52,7 +51,7 @@ class WeightChannels(Tokenizer):
         return tuple(self._features(networks) for networks in batch.networks)
 
     def _features(self, networks: Networks) -> WeightFeatures:
-        self.check_architecture(networks.architecture, built_for=self.architecture)
+        self.check_layout(networks.architecture)
         features = WeightFeatures.of(networks, self.links)
         return evolve(
             features,

@@ -16,6 +16,7 @@ from attrs import frozen
 from torch import Tensor
 
 from sneframe.architecture import Architecture
+from sneframe.architecture.layout import layout
 from sneframe.batch import Batch, Networks
 from sneframe.errors import PartError
 from sneframe.normalise import Normalise
@@ -108,7 +109,7 @@ class FanIn(Normalise):
 
 @final
 class PerParameter(Normalise):
-    """w ↦ (w − mean) / std, one pair per parameter of each training architecture; refuses any other architecture."""
+    """w ↦ (w − mean) / std, one pair per parameter of each layout of the training networks; refuses any other."""
 
     name = "normalise/parameter"
     keeps = frozenset({"permute"})
@@ -123,11 +124,10 @@ class PerParameter(Normalise):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.starts: dict[str, int] = {}
-        for architecture in spec.architectures:
-            self.starts[architecture.id] = sum(
-                len(a.parameters) for a in spec.architectures[: len(self.starts)]
-            )
-        total = sum(len(architecture.parameters) for architecture in spec.architectures)
+        total = 0
+        for each in dict.fromkeys(map(layout, spec.architectures)):
+            self.starts[each.id] = total
+            total += len(each.parameters)
         self.register_buffer("mean", torch.zeros(total))
         self.register_buffer("std", torch.ones(total))
         self._sizes: dict[tuple[str, torch.device], Tensor] = {}
@@ -170,12 +170,12 @@ class PerParameter(Normalise):
         return (networks.weights - mean) / std
 
     def _start(self, architecture: Architecture) -> int:
-        if architecture.id not in self.starts:
+        if (key := layout(architecture).id) not in self.starts:
             raise PartError(
                 f"normalise {self.name!r} was fitted on {len(self.starts)} architectures, not on {architecture.summary}; "
                 f"choose 'normalise/fan-in' to encode unseen architectures"
             )
-        return self.starts[architecture.id]
+        return self.starts[key]
 
 
 def _keys(architecture: Architecture) -> list[tuple[str, str]]:

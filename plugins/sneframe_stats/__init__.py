@@ -9,7 +9,7 @@ from sneframe.hookspecs import hookimpl
 from sneframe.part import Part
 from sneframe_stats import recipes
 from sneframe_stats.aggregator import Features
-from sneframe_stats.head import Boosting, Ridge
+from sneframe_stats.head import Boosting, Mean, Ridge
 from sneframe_stats.layer_encoder import Identity
 from sneframe_stats.tokenizer import Statistics
 
@@ -17,7 +17,7 @@ from sneframe_stats.tokenizer import Statistics
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
     """Offer the parts of StatNN."""
-    return (Statistics, Identity, Features, Boosting, Ridge)
+    return (Statistics, Identity, Features, Boosting, Ridge, Mean)
 
 
 @hookimpl
@@ -27,6 +27,8 @@ def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
         "stats/default": recipes.default,
         "stats/fair": recipes.fair,
         "stats/boosting": recipes.boosting,
+        "stats/pooled": recipes.pooled,
+        "stats/mean": recipes.mean,
         "stats/ridge": recipes.ridge,
         "stats/mlp": recipes.mlp,
     }

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sneframe.aggregator import Aggregator
 from sneframe.architecture import Architecture
+from sneframe.architecture.layout import layout
 from sneframe.config import option
 from sneframe.errors import PartError
 from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec, each_parameter
@@ -41,21 +42,21 @@ class Features(Aggregator):
         """Options."""
 
         pool: Literal["auto", "always", "never"] = option(
-            "auto", "auto (where the zoo holds several architectures) | always | never"
+            "auto", "auto (where networks differ in more than activations) | always | never"
         )
         depth_bins: int = option(3, "relative depths that pooling tells apart", check=ge(1))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.pooled = config.pool == "always" or (config.pool == "auto" and len(spec.architectures) > 1)
+        layouts = set(map(layout, spec.architectures))
+        self.pooled = config.pool == "always" or (config.pool == "auto" and len(layouts) > 1)
         if self.pooled:
             self.types = tuple(
                 sorted({kind for architecture in spec.architectures for kind in architecture.types})
             )
             width = len(self.types) * config.depth_bins * (spec.width + 1)
         else:
-            self.architecture = self.one_architecture(spec)
-            width = len(self.architecture.parameters) * spec.width
+            width = len(self.one_layout(spec).parameters) * spec.width
         self.out = spec.gives(Embedding, width)
 
     def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
@@ -78,12 +79,15 @@ class Features(Aggregator):
             )
         if self.pooled:
             return self._pool(entry)
-        if architecture != self.architecture:
-            raise PartError(
-                f"aggregator {self.name!r} concatenates the parameters of {self.architecture.summary}, it is "
-                f"given {architecture.summary}; choose pool = 'always' to encode unseen architectures"
-            )
+        self.check_layout(architecture)
         return rearrange(entry.codes, "B L D -> B (L D)")
+
+    def check_layout(self, given: Architecture) -> None:
+        """See :class:`~sneframe.part.Part`."""
+        try:
+            super().check_layout(given)
+        except PartError as error:
+            raise PartError(f"{error}; choose pool = 'always' to encode unseen architectures") from error
 
     def _pool(self, entry: LayerCodes) -> Tensor:
         shares = cell_shares(

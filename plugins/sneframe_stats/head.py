@@ -1,4 +1,4 @@
-"""``stats/boosting`` and ``stats/ridge``: gradient-boosted trees and ridge regression on embeddings."""
+"""``stats/boosting``, ``stats/ridge`` and ``stats/mean``: boosted trees, ridge regression, and the mean."""
 
 from __future__ import annotations
 
@@ -94,6 +94,40 @@ class Boosting(FittedHead):
             early_stopping=False,
             random_state=config.seed,
         )
+
+
+@final
+class Mean(FittedHead):
+    """The mean of the training targets, whatever is asked: what a method must beat to have learnt anything."""
+
+    name = "stats/mean"
+    keeps = ANY_ACTION
+
+    @frozen(kw_only=True)
+    class Config:
+        """No options."""
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.mean: np.ndarray | None = None
+
+    def fit(self, embeddings: Tensor, targets: Tensor) -> None:
+        """Fit to ``(N, T)`` targets, and keep them with their ``(N, E)`` embeddings.
+
+        Raises:
+            PartError: targets of another shape.
+        """
+        self.mean = self.keep(embeddings, targets)[1].mean(axis=0)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return ``(B, T)``, all rows alike.
+
+        Raises:
+            PartError: the head is not fitted.
+        """
+        rows = len(self.inputs(embedding))
+        assert self.mean is not None
+        return torch.from_numpy(np.tile(self.mean, (rows, 1))).to(embedding)
 
 
 @final

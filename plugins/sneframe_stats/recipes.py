@@ -1,5 +1,7 @@
 """Recipes: ``stats/boosting``, the default, ``stats/ridge`` and ``stats/mlp``: StatNN with three heads; ``stats/fair``.
 
+Two are for reference beside others: ``stats/pooled``, which takes any architecture, and ``stats/mean``.
+
 StatNN reads raw statistics. Here ``normalise/fan-in`` rescales the weights first. Trees on a zoo of one
 architecture do not notice; where widths differ it makes a statistic mean the same in all of them, and a
 perceptron needs it, because raw statistics differ by orders of magnitude.
@@ -11,7 +13,7 @@ from attrs import evolve
 
 from sneframe.config import RunConfig, TrainConfig, use
 from sneframe_stats.aggregator import Features
-from sneframe_stats.head import Boosting, Ridge
+from sneframe_stats.head import Boosting, Mean, Ridge
 from sneframe_stats.layer_encoder import Identity
 from sneframe_stats.tokenizer import Statistics
 
@@ -36,6 +38,16 @@ def default() -> RunConfig:
 def fair() -> RunConfig:
     """The same as ``stats/boosting``: with nothing to train there is no size to match and no budget to share."""
     return evolve(boosting(), recipe="stats/fair")
+
+
+def pooled() -> RunConfig:
+    """StatNN with boosted trees on pooled statistics: what it is fitted on one architecture predicts any other."""
+    return evolve(boosting(), recipe="stats/pooled", aggregator=use(Features, pool="always"))
+
+
+def mean() -> RunConfig:
+    """The mean of the training targets."""
+    return evolve(pooled(), recipe="stats/mean", head=use(Mean))
 
 
 def ridge() -> RunConfig:

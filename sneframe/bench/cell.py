@@ -100,7 +100,8 @@ class Cell:
     @property
     def file(self) -> str:
         """The name of its file, which begins with what it is for people and ends with its key."""
-        return f"{self.recipe.replace('/', '-')}-{self.zoo.label}-{self.config.seed}-{self.key}.json"
+        label = self.zoo.label.replace(" ", "-")
+        return f"{self.recipe.replace('/', '-')}-{label}-{self.config.seed}-{self.key}.json"
 
 
 @frozen(kw_only=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +20,11 @@ from sneframe.bench.table import Entry, Line, lines
 from sneframe.bench.worker import run_cell
 from sneframe.config import NONE, RunConfig, ZooConfig, merge, parse_set
 from sneframe.data import demo_zoo
-from sneframe.errors import Interrupted, MachineError, SneframeError
+from sneframe.errors import ConfigError, Interrupted, MachineError, SneframeError
 from sneframe.progress import Advance, Reporter
 from sneframe.recipe import compose
 from sneframe.suite import Built, Column, Row, Suite
+from sneframe.zoo import merge as merge_zoos
 from sneframe.zoo.cache import default_folder
 
 
@@ -43,14 +45,26 @@ class Group:
     Args:
         row: of the suite.
         column: of the suite; from one zoo to another its label says both.
-        digest: of the zoo whose test networks count.
+        source: what the zoo is called that is trained on, empty where there is one.
+        target: what the zoo is called whose test networks count, empty where it is the source.
+        digest: of that zoo.
         cells: one per seed, or the one reason why there are none.
     """
 
     row: Row
     column: str
+    source: str
+    target: str
     digest: str
     cells: tuple[Cell, ...] | str
+
+
+@frozen(kw_only=True)
+class Crossing:
+    """A zoo to train on, and the zoos that its models are tested on; none: on its own test networks."""
+
+    source: Place
+    targets: tuple[Place, ...]
 
 
 def compare(
@@ -59,6 +73,7 @@ def compare(
     *,
     train: Sequence[Path | str] = (),
     test: Sequence[Path | str] = (),
+    leave_one_out: bool = False,
     zoos: Path | str | None = None,
     retry: bool = False,
     reporter: Reporter | None = None,
@@ -70,11 +85,13 @@ def compare(
         out: folder of ``cells/`` and of the pages, which are named after the suite.
         train: zoos to train on, in place of the suite's.
         test: zoos that each of their models is tested on; none: the own test networks.
+        leave_one_out: for each zoo of ``train``, train on all others together, merged under ``out``, and test on it.
         zoos: folder of zoos that are built; not given: the user's cache.
         retry: run failed cells again.
         reporter: says what is being done; silent where not given.
 
     Raises:
+        ConfigError: fewer than two zoos of which one is to be left out, or zoos to test on beside them.
         SneframeError: there is no such zoo, or the folder cannot be written to. A cell that fails is in the table.
         Interrupted: after Ctrl-C; finished cells are kept, and the table of them is written.
     """
@@ -86,7 +103,17 @@ def compare(
         raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
     state.sweep(folder)
     sources = [Place.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
-    groups = _groups(suite, sources, [Place.of(Path(path)) for path in test])
+    targets = tuple(Place.of(Path(path)) for path in test)
+    if leave_one_out:
+        if targets or len(sources) < 2:
+            raise ConfigError(
+                f"leaving one out needs two zoos to train on at least, and none to test on; got {len(sources)} and "
+                f"{len(targets)}"
+            )
+        crossings = left_out(sources, Path(out) / "zoos", reporter)
+    else:
+        crossings = [Crossing(source=source, targets=targets) for source in sources]
+    groups = _groups(suite, crossings, divided=not leave_one_out)
     try:
         _run(groups, folder, reporter, retry=retry)
     except KeyboardInterrupt as error:
@@ -107,12 +134,49 @@ def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> Place:
     return Place.of(Path(suite.zoo))
 
 
-def _groups(suite: Suite, sources: Sequence[Place], targets: Sequence[Place]) -> list[Group]:
-    """Return all cells, those of one row and column together."""
-    labels = _labels([*sources, *targets])
-    among = {source.digest for source in sources}
+def left_out(sources: Sequence[Place], folder: Path, reporter: Reporter) -> list[Crossing]:
+    """Return for each zoo the merged others and itself; a merged zoo is made once, its name says of what.
+
+    Raises:
+        ZooError: zoos that cannot be merged.
+        MachineError: the folder cannot be written to.
+    """
+    labels = _labels(sources)
     found = []
-    for source in sources:
+    for target in sources:
+        others = [source for source in sources if source.digest != target.digest]
+        if not others:
+            raise ConfigError(f"{target.path}: the zoos of which one is left out are all the same one")
+        label = f"all but {labels[target]}"
+        digest = hashlib.sha256(" ".join(source.digest for source in others).encode()).hexdigest()[:8]
+        path = folder / f"{label.replace(' ', '-')}-{digest}.zarr"
+        if len(others) == 1:
+            path = others[0].path
+        elif not path.exists():
+            reporter.say(f"merging {', '.join(labels[source] for source in others)}, once, into {path}")
+            merge_zoos(
+                [source.path for source in others], path, labels=[labels[s].replace("/", "-") for s in others]
+            )
+        found.append(Crossing(source=evolve(Place.of(path), label=label), targets=(target,)))
+    return found
+
+
+def _groups(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> list[Group]:
+    """Return all cells, those of one row and column together.
+
+    Args:
+        suite: rows and columns.
+        crossings: sources and targets.
+        divided: whether of a target that is a source too the test networks of its split are taken: the others are
+            trained on for another row of the same table.
+    """
+    sources = [crossing.source for crossing in crossings]
+    labels = _labels([*sources, *(target for crossing in crossings for target in crossing.targets)])
+    among = {source.digest for source in sources if divided}
+    found = []
+    for crossing in crossings:
+        source, targets = crossing.source, crossing.targets
+        matrix = bool(targets) or len(sources) > 1
         others = tuple(
             Target(zoo=target, divided=target.digest in among)
             for target in {target.digest: target for target in targets}.values()
@@ -122,10 +186,17 @@ def _groups(suite: Suite, sources: Sequence[Place], targets: Sequence[Place]) ->
             each = [_cells(suite, row, column, source, others) for row in suite.rows]
             for tested in targets or (source,):
                 words = [column.label] if column.label else []
-                if targets or len(sources) > 1:
-                    words.append(f"{labels[source.path]} → {labels[tested.path]}")
+                if matrix:
+                    words.append(f"{labels[source]} → {labels[tested]}")
                 found += [
-                    Group(row=row, column=", ".join(words), digest=tested.digest, cells=made)
+                    Group(
+                        row=row,
+                        column=", ".join(words),
+                        source=labels[source] if matrix else "",
+                        target=labels[tested] if matrix else "",
+                        digest=tested.digest,
+                        cells=made,
+                    )
                     for row, made in zip(suite.rows, each, strict=True)
                 ]
     return found
@@ -160,13 +231,13 @@ def _cells(
     )
 
 
-def _labels(places: Sequence[Place]) -> dict[Path, str]:
+def _labels(places: Sequence[Place]) -> dict[Place, str]:
     """Return what zoos are called: by their folders' names, and where two share one, by their digests too."""
     digests: dict[str, set[str]] = defaultdict(set)
     for place in places:
         digests[place.label].add(place.digest)
     return {
-        place.path: place.label if len(digests[place.label]) == 1 else f"{place.label} {place.digest[:6]}"
+        place: place.label if len(digests[place.label]) == 1 else f"{place.label} {place.digest[:6]}"
         for place in places
     }
 
@@ -237,6 +308,8 @@ def _entry(group: Group, seeds: int, folder: Path) -> Entry:
         row=group.row.label,
         recipe=group.row.recipe,
         column=group.column,
+        source=group.source,
+        target=group.target,
         digest=group.digest,
         outcomes=outcomes,
         seeds=seeds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as csv_module
 import html as html_module
 import io
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -59,6 +60,42 @@ class Table:
         return found
 
     @cached_property
+    def matrices(self) -> tuple[Matrix, ...]:
+        """For each row, and each column of the suite, what is trained on × what is tested on; none without several."""
+        found: dict[str, dict[tuple[str, str], Line]] = {}
+        for line in self.lines:
+            within = line.column.removesuffix(f"{line.source} → {line.target}").removesuffix(", ")
+            name = f"{line.row}, {within}" if within else line.row
+            found.setdefault(name, {})[line.source, line.target] = line
+        sources, targets = (
+            tuple(dict.fromkeys(getattr(n, end) for n in self.lines)) for end in ("source", "target")
+        )
+        if len(sources) * len(targets) == 1 or any(
+            len(lines) < len(sources) * len(targets) for lines in found.values()
+        ):
+            return ()
+        return tuple(
+            Matrix(name=name, sources=sources, targets=targets, lines=lines) for name, lines in found.items()
+        )
+
+    def shade(self, line: Line) -> float | None:
+        """Return where a score lies between the worst (0) and the best (1) of all matrices, or None without one.
+
+        Squared errors are compared in their logarithms: they differ by orders of magnitude.
+        """
+
+        def scale(value: float) -> float:
+            return -math.log(max(value, 1e-12)) if self.metric == "mse" else value
+
+        scores = (each.scores.get(self.metric) for each in self.lines)
+        known = [scale(score.mean) for score in scores if score is not None]
+        own = line.scores.get(self.metric)
+        if own is None:
+            return None
+        low, high = min(known), max(known)
+        return 1.0 if high == low else (scale(own.mean) - low) / (high - low)
+
+    @cached_property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that are shown, the one that orders the lines first."""
         return shown_metrics(self.lines, self.metric)
@@ -68,6 +105,23 @@ class Table:
         if spread is None:
             return True, 0.0
         return False, spread.mean if self.metric == "mse" else -spread.mean
+
+
+@frozen(kw_only=True)
+class Matrix:
+    """One method, trained on each source and tested on each target.
+
+    Args:
+        name: of the row.
+        sources: labels.
+        targets: labels.
+        lines: one for each pair.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    lines: dict[tuple[str, str], Line]
 
 
 def shown_metrics(lines: Sequence[Line], metric: str) -> tuple[str, ...]:
@@ -197,6 +251,13 @@ def markdown(table: Table) -> str:
             for row, lines in table.rows.items()
         ]
         blocks.append(f"{NAMES[table.metric]}\n\n{_grid(('', *map(_plain, table.columns)), body)}")
+    for matrix in table.matrices:
+        body = [
+            (_plain(source), *(_pivot(table, matrix.lines[source, target]) for target in matrix.targets))
+            for source in matrix.sources
+        ]
+        heads = ("trained on ↓, tested on →", *map(_plain, matrix.targets))
+        blocks.append(f"{_plain(matrix.name)}: {NAMES[table.metric]}\n\n{_grid(heads, body)}")
     for column, lines in table.columns.items():
         if column:
             blocks.append(f"## {_plain(column)}")

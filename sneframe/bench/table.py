@@ -23,6 +23,8 @@ class Entry:
         row: label.
         recipe: ``PLUGIN/NAME``.
         column: label, empty where there is one column.
+        source: label of the zoo that is trained on, empty where all are the same.
+        target: label of the zoo that is tested on, the same.
         digest: of the zoo whose test networks count here.
         outcomes: one per seed; a seed that was not run is not there.
         seeds: how many there are to be.
@@ -31,6 +33,8 @@ class Entry:
     row: str
     recipe: str
     column: str
+    source: str = ""
+    target: str = ""
     digest: str
     outcomes: tuple[Outcome, ...]
     seeds: int
@@ -77,6 +81,8 @@ class Line:
         row: label.
         recipe: ``PLUGIN/NAME``.
         column: label.
+        source: label of the zoo that was trained on, empty where all are the same.
+        target: label of the zoo that was tested on, the same.
         done: seeds that ended.
         seeds: that there are to be.
         networks: test networks.
@@ -99,6 +105,8 @@ class Line:
     row: str
     recipe: str
     column: str
+    source: str = ""
+    target: str = ""
     done: int
     seeds: int
     networks: int = 0
@@ -199,6 +207,8 @@ def _line(
         "row": entry.row,
         "recipe": entry.recipe,
         "column": entry.column,
+        "source": entry.source,
+        "target": entry.target,
         "seeds": entry.seeds,
     }
     if not tested:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sneframe.suite import Suite
 
 SHIPPED = "suites"  #: the plugin whose suites need no prefix
+REFERENCES = ("stats/pooled", "stats/mean")  #: what takes any architecture, and what has learnt nothing
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -49,6 +50,14 @@ class Listed(click.ParamType[tuple[str, ...]]):
 @click.option("--property", "property_name", help="The property to predict.")
 @click.option("--train", type=Listed(), help="Zoos to train on, each by itself, in place of --zoo.")
 @click.option("--test", type=Listed(), help="Zoos to test every model on; without it its own test networks.")
+@click.option(
+    "--leave-one-out", is_flag=True, help="For each zoo of --train: train on all others together, test on it."
+)
+@click.option(
+    "--references/--no-references",
+    default=None,
+    help="Whether the mean and pooled StatNN stand beside the others.  [default: with --train]",
+)
 @click.option("--seeds", type=click.IntRange(1), help="How many: 0, 1, …  [default: 3]")
 @click.option(
     "--budget", type=Seconds(), help="Training time of a run, such as 10m; the suite's, or no limit."
@@ -80,13 +89,15 @@ def compare(
     property_name: str | None,
     train: tuple[str, ...] | None,
     test: tuple[str, ...] | None,
+    leave_one_out: bool,  # noqa: FBT001  # click passes it by name
+    references: bool | None,  # noqa: FBT001
     seeds: int | None,
     budget: float | None,
     words: tuple[str, ...],
     metric: str | None,
     out: Path,
     zoos: Path | None,
-    retry: bool,  # noqa: FBT001  # click passes it by name
+    retry: bool,  # noqa: FBT001
     quiet: bool,  # noqa: FBT001
 ) -> None:
     """Run methods on the same zoo, splits and seeds, and write one table of them.
@@ -105,7 +116,11 @@ def compare(
         raise click.UsageError("--train names the zoos to train on; leave out --zoo")
     if test and not train and not zoo and not name:
         raise click.UsageError("--test needs something to train on: --train, --zoo or --suite")
+    if leave_one_out and not train:
+        raise click.UsageError("--leave-one-out needs the zoos: --train a.zarr,b.zarr,c.zarr")
     suite = _rows(_suite(name), recipes) if name else _adhoc(recipes)
+    if references or (references is None and train):
+        suite = _with_references(suite)
     given: dict[str, Any] = {
         "zoo": zoo,
         "property": property_name,
@@ -121,6 +136,7 @@ def compare(
         out,
         train=train or (),
         test=test or (),
+        leave_one_out=leave_one_out,
         zoos=zoos,
         retry=retry,
         reporter=Reporter(console),
@@ -164,6 +180,17 @@ def _adhoc(recipes: Sequence[str] | None) -> Suite:
     rows = [Row(label=word, recipe=word) for word in whole]
     title = ", ".join(whole) if len(whole) <= 4 else f"{len(whole)} recipes"
     return Suite(name="compare/recipes", title=title, rows=rows)
+
+
+def _with_references(suite: Suite) -> Suite:
+    """Return a suite in which every number has what it must beat beside it."""
+    from attrs import evolve
+
+    from sneframe.suite import Row
+
+    there = {row.recipe for row in suite.rows}
+    more = [Row(label=recipe, recipe=recipe) for recipe in REFERENCES if recipe not in there]
+    return evolve(suite, rows=(*suite.rows, *more))
 
 
 def _print(console: Any, suite: Suite, result: Result) -> None:

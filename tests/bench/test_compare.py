@@ -10,7 +10,7 @@ import sneframe
 from sneframe.bench import compare
 from sneframe.config import ZooConfig
 from sneframe.data import load_data
-from sneframe.errors import Interrupted, RunError, ZooError
+from sneframe.errors import ConfigError, Interrupted, RunError, ZooError
 from sneframe.progress import Reporter
 from sneframe.suite import Built, Column
 
@@ -276,6 +276,73 @@ def test_zoos_of_one_name_are_told_apart(suite, ran, row, toy_zoo_path, tmp_path
     result = compare(one, tmp_path / "out", train=[toy_zoo_path], test=[toy_zoo_path, same])
     assert len({line.column for line in result.lines}) == 2
     assert all(line.column.startswith("toy ") for line in result.lines)
+
+
+def test_one_zoo_is_left_out_at_a_time(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    from sneframe.testing import toy_zoo
+
+    third = toy_zoo(tmp_path / "third.zarr", hidden=((3,),), networks=12, seed=2)
+    places = [toy_zoo_path, other_zoo_path, third]
+    one = evolve(suite, rows=[row("stats/pooled", "head.trees=2")], seeds=1)
+    result = compare(one, tmp_path / "out", train=places, leave_one_out=True)
+    assert [line.column for line in result.lines] == [
+        "all but toy → toy",
+        "all but other → other",
+        "all but third → third",
+    ]
+    assert [line.networks for line in result.lines] == [len(sneframe.open_zoo(path)) for path in places]
+    merged = {cell.zoo.label: sneframe.open_zoo(cell.zoo.path) for cell in ran}
+    assert set(merged["all but other"].column("zoo")) == {"toy", "third"}
+    assert len(merged["all but toy"]) == 20 + 12
+
+
+def test_what_was_merged_for_leaving_one_out_is_merged_once(
+    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
+):
+    from sneframe.testing import toy_zoo
+
+    third = toy_zoo(tmp_path / "third.zarr", hidden=((3,),), networks=12, seed=2)
+    places = [toy_zoo_path, other_zoo_path, third]
+    one = evolve(suite, rows=[row("stats/pooled", "head.trees=2")], seeds=1)
+    compare(one, tmp_path / "out", train=places, leave_one_out=True)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "zoos").iterdir()}
+    compare(one, tmp_path / "out", train=places, leave_one_out=True)
+    assert len(ran) == len(before) == 3
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "zoos").iterdir()} == before
+    # Another zoo under an old name is another merge.
+    changed = toy_zoo(tmp_path / "again" / "third.zarr", hidden=((3,),), networks=12, seed=3)
+    compare(one, tmp_path / "out", train=[*places[:2], changed], leave_one_out=True)
+    assert len(list((tmp_path / "out" / "zoos").iterdir())) == 5
+
+
+def test_of_two_zoos_each_is_trained_on_for_the_other(
+    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
+):
+    one = evolve(suite, rows=[row("stats/pooled", "head.trees=2")], seeds=1)
+    result = compare(one, tmp_path / "out", train=[toy_zoo_path, other_zoo_path], leave_one_out=True)
+    assert [line.column for line in result.lines] == ["all but toy → toy", "all but other → other"]
+    assert [cell.zoo.path for cell in ran] == [other_zoo_path.resolve(), toy_zoo_path.resolve()]
+    assert result.lines[1].networks == 20
+    assert not (tmp_path / "out" / "zoos").exists()
+
+
+def test_leaving_one_out_needs_two_zoos_and_nothing_else_to_test_on(
+    suite, toy_zoo_path, other_zoo_path, tmp_path
+):
+    with pytest.raises(
+        ConfigError, match="needs two zoos to train on at least, and none to test on; got 1 and 0"
+    ):
+        compare(suite, tmp_path / "out", train=[toy_zoo_path], leave_one_out=True)
+    with pytest.raises(ConfigError, match="got 2 and 1"):
+        compare(
+            suite,
+            tmp_path / "out",
+            train=[toy_zoo_path, other_zoo_path],
+            test=[toy_zoo_path],
+            leave_one_out=True,
+        )
+    with pytest.raises(ConfigError, match="are all the same one"):
+        compare(suite, tmp_path / "out", train=[toy_zoo_path, toy_zoo_path], leave_one_out=True)
 
 
 # -- a zoo that is built ------------------------------------------------------------------------------------------

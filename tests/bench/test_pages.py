@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from attrs import evolve
 
 from sneframe.bench import pages
 from sneframe.bench.pages import Table
@@ -208,3 +209,101 @@ def test_a_page_loads_nothing():
     assert "default-src 'none'" in page
     assert "0.03670 ± 0.00210" in page
     assert "failed: no" in page
+
+
+# -- from zoo to zoo -----------------------------------------------------------------------------------------------
+
+
+def crossed(row, source, target, mean, **more):
+    scores = {"mse": None if mean is None else Spread(mean=mean), "r2": None, "tau": None}
+    return Line(
+        row=row,
+        recipe=row,
+        column=f"{source} → {target}",
+        source=source,
+        target=target,
+        done=0 if mean is None else 1,
+        seeds=1,
+        scores=scores,
+        **more,
+    )
+
+
+MATRIX = Table(
+    title="t",
+    property="p",
+    metric="mse",
+    budget=None,
+    lines=(
+        crossed("sne", "a", "a", 0.01, best=True),
+        crossed("sne", "a", "b", 0.1, best=True),
+        crossed("sne", "b", "a", 1.0),
+        crossed("sne", "b", "b", 0.01),
+        crossed("nfn", "a", "a", 0.1),
+        crossed("nfn", "a", "b", None, failed=("other layers",), applicable=False),
+        crossed("nfn", "b", "a", None, failed=("other layers",), applicable=False),
+        crossed("nfn", "b", "b", 0.001, best=True),
+    ),
+)
+
+
+def test_a_matrix_of_each_row_is_sources_by_targets():
+    assert [matrix.name for matrix in MATRIX.matrices] == ["sne", "nfn"]
+    assert MATRIX.matrices[0].sources == MATRIX.matrices[0].targets == ("a", "b")
+    expected = """sne: MSE
+
+| trained on ↓, tested on → | a | b |
+| --- | --- | --- |
+| a | **0.01000** | **0.1000** |
+| b | 1.000 | 0.01000 |
+
+nfn: MSE
+
+| trained on ↓, tested on → | a | b |
+| --- | --- | --- |
+| a | 0.1000 | not applicable |
+| b | not applicable | **0.001000** |
+"""
+    assert expected in pages.markdown(MATRIX)
+
+
+def test_a_cell_is_shaded_from_the_worst_to_the_best_of_all_methods():
+    shades = [MATRIX.shade(line) for line in MATRIX.lines]
+    thirds = [2 / 3, 1 / 3, 0, 2 / 3, 1 / 3, None, None, 1]  # in the logarithm of the error
+    assert shades == [None if each is None else pytest.approx(each) for each in thirds]
+    page = pages.html(MATRIX)
+    assert page.count('class="heat"') == 2
+    assert re.findall(r"--part: (\d+)%", page) == ["67", "33", "0", "67", "33", "100"]
+    assert '<td class="n failed" title="not applicable: other layers">not applicable</td>' in page
+
+
+def test_greater_is_better_in_a_correlation():
+    lines = tuple(
+        Line(
+            row="a",
+            recipe="a",
+            column="",
+            done=1,
+            seeds=1,
+            scores={"tau": Spread(mean=mean), "mse": None, "r2": None},
+        )
+        for mean in (-0.5, 0.5)
+    )
+    table = Table(title="t", property="p", metric="tau", budget=None, lines=lines)
+    assert [table.shade(line) for line in lines] == [0, 1]
+
+
+def test_one_zoo_has_no_matrix():
+    table = Table(title="t", property="p", metric="mse", budget=None, lines=(BEST, SECOND))
+    assert table.matrices == ()
+    assert "matrices" not in pages.html(table).partition("<body>")[2]
+
+
+def test_columns_of_a_suite_have_a_matrix_each():
+    lines = tuple(
+        evolve(line, column=f"{column}, {line.column}")
+        for column in ("10 %", "all")
+        for line in MATRIX.lines[:4]
+    )
+    table = evolve(MATRIX, lines=lines)
+    assert [matrix.name for matrix in table.matrices] == ["sne, 10 %", "sne, all"]

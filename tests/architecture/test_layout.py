@@ -1,0 +1,48 @@
+"""Layouts: one for networks that differ in their activations alone."""
+
+import torch
+from attrs import evolve
+from torch import nn
+
+from sneframe.architecture import Architecture, Group
+from sneframe.architecture.layout import layout
+from sneframe.testing import mlp
+
+
+def network(activation, width=4):
+    return nn.Sequential(nn.Linear(2, width), activation, nn.Linear(width, 3))
+
+
+def test_networks_that_differ_in_their_activations_alone_have_one_layout():
+    # ReLU lets neurons be scaled, tanh lets their signs be flipped, a sigmoid neither: three architectures
+    found = [
+        Architecture.from_module(network(activation), torch.zeros(1, 2))
+        for activation in (nn.ReLU(), nn.Tanh(), nn.Sigmoid())
+    ]
+    assert len(set(found)) == 3
+    assert len(set(map(layout, found))) == 1
+
+
+def test_a_layout_keeps_parameters_and_neurons_that_can_be_permuted():
+    relu = Architecture.from_module(network(nn.ReLU()), torch.zeros(1, 2))
+    found = layout(relu)
+    assert [(p.name, p.shape, p.axes) for p in found.parameters] == [
+        (p.name, p.shape, p.axes) for p in relu.parameters
+    ]
+    assert found.groups == tuple(evolve(group, actions=("permute",)) for group in relu.groups)
+    assert not any(parameter.powers for parameter in found.parameters)
+
+
+def test_the_layout_of_a_layout_is_itself():
+    found = layout(mlp(1, 4, 1))
+    assert layout(found) == found
+
+
+def test_other_widths_have_another_layout():
+    assert layout(mlp(1, 4, 1)) != layout(mlp(1, 5, 1))
+
+
+def test_neurons_that_cannot_be_permuted_make_another_layout():
+    free = mlp(1, 4, 1)
+    bound = evolve(free, groups=[Group(name="hidden0", size=4, actions=())])
+    assert layout(free) != layout(bound)
