@@ -83,6 +83,9 @@ class ZooConfig:
         None,
         "'architecture' or a property: each of its values makes up the same part of an epoch; none: as they come",
     )
+    show: tuple[str, ...] = option(
+        (), "columns that the maps of the report are coloured by, beside what is predicted", converter=tuple
+    )
 
 
 @frozen(kw_only=True)

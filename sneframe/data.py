@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from sneframe import devices, plugins, zoo
 from sneframe.architecture import Architecture
@@ -43,6 +43,7 @@ class Data:
         columns: for each property to predict, the main one first, a value for every network, in the order of ``batch.ids``.
         batch: all networks of the zoo that have the properties.
         split: positions in ``batch``.
+        shown: further columns by name, in the same order, of which nothing is learnt.
         balance: ``(N,)`` int, which networks are of one kind, where each kind is to make up the same part of an epoch.
         device: where :meth:`select` brings networks.
     """
@@ -51,6 +52,7 @@ class Data:
     columns: Mapping[str, Column]
     batch: Batch
     split: Split
+    shown: Mapping[str, Column] = field(factory=dict)
     balance: np.ndarray | None = None
     device: torch.device = HOST
 
@@ -121,6 +123,7 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
         columns=columns,
         batch=selected.load(),
         split=Split(**parts),
+        shown={name: selected.typed_column(name) for name in config.show},
         balance=_kinds(selected, config.balance),
     )
 

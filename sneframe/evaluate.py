@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -196,6 +198,19 @@ def predictions_csv(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> str:
             shown = (repr(each) if isinstance(each, float) else each for each in row)
             writer.writerow((int(data.batch.ids[position]), part, names[index[position]], *shown))
     return text.getvalue()
+
+
+def shown_json(data: Data) -> str:
+    """Return the content of ``shown.json``: ids of the test networks, and of each column that is shown their values."""
+    rows = data.split.test
+    columns = {
+        name: [_finite(value) for value in column.take(rows).objects()] for name, column in data.shown.items()
+    }
+    return json.dumps({"ids": data.batch.ids[rows].tolist(), "columns": columns})
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _truth(task: Task, data: Data, positions: np.ndarray) -> np.ndarray:

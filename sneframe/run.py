@@ -168,6 +168,8 @@ def finish(
     facts = evaluate.facts(tasks, data, values)
     if accelerator.is_main_process:
         state.write_text(folder / "predictions.csv", evaluate.predictions_csv(tasks, data, values))
+        if data.shown:
+            state.write_text(folder / "shown.json", evaluate.shown_json(data))
         ids = torch.from_numpy(data.batch.ids[data.split.test])
         state.write_tensors(folder / "embeddings.safetensors", {"ids": ids, "values": test.embedding}, {})
     return {

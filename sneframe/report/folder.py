@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from attrs import frozen
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from sneframe.errors import RunError
 from sneframe.metrics import Scores
-from sneframe.report.record import Record, fault, parse_record, read_bytes, read_text, scores
+from sneframe.report.embeddings import Embeddings, read_embeddings
+from sneframe.report.record import Record, fault, parse_record, read_text, scores
+from sneframe.report.shown import read_shown
 
 COLUMNS = ["id", "split", "architecture", "true", "predicted"]
 CATEGORY = "category"  #: the task whose values are labels, not numbers
@@ -176,14 +176,6 @@ class Metrics:
 
 
 @frozen(kw_only=True, eq=False)
-class Embeddings:
-    """The embeddings of test networks: ``ids (n,)`` and ``values (n, E)`` float64."""
-
-    ids: np.ndarray
-    values: np.ndarray
-
-
-@frozen(kw_only=True, eq=False)
 class RunFolder:
     """All of a finished run.
 
@@ -195,6 +187,7 @@ class RunFolder:
         predictions: from ``predictions.csv``, one for each property.
         metrics: from ``metrics.json``.
         embeddings: from ``embeddings.safetensors``, None where there is no such file.
+        shown: from ``shown.json``, further columns in the order of the predictions.
     """
 
     name: str
@@ -204,6 +197,7 @@ class RunFolder:
     predictions: tuple[Predictions, ...]
     metrics: Metrics
     embeddings: Embeddings | None
+    shown: Mapping[str, np.ndarray]
 
 
 def read_folder(folder: Path) -> RunFolder:
@@ -223,7 +217,8 @@ def read_folder(folder: Path) -> RunFolder:
         history=_history(folder / "history.jsonl", metrics.epochs),
         predictions=predictions,
         metrics=metrics,
-        embeddings=_embeddings(folder / "embeddings.safetensors", predictions[0].ids),
+        embeddings=read_embeddings(folder / "embeddings.safetensors", predictions[0].ids),
+        shown=read_shown(folder / "shown.json", predictions[0].ids),
     )
 
 
@@ -377,23 +372,3 @@ def _told(record: Record, name: str) -> Told:
 def _invariance(root: Record, key: str) -> Invariance:
     record = root.record(key)
     return Invariance(group=record.number("e_g"), noise=record.number("e_noise"))
-
-
-def _embeddings(path: Path, known: np.ndarray) -> Embeddings | None:
-    if not path.exists():
-        return None
-    try:
-        tensors = load(read_bytes(path))
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        fault(path, f"not safetensors: {error}", error)
-    if missing := {"ids", "values"} - tensors.keys():
-        fault(path, f"holds no {', '.join(sorted(missing))}")
-    ids, values = tensors["ids"], tensors["values"]
-    if ids.ndim != 1 or ids.dtype != np.int64 or values.ndim != 2 or len(ids) != len(values):
-        found = f"{ids.shape} {ids.dtype} and {values.shape}"
-        fault(path, f"ids must be (n,) int64 and values (n, E), got {found}")
-    if not np.isfinite(values).all():
-        fault(path, "values must be finite")
-    if len(unknown := np.setdiff1d(ids, known)):
-        fault(path, f"network {unknown[0]} is no test network of predictions.csv")
-    return Embeddings(ids=ids, values=values.astype(np.float64))

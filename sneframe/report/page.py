@@ -137,7 +137,7 @@ def _map(run: RunFolder) -> dict[str, Any]:
 
 
 def _coloured(run: RunFolder) -> dict[str, np.ndarray]:
-    """Return what maps are coloured by: every property, and the architecture where there are several."""
+    """Return what maps are coloured by: properties, the architecture where there are several, and ``zoo.show``."""
     found = {
         told.property: predictions.true
         for told, predictions in zip(run.metrics.told, run.predictions, strict=True)
@@ -145,4 +145,4 @@ def _coloured(run: RunFolder) -> dict[str, np.ndarray]:
     if len(run.metrics.main.by_architecture) > 1:
         names, summaries = run.predictions[0].architecture.tolist(), run.environment.zoo.architectures
         found["architecture"] = np.array([summaries.get(name, name) for name in names], dtype=object)
-    return found
+    return {**found, **run.shown}
