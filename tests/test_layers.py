@@ -50,7 +50,7 @@ ROWS = (
     ),
     ("part", "config", "suite"),
     ("zoo",),
-    ("batch", "encoding", "perceptron"),
+    ("batch", "encoding", "perceptron", "statistics"),
     ("architecture", "engine", "hookspecs", "checks", "clock", "toml", "draw"),
     ("errors",),
 )

@@ -12,12 +12,13 @@ from sneframe_sne.aggregator import LayerSet
 from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.chunk_layer_encoder import MessageChunkSet
 from sneframe_sne.message.layer_encoder import Message
+from sneframe_sne.message.statistics_layer_encoder import MessageStatistics
 from sneframe_sne.tokenizer import PadChunk
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (PadChunk, ChunkSet, Message, MessageChunkSet, LayerSet)
+    return (PadChunk, ChunkSet, Message, MessageChunkSet, MessageStatistics, LayerSet)
 
 
 @hookimpl
@@ -28,5 +29,6 @@ def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
         "sne/paper": recipes.paper,
         "sne/message": recipes.message,
         "sne/message-fair": recipes.message_fair,
+        "sne/message-statistics": recipes.message_statistics,
         "sne/message-chunk-set": recipes.message_chunk_set,
     }

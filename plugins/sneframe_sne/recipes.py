@@ -9,6 +9,7 @@ from sneframe_sne.aggregator import LayerSet
 from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.chunk_layer_encoder import MessageChunkSet
 from sneframe_sne.message.layer_encoder import Message
+from sneframe_sne.message.statistics_layer_encoder import MessageStatistics
 from sneframe_sne.tokenizer import PadChunk
 
 
@@ -68,6 +69,15 @@ def message_fair() -> RunConfig:
     """``sne/message`` at 150 000 parameters, where all methods are compared."""
     return evolve(
         message(), recipe="sne/message-fair", layer_encoder=use(Message, width=52, heads=4, rounds=2)
+    )
+
+
+def message_statistics() -> RunConfig:
+    """Messages, and statistics of every parameter beside them: for what shows in the scale of the weights."""
+    return evolve(
+        message(),
+        recipe="sne/message-statistics",
+        layer_encoder=use(MessageStatistics, width=64, heads=4, rounds=2),
     )
 
 

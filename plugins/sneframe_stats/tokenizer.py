@@ -6,13 +6,11 @@ from typing import final
 
 import torch
 from attrs import frozen
-from torch import Tensor
 
 from sneframe.batch import Batch
 from sneframe.part import Spec, StatTokens
+from sneframe.statistics import COUNT, statistics
 from sneframe.tokenizer import Tokenizer
-
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @final
@@ -33,7 +31,7 @@ class Statistics(Tokenizer):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.out = spec.gives(StatTokens, 2 + len(QUANTILES))
+        self.out = spec.gives(StatTokens, COUNT)
 
     def forward(self, batch: Batch) -> tuple[StatTokens, ...]:
         """Return ``stats (B, L, 7)`` per architecture, L its parameters."""
@@ -46,17 +44,3 @@ class Statistics(Tokenizer):
             )
             for networks in batch.networks
         )
-
-
-def statistics(values: Tensor) -> Tensor:
-    """Return mean, variance and quantiles ``(B, 7)`` of ``(B, n)`` values."""
-    # torch.quantile refuses more than 2^24 elements, and would sort once more for itself
-    ordered = values.sort(dim=1).values
-    count = values.shape[1]
-    variance = values.var(dim=1) if count > 1 else torch.zeros_like(values[:, 0])
-    columns = [values.mean(dim=1), variance]
-    for quantile in QUANTILES:
-        below, fraction = divmod(quantile * (count - 1), 1)
-        low, high = ordered[:, int(below)], ordered[:, min(int(below) + 1, count - 1)]
-        columns.append(torch.lerp(low, high, fraction))
-    return torch.stack(columns, dim=1)

@@ -1,4 +1,4 @@
-"""The suites of the papers: which method, how much data, which of SNE's parts, which chunk size."""
+"""The suites of the papers: which method, how much data, which of SNE's parts, which chunk size, accuracies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sneframe.suite import Suite
 
 @hookimpl
 def sneframe_suites() -> Sequence[Suite]:
+    from sneframe_suites.classifier import ACCURACY
     from sneframe_suites.inr import DATA_EFFICIENCY, FREQUENCY
     from sneframe_suites.sne import ABLATION, CHUNK_SIZE
 
-    return [FREQUENCY, DATA_EFFICIENCY, ABLATION, CHUNK_SIZE]
+    return [FREQUENCY, DATA_EFFICIENCY, ABLATION, CHUNK_SIZE, ACCURACY]

@@ -30,6 +30,7 @@ ROWS = (
     ("dwsnet/default", "train.epochs=1", "layer_encoder.width=8", "layer_encoder.hidden_layers=1"),
     ("sne/default", "train.epochs=1", "layer_encoder.width=16", "layer_encoder.points=2"),
     ("sne/message", "train.epochs=1", "layer_encoder.width=16", "layer_encoder.rounds=1"),
+    ("sne/message-statistics", "train.epochs=1", "layer_encoder.width=16", "layer_encoder.rounds=1"),
     ("sne/message-chunk-set", "train.epochs=1", "layer_encoder.width=16", "layer_encoder.rounds=1"),
 )
 CHAINS = {"stats/boosting", "nfn/hnp", "dwsnet/default"}  #: what is built for one architecture

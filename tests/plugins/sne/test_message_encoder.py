@@ -281,7 +281,37 @@ def test_messages_claim_invariance_and_with_chunks_beside_them_they_do_not_and_h
         assert change(model(batch), model(moved)) > 1e-4
 
 
-@pytest.mark.parametrize("part", ["sne/message", "sne/message-chunk-set"])
+def test_statistics_stand_behind_the_codes_of_the_messages_one_for_each_parameter():
+    architecture = mlp(1, 6, 5, 1)
+    batch = networks(architecture)
+    layers = encoder(architecture, words=("layer_encoder.part=sne/message-statistics",)).layer_encoder
+    (codes,), (own,) = layers(batch.networks), layers.message(batch.networks)
+    assert codes.units == own.units + tuple((number,) for number in range(len(architecture.parameters)))
+    assert torch.equal(codes.codes[:, : len(own.units)], own.codes)
+    weight = batch.networks[0].parameters()["1.weight"].flatten(1)
+    numbers = torch.stack(
+        [
+            weight.mean(1),
+            weight.var(1),
+            *weight.quantile(torch.tensor([0, 0.25, 0.5, 0.75, 1]).double(), dim=1),
+        ],
+        dim=1,
+    )
+    encoding = layers.encoding(architecture, ((2,),), weight)
+    expected = layers.perceptron(torch.asinh(numbers / 0.01)) + encoding
+    torch.testing.assert_close(codes.codes[:, len(own.units) + 2], expected)
+
+
+def test_messages_with_statistics_do_not_change_when_neurons_are_permuted():
+    architecture = mlp(1, 6, 5, 1)
+    batch = networks(architecture)
+    model = encoder(architecture, words=("layer_encoder.part=sne/message-statistics",))
+    assert "permute" in model.layer_encoder.keeps
+    with torch.no_grad():
+        assert change(model(batch), model(apply(batch, sample(batch, seed=0, step=1)))) < 1e-5
+
+
+@pytest.mark.parametrize("part", ["sne/message", "sne/message-chunk-set", "sne/message-statistics"])
 def test_heads_that_do_not_divide_the_width_are_refused_by_the_name_of_their_part(part):
     with pytest.raises(
         PartError, match=f"layer_encoder '{part}': heads must divide width, got heads = 3 and width = 8"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from sneframe_stats import Identity, Statistics
-from sneframe_stats.tokenizer import statistics
 
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.batch import Batch, join
 from sneframe.part import LayerCodes, Spec, StatTokens
+from sneframe.statistics import statistics
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 

@@ -1,0 +1,64 @@
+"""``sne/message-statistics``: messages through the weights, and statistics of every parameter beside them."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from sneframe.batch import Networks
+from sneframe.checks import check_heads
+from sneframe.encoding import LevelTypeEncoding
+from sneframe.layer_encoder import LayerEncoder
+from sneframe.part import LayerCodes, Spec, each_parameter
+from sneframe.perceptron import perceptron
+from sneframe.statistics import COUNT, statistics
+from sneframe_sne.message.layer_encoder import Message
+
+SMALL = 0.01  #: of normalised weights: where a statistic is no longer taken as it is, but by its logarithm
+
+
+@final
+class MessageStatistics(LayerEncoder):
+    """The codes of ``sne/message``, one for each group of neurons, then one for each parameter, of its statistics.
+
+    Messages see what a network computes, statistics see its scale: mean, variance and quantiles of every parameter
+    (StatNN, arXiv 2002.11448), on a logarithmic scale, through a perceptron, with SNE's encodings of level and type.
+    Neither depends on the order of neurons.
+    """
+
+    name = "sne/message-statistics"
+    takes = (Networks,)
+    keeps = frozenset({"permute"})
+
+    @frozen(kw_only=True)
+    class Config(Message.Config):
+        """Options of the messages; the perceptron has their width."""
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        check_heads(f"{self.slot} {self.name!r}", config.width, config.heads)
+        self.message = Message(config, spec)
+        self.encoding = LevelTypeEncoding(spec.architectures, config.width)
+        self.perceptron = perceptron((COUNT, config.width, config.width))
+        self.out = self.message.out
+
+    def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
+        """Return ``(B, L, D)`` per architecture, L its groups of neurons and fixed outputs, then its parameters."""
+        return tuple(
+            LayerCodes(
+                architecture=networks.architecture,
+                codes=torch.cat([own.codes, self._codes(networks)], dim=1),
+                units=own.units + each_parameter(networks.architecture),
+            )
+            for networks, own in zip(tokens, self.message(tokens), strict=True)
+        )
+
+    def _codes(self, networks: Networks) -> Tensor:
+        """Return ``(B, L, D)``, L the parameters."""
+        values = torch.stack([statistics(view.flatten(1)) for view in networks.parameters().values()], dim=1)
+        units = each_parameter(networks.architecture)
+        codes: Tensor = self.perceptron(torch.asinh(values / SMALL))
+        return codes + self.encoding(networks.architecture, units, values)
