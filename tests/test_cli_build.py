@@ -100,3 +100,48 @@ def test_a_kind_that_no_word_can_be_is_the_plugins_error():
 
     with pytest.raises(PluginError, match="zoo 'toy/zoo': option 'table' must be an int, float, str, bool"):
         built(Table)
+
+
+# -- engines ------------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Few:
+    networks: int = option(3, "how many")
+
+
+def engine_of(*words):
+    """Return the engine that a builder is given for these words."""
+    given = []
+    builder = ZooBuilder(name="toy/zoo", config=Few, build=lambda *each: given.append(each), help="a toy")
+    _command("toy/zoo", builder).main([*words, "--out", "z.zarr"], standalone_mode=False)
+    return given[0][3]
+
+
+def test_processes_are_the_engine_where_none_is_named():
+    assert engine_of().name == "process"
+    assert engine_of("--workers", "3").workers == 3
+
+
+def test_an_engine_is_named():
+    assert engine_of("--engine", "serial").name == "serial"
+
+
+def test_an_engine_that_is_none_is_told_the_choices():
+    with pytest.raises(click.BadParameter, match="'dask' is not one of 'serial', 'process', 'ray'"):
+        engine_of("--engine", "dask")
+
+
+def test_no_workers_are_refused():
+    with pytest.raises(click.BadParameter, match="0 is not in the range x>=1"):
+        engine_of("--workers", "0")
+
+
+def test_an_option_of_a_builder_cannot_have_the_name_of_one_of_the_command():
+    @frozen(kw_only=True)
+    class Own:
+        workers: int = 1
+
+    builder = ZooBuilder(name="toy/zoo", config=Own, build=print, help="a toy")
+    with pytest.raises(PluginError, match="zoo 'toy/zoo': an option cannot be called 'workers'"):
+        _command("toy/zoo", builder)
