@@ -18,7 +18,9 @@ def lines(monkeypatch):
     written = io.StringIO()
 
     def report(*pairs, unit="networks"):
-        with Reporter(Console(file=written, force_terminal=False, width=200)).bar("zoo", unit=unit) as advance:
+        with Reporter(Console(file=written, force_terminal=False, width=200)).bar(
+            "zoo", unit=unit
+        ) as advance:
             for pair in pairs:
                 advance(*pair)
         return written.getvalue().splitlines()
