@@ -12,11 +12,11 @@ from collections import defaultdict
 
 import numpy as np
 import torch
-from sneframe_zoos.classifier import draw
-from sneframe_zoos.classifiers import CNNs
-from sneframe_zoos.design import Design
-from sneframe_zoos.initial import draw_weights, is_kernel
-from sneframe_zoos.train import Checkpoint, Images, Mask, Masks, Order, Run, evaluate, train
+from sneframe_zoos.classifiers.build import draw
+from sneframe_zoos.classifiers.design import Design
+from sneframe_zoos.classifiers.initial import draw_weights, is_kernel
+from sneframe_zoos.classifiers.options import CNNs
+from sneframe_zoos.classifiers.train import Checkpoint, Images, Mask, Masks, Order, Run, evaluate, train
 from torch import nn
 from torch.nn import functional as F
 

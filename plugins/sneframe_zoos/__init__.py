@@ -11,7 +11,7 @@ from sneframe.zoo.builder import ZooBuilder
 @hookimpl
 def sneframe_zoos() -> Sequence[ZooBuilder]:
     """Offer all builders."""
-    from sneframe_zoos.classifiers import BUILDERS
+    from sneframe_zoos.classifiers.build import BUILDERS
     from sneframe_zoos.sine import DEMO, SINE
 
     return [SINE, DEMO, *BUILDERS]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sneframe_zoos.image_sources import read_images
+from sneframe_zoos.classifiers.image_sources import read_images
 
 import sneframe
 from sneframe.bench import compare

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from attrs import evolve
-from sneframe_zoos import classifier
-from sneframe_zoos.classifier import build, draw, train_block
-from sneframe_zoos.classifiers import BUILDERS, CNNs, MLPs, Transformers
-from sneframe_zoos.hyperparameters import INITS, OPTIMISERS, Ranges
-from sneframe_zoos.hyperparameters import draw as draw_hyperparameters
+from sneframe_zoos.classifiers import build as classifier
+from sneframe_zoos.classifiers.build import BUILDERS, build, draw, train_block
+from sneframe_zoos.classifiers.hyperparameters import INITS, OPTIMISERS, Ranges
+from sneframe_zoos.classifiers.hyperparameters import draw as draw_hyperparameters
+from sneframe_zoos.classifiers.options import CNNs, MLPs, Transformers
 from torch.nn import functional as F
 
 from sneframe.engine import ProcessEngine, SerialEngine
@@ -129,8 +129,8 @@ def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path, small_blocks)
         import sys, time
         from pathlib import Path
         from sneframe.engine import SerialEngine
-        from sneframe_zoos import classifier
-        from sneframe_zoos.classifiers import MLPs
+        from sneframe_zoos.classifiers import build as classifier
+        from sneframe_zoos.classifiers.options import MLPs
 
         train, calls = classifier.train, []
 
@@ -254,7 +254,7 @@ def test_every_builder_names_itself_as_its_zoos_do():
 
 @pytest.mark.parametrize("init", INITS)
 def test_initial_kernels_have_the_stated_deviation(init):
-    from sneframe_zoos.initial import draw_weights
+    from sneframe_zoos.classifiers.initial import draw_weights
 
     hyper = evolve(draw(CNNs(), 0).hyper, init=init, init_std=0.05)
     module = torch.nn.Sequential(torch.nn.Linear(400, 300))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from sneframe_zoos import convnet, mlp, transformer
-from sneframe_zoos.classifiers import CNNs, Transformers
-from sneframe_zoos.convnet import Conv, ConvNet
+from sneframe_zoos.classifiers import convnet, mlp, transformer
+from sneframe_zoos.classifiers.convnet import Conv, ConvNet
+from sneframe_zoos.classifiers.options import CNNs, Transformers
 
 from sneframe.architecture import Architecture
 from sneframe.errors import ZooError

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
-from sneframe_zoos.image_sources import read_images
-from sneframe_zoos.images import ImageSet
+from sneframe_zoos.classifiers.image_sources import read_images
+from sneframe_zoos.classifiers.images import ImageSet
 
 from sneframe.errors import MachineError, ZooError
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from sneframe_zoos import convnet, hyperparameters
-from sneframe_zoos.hyperparameters import Hyperparameters
-from sneframe_zoos.initial import draw_weights
-from sneframe_zoos.mlp import MLP
-from sneframe_zoos.train import Images, Mask, Masks, Order, Run, train
-from sneframe_zoos.transformer import VisionTransformer
+from sneframe_zoos.classifiers import convnet, hyperparameters
+from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
+from sneframe_zoos.classifiers.initial import draw_weights
+from sneframe_zoos.classifiers.mlp import MLP
+from sneframe_zoos.classifiers.train import Images, Mask, Masks, Order, Run, train
+from sneframe_zoos.classifiers.transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional as F
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from torch import nn
 
-from sneframe_zoos.hyperparameters import Hyperparameters
+from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
 
 POSITION_STD = 0.02  #: of a transformer's positions
 

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 from torch import Tensor, nn
 
-from sneframe_zoos.design import ACTIVATIONS, Design, Shape
+from sneframe_zoos.classifiers.design import ACTIVATIONS, Design, Shape
 
 
 @frozen(kw_only=True)
@@ -17,19 +17,19 @@ class MLP(Design):
 
     Args:
         widths: of the hidden layers.
-        activation: a key of :data:`~sneframe_zoos.design.ACTIVATIONS`.
+        activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
     """
 
     widths: tuple[int, ...]
     activation: str = "relu"
 
     def module(self, image: Shape, classes: int, *, dropout: float = 0.0) -> nn.Module:
-        """See :class:`~sneframe_zoos.design.Design`."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`."""
         channels, height, width = image
         return MLPClassifier((channels * height * width, *self.widths, classes), self.activation, dropout)
 
     def smallest(self) -> int:
-        """See :class:`~sneframe_zoos.design.Design`: any image will do."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`: any image will do."""
         return 1
 
 
@@ -38,7 +38,7 @@ class MLPClassifier(nn.Module):
 
     Args:
         sizes: from pixels to classes.
-        activation: a key of :data:`~sneframe_zoos.design.ACTIVATIONS`.
+        activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
         dropout: probability behind every hidden layer.
     """
 

@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.errors import ZooError
-from sneframe_zoos.design import ACTIVATIONS, Design, Shape
+from sneframe_zoos.classifiers.design import ACTIVATIONS, Design, Shape
 
 
 @frozen(kw_only=True)
@@ -22,7 +22,7 @@ class VisionTransformer(Design):
         blocks: how many.
         heads: of each attention; they divide the width.
         mlp: width of the hidden layer of each block.
-        activation: of these hidden layers, a key of :data:`~sneframe_zoos.design.ACTIVATIONS`.
+        activation: of these hidden layers, a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
     """
 
     patch: int = 7
@@ -33,7 +33,7 @@ class VisionTransformer(Design):
     activation: str = "gelu"
 
     def module(self, image: Shape, classes: int, *, dropout: float = 0.0) -> nn.Module:
-        """See :class:`~sneframe_zoos.design.Design`."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`."""
         if self.width % self.heads:
             raise ZooError(
                 f"a transformer's width must be a multiple of its heads, got {self.width} and {self.heads}"
@@ -42,7 +42,7 @@ class VisionTransformer(Design):
         return TransformerClassifier(self, image, classes, dropout)
 
     def smallest(self) -> int:
-        """See :class:`~sneframe_zoos.design.Design`: two patches in height and width."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`: two patches in height and width."""
         return 2 * self.patch
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 from torch import Tensor, nn
 
-from sneframe_zoos.design import ACTIVATIONS, Design, Shape
+from sneframe_zoos.classifiers.design import ACTIVATIONS, Design, Shape
 
 
 @frozen(kw_only=True)
@@ -24,7 +24,7 @@ class Conv:
         padding: zeros on every side.
         pool: of the max-pooling behind it, 1 for none.
         residual: whether what it reads is added to what it writes, before the activation.
-        activation: a key of :data:`~sneframe_zoos.design.ACTIVATIONS`, or None for that of the network.
+        activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`, or None for that of the network.
     """
 
     width: int
@@ -60,12 +60,12 @@ class ConvNet(Design):
     activation: str = "relu"
 
     def module(self, image: Shape, classes: int, *, dropout: float = 0.0) -> nn.Module:
-        """See :class:`~sneframe_zoos.design.Design`."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`."""
         self.check("this CNN", image)
         return ConvClassifier(self, image, classes, dropout)
 
     def smallest(self) -> int:
-        """See :class:`~sneframe_zoos.design.Design`."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`."""
         return next(side for side in range(1, 1 << 16) if self.sides(side) >= 1)
 
     def sides(self, side: int) -> int:
@@ -122,7 +122,7 @@ class ConvLayer(nn.Module):
     Args:
         inputs: channels it reads.
         conv: what it is built like.
-        activation: a key of :data:`~sneframe_zoos.design.ACTIVATIONS`.
+        activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
         dropout: probability of the dropout.
     """
 

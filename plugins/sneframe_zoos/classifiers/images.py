@@ -81,7 +81,7 @@ class ImageSet:
     def limited(self, train: int | None, test: int | None) -> ImageSet:
         """Return it with the first so many images of each part; None takes all.
 
-        Where the source had no test images of its own (see :func:`sneframe_zoos.image_sources.read_images`), the
+        Where the source had no test images of its own (see :func:`sneframe_zoos.classifiers.image_sources.read_images`), the
         part behind the first ``train`` is the rest.
 
         Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sneframe.errors import MachineError, ZooError, choices
-from sneframe_zoos.images import ImageSet
+from sneframe_zoos.classifiers.images import ImageSet
 
 SHARE = 0.75  #: of the images of a source without a test part of its own, how many are to train on
 IDX_MAGIC = b"\x00\x00\x08"  #: two zeros, then the code of unsigned bytes; the number of axes follows

@@ -18,9 +18,9 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from sneframe.draw import word
-from sneframe_zoos.hyperparameters import Hyperparameters
-from sneframe_zoos.initial import is_kernel
-from sneframe_zoos.optimisers import Stepper
+from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
+from sneframe_zoos.classifiers.initial import is_kernel
+from sneframe_zoos.classifiers.optimisers import Stepper
 
 EVALUATED = 500  #: images at a time
 #: (parameters, masks, images, labels) → the mean cross-entropy of one network

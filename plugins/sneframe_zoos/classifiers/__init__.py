@@ -1,0 +1,1 @@
+"""Zoos of image classifiers: options → drawn runs → stacked training → a zoo."""

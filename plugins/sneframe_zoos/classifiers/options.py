@@ -1,0 +1,191 @@
+"""The options of ``zoo build cnn | mlp | transformer``, and the designs they lead to."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+import attrs
+import numpy as np
+from attrs import frozen
+from attrs.validators import and_, deep_iterable, ge, gt, in_, le, lt, max_len, min_len, optional
+
+from sneframe.config import option
+from sneframe_zoos.classifiers import convnet, mlp, transformer
+from sneframe_zoos.classifiers.convnet import ConvNet
+from sneframe_zoos.classifiers.design import ACTIVATIONS, Design
+from sneframe_zoos.classifiers.hyperparameters import INITS, OPTIMISERS, Hyperparameters, Ranges
+from sneframe_zoos.classifiers.image_sources import read_images
+from sneframe_zoos.classifiers.images import ImageSet
+from sneframe_zoos.classifiers.mlp import MLP
+from sneframe_zoos.classifiers.transformer import VisionTransformer
+
+CNNS: dict[str, ConvNet] = {"small-cnn": convnet.SMALL_CNN, "arch1": convnet.ARCH1, "arch2": convnet.ARCH2}
+
+
+def _pair(check: Any) -> Any:
+    return and_(deep_iterable(check), min_len(2), max_len(2), _ascending)
+
+
+def _ascending(_: Any, attribute: attrs.Attribute[Any], value: tuple[float, float]) -> None:
+    if value[0] > value[1]:
+        raise ValueError(f"{attribute.name!r} must be a lower and an upper bound, got {value}")
+
+
+def _among(names: Sequence[str]) -> Any:
+    return deep_iterable(in_(names), iterable_validator=min_len(1))
+
+
+@frozen(kw_only=True)
+class Classifiers(ABC):
+    """What determines a zoo of classifiers but their designs; run ``k`` draws from generators keyed by ``(seed, k)``."""
+
+    builder: ClassVar[str]  #: ``PLUGIN/NAME``
+    arch: str = option("", "which designs; each builder has its own")
+
+    networks: int = option(1000, "training runs; each leaves several checkpoints", check=ge(1))
+    data: str = option(
+        "digits", "images: digits, npz:FILE, idx:FOLDER, folder:DIR or torchvision:NAME[:ROOT]"
+    )
+    data_name: str | None = option(
+        None, "the property 'dataset'; default: the name of the file, folder or set"
+    )
+    train_images: int | None = option(
+        None, "the first so many to train on; default: all that are for it, or 3 in 4", check=optional(ge(1))
+    )
+    test_images: int | None = option(
+        None, "the next so many to test on; default: all others", check=optional(ge(1))
+    )
+    size: int | None = option(
+        None, "pixels in height and width; default: as the images are", check=optional(ge(1))
+    )
+    grey: bool = option(False, "whether colours become luminance")
+    seed: int = option(0, "of all that is drawn", check=and_(ge(0), lt(2**64)))
+    checkpoints: int = option(
+        3, "at most so many of each run, equally far apart, the last one among them", check=ge(1)
+    )
+    batch_size: int = option(64, "images in a step", check=ge(1))
+    epochs: tuple[int, int] = option((1, 8), "an integer, uniform", check=_pair(ge(0)))
+    lr: tuple[float, float] = option((5e-4, 5e-2), "learning rate, log-uniform", check=_pair(gt(0)))
+    optimisers: tuple[str, ...] = option(OPTIMISERS, "uniform among them", check=_among(OPTIMISERS))
+    inits: tuple[str, ...] = option(INITS, "of kernels, uniform among them", check=_among(INITS))
+    init_std: tuple[float, float] = option(
+        (1e-2, 0.5), "deviation of the inits normal and truncated_normal, log-uniform", check=_pair(gt(0))
+    )
+    l2: tuple[float, float] = option((1e-8, 1e-2), "penalty on kernels, log-uniform", check=_pair(gt(0)))
+    dropout: float = option(0.5, "at most, uniform, in one of two runs; else 0", check=and_(ge(0), lt(1)))
+    activations: tuple[str, ...] = option(
+        ("relu", "tanh", "sigmoid", "selu"), "uniform among them", check=_among(tuple(ACTIVATIONS))
+    )
+    train_fractions: tuple[float, ...] = option(
+        (0.1, 0.25, 0.5, 1.0),
+        "of the training images, uniform among them",
+        check=deep_iterable(and_(gt(0), le(1)), iterable_validator=min_len(1)),
+    )
+
+    @abstractmethod
+    def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
+        """Return how the network of a run is built, drawn from its generator where it varies."""
+
+    @property
+    def ranges(self) -> Ranges:
+        """From what the hyper-parameters are drawn."""
+        names = [each.name for each in attrs.fields(Ranges)]
+        return Ranges(**{name: getattr(self, name) for name in names})
+
+    def image_set(self) -> ImageSet:
+        """Read the images.
+
+        Raises:
+            ZooError: they are not there, or not as they should be.
+            MachineError: a file cannot be read.
+        """
+        return _image_set(
+            self.data,
+            name=self.data_name,
+            train=self.train_images,
+            test=self.test_images,
+            size=self.size,
+            grey=self.grey,
+        )
+
+    def options(self) -> dict[str, Any]:
+        """Return JSON values that say how the zoo is made; of the images, what they are and not where they lie."""
+        options: dict[str, Any] = json.loads(json.dumps(attrs.asdict(self)))
+        images = self.image_set()
+        kind, colon, where = self.data.partition(":")
+        options["data"] = kind + colon + where.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        return {**options, "data_name": images.name, "data_digest": images.digest}
+
+
+_image_set = cache(read_images)  #: read once in every process that trains blocks
+
+
+@frozen(kw_only=True)
+class CNNs(Classifiers):
+    """Options of ``zoo build cnn``."""
+
+    builder: ClassVar[str] = "zoos/cnn"
+
+    arch: Literal["small-cnn", "arch1", "arch2", "wild"] = option(
+        "small-cnn",
+        "small-cnn: of the Small CNN Zoo; arch1, arch2: after the SNE paper; wild: drawn for each run",
+    )
+
+    def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
+        """See :class:`~sneframe_zoos.classifiers.options.Classifiers`."""
+        if self.arch == "wild":
+            return convnet.wild(generator, self.activations, hyper.activation)
+        return attrs.evolve(CNNS[self.arch], activation=hyper.activation)
+
+
+@frozen(kw_only=True)
+class MLPs(Classifiers):
+    """Options of ``zoo build mlp``."""
+
+    builder: ClassVar[str] = "zoos/mlp"
+
+    arch: Literal["mlp", "wild"] = option(
+        "mlp", "mlp: of these widths; wild: depth and widths drawn for each run"
+    )
+    widths: tuple[int, ...] = option(
+        (32, 32), "of the hidden layers of an mlp", check=deep_iterable(ge(1), iterable_validator=min_len(1))
+    )
+
+    def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
+        """See :class:`~sneframe_zoos.classifiers.options.Classifiers`."""
+        if self.arch == "wild":
+            return mlp.wild(generator, hyper.activation)
+        return MLP(widths=self.widths, activation=hyper.activation)
+
+
+@frozen(kw_only=True)
+class Transformers(Classifiers):
+    """Options of ``zoo build transformer``."""
+
+    builder: ClassVar[str] = "zoos/transformer"
+
+    arch: Literal["vit", "wild"] = option(
+        "vit", "vit: a vision transformer of these sizes; wild: sizes drawn for each run"
+    )
+    patch: int = option(7, "pixels in height and width of a patch of a vit", check=ge(1))
+    width: int = option(32, "of a token of a vit", check=ge(1))
+    blocks: int = option(2, "of a vit", check=ge(1))
+    heads: int = option(2, "of each attention of a vit; they divide the width", check=ge(1))
+    mlp: int = option(64, "width of the hidden layer of each block of a vit", check=ge(1))
+
+    def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
+        """See :class:`~sneframe_zoos.classifiers.options.Classifiers`."""
+        if self.arch == "wild":
+            return transformer.wild(generator, hyper.activation)
+        return VisionTransformer(
+            patch=self.patch,
+            width=self.width,
+            blocks=self.blocks,
+            heads=self.heads,
+            mlp=self.mlp,
+            activation=hyper.activation,
+        )
