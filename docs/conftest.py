@@ -177,8 +177,10 @@ def tiny_zoo(path: Path) -> Path:
     """Return a sine zoo of 24 networks, built if it is not there."""
     from sneframe_zoos.sine import Sine, build
 
+    from sneframe.engine import SerialEngine
+
     if not path.exists():
-        build(Sine(networks=24, widths=(4, 4), steps=10), path, lambda done, total: None)
+        build(Sine(networks=24, widths=(4, 4), steps=10), path, lambda done, total: None, SerialEngine())
     return path
 
 
