@@ -26,7 +26,7 @@ from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
 from sneframe_zoos.classifiers.images import ImageSet
 from sneframe_zoos.classifiers.initial import draw_weights
 from sneframe_zoos.classifiers.options import Classifiers, CNNs, MLPs, Transformers
-from sneframe_zoos.classifiers.train import Checkpoint, Images, Layout, Run, train
+from sneframe_zoos.classifiers.train import Checkpoint, FlatWeights, Images, Run, train
 from sneframe_zoos.once import made_by, once
 
 BLOCK = 64  #: runs that are finished together; a fixed number, so that a resumed build repeats the same arithmetic
@@ -134,9 +134,9 @@ def make(config: Classifiers, path: Path, progress: Callable[[int, int], None], 
     Raises:
         ZooError: an unfinished build of another configuration lies beside the path, or images too small.
     """
-    images = config.image_set()
-    draw(config, 0).design.module(images.shape, images.classes)  # before any folder is made
-    options = config.options()
+    images, options = config.image_set(), config.options()
+    for design in {draw(config, number).design for number in range(config.networks)}:
+        design.module(images.shape, images.classes)  # before any folder is made
     blocks = Blocks(path, {"builder": config.builder, **options})
     sizes = [len(numbers(config, block)) for block in range(math.ceil(config.networks / BLOCK))]
     finish(blocks, partial(train_block, config), sizes, progress, engine)
@@ -189,7 +189,7 @@ class Collector:
                 properties[field.name] = [getattr(each, field.name) for each in hyper]
             self._zoo.append(
                 self._architecture(design, module),
-                Layout(module).views(stacked),
+                FlatWeights(module).views(stacked),
                 properties,
                 group=arrays["run"][here],
                 healthy=arrays["healthy"][here],

@@ -43,7 +43,7 @@ def read_images(
         grey: whether colours become luminance.
 
     Raises:
-        ZooError: no such source, or it does not hold what it should; the message says where and what.
+        ZooError: no such source or file, or it does not hold what it should; the message says where and what.
         MachineError: a file cannot be read.
     """
     kind, _, where = data.partition(":")
@@ -55,6 +55,8 @@ def read_images(
         )
     try:
         called, images, labels, own = SOURCES[kind](where)
+    except FileNotFoundError as error:
+        raise ZooError(f"{data}: there is no {error.filename or where}") from error
     except OSError as error:
         raise MachineError(
             f"{data}: cannot read {error.filename or where}: {error.strerror or error}"

@@ -103,15 +103,15 @@ def train(
     orders = [Order(run, len(images.train[0]), seed) for run in runs]
     planned = [_plan(run, order, batch_size, checkpoints) for run, order in zip(runs, orders, strict=True)]
     weights = torch.from_numpy(np.stack([run.weights for run in runs])).to(dtype)
-    layout = Layout(module)
-    kernels = layout.kernels.to(dtype)
+    flat = FlatWeights(module)
+    kernels = flat.kernels.to(dtype)
     # Keras adds l2 · Σ w² to the loss.
     decay = torch.tensor([2 * run.hyper.l2 for run in runs], dtype=dtype)[:, None] * kernels
     stepper = Stepper(
         [run.hyper.optimiser for run in runs], torch.tensor([r.hyper.lr for r in runs], dtype=dtype), weights
     )
     masks = Masks(module, runs, images.train[0][:batch_size], seed)
-    gradients = vmap(grad(layout.loss(masks.network)))
+    gradients = vmap(grad(flat.loss(masks.network)))
 
     active = list(range(len(runs)))
     found: list[Checkpoint] = []
@@ -122,7 +122,7 @@ def train(
                 final = step == max(planned[number])
                 own = orders[number].own
                 found.append(
-                    _checkpoint(module, layout, runs[number], (epoch, final), weights[row], images, own)
+                    _checkpoint(module, flat, runs[number], (epoch, final), weights[row], images, own)
                 )
         going = [row for row, number in enumerate(active) if step < max(planned[number])]
         if not going:
@@ -134,7 +134,7 @@ def train(
             stepper.keep(rows)
         chosen = torch.stack([orders[number].take(batch_size) for number in active])
         inputs, labels = (tensor[chosen] for tensor in images.train)
-        change = layout.flat(gradients(layout.views(weights), masks.draw(active), inputs, labels))
+        change = flat.flat(gradients(flat.views(weights), masks.draw(active), inputs, labels))
         stepper.step(weights, change.addcmul_(weights, decay))
         step += 1
 
@@ -244,7 +244,7 @@ def _replaced(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
 # -- flat weights and modules --------------------------------------------------------------------------------------
 
 
-class Layout:
+class FlatWeights:
     """Where every parameter of a module stands in flat weights.
 
     Args:
@@ -278,7 +278,7 @@ class Layout:
 
 def _checkpoint(
     module: nn.Module,
-    layout: Layout,
+    flat: FlatWeights,
     run: Run,
     place: tuple[int, bool],
     weights: Tensor,
@@ -286,7 +286,7 @@ def _checkpoint(
     own: Tensor,
 ) -> Checkpoint:
     weights = weights.clone()
-    parameters = layout.views(weights)
+    parameters = flat.views(weights)
     trained = evaluate(module, parameters, images.train[0][own], images.train[1][own])
     tested = evaluate(module, parameters, *images.test)
     return Checkpoint(

@@ -180,6 +180,14 @@ def test_images_that_are_too_small_are_refused_before_anything_is_written(tmp_pa
     assert [path for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
 
 
+def test_a_wild_design_that_is_too_large_is_refused_before_anything_is_written(tmp_path):
+    np.savez(tmp_path / "tiny.npz", images=np.zeros((20, 9, 9), np.uint8), labels=np.arange(20) % 2)
+    config = Transformers(arch="wild", networks=8, data=f"npz:{tmp_path / 'tiny.npz'}")
+    with pytest.raises(ZooError, match=r"pixels at least, these are 9 × 9"):
+        build(config, tmp_path / "a.zarr", quiet, SERIAL)
+    assert not (tmp_path / "a.zarr.part").exists()
+
+
 def test_a_diverged_run_is_kept_as_unhealthy(tmp_path):
     config = MLPs(
         networks=2,

@@ -175,9 +175,14 @@ def test_a_source_without_its_place_is_told_what_is_missing(data):
         read_images(data)
 
 
-def test_a_missing_file_is_the_machines_fault(tmp_path):
-    with pytest.raises(MachineError, match="No such file"):
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ZooError, match=r"there is no .*none\.npz"):
         read_images(f"npz:{tmp_path / 'none.npz'}")
+
+
+def test_a_folder_in_the_place_of_a_file_is_a_failure_of_the_machine(tmp_path):
+    with pytest.raises(MachineError, match="cannot read"):
+        read_images(f"npz:{tmp_path}")
 
 
 @pytest.mark.parametrize(
