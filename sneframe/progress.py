@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Protocol
 
 from rich.console import Console
@@ -39,17 +40,10 @@ def _paced(advance: Advance, unit: str) -> Advance:
         if (made := done - before) > 0 and (seconds := time.monotonic() - begun) > 0:
             words.append(f"{made / seconds:.3g} {unit}/s")
             if done < total:
-                words.append(f"{clock(seconds / made * (total - done))} left")
+                words.append(f"{timedelta(seconds=round(seconds / made * (total - done)))} left")
         advance(done, total, ", ".join(words))
 
     return paced
-
-
-def clock(seconds: float) -> str:
-    """Return ``1:02:03`` or ``2:03``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Reporter:

@@ -1,7 +1,7 @@
 """Networks per second: many at a time, as a zoo is built, beside the same runs one after the other with torch.optim.
 
 ``python docs/benchmarks/zoo_speed.py [npz:FILE]``; one thread. Both train the same runs on the same batches with the same
-masks, and end at the same test accuracy.
+masks, and end at the same weights but for rounding.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def stacked(module: nn.Module, runs: list[Run], images: Images) -> list[Checkpoi
 def one_by_one(module: nn.Module, run: Run, images: Images) -> float:
     """Train one run; return its test accuracy."""
     pictures, labels = images.train
-    masks = Masks(module, [run], pictures[:BATCH], SEED)
+    masks = Masks(module, [run], pictures[:1], seed=SEED, batch_size=BATCH)
     network = masks.network
     nn.utils.vector_to_parameters(torch.from_numpy(run.weights).float(), network.parameters())
     places = {name: place for name, place in network.named_modules() if isinstance(place, Mask)}
@@ -69,9 +69,7 @@ def main() -> None:
     counts = {"train_images": 7000, "test_images": 2000} if len(sys.argv) > 1 else {}
     config = CNNs(data=data, networks=RUNS, seed=SEED, **counts)
     found = config.image_set()
-    pictures, labels = found.tensors()
-    cut = found.train
-    images = Images(train=(pictures[:cut], labels[:cut]), test=(pictures[cut:], labels[cut:]))
+    images = Images.of(found)
     stacks: dict[tuple[Design, bool], list[Run]] = defaultdict(list)
     total = 0
     for number in range(RUNS):
@@ -80,7 +78,7 @@ def main() -> None:
         stacks[drawn.design, drawn.hyper.dropout > 0].append(
             Run(number=number, hyper=drawn.hyper, weights=weights)
         )
-        total += drawn.hyper.epochs * round(drawn.hyper.train_fraction * cut)
+        total += drawn.hyper.epochs * round(drawn.hyper.train_fraction * found.train)
     seconds, accuracies = [0.0, 0.0], ([], [])
     for (design, dropout), runs in stacks.items():
         module = design.module(found.shape, found.classes, dropout=0.5 if dropout else 0.0)

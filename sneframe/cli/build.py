@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 import attrs
 import click
 
-from sneframe.engine import NAMES
+from sneframe.engine import NAMES, make_engine
 from sneframe.errors import PluginError
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
 
     def callback(out: Path, engine: str, workers: int | None, **values: Any) -> None:
         from sneframe.cli.terminal import Terminal
-        from sneframe.engine import make_engine
         from sneframe.errors import ConfigError, Interrupted
         from sneframe.progress import Reporter
         from sneframe.zoo.staging import check_place

@@ -23,7 +23,6 @@ from sneframe_zoos.blocks import Blocks, finish
 from sneframe_zoos.classifiers import hyperparameters
 from sneframe_zoos.classifiers.design import Design
 from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
-from sneframe_zoos.classifiers.images import ImageSet
 from sneframe_zoos.classifiers.initial import draw_weights
 from sneframe_zoos.classifiers.options import Classifiers, CNNs, MLPs, Transformers
 from sneframe_zoos.classifiers.train import Checkpoint, FlatWeights, Images, Run, train
@@ -71,7 +70,7 @@ def train_block(config: Classifiers, block: int) -> dict[str, np.ndarray]:
         network after the other, ``size (n,)`` of each.
     """
     images = config.image_set()
-    tensors = _images(images)
+    tensors = Images.of(images)
     stacks: dict[tuple[Design, bool], list[Run]] = defaultdict(list)
     for number in numbers(config, block):
         drawn = draw(config, number)
@@ -104,14 +103,6 @@ def train_block(config: Classifiers, block: int) -> dict[str, np.ndarray]:
 
 
 MEASURED = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")  #: the one to predict first
-
-
-def _images(images: ImageSet) -> Images:
-    pictures, labels = images.tensors()
-    return Images(
-        train=(pictures[: images.train], labels[: images.train]),
-        test=(pictures[images.train :], labels[images.train :]),
-    )
 
 
 def build(config: Classifiers, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:

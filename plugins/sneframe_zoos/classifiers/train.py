@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from sneframe.draw import word
 from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
+from sneframe_zoos.classifiers.images import ImageSet
 from sneframe_zoos.classifiers.initial import is_kernel
 from sneframe_zoos.classifiers.optimisers import Stepper
 
@@ -48,6 +49,13 @@ class Images:
 
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, found: ImageSet) -> Images:
+        """Return the two parts of an image set."""
+        pictures, labels = found.tensors()
+        cut = found.train
+        return cls(train=(pictures[:cut], labels[:cut]), test=(pictures[cut:], labels[cut:]))
 
 
 @frozen(kw_only=True, eq=False)
@@ -110,7 +118,7 @@ def train(
     stepper = Stepper(
         [run.hyper.optimiser for run in runs], torch.tensor([r.hyper.lr for r in runs], dtype=dtype), weights
     )
-    masks = Masks(module, runs, images.train[0][:batch_size], seed)
+    masks = Masks(module, runs, images.train[0][:1], seed=seed, batch_size=batch_size)
     gradients = vmap(grad(flat.loss(masks.network)))
 
     active = list(range(len(runs)))
@@ -202,11 +210,14 @@ class Masks:
     Args:
         module: with its dropouts.
         runs: whose; one of them without dropout draws nothing.
-        example: a batch of images, by which the places are measured.
+        example: an image ``(1, channels, H, W)``, by which the places are measured.
         seed: of the zoo.
+        batch_size: images in a step.
     """
 
-    def __init__(self, module: nn.Module, runs: Sequence[Run], example: Tensor, seed: int) -> None:
+    def __init__(
+        self, module: nn.Module, runs: Sequence[Run], example: Tensor, *, seed: int, batch_size: int
+    ) -> None:
         self._rates = [run.hyper.dropout for run in runs]
         self._generators = [generator(seed, run, "dropout") for run in runs]
         self._dtype = example.dtype
@@ -215,9 +226,8 @@ class Masks:
         places = {name: place for name, place in self.network.named_modules() if isinstance(place, Mask)}
         if places:
             with torch.no_grad():
-                copy.deepcopy(self.network).to(example.dtype)(example)
                 self.network.to(example.dtype)(example)
-        self._shapes = {f"{name}.mask": tuple(place.shape) for name, place in places.items()}
+        self._shapes = {f"{name}.mask": (batch_size, *place.shape[1:]) for name, place in places.items()}
 
     def draw(self, active: Sequence[int]) -> dict[str, Tensor]:
         """Return for every place a mask ``(G, B, …)``: 0, or 1 / (1 - rate)."""

@@ -69,7 +69,7 @@ def one_by_one(design, run, images):
     }[run.hyper.optimiser]
     optimiser = kind(module.parameters(), lr=run.hyper.lr, **options)
     order = Order(run, len(images.train[0]), SEED)
-    masks = Masks(module, [run], images.train[0][:BATCH], SEED)
+    masks = Masks(module, [run], images.train[0][:1], seed=SEED, batch_size=BATCH)
     places = {name: place for name, place in masks.network.named_modules() if isinstance(place, Mask)}
     trained = masks.network if places else module
     if places:
@@ -154,6 +154,12 @@ def test_a_run_sees_its_own_share_of_the_images_each_once_an_epoch():
     assert epochs[0] != epochs[1]
 
 
+def test_a_batch_may_be_larger_than_all_images_together(images):
+    design = DESIGNS["mlp"]
+    (run,) = runs_of(design, [hyper(dropout=0.5, epochs=3)])
+    assert stacked(design, [run], images, batch_size=100)[5].healthy
+
+
 def test_a_run_that_diverges_is_not_healthy(images):
     design = DESIGNS["mlp"]
     runs = runs_of(design, [hyper(lr=1e200, epochs=1), hyper(epochs=1)])
@@ -180,7 +186,7 @@ def test_accuracy_and_loss_are_those_of_the_module_without_dropout(images):
 def test_dropout_masks_keep_the_mean():
     module = DESIGNS["mlp"].module(IMAGE, CLASSES, dropout=0.5)
     runs = runs_of(DESIGNS["mlp"], [hyper(dropout=0.25), hyper()])
-    masks = Masks(module, runs, torch.zeros(4000, *IMAGE), SEED).draw([0, 1])
+    masks = Masks(module, runs, torch.zeros(1, *IMAGE), seed=SEED, batch_size=4000).draw([0, 1])
     first = masks["hidden.0.2.mask"]
     assert first.shape == (2, 4000, 12)
     assert first[0].unique().tolist() == pytest.approx([0, 4 / 3])
