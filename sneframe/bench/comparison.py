@@ -45,6 +45,7 @@ class Group:
     Args:
         row: of the suite.
         column: of the suite; from one zoo to another its label says both.
+        within: label of the suite's column alone.
         source: what the zoo is called that is trained on, empty where there is one.
         target: what the zoo is called whose test networks count, empty where it is the source.
         digest: of that zoo.
@@ -53,6 +54,7 @@ class Group:
 
     row: Row
     column: str
+    within: str
     source: str
     target: str
     digest: str
@@ -192,6 +194,7 @@ def _groups(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> li
                     Group(
                         row=row,
                         column=", ".join(words),
+                        within=column.label,
                         source=labels[source] if matrix else "",
                         target=labels[tested] if matrix else "",
                         digest=tested.digest,
@@ -308,6 +311,7 @@ def _entry(group: Group, seeds: int, folder: Path) -> Entry:
         row=group.row.label,
         recipe=group.row.recipe,
         column=group.column,
+        within=group.within,
         source=group.source,
         target=group.target,
         digest=group.digest,

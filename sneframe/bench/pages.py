@@ -64,8 +64,7 @@ class Table:
         """For each row, and each column of the suite, what is trained on × what is tested on; none without several."""
         found: dict[str, dict[tuple[str, str], Line]] = {}
         for line in self.lines:
-            within = line.column.removesuffix(f"{line.source} → {line.target}").removesuffix(", ")
-            name = f"{line.row}, {within}" if within else line.row
+            name = f"{line.row}, {line.within}" if line.within else line.row
             found.setdefault(name, {})[line.source, line.target] = line
         sources, targets = (
             tuple(dict.fromkeys(getattr(n, end) for n in self.lines)) for end in ("source", "target")

@@ -23,6 +23,7 @@ class Entry:
         row: label.
         recipe: ``PLUGIN/NAME``.
         column: label, empty where there is one column.
+        within: label of the suite's column alone, where the label of this one says source and target too.
         source: label of the zoo that is trained on, empty where all are the same.
         target: label of the zoo that is tested on, the same.
         digest: of the zoo whose test networks count here.
@@ -33,6 +34,7 @@ class Entry:
     row: str
     recipe: str
     column: str
+    within: str = ""
     source: str = ""
     target: str = ""
     digest: str
@@ -81,6 +83,7 @@ class Line:
         row: label.
         recipe: ``PLUGIN/NAME``.
         column: label.
+        within: label of the suite's column alone, where the label of this one says source and target too.
         source: label of the zoo that was trained on, empty where all are the same.
         target: label of the zoo that was tested on, the same.
         done: seeds that ended.
@@ -105,6 +108,7 @@ class Line:
     row: str
     recipe: str
     column: str
+    within: str = ""
     source: str = ""
     target: str = ""
     done: int
@@ -207,6 +211,7 @@ def _line(
         "row": entry.row,
         "recipe": entry.recipe,
         "column": entry.column,
+        "within": entry.within,
         "source": entry.source,
         "target": entry.target,
         "seeds": entry.seeds,

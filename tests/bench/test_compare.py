@@ -224,6 +224,18 @@ def test_every_target_is_read_from_one_training(suite, ran, row, toy_zoo_path, o
     assert by["dwsnet/default", "toy → toy"].done == 1
 
 
+def test_a_column_of_the_suite_has_a_matrix_of_its_own(
+    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
+):
+    columns = [Column(label=f"{f:.0%}", overrides=f"zoo.train_fraction={f}") for f in (0.5, 1.0)]
+    crossed = evolve(suite, rows=[row("stats/pooled")], columns=columns, seeds=1)
+    result = compare(crossed, tmp_path / "out", train=[toy_zoo_path], test=[other_zoo_path])
+    assert [(line.within, line.column) for line in result.lines] == [
+        ("50%", "50%, toy → other"),
+        ("100%", "100%, toy → other"),
+    ]
+
+
 def test_a_target_that_is_a_source_is_tested_on_its_test_networks(
     suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
 ):

@@ -301,7 +301,7 @@ def test_one_zoo_has_no_matrix():
 
 def test_columns_of_a_suite_have_a_matrix_each():
     lines = tuple(
-        evolve(line, column=f"{column}, {line.column}")
+        evolve(line, column=f"{column}, {line.column}", within=column)
         for column in ("10 %", "all")
         for line in MATRIX.lines[:4]
     )
