@@ -27,6 +27,10 @@ class ZooError(SneframeError):
     """A zoo that is missing, damaged, incomplete, or that lacks what was asked of it."""
 
 
+class FileError(SneframeError):
+    """A file with a network's weights that is missing, damaged, of no known kind, or that asks for more than to be read."""
+
+
 class ConfigError(SneframeError):
     """A configuration that has an unknown key, a wrong type or an impossible value."""
 

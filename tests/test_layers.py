@@ -51,7 +51,7 @@ ROWS = (
     ("part", "config", "suite"),
     ("zoo",),
     ("batch", "encoding", "perceptron", "statistics"),
-    ("architecture", "engine", "hookspecs", "checks", "clock", "toml", "draw"),
+    ("architecture", "engine", "hookspecs", "checks", "clock", "toml", "draw", "files"),
     ("errors",),
 )
 RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}

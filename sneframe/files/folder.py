@@ -1,0 +1,29 @@
+"""Paths that must not leave their folder, whoever wrote them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sneframe.errors import FileError
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the file of this name in a folder.
+
+    Args:
+        folder: that the file is in, at any depth.
+        name: relative, as a table or an index gives it.
+
+    Raises:
+        FileError: the name is absolute, leads out of the folder, by ``..`` or by a link, or no file is there.
+    """
+    path = folder / name
+    try:
+        found = path.resolve()
+        if Path(name).is_absolute() or not found.is_relative_to(folder.resolve()):
+            raise FileError(f"{name}: leads out of {folder}")
+        if not found.is_file():
+            raise FileError(f"{name}: {'no file' if found.exists() else 'not there'}")
+    except (OSError, ValueError) as error:  # a name that is too long, a loop of links, a null byte
+        raise FileError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
+    return path

@@ -1,0 +1,282 @@
+"""State dicts from files: safetensors, torch, the policies of Stable-Baselines3; nothing is executed, nothing copied early.
+
+What a file says of itself is checked before memory is taken by it: a header that claims more weights than the file has
+bytes, an archive that grows when it is unpacked, a Python object among the tensors are refused, each with one line.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from attrs import field, frozen
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from sneframe.errors import FileError, choices
+from sneframe.files.folder import inside
+
+#: Where checkpoints keep the weights, in the order in which they are looked for.
+KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "policy")
+#: Put before every name by what wraps a module: data parallelism, torch.compile.
+PREFIXES = ("module.", "_orig_mod.")
+INDEX = ".safetensors.index.json"  #: how the name of a sharded network's index ends
+POLICY = "policy.pth"  #: the one member of a Stable-Baselines3 archive that is read
+SHARED = 16  #: how often the weights of a file may stand in it under several names, all in all
+GROWTH = 20  #: how many times its size a compressed member may have, if it is larger than SMALL
+SMALL = 1 << 26
+LARGEST_INDEX = 1 << 26
+
+
+@frozen(kw_only=True, eq=False)
+class StateDict:
+    """What a file holds of a network.
+
+    Args:
+        tensors: by name, in the file's order; mapped from the file where its format allows it, so that a tensor takes no
+            memory before it is used.
+        scalars: numbers, strings and booleans that stand beside the tensors, such as a label.
+    """
+
+    tensors: Mapping[str, Tensor]
+    scalars: Mapping[str, Any] = field(factory=dict)
+
+
+def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
+    """Read a network's file by the ending of its name.
+
+    Args:
+        path: ``.safetensors``, the index of a sharded one, ``.pt`` or ``.pth`` (or another ending of ``SUFFIXES``), or the
+            ``.zip`` that Stable-Baselines3 saves.
+        key: of a checkpoint that holds several state dicts, which; dots lead into it. By default the first of ``KEYS`` that
+            is there, or the only one.
+
+    Raises:
+        FileError: the file is missing, damaged, of no known kind, holds no state dict, or other objects than tensors.
+    """
+    path = Path(path)
+    reader = next((read for suffix, read in READERS.items() if path.name.lower().endswith(suffix)), None)
+    if reader is None:
+        raise FileError(f"{path}: a network's file ends in {', '.join(SUFFIXES)}")
+    try:
+        if not path.is_file():
+            raise FileError(f"{path}: {'no file' if path.exists() else 'not there'}")
+        if path.stat().st_size == 0:
+            raise FileError(f"{path}: empty")
+        found = _state_dict(reader(path), key, path)
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}") from error
+    _check_sizes(found.tensors.values(), path, _bytes(path))
+    return found
+
+
+def is_sharded(path: Path) -> bool:
+    """Whether a file is one of several that an index beside it joins: the index is what is read."""
+    if not path.name.endswith(".safetensors"):
+        return False
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", path.name.removesuffix(".safetensors"))
+    return stem != path.name.removesuffix(".safetensors") and (path.parent / f"{stem}{INDEX}").exists()
+
+
+# -- one format each -------------------------------------------------------------------------------------------
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except SafetensorError as error:
+        raise FileError(f"{path}: damaged, or no safetensors file ({_line(error)})") from error
+
+
+def _index(path: Path) -> dict[str, Any]:
+    """Read the shards that an index names, as Hugging Face writes it."""
+    if path.stat().st_size > LARGEST_INDEX:
+        raise FileError(f"{path}: an index of more than {LARGEST_INDEX >> 20} MiB")
+    try:
+        places = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        names = [(str(name), str(file)) for name, file in places.items()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FileError(f"{path}: damaged, or no index of shards") from error
+    shards = {}
+    for file in dict.fromkeys(file for _, file in names):
+        try:
+            shards[file] = _safetensors(inside(path.parent, file))
+        except FileError as error:
+            raise FileError(f"{path}: shard {error}") from error
+    for name, file in names:
+        if name not in shards[file]:
+            raise FileError(f"{path}: {file} lacks {name!r}")
+    return {name: shards[file][name] for name, file in names}
+
+
+def _torch(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            check_archive(file, path)
+        return _loaded(path, path, mmap=True)
+    return _loaded(path, path, mmap=False)
+
+
+def _baselines(path: Path) -> Any:
+    """Read the policy of a Stable-Baselines3 archive, and no other member."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if POLICY not in archive.namelist():
+                raise FileError(f"{path}: no archive of Stable-Baselines3, {POLICY} is not in it")
+            member = archive.getinfo(POLICY)
+            if member.file_size > max(SMALL, GROWTH * member.compress_size):
+                raise FileError(
+                    f"{path}: {POLICY} would grow to {member.file_size} bytes when it is unpacked"
+                )
+            content = io.BytesIO(archive.read(member))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
+        raise FileError(f"{path}: damaged archive ({_line(error)})") from error
+    if zipfile.is_zipfile(content):
+        check_archive(content, path)
+    content.seek(0)
+    found = _loaded(content, path, mmap=False)
+    _check_sizes(_tensors(found), path, len(content.getbuffer()))
+    return found
+
+
+def check_archive(file: IO[bytes], path: Path) -> None:
+    """Check that an archive of torch holds its members as they are, each once: it takes no more than the file has.
+
+    Raises:
+        FileError: it is damaged, members are compressed, or more is said to be in it than the file has bytes.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise FileError(f"{path}: damaged archive ({_line(error)})") from error
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if any("/code/" in member.filename for member in members):
+        raise FileError(f"{path}: a TorchScript archive; save the state_dict() of its module")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise FileError(f"{path}: members are compressed, which torch never does")
+    if (said := sum(member.file_size for member in members)) > size:
+        raise FileError(f"{path}: {said} bytes are said to be in a file of {size}")
+
+
+def _loaded(file: Path | IO[bytes], path: Path, *, mmap: bool) -> Any:
+    """Load tensors and nothing else: once without their values, to see how much they take, and then with them."""
+    try:
+        with torch.serialization.skip_data():
+            _check_sizes(_tensors(_weights_only(file, mmap=False)), path, _size(file))
+        if not isinstance(file, Path):
+            file.seek(0)
+        return _weights_only(file, mmap=mmap)
+    except FileError:
+        raise
+    except Exception as error:  # torch raises many kinds for a file that is none of its own
+        raise FileError(f"{path}: {_reason(str(error))}") from error
+
+
+def _weights_only(file: Path | IO[bytes], *, mmap: bool) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of files that are then refused
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
+
+
+def _reason(said: str) -> str:
+    """Say in a line why torch refused a file."""
+    if found := re.search(r"(?:GLOBAL|global:?|class) ([\w]+(?:\.[\w]+)+)", said):
+        what = f"holds a Python object, {found[1]}, and objects are never loaded"
+        return f"{what}; save module.state_dict()" if found[1].startswith("torch.nn") else what
+    return "damaged, or not written by torch.save"
+
+
+READERS: Mapping[str, Callable[[Path], Any]] = {
+    ".safetensors": _safetensors,
+    INDEX: _index,
+    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), _torch),
+    ".zip": _baselines,
+}
+SUFFIXES = tuple(READERS)  #: the endings of the names of networks' files
+
+
+# -- what is in it ------------------------------------------------------------------------------------------------
+
+
+def _state_dict(value: Any, key: str | None, path: Path) -> StateDict:
+    """Find the state dict in what a file holds."""
+    if key is not None:
+        for word in key.split("."):
+            if not isinstance(value, Mapping) or word not in value:
+                known = [str(name) for name in value] if isinstance(value, Mapping) else []
+                raise FileError(f"{path}: there is no {key!r} {choices(word, known)}")
+            value = value[word]
+        if not _is_state_dict(value):
+            raise FileError(f"{path}: {key!r} is no state dict")
+    scalars: Mapping[str, Any] = {}
+    if not _is_state_dict(value):
+        if not isinstance(value, Mapping):
+            raise FileError(f"{path}: holds no state dict, but a {type(value).__name__}")
+        within = {str(name): each for name, each in value.items() if _is_state_dict(each)}
+        name = next((name for name in KEYS if name in within), None)
+        if name is None and len(within) > 1:
+            raise FileError(
+                f"{path}: holds several state dicts, {', '.join(sorted(within))}; say which by its key"
+            )
+        if not within:
+            raise FileError(f"{path}: holds no tensors with names")
+        scalars, value = value, within[name or next(iter(within))]
+    tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
+    beside = {**scalars, **value}
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): each for name, each in tensors.items()}
+    simple = {str(n): each for n, each in beside.items() if isinstance(each, bool | int | float | str)}
+    return StateDict(tensors=tensors, scalars=simple)
+
+
+def _is_state_dict(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and any(isinstance(each, Tensor) for each in value.values())
+        and all(isinstance(name, str) for name in value)
+    )
+
+
+def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple) and depth < 32:
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(each, depth + 1)
+
+
+def _check_sizes(tensors: Iterable[Tensor], path: Path, size: int) -> None:
+    """Check that tensors are not views of a few bytes that say they are many."""
+    said = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    if said > SHARED * size:
+        raise FileError(f"{path}: its tensors would take {said} bytes, the file has {size}")
+
+
+def _size(file: Path | IO[bytes]) -> int:
+    if isinstance(file, Path):
+        return file.stat().st_size
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def _bytes(path: Path) -> int:
+    """Return the size of a file, of a sharded network that of its shards."""
+    if path.name.endswith(INDEX):
+        return sum(each.stat().st_size for each in path.parent.glob("*.safetensors"))
+    return path.stat().st_size * (GROWTH if path.suffix.lower() == ".zip" else 1)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,187 @@
+"""Files of torch that refer to classes of other projects, read without importing, calling or building any of them.
+
+Some published zoos pickled an object of their own beside the weights. Whatever such a file names becomes a :class:`Stub`,
+which only remembers what it was given; tensors become :class:`StoredTensor`, read from the archive when they are asked for.
+"""
+
+from __future__ import annotations
+
+import pickle  # for the subclass below alone, which resolves no name
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from sneframe.errors import FileError
+from sneframe.files.read import check_archive
+
+DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+REBUILT = ("_rebuild_tensor_v2", "_rebuild_tensor", "_rebuild_parameter")
+
+
+class Stub:
+    """Stands for an object of a class that is not imported.
+
+    Attributes:
+        origin: ``module.name`` of the class or function.
+        args: what it was called with.
+        state: the state that it was given, for most objects their attributes by name.
+        items: what was put into it, where it was a kind of mapping.
+        values: what was appended to it, where it was a kind of list.
+    """
+
+    origin = ""
+    args: tuple[Any, ...]
+    state: Any
+    items: dict[Any, Any]
+    values: list[Any]
+
+    def __new__(cls, *args: Any) -> Self:
+        """Remember the arguments."""
+        # Here and not in __init__, which a pickle may leave out.
+        made = super().__new__(cls)
+        made.args, made.state, made.items, made.values = args, None, {}, []
+        return made
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.items[key] = value
+
+    def append(self, value: Any) -> None:
+        """Remember a value."""
+        self.values.append(value)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes by name, none where its state is something else."""
+        return dict(self.state) if isinstance(self.state, dict) else {}
+
+
+class StoredTensor:
+    """A tensor of an archive, not read yet."""
+
+    __slots__ = ("_dtype", "_offset", "_read", "_stride", "shape")
+
+    def __init__(
+        self,
+        read: Callable[[], bytes],
+        dtype: torch.dtype,
+        offset: int,
+        shape: tuple[int, ...],
+        stride: tuple[int, ...],
+    ) -> None:
+        self._read, self._dtype, self._offset, self._stride = read, dtype, offset, stride
+        self.shape = shape
+
+    def read(self) -> Tensor:
+        """Return its values.
+
+        Raises:
+            FileError: it has more elements than its storage.
+        """
+        content = self._read()
+        whole = (
+            torch.frombuffer(bytearray(content), dtype=self._dtype)
+            if content
+            else torch.empty(0, dtype=self._dtype)
+        )
+        if prod(self.shape) > len(whole) or any(n < 0 for n in (self._offset, *self.shape, *self._stride)):
+            raise FileError(f"a tensor of shape {self.shape} has {len(whole)} weights")
+        try:
+            return whole.as_strided(self.shape, self._stride, self._offset).clone()
+        except RuntimeError as error:
+            raise FileError(f"a tensor of shape {self.shape} leaves its storage") from error
+
+
+def read_stubbed(path: Path) -> Any:
+    """Return what a file of ``torch.save`` holds, with stubs for all that is neither a plain value nor a tensor.
+
+    Args:
+        path: an archive as torch writes it since version 1.6.
+
+    Raises:
+        FileError: it is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            check_archive(file, path)
+        with zipfile.ZipFile(path) as archive:
+            root = next(
+                (n for n in archive.namelist() if n.count("/") == 1 and n.endswith("/data.pkl")), None
+            )
+            if root is None:
+                raise FileError(f"{path}: no archive of torch.save, data.pkl is not in it")
+            with archive.open(root) as file:
+                return _Unpickler(file, path, root.removesuffix("data.pkl")).load()
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged pickle raises whatever its last bytes ask for
+        raise FileError(f"{path}: damaged ({type(error).__name__})") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    """Resolves no name: a class is a stub, a storage its type of numbers, a tensor a note of where it lies."""
+
+    def __init__(self, file: Any, path: Path, root: str) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._path, self._root = path, root
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch" and name in DTYPES:
+            return _Kind(DTYPES[name])
+        if module == "torch._utils" and name in REBUILT:
+            return _rebuilt if name != "_rebuild_parameter" else _parameter
+        return type("Stub", (Stub,), {"origin": f"{module}.{name}"})
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        _, kind, key, _, _ = pid
+        return _Storage(self._path, f"{self._root}data/{key}", kind.dtype)
+
+
+class _Kind:
+    __slots__ = ("dtype",)
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+
+class _Storage:
+    __slots__ = ("_member", "_path", "dtype")
+
+    def __init__(self, path: Path, member: str, dtype: torch.dtype) -> None:
+        self._path, self._member, self.dtype = path, member, dtype
+
+    def read(self) -> bytes:
+        with zipfile.ZipFile(self._path) as archive:
+            return archive.read(self._member)
+
+
+def _rebuilt(
+    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> StoredTensor:
+    return StoredTensor(storage.read, storage.dtype, offset, tuple(shape), tuple(stride))
+
+
+def _parameter(value: StoredTensor, *_: Any) -> StoredTensor:
+    return value

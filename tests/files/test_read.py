@@ -1,0 +1,303 @@
+"""State dicts from files: what is read, and what is refused, with one line that names the file."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+from torch import nn
+
+from sneframe.errors import FileError
+from sneframe.files import is_sharded, read_state_dict
+
+LEGACY = {"_use_new_zipfile_serialization": False}
+
+
+@pytest.fixture
+def state():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).state_dict()
+
+
+def same(found, state):
+    assert list(found.tensors) == list(state)
+    for name, value in state.items():
+        assert torch.equal(found.tensors[name], value)
+        assert found.tensors[name].dtype == value.dtype
+
+
+# -- what is read --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [{}, LEGACY], ids=["archive", "legacy"])
+@pytest.mark.parametrize("ending", [".pt", ".pth", ".PTH", ".bin", ".ckpt"])
+def test_a_file_of_torch_is_read(state, tmp_path, ending, more):
+    torch.save(state, tmp_path / f"net{ending}", **more)
+    same(read_state_dict(tmp_path / f"net{ending}"), state)
+
+
+def test_a_file_of_safetensors_is_read(state, tmp_path):
+    save_file(state, tmp_path / "net.safetensors")
+    found = read_state_dict(tmp_path / "net.safetensors")
+    assert found.tensors.keys() == state.keys()
+    assert all(torch.equal(found.tensors[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int64])
+def test_types_are_kept(tmp_path, dtype):
+    state = {"w": torch.arange(6).reshape(2, 3).to(dtype)}
+    torch.save(state, tmp_path / "a.pt")
+    save_file(state, tmp_path / "a.safetensors")
+    same(read_state_dict(tmp_path / "a.pt"), state)
+    same(read_state_dict(tmp_path / "a.safetensors"), state)
+
+
+def test_the_policy_of_stable_baselines_is_read(state, tmp_path):
+    policy = io.BytesIO()
+    torch.save(state, policy)
+    with zipfile.ZipFile(tmp_path / "agent.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data", json.dumps({"policy_class": {":serialized:": "gASVMQ=="}}))
+        archive.writestr("policy.pth", policy.getvalue())
+    same(read_state_dict(tmp_path / "agent.zip"), state)
+
+
+def test_shards_are_one_network(state, tmp_path):
+    names = list(state)
+    files = ["net-00001-of-00002.safetensors", "net-00002-of-00002.safetensors"]
+    places = dict(zip(names, [files[0], files[0], files[1], files[1]], strict=True))
+    for file in files:
+        save_file({n: state[n] for n in names if places[n] == file}, tmp_path / file)
+    index = tmp_path / "net.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    same(read_state_dict(index), state)
+    assert all(is_sharded(tmp_path / file) for file in files)
+    index.unlink()
+    assert not is_sharded(tmp_path / files[0])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: {"state_dict": s, "epoch": 3, "optimizer": {"state": {0: {"exp_avg": s["0.bias"]}}}},
+        lambda s: {"model": s, "ema": s},
+        lambda s: {"something": s, "epoch": 3},
+        lambda s: {f"module.{n}": v for n, v in s.items()},
+        lambda s: {"net": {f"module._orig_mod.{n}": v for n, v in s.items()}},
+    ],
+    ids=["checkpoint", "two", "only one", "parallel", "compiled"],
+)
+def test_the_state_dict_of_a_checkpoint_is_found(state, tmp_path, wrap):
+    torch.save(wrap(state), tmp_path / "a.pt")
+    same(read_state_dict(tmp_path / "a.pt"), state)
+
+
+def test_a_key_says_which_of_several(state, tmp_path):
+    other = {name: value + 1 for name, value in state.items()}
+    torch.save({"actor": state, "nested": {"critic": other}}, tmp_path / "a.pt")
+    same(read_state_dict(tmp_path / "a.pt", key="actor"), state)
+    same(read_state_dict(tmp_path / "a.pt", key="nested.critic"), other)
+    with pytest.raises(FileError, match=r"there is no 'acto' did you mean 'actor'"):
+        read_state_dict(tmp_path / "a.pt", key="acto")
+
+
+def test_several_without_a_key_are_refused(state, tmp_path):
+    torch.save({"actor": state, "critic": state}, tmp_path / "a.pt")
+    with pytest.raises(FileError, match="several state dicts, actor, critic; say which"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+def test_what_stands_beside_the_tensors_is_kept(state, tmp_path):
+    torch.save({**state, "label": 7, "coef": [1.0], "name": "a"}, tmp_path / "a.pt")
+    found = read_state_dict(tmp_path / "a.pt")
+    assert dict(found.scalars) == {"label": 7, "name": "a"}
+    same(found, state)
+
+
+def test_tied_weights_are_read(tmp_path):
+    shared = torch.randn(30, 4)
+    torch.save({"in.weight": shared, "out.weight": shared}, tmp_path / "a.pt")
+    same(read_state_dict(tmp_path / "a.pt"), {"in.weight": shared, "out.weight": shared})
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def bomb(path, marker, **more):
+    torch.save({"weight": torch.zeros(2), "x": Bomb(marker)}, path, **more)
+
+
+@pytest.mark.parametrize("more", [{}, LEGACY], ids=["archive", "legacy"])
+def test_a_bomb_does_not_go_off(tmp_path, more):
+    bomb(tmp_path / "a.pt", tmp_path / "owned", **more)
+    with pytest.raises(FileError, match=r"a\.pt: holds a Python object, (posix|nt)\.mkdir"):
+        read_state_dict(tmp_path / "a.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_a_bare_pickle_does_not_go_off(tmp_path, protocol):
+    (tmp_path / "a.pth").write_bytes(pickle.dumps(Bomb(tmp_path / "owned"), protocol))
+    with pytest.raises(FileError, match=r"a\.pth: "):
+        read_state_dict(tmp_path / "a.pth")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_bomb_in_a_policy_does_not_go_off(tmp_path):
+    bomb(tmp_path / "policy.pth", tmp_path / "owned")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "policy.pth", "policy.pth")
+    with pytest.raises(FileError, match="holds a Python object"):
+        read_state_dict(tmp_path / "a.zip")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_whole_module_is_refused_with_what_to_do(tmp_path):
+    torch.save(nn.Linear(2, 2), tmp_path / "a.pt")
+    with pytest.raises(FileError, match=r"holds a Python object, torch.nn.*save module.state_dict\(\)"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("more", [{}, LEGACY], ids=["archive", "legacy"])
+def test_a_few_bytes_are_not_many_weights(tmp_path, more):
+    torch.save({"w": torch.zeros(1).expand(10**9)}, tmp_path / "a.pt", **more)
+    with pytest.raises(FileError, match="would take 4000000000 bytes, the file has"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+def test_a_storage_that_is_larger_than_the_file_is_refused(tmp_path):
+    torch.save({"w": torch.zeros(8)}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = next(name for name in members if name.endswith("data.pkl"))
+    wrong = members[name].replace(b"K\x08", b"J" + struct.pack("<i", 10**9))
+    assert wrong != members[name]
+    with zipfile.ZipFile(tmp_path / "b.pt", "w") as archive:
+        for each, content in {**members, name: wrong}.items():
+            archive.writestr(each, content)
+    with pytest.raises(FileError, match=r"b\.pt: "):
+        read_state_dict(tmp_path / "b.pt")
+
+
+def test_a_header_of_safetensors_that_is_larger_than_the_file_is_refused(tmp_path):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4 * 10**9]}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(FileError, match=r"a\.safetensors: damaged"):
+        read_state_dict(tmp_path / "a.safetensors")
+    (tmp_path / "b.safetensors").write_bytes(struct.pack("<Q", 1 << 60))
+    with pytest.raises(FileError, match=r"b\.safetensors: damaged"):
+        read_state_dict(tmp_path / "b.safetensors")
+
+
+def test_an_archive_that_grows_is_refused(state, tmp_path):
+    with zipfile.ZipFile(tmp_path / "sb3.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("policy.pth", b"\0" * (1 << 27))
+    with pytest.raises(FileError, match="would grow to 134217728 bytes"):
+        read_state_dict(tmp_path / "sb3.zip")
+    torch.save(state, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(FileError, match="members are compressed"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("more", [{}, LEGACY], ids=["archive", "legacy"])
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.97])
+def test_a_truncated_file_is_refused(tmp_path, keep, more):
+    torch.save({"w": torch.randn(100, 100)}, tmp_path / "a.pt", **more)
+    content = (tmp_path / "a.pt").read_bytes()
+    (tmp_path / "a.pt").write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(FileError, match=r"a\.pt: damaged"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors", "a.zip", "a.safetensors.index.json"])
+def test_what_is_none_of_them_is_refused(tmp_path, name):
+    path = tmp_path / name
+    for content, reason in ((b"", "empty"), (b"hello, world" * 20, ""), (b"PK\x05\x06" + b"\0" * 18, "")):
+        path.write_bytes(content)
+        with pytest.raises(FileError, match=rf"{name}: {reason}"):
+            read_state_dict(path)
+
+
+def test_a_name_is_not_followed_out_of_the_folder(state, tmp_path):
+    (tmp_path / "in").mkdir()
+    save_file(state, tmp_path / "secret.safetensors")
+    (tmp_path / "in" / "link.safetensors").symlink_to(tmp_path / "secret.safetensors")
+    index = tmp_path / "in" / "net.safetensors.index.json"
+    for name in ("../secret.safetensors", str(tmp_path / "secret.safetensors"), "link.safetensors"):
+        index.write_text(json.dumps({"weight_map": dict.fromkeys(state, name)}))
+        with pytest.raises(FileError, match="leads out of"):
+            read_state_dict(index)
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": "gone.safetensors"}}', "{"]
+)
+def test_an_index_that_is_none_is_refused(tmp_path, content):
+    index = tmp_path / "net.safetensors.index.json"
+    index.write_text(content)
+    with pytest.raises(FileError, match=r"index\.json: "):
+        read_state_dict(index)
+
+
+def test_a_shard_that_lacks_a_tensor_is_refused(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
+    index = tmp_path / "net.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"b": "x.safetensors"}}))
+    with pytest.raises(FileError, match=r"x\.safetensors lacks 'b'"):
+        read_state_dict(index)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ([torch.zeros(2)], "a list"),
+        ({"a": 1}, "no tensors with names"),
+        ({0: torch.zeros(2)}, "no tensors with names"),
+    ],
+)
+def test_other_things_than_state_dicts_are_refused(tmp_path, value, reason):
+    torch.save(value, tmp_path / "a.pt")
+    with pytest.raises(FileError, match=reason):
+        read_state_dict(tmp_path / "a.pt")
+
+
+def test_a_script_is_refused(tmp_path):
+    traced = torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2))
+    traced.save(str(tmp_path / "a.pt"))
+    with pytest.raises(FileError, match="TorchScript"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileError, match=r"gone\.pt: not there"):
+        read_state_dict(tmp_path / "gone.pt")
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(FileError, match=r"folder\.pt: no file"):
+        read_state_dict(tmp_path / "folder.pt")
+    with pytest.raises(FileError, match=r"ends in \.safetensors"):
+        read_state_dict(tmp_path / "a.onnx")
+
+
+def test_a_sharded_file_of_many_claims_is_checked_as_a_whole(tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(save({"a": torch.zeros(100)}))
+    index = tmp_path / "net.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "x.safetensors"}}))
+    assert read_state_dict(index).tensors["a"].shape == (100,)
