@@ -18,7 +18,7 @@ from attrs import define, frozen
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from sneframe import checkpoint, evaluate, state
+from sneframe import atomic, checkpoint, evaluate, state
 from sneframe.clock import Clock
 from sneframe.config import RunConfig, TrainConfig
 from sneframe.data import Data
@@ -181,7 +181,7 @@ def fit(
                         best, objective.model, objective.tasks, config, epoch=training.epoch
                     )
                 lines = "".join(json.dumps(record) + "\n" for record in training.history)
-                state.write_text(folder / "history.jsonl", lines)
+                atomic.write_text(folder / "history.jsonl", lines)
                 _save(last, loop, training)
             advance(training.epoch, config.train.epochs, _note(training.history[-1]))
             if interruption.requested:  # while the validation networks were scored

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sneframe import state
+from sneframe import atomic
 from sneframe.config import RunConfig, read_toml
 from sneframe.convert import to_toml, unstructure
 from sneframe.errors import MachineError, RunError
@@ -38,10 +38,10 @@ def open_folder(
             raise RunError(f"no run to resume in {path}: it has no config.toml")
         _check_config(path, config)
         environment = _recorded(path / "environment.json", environment)
-        state.sweep(path)
+        atomic.sweep(path)
     else:
         path = _take(folder, config)
-    state.write_text(path / "environment.json", json.dumps(environment, indent=2))
+    atomic.write_text(path / "environment.json", json.dumps(environment, indent=2))
     return path
 
 

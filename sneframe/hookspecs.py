@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sneframe.part import Part
     from sneframe.suite import Suite
     from sneframe.zoo.builder import ZooBuilder
+    from sneframe.zoo.importer import ZooImporter
 
 GROUP = "sneframe"  #: the name of the entry-point group, and of the pluggy project
 
@@ -30,8 +31,8 @@ def sneframe_parts() -> Sequence[type[Part]]:  # type: ignore[empty-body]  # a s
 
 
 @hookspec
-def sneframe_zoos() -> Sequence[ZooBuilder]:  # type: ignore[empty-body]
-    """Return the zoo builders: what ``sneframe zoo build NAME`` can make."""
+def sneframe_zoos() -> Sequence[ZooBuilder | ZooImporter]:  # type: ignore[empty-body]
+    """Return zoo builders, what ``sneframe zoo build NAME`` can make, and importers, for ``sneframe zoo import NAME``."""
 
 
 @hookspec

@@ -21,6 +21,7 @@ from sneframe.hookspecs import GROUP
 from sneframe.part import Part, fault
 from sneframe.suite import Suite
 from sneframe.zoo.builder import ZooBuilder
+from sneframe.zoo.importer import ZooImporter
 
 
 @frozen(kw_only=True)
@@ -44,6 +45,7 @@ class Registry:
     plugins: Mapping[str, Installed] = field(factory=dict)
     parts: Mapping[str, type[Part]] = field(factory=dict)
     zoos: Mapping[str, ZooBuilder] = field(factory=dict)
+    importers: Mapping[str, ZooImporter] = field(factory=dict)
     recipes: Mapping[str, Callable[[], RunConfig]] = field(factory=dict)
     suites: Mapping[str, Suite] = field(factory=dict)
 
@@ -54,6 +56,10 @@ class Registry:
     def zoo(self, name: str) -> ZooBuilder:
         """Return a zoo builder."""
         return _find(name, self.zoos, "zoo")
+
+    def importer(self, name: str) -> ZooImporter:
+        """Return a zoo importer."""
+        return _find(name, self.importers, "importer")
 
     def recipe(self, name: str) -> Callable[[], RunConfig]:
         """Return a recipe."""
@@ -96,7 +102,7 @@ def load(names: Iterable[str]) -> Registry:
     """
     known = installed()
     plugins: dict[str, Installed] = {}
-    offered: dict[str, dict[str, Any]] = {"part": {}, "zoo": {}, "recipe": {}, "suite": {}}
+    offered: dict[str, dict[str, Any]] = {noun: {} for noun in ("part", "zoo", "importer", "recipe", "suite")}
     for name in sorted(set(names)):
         if name not in known:
             raise PluginError(f"unknown plugin {name!r}, {choices(name, known, 'installed')}")
@@ -106,12 +112,13 @@ def load(names: Iterable[str]) -> Registry:
             if problem := fault(cls):
                 raise PluginError(f"{known[name]}: {' '.join(problem.split())}")
             _add(offered["part"], cls.name, cls, known[name], "part")
-        for builder in _call(manager, "sneframe_zoos", known[name]):
-            if not isinstance(builder, ZooBuilder):
+        for offer in _call(manager, "sneframe_zoos", known[name]):
+            if not isinstance(offer, ZooBuilder | ZooImporter):
                 raise PluginError(
-                    f"{known[name]}: sneframe_zoos offers {_shown(builder)}, which is no ZooBuilder"
+                    f"{known[name]}: sneframe_zoos offers {_shown(offer)}, which is no ZooBuilder and no ZooImporter"
                 )
-            _add(offered["zoo"], builder.name, builder, known[name], "zoo")
+            noun = "zoo" if isinstance(offer, ZooBuilder) else "importer"
+            _add(offered[noun], offer.name, offer, known[name], noun)
         for recipe, function in _call(manager, "sneframe_recipes", known[name], {}).items():
             if not callable(function):
                 raise PluginError(f"{known[name]}: recipe {recipe!r} is {_shown(function)}, not a function")
@@ -124,6 +131,7 @@ def load(names: Iterable[str]) -> Registry:
         plugins=plugins,
         parts=offered["part"],
         zoos=offered["zoo"],
+        importers=offered["importer"],
         recipes=offered["recipe"],
         suites=offered["suite"],
     )

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from attrs import evolve, frozen
 
-from sneframe import checkpoint, devices, environment, evaluate, plugins, state
+from sneframe import atomic, checkpoint, devices, environment, evaluate, plugins, state
 from sneframe.config import RunConfig, plugins_named
 from sneframe.convert import structure, unstructure
 from sneframe.data import Data, load_data
@@ -109,7 +109,7 @@ def run(
             "total": time.perf_counter() - started,
         }
         if accelerator.is_main_process:
-            state.write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
+            atomic.write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
             write_report(folder)
         accelerator.wait_for_everyone()
     except KeyboardInterrupt as error:  # wherever it is met: the folder can be gone on with
@@ -167,9 +167,9 @@ def finish(
     values, test = {part: each.value for part, each in predicted.items()}, predicted["test"]
     facts = evaluate.facts(tasks, data, values)
     if accelerator.is_main_process:
-        state.write_text(folder / "predictions.csv", evaluate.predictions_csv(tasks, data, values))
+        atomic.write_text(folder / "predictions.csv", evaluate.predictions_csv(tasks, data, values))
         if data.shown:
-            state.write_text(folder / "shown.json", evaluate.shown_json(data))
+            atomic.write_text(folder / "shown.json", evaluate.shown_json(data))
         ids = torch.from_numpy(data.batch.ids[data.split.test])
         state.write_tensors(folder / "embeddings.safetensors", {"ids": ids, "values": test.embedding}, {})
     return {

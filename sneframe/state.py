@@ -1,57 +1,26 @@
 """What a run keeps on disk: tensors as safetensors, everything else as JSON in their header; never pickle.
 
-A file is written to a temporary name, one for each writer, and renamed: a killed run leaves the previous state whole.
+Files are replaced whole: a killed run leaves the previous state as it was.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sneframe.errors import MachineError, RunError
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file as a whole.
-
-    Raises:
-        MachineError: the disk does not take it; the file is as it was before.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder."""
-    for left in folder.glob(".*.tmp"):
-        left.unlink(missing_ok=True)
-
-
-def write_text(path: Path, content: str) -> None:
-    """Replace a text file as a whole; see :func:`write_bytes`."""
-    write_bytes(path, content.encode())
+from sneframe.atomic import write_bytes
+from sneframe.errors import RunError
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON header to one safetensors file; see :func:`write_bytes`."""
+    """Write tensors and a JSON header to one safetensors file; see :func:`~sneframe.atomic.write_bytes`."""
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_bytes(path, save(whole, metadata={"sneframe": json.dumps(header)}))
 

@@ -35,6 +35,7 @@ SHIPPED = (
     "invariance",
     "augmentation",
     "zoos",
+    "importers",
     "suites",
 )
 

@@ -15,6 +15,7 @@ PLUGINS = (
     "sneframe_dwsnet",
     "sneframe_nfn",
     "sneframe_zoos",
+    "sneframe_importers",
     "sneframe_normalise",
     "sneframe_head",
     "sneframe_tokenizer",
@@ -51,7 +52,7 @@ ROWS = (
     ("part", "config", "suite"),
     ("zoo",),
     ("batch", "encoding", "perceptron", "statistics"),
-    ("architecture", "engine", "hookspecs", "checks", "clock", "toml", "draw", "files"),
+    ("architecture", "engine", "hookspecs", "checks", "clock", "toml", "draw", "files", "atomic"),
     ("errors",),
 )
 RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}

@@ -237,7 +237,7 @@ def test_a_wrong_number_of_outputs_is_named(install, toy_zoo_path, result, said)
 
 def test_a_zoo_that_is_no_builder_is_refused(install):
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_zoos():\n    return ['sine']")
-    load_fails("'sine', which is no ZooBuilder")
+    load_fails("'sine', which is no ZooBuilder and no ZooImporter")
 
 
 def test_a_recipe_that_is_no_function_is_refused(install):

@@ -17,9 +17,9 @@ import numpy as np
 import safetensors.numpy
 from filelock import FileLock, Timeout
 
+from sneframe.atomic import write_bytes, write_text
 from sneframe.engine import Engine
 from sneframe.errors import ZooError
-from sneframe.state import write_bytes, write_text
 from sneframe.zoo.staging import machine_errors
 
 logger = logging.getLogger(__name__)

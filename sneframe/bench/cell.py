@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from attrs import evolve, frozen
 
-from sneframe import state
+from sneframe import atomic
 from sneframe.config import Choice, RunConfig
 from sneframe.convert import unstructure
 from sneframe.metrics import Scores
@@ -207,7 +207,7 @@ def write(folder: Path, cell: Cell, left: Mapping[str, Any]) -> Path:
     path = folder / cell.file
     # A line for each key: what changes is seen, and arrays do not take a line a number.
     lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
-    state.write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    atomic.write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
     return path
 
 

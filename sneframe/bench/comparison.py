@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from attrs import evolve, frozen
 
-from sneframe import state
+from sneframe import atomic
 from sneframe.bench import cell as cells
 from sneframe.bench import pages
 from sneframe.bench.build import built
@@ -103,7 +103,7 @@ def compare(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
-    state.sweep(folder)
+    atomic.sweep(folder)
     sources = [Place.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
     targets = tuple(Place.of(Path(path)) for path in test)
     if leave_one_out:
@@ -296,7 +296,7 @@ def _write(suite: Suite, groups: Sequence[Group], folder: Path) -> Result:
         title=suite.title, property=suite.property, metric=suite.metric, budget=suite.budget, lines=table
     )
     for kind, render in (("html", pages.html), ("csv", pages.csv), ("md", pages.markdown)):
-        state.write_bytes(paths[kind], render(shown).encode(errors="replace"))
+        atomic.write_bytes(paths[kind], render(shown).encode(errors="replace"))
     return Result(lines=table, html=paths["html"], csv=paths["csv"], markdown=paths["md"])
 
 

@@ -33,6 +33,7 @@ def _offers(name: str) -> list[str]:
         return [f"error: {error}"]
     parts = [f"{part.slot} {name}" for name, part in registry.parts.items()]
     zoos = [f"zoo {name}" for name in registry.zoos]
+    importers = [f"importer {name}" for name in registry.importers]
     recipes = [f"recipe {name}" for name in registry.recipes]
     suites = [f"suite {name}" for name in registry.suites]
-    return [*parts, *zoos, *recipes, *suites]
+    return [*parts, *zoos, *importers, *recipes, *suites]

@@ -1,4 +1,4 @@
-"""``sneframe zoo``: make zoos, look at them, check them, export and merge them."""
+"""``sneframe zoo``: make and import zoos, look at them, check them, export and merge them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from sneframe.cli.build import build
+from sneframe.cli.import_ import import_
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,10 +27,11 @@ _ZOO = click.Path(path_type=Path)
 
 @click.group()
 def zoo() -> None:
-    """Make zoos, look at them, check them, export and merge them."""
+    """Make and import zoos, look at them, check them, export and merge them."""
 
 
 zoo.add_command(build)
+zoo.add_command(import_)
 
 
 @zoo.command()

@@ -190,9 +190,10 @@ def _weights_only(file: Path | IO[bytes], *, mmap: bool) -> Any:
 
 def _reason(said: str) -> str:
     """Say in a line why torch refused a file."""
-    if found := re.search(r"(?:GLOBAL|global:?|class) ([\w]+(?:\.[\w]+)+)", said):
-        what = f"holds a Python object, {found[1]}, and objects are never loaded"
-        return f"{what}; save module.state_dict()" if found[1].startswith("torch.nn") else what
+    if found := re.search(r"GLOBAL ([\w.]+)|class ([\w]+(?:\.[\w]+)+)", said):
+        name = found[1] or found[2]
+        what = f"holds a Python object, {name}, and objects are never loaded"
+        return f"{what}; save module.state_dict()" if name.startswith("torch.nn") else what
     return "damaged, or not written by torch.save"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from sneframe import state
+from sneframe import atomic
 from sneframe.report import figures
 from sneframe.report.folder import CATEGORY, Predictions, RunFolder, Told, read_folder
 from sneframe.report.projection import SEED, Projection, project
@@ -28,7 +28,7 @@ def write_report(folder: Path) -> Path:
     text = render(read_folder(folder))
     path = folder / "report.html"
     # A lone surrogate, which JSON can hold and UTF-8 cannot, becomes a question mark.
-    state.write_bytes(path, text.encode(errors="replace"))
+    atomic.write_bytes(path, text.encode(errors="replace"))
     return path
 
 

@@ -104,6 +104,11 @@ class ZooWriter:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def unhealthy(self) -> int:
+        """How many of them are not healthy."""
+        return int(sum((~good).sum() for good in self._healthy))
+
     def __enter__(self) -> Self:
         with machine_errors(self._path):
             self._staging = Staging(self._path, overwrite=self._overwrite)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import sneframe
-from sneframe import evaluate, fit, state
+from sneframe import atomic, evaluate, fit, state
 from sneframe.errors import Interrupted
 
 SMALL = ("layer_encoder.width=8", "layer_encoder.heads=2", "layer_encoder.points=2", "aggregator.heads=2")
@@ -143,10 +143,10 @@ def test_ctrl_c_while_a_file_is_written_leaves_the_one_before(tmp_path, monkeypa
     def signalled(_):
         signal.raise_signal(signal.SIGINT)
 
-    state.write_text(tmp_path / "file", "before")
+    atomic.write_text(tmp_path / "file", "before")
     monkeypatch.setattr(os, "fsync", signalled)
     with pytest.raises(KeyboardInterrupt):
-        state.write_text(tmp_path / "file", "after")
+        atomic.write_text(tmp_path / "file", "after")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
@@ -156,9 +156,9 @@ def test_writers_of_one_file_do_not_share_a_temporary_one(tmp_path, monkeypatch)
     def meanwhile(number):
         if not inner:
             inner.append(1)
-            state.write_text(tmp_path / "file", "the other's")
+            atomic.write_text(tmp_path / "file", "the other's")
         fsync(number)
 
     monkeypatch.setattr(os, "fsync", meanwhile)
-    state.write_text(tmp_path / "file", "mine")
+    atomic.write_text(tmp_path / "file", "mine")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]

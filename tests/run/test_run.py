@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 
 import sneframe
-from sneframe import checkpoint, plugins, state
+from sneframe import atomic, checkpoint, plugins, state
 from sneframe.config import plugins_named
 from sneframe.convert import structure
 from sneframe.errors import ConfigError, Interrupted, MachineError, PartError, RunError, ZooError
@@ -328,13 +328,13 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_state(finished, toy_zoo_path
 
 def test_a_disk_that_cannot_take_a_file_leaves_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    state.write_text(path, "before")
+    atomic.write_text(path, "before")
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(MachineError, match="No space left on device"):
-        state.write_text(path, "after")
+        atomic.write_text(path, "after")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]

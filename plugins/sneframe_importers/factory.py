@@ -1,0 +1,113 @@
+"""The code of networks whose weights lie in files: it says which of their neurons may be moved."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+from sneframe.architecture.derive import described
+from sneframe.errors import ArchitectureError, FileError, ZooError
+from sneframe.symmetry import verify
+
+PLAIN = (str, int, float, bool, type(None), tuple, list)
+
+
+class Factory:
+    """Makes a network's module, and of it its architecture; each that differs is described, and verified, once.
+
+    Args:
+        word: ``package.module:function``, found as Python would from the current folder. The function takes the properties
+            of a network, a dict by name, or nothing, and returns its module, or the module and an example input: with one,
+            the symmetry that is found is verified by running it.
+
+    Raises:
+        ZooError: there is no such function.
+    """
+
+    def __init__(self, word: str) -> None:
+        name, colon, attribute = word.partition(":")
+        if not colon or not name or not attribute:
+            raise ZooError(f"a module is given as package.module:function, got {word!r}")
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            found: Any = importlib.import_module(name)
+            for each in attribute.split("."):
+                found = getattr(found, each)
+        except Exception as error:  # whatever the user's module may raise
+            raise ZooError(f"{word}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        finally:
+            sys.path.remove(str(Path.cwd()))
+        if not callable(found):
+            raise ZooError(f"{word}: is {type(found).__name__}, not a function")
+        self._word = word
+        self._make: Callable[..., Any] = found
+        self._takes = bool(inspect.signature(found).parameters)
+        self._known: dict[str, Architecture] = {}
+
+    def architecture(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any]) -> Architecture:
+        """Return the architecture of the network with these tensors and properties.
+
+        Raises:
+            FileError: names or shapes of the tensors that are not the module's.
+            ZooError: the function fails, or returns something else.
+        """
+        try:
+            made = self._make(dict(properties)) if self._takes else self._make()
+        except Exception as error:  # the user's function
+            raise ZooError(
+                f"{self._word}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            ) from error
+        module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        if not isinstance(module, nn.Module):
+            raise ZooError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")
+        _check(module, tensors)
+        print_ = fingerprint(module)
+        if print_ not in self._known:
+            try:
+                architecture = Architecture.from_module(module, example)
+                if example is not None:
+                    verify(module, architecture, example)
+            except ArchitectureError as error:
+                raise ZooError(f"{self._word}: {error}") from error
+            self._known[print_] = architecture
+        return self._known[print_]
+
+
+def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Check that a file has what the module needs, and nothing that it has no place for."""
+    wanted, places = described(module), module.state_dict()
+    for name, tensor in wanted.items():
+        if name not in tensors:
+            raise FileError(f"lacks {name!r}, which {type(module).__name__} has")
+        if tensors[name].shape != tensor.shape:
+            shapes = (
+                f"shape {tuple(tensors[name].shape)}, in {type(module).__name__} it has {tuple(tensor.shape)}"
+            )
+            raise FileError(f"{name!r} has {shapes}")
+    if further := [name for name in tensors if name not in places]:
+        raise FileError(f"holds {further[0]!r}, which {type(module).__name__} has not")
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Return a text by which modules differ that may compute something else: classes, settings and shapes of all within."""
+    return "\n".join(_lines(module))
+
+
+def _lines(module: nn.Module) -> Iterator[str]:
+    for name, each in module.named_modules():
+        settings = {
+            key: value
+            if isinstance(value, PLAIN)
+            else getattr(value, "__qualname__", type(value).__qualname__)
+            for key, value in vars(each).items()
+            if not key.startswith("_") and key != "training"
+        }
+        shapes = {key: tuple(value.shape) for key, value in each.named_parameters(recurse=False)}
+        yield f"{name}: {type(each).__module__}.{type(each).__qualname__} {settings!r} {shapes!r}"

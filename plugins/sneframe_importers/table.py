@@ -1,0 +1,164 @@
+"""A table of networks' files: CSV or JSON lines in, one entry per file with its typed properties out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from sneframe.errors import ZooError, choices
+from sneframe.zoo.splits import NAMES, UNUSED
+
+FILE, GROUP, SPLIT = "file", "group", "split"  #: the columns that are no properties; the first must be there
+DERIVED = (
+    "architecture",
+    "healthy",
+)  #: what `zoo export` writes beside them, and an import finds out by itself
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One line of the table.
+
+    Args:
+        line: its number.
+        file: as it stands there.
+        group: the training run, or None.
+        split: 0 train, 1 val, 2 test, -1 unused; None where the table has no such column.
+        properties: by name; None where missing.
+    """
+
+    line: int
+    file: str
+    group: str | None
+    split: int | None
+    properties: Mapping[str, Any]
+
+
+def read_table(path: Path) -> list[Entry]:
+    """Read a table by the ending of its name: ``.csv``, ``.tsv`` or ``.jsonl``.
+
+    What stands in a column of a CSV is read as ints where all of it can be, else as floats, else as ``true`` and ``false``,
+    else as text; empty is missing.
+
+    Raises:
+        ZooError: it is not there or damaged, has no column of files, names a file twice, or a split that there is none of.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ZooError(f"{path}: a table of properties ends in {', '.join(READERS)}")
+    try:
+        lines = list(reader(path))
+    except FileNotFoundError as error:
+        raise ZooError(f"{path}: there is no such table") from error
+    except OSError as error:
+        raise ZooError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, csv.Error, RecursionError) as error:
+        raise ZooError(f"{path}: damaged: {' '.join(str(error).split())[:200]}") from error
+    if not lines:
+        raise ZooError(f"{path}: the table is empty")
+    entries: dict[str, Entry] = {}
+    for number, values in lines:
+        entry = _entry(path, number, values)
+        if entry.file in entries:
+            raise ZooError(
+                f"{path}, line {number}: {entry.file} stands in line {entries[entry.file].line} already"
+            )
+        entries[entry.file] = entry
+    return list(entries.values())
+
+
+def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    text = path.read_text(encoding="utf-8-sig")
+    rows = csv.reader(
+        io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True
+    )
+    head = next(rows, None)
+    if head is None:
+        return
+    if len(set(head)) < len(head):
+        raise ValueError(f"a column is named twice: {', '.join(head)}")
+    lines, table = [], []
+    for row in rows:
+        if not row:
+            continue
+        if len(row) != len(head):
+            raise ValueError(f"line {rows.line_num} has {len(row)} values, the head has {len(head)}")
+        lines.append(rows.line_num)
+        table.append(row)
+    columns = (
+        {
+            name: list(values) if name in (FILE, GROUP, SPLIT) else _typed(values)
+            for name, values in zip(head, zip(*table, strict=True), strict=True)
+        }
+        if table
+        else {}
+    )
+    for place, line in enumerate(lines):
+        yield line, {name: values[place] for name, values in columns.items()}
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            values = json.loads(line)
+            if not isinstance(values, dict):
+                raise ValueError(f"line {number} is no JSON object")
+            yield number, values
+
+
+READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".jsonl": _jsonl,
+}
+
+
+def _typed(values: Sequence[str]) -> list[Any]:
+    """Return the texts of a column as values of the first kind that all of them can be."""
+    words = [value.strip() for value in values]
+    for read in (_int, float, _bool, str):
+        try:
+            return [None if word == "" else read(word) for word in words]
+        except ValueError:
+            continue
+    raise AssertionError("every text is a text")
+
+
+def _int(word: str) -> int:
+    value = int(word)
+    if not -(1 << 63) <= value < 1 << 63 or str(value) != word.removeprefix("+"):
+        raise ValueError  # a number that is none, such as 007 or 1_000
+    return value
+
+
+def _bool(word: str) -> bool:
+    try:
+        return {"true": True, "false": False}[word.lower()]
+    except KeyError as error:
+        raise ValueError from error
+
+
+def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:
+    where = f"{path}, line {number}"
+    if FILE not in values:
+        raise ZooError(f"{path}: there is no column 'file' {choices(FILE, map(str, values))}")
+    file, group, split = (values.get(name) for name in (FILE, GROUP, SPLIT))
+    if not isinstance(file, str) or not file:
+        raise ZooError(f"{where}: the name of a file is needed, got {file!r}")
+    if split not in (None, "", *NAMES):
+        raise ZooError(f"{where}: split must be {', '.join(NAMES)} or empty, got {split!r}")
+    return Entry(
+        line=number,
+        file=file,
+        group=None if group in (None, "") else str(group),
+        split=None if SPLIT not in values else NAMES.index(split) if split else UNUSED,
+        properties={
+            name: value for name, value in values.items() if name not in (FILE, GROUP, SPLIT, *DERIVED)
+        },
+    )

@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all: written to a temporary name, one for each writer, and renamed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from sneframe.errors import MachineError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file as a whole.
+
+    Raises:
+        MachineError: the disk does not take it; the file is as it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Replace a text file as a whole; see :func:`write_bytes`."""
+    write_bytes(path, content.encode())

@@ -1,0 +1,75 @@
+"""``sneframe zoo import NAME``: every importer's configuration becomes the options of its command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sneframe.cli.options import configured, options
+
+if TYPE_CHECKING:
+    from sneframe.zoo.importer import ZooImporter
+
+SHIPPED = "importers"  #: the plugin whose importers need no prefix
+
+
+class Importers(click.Group):
+    """Looks an importer up by its name, loading the one plugin that the name says."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """Return the importers of the shipped plugin; those of others are called PLUGIN/NAME."""
+        from sneframe.plugins import load
+
+        return sorted(name.removeprefix(f"{SHIPPED}/") for name in load([SHIPPED]).importers)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Make the command of one importer."""
+        from sneframe.plugins import load
+
+        name = cmd_name if "/" in cmd_name else f"{SHIPPED}/{cmd_name}"
+        return _command(cmd_name, load([name.partition("/")[0]]).importer(name))
+
+
+@click.group("import", cls=Importers)
+def import_() -> None:
+    """Make a zoo of networks that were trained elsewhere."""
+
+
+def _command(name: str, importer: ZooImporter) -> click.Command:
+    own: list[click.Parameter] = [
+        click.Option(
+            ["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the zoo to make."
+        ),
+        click.Option(["--name"], help="Of the zoo.  [default: that of SRC]"),
+        click.Option(["--description"], default="", help="One paragraph, kept in the zoo."),
+        click.Option(["--licence"], default="", help="Of the weights, kept in the zoo."),
+        click.Option(["--overwrite"], is_flag=True, help="Replace a zoo that is there."),
+    ]
+
+    def callback(src: Path, out: Path, *, overwrite: bool, **values: Any) -> None:
+        from sneframe.cli.terminal import Terminal
+        from sneframe.errors import Interrupted
+        from sneframe.progress import Reporter
+        from sneframe.zoo import import_zoo
+
+        header = {key: values.pop(key) for key in ("name", "description", "licence")}
+        config = configured(f"zoo import {name}", importer.config, values)
+        reporter = Reporter(Terminal())
+        try:
+            with reporter.bar(f"zoo import {name}", unit="networks") as advance:
+                done = import_zoo(importer, config, src, out, advance, **header, overwrite=overwrite)
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"{out} was not made") from error
+        kinds = f"{done.architectures} architecture{'s' if done.architectures > 1 else ''}"
+        unhealthy = (
+            f", {done.unhealthy} of them not healthy: weights that are not finite" if done.unhealthy else ""
+        )
+        reporter.say(f"zoo: {out}, {done.networks} networks of {kinds}{unhealthy}")
+        if done.listed:
+            reporter.say(f"skipped: {len(done.skipped)}, why is in {done.listed}")
+
+    src = click.Argument(["src"], type=click.Path(path_type=Path))
+    params = [src, *options(f"importer {importer.name!r}", importer.config, own), *own]
+    return click.Command(name, callback=callback, params=params, help=importer.help)

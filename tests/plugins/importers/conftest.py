@@ -1,0 +1,27 @@
+"""Folders of checkpoints, and what imports them."""
+
+from pathlib import Path
+
+import pytest
+
+from sneframe.plugins import load
+from sneframe.zoo import import_zoo, open_zoo
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """Import with an importer of the plugin: (name, source, options) in; the zoo, and what was left out by file, out."""
+
+    def run(name, source, out="zoo.zarr", **options):
+        importer = load(["importers"]).importer(f"importers/{name}")
+        out = Path(tmp_path) / out
+        calls = []
+        done = import_zoo(importer, importer.config(**options), Path(source), out, lambda *a: calls.append(a))
+        assert [each for each, _ in calls] == sorted(each for each, _ in calls)
+        assert len({total for _, total in calls}) == 1
+        assert calls[-1][0] == calls[-1][1]
+        zoo = open_zoo(out, unhealthy=True)
+        assert done.networks == len(zoo)
+        return zoo, {each.source: each.reason for each in done.skipped}
+
+    return run

@@ -1,0 +1,49 @@
+"""Modules that tests import networks with; found as a user's would be, from the current folder."""
+
+import torch
+from torch import nn
+
+
+def mlp(width=8, activation=nn.ReLU):
+    return nn.Sequential(nn.Linear(4, width), activation(), nn.Linear(width, 3))
+
+
+def cnn():
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)),
+    )
+
+
+class Residual(nn.Module):
+    def __init__(self, width=8):
+        super().__init__()
+        self.inp, self.hidden, self.out = nn.Linear(4, width), nn.Linear(width, width), nn.Linear(width, 3)
+
+    def forward(self, x):
+        x = self.inp(x)
+        return self.out(x + torch.relu(self.hidden(x)))
+
+
+def of_row(row):
+    made = {"mlp": mlp, "cnn": cnn, "residual": Residual}[row["kind"]]()
+    return made, torch.randn(2, 1, 8, 8) if row["kind"] == "cnn" else torch.randn(2, 4)
+
+
+def always_mlp():
+    return mlp()
+
+
+def by_activation(row):
+    return mlp(activation={"relu": nn.ReLU, "tanh": nn.Tanh}[row["activation"]])
+
+
+def broken(row):
+    raise KeyError("kind")
+
+
+def nothing(row):
+    return None
+
+
+number = 3

@@ -1,0 +1,371 @@
+"""Any folder of checkpoints."""
+
+import csv
+import io
+import json
+import os
+import zipfile
+
+import factories
+import pytest
+import torch
+from safetensors.torch import save_file
+from stored import tensors
+from torch import nn
+
+from sneframe.errors import ZooError
+from sneframe.zoo import export, open_zoo
+
+KINDS = {"mlp": factories.mlp, "cnn": factories.cnn, "residual": factories.Residual}
+
+
+def sb3(state, path):
+    policy = io.BytesIO()
+    torch.save(state, policy)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("policy.pth", policy.getvalue())
+
+
+WRITERS = {".safetensors": save_file, ".pt": torch.save, ".pth": torch.save, ".zip": sb3}
+
+
+def table(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve networks of three architectures in four kinds of files, and a table."""
+    torch.manual_seed(0)
+    source = tmp_path / "nets"
+    states, rows = {}, []
+    for number in range(12):
+        kind, ending = list(KINDS)[number % 3], list(WRITERS)[number % 4]
+        state = KINDS[kind]().state_dict()
+        name = f"run{number // 2}/net{number}{ending}"
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        WRITERS[ending](state, source / name)
+        states[name] = state
+        rows.append(
+            {
+                "file": name,
+                "group": f"run{number // 2}",
+                "kind": kind,
+                "accuracy": number / 20,
+                "epoch": number,
+            }
+        )
+    return source, states, rows, table(tmp_path / "table.csv", rows)
+
+
+def same(zoo, states):
+    files = zoo.column("source").tolist()
+    assert sorted(files) == sorted(states)
+    for position, file in enumerate(files):
+        stored = tensors(zoo, position)
+        wanted = {name: value for name, value in states[file].items() if value.is_floating_point()}
+        assert stored.keys() == wanted.keys()
+        assert all(torch.equal(stored[name], value) for name, value in wanted.items())
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    monkeypatch.chdir(os.path.dirname(__file__))  # noqa: PTH120
+
+
+# -- what is imported -------------------------------------------------------------------------------------------
+
+
+def test_weights_and_properties_are_those_of_the_files(folder, imported):
+    source, states, rows, properties = folder
+    zoo, skipped = imported("files", source, properties=properties, module="factories:of_row")
+    assert skipped == {}
+    same(zoo, states)
+    assert len(zoo.architectures) == 3
+    assert zoo.column("source").tolist() == [row["file"] for row in rows]
+    assert zoo.column("accuracy").tolist() == [row["accuracy"] for row in rows]
+    assert zoo.typed_column("epoch").kind == "int"
+    assert zoo.group.tolist() == [row["group"] for row in rows]
+    zoo.verify()
+
+
+def test_a_module_tells_of_connections_that_a_state_dict_does_not_show(tmp_path, imported):
+    torch.save(factories.Residual().state_dict(), tmp_path / "a.pt")
+    table(tmp_path / "t.csv", [{"file": "a.pt", "kind": "residual"}])
+    guessed, _ = imported("files", tmp_path)
+    found, _ = imported(
+        "files", tmp_path, out="two.zarr", properties=tmp_path / "t.csv", module="factories:of_row"
+    )
+    # The stream and what is added to it are one group: a chain would move them apart.
+    assert [len(zoo.architectures[0].groups) for zoo in (guessed, found)] == [2, 1]
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as:UserWarning")
+def test_without_a_table_there_are_files_and_no_properties(folder, imported):
+    source, states, _, _ = folder
+    zoo, skipped = imported("files", source)
+    assert skipped == {}
+    same(zoo, states)
+    assert zoo.properties == ("source",)
+    assert zoo.column("source").tolist() == sorted(states)
+    assert zoo.group.tolist() == sorted(states)
+
+
+def test_activations_that_a_module_has_are_told_apart(tmp_path, imported):
+    rows = []
+    for number in range(4):
+        torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
+        rows.append({"file": f"{number}.pt", "activation": ("relu", "tanh")[number % 2]})
+    properties = table(tmp_path / "table.csv", rows)
+    zoo, _ = imported("files", tmp_path, properties=properties, module="factories:by_activation")
+    found = [architecture.layers[0].activation for architecture in zoo.architectures]
+    assert found == ["relu", "tanh"]
+    assert zoo.architecture_index.tolist() == [0, 1, 0, 1]
+
+
+def test_the_activation_of_a_state_dict_is_told(tmp_path, imported):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    zoo, _ = imported("files", tmp_path, activation="tanh")
+    assert zoo.architectures[0].layers[0].activation == "tanh"
+
+
+def test_a_split_of_the_table_is_stored(tmp_path, imported):
+    rows = []
+    for number, split in enumerate(["train", "train", "val", "test", ""]):
+        torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
+        rows.append({"file": f"{number}.pt", "split": split})
+    zoo, _ = imported("files", tmp_path, properties=table(tmp_path / "table.csv", rows))
+    assert zoo.split("table").tolist() == [0, 0, 1, 2, -1]
+    assert "split" not in zoo.properties
+
+
+def test_a_group_in_two_parts_of_the_split_is_refused(tmp_path, imported):
+    rows = []
+    for number, split in enumerate(["train", "test"]):
+        torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
+        rows.append({"file": f"{number}.pt", "split": split, "group": "run"})
+    with pytest.raises(ZooError, match="group 'run' lies in train and in test"):
+        imported("files", tmp_path, properties=table(tmp_path / "table.csv", rows))
+    assert not (tmp_path / "zoo.zarr").exists()
+
+
+def test_json_lines_are_a_table_too(tmp_path, imported):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    torch.save(factories.mlp().state_dict(), tmp_path / "b.pt")
+    lines = [{"file": "a.pt", "score": 1.5, "name": "ü", "ok": True}, {"file": "b.pt", "score": None}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    zoo, _ = imported("files", tmp_path, properties=tmp_path / "t.jsonl")
+    assert zoo.column("name").tolist() == ["ü", None]
+    assert zoo.typed_column("ok").kind == "bool"
+    assert zoo.typed_column("score").objects() == [1.5, None]
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind", "values"),
+    [
+        (["1", "2", ""], "int", [1, 2, None]),
+        (["1", "2.5", "nan"], "float", [1.0, 2.5, None]),
+        (["1e-3", "-2", "inf"], "float", [0.001, -2.0, float("inf")]),
+        (["true", "False", ""], "bool", [True, False, None]),
+        (["007", "08"], "float", [7.0, 8.0]),
+        (["adam", "1"], "string", ["adam", "1"]),
+        ([str(2**63), "1"], "float", [2.0**63, 1.0]),
+    ],
+)
+def test_columns_have_the_first_kind_that_fits(tmp_path, imported, texts, kind, values):
+    rows = []
+    for number, text in enumerate(texts):
+        torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
+        rows.append({"file": f"{number}.pt", "x": text})
+    zoo, _ = imported("files", tmp_path, properties=table(tmp_path / "table.csv", rows))
+    column = zoo.typed_column("x")
+    assert (column.kind, column.objects()) == (kind, values)
+
+
+def test_types_are_kept_where_they_agree(tmp_path, imported):
+    state = {name: value.half() for name, value in factories.mlp().state_dict().items()}
+    save_file(state, tmp_path / "a.safetensors")
+    zoo, skipped = imported("files", tmp_path)
+    assert tensors(zoo, 0)["0.weight"].dtype == torch.float16
+    save_file({n: v.float() + 1e-6 for n, v in state.items()}, tmp_path / "b.safetensors")
+    zoo, skipped = imported("files", tmp_path, out="two.zarr")
+    assert len(zoo) == 1
+    assert (
+        "is torch.float32, those of the first network of this architecture are torch.float16"
+        in skipped["b.safetensors"]
+    )
+
+
+def test_one_state_dict_of_several(tmp_path, imported):
+    torch.save(
+        {"actor": factories.mlp().state_dict(), "critic": factories.mlp(5).state_dict()}, tmp_path / "a.pt"
+    )
+    zoo, _ = imported("files", tmp_path, key="critic")
+    assert zoo.architectures[0].parameters[0].shape == (5, 4)
+
+
+def test_weights_that_are_not_finite_are_kept_and_marked(tmp_path, imported):
+    good, bad = factories.mlp().state_dict(), factories.mlp().state_dict()
+    bad["0.bias"][0] = float("nan")
+    torch.save(good, tmp_path / "a.pt")
+    torch.save(bad, tmp_path / "b.pt")
+    zoo, skipped = imported("files", tmp_path)
+    assert skipped == {}
+    assert zoo.healthy.tolist() == [True, False]
+    assert len(open_zoo(zoo.path)) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as:UserWarning")
+def test_an_export_comes_back(folder, imported, tmp_path):
+    source, _, _, properties = folder
+    zoo, _ = imported("files", source, properties=properties)
+    export(zoo, tmp_path / "export")
+    again, skipped = imported(
+        "files", tmp_path / "export", out="again.zarr", properties=tmp_path / "export" / "properties.csv"
+    )
+    assert skipped == {}
+    for name in ("accuracy", "kind", "epoch", "group"):
+        assert again.column(name).tolist() == zoo.column(name).tolist()
+    for position in range(len(zoo)):
+        one, other = tensors(zoo, position), tensors(again, position)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+# -- what is left out, with a reason ---------------------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_read_is_left_out_with_its_reason(folder, imported, tmp_path):
+    source, _, rows, _ = folder
+    victims = [row["file"] for row in rows]
+    (source / victims[0]).write_bytes(b"")
+    (source / victims[1]).write_bytes((source / victims[1]).read_bytes()[:200])
+    torch.save({"x": print}, source / victims[2])
+    torch.save(factories.mlp(9).state_dict(), source / victims[5])
+    (source / victims[3]).unlink()
+    (source / victims[4]).unlink()
+    (source / victims[4]).symlink_to(tmp_path / "table.csv")
+    rows += [
+        {**rows[0], "file": "../table.csv"},
+        {**rows[0], "file": "/etc/passwd"},
+        {**rows[0], "file": "x" * 300},
+    ]
+    properties = table(tmp_path / "more.csv", rows)
+    zoo, skipped = imported("files", source, properties=properties, module="factories:of_row")
+    assert {name: reason.partition(" (line")[0] for name, reason in skipped.items()} == {
+        victims[0]: "empty",
+        victims[1]: "damaged, or not written by torch.save",
+        victims[2]: "holds a Python object, print, and objects are never loaded",
+        victims[3]: "not there",
+        victims[4]: f"leads out of {source}",
+        victims[5]: "lacks 'inp.weight', which Residual has",
+        "../table.csv": f"leads out of {source}",
+        "/etc/passwd": f"leads out of {source}",
+        "x" * 300: "File name too long",
+    }
+    assert zoo.column("source").tolist() == victims[6:]
+    listed = list(csv.DictReader((tmp_path / "zoo.zarr.skipped.csv").read_text().splitlines()))
+    assert {row["source"]: row["reason"] for row in listed} == skipped
+
+
+def test_files_that_the_table_does_not_name_are_listed(folder, imported, tmp_path):
+    source, _, rows, _ = folder
+    properties = table(tmp_path / "fewer.csv", rows[:-1])
+    zoo, skipped = imported("files", source, properties=properties, module="factories:of_row")
+    assert skipped == {rows[-1]["file"]: "not in fewer.csv"}
+    assert len(zoo) == 11
+
+
+def test_a_list_of_an_earlier_import_does_not_stay(folder, imported, tmp_path):
+    source, _, rows, properties = folder
+    imported("files", source, properties=table(tmp_path / "fewer.csv", rows[:-1]), module="factories:of_row")
+    assert (tmp_path / "zoo.zarr.skipped.csv").exists()
+    (tmp_path / "zoo.zarr").rename(tmp_path / "old.zarr")
+    imported("files", source, properties=properties, module="factories:of_row")
+    assert not (tmp_path / "zoo.zarr.skipped.csv").exists()
+
+
+def test_nothing_to_import_is_an_error_and_no_zoo(tmp_path, imported):
+    (tmp_path / "nets").mkdir()
+    with pytest.raises(ZooError, match=r"nets: no network could be imported, there is none"):
+        imported("files", tmp_path / "nets")
+    (tmp_path / "nets" / "a.pt").write_bytes(b"")
+    with pytest.raises(ZooError, match=r"no network could be imported: a\.pt: empty \(1 in all, in "):
+        imported("files", tmp_path / "nets")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nets", "zoo.zarr.skipped.csv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "the table is empty"),
+        ("file,x\n", "the table is empty"),
+        ("path,x\na.pt,1\n", "there is no column 'file'"),
+        ("file,x\na.pt\n", "line 2 has 1 values, the head has 2"),
+        ("file,x,x\na.pt,1,2\n", "a column is named twice"),
+        ("file,x\na.pt,1\na.pt,2\n", "line 3: a.pt stands in line 2 already"),
+        ("file,split\na.pt,training\n", "split must be train, val, test or empty, got 'training'"),
+        ('file,x\n"a.pt,1\n', "damaged"),
+        ("file,x\n,1\n", "the name of a file is needed"),
+    ],
+)
+def test_a_table_that_is_none_is_one_line(tmp_path, imported, content, said):
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(ZooError, match=said):
+        imported("files", tmp_path, properties=tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '{"file": 3}', "[" * 100_000])
+def test_json_lines_that_are_none_are_one_line(tmp_path, imported, content):
+    (tmp_path / "t.jsonl").write_text(content)
+    with pytest.raises(ZooError, match=r"t\.jsonl"):
+        imported("files", tmp_path, properties=tmp_path / "t.jsonl")
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path, imported):
+    with pytest.raises(ZooError, match=r"gone\.csv: there is no such table"):
+        imported("files", tmp_path, properties=tmp_path / "gone.csv")
+    with pytest.raises(ZooError, match=r"t\.xlsx: a table of properties ends in \.csv"):
+        imported("files", tmp_path, properties=tmp_path / "t.xlsx")
+
+
+def test_names_of_properties_that_no_zoo_can_have_are_left_out_with_their_file(tmp_path, imported):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    (tmp_path / "t.csv").write_text("file,row\na.pt,1\n")
+    with pytest.raises(ZooError, match="this name is reserved"):
+        imported("files", tmp_path, properties=tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("factories", "a module is given as package.module:function"),
+        ("nowhere:make", "ModuleNotFoundError"),
+        ("factories:gone", "AttributeError"),
+        ("factories:number", "is int, not a function"),
+        ("factories:broken", "factories:broken: KeyError"),
+        ("factories:nothing", "returns NoneType, a torch.nn.Module is needed"),
+    ],
+)
+def test_a_factory_that_is_none_is_one_line(tmp_path, imported, word, said):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    with pytest.raises(ZooError, match=said):
+        imported("files", tmp_path, module=word)
+    assert not (tmp_path / "zoo.zarr").exists()
+
+
+def test_weights_that_the_module_has_no_place_for_are_left_out(tmp_path, imported):
+    state = factories.mlp().state_dict()
+    torch.save(state, tmp_path / "a.pt")
+    torch.save({**state, "more": torch.zeros(2)}, tmp_path / "b.pt")
+    torch.save(nn.Sequential(nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 3)).state_dict(), tmp_path / "c.pt")
+    zoo, skipped = imported("files", tmp_path, module="factories:always_mlp")
+    assert len(zoo) == 1
+    assert skipped == {
+        "b.pt": "holds 'more', which Sequential has not",
+        "c.pt": "'0.weight' has shape (7, 4), in Sequential it has (8, 4)",
+    }
