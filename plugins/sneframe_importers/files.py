@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from attrs import frozen
@@ -33,6 +34,10 @@ class Files:
         None, "of checkpoints that hold several state dicts, which; `model`, `nets.actor`"
     )
     activation: str = option("relu", "of every layer but the last, where there is no module")
+    flatten: Literal["unknown", "channels_first"] = option(
+        "unknown",
+        "where there is no module, in which order a linear layer reads a convolution: channels_first is torch's",
+    )
 
 
 def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
@@ -90,7 +95,7 @@ class Architectures:
 
     def __init__(self, config: Files) -> None:
         self._factory = None if config.module is None else Factory(config.module)
-        self._activation = config.activation
+        self._told: dict[str, Any] = {"activation": config.activation, "flatten": config.flatten}
         self._known: dict[tuple[tuple[str, torch.Size], ...], Architecture] = {}
 
     def of(self, tensors: Mapping[str, Tensor], properties: Mapping[str, object]) -> Architecture:
@@ -99,7 +104,7 @@ class Architectures:
             return self._factory.architecture(tensors, properties)
         shapes = tuple((name, tensor.shape) for name, tensor in tensors.items())
         if shapes not in self._known:
-            self._known[shapes] = Architecture.from_state_dict(tensors, activation=self._activation)
+            self._known[shapes] = Architecture.from_state_dict(tensors, **self._told)
         return self._known[shapes]
 
 

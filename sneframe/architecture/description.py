@@ -20,6 +20,8 @@ from sneframe.errors import ArchitectureError, choices
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from sneframe.architecture.state_dict import Flatten
+
 ACTIONS = ("permute", "scale", "sign")
 
 #: A fixed size, or the name of a group.
@@ -334,7 +336,9 @@ class Architecture:
         return derive.from_module(module, example_input)
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor], *, activation: str = "relu") -> Architecture:
+    def from_state_dict(
+        cls, state: Mapping[str, Tensor], *, activation: str = "relu", flatten: Flatten = "unknown"
+    ) -> Architecture:
         """Describe a network from the names and shapes of its state dict alone, in their order.
 
         A plain chain of linear and convolution layers with batch norms between them has one group per hidden layer (a
@@ -344,13 +348,15 @@ class Architecture:
         Args:
             state: as ``module.state_dict()`` gives it; tensors of integers and booleans are left out.
             activation: of every layer of a chain but the last.
+            flatten: in which order a linear layer reads the maps of a convolution that are flattened: as
+                ``channels_first``, torch's order, its neurons can be moved; by default they are fixed.
 
         Raises:
             ArchitectureError: there is no floating-point tensor.
         """
         from sneframe.architecture import state_dict
 
-        return state_dict.from_state_dict(state, activation=activation)
+        return state_dict.from_state_dict(state, activation=activation, flatten=flatten)
 
 
 def _check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:

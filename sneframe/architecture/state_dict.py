@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from attrs import define
 from torch import Tensor
@@ -21,6 +22,7 @@ EMBEDDING = re.compile(r"(^|[._])(\w*emb\w*|wte|wpe)$")
 RECURRENT = {4: "lstm", 3: "gru", 1: "rnn"}
 #: What commutes with the activation, so that the neurons behind it may be scaled or flipped.
 KEPT = {"scale": ("relu", "leaky_relu", "none"), "sign": ("tanh", "sine", "erf", "none")}
+Flatten = Literal["unknown", "channels_first"]
 CHAIN = ("linear", "conv1d", "conv2d", "conv3d")
 
 
@@ -36,7 +38,9 @@ class _Entry:
         return f"{self.stem}.{last}" if self.stem else last
 
 
-def from_state_dict(state: Mapping[str, Tensor], *, activation: str = "relu") -> Architecture:
+def from_state_dict(
+    state: Mapping[str, Tensor], *, activation: str = "relu", flatten: Flatten = "unknown"
+) -> Architecture:
     """See :meth:`sneframe.architecture.Architecture.from_state_dict`."""
     entries = _entries(state)
     if not entries:
@@ -48,7 +52,7 @@ def from_state_dict(state: Mapping[str, Tensor], *, activation: str = "relu") ->
             stacklevel=3,
         )
         return _fixed(entries)
-    return _chain(entries, activation)
+    return _chain(entries, activation, flatten)
 
 
 def _entries(state: Mapping[str, Tensor]) -> list[_Entry]:
@@ -120,7 +124,7 @@ def _fixed(entries: Sequence[_Entry]) -> Architecture:
     return Architecture(layers=layers)
 
 
-def _chain(entries: Sequence[_Entry], activation: str) -> Architecture:
+def _chain(entries: Sequence[_Entry], activation: str, flatten: Flatten) -> Architecture:
     layers: list[Layer] = []
     groups: list[Group] = []
     weighted = [number for number, entry in enumerate(entries) if entry.kind in CHAIN]
@@ -138,9 +142,14 @@ def _chain(entries: Sequence[_Entry], activation: str) -> Architecture:
                 layers.append(
                     Layer(kind="flatten" if flat else "global_average_pool", inputs=(len(layers) - 1,))
                 )
-                columns = ((weight[1],),) if flat else rows
+                if flat and isinstance(rows[0][0], str):
+                    columns = ((rows[0][0], weight[1] // before.shapes["weight"][0]),)
+                elif flat:
+                    columns = ((weight[1],),)
             rows = ((weight[0],),)
-            if number != weighted[-1] and _is_known(entry, entries[weighted[weighted.index(number) + 1]]):
+            if number != weighted[-1] and (
+                flatten == "channels_first" or _is_known(entry, entries[weighted[weighted.index(number) + 1]])
+            ):
                 groups.append(
                     Group(name=f"hidden{len(groups)}", size=weight[0], actions=("permute", *actions))
                 )

@@ -45,6 +45,14 @@ def test_unclear_flattening_leaves_the_neurons_before_it_fixed():
     assert groups(found) == {"hidden0": 6, "hidden1": 20}
 
 
+def test_a_flattening_that_is_known_lets_the_neurons_before_it_move():
+    found = Architecture.from_state_dict(LeNet().state_dict(), flatten="channels_first")
+    assert len(found.groups) == 3
+    moved = verify(LeNet(), found, NETWORKS["lenet"][1])
+    assert moved.groups == 3
+    assert moved.error <= 1e-10
+
+
 @pytest.mark.parametrize("name", ["resnet18", "vit", "gpt", "gru", "unet", "transformer-encoder"])
 def test_what_is_no_chain_is_fixed_with_a_warning_and_its_layers_are_told(name):
     module = NETWORKS[name][0]()
