@@ -11,6 +11,28 @@ from sneframe.zoo.importer import ZooImporter
 @hookimpl
 def sneframe_zoos() -> Sequence[ZooImporter]:
     """Offer all importers."""
-    from sneframe_importers.files import FILES
+    from sneframe_importers import (
+        dng_vit,
+        dws_inr,
+        files,
+        model_zoos,
+        model_zoos_pt,
+        nfn_siren,
+        sane,
+        small_cnn_zoo,
+        transformer_nfn,
+        wild_park,
+    )
 
-    return [FILES]
+    return [
+        files.IMPORTER,
+        small_cnn_zoo.IMPORTER,
+        dws_inr.IMPORTER,
+        nfn_siren.IMPORTER,
+        model_zoos.IMPORTER,
+        model_zoos_pt.IMPORTER,
+        wild_park.IMPORTER,
+        sane.IMPORTER,
+        transformer_nfn.IMPORTER,
+        dng_vit.IMPORTER,
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from attrs import frozen
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.config import option
-from sneframe.errors import ArchitectureError, FileError, ZooError
+from sneframe.errors import FileError
 from sneframe.files import SUFFIXES, inside, is_sharded, read_state_dict
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe_importers.each import Described, each_file, folder, one
 from sneframe_importers.factory import Factory
 from sneframe_importers.table import Entry, read_table
 
@@ -42,39 +43,21 @@ class Files:
 
 def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the networks of a folder, one at a time, in the order of the table, or of their names."""
-    if not source.is_dir():
-        raise ZooError(f"{source}: {'no folder' if source.exists() else 'there is no such folder'}")
-    names = _names(source)
+    names = _names(folder(source))
     entries = [Entry(line=0, file=name, group=None, split=None, properties={}) for name in names]
     if config.properties is not None:
         entries = read_table(config.properties)
     architectures = Architectures(config)
     types: dict[Architecture, dict[str, torch.dtype]] = {}
-    for done, entry in enumerate(entries):
-        progress(done, len(entries))
-        try:
-            path = inside(source, entry.file)
-            tensors = _weights(path, config.key)
-            architecture = architectures.of(tensors, entry.properties)
-            weights = _typed({p.name: tensors[p.name] for p in architecture.parameters}, architecture, types)
-        except (FileError, ArchitectureError) as error:
-            reason = str(error).removeprefix(f"{source / entry.file}: ").removeprefix(f"{entry.file}: ")
-            yield Skipped(
-                source=entry.file, reason=reason + (f" (line {entry.line} of the table)" * (entry.line > 0))
-            )
-            continue
-        yield Found(
-            source=entry.file,
-            architecture=architecture,
-            weights={name: tensor[None] for name, tensor in weights.items()},
-            properties={
-                "source": [entry.file],
-                **{name: [value] for name, value in entry.properties.items()},
-            },
-            groups=[entry.file if entry.group is None else entry.group],
-            splits={} if entry.split is None else {"table": [entry.split]},
-        )
-    progress(len(entries), len(entries))
+
+    def make(entry: Entry) -> Found:
+        tensors = _weights(inside(source, entry.file), config.key)
+        architecture = architectures.of(tensors, entry.properties)
+        weights = _typed({p.name: tensors[p.name] for p in architecture.parameters}, architecture, types)
+        splits = {} if entry.split is None else {"table": entry.split}
+        return one(entry.file, architecture, weights, entry.properties, group=entry.group, splits=splits)
+
+    yield from each_file(entries, lambda entry: entry.file, make, progress)
     if config.properties is not None:
         listed = {Path(entry.file).as_posix() for entry in entries}
         for name in names:
@@ -82,7 +65,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
                 yield Skipped(source=name, reason=f"not in {config.properties.name}")
 
 
-FILES = ZooImporter(
+IMPORTER = ZooImporter(
     name="importers/files",
     config=Files,
     read=read,
@@ -95,17 +78,13 @@ class Architectures:
 
     def __init__(self, config: Files) -> None:
         self._factory = None if config.module is None else Factory(config.module)
-        self._told: dict[str, Any] = {"activation": config.activation, "flatten": config.flatten}
-        self._known: dict[tuple[tuple[str, torch.Size], ...], Architecture] = {}
+        self._described = Described(activation=config.activation, flatten=config.flatten)
 
     def of(self, tensors: Mapping[str, Tensor], properties: Mapping[str, object]) -> Architecture:
         """Return the architecture of a network."""
         if self._factory is not None:
             return self._factory.architecture(tensors, properties)
-        shapes = tuple((name, tensor.shape) for name, tensor in tensors.items())
-        if shapes not in self._known:
-            self._known[shapes] = Architecture.from_state_dict(tensors, **self._told)
-        return self._known[shapes]
+        return self._described.of(tensors)
 
 
 def _names(source: Path) -> list[str]:

@@ -93,7 +93,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         table.append(row)
     columns = (
         {
-            name: list(values) if name in (FILE, GROUP, SPLIT) else _typed(values)
+            name: list(values) if name in (FILE, GROUP, SPLIT) else typed(values)
             for name, values in zip(head, zip(*table, strict=True), strict=True)
         }
         if table
@@ -119,7 +119,7 @@ READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]]
 }
 
 
-def _typed(values: Sequence[str]) -> list[Any]:
+def typed(values: Sequence[str]) -> list[Any]:
     """Return the texts of a column as values of the first kind that all of them can be."""
     words = [value.strip() for value in values]
     for read in (_int, float, _bool, str):

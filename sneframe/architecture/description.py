@@ -342,8 +342,9 @@ class Architecture:
         """Describe a network from the names and shapes of its state dict alone, in their order.
 
         A plain chain of linear and convolution layers with batch norms between them has one group per hidden layer (a
-        connection that skips layers cannot be seen in a state dict, and is taken to be absent). Of anything else the
-        kinds of layers are told by names and shapes, every axis is fixed, and a warning says why.
+        connection that skips layers cannot be seen in a state dict, and is taken to be absent; so cannot a max-pool,
+        and neurons of convolutions are not flipped). Of anything else the kinds of layers are told by names and shapes,
+        every axis is fixed, and a warning says why.
 
         Args:
             state: as ``module.state_dict()`` gives it; tensors of integers and booleans are left out.

@@ -150,19 +150,19 @@ def _chain(entries: Sequence[_Entry], activation: str, flatten: Flatten) -> Arch
             if number != weighted[-1] and (
                 flatten == "channels_first" or _is_known(entry, entries[weighted[weighted.index(number) + 1]])
             ):
-                groups.append(
-                    Group(name=f"hidden{len(groups)}", size=weight[0], actions=("permute", *actions))
-                )
+                # A max-pool behind a convolution, which a state dict does not show, keeps scales and no signs.
+                kept = [action for action in actions if action != "sign" or entry.kind == "linear"]
+                groups.append(Group(name=f"hidden{len(groups)}", size=weight[0], actions=("permute", *kept)))
                 rows = ((groups[-1].name,),)
             before = entry
         parameters = []
         for last, shape in entry.shapes.items():
             axes = (rows, columns, *(((size,),) for size in shape[2:]))[: len(shape)]
             # A batch norm undoes the scale of what it reads, and brings its own.
-            own = ends_stage and not last.startswith("running") and isinstance(rows[0][0], str)
-            reads = len(shape) > 1 and isinstance(columns[0][0], str)
-            powers = [[int(own)], [-int(reads)], *([0] for _ in shape[2:])][: len(shape)]
-            answers = {action: _answers(powers, action) for action in actions}
+            own = ends_stage and not last.startswith("running")
+            answers = {
+                action: _answers(action, shape, rows if own else (), columns, groups) for action in actions
+            }
             parameters.append(Parameter(name=entry.name(last), shape=shape, role=last, axes=axes, **answers))
         layers.append(
             Layer(
@@ -175,9 +175,13 @@ def _chain(entries: Sequence[_Entry], activation: str, flatten: Flatten) -> Arch
     return Architecture(layers=layers, groups=groups)
 
 
-def _answers(powers: list[list[int]], action: str) -> list[list[int]]:
-    if action == "sign":
-        powers = [[abs(power) for power in axis] for axis in powers]
+def _answers(
+    action: str, shape: Sequence[int], rows: Axis, columns: Axis, groups: Sequence[Group]
+) -> list[list[int]]:
+    """Return the powers of an action for a parameter that answers to it on these rows and columns; none if there is none."""
+    acted = {group.name for group in groups if action in group.actions}
+    writes, reads = (int(bool(axis) and axis[0][0] in acted) for axis in (rows, columns))
+    powers = [[writes], [reads if action == "sign" else -reads], *([0] for _ in shape[2:])][: len(shape)]
     return powers if any(power for axis in powers for power in axis) else []
 
 

@@ -11,6 +11,7 @@ import json
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -42,11 +43,11 @@ class StateDict:
     Args:
         tensors: by name, in the file's order; mapped from the file where its format allows it, so that a tensor takes no
             memory before it is used.
-        scalars: numbers, strings and booleans that stand beside the tensors, such as a label.
+        others: what stands beside the tensors by name, such as a label: plain values, never objects.
     """
 
     tensors: Mapping[str, Tensor]
-    scalars: Mapping[str, Any] = field(factory=dict)
+    others: Mapping[str, Any] = field(factory=dict)
 
 
 def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
@@ -65,6 +66,15 @@ def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
     reader = next((read for suffix, read in READERS.items() if path.name.lower().endswith(suffix)), None)
     if reader is None:
         raise FileError(f"{path}: a network's file ends in {', '.join(SUFFIXES)}")
+    return _read(path, reader, key)
+
+
+def read_torch(path: Path, key: str | None = None) -> StateDict:
+    """Read a file of ``torch.save``, whatever its name; see :func:`read_state_dict`."""
+    return _read(path, _torch, key)
+
+
+def _read(path: Path, reader: Callable[[Path], Any], key: str | None) -> StateDict:
     try:
         if not path.is_file():
             raise FileError(f"{path}: {'no file' if path.exists() else 'not there'}")
@@ -131,13 +141,8 @@ def _baselines(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             if POLICY not in archive.namelist():
                 raise FileError(f"{path}: no archive of Stable-Baselines3, {POLICY} is not in it")
-            member = archive.getinfo(POLICY)
-            if member.file_size > max(SMALL, GROWTH * member.compress_size):
-                raise FileError(
-                    f"{path}: {POLICY} would grow to {member.file_size} bytes when it is unpacked"
-                )
-            content = io.BytesIO(archive.read(member))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
+            content = member(archive, POLICY, path)
+    except zipfile.BadZipFile as error:
         raise FileError(f"{path}: damaged archive ({_line(error)})") from error
     if zipfile.is_zipfile(content):
         check_archive(content, path)
@@ -145,6 +150,21 @@ def _baselines(path: Path) -> Any:
     found = _loaded(content, path, mmap=False)
     _check_sizes(_tensors(found), path, len(content.getbuffer()))
     return found
+
+
+def member(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
+    """Return what a member of an archive holds, unpacked in memory.
+
+    Raises:
+        FileError: it is damaged, or grows when it is unpacked as no weights do.
+    """
+    try:
+        info = archive.getinfo(name)
+        if info.file_size > max(SMALL, GROWTH * info.compress_size):
+            raise FileError(f"{path}: {name} would grow to {info.file_size} bytes when it is unpacked")
+        return io.BytesIO(archive.read(info))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error) as error:
+        raise FileError(f"{path}: {name}: damaged archive ({_line(error)})") from error
 
 
 def check_archive(file: IO[bytes], path: Path) -> None:
@@ -219,7 +239,7 @@ def _state_dict(value: Any, key: str | None, path: Path) -> StateDict:
             value = value[word]
         if not _is_state_dict(value):
             raise FileError(f"{path}: {key!r} is no state dict")
-    scalars: Mapping[str, Any] = {}
+    beside: Mapping[str, Any] = {}
     if not _is_state_dict(value):
         if not isinstance(value, Mapping):
             raise FileError(f"{path}: holds no state dict, but a {type(value).__name__}")
@@ -231,14 +251,17 @@ def _state_dict(value: Any, key: str | None, path: Path) -> StateDict:
             )
         if not within:
             raise FileError(f"{path}: holds no tensors with names")
-        scalars, value = value, within[name or next(iter(within))]
+        beside, value = value, within[name or next(iter(within))]
     tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
-    beside = {**scalars, **value}
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): each for name, each in tensors.items()}
-    simple = {str(n): each for n, each in beside.items() if isinstance(each, bool | int | float | str)}
-    return StateDict(tensors=tensors, scalars=simple)
+    others = {
+        n: each
+        for n, each in (*beside.items(), *value.items())
+        if not isinstance(each, Tensor) and each is not value
+    }
+    return StateDict(tensors=tensors, others=others)
 
 
 def _is_state_dict(value: Any) -> bool:

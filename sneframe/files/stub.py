@@ -6,13 +6,14 @@ which only remembers what it was given; tensors become :class:`StoredTensor`, re
 
 from __future__ import annotations
 
+import io
 import pickle  # for the subclass below alone, which resolves no name
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import torch
 from torch import Tensor
@@ -110,26 +111,27 @@ class StoredTensor:
             raise FileError(f"a tensor of shape {self.shape} leaves its storage") from error
 
 
-def read_stubbed(path: Path) -> Any:
+def read_stubbed(file: Path | IO[bytes], path: Path) -> Any:
     """Return what a file of ``torch.save`` holds, with stubs for all that is neither a plain value nor a tensor.
 
     Args:
-        path: an archive as torch writes it since version 1.6.
+        file: an archive as torch writes it since version 1.6. An open one must stay open while tensors are read from it.
+        path: what errors call it.
 
     Raises:
         FileError: it is missing or damaged.
     """
     try:
-        with path.open("rb") as file:
+        if isinstance(file, Path):
+            with file.open("rb") as opened:
+                check_archive(opened, path)
+        else:
             check_archive(file, path)
-        with zipfile.ZipFile(path) as archive:
-            root = next(
-                (n for n in archive.namelist() if n.count("/") == 1 and n.endswith("/data.pkl")), None
-            )
-            if root is None:
-                raise FileError(f"{path}: no archive of torch.save, data.pkl is not in it")
-            with archive.open(root) as file:
-                return _Unpickler(file, path, root.removesuffix("data.pkl")).load()
+        archive = _Archive(file)
+        root = next((n for n in archive.names() if n.count("/") == 1 and n.endswith("/data.pkl")), None)
+        if root is None:
+            raise FileError(f"{path}: no archive of torch.save, data.pkl is not in it")
+        return _Unpickler(io.BytesIO(archive.read(root)), archive, root.removesuffix("data.pkl")).load()
     except FileError:
         raise
     except OSError as error:
@@ -138,12 +140,30 @@ def read_stubbed(path: Path) -> Any:
         raise FileError(f"{path}: damaged ({type(error).__name__})") from error
 
 
+class _Archive:
+    """Members of an archive, the last of which is remembered: many tensors may share one storage."""
+
+    def __init__(self, file: Path | IO[bytes]) -> None:
+        self._file = file
+        self._last: tuple[str, bytes] = ("", b"")
+
+    def names(self) -> list[str]:
+        with zipfile.ZipFile(self._file) as archive:
+            return archive.namelist()
+
+    def read(self, name: str) -> bytes:
+        if self._last[0] != name:
+            with zipfile.ZipFile(self._file) as archive:
+                self._last = (name, archive.read(name))
+        return self._last[1]
+
+
 class _Unpickler(pickle.Unpickler):
     """Resolves no name: a class is a stub, a storage its type of numbers, a tensor a note of where it lies."""
 
-    def __init__(self, file: Any, path: Path, root: str) -> None:
+    def __init__(self, file: Any, archive: _Archive, root: str) -> None:
         super().__init__(file, encoding="utf-8")
-        self._path, self._root = path, root
+        self._archive, self._root = archive, root
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -156,7 +176,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> _Storage:
         _, kind, key, _, _ = pid
-        return _Storage(self._path, f"{self._root}data/{key}", kind.dtype)
+        return _Storage(self._archive, f"{self._root}data/{key}", kind.dtype)
 
 
 class _Kind:
@@ -167,14 +187,13 @@ class _Kind:
 
 
 class _Storage:
-    __slots__ = ("_member", "_path", "dtype")
+    __slots__ = ("_archive", "_member", "dtype")
 
-    def __init__(self, path: Path, member: str, dtype: torch.dtype) -> None:
-        self._path, self._member, self.dtype = path, member, dtype
+    def __init__(self, archive: _Archive, member: str, dtype: torch.dtype) -> None:
+        self._archive, self._member, self.dtype = archive, member, dtype
 
     def read(self) -> bytes:
-        with zipfile.ZipFile(self._path) as archive:
-            return archive.read(self._member)
+        return self._archive.read(self._member)
 
 
 def _rebuilt(

@@ -34,6 +34,16 @@ def test_a_chain_of_convolutions_with_batch_norm_is_verified_by_its_module():
     assert verify(network, found, torch.randn(2, 1, 9, 9)).error <= 1e-10
 
 
+def test_neurons_that_a_max_pool_may_follow_are_not_flipped():
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2),
+    )  # fmt: skip
+    found = Architecture.from_state_dict(network.state_dict(), activation="tanh")
+    assert [group.actions for group in found.groups] == [("permute",), ("permute", "sign")]
+    assert verify(network, found, torch.randn(2, 1, 9, 9)).error <= 1e-10
+
+
 def test_the_small_cnn_zoo_network_keeps_its_groups():
     found = Architecture.from_state_dict(SmallCNN().state_dict())
     assert groups(found) == {"hidden0": 16, "hidden1": 16, "hidden2": 16}

@@ -114,7 +114,7 @@ def test_several_without_a_key_are_refused(state, tmp_path):
 def test_what_stands_beside_the_tensors_is_kept(state, tmp_path):
     torch.save({**state, "label": 7, "coef": [1.0], "name": "a"}, tmp_path / "a.pt")
     found = read_state_dict(tmp_path / "a.pt")
-    assert dict(found.scalars) == {"label": 7, "name": "a"}
+    assert dict(found.others) == {"label": 7, "coef": [1.0], "name": "a"}
     same(found, state)
 
 

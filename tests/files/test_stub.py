@@ -44,7 +44,7 @@ def test_tensors_and_plain_values_are_what_was_saved(tmp_path):
         "ordered": OrderedDict(a=1),
     }
     torch.save(value, tmp_path / "a.pt")
-    found = read_stubbed(tmp_path / "a.pt")
+    found = read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")
     assert found["plain"] == value["plain"]
     assert found["ordered"] == value["ordered"]
     for name in ("w", "half", "i", "scalar", "none", "p"):
@@ -58,7 +58,7 @@ def test_an_object_becomes_a_stub_with_its_attributes(foreign, tmp_path):
     config = foreign.CNNConfig(2, channels=[4, 8], inner=foreign.CNNConfig(1))
     torch.save({"config": config, "table": foreign.Table(a=1), "row": foreign.Row([1, 2])}, tmp_path / "a.pt")
     del sys.modules["create_random_cnns"]
-    found = read_stubbed(tmp_path / "a.pt")
+    found = read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")
     assert isinstance(found["config"], Stub)
     assert found["config"].origin == "create_random_cnns.CNNConfig"
     assert found["config"].attributes()["channels"] == [4, 8]
@@ -87,7 +87,7 @@ def archive(path, content, more=()):
 def test_a_bomb_becomes_a_stub(tmp_path, protocol):
     marker = str(tmp_path / "owned")
     archive(tmp_path / "a.pt", pickle.dumps({"x": Bomb(os.mkdir, marker)}, protocol))
-    found = read_stubbed(tmp_path / "a.pt")["x"]
+    found = read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")["x"]
     assert found.origin.endswith(".mkdir")
     assert found.args == (marker,)
     assert not (tmp_path / "owned").exists()
@@ -100,7 +100,7 @@ def test_a_bomb_becomes_a_stub(tmp_path, protocol):
 )
 def test_no_name_is_resolved(tmp_path, call):
     archive(tmp_path / "a.pt", pickle.dumps(Bomb(*call)))
-    found = read_stubbed(tmp_path / "a.pt")
+    found = read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")
     assert isinstance(found, Stub)
 
 
@@ -108,7 +108,7 @@ def test_a_name_with_dots_is_not_followed(tmp_path):
     # STACK_GLOBAL with a qualified name reaches attributes of attributes in an ordinary unpickler.
     content = b"\x80\x04\x8c\x02os\x8c\x0bpath.os.sys\x93."
     archive(tmp_path / "a.pt", content)
-    assert read_stubbed(tmp_path / "a.pt").origin == "os.path.os.sys"
+    assert read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt").origin == "os.path.os.sys"
 
 
 def edited(path, edit):
@@ -124,7 +124,7 @@ def edited(path, edit):
 
 def test_a_tensor_that_is_larger_than_its_storage_is_refused(tmp_path):
     edited(tmp_path / "a.pt", lambda content: content.replace(b"K\x04\x85", b"J\x00\xca\x9a\x3b\x85"))
-    found = read_stubbed(tmp_path / "a.pt")["w"]
+    found = read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")["w"]
     assert found.shape == (10**9,)
     with pytest.raises(FileError, match="has 4 weights"):
         found.read()
@@ -133,7 +133,7 @@ def test_a_tensor_that_is_larger_than_its_storage_is_refused(tmp_path):
 def test_a_tensor_that_leaves_its_storage_is_refused(tmp_path):
     edited(tmp_path / "a.pt", lambda content: content.replace(b"K\x01\x85", b"K\x09\x85"))  # its stride
     with pytest.raises(FileError, match="leaves its storage"):
-        read_stubbed(tmp_path / "a.pt")["w"].read()
+        read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")["w"].read()
 
 
 @pytest.mark.parametrize(
@@ -151,16 +151,16 @@ def test_a_tensor_that_leaves_its_storage_is_refused(tmp_path):
 def test_a_damaged_pickle_is_one_line(tmp_path, content):
     archive(tmp_path / "a.pt", content)
     with pytest.raises(FileError, match=r"a\.pt: damaged"):
-        read_stubbed(tmp_path / "a.pt")
+        read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")
 
 
 def test_what_is_no_archive_is_refused(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"hello")
     with pytest.raises(FileError, match="damaged archive"):
-        read_stubbed(tmp_path / "a.pt")
+        read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")
     with zipfile.ZipFile(tmp_path / "b.pt", "w") as file:
         file.writestr("x", "y")
     with pytest.raises(FileError, match=r"data\.pkl is not in it"):
-        read_stubbed(tmp_path / "b.pt")
+        read_stubbed(tmp_path / "b.pt", tmp_path / "b.pt")
     with pytest.raises(FileError, match="No such file"):
-        read_stubbed(tmp_path / "gone.pt")
+        read_stubbed(tmp_path / "gone.pt", tmp_path / "gone.pt")

@@ -1,0 +1,167 @@
+"""The vision transformers of DNG: ``vit_models/model_{i}_{epoch}.pth``, and ``stat/results_{a}_{b}.json``, in per cent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import frozen
+from einops import rearrange
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+from sneframe.config import option
+from sneframe.errors import ArchitectureError, FileError, ZooError
+from sneframe.files import inside, read_state_dict
+from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe_importers.each import Described, each_file, files_in, one
+
+NAME = re.compile(r"model_(\d+)_(\d+)\.pth")
+
+
+@frozen(kw_only=True)
+class DNGViT:
+    """What to know of it."""
+
+    heads: int = option(4, "of each attention: they cannot be read off the weights")
+    epochs: tuple[int, ...] = option((), "of the checkpoints to import; by default all")
+
+
+def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+    """Yield the transformers of a folder, in the order of their numbers and epochs."""
+    results = _results(source)
+    names = sorted(files_in(source, "model_*_*.pth"), key=_numbers)
+    if config.epochs:
+        names = [name for name in names if _numbers(name)[1] in config.epochs]
+    known: dict[tuple[Any, ...], Architecture] = {}
+
+    def make(name: str) -> Found:
+        number, epoch = _numbers(name)
+        state = read_state_dict(inside(source, name)).tensors
+        tensors = {key: value for key, value in state.items() if value.is_floating_point()}
+        key = tuple((each, value.shape) for each, value in tensors.items())
+        if key not in known:
+            known[key] = _architecture(tensors, config.heads)
+        if (number, epoch) not in results:
+            raise FileError("no results of it in stat/results_*.json")
+        properties = {**results[number, epoch], "epoch": epoch}
+        return one(name, known[key], tensors, properties, group=number)
+
+    yield from each_file(names, str, make, progress)
+
+
+IMPORTER = ZooImporter(
+    name="importers/dng-vit",
+    config=DNGViT,
+    read=read,
+    help="The vision transformers of DNG: a folder with vit_models/ and stat/.",
+)
+
+
+def _numbers(name: str) -> tuple[int, int]:
+    match = NAME.fullmatch(Path(name).name)
+    return (int(match[1]), int(match[2])) if match else (-1, -1)
+
+
+def _results(source: Path) -> dict[tuple[int, int], dict[str, float]]:
+    """Return accuracies in [0, 1] by number and epoch."""
+    found: dict[tuple[int, int], dict[str, float]] = {}
+    for name in files_in(source, "results_*_*.json"):
+        try:
+            for row in json.loads((source / name).read_text(encoding="utf-8")):
+                accuracies = {
+                    key: float(row[key]) / 100 for key in ("test_accuracy", "train_accuracy") if key in row
+                }
+                found[int(row["model_id"]), int(row["epoch"])] = accuracies
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ZooError(f"{source / name}: no list of results ({type(error).__name__})") from error
+    return found
+
+
+def _architecture(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
+    """Describe a SimpleViT by its module; another transformer by names and shapes alone."""
+    try:
+        module = SimpleViT(tensors, heads)
+    except (KeyError, ValueError, IndexError):
+        return Described().of(tensors)
+    own = module.state_dict()
+    if own.keys() != tensors.keys() or any(own[name].shape != value.shape for name, value in tensors.items()):
+        return Described().of(tensors)
+    tokens = torch.zeros(1, 4, tensors["to_patch_embedding.1.weight"].shape[0])
+    return Architecture.from_module(module, tokens)
+
+
+class SimpleViT(nn.Module):
+    """The SimpleViT of vit-pytorch (Beyer et al., arXiv 2205.01580), behind the cutting of an image into patches.
+
+    Args:
+        tensors: of a state dict, by which sizes are known.
+        heads: of each attention.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], heads: int) -> None:
+        super().__init__()
+        dim, patch = tensors["to_patch_embedding.2.weight"].shape
+        self.to_patch_embedding = nn.Sequential(
+            nn.Identity(), nn.LayerNorm(patch), nn.Linear(patch, dim), nn.LayerNorm(dim)
+        )
+        self.transformer = nn.Module()
+        self.transformer.norm = nn.LayerNorm(dim)
+        layers: list[nn.Module] = []
+        while (stem := f"transformer.layers.{len(layers)}") + ".0.to_qkv.weight" in tensors:
+            inner = tensors[f"{stem}.0.to_qkv.weight"].shape[0] // 3
+            hidden = tensors[f"{stem}.1.net.1.weight"].shape[0]
+            layers.append(nn.ModuleList([Attention(dim, inner, heads), FeedForward(dim, hidden)]))
+        self.transformer.layers = nn.ModuleList(layers)
+        self.linear_head = nn.Linear(dim, tensors["linear_head.weight"].shape[0])
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return logits ``(B, classes)`` of patches ``(B, tokens, values)``; positions are added as constants."""
+        x = self.to_patch_embedding(patches)
+        layers: Any = self.transformer.layers
+        for attention, feed_forward in layers:
+            x = x + attention(x)
+            x = x + feed_forward(x)
+        norm: Any = self.transformer.norm
+        logits: Tensor = self.linear_head(norm(x).mean(1))
+        return logits
+
+
+class Attention(nn.Module):
+    """Attention with fused queries, keys and values, and no biases."""
+
+    def __init__(self, dim: int, inner: int, heads: int) -> None:
+        super().__init__()
+        if inner % heads:
+            raise ArchitectureError(f"{inner} rows of queries are no multiple of {heads} heads")
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.to_qkv = nn.Linear(dim, 3 * inner, bias=False)
+        self.to_out = nn.Linear(inner, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, tokens, dim)``."""
+        q, k, v = (
+            rearrange(each, "b t (h d) -> b h t d", h=self.heads)
+            for each in self.to_qkv(self.norm(x)).chunk(3, -1)
+        )
+        seen = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+        out: Tensor = self.to_out(rearrange(seen, "b h t d -> b t (h d)"))
+        return out
+
+
+class FeedForward(nn.Module):
+    """Two linear layers behind a norm."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, tokens, dim)``."""
+        out: Tensor = self.net(x)
+        return out

@@ -1,0 +1,151 @@
+"""Folders of Ray Tune as Schürholt et al. (arXiv 2209.14764) publish their model zoos.
+
+``TRIAL/params.json``, ``TRIAL/result.json`` (one JSON object per epoch), ``TRIAL/checkpoint_{e}/checkpoints`` or
+``checkpoint_{e:06d}/checkpoints``: the metrics of checkpoint e are those of iteration e.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from sneframe.config import option
+from sneframe.errors import FileError, ZooError
+from sneframe.files import inside, read_torch
+from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe_importers.each import Described, each_file, folder, one
+
+CHECKPOINT = re.compile(r"checkpoint_0*(\d+)")
+METRICS = (
+    "train_loss",
+    "train_acc",
+    "test_loss",
+    "test_acc",
+    "val_loss",
+    "val_acc",
+    "validation_loss",
+    "validation_acc",
+)
+
+
+@frozen(kw_only=True)
+class ModelZoos:
+    """What to take of it."""
+
+    epochs: tuple[int, ...] = option((), "of the checkpoints to import, such as 50; by default all")
+
+
+@frozen(kw_only=True)
+class Checkpoint:
+    """One epoch of a trial.
+
+    Args:
+        trial: its folder's name.
+        file: relative to the source.
+        epoch: its number.
+        settings: of the trial, by name.
+        metrics: of the epoch.
+    """
+
+    trial: str
+    file: str
+    epoch: int
+    settings: Mapping[str, Any] = field(factory=dict)
+    metrics: Mapping[str, Any] = field(factory=dict)
+
+
+def read(config: ModelZoos, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+    """Yield the checkpoints of all trials, in the order of their names and epochs."""
+    described = Described(flatten="channels_first")
+    checkpoints: list[Checkpoint] = []
+    for place in sorted(folder(source).rglob("params.json")):
+        try:
+            checkpoints += _trial(place.parent, source)
+        except FileError as error:
+            yield Skipped(source=place.parent.relative_to(source).as_posix(), reason=str(error))
+    if not checkpoints:
+        raise ZooError(f"{source}: holds no trial, a folder with params.json and checkpoint_N/checkpoints")
+    if config.epochs:
+        checkpoints = [each for each in checkpoints if each.epoch in config.epochs]
+
+    def make(checkpoint: Checkpoint) -> Found:
+        tensors = read_torch(inside(source, checkpoint.file)).tensors
+        weights = {name: value for name, value in tensors.items() if value.is_floating_point()}
+        activation = str(checkpoint.settings.get("nlin", "relu"))
+        architecture = described.of(weights, activation=activation)
+        properties = {**checkpoint.settings, **checkpoint.metrics, "epoch": checkpoint.epoch}
+        return one(checkpoint.file, architecture, weights, properties, group=checkpoint.trial)
+
+    yield from each_file(checkpoints, lambda each: each.file, make, progress)
+
+
+IMPORTER = ZooImporter(
+    name="importers/model-zoos",
+    config=ModelZoos,
+    read=read,
+    help="A model zoo of Schürholt et al. as folders of Ray Tune: params.json, result.json, checkpoint_N/checkpoints.",
+)
+
+
+def _trial(place: Path, source: Path) -> list[Checkpoint]:
+    """Return the checkpoints of a trial, with the metrics of their epochs."""
+    settings = _settings(_json(place / "params.json"))
+    results: dict[int, Mapping[str, Any]] = {}
+    if (place / "result.json").is_file():
+        for number, line in enumerate(_text(place / "result.json").splitlines(), 1):
+            if line.strip():
+                values = _parsed(line, f"result.json, line {number}")
+                results[int(values.get("training_iteration", number))] = values
+    found = []
+    for each in place.iterdir():
+        match = CHECKPOINT.fullmatch(each.name)
+        if match is not None and (each / "checkpoints").is_file():
+            values = results.get(int(match[1]), {})
+            metrics = {
+                name: float(values[name]) for name in METRICS if isinstance(values.get(name), int | float)
+            }
+            file = (each / "checkpoints").relative_to(source).as_posix()
+            trial = place.relative_to(source).as_posix()
+            found.append(
+                Checkpoint(trial=trial, file=file, epoch=int(match[1]), settings=settings, metrics=metrics)
+            )
+    if not found:
+        raise FileError("has no checkpoint_N/checkpoints")
+    return sorted(found, key=lambda each: each.epoch)
+
+
+def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``model::nlin`` as ``nlin``, and so on: what is a number or a word."""
+    return {
+        str(name).rpartition("::")[2]: value
+        for name, value in params.items()
+        if isinstance(value, str | int | float)
+        and "::" in str(name)
+        and str(name).partition("::")[0] in ("model", "optim")
+    } | {name: params[name] for name in ("seed",) if isinstance(params.get(name), int)}
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    return _parsed(_text(path), path.name)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path.name}: {getattr(error, 'strerror', None) or 'no text'}") from error
+
+
+def _parsed(text: str, name: str) -> Mapping[str, Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{name}: no JSON") from error
+    if not isinstance(values, dict):
+        raise FileError(f"{name}: no JSON object")
+    return values

@@ -1,0 +1,67 @@
+"""SIRENs of NFN (Zhou et al., arXiv 2302.14040): ``randinit_smaller_{label}s/net{image}.pth``, and re-initialised views.
+
+Views of an image, ``randinit_smaller_aug{k}_{label}s``, are one group with it, and lie in the same part of the split.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from sneframe.config import option
+from sneframe.errors import FileError
+from sneframe.files import inside, read_state_dict
+from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.splits import TEST, TRAIN, VAL
+from sneframe_importers.each import Described, each_file, files_in, one
+
+IMAGE = re.compile(r"net(\d+)\.pth")
+LABEL = re.compile(r"(?:^|_)(?:aug(\d+)_)?(\d+)s$")
+WEIGHTS = re.compile(r"net\.\d+\.(?:linear\.)?(?:weight|bias)")
+
+
+@frozen(kw_only=True)
+class NFNSiren:
+    """Where its parts end."""
+
+    train: int = option(
+        45_000, "images with a smaller number are for training; 55000 for Fashion-MNIST in Inr2Array"
+    )
+    val: int = option(
+        50_000, "those with a smaller number for validation, the others for the test; 60000 there"
+    )
+    views: bool = option(True, "whether to import re-initialised views too, folders with `aug` in their name")
+
+
+def read(config: NFNSiren, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+    """Yield the SIRENs of a folder, in the order of their names."""
+    described = Described(activation="sine")
+    names = files_in(source, "net*.pth")
+    if not config.views:
+        names = [name for name in names if "aug" not in Path(name).parent.name]
+
+    def make(name: str) -> Found:
+        path = Path(name)
+        image, label = IMAGE.fullmatch(path.name), LABEL.search(path.parent.name)
+        if image is None or label is None:
+            raise FileError("its name has no number of an image, or its folder no label")
+        tensors = read_state_dict(inside(source, name)).tensors
+        if not tensors or not all(WEIGHTS.fullmatch(key) for key in tensors):
+            raise FileError("holds other tensors than net.{i}.linear.weight and bias: no SIREN of NFN")
+        number = int(image[1])
+        part = TRAIN if number < config.train else VAL if number < config.val else TEST
+        properties = {"label": int(label[2]), "image": number, "view": int(label[1] or 0)}
+        return one(name, described.of(tensors), tensors, properties, group=number, splits={"published": part})
+
+    yield from each_file(names, str, make, progress)
+
+
+IMPORTER = ZooImporter(
+    name="importers/nfn-siren",
+    config=NFNSiren,
+    read=read,
+    help="SIRENs of NFN, of images of MNIST, Fashion-MNIST or CIFAR-10.",
+)

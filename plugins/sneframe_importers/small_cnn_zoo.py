@@ -1,0 +1,258 @@
+"""The Small CNN Zoo (Unterthiner et al., arXiv 2002.11448): ``weights.npy``, ``metrics.csv.gz`` and ``layout.csv``.
+
+The rows of ``weights.npy`` are read a block at a time from the mapped file. TensorFlow's kernels ``(H, W, in, out)`` become
+torch's ``(out, in, H, W)``, its dense ones are transposed.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import random
+import re
+from ast import literal_eval
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from einops import rearrange
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+from sneframe.config import option
+from sneframe.errors import ZooError
+from sneframe.zoo.importer import Found, ZooImporter
+from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL
+from sneframe_importers.table import typed
+
+BLOCK = 2000  #: rows read at a time: 40 MB
+FINAL = 86  #: the step of a run's last checkpoint
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "selu": nn.SELU,
+}
+SPLIT = "published"  #: what the split is called in the zoo
+
+
+@frozen(kw_only=True)
+class SmallCNNZoo:
+    """What to take of it."""
+
+    steps: tuple[int, ...] = option((), "of the checkpoints to import, such as 86, the last; by default all")
+    split: Path | None = option(
+        None,
+        "a file of predict_gen_data_splits (NFN): final checkpoints, half of them to train and validate, half to test",
+    )
+
+
+@frozen(kw_only=True)
+class Variable:
+    """One tensor of the layout.
+
+    Args:
+        name: as torch would call it.
+        start: in a row of weights.
+        shape: as TensorFlow has it.
+    """
+
+    name: str
+    start: int
+    shape: tuple[int, ...]
+
+    @property
+    def layer(self) -> str:
+        """The name of its layer."""
+        return self.name.rpartition(".")[0]
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Return it, as torch has it, of rows ``(n, P)``."""
+        values = rows[:, self.start : self.start + prod(self.shape)].reshape(len(rows), *self.shape)
+        if len(self.shape) == 4:
+            return rearrange(values, "n h w i o -> n o i h w")
+        return rearrange(values, "n i o -> n o i") if len(self.shape) == 2 else values
+
+
+def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found]:
+    """Yield the networks of a folder of the zoo, in the order of its rows, those of one activation together in a block.
+
+    Raises:
+        ZooError: a file is missing or damaged, or they do not belong together.
+    """
+    variables = _layout(source / "layout.csv")
+    metrics = _metrics(source / "metrics.csv.gz")
+    weights = _weights(source / "weights.npy", len(metrics["step"]), variables)
+    steps = np.array(metrics["step"])
+    published = None if config.split is None else _published(config.split, steps)
+    wanted = np.isin(steps, config.steps) if config.steps else np.ones(len(steps), bool)
+    if not wanted.any():
+        raise ZooError(f"{source}: no checkpoint of step {', '.join(map(str, config.steps))} {_known(steps)}")
+    architectures: dict[str, Architecture] = {}
+    for start in range(0, len(steps), BLOCK):
+        progress(start, len(steps))
+        rows = start + np.flatnonzero(wanted[start : start + BLOCK])
+        if not len(rows):
+            continue
+        block = np.array(weights[rows])
+        activation = np.array([metrics["activation"][row] for row in rows])
+        for name in dict.fromkeys(activation.tolist()):
+            if name not in architectures:
+                architectures[name] = _architecture(variables, name, source)
+            here = np.flatnonzero(activation == name)
+            yield Found(
+                source=f"rows {rows[here[0]]} to {rows[here[-1]]}",
+                architecture=architectures[name],
+                weights={each.name: each.of(block[here]) for each in variables},
+                properties={
+                    key: [values[row] for row in rows[here]]
+                    for key, values in metrics.items()
+                    if key != "modeldir"
+                },
+                groups=[metrics["modeldir"][row] for row in rows[here]],
+                splits={} if published is None else {SPLIT: published[rows[here]]},
+            )
+    progress(len(steps), len(steps))
+
+
+IMPORTER = ZooImporter(
+    name="importers/small-cnn-zoo",
+    config=SmallCNNZoo,
+    read=read,
+    help="One data set of the Small CNN Zoo: a folder with weights.npy, metrics.csv.gz and layout.csv.",
+)
+
+
+def _layout(path: Path) -> list[Variable]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        found = [_variable(row) for row in rows]
+    except OSError as error:
+        raise ZooError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, SyntaxError, csv.Error) as error:
+        raise ZooError(f"{path}: no layout: {' '.join(str(error).split())[:100]}") from error
+    if not found:
+        raise ZooError(f"{path}: no layout, it is empty")
+    return found
+
+
+def _variable(row: Mapping[str, str]) -> Variable:
+    match = re.fullmatch(r"(?:.*/)?([\w]+)/(kernel|bias)(?::0)?", row["varname"])
+    shape = literal_eval(row["shape"])
+    start, end = int(row["start_idx"]), int(row["end_idx"])
+    if match is None:
+        raise ValueError(f"{row['varname']!r} is no kernel and no bias")
+    if (
+        not isinstance(shape, tuple)
+        or not all(isinstance(n, int) and n > 0 for n in shape)
+        or len(shape) not in (1, 2, 4)
+    ):
+        raise ValueError(f"{row['varname']!r} has shape {row['shape']}")
+    if start < 0 or end - start != prod(shape):
+        raise ValueError(f"{row['varname']!r} has shape {shape}, and stands from {start} to {end}")
+    return Variable(
+        name=f"{match[1]}.{'weight' if match[2] == 'kernel' else 'bias'}", start=start, shape=shape
+    )
+
+
+def _metrics(path: Path) -> dict[str, list[Any]]:
+    """Return the columns, ``config.`` left out of their names, and none of the index that leads."""
+    try:
+        with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            head = next(rows)
+            columns = list(zip(*rows, strict=True))
+    except (OSError, EOFError, ValueError, StopIteration, csv.Error) as error:
+        raise ZooError(
+            f"{path}: {getattr(error, 'strerror', None) or f'damaged ({type(error).__name__})'}"
+        ) from error
+    found = {
+        name.removeprefix("config."): typed(values)
+        for name, values in zip(head, columns, strict=False)
+        if name
+    }
+    for name in ("modeldir", "step", "activation"):
+        if name not in found or None in found[name]:
+            raise ZooError(f"{path}: no metrics of the Small CNN Zoo, {name!r} is missing")
+    return found
+
+
+def _weights(path: Path, rows: int, variables: Sequence[Variable]) -> np.ndarray:
+    try:
+        weights: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ZooError(f"{path}: {getattr(error, 'strerror', None) or 'damaged, or no array'}") from error
+    width = max(each.start + prod(each.shape) for each in variables)
+    if weights.ndim != 2 or weights.dtype.kind != "f" or weights.shape != (rows, width):
+        raise ZooError(
+            f"{path}: {weights.dtype} {weights.shape}, the metrics and the layout are those of floats {(rows, width)}"
+        )
+    return weights
+
+
+def _architecture(variables: Sequence[Variable], activation: str, source: Path) -> Architecture:
+    if activation not in ACTIVATIONS:
+        raise ZooError(f"{source}: activation {activation!r}, the zoo has {', '.join(ACTIVATIONS)}")
+    return Architecture.from_module(SmallCNN(variables, activation))
+
+
+class SmallCNN(nn.Module):
+    """Strided convolutions, the mean over positions, and a linear layer.
+
+    Args:
+        variables: kernels and biases, by which sizes and names are known.
+        activation: behind each convolution.
+    """
+
+    def __init__(self, variables: Sequence[Variable], activation: str) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]()
+        for each in variables:
+            if len(each.shape) == 4:
+                height, width, inputs, outputs = each.shape
+                self.add_module(each.layer, nn.Conv2d(inputs, outputs, (height, width), stride=2))
+            elif len(each.shape) == 2:
+                self.add_module(each.layer, nn.Linear(*each.shape))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits ``(B, classes)``."""
+        x = images
+        for layer in self.children():
+            if isinstance(layer, nn.Conv2d):
+                x = self.activation(layer(x))
+            elif isinstance(layer, nn.Linear):
+                x = layer(x.mean((2, 3)))
+        return x
+
+
+def _published(path: Path, steps: np.ndarray) -> np.ndarray:
+    """Return the split that NFN and those after it use: of a permutation of all rows the final ones, first half and second.
+
+    The files have a head, ``0``, that was read as a row: with it the permutation is one too long, and it is left out.
+    """
+    try:
+        order = np.array([int(line.split(",")[-1]) for line in path.read_text(encoding="utf-8").split()])
+    except (OSError, ValueError) as error:
+        raise ZooError(f"{path}: {getattr(error, 'strerror', None) or 'no list of rows'}") from error
+    if len(order) == len(steps) + 1:
+        order = order[1:]
+    if not np.array_equal(np.sort(order), np.arange(len(steps))):
+        raise ZooError(f"{path}: no permutation of the {len(steps)} rows of this zoo")
+    final = order[steps[order] == FINAL]
+    half = len(final) // 2
+    first = list(range(half))
+    random.Random(0).shuffle(first)  # noqa: S311  # the published split
+    cut = int(0.8 * half)
+    assigned = np.full(len(steps), UNUSED)
+    assigned[final[first[:cut]]] = TRAIN
+    assigned[final[first[cut:]]] = VAL
+    assigned[final[half:]] = TEST
+    return assigned
+
+
+def _known(steps: np.ndarray) -> str:
+    return f"(there are: {', '.join(map(str, np.unique(steps).tolist()))})"

@@ -1,0 +1,272 @@
+"""The model zoos of Schürholt et al., as folders of Ray Tune and as one pickled file: small faithful copies."""
+
+import json
+import os
+import pickle
+import sys
+import zipfile
+from types import ModuleType
+
+import pytest
+import torch
+from stored import tensors
+from torch import nn
+
+from sneframe.architecture import Architecture
+from sneframe.errors import ZooError
+from sneframe.symmetry import verify
+
+
+class CNNSmall(nn.Module):
+    """The smaller CNN: three convolutions, flattened, two linear layers; 2464 weights on grey images."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [
+            nn.Conv2d(1, 8, 5),
+            nn.MaxPool2d(2),
+            nn.Tanh(),
+            nn.Conv2d(8, 6, 5),
+            nn.MaxPool2d(2),
+            nn.Tanh(),
+        ]
+        layers += [
+            nn.Conv2d(6, 4, 2),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(36, 20),
+            nn.Tanh(),
+            nn.Linear(20, 10),
+        ]
+        self.module_list = nn.ModuleList(layers)
+
+    def forward(self, x):
+        for layer in self.module_list:
+            x = layer(x)
+        return x
+
+
+def trial(folder, states, *, wide=False, nlin="tanh", seed=1):
+    folder.mkdir(parents=True)
+    params = {
+        "model::nlin": nlin,
+        "optim::lr": 0.01,
+        "model::type": "CNN",
+        "seed": seed,
+        "training::epochs": 50,
+    }
+    (folder / "params.json").write_text(json.dumps(params | {"scheduler": None}))
+    lines = [
+        {"training_iteration": e, "test_acc": e / 10, "train_loss": 1.0 / e, "config": params}
+        for e in range(1, max(states) + 1)
+    ]
+    (folder / "result.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for epoch, state in states.items():
+        place = folder / (f"checkpoint_{epoch:06d}" if wide else f"checkpoint_{epoch}")
+        place.mkdir()
+        torch.save(state, place / "checkpoints")
+        torch.save({"state": {}}, place / "optimizer")
+    return folder
+
+
+@pytest.fixture
+def states():
+    torch.manual_seed(0)
+    return {epoch: CNNSmall().state_dict() for epoch in (0, 1, 2)}
+
+
+# -- folders -------------------------------------------------------------------------------------------------------
+
+
+def test_checkpoints_have_the_metrics_of_their_epoch(tmp_path, states, imported):
+    source = tmp_path / "tune_zoo_mnist"
+    trial(source / "NN_tune_trainable_a", states)
+    trial(source / "NN_tune_trainable_b", {1: states[1]}, wide=True, nlin="relu", seed=2)
+    zoo, skipped = imported("model-zoos", source)
+    assert skipped == {}
+    assert zoo.column("epoch").tolist() == [0, 1, 2, 1]
+    assert zoo.typed_column("test_acc").objects() == [None, 0.1, 0.2, 0.1]
+    assert zoo.column("nlin").tolist() == ["tanh"] * 3 + ["relu"]
+    assert zoo.column("seed").tolist() == [1, 1, 1, 2]
+    assert zoo.group.tolist() == ["NN_tune_trainable_a"] * 3 + ["NN_tune_trainable_b"]
+    for position, epoch in enumerate([0, 1, 2, 1]):
+        stored = tensors(zoo, position)
+        assert all(torch.equal(stored[name], value) for name, value in states[epoch].items())
+
+
+def test_the_symmetry_is_that_of_the_network(tmp_path, states, imported):
+    trial(tmp_path / "zoo" / "a", {1: states[1]})
+    zoo, _ = imported("model-zoos", tmp_path / "zoo")
+    found = zoo.architectures[0]
+    assert found.num_weights == 2464
+    assert found == Architecture.from_state_dict(
+        CNNSmall().state_dict(), activation="tanh", flatten="channels_first"
+    )
+    assert len(found.groups) == 4
+    assert verify(CNNSmall(), found, torch.randn(2, 1, 28, 28)).error <= 1e-10
+
+
+def test_only_some_epochs(tmp_path, states, imported):
+    trial(tmp_path / "zoo" / "a", states)
+    zoo, _ = imported("model-zoos", tmp_path / "zoo", epochs=(2,))
+    assert zoo.column("epoch").tolist() == [2]
+
+
+def test_damaged_trials_and_checkpoints_are_left_out(tmp_path, states, imported):
+    source = tmp_path / "zoo"
+    good = trial(source / "a", states)
+    (good / "checkpoint_1" / "checkpoints").write_bytes(b"")
+    (trial(source / "b", states) / "params.json").write_text("{")
+    (trial(source / "c", states) / "result.json").write_text('{"training_iteration": 1}\n[]\n')
+    (source / "d").mkdir()
+    (source / "d" / "params.json").write_text("{}")
+    zoo, skipped = imported("model-zoos", source)
+    assert zoo.column("epoch").tolist() == [0, 2]
+    assert skipped == {
+        "b": "params.json: no JSON",
+        "c": "result.json, line 2: no JSON object",
+        "d": "has no checkpoint_N/checkpoints",
+        "a/checkpoint_1/checkpoints": "empty",
+    }
+
+
+def test_a_folder_without_trials_is_an_error(tmp_path, imported):
+    (tmp_path / "zoo").mkdir()
+    with pytest.raises(ZooError, match="holds no trial"):
+        imported("model-zoos", tmp_path / "zoo")
+
+
+# -- one pickled file -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def authors():
+    """The authors' module, while files are written."""
+    module = ModuleType("model_definitions_dataset")
+    exec("class ModelDatasetBase:\n    pass\n", module.__dict__)
+    sys.modules[module.__name__] = module
+    yield module
+    sys.modules.pop(module.__name__, None)
+
+
+def dataset(authors, data, properties, **more):
+    made = authors.ModelDatasetBase()
+    made.__dict__ |= {"data": data, "properties": properties, "epoch_lst": [1], "transforms": None, **more}
+    return made
+
+
+@pytest.fixture
+def packed(authors, tmp_path):
+    torch.manual_seed(0)
+    states = {
+        name: [CNNSmall().state_dict() for _ in range(n)]
+        for name, n in (("trainset", 3), ("valset", 1), ("testset", 2))
+    }
+    content = {
+        name: dataset(
+            authors,
+            each,
+            {"test_acc": [0.1 * i for i in range(len(each))], "model::nlin": ["tanh"] * len(each)},
+            paths=[f"run-{name}-{i // 2}" for i in range(len(each))],
+        )
+        for name, each in states.items()
+    }
+    torch.save(content, tmp_path / "dataset.pt")
+    del sys.modules["model_definitions_dataset"]
+    return tmp_path / "dataset.pt", states
+
+
+def test_the_three_sets_are_read_without_their_class(packed, imported):
+    source, states = packed
+    zoo, skipped = imported("model-zoos-pt", source)
+    assert skipped == {}
+    assert zoo.split("published").tolist() == [0, 0, 0, 1, 2, 2]
+    assert zoo.column("test_acc").tolist() == pytest.approx([0, 0.1, 0.2, 0, 0, 0.1])
+    assert zoo.group.tolist()[:3] == ["run-trainset-0", "run-trainset-0", "run-trainset-1"]
+    for position, state in enumerate([*states["trainset"], *states["valset"], *states["testset"]]):
+        stored = tensors(zoo, position)
+        assert all(torch.equal(stored[name], value) for name, value in state.items())
+    assert "model_definitions_dataset" not in sys.modules
+
+
+INDEX = {
+    "layer": ["conv2d", "conv2d_1", "dense"],
+    "idx_start": [0, 80, 99999],  # wrong, as in the files that were published
+    "idx_length": [8 * 9 + 8, 4 * 8 * 9 + 4, 10 * 4 + 10],
+    "kernel_no": [8, 4, 10],
+    "kernel_size": [3, 3, 1],
+    "channels_in": [1, 8, 4],
+}
+
+
+def flat(authors, tmp_path, width, name="dataset.pt"):
+    weights = torch.randn(3, width)
+    content = {"trainset": dataset(authors, weights, {"test_acc": [0.1, 0.2, 0.3]})}
+    torch.save(content, tmp_path / name)
+    return weights
+
+
+def test_flat_vectors_are_cut_by_lengths_and_not_by_starts(authors, tmp_path, imported):
+    weights = flat(authors, tmp_path, sum(INDEX["idx_length"]))
+    (tmp_path / "index_dict.json").write_text(json.dumps(INDEX))
+    zoo, skipped = imported("model-zoos-pt", tmp_path / "dataset.pt")
+    assert skipped == {}
+    stored = tensors(zoo, 1)
+    assert {name: tuple(value.shape) for name, value in stored.items()} == {
+        "conv2d.weight": (8, 1, 3, 3),
+        "conv2d.bias": (8,),
+        "conv2d_1.weight": (4, 8, 3, 3),
+        "conv2d_1.bias": (4,),
+        "dense.weight": (10, 4),
+        "dense.bias": (10,),
+    }
+    assert torch.equal(torch.cat([value.flatten() for value in stored.values()]), weights[1])
+
+
+def test_flat_vectors_that_do_not_fit_are_left_out(authors, tmp_path, imported):
+    flat(authors, tmp_path, 100)
+    with pytest.raises(ZooError, match=r"trainset\[0\]: is a flat vector: index_dict.json is needed"):
+        imported("model-zoos-pt", tmp_path / "dataset.pt")
+    (tmp_path / "index.json").write_text(json.dumps(INDEX))
+    with pytest.raises(ZooError, match=r"has 100 weights, the index is that of 422"):
+        imported("model-zoos-pt", tmp_path / "dataset.pt", index=tmp_path / "index.json")
+
+
+@pytest.mark.parametrize(
+    "change", [{"idx_length": [1, 2, 3]}, {"kernel_no": [8]}, {"layer": None}, {"kernel_no": ["x"] * 3}]
+)
+def test_an_index_that_is_none_is_one_line(authors, tmp_path, imported, change):
+    flat(authors, tmp_path, 10)
+    (tmp_path / "index_dict.json").write_text(json.dumps(INDEX | change))
+    with pytest.raises(ZooError, match=r"index_dict\.json: no index of layers"):
+        imported("model-zoos-pt", tmp_path / "dataset.pt")
+
+
+class Bomb:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (self.marker,)
+
+
+def test_a_bomb_in_it_does_not_go_off(tmp_path, imported):
+    torch.save({"trainset": Bomb(str(tmp_path / "owned"))}, tmp_path / "dataset.pt")
+    with pytest.raises(ZooError, match="trainset has no weights, its attributes are none"):
+        imported("model-zoos-pt", tmp_path / "dataset.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_other_files_are_refused(tmp_path, imported):
+    torch.save({"a": 1}, tmp_path / "dataset.pt")
+    with pytest.raises(ZooError, match="holds none of trainset, valset, testset"):
+        imported("model-zoos-pt", tmp_path / "dataset.pt")
+    (tmp_path / "dataset.pt").write_bytes(pickle.dumps({}))
+    with pytest.raises(ZooError, match="damaged archive"):
+        imported("model-zoos-pt", tmp_path / "dataset.pt")
+    with pytest.raises(ZooError, match="No such file"):
+        imported("model-zoos-pt", tmp_path / "gone.pt")
+    with zipfile.ZipFile(tmp_path / "dataset.pt", "w") as archive:
+        archive.writestr("../data.pkl", b"N.")
+    with pytest.raises(ZooError, match="holds none of trainset"):
+        imported("model-zoos-pt", tmp_path / "dataset.pt")
