@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sneframe.architecture import Architecture
     from sneframe.batch import Batch, from_modules, from_state_dicts
     from sneframe.hookspecs import hookimpl
+    from sneframe.predictor import load
     from sneframe.recipe import encoder, recipe
     from sneframe.run import run
     from sneframe.zoo import open_zoo
@@ -25,6 +26,7 @@ __all__ = [
     "from_modules",
     "from_state_dicts",
     "hookimpl",
+    "load",
     "open_zoo",
     "recipe",
     "run",
@@ -38,6 +40,7 @@ _HOMES = {
     "from_modules": "sneframe.batch",
     "from_state_dicts": "sneframe.batch",
     "hookimpl": "sneframe.hookspecs",
+    "load": "sneframe.predictor",
     "open_zoo": "sneframe.zoo",
     "recipe": "sneframe.recipe",
     "run": "sneframe.run",

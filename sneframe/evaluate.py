@@ -25,6 +25,8 @@ from sneframe.model import Encoder, Model
 from sneframe.symmetry import apply, sample
 from sneframe.tasks import Task, Tasks
 
+MOST_KEPT = 1000  #: training networks whose embeddings a run keeps, to tell what is unlike them
+
 
 @frozen(kw_only=True, eq=False)
 class Predictions:
@@ -73,6 +75,13 @@ def predict(
             rows[torch.from_numpy(mine).to(rows.device)] = both.float()
     rows = sum_over_processes(accelerator, rows).cpu()
     return Predictions(embedding=rows[:, :width], value=rows[:, width:])
+
+
+def some(positions: np.ndarray, seed: int) -> np.ndarray:
+    """Return at most :data:`MOST_KEPT` of some positions, in their order: those whose embeddings a run keeps."""
+    if len(positions) <= MOST_KEPT:
+        return positions
+    return np.sort(np.random.default_rng(seed).choice(positions, MOST_KEPT, replace=False))
 
 
 def embed(

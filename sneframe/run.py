@@ -164,14 +164,17 @@ def finish(
         part: evaluate.predict(model, data, getattr(data.split, part), accelerator, batch_size=batch_size)
         for part in ("val", "test")
     }
+    shown = evaluate.some(data.split.train, config.seed)
+    training_embedding = evaluate.embed(model.encoder, data, shown, accelerator, batch_size=batch_size)
     values, test = {part: each.value for part, each in predicted.items()}, predicted["test"]
     facts = evaluate.facts(tasks, data, values)
     if accelerator.is_main_process:
         atomic.write_text(folder / "predictions.csv", evaluate.predictions_csv(tasks, data, values))
         if data.shown:
             atomic.write_text(folder / "shown.json", evaluate.shown_json(data))
-        ids = torch.from_numpy(data.batch.ids[data.split.test])
-        state.write_tensors(folder / "embeddings.safetensors", {"ids": ids, "values": test.embedding}, {})
+        kept = {"ids": torch.from_numpy(data.batch.ids[data.split.test]), "values": test.embedding}
+        kept |= {"train_ids": torch.from_numpy(data.batch.ids[shown]), "train_values": training_embedding}
+        state.write_tensors(folder / "embeddings.safetensors", kept, {})
     return {
         "property": tasks.main.name,
         **facts.pop(tasks.main.name),

@@ -13,10 +13,11 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.config import option
 from sneframe.errors import FileError
-from sneframe.files import SUFFIXES, inside, is_sharded, read_state_dict
+from sneframe.factory import Factory
+from sneframe.files import SUFFIXES, inside, is_sharded
+from sneframe.reader import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
-from sneframe_importers.each import Described, each_file, folder, one
-from sneframe_importers.factory import Factory
+from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.table import Entry, read_table
 
 
@@ -47,12 +48,17 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     entries = [Entry(line=0, file=name, group=None, split=None, properties={}) for name in names]
     if config.properties is not None:
         entries = read_table(config.properties)
-    architectures = Architectures(config)
+    reader = Reader(
+        module=None if config.module is None else Factory(config.module),
+        key=config.key,
+        activation=config.activation,
+        flatten=config.flatten,
+    )
     types: dict[Architecture, dict[str, torch.dtype]] = {}
 
     def make(entry: Entry) -> Found:
-        tensors = _weights(inside(source, entry.file), config.key)
-        architecture = architectures.of(tensors, entry.properties)
+        tensors = reader.weights(inside(source, entry.file))
+        architecture = reader.describe(tensors, entry.properties)
         weights = _typed({p.name: tensors[p.name] for p in architecture.parameters}, architecture, types)
         splits = {} if entry.split is None else {"table": entry.split}
         return one(entry.file, architecture, weights, entry.properties, group=entry.group, splits=splits)
@@ -73,35 +79,12 @@ IMPORTER = ZooImporter(
 )
 
 
-class Architectures:
-    """Describes networks by their module, or by names and shapes alone, each kind once."""
-
-    def __init__(self, config: Files) -> None:
-        self._factory = None if config.module is None else Factory(config.module)
-        self._described = Described(activation=config.activation, flatten=config.flatten)
-
-    def of(self, tensors: Mapping[str, Tensor], properties: Mapping[str, object]) -> Architecture:
-        """Return the architecture of a network."""
-        if self._factory is not None:
-            return self._factory.architecture(tensors, properties)
-        return self._described.of(tensors)
-
-
 def _names(source: Path) -> list[str]:
     """Return the networks' files in a folder, at any depth, in an order of their own."""
     found = [
         path for path in source.rglob("*") if path.name.lower().endswith(SUFFIXES) and not is_sharded(path)
     ]
     return sorted(path.relative_to(source).as_posix() for path in found if not path.is_dir())
-
-
-def _weights(path: Path, key: str | None) -> dict[str, Tensor]:
-    """Return the floating-point tensors of a file; others are no weights."""
-    tensors = read_state_dict(path, key).tensors
-    weights = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
-    if not weights:
-        raise FileError("holds no floating-point tensor")
-    return weights
 
 
 def _typed(

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 
 import click
@@ -17,7 +18,20 @@ from click.shell_completion import shell_complete
 import sneframe
 from sneframe.errors import SneframeError, choices, printable
 
-COMMANDS = ("run", "compare", "config", "plugins", "check", "zoo", "report")
+COMMANDS = (
+    "run",
+    "compare",
+    "zoo",
+    "predict",
+    "embed",
+    "similar",
+    "map",
+    "report",
+    "config",
+    "plugins",
+    "check",
+)
+BUILTIN = {"map": "map_"}  #: commands that Python has a function of the same name for
 
 
 class Commands(click.Group):
@@ -31,7 +45,9 @@ class Commands(click.Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             raise click.UsageError(f"No such command {cmd_name!r}, {choices(cmd_name, COMMANDS)}", ctx)
-        command = getattr(importlib.import_module(f"sneframe.cli.{cmd_name}"), cmd_name)
+        command = getattr(
+            importlib.import_module(f"sneframe.cli.{cmd_name}"), BUILTIN.get(cmd_name, cmd_name)
+        )
         assert isinstance(command, click.Command)
         return command
 
@@ -105,6 +121,11 @@ def _complain(line: str) -> None:
         click.echo(printable(line), err=True)
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Print what Python code warns of as one line, without the place in our code that says it."""
+    _complain(f"warning: {' '.join(str(message).split())}")
+
+
 class _Lines(logging.Handler):
     """Prints what is logged, one line each, on standard error."""
 
@@ -115,10 +136,14 @@ class _Lines(logging.Handler):
 
 @contextlib.contextmanager
 def _logged(level: int) -> Iterator[None]:
-    """Print what is logged meanwhile, from this level on."""
+    """Print what is logged and warned of meanwhile, from this level on."""
     lines = _Lines(level)
     logging.getLogger().addHandler(lines)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            if level > logging.WARNING:
+                warnings.simplefilter("ignore")
+            yield
     finally:
         logging.getLogger().removeHandler(lines)

@@ -12,10 +12,9 @@ import numpy as np
 
 from sneframe.cli.build import build
 from sneframe.cli.import_ import import_
+from sneframe.cli.tables import cells, table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from sneframe.zoo import Zoo
     from sneframe.zoo.column import Column
 
@@ -152,47 +151,32 @@ def _show(facts: dict[str, Any]) -> None:
         "digest": facts["digest"],
         "on disk": f"{facts['bytes'] / 1e6:.1f} MB",
     }
-    overview = _table()
+    overview = table()
     for key, value in lines.items():
         if value != "":
-            overview.add_row(*_cells(key, value))
+            overview.add_row(*cells(key, value))
     console.print(overview)
 
-    architectures = _table("architecture", "networks", "id")
+    architectures = table("architecture", "networks", "id")
     for entry in facts["architectures"][:_SHOWN_ARCHITECTURES]:
-        architectures.add_row(*_cells(entry["summary"], entry["networks"], entry["id"]))
+        architectures.add_row(*cells(entry["summary"], entry["networks"], entry["id"]))
     if len(facts["architectures"]) > _SHOWN_ARCHITECTURES:
         architectures.add_row(
-            *_cells(f"… and {len(facts['architectures']) - _SHOWN_ARCHITECTURES} more", "", "")
+            *cells(f"… and {len(facts['architectures']) - _SHOWN_ARCHITECTURES} more", "", "")
         )
     console.print(architectures)
 
-    properties = _table("property", "kind", "values", "missing")
+    properties = table("property", "kind", "values", "missing")
     for entry in facts["properties"]:
-        properties.add_row(*_cells(entry["name"], entry["kind"], _range(entry), entry["missing"] or ""))
+        properties.add_row(*cells(entry["name"], entry["kind"], _range(entry), entry["missing"] or ""))
     if facts["properties"]:
         console.print(properties)
 
-    splits = _table("split", "train", "val", "test", "unused")
+    splits = table("split", "train", "val", "test", "unused")
     for name, counts in facts["splits"].items():
-        splits.add_row(*_cells(name, *counts.values()))
+        splits.add_row(*cells(name, *counts.values()))
     if facts["splits"]:
         console.print(splits)
-
-
-def _table(*headings: str) -> Table:
-    from rich import box
-    from rich.table import Column, Table
-
-    columns = [Column(heading, overflow="fold") for heading in headings or ("", "")]
-    return Table(*columns, box=box.SIMPLE_HEAD if headings else None, show_header=bool(headings))
-
-
-def _cells(*values: Any) -> list[str]:
-    """Return values without the control codes that names in a zoo may hold."""
-    from sneframe.errors import printable
-
-    return [printable(str(value)) for value in values]
 
 
 def _range(entry: dict[str, Any]) -> str:

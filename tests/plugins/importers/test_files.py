@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from stored import tensors
 from torch import nn
 
-from sneframe.errors import ZooError
+from sneframe.errors import ConfigError, ZooError
 from sneframe.zoo import export, open_zoo
 
 KINDS = {"mlp": factories.mlp, "cnn": factories.cnn, "residual": factories.Residual}
@@ -353,7 +353,7 @@ def test_names_of_properties_that_no_zoo_can_have_are_left_out_with_their_file(t
 )
 def test_a_factory_that_is_none_is_one_line(tmp_path, imported, word, said):
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
-    with pytest.raises(ZooError, match=said):
+    with pytest.raises(ConfigError, match=said):
         imported("files", tmp_path, module=word)
     assert not (tmp_path / "zoo.zarr").exists()
 

@@ -1,4 +1,4 @@
-"""The code of networks whose weights lie in files: it says which of their neurons may be moved."""
+"""The code of networks whose weights lie in files, a function of the user's: it says which of their neurons may be moved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.derive import described
-from sneframe.errors import ArchitectureError, FileError, ZooError
+from sneframe.errors import ArchitectureError, ConfigError, FileError
 from sneframe.symmetry import verify
 
 PLAIN = (str, int, float, bool, type(None), tuple, list)
@@ -28,24 +28,26 @@ class Factory:
             the symmetry that is found is verified by running it.
 
     Raises:
-        ZooError: there is no such function.
+        ConfigError: there is no such function.
     """
 
     def __init__(self, word: str) -> None:
         name, colon, attribute = word.partition(":")
         if not colon or not name or not attribute:
-            raise ZooError(f"a module is given as package.module:function, got {word!r}")
+            raise ConfigError(f"a module is given as package.module:function, got {word!r}")
         sys.path.insert(0, str(Path.cwd()))
         try:
             found: Any = importlib.import_module(name)
             for each in attribute.split("."):
                 found = getattr(found, each)
         except Exception as error:  # whatever the user's module may raise
-            raise ZooError(f"{word}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+            raise ConfigError(
+                f"{word}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            ) from error
         finally:
             sys.path.remove(str(Path.cwd()))
         if not callable(found):
-            raise ZooError(f"{word}: is {type(found).__name__}, not a function")
+            raise ConfigError(f"{word}: is {type(found).__name__}, not a function")
         self._word = word
         self._make: Callable[..., Any] = found
         self._takes = bool(inspect.signature(found).parameters)
@@ -56,17 +58,17 @@ class Factory:
 
         Raises:
             FileError: names or shapes of the tensors that are not the module's.
-            ZooError: the function fails, or returns something else.
+            ConfigError: the function fails, or returns something else.
         """
         try:
             made = self._make(dict(properties)) if self._takes else self._make()
         except Exception as error:  # the user's function
-            raise ZooError(
+            raise ConfigError(
                 f"{self._word}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
             ) from error
         module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(module, nn.Module):
-            raise ZooError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")
+            raise ConfigError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")
         _check(module, tensors)
         print_ = fingerprint(module)
         if print_ not in self._known:
@@ -75,7 +77,7 @@ class Factory:
                 if example is not None:
                     verify(module, architecture, example)
             except ArchitectureError as error:
-                raise ZooError(f"{self._word}: {error}") from error
+                raise ConfigError(f"{self._word}: {error}") from error
             self._known[print_] = architecture
         return self._known[print_]
 

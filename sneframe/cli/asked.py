@@ -1,0 +1,70 @@
+"""What the commands that ask a run share: the run, how files are described, and the networks of zoos and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from sneframe.embedded import Embedded
+    from sneframe.predictor import Predictor
+    from sneframe.zoo import Zoo
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+OPTIONS = (
+    click.option("--module", help="package.module:function that makes a network's module; for files."),
+    click.option("--key", help="Of checkpoints that hold several state dicts, which; for files."),
+    click.option(
+        "--activation", help="Of every layer but the last, of files without a module.  [default: relu]"
+    ),
+    click.option(
+        "--flatten",
+        type=click.Choice(("unknown", "channels_first")),
+        default="unknown",
+        help="In which order a linear layer reads a convolution, in files without a module; channels_first is torch's.",
+    ),
+)
+
+
+def described(command: Command) -> Command:
+    """Add the options that say how files are described."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedded]:
+    """Yield the embedded networks of each zoo and file.
+
+    Raises:
+        ZooError: a folder that is no zoo, or a zoo that cannot be read.
+        FileError: a file that cannot be read.
+    """
+    from sneframe.embedded import Embedded
+    from sneframe.zoo import open_zoo
+
+    for path in paths:
+        if path.is_dir():
+            zoo = open_zoo(path)
+            yield Embedded(sources=sources(zoo), values=predictor.embed(zoo), properties=properties(zoo))
+        else:
+            yield Embedded(sources=[str(path)], values=predictor.embed(path)[None], properties={})
+
+
+def sources(zoo: Zoo) -> list[str]:
+    """Return what the networks of a zoo are called: their files where they were imported, else its name and a number."""
+    if "source" in zoo.properties:
+        return [str(value) for value in zoo.column("source")]
+    return [f"{zoo.name}/{number}" for number in zoo.ids.tolist()]
+
+
+def properties(zoo: Zoo) -> dict[str, list[Any]]:
+    """Return what is known of the networks of a zoo, their architecture and group included."""
+    names = ("architecture_summary", "group", *zoo.properties)
+    found = {name: zoo.typed_column(name).objects() for name in names}
+    return {"architecture": found.pop("architecture_summary"), **found}

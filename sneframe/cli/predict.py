@@ -1,0 +1,74 @@
+"""``sneframe predict RUN FILE…``: ask a finished run about networks."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sneframe.cli.asked import PATH, described
+
+if TYPE_CHECKING:
+    from sneframe.predictor import Prediction
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("files", type=PATH, nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
+@described
+def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any) -> None:
+    """Predict the properties of the networks in FILES by the finished run RUN.
+
+    A file that cannot be read is named, the others are predicted; the command then ends with exit code 2.
+    """
+    from sneframe.errors import ArchitectureError, FileError, PartError
+    from sneframe.predictor import doubts, load
+
+    predictor = load(run, **options)
+    found: list[Prediction] = []
+    failed: list[str] = []
+    for file in files:
+        try:
+            with warnings.catch_warnings():
+                # Of what a prediction is to be doubted for: it is shown beside its value.
+                warnings.filterwarnings("ignore", message=".*(no training network has|far from all training)")
+                found.append(predictor.predict(file))
+        except (FileError, ArchitectureError, PartError) as error:
+            failed.append(str(error) if str(error).startswith(str(file)) else f"{file}: {error}")
+    if as_json:
+        click.echo(json.dumps([_plain(each) for each in found], indent=2))
+    elif found:
+        _show(found)
+    for each in found:
+        for line in doubts(each):
+            click.echo(f"warning: {each.source}: {line}", err=True)
+    if failed:
+        for line in failed[:-1]:
+            click.echo(f"error: {line}", err=True)
+        raise FileError(failed[-1])
+
+
+def _plain(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "source": prediction.source,
+        "values": dict(prediction.values),
+        "distance": prediction.distance,
+        "far": prediction.far,
+        "unseen": list(prediction.unseen),
+    }
+
+
+def _show(found: Sequence[Prediction]) -> None:
+    from sneframe.cli.tables import cells, table
+    from sneframe.cli.terminal import Terminal
+
+    shown = table("network", *found[0].values, "distance")
+    for each in found:
+        values = [f"{value:.6g}" if isinstance(value, float) else value for value in each.values.values()]
+        shown.add_row(*cells(each.source, *values, "–" if each.distance is None else f"{each.distance:.2f}"))
+    Terminal().print(shown)

@@ -1,0 +1,65 @@
+"""``sneframe similar RUN ZOO FILE``: the networks of a zoo that are nearest to one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sneframe.cli.asked import PATH, described, networks_of
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("zoo", type=PATH)
+@click.argument("file", type=PATH)
+@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many.")
+@click.option(
+    "--show", default="", help="Properties of the zoo, NAME,NAME, to show.  [default: those the run predicts]"
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON list, with all properties, instead of a table."
+)
+@described
+def similar(run: Path, zoo: Path, file: Path, *, k: int, show: str, as_json: bool, **options: Any) -> None:
+    """List the networks of ZOO whose embeddings by the finished run RUN are nearest to that of the network in FILE."""
+    from sneframe.cli.tables import cells, table
+    from sneframe.cli.terminal import Terminal
+    from sneframe.errors import ZooError, choices
+    from sneframe.predictor import load
+
+    predictor = load(run, **options)
+    (known,) = networks_of(predictor, [zoo])
+    names = [name.strip() for name in show.split(",") if name.strip()]
+    for name in names:
+        if name not in known.properties:
+            raise ZooError(f"{zoo}: there is no property {name!r}, {choices(name, known.properties)}")
+    nearest = known.nearest(predictor.embed(file), k)
+    if as_json:
+        rows = [
+            {
+                "source": known.sources[place],
+                "distance": distance,
+                "properties": {name: values[place] for name, values in known.properties.items()},
+            }
+            for place, distance in nearest
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    names = names or [name for name in predictor.properties if name in known.properties]
+    shown = table("network", "distance", *names)
+    for place, distance in nearest:
+        values = [known.properties[name][place] for name in names]
+        shown.add_row(
+            *cells(
+                known.sources[place],
+                f"{distance:.3f}",
+                *(
+                    f"{value:.6g}" if isinstance(value, float) else "" if value is None else value
+                    for value in values
+                ),
+            )
+        )
+    Terminal().print(shown)

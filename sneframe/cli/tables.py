@@ -1,0 +1,24 @@
+"""Tables on the terminal, with names from outside in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def table(*headings: str) -> Table:
+    """Return a table with these headings, or of two columns without any."""
+    from rich import box
+    from rich.table import Column, Table
+
+    columns = [Column(heading, overflow="fold") for heading in headings or ("", "")]
+    return Table(*columns, box=box.SIMPLE_HEAD if headings else None, show_header=bool(headings))
+
+
+def cells(*values: Any) -> list[str]:
+    """Return values without the control codes that names in a zoo may hold."""
+    from sneframe.errors import printable
+
+    return [printable(str(value)) for value in values]

@@ -1,0 +1,112 @@
+"""Embeddings of networks with what is known of them: written as a table, and searched for the nearest."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from sneframe.atomic import write_bytes
+from sneframe.errors import ConfigError, choices
+
+
+@frozen(kw_only=True, eq=False)
+class Embedded:
+    """Networks and their embeddings.
+
+    Args:
+        sources: what each is called: its file, or the zoo and its number there.
+        values: ``(n, E)``.
+        properties: ``(n,)`` values by name, None where missing.
+    """
+
+    sources: Sequence[str]
+    values: np.ndarray
+    properties: Mapping[str, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Embedded]) -> Embedded:
+        """Return all networks of several, in order; a property that one of them lacks is missing there."""
+        names = dict.fromkeys(name for part in parts for name in part.properties)
+        return cls(
+            sources=[source for part in parts for source in part.sources],
+            values=np.concatenate([part.values for part in parts]),
+            properties={
+                name: [value for part in parts for value in part.properties.get(name, [None] * len(part))]
+                for name in names
+            },
+        )
+
+    def nearest(self, embedding: np.ndarray, k: int) -> list[tuple[int, float]]:
+        """Return positions and distances of the k networks nearest to ``(E,)``, the nearest first.
+
+        Columns are divided by their deviations, so that none counts for more by its unit.
+        """
+        deviation = self.values.std(0)
+        scale = np.where(deviation > 0, deviation, 1)
+        distances = np.sqrt(np.square((self.values - embedding) / scale).mean(1))
+        order = np.argsort(distances, kind="stable")[:k]
+        return [(int(place), float(distances[place])) for place in order]
+
+    def write(self, path: Path) -> None:
+        """Write them by the ending of the name: ``.csv``, ``.npz`` or ``.parquet``.
+
+        Raises:
+            ConfigError: another ending, or parquet without pyarrow.
+            MachineError: the disk does not take it.
+        """
+        if path.suffix not in WRITERS:
+            raise ConfigError(
+                f"{path}: embeddings are written as {', '.join(WRITERS)}, {choices(path.suffix, WRITERS)}"
+            )
+        write_bytes(path, WRITERS[path.suffix](self))
+
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """Return the columns of a table: ``source``, the properties, and ``embedding_0`` to the last."""
+        own = {f"embedding_{number}": column for number, column in enumerate(self.values.T)}
+        properties = {
+            name: values for name, values in self.properties.items() if name not in {"source", *own}
+        }
+        return {"source": self.sources, **properties, **own}
+
+
+def _csv(embedded: Embedded) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = embedded.columns()
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode(errors="replace")
+
+
+def _npz(embedded: Embedded) -> bytes:
+    """Return an archive of ``source`` and ``embedding``, which numpy reads without pickle."""
+    file = io.BytesIO()
+    np.savez(file, source=np.array(embedded.sources, dtype=np.str_), embedding=embedded.values)
+    return file.getvalue()
+
+
+def _parquet(embedded: Embedded) -> bytes:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ConfigError(
+            "parquet is written by pyarrow, which is not installed: pip install 'sneframe[parquet]'"
+        ) from error
+    file = io.BytesIO()
+    parquet.write_table(
+        pa.table({name: pa.array(list(values)) for name, values in embedded.columns().items()}), file
+    )
+    return file.getvalue()
+
+
+WRITERS: Mapping[str, Callable[[Embedded], bytes]] = {".csv": _csv, ".npz": _npz, ".parquet": _parquet}

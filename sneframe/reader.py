@@ -1,0 +1,81 @@
+"""Networks from files: what describes one, its module or its names and shapes alone, and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+from torch import Tensor
+
+from sneframe.architecture import Architecture
+from sneframe.architecture.state_dict import Flatten
+from sneframe.errors import FileError
+from sneframe.factory import Factory
+from sneframe.files import read_state_dict
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@frozen(kw_only=True, eq=False)
+class Reader:
+    """Reads networks, and describes each kind of them once.
+
+    Args:
+        module: makes a network's module of its properties; without it names and shapes are all that is known.
+        key: of checkpoints that hold several state dicts, which.
+        activation: of every layer but the last, where there is no module.
+        flatten: where there is no module, in which order a linear layer reads a convolution.
+        known: architectures of networks that may come again: one with the names and shapes of one of these, and of no
+            other with another activation, has that architecture.
+    """
+
+    module: Factory | None = None
+    key: str | None = None
+    activation: str | None = None
+    flatten: Flatten = "unknown"
+    known: Sequence[Architecture] = ()
+    _described: dict[Shapes, Architecture] = field(factory=dict, init=False)
+
+    def weights(self, path: Path) -> dict[str, Tensor]:
+        """Return the floating-point tensors of a file; others are no weights.
+
+        Raises:
+            FileError: there are none, or the file cannot be read.
+        """
+        tensors = read_state_dict(path, self.key).tensors
+        weights = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+        if not weights:
+            raise FileError(f"{path}: holds no floating-point tensor")
+        return weights
+
+    def describe(
+        self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any] | None = None
+    ) -> Architecture:
+        """Return the architecture of a network with these tensors.
+
+        Raises:
+            FileError: names or shapes of the tensors that are not those of the module.
+            ConfigError: the module cannot be made.
+            ArchitectureError: there is no tensor.
+        """
+        if self.module is not None:
+            return self.module.architecture(tensors, properties or {})
+        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
+        if shapes not in self._described:
+            self._described[shapes] = self._recognised(shapes) or Architecture.from_state_dict(
+                tensors, activation=self.activation or "relu", flatten=self.flatten
+            )
+        return self._described[shapes]
+
+    def _recognised(self, shapes: Shapes) -> Architecture | None:
+        """Return the known architecture of these names and shapes, in whatever order; None where several have them."""
+        same = [
+            each
+            for each in self.known
+            if sorted((p.name, p.shape) for p in each.parameters) == sorted(shapes)
+        ]
+        if self.activation is not None:
+            same = [each for each in same if self.activation in {layer.activation for layer in each.layers}]
+        return same[0] if len(same) == 1 else None

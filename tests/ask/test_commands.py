@@ -1,0 +1,123 @@
+"""``sneframe predict``, ``embed``, ``similar`` and ``map``."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sneframe.cli import main
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in arguments])
+        out, err = capsys.readouterr()
+        return left.value.code, out, err
+
+    return run
+
+
+def test_predict_prints_a_table(call, finished, file):
+    code, out, _ = call("predict", finished, file)
+    assert code == 0
+    assert all(word in out for word in ("network", "scale", "label", "distance"))
+
+
+def test_predict_prints_json(call, finished, file):
+    code, out, _ = call("predict", finished, file, "--json")
+    (found,) = json.loads(out)
+    assert code == 0
+    assert found["source"] == str(file)
+    assert set(found["values"]) == {"scale", "label"}
+    assert found["values"]["label"] in ("label 0", "label 1")
+    assert found["distance"] > 0
+    assert found["unseen"] == []
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_predicted(call, finished, file, tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"")
+    code, out, err = call("predict", finished, tmp_path / "bad.pt", file, tmp_path / "gone.pt", "--json")
+    assert code == 2
+    assert [each["source"] for each in json.loads(out)] == [str(file)]
+    lines = [line for line in err.splitlines() if line.startswith("error")]
+    assert lines == [f"error: {tmp_path}/bad.pt: empty", f"error: {tmp_path}/gone.pt: not there"]
+
+
+def test_doubts_are_one_line_each(call, finished, tmp_path):
+    torch.manual_seed(0)
+    state = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Linear(3, 2)).state_dict()
+    torch.save({name: value * 1000 for name, value in state.items()}, tmp_path / "far.pt")
+    code, _, err = call("predict", finished, tmp_path / "far.pt")
+    assert code == 0
+    first, second = err.splitlines()
+    assert first == f"warning: {tmp_path}/far.pt: no training network has conv2d.weight, conv2d.bias"
+    assert second.startswith(f"warning: {tmp_path}/far.pt: far from all training networks")
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz", "parquet"])
+def test_embed_writes_zoos_and_files(call, finished, zoo_path, file, tmp_path, ending):
+    code, out, _ = call("embed", finished, zoo_path, file, "--out", tmp_path / f"e.{ending}")
+    assert code == 0
+    assert "121 networks, 64 numbers each" in out
+    assert (tmp_path / f"e.{ending}").stat().st_size > 1000
+
+
+def test_embed_looks_at_the_ending_first(call, tmp_path):
+    code, _, err = call("embed", tmp_path / "no-run", tmp_path, "--out", tmp_path / "e.xlsx")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "e.xlsx: embeddings are written as" in err
+
+
+def test_similar_lists_the_nearest_first(call, finished, zoo_path, file):
+    code, out, _ = call("similar", finished, zoo_path, file, "-k", 5, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert len(found) == 5
+    assert [each["distance"] for each in found] == sorted(each["distance"] for each in found)
+    assert {"scale", "label", "kind", "architecture", "group"} <= set(found[0]["properties"])
+    code, out, _ = call("similar", finished, zoo_path, file, "-k", 3, "--show", "kind,label")
+    assert all(word in out for word in ("network", "distance", "kind", "label"))
+
+
+def test_similar_says_which_properties_there_are(call, finished, zoo_path, file):
+    code, _, err = call("similar", finished, zoo_path, file, "--show", "kinds")
+    assert code == 2
+    assert "there is no property 'kinds', did you mean 'kind'?" in err
+
+
+def test_a_network_of_the_zoo_is_its_own_nearest(call, finished, zoo_path, tmp_path):
+    from safetensors.torch import save_file
+
+    from sneframe.zoo import open_zoo
+
+    weights = open_zoo(zoo_path).load().select([17]).networks[0].parameters()
+    save_file({name: value[0].contiguous() for name, value in weights.items()}, tmp_path / "17.safetensors")
+    _, out, _ = call("similar", finished, zoo_path, tmp_path / "17.safetensors", "-k", 1, "--json")
+    (found,) = json.loads(out)
+    assert found["source"] == "toy/17"
+    assert found["distance"] == pytest.approx(0, abs=1e-4)
+
+
+def test_map_writes_one_page(call, finished, zoo_path, file, tmp_path):
+    code, out, _ = call("map", finished, zoo_path, file, "--out", tmp_path / "m.html")
+    page = (tmp_path / "m.html").read_text(encoding="utf-8")
+    assert (code, out.strip()) == (0, str(tmp_path / "m.html"))
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert len(data["source"]) == 121
+    assert data["source"][-1] == str(file)
+    assert data["colour"] == "scale"
+    assert np.array(data["maps"]["t-SNE"]).shape == (121, 2)
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "similar", "map"])
+def test_a_folder_that_is_no_run_is_one_line(call, command, tmp_path, file, zoo_path):
+    more = {"embed": ["--out", tmp_path / "e.csv"]}.get(command, [])
+    networks = [zoo_path, file] if command == "similar" else [file]
+    code, _, err = call(command, tmp_path, *networks, *more)
+    assert (code, err) == (2, f"error: {tmp_path}: no finished run, best.safetensors is not in it\n")

@@ -1,0 +1,193 @@
+"""A finished run, asked about modules, state dicts, files and zoos."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import sneframe
+from sneframe import atomic, state
+from sneframe.checkpoint import load_model
+from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
+from sneframe.recipe import recipe
+from sneframe.reference import Reference
+from sneframe.zoo import open_zoo
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*far from all training networks")
+
+
+@pytest.fixture(scope="module")
+def predictor(finished):
+    return sneframe.load(finished)
+
+
+def written(zoo, position, path):
+    """Write a network of a zoo as a file."""
+    weights = zoo.load().select([position]).networks[0].parameters()
+    save_file({name: value[0].contiguous() for name, value in weights.items()}, path)
+    return path
+
+
+# -- what is predicted ----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_told_what_the_run_told_of_its_network(finished, predictor, zoo_path, tmp_path):
+    model, tasks, _ = load_model(finished / "best.safetensors")
+    zoo = open_zoo(zoo_path)
+    output = model(zoo.load())
+    for position in (0, 70):
+        found = predictor.predict(written(zoo, position, tmp_path / f"{position}.safetensors"))
+        own = {task.name: task.predict(value)[position] for task, value in tasks.split(output.value)}
+        assert found.values["scale"] == pytest.approx(own["scale"], rel=1e-5)
+        assert found.values["label"] == own["label"]
+        np.testing.assert_allclose(found.embedding, output.embedding[position].detach(), rtol=1e-4, atol=1e-5)
+        assert found.source == str(tmp_path / f"{position}.safetensors")
+
+
+def test_module_state_dict_and_file_are_one_network(predictor, file, network):
+    layers = nn.Sequential(network["0"], nn.ReLU(), network["1"], nn.ReLU(), network["2"])
+    of_module = predictor.predict(layers)
+    of_state, of_file = predictor.predict(network.state_dict()), predictor.predict(str(file))
+    assert of_module.values["scale"] == pytest.approx(of_file.values["scale"], rel=1e-5)
+    assert of_state.values == of_file.values
+    assert [each.source for each in (of_module, of_state, of_file)] == ["Sequential", "state dict", str(file)]
+
+
+def test_several_are_told_what_each_is_told_alone(predictor, network, zoo_path, tmp_path):
+    zoo = open_zoo(zoo_path)
+    files = [written(zoo, position, tmp_path / f"{position}.safetensors") for position in (3, 70, 5, 90)]
+    together = predictor.predict_all([*files, network.state_dict()] * 8)
+    assert len(together) == 40
+    for number, each in enumerate([*files, network.state_dict()]):
+        alone = predictor.predict(each)
+        assert together[number].values["scale"] == pytest.approx(alone.values["scale"], rel=1e-5)
+        assert together[number + 35].values["label"] == alone.values["label"]
+
+
+def test_a_zoo_is_embedded_in_its_order(finished, predictor, zoo_path):
+    zoo = open_zoo(zoo_path)
+    values = predictor.embed(zoo)
+    assert values.shape == (120, predictor.model.encoder.width)
+    kept = state.read_tensors(finished / "embeddings.safetensors")[0]
+    np.testing.assert_allclose(values[kept["ids"].numpy()], kept["values"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(values[kept["train_ids"].numpy()], kept["train_values"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(
+        predictor.embed(zoo.select([7, 3])), predictor.embed(zoo.load().select([7, 3]))
+    )
+    np.testing.assert_allclose(predictor.embed(zoo.select([7, 3])), values[[7, 3]], rtol=1e-4, atol=1e-5)
+
+
+def test_an_architecture_of_the_zoo_is_recognised_by_names_and_shapes(predictor, network):
+    _, found = predictor._described(dict(reversed(network.state_dict().items())))
+    assert found.architecture in predictor.architectures
+
+
+def test_an_unseen_architecture_is_predicted_and_its_layers_are_named(predictor):
+    torch.manual_seed(0)
+    unseen = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)
+    )
+    with pytest.warns(
+        UserWarning, match=r"Sequential: no training network has conv2d\.weight, conv2d\.bias$"
+    ):
+        found = predictor.predict(unseen)
+    assert found.unseen == ("conv2d.weight", "conv2d.bias")
+    assert np.isfinite(found.values["scale"])
+
+
+def test_what_is_far_from_training_is_said(predictor, network, zoo_path):
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1000)
+    with pytest.warns(UserWarning, match="state dict: far from all training networks"):
+        found = predictor.predict(network.state_dict())
+    assert found.far
+    zoo = open_zoo(zoo_path)
+    near = predictor.predict_all(
+        [{n: v[0] for n, v in zoo.load().select([p]).networks[0].parameters().items()} for p in range(20)]
+    )
+    assert sum(each.far for each in near) <= 2
+
+
+def test_a_run_without_embeddings_of_training_has_no_distances(finished, network, tmp_path):
+    for name in ("best.safetensors", "config.toml"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    found = sneframe.load(tmp_path).predict(network.state_dict())
+    assert found.distance is None
+    assert not found.far
+
+
+def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        for i, (a, b) in enumerate([(1, 4), (4, 4), (4, 1)]):\n"
+        "            self.add_module(str(i), nn.Linear(a, b))\n"
+        "    def forward(self, x):\n"
+        "        a, b, c = self.children()\n"
+        "        x = a(x)\n"
+        "        return c(x + b(x).tanh())\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    predictor = sneframe.load(finished, module="mine:Net")
+    _, found = predictor._described(file)
+    assert len(found.architecture.groups) == 1
+
+
+# -- what is refused -----------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_read_is_named(predictor, tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"")
+    with pytest.raises(FileError, match=r"a\.pt: empty"):
+        predictor.predict(tmp_path / "a.pt")
+    with pytest.raises(ArchitectureError, match="describes no network"):
+        predictor.predict({"a": torch.zeros(3, dtype=torch.int64)})
+
+
+def test_a_method_for_one_architecture_says_what_it_cannot_take(toy_zoo_path, tmp_path):
+    config = recipe(
+        "dwsnet", "train.epochs=1", f"zoo.path={toy_zoo_path}", "zoo.property=scale", "device=cpu"
+    )
+    folder = sneframe.run(config, tmp_path / "run").folder
+    with pytest.raises(PartError, match="was built for linear 1×4.* it is given linear 1×9"):
+        sneframe.load(folder).predict(nn.Sequential(nn.Linear(1, 9), nn.ReLU(), nn.Linear(9, 1)))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, finished):
+    with pytest.raises(RunError, match=r"no finished run, best\.safetensors is not in it"):
+        sneframe.load(tmp_path)
+    atomic.write_bytes(tmp_path / "best.safetensors", b"x" * 20)
+    with pytest.raises(RunError, match=r"best\.safetensors: damaged"):
+        sneframe.load(tmp_path)
+    with pytest.raises(ConfigError, match="a module is given as"):
+        sneframe.load(finished, module="mine")
+
+
+# -- near and far -------------------------------------------------------------------------------------------
+
+
+def test_distances_are_those_of_the_fifth_neighbour():
+    """Points on a line: in the units of the deviation, the fifth neighbour of an inner point is 3 steps away."""
+    line = np.stack([np.arange(100.0), np.zeros(100)], 1)
+    reference = Reference.of(line)
+    step = 1 / np.arange(100).std()
+    # The farthest fifth neighbours are those of the two ends, 5 steps; the 99th percentile lies between 4 and 5.
+    assert 4 * step <= reference.usual <= 5 * step
+    found = reference.distance(np.array([[50.0, 0.0], [109.0, 0.0]]))
+    assert found == pytest.approx(np.array([2, 14]) * step / reference.usual)
+
+
+def test_columns_of_other_units_count_alike():
+    points = np.random.default_rng(0).standard_normal((200, 3))
+    one, other = Reference.of(points), Reference.of(points * [1, 1000, 1e-3])
+    asked = np.array([[0.5, -2.0, 3.0]])
+    assert one.distance(asked) == pytest.approx(other.distance(asked * [1, 1000, 1e-3]))
+
+
+@pytest.mark.parametrize("points", [np.zeros((50, 3)), np.ones((3, 2)), np.zeros((0, 2))])
+def test_too_few_or_equal_networks_are_no_reference(points):
+    assert Reference.of(points) is None
