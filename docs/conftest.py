@@ -158,7 +158,7 @@ def enter(namespace: dict[str, Any]) -> None:
     folder = Path(tempfile.mkdtemp()).resolve()
     patch = namespace["_patch"] = pytest.MonkeyPatch()
     patch.chdir(folder)
-    patch.setattr(sys, "path", list(sys.path))
+    patch.setattr(sys, "path", [str(folder), *sys.path])  # as Python does where it is started
     patch.setenv("COLUMNS", "110")
     patch.setattr(data, "demo_zoo", lambda reporter: tiny_zoo(folder / ".demo.zarr"))
 
