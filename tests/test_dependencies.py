@@ -41,7 +41,7 @@ def declared(extras=()):
 
 
 #: What a user installs with an extra, and is told of where it is missing.
-OPTIONAL = {"PIL": ("images", "pillow"), "ray": ("ray", "ray")}
+OPTIONAL = {"PIL": ("images", "pillow"), "ray": ("ray", "ray"), "pyarrow": ("parquet", "pyarrow")}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
 
+from sneframe.architecture.consistency import check_axes, check_nesting
 from sneframe.errors import ArchitectureError, choices
 
 if TYPE_CHECKING:
@@ -187,8 +188,8 @@ class Architecture:
                 if parameter.name in seen:
                     raise ArchitectureError(f"parameter {parameter.name!r} is described twice")
                 seen.add(parameter.name)
-                _check_axes(parameter, sizes)
-                _check_nesting(parameter, parents)
+                check_axes(parameter, sizes)
+                check_nesting(parameter, parents)
         if not seen:
             raise ArchitectureError("an architecture needs at least one parameter")
 
@@ -358,46 +359,3 @@ class Architecture:
         from sneframe.architecture import state_dict
 
         return state_dict.from_state_dict(state, activation=activation, flatten=flatten)
-
-
-def _check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
-    if len(parameter.axes) != len(parameter.shape):
-        raise ArchitectureError(
-            f"parameter {parameter.name!r}: {len(parameter.axes)} axes are described, its shape {parameter.shape} has "
-            f"{len(parameter.shape)}"
-        )
-    segments = tuple(len(axis) for axis in parameter.axes)
-    for action, powers in parameter.powers.items():
-        if tuple(len(axis) for axis in powers) != segments:
-            raise ArchitectureError(
-                f"parameter {parameter.name!r}: {action} must have one power for each segment of its axes, got {powers}"
-            )
-    for number, (size, axis) in enumerate(zip(parameter.shape, parameter.axes, strict=True)):
-        total = 0
-        for segment in axis:
-            for factor in segment:
-                if isinstance(factor, str) and factor not in sizes:
-                    raise ArchitectureError(
-                        f"parameter {parameter.name!r}, axis {number}: unknown group {factor!r} {choices(factor, sizes)}"
-                    )
-            total += math.prod(sizes[factor] if isinstance(factor, str) else factor for factor in segment)
-        if total != size:
-            raise ArchitectureError(
-                f"parameter {parameter.name!r}, axis {number}: its segments {axis} add up to {total}, its size is {size}"
-            )
-
-
-def _check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
-    """Check that a nested group stands behind its parent in its segment, or, of plain axes, behind an axis with it."""
-    plain = all(len(axis) == 1 for axis in parameter.axes)
-    before: set[Factor] = set()
-    for number, axis in enumerate(parameter.axes):
-        for segment in axis:
-            for place, factor in enumerate(segment):
-                parent = parents.get(factor) if isinstance(factor, str) else None
-                if parent is not None and parent not in segment[:place] and not (plain and parent in before):
-                    raise ArchitectureError(
-                        f"parameter {parameter.name!r}, axis {number}: group {factor!r} acts within {parent!r}, which "
-                        f"does not stand before it"
-                    )
-        before |= {factor for segment in axis for factor in segment}

@@ -191,5 +191,5 @@ def test_an_architecture_whose_content_changed_is_named(small: Path, architectur
 
 def test_the_package_offers_what_the_reference_lists() -> None:
     assert set(sneframe.zoo.__all__) == {
-        "create", "ZooWriter", "open_zoo", "Zoo", "by_group", "merge", "export", "ZooBuilder"
+        "create", "ZooWriter", "open_zoo", "Zoo", "by_group", "merge", "export", "ZooBuilder", "ZooImporter", "import_zoo"
     }  # fmt: skip
