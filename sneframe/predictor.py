@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from torch import Tensor, nn
 
 from sneframe import state
 from sneframe.architecture import Architecture
 from sneframe.architecture.state_dict import Flatten
-from sneframe.batch import Batch, Networks, flatten
+from sneframe.batch import Batch, flatten, join
 from sneframe.checkpoint import load_model
 from sneframe.errors import FileError, RunError
 from sneframe.factory import Factory
 from sneframe.model import Model
+from sneframe.progress import Reporter
 from sneframe.reader import Reader
 from sneframe.reference import Reference
+from sneframe.stream import LARGE, obstacle, stream
 from sneframe.tasks import Tasks
 from sneframe.zoo.read import Zoo
 
 BATCH = 32  #: networks that are encoded together
+MEMORY = 2 << 30  #: bytes that encoding a large network may take
 Network = nn.Module | Mapping[str, Tensor] | str | Path
 
 
@@ -61,6 +64,8 @@ def load(
     key: str | None = None,
     activation: str | None = None,
     flatten: Flatten = "unknown",
+    memory: int = MEMORY,
+    reporter: Reporter | None = None,
 ) -> Predictor:
     """Read a finished run.
 
@@ -71,6 +76,8 @@ def load(
         activation: of networks that come without code, of every layer but the last. A network with the names and shapes of
             one architecture of the training zoo has that architecture.
         flatten: ``channels_first`` where a linear layer reads a convolution as torch flattens it.
+        memory: bytes that encoding a large network may take, beside the model and the weights of one layer.
+        reporter: says how far it is with a large network; silent where not given.
 
     Raises:
         RunError: no finished run, or a damaged one.
@@ -100,6 +107,8 @@ def load(
         architectures=architectures,
         reader=reader,
         reference=reference,
+        memory=memory,
+        reporter=reporter or Reporter(),
     )
 
 
@@ -115,6 +124,8 @@ class Predictor:
         architectures: of the training zoo.
         reader: of files.
         reference: embeddings of training networks, or None.
+        memory: bytes that encoding a large network may take.
+        reporter: says how far it is with one.
     """
 
     folder: Path
@@ -123,6 +134,8 @@ class Predictor:
     architectures: tuple[Architecture, ...]
     reader: Reader = field(repr=False)
     reference: Reference | None = field(repr=False)
+    memory: int = MEMORY
+    reporter: Reporter = field(factory=Reporter, repr=False)
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -149,8 +162,7 @@ class Predictor:
         """Predict the properties of several networks, some at a time; see :meth:`predict`."""
         found: list[Prediction] = []
         for start in range(0, len(networks), BATCH):
-            described = [self._described(network) for network in networks[start : start + BATCH]]
-            found += self._told([source for source, _ in described], _batch([each for _, each in described]))
+            found += self._told([self._asked(network) for network in networks[start : start + BATCH]])
         return found
 
     def embed(self, networks: Network | Batch | Zoo) -> np.ndarray:
@@ -158,54 +170,97 @@ class Predictor:
         if isinstance(networks, Zoo):
             return self.embed(networks.load())
         if isinstance(networks, Batch):
-            return np.concatenate([values for values, _ in self._outputs(networks)])
-        return self.embed(_batch([self._described(networks)[1]]))[0]
+            return self._encoded(networks).numpy()
+        return self._embeddings([self._asked(networks)])[0].numpy()
 
-    def _described(self, network: Network) -> tuple[str, Networks]:
-        """Return what a network is called, and the network."""
+    def _asked(self, network: Network) -> Asked:
+        """Describe a network, whose weights are read later."""
         if isinstance(network, nn.Module):
-            architecture, tensors, source = (
-                Architecture.from_module(network),
-                network.state_dict(),
-                type(network).__name__,
+            state = network.state_dict()
+            return Asked(
+                source=type(network).__name__,
+                architecture=Architecture.from_module(network),
+                read=lambda: state,
             )
-        elif isinstance(network, Mapping):
+        if isinstance(network, Mapping):
             tensors = {name: value for name, value in network.items() if value.is_floating_point()}
-            architecture, source = self.reader.describe(tensors), "state dict"
-        else:
-            tensors, source = self.reader.weights(Path(network)), str(network)
-            try:
-                architecture = self.reader.describe(tensors)
-            except FileError as error:
-                raise FileError(f"{network}: {error}") from error
-        return source, Networks(architecture=architecture, weights=flatten(architecture, tensors)[None])
+            return Asked(
+                source="state dict", architecture=self.reader.describe(tensors), read=lambda: tensors
+            )
+        path = Path(network)
+        try:
+            architecture = self.reader.describe(self.reader.weights(path))
+        except FileError as error:
+            raise error if str(error).startswith(str(path)) else FileError(f"{path}: {error}") from error
+        return Asked(source=str(network), architecture=architecture, read=lambda: self.reader.weights(path))
 
-    def _outputs(self, batch: Batch) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yield embeddings ``(b, E)`` and raw values ``(b, T)`` of some networks at a time."""
+    def _embeddings(self, asked: Sequence[Asked]) -> Tensor:
+        """Return ``(n, E)``: of large networks one after the other, of the others together."""
+        encoder = self.model.encoder
+        large = [each.architecture.num_weights > LARGE and obstacle(encoder) is None for each in asked]
+        rows = torch.empty(len(asked), encoder.width)
+        for place in np.flatnonzero(large).tolist():
+            rows[place] = self._streamed(asked[place])
+        if small := np.flatnonzero(~np.array(large)).tolist():
+            rows[small] = self._encoded(_batch([asked[place] for place in small]))
+        return rows
+
+    def _streamed(self, asked: Asked) -> Tensor:
+        """Return the embedding ``(E,)`` of a large network; of its file one parameter after the other is mapped."""
+        with self.reporter.bar(f"encoding {asked.source}", unit="weights") as advance:
+            return stream(
+                self.model.encoder,
+                asked.architecture,
+                lambda name: asked.read()[name],
+                memory=self.memory,
+                progress=advance,
+            )[0]
+
+    def _encoded(self, batch: Batch) -> Tensor:
+        """Return ``(n, E)``, some networks at a time."""
+        starts = range(0, len(batch), BATCH)
         with torch.no_grad():
-            for start in range(0, len(batch), BATCH):
-                output = self.model(batch.select(np.arange(start, min(start + BATCH, len(batch)))))
-                yield output.embedding.float().numpy(), output.value
+            rows = [
+                self.model.encoder(batch.select(np.arange(s, min(s + BATCH, len(batch))))).float()
+                for s in starts
+            ]
+        return torch.cat(rows)
 
-    def _told(self, sources: Sequence[str], batch: Batch) -> list[Prediction]:
+    def _told(self, asked: Sequence[Asked]) -> list[Prediction]:
         seen = {kind for architecture in self.architectures for kind in architecture.types}
-        unseen = [tuple(dict.fromkeys(t for t in a.types if t not in seen)) for a in batch.architectures]
-        ((embeddings, value),) = list(self._outputs(batch))
+        embeddings = self._embeddings(asked)
+        with torch.no_grad():
+            value = self.model.head(embeddings)
         columns = {task.name: task.predict(own) for task, own in self.tasks.split(value)}
-        distances = None if self.reference is None else self.reference.distance(embeddings)
+        distances = None if self.reference is None else self.reference.distance(embeddings.numpy())
         found = []
-        for place, source in enumerate(sources):
+        for place, each in enumerate(asked):
             made = Prediction(
-                source=source,
+                source=each.source,
                 values={name: _plain(column[place]) for name, column in columns.items()},
-                embedding=embeddings[place],
+                embedding=embeddings[place].numpy(),
                 distance=None if distances is None else float(distances[place]),
-                unseen=unseen[batch.entry[place]],
+                unseen=tuple(dict.fromkeys(kind for kind in each.architecture.types if kind not in seen)),
             )
             for line in doubts(made):
-                warnings.warn(f"{source}: {line}", stacklevel=4)
+                warnings.warn(f"{made.source}: {line}", stacklevel=4)
             found.append(made)
         return found
+
+
+@frozen(kw_only=True, eq=False)
+class Asked:
+    """A network that is asked about.
+
+    Args:
+        source: what it is called.
+        architecture: its own.
+        read: gives its tensors by name; of a file, mapped anew whenever it is called.
+    """
+
+    source: str
+    architecture: Architecture
+    read: Callable[[], Mapping[str, Tensor]]
 
 
 def doubts(prediction: Prediction) -> Iterator[str]:
@@ -222,14 +277,13 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _batch(described: Sequence[Networks]) -> Batch:
-    """Return networks as a batch; position ``i`` is ``described[i]``."""
+def _batch(asked: Sequence[Asked]) -> Batch:
+    """Return networks as a batch; position ``i`` is ``asked[i]``."""
     rows: dict[Architecture, list[int]] = {}
-    for place, each in enumerate(described):
+    for place, each in enumerate(asked):
         rows.setdefault(each.architecture, []).append(place)
-    joined = [
-        evolve(described[places[0]], weights=torch.cat([described[place].weights for place in places]))
-        for places in rows.values()
-    ]
-    places = np.array([place for each in rows.values() for place in each])
-    return Batch(networks=joined, order=np.argsort(places), ids=np.arange(len(described)))
+    weights = {
+        architecture: torch.stack([flatten(architecture, asked[place].read()) for place in places])
+        for architecture, places in rows.items()
+    }
+    return join(weights, rows)

@@ -35,7 +35,7 @@ ROWS = (
     ("run", "predictor"),
     ("fit",),
     ("evaluate", "environment"),
-    ("data", "checkpoint", "objective", "recipe"),
+    ("data", "checkpoint", "objective", "recipe", "stream"),
     ("model", "report", "folder", "plan", "devices", "tasks", "reference"),
     ("reader",),
     ("factory", "plugins", "progress", "state", "metrics", "convert"),

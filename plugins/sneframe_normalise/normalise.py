@@ -43,6 +43,10 @@ class NoNormalise(Normalise):
         """Return the batch itself."""
         return batch
 
+    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:  # noqa: ARG002  # the slot's
+        """Return the weights themselves."""
+        return weights
+
 
 @final
 class FanIn(Normalise):
@@ -89,6 +93,11 @@ class FanIn(Normalise):
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with rescaled weights."""
         return batch.replace(networks.weights * self._factors(networks) for networks in batch.networks)
+
+    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:
+        """Return the weights times the factor of their parameter."""
+        scale = self.scale[self._find(_keys(architecture)[parameter])]
+        return weights * (math.sqrt(architecture.parameters[parameter].fan_in) / scale)
 
     def _factors(self, networks: Networks) -> Tensor:
         architecture, device = networks.architecture, networks.weights.device

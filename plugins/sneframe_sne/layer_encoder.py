@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from typing import Literal, final
 
 import torch
@@ -16,10 +17,15 @@ from sneframe.architecture import Architecture
 from sneframe.checks import check_heads
 from sneframe.config import option
 from sneframe.encoding import LevelTypeEncoding
+from sneframe.errors import PartError
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import ChunkTokens, LayerCodes, Spec, each_parameter
+from sneframe.stream import Block
+from sneframe_sne.online import Blocks, induced, kept, pooled, whole
 from sneframe_sne.plain import ChunkMLP, MeanMLP
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
+
+KEPT = 4  #: chunk codes are kept where they take one in so many parts of the memory
 
 
 @final
@@ -87,6 +93,58 @@ class ChunkSet(LayerEncoder):
     def forward(self, tokens: tuple[ChunkTokens, ...]) -> tuple[LayerCodes, ...]:
         """Return ``(B, L, D)`` per architecture, L its parameters or layers."""
         return self._units(tokens, self._chunks(tokens))
+
+    def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
+        """Return the parameters of each unit."""
+        return self._members(architecture)
+
+    def encode_unit(
+        self,
+        architecture: Architecture,
+        unit: tuple[int, ...],
+        blocks: Callable[[], Iterator[Block]],
+        *,
+        memory: int,
+    ) -> Tensor:
+        """Return the code ``(1, D)`` of one unit, exactly that of :meth:`forward` but for rounding.
+
+        Chunk codes are kept where they take a quarter of the memory at most, and else computed again in each pass over them.
+
+        Raises:
+            PartError: set attention over all chunks of the unit would take more.
+        """
+        like, size = next(iter(self.parameters())), self.config.chunks_per_pass
+        encodings = self.chunk_encoding(architecture, each_parameter(architecture), like)
+
+        def encoded() -> Iterator[Tensor]:
+            for block in blocks():
+                for chunks, mask in zip(block.chunks.split(size), block.mask.split(size), strict=True):
+                    yield self._encode(chunks, mask, encodings[block.parameter].expand(len(chunks), -1))
+
+        count = sum(len(block.chunks) for block in blocks())
+        quadratic = self.config.attention == "sab" and self.config.set_functions
+        if quadratic:
+            self._check_attention(architecture, unit, count, memory)
+        fits = count * self.config.width * like.element_size() <= memory // KEPT
+        codes: Blocks = kept(encoded) if fits or quadratic else encoded
+        for function in self.phi3:
+            codes = induced(function, codes) if isinstance(function, ISAB) else whole(function, codes, size)
+        units = self._members(architecture)
+        added = self.unit_encoding(architecture, units, like)[units.index(unit)]
+        return pooled(self.psi4, lambda: (block + added for block in codes()))
+
+    def _check_attention(
+        self, architecture: Architecture, unit: tuple[int, ...], count: int, memory: int
+    ) -> None:
+        """Check that the scores of all pairs of chunks fit."""
+        needed = self.config.heads * count * count * 4
+        if needed > memory:
+            named = " and ".join(repr(architecture.parameters[place].name) for place in unit)
+            raise PartError(
+                f"{self.slot} {self.name!r}: {named} is cut into {count:,} chunks, and full set attention over them "
+                f"(attention='sab') would take {needed / 2**30:,.1f} GiB and {2 * count**2 * self.config.width:.1e} "
+                f"multiplications a block, the bound is {memory / 2**30:.1f} GiB; a model with attention='isab' streams"
+            )
 
     def _chunks(self, tokens: tuple[ChunkTokens, ...]) -> list[Tensor]:
         """Return chunk codes ``(B, Q, D)`` per architecture: one dense pass over all chunks of the batch."""

@@ -218,17 +218,22 @@ class PMA(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return ``(S, D)`` for ``x (S, C, D)`` and ``mask (S, C)``."""
-        query = self.query(self.seed)
-        q = rearrange(query, "1 (h d) -> h 1 d", h=self.heads)
-        key = rearrange(self.key.weight, "(h d) e -> h d e", h=self.heads)
-        probe = (q @ key).squeeze(1) * q.shape[-1] ** -0.5
-        scores = x @ probe.T
+        scores = x @ self.probe().T
         if mask is not None:
             scores = scores + rearrange(_bias(mask, scores.dtype), "s c -> s c 1")
-        pooled = rearrange(scores.softmax(1), "s c h -> s h c") @ x
+        return self.finish(rearrange(scores.softmax(1), "s c h -> s h c") @ x)
+
+    def probe(self) -> Tensor:
+        """Return ``(H, D)``, by which an element is scored for each head."""
+        q = rearrange(self.query(self.seed), "1 (h d) -> h 1 d", h=self.heads)
+        key = rearrange(self.key.weight, "(h d) e -> h d e", h=self.heads)
+        return (q @ key).squeeze(1) * q.shape[-1] ** -0.5
+
+    def finish(self, pooled: Tensor) -> Tensor:
+        """Return ``(S, D)`` for the mean of the elements under the scores of each head, ``(S, H, D)``."""
         value = rearrange(self.value.weight, "(h d) e -> h e d", h=self.heads)
         heads = rearrange(torch.bmm(rearrange(pooled, "s h e -> h s e"), value), "h s d -> s (h d)")
-        hidden = self.norm1(query + heads + self.value.bias)
+        hidden = self.norm1(self.query(self.seed) + heads + self.value.bias)
         return self.norm2(hidden + F.relu(self.output(hidden)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, final
 
 import torch
@@ -57,6 +58,25 @@ class PadChunk(Tokenizer):
             parameter=layout.parameter,
             counts=layout.counts,
         )
+
+    def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
+        """Yield stretches of whole chunks, or of whole pieces of a convolution."""
+        piece = parameter.size // _views(parameter, self.config.conv_view)
+        whole = self.config.chunk_size if piece == parameter.size else piece
+        step = max(1, most // whole) * whole
+        for start in range(0, parameter.size, step):
+            yield start, min(start + step, parameter.size)
+
+    def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return chunks ``(q, C)``, zeros where padded, and the mask ``(q, C)``, true where a weight stands."""
+        piece = parameter.size // _views(parameter, self.config.conv_view)
+        rows = weights.reshape(-1, piece) if piece < parameter.size else weights[None]
+        short = -rows.shape[1] % self.config.chunk_size
+        chunks, mask = (
+            torch.nn.functional.pad(each, (0, short)).reshape(-1, self.config.chunk_size)
+            for each in (rows, torch.ones_like(rows, dtype=torch.bool))
+        )
+        return chunks, mask
 
     def _layout(self, architecture: Architecture, device: torch.device) -> _Layout:
         key = (architecture.id, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,10 +14,34 @@ if TYPE_CHECKING:
     from sneframe.predictor import Predictor
     from sneframe.zoo import Zoo
 
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
+
+class Size(click.ParamType[int]):
+    """``2GB``, ``512MiB`` as bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a number and its unit."""
+        match = re.fullmatch(r"([\d.]+)\s*([a-z]*)", str(value).strip(), re.IGNORECASE)
+        try:
+            assert match is not None
+            return int(float(match[1]) * UNITS[match[2].upper() or "B"])
+        except (AssertionError, ValueError, KeyError):
+            self.fail(f"{value!r} is no size, such as 2GB or 512MiB", param, ctx)
+
+
 OPTIONS = (
+    click.option(
+        "--memory",
+        type=Size(),
+        default="2GB",
+        show_default=True,
+        help="What encoding a large network may take, beside the model and the weights of one layer.",
+    ),
     click.option("--module", help="package.module:function that makes a network's module; for files."),
     click.option("--key", help="Of checkpoints that hold several state dicts, which; for files."),
     click.option(
@@ -36,6 +61,17 @@ def described(command: Command) -> Command:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
+
+
+def asked(run: Path, **options: Any) -> Predictor:
+    """Read a run, which says on standard error how far it is with a large network."""
+    from rich.console import Console
+
+    from sneframe.predictor import load
+    from sneframe.progress import Reporter
+
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    return load(run, reporter=Reporter(console if console.is_terminal else None), **options)
 
 
 def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedded]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sneframe.cli.asked import PATH, described, networks_of
+from sneframe.cli.asked import PATH, asked, described, networks_of
 
 
 @click.command()
@@ -20,10 +20,9 @@ def embed(run: Path, networks: tuple[Path, ...], *, out: Path, **options: Any) -
     from sneframe.cli.terminal import say
     from sneframe.embedded import WRITERS, Embedded
     from sneframe.errors import ConfigError
-    from sneframe.predictor import load
 
     if out.suffix not in WRITERS:  # before hours of encoding
         raise ConfigError(f"{out}: embeddings are written as {', '.join(WRITERS)}")
-    found = Embedded.joined(list(networks_of(load(run, **options), networks)))
+    found = Embedded.joined(list(networks_of(asked(run, **options), networks)))
     found.write(out)
     say(f"{out}: {len(found)} networks, {found.values.shape[1]} numbers each")

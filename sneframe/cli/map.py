@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sneframe.cli.asked import PATH, described, networks_of
+from sneframe.cli.asked import PATH, asked, described, networks_of
 
 
 @click.command("map")
@@ -19,9 +19,8 @@ def map_(run: Path, networks: tuple[Path, ...], *, out: Path | None, **options: 
     """Draw NETWORKS, zoos and files, as the finished run RUN sees them: a page to search, and to colour by any property."""
     from sneframe.cli.terminal import say
     from sneframe.embedded import Embedded
-    from sneframe.predictor import load
     from sneframe.report import write_map
 
-    predictor = load(run, **options)
+    predictor = asked(run, **options)
     found = Embedded.joined(list(networks_of(predictor, networks)))
     say(str(write_map(found, run.resolve().name, out or run / "map.html", colour=predictor.properties[0])))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sneframe.cli.asked import PATH, described
+from sneframe.cli.asked import PATH, asked, described
 
 if TYPE_CHECKING:
     from sneframe.predictor import Prediction
@@ -27,9 +27,9 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
     A file that cannot be read is named, the others are predicted; the command then ends with exit code 2.
     """
     from sneframe.errors import ArchitectureError, FileError, PartError
-    from sneframe.predictor import doubts, load
+    from sneframe.predictor import doubts
 
-    predictor = load(run, **options)
+    predictor = asked(run, **options)
     found: list[Prediction] = []
     failed: list[str] = []
     for file in files:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sneframe.cli.asked import PATH, described, networks_of
+from sneframe.cli.asked import PATH, asked, described, networks_of
 
 
 @click.command()
@@ -28,9 +28,8 @@ def similar(run: Path, zoo: Path, file: Path, *, k: int, show: str, as_json: boo
     from sneframe.cli.tables import cells, table
     from sneframe.cli.terminal import Terminal
     from sneframe.errors import ZooError, choices
-    from sneframe.predictor import load
 
-    predictor = load(run, **options)
+    predictor = asked(run, **options)
     (known,) = networks_of(predictor, [zoo])
     names = [name.strip() for name in show.split(",") if name.strip()]
     for name in names:

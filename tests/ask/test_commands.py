@@ -121,3 +121,12 @@ def test_a_folder_that_is_no_run_is_one_line(call, command, tmp_path, file, zoo_
     networks = [zoo_path, file] if command == "similar" else [file]
     code, _, err = call(command, tmp_path, *networks, *more)
     assert (code, err) == (2, f"error: {tmp_path}: no finished run, best.safetensors is not in it\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "rc"), [("2GB", 0), ("512 MiB", 0), ("1000000", 0), ("much", 2), ("2TB", 2), ("1.2.3GB", 2)]
+)
+def test_memory_is_a_size(call, finished, file, word, rc):
+    code, _, err = call("predict", finished, file, "--memory", word)
+    assert code == rc
+    assert ("is no size, such as 2GB" in err) == (rc == 2)

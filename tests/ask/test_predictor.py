@@ -79,7 +79,7 @@ def test_a_zoo_is_embedded_in_its_order(finished, predictor, zoo_path):
 
 
 def test_an_architecture_of_the_zoo_is_recognised_by_names_and_shapes(predictor, network):
-    _, found = predictor._described(dict(reversed(network.state_dict().items())))
+    found = predictor._asked(dict(reversed(network.state_dict().items())))
     assert found.architecture in predictor.architectures
 
 
@@ -133,7 +133,7 @@ def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypa
     )
     monkeypatch.chdir(tmp_path)
     predictor = sneframe.load(finished, module="mine:Net")
-    _, found = predictor._described(file)
+    found = predictor._asked(file)
     assert len(found.architecture.groups) == 1
 
 
@@ -191,3 +191,29 @@ def test_columns_of_other_units_count_alike():
 @pytest.mark.parametrize("points", [np.zeros((50, 3)), np.ones((3, 2)), np.zeros((0, 2))])
 def test_too_few_or_equal_networks_are_no_reference(points):
     assert Reference.of(points) is None
+
+
+# -- large networks -----------------------------------------------------------------------------------------
+
+
+def test_a_large_network_is_encoded_layer_by_layer_to_the_same(finished, file, network, monkeypatch):
+    predictor = sneframe.load(finished)
+    expected = predictor.predict(file)
+    monkeypatch.setattr("sneframe.predictor.LARGE", 10)
+    whole = type(predictor.model.encoder)
+    monkeypatch.setattr(whole, "forward", lambda *_: pytest.fail("all at once"))
+    for asked in (file, network.state_dict()):
+        found = predictor.predict(asked)
+        np.testing.assert_allclose(found.embedding, expected.embedding, rtol=1e-4, atol=1e-5)
+        assert found.values["scale"] == pytest.approx(expected.values["scale"], rel=1e-4)
+
+
+def test_large_and_small_networks_keep_their_order(finished, network, monkeypatch):
+    torch.manual_seed(0)
+    small = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+    predictor = sneframe.load(finished)
+    alone = [predictor.embed(each) for each in (small, network.state_dict())]
+    monkeypatch.setattr("sneframe.predictor.LARGE", 20)
+    found = predictor.predict_all([small, network.state_dict(), small])
+    for each, expected in zip(found, (alone[0], alone[1], alone[0]), strict=True):
+        np.testing.assert_allclose(each.embedding, expected, rtol=1e-4, atol=1e-5)

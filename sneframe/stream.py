@@ -1,0 +1,150 @@
+"""Large networks, encoded parameter by parameter: one network's weights in, its embedding out, in bounded memory.
+
+An encoder whose layer encoder is ``local`` can be driven layer by layer, if its parts have the methods of the three
+protocols below: the weights of a unit are read, rescaled, cut and pooled to one code, block by block, and let go of before
+the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from sneframe.architecture import Architecture, Parameter
+from sneframe.errors import PartError
+from sneframe.model import Encoder
+from sneframe.part import LayerCodes
+
+LARGE = 1 << 22  #: weights above which a network is encoded in this way, where the parts can
+BLOCK = 1 << 16  #: weights that are cut at a time
+
+
+@frozen(kw_only=True, eq=False)
+class Block:
+    """Some tokens of one parameter of one network.
+
+    Args:
+        parameter: its index in the architecture.
+        chunks: ``(q, C)``.
+        mask: ``(q, C)`` bool, true where a weight stands.
+    """
+
+    parameter: int
+    chunks: Tensor
+    mask: Tensor
+
+
+@runtime_checkable
+class Rescales(Protocol):
+    """A normalisation that can rescale some weights of one parameter by themselves."""
+
+    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:
+        """Return some weights ``(n,)`` of one parameter as ``forward`` rescales them."""
+
+
+@runtime_checkable
+class Cuts(Protocol):
+    """A tokenizer that can cut stretches of one parameter by themselves."""
+
+    def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
+        """Yield start and end of stretches of a parameter's flat weights, ``most`` in each, cut alone as in the whole."""
+
+    def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the chunks ``(q, C)`` of one stretch, and their mask."""
+
+
+@runtime_checkable
+class Pools(Protocol):
+    """A layer encoder that can encode one unit by itself."""
+
+    def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
+        """Return for each code the parameters it stands for."""
+
+    def encode_unit(
+        self,
+        architecture: Architecture,
+        unit: tuple[int, ...],
+        blocks: Callable[[], Iterator[Block]],
+        *,
+        memory: int,
+    ) -> Tensor:
+        """Return the code ``(1, D)`` of one unit of one network.
+
+        Args:
+            architecture: of the network.
+            unit: one of :meth:`units`.
+            blocks: yields the unit's tokens in order, from the start whenever it is called.
+            memory: bytes that may be taken.
+
+        Raises:
+            PartError: more is needed.
+        """
+
+
+def obstacle(encoder: Encoder) -> str | None:
+    """Return why an encoder cannot be driven layer by layer, half a sentence; None where it can."""
+    whole = encoder.layer_encoder
+    if not whole.local:
+        return f"{whole.slot} {whole.name!r} looks at all layers of a network at once"
+    for part, protocol in ((encoder.normalise, Rescales), (encoder.tokenizer, Cuts), (whole, Pools)):
+        if not isinstance(part, protocol):
+            return f"{part.slot} {part.name!r} takes no part of a network"
+    return None
+
+
+@torch.no_grad()
+def stream(
+    encoder: Encoder,
+    architecture: Architecture,
+    read: Callable[[str], Tensor],
+    *,
+    memory: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Return the embedding ``(1, E)`` of one network.
+
+    Args:
+        encoder: in evaluation mode.
+        architecture: of the network.
+        read: gives a parameter by its name, in any floating type; called once for each, and what it gives is let go of.
+        memory: bytes that may be taken beside the weights of one unit.
+        progress: called with (weights done, all).
+
+    Raises:
+        PartError: a part looks at all layers at once, or would need more memory.
+    """
+    if (reason := obstacle(encoder)) is not None:
+        raise PartError(f"{reason}, so {architecture.num_weights:,} weights cannot be encoded layer by layer")
+    layer_encoder = encoder.layer_encoder
+    assert isinstance(layer_encoder, Pools)
+    units = layer_encoder.units(architecture)
+    codes, done = [], 0
+    advance = progress or (lambda *_: None)
+    advance(done, architecture.num_weights)
+    for unit in units:
+        weights = {place: read(architecture.parameters[place].name).reshape(-1) for place in unit}
+        blocks = partial(_blocks, encoder, architecture, weights)
+        codes.append(layer_encoder.encode_unit(architecture, unit, blocks, memory=memory))
+        done += sum(len(each) for each in weights.values())
+        advance(done, architecture.num_weights)
+    joined = LayerCodes(architecture=architecture, codes=torch.stack(codes, dim=1), units=units)
+    values: Tensor = encoder.aggregator((joined,))[0].values
+    return values
+
+
+def _blocks(encoder: Encoder, architecture: Architecture, weights: dict[int, Tensor]) -> Iterator[Block]:
+    """Yield the chunks of a unit, in the order in which one pass over all of them has them."""
+    normalise, tokenizer = encoder.normalise, encoder.tokenizer
+    assert isinstance(normalise, Rescales)
+    assert isinstance(tokenizer, Cuts)
+    for place, flat in weights.items():
+        parameter = architecture.parameters[place]
+        for start, stop in tokenizer.stretches(parameter, BLOCK):
+            rescaled = normalise.rescale(architecture, place, flat[start:stop].float())
+            chunks, mask = tokenizer.cut_stretch(parameter, rescaled)
+            yield Block(parameter=place, chunks=chunks, mask=mask)

@@ -1,0 +1,124 @@
+"""Networks encoded parameter by parameter: what one pass over all of them gives, in bounded memory."""
+
+import pytest
+import torch
+from torch import nn
+
+import sneframe
+from sneframe.architecture import Architecture
+from sneframe.batch import from_modules
+from sneframe.errors import PartError
+from sneframe.stream import obstacle, stream
+
+
+def transformer(width=32, blocks=2):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(width, 4, 2 * width, batch_first=True, dropout=0.0)
+    return nn.Sequential(
+        nn.Linear(6, width),
+        nn.TransformerEncoder(layer, blocks, enable_nested_tensor=False),
+        nn.Linear(width, 3),
+    )
+
+
+def cnn():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 5), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+
+NETWORKS = {"transformer": (transformer, torch.randn(2, 5, 6)), "cnn": (cnn, torch.randn(2, 1, 16, 16))}
+
+
+def described(name):
+    """A network's architecture, its tensors, and a batch of it alone."""
+    make, example = NETWORKS[name]
+    module = make()
+    architecture = Architecture.from_module(module, example)
+    weights = torch.cat([module.state_dict()[p.name].reshape(-1) for p in architecture.parameters])
+    from sneframe.batch import join
+
+    return architecture, module.state_dict(), join({architecture: weights[None]}, {architecture: [0]})
+
+
+def fitted(architecture, batch, name, *words):
+    torch.manual_seed(1)
+    encoder = sneframe.encoder(name, [architecture], *words).eval()
+    encoder.normalise.fit([batch])
+    return encoder
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("tokenizer.chunk_size=24",),
+        ("tokenizer.conv_view=kernel", "tokenizer.chunk_size=4"),
+        ("tokenizer.conv_view=out_channel",),
+        ("layer_encoder.attention=sab",),
+        ("layer_encoder.unit=layer",),
+        ("layer_encoder.set_functions=false",),
+        ("normalise.part=normalise/none",),
+        ("layer_encoder.chunks_per_pass=7",),
+    ],
+    ids=lambda words: "+".join(words) or "default",
+)
+def test_a_stream_is_the_pass_over_all(network, words, monkeypatch):
+    monkeypatch.setattr("sneframe.stream.BLOCK", 700)
+    architecture, state, batch = described(network)
+    encoder = fitted(architecture, batch, "sne", *words)
+    with torch.no_grad():
+        expected = encoder(batch)
+    # Once with chunk codes that are kept, once with so little memory that every pass computes them again.
+    for memory in (1 << 30, 5 << 20 if "layer_encoder.attention=sab" in words else 1):
+        found = stream(encoder, architecture, state.__getitem__, memory=memory)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_are_read_once_and_progress_is_of_weights():
+    architecture, state, batch = described("cnn")
+    encoder = fitted(architecture, batch, "sne")
+    read, told = [], []
+    stream(
+        encoder,
+        architecture,
+        lambda name: read.append(name) or state[name],
+        memory=1 << 20,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert read == [p.name for p in architecture.parameters]
+    assert told[0] == (0, architecture.num_weights)
+    assert told[-1] == (architecture.num_weights, architecture.num_weights)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_half_precision_is_read_as_it_is():
+    architecture, state, batch = described("cnn")
+    encoder = fitted(architecture, batch, "sne")
+    half = {name: value.half() for name, value in state.items()}
+    found = stream(encoder, architecture, half.__getitem__, memory=1 << 20)
+    same = batch.replace(
+        [torch.cat([half[p.name].float().reshape(-1) for p in architecture.parameters])[None]]
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(found, encoder(same), rtol=1e-5, atol=1e-5)
+
+
+def test_full_attention_that_does_not_fit_states_what_it_would_take():
+    architecture, state, batch = described("transformer")
+    encoder = fitted(architecture, batch, "sne", "layer_encoder.attention=sab", "tokenizer.chunk_size=4")
+    said = r"is cut into 768 chunks, and full set attention over them .* would take 0\.0 GiB and 7\.5e\+07 multiplications"
+    with pytest.raises(PartError, match=said):
+        stream(encoder, architecture, state.__getitem__, memory=4 * 768 * 768 * 4 - 1)
+    stream(encoder, architecture, state.__getitem__, memory=4 * 768 * 768 * 4)
+
+
+@pytest.mark.parametrize("name", ["sne/message", "stats/mlp", "deepsets", "mlp"])
+def test_methods_that_take_no_part_of_a_network_say_so(name):
+    batch = from_modules([nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))])
+    encoder = sneframe.encoder(name, batch.architectures)
+    reason = obstacle(encoder)
+    assert reason is not None
+    with pytest.raises(PartError, match=r"so 17 weights cannot be encoded layer by layer"):
+        stream(encoder, batch.architectures[0], {}.__getitem__, memory=1)
