@@ -142,11 +142,12 @@ class Predictor:
         """What it predicts, the main property first."""
         return tuple(task.name for task in self.tasks.each)
 
-    def predict(self, network: Network) -> Prediction:
+    def predict(self, network: Network, example_input: Any = None) -> Prediction:
         """Predict the properties of one network.
 
         Args:
             network: a module, a state dict, or the path of a file of one.
+            example_input: what a module's ``forward`` takes, where none can be made up for its first layer.
 
         Raises:
             FileError: a file that cannot be read.
@@ -156,7 +157,7 @@ class Predictor:
         Warns:
             UserWarning: types of layers that no training network has; a network far from all of them.
         """
-        return self.predict_all([network])[0]
+        return self._told([self._asked(network, example_input)])[0]
 
     def predict_all(self, networks: Sequence[Network]) -> list[Prediction]:
         """Predict the properties of several networks, some at a time; see :meth:`predict`."""
@@ -173,15 +174,11 @@ class Predictor:
             return self._encoded(networks).numpy()
         return self._embeddings([self._asked(networks)])[0].numpy()
 
-    def _asked(self, network: Network) -> Asked:
+    def _asked(self, network: Network, example_input: Any = None) -> Asked:
         """Describe a network, whose weights are read later."""
         if isinstance(network, nn.Module):
-            state = network.state_dict()
-            return Asked(
-                source=type(network).__name__,
-                architecture=Architecture.from_module(network),
-                read=lambda: state,
-            )
+            state, architecture = network.state_dict(), Architecture.from_module(network, example_input)
+            return Asked(source=type(network).__name__, architecture=architecture, read=lambda: state)
         if isinstance(network, Mapping):
             tensors = {name: value for name, value in network.items() if value.is_floating_point()}
             return Asked(
@@ -243,7 +240,7 @@ class Predictor:
                 unseen=tuple(dict.fromkeys(kind for kind in each.architecture.types if kind not in seen)),
             )
             for line in doubts(made):
-                warnings.warn(f"{made.source}: {line}", stacklevel=4)
+                warnings.warn(f"{made.source}: {line}", stacklevel=3)
             found.append(made)
         return found
 

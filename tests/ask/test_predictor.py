@@ -96,6 +96,21 @@ def test_an_unseen_architecture_is_predicted_and_its_layers_are_named(predictor)
     assert np.isfinite(found.values["scale"])
 
 
+def test_a_module_that_needs_an_example_is_given_one(predictor):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x, y):
+            return self.layer(torch.cat([x, y], -1))
+
+    with pytest.raises(ArchitectureError, match="pass example_input"):
+        predictor.predict(Two())
+    found = predictor.predict(Two(), (torch.randn(4, 1), torch.randn(4, 2)))
+    assert found.source == "Two"
+
+
 def test_what_is_far_from_training_is_said(predictor, network, zoo_path):
     with torch.no_grad():
         for parameter in network.parameters():
