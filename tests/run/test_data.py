@@ -49,7 +49,7 @@ def test_an_architecture_without_a_training_network_is_none_of_training(mixed):
 
 
 def test_a_run_copies_no_more_than_a_batch_or_a_block(toy_zoo_path, tmp_path, monkeypatch):
-    """28 of the 40 networks are trained on, seven a step; no more are ever taken out of the zoo together."""
+    """28 of the 40 networks are trained on, seven a step, and embedded eight at a time; more are never taken out together."""
     taken, select = [], Batch.select
 
     def watched(batch, positions):
@@ -60,7 +60,7 @@ def test_a_run_copies_no_more_than_a_batch_or_a_block(toy_zoo_path, tmp_path, mo
     monkeypatch.setattr(data, "BLOCK", 100)
     words = ("train.epochs=1", "train.batch_size=8", f"zoo.path={toy_zoo_path}")
     sneframe.run(sneframe.recipe("stats/mlp", *words), tmp_path / "run")
-    assert max(taken) == 7
+    assert max(taken) == 8
 
 
 def test_weights_that_fit_move_to_the_device(mixed, monkeypatch):
