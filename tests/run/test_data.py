@@ -49,7 +49,7 @@ def test_an_architecture_without_a_training_network_is_none_of_training(mixed):
 
 
 def test_a_run_copies_no_more_than_a_batch_or_a_block(toy_zoo_path, tmp_path, monkeypatch):
-    """28 of the 40 networks are trained on, seven a step, and embedded eight at a time; more are never taken out together."""
+    """28 of the 40 networks are trained on, seven a step, and embedded eight at a time; no more are ever taken out."""
     taken, select = [], Batch.select
 
     def watched(batch, positions):
