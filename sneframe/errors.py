@@ -64,6 +64,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
+def one_line(error: BaseException) -> str:
+    """Return the kind of an error that was not foreseen, and what it says, as one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def choices(wanted: str, known: Iterable[str], noun: str = "known") -> str:
     """Return ``did you mean 'x'? (known: a, b, c)`` for an unknown name."""
     names = sorted(known)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.derive import described
-from sneframe.errors import ArchitectureError, ConfigError, FileError
+from sneframe.errors import ArchitectureError, ConfigError, FileError, one_line
 from sneframe.symmetry import verify
 
-PLAIN = (str, int, float, bool, type(None), tuple, list)
+OWN = frozenset(vars(nn.Module()))  #: what every module has, among it its parameters
 
 
 class Factory:
@@ -41,9 +42,7 @@ class Factory:
             for each in attribute.split("."):
                 found = getattr(found, each)
         except Exception as error:  # whatever the user's module may raise
-            raise ConfigError(
-                f"{word}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            ) from error
+            raise ConfigError(f"{word}: {one_line(error)}") from error
         finally:
             sys.path.remove(str(Path.cwd()))
         if not callable(found):
@@ -63,23 +62,26 @@ class Factory:
         try:
             made = self._make(dict(properties)) if self._takes else self._make()
         except Exception as error:  # the user's function
-            raise ConfigError(
-                f"{self._word}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            ) from error
+            raise ConfigError(f"{self._word}: {one_line(error)}") from error
         module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")
         _check(module, tensors)
-        print_ = fingerprint(module)
-        if print_ not in self._known:
-            try:
-                architecture = Architecture.from_module(module, example)
-                if example is not None:
-                    verify(module, architecture, example)
-            except ArchitectureError as error:
-                raise ConfigError(f"{self._word}: {error}") from error
-            self._known[print_] = architecture
-        return self._known[print_]
+        text = fingerprint(module)
+        if text is None:
+            return self._described(module, example)
+        if text not in self._known:
+            self._known[text] = self._described(module, example)
+        return self._known[text]
+
+    def _described(self, module: nn.Module, example: Any) -> Architecture:
+        try:
+            architecture = Architecture.from_module(module, example)
+            if example is not None:
+                verify(module, architecture, example)
+        except ArchitectureError as error:
+            raise ConfigError(f"{self._word}: {error}") from error
+        return architecture
 
 
 def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -97,19 +99,27 @@ def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         raise FileError(f"holds {further[0]!r}, which {type(module).__name__} has not")
 
 
-def fingerprint(module: nn.Module) -> str:
-    """Return a text by which modules differ that may compute something else: classes, settings and shapes of all within."""
-    return "\n".join(_lines(module))
+def fingerprint(module: nn.Module) -> str | None:
+    """Return a text by which modules differ that may compute something else: classes, settings and shapes of all within.
 
-
-def _lines(module: nn.Module) -> Iterator[str]:
+    None where a setting is an object or a function without a name of its own, such as a lambda: no text tells these apart.
+    """
+    lines = []
     for name, each in module.named_modules():
-        settings = {
-            key: value
-            if isinstance(value, PLAIN)
-            else getattr(value, "__qualname__", type(value).__qualname__)
-            for key, value in vars(each).items()
-            if not key.startswith("_") and key != "training"
-        }
+        settings = {key: _text(value) for key, value in vars(each).items() if key not in OWN}
+        if None in settings.values():
+            return None
         shapes = {key: tuple(value.shape) for key, value in each.named_parameters(recurse=False)}
-        yield f"{name}: {type(each).__module__}.{type(each).__qualname__} {settings!r} {shapes!r}"
+        lines.append(f"{name}: {type(each).__module__}.{type(each).__qualname__} {settings} {shapes}")
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str | None:
+    """Return a text that says which plain value, or which named function or class, a setting is; or None."""
+    if isinstance(value, tuple | list):
+        parts = [_text(each) for each in value]
+        return None if None in parts else f"[{', '.join(map(str, parts))}]"
+    if isinstance(value, str | int | float | bool | None | torch.dtype | torch.device):
+        return repr(value)
+    named = getattr(value, "__qualname__", "<")
+    return None if "<" in named else f"{value.__module__}.{named}"

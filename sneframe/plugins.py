@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from sneframe import hookspecs
 from sneframe.config import RunConfig
-from sneframe.errors import PluginError, choices
+from sneframe.errors import PluginError, choices, one_line
 from sneframe.hookspecs import GROUP
 from sneframe.part import Part, fault
 from sneframe.suite import Suite
@@ -139,7 +139,7 @@ def load(names: Iterable[str]) -> Registry:
 
 def failed(name: str, what: str, error: BaseException) -> PluginError:
     """Return the error for what a part of this name, ``PLUGIN/NAME``, did not foresee."""
-    return PluginError(f"{owner(name)}: {what} fails: {_one_line(error)}")
+    return PluginError(f"{owner(name)}: {what} fails: {one_line(error)}")
 
 
 def owner(name: str) -> str:
@@ -166,7 +166,7 @@ def _register(plugin: Installed) -> pluggy.PluginManager:
         manager.register(plugin.entry_point.load(), name=plugin.name)
         manager.check_pending()
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{plugin}: does not load: {_one_line(error)}") from error
+        raise PluginError(f"{plugin}: does not load: {one_line(error)}") from error
     return manager
 
 
@@ -183,7 +183,7 @@ def _call(manager: pluggy.PluginManager, hook: str, plugin: Installed, nothing: 
             raise TypeError(f"must return a mapping from names to functions, got {type(result).__name__}")
         return type(nothing)(result)
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{plugin}: {hook} fails: {_one_line(error)}") from error
+        raise PluginError(f"{plugin}: {hook} fails: {one_line(error)}") from error
 
 
 def _checked(name: str, function: Callable[[], RunConfig], plugin: Installed) -> Callable[[], RunConfig]:
@@ -193,7 +193,7 @@ def _checked(name: str, function: Callable[[], RunConfig], plugin: Installed) ->
         try:
             config = function()
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{plugin}: recipe {name!r} fails: {_one_line(error)}") from error
+            raise PluginError(f"{plugin}: recipe {name!r} fails: {one_line(error)}") from error
         if not isinstance(config, RunConfig):
             raise PluginError(f"{plugin}: recipe {name!r} returns {_shown(config)}, not a RunConfig")
         return config
@@ -207,10 +207,6 @@ def _add(offered: dict[str, Any], name: object, value: Any, plugin: Installed, n
     if name in offered:
         raise PluginError(f"{plugin}: {noun} {name!r} is offered twice")
     offered[name] = value
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _shown(value: object) -> str:

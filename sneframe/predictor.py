@@ -32,6 +32,10 @@ MEMORY = 2 << 30  #: bytes that encoding a large network may take
 Network = nn.Module | Mapping[str, Tensor] | str | Path
 
 
+class Doubt(UserWarning):
+    """Why a prediction is not to be trusted."""
+
+
 @frozen(kw_only=True, eq=False)
 class Prediction:
     """What a run says of one network.
@@ -155,7 +159,7 @@ class Predictor:
             PartError: one that the method cannot take, as it is built for other architectures.
 
         Warns:
-            UserWarning: types of layers that no training network has; a network far from all of them.
+            Doubt: types of layers that no training network has; a network far from all of them.
         """
         return self._told([self._asked(network, example_input)])[0]
 
@@ -240,7 +244,7 @@ class Predictor:
                 unseen=tuple(dict.fromkeys(kind for kind in each.architecture.types if kind not in seen)),
             )
             for line in doubts(made):
-                warnings.warn(f"{made.source}: {line}", stacklevel=3)
+                warnings.warn(f"{made.source}: {line}", Doubt, stacklevel=3)
             found.append(made)
         return found
 

@@ -36,7 +36,7 @@ class Reader:
     activation: str | None = None
     flatten: Flatten = "unknown"
     known: Sequence[Architecture] = ()
-    _described: dict[Shapes, Architecture] = field(factory=dict, init=False)
+    _described: dict[tuple[Shapes, str | None], Architecture] = field(factory=dict, init=False)
 
     def weights(self, path: Path) -> dict[str, Tensor]:
         """Return the floating-point tensors of a file; others are no weights.
@@ -51,9 +51,18 @@ class Reader:
         return weights
 
     def describe(
-        self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any] | None = None
+        self,
+        tensors: Mapping[str, Tensor],
+        properties: Mapping[str, Any] | None = None,
+        *,
+        activation: str | None = None,
     ) -> Architecture:
         """Return the architecture of a network with these tensors.
+
+        Args:
+            tensors: by name.
+            properties: what the module is made of.
+            activation: of this network, where it is not that of all.
 
         Raises:
             FileError: names or shapes of the tensors that are not those of the module.
@@ -62,20 +71,21 @@ class Reader:
         """
         if self.module is not None:
             return self.module.architecture(tensors, properties or {})
+        told = activation or self.activation
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
-        if shapes not in self._described:
-            self._described[shapes] = self._recognised(shapes) or Architecture.from_state_dict(
-                tensors, activation=self.activation or "relu", flatten=self.flatten
+        if (shapes, told) not in self._described:
+            self._described[shapes, told] = self._recognised(shapes, told) or Architecture.from_state_dict(
+                tensors, activation=told or "relu", flatten=self.flatten
             )
-        return self._described[shapes]
+        return self._described[shapes, told]
 
-    def _recognised(self, shapes: Shapes) -> Architecture | None:
+    def _recognised(self, shapes: Shapes, activation: str | None) -> Architecture | None:
         """Return the known architecture of these names and shapes, in whatever order; None where several have them."""
         same = [
             each
             for each in self.known
             if sorted((p.name, p.shape) for p in each.parameters) == sorted(shapes)
         ]
-        if self.activation is not None:
-            same = [each for each in same if self.activation in {layer.activation for layer in each.layers}]
+        if activation is not None:
+            same = [each for each in same if activation in {layer.activation for layer in each.layers}]
         return same[0] if len(same) == 1 else None

@@ -18,7 +18,7 @@ from sneframe.config import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
-from sneframe_importers.each import Described, each_file, files_in, one
+from sneframe_importers.each import each_file, files_in, one
 
 NAME = re.compile(r"model_(\d+)_(\d+)\.pth")
 
@@ -87,10 +87,10 @@ def _architecture(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
     try:
         module = SimpleViT(tensors, heads)
     except (KeyError, ValueError, IndexError):
-        return Described().of(tensors)
+        return Architecture.from_state_dict(tensors)
     own = module.state_dict()
     if own.keys() != tensors.keys() or any(own[name].shape != value.shape for name, value in tensors.items()):
-        return Described().of(tensors)
+        return Architecture.from_state_dict(tensors)
     tokens = torch.zeros(1, 4, tensors["to_patch_embedding.1.weight"].shape[0])
     return Architecture.from_module(module, tokens)
 

@@ -18,9 +18,10 @@ from attrs import frozen
 from sneframe.config import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_state_dict
+from sneframe.reader import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
-from sneframe_importers.each import Described, each_file, files_in, folder, one
+from sneframe_importers.each import each_file, files_in, folder, one
 
 WEIGHTS = re.compile(r"seq\.\d+\.(weight|bias)")
 #: ``mnist_png_training_7_12345``: a part, a label, an image.
@@ -48,7 +49,7 @@ class Place:
 
 def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the INRs of a folder, in the order of the JSON file, or of their names."""
-    described = Described(activation="sine")
+    reader = Reader(activation="sine")
     if config.split is None:
         places = [Place(file=name, part=_part(name)) for name in files_in(source, "*.pth")]
     else:
@@ -62,7 +63,7 @@ def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> 
         properties = _properties(place, {**state.others, **state.tensors})
         splits = {} if place.part is None else {"published": NAMES.index(place.part)}
         group = properties.get("image", place.file)
-        return one(place.file, described.of(tensors), tensors, properties, group=str(group), splits=splits)
+        return one(place.file, reader.describe(tensors), tensors, properties, group=str(group), splits=splits)
 
     yield from each_file(places, lambda place: place.file, make, progress)
 

@@ -73,25 +73,6 @@ def one(
     )
 
 
-class Described:
-    """Architectures of state dicts, each set of names and shapes described once.
-
-    Args:
-        told: options of :meth:`~sneframe.architecture.Architecture.from_state_dict`.
-    """
-
-    def __init__(self, **told: Any) -> None:
-        self._told = told
-        self._known: dict[tuple[Any, ...], Architecture] = {}
-
-    def of(self, tensors: Mapping[str, Tensor], **told: Any) -> Architecture:
-        """Return the architecture of these tensors; options that differ from network to network are given here."""
-        key = (*((name, tensor.shape) for name, tensor in tensors.items()), *sorted(told.items()))
-        if key not in self._known:
-            self._known[key] = Architecture.from_state_dict(tensors, **{**self._told, **told})
-        return self._known[key]
-
-
 def folder(source: Path) -> Path:
     """Return a folder to import from.
 

@@ -17,8 +17,9 @@ from attrs import field, frozen
 from sneframe.config import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_torch
+from sneframe.reader import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
-from sneframe_importers.each import Described, each_file, folder, one
+from sneframe_importers.each import each_file, folder, one
 
 CHECKPOINT = re.compile(r"checkpoint_0*(\d+)")
 METRICS = (
@@ -61,7 +62,7 @@ class Checkpoint:
 
 def read(config: ModelZoos, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the checkpoints of all trials, in the order of their names and epochs."""
-    described = Described(flatten="channels_first")
+    reader = Reader(flatten="channels_first")
     checkpoints: list[Checkpoint] = []
     for place in sorted(folder(source).rglob("params.json")):
         try:
@@ -77,7 +78,7 @@ def read(config: ModelZoos, source: Path, progress: Callable[[int, int], None]) 
         tensors = read_torch(inside(source, checkpoint.file)).tensors
         weights = {name: value for name, value in tensors.items() if value.is_floating_point()}
         activation = str(checkpoint.settings.get("nlin", "relu"))
-        architecture = described.of(weights, activation=activation)
+        architecture = reader.describe(weights, activation=activation)
         properties = {**checkpoint.settings, **checkpoint.metrics, "epoch": checkpoint.epoch}
         return one(checkpoint.file, architecture, weights, properties, group=checkpoint.trial)
 

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from sneframe.config import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
-from sneframe.files import StoredTensor, Stub, read_stubbed
+from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
+from sneframe.reader import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
-from sneframe_importers.each import Described, one
+from sneframe_importers.each import one
 
 PARTS = {"trainset": TRAIN, "valset": VAL, "testset": TEST}
 WEIGHTS = ("data", "weights", "checkpoints")  #: attributes under which weights are looked for
@@ -66,7 +67,7 @@ def read(
     sets = {name: content[name] for name in PARTS if name in content} if isinstance(content, Mapping) else {}
     if not sets:
         raise ZooError(f"{source}: no dataset.pt of a model zoo, it holds none of {', '.join(PARTS)}")
-    described = Described(flatten="channels_first")
+    reader = Reader(flatten="channels_first")
     beside = source.with_name("index_dict.json")
     index = config.index or (beside if beside.exists() else None)
     pieces = None if index is None else _pieces(index)
@@ -88,7 +89,7 @@ def read(
                 splits = {"published": PARTS[name]}
                 yield one(
                     what,
-                    described.of(tensors, activation=activation),
+                    reader.describe(tensors, activation=activation),
                     tensors,
                     own,
                     group=group,
@@ -143,11 +144,7 @@ def _properties(attributes: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def _tensors(value: Any, pieces: Sequence[Piece] | None) -> dict[str, Tensor]:
     if isinstance(value, Mapping):
-        read = {str(name): each.read() for name, each in value.items() if isinstance(each, StoredTensor)}
-        tensors = {name: each for name, each in read.items() if each.is_floating_point()}
-        if not tensors:
-            raise FileError("holds no floating-point tensor")
-        return tensors
+        return read_all(value)
     flat = value.read() if isinstance(value, StoredTensor) else value
     if not isinstance(flat, Tensor) or flat.ndim != 1:
         raise FileError("is neither a state dict nor a flat vector")

@@ -14,9 +14,10 @@ from attrs import frozen
 from sneframe.config import option
 from sneframe.errors import FileError
 from sneframe.files import inside, read_state_dict
+from sneframe.reader import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
-from sneframe_importers.each import Described, each_file, files_in, one
+from sneframe_importers.each import each_file, files_in, one
 
 IMAGE = re.compile(r"net(\d+)\.pth")
 LABEL = re.compile(r"(?:^|_)(?:aug(\d+)_)?(\d+)s$")
@@ -38,7 +39,7 @@ class NFNSiren:
 
 def read(config: NFNSiren, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the SIRENs of a folder, in the order of their names."""
-    described = Described(activation="sine")
+    reader = Reader(activation="sine")
     names = files_in(source, "net*.pth")
     if not config.views:
         names = [name for name in names if "aug" not in Path(name).parent.name]
@@ -54,7 +55,9 @@ def read(config: NFNSiren, source: Path, progress: Callable[[int, int], None]) -
         number = int(image[1])
         part = TRAIN if number < config.train else VAL if number < config.val else TEST
         properties = {"label": int(label[2]), "image": number, "view": int(label[1] or 0)}
-        return one(name, described.of(tensors), tensors, properties, group=number, splits={"published": part})
+        return one(
+            name, reader.describe(tensors), tensors, properties, group=number, splits={"published": part}
+        )
 
     yield from each_file(names, str, make, progress)
 

@@ -18,12 +18,13 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from sneframe.architecture import Architecture
 from sneframe.config import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, inside, read_state_dict, read_stubbed
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
-from sneframe_importers.each import Described, each_file, files_in
+from sneframe_importers.each import each_file, files_in
 
 SAMPLE = re.compile(r"sample_(\d+)\.pt")
 FOLDER = re.compile(r"dataset_torch\.(train|val|test)set")
@@ -44,7 +45,7 @@ def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> It
     except FileError as error:
         raise ZooError(str(error)) from error
     layers = _layers(like)
-    architecture = Described(flatten="channels_first").of(like, activation=config.activation)
+    architecture = Architecture.from_state_dict(like, activation=config.activation, flatten="channels_first")
     names = sorted(files_in(source, "sample_*.pt"), key=_place)
     scales = {part: _scales(source, part) for part in NAMES}
 

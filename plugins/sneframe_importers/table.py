@@ -49,6 +49,24 @@ def read_table(path: Path) -> list[Entry]:
     Raises:
         ZooError: it is not there or damaged, has no column of files, names a file twice, or a split that there is none of.
     """
+    lines = read_rows(path)
+    entries: dict[str, Entry] = {}
+    for number, values in lines:
+        entry = _entry(path, number, values)
+        if entry.file in entries:
+            raise ZooError(
+                f"{path}, line {number}: {entry.file} stands in line {entries[entry.file].line} already"
+            )
+        entries[entry.file] = entry
+    return list(entries.values())
+
+
+def read_rows(path: Path) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the lines of a table, with their numbers; see :func:`read_table`.
+
+    Raises:
+        ZooError: it is not there, damaged or empty.
+    """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise ZooError(f"{path}: a table of properties ends in {', '.join(READERS)}")
@@ -62,15 +80,7 @@ def read_table(path: Path) -> list[Entry]:
         raise ZooError(f"{path}: damaged: {' '.join(str(error).split())[:200]}") from error
     if not lines:
         raise ZooError(f"{path}: the table is empty")
-    entries: dict[str, Entry] = {}
-    for number, values in lines:
-        entry = _entry(path, number, values)
-        if entry.file in entries:
-            raise ZooError(
-                f"{path}, line {number}: {entry.file} stands in line {entries[entry.file].line} already"
-            )
-        entries[entry.file] = entry
-    return list(entries.values())
+    return lines
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sneframe.architecture import Architecture
 from sneframe.config import option
 from sneframe.errors import FileError, ZooError
-from sneframe.files import StoredTensor, Stub, read_stubbed
+from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.archive import Members, members
@@ -79,9 +79,7 @@ def _network(place: Place, files: Members, known: dict[tuple[Any, ...], Architec
     content = read_stubbed(files.open(place.file), Path(place.file))
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
         raise FileError("holds no state dict under 'model'")
-    tensors = {
-        str(name): value.read() for name, value in content["model"].items() if isinstance(value, StoredTensor)
-    }
+    tensors = read_all(content["model"])
     settings = content.get("config")
     layers = Layers.of(settings.attributes() if isinstance(settings, Stub) else settings)
     key = (layers, *((name, tensor.shape) for name, tensor in tensors.items()))

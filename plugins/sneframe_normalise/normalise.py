@@ -43,7 +43,7 @@ class NoNormalise(Normalise):
         """Return the batch itself."""
         return batch
 
-    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:  # noqa: ARG002  # the slot's
+    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:  # noqa: ARG002  # as the protocol has it
         """Return the weights themselves."""
         return weights
 

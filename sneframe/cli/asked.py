@@ -28,9 +28,10 @@ class Size(click.ParamType[int]):
         """Read a number and its unit."""
         match = re.fullmatch(r"([\d.]+)\s*([a-z]*)", str(value).strip(), re.IGNORECASE)
         try:
-            assert match is not None
+            if match is None:
+                raise ValueError(value)
             return int(float(match[1]) * UNITS[match[2].upper() or "B"])
-        except (AssertionError, ValueError, KeyError):
+        except (ValueError, KeyError):
             self.fail(f"{value!r} is no size, such as 2GB or 512MiB", param, ctx)
 
 

@@ -7,35 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sneframe.cli.offers import Offers
 from sneframe.cli.options import configured, options
 from sneframe.engine import NAMES, make_engine
 
 if TYPE_CHECKING:
     from sneframe.zoo.builder import ZooBuilder
-
-SHIPPED = "zoos"  #: the plugin whose builders need no prefix
-
-
-class Builders(click.Group):
-    """Looks a builder up by its name, loading the one plugin that the name says."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Return the builders of the shipped plugin; those of others are called PLUGIN/NAME."""
-        from sneframe.plugins import load
-
-        return sorted(name.removeprefix(f"{SHIPPED}/") for name in load([SHIPPED]).zoos)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Make the command of one builder."""
-        from sneframe.plugins import load
-
-        name = cmd_name if "/" in cmd_name else f"{SHIPPED}/{cmd_name}"
-        return _command(cmd_name, load([name.partition("/")[0]]).zoo(name))
-
-
-@click.group(cls=Builders)
-def build() -> None:
-    """Make a zoo: train many networks, and keep their weights and properties."""
 
 
 def _command(name: str, builder: ZooBuilder) -> click.Command:
@@ -74,3 +51,8 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
 
     params = [*options(f"zoo {builder.name!r}", builder.config, own), *own]
     return click.Command(name, callback=callback, params=params, help=builder.help)
+
+
+@click.group(cls=Offers, shipped="zoos", noun="zoo", make=_command)
+def build() -> None:
+    """Make a zoo: train many networks, and keep their weights and properties."""

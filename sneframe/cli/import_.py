@@ -7,34 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sneframe.cli.offers import Offers
 from sneframe.cli.options import configured, options
 
 if TYPE_CHECKING:
     from sneframe.zoo.importer import ZooImporter
-
-SHIPPED = "importers"  #: the plugin whose importers need no prefix
-
-
-class Importers(click.Group):
-    """Looks an importer up by its name, loading the one plugin that the name says."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Return the importers of the shipped plugin; those of others are called PLUGIN/NAME."""
-        from sneframe.plugins import load
-
-        return sorted(name.removeprefix(f"{SHIPPED}/") for name in load([SHIPPED]).importers)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Make the command of one importer."""
-        from sneframe.plugins import load
-
-        name = cmd_name if "/" in cmd_name else f"{SHIPPED}/{cmd_name}"
-        return _command(cmd_name, load([name.partition("/")[0]]).importer(name))
-
-
-@click.group("import", cls=Importers)
-def import_() -> None:
-    """Make a zoo of networks that were trained elsewhere."""
 
 
 def _command(name: str, importer: ZooImporter) -> click.Command:
@@ -73,3 +50,8 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
     src = click.Argument(["src"], type=click.Path(path_type=Path))
     params = [src, *options(f"importer {importer.name!r}", importer.config, own), *own]
     return click.Command(name, callback=callback, params=params, help=importer.help)
+
+
+@click.group("import", cls=Offers, shipped="importers", noun="importer", make=_command)
+def import_() -> None:
+    """Make a zoo of networks that were trained elsewhere."""

@@ -27,7 +27,7 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
     A file that cannot be read is named, the others are predicted; the command then ends with exit code 2.
     """
     from sneframe.errors import ArchitectureError, FileError, PartError
-    from sneframe.predictor import doubts
+    from sneframe.predictor import Doubt, doubts
 
     predictor = asked(run, **options)
     found: list[Prediction] = []
@@ -35,8 +35,7 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
     for file in files:
         try:
             with warnings.catch_warnings():
-                # Of what a prediction is to be doubted for: it is shown beside its value.
-                warnings.filterwarnings("ignore", message=".*(no training network has|far from all training)")
+                warnings.simplefilter("ignore", Doubt)  # they are shown below the table
                 found.append(predictor.predict(file))
         except (FileError, ArchitectureError, PartError) as error:
             failed.append(str(error) if str(error).startswith(str(file)) else f"{file}: {error}")
@@ -64,11 +63,11 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
 
 
 def _show(found: Sequence[Prediction]) -> None:
-    from sneframe.cli.tables import cells, table
+    from sneframe.cli.tables import cells, shown, table
     from sneframe.cli.terminal import Terminal
 
-    shown = table("network", *found[0].values, "distance")
+    rows = table("network", *found[0].values, "distance")
     for each in found:
-        values = [f"{value:.6g}" if isinstance(value, float) else value for value in each.values.values()]
-        shown.add_row(*cells(each.source, *values, "–" if each.distance is None else f"{each.distance:.2f}"))
-    Terminal().print(shown)
+        distance = "–" if each.distance is None else f"{each.distance:.2f}"
+        rows.add_row(*cells(each.source, *map(shown, each.values.values()), distance))
+    Terminal().print(rows)

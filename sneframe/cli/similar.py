@@ -25,7 +25,7 @@ from sneframe.cli.asked import PATH, asked, described, networks_of
 @described
 def similar(run: Path, zoo: Path, file: Path, *, k: int, show: str, as_json: bool, **options: Any) -> None:
     """List the networks of ZOO whose embeddings by the finished run RUN are nearest to that of the network in FILE."""
-    from sneframe.cli.tables import cells, table
+    from sneframe.cli.tables import cells, shown, table
     from sneframe.cli.terminal import Terminal
     from sneframe.errors import ZooError, choices
 
@@ -48,17 +48,8 @@ def similar(run: Path, zoo: Path, file: Path, *, k: int, show: str, as_json: boo
         click.echo(json.dumps(rows, indent=2))
         return
     names = names or [name for name in predictor.properties if name in known.properties]
-    shown = table("network", "distance", *names)
+    found = table("network", "distance", *names)
     for place, distance in nearest:
-        values = [known.properties[name][place] for name in names]
-        shown.add_row(
-            *cells(
-                known.sources[place],
-                f"{distance:.3f}",
-                *(
-                    f"{value:.6g}" if isinstance(value, float) else "" if value is None else value
-                    for value in values
-                ),
-            )
-        )
-    Terminal().print(shown)
+        values = [shown(known.properties[name][place]) for name in names]
+        found.add_row(*cells(known.sources[place], f"{distance:.3f}", *values))
+    Terminal().print(found)

@@ -22,3 +22,10 @@ def cells(*values: Any) -> list[str]:
     from sneframe.errors import printable
 
     return [printable(str(value)) for value in values]
+
+
+def shown(value: Any) -> str:
+    """Return a value as a cell shows it; what is missing is empty."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,7 @@ import numpy as np
 
 from sneframe.cli.build import build
 from sneframe.cli.import_ import import_
-from sneframe.cli.tables import cells, table
+from sneframe.cli.tables import cells, shown, table
 
 if TYPE_CHECKING:
     from sneframe.zoo import Zoo
@@ -181,10 +181,6 @@ def _show(facts: dict[str, Any]) -> None:
 
 def _range(entry: dict[str, Any]) -> str:
     if "min" in entry:
-        return "" if entry["min"] is None else f"{_short(entry['min'])} … {_short(entry['max'])}"
-    shown = ", ".join(str(value) for value in entry["most_frequent"])
-    return f"{shown}, … ({entry['distinct']})" if entry["distinct"] > len(entry["most_frequent"]) else shown
-
-
-def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        return "" if entry["min"] is None else f"{shown(entry['min'])} … {shown(entry['max'])}"
+    often = ", ".join(str(value) for value in entry["most_frequent"])
+    return f"{often}, … ({entry['distinct']})" if entry["distinct"] > len(entry["most_frequent"]) else often

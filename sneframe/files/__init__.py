@@ -2,12 +2,13 @@
 
 from sneframe.files.folder import inside
 from sneframe.files.read import SUFFIXES, StateDict, is_sharded, member, read_state_dict, read_torch
-from sneframe.files.stub import StoredTensor, Stub, read_stubbed
+from sneframe.files.stub import StoredTensor, Stub, read_all, read_stubbed
 
 __all__ = [
     "read_state_dict",
     "read_torch",
     "read_stubbed",
+    "read_all",
     "StateDict",
     "StoredTensor",
     "Stub",

@@ -10,7 +10,7 @@ import io
 import pickle  # for the subclass below alone, which resolves no name
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 from typing import IO, Any, Self
@@ -109,6 +109,19 @@ class StoredTensor:
             return whole.as_strided(self.shape, self._stride, self._offset).clone()
         except RuntimeError as error:
             raise FileError(f"a tensor of shape {self.shape} leaves its storage") from error
+
+
+def read_all(values: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Return the floating-point tensors among some values, read.
+
+    Raises:
+        FileError: there is none.
+    """
+    read = {str(name): value.read() for name, value in values.items() if isinstance(value, StoredTensor)}
+    tensors = {name: value for name, value in read.items() if value.is_floating_point()}
+    if not tensors:
+        raise FileError("holds no floating-point tensor")
+    return tensors
 
 
 def read_stubbed(file: Path | IO[bytes], path: Path) -> Any:

@@ -38,6 +38,27 @@ def by_activation(row):
     return mlp(activation={"relu": nn.ReLU, "tanh": nn.Tanh}[row["activation"]])
 
 
+class Functional(nn.Module):
+    """Its function is a private setting, with a name or without."""
+
+    def __init__(self, function):
+        super().__init__()
+        self._function = function
+        self.inp, self.out = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(self._function(self.inp(x)))
+
+
+def lambdas(row):
+    relu, tanh = (lambda x: torch.relu(x)), (lambda x: torch.tanh(x))  # noqa: PLW0108  # two without a name
+    return Functional({"relu": relu, "tanh": tanh}[row["activation"]])
+
+
+def named(row):
+    return Functional({"relu": torch.relu, "tanh": torch.tanh}[row["activation"]])
+
+
 def broken(row):
     raise KeyError("kind")
 

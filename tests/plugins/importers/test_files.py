@@ -115,13 +115,21 @@ def test_without_a_table_there_are_files_and_no_properties(folder, imported):
     assert zoo.group.tolist() == sorted(states)
 
 
-def test_activations_that_a_module_has_are_told_apart(tmp_path, imported):
+@pytest.mark.parametrize(
+    ("function", "make"),
+    [
+        ("by_activation", factories.mlp),
+        ("named", lambda: factories.Functional(torch.relu)),
+        ("lambdas", lambda: factories.Functional(torch.relu)),
+    ],
+)
+def test_activations_that_a_module_has_are_told_apart(tmp_path, imported, function, make):
     rows = []
     for number in range(4):
-        torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
+        torch.save(make().state_dict(), tmp_path / f"{number}.pt")
         rows.append({"file": f"{number}.pt", "activation": ("relu", "tanh")[number % 2]})
     properties = table(tmp_path / "table.csv", rows)
-    zoo, _ = imported("files", tmp_path, properties=properties, module="factories:by_activation")
+    zoo, _ = imported("files", tmp_path, properties=properties, module=f"factories:{function}")
     found = [architecture.layers[0].activation for architecture in zoo.architectures]
     assert found == ["relu", "tanh"]
     assert zoo.architecture_index.tolist() == [0, 1, 0, 1]

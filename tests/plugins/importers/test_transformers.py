@@ -75,11 +75,18 @@ def test_only_some_epochs_and_files_that_are_there(nfn, imported):
         imported("transformer-nfn", root, out="b.zarr", metadata=metadata, epochs=(74,))
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "ckpt_file,ckpt_epoch\nx\n"])
-def test_metadata_that_are_none_are_one_line(nfn, imported, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "the table is empty"),
+        ("a,b\n1,2\n", "no metadata of the zoo, there is no column 'ckpt_file'"),
+        ("ckpt_file,ckpt_epoch\nx\n", "damaged: line 2 has 1 values"),
+    ],
+)
+def test_metadata_that_are_none_are_one_line(nfn, imported, content, said):
     root, metadata, _ = nfn
     metadata.write_text(content)
-    with pytest.raises(ZooError, match=r"MNIST\.csv: no (table of )?metadata"):
+    with pytest.raises(ZooError, match=rf"MNIST\.csv: {said}"):
         imported("transformer-nfn", root, metadata=metadata)
 
 
