@@ -80,7 +80,8 @@ def load(
         activation: of networks that come without code, of every layer but the last. A network with the names and shapes of
             one architecture of the training zoo has that architecture.
         flatten: ``channels_first`` where a linear layer reads a convolution as torch flattens it.
-        memory: bytes that encoding a large network may take, beside the model and the weights of one layer.
+        memory: bytes that encoding a large network may take, beside the model and the weights of one layer; no bound on
+            methods that look at all layers of a network at once, which a warning names.
         reporter: says how far it is with a large network; silent where not given.
 
     Raises:
@@ -198,11 +199,16 @@ class Predictor:
     def _embeddings(self, asked: Sequence[Asked]) -> Tensor:
         """Return ``(n, E)``: of large networks one after the other, of the others together."""
         encoder = self.model.encoder
-        large = [each.architecture.num_weights > LARGE and obstacle(encoder) is None for each in asked]
+        large = np.array([each.architecture.num_weights > LARGE for each in asked], dtype=bool)
+        if (whole := obstacle(encoder)) is not None:
+            for place in np.flatnonzero(large).tolist():
+                line = "all weights are encoded at once, which takes whatever memory it takes"
+                warnings.warn(f"{asked[place].source}: {line}: {whole}", stacklevel=4)
+            large[:] = False
         rows = torch.empty(len(asked), encoder.width)
         for place in np.flatnonzero(large).tolist():
             rows[place] = self._streamed(asked[place])
-        if small := np.flatnonzero(~np.array(large)).tolist():
+        if small := np.flatnonzero(~large).tolist():
             rows[small] = self._encoded(_batch([asked[place] for place in small]))
         return rows
 

@@ -232,3 +232,13 @@ def test_large_and_small_networks_keep_their_order(finished, network, monkeypatc
     found = predictor.predict_all([small, network.state_dict(), small])
     for each, expected in zip(found, (alone[0], alone[1], alone[0]), strict=True):
         np.testing.assert_allclose(each.embedding, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_method_that_cannot_be_driven_layer_by_layer_says_that_memory_does_not_bind_it(
+    zoo_path, network, monkeypatch, tmp_path
+):
+    config = recipe("deepsets", "train.epochs=1", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
+    predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder)
+    monkeypatch.setattr("sneframe.predictor.LARGE", 20)
+    with pytest.warns(UserWarning, match="state dict: all weights are encoded at once"):
+        predictor.embed(network.state_dict())

@@ -1,7 +1,6 @@
 """A cell in a process of its own: what comes back, whatever becomes of the process."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -106,13 +105,17 @@ def test_ctrl_c_ends_the_cell_under_way_and_keeps_the_others(toy_zoo_path, tmp_p
         ),
         *("--property", "scale", "--seeds", "1", "--set", "train.epochs=100000", "--out", str(out)),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (list(out.glob("cells/stats*.json")) and workers(process)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    (under_way,) = workers(process)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not (list(out.glob("cells/stats*.json")) and workers(process)):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            (under_way,) = workers(process)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors == "stopped: finished cells are kept; the same command goes on with the others\n"
     under_way.wait(60)  # one that was only starting ends when it finds no job

@@ -100,13 +100,7 @@ def test_workers_end_with_their_parent(kill, tmp_path):
     script.write_text(textwrap.dedent(PARENT))
     (folder := tmp_path / "workers").mkdir()
     command = [sys.executable, str(script), str(folder), str(Path(__file__).parent)]
-    # A shell that runs tests in the background may have Ctrl-C ignored; children inherit that.
-    with subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # no thread yet
-    ) as parent:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as parent:
         while len(list(folder.iterdir())) < 2:
             assert parent.poll() is None
             time.sleep(0.05)
