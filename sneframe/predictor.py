@@ -17,7 +17,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.state_dict import Flatten
 from sneframe.batch import Batch, flatten, join
 from sneframe.checkpoint import load_model
-from sneframe.errors import FileError, RunError
+from sneframe.errors import FileError, PartError, RunError
 from sneframe.factory import Factory
 from sneframe.model import Model
 from sneframe.progress import Reporter
@@ -236,6 +236,11 @@ class Predictor:
     def _told(self, asked: Sequence[Asked]) -> list[Prediction]:
         seen = {kind for architecture in self.architectures for kind in architecture.types}
         embeddings = self._embeddings(asked)
+        for each, finite in zip(asked, embeddings.isfinite().all(1).tolist(), strict=True):
+            if not finite:
+                raise PartError(
+                    f"{each.source}: its embedding is not finite: NaN among its weights, or too large ones"
+                )
         with torch.no_grad():
             value = self.model.head(embeddings)
         columns = {task.name: task.predict(own) for task, own in self.tasks.split(value)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from attrs import field, frozen
 from torch import Tensor
 
@@ -48,6 +49,9 @@ class Reader:
         weights = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
         if not weights:
             raise FileError(f"{path}: holds no floating-point tensor")
+        for name, tensor in weights.items():
+            if (fault := _fault(tensor)) is not None:
+                raise FileError(f"{path}: {name!r} is {fault}")
         return weights
 
     def describe(
@@ -89,3 +93,14 @@ class Reader:
         if activation is not None:
             same = [each for each in same if activation in {layer.activation for layer in each.layers}]
         return same[0] if len(same) == 1 else None
+
+
+def _fault(tensor: Tensor) -> str | None:
+    """Return why a floating-point tensor cannot be weights, half a sentence; None where it can."""
+    if tensor.is_meta:
+        return "a tensor on the meta device, without values"
+    if tensor.layout != torch.strided:
+        return f"a sparse tensor ({tensor.layout})"
+    if tensor.dtype.itemsize == 1:
+        return f"of type {str(tensor.dtype).removeprefix('torch.')}; save it as float16, bfloat16, float32 or float64"
+    return None if tensor.numel() else f"empty, of shape {tuple(tensor.shape)}"

@@ -114,7 +114,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
             values = json.loads(line)
             if not isinstance(values, dict):

@@ -26,7 +26,7 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
 
     A file that cannot be read is named, the others are predicted; the command then ends with exit code 2.
     """
-    from sneframe.errors import ArchitectureError, FileError, PartError
+    from sneframe.errors import ArchitectureError, FileError, PartError, printable
     from sneframe.predictor import Doubt, doubts
 
     predictor = asked(run, **options)
@@ -45,10 +45,10 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
         _show(found)
     for each in found:
         for line in doubts(each):
-            click.echo(f"warning: {each.source}: {line}", err=True)
+            click.echo(printable(f"warning: {each.source}: {line}"), err=True)
     if failed:
         for line in failed[:-1]:
-            click.echo(f"error: {line}", err=True)
+            click.echo(printable(f"error: {line}"), err=True)
         raise FileError(failed[-1])
 
 

@@ -24,6 +24,6 @@ def inside(folder: Path, name: str) -> Path:
             raise FileError(f"{name}: leads out of {folder}")
         if not found.is_file():
             raise FileError(f"{name}: {'no file' if found.exists() else 'not there'}")
-    except (OSError, ValueError) as error:  # a name that is too long, a loop of links, a null byte
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links, a null byte
         raise FileError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     return path

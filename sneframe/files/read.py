@@ -101,9 +101,17 @@ def is_sharded(path: Path) -> bool:
 def _safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+            names = sorted(file.keys(), key=_layered)  # the file keeps no order of its own
+            return {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise FileError(f"{path}: damaged, or no safetensors file ({_line(error)})") from error
+
+
+def _layered(name: str) -> tuple[list[tuple[int, str]], bool, str]:
+    """Return what sorts names as layers stand: ``2.weight`` before ``10.weight``, a weight before its bias."""
+    stem, _, last = name.rpartition(".")
+    words = [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", stem) if word]
+    return words, last != "weight", last
 
 
 def _index(path: Path) -> dict[str, Any]:
@@ -124,7 +132,7 @@ def _index(path: Path) -> dict[str, Any]:
     for name, file in names:
         if name not in shards[file]:
             raise FileError(f"{path}: {file} lacks {name!r}")
-    return {name: shards[file][name] for name, file in names}
+    return {name: shards[file][name] for name, file in sorted(names, key=lambda each: _layered(each[0]))}
 
 
 def _torch(path: Path) -> Any:

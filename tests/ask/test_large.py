@@ -48,6 +48,7 @@ def test_a_hundred_million_weights_take_less_than_two_gigabytes(finished, tmp_pa
         [sys.executable, "-c", MEASURED, *map(str, words)], capture_output=True, text=True, check=True
     )
     peak, code = done.stdout.split()[-3::2]
-    print(f"{weights:,} weights, {time.perf_counter() - began:.0f} s, {peak} MiB at most")  # pytest -rP shows it
+    seconds = time.perf_counter() - began
+    sys.stdout.write(f"{weights:,} weights, {seconds:.0f} s, {peak} MiB at most\n")  # pytest -rP shows it
     assert code == "0", done.stderr
     assert int(peak) < 2000

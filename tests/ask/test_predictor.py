@@ -242,3 +242,25 @@ def test_a_method_that_cannot_be_driven_layer_by_layer_says_that_memory_does_not
     monkeypatch.setattr("sneframe.predictor.LARGE", 20)
     with pytest.warns(UserWarning, match="state dict: all weights are encoded at once"):
         predictor.embed(network.state_dict())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_a_network_whose_embedding_is_not_finite_is_refused_by_its_name(predictor, network, value, tmp_path):
+    save_file({name: each * value for name, each in network.state_dict().items()}, tmp_path / "n.safetensors")
+    with pytest.raises(PartError, match=r"n\.safetensors: its embedding is not finite"):
+        predictor.predict(tmp_path / "n.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "reason"),
+    [
+        (torch.eye(4, 1).to_sparse(), "is a sparse tensor"),
+        (torch.ones(4, 1, device="meta"), "is a tensor on the meta device"),
+        (torch.ones(4, 1).to(torch.float8_e4m3fn), "is of type float8_e4m3fn"),
+        (torch.ones(0, 1), r"is empty, of shape \(0, 1\)"),
+    ],
+)
+def test_a_tensor_that_cannot_be_weights_is_named(predictor, network, tensor, reason, tmp_path):
+    torch.save({**network.state_dict(), "0.weight": tensor}, tmp_path / "n.pt")
+    with pytest.raises(FileError, match=rf"n\.pt: '0.weight' {reason}"):
+        predictor.predict(tmp_path / "n.pt")

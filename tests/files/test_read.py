@@ -301,3 +301,20 @@ def test_a_sharded_file_of_many_claims_is_checked_as_a_whole(tmp_path):
     index = tmp_path / "net.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "x.safetensors"}}))
     assert read_state_dict(index).tensors["a"].shape == (100,)
+
+
+def test_layers_of_safetensors_stand_in_the_order_of_their_numbers(tmp_path):
+    layers = [layer for _ in range(7) for layer in (nn.Linear(6, 6), nn.ReLU())]
+    state = nn.Sequential(*layers).state_dict()
+    save_file(state, tmp_path / "n.safetensors")
+    assert list(read_state_dict(tmp_path / "n.safetensors").tensors) == list(state)
+
+
+def test_layers_of_shards_stand_in_the_order_of_their_numbers(tmp_path):
+    state = nn.Sequential(*(nn.Linear(2, 2) for _ in range(11))).state_dict()
+    names = list(state)
+    for file, own in (("a.safetensors", names[:4]), ("b.safetensors", names[4:])):
+        save_file({name: state[name] for name in own}, tmp_path / file)
+    places = {name: "a.safetensors" if name in names[:4] else "b.safetensors" for name in sorted(names)}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    assert list(read_state_dict(tmp_path / "model.safetensors.index.json").tensors) == names

@@ -172,6 +172,25 @@ def test_json_lines_are_a_table_too(tmp_path, imported):
     assert zoo.typed_column("score").objects() == [1.5, None]
 
 
+def test_json_lines_may_have_a_byte_order_mark_and_any_separator_within_a_text(tmp_path, imported):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    line = json.dumps({"file": "a.pt", "note": "one\u2028two"}, ensure_ascii=False)
+    (tmp_path / "t.jsonl").write_text(line + "\n", encoding="utf-8-sig")
+    zoo, _ = imported("files", tmp_path, properties=tmp_path / "t.jsonl")
+    assert zoo.column("note").tolist() == ["one\u2028two"]
+
+
+def test_a_file_that_cannot_be_weights_is_skipped_and_the_others_come(tmp_path, imported):
+    state = factories.mlp().state_dict()
+    torch.save(state, tmp_path / "good.pt")
+    torch.save({name: value.to(torch.float8_e4m3fn) for name, value in state.items()}, tmp_path / "f8.pt")
+    torch.save({**state, "more": torch.ones(0, 2)}, tmp_path / "empty.pt")
+    torch.save({name: value.to_sparse() for name, value in state.items()}, tmp_path / "sparse.pt")
+    (tmp_path / "loop.pt").symlink_to("loop.pt")
+    zoo, _ = imported("files", tmp_path)
+    assert len(zoo) == 1
+
+
 @pytest.mark.parametrize(
     ("texts", "kind", "values"),
     [
