@@ -41,7 +41,7 @@ class Factory:
             found: Any = importlib.import_module(name)
             for each in attribute.split("."):
                 found = getattr(found, each)
-        except Exception as error:  # whatever the user's module may raise
+        except (Exception, SystemExit) as error:  # whatever the user's module may raise
             raise ConfigError(f"{word}: {one_line(error)}") from error
         finally:
             sys.path.remove(str(Path.cwd()))
@@ -61,7 +61,7 @@ class Factory:
         """
         try:
             made = self._make(dict(properties)) if self._takes else self._make()
-        except Exception as error:  # the user's function
+        except (Exception, SystemExit) as error:  # the user's function
             raise ConfigError(f"{self._word}: {one_line(error)}") from error
         module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(module, nn.Module):

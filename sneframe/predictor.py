@@ -210,6 +210,11 @@ class Predictor:
             rows[place] = self._streamed(asked[place])
         if small := np.flatnonzero(~large).tolist():
             rows[small] = self._encoded(_batch([asked[place] for place in small]))
+        for each, finite in zip(asked, rows.isfinite().all(1).tolist(), strict=True):
+            if not finite:
+                raise PartError(
+                    f"{each.source}: its embedding is not finite: NaN among its weights, or too large ones"
+                )
         return rows
 
     def _streamed(self, asked: Asked) -> Tensor:
@@ -236,11 +241,6 @@ class Predictor:
     def _told(self, asked: Sequence[Asked]) -> list[Prediction]:
         seen = {kind for architecture in self.architectures for kind in architecture.types}
         embeddings = self._embeddings(asked)
-        for each, finite in zip(asked, embeddings.isfinite().all(1).tolist(), strict=True):
-            if not finite:
-                raise PartError(
-                    f"{each.source}: its embedding is not finite: NaN among its weights, or too large ones"
-                )
         with torch.no_grad():
             value = self.model.head(embeddings)
         columns = {task.name: task.predict(own) for task, own in self.tasks.split(value)}

@@ -264,3 +264,15 @@ def test_a_tensor_that_cannot_be_weights_is_named(predictor, network, tensor, re
     torch.save({**network.state_dict(), "0.weight": tensor}, tmp_path / "n.pt")
     with pytest.raises(FileError, match=rf"n\.pt: '0.weight' {reason}"):
         predictor.predict(tmp_path / "n.pt")
+
+
+def test_a_module_that_ends_the_process_is_an_error_with_its_name(finished, tmp_path, monkeypatch):
+    (tmp_path / "ends_the_process.py").write_text("raise SystemExit(0)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"ends_the_process:make: SystemExit: 0"):
+        sneframe.load(finished, module="ends_the_process:make")
+
+
+def test_an_embedding_that_is_not_finite_is_not_returned(predictor, network):
+    with pytest.raises(PartError, match="state dict: its embedding is not finite"):
+        predictor.embed({name: each * float("nan") for name, each in network.state_dict().items()})
