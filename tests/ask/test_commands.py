@@ -47,6 +47,24 @@ def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_predicted(ca
     assert lines == [f"error: {tmp_path}/bad.pt: empty", f"error: {tmp_path}/gone.pt: not there"]
 
 
+def test_a_network_that_is_not_finite_does_not_keep_others_from_being_predicted(
+    call, finished, file, network, tmp_path
+):
+    state = {name: value * float("nan") for name, value in network.state_dict().items()}
+    torch.save(state, tmp_path / "nan.pt")
+    code, out, err = call("predict", finished, tmp_path / "nan.pt", file, "--json")
+    assert code == 2
+    assert [each["source"] for each in json.loads(out)] == [str(file)]
+    assert "nan.pt: its embedding is not finite" in err
+
+
+def test_names_of_tensors_send_no_codes_to_the_terminal(call, finished, tmp_path):
+    torch.save({"\x1b]0;title\x07\n": torch.ones(2)}, tmp_path / "codes.pt")
+    _, _, err = call("predict", finished, tmp_path / "codes.pt")
+    assert "title" in err
+    assert all(line.isprintable() for line in err.splitlines())
+
+
 def test_doubts_are_one_line_each(call, finished, tmp_path):
     torch.manual_seed(0)
     state = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Linear(3, 2)).state_dict()
