@@ -58,13 +58,6 @@ def test_a_network_that_is_not_finite_does_not_keep_others_from_being_predicted(
     assert "nan.pt: its embedding is not finite" in err
 
 
-def test_names_of_tensors_send_no_codes_to_the_terminal(call, finished, tmp_path):
-    torch.save({"\x1b]0;title\x07\n": torch.ones(2)}, tmp_path / "codes.pt")
-    _, _, err = call("predict", finished, tmp_path / "codes.pt")
-    assert "title" in err
-    assert all(line.isprintable() for line in err.splitlines())
-
-
 def test_doubts_are_one_line_each(call, finished, tmp_path):
     torch.manual_seed(0)
     state = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Linear(3, 2)).state_dict()
