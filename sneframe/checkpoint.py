@@ -12,7 +12,7 @@ from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.config import RunConfig, plugins_named
 from sneframe.convert import structure, unstructure
-from sneframe.errors import RunError
+from sneframe.errors import ArchitectureError, RunError, one_line
 from sneframe.head import FittedHead
 from sneframe.model import Model, build_model
 from sneframe.state import read_tensors, write_tensors
@@ -52,10 +52,16 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
         raise RunError(
             f"{path}: expected {FORMAT} version {VERSION}, got {header.get('format')} {header.get('version')}"
         )
-    registry = plugins.load(plugins_named(header["config"]))
-    architectures = [Architecture.from_json(data) for data in header["architectures"]]
-    tasks = Tasks.from_json(header["tasks"])
-    model = build_model(structure(header["config"], registry), registry, architectures, tasks.width)
+    try:
+        registry = plugins.load(plugins_named(header["config"]))
+        config = structure(header["config"], registry)
+        architectures = [Architecture.from_json(data) for data in header["architectures"]]
+        tasks = Tasks.from_json(header["tasks"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArchitectureError) as error:
+        raise RunError(
+            f"{path}: damaged: what its header says of the run is no such: {one_line(error)}"
+        ) from error
+    model = build_model(config, registry, architectures, tasks.width)
     then, now = header.get(LIBRARY), metadata.version(LIBRARY)
     if isinstance(model.head, FittedHead) and then != now:
         warnings.warn(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from sneframe.metrics import Scores
 from sneframe.model import Encoder, Model
 from sneframe.symmetry import apply, sample
 from sneframe.tasks import Task, Tasks
+from sneframe.zoo.column import finite_or_none
 
 MOST_KEPT = 1000  #: training networks whose embeddings a run keeps, to tell what is unlike them
 
@@ -213,13 +213,10 @@ def shown_json(data: Data) -> str:
     """Return the content of ``shown.json``: ids of the test networks, and of each column that is shown their values."""
     rows = data.split.test
     columns = {
-        name: [_finite(value) for value in column.take(rows).objects()] for name, column in data.shown.items()
+        name: [finite_or_none(value) for value in column.take(rows).objects()]
+        for name, column in data.shown.items()
     }
     return json.dumps({"ids": data.batch.ids[rows].tolist(), "columns": columns})
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _truth(task: Task, data: Data, positions: np.ndarray) -> np.ndarray:

@@ -49,7 +49,10 @@ class Factory:
             raise ConfigError(f"{word}: is {type(found).__name__}, not a function")
         self._word = word
         self._make: Callable[..., Any] = found
-        self._takes = bool(inspect.signature(found).parameters)
+        try:
+            self._takes = bool(inspect.signature(found).parameters)
+        except (TypeError, ValueError) as error:  # of what is not written in Python
+            raise ConfigError(f"{word}: is no function that makes a module: {one_line(error)}") from error
         self._known: dict[str, Architecture] = {}
 
     def architecture(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any]) -> Architecture:
@@ -66,7 +69,10 @@ class Factory:
         module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")
-        _check(module, tensors)
+        try:
+            _check(module, tensors)
+        except ArchitectureError as error:
+            raise ConfigError(f"{self._word}: {error}") from error
         text = fingerprint(module)
         if text is None:
             return self._described(module, example)

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from sneframe import state
 from sneframe.architecture import Architecture
+from sneframe.architecture.derive import described
 from sneframe.architecture.state_dict import Flatten
 from sneframe.batch import Batch, flatten, join
 from sneframe.checkpoint import load_model
-from sneframe.errors import FileError, PartError, RunError
+from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
 from sneframe.factory import Factory
 from sneframe.model import Model
 from sneframe.progress import Reporter
-from sneframe.reader import Reader
+from sneframe.reader import Reader, checked
 from sneframe.reference import Reference
 from sneframe.stream import LARGE, obstacle, stream
 from sneframe.tasks import Tasks
@@ -87,8 +88,10 @@ def load(
     Raises:
         RunError: no finished run, or a damaged one.
         PluginError: a part it was made of is not installed.
-        ConfigError: there is no such module.
+        ConfigError: there is no such module, activation or way to flatten, or no memory.
     """
+    if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
+        raise ConfigError(f"memory is a number of bytes, got {memory!r}")
     folder = Path(run)
     best = folder / "best.safetensors"
     if not best.is_file():
@@ -102,19 +105,28 @@ def load(
         flatten=flatten,
         known=architectures,
     )
-    kept = folder / "embeddings.safetensors"
-    tensors = state.read_tensors(kept)[0] if kept.is_file() else {}
-    reference = Reference.of(tensors["train_values"].numpy()) if "train_values" in tensors else None
     return Predictor(
         folder=folder,
         model=model,
         tasks=tasks,
         architectures=architectures,
         reader=reader,
-        reference=reference,
+        reference=_reference(folder / "embeddings.safetensors", model.encoder.width),
         memory=memory,
         reporter=reporter or Reporter(),
     )
+
+
+def _reference(path: Path, width: int) -> Reference | None:
+    """Read the embeddings of training networks, where the run kept them."""
+    values = state.read_tensors(path)[0].get("train_values") if path.is_file() else None
+    if values is None:
+        return None
+    if values.ndim != 2 or values.shape[1] != width or not values.is_floating_point():
+        raise RunError(
+            f"{path}: damaged: train_values of shape {tuple(values.shape)}, embeddings of this run have {width} numbers"
+        )
+    return Reference.of(values.float().numpy())
 
 
 @final
@@ -171,24 +183,42 @@ class Predictor:
             found += self._told([self._asked(network) for network in networks[start : start + BATCH]])
         return found
 
-    def embed(self, networks: Network | Batch | Zoo) -> np.ndarray:
-        """Return the embedding ``(E,)`` of one network, or ``(n, E)`` of all of a batch or a selection of a zoo."""
+    def embed(self, networks: Network | Sequence[Network] | Batch | Zoo) -> np.ndarray:
+        """Return the embedding ``(E,)`` of one network, or ``(n, E)`` of several, of a batch or a selection of a zoo.
+
+        Of a batch or a zoo, the row of a network that has weights that are not finite, or too large ones, is not finite.
+
+        Raises:
+            FileError, ArchitectureError: a network that cannot be read or described.
+            PartError: one that the method cannot take, or whose embedding is not finite.
+        """
         if isinstance(networks, Zoo):
             return self.embed(networks.load())
         if isinstance(networks, Batch):
             return self._encoded(networks).numpy()
-        return self._embeddings([self._asked(networks)])[0].numpy()
+        if not isinstance(networks, list | tuple):
+            return self._embeddings([self._asked(networks)])[0].numpy()
+        rows = [np.empty((0, self.model.encoder.width), np.float32)]
+        for start in range(0, len(networks), BATCH):
+            asked = [self._asked(network) for network in networks[start : start + BATCH]]
+            rows.append(self._embeddings(asked).numpy())
+        return np.concatenate(rows)
 
-    def _asked(self, network: Network, example_input: Any = None) -> Asked:
+    def _asked(self, network: Any, example_input: Any = None) -> Asked:
         """Describe a network, whose weights are read later."""
         if isinstance(network, nn.Module):
-            state, architecture = network.state_dict(), Architecture.from_module(network, example_input)
-            return Asked(source=type(network).__name__, architecture=architecture, read=lambda: state)
+            source = type(network).__name__
+            state = checked(described(network), source)
+            architecture = Architecture.from_module(network, example_input)
+            return Asked(source=source, architecture=architecture, read=lambda: state)
         if isinstance(network, Mapping):
-            tensors = {name: value for name, value in network.items() if value.is_floating_point()}
+            tensors = self.reader.weights_of(network, "state dict")
             return Asked(
                 source="state dict", architecture=self.reader.describe(tensors), read=lambda: tensors
             )
+        if not isinstance(network, str | Path):
+            got = f"the class {network.__name__}" if isinstance(network, type) else type(network).__name__
+            raise ArchitectureError(f"a network is a module, a state dict or the path of a file, got {got}")
         path = Path(network)
         try:
             architecture = self.reader.describe(self.reader.weights(path))
@@ -230,13 +260,12 @@ class Predictor:
 
     def _encoded(self, batch: Batch) -> Tensor:
         """Return ``(n, E)``, some networks at a time."""
-        starts = range(0, len(batch), BATCH)
+        rows = torch.empty(len(batch), self.model.encoder.width)
         with torch.no_grad():
-            rows = [
-                self.model.encoder(batch.select(np.arange(s, min(s + BATCH, len(batch))))).float()
-                for s in starts
-            ]
-        return torch.cat(rows)
+            for start in range(0, len(batch), BATCH):
+                part = np.arange(start, min(start + BATCH, len(batch)))
+                rows[part] = self.model.encoder(batch.select(part)).float()
+        return rows
 
     def _told(self, asked: Sequence[Asked]) -> list[Prediction]:
         seen = {kind for architecture in self.architectures for kind in architecture.types}

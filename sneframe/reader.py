@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from attrs import field, frozen
 from torch import Tensor
 
 from sneframe.architecture import Architecture
+from sneframe.architecture.operations import NAMES
 from sneframe.architecture.state_dict import Flatten
-from sneframe.errors import FileError
+from sneframe.errors import ConfigError, FileError, choices
 from sneframe.factory import Factory
-from sneframe.files import read_state_dict
+from sneframe.files import find_state_dict, read_state_dict
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -30,6 +31,9 @@ class Reader:
         flatten: where there is no module, in which order a linear layer reads a convolution.
         known: architectures of networks that may come again: one with the names and shapes of one of these, and of no
             other with another activation, has that architecture.
+
+    Raises:
+        ConfigError: an activation or a way to flatten that there is not.
     """
 
     module: Factory | None = None
@@ -39,20 +43,33 @@ class Reader:
     known: Sequence[Architecture] = ()
     _described: dict[tuple[Shapes, str | None], Architecture] = field(factory=dict, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        for name, value, known in (
+            ("activation", self.activation or "none", NAMES),
+            ("flatten", self.flatten, get_args(Flatten)),
+        ):
+            if value not in known:
+                raise ConfigError(f"there is no {name} {value!r} {choices(str(value), known)}")
+
     def weights(self, path: Path) -> dict[str, Tensor]:
         """Return the floating-point tensors of a file; others are no weights.
 
         Raises:
             FileError: there are none, or the file cannot be read.
         """
-        tensors = read_state_dict(path, self.key).tensors
-        weights = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
-        if not weights:
-            raise FileError(f"{path}: holds no floating-point tensor")
-        for name, tensor in weights.items():
-            if (fault := _fault(tensor)) is not None:
-                raise FileError(f"{path}: {name!r} is {fault}")
-        return weights
+        return checked(read_state_dict(path, self.key).tensors, path)
+
+    def weights_of(self, state: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
+        """Return those of a state dict, or of what was loaded of a checkpoint, as those of its file.
+
+        Args:
+            state: tensors by name, or a mapping that holds such a one.
+            source: what errors call it.
+
+        Raises:
+            FileError: there are none.
+        """
+        return checked(find_state_dict(state, self.key, source).tensors, source)
 
     def describe(
         self,
@@ -93,6 +110,21 @@ class Reader:
         if activation is not None:
             same = [each for each in same if activation in {layer.activation for layer in each.layers}]
         return same[0] if len(same) == 1 else None
+
+
+def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
+    """Return the floating-point ones of the tensors of a network.
+
+    Raises:
+        FileError: there are none, or one that cannot be weights.
+    """
+    weights = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    if not weights:
+        raise FileError(f"{source}: holds no floating-point tensor")
+    for name, tensor in weights.items():
+        if (fault := _fault(tensor)) is not None:
+            raise FileError(f"{source}: {name!r} is {fault}")
+    return weights
 
 
 def _fault(tensor: Tensor) -> str | None:

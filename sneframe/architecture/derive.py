@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from sneframe.architecture.description import Architecture
 from sneframe.architecture.emission import Emission
@@ -32,11 +33,19 @@ def from_module(module: nn.Module, example_input: Any = None) -> Architecture:
 
 
 def described(module: nn.Module) -> dict[str, Tensor]:
-    """Return the floating-point parameters and buffers of a module by name, a tied tensor once, by its first name."""
+    """Return the floating-point parameters and buffers of a module by name, a tied tensor once, by its first name.
+
+    Raises:
+        ArchitectureError: a lazy module that has not been given its shapes.
+    """
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     kept = set(module.state_dict())
     for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(value):
+            raise ArchitectureError(
+                f"{type(module).__name__}: {name!r} has no shape yet; call the module on an input first"
+            )
         if name in kept and value.is_floating_point() and id(value) not in seen:
             seen.add(id(value))
             found[name] = value

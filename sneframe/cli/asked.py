@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -76,19 +77,29 @@ def asked(run: Path, **options: Any) -> Predictor:
 
 
 def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedded]:
-    """Yield the embedded networks of each zoo and file.
+    """Yield the embedded networks of each zoo and file; those of a zoo that are not finite are left out, with a warning.
 
     Raises:
-        ZooError: a folder that is no zoo, or a zoo that cannot be read.
+        ZooError: a folder that is no zoo, a zoo that cannot be read, or of which nothing would be left.
         FileError: a file that cannot be read.
     """
+    import numpy as np
+
     from sneframe.embedded import Embedded
+    from sneframe.errors import ZooError
     from sneframe.zoo import open_zoo
 
     for path in paths:
         if path.is_dir():
             zoo = open_zoo(path)
-            yield Embedded(sources=sources(zoo), values=predictor.embed(zoo), properties=properties(zoo))
+            values = predictor.embed(zoo)
+            if not (finite := np.isfinite(values).all(1)).all():
+                left = f"{(~finite).sum()} of {len(zoo)} networks are left out"
+                warnings.warn(f"{path}: {left}: weights too large for a finite embedding", stacklevel=2)
+                zoo, values = zoo.select(finite), values[finite]
+            if not len(zoo):
+                raise ZooError(f"{path}: there is no network with an embedding")
+            yield Embedded(sources=sources(zoo), values=values, properties=properties(zoo))
         else:
             yield Embedded(sources=[str(path)], values=predictor.embed(path)[None], properties={})
 

@@ -40,7 +40,7 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
         except (FileError, ArchitectureError, PartError) as error:
             failed.append(str(error) if str(error).startswith(str(file)) else f"{file}: {error}")
     if as_json:
-        click.echo(json.dumps([_plain(each) for each in found], indent=2))
+        click.echo(json.dumps([_plain(each) for each in found], indent=2, allow_nan=False))
     elif found:
         _show(found)
     for each in found:
@@ -53,10 +53,12 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
 
 
 def _plain(prediction: Prediction) -> dict[str, Any]:
+    from sneframe.zoo.column import finite_or_none
+
     return {
         "source": prediction.source,
-        "values": dict(prediction.values),
-        "distance": prediction.distance,
+        "values": {name: finite_or_none(value) for name, value in prediction.values.items()},
+        "distance": finite_or_none(prediction.distance),
         "far": prediction.far,
         "unseen": list(prediction.unseen),
     }

@@ -28,6 +28,7 @@ def similar(run: Path, zoo: Path, file: Path, *, k: int, show: str, as_json: boo
     from sneframe.cli.tables import cells, shown, table
     from sneframe.cli.terminal import Terminal
     from sneframe.errors import ZooError, choices
+    from sneframe.zoo.column import finite_or_none
 
     predictor = asked(run, **options)
     (known,) = networks_of(predictor, [zoo])
@@ -41,11 +42,13 @@ def similar(run: Path, zoo: Path, file: Path, *, k: int, show: str, as_json: boo
             {
                 "source": known.sources[place],
                 "distance": distance,
-                "properties": {name: values[place] for name, values in known.properties.items()},
+                "properties": {
+                    name: finite_or_none(values[place]) for name, values in known.properties.items()
+                },
             }
             for place, distance in nearest
         ]
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps(rows, indent=2, allow_nan=False))
         return
     names = names or [name for name in predictor.properties if name in known.properties]
     found = table("network", "distance", *names)

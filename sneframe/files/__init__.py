@@ -1,11 +1,20 @@
 """Files of networks that come from elsewhere: read without running anything that stands in them."""
 
 from sneframe.files.folder import inside
-from sneframe.files.read import SUFFIXES, StateDict, is_sharded, member, read_state_dict, read_torch
+from sneframe.files.read import (
+    SUFFIXES,
+    StateDict,
+    find_state_dict,
+    is_sharded,
+    member,
+    read_state_dict,
+    read_torch,
+)
 from sneframe.files.stub import StoredTensor, Stub, read_all, read_stubbed
 
 __all__ = [
     "read_state_dict",
+    "find_state_dict",
     "read_torch",
     "read_stubbed",
     "read_all",

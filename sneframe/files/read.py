@@ -80,7 +80,7 @@ def _read(path: Path, reader: Callable[[Path], Any], key: str | None) -> StateDi
             raise FileError(f"{path}: {'no file' if path.exists() else 'not there'}")
         if path.stat().st_size == 0:
             raise FileError(f"{path}: empty")
-        found = _state_dict(reader(path), key, path)
+        found = find_state_dict(reader(path), key, path)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from error
     _check_sizes(found.tensors.values(), path, _bytes(path))
@@ -237,8 +237,17 @@ SUFFIXES = tuple(READERS)  #: the endings of the names of networks' files
 # -- what is in it ------------------------------------------------------------------------------------------------
 
 
-def _state_dict(value: Any, key: str | None, path: Path) -> StateDict:
-    """Find the state dict in what a file holds."""
+def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
+    """Find the state dict in what a file holds, or in what was loaded of one.
+
+    Args:
+        value: a mapping of tensors by name, or of what else a checkpoint keeps.
+        key: which of several; see :func:`read_state_dict`.
+        path: what errors call it.
+
+    Raises:
+        FileError: there is none, or there are several.
+    """
     if key is not None:
         for word in key.split("."):
             if not isinstance(value, Mapping) or word not in value:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sneframe.errors import RunError
 from sneframe.report.figures import PALETTE
 from sneframe.report.projection import Projection, project
 from sneframe.report.template import template
+from sneframe.zoo.column import finite_or_none
 
 DIGITS = 5  #: of a coordinate
 
@@ -70,7 +70,7 @@ def _data(embedded: Embedded, projection: Projection) -> dict[str, Any]:
         "source": [embedded.sources[row] for row in rows],
         "maps": {"t-SNE": _unit(projection.tsne), "PCA": _unit(projection.pca)},
         "properties": {
-            name: [_plain(values[row]) for row in rows]
+            name: [finite_or_none(values[row]) for row in rows]
             for name, values in embedded.properties.items()
             if name != "source"
         },
@@ -83,7 +83,3 @@ def _unit(points: np.ndarray) -> list[list[float]]:
     low, span = points.min(0), max(float(np.ptp(points, axis=0).max()), 1e-12)
     middle = (span - np.ptp(points, axis=0)) / 2
     return np.round((points - low + middle) / span, DIGITS).tolist()
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

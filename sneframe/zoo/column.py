@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,6 +140,11 @@ class Column:
         values = self.values.astype(dtype)
         values[~self.valid] = filler
         return values
+
+
+def finite_or_none(value: Any) -> Any:
+    """Return a plain value as JSON can hold it: None for a number that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_missing(value: Any) -> bool:

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from sneframe.architecture import Architecture
 from sneframe.cli import main
+from sneframe.zoo import create, export, open_zoo
 
 
 @pytest.fixture
@@ -124,6 +126,42 @@ def test_map_writes_one_page(call, finished, zoo_path, file, tmp_path):
     assert np.array(data["maps"]["t-SNE"]).shape == (121, 2)
     assert "http://" not in page
     assert "https://" not in page
+
+
+@pytest.fixture
+def broken_zoo(tmp_path):
+    """A zoo of twenty networks, of which two have weights too large to be encoded, with a property that is infinite."""
+    architecture = Architecture.from_module(nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1)))
+    weights = {p.name: torch.randn(20, *p.shape) for p in architecture.parameters}
+    weights["0.weight"][3] = 1e30
+    weights["2.bias"][7] = -1e30
+    with create(tmp_path / "broken.zarr", name="broken") as zoo:
+        zoo.append(architecture, weights, {"scale": [float("inf")] * 20})
+    return tmp_path / "broken.zarr"
+
+
+@pytest.mark.filterwarnings("default:.*are left out")
+def test_networks_of_a_zoo_without_a_finite_embedding_are_left_out(call, finished, broken_zoo, file, tmp_path):
+    said = f"warning: {broken_zoo}: 2 of 20 networks are left out: weights too large for a finite embedding"
+    code, out, err = call("similar", finished, broken_zoo, file, "-k", 20, "--json")
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (code, err.splitlines()) == (0, [said])
+    assert {each["source"] for each in found} == {f"broken/{n}" for n in range(20) if n not in (3, 7)}
+    assert {each["properties"]["scale"] for each in found} == {None}
+    for command, out in (("map", "m.html"), ("embed", "e.csv")):
+        code, _, err = call(command, finished, broken_zoo, "--out", tmp_path / out)
+        assert (code, err.splitlines()) == (0, [said])
+    assert len((tmp_path / "e.csv").read_text().splitlines()) == 19
+
+
+@pytest.mark.filterwarnings("default:.*are left out")
+def test_a_zoo_of_which_nothing_would_be_left_is_refused(call, finished, broken_zoo, file, tmp_path):
+    export(open_zoo(broken_zoo).select([3, 7]), tmp_path / "files")
+    none = tmp_path / "none.zarr"
+    assert call("zoo", "import", "files", tmp_path / "files/networks", "--out", none)[0] == 0
+    code, _, err = call("similar", finished, none, file)
+    assert code == 2
+    assert err.splitlines()[-1] == f"error: {none}: there is no network with an embedding"
 
 
 @pytest.mark.parametrize("command", ["predict", "embed", "similar", "map"])

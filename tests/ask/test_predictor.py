@@ -159,8 +159,68 @@ def test_what_cannot_be_read_is_named(predictor, tmp_path):
     (tmp_path / "a.pt").write_bytes(b"")
     with pytest.raises(FileError, match=r"a\.pt: empty"):
         predictor.predict(tmp_path / "a.pt")
-    with pytest.raises(ArchitectureError, match="describes no network"):
+    with pytest.raises(FileError, match=r"^state dict: holds no floating-point tensor"):
         predictor.predict({"a": torch.zeros(3, dtype=torch.int64)})
+
+
+@pytest.mark.parametrize(
+    ("network", "error", "reason"),
+    [
+        (None, ArchitectureError, "got NoneType"),
+        (3, ArchitectureError, "got int"),
+        (nn.Linear, ArchitectureError, "got the class Linear"),
+        ({}, FileError, "state dict: holds no tensors with names"),
+        ({"a": None}, FileError, "state dict: holds no tensors with names"),
+        ({"a": np.zeros(3)}, FileError, "state dict: holds no tensors with names"),
+        ({0: torch.zeros(3)}, FileError, "state dict: holds no tensors with names"),
+        ({"a": torch.eye(3).to_sparse()}, FileError, "state dict: 'a' is a sparse tensor"),
+        ({"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}, FileError, "several state dicts, a, b"),
+        (nn.LazyLinear(2), ArchitectureError, "LazyLinear: 'weight' has no shape yet"),
+        (nn.Linear(1, 2, device="meta"), FileError, "Linear: 'weight' is a tensor on the meta device"),
+        (nn.ReLU(), FileError, "ReLU: holds no floating-point tensor"),
+    ],
+)
+def test_what_is_no_network_is_said_in_a_line(predictor, network, error, reason):
+    for ask in (predictor.predict, predictor.embed):
+        with pytest.raises(error, match=reason):
+            ask(network)
+
+
+def test_a_checkpoint_that_was_loaded_is_taken_as_its_file_is(finished, predictor, network, tmp_path):
+    state = network.state_dict()
+    wrapped = {f"module.{name}": value for name, value in state.items()}
+    checkpoint = {"epoch": 3, "model": wrapped, "ema": state}
+    torch.save(checkpoint, tmp_path / "c.pt")
+    for asked in (wrapped, checkpoint, tmp_path / "c.pt"):
+        assert predictor.predict(asked).values == predictor.predict(state).values
+    ema = sneframe.load(finished, key="ema")
+    assert ema.predict(checkpoint).values == predictor.predict(state).values
+
+
+def test_several_networks_are_embedded_in_their_order(predictor, network, file):
+    rows = predictor.embed([network.state_dict(), file] * 20)
+    assert rows.shape == (40, predictor.model.encoder.width)
+    np.testing.assert_allclose(rows[39], predictor.embed(file), rtol=1e-4, atol=1e-5)
+    assert predictor.embed([]).shape == (0, predictor.model.encoder.width)
+
+
+def test_of_no_network_of_a_batch_there_is_no_row(predictor, zoo_path):
+    none = open_zoo(zoo_path).load().select(np.array([], dtype=int))
+    assert predictor.embed(none).shape == (0, predictor.model.encoder.width)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"activation": "rleu"}, "there is no activation 'rleu' did you mean 'relu'"),
+        ({"flatten": "first"}, "there is no flatten 'first'"),
+        ({"memory": "2GB"}, "memory is a number of bytes, got '2GB'"),
+        ({"memory": 0}, "memory is a number of bytes, got 0"),
+    ],
+)
+def test_an_option_that_there_is_not_is_refused(finished, options, reason):
+    with pytest.raises(ConfigError, match=reason):
+        sneframe.load(finished, **options)
 
 
 def test_a_method_for_one_architecture_says_what_it_cannot_take(toy_zoo_path, tmp_path):
@@ -170,6 +230,34 @@ def test_a_method_for_one_architecture_says_what_it_cannot_take(toy_zoo_path, tm
     folder = sneframe.run(config, tmp_path / "run").folder
     with pytest.raises(PartError, match=r"was built for linear 1×4.* it is given linear 1×9"):
         sneframe.load(folder).predict(nn.Sequential(nn.Linear(1, 9), nn.ReLU(), nn.Linear(9, 1)))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda header: header.pop("config"),
+        lambda header: header.pop("architectures"),
+        lambda header: header.update(architectures=3),
+        lambda header: header.update(architectures=[{"layers": []}]),
+        lambda header: header.update(tasks=[{"kind": "none"}]),
+        lambda header: header.update(tasks=[{"kind": "regression", "colour": 1}]),
+        lambda header: header.update(config=[1]),
+    ],
+)
+def test_a_damaged_header_of_a_model_is_named(finished, tmp_path, damage):
+    tensors, header = state.read_tensors(finished / "best.safetensors")
+    damage(header)
+    state.write_tensors(tmp_path / "best.safetensors", tensors, header)
+    with pytest.raises(RunError, match=r"best\.safetensors: damaged"):
+        sneframe.load(tmp_path)
+
+
+def test_embeddings_of_another_run_are_refused(finished, tmp_path):
+    (tmp_path / "best.safetensors").write_bytes((finished / "best.safetensors").read_bytes())
+    for values in (torch.zeros(20), torch.zeros(20, 3), torch.zeros(20, 64, dtype=torch.int64)):
+        state.write_tensors(tmp_path / "embeddings.safetensors", {"train_values": values}, {})
+        with pytest.raises(RunError, match=r"embeddings\.safetensors: damaged: train_values of shape \(20"):
+            sneframe.load(tmp_path)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, finished):
