@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
-from sneframe.errors import MachineError
+from sneframe.errors import ConfigError, MachineError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -26,6 +26,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_file(path: Path) -> None:
+    """Check that a file can be made, before what it is to hold is computed.
+
+    Raises:
+        ConfigError: a folder is there, or the file's own folder is not.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder, the name of a file is needed")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}")
 
 
 def sweep(folder: Path) -> None:

@@ -11,12 +11,13 @@ from attrs import field, frozen
 from torch import Tensor
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.operations import NAMES
+from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.architecture.state_dict import Flatten
 from sneframe.errors import ConfigError, FileError, choices
 from sneframe.factory import Factory
 from sneframe.files import find_state_dict, read_state_dict
 
+QUANTISED = ("weight", "qweight")  #: names of what is weights, of whatever type
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
@@ -45,7 +46,7 @@ class Reader:
 
     def __attrs_post_init__(self) -> None:
         for name, value, known in (
-            ("activation", self.activation or "none", NAMES),
+            ("activation", self.activation or "none", KNOWN_ACTIVATIONS),
             ("flatten", self.flatten, get_args(Flatten)),
         ):
             if value not in known:
@@ -118,21 +119,31 @@ def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
     Raises:
         FileError: there are none, or one that cannot be weights.
     """
+    for name, tensor in tensors.items():
+        if (fault := _fault(name, tensor)) is not None:
+            raise FileError(f"{source}: {name!r} is {fault}")
     weights = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
     if not weights:
         raise FileError(f"{source}: holds no floating-point tensor")
-    for name, tensor in weights.items():
-        if (fault := _fault(tensor)) is not None:
-            raise FileError(f"{source}: {name!r} is {fault}")
     return weights
 
 
-def _fault(tensor: Tensor) -> str | None:
-    """Return why a floating-point tensor cannot be weights, half a sentence; None where it can."""
+def _fault(name: str, tensor: Tensor) -> str | None:
+    """Return why a tensor cannot be read as weights, half a sentence; None where it can, or is none, such as a mask."""
+    if not tensor.is_floating_point():
+        # Left out, a network would be taken for another one.
+        quantised = name.rpartition(".")[2] in QUANTISED and tensor.numel() > 1
+        if quantised or tensor.is_quantized or tensor.is_complex():
+            return f"of type {_type(tensor)}; weights are floating-point numbers, and quantised ones are not read"
+        return None
     if tensor.is_meta:
         return "a tensor on the meta device, without values"
     if tensor.layout != torch.strided:
         return f"a sparse tensor ({tensor.layout})"
     if tensor.dtype.itemsize == 1:
-        return f"of type {str(tensor.dtype).removeprefix('torch.')}; save it as float16, bfloat16, float32 or float64"
+        return f"of type {_type(tensor)}; save it as float16, bfloat16, float32 or float64"
     return None if tensor.numel() else f"empty, of shape {tuple(tensor.shape)}"
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

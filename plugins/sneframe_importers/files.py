@@ -65,7 +65,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
     if config.properties is not None:
-        listed = {Path(entry.file).as_posix() for entry in entries}
+        listed = {entry.file for entry in entries}
         for name in names:
             if name not in listed:
                 yield Skipped(source=name, reason=f"not in {config.properties.name}")

@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 from attrs import frozen
+from attrs.validators import in_
 from torch import Tensor
 
+from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.config import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
@@ -39,7 +41,9 @@ class ModelZoosPt:
         "index_dict.json of the zoo, where its weights are flat vectors; by default the file of this name beside SRC",
     )
     activation: str = option(
-        "tanh", "of every layer but the last, where the properties do not say it (`model::nlin`)"
+        "tanh",
+        "of every layer but the last, where the properties do not say it (`model::nlin`)",
+        check=in_(KNOWN_ACTIVATIONS),
     )
 
 

@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 from attrs import frozen
+from attrs.validators import in_
 from torch import Tensor
 
 from sneframe.architecture import Architecture
+from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.config import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, inside, read_state_dict, read_stubbed
@@ -35,7 +37,7 @@ class SANE:
     """What to know of it."""
 
     like: Path = option(help="a state dict of one of the networks: names and shapes")
-    activation: str = option("relu", "of every layer but the last")
+    activation: str = option("relu", "of every layer but the last", check=in_(KNOWN_ACTIVATIONS))
 
 
 def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:

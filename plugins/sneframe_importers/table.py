@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from sneframe.errors import ZooError, choices
+from sneframe.zoo.column import EXACT_IN_FLOAT
 from sneframe.zoo.splits import NAMES, UNUSED
 
 FILE, GROUP, SPLIT = "file", "group", "split"  #: the columns that are no properties; the first must be there
@@ -27,7 +29,7 @@ class Entry:
 
     Args:
         line: its number.
-        file: as it stands there.
+        file: as it stands there, without ``./`` and the like.
         group: the training run, or None.
         split: 0 train, 1 val, 2 test, -1 unused; None where the table has no such column.
         properties: by name; None where missing.
@@ -44,12 +46,14 @@ def read_table(path: Path) -> list[Entry]:
     """Read a table by the ending of its name: ``.csv``, ``.tsv`` or ``.jsonl``.
 
     What stands in a column of a CSV is read as ints where all of it can be, else as floats, else as ``true`` and ``false``,
-    else as text; empty is missing.
+    else as text; empty is missing. A number of which something would be lost, such as ``007`` or an int that no float holds,
+    is text.
 
     Raises:
         ZooError: it is not there or damaged, has no column of files, names a file twice, or a split that there is none of.
     """
     lines = read_rows(path)
+    _check_ints(path, lines)
     entries: dict[str, Entry] = {}
     for number, values in lines:
         entry = _entry(path, number, values)
@@ -88,7 +92,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     rows = csv.reader(
         io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True
     )
-    head = next(rows, None)
+    head = next((row for row in rows if row), None)
     if head is None:
         return
     if len(set(head)) < len(head):
@@ -132,7 +136,7 @@ READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]]
 def typed(values: Sequence[str]) -> list[Any]:
     """Return the texts of a column as values of the first kind that all of them can be."""
     words = [value.strip() for value in values]
-    for read in (_int, float, _bool, str):
+    for read in (_int, _float, _bool, str):
         try:
             return [None if word == "" else read(word) for word in words]
         except ValueError:
@@ -147,11 +151,30 @@ def _int(word: str) -> int:
     return value
 
 
+def _float(word: str) -> float:
+    value = float(word)
+    digits = word.lstrip("+-")
+    if "_" in digits or (digits.isdecimal() and (str(int(digits)) != digits or int(value) != int(word))):
+        raise ValueError  # no number, or one of which digits would be lost
+    return value
+
+
 def _bool(word: str) -> bool:
     try:
         return {"true": True, "false": False}[word.lower()]
     except KeyError as error:
         raise ValueError from error
+
+
+def _check_ints(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
+    """Check that no int beyond what floats hold stands in a column with floats, as JSON lines can have it."""
+    floats = {name for _, values in lines for name, value in values.items() if isinstance(value, float)}
+    for number, values in lines:
+        for name in floats:
+            if isinstance(value := values.get(name), int) and abs(value) > EXACT_IN_FLOAT:
+                raise ZooError(
+                    f"{path}, line {number}: {name!r} is {value}, and other lines have floats, which do not hold it exactly"
+                )
 
 
 def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:
@@ -165,7 +188,7 @@ def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:
         raise ZooError(f"{where}: split must be {', '.join(NAMES)} or empty, got {split!r}")
     return Entry(
         line=number,
-        file=file,
+        file=posixpath.normpath(file),
         group=None if group in (None, "") else str(group),
         split=None if SPLIT not in values else NAMES.index(split) if split else UNUSED,
         properties={

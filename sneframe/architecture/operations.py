@@ -46,7 +46,7 @@ ACTIVATIONS = {
     "rrelu_with_noise": "leaky_relu",
 }
 #: What an activation can be called; ``other`` is one without a name here, with which nothing is known to commute.
-NAMES = tuple(sorted({*ACTIVATIONS.values(), "selu", "none", "other"}))
+KNOWN_ACTIVATIONS = tuple(sorted({*ACTIVATIONS.values(), "selu", "none", "other"}))
 SELU = 1.0507009873554805  #: the scale by which torch's elu becomes its selu
 JOINS = {
     "add": "add",

@@ -17,12 +17,14 @@ from sneframe.cli.asked import PATH, asked, described, networks_of
 @described
 def embed(run: Path, networks: tuple[Path, ...], *, out: Path, **options: Any) -> None:
     """Write what the finished run RUN encodes NETWORKS to, zoos and files: one row each, with their properties."""
+    from sneframe.atomic import check_file
     from sneframe.cli.terminal import say
     from sneframe.embedded import WRITERS, Embedded
     from sneframe.errors import ConfigError
 
     if out.suffix not in WRITERS:  # before hours of encoding
         raise ConfigError(f"{out}: embeddings are written as {', '.join(WRITERS)}")
+    check_file(out)
     found = Embedded.joined(list(networks_of(asked(run, **options), networks)))
     found.write(out)
     say(f"{out}: {len(found)} networks, {found.values.shape[1]} numbers each")

@@ -22,7 +22,8 @@ _KIND_OF_DTYPE = {
     "T": "string",
     "O": "string",
 }
-_EXACT_IN_FLOAT = 1 << 53
+EXACT_IN_FLOAT = 1 << 53  #: up to here every int is a float
+BEYOND = "ints beyond 2**53 cannot share a column with floats"
 
 
 @frozen(eq=False)
@@ -63,6 +64,8 @@ class Column:
         kinds = {_kind_of(value) for value in array[valid]}
         if kinds == {"int", "float"}:
             kinds = {"float"}
+            if any(_kind_of(value) == "int" and abs(value) > EXACT_IN_FLOAT for value in array[valid]):
+                raise ZooError(f"{name}: {BEYOND}")
         if len(kinds) > 1:
             raise ZooError(f"{name}: values of one kind are needed, got {', '.join(sorted(kinds))}")
         # A column of nothing but missing values says nothing of its kind.
@@ -108,8 +111,8 @@ class Column:
         kind = kinds.pop()
         parts = [column if column.kinds else cls.missing(kind, len(column)) for column in columns]
         for part in parts:
-            if kind == "float" and part.kind == "int" and np.abs(part.values).max() > _EXACT_IN_FLOAT:
-                raise ZooError(f"{name}: ints beyond 2**53 cannot share a column with floats")
+            if kind == "float" and part.kind == "int" and np.abs(part.values).max() > EXACT_IN_FLOAT:
+                raise ZooError(f"{name}: {BEYOND}")
         values = np.concatenate([part._filled(_dtype(kind), _EMPTY[kind]) for part in parts])
         return cls(kind, values, np.concatenate([part.valid for part in parts]))
 

@@ -125,8 +125,7 @@ def import_zoo(
     skipped: list[Skipped] = []
     splits: dict[str, list[tuple[int, np.ndarray]]] = {}
     architectures: set[Architecture] = set()
-    listed = out.with_name(f"{out.name}.skipped.csv")
-    with create(
+    writer = create(
         out,
         name=name or source.resolve().name,
         description=description,
@@ -134,7 +133,9 @@ def import_zoo(
         source=source.resolve().name,
         builder={"name": importer.name, "config": _plain(config)},
         overwrite=overwrite,
-    ) as zoo:
+    )
+    listed = out.parent / f"{out.name}.skipped.csv"
+    with writer as zoo:
         for item in importer.read(config, source, progress):
             if isinstance(item, Skipped):
                 skipped.append(item)
@@ -149,9 +150,10 @@ def import_zoo(
             architectures.add(item.architecture)
             for split, values in item.splits.items():
                 splits.setdefault(split, []).append((start, np.asarray(values)))
-        _list(skipped, listed)
         if not len(zoo):
-            raise ZooError(f"{source}: no network could be imported{_first(skipped, listed)}")
+            # Beside a zoo that stays stands what was left out of that one.
+            told = None if out.exists() else _list(skipped, listed)
+            raise ZooError(f"{source}: no network could be imported{_first(skipped, told)}")
         for split, parts in splits.items():
             whole = np.full(len(zoo), UNUSED)
             for start, values in parts:
@@ -163,7 +165,7 @@ def import_zoo(
         unhealthy=unhealthy,
         architectures=len(architectures),
         skipped=tuple(skipped),
-        listed=listed if skipped else None,
+        listed=_list(skipped, listed),
     )
 
 
@@ -174,19 +176,21 @@ def _plain(config: Any) -> dict[str, Any]:
     }
 
 
-def _list(skipped: Sequence[Skipped], path: Path) -> None:
-    """Write what was left out, and why; without anything there is no such file."""
+def _list(skipped: Sequence[Skipped], path: Path) -> Path | None:
+    """Write what was left out, and why, and return where; without anything there is no such file."""
     if not skipped:
         path.unlink(missing_ok=True)
-        return
+        return None
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("source", "reason"))
     rows.writerows((printable(item.source), printable(item.reason)) for item in skipped)
     write_text(path, text.getvalue())
+    return path
 
 
-def _first(skipped: Sequence[Skipped], listed: Path) -> str:
+def _first(skipped: Sequence[Skipped], listed: Path | None) -> str:
     if not skipped:
         return ", there is none"
-    return f": {skipped[0].source}: {skipped[0].reason} ({len(skipped)} in all, in {listed})"
+    where = "" if listed is None else f", in {listed}"
+    return f": {skipped[0].source}: {skipped[0].reason} ({len(skipped)} in all{where})"

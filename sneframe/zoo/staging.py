@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, final
 from uuid import uuid4
@@ -41,6 +41,7 @@ class Staging:
         self._target = Path(os.path.abspath(target))  # noqa: PTH100  # resolve() would follow a link
         self._overwrite = overwrite
         _sweep(self._target)
+        self._made = [parent for parent in self._target.parents if not parent.exists()]
         self._target.parent.mkdir(parents=True, exist_ok=True)
         self._place = self._target.with_name(f"{self._target.name}.tmp-{uuid4().hex}")
         self.folder = self._place / "content"
@@ -71,9 +72,12 @@ class Staging:
             raise
 
     def discard(self) -> None:
-        """Remove the temporary place and what is left in it."""
+        """Remove the temporary place and what is left in it, and the folders above that were made for it alone."""
         self._lock.close()
         shutil.rmtree(self._place, ignore_errors=True)
+        with suppress(OSError):  # not empty: the target is there, or somebody else's
+            for parent in self._made:
+                parent.rmdir()
 
 
 def check_place(target: Path) -> None:

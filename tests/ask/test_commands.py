@@ -85,6 +85,18 @@ def test_embed_looks_at_the_ending_first(call, tmp_path):
     assert "e.xlsx: embeddings are written as" in err
 
 
+@pytest.mark.parametrize("command", ["embed", "map"])
+def test_a_place_that_is_none_is_named_before_networks_are_encoded(
+    call, finished, zoo_path, tmp_path, monkeypatch, command
+):
+    monkeypatch.setattr("sneframe.predictor.Predictor.embed", lambda *_: pytest.fail("encoded"))
+    code, _, err = call(command, finished, zoo_path, "--out", tmp_path / "gone" / "e.csv")
+    assert (code, err) == (2, f"error: {tmp_path}/gone/e.csv: there is no folder {tmp_path}/gone\n")
+    (tmp_path / "folder.csv").mkdir()
+    code, _, err = call(command, finished, zoo_path, "--out", tmp_path / "folder.csv")
+    assert (code, err) == (2, f"error: {tmp_path}/folder.csv: is a folder, the name of a file is needed\n")
+
+
 def test_similar_lists_the_nearest_first(call, finished, zoo_path, file):
     code, out, _ = call("similar", finished, zoo_path, file, "-k", 5, "--json")
     found = json.loads(out)
@@ -141,7 +153,9 @@ def broken_zoo(tmp_path):
 
 
 @pytest.mark.filterwarnings("default:.*are left out")
-def test_networks_of_a_zoo_without_a_finite_embedding_are_left_out(call, finished, broken_zoo, file, tmp_path):
+def test_networks_of_a_zoo_without_a_finite_embedding_are_left_out(
+    call, finished, broken_zoo, file, tmp_path
+):
     said = f"warning: {broken_zoo}: 2 of 20 networks are left out: weights too large for a finite embedding"
     code, out, err = call("similar", finished, broken_zoo, file, "-k", 20, "--json")
     found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))

@@ -92,9 +92,10 @@ def _npz(where: str) -> Raw:
     path = Path(where)
     try:
         # Arrays of objects are pickles, which can run anything: they are refused.
-        with np.load(path, allow_pickle=False) as found:
-            if not isinstance(found, np.lib.npyio.NpzFile):
-                raise ZooError(f"{path}: is one array, expected an .npz file with images and labels")
+        whole = np.load(path, allow_pickle=False)
+        if not isinstance(whole, np.lib.npyio.NpzFile):
+            raise ZooError(f"{path}: is one array, expected an .npz file with images and labels")
+        with whole as found:
             if missing := [key for key in ("images", "labels") if key not in found]:
                 raise ZooError(
                     f"{path}: has no {' and no '.join(missing)}; it holds {', '.join(found) or 'nothing'}"

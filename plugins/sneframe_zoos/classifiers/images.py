@@ -53,6 +53,11 @@ class ImageSet:
             raise ZooError(
                 f"{self.name}: {self.train} of {len(images)} images are for training; both parts need one at least"
             )
+        if not 2 <= self.classes <= len(images):
+            raise ZooError(
+                f"{self.name}: labels number at least two classes, from 0, and no more than the {len(images)} images, got "
+                f"{labels.min()} … {labels.max()}"
+            )
         if labels.min() < 0 or labels.max() >= self.classes:
             raise ZooError(
                 f"{self.name}: labels must be 0 … {self.classes - 1}, got {labels.min()} … {labels.max()}"

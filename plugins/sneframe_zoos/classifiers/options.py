@@ -13,6 +13,7 @@ import numpy as np
 from attrs import frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, lt, max_len, min_len, optional
 
+from sneframe.checks import finite
 from sneframe.config import option
 from sneframe_zoos.classifiers import convnet, mlp, transformer
 from sneframe_zoos.classifiers.convnet import ConvNet
@@ -24,6 +25,9 @@ from sneframe_zoos.classifiers.mlp import MLP
 from sneframe_zoos.classifiers.transformer import VisionTransformer
 
 CNNS: dict[str, ConvNet] = {"small-cnn": convnet.SMALL_CNN, "arch1": convnet.ARCH1, "arch2": convnet.ARCH2}
+
+
+POSITIVE = and_(gt(0), finite)
 
 
 def _pair(check: Any) -> Any:
@@ -69,13 +73,13 @@ class Classifiers(ABC):
     )
     batch_size: int = option(64, "images in a step", check=ge(1))
     epochs: tuple[int, int] = option((1, 8), "an integer, uniform", check=_pair(ge(0)))
-    lr: tuple[float, float] = option((5e-4, 5e-2), "learning rate, log-uniform", check=_pair(gt(0)))
+    lr: tuple[float, float] = option((5e-4, 5e-2), "learning rate, log-uniform", check=_pair(POSITIVE))
     optimisers: tuple[str, ...] = option(OPTIMISERS, "uniform among them", check=_among(OPTIMISERS))
     inits: tuple[str, ...] = option(INITS, "of kernels, uniform among them", check=_among(INITS))
     init_std: tuple[float, float] = option(
-        (1e-2, 0.5), "deviation of the inits normal and truncated_normal, log-uniform", check=_pair(gt(0))
+        (1e-2, 0.5), "deviation of the inits normal and truncated_normal, log-uniform", check=_pair(POSITIVE)
     )
-    l2: tuple[float, float] = option((1e-8, 1e-2), "penalty on kernels, log-uniform", check=_pair(gt(0)))
+    l2: tuple[float, float] = option((1e-8, 1e-2), "penalty on kernels, log-uniform", check=_pair(POSITIVE))
     dropout: float = option(0.5, "at most, uniform, in one of two runs; else 0", check=and_(ge(0), lt(1)))
     activations: tuple[str, ...] = option(
         ("relu", "tanh", "sigmoid", "selu"), "uniform among them", check=_among(tuple(ACTIVATIONS))

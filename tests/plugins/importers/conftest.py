@@ -12,11 +12,18 @@ from sneframe.zoo import import_zoo, open_zoo
 def imported(tmp_path):
     """Import with an importer of the plugin: (name, source, options) in; the zoo, and what was left out by file, out."""
 
-    def run(name, source, out="zoo.zarr", **options):
+    def run(name, source, out="zoo.zarr", *, overwrite=False, base=tmp_path, **options):
         importer = load(["importers"]).importer(f"importers/{name}")
-        out = Path(tmp_path) / out
+        out = Path(base) / out
         calls = []
-        done = import_zoo(importer, importer.config(**options), Path(source), out, lambda *a: calls.append(a))
+        done = import_zoo(
+            importer,
+            importer.config(**options),
+            Path(source),
+            out,
+            lambda *a: calls.append(a),
+            overwrite=overwrite,
+        )
         assert [each for each, _ in calls] == sorted(each for each, _ in calls)
         assert len({total for _, total in calls}) == 1
         assert calls[-1][0] == calls[-1][1]

@@ -68,3 +68,7 @@ def nothing(row):
 
 
 number = 3
+
+
+def lazy():
+    return nn.LazyLinear(2)

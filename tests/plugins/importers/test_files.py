@@ -5,11 +5,13 @@ import io
 import json
 import os
 import zipfile
+from pathlib import Path
 
 import factories
 import pytest
 import torch
 from safetensors.torch import save_file
+from sneframe_importers.table import read_table
 from stored import tensors
 from torch import nn
 
@@ -198,7 +200,7 @@ def test_a_file_that_cannot_be_weights_is_skipped_and_the_others_come(tmp_path, 
         (["1", "2.5", "nan"], "float", [1.0, 2.5, None]),
         (["1e-3", "-2", "inf"], "float", [0.001, -2.0, float("inf")]),
         (["true", "False", ""], "bool", [True, False, None]),
-        (["007", "08"], "float", [7.0, 8.0]),
+        (["007", "08"], "string", ["007", "08"]),
         (["adam", "1"], "string", ["adam", "1"]),
         ([str(2**63), "1"], "float", [2.0**63, 1.0]),
     ],
@@ -316,6 +318,107 @@ def test_a_list_of_an_earlier_import_does_not_stay(folder, imported, tmp_path):
     assert not (tmp_path / "zoo.zarr.skipped.csv").exists()
 
 
+def test_a_failed_import_leaves_the_zoo_that_is_there_and_its_list(folder, tmp_path, imported):
+    source, _, rows, _ = folder
+    imported("files", source, properties=table(tmp_path / "fewer.csv", rows[:-1]), module="factories:of_row")
+    before = (tmp_path / "zoo.zarr.skipped.csv").read_text()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.pt").write_bytes(b"")
+    with pytest.raises(ZooError, match=r"no network could be imported: a\.pt: empty \(1 in all\)$"):
+        imported("files", tmp_path / "bad", overwrite=True)
+    assert (tmp_path / "zoo.zarr.skipped.csv").read_text() == before
+    assert len(open_zoo(tmp_path / "zoo.zarr")) == 11
+
+
+def test_a_failed_import_leaves_no_folders_behind(tmp_path, imported):
+    (tmp_path / "nets").mkdir()
+    with pytest.raises(ZooError, match="no network could be imported"):
+        imported("files", tmp_path / "nets", out="new/deeper/zoo.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["nets"]
+
+
+@pytest.mark.parametrize("out", [".", "", "/"])
+def test_a_folder_that_is_there_is_no_place_for_a_zoo(tmp_path, monkeypatch, imported, out):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ZooError, match="exists"):
+        imported("files", tmp_path, out=Path(out), overwrite=True, base=Path())
+
+
+def test_the_current_folder_is_no_place_for_a_zoo_though_it_is_one(tmp_path, monkeypatch, imported):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    imported("files", tmp_path)
+    monkeypatch.chdir(tmp_path / "zoo.zarr")
+    with pytest.raises(ZooError, match="lies in the zoo"):
+        imported("files", tmp_path, out=Path(), overwrite=True, base=Path())
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("007", "12"), ["007", "12"]),
+        (("1_000", "2"), ["1_000", "2"]),
+        (("1.5", "007"), ["1.5", "007"]),
+        (("1.5", "9007199254740993"), ["1.5", "9007199254740993"]),
+        (("123456789012345678901234567890", "1"), ["123456789012345678901234567890", "1"]),
+        (("1.5", "+2", "-0", "1e3", ".5"), [1.5, 2.0, 0.0, 1000.0, 0.5]),
+        (("+3", "-2"), [3, -2]),
+        (("True", "false"), [True, False]),
+    ],
+)
+def test_a_column_of_a_table_loses_nothing(tmp_path, words, found):
+    lines = "".join(f"{n}.pt,{word}\n" for n, word in enumerate(words))
+    (tmp_path / "t.csv").write_text(f"\n\nfile,x\n{lines}")
+    read = [entry.properties["x"] for entry in read_table(tmp_path / "t.csv")]
+    assert read == found
+    assert [type(value) for value in read] == [type(value) for value in found]
+
+
+def test_an_int_that_no_float_holds_is_named_with_its_line(tmp_path, imported):
+    (tmp_path / "t.jsonl").write_text('{"file": "a.pt", "x": 0.5}\n{"file": "b.pt", "x": 9007199254740993}\n')
+    with pytest.raises(
+        ZooError, match=r"t\.jsonl, line 2: 'x' is 9007199254740993, and other lines have floats"
+    ):
+        imported("files", tmp_path, properties=tmp_path / "t.jsonl")
+
+
+def test_one_file_under_two_names_of_a_table_is_one(tmp_path, imported):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    (tmp_path / "t.csv").write_text("file,x\na.pt,1\n./a.pt,2\n")
+    with pytest.raises(ZooError, match=r"line 3: a\.pt stands in line 2 already"):
+        imported("files", tmp_path, properties=tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("file,x\n./sub/../a.pt,1\n")
+    (tmp_path / "sub").mkdir()
+    zoo, skipped = imported("files", tmp_path, properties=tmp_path / "t.csv")
+    assert (zoo.column("source").tolist(), skipped) == (["a.pt"], {})
+
+
+def test_an_activation_that_there_is_not_is_refused(tmp_path, imported):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    with pytest.raises(ConfigError, match="there is no activation 'rleu' did you mean 'relu'"):
+        imported("files", tmp_path, activation="rleu")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        (
+            torch.ones(8, 4, dtype=torch.int8),
+            "of type int8; weights are floating-point numbers, and quantised",
+        ),
+        (torch.ones(8, 4, dtype=torch.complex64), "of type complex64; weights are floating-point numbers"),
+    ],
+)
+def test_weights_that_are_no_floats_leave_their_file_out(tmp_path, imported, tensor, said):
+    state = factories.mlp().state_dict()
+    torch.save({**state, "0.weight": tensor}, tmp_path / "a.pt")
+    torch.save({**state, "mask": torch.ones(8, 4, dtype=torch.bool)}, tmp_path / "b.pt")
+    zoo, skipped = imported("files", tmp_path)
+    assert list(skipped) == ["a.pt"]
+    assert skipped["a.pt"].startswith(f"'0.weight' is {said}")
+    assert len(zoo) == 1
+
+
 def test_nothing_to_import_is_an_error_and_no_zoo(tmp_path, imported):
     (tmp_path / "nets").mkdir()
     with pytest.raises(ZooError, match=r"nets: no network could be imported, there is none"):
@@ -376,6 +479,8 @@ def test_names_of_properties_that_no_zoo_can_have_are_left_out_with_their_file(t
         ("factories:number", "is int, not a function"),
         ("factories:broken", "factories:broken: KeyError"),
         ("factories:nothing", "returns NoneType, a torch.nn.Module is needed"),
+        ("builtins:dict", "builtins:dict: is no function that makes a module"),
+        ("factories:lazy", "factories:lazy: LazyLinear: 'weight' has no shape yet"),
     ],
 )
 def test_a_factory_that_is_none_is_one_line(tmp_path, imported, word, said):

@@ -194,6 +194,15 @@ def test_a_folder_in_the_place_of_a_file_is_a_failure_of_the_machine(tmp_path):
         ({"images": IMAGES, "labels": LABELS[:5]}, r"labels must be integers \(12,\)"),
         ({"images": IMAGES, "labels": LABELS - 1}, "labels must be 0 … 1, got -1 … 1"),
         ({"images": IMAGES, "labels": LABELS * 0.5}, "labels must be integers"),
+        ({"images": IMAGES, "labels": LABELS * 0}, r"at least two classes, from 0, .* got 0 … 0"),
+        (
+            {"images": IMAGES, "labels": LABELS * 2_000_000_000},
+            r"no more than the 12 images, got 0 … 4000000000",
+        ),
+        (
+            {"images": IMAGES, "labels": LABELS.astype(np.uint64) + np.uint64(2**63)},
+            "no more than the 12 images",
+        ),
         ({"images": IMAGES, "labels": np.array([{}] * 12)}, "no .npz file of plain arrays"),  # a pickle
         ({"images": IMAGES[:1], "labels": LABELS[:1]}, "both parts need one"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "leave none of its 0 to test on"),
@@ -209,6 +218,13 @@ def test_a_bad_npz_is_one_line(tmp_path, content, message):
 def test_a_file_that_is_no_npz_is_one_line(tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"hello")
     with pytest.raises(ZooError, match=r"bad\.npz: is no \.npz file"):
+        read_images(f"npz:{tmp_path / 'bad.npz'}")
+
+
+def test_one_array_under_the_name_of_an_archive_is_one_line(tmp_path):
+    np.save(tmp_path / "bad.npy", IMAGES)
+    (tmp_path / "bad.npy").rename(tmp_path / "bad.npz")
+    with pytest.raises(ZooError, match=r"bad\.npz: is one array, expected an \.npz file"):
         read_images(f"npz:{tmp_path / 'bad.npz'}")
 
 
