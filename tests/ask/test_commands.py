@@ -71,6 +71,16 @@ def test_doubts_are_one_line_each(call, finished, tmp_path):
     assert second.startswith(f"warning: {tmp_path}/far.pt: far from all training networks")
 
 
+@pytest.mark.filterwarnings("ignore:.*stands in no plain chain")
+def test_control_codes_in_a_name_do_not_reach_the_terminal(call, finished, tmp_path):
+    torch.save({"\x1b]0;title\x07w": torch.ones(2)}, tmp_path / "hostile.pt")
+    code, out, err = call("predict", finished, tmp_path / "hostile.pt")
+    assert code == 0
+    line = next(line for line in err.splitlines() if "no training network has" in line)
+    assert line.endswith("no training network has parameter.\ufffd]0;title\ufffdw")
+    assert "\x1b" not in out + err
+
+
 @pytest.mark.parametrize("ending", ["csv", "npz", "parquet"])
 def test_embed_writes_zoos_and_files(call, finished, zoo_path, file, tmp_path, ending):
     code, out, _ = call("embed", finished, zoo_path, file, "--out", tmp_path / f"e.{ending}")
