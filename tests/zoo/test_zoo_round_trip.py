@@ -193,3 +193,20 @@ def test_a_large_parameter_is_cut_into_chunks_along_its_first_axis(
     assert np.array_equal(
         open_zoo(tmp_path / "z.zarr").load().networks[0].weights[0, : values.size].numpy(), values.ravel()
     )
+
+
+def test_a_zoo_of_parameters_without_a_weight_comes_back(
+    tmp_path: Path, make: Callable[..., Architecture]
+) -> None:
+    empty = make({"0.weight": (0, 2), "0.bias": (0,)})
+    with create(tmp_path / "empty.zarr", name="empty") as zoo:
+        zoo.append(empty, {"0.weight": np.zeros((3, 0, 2), "f4"), "0.bias": np.zeros((3, 0), "f4")}, {})
+    found = open_zoo(tmp_path / "empty.zarr")
+    found.verify()
+    (positions, architecture, weights) = next(found.stored())
+    assert positions.tolist() == [0, 1, 2]
+    assert architecture == empty
+    assert {name: tuple(value.shape) for name, value in weights.items()} == {
+        "0.weight": (3, 0, 2),
+        "0.bias": (3, 0),
+    }
