@@ -94,7 +94,8 @@ class Reader:
         if self.module is not None:
             return self.module.architecture(tensors, properties or {})
         told = activation or self.activation
-        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items())
+        # One module, saved in formats that keep its order and that do not, is of one architecture.
+        shapes = tuple(sorted((name, tuple(tensor.shape)) for name, tensor in tensors.items()))
         if (shapes, told) not in self._described:
             self._described[shapes, told] = self._recognised(shapes, told) or Architecture.from_state_dict(
                 tensors, activation=told or "relu", flatten=self.flatten
@@ -102,11 +103,9 @@ class Reader:
         return self._described[shapes, told]
 
     def _recognised(self, shapes: Shapes, activation: str | None) -> Architecture | None:
-        """Return the known architecture of these names and shapes, in whatever order; None where several have them."""
+        """Return the known architecture of these sorted names and shapes; None where several have them."""
         same = [
-            each
-            for each in self.known
-            if sorted((p.name, p.shape) for p in each.parameters) == sorted(shapes)
+            each for each in self.known if tuple(sorted((p.name, p.shape) for p in each.parameters)) == shapes
         ]
         if activation is not None:
             same = [each for each in same if activation in {layer.activation for layer in each.layers}]

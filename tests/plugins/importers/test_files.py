@@ -106,6 +106,17 @@ def test_a_module_tells_of_connections_that_a_state_dict_does_not_show(tmp_path,
     assert [len(zoo.architectures[0].groups) for zoo in (guessed, found)] == [2, 1]
 
 
+def test_a_module_saved_in_two_formats_is_of_one_architecture(tmp_path, imported):
+    """Safetensors keep no order: by name, the hidden layer would stand before that which it reads."""
+    layers = nn.ModuleDict({"inp": nn.Linear(4, 8), "hid": nn.Linear(8, 8), "out": nn.Linear(8, 3)})
+    torch.save(layers.state_dict(), tmp_path / "a.pt")
+    save_file(layers.state_dict(), tmp_path / "b.safetensors")
+    zoo, _ = imported("files", tmp_path)
+    (architecture,) = zoo.architectures
+    assert len(architecture.groups) == 2
+    same(zoo, {name: layers.state_dict() for name in ("a.pt", "b.safetensors")})
+
+
 @pytest.mark.filterwarnings("ignore:.*taken as:UserWarning")
 def test_without_a_table_there_are_files_and_no_properties(folder, imported):
     source, states, _, _ = folder
