@@ -32,10 +32,11 @@ def check_file(path: Path) -> None:
     """Check that a file can be made, before what it is to hold is computed.
 
     Raises:
-        ConfigError: a folder is there, or the file's own folder is not.
+        ConfigError: something else than a file is there, or the file's own folder is not.
     """
-    if path.is_dir():
-        raise ConfigError(f"{path}: is a folder, the name of a file is needed")
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no plain file"
+        raise ConfigError(f"{path}: is {what}, the name of a file is needed")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}")
 

@@ -106,6 +106,9 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
                 f"property {name!r} has the one value {_shown(values[0])} in all {len(column)} networks"
             )
     drawn = config.split == "random"
+    if drawn and selected.split_names:
+        names = ", ".join(selected.split_names)
+        reporter.say(f"a random split is drawn; the zoo has its own, {names}: zoo.split=NAME takes it")
     assignment = _random_split(selected, config) if drawn else selected.split(config.split)
     parts = {
         part: np.flatnonzero(assignment == number) for number, part in enumerate(("train", "val", "test"))

@@ -70,11 +70,17 @@ class Embedded:
         write_bytes(path, WRITERS[path.suffix](self))
 
     def columns(self) -> dict[str, Sequence[Any]]:
-        """Return the columns of a table: ``source``, the properties, and ``embedding_0`` to the last."""
+        """Return the columns of a table: ``source``, the properties, and ``embedding_0`` to the last.
+
+        Raises:
+            ConfigError: a property has the name of one of the last.
+        """
         own = {f"embedding_{number}": column for number, column in enumerate(self.values.T)}
-        properties = {
-            name: values for name, values in self.properties.items() if name not in {"source", *own}
-        }
+        if taken := own.keys() & self.properties.keys():
+            raise ConfigError(
+                f"a property of the networks is named {min(taken)!r} as a column of the table is; write them as .npz"
+            )
+        properties = {name: values for name, values in self.properties.items() if name != "source"}
         return {"source": self.sources, **properties, **own}
 
 

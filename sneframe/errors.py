@@ -69,6 +69,11 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 network``, ``2 networks``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def choices(wanted: str, known: Iterable[str], noun: str = "known") -> str:
     """Return ``did you mean 'x'? (known: a, b, c)`` for an unknown name."""
     names = sorted(known)

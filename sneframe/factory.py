@@ -33,7 +33,7 @@ class Factory:
     """
 
     def __init__(self, word: str) -> None:
-        name, colon, attribute = word.partition(":")
+        name, colon, attribute = word.partition(":") if isinstance(word, str) else ("", "", "")
         if not colon or not name or not attribute:
             raise ConfigError(f"a module is given as package.module:function, got {word!r}")
         sys.path.insert(0, str(Path.cwd()))
@@ -65,7 +65,12 @@ class Factory:
         try:
             made = self._make(dict(properties)) if self._takes else self._make()
         except (Exception, SystemExit) as error:  # the user's function
-            raise ConfigError(f"{self._word}: {one_line(error)}") from error
+            none = (
+                ""
+                if properties or not self._takes
+                else "; it was given no properties, as none are known here"
+            )
+            raise ConfigError(f"{self._word}: {one_line(error)}{none}") from error
         module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")

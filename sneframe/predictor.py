@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from sneframe.zoo.read import Zoo
 BATCH = 32  #: networks that are encoded together
 MEMORY = 2 << 30  #: bytes that encoding a large network may take
 Network = nn.Module | Mapping[str, Tensor] | str | Path
+T = TypeVar("T")
 
 
 class Doubt(UserWarning):
@@ -85,8 +87,11 @@ def load(
             methods that look at all layers of a network at once, which a warning names.
         reporter: says how far it is with a large network; silent where not given.
 
+    Warns:
+        UserWarning: the run has not finished, and its model is the best so far.
+
     Raises:
-        RunError: no finished run, or a damaged one.
+        RunError: there is no model of a run, or a damaged one.
         PluginError: a part it was made of is not installed.
         ConfigError: there is no such module, activation or way to flatten, or no memory.
     """
@@ -96,6 +101,9 @@ def load(
     best = folder / "best.safetensors"
     if not best.is_file():
         raise RunError(f"{folder}: no finished run, best.safetensors is not in it")
+    if not (folder / "metrics.json").is_file():
+        line = "the run has not finished: this is its best model so far, and what is far from training is not known"
+        warnings.warn(f"{folder}: {line}", stacklevel=2)
     model, tasks, header = load_model(best)
     architectures = tuple(Architecture.from_json(data) for data in header["architectures"])
     reader = Reader(
@@ -176,17 +184,27 @@ class Predictor:
         """
         return self._told([self._asked(network, example_input)])[0]
 
-    def predict_all(self, networks: Sequence[Network]) -> list[Prediction]:
+    def predict_all(self, networks: Iterable[Network]) -> list[Prediction]:
         """Predict the properties of several networks, some at a time; see :meth:`predict`."""
+        if isinstance(networks, nn.Module | Mapping | str | Path):
+            raise ArchitectureError(
+                f"several networks are needed, such as a list, got one {type(networks).__name__}"
+            )
         found: list[Prediction] = []
-        for start in range(0, len(networks), BATCH):
-            found += self._told([self._asked(network) for network in networks[start : start + BATCH]])
+        for some in batched(networks, BATCH):
+            found += self._told([self._asked(network) for network in some])
         return found
 
-    def embed(self, networks: Network | Sequence[Network] | Batch | Zoo) -> np.ndarray:
+    def embed(
+        self, networks: Network | Sequence[Network] | Batch | Zoo, example_input: Any = None
+    ) -> np.ndarray:
         """Return the embedding ``(E,)`` of one network, or ``(n, E)`` of several, of a batch or a selection of a zoo.
 
         Of a batch or a zoo, the row of a network that has weights that are not finite, or too large ones, is not finite.
+
+        Args:
+            networks: one or several; see :meth:`predict`.
+            example_input: of one module, as for :meth:`predict`.
 
         Raises:
             FileError, ArchitectureError: a network that cannot be read or described.
@@ -197,11 +215,12 @@ class Predictor:
         if isinstance(networks, Batch):
             return self._encoded(networks).numpy()
         if not isinstance(networks, list | tuple):
-            return self._embeddings([self._asked(networks)])[0].numpy()
+            return self._embeddings([self._asked(networks, example_input)])[0].numpy()
         rows = [np.empty((0, self.model.encoder.width), np.float32)]
-        for start in range(0, len(networks), BATCH):
-            asked = [self._asked(network) for network in networks[start : start + BATCH]]
-            rows.append(self._embeddings(asked).numpy())
+        rows += [
+            self._embeddings([self._asked(network) for network in some]).numpy()
+            for some in batched(networks, BATCH)
+        ]
         return np.concatenate(rows)
 
     def _asked(self, network: Any, example_input: Any = None) -> Asked:
@@ -310,8 +329,15 @@ def doubts(prediction: Prediction) -> Iterator[str]:
         yield f"no training network has {', '.join(prediction.unseen)}"
     if prediction.far:
         yield (
-            f"far from all training networks, {prediction.distance:.1f} times as far as 99 % of these are from each other"
+            f"far from all training networks, {prediction.distance:.3g} times as far as 99 % of these are from each other"
         )
+
+
+def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield values in lists of so many, the last of what is left."""
+    left = iter(values)
+    while some := list(itertools.islice(left, size)):
+        yield some
 
 
 def _plain(value: Any) -> Any:

@@ -50,7 +50,7 @@ class Reader:
             ("flatten", self.flatten, get_args(Flatten)),
         ):
             if value not in known:
-                raise ConfigError(f"there is no {name} {value!r} {choices(str(value), known)}")
+                raise ConfigError(f"there is no {name} {value!r}, {choices(str(value), known)}")
 
     def weights(self, path: Path) -> dict[str, Tensor]:
         """Return the floating-point tensors of a file; others are no weights.
@@ -108,8 +108,13 @@ class Reader:
             each for each in self.known if tuple(sorted((p.name, p.shape) for p in each.parameters)) == shapes
         ]
         if activation is not None:
-            same = [each for each in same if activation in {layer.activation for layer in each.layers}]
+            same = [each for each in same if activation in _activations(each)]
         return same[0] if len(same) == 1 else None
+
+
+def _activations(architecture: Architecture) -> set[str]:
+    """Return what stands behind layers of an architecture; ``none`` where nothing does, as behind every last layer."""
+    return {layer.activation for layer in architecture.layers} - {"none"} or {"none"}
 
 
 def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:

@@ -32,11 +32,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunError: the file is missing, damaged, or not of sneframe.
     """
     try:
+        path.open("rb").close()  # what may not be read is not damaged, and is there
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["sneframe"])
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118  # not a mapping
     except FileNotFoundError as error:
         raise RunError(f"no such file: {path}") from error
+    except PermissionError as error:
+        raise RunError(f"{path}: {error.strerror}") from error
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise RunError(
             f"{path}: damaged, or not written by sneframe: {' '.join(str(error).split())}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -44,7 +45,9 @@ class Files:
 
 def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the networks of a folder, one at a time, in the order of the table, or of their names."""
-    names = _names(folder(source))
+    unread: list[Skipped] = []
+    names = _names(folder(source), unread)
+    yield from unread
     entries = [Entry(line=0, file=name, group=None, split=None, properties={}) for name in names]
     if config.properties is not None:
         entries = read_table(config.properties)
@@ -79,12 +82,20 @@ IMPORTER = ZooImporter(
 )
 
 
-def _names(source: Path) -> list[str]:
-    """Return the networks' files in a folder, at any depth, in an order of their own."""
+def _names(source: Path, unread: list[Skipped]) -> list[str]:
+    """Return the networks' files in a folder, at any depth, in an order of their own; folders that it cannot look into."""
+
+    def note(error: OSError) -> None:
+        place = Path(error.filename or source).relative_to(source).as_posix()
+        unread.append(Skipped(source=place, reason=error.strerror or str(error)))
+
     found = [
-        path for path in source.rglob("*") if path.name.lower().endswith(SUFFIXES) and not is_sharded(path)
+        Path(place, name)
+        for place, _, names in os.walk(source, onerror=note)
+        for name in names
+        if name.lower().endswith(SUFFIXES) and not is_sharded(Path(place, name))
     ]
-    return sorted(path.relative_to(source).as_posix() for path in found if not path.is_dir())
+    return sorted(path.relative_to(source).as_posix() for path in found)
 
 
 def _typed(

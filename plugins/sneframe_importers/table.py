@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from attrs import frozen
 
 from sneframe.errors import ZooError, choices
 from sneframe.zoo.column import EXACT_IN_FLOAT
+from sneframe.zoo.format import RESERVED
 from sneframe.zoo.splits import NAMES, UNUSED
 
 FILE, GROUP, SPLIT = "file", "group", "split"  #: the columns that are no properties; the first must be there
@@ -21,6 +23,11 @@ DERIVED = (
     "architecture",
     "healthy",
 )  #: what `zoo export` writes beside them, and an import finds out by itself
+OURS = (
+    *sorted({*RESERVED} - {FILE, GROUP, SPLIT}),
+    "source",
+)  #: columns that every zoo of files has of its own
+ID = re.compile("[0-9a-f]{16}")  #: of an architecture
 
 
 @frozen(kw_only=True)
@@ -54,9 +61,10 @@ def read_table(path: Path) -> list[Entry]:
     """
     lines = read_rows(path)
     _check_ints(path, lines)
+    derived = _derived(path, lines)
     entries: dict[str, Entry] = {}
     for number, values in lines:
-        entry = _entry(path, number, values)
+        entry = _entry(path, number, {name: value for name, value in values.items() if name not in derived})
         if entry.file in entries:
             raise ZooError(
                 f"{path}, line {number}: {entry.file} stands in line {entries[entry.file].line} already"
@@ -92,9 +100,13 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     rows = csv.reader(
         io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True
     )
-    head = next((row for row in rows if row), None)
-    if head is None:
+    head = [name.strip() for name in next((row for row in rows if row), [])]
+    if not head:
         return
+    if "" in head:
+        raise ValueError(
+            f"column {head.index('') + 1} has no name; pandas writes one, but for to_csv(index=False)"
+        )
     if len(set(head)) < len(head):
         raise ValueError(f"a column is named twice: {', '.join(head)}")
     lines, table = [], []
@@ -107,7 +119,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         table.append(row)
     columns = (
         {
-            name: list(values) if name in (FILE, GROUP, SPLIT) else typed(values)
+            name: [value.strip() for value in values] if name in (FILE, GROUP, SPLIT) else typed(values)
             for name, values in zip(head, zip(*table, strict=True), strict=True)
         }
         if table
@@ -166,6 +178,24 @@ def _bool(word: str) -> bool:
         raise ValueError from error
 
 
+def _derived(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> tuple[str, ...]:
+    """Return the columns that `zoo export` wrote and an import leaves out; check that none is named as a zoo's own.
+
+    Raises:
+        ZooError: one is, in a table that is somebody's own.
+    """
+    ids = [values.get("architecture") for _, values in lines]
+    if all("healthy" in values for _, values in lines) and all(ID.fullmatch(str(value)) for value in ids):
+        return DERIVED
+    for number, values in lines:
+        for name in OURS:
+            if name in values:
+                raise ZooError(
+                    f"{path}, line {number}: a property cannot be named {name!r}, which every zoo has; name it otherwise"
+                )
+    return ()
+
+
 def _check_ints(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
     """Check that no int beyond what floats hold stands in a column with floats, as JSON lines can have it."""
     floats = {name for _, values in lines for name, value in values.items() if isinstance(value, float)}
@@ -180,7 +210,9 @@ def _check_ints(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> N
 def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:
     where = f"{path}, line {number}"
     if FILE not in values:
-        raise ZooError(f"{path}: there is no column 'file' {choices(FILE, map(str, values))}")
+        only = next(iter(values)) if len(values) == 1 else ""
+        hint = "; commas are needed between columns, in .tsv tabs" if {*only} & {*";\t|,"} else ""
+        raise ZooError(f"{path}: there is no column 'file', {choices(FILE, map(str, values))}{hint}")
     file, group, split = (values.get(name) for name in (FILE, GROUP, SPLIT))
     if not isinstance(file, str) or not file:
         raise ZooError(f"{where}: the name of a file is needed, got {file!r}")
@@ -191,7 +223,5 @@ def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:
         file=posixpath.normpath(file),
         group=None if group in (None, "") else str(group),
         split=None if SPLIT not in values else NAMES.index(split) if split else UNUSED,
-        properties={
-            name: value for name, value in values.items() if name not in (FILE, GROUP, SPLIT, *DERIVED)
-        },
+        properties={name: value for name, value in values.items() if name not in (FILE, GROUP, SPLIT)},
     )

@@ -35,7 +35,7 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
             for factor in segment:
                 if isinstance(factor, str) and factor not in sizes:
                     raise ArchitectureError(
-                        f"parameter {parameter.name!r}, axis {number}: unknown group {factor!r} {choices(factor, sizes)}"
+                        f"parameter {parameter.name!r}, axis {number}: unknown group {factor!r}, {choices(factor, sizes)}"
                     )
             total += math.prod(sizes[factor] if isinstance(factor, str) else factor for factor in segment)
         if total != size:

@@ -63,7 +63,7 @@ class Group:
         for action in self.actions:
             if action not in ACTIONS:
                 raise ArchitectureError(
-                    f"group {self.name!r}: unknown action {action!r} {choices(action, ACTIONS)}"
+                    f"group {self.name!r}: unknown action {action!r}, {choices(action, ACTIONS)}"
                 )
 
 

@@ -48,7 +48,8 @@ def from_state_dict(
     doubt = _doubt(entries)
     if doubt is not None:
         warnings.warn(
-            f"{doubt}, so every axis is taken as fixed; Architecture.from_module finds the groups from the code",
+            f"{doubt}, so every axis is taken as fixed; the groups are found from the code, by Architecture.from_module, "
+            f"--module on the command line",
             stacklevel=3,
         )
         return _fixed(entries)
@@ -192,7 +193,8 @@ def _is_known(entry: _Entry, following: _Entry) -> bool:
         return True
     warnings.warn(
         f"{following.name('weight')!r} reads {inputs} inputs from {outputs} channels: whether channels or positions vary "
-        f"fastest cannot be read off a state dict, so the neurons of {entry.name('weight')!r} are taken as fixed",
+        f"fastest cannot be read off a state dict, so the neurons of {entry.name('weight')!r} are taken as fixed; "
+        f"flatten = channels_first says that it is torch's order",
         stacklevel=5,
     )
     return False

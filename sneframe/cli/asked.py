@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 Command = TypeVar("Command", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
+#: Whether it can be read is found out when it is, so that others are read none the less.
+PATH = click.Path(path_type=Path, readable=False)
 
 
 class Size(click.ParamType[int]):
@@ -76,6 +77,23 @@ def asked(run: Path, **options: Any) -> Predictor:
     return load(run, reporter=Reporter(console if console.is_terminal else None), **options)
 
 
+def check_out(out: Path, endings: Sequence[str]) -> None:
+    """Check where a command is to write, before hours of encoding.
+
+    Raises:
+        ConfigError: another ending, something else than a file there, or no folder for it.
+        ZooError: it lies in a zoo.
+    """
+    from sneframe.atomic import check_file
+    from sneframe.errors import ConfigError
+    from sneframe.zoo.staging import check_place
+
+    if out.suffix not in endings:
+        raise ConfigError(f"{out}: the name of what is written ends in {', '.join(endings)}")
+    check_file(out)
+    check_place(out)
+
+
 def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedded]:
     """Yield the embedded networks of each zoo and file; those of a zoo that are not finite are left out, with a warning.
 
@@ -91,12 +109,13 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedde
 
     for path in paths:
         if path.is_dir():
-            zoo = open_zoo(path)
-            values = predictor.embed(zoo)
-            if not (finite := np.isfinite(values).all(1)).all():
-                left = f"{(~finite).sum()} of {len(zoo)} networks are left out"
-                warnings.warn(f"{path}: {left}: weights too large for a finite embedding", stacklevel=2)
-                zoo, values = zoo.select(finite), values[finite]
+            zoo, total = open_zoo(path), len(open_zoo(path, unhealthy=True))
+            values = predictor.embed(zoo) if len(zoo) else np.empty((0, 0))
+            finite = np.asarray(np.isfinite(values).all(1))
+            zoo, values = zoo.select(finite), values[finite]
+            if left := total - len(zoo):
+                why = "weights that are not finite, or too large for a finite embedding"
+                warnings.warn(f"{path}: {left} of {total} networks are left out: {why}", stacklevel=2)
             if not len(zoo):
                 raise ZooError(f"{path}: there is no network with an embedding")
             yield Embedded(sources=sources(zoo), values=values, properties=properties(zoo))

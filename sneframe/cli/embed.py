@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sneframe.cli.asked import PATH, asked, described, networks_of
+from sneframe.cli.asked import PATH, asked, check_out, described, networks_of
 
 
 @click.command()
@@ -17,14 +17,11 @@ from sneframe.cli.asked import PATH, asked, described, networks_of
 @described
 def embed(run: Path, networks: tuple[Path, ...], *, out: Path, **options: Any) -> None:
     """Write what the finished run RUN encodes NETWORKS to, zoos and files: one row each, with their properties."""
-    from sneframe.atomic import check_file
     from sneframe.cli.terminal import say
     from sneframe.embedded import WRITERS, Embedded
-    from sneframe.errors import ConfigError
+    from sneframe.errors import counted
 
-    if out.suffix not in WRITERS:  # before hours of encoding
-        raise ConfigError(f"{out}: embeddings are written as {', '.join(WRITERS)}")
-    check_file(out)
+    check_out(out, tuple(WRITERS))
     found = Embedded.joined(list(networks_of(asked(run, **options), networks)))
     found.write(out)
-    say(f"{out}: {len(found)} networks, {found.values.shape[1]} numbers each")
+    say(f"{out}: {counted(len(found), 'network')}, {found.values.shape[1]} numbers each")

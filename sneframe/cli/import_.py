@@ -27,7 +27,7 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
 
     def callback(src: Path, out: Path, *, overwrite: bool, **values: Any) -> None:
         from sneframe.cli.terminal import Terminal
-        from sneframe.errors import Interrupted
+        from sneframe.errors import Interrupted, counted
         from sneframe.progress import Reporter
         from sneframe.zoo import import_zoo
 
@@ -39,11 +39,11 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
                 done = import_zoo(importer, config, src, out, advance, **header, overwrite=overwrite)
         except KeyboardInterrupt as error:
             raise Interrupted(f"{out} was not made") from error
-        kinds = f"{done.architectures} architecture{'s' if done.architectures > 1 else ''}"
+        kinds = counted(done.architectures, "architecture")
         unhealthy = (
             f", {done.unhealthy} of them not healthy: weights that are not finite" if done.unhealthy else ""
         )
-        reporter.say(f"zoo: {out}, {done.networks} networks of {kinds}{unhealthy}")
+        reporter.say(f"zoo: {out}, {counted(done.networks, 'network')} of {kinds}{unhealthy}")
         if done.listed:
             reporter.say(f"skipped: {len(done.skipped)}, why is in {done.listed}")
 

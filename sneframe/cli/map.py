@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sneframe.cli.asked import PATH, asked, described, networks_of
+from sneframe.cli.asked import PATH, asked, check_out, described, networks_of
 
 
 @click.command("map")
@@ -17,13 +17,12 @@ from sneframe.cli.asked import PATH, asked, described, networks_of
 @described
 def map_(run: Path, networks: tuple[Path, ...], *, out: Path | None, **options: Any) -> None:
     """Draw NETWORKS, zoos and files, as the finished run RUN sees them: a page to search, and to colour by any property."""
-    from sneframe.atomic import check_file
     from sneframe.cli.terminal import say
     from sneframe.embedded import Embedded
     from sneframe.report import write_map
 
     predictor = asked(run, **options)
     page = out or run / "map.html"
-    check_file(page)  # before hours of encoding
+    check_out(page, (".html",))
     found = Embedded.joined(list(networks_of(predictor, networks)))
     say(str(write_map(found, run.resolve().name, page, colour=predictor.properties[0])))

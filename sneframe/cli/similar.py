@@ -30,9 +30,14 @@ def similar(run: Path, zoo: Path, file: Path, *, k: int, show: str, as_json: boo
     from sneframe.errors import ZooError, choices
     from sneframe.zoo.column import finite_or_none
 
+    if not zoo.is_dir():
+        raise ZooError(
+            f"{zoo}: {'is a file' if zoo.exists() else 'is not there'}, the folder of a zoo is needed"
+        )
     predictor = asked(run, **options)
     (known,) = networks_of(predictor, [zoo])
-    names = [name.strip() for name in show.split(",") if name.strip()]
+    words = [show] if show in known.properties else show.split(",")
+    names = list(dict.fromkeys(name.strip() for name in words if name.strip()))
     for name in names:
         if name not in known.properties:
             raise ZooError(f"{zoo}: there is no property {name!r}, {choices(name, known.properties)}")

@@ -28,6 +28,8 @@ from sneframe.files.folder import inside
 KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "policy")
 #: Put before every name by what wraps a module: data parallelism, torch.compile.
 PREFIXES = ("module.", "_orig_mod.")
+EXTRA = "_extra_state"  #: how the names of what modules keep in a state dict beside tensors end
+LEVELS = 3  #: of mappings in mappings in which state dicts are looked for
 INDEX = ".safetensors.index.json"  #: how the name of a sharded network's index ends
 POLICY = "policy.pth"  #: the one member of a Stable-Baselines3 archive that is read
 SHARED = 16  #: how often the weights of a file may stand in it under several names, all in all
@@ -63,6 +65,8 @@ def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
         FileError: the file is missing, damaged, of no known kind, holds no state dict, or other objects than tensors.
     """
     path = Path(path)
+    if path.is_dir():
+        raise FileError(f"{path}: is a folder, the file of one network is needed")
     reader = next((read for suffix, read in READERS.items() if path.name.lower().endswith(suffix)), None)
     if reader is None:
         raise FileError(f"{path}: a network's file ends in {', '.join(SUFFIXES)}")
@@ -78,6 +82,7 @@ def _read(path: Path, reader: Callable[[Path], Any], key: str | None) -> StateDi
     try:
         if not path.is_file():
             raise FileError(f"{path}: {'no file' if path.exists() else 'not there'}")
+        path.open("rb").close()  # what may not be read is not damaged
         if path.stat().st_size == 0:
             raise FileError(f"{path}: empty")
         found = find_state_dict(reader(path), key, path)
@@ -252,23 +257,26 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
         for word in key.split("."):
             if not isinstance(value, Mapping) or word not in value:
                 known = [str(name) for name in value] if isinstance(value, Mapping) else []
-                raise FileError(f"{path}: there is no {key!r} {choices(word, known)}")
+                raise FileError(f"{path}: there is no {key!r}, {choices(word, known)}")
             value = value[word]
         if not _is_state_dict(value):
-            raise FileError(f"{path}: {key!r} is no state dict")
+            inner = [f"{key}.{name}" for name in _within(value)] if isinstance(value, Mapping) else []
+            hint = f"; within it are {', '.join(inner)}" if inner else ""
+            raise FileError(f"{path}: {key!r} is no state dict{hint}")
     beside: Mapping[str, Any] = {}
-    if not _is_state_dict(value):
-        if not isinstance(value, Mapping):
-            raise FileError(f"{path}: holds no state dict, but a {type(value).__name__}")
-        within = {str(name): each for name, each in value.items() if _is_state_dict(each)}
+    if not isinstance(value, Mapping):
+        raise FileError(f"{path}: holds no state dict, but a {type(value).__name__}")
+    # Beside a state dict may stand single tensors, such as a loss; within one stands none.
+    within = {} if key is not None else _within(value)
+    if within:
         name = next((name for name in KEYS if name in within), None)
         if name is None and len(within) > 1:
             raise FileError(
-                f"{path}: holds several state dicts, {', '.join(sorted(within))}; say which by its key"
+                f"{path}: holds several state dicts, {', '.join(sorted(within))}; say which by its key (--key)"
             )
-        if not within:
-            raise FileError(f"{path}: holds no tensors with names")
         beside, value = value, within[name or next(iter(within))]
+    elif not _is_state_dict(value):
+        raise FileError(f"{path}: holds no tensors with names")
     tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in tensors):
@@ -279,6 +287,25 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
         if not isinstance(each, Tensor) and each is not value
     }
     return StateDict(tensors=tensors, others=others)
+
+
+def _within(value: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the state dicts in a checkpoint by the words that lead to them: the outermost, a few levels down at most."""
+    level = {
+        str(name): each
+        for name, each in value.items()
+        if isinstance(each, Mapping) and not str(name).endswith(EXTRA)
+    }
+    for _ in range(LEVELS):
+        if found := {name: each for name, each in level.items() if _is_state_dict(each)}:
+            return found
+        level = {
+            f"{name}.{word}": each
+            for name, within in level.items()
+            for word, each in within.items()
+            if isinstance(each, Mapping)
+        }
+    return {}
 
 
 def _is_state_dict(value: Any) -> bool:

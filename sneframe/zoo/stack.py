@@ -50,7 +50,7 @@ class Stack:
         known = {parameter.name: parameter for parameter in self._architecture.parameters}
         for name in weights:
             if name not in known:
-                raise ZooError(f"{self._path}: unknown parameter {name!r} {choices(str(name), known)}")
+                raise ZooError(f"{self._path}: unknown parameter {name!r}, {choices(str(name), known)}")
         arrays: dict[str, tuple[str, np.ndarray]] = {}
         n = None
         for name, parameter in known.items():

@@ -94,7 +94,7 @@ class Store:
             kind = {"O": "string", "b": "bool", "i": "int"}[values.dtype.kind]
             return Column(kind, values, everywhere)
         known = [*self.manifest.properties, "architecture", "architecture_summary", "row", "group", "healthy"]
-        raise ZooError(f"{self.path}: unknown column {name!r} {choices(name, known)}")
+        raise ZooError(f"{self.path}: unknown column {name!r}, {choices(name, known)}")
 
     @cached_property
     def architecture_index(self) -> np.ndarray:
@@ -114,7 +114,7 @@ class Store:
             ZooError: an unknown name, or a damaged array.
         """
         if name not in self.manifest.splits:
-            raise ZooError(f"{self.path}: unknown split {name!r} {choices(name, self.manifest.splits)}")
+            raise ZooError(f"{self.path}: unknown split {name!r}, {choices(name, self.manifest.splits)}")
         return self._read(split_path(name))
 
     def _read(self, path: str) -> np.ndarray:

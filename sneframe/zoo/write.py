@@ -69,7 +69,7 @@ def create(
         if not isinstance(text, str):
             raise ZooError(f"{path}: {key} must be a string, got {text!r}")
     if os.path.lexists(path) and not overwrite:
-        raise ZooError(f"{path}: exists already; choose another path or pass overwrite")
+        raise ZooError(f"{path}: exists already; choose another path, or overwrite it (--overwrite)")
     with machine_errors(path):
         if os.path.lexists(path) and not is_zoo(path):
             raise ZooError(f"{path}: exists and is not a zoo; only a zoo is overwritten")

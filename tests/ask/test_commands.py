@@ -1,6 +1,7 @@
 """``sneframe predict``, ``embed``, ``similar`` and ``map``."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -92,19 +93,26 @@ def test_embed_writes_zoos_and_files(call, finished, zoo_path, file, tmp_path, e
 def test_embed_looks_at_the_ending_first(call, tmp_path):
     code, _, err = call("embed", tmp_path / "no-run", tmp_path, "--out", tmp_path / "e.xlsx")
     assert (code, err.count("\n")) == (2, 1)
-    assert "e.xlsx: embeddings are written as" in err
+    assert "e.xlsx: the name of what is written ends in .csv, .npz, .parquet" in err
 
 
-@pytest.mark.parametrize("command", ["embed", "map"])
+@pytest.mark.parametrize(("command", "ending"), [("embed", ".csv"), ("map", ".html")])
 def test_a_place_that_is_none_is_named_before_networks_are_encoded(
-    call, finished, zoo_path, tmp_path, monkeypatch, command
+    call, finished, zoo_path, tmp_path, monkeypatch, command, ending
 ):
     monkeypatch.setattr("sneframe.predictor.Predictor.embed", lambda *_: pytest.fail("encoded"))
-    code, _, err = call(command, finished, zoo_path, "--out", tmp_path / "gone" / "e.csv")
-    assert (code, err) == (2, f"error: {tmp_path}/gone/e.csv: there is no folder {tmp_path}/gone\n")
-    (tmp_path / "folder.csv").mkdir()
-    code, _, err = call(command, finished, zoo_path, "--out", tmp_path / "folder.csv")
-    assert (code, err) == (2, f"error: {tmp_path}/folder.csv: is a folder, the name of a file is needed\n")
+    (tmp_path / f"folder{ending}").mkdir()
+    os.mkfifo(tmp_path / f"pipe{ending}")
+    for out, said in (
+        (f"{tmp_path}/gone/e{ending}", f"there is no folder {tmp_path}/gone"),
+        (f"{tmp_path}/folder{ending}", "is a folder, the name of a file is needed"),
+        (f"{tmp_path}/pipe{ending}", "is no plain file, the name of a file is needed"),
+        (f"{zoo_path}/e{ending}", f"lies in the zoo {zoo_path}; choose a path outside of it"),
+        (f"{tmp_path}/net.safetensors", "the name of what is written ends in"),
+    ):
+        code, _, err = call(command, finished, zoo_path, "--out", out)
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"error: {out}: {said}")
 
 
 def test_similar_lists_the_nearest_first(call, finished, zoo_path, file):
@@ -116,6 +124,21 @@ def test_similar_lists_the_nearest_first(call, finished, zoo_path, file):
     assert {"scale", "label", "kind", "architecture", "group"} <= set(found[0]["properties"])
     code, out, _ = call("similar", finished, zoo_path, file, "-k", 3, "--show", "kind,label")
     assert all(word in out for word in ("network", "distance", "kind", "label"))
+
+
+def test_similar_names_a_file_in_the_place_of_a_zoo_and_a_zoo_in_the_place_of_a_file(
+    call, finished, zoo_path, file
+):
+    code, _, err = call("similar", finished, file, zoo_path)
+    assert (code, err) == (2, f"error: {file}: is a file, the folder of a zoo is needed\n")
+    code, _, err = call("similar", finished, zoo_path, zoo_path)
+    assert (code, err) == (2, f"error: {zoo_path}: is a folder, the file of one network is needed\n")
+
+
+def test_similar_shows_a_property_once(call, finished, zoo_path, file):
+    code, out, _ = call("similar", finished, zoo_path, file, "--show", "kind,kind", "-k", 1)
+    assert code == 0
+    assert out.count("kind") == 1
 
 
 def test_similar_says_which_properties_there_are(call, finished, zoo_path, file):
@@ -152,11 +175,12 @@ def test_map_writes_one_page(call, finished, zoo_path, file, tmp_path):
 
 @pytest.fixture
 def broken_zoo(tmp_path):
-    """A zoo of twenty networks, of which two have weights too large to be encoded, with a property that is infinite."""
+    """A zoo of twenty networks: weights of two are too large to be encoded, one is not healthy, a property is infinite."""
     architecture = Architecture.from_module(nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1)))
     weights = {p.name: torch.randn(20, *p.shape) for p in architecture.parameters}
     weights["0.weight"][3] = 1e30
     weights["2.bias"][7] = -1e30
+    weights["0.bias"][9] = float("nan")
     with create(tmp_path / "broken.zarr", name="broken") as zoo:
         zoo.append(architecture, weights, {"scale": [float("inf")] * 20})
     return tmp_path / "broken.zarr"
@@ -166,16 +190,17 @@ def broken_zoo(tmp_path):
 def test_networks_of_a_zoo_without_a_finite_embedding_are_left_out(
     call, finished, broken_zoo, file, tmp_path
 ):
-    said = f"warning: {broken_zoo}: 2 of 20 networks are left out: weights too large for a finite embedding"
+    left = f"{broken_zoo}: 3 of 20 networks are left out"
+    said = f"warning: {left}: weights that are not finite, or too large for a finite embedding"
     code, out, err = call("similar", finished, broken_zoo, file, "-k", 20, "--json")
     found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert (code, err.splitlines()) == (0, [said])
-    assert {each["source"] for each in found} == {f"broken/{n}" for n in range(20) if n not in (3, 7)}
+    assert {each["source"] for each in found} == {f"broken/{n}" for n in range(20) if n not in (3, 7, 9)}
     assert {each["properties"]["scale"] for each in found} == {None}
     for command, out in (("map", "m.html"), ("embed", "e.csv")):
         code, _, err = call(command, finished, broken_zoo, "--out", tmp_path / out)
         assert (code, err.splitlines()) == (0, [said])
-    assert len((tmp_path / "e.csv").read_text().splitlines()) == 19
+    assert len((tmp_path / "e.csv").read_text().splitlines()) == 18
 
 
 @pytest.mark.filterwarnings("default:.*are left out")

@@ -54,6 +54,14 @@ def test_parquet_without_pyarrow_is_one_line(embedded, tmp_path, monkeypatch):
     assert not (tmp_path / "e.parquet").exists()
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_property_does_not_lose_its_column_to_the_embedding(tmp_path, ending):
+    embedded = Embedded(sources=["a"], values=VALUES[:1], properties={"embedding_1": [7]})
+    with pytest.raises(ConfigError, match=r"'embedding_1' as a column of the table is; write them as \.npz"):
+        embedded.write(tmp_path / f"e{ending}")
+    embedded.write(tmp_path / "e.npz")
+
+
 def test_another_ending_is_refused(embedded, tmp_path):
     with pytest.raises(ConfigError, match=r"e\.xlsx: embeddings are written as \.csv, \.npz, \.parquet"):
         embedded.write(tmp_path / "e.xlsx")

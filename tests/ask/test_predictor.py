@@ -29,6 +29,12 @@ def written(zoo, position, path):
     return path
 
 
+def copied(folder, target, *names):
+    """Copy files of a run."""
+    for name in names:
+        (target / name).write_bytes((folder / name).read_bytes())
+
+
 # -- what is predicted ----------------------------------------------------------------------------------------
 
 
@@ -126,11 +132,52 @@ def test_what_is_far_from_training_is_said(predictor, network, zoo_path):
 
 
 def test_a_run_without_embeddings_of_training_has_no_distances(finished, network, tmp_path):
-    for name in ("best.safetensors", "config.toml"):
-        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    copied(finished, tmp_path, "best.safetensors", "metrics.json")
     found = sneframe.load(tmp_path).predict(network.state_dict())
     assert found.distance is None
     assert not found.far
+
+
+def test_a_run_that_has_not_finished_says_so(finished, network, tmp_path):
+    copied(finished, tmp_path, "best.safetensors")
+    with pytest.warns(UserWarning, match="the run has not finished: this is its best model so far"):
+        predictor = sneframe.load(tmp_path)
+    assert predictor.predict(network.state_dict()).distance is None
+
+
+def test_a_network_with_a_number_alone_among_its_parameters_is_predicted(zoo_path, tmp_path):
+    """Such as a temperature that is learnt."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.scale = nn.Linear(1, 4), nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x):
+            return self.layer(x) * self.scale
+
+    config = recipe(
+        "sne/message", "train.epochs=1", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu"
+    )
+    predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder)
+    with pytest.warns(UserWarning, match="no training network has"):
+        assert np.isfinite(predictor.predict(Scaled()).values["scale"])
+
+
+@pytest.mark.parametrize("networks", ["net.pt", {"a": torch.ones(1)}, nn.Linear(1, 1)])
+def test_one_network_in_the_place_of_several_is_refused(predictor, networks):
+    with pytest.raises(ArchitectureError, match="several networks are needed, such as a list, got one"):
+        predictor.predict_all(networks)
+
+
+def test_several_may_come_one_after_the_other(predictor, file):
+    assert len(predictor.predict_all(each for each in [file, file, file])) == 3
+
+
+def test_a_linear_network_is_not_taken_for_one_with_activations(finished, network):
+    linear = sneframe.load(finished, activation="none")
+    found = linear._asked(network.state_dict()).architecture
+    assert {layer.activation for layer in found.layers} == {"none"}
 
 
 def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypatch):
@@ -212,7 +259,7 @@ def test_of_no_network_of_a_batch_there_is_no_row(predictor, zoo_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"activation": "rleu"}, "there is no activation 'rleu' did you mean 'relu'"),
+        ({"activation": "rleu"}, "there is no activation 'rleu', did you mean 'relu'"),
         ({"flatten": "first"}, "there is no flatten 'first'"),
         ({"memory": "2GB"}, "memory is a number of bytes, got '2GB'"),
         ({"memory": 0}, "memory is a number of bytes, got 0"),
@@ -247,13 +294,14 @@ def test_a_method_for_one_architecture_says_what_it_cannot_take(toy_zoo_path, tm
 def test_a_damaged_header_of_a_model_is_named(finished, tmp_path, damage):
     tensors, header = state.read_tensors(finished / "best.safetensors")
     damage(header)
+    copied(finished, tmp_path, "metrics.json")
     state.write_tensors(tmp_path / "best.safetensors", tensors, header)
     with pytest.raises(RunError, match=r"best\.safetensors: damaged"):
         sneframe.load(tmp_path)
 
 
 def test_embeddings_of_another_run_are_refused(finished, tmp_path):
-    (tmp_path / "best.safetensors").write_bytes((finished / "best.safetensors").read_bytes())
+    copied(finished, tmp_path, "best.safetensors", "metrics.json")
     for values in (torch.zeros(20), torch.zeros(20, 3), torch.zeros(20, 64, dtype=torch.int64)):
         state.write_tensors(tmp_path / "embeddings.safetensors", {"train_values": values}, {})
         with pytest.raises(RunError, match=r"embeddings\.safetensors: damaged: train_values of shape \(20"):
@@ -263,11 +311,13 @@ def test_embeddings_of_another_run_are_refused(finished, tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path, finished):
     with pytest.raises(RunError, match=r"no finished run, best\.safetensors is not in it"):
         sneframe.load(tmp_path)
+    copied(finished, tmp_path, "metrics.json")
     atomic.write_bytes(tmp_path / "best.safetensors", b"x" * 20)
     with pytest.raises(RunError, match=r"best\.safetensors: damaged"):
         sneframe.load(tmp_path)
-    with pytest.raises(ConfigError, match="a module is given as"):
-        sneframe.load(finished, module="mine")
+    for word in ("mine", nn.Linear):
+        with pytest.raises(ConfigError, match="a module is given as"):
+            sneframe.load(finished, module=word)
 
 
 # -- near and far -------------------------------------------------------------------------------------------

@@ -1,19 +1,22 @@
 """State dicts from files: what is read, and what is refused, with one line that names the file."""
 
+import errno
 import io
 import json
 import os
 import pickle
 import struct
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save, save_file
 from torch import nn
 
-from sneframe.errors import FileError
+from sneframe.errors import FileError, RunError
 from sneframe.files import is_sharded, read_state_dict
+from sneframe.state import read_tensors
 
 LEGACY = {"_use_new_zipfile_serialization": False}
 
@@ -101,7 +104,7 @@ def test_a_key_says_which_of_several(state, tmp_path):
     torch.save({"actor": state, "nested": {"critic": other}}, tmp_path / "a.pt")
     same(read_state_dict(tmp_path / "a.pt", key="actor"), state)
     same(read_state_dict(tmp_path / "a.pt", key="nested.critic"), other)
-    with pytest.raises(FileError, match=r"there is no 'acto' did you mean 'actor'"):
+    with pytest.raises(FileError, match=r"there is no 'acto', did you mean 'actor'"):
         read_state_dict(tmp_path / "a.pt", key="acto")
 
 
@@ -109,6 +112,46 @@ def test_several_without_a_key_are_refused(state, tmp_path):
     torch.save({"actor": state, "critic": state}, tmp_path / "a.pt")
     with pytest.raises(FileError, match="several state dicts, actor, critic; say which"):
         read_state_dict(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("beside", [{"loss": torch.ones(())}, {"rng": torch.zeros(8, dtype=torch.uint8)}])
+@pytest.mark.parametrize("name", ["model_state_dict", "net", "anything"])
+def test_single_tensors_beside_a_state_dict_are_not_taken_for_it(state, tmp_path, beside, name):
+    optimiser = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]}
+    torch.save({"epoch": 1, **beside, "optimizer": optimiser, name: state}, tmp_path / "a.pt")
+    same(read_state_dict(tmp_path / "a.pt"), state)
+
+
+def test_a_state_dict_that_keeps_tensors_of_its_own_is_one(state, tmp_path):
+    torch.save({**state, "0._extra_state": {"scale": torch.ones(3)}}, tmp_path / "a.pt")
+    same(read_state_dict(tmp_path / "a.pt"), state)
+
+
+def test_state_dicts_further_in_are_found_and_named(state, tmp_path):
+    torch.save({"epoch": 1, "models": {"enc": state}}, tmp_path / "one.pt")
+    same(read_state_dict(tmp_path / "one.pt"), state)
+    torch.save({"models": {"enc": state, "dec": state}}, tmp_path / "two.pt")
+    with pytest.raises(
+        FileError, match=r"several state dicts, models\.dec, models\.enc; say which by its key"
+    ):
+        read_state_dict(tmp_path / "two.pt")
+    with pytest.raises(FileError, match=r"'models' is no state dict; within it are models\.enc, models\.dec"):
+        read_state_dict(tmp_path / "two.pt", key="models")
+    same(read_state_dict(tmp_path / "two.pt", key="models.dec"), state)
+
+
+def test_what_may_not_be_read_is_not_damaged(state, tmp_path, monkeypatch):
+    """As another user: whoever runs the tests may be one who may read everything."""
+    torch.save(state, tmp_path / "a.pt")
+
+    def refuse(self, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(FileError, match=r"a\.pt: Permission denied$"):
+        read_state_dict(tmp_path / "a.pt")
+    with pytest.raises(RunError, match=r"a\.pt: Permission denied$"):
+        read_tensors(tmp_path / "a.pt")
 
 
 def test_what_stands_beside_the_tensors_is_kept(state, tmp_path):
@@ -290,7 +333,7 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(FileError, match=r"gone\.pt: not there"):
         read_state_dict(tmp_path / "gone.pt")
     (tmp_path / "folder.pt").mkdir()
-    with pytest.raises(FileError, match=r"folder\.pt: no file"):
+    with pytest.raises(FileError, match=r"folder\.pt: is a folder, the file of one network is needed"):
         read_state_dict(tmp_path / "folder.pt")
     with pytest.raises(FileError, match=r"ends in \.safetensors"):
         read_state_dict(tmp_path / "a.onnx")

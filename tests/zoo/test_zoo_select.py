@@ -73,7 +73,7 @@ def test_an_expression_selects(zoo: Zoo, expression: str, ids: list[int]) -> Non
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("stp == 3", "unknown column 'stp' did you mean 'step'? (known: accuracy, act, architecture"),
+        ("stp == 3", "unknown column 'stp', did you mean 'step'? (known: accuracy, act, architecture"),
         ("config.act == 3", "unknown column 'config.act'"),
         ("step == '3'", "cannot compare 'step' (int) with \"'3'\" (string)"),
         ("act == 3", "cannot compare 'act' (string) with '3' (int)"),
@@ -215,14 +215,14 @@ def test_an_empty_selection_cannot_be_loaded(zoo: Zoo) -> None:
 
 def test_an_unknown_column_lists_the_choices(zoo: Zoo) -> None:
     with pytest.raises(
-        ZooError, match=re.escape("unknown column 'accurcy' did you mean 'accuracy'? (known: ")
+        ZooError, match=re.escape("unknown column 'accurcy', did you mean 'accuracy'? (known: ")
     ):
         zoo.column("accurcy")
 
 
 def test_an_unknown_split_lists_the_choices(zoo: Zoo) -> None:
     with pytest.raises(
-        ZooError, match=re.escape("unknown split 'defalt' did you mean 'default'? (known: default)")
+        ZooError, match=re.escape("unknown split 'defalt', did you mean 'default'? (known: default)")
     ):
         zoo.split("defalt")
 

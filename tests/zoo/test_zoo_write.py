@@ -44,7 +44,7 @@ def test_an_unknown_parameter_is_named_with_the_choices(
     given = weights(architecture, 2)
     given["0.biass"] = given["0.bias"]
     message = refused(tmp_path, architecture, given)
-    assert message == "unknown parameter '0.biass' did you mean '0.bias'? (known: 0.bias, 0.weight)"
+    assert message == "unknown parameter '0.biass', did you mean '0.bias'? (known: 0.bias, 0.weight)"
 
 
 def test_a_wrong_shape_says_which_is_needed(
@@ -393,7 +393,9 @@ def test_appending_outside_the_with_block_is_refused(
 
 def test_an_existing_path_is_refused_before_anything_is_done(small: Path) -> None:
     before = open_zoo(small).digest
-    with pytest.raises(ZooError, match="exists already; choose another path or pass overwrite"):
+    with pytest.raises(
+        ZooError, match=r"exists already; choose another path, or overwrite it \(--overwrite\)"
+    ):
         create(small, name="z")
     assert open_zoo(small).digest == before
 

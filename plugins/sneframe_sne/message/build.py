@@ -240,7 +240,7 @@ class _Builder:
             window = tuple(slice(start, start + length) for start, length, _ in segments)
             factors = [factor for _, _, segment in segments for factor in segment]
             places = numbers[window]
-            grid = np.indices([self._length(factor) for factor in factors]).reshape(len(factors), -1)
+            grid = np.indices([self._length(factor) for factor in factors]).reshape(len(factors), places.size)
             names = [f for f in factors if isinstance(f, str) and (only is None or f in only)]
             if names:
                 for name in names:

@@ -1,6 +1,7 @@
 """Any folder of checkpoints."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -406,7 +407,7 @@ def test_one_file_under_two_names_of_a_table_is_one(tmp_path, imported):
 
 def test_an_activation_that_there_is_not_is_refused(tmp_path, imported):
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
-    with pytest.raises(ConfigError, match="there is no activation 'rleu' did you mean 'relu'"):
+    with pytest.raises(ConfigError, match="there is no activation 'rleu', did you mean 'relu'"):
         imported("files", tmp_path, activation="rleu")
 
 
@@ -448,6 +449,8 @@ def test_nothing_to_import_is_an_error_and_no_zoo(tmp_path, imported):
         ("path,x\na.pt,1\n", "there is no column 'file'"),
         ("file,x\na.pt\n", "line 2 has 1 values, the head has 2"),
         ("file,x,x\na.pt,1,2\n", "a column is named twice"),
+        (",file,x\n0,a.pt,1\n", "column 1 has no name; pandas writes one"),
+        ("file;x\na.pt;1\n", "there is no column 'file', .*; commas are needed between columns"),
         ("file,x\na.pt,1\na.pt,2\n", "line 3: a.pt stands in line 2 already"),
         ("file,split\na.pt,training\n", "split must be train, val, test or empty, got 'training'"),
         ('file,x\n"a.pt,1\n', "damaged"),
@@ -474,11 +477,38 @@ def test_a_table_that_is_not_there_is_named(tmp_path, imported):
         imported("files", tmp_path, properties=tmp_path / "t.xlsx")
 
 
-def test_names_of_properties_that_no_zoo_can_have_are_left_out_with_their_file(tmp_path, imported):
+@pytest.mark.parametrize("name", ["row", "architecture", "healthy", "source", "architecture_summary"])
+def test_a_column_with_a_name_that_every_zoo_has_is_refused(tmp_path, imported, name):
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
-    (tmp_path / "t.csv").write_text("file,row\na.pt,1\n")
-    with pytest.raises(ZooError, match="this name is reserved"):
+    (tmp_path / "t.csv").write_text(f"file,{name}\na.pt,cnn\n")
+    with pytest.raises(ZooError, match=rf"t\.csv, line 2: a property cannot be named '{name}'"):
         imported("files", tmp_path, properties=tmp_path / "t.csv")
+
+
+def test_blanks_around_the_names_of_columns_do_not_count(tmp_path, imported):
+    rows = []
+    for number, split in enumerate(["train", "val", "test"]):
+        torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
+        rows.append(f"{number}.pt, g{number}, {split}\n")
+    (tmp_path / "t.csv").write_text(f"file, group , split\n{''.join(rows)}")
+    zoo, _ = imported("files", tmp_path, properties=tmp_path / "t.csv")
+    assert zoo.properties == ("source",)
+    assert zoo.split("table").tolist() == [0, 1, 2]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_listed(tmp_path, imported, monkeypatch):
+    torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    (tmp_path / "private").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if not isinstance(path, int) and Path(path).name == "private":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    zoo, skipped = imported("files", tmp_path)
+    assert (len(zoo), skipped) == (1, {"private": "Permission denied"})
 
 
 @pytest.mark.parametrize(
@@ -488,7 +518,7 @@ def test_names_of_properties_that_no_zoo_can_have_are_left_out_with_their_file(t
         ("nowhere:make", "ModuleNotFoundError"),
         ("factories:gone", "AttributeError"),
         ("factories:number", "is int, not a function"),
-        ("factories:broken", "factories:broken: KeyError"),
+        ("factories:broken", "factories:broken: KeyError: 'kind'; it was given no properties"),
         ("factories:nothing", "returns NoneType, a torch.nn.Module is needed"),
         ("builtins:dict", "builtins:dict: is no function that makes a module"),
         ("factories:lazy", "factories:lazy: LazyLinear: 'weight' has no shape yet"),
