@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.config import option
-from sneframe.errors import FileError
+from sneframe.errors import FileError, ZooError
 from sneframe.factory import Factory
 from sneframe.files import SUFFIXES, inside, is_sharded
 from sneframe.reader import Reader
@@ -48,6 +48,8 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     unread: list[Skipped] = []
     names = _names(folder(source), unread)
     yield from unread
+    if not names and config.properties is None:
+        raise ZooError(f"{source}: holds no file that ends in {', '.join(SUFFIXES)}")
     entries = [Entry(line=0, file=name, group=None, split=None, properties={}) for name in names]
     if config.properties is not None:
         entries = read_table(config.properties)

@@ -1,7 +1,9 @@
 """``sneframe predict``, ``embed``, ``similar`` and ``map``."""
 
+import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +50,26 @@ def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_predicted(ca
     assert [each["source"] for each in json.loads(out)] == [str(file)]
     lines = [line for line in err.splitlines() if line.startswith("error")]
     assert lines == [f"error: {tmp_path}/bad.pt: empty", f"error: {tmp_path}/gone.pt: not there"]
+
+
+def test_a_file_that_may_not_be_read_does_not_keep_others_from_being_predicted(
+    call, finished, file, tmp_path, monkeypatch
+):
+    private = tmp_path / "private.pt"
+    private.write_bytes(file.read_bytes())
+    opened, access = Path.open, os.access
+
+    def refuse(path, *arguments, **options):
+        if path.name == "private.pt":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "access", lambda path, *more: Path(path) != private and access(path, *more))
+    code, out, err = call("predict", finished, private, file, "--json")
+    assert code == 2
+    assert [each["source"] for each in json.loads(out)] == [str(file)]
+    assert f"error: {private}: Permission denied\n" in err
 
 
 def test_a_network_that_is_not_finite_does_not_keep_others_from_being_predicted(
