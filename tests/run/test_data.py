@@ -1,15 +1,20 @@
 """What a run learns from: training networks block by block, weights that fit the device and weights that do not."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import sneframe
 from sneframe import data, devices
+from sneframe.architecture import Architecture
 from sneframe.batch import Batch
 from sneframe.config import ZooConfig
 from sneframe.progress import Reporter
 from sneframe.testing import toy_zoo
+from sneframe.zoo import create
 
 META = torch.device("meta")  # stands for a device that is not the host
 
@@ -84,3 +89,16 @@ def test_half_of_the_free_memory_of_a_gpu_is_left_free(monkeypatch):
     cuda = torch.device("cuda", 0)
     assert [devices.fits(size, cuda) for size in (50, 51)] == [True, False]
     assert devices.fits(10**15, torch.device("cpu"))
+
+
+def test_a_split_of_the_zoo_that_is_not_used_is_named(tmp_path):
+    architecture = Architecture.from_state_dict({"0.weight": torch.ones(2, 3)})
+    with create(tmp_path / "split.zarr", name="split") as made:
+        made.append(architecture, {"0.weight": torch.randn(20, 2, 3)}, {"y": np.arange(20.0)})
+        made.split("table", np.arange(20) % 3)
+    for split, said in (("random", "the zoo has its own, table: zoo.split=NAME takes it"), ("table", "")):
+        lines = io.StringIO()
+        config = ZooConfig(path=str(tmp_path / "split.zarr"), property="y", split=split)
+        data.load_data(config, Reporter(Console(file=lines)))
+        assert said in lines.getvalue()
+        assert ("own" in lines.getvalue()) == (split == "random")
