@@ -227,7 +227,7 @@ class Predictor:
         """Describe a network, whose weights are read later."""
         if isinstance(network, nn.Module):
             source = type(network).__name__
-            state = checked(described(network), source)
+            state = {name: value.detach() for name, value in checked(described(network), source).items()}
             architecture = Architecture.from_module(network, example_input)
             return Asked(source=source, architecture=architecture, read=lambda: state)
         if isinstance(network, Mapping):
@@ -334,7 +334,7 @@ def doubts(prediction: Prediction) -> Iterator[str]:
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield values in lists of so many, the last of what is left."""
+    """Yield values in lists of so many, the last of what is left: ``itertools.batched``, which Python 3.11 has not."""
     left = iter(values)
     while some := list(itertools.islice(left, size)):
         yield some

@@ -15,10 +15,8 @@ from typing import Any
 
 import torch
 from attrs import frozen
-from attrs.validators import in_
 from torch import Tensor
 
-from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.config import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
@@ -41,9 +39,7 @@ class ModelZoosPt:
         "index_dict.json of the zoo, where its weights are flat vectors; by default the file of this name beside SRC",
     )
     activation: str = option(
-        "tanh",
-        "of every layer but the last, where the properties do not say it (`model::nlin`)",
-        check=in_(KNOWN_ACTIVATIONS),
+        "tanh", "of every layer but the last, where the properties do not say it (`model::nlin`)"
     )
 
 
@@ -71,7 +67,7 @@ def read(
     sets = {name: content[name] for name in PARTS if name in content} if isinstance(content, Mapping) else {}
     if not sets:
         raise ZooError(f"{source}: no dataset.pt of a model zoo, it holds none of {', '.join(PARTS)}")
-    reader = Reader(flatten="channels_first")
+    reader = Reader(activation=config.activation, flatten="channels_first")
     beside = source.with_name("index_dict.json")
     index = config.index or (beside if beside.exists() else None)
     pieces = None if index is None else _pieces(index)
@@ -88,7 +84,7 @@ def read(
             try:
                 tensors = _tensors(weights[number], pieces)
                 own = {key: values[number] for key, values in properties.items() if number < len(values)}
-                activation = str(own.get("nlin", config.activation))
+                activation = str(own["nlin"]) if "nlin" in own else None
                 group = what if runs is None else str(runs[number])
                 splits = {"published": PARTS[name]}
                 yield one(

@@ -16,14 +16,12 @@ from typing import Any
 
 import torch
 from attrs import frozen
-from attrs.validators import in_
 from torch import Tensor
 
-from sneframe.architecture import Architecture
-from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.config import option
 from sneframe.errors import FileError, ZooError
-from sneframe.files import StoredTensor, inside, read_state_dict, read_stubbed
+from sneframe.files import StoredTensor, inside, read_stubbed
+from sneframe.reader import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in
@@ -37,17 +35,18 @@ class SANE:
     """What to know of it."""
 
     like: Path = option(help="a state dict of one of the networks: names and shapes")
-    activation: str = option("relu", "of every layer but the last", check=in_(KNOWN_ACTIVATIONS))
+    activation: str = option("relu", "of every layer but the last")
 
 
 def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the networks of all samples, in the order of their names."""
+    reader = Reader(activation=config.activation, flatten="channels_first")
     try:
-        like = {n: t for n, t in read_state_dict(config.like).tensors.items() if t.is_floating_point()}
+        like = reader.weights(config.like)
     except FileError as error:
         raise ZooError(str(error)) from error
     layers = _layers(like)
-    architecture = Architecture.from_state_dict(like, activation=config.activation, flatten="channels_first")
+    architecture = reader.describe(like)
     names = sorted(files_in(source, "sample_*.pt"), key=_place)
     scales = {part: _scales(source, part) for part in NAMES}
 

@@ -105,7 +105,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return
     if "" in head:
         raise ValueError(
-            f"column {head.index('') + 1} has no name; pandas writes one, but for to_csv(index=False)"
+            f"column {head.index('') + 1} has no name; pandas writes such a one unless to_csv has index=False"
         )
     if len(set(head)) < len(head):
         raise ValueError(f"a column is named twice: {', '.join(head)}")

@@ -204,7 +204,7 @@ def broken_zoo(tmp_path):
     weights["2.bias"][7] = -1e30
     weights["0.bias"][9] = float("nan")
     with create(tmp_path / "broken.zarr", name="broken") as zoo:
-        zoo.append(architecture, weights, {"scale": [float("inf")] * 20})
+        zoo.append(architecture, weights, {"scale": [float("inf")] * 20, "a,b": [7] * 20})
     return tmp_path / "broken.zarr"
 
 
@@ -223,6 +223,13 @@ def test_networks_of_a_zoo_without_a_finite_embedding_are_left_out(
         code, _, err = call(command, finished, broken_zoo, "--out", tmp_path / out)
         assert (code, err.splitlines()) == (0, [said])
     assert len((tmp_path / "e.csv").read_text().splitlines()) == 18
+
+
+@pytest.mark.filterwarnings("default:.*are left out")
+def test_a_property_with_a_comma_in_its_name_is_shown(call, finished, broken_zoo, file):
+    code, out, _ = call("similar", finished, broken_zoo, file, "--show", "a,b", "-k", 1)
+    assert code == 0
+    assert "a,b" in out
 
 
 @pytest.mark.filterwarnings("default:.*are left out")

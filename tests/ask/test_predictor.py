@@ -113,8 +113,11 @@ def test_a_module_that_needs_an_example_is_given_one(predictor):
 
     with pytest.raises(ArchitectureError, match="pass example_input"):
         predictor.predict(Two())
-    found = predictor.predict(Two(), (torch.randn(4, 1), torch.randn(4, 2)))
+    torch.manual_seed(0)
+    network, example = Two(), (torch.randn(4, 1), torch.randn(4, 2))
+    found = predictor.predict(network, example)
     assert found.source == "Two"
+    np.testing.assert_array_equal(predictor.embed(network, example), found.embedding)
 
 
 def test_what_is_far_from_training_is_said(predictor, network, zoo_path):

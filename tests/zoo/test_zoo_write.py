@@ -11,6 +11,7 @@ import pytest
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.errors import MachineError, ZooError
 from sneframe.zoo import create, open_zoo
+from sneframe.zoo.column import Column
 
 Weights = Callable[..., dict[str, np.ndarray]]
 
@@ -228,6 +229,12 @@ def test_an_int_that_no_float_holds_is_not_rounded(
         writer.append(architecture, weights(architecture, 1), {"id": [2**53 + 1]})
         writer.append(architecture, weights(architecture, 1), {"id": [0.5]})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_int_that_no_float_holds_is_refused_beside_floats_in_one_list() -> None:
+    assert Column.of("id", [0.5, 2**53]).values.tolist() == [0.5, 2.0**53]
+    with pytest.raises(ZooError, match=re.escape("id: ints beyond 2**53 cannot share a column with floats")):
+        Column.of("id", [0.5, 2**53 + 1])
 
 
 def test_a_column_of_missing_values_takes_the_kind_of_the_others(

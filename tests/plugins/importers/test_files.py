@@ -405,10 +405,16 @@ def test_one_file_under_two_names_of_a_table_is_one(tmp_path, imported):
     assert (zoo.column("source").tolist(), skipped) == (["a.pt"], {})
 
 
-def test_an_activation_that_there_is_not_is_refused(tmp_path, imported):
+@pytest.mark.parametrize(
+    ("importer", "options"), [("files", {}), ("sane", {"like": "a.pt"}), ("model-zoos-pt", {})]
+)
+def test_an_activation_that_there_is_not_is_refused(tmp_path, imported, importer, options):
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
+    torch.save({"trainset": 0}, tmp_path / "dataset.pt")
+    source = tmp_path / "dataset.pt" if importer == "model-zoos-pt" else tmp_path
+    options = {name: tmp_path / value for name, value in options.items()}
     with pytest.raises(ConfigError, match="there is no activation 'rleu', did you mean 'relu'"):
-        imported("files", tmp_path, activation="rleu")
+        imported(importer, source, activation="rleu", **options)
 
 
 @pytest.mark.parametrize(
@@ -449,7 +455,7 @@ def test_nothing_to_import_is_an_error_and_no_zoo(tmp_path, imported):
         ("path,x\na.pt,1\n", "there is no column 'file'"),
         ("file,x\na.pt\n", "line 2 has 1 values, the head has 2"),
         ("file,x,x\na.pt,1,2\n", "a column is named twice"),
-        (",file,x\n0,a.pt,1\n", "column 1 has no name; pandas writes one"),
+        (",file,x\n0,a.pt,1\n", "column 1 has no name; pandas writes such a one"),
         ("file;x\na.pt;1\n", "there is no column 'file', .*; commas are needed between columns"),
         ("file,x\na.pt,1\na.pt,2\n", "line 3: a.pt stands in line 2 already"),
         ("file,split\na.pt,training\n", "split must be train, val, test or empty, got 'training'"),

@@ -1,5 +1,6 @@
 """Classifier zoos of digits: what they hold, builds that are killed and spread, networks that are loaded back."""
 
+import math
 import subprocess
 import sys
 import textwrap
@@ -243,6 +244,9 @@ def test_an_empty_range_gives_its_one_value():
     [
         ({"epochs": (3, 1)}, r"'epochs' must be a lower and an upper bound, got \(3, 1\)"),
         ({"lr": (0.1,)}, "lr"),
+        ({"lr": (0.1, math.inf)}, "'lr' must be finite, got inf"),
+        ({"l2": (0.1, math.inf)}, "'l2' must be finite, got inf"),
+        ({"init_std": (0.1, math.inf)}, "'init_std' must be finite, got inf"),
         ({"optimisers": ("adamw",)}, "optimisers"),
         ({"activations": ()}, "activations"),
         ({"train_fractions": (0.0,)}, "train_fractions"),
