@@ -28,7 +28,6 @@ from sneframe.files.folder import inside
 KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "policy")
 #: Put before every name by what wraps a module: data parallelism, torch.compile.
 PREFIXES = ("module.", "_orig_mod.")
-EXTRA = "_extra_state"  #: how the names of what modules keep in a state dict beside tensors end
 LEVELS = 3  #: of mappings in mappings in which state dicts are looked for
 INDEX = ".safetensors.index.json"  #: how the name of a sharded network's index ends
 POLICY = "policy.pth"  #: the one member of a Stable-Baselines3 archive that is read
@@ -266,8 +265,9 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
     beside: Mapping[str, Any] = {}
     if not isinstance(value, Mapping):
         raise FileError(f"{path}: holds no state dict, but a {type(value).__name__}")
-    # Beside a state dict may stand single tensors, such as a loss; within one stands none.
-    within = {} if key is not None else _within(value)
+    # Beside a state dict may stand single tensors, such as a loss; a name with a dot is that of a module's parameter.
+    own = any("." in str(name) for name, each in value.items() if isinstance(each, Tensor))
+    within = {} if own or key is not None else _within(value)
     if within:
         name = next((name for name in KEYS if name in within), None)
         if name is None and len(within) > 1:
@@ -291,11 +291,7 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
 
 def _within(value: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the state dicts in a checkpoint by the words that lead to them: the outermost, a few levels down at most."""
-    level = {
-        str(name): each
-        for name, each in value.items()
-        if isinstance(each, Mapping) and not str(name).endswith(EXTRA)
-    }
+    level = {str(name): each for name, each in value.items() if isinstance(each, Mapping)}
     for _ in range(LEVELS):
         if found := {name: each for name, each in level.items() if _is_state_dict(each)}:
             return found

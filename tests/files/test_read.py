@@ -122,8 +122,9 @@ def test_single_tensors_beside_a_state_dict_are_not_taken_for_it(state, tmp_path
     same(read_state_dict(tmp_path / "a.pt"), state)
 
 
-def test_a_state_dict_that_keeps_tensors_of_its_own_is_one(state, tmp_path):
-    torch.save({**state, "0._extra_state": {"scale": torch.ones(3)}}, tmp_path / "a.pt")
+@pytest.mark.parametrize("name", ["0._extra_state", "statistics"])
+def test_mappings_of_tensors_within_a_state_dict_are_not_taken_for_it(state, tmp_path, name):
+    torch.save({**state, name: {"scale": torch.ones(3)}}, tmp_path / "a.pt")
     same(read_state_dict(tmp_path / "a.pt"), state)
 
 
