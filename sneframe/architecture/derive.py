@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from sneframe.architecture.description import Architecture
 from sneframe.architecture.emission import Emission
-from sneframe.architecture.operations import KINDS
+from sneframe.architecture.operations import kind_of
 from sneframe.architecture.trace import Trace
 from sneframe.errors import ArchitectureError
 
@@ -92,7 +92,7 @@ def _guess(module: nn.Module, state: Mapping[str, Tensor]) -> Trace:
 
 
 def _made_up(module: nn.Module) -> Iterator[Tensor]:
-    first = next((m for m in module.modules() if any(isinstance(m, cls) for cls, _ in KINDS)), None)
+    first = next((m for m in module.modules() if kind_of(m) is not None), None)
     generator = torch.Generator().manual_seed(0)
     like = next(iter(described(module).values()))
 

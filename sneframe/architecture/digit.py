@@ -6,12 +6,24 @@ A view that splits an axis makes digits of it, and as long as nothing tells them
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from attrs import frozen
 
-from sneframe.architecture.space import Clash, Space, block, find, fix, multiply, segment, unify, unnest
+from sneframe.architecture.space import (
+    Clash,
+    Space,
+    block,
+    find,
+    fix,
+    multiply,
+    nodes,
+    segment,
+    tree,
+    unify,
+    unnest,
+)
 
 
 @frozen(eq=False)
@@ -112,7 +124,64 @@ def unify_dims(a: Dim, b: Dim) -> None:
 def fix_dim(dim: Dim) -> None:
     """Make the action trivial along an axis."""
     for digit in dim:
-        fix(digit.space if digit.is_whole else commit(digit))
+        try:
+            fix(digit.space if digit.is_whole else commit(digit))
+        except Clash:  # the blocks that it counts do not fit those that are there: fix all elements
+            fix(digit.space)
+
+
+def separate(dims: Sequence[Dim], together: Collection[int]) -> list[Dim]:
+    """Return axes some of which an operation treats together, and apart from the others.
+
+    An index with digits among these axes and elsewhere is refined into blocks: an operation that sums over one of its
+    digits, say, does not commute with permutations that carry elements from one block to another.
+
+    Args:
+        dims: the axes of a tensor.
+        together: numbers of the axes that the operation treats as one, such as those that it sums over.
+    """
+    dims = [merged(dim) for dim in dims]
+    inside = [digit for axis, dim in enumerate(dims) for digit in dim if axis in together]
+    outside = [digit for axis, dim in enumerate(dims) for digit in dim if axis not in together]
+
+    def is_cut(digit: Digit) -> bool:
+        return any(digit.is_of(a) for a in inside) and any(digit.is_of(b) for b in outside)
+
+    return [tuple(_apart(digit) if is_cut(digit) else digit for digit in dim) for dim in dims]
+
+
+def separate_all(dims: Sequence[Dim]) -> list[Dim]:
+    """Return axes each of which an operation treats apart from all others."""
+    return [tuple(_apart(digit) for digit in merged(dim)) for dim in dims]
+
+
+def completed(dims: Sequence[Dim]) -> list[Dim]:
+    """Return the axes of a tensor, those refined into blocks of whose index a digit is missing or stands twice."""
+    dims = [merged(dim) for dim in dims]
+    digits = [digit for dim in dims for digit in dim if not digit.is_whole]
+
+    def is_complete(digit: Digit) -> bool:
+        places = sorted(other.place for other in digits if other.is_of(digit))
+        return places == list(range(len(digit.sizes)))
+
+    return [tuple(digit if digit.is_whole or is_complete(digit) else _apart(digit) for digit in dim) for dim in dims]
+
+
+def settle(dims: Sequence[Dim]) -> None:
+    """Let a nested space act alike in all elements of its outer space, unless that stands on one axis of the tensor.
+
+    Where the tensor lacks the outer space, or has it on two axes, nothing says which of its elements an entry is in.
+    """
+    trees = [tree(digit.space) for dim in dims for digit in dim]
+    for dim in dims:
+        for digit in dim:
+            for part in nodes(digit.space):
+                if part.nested is not None and sum(bool(tree(part.nested) & each) for each in trees) != 1:
+                    unnest(part)
+
+
+def _apart(digit: Digit) -> Digit:
+    return digit if digit.is_whole else whole(commit(digit))[0]
 
 
 def split_sizes(dims: Sequence[Dim], sizes: Sequence[int]) -> list[Dim]:
@@ -149,8 +218,8 @@ def _cut(digit: Digit, first: int) -> tuple[int, ...]:
 
 
 def _renew(other: Digit, *, cut: Digit, first: int) -> Digit:
-    """Return another digit of an index of which one digit was cut in two."""
-    if not other.is_of(cut):
+    """Return another digit of an index of which one digit was cut in two; the same digit on another axis stays."""
+    if not other.is_of(cut) or other.place == cut.place:
         return other
     return Digit(other.space, _cut(cut, first), other.place + (other.place > cut.place))
 
@@ -164,17 +233,19 @@ def take(dims: Sequence[Dim], axis: int, start: int, length: int) -> list[Dim]:
     size = size_of(dims[axis])
     if length == size:
         return list(dims)
+    if not length:
+        raise Clash
     first, *inner = merged(dims[axis])
     within = math.prod(digit.size for digit in inner)
     if start % within or length % within:
         raise Clash
     at, count, after = start // within, length // within, first.size - (start + length) // within
-    if first.place:  # what lies within another digit is cut alike in each of its elements
-        space = commit(first)
-        kept = segment(space, [n for n in (at, count, after) if n])[at > 0]
-        return [_replace(dim, first, whole(kept)) for dim in dims]
+    own = [n for n in (at, count, after) if n]
+    if first.is_whole or first.place:  # what lies within another digit is cut alike in each of its elements
+        kept = whole(segment(commit(first), own)[at > 0])
+        return [*dims[:axis], (*kept, *inner), *dims[axis + 1 :]]
     rest = math.prod(first.sizes[1:])
-    kept = segment(first.space, [n * rest for n in (at, count, after) if n])[at > 0]
+    stretch = segment(first.space, [n * rest for n in own])[at > 0]
     sizes = (count, *first.sizes[1:]) if count > 1 else first.sizes[1:]
     shift = int(count == 1)
 
@@ -183,10 +254,6 @@ def take(dims: Sequence[Dim], axis: int, start: int, length: int) -> list[Dim]:
             return (digit,)
         if digit.place < shift:
             return ()
-        return (Digit(kept, sizes, digit.place - shift),)
+        return (Digit(stretch, sizes, digit.place - shift),)
 
     return [tuple(new for digit in dim for new in renew(digit)) for dim in dims]
-
-
-def _replace(dim: Dim, old: Digit, new: Dim) -> Dim:
-    return tuple(d for digit in dim for d in (new if digit.is_same(old) else (digit,)))

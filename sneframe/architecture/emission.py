@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from attrs import define, field
 from torch import Tensor, nn
 
 from sneframe.architecture.description import Architecture, Axis, Group, Layer, Parameter, Segment
-from sneframe.architecture.operations import KINDS, Operation, attributes, role
+from sneframe.architecture.operations import Operation, attributes, kind_of, owner_path, role
 from sneframe.architecture.space import Space, find, fix, leaves, unnest
 from sneframe.architecture.trace import Trace
 
@@ -75,14 +76,12 @@ class Emission:
             for spaces in self.axes[name].values():
                 for space in spaces:
                     fix(space)
-            path = name.rpartition(".")[0]
-            beside = next(
-                (o for o in self.operations if any(n.rpartition(".")[0] == path for n in o.names)), None
-            )
+            path = owner_path(name)
+            beside = next((o for o in self.operations if any(owner_path(n) == path for n in o.names)), None)
             if beside is None:
-                owner = self.module.get_submodule(path)
-                kind = next((kind for cls, kind in KINDS if isinstance(owner, cls)), "parameter")
-                beside = Operation(kind, attributes=attributes(owner) if kind != "parameter" else {})
+                owner = dict(self.module.named_modules())[path]
+                kind = kind_of(owner)
+                beside = Operation(kind or "parameter", attributes=attributes(owner, kind) if kind else {})
                 self.operations.append(beside)
             beside.names.append(name)
         if left:
@@ -182,9 +181,16 @@ class Emission:
                         partners.update({id(leaf): {INTRICATE} for leaf in leaves(space)})
                     moves, moves_at = _spread(spaces["permute"][axis])
                     power = _powers(space)
+                    starts = np.cumsum([0, *map(_size, self._segments(spaces["permute"][axis]))])
                     for leaf in set(acts[acts >= 0].tolist()):
                         here = acts == leaf
-                        fits = (acts_at[here] == moves_at[here]).all() and (power[here] != 0).all()
+                        alike = all(
+                            here[a:b].all() and len(set(power[a:b].tolist())) == 1
+                            for a, b in pairwise(starts)
+                            if here[a:b].any()
+                        )
+                        same_place = bool((acts_at[here] == moves_at[here]).all())
+                        fits = alike and same_place and bool((power[here] != 0).all())
                         partners.setdefault(leaf, set()).update(moves[here].tolist() if fits else [INTRICATE])
                         uses.setdefault(leaf, []).append((name, axis))
             best: dict[int, int] = {}

@@ -7,11 +7,12 @@ branches, flattening and global pooling are layers without parameters.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from attrs import define, field
-from torch import Tensor, nn
+from torch import nn
 
 from sneframe.architecture.call import Call
 
@@ -82,13 +83,11 @@ class Operations:
 
     Args:
         module: that is traced.
-        state: its parameters and buffers by name.
     """
 
-    def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, module: nn.Module) -> None:
         self.found: list[Operation] = []
-        self._module = module
-        self._state = state
+        self._owners = dict(module.named_modules())
         self._of_name: dict[str, int] = {}
         self._of_owner: dict[str, int] = {}
 
@@ -119,15 +118,15 @@ class Operations:
         if known:
             number = known[0]
         else:
-            path = names[0].rpartition(".")[0]
-            owner = self._module.get_submodule(path)
-            kind = next((kind for cls, kind in KINDS if isinstance(owner, cls)), None)
+            path = owner_path(names[0])
+            owner = self._owners[path]
+            kind = kind_of(owner)
             if kind is not None and path in self._of_owner:
                 number = self._of_owner[path]
             else:
                 self.found.append(Operation(kind or self._kind(call), owner=path if kind else None))
                 number = len(self.found) - 1
-                self.found[number].attributes.update(attributes(owner) if kind else {})
+                self.found[number].attributes.update(attributes(owner, kind) if kind else {})
                 if kind is not None:
                     self._of_owner[path] = number
         for name in names:
@@ -168,19 +167,31 @@ class Operations:
         return source, direct and call.name in ("view", "clone", "_unsafe_view", "t", "transpose")
 
 
-def attributes(owner: nn.Module) -> dict[str, Any]:
+def owner_path(name: str) -> str:
+    """Return the path of the module that has a parameter; a parametrization, such as weight norm, is part of its module."""
+    return name.rpartition(".")[0].partition("parametrizations.")[0].rstrip(".")
+
+
+def kind_of(owner: nn.Module) -> str | None:
+    """Return the kind of layer that a module is, by its class, or by the class that it was scripted from; or None."""
+    scripted = getattr(owner, "original_name", None) if isinstance(owner, torch.jit.ScriptModule) else None
+    return next((kind for cls, kind in KINDS if isinstance(owner, cls) or cls.__name__ == scripted), None)
+
+
+def attributes(owner: nn.Module, kind: str) -> dict[str, Any]:
     """Return what else decides how a layer of a known kind computes, as JSON values."""
-    if isinstance(owner, nn.modules.conv._ConvNd):
+    given: Any = owner
+    if kind.startswith("conv") and hasattr(given, "stride"):  # a traced module has none
         found: dict[str, Any] = {
-            "stride": list(owner.stride),
-            "padding": owner.padding if isinstance(owner.padding, str) else list(owner.padding),
-            "dilation": list(owner.dilation),
+            "stride": list(given.stride),
+            "padding": given.padding if isinstance(given.padding, str) else list(given.padding),
+            "dilation": list(given.dilation),
         }
-        return found | ({"groups": owner.groups} if owner.groups != 1 else {})
-    if isinstance(owner, nn.GroupNorm):
-        return {"num_groups": owner.num_groups}
-    if isinstance(owner, nn.MultiheadAttention):
-        return {"num_heads": owner.num_heads}
+        return found | ({"groups": given.groups} if given.groups != 1 else {})
+    if kind == "group_norm" and hasattr(given, "num_groups"):
+        return {"num_groups": given.num_groups}
+    if kind == "multihead_attention" and hasattr(given, "num_heads"):
+        return {"num_heads": given.num_heads}
     return {}
 
 

@@ -28,6 +28,7 @@ class Space:
         fixed: whether the action is trivial on it; of a refined space its leaves say so.
         nested: the outer space in each element of which this one acts on its own (neurons within a head), if any.
         free: whether nothing is known of it, so that it takes over whatever it is unified with (a broadcast axis).
+        shared: whether another space was unified with it.
         power: for scale and sign of a parameter's axis how its weights answer, −1 where it is summed over.
     """
 
@@ -36,6 +37,7 @@ class Space:
     fixed: bool = False
     nested: Space | None = field(default=None, repr=False)
     free: bool = False
+    shared: bool = False
     power: int | None = None
     segments: list[Space] = field(factory=list, repr=False)
     blocks: tuple[Space, Space] | None = field(default=None, repr=False)
@@ -72,6 +74,14 @@ def tree(space: Space) -> set[int]:
     for child in space.segments or space.blocks or ():
         found |= tree(child)
     return found
+
+
+def nodes(space: Space) -> Iterator[Space]:
+    """Yield a space and all that it was refined into."""
+    space = find(space)
+    yield space
+    for child in [*space.segments, *(space.blocks or ())]:
+        yield from nodes(child)
 
 
 def is_fixed(space: Space) -> bool:
@@ -189,7 +199,8 @@ def unify(a: Space, b: Space) -> None:
     a, b = find(a), find(b)
     if a is b:
         return
-    assert a.size == b.size, f"spaces of {a.size} and {b.size} elements cannot be the same"
+    if a.size != b.size:
+        raise Clash
     if is_fixed(a) or is_fixed(b):
         fix(a)
         fix(b)
@@ -210,6 +221,7 @@ def unify(a: Space, b: Space) -> None:
     elif b.free and not a.free:
         b.nested = a.nested
     b.free = a.free and b.free
+    b.shared = True
     a.same = b
 
 

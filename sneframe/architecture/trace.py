@@ -19,15 +19,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sneframe.architecture import rules
-from sneframe.architecture.call import Call, Label
+from sneframe.architecture.call import Call, Label, constant_dims
 from sneframe.architecture.description import ACTIONS
-from sneframe.architecture.digit import Digit, Dim, commit, fix_dim, whole
+from sneframe.architecture.digit import Dim, completed, fix_dim, settle, whole
 from sneframe.architecture.operations import Operations
-from sneframe.architecture.space import Clash, Space, find, leaves, tree, unnest
-
-#: A constraint that cannot be expressed, or an operation in a form that no rule foresaw.
-UNFOLLOWED = (Clash, IndexError, KeyError, TypeError, ValueError)
-
+from sneframe.architecture.rules.dims import joined
+from sneframe.architecture.space import Clash, Space, leaves
 
 class Trace(TorchDispatchMode):
     """Labels every tensor of one forward pass.
@@ -43,13 +40,22 @@ class Trace(TorchDispatchMode):
             name: {action: [Space(size, action) for size in value.shape] for action in ACTIONS}
             for name, value in state.items()
         }
-        self.operations = Operations(module, state)
+        self.operations = Operations(module)
         self._labels: dict[int, Label] = {}
-        self._kept: list[Tensor] = []  # an identity must not be used again while labels are looked up by it
+        self._views: dict[int, tuple[Call, int]] = {}  # of constants: how they were made, and which output they are
+        self._seen: set[int] = set()
+        self._aliases: dict[int, int] = {}  # how many tensors lie in a storage
+        self._blank: set[int] = set()  # tensors made without values
+        self._parameters = {_storage(value) for value in state.values()}
+        self._kept: list[Any] = []  # an identity must not be used again while labels are looked up by it
         self._stack: list[str] = []
         for name, value in state.items():
             dims = {action: [whole(space) for space in spaces] for action, spaces in self.axes[name].items()}
             self._keep(value, Label(dims, names=(name,)))
+        for name, value in module.state_dict(keep_vars=True).items():
+            if isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex()):
+                # A mask or a table of places belongs to the network, and nothing here moves it.
+                self._keep(value, Label(_fixed(value.shape), buffer=name))
 
     # -- running ---------------------------------------------------------------------------------------------
 
@@ -60,68 +66,124 @@ class Trace(TorchDispatchMode):
                 self._keep(value, Label(_fixed(value.shape)))
         with _primitives(module), self._modules(module), torch.no_grad(), self:
             output = module(*args, **kwargs)
-        found = [value for value in tree_leaves(_plain(output)) if isinstance(value, Tensor)]
-        for value in found:
-            if id(value) in self._labels:
-                self.fix(self._labels[id(value)])
+        for value in tree_leaves(_plain(output)):
+            if isinstance(value, Tensor) and (label := self._label(value)) is not None:
+                self._use(label)
+                self.fix(label)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out an operation, then label its outputs."""
-        result = func(*args, **(kwargs or {}))
-        inputs = [value for value in tree_leaves((args, kwargs or {})) if isinstance(value, Tensor)]
-        labels = {id(value): self._labels[id(value)] for value in inputs if id(value) in self._labels}
-        if labels:
-            name = func.overloadpacket.__name__
-            if func._schema.is_mutable and name.endswith("_") and not name.endswith("__"):
-                name = name[:-1]
-            outputs = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
-            self._follow(Call(name, tuple(args), kwargs or {}, outputs, inputs, labels))
+        kwargs = kwargs or {}
+        inputs = _tensors((args, kwargs))
+        writes = _written(func, args, kwargs)
+        for value in inputs:
+            self._note(value)
+        if writes and any(self._label(value) is not None for value in inputs):
+            for value in writes:
+                self._prepare(value)
+        labels = {id(value): label for value in inputs if (label := self._label(value)) is not None}
+        result = func(*args, **kwargs)
+        name = func.overloadpacket.__name__
+        if func._schema.is_mutable and name.endswith("_") and not name.endswith("__"):
+            name = name[:-1]
+        outputs = _tensors(result)
+        call = Call(
+            name=name,
+            overload=func._overloadname,
+            pointwise=torch.Tag.pointwise in func.tags,
+            writes=writes,
+            args=tuple(args),
+            kwargs=kwargs,
+            outputs=outputs,
+            inputs=inputs,
+            labels=labels,
+        )
+        for value in outputs:
+            self._note(value)
+        if name in rules.NOISE and not labels:
+            for value in outputs:
+                self._keep(value, Label(_draws(value.shape)))
+        elif name in rules.CONSTANTS:
+            pass  # what it is made like lends its shape alone
+        elif labels:
+            self._follow(call)
+        elif _is_view(func):
+            for number, value in enumerate(outputs):
+                if value is not inputs[0]:
+                    self._views[id(value)] = (call, number)
+        if name in rules.BLANK:
+            self._blank |= {id(value) for value in outputs}
         return result
 
     def _follow(self, call: Call) -> None:
+        """Label the outputs of a call: one place turns whatever a rule may meet into axes that are fixed, and said."""
+        for label in call.labels.values():
+            self._use(label)
+        buffers = sorted({label.buffer for label in call.labels.values() if label.buffer is not None})
+        before = self._loose() if buffers else frozenset()
         try:
-            if self._writes_into_a_part(call):
+            dims = [self._settled(its) for its in rules.apply(call)]
+            if len(dims) != len(call.outputs):
                 raise Clash
-            dims = rules.apply(call)
-        except UNFOLLOWED:
+            self._agree(call, dims)
+        except Exception:  # noqa: BLE001  # a stranger's operation, in a form that no rule foresaw
             dims = self._give_up(call)
+        self._say(before, f"the buffer {buffers[0]!r} holds integers or booleans" if buffers else "")
         names, operation, direct = self.operations.record(call, self._stack)
-        for output, its in zip(call.outputs, dims, strict=True):
-            self._keep(output, Label(its, names=names, operation=operation, direct=direct))
-        for label in (*call.labels.values(), *(self._labels[id(output)] for output in call.outputs)):
-            settle(label.dims["permute"])
+        counted = call.counted or [()] * len(call.outputs)
+        for output, its, places in zip(call.outputs, dims, counted, strict=True):
+            if any(output is value for value in call.writes) and id(output) in call.labels:
+                its = self._labels[id(output)].dims if self._is_shared(output) else its
+            made = Label(its, names=names, operation=operation, direct=direct, counted=places)
+            self._keep(output, made)
 
-    def _writes_into_a_part(self, call: Call) -> bool:
-        """Whether a tensor that is not followed is overwritten in part by one that is."""
-        if not call.outputs or call.name in ("native_batch_norm",):
-            return False
-        target = call.outputs[0]
-        overwritten = any(target is value for value in call.inputs) and id(target) not in call.labels
-        return overwritten and target.untyped_storage().nbytes() != target.nbytes
+    def _settled(self, found: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
+        dims = {action: completed(its) for action, its in found.items()}
+        for its in dims.values():
+            settle(its)
+        return dims
+
+    def _agree(self, call: Call, dims: Sequence[Mapping[str, Sequence[Dim]]]) -> None:
+        """Let what is written into a tensor that others see part of have the axes that it had before.
+
+        Raises:
+            Clash: it is no output of the call, or its axes cannot be the same.
+        """
+        for value in call.writes if call.name not in rules.BATCH_NORMS else ():
+            place = next((n for n, output in enumerate(call.outputs) if output is value), None)
+            label = self._labels.get(id(value))
+            if place is None or _storage(value) in self._parameters:
+                raise Clash
+            if label is None or not self._is_shared(value):
+                continue
+            for action, its in label.dims.items():
+                joined([completed(its), list(dims[place][action])])
 
     def _give_up(self, call: Call) -> list[dict[str, list[Dim]]]:
         before = self._loose()
         for label in call.labels.values():
             self.fix(label)
-        lost = sorted(before - self._loose())
-        if lost:
-            where = self._stack[-1] if self._stack else ""
-            named = ", ".join(f"{name!r} axis {axis}" for name, axis in lost[:4])
-            warnings.warn(
-                f"{call.name} in {where or 'the module itself'!r} cannot be followed; taken as fixed: {named}"
-                f"{f' and {len(lost) - 4} more' if len(lost) > 4 else ''}",
-                stacklevel=2,
-            )
+        where = f" in {self._stack[-1]!r}" if self._stack and self._stack[-1] else ""
+        self._say(before, f"not followed at {call.name}{where}")
+        call.counted = []
         return [_fixed(output.shape) for output in call.outputs]
 
-    def _loose(self) -> set[tuple[str, int]]:
+    def _say(self, before: frozenset[tuple[str, int]], reason: str) -> None:
+        """Warn of the axes that may no longer be permuted."""
+        lost = sorted(before - self._loose()) if before else []
+        if lost:
+            named = ", ".join(f"{name!r} axis {axis}" for name, axis in lost[:4])
+            more = f" and {len(lost) - 4} more" if len(lost) > 4 else ""
+            warnings.warn(f"{reason}, so these axes are fixed: {named}{more}", stacklevel=2)
+
+    def _loose(self) -> frozenset[tuple[str, int]]:
         """Return the axes of parameters along which something may still be permuted."""
-        return {
+        return frozenset(
             (name, axis)
             for name, spaces in self.axes.items()
             for axis, space in enumerate(spaces["permute"])
             if any(not leaf.fixed and leaf.size > 1 for leaf in leaves(space))
-        }
+        )
 
     # -- labels ----------------------------------------------------------------------------------------------
 
@@ -131,15 +193,63 @@ class Trace(TorchDispatchMode):
             for dim in dims:
                 fix_dim(dim)
 
+    def _use(self, label: Label) -> None:
+        """Fix the axes whose places the values of a tensor count: from here on something depends on them."""
+        for dim in label.counted:
+            fix_dim(dim)
+
     def _keep(self, value: Tensor, label: Label) -> None:
         self._labels[id(value)] = label
         self._kept.append(value)
+
+    def _label(self, value: Tensor) -> Label | None:
+        """Return what is known of a tensor; of a view of a constant what follows from the constant's label."""
+        if (label := self._labels.get(id(value))) is not None:
+            return label
+        if id(value) not in self._views:
+            return None
+        call, number = self._views[id(value)]
+        source = call.inputs[0]
+        if (label := self._label(source)) is None:
+            return None
+        call.labels[id(source)] = label
+        try:
+            dims = self._settled(rules.apply(call)[number])
+        except Exception:  # noqa: BLE001  # as in _follow
+            self.fix(label)
+            dims = _fixed(value.shape)
+        self._keep(value, Label(dims))
+        return self._labels[id(value)]
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def _note(self, value: Tensor) -> None:
+        """Count the tensors that lie in one storage."""
+        if id(value) not in self._seen:
+            self._seen.add(id(value))
+            self._kept.append(value)
+            storage = _storage(value)
+            self._aliases[storage] = self._aliases.get(storage, 0) + 1
+
+    def _is_shared(self, value: Tensor) -> bool:
+        """Whether other tensors see what is written into one."""
+        return self._aliases[_storage(value)] > 1
+
+    def _prepare(self, value: Tensor) -> None:
+        """Label the constant that a tensor is a view of, before something that depends on neurons is written there."""
+        while self._label(value) is None and id(value) in self._views:
+            value = self._views[id(value)][0].inputs[0]
+        if self._label(value) is None:
+            known = {action: constant_dims(value, action) for action in ACTIONS}
+            self._keep(value, Label(_unwritten(value.shape) if id(value) in self._blank else known))
 
     @contextmanager
     def _modules(self, module: nn.Module) -> Iterator[None]:
         """Know at every operation in which submodule it happens."""
         with ExitStack() as stack:
             for path, child in module.named_modules():
+                if isinstance(child, torch.jit.ScriptModule):  # it takes no hooks; its operations are seen all the same
+                    continue
 
                 def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
                     self._stack.append(path)
@@ -171,33 +281,45 @@ def _primitives(module: nn.Module) -> Iterator[None]:
             child.training = training
 
 
-def settle(dims: Sequence[Dim]) -> None:
-    """Let a space that is nested in one which the tensor lacks act alike in all of its elements."""
-    digits = [digit for dim in dims for digit in dim]
+def _storage(value: Tensor) -> int:
+    """Return what identifies the memory that a tensor lies in, alone or with others; 0 of one without such memory."""
+    return value.untyped_storage()._cdata if value.layout == torch.strided else 0
 
-    def is_complete(digit: Digit) -> bool:
-        return {other.place for other in digits if other.is_of(digit)}.issuperset(range(digit.place))
 
-    known = [digit.space if is_complete(digit) else commit(digit) for digit in digits]
-    loose = [
-        (digit, space)
-        for digit, space in zip(digits, known, strict=True)
-        if (digit.is_whole or not is_complete(digit)) and find(space).nested is not None
-    ]
-    if not loose:
-        return
-    present = set().union(*(tree(space) for space in known))
-    present |= {
-        id(commit(d)) for d in digits if not d.is_whole and any(not d.is_of(other) for other, _ in loose)
-    }
-    for _, space in loose:
-        nested = find(space).nested
-        if nested is not None and not tree(nested) & present:
-            unnest(space)
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Return the tensors that an operation writes into, as its schema says."""
+    if not func._schema.is_mutable:
+        return []
+    found: list[Tensor] = []
+    for number, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = args[number] if number < len(args) else kwargs.get(argument.name)
+            found += _tensors(given)
+    return found
+
+
+def _is_view(func: Any) -> bool:
+    """Whether the outputs of an operation are other views of its input."""
+    aliases = [each.alias_info for each in func._schema.returns]
+    return any(alias is not None and not alias.is_write for alias in aliases)
 
 
 def _fixed(shape: Sequence[int]) -> dict[str, list[Dim]]:
     return {action: [whole(Space(size, action, fixed=True)) for size in shape] for action in ACTIONS}
+
+
+def _draws(shape: Sequence[int]) -> dict[str, list[Dim]]:
+    """Return the axes of noise: any permutation of independent draws is as likely as they are."""
+    return {**_fixed(shape), "permute": [whole(Space(size, free=True)) for size in shape]}
+
+
+def _unwritten(shape: Sequence[int]) -> dict[str, list[Dim]]:
+    """Return the axes of memory that is yet to be written: it takes over whatever comes."""
+    return {action: [whole(Space(size, action, free=True)) for size in shape] for action in ACTIONS}
 
 
 def _plain(output: Any) -> Any:

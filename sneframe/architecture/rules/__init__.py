@@ -8,19 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from sneframe.architecture.call import Call
-from sneframe.architecture.rules.contract import convolution, matmul
+from sneframe.architecture.rules.contract import convolution, distances, matmul, trilinear
 from sneframe.architecture.rules.dims import Dims, Rule
-from sneframe.architecture.rules.elementwise import SAME, elementwise, glu
-from sneframe.architecture.rules.place import POSITIONS, embedding, index, positional
+from sneframe.architecture.rules.elementwise import SAME, elementwise, fill, glu, mask
+from sneframe.architecture.rules.place import (
+    POSITIONS,
+    along,
+    columns_of_patches,
+    diagonal,
+    embedding,
+    gather,
+    index,
+    patches_to_image,
+    positional,
+    resampled,
+    windows,
+)
 from sneframe.architecture.rules.rearrange import (
     cat,
     channel_shuffle,
     expand,
     pad,
     pixel_shuffle,
+    pixel_unshuffle,
     repeat,
     same,
     select,
@@ -33,7 +44,7 @@ from sneframe.architecture.rules.rearrange import (
     units,
     view,
 )
-from sneframe.architecture.rules.reduce import norm, reduce, softmax
+from sneframe.architecture.rules.reduce import norm, order, reduce, softmax, weight_norm
 from sneframe.architecture.space import Clash
 
 VIEWS = {"view", "_unsafe_view", "reshape", "_reshape_alias"}
@@ -43,15 +54,27 @@ ELEMENTWISE = {
     "_prelu_kernel",
     "copy",
     "nan_to_num",
-    "fill",
     "masked_fill",
-    "bernoulli",
     "where",
+    "log_sigmoid_forward",
+    "bernoulli",
 }
+#: What makes a new tensor that does not depend on the values of the one it is made like.
+CONSTANTS = {
+    *("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"),
+    *("new_empty_strided", "empty_strided", "empty", "scalar_tensor", "_local_scalar_dense"),
+}
+#: What fills a tensor with independent draws: after a permutation it is, in distribution, the same.
+NOISE = {
+    *("rand", "randn", "rand_like", "randn_like", "normal", "uniform", "exponential", "log_normal", "cauchy"),
+    *("geometric", "bernoulli", "random"),
+}
+#: What is made without values, to be written into.
+BLANK = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 REDUCTIONS = {
     *("mean", "sum", "amax", "amin", "var", "std", "var_mean", "std_mean", "logsumexp", "prod", "any", "all"),
-    "linalg_vector_norm",
-    "norm",
+    *("linalg_vector_norm", "norm", "aminmax", "argmax", "argmin", "kthvalue", "max", "min", "median"),
+    *("nanmedian", "mode", "nansum"),
 }
 SOFTMAXES = {"_softmax", "_log_softmax", "_safe_softmax"}
 BATCH_NORMS = {
@@ -69,11 +92,9 @@ def apply(call: Call) -> list[Dims]:
     Raises:
         Clash: there is no rule for it, or its constraints cannot be expressed.
     """
-    rule = RULES.get(call.name)
+    rule = RULES.get(f"{call.name}.{call.overload}") or RULES.get(call.name)
     if rule is None:
-        packet = getattr(torch.ops.aten, call.name, None)
-        tags = getattr(packet, packet.overloads()[0]).tags if packet is not None else ()
-        if torch.Tag.pointwise not in tags:
+        if not call.pointwise:
             raise Clash
         rule = elementwise
     return rule(call)
@@ -81,7 +102,8 @@ def apply(call: Call) -> list[Dims]:
 
 RULES: Mapping[str, Rule] = {
     **{name: structural(view) for name in VIEWS},
-    **{name: structural(same) for name in SAME},
+    **{name: structural(same) for name in SAME - {"_to_copy"}},
+    "_to_copy": elementwise,
     **{name: structural(transpose) for name in ("t", "transpose", "permute")},
     **{name: structural(units) for name in ("squeeze", "unsqueeze")},
     **{
@@ -94,18 +116,36 @@ RULES: Mapping[str, Rule] = {
     "select": structural(select),
     "unbind": structural(unbind),
     "pixel_shuffle": structural(pixel_shuffle),
+    "pixel_unshuffle": structural(pixel_unshuffle),
     **{name: structural(channel_shuffle) for name in ("channel_shuffle", "native_channel_shuffle")},
     "cat": cat,
     "stack": stack,
     "constant_pad_nd": pad,
     **dict.fromkeys(ELEMENTWISE, elementwise),
+    **dict.fromkeys(("max.other", "min.other"), elementwise),
+    **dict.fromkeys(("fill", "zero"), fill),
+    **dict.fromkeys(("index_put", "_index_put_impl", "_unsafe_index_put"), mask),
     "glu": glu,
     **dict.fromkeys(REDUCTIONS, reduce),
+    **dict.fromkeys(("sort", "topk"), order),
     **dict.fromkeys(SOFTMAXES, softmax),
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "addmm", "addbmm", "baddbmm", "addmv"), matmul),
+    "_trilinear": trilinear,
+    "_cdist_forward": distances,
     "convolution": convolution,
     **dict.fromkeys((*BATCH_NORMS, "native_layer_norm", "native_group_norm"), norm),
+    "_weight_norm_interface": weight_norm,
     "embedding": embedding,
     **dict.fromkeys(("index", "index_select"), index),
+    "gather": gather,
+    **{
+        name: structural(along)
+        for name in ("flip", "roll", "rot90", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
+    },
+    **{name: structural(diagonal) for name in ("diagonal", "diagonal_copy")},
+    "unfold": structural(windows),
+    "im2col": structural(columns_of_patches),
+    "col2im": structural(patches_to_image),
+    **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), resampled),
     **dict.fromkeys(POSITIONS, positional),
 }

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sneframe.architecture.call import Call
 from sneframe.architecture.description import ACTIONS
-from sneframe.architecture.digit import Dim, fix_dim, space_of, unify_dims, whole
+from sneframe.architecture.digit import Dim, fix_dim, separate_all, settle, space_of, unify_dims, whole
 from sneframe.architecture.rules.dims import (
     Dims,
     aligned,
@@ -29,12 +29,13 @@ def matmul(call: Call) -> list[Dims]:
     a, b = call.args[1:3] if added else call.args[:2]
     found: Dims = {}
     for action in ACTIONS:
-        first, second = call.dims(a, action), call.dims(b, action)
+        first, second = separate_all(call.dims(a, action)), separate_all(call.dims(b, action))
         batch = first[:-2] if call.name in ("bmm", "baddbmm") else []
         if action == "permute":
             for one, other in zip(batch, second[:-2], strict=False):
                 unify_dims(one, other)
             unify_dims(first[-1], second[len(batch)])
+            settle([*batch, first[-1]])  # what lies within a row of one factor meets all columns of the other
         else:
             _contract(call, (a, first), (b, second), len(batch))
             batch = [
@@ -77,8 +78,8 @@ def convolution(call: Call) -> list[Dims]:
     label = call.labels.get(id(weight))
     found: Dims = {}
     for action in ACTIONS:
-        batch, channels, *positions = call.dims(x, action)
-        rows, columns, *kernel = call.dims(weight, action)
+        batch, channels, *positions = separate_all(call.dims(x, action))
+        rows, columns, *kernel = separate_all(call.dims(weight, action))
         fix_all([batch, *positions, *kernel])
         if transposed:
             rows, columns = columns, rows
@@ -117,9 +118,9 @@ def _grouped(action: str, groups: int, channels: Dim, rows: Dim, columns: Dim, *
     across, inside = block(space_of(spanning, action), groups, math.prod(d.size for d in spanning) // groups)
     outer, inner = block(source, groups, source.size // groups)
     unify(outer, across)
-    own = space_of(within, action)
-    if own.size > 1:
-        find(own).nested = find(outer)
+    own = find(space_of(within, action))
+    if own.size > 1 and own.is_leaf and not (own.shared or own.fixed or own.nested):
+        own.nested = find(outer)  # of its own in each group: so far nothing is known of it
     if not transposed:
         unify(inner, own) if inner.size > 1 else None
         return rows
@@ -128,3 +129,42 @@ def _grouped(action: str, groups: int, channels: Dim, rows: Dim, columns: Dim, *
         find(outer) if own.size == 1 else Space(groups * own.size, action, blocks=(find(outer), find(own)))
     )
     return whole(blocks)
+
+
+def trilinear(call: Call) -> list[Dims]:
+    """Three tensors broadcast against each other, multiplied, and summed over some axes, as ``nn.Bilinear`` does."""
+    ndim = call.args[0].ndim + len(call.args[3])
+    gone = {axis % ndim for axis in call.args[6]}
+    found: Dims = {}
+    for action in ACTIONS:
+        each = []
+        for value, new in zip(call.args[:3], call.args[3:6], strict=True):
+            queue = separate_all(call.dims(value, action))
+            places = {axis % ndim for axis in new}
+            each.append([() if axis in places else queue.pop(0) for axis in range(ndim)])
+        if action == "permute":
+            dims = joined(each)
+            settle(dims)
+        else:
+            for one in each:
+                fix_all(one)
+            dims = joined(each)
+        found[action] = [dim for axis, dim in enumerate(dims) if axis not in gone]
+    return [found]
+
+
+def distances(call: Call) -> list[Dims]:
+    """Distances between the rows of two tensors: the columns are summed over."""
+    found: Dims = {}
+    for action in ACTIONS:
+        each = [separate_all(call.dims(value, action)) for value in call.args[:2]]
+        if action == "permute":
+            unify_dims(each[0][-1], each[1][-1])
+            batch = joined([dims[:-2] for dims in each])
+            settle([*batch, each[0][-1]])
+        else:
+            for dims in each:
+                fix_all(dims)
+            batch = [fixed_dim(size, action) for size in call.outputs[0].shape[:-2]]
+        found[action] = [*batch, each[0][-2], each[1][-2]]
+    return [found]

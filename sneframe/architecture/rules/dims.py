@@ -28,6 +28,12 @@ def fixed_dim(size: int, action: str) -> Dim:
     return whole(Space(size, action, fixed=True))
 
 
+def in_place(dims: Sequence[Dim], axis: int, size: int) -> list[Dim]:
+    """Return axes along one of which places count: it is fixed, and has this size afterwards."""
+    fix_dim(dims[axis])
+    return [*dims[:axis], fixed_dim(size, action_of(dims)), *dims[axis + 1 :]]
+
+
 def without(dims: list[Dim], axis: int) -> list[Dim]:
     """Return the axes but one."""
     return [*dims[:axis], *dims[axis + 1 :]]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from sneframe.architecture.call import Call
 from sneframe.architecture.description import ACTIONS
-from sneframe.architecture.digit import fix_dim
-from sneframe.architecture.rules.dims import Dims, answer, fix_all, fixed_dim
+from sneframe.architecture.digit import Dim, fix_dim, separate, separate_all, size_of, split_sizes
+from sneframe.architecture.rules.dims import Dims, action_of, answer, fix_all, fixed_dim, in_place, joined
 from sneframe.architecture.space import Clash
 
 #: How many trailing axes are positions; of these nothing is permuted.
@@ -38,12 +41,21 @@ def embedding(call: Call) -> list[Dims]:
     table, index = call.args[:2]
     found: Dims = {}
     for action in ACTIONS:
-        entries, *columns = call.dims(table, action)
+        entries, *columns = separate_all(call.dims(table, action))
         fix_dim(entries)
         answer(columns, 1)
-        found[action] = [*call.dims(index, action), *columns]
-        fix_all(found[action][: index.ndim])
+        found[action] = [*_places(call, index, action), *columns]
     return [found]
+
+
+def _places(call: Call, index: Tensor, action: str) -> list[Dim]:
+    """Return the axes of a tensor of places: where they depend on neurons, they move with these."""
+    if id(index) not in call.labels:
+        return [fixed_dim(size, action) for size in index.shape]
+    dims = list(call.dims(index, action))
+    if action != "permute":
+        fix_all(dims)
+    return dims
 
 
 def index(call: Call) -> list[Dims]:
@@ -57,10 +69,107 @@ def index(call: Call) -> list[Dims]:
         axis, index = given[0]
     found: Dims = {}
     for action in ACTIONS:
-        dims = call.dims(call.args[0], action)
+        dims = separate(call.dims(call.args[0], action), {axis})
         fix_dim(dims[axis])
-        places = [fixed_dim(size, action) for size in index.shape]
-        found[action] = [*dims[:axis], *places, *dims[axis + 1 :]]
+        found[action] = [*dims[:axis], *_places(call, index, action), *dims[axis + 1 :]]
+    return [found]
+
+
+def gather(call: Call) -> list[Dims]:
+    """Along one axis each element is read at a place of its own; along the others all stays where it is."""
+    value, axis, index = call.args[:3]
+    axis %= max(1, value.ndim)
+    others = [n for n in range(value.ndim) if n != axis]
+    if any(value.shape[n] != index.shape[n] for n in others):
+        raise Clash
+    found: Dims = {}
+    for action in ACTIONS:
+        dims = separate_all(call.dims(value, action))
+        fix_dim(dims[axis])
+        where = separate_all(call.dims(index, action))
+        if action == "permute":
+            rest = joined([[dims[n] for n in others], [where[n] for n in others]])
+        else:
+            fix_all(where)
+            rest = [dims[n] for n in others]
+        along = where[axis] if action == "permute" else fixed_dim(index.shape[axis], action)
+        found[action] = [*rest[:axis], along, *rest[axis:]]
+    return [found]
+
+
+def along(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """Running sums, flips, shifts: along some axes places count, the others stay."""
+    shapes = [output.shape for output in call.outputs]
+    if call.name == "roll" and not call.argument(2, "dims"):
+        axes = list(range(len(dims)))  # it rolls the flattened tensor
+    elif call.name in ("flip", "roll", "rot90"):
+        axes = call.argument({"flip": 1}.get(call.name, 2), "dims") or [0, 1]
+    else:
+        axes = [call.argument(1, "dim")]
+    dims = separate_all(dims)
+    linear = call.name in ("flip", "roll", "rot90", "cumsum")
+    if action_of(dims) != "permute" and not linear:
+        fix_all(dims)
+    for axis in axes:
+        fix_dim(dims[axis])
+    places = {axis % len(dims) for axis in axes}
+
+    def made(shape: Sequence[int]) -> list[Dim]:
+        action = action_of(dims)
+        return [fixed_dim(shape[n], action) if n in places else dim for n, dim in enumerate(dims)]
+
+    return [made(shape) for shape in shapes]
+
+
+def diagonal(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """The same place on two axes."""
+    first, second = (call.argument(n, f"dim{n - 1}", n - 2) % len(dims) for n in (2, 3))
+    dims = separate_all(dims)
+    fix_all([dims[first], dims[second]])
+    rest = [dim for axis, dim in enumerate(dims) if axis not in (first, second)]
+    return [[*rest, fixed_dim(call.outputs[0].shape[-1], action_of(dims))]]
+
+
+def windows(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """``x.unfold(dim, size, step)``: stretches of one axis, each on a new last axis."""
+    axis, size = call.argument(1, "dimension") % len(dims), call.argument(2, "size")
+    dims = in_place(separate_all(dims), axis, call.outputs[0].shape[axis])
+    return [[*dims, fixed_dim(size, action_of(dims))]]
+
+
+def columns_of_patches(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """``F.unfold``: every channel of an image becomes the places of a patch."""
+    batch, channels, *positions = separate_all(dims)
+    fix_all(positions)
+    action, shape = action_of(dims), call.outputs[0].shape
+    patch = shape[1] // size_of(channels)
+    return [[batch, (*channels, *fixed_dim(patch, action)), fixed_dim(shape[2], action)]]
+
+
+def patches_to_image(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """``F.fold``: the places of patches are summed where they overlap."""
+    shape, action = call.outputs[0].shape, action_of(dims)
+    rows, columns = call.inputs[0].shape[-2:]
+    split = split_sizes(dims, [*call.inputs[0].shape[:-2], shape[-3], rows // shape[-3], columns])
+    *batch, channels, patch, places = separate_all(split)
+    fix_all([patch, places])
+    return [[*batch, channels, *(fixed_dim(size, action) for size in shape[-2:])]]
+
+
+def resampled(call: Call) -> list[Dims]:
+    """``F.grid_sample``: places of an image that a grid says; its channels stay."""
+    value, grid = call.args[:2]
+    found: Dims = {}
+    for action in ACTIONS:
+        batch, channels, *positions = separate_all(call.dims(value, action))
+        fix_all([batch, *positions])
+        if id(grid) in call.labels:
+            fix_all(call.dims(grid, action))
+        found[action] = [
+            batch,
+            channels,
+            *(fixed_dim(size, action) for size in call.outputs[0].shape[2:]),
+        ]
     return [found]
 
 
@@ -69,7 +178,7 @@ def positional(call: Call) -> list[Dims]:
     value, count = call.inputs[0], POSITIONS[call.name]
     found: Dims = {}
     for action in ACTIONS:
-        dims = call.dims(value, action)
+        dims = separate_all(call.dims(value, action))
         fix_all(dims[-count:])
         if action == "sign" and "max" in call.name:
             fix_all(dims)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sneframe.architecture.call import Call
 from sneframe.architecture.description import ACTIONS
-from sneframe.architecture.digit import Digit, Dim, space_of, split_sizes, take, whole
+from sneframe.architecture.digit import Digit, Dim, separate_all, space_of, split_sizes, take, whole
 from sneframe.architecture.rules.dims import (
     Dims,
     Rule,
@@ -15,6 +15,7 @@ from sneframe.architecture.rules.dims import (
     fix_all,
     fixed_dim,
     free_dim,
+    in_place,
     is_trivial,
     joined,
     without,
@@ -81,24 +82,33 @@ def repeat(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 def slice_(call: Call, dims: list[Dim]) -> list[list[Dim]]:
     """A stretch along one axis."""
-    axis, size = call.argument(1, "dim", 0), call.inputs[0].shape
+    axis, size = call.argument(1, "dim", 0) % len(dims), call.inputs[0].shape
     start, step = call.argument(2, "start") or 0, call.argument(4, "step", 1)
+    length = call.outputs[0].shape[axis]
     if step != 1:
-        raise Clash
+        return [in_place(separate_all(dims), axis, length)]
     start = max(0, start + size[axis]) if start < 0 else min(start, size[axis])
-    return [take(dims, axis % len(dims), start, call.outputs[0].shape[axis])]
+    return [stretch(dims, axis, start, length)]
+
+
+def stretch(dims: list[Dim], axis: int, start: int, length: int) -> list[Dim]:
+    """Return the axes of a tensor of which a stretch was taken; the axis is fixed where it has no border there."""
+    try:
+        return take(dims, axis, start, length)
+    except Clash:
+        return in_place(separate_all(dims), axis, length)
 
 
 def select(call: Call, dims: list[Dim]) -> list[list[Dim]]:
     """One place of one axis."""
     axis, index = call.argument(1, "dim") % len(dims), call.argument(2, "index")
-    return [without(take(dims, axis, index % call.inputs[0].shape[axis], 1), axis)]
+    return [without(stretch(dims, axis, index % call.inputs[0].shape[axis], 1), axis)]
 
 
 def unbind(call: Call, dims: list[Dim]) -> list[list[Dim]]:
     """Every place of one axis apart."""
     axis = call.argument(1, "dim", 0) % len(dims)
-    return [without(take(dims, axis, index, 1), axis) for index in range(len(call.outputs))]
+    return [without(stretch(dims, axis, index, 1), axis) for index in range(len(call.outputs))]
 
 
 def split(call: Call, dims: list[Dim]) -> list[list[Dim]]:
@@ -106,7 +116,7 @@ def split(call: Call, dims: list[Dim]) -> list[list[Dim]]:
     axis = call.argument(2, "dim", 0) % len(dims)
     found, start = [], 0
     for output in call.outputs:
-        found.append(take(dims, axis, start, output.shape[axis]))
+        found.append(stretch(dims, axis, start, output.shape[axis]))
         start += output.shape[axis]
     return found
 
@@ -117,6 +127,14 @@ def pixel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
     r = call.argument(1, "upscale_factor")
     *kept, c, r1, r2, h, w = split_sizes(dims, [*batch, channels // r**2, r, r, height, width])
     return [[*kept, c, h + r1, w + r2]]
+
+
+def pixel_unshuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
+    """Positions become channels."""
+    *batch, channels, height, width = call.inputs[0].shape
+    r = call.argument(1, "downscale_factor")
+    *kept, c, h, r1, w, r2 = split_sizes(dims, [*batch, channels, height // r, r, width // r, r])
+    return [[*kept, c + r1 + r2, h, w]]
 
 
 def channel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
