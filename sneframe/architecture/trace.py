@@ -100,7 +100,7 @@ class Trace(TorchDispatchMode):
         )
         for value in outputs:
             self._note(value)
-        if name in rules.NOISE and not labels:
+        if name in rules.NOISE and (not labels or name.endswith("_like")):
             for value in outputs:
                 self._keep(value, Label(_draws(value.shape)))
         elif name in rules.CONSTANTS:

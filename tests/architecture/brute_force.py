@@ -24,7 +24,7 @@ def false_claims(
 
     Each group is moved alone, by elements that are not the identity, at random weights.
     """
-    twin = copy.deepcopy(module).double().eval()
+    twin, example = copy.deepcopy(module).double().eval(), example.double()
     rng = np.random.default_rng(seed)
     found: dict[tuple[str, str], float] = {}
     claims = [(group, action) for group in architecture.groups for action in group.actions]
@@ -117,20 +117,21 @@ def _permuted(
     moved = torch.empty_like(value)
     for index in itertools.product(*(range(n) for n in parameter.shape)):
         spots = [table[n] for table, n in zip(tables, index, strict=True)]
-        outer = 0
-        if group.parent is not None:
-            for axis, spot in zip(parameter.axes, spots, strict=True):
-                segment = axis[spot["segment"]]
-                if group.parent in segment:
-                    outer = spot["digits"][segment.index(group.parent)]
+        elsewhere = [
+            spot["digits"][axis[spot["segment"]].index(group.parent)]
+            for axis, spot in zip(parameter.axes, spots, strict=True)
+            if group.parent in axis[spot["segment"]]
+        ]
         source = []
         for axis, spot, back in zip(parameter.axes, spots, inverse, strict=True):
-            segment = axis[spot["segment"]]
-            digits = tuple(
-                int(orders[outer][d]) if f == group.name else d
-                for f, d in zip(segment, spot["digits"], strict=True)
+            segment, digits = axis[spot["segment"]], list(spot["digits"])
+            # A neuron within a head is in the head that stands before it on its own axis, or else on another one.
+            before = segment.index(group.parent) if group.parent in segment else None
+            outer = digits[before] if before is not None else (elsewhere or [0])[0]
+            moved_digits = (
+                int(orders[outer][d]) if f == group.name else d for f, d in zip(segment, digits, strict=True)
             )
-            source.append(back[spot["segment"], digits])
+            source.append(back[spot["segment"], tuple(moved_digits)])
         moved[index] = value[tuple(source)]
     return moved
 

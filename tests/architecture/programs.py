@@ -318,8 +318,123 @@ for _name, _function in {
     "nan_to_num": lambda x: torch.nan_to_num(x),
     "scalar_scale": lambda x: x * x.detach().abs().mean(),
     "atan_two": lambda x: torch.atan2(x, x.square() + 1),
+    "fourier": lambda x: torch.fft.rfft(x).abs(),
+    "tensordot": lambda x: torch.tensordot(x, x, dims=([-1], [-1])).flatten(1),
+    "kron": lambda x: torch.kron(x, torch.ones(2, dtype=x.dtype)),
+    "cross": lambda x: torch.cross(x[..., :3], x[..., 1:4], dim=-1),
+    "bucketize": lambda x: torch.bucketize(x, torch.tensor([-0.5, 0.5], dtype=x.dtype)).to(x.dtype),
+    "cummax": lambda x: x.cummax(-1)[0],
+    "cummax_places": lambda x: x.cummax(-1)[1].to(x.dtype) + x,
+    "triu": lambda x: x.triu(),
+    "tensor_split": lambda x: torch.cat(x.tensor_split(3, -1)[::-1], -1),
+    "swapaxes_write": lambda x: _scaled(x.clone().swapaxes(1, -1), 1).swapaxes(1, -1),
+    "plus_at_first": lambda x: _plus_first(x),
+    "write_rows": lambda x: _rows(x),
+    "write_chunk": lambda x: _chunk(x),
+    "write_twice": lambda x: _twice(x),
+    "write_flat": lambda x: _flat(x),
+    "write_expanded": lambda x: _into(x.new_empty(x.shape), x.mean(-1, keepdim=True)),
+    "write_into_ones": lambda x: _into(torch.ones_like(x), x.relu()),
+    "read_after_write": lambda x: _read_after(x),
+    "masked_assign": lambda x: _assigned(x, 0.0),
+    "masked_assign_one": lambda x: _assigned(x, 1.0),
+    "index_put_rows": lambda x: _put(x),
+    "complex_rotation": lambda x: torch.view_as_real(
+        torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) * (0.6 + 0.8j)
+    ).flatten(-2),
+    "as_strided": lambda x: x.contiguous().as_strided(x.shape, x.contiguous().stride()),
+    "argsort_places": lambda x: x.gather(-1, x.argsort(-1)),
+    "rank": lambda x: x.argsort(-1).argsort(-1).to(x.dtype) + x,
+    "count_positive": lambda x: (x > 0).sum(-1, keepdim=True).to(x.dtype) * x,
+    "all_close_mask": lambda x: x * (x.abs() < 1).all(-1, keepdim=True),
+    "einsum_pairs": lambda x: torch.einsum("...ai,...bi->...ab", x, x).sigmoid() @ x,
+    "einsum_trace": lambda x: torch.einsum("...ii->...i", x @ x.mT),
+    "mean_both": lambda x: x - x.mean((1, -1), keepdim=True),
+    "softmax_flat": lambda x: x.flatten(1).softmax(-1).view_as(x),
+    "max_flat": lambda x: x / (1 + x.flatten(1).amax(-1).view(-1, *[1] * (x.ndim - 1)).abs()),
+    "outer_rows": lambda x: x.unsqueeze(1) + x.unsqueeze(2) if x.ndim == 3 else None,
+    "pairs": lambda x: (x.unsqueeze(-1) * x.unsqueeze(-2)).amax(-1),
+    "pairs_flat": lambda x: (x.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2),
+    "permute_pairs": lambda x: (x.unsqueeze(-1) + 2 * x.unsqueeze(-2)).transpose(-1, -2).flatten(-2),
+    "head_pairs": lambda x: x.unflatten(-1, (2, -1)).softmax(-1).flatten(-2).unflatten(-1, (-1, 2)).sum(-1),
+    "two_groupings": lambda x: x.unflatten(-1, (2, -1)).softmax(-1).flatten(-2).unflatten(-1, (3, -1)).amax(-1),
+    "in_and_out": lambda x: x.unflatten(-1, (2, -1)).relu().transpose(-1, -2).flatten(-2),
+    "clone_alias": lambda x: _alias(x),
+    "inplace_under_view": lambda x: _under(x),
 }.items():
     unary(_name, _function)
+
+
+def _plus_first(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, 0] += 1
+    return y
+
+
+def _rows(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, 0] = y[:, 1].relu()
+    return y
+
+
+def _chunk(x: Tensor) -> Tensor:
+    y = x.clone()
+    first, second = y.chunk(2, -1)
+    first.mul_(second.sigmoid())
+    return y
+
+
+def _twice(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[..., :2] = x[..., :2]
+    y[..., 2:] = x[..., 2:].tanh()
+    return y * 2
+
+
+def _flat(x: Tensor) -> Tensor:
+    y = torch.zeros(x.shape, dtype=x.dtype)
+    y.view(len(x), -1).copy_(x.flatten(1).sigmoid())
+    return y
+
+
+def _into(y: Tensor, x: Tensor) -> Tensor:
+    y[:] = x
+    return y
+
+
+def _read_after(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    rest = y[..., 1:]
+    y[..., :1] = x[..., :1]
+    rest += x[..., 1:].relu()
+    return y
+
+
+def _assigned(x: Tensor, number: float) -> Tensor:
+    y = x.clone()
+    y[y < 0.1] = number
+    return y
+
+
+def _put(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, torch.tensor([0, 1])] = x[:, torch.tensor([1, 0])]
+    return y
+
+
+def _alias(x: Tensor) -> Tensor:
+    y = x.clone()
+    z = y.view(len(x), -1)
+    y.sigmoid_()
+    return (z * 2).view_as(x)
+
+
+def _under(x: Tensor) -> Tensor:
+    y = x.clone()
+    z = y.transpose(1, -1)
+    z.neg_()
+    z[:, 0] = 0.3
+    return y
 
 
 def _gate(value: Tensor, gate: Tensor) -> Tensor:

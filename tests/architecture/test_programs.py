@@ -1,0 +1,46 @@
+"""Random programs: what is derived for each of them holds, weight by weight, and no program raises."""
+
+import warnings
+
+import pytest
+import torch
+from brute_force import false_claims
+from programs import OPERATIONS, build
+
+from sneframe.architecture import Architecture
+
+KINDS = ("sequence", "image")
+
+
+def claims(kind, seed, length):
+    """Return how many groups were found in a program, and those that change what it computes."""
+    program, example = build(seed, kind, length)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is not followed
+        architecture = Architecture.from_module(program, example)
+    return len(architecture.groups), false_claims(program, architecture, example, seed=seed), program.text
+
+
+def test_programs_are_made_of_many_operations():
+    """Views, writes, gates, groups, reductions, casts and recurrences are among more than two hundred operations."""
+    assert len(OPERATIONS) >= 200
+
+
+@pytest.mark.parametrize("block", range(4))
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_programs_have_no_false_group(kind, block):
+    """Each group of each program keeps what it computes, and most programs have groups."""
+    found = [claims(kind, seed, 2 + seed % 4) for seed in range(30 * block, 30 * (block + 1))]
+    assert [(text, false) for _, false, text in found if false] == []
+    assert sum(groups for groups, _, _ in found) > 15
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("length", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_thousand_programs_have_no_false_group(kind, length):
+    """The same of a thousand programs of each kind and length."""
+    torch.set_num_threads(1)
+    found = [claims(kind, 1000 * length + number, length) for number in range(1000)]
+    assert [(text, false) for _, false, text in found if false] == []
