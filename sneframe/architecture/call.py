@@ -66,4 +66,4 @@ class Call:
 def _alike(value: Tensor) -> Iterator[tuple[int, bool]]:
     """Yield for each axis its size, and whether nothing changes along it."""
     for axis, size in enumerate(value.shape):
-        yield size, size == 1 or bool((value == value.narrow(axis, 0, 1)).all())
+        yield size, size <= 1 or bool((value == value.narrow(axis, 0, 1)).all())

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sneframe.architecture import rules
+from sneframe.architecture import outputs, rules
 from sneframe.architecture.call import Call, Label
 from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Digit, Dim, commit, fix_dim, whole
@@ -60,8 +60,7 @@ class Trace(TorchDispatchMode):
                 self._keep(value, Label(_fixed(value.shape)))
         with _primitives(module), self._modules(module), torch.no_grad(), self:
             output = module(*args, **kwargs)
-        found = [value for value in tree_leaves(_plain(output)) if isinstance(value, Tensor)]
-        for value in found:
+        for _, value in outputs.tensors(output, of=type(module).__name__):
             if id(value) in self._labels:
                 self.fix(self._labels[id(value)])
 
@@ -74,8 +73,8 @@ class Trace(TorchDispatchMode):
             name = func.overloadpacket.__name__
             if func._schema.is_mutable and name.endswith("_") and not name.endswith("__"):
                 name = name[:-1]
-            outputs = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
-            self._follow(Call(name, tuple(args), kwargs or {}, outputs, inputs, labels))
+            made = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
+            self._follow(Call(name, tuple(args), kwargs or {}, made, inputs, labels))
         return result
 
     def _follow(self, call: Call) -> None:
@@ -198,10 +197,3 @@ def settle(dims: Sequence[Dim]) -> None:
 
 def _fixed(shape: Sequence[int]) -> dict[str, list[Dim]]:
     return {action: [whole(Space(size, action, fixed=True)) for size in shape] for action in ACTIONS}
-
-
-def _plain(output: Any) -> Any:
-    """Return an output object, such as a dataclass, as something whose tensors are found."""
-    if isinstance(output, Mapping):
-        return dict(output)
-    return vars(output) if hasattr(output, "__dict__") and not isinstance(output, Tensor) else output
