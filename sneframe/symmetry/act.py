@@ -211,17 +211,18 @@ def _axis_places(axis: Axis, element: Element, device: torch.device) -> Tensor:
         case ((str(group),),) if group in element.permutations:
             return element.permutations[group]  # nothing else stands on this axis
     segments, start = [], 0
-    parents = {group.name: group.parent for group in element.architecture.groups}
+    groups = {group.name: group for group in element.architecture.groups}
     for segment in axis:
-        match segment:  # most segments hold one factor, and a concatenation has many segments
-            case (int(size),):
-                segments.append(torch.arange(start, start + size, device=device)[None])
-                start += size
-                continue
-            case (str(group),) if group in element.permutations and parents[group] is None:
-                segments.append(element.permutations[group] + start)
-                start += element.permutations[group].shape[1]
-                continue
+        # Most segments hold one factor, and after a concatenation there are many of them.
+        if len(segment) == 1 and not (isinstance(segment[0], str) and groups[segment[0]].parent):
+            (factor,) = segment
+            size = factor if isinstance(factor, int) else groups[factor].size
+            order = element.permutations.get(factor) if isinstance(factor, str) else None
+            segments.append(
+                torch.arange(start, start + size, device=device)[None] if order is None else order + start
+            )
+            start += size
+            continue
         walk = _Walk(element, device)
         for factor in segment:
             walk.step(factor, walk.length(factor))

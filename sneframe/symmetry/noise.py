@@ -17,7 +17,7 @@ from torch import Tensor
 STEP = 1e-3  #: the relative change of weights by which dependence is measured
 ROUNDINGS = 8  #: the relative change of weights by which noise is measured, in units of the type's precision
 MARGIN = 32  #: a change is no noise if it is so many times larger
-FLOOR = 1e-10  #: of a number's dependence on its weights: no smaller change is looked for
+FLOOR = 1e-12  #: of a number's dependence on its weights: no smaller change is looked for
 
 
 @frozen(kw_only=True, eq=False)
@@ -143,8 +143,9 @@ def compare(expected: Mapping[str, Expected], found: Mapping[str, Tensor] | None
             continue
         change = difference(known.value, value)
         seen = change > known.tolerance
-        other = torch.where(value.isfinite(), value.abs(), 0.0).double()
-        size = torch.where(known.size > 0, known.size, other)
+        size = known.size
+        if value.is_floating_point():
+            size = torch.where(size > 0, size, torch.where(value.isfinite(), value.abs(), 0.0))
         counted = seen if seen.any() else known.sharp & (known.size > 0)
         if counted.any():
             relative = float((change[counted] / size[counted].clamp(min=1e-300)).max())

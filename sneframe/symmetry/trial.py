@@ -14,7 +14,7 @@ from sneframe.symmetry.twin import Inputs, Outputs, Twin
 
 #: Weights are drawn with variance gain² / (number of inputs), biases with standard deviation ``shift``. A network of
 #: many layers may forget its first ones at a small gain, and be chaotic at a large one, so draws differ.
-LEVELS = ((1.0, 1.0), (2.0, 0.3), (1.4, 0.1), (0.3, 1.0), (0.1, 1.0), (0.03, 1.0))
+LEVELS = ((1.0, 1.0), (2.0, 0.3), (12.0, 0.1), (0.3, 1.0), (0.1, 1.0), (0.03, 1.0))
 FIRST = 3  #: so many of these are begun with in turn
 GIVEN = None  #: in the place of a level: the weights that the module has, disturbed
 MULTIPLIERS = ("weight", "gamma", "scale")  #: ends of names of vectors that multiply, and whose gain is 1

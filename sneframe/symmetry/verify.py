@@ -71,7 +71,7 @@ def verify(
     _check(module, architecture)
     if (claim := idle(architecture)) is not None:
         raise ArchitectureError(
-            f"group {claim.group.name!r} of {architecture.summary}: its elements move no weight ({claim.action})"
+            f"group {claim.group.name!r} of {type(module).__name__}: its elements move no weight ({claim.action})"
         )
     known = claims(architecture)
     with undisturbed(module):
@@ -110,21 +110,24 @@ class _Verification:
 
     def run(self, draws: int, seed: int, generator: torch.Generator) -> None:
         """Move all claims, and random sets of them, at each draw of weights."""
-        drawn = [trial(self.twin, number, seed) for number in range(draws)]
-        clear = [each for each in drawn if isinstance(each, Trial)]
+        clear: list[Trial] = []
+        faults: list[str] = []
+        for number in range(draws):
+            drawn = trial(self.twin, number, seed)
+            if isinstance(drawn, str):
+                faults.append(drawn)
+                continue
+            clear.append(drawn)
+            if len(clear) == 1:
+                self.random = self._random(drawn)
+            self.tolerance = max(self.tolerance, drawn.tolerance)
+            self._move(drawn, range(len(self.known)), generator, turn=0)
         if not clear:
-            fault = next(each for each in drawn if isinstance(each, str))
-            raise Unverifiable(f"{fault}, so its symmetry cannot be verified")
-        self.random = self._random(clear[0])
-        self.tolerance = max(each.tolerance for each in clear)
-        count = len(self.known)
+            raise Unverifiable(f"{faults[0]}, so its symmetry cannot be verified")
+        count, shared = len(self.known), len(clear)
         number = max(SETS, 2 * (count - 1).bit_length())
-        halves = sets(count, -(-number // len(clear)) * len(clear), generator)
-        for turn, half in enumerate(halves):
-            now = clear[turn % len(clear)]
-            if turn < len(clear):
-                self._move(now, range(count), generator, turn=0)
-            self._move(now, half, generator, turn=1 + turn // len(clear))
+        for turn, half in enumerate(sets(count, -(-number // shared) * shared, generator)):
+            self._move(clear[turn % shared], half, generator, turn=1 + turn // shared)
 
     def verified(self) -> Verified:
         """Return what was seen."""
@@ -151,11 +154,8 @@ class _Verification:
     def _change(self, now: Trial, acting: Element) -> Change:
         """Return what an element changes."""
         first = self.twin.first_name
-        weights = flatten(
-            self.architecture,
-            {n: now.state[f] for n, f in first.items() if f in now.state},
-            dtype=torch.float64,
-        )
+        named = {name: now.state[tensor] for name, tensor in first.items() if tensor in now.state}
+        weights = flatten(self.architecture, named, dtype=torch.float64)
         batch = join({self.architecture: weights[None]}, {self.architecture: [0]})
         networks = apply(batch, (acting,)).networks[0]
         self.moved = max(self.moved, float((networks.weights[0] != weights).double().mean()))
@@ -199,7 +199,7 @@ class _Verification:
                 f"the outputs of {self.twin.name} differ by {self.random:.2g} of their size between runs with other "
                 f"random numbers, and with the same ones {found}: its symmetry cannot be verified"
             )
-        raise ArchitectureError(f"{self.architecture.summary}: {found}: no symmetry")
+        raise ArchitectureError(f"{found}: no symmetry")
 
     def _random(self, now: Trial) -> float:
         """Return how far the outputs differ when only the random numbers that the module draws are others."""
