@@ -104,9 +104,10 @@ def expect(
     active = value.isfinite() & (response > 64 * eps * scale)
     rounding = ROUNDINGS * eps * scale
     tolerance = _largest([MARGIN * noise, max(FLOOR, MARGIN * ROUNDINGS * eps) * dependence, rounding])
-    # A neuron that is off may be barely off, so it is as noisy as its neighbours; a constant has no noise at all.
+    # A number that does not depend on the weights may be rounded in another way. A neuron that is off may be barely
+    # off, so it is as noisy as its neighbours.
     least = MARGIN * float(noise[active].median()) if active.any() else 0.0
-    still = torch.where(noise > 0, torch.maximum(MARGIN * noise, rounding), 0.0).clamp(min=least)
+    still = torch.maximum(MARGIN * noise, rounding).clamp(min=least)
     tolerance = torch.where(active, tolerance, torch.where(value.isfinite(), still, 0.0))
     size = torch.maximum(scale, torch.where(dependence.isfinite(), dependence, 0.0))
     sharp = active & (tolerance <= response) & response.isfinite()

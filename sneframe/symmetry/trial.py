@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
@@ -56,10 +57,10 @@ class Trial:
         """Return why moved weights could not be told from noise, None where they can."""
         if self.repeated:
             return f"the outputs of {twin.name} differ by {self.repeated:.2g} of their size between two equal runs"
+        kind, eps = str(twin.precision).removeprefix("torch."), torch.finfo(twin.precision).eps
         for place, known in self.outputs.items():
             blurred, sharp = int(known.blurred.sum()), int(known.sharp.sum())
-            if blurred > sharp:
-                kind = str(twin.precision).removeprefix("torch.")
+            if blurred > sharp or (known.value.is_floating_point() and ROUNDINGS * eps > STEP):
                 return (
                     f"{twin.name} computes in {kind}, and rounding alone changes {place} so much that a wrong move of "
                     f"its weights may not be seen"
@@ -164,7 +165,7 @@ def weights(
         elif last == "running_var":
             normal = normal.square() + 0.5
         elif value.ndim > 1:
-            normal = level[0] * normal / max(1, value[0].numel()) ** 0.5
+            normal = level[0] * normal / max(1, math.prod(value.shape[1:])) ** 0.5
         elif not last.endswith(MULTIPLIERS):
             normal = level[1] * normal
         drawn[name] = normal.to(value.dtype)

@@ -174,7 +174,9 @@ class Actor(nn.Module):
         lambda y: (distributions.Categorical(logits=y), y.detach()),
         lambda y: {"a": [Data(y)]},
         lambda y: Slotted(None, [{"deep": y}]),
-        lambda y: distributions.Independent(distributions.Normal(y, torch.ones(5, 3)), 1),
+        lambda y: distributions.Independent(
+            distributions.Normal(y, torch.ones(5, 3), validate_args=False), 1
+        ),
     ],
 )
 def test_axes_of_nested_outputs_are_fixed(wrap):

@@ -196,7 +196,10 @@ def is_false(module, architecture, example, about, rng):
             for draw in range(2):
                 for name, value in state.items():
                     if value.is_floating_point():
-                        drawn = rng.normal(size=value.shape) / max(1, value[0].numel() if value.ndim > 1 else 1) ** 0.5
+                        drawn = (
+                            rng.normal(size=value.shape)
+                            / max(1, value[0].numel() if value.ndim > 1 else 1) ** 0.5
+                        )
                         drawn = drawn**2 + 0.5 if name.endswith("running_var") else drawn
                         value.copy_(torch.as_tensor(drawn))
                 with torch.no_grad():

@@ -79,7 +79,9 @@ MODELS = {
     "clip": clip("quick_gelu"),
     "clip-relu": clip("relu"),
     "neox": text("GPTNeoX", "ForCausalLM", **SMALL, **LAYERS, use_cache=False),
-    "neox-sequential": text("GPTNeoX", "Model", **SMALL, **LAYERS, use_cache=False, use_parallel_residual=False),
+    "neox-sequential": text(
+        "GPTNeoX", "Model", **SMALL, **LAYERS, use_cache=False, use_parallel_residual=False
+    ),
     "llama": text("Llama", "ForCausalLM", **GROUPED, use_cache=False),
     "llama-relu": text("Llama", "Model", **GROUPED, use_cache=False, hidden_act="relu"),
     "llama-cache": text("Llama", "ForCausalLM", **GROUPED),
