@@ -53,13 +53,19 @@ def claims(architecture: Architecture) -> list[Claim]:
     ]
 
 
-def idle(architecture: Architecture) -> Claim | None:
-    """Return a claim whose elements leave every weight where it is, None where there is none."""
+def holders(architecture: Architecture) -> dict[str, list[Parameter]]:
+    """Return for each group the parameters that it acts on, small ones first."""
     holding: dict[str, list[Parameter]] = {group.name: [] for group in architecture.groups}
     for parameter in sorted(architecture.parameters, key=lambda p: p.size):
         for name in {factor for axis in parameter.axes for segment in axis for factor in segment}:
             if isinstance(name, str):
                 holding[name].append(parameter)
+    return holding
+
+
+def idle(architecture: Architecture) -> Claim | None:
+    """Return a claim whose elements leave every weight where it is, None where there is none."""
+    holding = holders(architecture)
     for claim in claims(architecture):
         count = claim.group.size
         order = torch.arange(count).roll(1)

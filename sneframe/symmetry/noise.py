@@ -72,8 +72,12 @@ def expect(
         far: the same of weights that differ by :data:`STEP` of their size.
         eps: the relative precision of the numbers that the network computes with.
     """
-    others = [again, *near, *far]
-    if any(other is None or other.shape != value.shape or other.dtype != value.dtype for other in others):
+    others = [
+        other
+        for other in (again, *near, *far)
+        if other is not None and other.shape == value.shape and other.dtype == value.dtype
+    ]
+    if len(others) < 1 + len(near) + len(far):
         everywhere = torch.ones(value.shape, dtype=torch.bool)
         unknown = torch.full(value.shape, torch.inf, dtype=torch.float64)
         return Expected(
@@ -85,9 +89,12 @@ def expect(
             repeated=float("inf"),
         )
     nowhere = torch.zeros(value.shape, dtype=torch.bool)
-    repeated = difference(value, again)
-    noise = _largest([repeated, *(difference(value, other) for other in near)])
-    response = _largest([difference(value, other) for other in far])
+    changes = [difference(value, other) for other in others]
+    repeated, noise, response = (
+        changes[0],
+        _largest(changes[: 1 + len(near)]),
+        _largest(changes[1 + len(near) :]),
+    )
     if not value.is_floating_point():
         # A number that jumps says nothing while it may jump of itself, and must be the same otherwise.
         stable = (noise == 0) & (response == 0)

@@ -53,6 +53,18 @@ class Trial:
         known = [output for output in self.outputs.values() if output.sharp.any()]
         return max((float((o.tolerance / o.size)[o.sharp].max()) for o in known), default=0.0)
 
+    def influence(self, twin: Twin, generator: torch.Generator) -> dict[str, float] | None:
+        """Return for each parameter how much the outputs depend on it, in tolerances of a number; None if unknown."""
+        factors = {}
+        for place, known in self.outputs.items():
+            if known.sharp.any() and known.value.is_floating_point():
+                signs = torch.where(torch.rand(known.value.shape, generator=generator) < 0.5, -1.0, 1.0)
+                factors[place] = torch.where(known.sharp, signs / known.tolerance, 0.0)
+        found = twin.influence(self.state, self.inputs, self.seed, factors)
+        if found is None:
+            return None
+        return {name: value / self.sharp**0.5 for name, value in found.items()}
+
     def fault(self, twin: Twin) -> str | None:
         """Return why moved weights could not be told from noise, None where they can."""
         if self.repeated:

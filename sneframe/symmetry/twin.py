@@ -96,6 +96,53 @@ class Twin:
             inputs: of which a copy is passed.
             seed: of the random numbers that the module may draw as it runs.
         """
+        with torch.no_grad():
+            found = self._forward(state, inputs, seed)
+        return {place: _comparable(place, value, self.name) for place, value in found}
+
+    def influence(
+        self, state: Mapping[str, Tensor], inputs: Inputs, seed: int, factors: Mapping[str, Tensor]
+    ) -> dict[str, float] | None:
+        """Return for each parameter and buffer how much a sum of the outputs depends on it.
+
+        That is ‖w · ∂s/∂w‖ of its weights w, where s is the sum of all output numbers times their factors.
+
+        Args:
+            state: as in :meth:`run`.
+            inputs: as in :meth:`run`.
+            seed: as in :meth:`run`.
+            factors: by place, of the shape of an output tensor.
+
+        Returns:
+            By name; None where there are no gradients, as in a forward that switches them off.
+        """
+        weights = {name: value for name, value in self._places.items() if value.is_floating_point()}
+        needed = {name: value.requires_grad for name, value in weights.items()}
+        try:
+            with torch.enable_grad():
+                for value in weights.values():
+                    value.requires_grad_(True)
+                found = self._forward(state, inputs, seed)
+                total = sum(
+                    (value.double() * factors[place].to(value.device)).sum()
+                    for place, value in found
+                    if isinstance(value, Tensor) and value.requires_grad and place in factors
+                )
+                if not isinstance(total, Tensor):
+                    return None
+                made = torch.autograd.grad(total, [*weights.values()], allow_unused=True)
+        except Exception:  # noqa: BLE001  # a stranger's forward need not be made for gradients
+            return None
+        finally:
+            for name, value in weights.items():
+                value.requires_grad_(needed[name])
+        return {
+            name: 0.0 if gradient is None else float((value.detach() * gradient).double().norm())
+            for (name, value), gradient in zip(weights.items(), made, strict=True)
+        }
+
+    def _forward(self, state: Mapping[str, Tensor], inputs: Inputs, seed: int) -> list[tuple[str, Any]]:
+        """Return all that lies in the output, after everything that a run may have changed is as it was given."""
         for each, attributes, buffers in self._attributes:
             vars(each).clear()
             vars(each).update(attributes)
@@ -115,12 +162,11 @@ class Twin:
             torch.set_default_dtype(
                 self._default
             )  # for what the module makes as it runs, such as a first state
-            with torch.no_grad(), warnings.catch_warnings():
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # said already when the module was described
-                output = self._module(*given.args, **given.kwargs)
+                return leaves(self._module(*given.args, **given.kwargs), self.name)
         finally:
             torch.set_default_dtype(default)
-        return {place: _comparable(place, value, self.name) for place, value in leaves(output, self.name)}
 
     def _watched(self) -> torch.dtype:
         """Run the module on the example input, and return the coarsest type that its weights' influence passes."""

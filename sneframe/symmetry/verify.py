@@ -14,12 +14,13 @@ from sneframe.architecture.derive import described
 from sneframe.batch import flatten, join
 from sneframe.errors import ArchitectureError, Unverifiable
 from sneframe.symmetry.act import Element, apply
-from sneframe.symmetry.moves import Claim, claims, element, idle, part, sets
+from sneframe.symmetry.moves import Claim, claims, element, holders, idle, part, sets
 from sneframe.symmetry.noise import Change, compare
 from sneframe.symmetry.trial import Trial, outputs, trial
 from sneframe.symmetry.twin import Twin, twin, undisturbed
 
 SETS = 12  #: at least so many random sets of claims are moved in all
+VISIBLE = 3  #: so many tolerances a number of the outputs must depend on a group's weights
 SINGLES = 64  #: so many claims are moved one by one where halving a set finds none that is false alone
 
 
@@ -128,6 +129,7 @@ class _Verification:
         number = max(SETS, 2 * (count - 1).bit_length())
         for turn, half in enumerate(sets(count, -(-number // shared) * shared, generator)):
             self._move(clear[turn % shared], half, generator, turn=1 + turn // shared)
+        self._check_visible(clear, generator)
 
     def verified(self) -> Verified:
         """Return what was seen."""
@@ -200,6 +202,22 @@ class _Verification:
                 f"random numbers, and with the same ones {found}: its symmetry cannot be verified"
             )
         raise ArchitectureError(f"{found}: no symmetry")
+
+    def _check_visible(self, clear: Sequence[Trial], generator: torch.Generator) -> None:
+        """Check that no group's weights are all but forgotten by the outputs, so that a mistake would not be seen.
+
+        What the outputs do not depend on at all is no matter: nothing that is said of it is false.
+        """
+        dependence = [each.influence(self.twin, generator) for each in clear]
+        first = self.twin.first_name
+        for name, parameters in holders(self.architecture).items():
+            seen = [known[first[p.name]] for known in dependence if known is not None for p in parameters]
+            forgotten = bool(seen) and all(value < VISIBLE for value in seen) and max(seen) > 0
+            if forgotten and None not in dependence:
+                raise Unverifiable(
+                    f"the outputs of {self.twin.name} hardly depend on group {name!r}: a mistake in it would change them "
+                    f"by less than rounding does, so its symmetry cannot be verified"
+                )
 
     def _random(self, now: Trial) -> float:
         """Return how far the outputs differ when only the random numbers that the module draws are others."""

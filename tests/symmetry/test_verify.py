@@ -160,6 +160,24 @@ def test_a_fault_in_the_first_of_sixty_layers_is_seen(activation):
         verify(module, changed(Architecture.from_json(data), change), ROWS)
 
 
+def test_a_group_that_the_outputs_forget_cannot_be_verified():
+    """Of a hundred sigmoid layers the first change nothing that is larger than a rounding error."""
+    layers = [layer for _ in range(100) for layer in (nn.Linear(4, 4), nn.Sigmoid())]
+    module = nn.Sequential(*layers, nn.Linear(4, 2))
+    with pytest.raises(Unverifiable, match="hardly depend on group 'hidden0'"):
+        verify(module, Architecture.from_module(module, ROWS), ROWS)
+
+
+def test_a_group_without_any_influence_is_verified():
+    """Nothing that is said of neurons that nobody reads is false."""
+    module = Net(lambda h, y: y + 0 * h.sum(-1, keepdim=True))
+    module.idle = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 3))
+    module.last = lambda h, y: (y, module.idle(y).detach() * 0)[0]
+    architecture = Architecture.from_module(module, ROWS)
+    assert len(architecture.groups) == 3
+    assert verify(module, architecture, ROWS).groups == 3
+
+
 def test_passes_do_not_grow_with_the_number_of_groups():
     """Sixty groups take a few passes more than one."""
     layers = [layer for _ in range(60) for layer in (nn.Linear(4, 4), nn.GELU())]
