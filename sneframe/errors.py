@@ -23,6 +23,10 @@ class ArchitectureError(SneframeError):
     """A network's structure that is inconsistent, or that cannot be read."""
 
 
+class Unverifiable(ArchitectureError):  # noqa: N818  # says what is so, as Interrupted does
+    """A symmetry that running the network can neither confirm nor refute, because its outputs are random or too noisy."""
+
+
 class ZooError(SneframeError):
     """A zoo that is missing, damaged, incomplete, or that lacks what was asked of it."""
 

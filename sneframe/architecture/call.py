@@ -41,6 +41,7 @@ class Call:
         name: without namespace, overload and the underscore of an in-place variant.
         overload: which form of the operation ran, such as ``dim`` of ``max.dim``.
         pointwise: whether torch says that this form works element by element.
+        view: whether its outputs show the memory of its input.
         writes: tensors that it writes into.
         args: positional arguments.
         kwargs: the others.
@@ -53,6 +54,7 @@ class Call:
     name: str
     overload: str
     pointwise: bool
+    view: bool
     writes: list[Tensor]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -83,4 +85,4 @@ def constant_dims(value: Tensor, action: str) -> list[Dim]:
 def _alike(value: Tensor) -> Iterator[tuple[int, bool]]:
     """Yield for each axis its size, and whether nothing changes along it."""
     for axis, size in enumerate(value.shape):
-        yield size, size == 1 or bool((value == value.narrow(axis, 0, 1)).all())
+        yield size, size <= 1 or bool((value == value.narrow(axis, 0, 1)).all())

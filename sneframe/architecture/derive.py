@@ -35,8 +35,10 @@ def from_module(module: nn.Module, example_input: Any = None) -> Architecture:
 def described(module: nn.Module) -> dict[str, Tensor]:
     """Return the floating-point parameters and buffers of a module by name, a tied tensor once, by its first name.
 
+    A tensor without elements is left out, since it holds no weight.
+
     Raises:
-        ArchitectureError: a lazy module that has not been given its shapes.
+        ArchitectureError: a parameter of a lazy module without a shape, of complex numbers, or on the meta device.
     """
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -46,7 +48,15 @@ def described(module: nn.Module) -> dict[str, Tensor]:
             raise ArchitectureError(
                 f"{type(module).__name__}: {name!r} has no shape yet; call the module on an input first"
             )
-        if name in kept and value.is_floating_point() and id(value) not in seen:
+        if name in kept and isinstance(value, nn.Parameter) and value.is_complex():
+            raise ArchitectureError(
+                f"{type(module).__name__}: {name!r} holds complex numbers ({value.dtype}); weights must be real numbers"
+            )
+        if name in kept and value.is_meta:
+            raise ArchitectureError(
+                f"{type(module).__name__}: {name!r} is on the meta device and has no values; give the module weights first"
+            )
+        if name in kept and value.is_floating_point() and value.numel() and id(value) not in seen:
             seen.add(id(value))
             found[name] = value
     return {name: found[name] for name in module.state_dict() if name in found}

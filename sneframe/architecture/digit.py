@@ -164,7 +164,10 @@ def completed(dims: Sequence[Dim]) -> list[Dim]:
         places = sorted(other.place for other in digits if other.is_of(digit))
         return places == list(range(len(digit.sizes)))
 
-    return [tuple(digit if digit.is_whole or is_complete(digit) else _apart(digit) for digit in dim) for dim in dims]
+    return [
+        tuple(digit if digit.is_whole or is_complete(digit) else _apart(digit) for digit in dim)
+        for dim in dims
+    ]
 
 
 def settle(dims: Sequence[Dim]) -> None:

@@ -23,8 +23,11 @@ from sneframe.architecture.call import Call, Label, constant_dims
 from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, completed, fix_dim, settle, whole
 from sneframe.architecture.operations import Operations
+from sneframe.architecture.outputs import tensors as tensors_of_output
 from sneframe.architecture.rules.dims import joined
 from sneframe.architecture.space import Clash, Space, leaves
+from sneframe.errors import ArchitectureError
+
 
 class Trace(TorchDispatchMode):
     """Labels every tensor of one forward pass.
@@ -42,7 +45,9 @@ class Trace(TorchDispatchMode):
         }
         self.operations = Operations(module)
         self._labels: dict[int, Label] = {}
-        self._views: dict[int, tuple[Call, int]] = {}  # of constants: how they were made, and which output they are
+        self._views: dict[
+            int, tuple[Call, int]
+        ] = {}  # of constants: how they were made, and which output they are
         self._seen: set[int] = set()
         self._aliases: dict[int, int] = {}  # how many tensors lie in a storage
         self._blank: set[int] = set()  # tensors made without values
@@ -61,21 +66,19 @@ class Trace(TorchDispatchMode):
 
     def run(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Run the module; its inputs and outputs stay where they are."""
-        for value in tree_leaves((args, kwargs)):
-            if isinstance(value, Tensor):
-                self._keep(value, Label(_fixed(value.shape)))
+        for value in _given((args, kwargs)):
+            self._keep(value, Label(_fixed(value.shape)))
         with _primitives(module), self._modules(module), torch.no_grad(), self:
             output = module(*args, **kwargs)
-        for value in tree_leaves(_plain(output)):
-            if isinstance(value, Tensor) and (label := self._label(value)) is not None:
+        for _, value in tensors_of_output(output, of=type(module).__name__):
+            if (label := self._label(value)) is not None:
                 self._use(label)
                 self.fix(label)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out an operation, then label its outputs."""
         kwargs = kwargs or {}
-        inputs = _tensors((args, kwargs))
-        writes = _written(func, args, kwargs)
+        inputs, writes = _tensors((args, kwargs)), _written(func, args, kwargs)
         for value in inputs:
             self._note(value)
         if writes and any(self._label(value) is not None for value in inputs):
@@ -83,37 +86,38 @@ class Trace(TorchDispatchMode):
                 self._prepare(value)
         labels = {id(value): label for value in inputs if (label := self._label(value)) is not None}
         result = func(*args, **kwargs)
-        name = func.overloadpacket.__name__
-        if func._schema.is_mutable and name.endswith("_") and not name.endswith("__"):
-            name = name[:-1]
-        outputs = _tensors(result)
         call = Call(
-            name=name,
+            name=_name(func),
             overload=func._overloadname,
             pointwise=torch.Tag.pointwise in func.tags,
+            view=_is_view(func),
             writes=writes,
             args=tuple(args),
             kwargs=kwargs,
-            outputs=outputs,
+            outputs=_tensors(result),
             inputs=inputs,
             labels=labels,
         )
-        for value in outputs:
+        for value in call.outputs:
             self._note(value)
-        if name in rules.NOISE and (not labels or name.endswith("_like")):
-            for value in outputs:
-                self._keep(value, Label(_draws(value.shape)))
-        elif name in rules.CONSTANTS:
-            pass  # what it is made like lends its shape alone
-        elif labels:
-            self._follow(call)
-        elif _is_view(func):
-            for number, value in enumerate(outputs):
-                if value is not inputs[0]:
-                    self._views[id(value)] = (call, number)
-        if name in rules.BLANK:
-            self._blank |= {id(value) for value in outputs}
+        self._learn(call)
         return result
+
+    def _learn(self, call: Call) -> None:
+        """Note what is known of the outputs of a call, labelled or not."""
+        if call.name in rules.BLANK:
+            self._blank |= {id(value) for value in call.outputs}
+        if call.name in rules.NOISE and (not call.labels or call.name.endswith("_like")):
+            for value in call.outputs:
+                self._keep(value, Label(_draws(value.shape)))
+        elif call.name in rules.CONSTANTS:
+            pass  # what it is made like lends its shape alone
+        elif call.labels:
+            self._follow(call)
+        elif call.view:
+            for number, value in enumerate(call.outputs):
+                if value is not call.inputs[0]:
+                    self._views[id(value)] = (call, number)
 
     def _follow(self, call: Call) -> None:
         """Label the outputs of a call: one place turns whatever a rule may meet into axes that are fixed, and said."""
@@ -131,11 +135,10 @@ class Trace(TorchDispatchMode):
         self._say(before, f"the buffer {buffers[0]!r} holds integers or booleans" if buffers else "")
         names, operation, direct = self.operations.record(call, self._stack)
         counted = call.counted or [()] * len(call.outputs)
-        for output, its, places in zip(call.outputs, dims, counted, strict=True):
-            if any(output is value for value in call.writes) and id(output) in call.labels:
-                its = self._labels[id(output)].dims if self._is_shared(output) else its
-            made = Label(its, names=names, operation=operation, direct=direct, counted=places)
-            self._keep(output, made)
+        for output, found, places in zip(call.outputs, dims, counted, strict=True):
+            stays = any(output is value for value in call.writes) and self._is_shared(output)
+            its = self._labels[id(output)].dims if stays and id(output) in call.labels else found
+            self._keep(output, Label(its, names=names, operation=operation, direct=direct, counted=places))
 
     def _settled(self, found: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
         dims = {action: completed(its) for action, its in found.items()}
@@ -248,7 +251,9 @@ class Trace(TorchDispatchMode):
         """Know at every operation in which submodule it happens."""
         with ExitStack() as stack:
             for path, child in module.named_modules():
-                if isinstance(child, torch.jit.ScriptModule):  # it takes no hooks; its operations are seen all the same
+                if isinstance(
+                    child, torch.jit.ScriptModule
+                ):  # it takes no hooks; its operations are seen all the same
                     continue
 
                 def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
@@ -281,9 +286,24 @@ def _primitives(module: nn.Module) -> Iterator[None]:
             child.training = training
 
 
+def _name(func: Any) -> str:
+    """Return the name of an operation without namespace, overload and the underscore of an in-place variant."""
+    name: str = func.overloadpacket.__name__
+    in_place = func._schema.is_mutable and name.endswith("_") and not name.endswith("__")
+    return name[:-1] if in_place else name
+
+
 def _storage(value: Tensor) -> int:
     """Return what identifies the memory that a tensor lies in, alone or with others; 0 of one without such memory."""
     return value.untyped_storage()._cdata if value.layout == torch.strided else 0
+
+
+def _given(inputs: Any) -> list[Tensor]:
+    """Return the tensors among what a module is given; what cannot be opened holds none that is looked for."""
+    try:
+        return [value for _, value in tensors_of_output(inputs)]
+    except ArchitectureError:
+        return _tensors(inputs)
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -320,10 +340,3 @@ def _draws(shape: Sequence[int]) -> dict[str, list[Dim]]:
 def _unwritten(shape: Sequence[int]) -> dict[str, list[Dim]]:
     """Return the axes of memory that is yet to be written: it takes over whatever comes."""
     return {action: [whole(Space(size, action, free=True)) for size in shape] for action in ACTIONS}
-
-
-def _plain(output: Any) -> Any:
-    """Return an output object, such as a dataclass, as something whose tensors are found."""
-    if isinstance(output, Mapping):
-        return dict(output)
-    return vars(output) if hasattr(output, "__dict__") and not isinstance(output, Tensor) else output

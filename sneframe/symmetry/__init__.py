@@ -1,7 +1,18 @@
 """Symmetry: group elements drawn, applied and found by matching, and architectures verified by running them."""
 
+from sneframe.errors import Unverifiable
 from sneframe.symmetry.act import Element, apply, compose, inverse, sample
 from sneframe.symmetry.align import align
 from sneframe.symmetry.verify import Verified, verify
 
-__all__ = ["Element", "Verified", "align", "apply", "compose", "inverse", "sample", "verify"]
+__all__ = [
+    "Element",
+    "Unverifiable",
+    "Verified",
+    "align",
+    "apply",
+    "compose",
+    "inverse",
+    "sample",
+    "verify",
+]

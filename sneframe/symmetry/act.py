@@ -73,6 +73,19 @@ def inverse(elements: Sequence[Element]) -> tuple[Element, ...]:
     return tuple(_inverse(element) for element in elements)
 
 
+def moves(element: Element, parameter: Parameter) -> bool:
+    """Whether an element brings a weight of this parameter to another place, or multiplies one by anything but 1."""
+    values = (element.permutations, element.scales, element.signs)
+    given = next((value for each in values for value in each.values()), None)
+    if given is None:
+        return False
+    index = _places(parameter, element, {}, given.device)
+    if index is not None and bool((index != torch.arange(index.shape[1], device=given.device)).any()):
+        return True
+    factor = _factor(parameter, element, torch.ones((1, 1), dtype=torch.float64, device=given.device))
+    return factor is not None and bool((factor != 1).any())
+
+
 # -- drawing ------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +211,18 @@ def _axis_places(axis: Axis, element: Element, device: torch.device) -> Tensor:
         case ((str(group),),) if group in element.permutations:
             return element.permutations[group]  # nothing else stands on this axis
     segments, start = [], 0
+    groups = {group.name: group for group in element.architecture.groups}
     for segment in axis:
+        # Most segments hold one factor, and after a concatenation there are many of them.
+        if len(segment) == 1 and not (isinstance(segment[0], str) and groups[segment[0]].parent):
+            (factor,) = segment
+            size = factor if isinstance(factor, int) else groups[factor].size
+            order = element.permutations.get(factor) if isinstance(factor, str) else None
+            segments.append(
+                torch.arange(start, start + size, device=device)[None] if order is None else order + start
+            )
+            start += size
+            continue
         walk = _Walk(element, device)
         for factor in segment:
             walk.step(factor, walk.length(factor))
@@ -260,20 +284,25 @@ def _nests_across(parameter: Parameter, architecture: Architecture) -> bool:
 
 def _factors(element: Element, weights: Tensor) -> Iterator[tuple[Parameter, int, Tensor]]:
     """Yield parameters that are scaled or flipped, where they start, and what they are multiplied by."""
-    architecture = element.architecture
-    given = (("scale", element.scales), ("sign", element.signs))
-    for parameter, offset in _located(element):
-        product: Tensor | None = None
-        for action, values in given:
-            for number, powers in enumerate(parameter.powers.get(action, ()) if values else ()):
-                if any(powers):
-                    along = _along(parameter.axes[number], powers, values, architecture, weights)
-                    shape = [1] * len(parameter.shape)
-                    shape[number] = along.shape[1]
-                    along = along.unflatten(1, shape)
-                    product = along if product is None else product * along
-        if product is not None:
-            yield parameter, offset, product
+    if element.scales or element.signs:
+        for parameter, offset in _located(element):
+            factor = _factor(parameter, element, weights)
+            if factor is not None:
+                yield parameter, offset, factor
+
+
+def _factor(parameter: Parameter, element: Element, weights: Tensor) -> Tensor | None:
+    """Return what a parameter is multiplied by, in a shape that broadcasts to ``(B, *shape)``; None for no factor."""
+    product: Tensor | None = None
+    for action, values in (("scale", element.scales), ("sign", element.signs)):
+        for number, powers in enumerate(parameter.powers.get(action, ()) if values else ()):
+            if any(powers):
+                along = _along(parameter.axes[number], powers, values, element.architecture, weights)
+                shape = [1] * len(parameter.shape)
+                shape[number] = along.shape[1]
+                along = along.unflatten(1, shape)
+                product = along if product is None else product * along
+    return product
 
 
 def _along(

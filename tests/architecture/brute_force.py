@@ -72,9 +72,7 @@ def move(
     return found
 
 
-def _noise(
-    module: nn.Module, own: dict[str, Tensor], expected: Tensor, example: Tensor, seed: int
-) -> float:
+def _noise(module: nn.Module, own: dict[str, Tensor], expected: Tensor, example: Tensor, seed: int) -> float:
     """Return what rounding does to the output: much where a value lies on the step of a function with steps."""
     generator = torch.Generator().manual_seed(seed)
     found = 0.0
@@ -145,7 +143,9 @@ def _factors(
         along = []
         for spot in _places(axis, sizes):
             segment, power = axis[spot["segment"]], row[spot["segment"]]
-            own = [factors[d] ** power for f, d in zip(segment, spot["digits"], strict=True) if f == group.name]
+            own = [
+                factors[d] ** power for f, d in zip(segment, spot["digits"], strict=True) if f == group.name
+            ]
             along.append(float(np.prod(own)))
         shape = [1] * len(parameter.shape)
         shape[number] = -1

@@ -203,6 +203,132 @@ def in_groups(name: str, function: Callable[[Tensor], Tensor]) -> None:
     OPERATIONS[name] = ("any", draw)
 
 
+# What is written into a tensor that others see part of.
+
+
+def _plus_first(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, 0] += 1
+    return y
+
+
+def _rows(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, 0] = y[:, 1].relu()
+    return y
+
+
+def _chunk(x: Tensor) -> Tensor:
+    y = x.clone()
+    first, second = y.chunk(2, -1)
+    first.mul_(second.sigmoid())
+    return y
+
+
+def _twice(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[..., :2] = x[..., :2]
+    y[..., 2:] = x[..., 2:].tanh()
+    return y * 2
+
+
+def _flat(x: Tensor) -> Tensor:
+    y = torch.zeros(x.shape, dtype=x.dtype)
+    y.view(len(x), -1).copy_(x.flatten(1).sigmoid())
+    return y
+
+
+def _into(y: Tensor, x: Tensor) -> Tensor:
+    y[:] = x
+    return y
+
+
+def _read_after(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    rest = y[..., 1:]
+    y[..., :1] = x[..., :1]
+    rest += x[..., 1:].relu()
+    return y
+
+
+def _assigned(x: Tensor, number: float) -> Tensor:
+    y = x.clone()
+    y[y < 0.1] = number
+    return y
+
+
+def _put(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, torch.tensor([0, 1])] = x[:, torch.tensor([1, 0])]
+    return y
+
+
+def _alias(x: Tensor) -> Tensor:
+    y = x.clone()
+    z = y.view(len(x), -1)
+    y.sigmoid_()
+    return (z * 2).view_as(x)
+
+
+def _under(x: Tensor) -> Tensor:
+    y = x.clone()
+    z = y.transpose(1, -1)
+    z.neg_()
+    z[:, 0] = 0.3
+    return y
+
+
+def _gate(value: Tensor, gate: Tensor) -> Tensor:
+    return value * gate.sigmoid()
+
+
+def _product(value: Tensor, other: Tensor) -> Tensor:
+    return value * other
+
+
+def _overwritten(x: Tensor, y: Tensor, rows: slice, columns: slice) -> Tensor:
+    z = x.clone()
+    z[:, rows][..., columns] = y[:, rows][..., columns]
+    return z
+
+
+def _shifted(x: Tensor, y: Tensor) -> Tensor:
+    z = x.clone()
+    z[..., 1:] = y[..., :-1]
+    return z
+
+
+def _copied(z: Tensor, y: Tensor) -> Tensor:
+    z[:, :1].copy_(y[:, :1])
+    return z
+
+
+def _scaled(x: Tensor, axis: int) -> Tensor:
+    y = x.clone()
+    y.narrow(axis, 0, 1).mul_(2)
+    return y
+
+
+def _zeroed(x: Tensor, axis: int) -> Tensor:
+    y = x.clone()
+    y.narrow(axis, 0, 1).zero_()
+    return y
+
+
+def _rectified(x: Tensor, axis: int) -> Tensor:
+    y = x.clone()
+    y.narrow(axis, 0, 2).relu_()
+    return y
+
+
+def _mask(size: int) -> Tensor:
+    return (torch.arange(size) % 2 == 0).double()
+
+
+def _linear(builder: Builder, inputs: int, outputs: int) -> Part:
+    return builder.add(nn.Linear(inputs, outputs, bias=builder.rng.random() < 0.8))
+
+
 ONE, HALF = torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
 
 for _name, _function in {
@@ -315,7 +441,7 @@ for _name, _function in {
     "glu": lambda x: F.glu(x, -1),
     "glu_first": lambda x: F.glu(x, 1),
     "topk": lambda x: x.topk(2, -1)[0],
-    "nan_to_num": lambda x: torch.nan_to_num(x),
+    "nan_to_num": torch.nan_to_num,
     "scalar_scale": lambda x: x * x.detach().abs().mean(),
     "atan_two": lambda x: torch.atan2(x, x.square() + 1),
     "fourier": lambda x: torch.fft.rfft(x).abs(),
@@ -328,17 +454,17 @@ for _name, _function in {
     "triu": lambda x: x.triu(),
     "tensor_split": lambda x: torch.cat(x.tensor_split(3, -1)[::-1], -1),
     "swapaxes_write": lambda x: _scaled(x.clone().swapaxes(1, -1), 1).swapaxes(1, -1),
-    "plus_at_first": lambda x: _plus_first(x),
-    "write_rows": lambda x: _rows(x),
-    "write_chunk": lambda x: _chunk(x),
-    "write_twice": lambda x: _twice(x),
-    "write_flat": lambda x: _flat(x),
+    "plus_at_first": _plus_first,
+    "write_rows": _rows,
+    "write_chunk": _chunk,
+    "write_twice": _twice,
+    "write_flat": _flat,
     "write_expanded": lambda x: _into(x.new_empty(x.shape), x.mean(-1, keepdim=True)),
     "write_into_ones": lambda x: _into(torch.ones_like(x), x.relu()),
-    "read_after_write": lambda x: _read_after(x),
+    "read_after_write": _read_after,
     "masked_assign": lambda x: _assigned(x, 0.0),
     "masked_assign_one": lambda x: _assigned(x, 1.0),
-    "index_put_rows": lambda x: _put(x),
+    "index_put_rows": _put,
     "complex_rotation": lambda x: torch.view_as_real(
         torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) * (0.6 + 0.8j)
     ).flatten(-2),
@@ -357,92 +483,14 @@ for _name, _function in {
     "pairs_flat": lambda x: (x.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2),
     "permute_pairs": lambda x: (x.unsqueeze(-1) + 2 * x.unsqueeze(-2)).transpose(-1, -2).flatten(-2),
     "head_pairs": lambda x: x.unflatten(-1, (2, -1)).softmax(-1).flatten(-2).unflatten(-1, (-1, 2)).sum(-1),
-    "two_groupings": lambda x: x.unflatten(-1, (2, -1)).softmax(-1).flatten(-2).unflatten(-1, (3, -1)).amax(-1),
+    "two_groupings": lambda x: (
+        x.unflatten(-1, (2, -1)).softmax(-1).flatten(-2).unflatten(-1, (3, -1)).amax(-1)
+    ),
     "in_and_out": lambda x: x.unflatten(-1, (2, -1)).relu().transpose(-1, -2).flatten(-2),
-    "clone_alias": lambda x: _alias(x),
-    "inplace_under_view": lambda x: _under(x),
+    "clone_alias": _alias,
+    "inplace_under_view": _under,
 }.items():
     unary(_name, _function)
-
-
-def _plus_first(x: Tensor) -> Tensor:
-    y = x.clone()
-    y[:, 0] += 1
-    return y
-
-
-def _rows(x: Tensor) -> Tensor:
-    y = x.clone()
-    y[:, 0] = y[:, 1].relu()
-    return y
-
-
-def _chunk(x: Tensor) -> Tensor:
-    y = x.clone()
-    first, second = y.chunk(2, -1)
-    first.mul_(second.sigmoid())
-    return y
-
-
-def _twice(x: Tensor) -> Tensor:
-    y = torch.zeros_like(x)
-    y[..., :2] = x[..., :2]
-    y[..., 2:] = x[..., 2:].tanh()
-    return y * 2
-
-
-def _flat(x: Tensor) -> Tensor:
-    y = torch.zeros(x.shape, dtype=x.dtype)
-    y.view(len(x), -1).copy_(x.flatten(1).sigmoid())
-    return y
-
-
-def _into(y: Tensor, x: Tensor) -> Tensor:
-    y[:] = x
-    return y
-
-
-def _read_after(x: Tensor) -> Tensor:
-    y = torch.zeros_like(x)
-    rest = y[..., 1:]
-    y[..., :1] = x[..., :1]
-    rest += x[..., 1:].relu()
-    return y
-
-
-def _assigned(x: Tensor, number: float) -> Tensor:
-    y = x.clone()
-    y[y < 0.1] = number
-    return y
-
-
-def _put(x: Tensor) -> Tensor:
-    y = x.clone()
-    y[:, torch.tensor([0, 1])] = x[:, torch.tensor([1, 0])]
-    return y
-
-
-def _alias(x: Tensor) -> Tensor:
-    y = x.clone()
-    z = y.view(len(x), -1)
-    y.sigmoid_()
-    return (z * 2).view_as(x)
-
-
-def _under(x: Tensor) -> Tensor:
-    y = x.clone()
-    z = y.transpose(1, -1)
-    z.neg_()
-    z[:, 0] = 0.3
-    return y
-
-
-def _gate(value: Tensor, gate: Tensor) -> Tensor:
-    return value * gate.sigmoid()
-
-
-def _product(value: Tensor, other: Tensor) -> Tensor:
-    return value * other
 
 
 for _name, _function in {
@@ -467,28 +515,11 @@ for _name, _function in {
     "addcdiv": lambda x, y: torch.addcdiv(x, y, 1 + y.square()),
     "overwrite": lambda x, y: _overwritten(x, y, slice(0, 1), slice(None)),
     "overwrite_last": lambda x, y: _overwritten(x, y, slice(None), slice(0, 2)),
-    "overwrite_shifted": lambda x, y: _shifted(x, y),
+    "overwrite_shifted": _shifted,
     "copy_into_zeros": lambda x, y: _copied(torch.zeros_like(x), y),
     "cosine": lambda x, y: F.cosine_similarity(x, y, dim=-1),
 }.items():
     binary(_name, _function)
-
-
-def _overwritten(x: Tensor, y: Tensor, rows: slice, columns: slice) -> Tensor:
-    z = x.clone()
-    z[:, rows][..., columns] = y[:, rows][..., columns]
-    return z
-
-
-def _shifted(x: Tensor, y: Tensor) -> Tensor:
-    z = x.clone()
-    z[..., 1:] = y[..., :-1]
-    return z
-
-
-def _copied(z: Tensor, y: Tensor) -> Tensor:
-    z[:, :1].copy_(y[:, :1])
-    return z
 
 
 for _name, _function in {
@@ -515,9 +546,9 @@ for _name, _function in {
     "halves": lambda x, axis: torch.cat([x.chunk(2, axis)[0].relu(), x.chunk(2, axis)[1]], axis),
     "index_perm": lambda x, axis: x.index_select(axis, torch.arange(x.shape[axis]).flip(0)),
     "take_two": lambda x, axis: x.index_select(axis, torch.tensor([1, 0])),
-    "scale_inplace": lambda x, axis: _scaled(x, axis),
-    "write_zero": lambda x, axis: _zeroed(x, axis),
-    "write_relu": lambda x, axis: _rectified(x, axis),
+    "scale_inplace": _scaled,
+    "write_zero": _zeroed,
+    "write_relu": _rectified,
     "index_add": lambda x, axis: x.index_add(axis, torch.tensor([0, 1]), x.narrow(axis, 0, 2)),
     "gather": lambda x, axis: x.gather(axis, torch.zeros(x.shape, dtype=torch.int64)),
     "scatter": lambda x, axis: torch.zeros_like(x).scatter_add(
@@ -528,28 +559,6 @@ for _name, _function in {
     "tensor_mask": lambda x, axis: x * _mask(x.shape[axis]).view([-1] + [1] * (x.ndim - axis - 1)),
 }.items():
     on_axis(_name, _function)
-
-
-def _scaled(x: Tensor, axis: int) -> Tensor:
-    y = x.clone()
-    y.narrow(axis, 0, 1).mul_(2)
-    return y
-
-
-def _zeroed(x: Tensor, axis: int) -> Tensor:
-    y = x.clone()
-    y.narrow(axis, 0, 1).zero_()
-    return y
-
-
-def _rectified(x: Tensor, axis: int) -> Tensor:
-    y = x.clone()
-    y.narrow(axis, 0, 2).relu_()
-    return y
-
-
-def _mask(size: int) -> Tensor:
-    return (torch.arange(size) % 2 == 0).double()
 
 
 for _name, _function in {
@@ -575,10 +584,6 @@ for _name, _function in {
     "group_write": lambda y: _scaled(y, y.ndim - 1),
 }.items():
     in_groups(_name, _function)
-
-
-def _linear(builder: Builder, inputs: int, outputs: int) -> Part:
-    return builder.add(nn.Linear(inputs, outputs, bias=builder.rng.random() < 0.8))
 
 
 @operation("any")
@@ -798,9 +803,7 @@ def attention(builder: Builder, x: Tensor, *, shared: bool) -> Step | None:
     if x.ndim != 3 or x.shape[-1] % 2:
         return None
     width = x.shape[-1]
-    q, k, v, out = (
-        _linear(builder, width, w) for w in ((8, 4, 4, width) if shared else (8, 8, 8, width))
-    )
+    q, k, v, out = (_linear(builder, width, w) for w in ((8, 4, 4, width) if shared else (8, 8, 8, width)))
     out = _linear(builder, 8, width)
 
     def step(x: Tensor, _values: Sequence[Tensor]) -> Tensor:
@@ -910,7 +913,9 @@ def conv(builder: Builder, x: Tensor) -> Step | None:
     outputs = builder.rng.choice([n for n in (4, 6, 8, 12, channels) if n % groups == 0])
     mode = builder.rng.choice(["zeros", "zeros", "circular", "reflect"])
     stride = builder.rng.choice([1, 1, 2])
-    made = nn.Conv2d(channels, outputs, builder.rng.choice([1, 3]), stride, 1, groups=groups, padding_mode=mode)
+    made = nn.Conv2d(
+        channels, outputs, builder.rng.choice([1, 3]), stride, 1, groups=groups, padding_mode=mode
+    )
     layer = builder.add(made)
     return lambda x, _values: layer(x)
 
@@ -963,15 +968,11 @@ for _name, _function in {
     "grid_sample": lambda x: F.grid_sample(
         x, torch.zeros(len(x), 2, 2, 2, dtype=x.dtype), align_corners=False
     ),
-    "blur": lambda x: F.conv2d(
-        x, torch.full((x.shape[1], 1, 2, 2), 0.25, dtype=x.dtype), groups=x.shape[1]
-    ),
+    "blur": lambda x: F.conv2d(x, torch.full((x.shape[1], 1, 2, 2), 0.25, dtype=x.dtype), groups=x.shape[1]),
     "mix_fixed": lambda x: F.conv2d(x, torch.full((4, x.shape[1], 1, 1), 0.25, dtype=x.dtype)),
     "standardise": lambda x: F.layer_norm(x, x.shape[1:]),
     "attend_channels": lambda x: ((x.flatten(2) @ x.flatten(2).mT).softmax(-1) @ x.flatten(2)).view_as(x),
-    "attend_places": lambda x: (
-        x.flatten(2) @ (x.flatten(2).mT @ x.flatten(2)).softmax(-1)
-    ).view_as(x),
+    "attend_places": lambda x: (x.flatten(2) @ (x.flatten(2).mT @ x.flatten(2)).softmax(-1)).view_as(x),
 }.items():
     image(_name, _function)
 

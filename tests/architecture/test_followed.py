@@ -78,7 +78,8 @@ def test_a_gate_is_neither_scaled_nor_flipped(norm):
     """Two groups of channels, of which the second gates the first, are permuted alone."""
     module = nn.Sequential(nn.Conv1d(3, 16, 1), norm, nn.GLU(1), nn.Conv1d(8, 2, 1))
     found = groups(module, torch.randn(2, 3, 9))
-    assert found and all(actions == PERMUTED for _, actions in found)
+    assert found
+    assert all(actions == PERMUTED for _, actions in found)
 
 
 class Gram(nn.Module):
@@ -213,7 +214,9 @@ def test_sorted_neurons_may_change_places_before_they_are_sorted():
 )
 def test_blocks_that_do_not_fit_are_fixed_with_a_warning(module):
     """Groups of three channels cannot be read as groups of four: the warning names the operation and the axes."""
-    with pytest.warns(UserWarning, match=r"not followed at \w+ in '3', so these axes are fixed: '0.bias' axis 0"):
+    with pytest.warns(
+        UserWarning, match=r"not followed at \w+ in '3', so these axes are fixed: '0.bias' axis 0"
+    ):
         assert Architecture.from_module(module, IMAGE).groups == ()
 
 

@@ -82,9 +82,8 @@ def _keeps(call: Call, action: str, values: Sequence[Tensor], each: Sequence[Seq
         return len(each) == 1 or sum(not is_trivial(dims) for dims in each) <= 1
     if name == "div":
         dividend, divisor = call.args[:2]
-        if call.argument(2, "rounding_mode") is not None or _is_other(dividend, values):
-            return False
-        return _is_other(divisor, values) or is_trivial(each[1])
+        exact = call.argument(2, "rounding_mode") is None and not _is_other(dividend, values)
+        return exact and (_is_other(divisor, values) or is_trivial(each[1]))
     if action == "scale":
         lowest = [call.argument(1, "min"), call.argument(2, "max")]
         return name in POSITIVE or (name in ("clamp", "clamp_min") and lowest in ([0, None], [0.0, None]))

@@ -149,7 +149,7 @@ def cat(call: Call) -> list[Dims]:
     """One after another along an axis: its space gets a segment for each."""
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
     found: Dims = {}
-    parts = [value for value in call.args[0] if value.shape != (0,)]
+    parts = [value for value in call.args[0] if value.shape != (0,) and value.shape[axis]]
     for action in ACTIONS:
         each = [call.dims(value, action) for value in parts]
         spaces = [space_of(dims.pop(axis), action) for dims in each]

@@ -121,7 +121,7 @@ def norm(call: Call) -> list[Dims]:
 
 
 def weight_norm(call: Call) -> list[Dims]:
-    """w = g v / ‖v‖, the norm over all axes but one: w has the axes of v, and along the one the scale of g."""
+    """W = g v / ‖v‖, the norm over all axes but one: w has the axes of v, and along the one the scale of g."""
     v, g = call.args[:2]
     own = call.argument(2, "dim", 0) % v.ndim
     found: Dims = {}

@@ -1,0 +1,250 @@
+"""Draw weights, buffers and inputs at random, with which a change of a network's outputs can be seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from sneframe.symmetry.noise import ROUNDINGS, STEP, Expected, expect
+from sneframe.symmetry.twin import Inputs, Outputs, Twin
+
+#: Weights are drawn with variance gain² / (number of inputs), biases with standard deviation ``shift``. A network of
+#: many layers may forget its first ones at a small gain, and be chaotic at a large one, so draws differ.
+LEVELS = ((1.0, 1.0), (2.0, 0.3), (12.0, 0.1), (0.3, 1.0), (0.1, 1.0), (0.03, 1.0))
+FIRST = 3  #: so many of these are begun with in turn
+GIVEN = None  #: in the place of a level: the weights that the module has, disturbed
+MULTIPLIERS = ("weight", "gamma", "scale")  #: ends of names of vectors that multiply, and whose gain is 1
+
+
+@frozen(kw_only=True, eq=False)
+class Trial:
+    """A network with drawn weights, and what it returns.
+
+    Args:
+        state: values of all parameters and persistent buffers, by name.
+        inputs: what it was run on.
+        seed: of the random numbers it draws as it runs.
+        outputs: what is expected of each output, by place.
+    """
+
+    state: Mapping[str, Tensor]
+    inputs: Inputs
+    seed: int
+    outputs: Mapping[str, Expected]
+
+    @property
+    def repeated(self) -> float:
+        """The largest change of an output between two equal runs."""
+        return max((known.repeated for known in self.outputs.values()), default=0.0)
+
+    @property
+    def sharp(self) -> int:
+        """How many numbers of the outputs would show a change of the weights."""
+        return sum(int(known.sharp.sum()) for known in self.outputs.values())
+
+    @property
+    def tolerance(self) -> float:
+        """The largest change of a number that would pass for noise, as a fraction of its size."""
+        known = [output for output in self.outputs.values() if output.sharp.any()]
+        return max((float((o.tolerance / o.size)[o.sharp].max()) for o in known), default=0.0)
+
+    def influence(self, twin: Twin, generator: torch.Generator) -> dict[str, float] | None:
+        """Return for each parameter how much the outputs depend on it, in tolerances of a number; None if unknown."""
+        factors = {}
+        for place, known in self.outputs.items():
+            if known.sharp.any() and known.value.is_floating_point():
+                signs = torch.where(torch.rand(known.value.shape, generator=generator) < 0.5, -1.0, 1.0)
+                factors[place] = torch.where(known.sharp, signs / known.tolerance, 0.0)
+        found = twin.influence(self.state, self.inputs, self.seed, factors)
+        if found is None:
+            return None
+        return {name: value / self.sharp**0.5 for name, value in found.items()}
+
+    def fault(self, twin: Twin) -> str | None:
+        """Return why moved weights could not be told from noise, None where they can."""
+        if self.repeated:
+            return f"the outputs of {twin.name} differ by {self.repeated:.2g} of their size between two equal runs"
+        kind, eps = str(twin.precision).removeprefix("torch."), torch.finfo(twin.precision).eps
+        for place, known in self.outputs.items():
+            blurred, sharp = int(known.blurred.sum()), int(known.sharp.sum())
+            if blurred > sharp or (known.value.is_floating_point() and ROUNDINGS * eps > STEP):
+                return (
+                    f"{twin.name} computes in {kind}, and rounding alone changes {place} so much that a wrong move of "
+                    f"its weights may not be seen"
+                )
+            value = known.value
+            if value.is_floating_point() and value.numel() and bool(value.isnan().all()):
+                return f"{place} of {twin.name} is not a number at random weights"
+        if not self.sharp:
+            return f"no floating-point output of {twin.name} is finite, other than zero and dependent on its weights"
+        return None
+
+
+def trial(twin: Twin, number: int, seed: int) -> Trial | str:
+    """Draw a trial in which moved weights can be told from noise, or return why none was found.
+
+    The first one keeps buffers and inputs as they are given. Later ones vary them where the module still runs.
+
+    Args:
+        twin: that is run.
+        number: of the trial.
+        seed: of the draws.
+    """
+    generator = torch.Generator().manual_seed(1000 * seed + number)
+    fault = f"{twin.name} fails on random weights"
+    for inputs, buffers in _surroundings(twin, number, generator):
+        first = number % FIRST
+        for level in (*LEVELS[first:FIRST], *LEVELS[:first], *LEVELS[FIRST:], GIVEN):
+            state = {**weights(twin.state, level, generator), **buffers}
+            made = _measured(twin, state, inputs, seed + number, generator)
+            if made is None:
+                continue
+            found = made.fault(twin)
+            if found is None:
+                return made
+            fault = found
+            if made.repeated:
+                return fault
+    return fault
+
+
+def outputs(twin: Twin, state: Mapping[str, Tensor], inputs: Inputs, seed: int) -> Outputs | None:
+    """Run a module; return None if it fails on these weights."""
+    try:
+        return twin.run(state, inputs, seed)
+    except Exception:  # noqa: BLE001  # whatever a stranger's forward may raise
+        return None
+
+
+def _measured(
+    twin: Twin, state: Mapping[str, Tensor], inputs: Inputs, seed: int, generator: torch.Generator
+) -> Trial | None:
+    """Run a module on weights and on others near them; None if it fails on these."""
+    found = outputs(twin, state, inputs, seed)
+    if found is None:
+        return None
+    eps = torch.finfo(twin.precision).eps
+
+    def other(step: float) -> Outputs:
+        return outputs(twin, _off(state, step, generator), inputs, seed) or {}
+
+    again = outputs(twin, state, inputs, seed) or {}
+    near = [other(ROUNDINGS * eps) for _ in range(2)]
+    far = [other(STEP) for _ in range(2)]
+    expected = {
+        place: expect(value, again.get(place), [o.get(place) for o in near], [o.get(place) for o in far], eps)
+        for place, value in found.items()
+    }
+    return Trial(state=state, inputs=inputs, seed=seed, outputs=expected)
+
+
+def _off(state: Mapping[str, Tensor], step: float, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return weights that are off by a fraction of their size."""
+    return {
+        name: value * (1 + step * _normal(value, generator)) if value.is_floating_point() else value
+        for name, value in state.items()
+    }
+
+
+# -- weights ----------------------------------------------------------------------------------------------------------
+
+
+def weights(
+    given: Mapping[str, Tensor], level: tuple[float, float] | None, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Draw the floating-point tensors of a state.
+
+    Args:
+        given: the state.
+        level: gain and shift, see :data:`LEVELS`; :data:`GIVEN` for the values as given, disturbed by half their spread.
+        generator: of random numbers, on the CPU.
+    """
+    drawn = {}
+    for name, value in given.items():
+        if not value.is_floating_point():
+            continue
+        normal = _normal(value, generator)
+        last = name.rpartition(".")[2]
+        if level is None:
+            spread = float((value - value.mean()).square().mean().sqrt()) if value.numel() else 0.0
+            normal = value + 0.5 * (spread or 0.3) * normal
+            normal = normal.abs() + 0.1 if last == "running_var" else normal
+        elif last == "running_var":
+            normal = normal.square() + 0.5
+        elif value.ndim > 1:
+            normal = level[0] * normal / max(1, math.prod(value.shape[1:])) ** 0.5
+        elif not last.endswith(MULTIPLIERS):
+            normal = level[1] * normal
+        drawn[name] = normal.to(value.dtype)
+    return drawn
+
+
+def _normal(value: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
+
+
+# -- buffers and inputs -------------------------------------------------------------------------------------------------
+
+
+def _surroundings(
+    twin: Twin, number: int, generator: torch.Generator
+) -> Iterator[tuple[Inputs, Mapping[str, Tensor]]]:
+    """Yield inputs and buffers, those that vary most first, those as given last."""
+    if number:
+        inputs = [_redrawn, _shuffled] if number % 2 else [_shuffled, _redrawn]
+        whole = any(value.is_floating_point() and value.numel() for value in twin.inputs.tensors)
+        own = {n: v for n, v in twin.state.items() if not v.is_floating_point() and v.ndim and v.numel() > 1}
+        ways: list[Callable[..., Tensor] | None] = [*(inputs if whole else []), None]
+        changes: list[Callable[..., Tensor] | None] = [*([_flipped, _shuffled] if own else []), None]
+        for change, way in product(changes, ways):
+            if change is None and way is None:
+                break
+            varied = twin.inputs.map(lambda v, way=way: _varied(v, way, generator)) if way else twin.inputs
+            buffers = {n: change(v, generator) for n, v in own.items()} if change else {}
+            if _runs(twin, varied, buffers, number, generator):
+                yield varied, buffers
+                break
+    yield twin.inputs, {}
+
+
+def _runs(
+    twin: Twin, inputs: Inputs, buffers: Mapping[str, Tensor], number: int, generator: torch.Generator
+) -> bool:
+    """Whether the module takes inputs and buffers, and makes no less of them than of those given."""
+    for level in (LEVELS[number % FIRST], GIVEN):
+        state = weights(twin.state, level, generator)
+        known = outputs(twin, state, twin.inputs, 0)
+        found = outputs(twin, {**state, **buffers}, inputs, 0)
+        if known is not None and found is not None and found.keys() == known.keys():
+            pairs = [(known[place], found[place]) for place in known]
+            if all(a.shape == b.shape and int(b.isnan().sum()) <= int(a.isnan().sum()) for a, b in pairs):
+                return True
+    return False
+
+
+def _varied(value: Tensor, way: Callable[..., Tensor], generator: torch.Generator) -> Tensor:
+    return way(value, generator) if value.is_floating_point() and value.numel() else value
+
+
+def _redrawn(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Return normal numbers of a tensor's mean and spread, or of spread 1 where it has none."""
+    spread = float((value - value.mean()).square().mean().sqrt()) or 1.0
+    return (float(value.mean()) + spread * _normal(value, generator)).to(value.dtype)
+
+
+def _shuffled(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the values of a tensor in another order."""
+    order = torch.randperm(value.numel(), generator=generator).to(value.device)
+    return value.flatten()[order].view(value.shape)
+
+
+def _flipped(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Return random booleans, or other values in another order."""
+    if value.dtype != torch.bool:
+        return _shuffled(value, generator)
+    return (torch.rand(value.shape, generator=generator) < 0.5).to(value.device)
