@@ -6,6 +6,7 @@ soft label, a text is a category. Several properties are learned side by side, e
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -26,6 +27,9 @@ from sneframe.zoo.column import Column
 
 SPREAD = 0.1  #: a property in [0, 1] whose training values span less is no fraction, but a small number
 MOST_CLASSES = 100
+MOST_NUMBERS = 0.1  #: a text of which so many values are numbers was rather meant to be a number
+#: A text that is a number, perhaps with a percent sign, a decimal comma or separators of thousands; ``007`` is a code.
+NUMBER = re.compile(r"[+-]?(?!0\d)(?:\d[\d,' _]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*%?")
 
 
 def _limits(value: Sequence[float] | None) -> tuple[float, float] | None:
@@ -294,10 +298,13 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
         fitted: whether the head is fitted by squared error, so that a fraction is regressed.
 
     Raises:
-        ZooError: values that the kind cannot have, or one value for all.
+        ZooError: values that the kind cannot have, or one value for all; with ``auto``, a text that looks like no
+            category: more than half of its values are distinct, or some of them are numbers.
     """
     if kind == "auto":
         kind = _kind_of(training)
+        if training.kind == "string":
+            _check_category(name, training)
     if kind == "category":
         return Category.fit(name, labels(training), fitted=fitted)
     if training.kind in ("string", "bool"):
@@ -323,6 +330,32 @@ def _kind_of(column: Column) -> str:
         return "regression"
     low, high = column.values.min(), column.values.max()
     return "fraction" if low >= 0 and high <= 1 and high - low >= SPREAD else "regression"
+
+
+def _check_category(name: str, training: Column) -> None:
+    """Check that a text looks like a category.
+
+    Raises:
+        ZooError: it rather looks like numbers of which a few made it text, or like names.
+    """
+    texts, total = training.values.tolist(), len(training)
+    numbers, words = [
+        [text for text in texts if (NUMBER.fullmatch(text.strip()) is not None) == wanted]
+        for wanted in (True, False)
+    ]
+    way_out = "if it is a category, set zoo.task = category"
+    if len(numbers) >= MOST_NUMBERS * total:
+        beside = f"and others are not, such as {words[0]!r}" if words else "stored as text"
+        raise ZooError(
+            f"property {name!r} is text, but {len(numbers)} of its {total} values in the training networks are numbers, "
+            f"such as {numbers[0]!r}, {beside}; mend the table and import it again, or {way_out}"
+        )
+    distinct = len(set(texts))
+    if distinct > 2 and distinct > total / 2:
+        raise ZooError(
+            f"property {name!r} is text, and {distinct} of its {total} values in the training networks are distinct, "
+            f"which is more than half; {way_out}"
+        )
 
 
 def _tasks(values: Iterable[Task]) -> tuple[Task, ...]:
