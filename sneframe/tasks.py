@@ -6,7 +6,6 @@ soft label, a text is a category. Several properties are learned side by side, e
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -23,13 +22,10 @@ from torch import Tensor
 
 from sneframe.errors import ZooError
 from sneframe.metrics import Scores, score, score_classes
-from sneframe.zoo.column import Column
+from sneframe.zoo.column import Column, no_category
 
 SPREAD = 0.1  #: a property in [0, 1] whose training values span less is no fraction, but a small number
 MOST_CLASSES = 100
-MOST_NUMBERS = 0.1  #: a text of which so many values are numbers was rather meant to be a number
-#: A text that is a number, perhaps with a percent sign, a decimal comma or separators of thousands; ``007`` is a code.
-NUMBER = re.compile(r"[+-]?(?!0\d)(?:\d[\d,' _]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*%?")
 
 
 def _limits(value: Sequence[float] | None) -> tuple[float, float] | None:
@@ -303,8 +299,10 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
     """
     if kind == "auto":
         kind = _kind_of(training)
-        if training.kind == "string":
-            _check_category(name, training)
+        if (reason := no_category(training)) is not None:
+            raise ZooError(
+                f"property {name!r} is text, {reason}; if it is a category, set zoo.task = category"
+            )
     if kind == "category":
         return Category.fit(name, labels(training), fitted=fitted)
     if training.kind in ("string", "bool"):
@@ -330,32 +328,6 @@ def _kind_of(column: Column) -> str:
         return "regression"
     low, high = column.values.min(), column.values.max()
     return "fraction" if low >= 0 and high <= 1 and high - low >= SPREAD else "regression"
-
-
-def _check_category(name: str, training: Column) -> None:
-    """Check that a text looks like a category.
-
-    Raises:
-        ZooError: it rather looks like numbers of which a few made it text, or like names.
-    """
-    texts, total = training.values.tolist(), len(training)
-    numbers, words = [
-        [text for text in texts if (NUMBER.fullmatch(text.strip()) is not None) == wanted]
-        for wanted in (True, False)
-    ]
-    way_out = "if it is a category, set zoo.task = category"
-    if len(numbers) >= MOST_NUMBERS * total:
-        beside = f"and others are not, such as {words[0]!r}" if words else "stored as text"
-        raise ZooError(
-            f"property {name!r} is text, but {len(numbers)} of its {total} values in the training networks are numbers, "
-            f"such as {numbers[0]!r}, {beside}; mend the table and import it again, or {way_out}"
-        )
-    distinct = len(set(texts))
-    if distinct > 2 and distinct > total / 2:
-        raise ZooError(
-            f"property {name!r} is text, and {distinct} of its {total} values in the training networks are distinct, "
-            f"which is more than half; {way_out}"
-        )
 
 
 def _tasks(values: Iterable[Task]) -> tuple[Task, ...]:

@@ -54,15 +54,15 @@ def test_what_a_kind_cannot_have_is_refused(values, kind, problem):
     [
         (
             ("a", "b", "c", "a", "b"),
-            "'p' is text, and 3 of its 5 values .* are distinct, .* set zoo.task = category",
+            "'p' is text, and 3 of 5 values are distinct, more than half; .* set zoo.task = category",
         ),
         (
             ("0.5", "0.5", "0.7", "0.7", "n.a."),
-            "4 of its 5 values .* are numbers, .*'0.5', .*not, such as 'n.a.'",
+            "4 of 5 values are numbers, .*'0.5', .*not, such as 'n.a.'",
         ),
-        (("91%", "91%", "7%", "7%"), "4 of its 4 values .* are numbers, such as '91%', stored as text"),
-        (("0,91", "0,91", "1,234", "1,234"), "4 of its 4 values .* are numbers, such as '0,91'"),
-        ((*["failed"] * 9, "0.5"), "1 of its 10 values .* are numbers"),
+        (("91%", "91%", "7%", "7%"), "4 of 4 values are numbers, such as '91%', all of them stored as text"),
+        (("0,91", "0,91", "1,234", "1,234"), "4 of 4 values are numbers, such as '0,91'"),
+        ((*["failed"] * 9, "0.5"), "1 of 10 values are numbers"),
     ],
 )
 def test_a_text_that_is_no_category_is_not_trained(values, problem):

@@ -157,10 +157,18 @@ def test_similar_names_a_file_in_the_place_of_a_zoo_and_a_zoo_in_the_place_of_a_
     assert (code, err) == (2, f"error: {zoo_path}: is a folder, the file of one network is needed\n")
 
 
-def test_similar_shows_a_property_once(call, finished, zoo_path, file):
-    code, out, _ = call("similar", finished, zoo_path, file, "--show", "kind,kind", "-k", 1)
-    assert code == 0
-    assert out.count("kind") == 1
+@pytest.mark.parametrize(
+    ("show", "problem"),
+    [
+        ("kind,kind", "the property 'kind' is named twice"),
+        ("", "the name of a property must not be empty"),
+        ("kind,,label", "the name of a property must not be empty"),
+    ],
+)
+def test_similar_refuses_names_that_are_none(call, finished, zoo_path, file, show, problem):
+    """A property that is named twice or not at all is one line that says so."""
+    code, _, err = call("similar", finished, zoo_path, file, "--show", show)
+    assert (code, err) == (2, f"error: --show {show!r}: {problem}\n")
 
 
 def test_similar_says_which_properties_there_are(call, finished, zoo_path, file):
