@@ -1,5 +1,6 @@
 """compare: which cells are run and when, on what, and what becomes of those that fail."""
 
+import importlib
 import json
 
 import numpy as np
@@ -149,7 +150,8 @@ def again(suite, folder, **options):
 @pytest.fixture
 def quick(ran, monkeypatch):
     """Cells that leave out the report of their run, which is most of their time."""
-    monkeypatch.setattr("sneframe.run.write_report", lambda folder: None)
+    # `sneframe.run` is a function too, which hides the module.
+    monkeypatch.setattr(importlib.import_module("sneframe.run"), "write_report", lambda folder: None)
     return ran
 
 
