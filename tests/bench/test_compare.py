@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -155,11 +156,19 @@ def quick(ran, monkeypatch):
     return ran
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folder of a finished comparison, once it is made."""
+    return tmp_path_factory.mktemp("kept") / "out"
+
+
 @pytest.fixture
-def finished(suite, quick, tmp_path):
-    """A comparison that is finished, and its folder."""
-    compare(suite, tmp_path / "out")
-    quick.clear()
+def finished(suite, quick, kept, tmp_path):
+    """A comparison that is finished, and a copy of its folder."""
+    if not kept.exists():
+        compare(suite, kept)
+        quick.clear()
+    shutil.copytree(kept, tmp_path / "out")
     return suite, tmp_path / "out"
 
 
