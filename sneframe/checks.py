@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 from attrs.validators import and_, ge, gt, le, lt
 
 from sneframe.errors import PartError
+
+
+def named(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    """Check that a name or an expression, where one is given, is not empty, as that of an unset variable is."""
+    if value is not None and not value.strip():
+        raise ValueError(f"'{attribute.name}' must not be empty; leave it out instead")
+
+
+def check_names(where: str, names: Iterable[str]) -> None:
+    """Check that each of several properties is named, and is named once.
+
+    Args:
+        where: what names them, as the error says it.
+        names: of the properties.
+
+    Raises:
+        ValueError: a name is empty, or comes twice.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if not name.strip():
+            raise ValueError(f"{where}: the name of a property must not be empty")
+        if name in seen:
+            raise ValueError(f"{where}: the property {name!r} is named twice")
+        seen.add(name)
+
+
+def names(_: Any, attribute: attrs.Attribute[Any], value: Sequence[str]) -> None:
+    """Check an option that lists properties; see :func:`check_names`."""
+    check_names(attribute.name, value)
 
 
 def finite(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:

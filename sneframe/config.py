@@ -16,7 +16,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
 
-from sneframe.checks import SEED, SHARE, finite
+from sneframe.checks import SEED, SHARE, check_names, finite, named, names
 from sneframe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,18 +56,23 @@ class ZooConfig:
     """Which networks, and what to predict of them."""
 
     path: str | None = option(None, "folder of the zoo; none: the demo zoo, built once and cached")
-    property: str | None = option(None, "the property to predict; none: the zoo's first float property")
+    property: str | None = option(
+        None, "the property to predict; none: the zoo's first float property", check=named
+    )
     also: tuple[str, ...] = option(
         (),
         "properties that are learned beside it; the best epoch is that of the first alone",
         converter=tuple,
+        check=names,
     )
     task: str = option(
         "auto",
         "auto | regression | fraction | category: what the property is; auto: its type says",
         check=in_(("auto", "regression", "fraction", "category")),
     )
-    where: str | None = option(None, "an expression that selects networks, such as 'step == 86'; none: all")
+    where: str | None = option(
+        None, "an expression that selects networks, such as 'step == 86'; none: all", check=named
+    )
     split: str = option("random", "'random', by group and split_seed, or the name of a stored split")
     sizes: tuple[float, ...] = option(
         (0.7, 0.15, 0.15),
@@ -82,10 +87,18 @@ class ZooConfig:
     balance: str | None = option(
         None,
         "'architecture' or a property: each of its values makes up the same part of an epoch; none: as they come",
+        check=named,
     )
     show: tuple[str, ...] = option(
-        (), "columns that the maps of the report are coloured by, beside what is predicted", converter=tuple
+        (),
+        "columns that the maps of the report are coloured by, beside what is predicted",
+        converter=tuple,
+        check=names,
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.property is not None:
+            check_names("property and also", (self.property, *self.also))
 
 
 @frozen(kw_only=True)

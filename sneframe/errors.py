@@ -1,6 +1,6 @@
 """The errors a user can meet: each is one line that says what, where, what was got and what could be.
 
-``exit_code`` is what the command line returns: 2 for the user's input, 1 where the machine failed.
+``exit_code`` is what the command line returns: 2 for the user's input, 1 where the machine, or a part of the work, failed.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ class PartError(SneframeError):
 
 class RunError(SneframeError):
     """A run that cannot go on: a diverged loss, a run folder that does not match."""
+
+
+class CellsFailed(RunError):  # noqa: N818  # as it is said
+    """Cells of a comparison that failed; its table is written, with the reasons."""
+
+    exit_code = 1
 
 
 class MachineError(SneframeError):

@@ -25,7 +25,7 @@ from sneframe.model import Model
 from sneframe.progress import Reporter
 from sneframe.reader import Reader, checked
 from sneframe.reference import Reference
-from sneframe.stream import LARGE, obstacle, stream
+from sneframe.stream import LARGE, least, obstacle, shown, stream
 from sneframe.tasks import Tasks
 from sneframe.zoo.read import Zoo
 
@@ -71,7 +71,7 @@ def load(
     key: str | None = None,
     activation: str | None = None,
     flatten: Flatten = "unknown",
-    memory: int = MEMORY,
+    memory: int | None = None,
     reporter: Reporter | None = None,
 ) -> Predictor:
     """Read a finished run.
@@ -83,8 +83,8 @@ def load(
         activation: of networks that come without code, of every layer but the last. A network with the names and shapes of
             one architecture of the training zoo has that architecture.
         flatten: ``channels_first`` where a linear layer reads a convolution as torch flattens it.
-        memory: bytes that encoding a large network may take, beside the model and the weights of one layer; no bound on
-            methods that look at all layers of a network at once, which a warning names.
+        memory: bytes that encoding a large network may take, beside the model and the weights of one layer; None: 2 GiB.
+            It does not bind methods that look at all layers of a network at once, which a warning names.
         reporter: says how far it is with a large network; silent where not given.
 
     Warns:
@@ -93,9 +93,9 @@ def load(
     Raises:
         RunError: there is no model of a run, or a damaged one.
         PluginError: a part it was made of is not installed.
-        ConfigError: there is no such module, activation or way to flatten, or no memory.
+        ConfigError: there is no such module, activation or way to flatten, or less memory than the model needs.
     """
-    if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
+    if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int) or memory < 1):
         raise ConfigError(f"memory is a number of bytes, got {memory!r}")
     folder = Path(run)
     best = folder / "best.safetensors"
@@ -105,6 +105,8 @@ def load(
         line = "the run has not finished: this is its best model so far, and what is far from training is not known"
         warnings.warn(f"{folder}: {line}", stacklevel=2)
     model, tasks, header = load_model(best)
+    if memory is not None and memory < (needed := least(model.encoder)):
+        raise ConfigError(f"memory: {shown(memory)} cannot be met, this model needs at least {shown(needed)}")
     architectures = tuple(Architecture.from_json(data) for data in header["architectures"])
     reader = Reader(
         module=None if module is None else Factory(module),
@@ -149,7 +151,7 @@ class Predictor:
         architectures: of the training zoo.
         reader: of files.
         reference: embeddings of training networks, or None.
-        memory: bytes that encoding a large network may take.
+        memory: bytes that encoding a large network may take; None: 2 GiB.
         reporter: says how far it is with one.
     """
 
@@ -159,7 +161,7 @@ class Predictor:
     architectures: tuple[Architecture, ...]
     reader: Reader = field(repr=False)
     reference: Reference | None = field(repr=False)
-    memory: int = MEMORY
+    memory: int | None = None
     reporter: Reporter = field(factory=Reporter, repr=False)
 
     @property
@@ -213,6 +215,8 @@ class Predictor:
         if isinstance(networks, Zoo):
             return self.embed(networks.load())
         if isinstance(networks, Batch):
+            for architecture in networks.architectures:
+                self._check_memory(architecture.summary, architecture)
             return self._encoded(networks).numpy()
         if not isinstance(networks, list | tuple):
             return self._embeddings([self._asked(networks, example_input)])[0].numpy()
@@ -250,6 +254,8 @@ class Predictor:
         encoder = self.model.encoder
         large = np.array([each.architecture.num_weights > LARGE for each in asked], dtype=bool)
         if (whole := obstacle(encoder)) is not None:
+            for each in asked:
+                self._check_memory(each.source, each.architecture)
             for place in np.flatnonzero(large).tolist():
                 line = "all weights are encoded at once, which takes whatever memory it takes"
                 warnings.warn(f"{asked[place].source}: {line}: {whole}", stacklevel=4)
@@ -266,6 +272,14 @@ class Predictor:
                 )
         return rows
 
+    def _check_memory(self, source: str, architecture: Architecture) -> None:
+        """Check that a bound that was asked for has room for the weights, of a method that takes all of them at once."""
+        whole, needed = obstacle(self.model.encoder), 4 * architecture.num_weights
+        if whole is not None and self.memory is not None and self.memory < needed:
+            raise PartError(
+                f"{source}: memory: {shown(self.memory)} cannot be met, its weights alone take {shown(needed)}: {whole}"
+            )
+
     def _streamed(self, asked: Asked) -> Tensor:
         """Return the embedding ``(E,)`` of a large network; of its file one parameter after the other is mapped."""
         with self.reporter.bar(f"encoding {asked.source}", unit="weights") as advance:
@@ -273,7 +287,7 @@ class Predictor:
                 self.model.encoder,
                 asked.architecture,
                 lambda name: asked.read()[name],
-                memory=self.memory,
+                memory=self.memory or MEMORY,
                 progress=advance,
             )[0]
 

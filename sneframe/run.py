@@ -125,14 +125,16 @@ def _with_whole_path(config: RunConfig) -> RunConfig:
 
 
 def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:
-    """Return a task for each property; the kind that the configuration names is that of the main one."""
-    kinds = [config.zoo.task] + ["auto"] * (len(data.columns) - 1)
-    return Tasks(
-        each=[
-            make_task(name, data.training(name), kind=kind, fitted=fitted)
-            for name, kind in zip(data.columns, kinds, strict=True)
-        ]
-    )
+    """Return a task for each property; the kind that the configuration names is that of the main one.
+
+    ``category`` also says that the texts beside the main property are categories.
+    """
+    made = []
+    for number, name in enumerate(data.columns):
+        training = data.training(name)
+        named = number == 0 or (config.zoo.task == "category" and training.kind == "string")
+        made.append(make_task(name, training, kind=config.zoo.task if named else "auto", fitted=fitted))
+    return Tasks(each=made)
 
 
 def finish(

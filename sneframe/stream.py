@@ -22,6 +22,7 @@ from sneframe.part import LayerCodes
 
 LARGE = 1 << 22  #: weights above which a network is encoded in this way, where the parts can
 BLOCK = 1 << 16  #: weights that are cut at a time
+PER_WEIGHT = 16  #: bytes that a weight of a block takes: as it was read, rescaled, cut and masked
 
 
 @frozen(kw_only=True, eq=False)
@@ -65,6 +66,9 @@ class Pools(Protocol):
     def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
         """Return for each code the parameters it stands for."""
 
+    def least(self) -> int:
+        """Return the bytes that encoding a unit takes at least, however large it is, beside its blocks."""
+
     def encode_unit(
         self,
         architecture: Architecture,
@@ -97,6 +101,23 @@ def obstacle(encoder: Encoder) -> str | None:
     return None
 
 
+def least(encoder: Encoder) -> int:
+    """Return the smallest bound in bytes within which an encoder encodes a large network; 0 if nothing bounds it."""
+    if obstacle(encoder) is not None:
+        return 0
+    layer_encoder = encoder.layer_encoder
+    assert isinstance(layer_encoder, Pools)
+    return layer_encoder.least() + PER_WEIGHT * BLOCK
+
+
+def shown(size: int) -> str:
+    """Return a number of bytes for people, rounded up: ``1 B``, ``38 MiB``."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 1 << power:
+            return f"{-(-size // (1 << power)):,} {unit}"
+    return f"{size} B"
+
+
 @torch.no_grad()
 def stream(
     encoder: Encoder,
@@ -116,10 +137,12 @@ def stream(
         progress: called with (weights done, all).
 
     Raises:
-        PartError: a part looks at all layers at once, or would need more memory.
+        PartError: a part looks at all layers at once, or would need more memory; see :func:`least`.
     """
     if (reason := obstacle(encoder)) is not None:
         raise PartError(f"{reason}, so {architecture.num_weights:,} weights cannot be encoded layer by layer")
+    if memory < (needed := least(encoder)):
+        raise PartError(f"memory: {shown(memory)} cannot be met, this model needs at least {shown(needed)}")
     layer_encoder = encoder.layer_encoder
     assert isinstance(layer_encoder, Pools)
     units = layer_encoder.units(architecture)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from attrs import field, frozen
 from attrs.validators import ge, gt, in_, min_len, optional
 
+from sneframe.checks import named
+
 METRICS = ("mse", "r2", "tau", "accuracy")
 Metric = Literal["mse", "r2", "tau", "accuracy"]
 
@@ -87,7 +89,7 @@ class Suite:
     title: str
     rows: tuple[Row, ...] = field(converter=_rows, validator=min_len(1))
     zoo: Built | str | None = None
-    property: str | None = None
+    property: str | None = field(default=None, validator=named)
     overrides: tuple[str, ...] = field(default=(), converter=_words)
     columns: tuple[Column, ...] = field(default=(), converter=_columns)
     seeds: int = field(default=3, validator=ge(1))

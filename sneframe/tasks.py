@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sneframe.errors import ZooError
 from sneframe.metrics import Scores, score, score_classes
-from sneframe.zoo.column import Column
+from sneframe.zoo.column import Column, no_category
 
 SPREAD = 0.1  #: a property in [0, 1] whose training values span less is no fraction, but a small number
 MOST_CLASSES = 100
@@ -294,10 +294,15 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
         fitted: whether the head is fitted by squared error, so that a fraction is regressed.
 
     Raises:
-        ZooError: values that the kind cannot have, or one value for all.
+        ZooError: values that the kind cannot have, or one value for all; with ``auto``, a text that looks like no
+            category: more than half of its values are distinct, or some of them are numbers.
     """
     if kind == "auto":
         kind = _kind_of(training)
+        if (reason := no_category(training)) is not None:
+            raise ZooError(
+                f"property {name!r} is text, {reason}; if it is a category, set zoo.task = category"
+            )
     if kind == "category":
         return Category.fit(name, labels(training), fitted=fitted)
     if training.kind in ("string", "bool"):

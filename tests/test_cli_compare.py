@@ -112,18 +112,52 @@ def test_a_suite_on_a_zoo_that_is_there(capsys, here, asked):
 
 def test_when_every_cell_fails_the_command_does(capsys, here, asked):
     code, out, err = call(capsys, "--recipes", "stats", "--zoo", "toy.zarr")
-    assert code == 2
+    assert code == 1
     assert err == "error: every cell failed, the first of stats/default: not run\n"
     assert "stats/default: failed: not run" in out
     assert (here / "compare" / "recipes.html").exists()
 
 
-def test_a_row_that_fails_among_others_does_not(capsys, here):
-    words = ("--recipes", "stats,nowhere", "--zoo", "toy.zarr", "--seeds", "1", "--set", "head.trees=2")
-    code, out, err = call(capsys, *words)
-    assert (code, err) == (0, "")
-    assert "nowhere/default: failed: unknown plugin 'nowhere'" in out
+def test_a_cell_that_fails_among_others_is_exit_code_1(capsys, here, monkeypatch):
+    """The table is written, with the reason, and a script learns that it is not whole."""
+    real = comparison.run_cell
+    monkeypatch.setattr(
+        comparison,
+        "run_cell",
+        lambda cell, note: {"failed": "no luck"} if cell.recipe == "stats/pooled" else real(cell, note),
+    )
+    code, out, err = call(capsys, "--recipes", "stats/mean,stats/pooled", "--zoo", "toy.zarr", "--seeds", "1")
+    assert (code, err) == (1, "error: cells failed, the first of stats/pooled: no luck\n")
+    assert "stats/pooled: failed: no luck" in out
     assert out.splitlines()[-1] == "table: compare/recipes.html"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--recipes", "stats,snee"), "unknown plugin 'snee', did you mean 'sne'?"),
+        (("--recipes", "stats,stats/best"), "unknown recipe 'stats/best'"),
+        (
+            ("--recipes", "stats", "--set", "train.epoch=3"),
+            "unknown key 'train.epoch', did you mean 'epochs'?",
+        ),
+        (("--recipes", "stats", "--property", "nope"), "'nope'"),
+        (("--recipes", "stats", "--property", ""), "'property' must not be empty"),
+        (("--recipes", "stats", "--set", 'zoo.show=["nope"]'), "'nope'"),
+        (("--recipes", "stats", "--set", "zoo.where=scale > 1e9"), "no network matches zoo.where"),
+        (
+            ("--recipes", "stats", "--rerun", "sne"),
+            "there is no row 'sne' to run again, (known: stats/default)",
+        ),
+    ],
+)
+def test_what_would_end_every_cell_is_found_before_the_first(capsys, here, asked, words, said):
+    """A typo is exit code 2, and nothing is run for it."""
+    code, _, err = call(capsys, *words, "--zoo", "toy.zarr", "--seeds", "1")
+    assert code == 2
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert asked == []
 
 
 def test_quiet_prints_nothing(capsys, here, asked):
@@ -148,6 +182,9 @@ def test_quiet_prints_nothing(capsys, here, asked):
         (["--recipes", "stats", "--test", "b.zarr"], "--test needs something to train on"),
         (["--recipes", "stats", "--budget", "soon"], "'soon' is no time such as 90s, 10m or 1h"),
         (["--recipes", "stats", "--budget", "0m"], "'0m' is no time"),
+        (["--recipes", ""], "names nothing; leave the option out instead"),
+        (["--suite", "sne-ablation", "--recipes", " , "], "names nothing; leave the option out instead"),
+        (["--recipes", "stats", "--train", ""], "names nothing; leave the option out instead"),
         (["--recipes", "stats", "--seeds", "0"], "0 is not in the range x>=1"),
     ],
 )

@@ -1,5 +1,6 @@
 """Configuration: recipe, file and overrides; every mistake is one line that says where and what was meant."""
 
+import re
 import tomllib
 from typing import final
 
@@ -192,3 +193,24 @@ def test_a_recipe_survives_the_way_through_plain_data():
     assert unstructure(
         structure(unstructure(config), plugins.load(["sne", "head", "normalise", "invariance"]))
     ) == unstructure(config)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("zoo.property=",), "zoo: 'property' must not be empty; leave it out instead"),
+        (("zoo.where= ",), "zoo: 'where' must not be empty"),
+        (("zoo.balance=",), "zoo: 'balance' must not be empty"),
+        (
+            ("zoo.property=a", 'zoo.also=["b", "a"]'),
+            "zoo: property and also: the property 'a' is named twice",
+        ),
+        (('zoo.also=["b", "b"]',), "zoo: also: the property 'b' is named twice"),
+        (('zoo.also=["b", ""]',), "zoo: also: the name of a property must not be empty"),
+        (('zoo.show=["c", "c"]',), "zoo: show: the property 'c' is named twice"),
+    ],
+)
+def test_names_of_properties_are_there_and_there_once(words, problem):
+    """An empty name, as an unset variable gives, or one that comes twice is refused with its key."""
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        recipe("sne", *words)

@@ -1,14 +1,17 @@
 """Networks encoded parameter by parameter: what one pass over all of them gives, in bounded memory."""
 
+from itertools import accumulate
+
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 import sneframe
 from sneframe.architecture import Architecture
 from sneframe.batch import from_modules
 from sneframe.errors import PartError
-from sneframe.stream import obstacle, stream
+from sneframe.stream import least, obstacle, shown, stream
 
 
 def transformer(width=32, blocks=2):
@@ -66,6 +69,7 @@ def fitted(architecture, batch, name, *words):
 )
 def test_a_stream_is_the_pass_over_all(network, words, monkeypatch):
     monkeypatch.setattr("sneframe.stream.BLOCK", 700)
+    monkeypatch.setattr("sneframe.stream.least", lambda _: 1)
     architecture, state, batch = described(network)
     encoder = fitted(architecture, batch, "sne", *words)
     with torch.no_grad():
@@ -84,7 +88,7 @@ def test_weights_are_read_once_and_progress_is_of_weights():
         encoder,
         architecture,
         lambda name: read.append(name) or state[name],
-        memory=1 << 20,
+        memory=1 << 30,
         progress=lambda done, total: told.append((done, total)),
     )
     assert read == [p.name for p in architecture.parameters]
@@ -97,7 +101,7 @@ def test_half_precision_is_read_as_it_is():
     architecture, state, batch = described("cnn")
     encoder = fitted(architecture, batch, "sne")
     half = {name: value.half() for name, value in state.items()}
-    found = stream(encoder, architecture, half.__getitem__, memory=1 << 20)
+    found = stream(encoder, architecture, half.__getitem__, memory=1 << 30)
     same = batch.replace(
         [torch.cat([half[p.name].float().reshape(-1) for p in architecture.parameters])[None]]
     )
@@ -122,3 +126,43 @@ def test_methods_that_take_no_part_of_a_network_say_so(name):
     assert reason is not None
     with pytest.raises(PartError, match=r"so 17 weights cannot be encoded layer by layer"):
         stream(encoder, batch.architectures[0], {}.__getitem__, memory=1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("layer_encoder.width=32",), ("tokenizer.chunk_size=8",), ("layer_encoder.set_functions=false",)],
+    ids=lambda words: "+".join(words) or "default",
+)
+def test_the_least_memory_is_what_a_stream_takes(words):
+    """The profiler sees no more memory than the least bound says, and no less than half of it."""
+    batch = from_modules([nn.Linear(300, 300)])
+    (architecture,) = batch.architectures
+    encoder = sneframe.encoder("sne", [architecture], *words).eval()
+    weights = dict(zip(("weight", "bias"), batch.networks[0].parameters().values(), strict=True))
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        stream(encoder, architecture, lambda name: weights[name][0], memory=least(encoder))
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    peak = max(accumulate(changes))
+    assert peak <= least(encoder) <= 2 * peak
+
+
+def test_a_bound_that_cannot_be_met_says_the_least_that_can():
+    """With a byte less than the least a network is not encoded, and the error says what it takes."""
+    batch = from_modules([nn.Linear(30, 30)])
+    encoder = sneframe.encoder("sne", batch.architectures)
+    said = "memory: 1 B cannot be met, this model needs at least 41 MiB"
+    with pytest.raises(PartError, match=said):
+        stream(encoder, batch.architectures[0], {}.__getitem__, memory=1)
+
+
+def test_sizes_are_shown_so_that_they_suffice():
+    """A size is rounded up: who gives what is shown gives enough."""
+    assert [shown(size) for size in (1, 1023, 1025, 1 << 20, (37 << 20) + 1, 3 << 30)] == [
+        "1 B",
+        "1023 B",
+        "2 KiB",
+        "1 MiB",
+        "38 MiB",
+        "3 GiB",
+    ]

@@ -1,14 +1,18 @@
 """Weight matching: a network that was only moved is brought back; distance never grows."""
 
+from itertools import combinations, pairwise
+
 import numpy as np
 import pytest
 import torch
 from networks import NETWORKS
 from scipy.optimize import linear_sum_assignment
+from torch import nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import join
 from sneframe.symmetry import align, apply, sample
+from sneframe.symmetry.act import Element
 from sneframe.testing import mlp
 
 
@@ -62,3 +66,119 @@ def test_aligning_unrelated_networks_never_increases_their_distance():
         for other in (b, apply(b, align(b, a)))
     ]
     assert (distance[1] < distance[0]).all()
+
+
+class Residual(nn.Module):
+    """A stream that a layer reads and writes: one group on both axes of a weight."""
+
+    def __init__(self, width=12):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(3, width), nn.Linear(width, width), nn.Linear(width, 2)
+
+    def forward(self, x):
+        h = self.first(x)
+        return self.last(h + torch.relu(self.middle(h)))
+
+
+class Recurrent(nn.Module):
+    """A state that is multiplied by a weight: one group on both axes of it."""
+
+    def __init__(self, kind=nn.RNN, width=12):
+        super().__init__()
+        self.state, self.last = kind(3, width, batch_first=True), nn.Linear(width, 2)
+
+    def forward(self, x):
+        return self.last(self.state(x)[0][:, -1])
+
+
+class ResidualConvolutions(nn.Module):
+    """A stream of channels, with kernels behind both axes of a weight."""
+
+    def __init__(self, width=6):
+        super().__init__()
+        self.first, self.middle = nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Linear(width, 2)
+
+    def forward(self, x):
+        h = self.first(x)
+        return self.last((h + torch.relu(self.middle(h))).mean((2, 3)))
+
+
+class Attention(nn.Module):
+    """Heads, and neurons within each of them: nested groups, beside a stream."""
+
+    def __init__(self, width=12):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, width), nn.Linear(width, 2)
+        self.layer = nn.TransformerEncoderLayer(width, 3, 8, dropout=0.0, batch_first=True)
+
+    def forward(self, x):
+        return self.last(self.layer(self.first(x)).mean(1))
+
+
+KINDS = {
+    "plain": (lambda: nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 2)), (2, 3)),
+    "residual": (Residual, (2, 3)),
+    "recurrent": (Recurrent, (2, 5, 3)),
+    "gru": (lambda: Recurrent(nn.GRU, 6), (2, 5, 3)),
+    "convolutions": (lambda: nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 3)), (2, 1, 8, 8)),
+    "residual convolutions": (ResidualConvolutions, (2, 1, 8, 8)),
+    "attention": (Attention, (2, 5, 3)),
+}
+
+
+def squared(batch, other):
+    return (batch.networks[0].weights - other.networks[0].weights).square().sum(1)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pairs(request):
+    """A hundred pairs of networks of one kind, with weights that have nothing to do with each other."""
+    make, shape = KINDS[request.param]
+    torch.manual_seed(0)
+    architecture = Architecture.from_module(make(), torch.randn(shape))
+    return random_batch(architecture, 100, 1), random_batch(architecture, 100, 2)
+
+
+def test_no_pair_ends_farther_than_it_began(pairs):
+    """Of a hundred pairs of each kind none ends farther apart, also where the distance is quadratic."""
+    one, two = pairs
+    assert (squared(apply(two, align(two, one)), one) <= squared(two, one)).all()
+
+
+def test_another_sweep_never_raises_the_distance(pairs):
+    """With one sweep more a pair is as near as before, or nearer."""
+    one, two = pairs
+    path = [squared(apply(two, align(two, one, sweeps=sweeps)), one) for sweeps in range(1, 5)]
+    assert all((after <= before * (1 + 1e-12)).all() for before, after in pairwise(path))
+
+
+@pytest.mark.parametrize("kind", ["residual", "recurrent", "gru", "residual convolutions"])
+def test_copies_are_recovered_where_a_group_crosses_itself(kind):
+    """Each of forty moved copies is brought back, although its group stands on both axes of a weight."""
+    make, shape = KINDS[kind]
+    batch = random_batch(Architecture.from_module(make(), torch.randn(shape)), 40)
+    moved = apply(batch, sample(batch, seed=1, step=0))
+    assert torch.equal(apply(moved, align(moved, batch)).networks[0].weights, batch.networks[0].weights)
+
+
+def test_no_exchange_of_two_neurons_would_bring_a_pair_nearer():
+    """Where a group crosses itself, the end is a minimum under exchanges, which are all tried here one by one."""
+    architecture = Architecture.from_module(Residual(5), torch.randn(2, 3))
+    one, two = random_batch(architecture, 20, 1), random_batch(architecture, 20, 2)
+    end = apply(two, align(two, one))
+    (group,) = architecture.groups
+    for first, second in combinations(range(group.size), 2):
+        order = torch.arange(group.size)
+        order[[first, second]] = order[[second, first]]
+        swap = Element(architecture=architecture, permutations={group.name: order.repeat(20, 1)})
+        assert (squared(apply(end, [swap]), one) >= squared(end, one) - 1e-9).all()
+
+
+def test_matching_permutes_and_does_not_scale():
+    """A network that was scaled as well as moved keeps its scales: matching finds permutations alone."""
+    batch = random_batch(mlp(3, 8, 2))
+    moved = apply(batch, sample(batch, seed=1, step=0, actions=("permute", "scale")))
+    (element,) = align(moved, batch)
+    assert not element.scales
+    assert not element.signs

@@ -49,6 +49,38 @@ def test_what_a_kind_cannot_have_is_refused(values, kind, problem):
         make_task("p", column(*values), kind=kind)
 
 
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (
+            ("a", "b", "c", "a", "b"),
+            "'p' is text, and 3 of 5 values are distinct, more than half; .* set zoo.task = category",
+        ),
+        (
+            ("0.5", "0.5", "0.7", "0.7", "n.a."),
+            "4 of 5 values are numbers, .*'0.5', .*not, such as 'n.a.'",
+        ),
+        (("91%", "91%", "7%", "7%"), "4 of 4 values are numbers, such as '91%', all of them stored as text"),
+        (("0,91", "0,91", "1,234", "1,234"), "4 of 4 values are numbers, such as '0,91'"),
+        ((*["failed"] * 9, "0.5"), "1 of 10 values are numbers"),
+    ],
+)
+def test_a_text_that_is_no_category_is_not_trained(values, problem):
+    """Without zoo.task = category nobody trains classes "0.5409" and "0.5", or one class per network."""
+    with pytest.raises(ZooError, match=problem):
+        make_task("p", column(*values))
+    assert type(make_task("p", column(*values), kind="category")) is Category
+
+
+@pytest.mark.parametrize(
+    "values",
+    [("a", "b"), ("a", "b", "a", "b", "c", "c"), ("007", "012", "007", "012"), ("3x3", "5x5", "3x3")],
+)
+def test_names_and_codes_are_categories(values):
+    """A few values that come again are classes, numbers or not."""
+    assert type(make_task("p", column(*values))) is Category
+
+
 def test_a_number_can_be_a_category():
     task = make_task("p", column(3, 10, 3), kind="category")
     assert task.classes == ("10", "3")

@@ -26,7 +26,7 @@ from sneframe.config import option
 from sneframe.errors import ZooError
 from sneframe.zoo.importer import Found, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL
-from sneframe_importers.table import typed
+from sneframe_importers.typed import Source, typed
 
 BLOCK = 2000  #: rows read at a time: 40 MB
 FINAL = 86  #: the step of a run's last checkpoint
@@ -170,8 +170,9 @@ def _metrics(path: Path) -> dict[str, list[Any]]:
         raise ZooError(
             f"{path}: {getattr(error, 'strerror', None) or f'damaged ({type(error).__name__})'}"
         ) from error
+    lines = range(2, 2 + max(map(len, columns), default=0))
     found = {
-        name.removeprefix("config."): typed(values)
+        name.removeprefix("config."): typed(values, Source(table=str(path), column=name, lines=lines))
         for name, values in zip(head, columns, strict=False)
         if name
     }

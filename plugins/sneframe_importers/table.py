@@ -17,6 +17,7 @@ from sneframe.errors import ZooError, choices
 from sneframe.zoo.column import EXACT_IN_FLOAT
 from sneframe.zoo.format import RESERVED
 from sneframe.zoo.splits import NAMES, UNUSED
+from sneframe_importers.typed import Source, is_missing, typed, typed_json
 
 FILE, GROUP, SPLIT = "file", "group", "split"  #: the columns that are no properties; the first must be there
 DERIVED = (
@@ -52,12 +53,16 @@ class Entry:
 def read_table(path: Path) -> list[Entry]:
     """Read a table by the ending of its name: ``.csv``, ``.tsv`` or ``.jsonl``.
 
-    What stands in a column of a CSV is read as ints where all of it can be, else as floats, else as ``true`` and ``false``,
-    else as text; empty is missing. A number of which something would be lost, such as ``007`` or an int that no float holds,
-    is text.
+    The values of a column of a CSV are ints if all of them can be, else floats, else ``true`` and ``false``, else text.
+    Nothing, ``NA``, ``N/A``, ``nan``, ``null`` and ``-`` are missing values, and ``none`` is one among numbers. ``91%`` is
+    0.91. A number of which something would be lost, such as ``007`` or an int that no float holds, is text.
 
     Raises:
-        ZooError: it is not there or damaged, has no column of files, names a file twice, or a split that there is none of.
+        ZooError: it is not there or damaged, has no column of files, names a file twice, or a split that there is none of,
+            or mixes values with ``%`` and numbers without.
+
+    Warns:
+        UserWarning: a few values make a column of numbers one of text; values with ``%`` are read as fractions.
     """
     lines = read_rows(path)
     _check_ints(path, lines)
@@ -116,26 +121,35 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if len(row) != len(head):
             raise ValueError(f"line {rows.line_num} has {len(row)} values, the head has {len(head)}")
         lines.append(rows.line_num)
-        table.append(row)
-    columns = (
-        {
-            name: [value.strip() for value in values] if name in (FILE, GROUP, SPLIT) else typed(values)
-            for name, values in zip(head, zip(*table, strict=True), strict=True)
-        }
-        if table
-        else {}
-    )
+        table.append([value.strip() for value in row])
+    if not table:
+        return
+    columns: dict[str, Sequence[Any]] = dict(zip(head, zip(*table, strict=True), strict=True))
+    exported = _is_export(columns)
+    for name, words in columns.items():
+        if name not in (FILE, GROUP, SPLIT, *(DERIVED if exported else ())):
+            source = Source(table=str(path), column=name, lines=lines, exported=exported)
+            columns[name] = typed(words, source)
     for place, line in enumerate(lines):
         yield line, {name: values[place] for name, values in columns.items()}
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    rows: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
             values = json.loads(line)
             if not isinstance(values, dict):
                 raise ValueError(f"line {number} is no JSON object")
-            yield number, values
+            rows.append((number, values))
+    for name in dict.fromkeys(name for _, values in rows for name in values):
+        if name not in (FILE, GROUP, SPLIT):
+            having = [(number, values) for number, values in rows if name in values]
+            source = Source(table=str(path), column=name, lines=[number for number, _ in having])
+            column = typed_json([values[name] for _, values in having], source)
+            for (_, values), value in zip(having, column, strict=True):
+                values[name] = value
+    yield from rows
 
 
 READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]] = {
@@ -145,47 +159,14 @@ READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]]
 }
 
 
-def typed(values: Sequence[str]) -> list[Any]:
-    """Return the texts of a column as values of the first kind that all of them can be."""
-    words = [value.strip() for value in values]
-    for read in (_int, _float, _bool, str):
-        try:
-            return [None if word == "" else read(word) for word in words]
-        except ValueError:
-            continue
-    raise AssertionError("every text is a text")
-
-
-def _int(word: str) -> int:
-    value = int(word)
-    if not -(1 << 63) <= value < 1 << 63 or str(value) != word.removeprefix("+"):
-        raise ValueError  # a number that is none, such as 007 or 1_000
-    return value
-
-
-def _float(word: str) -> float:
-    value = float(word)
-    digits = word.lstrip("+-")
-    if "_" in digits or (digits.isdecimal() and (str(int(digits)) != digits or int(value) != int(word))):
-        raise ValueError  # no number, or one of which digits would be lost
-    return value
-
-
-def _bool(word: str) -> bool:
-    try:
-        return {"true": True, "false": False}[word.lower()]
-    except KeyError as error:
-        raise ValueError from error
-
-
 def _derived(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> tuple[str, ...]:
     """Return the columns that `zoo export` wrote and an import leaves out; check that none is named as a zoo's own.
 
     Raises:
         ZooError: one is, in a table that is somebody's own.
     """
-    ids = [values.get("architecture") for _, values in lines]
-    if all("healthy" in values for _, values in lines) and all(ID.fullmatch(str(value)) for value in ids):
+    whole = [name for name in DERIVED if all(name in values for _, values in lines)]
+    if _is_export({name: [values[name] for _, values in lines] for name in whole}):
         return DERIVED
     for number, values in lines:
         for name in OURS:
@@ -194,6 +175,13 @@ def _derived(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> tupl
                     f"{path}, line {number}: a property cannot be named {name!r}, which every zoo has; name it otherwise"
                 )
     return ()
+
+
+def _is_export(columns: Mapping[str, Sequence[Any]]) -> bool:
+    """Return whether `zoo export` wrote a table of these columns."""
+    return "healthy" in columns and all(
+        ID.fullmatch(str(value)) for value in columns.get("architecture", [""])
+    )
 
 
 def _check_ints(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
@@ -216,12 +204,13 @@ def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:
     file, group, split = (values.get(name) for name in (FILE, GROUP, SPLIT))
     if not isinstance(file, str) or not file:
         raise ZooError(f"{where}: the name of a file is needed, got {file!r}")
-    if split not in (None, "", *NAMES):
+    group, split = (None if is_missing(value) else value for value in (group, split))
+    if split not in (None, *NAMES):
         raise ZooError(f"{where}: split must be {', '.join(NAMES)} or empty, got {split!r}")
     return Entry(
         line=number,
         file=posixpath.normpath(file),
-        group=None if group in (None, "") else str(group),
+        group=None if group is None else str(group),
         split=None if SPLIT not in values else NAMES.index(split) if split else UNUSED,
         properties={name: value for name, value in values.items() if name not in (FILE, GROUP, SPLIT)},
     )

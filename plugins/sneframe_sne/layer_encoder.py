@@ -25,6 +25,7 @@ from sneframe_sne.online import Blocks, induced, kept, pooled, whole
 from sneframe_sne.plain import ChunkMLP, MeanMLP
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
 
+ALIVE = 10  #: values that are in memory at a time for each number that a chunk's scalars are encoded to, as measured
 KEPT = 4  #: chunk codes are kept where they take one in so many parts of the memory
 
 
@@ -66,6 +67,7 @@ class ChunkSet(LayerEncoder):
         width, heads = config.width, config.heads
         check_heads(f"{self.slot} {self.name!r}", width, heads)
         self.out = spec.gives(LayerCodes, width)
+        self._chunk_size = spec.width
         encoding = functools.partial(
             LevelTypeEncoding,
             spec.architectures,
@@ -98,6 +100,11 @@ class ChunkSet(LayerEncoder):
         """Return the parameters of each unit."""
         return self._members(architecture)
 
+    def least(self) -> int:
+        """Return the bytes that one pass over chunks takes."""
+        chunks, scalars = self.config.chunks_per_pass, self._chunk_size if self.config.set_functions else 1
+        return ALIVE * chunks * scalars * self.config.width * next(iter(self.parameters())).element_size()
+
     def encode_unit(
         self,
         architecture: Architecture,
@@ -108,7 +115,8 @@ class ChunkSet(LayerEncoder):
     ) -> Tensor:
         """Return the code ``(1, D)`` of one unit, exactly that of :meth:`forward` but for rounding.
 
-        Chunk codes are kept where they take a quarter of the memory at most, and else computed again in each pass over them.
+        Chunk codes are kept where they take a quarter of the memory at most and leave enough for a pass over chunks; else
+        each pass computes them again.
 
         Raises:
             PartError: set attention over all chunks of the unit would take more.
@@ -125,7 +133,8 @@ class ChunkSet(LayerEncoder):
         quadratic = self.config.attention == "sab" and self.config.set_functions
         if quadratic:
             self._check_attention(architecture, unit, count, memory)
-        fits = count * self.config.width * like.element_size() <= memory // KEPT
+        room = min(memory // KEPT, memory - self.least())
+        fits = count * self.config.width * like.element_size() <= room
         codes: Blocks = kept(encoded) if fits or quadratic else encoded
         for function in self.phi3:
             codes = induced(function, codes) if isinstance(function, ISAB) else whole(function, codes, size)

@@ -10,9 +10,10 @@ from typing import Any
 
 import attrs
 import numpy as np
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from sneframe import atomic
+from sneframe.bench.source import Made
 from sneframe.config import Choice, RunConfig
 from sneframe.convert import unstructure
 from sneframe.metrics import Scores
@@ -133,7 +134,7 @@ class Outcome:
 
     Args:
         seed: of the run.
-        failed: why it did not end, or None; then the rest but the seed is empty.
+        failed: why it did not end, or None; then the rest but seed and source is empty.
         tests: of its own zoo first, then of the targets.
         parameters: trainable scalars.
         epochs: that were begun; 0 for a method without epochs.
@@ -146,10 +147,14 @@ class Outcome:
         seconds_to_best: of training until the best epoch was scored.
         total_seconds: of the run: reading, training, testing and reporting.
         peak_memory: the largest resident set of its process, in bytes.
+        source: the distributions that made it, by name; None for a file that does not say.
+        libraries: the versions of libraries, by name.
     """
 
     seed: int
     failed: str | None = None
+    source: Mapping[str, Made] | None = None
+    libraries: Mapping[str, str] = field(factory=dict)
     tests: tuple[Test, ...] = ()
     parameters: int = 0
     epochs: int = 0
@@ -187,8 +192,8 @@ def find(folder: Path, cell: Cell) -> Path | None:
     return None
 
 
-def write(folder: Path, cell: Cell, left: Mapping[str, Any]) -> Path:
-    """Write what a cell left as one file, which appears whole.
+def write(folder: Path, cell: Cell, left: Mapping[str, Any], source: Mapping[str, Made]) -> Path:
+    """Write what a cell left, and what made it, as one file, which appears whole.
 
     Raises:
         MachineError: the folder does not take it.
@@ -202,6 +207,7 @@ def write(folder: Path, cell: Cell, left: Mapping[str, Any]) -> Path:
         "seed": cell.config.seed,
         "zoo": {"name": cell.zoo.name, "digest": cell.zoo.digest},
         **left,
+        "source": {name: attrs.asdict(made) for name, made in source.items()},
         "config": _without_place(cell.config),
     }
     path = folder / cell.file
@@ -220,9 +226,9 @@ def read(path: Path) -> Outcome:
     root = parse_record(path, read_text(path))
     if root.string("format") != FORMAT or root.count("version") != VERSION:
         fault(path, f"not a {FORMAT} of version {VERSION}; remove it, and the cell is run again")
-    failed = root.maybe("failed", Record.string)
+    failed, source = root.maybe("failed", Record.string), _source(root)
     if failed is not None:
-        return Outcome(seed=root.count("seed"), failed=failed)
+        return Outcome(seed=root.count("seed"), failed=failed, source=source)
     seconds = root.record("seconds")
     return Outcome(
         seed=root.count("seed"),
@@ -238,6 +244,8 @@ def read(path: Path) -> Outcome:
         seconds_to_best=seconds.maybe("to_best", Record.number),
         total_seconds=seconds.number("total"),
         peak_memory=root.count("peak_memory"),
+        source=source,
+        libraries=root.record("versions").each(Record.string) if "versions" in root.data else {},
     )
 
 
@@ -257,6 +265,15 @@ def described(
         "predicted": _rounded(predicted),
         "failed": None,
     }
+
+
+def _source(root: Record) -> dict[str, Made] | None:
+    """Return what made a cell; None for a file from before this was kept."""
+    if "source" not in root.data:
+        return None
+    each = root.record("source").each(Record.record)
+    keys = ("distribution", "version", "source")
+    return {name: Made(*(made.string(key) for key in keys)) for name, made in each.items()}
 
 
 def _test(record: Record) -> Test:

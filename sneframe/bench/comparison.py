@@ -16,11 +16,15 @@ from sneframe.bench import cell as cells
 from sneframe.bench import pages
 from sneframe.bench.build import built
 from sneframe.bench.cell import Cell, Outcome, Place, Target
+from sneframe.bench.finished import Policy, look, said
+from sneframe.bench.naming import Identity, stem
+from sneframe.bench.precheck import check
+from sneframe.bench.source import sources
 from sneframe.bench.table import Entry, Line, lines
 from sneframe.bench.worker import run_cell
 from sneframe.config import NONE, RunConfig, ZooConfig, merge, parse_set
 from sneframe.data import demo_zoo
-from sneframe.errors import ConfigError, Interrupted, MachineError, SneframeError
+from sneframe.errors import ConfigError, Interrupted, MachineError, SneframeError, choices
 from sneframe.progress import Advance, Reporter
 from sneframe.recipe import compose
 from sneframe.suite import Built, Column, Row, Suite
@@ -78,26 +82,36 @@ def compare(
     leave_one_out: bool = False,
     zoos: Path | str | None = None,
     retry: bool = False,
+    rerun: Sequence[str] = (),
+    reuse: bool = False,
     reporter: Reporter | None = None,
 ) -> Result:
     """Run every cell of a suite that has not been run, and write the table of all.
 
+    A finished cell is run again if the distributions that made it, or their source, have changed since.
+
     Args:
         suite: what to run.
-        out: folder of ``cells/`` and of the pages, which are named after the suite.
+        out: folder of ``cells/`` and of the pages, which are named after the suite, and get a hash behind that name where
+            it is taken by the pages of another comparison.
         train: zoos to train on, in place of the suite's.
         test: zoos that each of their models is tested on; none: the own test networks.
         leave_one_out: for each zoo of ``train``, train on all others together, merged under ``out``, and test on it.
         zoos: folder of zoos that are built; not given: the user's cache.
         retry: run failed cells again.
+        rerun: labels or recipes of rows whose cells are all run again.
+        reuse: use finished cells whatever made them.
         reporter: says what is being done; silent where not given.
 
     Raises:
-        ConfigError: fewer than two zoos of which one is to be left out, or zoos to test on beside them.
-        SneframeError: there is no such zoo, or the folder cannot be written to. A cell that fails is in the table.
+        ConfigError: fewer than two zoos of which one is to be left out, or zoos to test on beside them; a row to run again
+            that the suite does not have.
+        ZooError: there is no such zoo, or it has no such property, which is found before a cell is run.
+        SneframeError: no row has a configuration, or the folder cannot be written to. A cell that fails is in the table.
         Interrupted: after Ctrl-C; finished cells are kept, and the table of them is written.
     """
     reporter = reporter or Reporter()
+    again = _rows_again(suite, rerun)
     folder = Path(out) / "cells"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,12 +130,22 @@ def compare(
     else:
         crossings = [Crossing(source=source, targets=targets) for source in sources]
     groups = _groups(suite, crossings, divided=not leave_one_out)
+    check([group.cells for group in groups])
+    keys = {cell.key for group in groups if group.row in again for cell in _made(group)}
+    policy = Policy(retry=retry, reuse=reuse, rerun=keys)
+    digests = [(each.source.digest, [target.digest for target in each.targets]) for each in crossings]
+    identity = Identity.of(suite, digests)
     try:
-        _run(groups, folder, reporter, retry=retry)
+        _run(groups, folder, reporter, policy)
     except KeyboardInterrupt as error:
-        _write(suite, groups, folder)
+        _write(suite, groups, folder, identity, reporter)
         raise Interrupted("finished cells are kept; the same command goes on with the others") from error
-    return _write(suite, groups, folder)
+    return _write(suite, groups, folder, identity, reporter)
+
+
+def whole_name(recipe: str) -> str:
+    """Return a recipe's name; a plugin's alone means its default."""
+    return recipe if "/" in recipe else f"{recipe}/default"
 
 
 # -- what there is to run -------------------------------------------------------------------------------------
@@ -248,29 +272,51 @@ def _labels(places: Sequence[Place]) -> dict[Place, str]:
 # -- running and showing --------------------------------------------------------------------------------------
 
 
-def _run(groups: Sequence[Group], folder: Path, reporter: Reporter, *, retry: bool) -> None:
+def _rows_again(suite: Suite, rerun: Sequence[str]) -> list[Row]:
+    """Return the rows of a suite that are named by label or recipe.
+
+    Raises:
+        ConfigError: it has no such row.
+    """
+    known = {word for row in suite.rows for word in (row.label, row.recipe)}
+    for name in rerun:
+        if name not in known and whole_name(name) not in known:
+            raise ConfigError(f"there is no row {name!r} to run again, {choices(name, known)}")
+    wanted = {*rerun, *map(whole_name, rerun)}
+    return [row for row in suite.rows if {row.label, row.recipe} & wanted]
+
+
+def _made(group: Group) -> tuple[Cell, ...]:
+    return () if isinstance(group.cells, str) else group.cells
+
+
+def _run(groups: Sequence[Group], folder: Path, reporter: Reporter, policy: Policy) -> None:
     """Run what is missing: the first seed of every row and column, then the second, …; a table is whole early."""
     named = [
-        (cell, f"{group.row.label}{group.column and f', {group.column}'}, seed {cell.config.seed}")
+        (cell, f"{group.row.label}{group.column and f', {group.column}'}")
         for group in groups
-        if not isinstance(group.cells, str)
-        for cell in group.cells
+        for cell in _made(group)
     ]
-    names = {cell.key: name for cell, name in reversed(named)}
+    labels = {cell.key: label for cell, label in reversed(named)}
     ordered = sorted((cell for cell, _ in named), key=lambda cell: cell.config.seed)
-    wanted = list({cell.key: cell for cell in ordered}.values())
-    missing = [cell for cell in wanted if _is_missing(folder, cell, retry=retry)]
-    reporter.say(f"{len(wanted)} cells, {len(wanted) - len(missing)} of them finished before")
+    found = look(folder, {cell.key: cell for cell in ordered}.values(), policy)
+    for line in said(found, labels):
+        reporter.say(line)
+    missing = [each.cell for each in found if each.missing]
     if not missing:
         return
     with reporter.bar("cells") as advance:
         for number, cell in enumerate(missing):
-            if not _is_missing(folder, cell, retry=retry):  # another process has finished it meanwhile
+            (now,) = look(folder, [cell], policy)
+            if not now.missing:  # another process has finished it meanwhile
                 continue
-            name = names[cell.key]
+            name = f"{labels[cell.key]}, seed {cell.config.seed}"
+            source = sources(
+                cell.config
+            )  # as it is now: an edit in a running comparison makes the cell one to run again
             left = run_cell(cell, _noting(advance, number, len(missing), name))
             before = cells.find(folder, cell)
-            path = cells.write(folder, cell, left)
+            path = cells.write(folder, cell, left, source)
             if before is not None and before != path:
                 before.unlink(missing_ok=True)
             if left["failed"] is not None:
@@ -282,18 +328,24 @@ def _noting(advance: Advance, number: int, total: int, name: str) -> Any:
     return lambda note: advance(number, total, f"{name}: {note}")
 
 
-def _is_missing(folder: Path, cell: Cell, *, retry: bool) -> bool:
-    path = cells.find(folder, cell)
-    return path is None or (retry and cells.read(path).failed is not None)
-
-
-def _write(suite: Suite, groups: Sequence[Group], folder: Path) -> Result:
+def _write(
+    suite: Suite, groups: Sequence[Group], folder: Path, identity: Identity, reporter: Reporter
+) -> Result:
     entries = [_entry(group, suite.seeds, folder) for group in groups]
     table = lines(entries, suite.metric)
-    stem = suite.name.rpartition("/")[2]
-    paths = {kind: folder.parent / f"{stem}.{kind}" for kind in ("html", "csv", "md")}
+    called = stem(folder.parent, suite, identity)
+    if called != (plain := suite.name.rpartition("/")[2]):
+        reporter.say(
+            f"{folder.parent / plain}.html is of another comparison and stays; this table is {called}"
+        )
+    paths = {kind: folder.parent / f"{called}.{kind}" for kind in ("html", "csv", "md")}
     shown = pages.Table(
-        title=suite.title, property=suite.property, metric=suite.metric, budget=suite.budget, lines=table
+        title=suite.title,
+        property=suite.property,
+        metric=suite.metric,
+        budget=suite.budget,
+        lines=table,
+        identity=str(identity),
     )
     for kind, render in (("html", pages.html), ("csv", pages.csv), ("md", pages.markdown)):
         atomic.write_bytes(paths[kind], render(shown).encode(errors="replace"))

@@ -34,6 +34,7 @@ class Table:
         metric: that orders the lines.
         budget: seconds of training, or None.
         lines: of all columns.
+        identity: what tells the page from those of other comparisons; nothing for a page that stands alone.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Table:
     metric: str
     budget: float | None
     lines: tuple[Line, ...]
+    identity: str = ""
 
     @cached_property
     def columns(self) -> dict[str, tuple[Line, ...]]:

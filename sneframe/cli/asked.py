@@ -41,9 +41,7 @@ OPTIONS = (
     click.option(
         "--memory",
         type=Size(),
-        default="2GB",
-        show_default=True,
-        help="What encoding a large network may take, beside the model and the weights of one layer.",
+        help="What encoding a large network may take, beside the model and the weights of one layer.  [default: 2GiB]",
     ),
     click.option("--module", help="package.module:function that makes a network's module; for files."),
     click.option("--key", help="Of checkpoints that hold several state dicts, which; for files."),

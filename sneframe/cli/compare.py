@@ -36,9 +36,14 @@ class Listed(click.ParamType[tuple[str, ...]]):
 
     name = "a,b,…"
 
-    def convert(self, value: Any, param: object, ctx: object) -> tuple[str, ...]:  # noqa: ARG002  # click's
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
         """Split them."""
-        return tuple(word.strip() for word in str(value).split(",") if word.strip())
+        found = tuple(word.strip() for word in str(value).split(",") if word.strip())
+        if not found:
+            self.fail("names nothing; leave the option out instead", param, ctx)
+        return found
 
 
 @click.command()
@@ -81,6 +86,17 @@ class Listed(click.ParamType[tuple[str, ...]]):
     "--zoos", type=click.Path(path_type=Path), help="Folder of zoos that are built; the user's cache."
 )
 @click.option("--retry", is_flag=True, help="Run cells again that failed.")
+@click.option(
+    "--rerun",
+    multiple=True,
+    metavar="RECIPE",
+    help="Run all cells of this row again; may be given several times.",
+)
+@click.option(
+    "--reuse",
+    is_flag=True,
+    help="Use finished cells though their plugins or the source of these have changed.",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def compare(
     name: str | None,
@@ -98,18 +114,21 @@ def compare(
     out: Path,
     zoos: Path | None,
     retry: bool,  # noqa: FBT001
+    rerun: tuple[str, ...],
+    reuse: bool,  # noqa: FBT001
     quiet: bool,  # noqa: FBT001
 ) -> None:
     """Run methods on the same zoo, splits and seeds, and write one table of them.
 
-    Every cell, one recipe with one seed, runs in a process of its own. What it leaves is kept under OUT/cells and never
-    run again: the same command goes on with the cells that are missing.
+    Every cell, one recipe with one seed, runs in a process of its own. What it leaves is kept under OUT/cells, and used
+    again as long as what made it is the same: the same command goes on with the cells that are missing. It ends with 1
+    if a cell failed.
     """
     from attrs import evolve
 
     from sneframe.bench import compare as run_suite
     from sneframe.cli.terminal import Terminal
-    from sneframe.errors import printable
+    from sneframe.errors import ConfigError, printable
     from sneframe.progress import Reporter
 
     if train and zoo:
@@ -118,7 +137,7 @@ def compare(
         raise click.UsageError("--test needs something to train on: --train, --zoo or --suite")
     if leave_one_out and not train:
         raise click.UsageError("--leave-one-out needs the zoos: --train a.zarr,b.zarr,c.zarr")
-    suite = _rows(_suite(name), recipes) if name else _adhoc(recipes)
+    suite = _rows(_suite(name), recipes) if name else _adhoc(recipes, words)
     if references or (references is None and train):
         suite = _with_references(suite)
     given: dict[str, Any] = {
@@ -128,7 +147,10 @@ def compare(
         "budget": budget,
         "metric": metric,
     }
-    suite = evolve(suite, **{key: value for key, value in given.items() if value is not None})
+    try:
+        suite = evolve(suite, **{key: value for key, value in given.items() if value is not None})
+    except ValueError as error:
+        raise ConfigError(str(error.args[0])) from error
     suite = evolve(suite, overrides=(*suite.overrides, *words))
     console = None if quiet else Terminal()
     result = run_suite(
@@ -139,12 +161,14 @@ def compare(
         leave_one_out=leave_one_out,
         zoos=zoos,
         retry=retry,
+        rerun=rerun,
+        reuse=reuse,
         reporter=Reporter(console),
     )
     if console is not None:
         _print(console, suite, result)
         console.print(printable(f"table: {result.html}"), soft_wrap=True)
-    _fail_if_all_did(result)
+    _check_all_ran(result)
 
 
 def _suite(name: str) -> Suite:
@@ -169,14 +193,23 @@ def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
     return evolve(suite, rows=[row for row in suite.rows if {row.label, row.recipe} & set(recipes)])
 
 
-def _adhoc(recipes: Sequence[str] | None) -> Suite:
+def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:
+    """Return a suite of recipes, each of which has a configuration with the words of ``--set``.
+
+    Raises:
+        SneframeError: one has none, which is better known before the others are run.
+    """
+    from sneframe.bench.comparison import whole_name
+    from sneframe.recipe import recipe
     from sneframe.suite import Row, Suite
 
     if not recipes:
         raise click.UsageError(
             "name what to compare, with --suite inr-frequency or --recipes sne,dwsnet,stats"
         )
-    whole = dict.fromkeys(word if "/" in word else f"{word}/default" for word in recipes)
+    whole = dict.fromkeys(map(whole_name, recipes))
+    for name in whole:
+        recipe(name, *words)
     rows = [Row(label=word, recipe=word) for word in whole]
     title = ", ".join(whole) if len(whole) <= 4 else f"{len(whole)} recipes"
     return Suite(name="compare/recipes", title=title, rows=rows)
@@ -212,9 +245,15 @@ def _print(console: Any, suite: Suite, result: Result) -> None:
             console.print(printable(f"{name}: {reason(line)}"), soft_wrap=True)
 
 
-def _fail_if_all_did(result: Result) -> None:
-    from sneframe.errors import RunError
+def _check_all_ran(result: Result) -> None:
+    """Check that no cell failed; a method that cannot take the networks of a target is no failure.
 
-    failed = [line for line in result.lines if line.failed]
-    if not any(line.done for line in result.lines) and failed:
-        raise RunError(f"every cell failed, the first of {failed[0].row}: {failed[0].failed[0]}")
+    Raises:
+        CellsFailed: one did.
+    """
+    from sneframe.errors import CellsFailed
+
+    failed = [line for line in result.lines if line.failed and line.applicable]
+    if failed:
+        which = "every cell failed" if not any(line.done for line in result.lines) else "cells failed"
+        raise CellsFailed(f"{which}, the first of {failed[0].row}: {failed[0].failed[0]}")

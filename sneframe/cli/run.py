@@ -60,8 +60,10 @@ def run(
     from sneframe.progress import Reporter
     from sneframe.run import run as run_config
 
-    main, *beside = (property_name or "").split(",")
-    in_zoo = {"path": zoo, "property": main or None, "also": beside or None}
+    in_zoo: dict[str, Any] = {"path": zoo}
+    if property_name is not None:
+        main, *beside = (name.strip() for name in property_name.split(","))
+        in_zoo |= {"property": main, "also": beside or None}
     short: dict[str, Any] = {"seed": seed, "device": device, "zoo": _given(in_zoo) or None}
     overrides = merge(_given(short), parse_set(words))
     if resume is not None:

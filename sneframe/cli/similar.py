@@ -16,18 +16,19 @@ from sneframe.cli.asked import PATH, asked, described, networks_of
 @click.argument("zoo", type=PATH)
 @click.argument("file", type=PATH)
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many.")
-@click.option(
-    "--show", default="", help="Properties of the zoo, NAME,NAME, to show.  [default: those the run predicts]"
-)
+@click.option("--show", help="Properties of the zoo, NAME,NAME, to show.  [default: those the run predicts]")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON list, with all properties, instead of a table."
 )
 @described
-def similar(run: Path, zoo: Path, file: Path, *, k: int, show: str, as_json: bool, **options: Any) -> None:
+def similar(
+    run: Path, zoo: Path, file: Path, *, k: int, show: str | None, as_json: bool, **options: Any
+) -> None:
     """List the networks of ZOO whose embeddings by the finished run RUN are nearest to that of the network in FILE."""
+    from sneframe.checks import check_names
     from sneframe.cli.tables import cells, shown, table
     from sneframe.cli.terminal import Terminal
-    from sneframe.errors import ZooError, choices
+    from sneframe.errors import ConfigError, ZooError, choices
     from sneframe.zoo.column import finite_or_none
 
     if not zoo.is_dir():
@@ -36,8 +37,13 @@ def similar(run: Path, zoo: Path, file: Path, *, k: int, show: str, as_json: boo
         )
     predictor = asked(run, **options)
     (known,) = networks_of(predictor, [zoo])
-    words = [show] if show in known.properties else show.split(",")
-    names = list(dict.fromkeys(name.strip() for name in words if name.strip()))
+    names = (
+        [] if show is None else [show] if show in known.properties else [n.strip() for n in show.split(",")]
+    )
+    try:
+        check_names(f"--show {show!r}", names)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     for name in names:
         if name not in known.properties:
             raise ZooError(f"{zoo}: there is no property {name!r}, {choices(name, known.properties)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,9 @@ _KIND_OF_DTYPE = {
     "O": "string",
 }
 EXACT_IN_FLOAT = 1 << 53  #: up to here every int is a float
+MOST_NUMBERS = 0.1  #: a text of which so many values are numbers was rather meant to be a number
+#: A text that is a number, perhaps with a percent sign, a decimal comma or separators of thousands; ``007`` is a code.
+NUMBER = re.compile(r"[+-]?(?!0\d)(?:\d[\d,' _]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*%?")
 BEYOND = "ints beyond 2**53 cannot share a column with floats"
 
 
@@ -143,6 +147,25 @@ class Column:
         values = self.values.astype(dtype)
         values[~self.valid] = filler
         return values
+
+
+def no_category(column: Column) -> str | None:
+    """Return why a column of text does not look like a category, half a sentence, or None if it does.
+
+    Either some of its values are numbers, as if a few others had made a number text, or most are distinct, as names are.
+    """
+    texts = [text for text, there in zip(column.values.tolist(), column.valid, strict=True) if there]
+    if column.kind != "string" or not texts:
+        return None
+    numbers = [text for text in texts if NUMBER.fullmatch(text.strip())]
+    words = [text for text in texts if not NUMBER.fullmatch(text.strip())]
+    if len(numbers) >= MOST_NUMBERS * len(texts):
+        others = f"and others are not, such as {words[0]!r}" if words else "all of them stored as text"
+        return f"but {len(numbers)} of {len(texts)} values are numbers, such as {numbers[0]!r}, {others}"
+    distinct = len(set(texts))
+    if distinct > max(2, len(texts) / 2):
+        return f"and {distinct} of {len(texts)} values are distinct, more than half"
+    return None
 
 
 def finite_or_none(value: Any) -> Any:

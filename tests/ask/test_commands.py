@@ -157,10 +157,18 @@ def test_similar_names_a_file_in_the_place_of_a_zoo_and_a_zoo_in_the_place_of_a_
     assert (code, err) == (2, f"error: {zoo_path}: is a folder, the file of one network is needed\n")
 
 
-def test_similar_shows_a_property_once(call, finished, zoo_path, file):
-    code, out, _ = call("similar", finished, zoo_path, file, "--show", "kind,kind", "-k", 1)
-    assert code == 0
-    assert out.count("kind") == 1
+@pytest.mark.parametrize(
+    ("show", "problem"),
+    [
+        ("kind,kind", "the property 'kind' is named twice"),
+        ("", "the name of a property must not be empty"),
+        ("kind,,label", "the name of a property must not be empty"),
+    ],
+)
+def test_similar_refuses_names_that_are_none(call, finished, zoo_path, file, show, problem):
+    """A property that is named twice or not at all is one line that says so."""
+    code, _, err = call("similar", finished, zoo_path, file, "--show", show)
+    assert (code, err) == (2, f"error: --show {show!r}: {problem}\n")
 
 
 def test_similar_says_which_properties_there_are(call, finished, zoo_path, file):
@@ -251,9 +259,19 @@ def test_a_folder_that_is_no_run_is_one_line(call, command, tmp_path, file, zoo_
 
 
 @pytest.mark.parametrize(
-    ("word", "rc"), [("2GB", 0), ("512 MiB", 0), ("1000000", 0), ("much", 2), ("2TB", 2), ("1.2.3GB", 2)]
+    ("word", "rc"), [("2GB", 0), ("512 MiB", 0), ("100000000", 0), ("much", 2), ("2TB", 2), ("1.2.3GB", 2)]
 )
 def test_memory_is_a_size(call, finished, file, word, rc):
     code, _, err = call("predict", finished, file, "--memory", word)
     assert code == rc
     assert ("is no size, such as 2GB" in err) == (rc == 2)
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "similar", "map"])
+def test_a_bound_that_cannot_be_met_is_refused(call, command, finished, tmp_path, file, zoo_path):
+    """Every command that has --memory says the least that can, and writes nothing."""
+    more = {"embed": ["--out", tmp_path / "e.csv"], "map": ["--out", tmp_path / "m.html"]}.get(command, [])
+    networks = [zoo_path, file] if command == "similar" else [file]
+    code, _, err = call(command, finished, *networks, *more, "--memory", "1B")
+    assert (code, err) == (2, "error: memory: 1 B cannot be met, this model needs at least 41 MiB\n")
+    assert not list(tmp_path.glob("[em].*"))

@@ -266,6 +266,7 @@ def test_of_no_network_of_a_batch_there_is_no_row(predictor, zoo_path):
         ({"flatten": "first"}, "there is no flatten 'first'"),
         ({"memory": "2GB"}, "memory is a number of bytes, got '2GB'"),
         ({"memory": 0}, "memory is a number of bytes, got 0"),
+        ({"memory": 1}, "memory: 1 B cannot be met, this model needs at least 41 MiB"),
     ],
 )
 def test_an_option_that_there_is_not_is_refused(finished, options, reason):
@@ -383,6 +384,15 @@ def test_a_method_that_cannot_be_driven_layer_by_layer_says_that_memory_does_not
     monkeypatch.setattr("sneframe.predictor.LARGE", 20)
     with pytest.warns(UserWarning, match="state dict: all weights are encoded at once"):
         predictor.embed(network.state_dict())
+
+
+def test_a_method_that_takes_all_weights_at_once_refuses_a_bound_below_them(zoo_path, network, tmp_path):
+    """A bound that was asked for and has no room for the weights is refused, in whichever way one asks."""
+    config = recipe("stats", "head.trees=2", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
+    predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder, memory=8)
+    for asked in (network.state_dict(), open_zoo(zoo_path)):
+        with pytest.raises(PartError, match="memory: 8 B cannot be met, its weights alone take"):
+            predictor.embed(asked)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])

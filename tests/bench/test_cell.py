@@ -81,7 +81,7 @@ def test_names_and_places_do_not(cell, tmp_path):
 
 
 def test_what_is_written_is_read(cell, tmp_path):
-    path = cells.write(tmp_path, cell, left())
+    path = cells.write(tmp_path, cell, left(), {})
     assert path.name == f"stats-default-toy-3-{cell.key}.json"
     found = cells.read(path)
     expected = left()["tests"][0]
@@ -99,22 +99,22 @@ def test_values_are_single_precision_in_few_digits(cell):
 
 
 def test_a_cell_of_500_networks_is_small(cell, tmp_path):
-    assert cells.write(tmp_path, cell, left(500)).stat().st_size < 20_000
+    assert cells.write(tmp_path, cell, left(500), {}).stat().st_size < 20_000
 
 
 def test_a_file_names_no_place(cell, tmp_path):
-    assert str(cell.zoo.path.parent) not in cells.write(tmp_path, cell, left()).read_text()
+    assert str(cell.zoo.path.parent) not in cells.write(tmp_path, cell, left(), {}).read_text()
 
 
 def test_a_cell_is_found_whatever_it_was_called(cell, tmp_path):
-    path = cells.write(tmp_path, cell, left())
+    path = cells.write(tmp_path, cell, left(), {})
     assert cells.find(tmp_path, evolve(cell, recipe="other/name")) == path
     assert cells.find(tmp_path, changed(cell, "seed=4")) is None
 
 
 def test_an_option_that_is_new_leaves_a_cell_what_it_was(cell, tmp_path):
     """As if it had been written before `aggregator.pool` was there."""
-    path = cells.write(tmp_path, cell, left())
+    path = cells.write(tmp_path, cell, left(), {})
     data = json.loads(path.read_text())
     del data["config"]["aggregator"]["pool"]
     path.write_text(json.dumps(data))
@@ -123,7 +123,7 @@ def test_an_option_that_is_new_leaves_a_cell_what_it_was(cell, tmp_path):
 
 def test_a_default_that_has_changed_makes_another_cell(cell, tmp_path):
     """The key leaves defaults out, and the same key is then another configuration."""
-    path = cells.write(tmp_path, cell, left())
+    path = cells.write(tmp_path, cell, left(), {})
     data = json.loads(path.read_text())
     data["config"]["aggregator"]["pool"] = "never"
     path.write_text(json.dumps(data))
@@ -131,7 +131,7 @@ def test_a_default_that_has_changed_makes_another_cell(cell, tmp_path):
 
 
 def test_a_failure_is_read_as_one(cell, tmp_path):
-    found = cells.read(cells.write(tmp_path, cell, {"failed": "no memory"}))
+    found = cells.read(cells.write(tmp_path, cell, {"failed": "no memory"}, {}))
     assert (found.seed, found.failed) == (3, "no memory")
     assert found.test("z").failed == "no memory"
 
@@ -151,7 +151,7 @@ def test_a_failure_is_read_as_one(cell, tmp_path):
     ],
 )
 def test_a_damaged_file_is_named(cell, tmp_path, change, said):
-    path = cells.write(tmp_path, cell, left())
+    path = cells.write(tmp_path, cell, left(), {})
     data = json.loads(path.read_text())
     change(data)
     path.write_text(json.dumps(data))

@@ -1,6 +1,8 @@
 """compare: which cells are run and when, on what, and what becomes of those that fail."""
 
+import importlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -115,6 +117,199 @@ def test_a_split_that_a_recipe_brings_is_not_taken(suite, ran, row, tmp_path, mo
     )
     compare(evolve(suite, rows=[row("stats/default")], seeds=1), tmp_path / "out")
     assert ran[0].config.zoo == ZooConfig(path=ran[0].config.zoo.path, property="scale")
+
+
+# -- what finished cells count for -------------------------------------------------------------------------------
+
+
+class Lines(Reporter):
+    """Keeps what is said."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+def edit(folder, recipe, change):
+    """Change what the files of a recipe's cells say."""
+    for path, data in cells_in(folder).items():
+        if data["recipe"] == recipe:
+            change(data)
+            path.write_text(json.dumps(data))
+
+
+def again(suite, folder, **options):
+    """Compare once more; what was said."""
+    lines = Lines()
+    compare(suite, folder, reporter=lines, **options)
+    return lines.lines
+
+
+@pytest.fixture
+def quick(ran, monkeypatch):
+    """Cells that leave out the report of their run, which is most of their time."""
+    # `sneframe.run` is a function too, which hides the module.
+    monkeypatch.setattr(importlib.import_module("sneframe.run"), "write_report", lambda folder: None)
+    return ran
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folder of a finished comparison, once it is made."""
+    return tmp_path_factory.mktemp("kept") / "out"
+
+
+@pytest.fixture
+def finished(suite, quick, kept, tmp_path):
+    """A comparison that is finished, and a copy of its folder."""
+    if not kept.exists():
+        compare(suite, kept)
+        quick.clear()
+    shutil.copytree(kept, tmp_path / "out")
+    return suite, tmp_path / "out"
+
+
+@pytest.fixture
+def unrun(monkeypatch):
+    """Cells that all fail at once, for tests of pages."""
+    monkeypatch.setattr("sneframe.bench.comparison.run_cell", lambda cell, note: {"failed": "not run"})
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "said"),
+    [
+        ("version", "0.0.9", f"stats/default: plugin stats 0.0.9 → {sneframe.__version__}, run again"),
+        ("source", "0" * 16, f"stats/default: plugin stats {sneframe.__version__}, its source, run again"),
+    ],
+)
+def test_a_cell_of_another_version_or_source_is_run_again(finished, ran, entry, value, said):
+    """What changed is said once for a row, its cells are run, and those of other rows are not."""
+    suite, out = finished
+    edit(out, "stats/default", lambda data: data["source"]["plugin stats"].update({entry: value}))
+    lines = again(suite, out)
+    assert lines[:2] == ["4 cells, 2 of them finished before", said]
+    assert {cell.recipe for cell in ran} == {"stats/default"}
+    ran.clear()
+    assert again(suite, out)[0] == "4 cells, 4 of them finished before"
+    assert ran == []
+
+
+def test_a_change_in_sneframe_itself_runs_all_again(finished, ran):
+    """The core makes every number."""
+    suite, out = finished
+    for recipe in ("stats/default", "sne/default"):
+        edit(out, recipe, lambda data: data["source"]["sneframe"].update(version="0.0.9"))
+    assert f"sne/default: sneframe 0.0.9 → {sneframe.__version__}, run again" in again(suite, out)
+    assert len(ran) == 4
+
+
+def test_a_cell_that_does_not_say_what_made_it_is_used(finished, ran):
+    """Cells from before sources were kept stay readable, and a line says how many there are."""
+    suite, out = finished
+    edit(out, "stats/default", lambda data: data.pop("source"))
+    lines = again(suite, out)
+    assert "2 cells of these say nothing of their source and are used as they are" in lines
+    assert ran == []
+
+
+def test_reuse_takes_cells_whatever_made_them(finished, ran):
+    """A table of published cells can be made without running any of them."""
+    suite, out = finished
+    edit(out, "stats/default", lambda data: data["source"]["plugin stats"].update(version="0.0.9"))
+    lines = again(suite, out, reuse=True)
+    assert "2 cells of these are used though what made them has changed since" in lines
+    assert ran == []
+
+
+def test_a_failed_cell_is_run_again_when_its_plugin_changed(finished, ran):
+    """Whoever mended a plugin need not say --retry."""
+    suite, out = finished
+
+    def fail(data):
+        data["failed"] = "a fault"
+        data["source"]["plugin stats"]["source"] = "0" * 16
+
+    edit(out, "stats/default", fail)
+    again(suite, out)
+    assert [cell.recipe for cell in ran] == ["stats/default"] * 2
+
+
+def test_other_versions_of_libraries_are_said(finished, ran):
+    """They change last digits, so cells are used, and a line says that not all were made alike."""
+    suite, out = finished
+    edit(out, "stats/default", lambda data: data["versions"].update(torch="1.0"))
+    assert "some of these were made by other versions of libraries: 2 by torch 1.0" in again(suite, out)
+    assert ran == []
+
+
+@pytest.mark.parametrize("name", ["stats/default", "stats"])
+def test_rerun_runs_the_cells_of_one_row(finished, ran, name):
+    """By label, recipe, or the plugin of a default recipe."""
+    suite, out = finished
+    again(suite, out, rerun=[name])
+    assert [(cell.recipe, cell.config.seed) for cell in ran] == [("stats/default", 0), ("stats/default", 1)]
+
+
+def test_a_row_to_run_again_that_is_not_there_is_named(suite, ran, tmp_path):
+    """Nothing is run for a typo."""
+    with pytest.raises(
+        ConfigError, match="no row 'stats/defualt' to run again, did you mean 'stats/default'"
+    ):
+        compare(suite, tmp_path / "out", rerun=["stats/defualt"])
+    assert ran == []
+
+
+# -- pages --------------------------------------------------------------------------------------------------------
+
+
+def pages_in(folder):
+    return {path.name for path in folder.iterdir() if path.suffix == ".html"}
+
+
+def test_the_page_of_other_methods_stays(suite, unrun, row, tmp_path):
+    """Another set of rows gets a page of its own, and a line says so."""
+    out = tmp_path / "out"
+    first = compare(evolve(suite, seeds=1), out)
+    before = first.html.read_text()
+    other = evolve(suite, rows=[row("stats/mean")], seeds=1)
+    lines = Lines()
+    second = compare(other, out, reporter=lines)
+    assert first.html.read_text() == before
+    assert second.html.stem == second.csv.stem == second.markdown.stem
+    assert (
+        f"{out / 'two'}.html is of another comparison and stays; this table is {second.html.stem}"
+        in lines.lines
+    )
+    assert compare(other, out).html == second.html
+    assert pages_in(out) == {"two.html", second.html.name}
+
+
+def test_a_comparison_that_grows_keeps_its_page(suite, unrun, row, tmp_path):
+    """With more rows or seeds nothing of the page is lost, so it is the same."""
+    more = evolve(suite, rows=[*suite.rows, row("stats/mean")], seeds=1)
+    for each in (evolve(suite, rows=suite.rows[:1], seeds=1), more, evolve(more, seeds=2)):
+        assert compare(each, tmp_path / "out").html.name == "two.html"
+    assert pages_in(tmp_path / "out") == {"two.html"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"property": "label"}, {"overrides": ("train.epochs=2",)}, {"budget": 50.0}]
+)
+def test_the_same_methods_otherwise_asked_have_another_page(suite, unrun, row, tmp_path, change):
+    """Property, overrides and budget make other numbers."""
+    one = evolve(suite, rows=[row("stats/mean")], seeds=1)
+    assert compare(one, tmp_path / "out").html != compare(evolve(one, **change), tmp_path / "out").html
+
+
+def test_a_page_that_is_not_ours_stays(suite, unrun, row, tmp_path):
+    """A file of the page's name that says nothing of a comparison is somebody's own."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "two.html").write_text("mine")
+    compare(evolve(suite, rows=[row("stats/mean")], seeds=1), tmp_path / "out")
+    assert (tmp_path / "out" / "two.html").read_text() == "mine"
 
 
 # -- columns ------------------------------------------------------------------------------------------------------
@@ -266,7 +461,8 @@ def test_the_scores_on_a_target_are_those_of_the_saved_model(
     assert cell["tests"][1]["predicted"] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
-def test_a_target_without_the_property_is_not_applicable(suite, ran, row, toy_zoo_path, tmp_path):
+def test_a_target_without_the_property_is_found_before_a_cell_is_run(suite, ran, row, toy_zoo_path, tmp_path):
+    """A column that could only be empty is refused, and names the zoo and what it has."""
     from sneframe.testing import mlp
     from sneframe.zoo import create
 
@@ -275,9 +471,9 @@ def test_a_target_without_the_property_is_not_applicable(suite, ran, row, toy_zo
         weights = {p.name: np.ones((3, *p.shape)) for p in architecture.parameters}
         writer.append(architecture, weights, {"depth": [1.0, 2.0, 3.0]})
     one = evolve(suite, rows=[row("stats/default")], seeds=1)
-    result = compare(one, tmp_path / "out", train=[toy_zoo_path], test=[tmp_path / "bare.zarr"])
-    assert not result.lines[0].applicable
-    assert "'scale'" in result.lines[0].failed[0]
+    with pytest.raises(ZooError, match=r"bare\.zarr.*'scale'"):
+        compare(one, tmp_path / "out", train=[toy_zoo_path], test=[tmp_path / "bare.zarr"])
+    assert ran == []
 
 
 def test_zoos_of_one_name_are_told_apart(suite, ran, row, toy_zoo_path, tmp_path):

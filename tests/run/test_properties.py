@@ -1,7 +1,9 @@
 """Runs on properties of every kind: fractions, categories, several at once; balanced epochs."""
 
 import csv
+import importlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +11,10 @@ import torch
 
 import sneframe
 from sneframe.checkpoint import load_model
+from sneframe.errors import ZooError
 from sneframe.plan import epoch_batches
 from sneframe.zoo import open_zoo
+from sneframe.zoo.column import Column
 
 
 def config_for(zoo, *words, recipe):
@@ -37,6 +41,22 @@ def test_a_property_of_any_kind_is_learned(zoo_of, tmp_path, recipe, name, task,
     told = sneframe.run(config_for(zoo, *words, recipe=recipe), tmp_path / "run").metrics
     assert told["task"] == (task if recipe == "stats/mlp" or task == "category" else "regression")
     assert told["test"][metric] > (told["baseline"]["test"][metric] or 0) + 0.1
+
+
+def test_a_text_beside_the_main_property_is_a_category_when_it_is_insisted_on():
+    """zoo.task = category holds for the texts in zoo.also too, and not for the numbers there."""
+    module = importlib.import_module("sneframe.run")
+    columns = {
+        "dataset": Column.of("dataset", ["a", "b", "a", "b"]),
+        "run": Column.of("run", ["p", "q", "r", "s"]),
+        "scale": Column.of("scale", [1.5, 2.5, 3.5, 9.0]),
+    }
+    data = SimpleNamespace(columns=columns, training=columns.__getitem__)
+    words = ("zoo.property=dataset", 'zoo.also=["run", "scale"]')
+    with pytest.raises(ZooError, match="property 'run' is text, and 4 of 4 values are distinct"):
+        module._tasks(data, sneframe.recipe("stats", *words), fitted=False)
+    tasks = module._tasks(data, sneframe.recipe("stats", *words, "zoo.task=category"), fitted=False)
+    assert [task.kind for task in tasks.each] == ["category", "category", "regression"]
 
 
 def test_several_properties_are_told_side_by_side(zoo_of, tmp_path):

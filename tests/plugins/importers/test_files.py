@@ -217,6 +217,7 @@ def test_a_file_that_cannot_be_weights_is_skipped_and_the_others_come(tmp_path, 
         ([str(2**63), "1"], "float", [2.0**63, 1.0]),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*is text because of:UserWarning")
 def test_columns_have_the_first_kind_that_fits(tmp_path, imported, texts, kind, values):
     rows = []
     for number, text in enumerate(texts):
@@ -378,6 +379,7 @@ def test_the_current_folder_is_no_place_for_a_zoo_though_it_is_one(tmp_path, mon
         (("True", "false"), [True, False]),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*is text because of:UserWarning")
 def test_a_column_of_a_table_loses_nothing(tmp_path, words, found):
     lines = "".join(f"{n}.pt,{word}\n" for n, word in enumerate(words))
     (tmp_path / "t.csv").write_text(f"\n\nfile,x\n{lines}")

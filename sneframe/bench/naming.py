@@ -1,0 +1,65 @@
+"""What a comparison's pages are called: after its suite, unless another comparison's page has that name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from sneframe.suite import Suite
+
+MARK = re.compile(r'<meta name="comparison" content="([0-9a-f ]+)">')
+HEAD = 4096  #: characters of a page in which its mark stands
+
+
+@frozen(kw_only=True)
+class Identity:
+    """What a comparison compares, in hashes.
+
+    Args:
+        rest: of zoos, property, columns, budget and overrides; seeds do not count, a comparison may get more of them.
+        rows: of each row.
+    """
+
+    rest: str
+    rows: frozenset[str]
+
+    @classmethod
+    def of(cls, suite: Suite, zoos: Iterable[object]) -> Identity:
+        """Return what a suite compares on zoos, which are given in any form that is the same for the same zoos."""
+        columns = [[column.label, *column.overrides] for column in suite.columns]
+        rest = [sorted(map(str, zoos)), suite.property, suite.budget, suite.overrides, columns]
+        rows = [_hash([row.label, row.recipe, *row.overrides]) for row in suite.rows]
+        return cls(rest=_hash(rest), rows=frozenset(rows))
+
+    def __str__(self) -> str:
+        return " ".join((self.rest, *sorted(self.rows)))
+
+    def keeps(self, page: Path) -> bool:
+        """Return whether a page is of this comparison, perhaps with fewer rows, so that nothing is lost with it."""
+        try:
+            found = MARK.search(page.read_text(encoding="utf-8", errors="replace")[:HEAD])
+        except FileNotFoundError:
+            return True
+        if found is None:
+            return False
+        rest, *rows = found[1].split()
+        return rest == self.rest and self.rows.issuperset(rows)
+
+
+def stem(folder: Path, suite: Suite, identity: Identity) -> str:
+    """Return what the pages of a suite are called in a folder.
+
+    That is the suite's name, or, where another comparison has that page, its name and a hash of what it compares.
+    """
+    name = suite.name.rpartition("/")[2]
+    return name if identity.keeps(folder / f"{name}.html") else f"{name}-{_hash(str(identity))}"
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]

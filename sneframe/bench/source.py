@@ -1,0 +1,133 @@
+"""What made a cell: the distributions of sneframe and of the plugins that its configuration names, and their source.
+
+Each has a hash of the files that can change a number. A plugin's is of its own package, so that a change in one plugin
+leaves the cells of all others what they were; sneframe's leaves out what only shows numbers.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from importlib import metadata, util
+from pathlib import Path
+
+from attrs import frozen
+
+import sneframe
+from sneframe.config import RunConfig, plugins_named
+from sneframe.convert import unstructure
+from sneframe.plugins import Installed, installed
+
+CORE = "sneframe"
+SHOWING = ("bench", "cli", "report", "testing")  #: packages of sneframe that change no number
+LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy")  #: whose versions are said where they differ
+
+
+@frozen
+class Made:
+    """One distribution that took part in a cell.
+
+    Args:
+        distribution: its name.
+        version: as its metadata say it.
+        source: a hash of the files, 16 hexadecimal digits.
+    """
+
+    distribution: str
+    version: str
+    source: str
+
+    def __str__(self) -> str:
+        return self.version if self.distribution == CORE else f"{self.distribution} {self.version}"
+
+
+def sources(config: RunConfig) -> dict[str, Made]:
+    """Return what a run of a configuration is made by: ``sneframe``, and ``plugin NAME`` for each plugin it names."""
+    root = Path(sneframe.__file__).parent
+    found = {CORE: Made(CORE, sneframe.__version__, _hash(_files(root, SHOWING), root))}
+    known = installed()
+    for name in sorted(plugins_named(unstructure(config)) & known.keys()):
+        found[f"plugin {name}"] = Made(known[name].distribution, known[name].version, _own(known[name]))
+    return found
+
+
+def changes(before: Mapping[str, Made], now: Mapping[str, Made]) -> list[str]:
+    """Return what differs, a few words each: ``plugin spectra 0.1 → 0.2``, ``plugin spectra 0.1, its source``."""
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if old == new:
+            continue
+        if old is None or new is None:
+            found.append(f"{name} {'new' if old is None else 'gone'}")
+        elif (old.distribution, old.version) == (new.distribution, new.version):
+            found.append(f"{name} {new.version}, its source")
+        elif old.distribution == new.distribution:
+            found.append(f"{name} {old.version} → {new.version}")
+        else:
+            found.append(f"{name} {old.distribution} {old.version} → {new.distribution} {new.version}")
+    return found
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions of the libraries that decide the last digits of numbers."""
+    return {name: metadata.version(name) for name in LIBRARIES}
+
+
+def _own(plugin: Installed) -> str:
+    """Return the hash of a plugin's package, or of its one module; nothing of it is imported."""
+    module = plugin.module.partition(":")[0]
+    spec = util.find_spec(module.partition(".")[0])
+    if spec is not None and spec.origin is None and "." in module:
+        spec = util.find_spec(module)  # its first name is a namespace that other distributions share
+    if spec is None:
+        return ""
+    if not spec.submodule_search_locations:
+        return "" if spec.origin is None else _hash([Path(spec.origin)], Path(spec.origin).parent)
+    roots = [Path(place) for place in spec.submodule_search_locations]
+    return _hash((file for root in roots for file in _files(root)), roots[0].parent)
+
+
+def _files(root: Path, without: Iterable[str] = ()) -> Iterator[Path]:
+    """Yield the files of a package in an order of their own, without those that Python makes."""
+    for path in sorted(root.rglob("*")):
+        inner = path.relative_to(root).parts
+        if (
+            path.is_file()
+            and "__pycache__" not in inner
+            and path.suffix != ".pyc"
+            and inner[0] not in {*without}
+        ):
+            yield path
+
+
+def _hash(files: Iterable[Path], root: Path) -> str:
+    whole = hashlib.sha256()
+    for path in files:
+        stat = path.stat()
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+        whole.update(f"{name} {_content(path, stat.st_mtime_ns, stat.st_size)}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+@lru_cache(maxsize=4096)
+def _content(path: Path, changed: int, size: int) -> str:  # noqa: ARG001  # which tell an edited file from the one before
+    """Return the hash of a file; of Python without comments, docstrings and layout, which change no number."""
+    data = path.read_bytes()
+    if path.suffix == ".py":
+        with suppress(SyntaxError, ValueError):  # what does not parse is taken as it is
+            data = ast.unparse(_bare(ast.parse(data))).encode()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    """Return a module without its docstrings."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
