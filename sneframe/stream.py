@@ -120,6 +120,7 @@ def stream(
     """
     if (reason := obstacle(encoder)) is not None:
         raise PartError(f"{reason}, so {architecture.num_weights:,} weights cannot be encoded layer by layer")
+    encoder.normalise.warn_unless_fitted()  # its forward, which warns, is not called here
     layer_encoder = encoder.layer_encoder
     assert isinstance(layer_encoder, Pools)
     units = layer_encoder.units(architecture)

@@ -222,9 +222,6 @@ class PerWeight(Normalise):
     class Config:
         """No options."""
 
-    def fit(self, batches):
-        """Nothing to fit."""
-
     def forward(self, batch):
         return batch.replace(
             n.weights * torch.arange(1, n.weights.shape[1] + 1).to(n.weights) for n in batch.networks
