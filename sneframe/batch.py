@@ -46,6 +46,11 @@ class Networks:
     def __len__(self) -> int:
         return self.weights.shape[0]
 
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and 1: as tokens, weights are of width 1."""
+        return len(self), 1
+
     def parameters(self) -> dict[str, Tensor]:
         """Return every parameter as a view ``(B, *shape)``, in order."""
         pairs = zip(self.architecture.parameters, self.architecture.offsets, strict=True)

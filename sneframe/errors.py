@@ -36,7 +36,13 @@ class ConfigError(SneframeError):
 
 
 class PluginError(SneframeError):
-    """A plugin that is not installed, does not load, or offers what it must not."""
+    """A plugin that is not installed, does not load, offers what it must not, or of which a part fails.
+
+    Attributes:
+        part: the part that failed, ``PLUGIN/NAME``; None where none did.
+    """
+
+    part: str | None = None
 
 
 class PartError(SneframeError):

@@ -22,6 +22,7 @@ from sneframe.checkpoint import load_model
 from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
 from sneframe.factory import Factory
 from sneframe.model import Model
+from sneframe.plugins import Blamed
 from sneframe.progress import Reporter
 from sneframe.reader import Reader, checked
 from sneframe.reference import Reference
@@ -289,7 +290,7 @@ class Predictor:
     def _told(self, asked: Sequence[Asked]) -> list[Prediction]:
         seen = {kind for architecture in self.architectures for kind in architecture.types}
         embeddings = self._embeddings(asked)
-        with torch.no_grad():
+        with torch.no_grad(), Blamed(self.model.head):
             value = self.model.head(embeddings)
         columns = {task.name: task.predict(own) for task, own in self.tasks.split(value)}
         distances = None if self.reference is None else self.reference.distance(embeddings.numpy())

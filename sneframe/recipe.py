@@ -56,7 +56,8 @@ def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: s
     config = recipe(name, *words)
     built = build_encoder(config, plugins.load(plugins_named(unstructure(config))), architectures)
     if isinstance(networks, Batch):
-        built.normalise.fit(networks.blocks())
+        with plugins.Blamed(built.normalise):
+            built.normalise.fit(networks.blocks())
     return built
 
 

@@ -27,6 +27,7 @@ from sneframe.head import FittedHead
 from sneframe.model import build_augmentations, build_invariance, build_model
 from sneframe.objective import Objective
 from sneframe.plan import steps_per_epoch
+from sneframe.plugins import Blamed
 from sneframe.progress import Reporter
 from sneframe.report import write_report
 from sneframe.tasks import Tasks, make_task
@@ -78,7 +79,8 @@ def run(
     tasks = _tasks(data, config, fitted=issubclass(registry.part(config.head.part), FittedHead))
     torch.manual_seed(config.seed)
     model = build_model(config, registry, data.training_architectures(), tasks.width)
-    model.encoder.normalise.fit(data.training_blocks())
+    with Blamed(model.encoder.normalise):
+        model.encoder.normalise.fit(data.training_blocks())
     objective = Objective(
         model,
         tasks,
@@ -156,7 +158,8 @@ def finish(
         clock = time.perf_counter()
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
         targets = tasks.targets({name: data.training(name) for name in data.columns})
-        model.head.fit(embedding, torch.from_numpy(targets))
+        with Blamed(model.head):
+            model.head.fit(embedding, torch.from_numpy(targets))
         training.seconds += time.perf_counter() - clock
     if not training.epoch and accelerator.is_main_process:
         checkpoint.save_model(best, model, tasks, config, epoch=0)

@@ -37,7 +37,7 @@ ROWS = (
     ("evaluate", "environment"),
     ("data", "checkpoint", "objective", "recipe", "stream"),
     ("model", "report", "folder", "plan", "devices", "tasks", "reference"),
-    ("reader",),
+    ("reader", "declared"),
     ("factory", "plugins", "progress", "state", "metrics", "convert"),
     (
         "normalise",

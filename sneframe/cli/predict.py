@@ -26,7 +26,7 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
 
     A file that cannot be read is named, the others are predicted; the command then ends with exit code 2.
     """
-    from sneframe.errors import ArchitectureError, FileError, PartError, printable
+    from sneframe.errors import ArchitectureError, FileError, PartError, PluginError, printable
     from sneframe.predictor import Doubt, doubts
 
     predictor = asked(run, **options)
@@ -37,7 +37,7 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Doubt)  # they are shown below the table
                 found.append(predictor.predict(file))
-        except (FileError, ArchitectureError, PartError) as error:
+        except (FileError, ArchitectureError, PartError, PluginError) as error:
             failed.append(str(error) if str(error).startswith(str(file)) else f"{file}: {error}")
     if as_json:
         click.echo(json.dumps([_plain(each) for each in found], indent=2, allow_nan=False))
