@@ -69,14 +69,18 @@ def check_augmented(part: Part, given: object, batch: Batch, target: Tensor) -> 
     Raises:
         PluginError: it gave something else.
     """
-    if not (isinstance(given, tuple) and len(given) == 2):
-        lines = [f"must give a batch and its targets, but gives {_shown(given)}"]
-    else:
-        lines = list(_of_batch(given[0], batch))
-        if not isinstance(given[1], Tensor) or given[1].shape != target.shape:
-            lines.append(f"must give targets of shape {tuple(target.shape)}, but gives {_shown(given[1])}")
-    if lines:
+    if lines := wrong_augmented(given, batch, target):
         raise plugins.faulty(part.name, f"{part.slot} {part.name!r} {'; it '.join(lines)}")
+
+
+def wrong_augmented(given: object, batch: Batch, target: Tensor) -> list[str]:
+    """Return what is wrong with what an augmentation gave for a batch and its targets, lines as of a difference."""
+    if not (isinstance(given, tuple) and len(given) == 2):
+        return [f"must give a batch and its targets, but gives {_shown(given)}"]
+    lines = list(_of_batch(given[0], batch))
+    if not isinstance(given[1], Tensor) or given[1].shape != target.shape:
+        lines.append(f"must give targets of shape {tuple(target.shape)}, but gives {_shown(given[1])}")
+    return lines
 
 
 def check_term(part: Part, given: object) -> None:

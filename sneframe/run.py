@@ -8,6 +8,7 @@ and network, so a run that was killed, or that is spread over processes, gives t
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sneframe import atomic, checkpoint, devices, environment, evaluate, plugins
 from sneframe.config import RunConfig, plugins_named
 from sneframe.convert import structure, unstructure
 from sneframe.data import Data, load_data
+from sneframe.doubt import ranges_of
 from sneframe.errors import Interrupted
 from sneframe.fit import Training, fit
 from sneframe.folder import going_on, open_folder
@@ -94,6 +96,8 @@ def run(
     folder = devices.from_main_process(
         accelerator, lambda: open_folder(out, config, described, resume=resume)
     )
+    if accelerator.is_main_process:
+        atomic.write_text(folder / "training.json", json.dumps(_training(data), indent=2))
     try:
         reporter.say(
             f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
@@ -124,6 +128,19 @@ def _with_whole_path(config: RunConfig) -> RunConfig:
     if config.zoo.path is None:
         return config
     return evolve(config, zoo=evolve(config.zoo, path=str(Path(config.zoo.path).resolve())))
+
+
+def _training(data: Data) -> dict[str, Any]:
+    """Return the content of ``training.json``: what a network that is asked about later is compared with."""
+    ranges = ranges_of(data.training_blocks())
+    return {
+        "networks": len(data.split.train),
+        "magnitudes": {
+            kind: {"least": least, "most": most}
+            for kind, (least, most) in ranges.items()
+            if math.isfinite(least) and math.isfinite(most)
+        },
+    }
 
 
 def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:

@@ -357,7 +357,7 @@ def run(*arguments):
 
 def test_check_says_how_many_claims_are_kept(capsys):
     assert run("check", "stats") == 0
-    assert "stats: 6 parts, " in capsys.readouterr().out
+    assert "in float64: 6 parts, " in capsys.readouterr().out
 
 
 def test_check_shows_every_law_when_asked(capsys):

@@ -34,9 +34,9 @@ ROWS = (
     ("bench",),
     ("run", "predictor"),
     ("fit",),
-    ("evaluate", "environment"),
-    ("data", "checkpoint", "objective", "recipe", "stream"),
-    ("model", "report", "folder", "plan", "devices", "tasks", "reference"),
+    ("evaluate", "environment", "prediction"),
+    ("data", "checkpoint", "objective", "recipe", "stream", "tested"),
+    ("model", "report", "folder", "plan", "devices", "tasks", "reference", "doubt"),
     ("reader", "declared"),
     ("factory", "plugins", "progress", "state", "metrics", "convert"),
     (

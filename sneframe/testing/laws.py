@@ -22,7 +22,7 @@ from sneframe.architecture.description import ACTIONS
 from sneframe.batch import Batch
 from sneframe.config import SLOTS, Choice, RunConfig, plugins_named
 from sneframe.convert import structure, unstructure
-from sneframe.declared import check_augmented, check_term, differences
+from sneframe.declared import check_term, differences, wrong_augmented
 from sneframe.draw import Draw
 from sneframe.errors import ConfigError, PartError, PluginError, SneframeError
 from sneframe.invariance import LossTerm, Output
@@ -173,7 +173,9 @@ def _tried(
         return _finding(part, name, law(), claimed=claimed, tolerance=tolerance)
     except Exception as error:  # noqa: BLE001  # a part may fail in any way, and others are still to be measured
         if isinstance(error, PluginError) and error.part not in (None, part.name):
-            return Finding(part=part.name, law=name, error=None, claimed=False, kept=True)  # not its own fault
+            return Finding(
+                part=part.name, law=name, error=None, claimed=False, kept=True
+            )  # not its own fault
         return _fault(part.name, name, said(error))
 
 
@@ -332,12 +334,15 @@ def _check_augmentation(place: int, config: RunConfig, registry: Registry, batch
         asked, goal = batch.select(positions), target[torch.from_numpy(positions)]
         with Blamed(part):
             found: tuple[Batch, Tensor] = part(asked, goal, draw)
-        check_augmented(part, found, asked, goal)
         return found
 
     everyone = np.arange(len(batch))
-    together, targets = changed(everyone)
-    whole = _as_it_was(together, batch) and targets.shape == target.shape
+    given = changed(everyone)
+    if wrong := wrong_augmented(given, batch, target):
+        yield from (_fault(part.name, "a batch as it was", line) for line in wrong)
+        return
+    together, targets = given
+    whole = _as_it_was(together, batch)
     yield _finding(part, "a batch as it was", 0.0 if whole else math.inf)
     if not whole:
         return
@@ -357,8 +362,6 @@ def _check_augmentation(place: int, config: RunConfig, registry: Registry, batch
 
 
 def _as_it_was(batch: Batch, before: Batch) -> bool:
-    """Whether a batch has the networks of another, in their places, of their type, and finite."""
-    if not np.array_equal(batch.ids, before.ids) or batch.architectures != before.architectures:
-        return False
+    """Whether a batch of the same networks has weights of their type, and finite ones."""
     pairs = zip(batch.networks, before.networks, strict=True)
     return all(n.weights.dtype == m.weights.dtype and bool(n.weights.isfinite().all()) for n, m in pairs)
