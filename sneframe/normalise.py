@@ -83,7 +83,7 @@ class Normalise(Part):
             )
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], *rest: Any) -> None:
-        super()._load_from_state_dict(state_dict, *rest)  # type: ignore[arg-type]  # torch's own is a dict
+        super()._load_from_state_dict(state_dict, *rest)
         self._settled = False  # the tensors may be those of a part that was never fitted
 
     @abstractmethod

@@ -13,7 +13,7 @@ import click
 from sneframe.cli.asked import PATH, asked, described
 
 if TYPE_CHECKING:
-    from sneframe.predictor import Prediction
+    from sneframe.prediction import Prediction
 
 
 @click.command()
@@ -81,6 +81,8 @@ def _show(found: Sequence[Prediction], properties: Sequence[str]) -> None:
     from sneframe.cli.terminal import Terminal, say
 
     rows = table("network", *properties, "distance")
+    for column in rows.columns[1:]:
+        column.no_wrap = True  # a number and its mark stay together; names of files are folded
     for each in found:
         distance = "–" if each.distance is None else f"{each.distance:.2f}"
         rows.add_row(*cells(each.source, *(_cell(each, name) for name in properties), distance))
