@@ -40,9 +40,11 @@ class PluginError(SneframeError):
 
     Attributes:
         part: the part that failed, ``PLUGIN/NAME``; None where none did.
+        said: what is said of that part, without its plugin.
     """
 
     part: str | None = None
+    said: str = ""
 
 
 class PartError(SneframeError):

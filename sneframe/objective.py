@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +60,8 @@ class Objective(nn.Module):
             draw: where in the run the step stands.
             progress: fraction of the training done, in [0, 1].
         """
-        for place, augmentation in enumerate(self.augmentations):
-            assert isinstance(augmentation, Augmentation)
+        for place, each in enumerate(self.augmentations):
+            augmentation = cast("Augmentation", each)
             with Blamed(augmentation):
                 found = augmentation(batch, target, draw.apart(f"augmentation {place}"))
             if not self._compared:

@@ -150,7 +150,7 @@ def failed(name: str, what: str, error: BaseException) -> PluginError:
 def faulty(name: str, said: str) -> PluginError:
     """Return the error that says something of a part of this name, with its plugin, distribution and version."""
     error = PluginError(f"{owner(name)}: {said}")
-    error.part = name
+    error.part, error.said = name, said
     return error
 
 

@@ -200,7 +200,7 @@ def _fit(head: FittedHead, chain: Chain, architectures: Sequence[Architecture]) 
 def said(error: BaseException) -> str:
     """Return what an error says, in one line: of a part that failed, what it raised."""
     if isinstance(error, PluginError) and error.part is not None:
-        return one_line(error.__cause__) if error.__cause__ is not None else str(error)
+        return one_line(error.__cause__) if error.__cause__ is not None else error.said
     return str(error) if isinstance(error, (PartError, PluginError)) else one_line(error)
 
 
