@@ -10,7 +10,7 @@ Nothing is padded across networks, and what a network is encoded to never depend
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.errors import ArchitectureError
+
+BLOCK = 1 << 24  #: weights that are copied at a time where every network is read once: 64 MiB
 
 
 @frozen(kw_only=True, eq=False)
@@ -43,6 +45,11 @@ class Networks:
 
     def __len__(self) -> int:
         return self.weights.shape[0]
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and 1: as tokens, weights are of width 1."""
+        return len(self), 1
 
     def parameters(self) -> dict[str, Tensor]:
         """Return every parameter as a view ``(B, *shape)``, in order."""
@@ -109,6 +116,23 @@ class Batch:
                 placed.append(here)
         order = np.argsort(np.concatenate(placed), kind="stable") if placed else np.zeros(0, np.int64)
         return Batch(networks=networks, order=order, ids=self.ids[positions])
+
+    def blocks(self, positions: np.ndarray | None = None) -> Iterator[Batch]:
+        """Yield networks in batches of one architecture, each network once.
+
+        A batch has at most :data:`BLOCK` weights, or is one network: a zoo that is mapped from a file is never copied
+        as a whole.
+
+        Args:
+            positions: which networks; all of them where not given.
+        """
+        positions = np.arange(len(self)) if positions is None else positions
+        entry = self.entry[positions]
+        for number, architecture in enumerate(self.architectures):
+            here = positions[entry == number]
+            size = max(1, BLOCK // max(1, architecture.num_weights))
+            for start in range(0, len(here), size):
+                yield self.select(here[start : start + size])
 
     def replace(self, weights: Iterable[Tensor]) -> Batch:
         """Return the same networks with other weights, one ``(B, P)`` tensor per architecture."""

@@ -86,4 +86,5 @@ def restore_model(model: Model, tensors: Mapping[str, Any], path: Path) -> None:
     except RuntimeError as error:
         raise RunError(f"{path}: does not match its configuration: {' '.join(str(error).split())}") from error
     if isinstance(model.head, FittedHead):
-        model.head.fit(fitted["embeddings"], fitted["targets"])
+        with plugins.Blamed(model.head):
+            model.head.fit(fitted["embeddings"], fitted["targets"])

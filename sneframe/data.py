@@ -20,7 +20,6 @@ from sneframe.zoo import Zoo, splits
 from sneframe.zoo.cache import default_folder
 from sneframe.zoo.column import Column
 
-BLOCK = 1 << 24  #: weights that are copied at a time where all training networks are read: 64 MiB
 HOST = torch.device("cpu")
 DEMO = "zoos/demo"  #: the builder of the zoo that is used where none is named
 
@@ -81,16 +80,8 @@ class Data:
         return tuple(a for number, a in enumerate(self.batch.architectures) if number in present)
 
     def training_blocks(self) -> Iterator[Batch]:
-        """Yield the training networks, each once, in batches of at most :data:`BLOCK` weights, or of one network.
-
-        They are nearly the whole zoo, which may be mapped from a file: together they are never copied.
-        """
-        entry = self.batch.entry[self.split.train]
-        for number, architecture in enumerate(self.batch.architectures):
-            here = self.split.train[entry == number]
-            size = max(1, BLOCK // max(1, architecture.num_weights))
-            for start in range(0, len(here), size):
-                yield self.batch.select(here[start : start + size])
+        """Yield the training networks, each once; see :meth:`sneframe.batch.Batch.blocks`."""
+        return self.batch.blocks(self.split.train)
 
 
 def load_data(config: ZooConfig, reporter: Reporter) -> Data:

@@ -40,7 +40,15 @@ class ConfigError(SneframeError):
 
 
 class PluginError(SneframeError):
-    """A plugin that is not installed, does not load, or offers what it must not."""
+    """A plugin that is not installed, does not load, offers what it must not, or of which a part fails.
+
+    Attributes:
+        part: the part that failed, ``PLUGIN/NAME``; None where none did.
+        said: what is said of that part, without its plugin.
+    """
+
+    part: str | None = None
+    said: str = ""
 
 
 class PartError(SneframeError):

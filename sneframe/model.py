@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from sneframe import plugins
+from sneframe import declared, plugins
 from sneframe.aggregator import Aggregator
 from sneframe.architecture import Architecture
 from sneframe.augmentation import Augmentation
@@ -19,8 +20,17 @@ from sneframe.invariance import InvarianceLoss, Output
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.normalise import Normalise
 from sneframe.part import Embedding, Part, Spec
-from sneframe.plugins import Registry
+from sneframe.plugins import Blamed, Registry
 from sneframe.tokenizer import Tokenizer
+
+#: The parts of every model in their order, and what each may be.
+CHAIN: Mapping[str, tuple[type[Part], ...]] = {
+    "normalise": (Normalise,),
+    "tokenizer": (Tokenizer,),
+    "layer_encoder": (LayerEncoder,),
+    "aggregator": (Aggregator,),
+    "head": (Head, FittedHead),
+}
 
 
 class Encoder(nn.Module):
@@ -34,6 +44,7 @@ class Encoder(nn.Module):
         self.tokenizer = tokenizer
         self.layer_encoder = layer_encoder
         self.aggregator = aggregator
+        self._compared = False  # whether what the parts declare was compared with what they give
 
     @property
     def width(self) -> int:
@@ -47,10 +58,16 @@ class Encoder(nn.Module):
             PartError: networks that a part cannot take.
         """
         batch = self._in_layout(batch)
-        tokens = _each(self.tokenizer, self.normalise(batch), batch)
-        codes = _each(self.layer_encoder, tokens, batch)
-        embeddings = _each(self.aggregator, codes, batch)
-        return batch.restore([self._values(*pair) for pair in zip(batch.networks, embeddings, strict=True)])
+        value: Any = batch
+        for part in (self.normalise, self.tokenizer, self.layer_encoder, self.aggregator):
+            with Blamed(part):
+                value = part(value)
+            if not self._compared:
+                declared.check(part, value, batch)
+            elif part is not self.normalise and len(value) != len(batch.networks):
+                raise _fault(part, declared.wrong_count(value, batch))
+        self._compared = True
+        return batch.restore([self._values(*pair) for pair in zip(batch.networks, value, strict=True)])
 
     def _in_layout(self, batch: Batch) -> Batch:
         """Return the batch for parts one of which is built for one layout: as networks of that."""
@@ -67,10 +84,7 @@ class Encoder(nn.Module):
         values, shape = getattr(embedding, "values", None), (len(networks), self.width)
         if not isinstance(values, Tensor) or values.shape != shape:
             got = tuple(values.shape) if isinstance(values, Tensor) else type(embedding).__name__
-            raise PluginError(
-                f"{plugins.owner(self.aggregator.name)}: aggregator {self.aggregator.name!r} must give an "
-                f"Embedding of {shape}, got {got}"
-            )
+            raise _fault(self.aggregator, f"must give an Embedding of {shape}, got {got}")
         return values
 
 
@@ -81,11 +95,17 @@ class Model(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self._compared = False  # as the encoder's
 
     def forward(self, batch: Batch) -> Output:
         """Return embeddings ``(B, E)`` and raw values ``(B, T)``."""
         embedding = self.encoder(batch)
-        return Output(embedding=embedding, value=self.head(embedding))
+        with Blamed(self.head):
+            value = self.head(embedding)
+        if not self._compared:
+            declared.check(self.head, value, batch)
+            self._compared = True
+        return Output(embedding=embedding, value=value)
 
 
 def build_encoder(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Encoder:
@@ -94,7 +114,8 @@ def build_encoder(config: RunConfig, registry: Registry, architectures: Sequence
     Raises:
         PartError: parts that do not fit each other, or that cannot take these architectures.
     """
-    return _encoder(config, registry, Spec(carrier=Batch, width=1, architectures=tuple(architectures)))[0]
+    spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures))
+    return Encoder(*itertools.islice(build_parts(config, registry, spec), 4))
 
 
 def build_model(
@@ -113,19 +134,34 @@ def build_model(
         PluginError: a part that fails in a way it did not foresee.
     """
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
-    encoder, spec = _encoder(config, registry, spec)
-    head = _build(config.head, registry, spec, (Head, FittedHead))
+    *chain, head = build_parts(config, registry, spec)
+    encoder = Encoder(*chain)
+    check_head(head, encoder)
+    return Model(encoder, head)
+
+
+def check_head(head: Head | FittedHead, encoder: nn.Module) -> None:
+    """Check that an encoder with weights to train has a head that trains them.
+
+    Args:
+        head: of the model.
+        encoder: the parts in front of it.
+
+    Raises:
+        PartError: the head is fitted.
+    """
     trained = [
-        slot for slot, part in encoder.named_children() if any(p.requires_grad for p in part.parameters())
+        part
+        for part in encoder.modules()
+        if isinstance(part, Part) and any(p.requires_grad for p in part.parameters())
     ]
     if isinstance(head, FittedHead) and trained:
-        named = " and ".join(f"{slot} {getattr(config, slot).part!r}" for slot in trained)
+        named = " and ".join(f"{part.slot} {part.name!r}" for part in trained)
         raise PartError(
-            f"head {config.head.part!r} is fitted to finished embeddings and gives no gradient, so {named} cannot be "
+            f"head {head.name!r} is fitted to finished embeddings and gives no gradient, so {named} cannot be "
             f"trained in front of it; choose a head that is trained, such as 'head/mlp', or an encoder that has "
             f"nothing to train, such as that of 'stats'"
         )
-    return Model(encoder, head)
 
 
 def build_invariance(config: RunConfig, registry: Registry, model: Model) -> InvarianceLoss | None:
@@ -159,16 +195,24 @@ def build_augmentations(config: RunConfig, registry: Registry, model: Model) -> 
     return [_build(choice, registry, spec, (Augmentation,)) for choice in config.augmentation]
 
 
-def _encoder(config: RunConfig, registry: Registry, spec: Spec) -> tuple[Encoder, Spec]:
-    normalise = _build(config.normalise, registry, spec, (Normalise,))
-    tokenizer = _build(config.tokenizer, registry, normalise.out, (Tokenizer,))
-    layer_encoder = _build(config.layer_encoder, registry, tokenizer.out, (LayerEncoder,))
-    aggregator = _build(config.aggregator, registry, layer_encoder.out, (Aggregator,))
-    if aggregator.out.carrier is not Embedding:
-        raise PartError(
-            f"aggregator {aggregator.name!r} must give Embedding, it gives {aggregator.out.carrier.__name__}"
-        )
-    return Encoder(normalise, tokenizer, layer_encoder, aggregator), aggregator.out
+def build_parts(config: RunConfig, registry: Registry, spec: Spec) -> Iterator[Any]:
+    """Yield normalise, tokenizer, layer encoder, aggregator and head, each built from what the one before it gives.
+
+    Args:
+        config: of the run.
+        registry: with every part that the configuration names.
+        spec: of what the first is given.
+
+    Raises:
+        PartError: the part that would come next does not fit.
+        PluginError: it fails in a way that it did not foresee.
+    """
+    for slot, classes in CHAIN.items():
+        part = _build(getattr(config, slot), registry, spec, classes)
+        if slot == "aggregator" and part.out.carrier is not Embedding:
+            raise _fault(part, f"must give Embedding, it declares {part.out.carrier.__name__}")
+        yield part
+        spec = part.out
 
 
 def _build(choice: Choice, registry: Registry, spec: Spec, slots: tuple[type[Part], ...]) -> Any:
@@ -182,17 +226,13 @@ def _build(choice: Choice, registry: Registry, spec: Spec, slots: tuple[type[Par
     except (Exception, SystemExit) as error:  # a part may fail in any way; the cause is chained
         raise plugins.failed(choice.part, f"{part.slot} {choice.part!r}", error) from error
     if not isinstance(getattr(made, "out", None), Spec):
-        raise PluginError(f"{plugins.owner(choice.part)}: {part.slot} {choice.part!r} states no Spec in out")
+        raise _fault(part, "states no Spec in out")
+    if made.out is spec and isinstance(made, Tokenizer | LayerEncoder | Aggregator):
+        raise _fault(
+            part, "does not state what it gives: its __init__ must set self.out = spec.gives(CARRIER, WIDTH)"
+        )
     return made
 
 
-def _each(part: Tokenizer | LayerEncoder | Aggregator, given: Any, batch: Batch) -> Any:
-    """Return what a part gives, one carrier for each architecture of the batch."""
-    carriers: object = part(given)
-    if not isinstance(carriers, tuple | list) or len(carriers) != len(batch.networks):
-        got = len(carriers) if isinstance(carriers, tuple | list) else type(carriers).__name__
-        raise PluginError(
-            f"{plugins.owner(part.name)}: {part.slot} {part.name!r} must give one carrier for each of "
-            f"{len(batch.networks)} architectures, got {got}"
-        )
-    return carriers
+def _fault(part: Part | type[Part], said: str) -> PluginError:
+    return plugins.faulty(part.name, f"{part.slot} {part.name!r} {said}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from sneframe import declared
 from sneframe.augmentation import Augmentation
 from sneframe.batch import Batch
 from sneframe.draw import Draw
 from sneframe.invariance import InvarianceLoss, Output
 from sneframe.model import Model
+from sneframe.plugins import Blamed
 from sneframe.tasks import Tasks
 
 
@@ -45,6 +48,8 @@ class Objective(nn.Module):
         self.augmentations = nn.ModuleList(augmentations)
         self.task_weight = task_weight
         self.processes = processes
+        # Whether augmentations, and the loss, were seen to give what they must.
+        self._compared = self._term_compared = False
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw, progress: float) -> tuple[Tensor, Tensor]:
         """Return the loss to differentiate, and ``(3,)``: this process's share of loss, task and invariance loss.
@@ -55,15 +60,26 @@ class Objective(nn.Module):
             draw: where in the run the step stands.
             progress: fraction of the training done, in [0, 1].
         """
-        for place, augmentation in enumerate(self.augmentations):
-            batch, target = augmentation(batch, target, draw.apart(f"augmentation {place}"))
+        for place, each in enumerate(self.augmentations):
+            augmentation = cast("Augmentation", each)
+            with Blamed(augmentation):
+                found = augmentation(batch, target, draw.apart(f"augmentation {place}"))
+            if not self._compared:
+                declared.check_augmented(augmentation, found, batch, target)
+            batch, target = found
         output: Output = self.model(batch)
         task = self.tasks.loss(output.value, target).sum() / draw.size
         loss, invariance = self.task_weight * task, torch.zeros_like(task)
         if self.invariance is not None:
-            weight = self.invariance.weight(progress)
+            with Blamed(self.invariance):
+                weight = self.invariance.weight(progress)
             if weight > 0:
-                term = self.invariance(self.model, batch, output, draw)
+                with Blamed(self.invariance):
+                    term = self.invariance(self.model, batch, output, draw)
+                if not self._term_compared:
+                    declared.check_term(self.invariance, term)
+                    self._term_compared = True
                 invariance = term.total / term.count
                 loss = loss + weight * invariance
+        self._compared = True
         return loss * self.processes, torch.stack([loss, task, invariance]).detach()

@@ -22,6 +22,34 @@ from sneframe.batch import Networks
 from sneframe.errors import ArchitectureError, PartError
 
 # -- carriers: one value per architecture of the batch, in the order of ``batch.networks`` ----------------------
+#
+# ``extent`` of a carrier is how many networks it carries, and the width that a Spec declares of it. It is read at the first
+# batch of a run alone, and raises a ValueError that says what is wrong where its tensors do not fit each other.
+
+
+def _sizes(name: str, value: object, axes: str) -> tuple[int, ...]:
+    """Return the shape of a tensor that has these axes, such as ``"B, L, D"``.
+
+    Raises:
+        ValueError: it is no tensor, or has other axes.
+    """
+    if not isinstance(value, Tensor) or value.ndim != axes.count(",") + 1:
+        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{name} must be ({axes}), got {got}")
+    return tuple(value.shape)
+
+
+def _channels(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[int, int]:
+    """Return how many networks and channels the features of all layers have.
+
+    Raises:
+        ValueError: they differ, or there are none.
+    """
+    found = {tuple(value.shape[:2]) for value in (*weights, *biases)}
+    if len(found) != 1 or len(next(iter(found))) != 2:
+        shown = ", ".join(map(str, sorted(found))) or "none"
+        raise ValueError(f"weights and biases must begin with one (B, channels), got {shown}")
+    return next(iter(found))  # type: ignore[return-value]  # its length was looked at
 
 
 @frozen(kw_only=True, eq=False)
@@ -42,6 +70,16 @@ class ChunkTokens:
     parameter: Tensor
     counts: tuple[int, ...]
 
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and C."""
+        networks, chunks, size = _sizes("chunks", self.chunks, "B, Q, C")
+        if _sizes("mask", self.mask, "Q, C") != (chunks, size):
+            raise ValueError(f"mask must be {(chunks, size)} as chunks are, got {tuple(self.mask.shape)}")
+        if _sizes("parameter", self.parameter, "Q")[0] != chunks or sum(self.counts) != chunks:
+            raise ValueError(f"parameter and counts must tell of {chunks} chunks, got {sum(self.counts)}")
+        return networks, size
+
 
 @frozen(kw_only=True, eq=False)
 class StatTokens:
@@ -49,6 +87,12 @@ class StatTokens:
 
     architecture: Architecture
     stats: Tensor
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and S."""
+        networks, _, width = _sizes("stats", self.stats, "B, L, S")
+        return networks, width
 
 
 @frozen(kw_only=True, eq=False)
@@ -65,6 +109,11 @@ class WeightFeatures:
     architecture: Architecture
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and how many channels."""
+        return _channels(self.weights, self.biases)
 
     @classmethod
     def of(cls, networks: Networks, links: Sequence[Link]) -> WeightFeatures:
@@ -96,6 +145,11 @@ class NeuronFeatures:
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
 
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and how many channels."""
+        return _channels(self.weights, self.biases)
+
 
 @frozen(kw_only=True, eq=False)
 class LayerCodes:
@@ -111,6 +165,14 @@ class LayerCodes:
     codes: Tensor
     units: tuple[tuple[int, ...], ...]
 
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and D."""
+        networks, codes, width = _sizes("codes", self.codes, "B, L, D")
+        if codes != len(self.units):
+            raise ValueError(f"units must tell of each of {codes} codes, got {len(self.units)}")
+        return networks, width
+
 
 def each_parameter(architecture: Architecture) -> tuple[tuple[int, ...], ...]:
     """Return the units of codes that stand for one parameter each."""
@@ -123,6 +185,12 @@ class Embedding:
 
     architecture: Architecture
     values: Tensor
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and E."""
+        networks, width = _sizes("values", self.values, "B, E")
+        return networks, width
 
 
 # -- specs and parts ------------------------------------------------------------------------------------------

@@ -9,19 +9,24 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
-from typing import Any
+from types import TracebackType
+from typing import Any, final
 
 import pluggy
+import torch
 from attrs import field, frozen
 
 from sneframe import hookspecs
 from sneframe.config import RunConfig
-from sneframe.errors import PluginError, choices, one_line
+from sneframe.errors import PluginError, SneframeError, choices, one_line
 from sneframe.hookspecs import GROUP
 from sneframe.part import Part, fault
 from sneframe.suite import Suite
 from sneframe.zoo.builder import ZooBuilder
 from sneframe.zoo.importer import ZooImporter
+
+#: What is raised in a part and is no fault of it.
+NOT_TO_BLAME = (SneframeError, Warning, MemoryError, torch.OutOfMemoryError)
 
 
 @frozen(kw_only=True)
@@ -139,7 +144,42 @@ def load(names: Iterable[str]) -> Registry:
 
 def failed(name: str, what: str, error: BaseException) -> PluginError:
     """Return the error for what a part of this name, ``PLUGIN/NAME``, did not foresee."""
-    return PluginError(f"{owner(name)}: {what} fails: {one_line(error)}")
+    return faulty(name, f"{what} fails: {one_line(error)}")
+
+
+def faulty(name: str, said: str) -> PluginError:
+    """Return the error that says something of a part of this name, with its plugin, distribution and version."""
+    error = PluginError(f"{owner(name)}: {said}")
+    error.part, error.said = name, said
+    return error
+
+
+@final
+class Blamed:
+    """Names the part at fault where the code under ``with Blamed(part):`` raises what sneframe does not foresee.
+
+    Args:
+        part: that is called there.
+
+    Raises:
+        PluginError: one line, the cause is chained. Errors of sneframe, warnings that are errors, and a lack of memory pass
+            as they are.
+    """
+
+    __slots__ = ("part",)
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception | SystemExit) or isinstance(error, NOT_TO_BLAME):
+            return
+        raise failed(self.part.name, f"{self.part.slot} {self.part.name!r}", error) from error
 
 
 def owner(name: str) -> str:

@@ -19,49 +19,24 @@ from sneframe.architecture.derive import described
 from sneframe.architecture.state_dict import Flatten
 from sneframe.batch import Batch, flatten, join
 from sneframe.checkpoint import load_model
+from sneframe.doubt import GRADES, Doubt, Seen, in_words, magnitudes, worst
 from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
 from sneframe.factory import Factory
 from sneframe.model import Model
+from sneframe.plugins import Blamed
+from sneframe.prediction import DoubtWarning, Prediction
 from sneframe.progress import Reporter
 from sneframe.reader import Reader, checked
 from sneframe.reference import Reference
 from sneframe.stream import LARGE, least, obstacle, shown, stream
 from sneframe.tasks import Tasks
+from sneframe.tested import Tested, read_ranges, read_tested
 from sneframe.zoo.read import Zoo
 
 BATCH = 32  #: networks that are encoded together
 MEMORY = 2 << 30  #: bytes that encoding a large network may take
 Network = nn.Module | Mapping[str, Tensor] | str | Path
 T = TypeVar("T")
-
-
-class Doubt(UserWarning):
-    """Why a prediction is not to be trusted."""
-
-
-@frozen(kw_only=True, eq=False)
-class Prediction:
-    """What a run says of one network.
-
-    Args:
-        source: the file, or what else it was.
-        values: by property, in its unit: a number, or a label.
-        embedding: ``(E,)`` float32.
-        distance: to its nearest training networks, 1 where 99 % of these are nearer to each other; None for a run that kept
-            no embeddings of its training networks.
-        unseen: types of parameters, such as ``conv2d.weight``, that no training network has.
-    """
-
-    source: str
-    values: Mapping[str, Any]
-    embedding: np.ndarray
-    distance: float | None
-    unseen: tuple[str, ...]
-
-    @property
-    def far(self) -> bool:
-        """Whether it is unlike all training networks, so that its values are guesses."""
-        return self.distance is not None and self.distance > 1
 
 
 def load(
@@ -102,8 +77,10 @@ def load(
     if not best.is_file():
         raise RunError(f"{folder}: no finished run, best.safetensors is not in it")
     if not (folder / "metrics.json").is_file():
-        line = "the run has not finished: this is its best model so far, and what is far from training is not known"
-        warnings.warn(f"{folder}: {line}", stacklevel=2)
+        line = (
+            "the run has not finished: this is its best model so far, its error on test networks is not known"
+        )
+        warnings.warn(f"{folder}: {line}, nor what is far from training", stacklevel=2)
     model, tasks, header = load_model(best)
     if memory is not None and memory < (needed := least(model.encoder)):
         raise ConfigError(f"memory: {shown(memory)} cannot be met, this model needs at least {shown(needed)}")
@@ -119,7 +96,8 @@ def load(
         folder=folder,
         model=model,
         tasks=tasks,
-        architectures=architectures,
+        seen=Seen(architectures=architectures, magnitudes=read_ranges(folder / "training.json")),
+        tested=read_tested(metrics) if (metrics := folder / "metrics.json").is_file() else {},
         reader=reader,
         reference=_reference(folder / "embeddings.safetensors", model.encoder.width),
         memory=memory,
@@ -148,7 +126,8 @@ class Predictor:
         folder: of the run.
         model: in evaluation mode.
         tasks: of its properties, the main one first.
-        architectures: of the training zoo.
+        seen: what the training networks had.
+        tested: by property, the run's error on its test networks.
         reader: of files.
         reference: embeddings of training networks, or None.
         memory: bytes that encoding a large network may take; None: 2 GiB.
@@ -158,11 +137,17 @@ class Predictor:
     folder: Path
     model: Model
     tasks: Tasks
-    architectures: tuple[Architecture, ...]
+    seen: Seen = field(repr=False)
+    tested: Mapping[str, Tested]
     reader: Reader = field(repr=False)
     reference: Reference | None = field(repr=False)
     memory: int | None = None
     reporter: Reporter = field(factory=Reporter, repr=False)
+
+    @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """The architectures of the training networks."""
+        return self.seen.architectures
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -182,7 +167,7 @@ class Predictor:
             PartError: one that the method cannot take, as it is built for other architectures.
 
         Warns:
-            Doubt: types of layers that no training network has; a network far from all of them.
+            DoubtWarning: more than mildly, the network is unlike all training networks.
         """
         return self._told([self._asked(network, example_input)])[0]
 
@@ -204,6 +189,10 @@ class Predictor:
 
         Of a batch or a zoo, the row of a network that has weights that are not finite, or too large ones, is not finite.
 
+        Warns:
+            DoubtWarning: as :meth:`predict`; of a batch or a zoo, one line for all networks of architectures that are unlike
+                those of training.
+
         Args:
             networks: one or several; see :meth:`predict`.
             example_input: of one module, as for :meth:`predict`.
@@ -212,20 +201,51 @@ class Predictor:
             FileError, ArchitectureError: a network that cannot be read or described.
             PartError: one that the method cannot take, or whose embedding is not finite.
         """
-        if isinstance(networks, Zoo):
-            return self.embed(networks.load())
-        if isinstance(networks, Batch):
-            for architecture in networks.architectures:
+        if isinstance(networks, Zoo | Batch):
+            batch = networks.load() if isinstance(networks, Zoo) else networks
+            for architecture in batch.architectures:
                 self._check_memory(architecture.summary, architecture)
-            return self._encoded(networks).numpy()
+            self._doubt_batch(batch, str(networks.path) if isinstance(networks, Zoo) else "batch")
+            return self._encoded(batch).numpy()
         if not isinstance(networks, list | tuple):
-            return self._embeddings([self._asked(networks, example_input)])[0].numpy()
+            return self._rows([self._asked(networks, example_input)])[0]
         rows = [np.empty((0, self.model.encoder.width), np.float32)]
-        rows += [
-            self._embeddings([self._asked(network) for network in some]).numpy()
-            for some in batched(networks, BATCH)
-        ]
+        rows += [self._rows([self._asked(network) for network in some]) for some in batched(networks, BATCH)]
         return np.concatenate(rows)
+
+    def _rows(self, asked: Sequence[Asked]) -> np.ndarray:
+        """Return the embeddings ``(n, E)`` of networks, and warn of those that are doubtful."""
+        rows = self._embeddings(asked).numpy()
+        for each, distance in zip(asked, self._distances(rows), strict=True):
+            _warn(each.source, self._doubts(each, distance))
+        return rows
+
+    def _distances(self, rows: np.ndarray) -> list[float | None]:
+        if self.reference is None:
+            return [None] * len(rows)
+        return list(map(float, self.reference.distance(rows)))
+
+    def _doubts(self, asked: Asked, distance: float | None) -> tuple[Doubt, ...]:
+        """Return in what a network differs from all training networks, the worst first."""
+        found = list(self.seen.doubts(asked.architecture, assumed=asked.assumed))
+        if self.seen.magnitudes:
+            found += self.seen.doubts_of_weights(
+                magnitudes(asked.architecture, lambda name: asked.read()[name])
+            )
+        if distance is not None and distance > 1:
+            line = f"it is far from all training networks, {distance:.3g} times as far as 99 % of these are from each other"
+            found.append(Doubt(about="distance", grade="serious", line=line))
+        return tuple(sorted(found, key=lambda doubt: -GRADES.index(doubt.grade)))
+
+    def _doubt_batch(self, batch: Batch, name: str) -> None:
+        """Warn of the networks of a batch whose architectures are unlike all of training."""
+        found = [self.seen.doubts(architecture) for architecture in batch.architectures]
+        doubtful = [place for place, doubts in enumerate(found) if worst(doubts) in GRADES[1:]]
+        if doubtful:
+            count = sum(len(batch.networks[place]) for place in doubtful)
+            first, doubt = batch.architectures[doubtful[0]], found[doubtful[0]][0]
+            line = f"{count} of {len(batch)} networks are unlike those of training, such as {first.summary}: {doubt.line}"
+            warnings.warn(f"{name}: {line}", DoubtWarning, stacklevel=4)
 
     def _asked(self, network: Any, example_input: Any = None) -> Asked:
         """Describe a network, whose weights are read later."""
@@ -236,8 +256,12 @@ class Predictor:
             return Asked(source=source, architecture=architecture, read=lambda: state)
         if isinstance(network, Mapping):
             tensors = self.reader.weights_of(network, "state dict")
+            architecture = self.reader.describe(tensors)
             return Asked(
-                source="state dict", architecture=self.reader.describe(tensors), read=lambda: tensors
+                source="state dict",
+                architecture=architecture,
+                read=lambda: tensors,
+                assumed=self._assumed(architecture),
             )
         if not isinstance(network, str | Path):
             got = f"the class {network.__name__}" if isinstance(network, type) else type(network).__name__
@@ -247,7 +271,17 @@ class Predictor:
             architecture = self.reader.describe(self.reader.weights(path))
         except FileError as error:
             raise error if str(error).startswith(str(path)) else FileError(f"{path}: {error}") from error
-        return Asked(source=str(network), architecture=architecture, read=lambda: self.reader.weights(path))
+        return Asked(
+            source=str(network),
+            architecture=architecture,
+            read=lambda: self.reader.weights(path),
+            assumed=self._assumed(architecture),
+        )
+
+    def _assumed(self, architecture: Architecture) -> bool:
+        """Whether the activation of a network that came without code is a guess."""
+        alone = self.reader.module is None and self.reader.activation is None and architecture.depth > 1
+        return alone and architecture not in self.architectures
 
     def _embeddings(self, asked: Sequence[Asked]) -> Tensor:
         """Return ``(n, E)``: of large networks one after the other, of the others together."""
@@ -301,23 +335,23 @@ class Predictor:
         return rows
 
     def _told(self, asked: Sequence[Asked]) -> list[Prediction]:
-        seen = {kind for architecture in self.architectures for kind in architecture.types}
         embeddings = self._embeddings(asked)
-        with torch.no_grad():
+        with torch.no_grad(), Blamed(self.model.head):
             value = self.model.head(embeddings)
         columns = {task.name: task.predict(own) for task, own in self.tasks.split(value)}
-        distances = None if self.reference is None else self.reference.distance(embeddings.numpy())
+        distances = self._distances(embeddings.numpy())
         found = []
         for place, each in enumerate(asked):
             made = Prediction(
                 source=each.source,
                 values={name: _plain(column[place]) for name, column in columns.items()},
+                tested={name: self.tested[name] for name in columns if name in self.tested},
                 embedding=embeddings[place].numpy(),
-                distance=None if distances is None else float(distances[place]),
-                unseen=tuple(dict.fromkeys(kind for kind in each.architecture.types if kind not in seen)),
+                distance=distances[place],
+                doubts=self._doubts(each, distances[place]),
+                unseen=self.seen.unseen(each.architecture),
             )
-            for line in doubts(made):
-                warnings.warn(f"{made.source}: {line}", Doubt, stacklevel=3)
+            _warn(made.source, made.doubts)
             found.append(made)
         return found
 
@@ -330,21 +364,19 @@ class Asked:
         source: what it is called.
         architecture: its own.
         read: gives its tensors by name; of a file, mapped anew whenever it is called.
+        assumed: whether its activation is a guess.
     """
 
     source: str
     architecture: Architecture
     read: Callable[[], Mapping[str, Tensor]]
+    assumed: bool = False
 
 
-def doubts(prediction: Prediction) -> Iterator[str]:
-    """Yield why a prediction is not to be trusted, a line each."""
-    if prediction.unseen:
-        yield f"no training network has {', '.join(prediction.unseen)}"
-    if prediction.far:
-        yield (
-            f"far from all training networks, {prediction.distance:.3g} times as far as 99 % of these are from each other"
-        )
+def _warn(source: str, doubts: Sequence[Doubt]) -> None:
+    """Warn in one line where there is more than a mild doubt."""
+    if worst(doubts) in GRADES[1:]:
+        warnings.warn(f"{source}: {in_words(doubts)}", DoubtWarning, stacklevel=4)
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:

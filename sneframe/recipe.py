@@ -8,10 +8,12 @@ from typing import Any
 
 from sneframe import plugins
 from sneframe.architecture import Architecture
+from sneframe.batch import Batch
 from sneframe.config import NONE, RunConfig, merge, parse_set, plugins_named, read_toml, stands_alone
 from sneframe.convert import structure, unstructure
 from sneframe.errors import ConfigError
 from sneframe.model import Encoder, build_encoder
+from sneframe.zoo import Zoo
 
 
 def recipe(name: str, *words: str) -> RunConfig:
@@ -28,23 +30,51 @@ def recipe(name: str, *words: str) -> RunConfig:
     return compose(name, None, parse_set(words))
 
 
-def encoder(name: str, architectures: Sequence[Architecture], *words: str) -> Encoder:
+def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: str) -> Encoder:
     """Build the untrained encoder of a recipe: an ``nn.Module`` from a :class:`~sneframe.batch.Batch` to ``(B, E)``.
+
+    With ``torch.manual_seed(config.seed)`` in front, it begins with the weights of a run of that recipe on these training
+    networks, and its normalisation has the run's constants.
 
     Args:
         name: ``PLUGIN/NAME``; ``PLUGIN`` alone means ``PLUGIN/default``.
-        architectures: of the training networks.
+        networks: the training networks, as a batch or a selection of a zoo; the normalisation is fitted to them. Or their
+            architectures alone: then nothing is fitted, and the first forward warns of it, until
+            ``encoder.normalise.fit(batch.blocks())`` or a state dict of a fitted encoder.
         words: overrides such as ``"layer_encoder.width=32"``.
-
-    Its normalisation is not fitted: all scales are 1 until ``encoder.normalise.fit([batch])``.
 
     Raises:
         PartError: a method that cannot take these architectures.
         PluginError: no such plugin, recipe or part.
-        ConfigError: an override that is impossible.
+        ConfigError: an override that is impossible; something else in the place of the networks.
     """
+    if isinstance(networks, Zoo):
+        networks = networks.load()
+    if isinstance(networks, Batch) and not len(networks):
+        raise ConfigError("an encoder is built for the networks of a batch or a zoo, and these hold none")
+    architectures = networks.architectures if isinstance(networks, Batch) else _architectures(networks)
     config = recipe(name, *words)
-    return build_encoder(config, plugins.load(plugins_named(unstructure(config))), architectures)
+    built = build_encoder(config, plugins.load(plugins_named(unstructure(config))), architectures)
+    if isinstance(networks, Batch):
+        with plugins.Blamed(built.normalise):
+            built.normalise.fit(networks.blocks())
+    return built
+
+
+def _architectures(given: object) -> tuple[Architecture, ...]:
+    """Return the architectures that an encoder is to be built for.
+
+    Raises:
+        ConfigError: something else, or none.
+    """
+    found = tuple(given) if isinstance(given, Sequence) else ()
+    if found and all(isinstance(each, Architecture) for each in found):
+        return found
+    odd = next((each for each in found if not isinstance(each, Architecture)), given)
+    raise ConfigError(
+        f"an encoder is built for a Batch, a Zoo, or a list of architectures, got {type(odd).__name__}"
+        f"{' of nothing' if isinstance(odd, Sequence) and not odd else ''}; sneframe.from_modules makes a batch of modules"
+    )
 
 
 def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any]) -> RunConfig:

@@ -8,6 +8,7 @@ and network, so a run that was killed, or that is spread over processes, gives t
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sneframe import atomic, checkpoint, devices, environment, evaluate, plugins
 from sneframe.config import RunConfig, plugins_named
 from sneframe.convert import structure, unstructure
 from sneframe.data import Data, load_data
+from sneframe.doubt import ranges_of
 from sneframe.errors import Interrupted
 from sneframe.fit import Training, fit
 from sneframe.folder import going_on, open_folder
@@ -27,6 +29,7 @@ from sneframe.head import FittedHead
 from sneframe.model import build_augmentations, build_invariance, build_model
 from sneframe.objective import Objective
 from sneframe.plan import steps_per_epoch
+from sneframe.plugins import Blamed
 from sneframe.progress import Reporter
 from sneframe.report import write_report
 from sneframe.tasks import Tasks, make_task
@@ -78,7 +81,8 @@ def run(
     tasks = _tasks(data, config, fitted=issubclass(registry.part(config.head.part), FittedHead))
     torch.manual_seed(config.seed)
     model = build_model(config, registry, data.training_architectures(), tasks.width)
-    model.encoder.normalise.fit(data.training_blocks())
+    with Blamed(model.encoder.normalise):
+        model.encoder.normalise.fit(data.training_blocks())
     objective = Objective(
         model,
         tasks,
@@ -92,6 +96,8 @@ def run(
     folder = devices.from_main_process(
         accelerator, lambda: open_folder(out, config, described, resume=resume)
     )
+    if accelerator.is_main_process:
+        atomic.write_text(folder / "training.json", json.dumps(_training(data), indent=2))
     try:
         reporter.say(
             f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
@@ -122,6 +128,19 @@ def _with_whole_path(config: RunConfig) -> RunConfig:
     if config.zoo.path is None:
         return config
     return evolve(config, zoo=evolve(config.zoo, path=str(Path(config.zoo.path).resolve())))
+
+
+def _training(data: Data) -> dict[str, Any]:
+    """Return the content of ``training.json``: what a network that is asked about later is compared with."""
+    ranges = ranges_of(data.training_blocks())
+    return {
+        "networks": len(data.split.train),
+        "magnitudes": {
+            kind: {"least": least, "most": most}
+            for kind, (least, most) in ranges.items()
+            if math.isfinite(least) and math.isfinite(most)
+        },
+    }
 
 
 def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:
@@ -158,7 +177,8 @@ def finish(
         clock = time.perf_counter()
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
         targets = tasks.targets({name: data.training(name) for name in data.columns})
-        model.head.fit(embedding, torch.from_numpy(targets))
+        with Blamed(model.head):
+            model.head.fit(embedding, torch.from_numpy(targets))
         training.seconds += time.perf_counter() - clock
     if not training.epoch and accelerator.is_main_process:
         checkpoint.save_model(best, model, tasks, config, epoch=0)

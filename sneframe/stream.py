@@ -19,6 +19,7 @@ from sneframe.architecture import Architecture, Parameter
 from sneframe.errors import PartError
 from sneframe.model import Encoder
 from sneframe.part import LayerCodes
+from sneframe.plugins import Blamed
 
 LARGE = 1 << 22  #: weights above which a network is encoded in this way, where the parts can
 BLOCK = 1 << 16  #: weights that are cut at a time
@@ -143,20 +144,24 @@ def stream(
         raise PartError(f"{reason}, so {architecture.num_weights:,} weights cannot be encoded layer by layer")
     if memory < (needed := least(encoder)):
         raise PartError(f"memory: {shown(memory)} cannot be met, this model needs at least {shown(needed)}")
+    encoder.normalise.warn_unless_fitted()  # its forward, which warns, is not called here
     layer_encoder = encoder.layer_encoder
     assert isinstance(layer_encoder, Pools)
-    units = layer_encoder.units(architecture)
+    with Blamed(layer_encoder):
+        units = layer_encoder.units(architecture)
     codes, done = [], 0
     advance = progress or (lambda *_: None)
     advance(done, architecture.num_weights)
     for unit in units:
         weights = {place: read(architecture.parameters[place].name).reshape(-1) for place in unit}
         blocks = partial(_blocks, encoder, architecture, weights)
-        codes.append(layer_encoder.encode_unit(architecture, unit, blocks, memory=memory))
+        with Blamed(layer_encoder):
+            codes.append(layer_encoder.encode_unit(architecture, unit, blocks, memory=memory))
         done += sum(len(each) for each in weights.values())
         advance(done, architecture.num_weights)
     joined = LayerCodes(architecture=architecture, codes=torch.stack(codes, dim=1), units=units)
-    values: Tensor = encoder.aggregator((joined,))[0].values
+    with Blamed(encoder.aggregator):
+        values: Tensor = encoder.aggregator((joined,))[0].values
     return values
 
 
@@ -167,7 +172,11 @@ def _blocks(encoder: Encoder, architecture: Architecture, weights: dict[int, Ten
     assert isinstance(tokenizer, Cuts)
     for place, flat in weights.items():
         parameter = architecture.parameters[place]
-        for start, stop in tokenizer.stretches(parameter, BLOCK):
-            rescaled = normalise.rescale(architecture, place, flat[start:stop].float())
-            chunks, mask = tokenizer.cut_stretch(parameter, rescaled)
+        with Blamed(encoder.tokenizer):
+            stretches = tuple(tokenizer.stretches(parameter, BLOCK))
+        for start, stop in stretches:
+            with Blamed(encoder.normalise):
+                rescaled = normalise.rescale(architecture, place, flat[start:stop].float())
+            with Blamed(encoder.tokenizer):
+                chunks, mask = tokenizer.cut_stretch(parameter, rescaled)
             yield Block(parameter=place, chunks=chunks, mask=mask)

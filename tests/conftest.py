@@ -1,4 +1,6 @@
 import signal
+import sys
+import textwrap
 
 import pytest
 import torch
@@ -17,3 +19,22 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "cuda" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="torch finds no CUDA device on this machine"))
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a module as a distribution with an entry point, for one test."""
+    made = []
+
+    def make(source, *, plugin="odd", distribution="sneframe-odd", module="sneframe_odd_module"):
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(source).replace("{plugin}", plugin))
+        info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[sneframe]\n{plugin} = {module}\n")
+        made.append(module)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    yield make
+    for module in made:
+        sys.modules.pop(module, None)

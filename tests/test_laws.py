@@ -222,9 +222,6 @@ class PerWeight(Normalise):
     class Config:
         """No options."""
 
-    def fit(self, batches):
-        """Nothing to fit."""
-
     def forward(self, batch):
         return batch.replace(
             n.weights * torch.arange(1, n.weights.shape[1] + 1).to(n.weights) for n in batch.networks
@@ -360,7 +357,7 @@ def run(*arguments):
 
 def test_check_says_how_many_claims_are_kept(capsys):
     assert run("check", "stats") == 0
-    assert "stats: 6 parts, " in capsys.readouterr().out
+    assert "in float64: 6 parts, " in capsys.readouterr().out
 
 
 def test_check_shows_every_law_when_asked(capsys):

@@ -36,9 +36,6 @@ class NoNormalise(Normalise):
     class Config:
         """No options."""
 
-    def fit(self, batches: Iterable[Batch]) -> None:
-        """Nothing to fit."""
-
     def forward(self, batch: Batch) -> Batch:
         """Return the batch itself."""
         return batch
@@ -73,7 +70,7 @@ class FanIn(Normalise):
         self.register_buffer("scale", torch.ones(len(self.keys)))
         self._constants: dict[tuple[str, torch.device], tuple[Tensor, Tensor, Tensor]] = {}
 
-    def fit(self, batches: Iterable[Batch]) -> None:
+    def learn(self, batches: Iterable[Batch]) -> None:
         """Set each scale to the root mean square of w √fan_in over the training networks."""
         squares = dict.fromkeys(self.keys, 0.0)
         counts = dict.fromkeys(self.keys, 0)
@@ -141,7 +138,7 @@ class PerParameter(Normalise):
         self.register_buffer("std", torch.ones(total))
         self._sizes: dict[tuple[str, torch.device], Tensor] = {}
 
-    def fit(self, batches: Iterable[Batch]) -> None:
+    def learn(self, batches: Iterable[Batch]) -> None:
         """Set the constants from the training networks."""
         counts, means, squares = ([0.0] * len(self.mean) for _ in range(3))
         for networks in chain.from_iterable(batch.networks for batch in batches):

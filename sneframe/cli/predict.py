@@ -13,7 +13,7 @@ import click
 from sneframe.cli.asked import PATH, asked, described
 
 if TYPE_CHECKING:
-    from sneframe.predictor import Prediction
+    from sneframe.prediction import Prediction
 
 
 @click.command()
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any) -> None:
     """Predict the properties of the networks in FILES by the finished run RUN.
 
+    Beside each number stands the run's error on its test networks; a number for a network that is unlike all training
+    networks is marked, and a warning says in what it differs.
+
     A file that cannot be read is named, the others are predicted; the command then ends with exit code 2.
     """
-    from sneframe.errors import ArchitectureError, FileError, PartError, printable
-    from sneframe.predictor import Doubt, doubts
+    from sneframe.doubt import in_words
+    from sneframe.errors import ArchitectureError, FileError, PartError, PluginError, printable
+    from sneframe.prediction import DoubtWarning
 
     predictor = asked(run, **options)
     found: list[Prediction] = []
@@ -35,17 +39,18 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
     for file in files:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Doubt)  # they are shown below the table
+                warnings.simplefilter("ignore", DoubtWarning)  # they are shown below the table
                 found.append(predictor.predict(file))
-        except (FileError, ArchitectureError, PartError) as error:
+        except (FileError, ArchitectureError, PartError, PluginError) as error:
             failed.append(str(error) if str(error).startswith(str(file)) else f"{file}: {error}")
     if as_json:
         click.echo(json.dumps([_plain(each) for each in found], indent=2, allow_nan=False))
     elif found:
-        _show(found)
+        _show(found, predictor.properties)
     for each in found:
-        for line in doubts(each):
-            click.echo(printable(f"warning: {each.source}: {line}"), err=True)
+        if each.doubts:
+            word = "warning" if each.doubtful else "note"
+            click.echo(printable(f"{word}: {each.source}: {in_words(each.doubts)}"), err=True)
     if failed:
         for line in failed[:-1]:
             click.echo(printable(f"error: {line}"), err=True)
@@ -53,23 +58,51 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
 
 
 def _plain(prediction: Prediction) -> dict[str, Any]:
+    import attrs
+
     from sneframe.zoo.column import finite_or_none
 
+    tested = {name: prediction.tested.get(name) for name in prediction.values}
     return {
         "source": prediction.source,
         "values": {name: finite_or_none(value) for name, value in prediction.values.items()},
+        "tested": {name: None if each is None else attrs.asdict(each) for name, each in tested.items()},
+        "doubtful": prediction.doubtful,
+        "verdict": prediction.verdict,
+        "doubts": [attrs.asdict(doubt) for doubt in prediction.doubts],
         "distance": finite_or_none(prediction.distance),
         "far": prediction.far,
         "unseen": list(prediction.unseen),
     }
 
 
-def _show(found: Sequence[Prediction]) -> None:
-    from sneframe.cli.tables import cells, shown, table
-    from sneframe.cli.terminal import Terminal
+def _show(found: Sequence[Prediction], properties: Sequence[str]) -> None:
+    from sneframe.cli.tables import cells, table
+    from sneframe.cli.terminal import Terminal, say
 
-    rows = table("network", *found[0].values, "distance")
+    rows = table("network", *properties, "distance")
+    for column in rows.columns[1:]:
+        column.no_wrap = True  # a number and its mark stay together; names of files are folded
     for each in found:
         distance = "–" if each.distance is None else f"{each.distance:.2f}"
-        rows.add_row(*cells(each.source, *map(shown, each.values.values()), distance))
+        rows.add_row(*cells(each.source, *(_cell(each, name) for name in properties), distance))
     Terminal().print(rows)
+    for name in properties:
+        tested = found[0].tested.get(name)
+        say(f"{name}: {'its error on test networks is not known' if tested is None else tested.line}")
+    if any(each.doubtful for each in found):
+        say("That error does not hold for numbers that are marked as doubtful or meaningless.")
+
+
+def _cell(prediction: Prediction, name: str) -> str:
+    """Return a value with the error that is to be expected of it, or marked where none can be."""
+    from sneframe.cli.tables import shown
+
+    value, tested = shown(prediction.values[name]), prediction.tested.get(name)
+    if prediction.doubtful:
+        return f"{value} ({prediction.verdict})"
+    if tested is None:
+        return f"{value} (error not known)"
+    if tested.metric == "accuracy":
+        return f"{value} ({tested.value:.0%} are told right)"
+    return f"{value} ± {tested.value:.2g}"

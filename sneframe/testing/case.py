@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,15 +13,82 @@ from torch import nn
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
 from sneframe.config import RunConfig
-from sneframe.errors import PartError
-from sneframe.head import FittedHead
-from sneframe.model import Model, build_model
-from sneframe.part import Part
-from sneframe.plugins import Registry
+from sneframe.errors import PartError, PluginError, one_line
+from sneframe.head import FittedHead, Head
+from sneframe.model import CHAIN, Model, build_model, build_parts, check_head
+from sneframe.normalise import Normalise
+from sneframe.part import Part, Spec
+from sneframe.plugins import Blamed, Registry
 
-STAGES = ("normalise", "tokenizer", "layer_encoder", "aggregator")
 NETWORKS = 6  #: of each architecture
 SEED = 7
+
+
+class Chain(nn.Module):
+    """The parts of a configuration in their order, as many as could be built: normalise first, the head last.
+
+    Args:
+        parts: in their order.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict({part.slot: part for part in parts})
+
+    def part(self, slot: str) -> Part:
+        """Return the part of a slot."""
+        found = self.parts[slot]
+        assert isinstance(found, Part)
+        return found
+
+    def forward(self, batch: Batch, last: str) -> Any:
+        """Return what the part of the slot ``last`` gives: a batch, carriers, or the values of the head.
+
+        Raises:
+            PluginError: a part on the way there fails.
+        """
+        value: Any = batch
+        for slot in self.parts:
+            if slot == "head":
+                value = batch.restore([carrier.values for carrier in value])
+            part = self.part(slot)
+            with Blamed(part):
+                value = part(value)
+            if slot == last:
+                break
+        return value
+
+
+@frozen(kw_only=True)
+class Failure:
+    """What a part does that leaves no more to be measured of it, or of the parts behind it.
+
+    Args:
+        slot: of the part.
+        law: what was tried: ``built``, ``fitted``.
+        said: what became of it, one line.
+    """
+
+    slot: str
+    law: str
+    said: str
+
+
+@frozen(kw_only=True, eq=False)
+class Built:
+    """A configuration's chain on toy networks.
+
+    Args:
+        chain: in float64 and evaluation mode, its constants fitted; without the part that fails and those behind it.
+        batch: raw weights of toy networks, float64.
+        rebuild: makes the same chain again, from a seed; that of ``chain`` is SEED.
+        failure: of the first part that cannot be built or fitted, or None.
+    """
+
+    chain: Chain
+    batch: Batch
+    rebuild: Callable[[int], Chain]
+    failure: Failure | None
 
 
 @frozen(kw_only=True, eq=False)
@@ -30,27 +97,19 @@ class Case:
 
     Args:
         part: that is looked at.
-        model: whose chain it stands in, in float64 and evaluation mode, its constants fitted.
+        chain: in which it stands, in float64 and evaluation mode, its constants fitted.
         batch: raw weights of toy networks, float64.
-        rebuild: makes the same chain again, from a seed; the model's is SEED.
+        rebuild: makes the same chain again, from a seed; that of ``chain`` is SEED.
     """
 
     part: Part
-    model: Model
+    chain: Chain
     batch: Batch
-    rebuild: Callable[[int], Model]
+    rebuild: Callable[[int], Chain]
 
-    def output(self, batch: Batch, model: Model | None = None) -> Any:
+    def output(self, batch: Batch, chain: Chain | None = None) -> Any:
         """Return what the chain gives up to and with the part: a batch, carriers, embeddings or values."""
-        encoder = (model or self.model).encoder
-        value: Any = batch
-        for stage in STAGES:
-            module = getattr(encoder, stage)
-            value = module(value)
-            if module.name == self.part.name and module.slot == self.part.slot:
-                return value
-        embedding = batch.restore([carrier.values for carrier in value])
-        return (model or self.model).head(embedding)
+        return (chain or self.chain)(batch, self.part.slot)
 
 
 def toy_architectures(*, mixed: bool) -> tuple[Architecture, ...]:
@@ -77,43 +136,91 @@ def toy_batch(architectures: Sequence[Architecture], networks: int = NETWORKS, s
     )
 
 
-def cases(config: RunConfig, registry: Registry) -> Iterator[Case]:
-    """Yield a case for every part of a configuration but the invariance loss.
+def chained(config: RunConfig, registry: Registry) -> Built:
+    """Return a configuration's chain on toy networks: of two architectures, or of one where the method takes no more.
 
     Raises:
-        PartError: the method takes neither a mixed batch of MLPs nor one architecture.
+        PartError: it takes neither.
     """
     try:
-        model, batch, rebuild = built(config, registry, mixed=True)
+        return _chained(config, registry, toy_architectures(mixed=True))
     except PartError:
-        model, batch, rebuild = built(config, registry, mixed=False)
-    parts = [*(getattr(model.encoder, stage) for stage in STAGES), model.head]
-    for part in parts:
-        yield Case(part=part, model=model, batch=batch, rebuild=rebuild)
+        return _chained(config, registry, toy_architectures(mixed=False))
+
+
+def _chained(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Built:
+    batch = toy_batch(architectures)
+
+    def build(seed: int) -> tuple[Chain, Failure | None]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _build(config, registry, batch)
+
+    def rebuild(seed: int) -> Chain:
+        return build(seed)[0]
+
+    chain, failure = build(SEED)
+    return Built(chain=chain, batch=batch, rebuild=rebuild, failure=failure)
+
+
+def _build(config: RunConfig, registry: Registry, batch: Batch) -> tuple[Chain, Failure | None]:
+    """Build and fit the parts of a chain up to the first that fails, and return what it said."""
+    parts: list[Part] = []
+    spec = Spec(carrier=Batch, width=1, architectures=batch.architectures)
+    left = build_parts(config, registry, spec)
+    for slot in CHAIN:
+        law = "built"
+        try:
+            part: Part = next(left)
+            if isinstance(part, Head | FittedHead):
+                check_head(part, nn.ModuleList(parts))
+            part.double().eval()
+            law = "fitted"
+            if isinstance(part, Normalise):
+                with Blamed(part):
+                    part.fit([batch])
+            elif isinstance(part, FittedHead):
+                _fit(part, Chain(parts), batch.architectures)
+        except PluginError as error:
+            blamed = getattr(config, slot).part == error.part
+            return Chain(parts), Failure(slot=slot, law=law, said=said(error)) if blamed else None
+        parts.append(part)
+    return Chain(parts), None
+
+
+def _fit(head: FittedHead, chain: Chain, architectures: Sequence[Architecture]) -> None:
+    """Fit a head to more networks than are looked at, so that there is something to tell apart."""
+    networks = toy_batch(architectures, networks=64, seed=SEED + 2)
+    with torch.no_grad():
+        embedding = networks.restore([carrier.values for carrier in chain(networks, "aggregator")])
+    with Blamed(head):
+        head.fit(embedding, embedding[:, :1].clone())
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says, in one line: of a part that failed, what it raised."""
+    if isinstance(error, PluginError) and error.part is not None:
+        return one_line(error.__cause__) if error.__cause__ is not None else error.said
+    return str(error) if isinstance(error, (PartError, PluginError)) else one_line(error)
 
 
 def built(
-    config: RunConfig, registry: Registry, *, mixed: bool
-) -> tuple[Model, Batch, Callable[[int], Model]]:
-    """Return a configuration's model on toy networks, these networks, and what makes the model again.
+    config: RunConfig, registry: Registry, architectures: Sequence[Architecture]
+) -> tuple[Model, Callable[[int], Model]]:
+    """Return a configuration's model for toy networks, and what makes it again from a seed.
 
     Raises:
         PartError: the method does not take these architectures.
+        PluginError: a part fails.
     """
-    architectures = toy_architectures(mixed=mixed)
-    batch = toy_batch(architectures)
 
     def build(seed: int) -> Model:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = build_model(config, registry, architectures)
         model.double().eval()
-        model.encoder.normalise.fit([batch])
-        if isinstance(model.head, FittedHead):
-            # On more networks than are looked at, so that there is something to tell apart.
-            with torch.no_grad():
-                embedding = model.encoder(toy_batch(architectures, networks=64, seed=SEED + 2))
-            model.head.fit(embedding, embedding[:, :1].clone())
+        with Blamed(model.encoder.normalise):
+            model.encoder.normalise.fit([toy_batch(architectures)])
         return model
 
-    return build(SEED), batch, build
+    return build(SEED), build

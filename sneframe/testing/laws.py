@@ -1,38 +1,41 @@
 """Laws that every part is held to: a recipe in, for each part and law what was measured and what was claimed.
 
-Each law is a function of a :class:`Case`, a chain of parts up to the one in question, built on toy networks in float64.
-It returns the largest relative change that it saw; 0 keeps the law.
+The laws themselves are in :mod:`sneframe.testing.measures`; all are measured on toy networks in float64.
 """
 
 from __future__ import annotations
 
-import copy
+import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 
 import attrs
 import numpy as np
 import torch
-from attrs import evolve, frozen
+from attrs import frozen
 from torch import Tensor
 
 from sneframe import plugins
 from sneframe.architecture.description import ACTIONS
-from sneframe.batch import Batch, Networks, join
+from sneframe.batch import Batch
 from sneframe.config import SLOTS, Choice, RunConfig, plugins_named
 from sneframe.convert import structure, unstructure
+from sneframe.declared import check_term, differences, wrong_augmented
 from sneframe.draw import Draw
-from sneframe.errors import ConfigError, PartError
-from sneframe.head import FittedHead
-from sneframe.invariance import Output
-from sneframe.model import Model, build_augmentations, build_invariance
-from sneframe.part import ChunkTokens, NeuronFeatures, Part, WeightFeatures
-from sneframe.plugins import Registry
-from sneframe.symmetry import apply, sample
-from sneframe.testing.case import SEED, Case, built, cases, toy_batch
-from sneframe.testing.compare import act_on_features, difference, rows_of, tensors_of
+from sneframe.errors import ConfigError, PartError, PluginError, SneframeError
+from sneframe.invariance import LossTerm, Output
+from sneframe.model import CHAIN, Model, build_augmentations, build_invariance
+from sneframe.part import Part
+from sneframe.plugins import Blamed, Registry
+from sneframe.testing.case import SEED, Built, Case, built, chained, said
+from sneframe.testing.compare import difference, rows_of, tensors_of
+from sneframe.testing.measures import LAWS, gradients, half, symmetry
 
 EXACT = 1e-9  #: in float64: more than rounding in a few hundred sums
+UNMEASURED = "not measured"
+DECLARED = "gives what it declares"
 
 
 @frozen(kw_only=True)
@@ -40,11 +43,12 @@ class Finding:
     """What one law says of one part.
 
     Args:
-        part: its name.
+        part: its name; of a recipe that cannot be made, the recipe's.
         law: the law's name.
-        error: the largest relative change, or None where the law does not apply.
+        error: the largest relative change, or None where the law does not apply or nothing could be measured.
         claimed: whether the part claims to keep it; others are measured all the same.
         kept: whether it does.
+        said: what was seen where it is no number, such as what the part raised, one line; else empty.
     """
 
     part: str
@@ -52,115 +56,17 @@ class Finding:
     error: float | None
     claimed: bool
     kept: bool
+    said: str = ""
 
     @property
     def is_fault(self) -> bool:
         """Whether a claim is not kept."""
         return self.claimed and not self.kept
 
-
-# -- laws -----------------------------------------------------------------------------------------------------------
-
-
-def symmetry(case: Case, action: str) -> float | None:
-    """What a group element changes: carriers on weights move with it, all others stay."""
-    elements = sample(case.batch, seed=SEED, step=1, actions=(action,))
-    moved = case.output(apply(case.batch, elements))
-    stayed = case.output(case.batch)
-    if isinstance(stayed, Batch):
-        return difference(apply(stayed, elements), moved)
-    if isinstance(stayed, tuple) and isinstance(stayed[0], Networks):
-        stayed = apply(case.batch.replace(networks.weights for networks in stayed), elements).networks
-    if isinstance(stayed, tuple) and isinstance(stayed[0], ChunkTokens):
-        return None  # chunks are cut across neurons: there is nothing that they should equal
-    if isinstance(stayed, tuple) and isinstance(stayed[0], WeightFeatures | NeuronFeatures):
-        pairs = zip(stayed, elements, strict=True)
-        stayed = tuple(act_on_features(features, element) for features, element in pairs)
-    return difference(stayed, moved)
-
-
-def alone(case: Case) -> float:
-    """What it changes that a network is encoded by itself instead of in its batch."""
-    together = rows_of(case.output(case.batch), case.batch)
-    worst = 0.0
-    for position in range(len(case.batch)):
-        single = case.batch.select([position])
-        (row,) = rows_of(case.output(single), single)
-        worst = max(worst, difference(together[position], row))
-    return worst
-
-
-def mates(case: Case) -> float:
-    """What it changes that a network's batch mates are other networks, larger ones by far."""
-    first = case.batch.select([0])
-    others = toy_batch(case.batch.architectures, seed=SEED + 1)
-    others = others.replace(n.weights * 100 for n in others.networks)
-    rows = {n.architecture: n.weights for n in others.networks}
-    own = first.networks[0]
-    rows[own.architecture] = torch.cat([own.weights, rows[own.architecture]])
-    ids = {a: np.arange(len(w)) * 10 + number for number, (a, w) in enumerate(rows.items())}
-    mixed = join(rows, ids)
-    place = int(np.flatnonzero(mixed.ids == ids[own.architecture][0])[0])
-    return difference(rows_of(case.output(first), first)[0], rows_of(case.output(mixed), mixed)[place])
-
-
-def order(case: Case) -> float:
-    """What it changes that the networks of a batch come in another order."""
-    turned = np.random.default_rng(SEED).permutation(len(case.batch))
-    moved = case.batch.select(turned)
-    rows, others = rows_of(case.output(case.batch), case.batch), rows_of(case.output(moved), moved)
-    return max(difference(rows[position], others[place]) for place, position in enumerate(turned))
-
-
-def padding(case: Case) -> float | None:
-    """What other numbers in the place of padding change; of a layer encoder that takes chunks."""
-    encoder = case.model.encoder
-    tokens = encoder.tokenizer(encoder.normalise(case.batch))
-    if case.part is not encoder.layer_encoder or not isinstance(tokens[0], ChunkTokens):
-        return None
-    dirty = tuple(evolve(t, chunks=torch.where(t.mask, t.chunks, t.chunks.new_tensor(1e3))) for t in tokens)
-    return difference(encoder.layer_encoder(tokens), encoder.layer_encoder(dirty))
-
-
-def state(case: Case) -> float:
-    """What it changes that a model of another seed is given this one's state dict."""
-    other = case.rebuild(SEED + 1)
-    other.load_state_dict(case.model.state_dict())
-    return difference(case.output(case.batch), case.output(case.batch, other))
-
-
-def determinism(case: Case) -> float:
-    """What it changes to build the model again from the same seed, and to call it twice."""
-    first = case.output(case.batch)
-    return max(
-        difference(first, case.output(case.batch)),
-        difference(first, case.output(case.batch, case.rebuild(SEED))),
-    )
-
-
-def gradients(case: Case) -> float | None:
-    """Infinite where a gradient is not finite, None where there is nothing to train."""
-    model = copy.deepcopy(case.model)
-    output = case.output(case.batch, model)
-    tensors = [tensor for tensor in tensors_of(output) if tensor.requires_grad]
-    if not tensors:
-        return None
-    torch.stack([tensor.square().mean() for tensor in tensors]).sum().backward()
-    found = [p.grad for p in model.parameters() if p.grad is not None]
-    return 0.0 if all(bool(grad.isfinite().all()) for grad in found) else math.inf
-
-
-def half(case: Case) -> float | None:
-    """What bfloat16 autocast changes of the output in float32, over its size; None for what has no arithmetic."""
-    model = copy.deepcopy(case.model).float()
-    batch = case.batch.to(dtype=torch.float32)
-    if isinstance(model.head, FittedHead) and case.part.slot == "head":
-        return None
-    with torch.no_grad():
-        full = case.output(batch, model)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            low = case.output(batch, model)
-    return difference(full, low)
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether nothing could be measured, as a part in front of it is at fault."""
+        return self.law == UNMEASURED
 
 
 # -- findings -------------------------------------------------------------------------------------------------------
@@ -169,61 +75,158 @@ def half(case: Case) -> float | None:
 def check(config: RunConfig, registry: Registry, only: Collection[str] | None = None) -> Iterator[Finding]:
     """Yield what every law says of every part of a configuration.
 
+    A part that raises, or that does not give what it declares, is a finding; of the parts behind it nothing is measured.
+
     Args:
         config: of a run.
         registry: with every part that it names.
         only: the names of the parts to look at; not given: all.
 
     Raises:
-        PartError: the method cannot be built on the toy networks.
+        PartError: the parts do not fit each other, or take no toy networks.
     """
-    carried = set(ACTIONS)
-    for case in cases(config, registry):
-        carried &= set(case.part.keeps)
-        if only is not None and case.part.name not in only:
+    made = chained(config, registry)
+    broken = yield from _check_chain(made, config, registry, only)
+    beside = [(_check_loss, config.invariance)] if config.invariance is not None else []
+    beside += [(partial(_check_augmentation, place), each) for place, each in enumerate(config.augmentation)]
+    for measure, choice in beside:
+        if only is not None and choice.part not in only:
             continue
+        if broken:
+            yield _unmeasured(choice.part, broken)
+            continue
+        try:
+            yield from measure(config, registry, made.batch)
+        except PartError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a part may fail in any way
+            yield _fault(choice.part, "runs", said(error))
+
+
+def _check_chain(
+    made: Built, config: RunConfig, registry: Registry, only: Collection[str] | None
+) -> Generator[Finding, None, str]:
+    """Yield what is found of the parts of a chain; return which of them is at fault, ``SLOT 'NAME'``, or nothing."""
+    carried, broken = set(ACTIONS), ""
+    for slot in CHAIN:
+        name = getattr(config, slot).part
+        wanted = only is None or name in only
+        if broken or slot not in made.chain.parts:
+            failure = made.failure
+            if wanted and failure is not None and failure.slot == slot:
+                yield _fault(name, failure.law, failure.said)
+            elif wanted:
+                yield _unmeasured(name, broken)
+            broken = broken or f"{slot} {name!r}"
+            continue
+        case = Case(part=made.chain.part(slot), chain=made.chain, batch=made.batch, rebuild=made.rebuild)
+        carried &= set(case.part.keeps)
+        faults, readable = _contract(case)
+        if wanted:
+            yield from faults or [_kept(name, DECLARED)]
+            if readable:
+                yield from _measured(case, carried)
+                same = _configuration(config, registry, getattr(config, slot))
+                yield _finding(case.part, "configuration round trip", same)
+        broken = f"{slot} {name!r}" if faults else ""
+    return broken
+
+
+def _contract(case: Case) -> tuple[list[Finding], bool]:
+    """Return the faults of what a part gives, and whether the laws can read it all the same."""
+    name = case.part.name
+    try:
         with torch.no_grad():
-            for action in ACTIONS:
-                error = symmetry(case, action)
-                yield _finding(case, f"symmetric under {action}", error, claimed=action in carried)
-            for name, law in LAWS.items():
-                yield _finding(case, name, law(case))
-            yield _finding(
-                case,
-                "configuration round trip",
-                _configuration(config, registry, getattr(config, case.part.slot)),
-            )
-        yield _finding(case, "finite gradients", gradients(case))
-        yield _finding(case, "bfloat16", half(case), tolerance=0.2)
-    if config.invariance is not None and (only is None or config.invariance.part in only):
-        yield from _check_loss(config, registry)
-    for place, choice in enumerate(config.augmentation):
-        if only is None or choice.part in only:
-            yield from _check_augmentation(config, registry, place)
+            given = case.output(case.batch)
+    except PluginError as error:
+        return [_fault(name, "runs", said(error))], False
+    found = list(differences(case.part, given, case.batch))
+    faults = [_fault(name, DECLARED, each.line) for each in found]
+    readable = all(each.readable for each in found)
+    tensors = tensors_of(given)
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        faults.append(_fault(name, "finite", "gives NaN or infinity for finite weights"))
+        readable = False
+    if other := sorted({str(t.dtype).removeprefix("torch.") for t in tensors if t.dtype != torch.float64}):
+        faults.append(_fault(name, "in the type it is given", f"gives {', '.join(other)} for float64"))
+    return faults, readable
+
+
+def _measured(case: Case, carried: Collection[str]) -> Iterator[Finding]:
+    """Yield what every law says of one part; a law at which the part raises is not kept."""
+    laws: list[tuple[str, Callable[[], float | None], bool, float]] = [
+        (f"symmetric under {action}", partial(symmetry, case, action), action in carried, EXACT)
+        for action in ACTIONS
+    ]
+    laws += [(name, partial(law, case), True, EXACT) for name, law in LAWS.items()]
+    laws += [("bfloat16", partial(half, case), True, 0.2)]
+    for name, law, claimed, tolerance in laws:
+        with torch.no_grad():
+            yield _tried(case.part, name, law, claimed=claimed, tolerance=tolerance)
+    yield _tried(case.part, "finite gradients", partial(gradients, case), claimed=True, tolerance=EXACT)
+
+
+def _tried(
+    part: Part, name: str, law: Callable[[], float | None], *, claimed: bool, tolerance: float
+) -> Finding:
+    try:
+        return _finding(part, name, law(), claimed=claimed, tolerance=tolerance)
+    except Exception as error:  # noqa: BLE001  # a part may fail in any way, and others are still to be measured
+        if isinstance(error, PluginError) and error.part not in (None, part.name):
+            return Finding(
+                part=part.name, law=name, error=None, claimed=False, kept=True
+            )  # not its own fault
+        return _fault(part.name, name, said(error))
 
 
 def check_plugin(name: str) -> Iterator[Finding]:
     """Yield what every law says of every part that a plugin offers, each once.
 
     A part is looked at in the first recipe of its own plugin that names it; one that no recipe names takes its slot in
-    a recipe of any installed plugin that it fits.
+    a recipe of any installed plugin that it fits. So does one of which nothing could be measured there.
 
     Raises:
         PluginError: there is no such plugin, or it does not load.
-        PartError: a part fits in no recipe.
     """
-    offered = dict(plugins.load([name]).parts)
-    recipes = [
-        own for plugin in (name, *(p for p in plugins.installed() if p != name)) for own in _recipes(plugin)
-    ]
-    seen: set[str] = set()
-    for config, registry in recipes:
-        named = {choice.part for choice in _choices(config)}
-        if named & (offered.keys() - seen):
-            yield from check(config, registry, only=named & (offered.keys() - seen))
-            seen |= named
+    registry = plugins.load([name])
+    offered, seen, own = dict(registry.parts), set[str](), []
+    unmeasured: dict[str, list[Finding]] = {}
+    for recipe, make in registry.recipes.items():
+        try:
+            own.append(_composed(make))
+            wanted = {choice.part for choice in _choices(own[-1][0])} & (offered.keys() - seen)
+            found = list(check(*own[-1], only=wanted)) if wanted else []
+        except SneframeError as error:
+            yield _fault(recipe, "recipe", str(error))
+            continue
+        for part in sorted(wanted):
+            of_part = [finding for finding in found if finding.part == part]
+            if any(finding.is_unmeasured for finding in of_part):
+                unmeasured[part] = of_part
+            else:
+                yield from of_part
+                seen.add(part)
+    recipes = _Lazy(itertools.chain(own, _of_others(name)))
     for part in sorted(offered.keys() - seen):
-        yield from _in_any(offered[part], recipes)
+        yield from (
+            _in_any(offered[part], recipes)
+            or unmeasured.get(part)
+            or [_fault(part, "recipe", "fits in no recipe of an installed plugin; offer one that names it")]
+        )
+
+
+class _Lazy:
+    """What an iterator gives, from the start as often as it is asked for; no plugin is loaded before it is needed."""
+
+    def __init__(self, values: Iterator[tuple[RunConfig, Registry]]) -> None:
+        self._left = values
+        self._known: list[tuple[RunConfig, Registry]] = []
+
+    def __iter__(self) -> Iterator[tuple[RunConfig, Registry]]:
+        yield from self._known
+        for value in self._left:
+            self._known.append(value)
+            yield value
 
 
 def _choices(config: RunConfig) -> list[Choice]:
@@ -232,47 +235,56 @@ def _choices(config: RunConfig) -> list[Choice]:
     return [*(choice for choice in slots if choice is not None), *config.augmentation]
 
 
-def _recipes(plugin: str) -> list[tuple[RunConfig, Registry]]:
-    found = []
-    for make in plugins.load([plugin]).recipes.values():
-        data = unstructure(make())
-        registry = plugins.load(plugins_named(data))
-        found.append((structure(data, registry), registry))
-    return found
+def _composed(make: Callable[[], RunConfig]) -> tuple[RunConfig, Registry]:
+    """Return a recipe's configuration, and all that it names."""
+    data = unstructure(make())
+    registry = plugins.load(plugins_named(data))
+    return structure(data, registry), registry
 
 
-def _in_any(part: type[Part], recipes: Sequence[tuple[RunConfig, Registry]]) -> list[Finding]:
-    """Return the findings on a part in the first recipe in which it fits."""
+def _of_others(name: str) -> Iterator[tuple[RunConfig, Registry]]:
+    """Yield the recipes of all other plugins; of one that is broken none, for it is not the one that is looked at."""
+    for plugin in plugins.installed():
+        if plugin != name:
+            with suppress(SneframeError):
+                for make in plugins.load([plugin]).recipes.values():
+                    with suppress(SneframeError):
+                        yield _composed(make)
+
+
+def _in_any(part: type[Part], recipes: Iterable[tuple[RunConfig, Registry]]) -> list[Finding]:
+    """Return the findings on a part in the first recipe in which it fits and can be measured; none if there is none."""
     for config, _ in recipes:
         table = {"part": part.name}
         data = {**unstructure(config), part.slot: table if part.slot in SLOTS else [table]}
-        registry = plugins.load(plugins_named(data))
         try:
-            return list(check(structure(data, registry), registry, only={part.name}))
+            registry = plugins.load(plugins_named(data))
+            found = list(check(structure(data, registry), registry, only={part.name}))
         except (PartError, ConfigError):
             continue
-    raise PartError(
-        f"{part.slot} {part.name!r} fits in no recipe of an installed plugin; offer one that names it"
-    )
-
-
-LAWS: Mapping[str, Callable[[Case], float | None]] = {
-    "alone as in a batch": alone,
-    "whatever the batch mates": mates,
-    "whatever the order": order,
-    "blind to padding": padding,
-    "state dict round trip": state,
-    "seeded determinism": determinism,
-}
+        if not any(finding.is_unmeasured for finding in found):
+            return found
+    return []
 
 
 def _finding(
-    case: Case, law: str, error: float | None, *, claimed: bool = True, tolerance: float = EXACT
+    part: Part, law: str, error: float | None, *, claimed: bool = True, tolerance: float = EXACT
 ) -> Finding:
     kept = error is None or error <= tolerance
-    return Finding(
-        part=case.part.name, law=law, error=error, claimed=claimed and error is not None, kept=kept
-    )
+    return Finding(part=part.name, law=law, error=error, claimed=claimed and error is not None, kept=kept)
+
+
+def _kept(name: str, law: str) -> Finding:
+    return Finding(part=name, law=law, error=0.0, claimed=True, kept=True)
+
+
+def _fault(name: str, law: str, said: str) -> Finding:
+    return Finding(part=name, law=law, error=None, claimed=True, kept=False, said=said)
+
+
+def _unmeasured(name: str, broken: str) -> Finding:
+    said = f"it stands behind {broken}, which is at fault or could not be measured"
+    return Finding(part=name, law=UNMEASURED, error=None, claimed=False, kept=False, said=said)
 
 
 def _configuration(config: RunConfig, registry: Registry, choice: Choice) -> float:
@@ -282,74 +294,74 @@ def _configuration(config: RunConfig, registry: Registry, choice: Choice) -> flo
     return 0.0 if attrs.asdict(choice.config) in same else math.inf
 
 
-def _check_loss(config: RunConfig, registry: Registry) -> Iterator[Finding]:
+def _check_loss(config: RunConfig, registry: Registry, batch: Batch) -> Iterator[Finding]:
     """Yield what holds of an invariance loss: a finite gradient, the same for the same draw."""
-    try:
-        model, batch, rebuild = built(config, registry, mixed=True)
-    except PartError:
-        model, batch, rebuild = built(config, registry, mixed=False)
+    model, rebuild = built(config, registry, batch.architectures)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         loss = build_invariance(config, registry, model)
     assert loss is not None
     assert config.invariance is not None
     loss.double()
+    with Blamed(loss):
+        loss.weight(0.0)
     draw = Draw(seed=SEED, step=3, positions=np.arange(len(batch)), size=len(batch))
 
     def term(model: Model) -> Tensor:
         output: Output = model(batch)
-        found = loss(model, batch, output, draw)
+        with Blamed(loss):
+            found: LossTerm = loss(model, batch, output, draw)
+        check_term(loss, found)
         return found.total / found.count
 
-    case = Case(part=loss, model=model, batch=batch, rebuild=rebuild)
     with torch.no_grad():
-        yield _finding(case, "seeded determinism", difference(term(model), term(rebuild(SEED))))
-        yield _finding(case, "configuration round trip", _configuration(config, registry, config.invariance))
+        yield _finding(loss, "seeded determinism", difference(term(model), term(rebuild(SEED))))
+        yield _finding(loss, "configuration round trip", _configuration(config, registry, config.invariance))
     term(model).backward()
     grads = [p.grad for p in (*model.parameters(), *loss.parameters()) if p.grad is not None]
     finite = all(bool(grad.isfinite().all()) for grad in grads)
-    yield _finding(case, "finite gradients", 0.0 if finite else math.inf)
+    yield _finding(loss, "finite gradients", 0.0 if finite else math.inf)
 
 
-def _check_augmentation(config: RunConfig, registry: Registry, place: int) -> Iterator[Finding]:
+def _check_augmentation(place: int, config: RunConfig, registry: Registry, batch: Batch) -> Iterator[Finding]:
     """Yield what holds of an augmentation: the same for the same draw, another at every step, a batch as it was."""
-    try:
-        model, batch, rebuild = built(config, registry, mixed=True)
-    except PartError:
-        model, batch, rebuild = built(config, registry, mixed=False)
+    model, _ = built(config, registry, batch.architectures)
     part = build_augmentations(config, registry, model)[place].double()
-    case = Case(part=part, model=model, batch=batch, rebuild=rebuild)
     target = torch.linspace(-1, 1, len(batch), dtype=torch.float64).unsqueeze(1)
 
     def changed(positions: np.ndarray, step: int = 3) -> tuple[Batch, Tensor]:
         draw = Draw(seed=SEED, step=step, positions=positions, size=len(batch))
-        found: tuple[Batch, Tensor] = part(batch.select(positions), target[torch.from_numpy(positions)], draw)
+        asked, goal = batch.select(positions), target[torch.from_numpy(positions)]
+        with Blamed(part):
+            found: tuple[Batch, Tensor] = part(asked, goal, draw)
         return found
 
     everyone = np.arange(len(batch))
-    together, targets = changed(everyone)
-    whole = _as_it_was(together, batch) and targets.shape == target.shape
-    yield _finding(case, "a batch as it was", 0.0 if whole else math.inf)
+    given = changed(everyone)
+    if wrong := wrong_augmented(given, batch, target):
+        yield from (_fault(part.name, "a batch as it was", line) for line in wrong)
+        return
+    together, targets = given
+    whole = _as_it_was(together, batch)
+    yield _finding(part, "a batch as it was", 0.0 if whole else math.inf)
     if not whole:
         return
-    yield _finding(case, "seeded determinism", difference((together, targets), changed(everyone)))
+    yield _finding(part, "seeded determinism", difference((together, targets), changed(everyone)))
     another = difference((together, targets), changed(everyone, step=4))
-    yield _finding(case, "anew at every step", 0.0 if another > EXACT else math.inf)
+    yield _finding(part, "anew at every step", 0.0 if another > EXACT else math.inf)
     worst, rows = 0.0, rows_of(together, together)
     for position in everyone:
         single, value = changed(np.array([position]))
         worst = max(
             worst, difference((rows[position], targets[position]), (rows_of(single, single)[0], value[0]))
         )
-    yield _finding(case, "alone as in a batch", worst, claimed=not part.mixes)
+    yield _finding(part, "alone as in a batch", worst, claimed=not part.mixes)
     yield _finding(
-        case, "configuration round trip", _configuration(config, registry, config.augmentation[place])
+        part, "configuration round trip", _configuration(config, registry, config.augmentation[place])
     )
 
 
 def _as_it_was(batch: Batch, before: Batch) -> bool:
-    """Whether a batch has the networks of another, in their places, of their type, and finite."""
-    if not np.array_equal(batch.ids, before.ids) or batch.architectures != before.architectures:
-        return False
+    """Whether a batch of the same networks has weights of their type, and finite ones."""
     pairs = zip(batch.networks, before.networks, strict=True)
     return all(n.weights.dtype == m.weights.dtype and bool(n.weights.isfinite().all()) for n, m in pairs)

@@ -81,8 +81,10 @@ def test_per_parameter_standardises():
 
 
 def test_per_parameter_refuses_what_it_was_not_fitted_on():
+    part = build(PerParameter, ONE)
+    part.fit([batch_of(ONE)])
     with pytest.raises(PartError, match="normalise/fan-in"):
-        build(PerParameter, ONE)(batch_of(TWO))
+        part(batch_of(TWO))
 
 
 @pytest.mark.parametrize("cls", [FanIn, PerParameter])

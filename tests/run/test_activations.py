@@ -10,6 +10,9 @@ from sneframe.errors import PartError
 from sneframe.testing import mlp
 from sneframe.zoo import create
 
+# The constants of an untrained encoder are 1 here, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
+
 RELU, TANH = mlp(1, 5, 4, 1), mlp(1, 5, 4, 1, activation="tanh")
 RECIPES = {
     "nfn/default": ("layer_encoder.widths=[4,4]",),

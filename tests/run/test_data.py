@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 import sneframe
+from sneframe import batch as batch_module
 from sneframe import data, devices
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch
@@ -31,7 +32,7 @@ def load(path):
 
 @pytest.mark.parametrize(("size", "largest"), [(100, 3), (1, 1)])
 def test_training_networks_come_once_in_blocks_of_a_bounded_size(mixed, monkeypatch, size, largest):
-    monkeypatch.setattr(data, "BLOCK", size)
+    monkeypatch.setattr(batch_module, "BLOCK", size)
     loaded = load(mixed)
     blocks = list(loaded.training_blocks())
     assert max(len(block) for block in blocks) == largest
@@ -62,7 +63,7 @@ def test_a_run_copies_no_more_than_a_batch_or_a_block(toy_zoo_path, tmp_path, mo
         return select(batch, positions)
 
     monkeypatch.setattr(Batch, "select", watched)
-    monkeypatch.setattr(data, "BLOCK", 100)
+    monkeypatch.setattr(batch_module, "BLOCK", 100)
     words = ("train.epochs=1", "train.batch_size=8", f"zoo.path={toy_zoo_path}")
     sneframe.run(sneframe.recipe("stats/mlp", *words), tmp_path / "run")
     assert max(taken) == 8

@@ -52,6 +52,7 @@ def test_a_run_leaves_its_files(finished):
         "config.toml",
         "environment.json",
         "history.jsonl",
+        "training.json",
         "predictions.csv",
         "embeddings.safetensors",
         "best.safetensors",

@@ -11,6 +11,9 @@ from sneframe.part import fault
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp, toy_zoo
 
+# The constants of an untrained encoder are 1 here, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
+
 ONE, TWO, UNSEEN = mlp(2, 5, 4, 1), mlp(1, 6, 1), mlp(1, 3, 7, 3, 1)
 CNN = sneframe.Architecture.from_state_dict(
     {

@@ -14,6 +14,9 @@ from sneframe.errors import PartError
 from sneframe.model import build_model
 from sneframe.testing import mlp, toy_zoo
 
+# The constants of an untrained encoder are 1 here, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
+
 SMALL = {
     "nfn/default": "layer_encoder.widths=[8,4]",
     "nfn/hnp": "layer_encoder.widths=[8,4]",

@@ -13,6 +13,9 @@ from sneframe.errors import PartError
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 
+# The constants of an untrained encoder are 1 here, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
+
 SMALL = ("layer_encoder.width=8", "layer_encoder.heads=2", "aggregator.heads=2")
 BESIDE = "layer_encoder.part=sne/message-chunk-set"
 

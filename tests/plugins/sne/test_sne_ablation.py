@@ -10,6 +10,9 @@ from sneframe.config import plugins_named
 from sneframe.convert import unstructure
 from sneframe.testing import laws, mlp
 
+# The constants of an untrained encoder are 1 here, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
+
 SMALL = (
     "layer_encoder.width=8",
     "layer_encoder.heads=2",

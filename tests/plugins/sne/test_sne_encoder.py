@@ -9,6 +9,9 @@ from sneframe.encoding import LevelTypeEncoding, sinusoid
 from sneframe.errors import PartError
 from sneframe.testing import mlp
 
+# The constants of an untrained encoder are 1 here, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
+
 SMALL = ("layer_encoder.width=16", "layer_encoder.heads=2", "layer_encoder.points=3", "aggregator.heads=2")
 ONE, TWO, UNSEEN = mlp(1, 5, 4, 1), mlp(1, 9, 1), mlp(1, 6, 7, 3, 1)
 

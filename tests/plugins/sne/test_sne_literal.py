@@ -13,6 +13,9 @@ import sneframe
 from sneframe.batch import join
 from sneframe.testing import mlp
 
+# The constants of an untrained encoder are 1 here, on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
+
 D, HEADS = 8, 2
 SEEN, OTHER, UNSEEN = mlp(1, 5, 4, 1), mlp(2, 3, 1), mlp(1, 2, 3, 2, 1)
 

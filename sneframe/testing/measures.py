@@ -1,0 +1,136 @@
+"""The laws themselves: each a function of a case, which returns the largest relative change that it saw; 0 keeps the law.
+
+A law is about a chain of parts up to the one in question, on toy networks in float64. None says that it does not apply.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from attrs import evolve
+
+from sneframe.batch import Batch, Networks, join
+from sneframe.head import FittedHead
+from sneframe.layer_encoder import LayerEncoder
+from sneframe.part import ChunkTokens, NeuronFeatures, WeightFeatures
+from sneframe.plugins import Blamed
+from sneframe.symmetry import apply, sample
+from sneframe.testing.case import SEED, Case, toy_batch
+from sneframe.testing.compare import act_on_features, difference, rows_of, tensors_of
+
+
+def symmetry(case: Case, action: str) -> float | None:
+    """What a group element changes: carriers on weights move with it, all others stay."""
+    elements = sample(case.batch, seed=SEED, step=1, actions=(action,))
+    moved = case.output(apply(case.batch, elements))
+    stayed = case.output(case.batch)
+    if isinstance(stayed, Batch):
+        return difference(apply(stayed, elements), moved)
+    if isinstance(stayed, tuple) and isinstance(stayed[0], Networks):
+        stayed = apply(case.batch.replace(networks.weights for networks in stayed), elements).networks
+    if isinstance(stayed, tuple) and isinstance(stayed[0], ChunkTokens):
+        return None  # chunks are cut across neurons: there is nothing that they should equal
+    if isinstance(stayed, tuple) and isinstance(stayed[0], WeightFeatures | NeuronFeatures):
+        pairs = zip(stayed, elements, strict=True)
+        stayed = tuple(act_on_features(features, element) for features, element in pairs)
+    return difference(stayed, moved)
+
+
+def alone(case: Case) -> float:
+    """What it changes that a network is encoded by itself instead of in its batch."""
+    together = rows_of(case.output(case.batch), case.batch)
+    worst = 0.0
+    for position in range(len(case.batch)):
+        single = case.batch.select([position])
+        (row,) = rows_of(case.output(single), single)
+        worst = max(worst, difference(together[position], row))
+    return worst
+
+
+def mates(case: Case) -> float:
+    """What it changes that a network's batch mates are other networks, larger ones by far."""
+    first = case.batch.select([0])
+    others = toy_batch(case.batch.architectures, seed=SEED + 1)
+    others = others.replace(n.weights * 100 for n in others.networks)
+    rows = {n.architecture: n.weights for n in others.networks}
+    own = first.networks[0]
+    rows[own.architecture] = torch.cat([own.weights, rows[own.architecture]])
+    ids = {a: np.arange(len(w)) * 10 + number for number, (a, w) in enumerate(rows.items())}
+    mixed = join(rows, ids)
+    place = int(np.flatnonzero(mixed.ids == ids[own.architecture][0])[0])
+    return difference(rows_of(case.output(first), first)[0], rows_of(case.output(mixed), mixed)[place])
+
+
+def order(case: Case) -> float:
+    """What it changes that the networks of a batch come in another order."""
+    turned = np.random.default_rng(SEED).permutation(len(case.batch))
+    moved = case.batch.select(turned)
+    rows, others = rows_of(case.output(case.batch), case.batch), rows_of(case.output(moved), moved)
+    return max(difference(rows[position], others[place]) for place, position in enumerate(turned))
+
+
+def padding(case: Case) -> float | None:
+    """What other numbers in the place of padding change; of a layer encoder that takes chunks."""
+    if not isinstance(case.part, LayerEncoder):
+        return None
+    tokens = case.chain(case.batch, "tokenizer")
+    if not isinstance(tokens[0], ChunkTokens):
+        return None
+    dirty = tuple(evolve(t, chunks=torch.where(t.mask, t.chunks, t.chunks.new_tensor(1e3))) for t in tokens)
+    with Blamed(case.part):
+        return difference(case.part(tokens), case.part(dirty))
+
+
+def state(case: Case) -> float:
+    """What it changes that a model of another seed is given this one's state dict."""
+    other = case.rebuild(SEED + 1)
+    other.load_state_dict(case.chain.state_dict())
+    return difference(case.output(case.batch), case.output(case.batch, other))
+
+
+def determinism(case: Case) -> float:
+    """What it changes to build the model again from the same seed, and to call it twice."""
+    first = case.output(case.batch)
+    return max(
+        difference(first, case.output(case.batch)),
+        difference(first, case.output(case.batch, case.rebuild(SEED))),
+    )
+
+
+def gradients(case: Case) -> float | None:
+    """Infinite where a gradient is not finite, None where there is nothing to train."""
+    model = copy.deepcopy(case.chain)
+    output = case.output(case.batch, model)
+    tensors = [tensor for tensor in tensors_of(output) if tensor.requires_grad]
+    if not tensors:
+        return None
+    torch.stack([tensor.square().mean() for tensor in tensors]).sum().backward()
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    return 0.0 if all(bool(grad.isfinite().all()) for grad in found) else math.inf
+
+
+def half(case: Case) -> float | None:
+    """What bfloat16 autocast changes of the output in float32, over its size; None for what has no arithmetic."""
+    if isinstance(case.part, FittedHead):
+        return None
+    model = copy.deepcopy(case.chain).float()
+    batch = case.batch.to(dtype=torch.float32)
+    with torch.no_grad():
+        full = case.output(batch, model)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            low = case.output(batch, model)
+    return difference(full, low)
+
+
+LAWS: Mapping[str, Callable[[Case], float | None]] = {
+    "alone as in a batch": alone,
+    "whatever the batch mates": mates,
+    "whatever the order": order,
+    "blind to padding": padding,
+    "state dict round trip": state,
+    "seeded determinism": determinism,
+}
