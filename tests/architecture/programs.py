@@ -207,19 +207,19 @@ def in_groups(name: str, function: Callable[[Tensor], Tensor]) -> None:
 
 
 def _plus_first(x: Tensor) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     y[:, 0] += 1
     return y
 
 
 def _rows(x: Tensor) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     y[:, 0] = y[:, 1].relu()
     return y
 
 
 def _chunk(x: Tensor) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     first, second = y.chunk(2, -1)
     first.mul_(second.sigmoid())
     return y
@@ -252,26 +252,26 @@ def _read_after(x: Tensor) -> Tensor:
 
 
 def _assigned(x: Tensor, number: float) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     y[y < 0.1] = number
     return y
 
 
 def _put(x: Tensor) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     y[:, torch.tensor([0, 1])] = x[:, torch.tensor([1, 0])]
     return y
 
 
 def _alias(x: Tensor) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     z = y.view(len(x), -1)
     y.sigmoid_()
     return (z * 2).view_as(x)
 
 
 def _under(x: Tensor) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     z = y.transpose(1, -1)
     z.neg_()
     z[:, 0] = 0.3
@@ -304,19 +304,19 @@ def _copied(z: Tensor, y: Tensor) -> Tensor:
 
 
 def _scaled(x: Tensor, axis: int) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     y.narrow(axis, 0, 1).mul_(2)
     return y
 
 
 def _zeroed(x: Tensor, axis: int) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     y.narrow(axis, 0, 1).zero_()
     return y
 
 
 def _rectified(x: Tensor, axis: int) -> Tensor:
-    y = x.clone()
+    y = x.clone(memory_format=torch.contiguous_format)
     y.narrow(axis, 0, 2).relu_()
     return y
 
@@ -753,7 +753,7 @@ def partial_linear(builder: Builder, x: Tensor) -> Step | None:
     layer = _linear(builder, k, k)
 
     def step(x: Tensor, _values: Sequence[Tensor]) -> Tensor:
-        y = x.clone()
+        y = x.clone(memory_format=torch.contiguous_format)
         y[..., :k] = layer(y[..., :k])
         return y
 
@@ -767,7 +767,7 @@ def write_through_view(builder: Builder, x: Tensor) -> Step | None:
         return None
 
     def step(x: Tensor, _values: Sequence[Tensor]) -> Tensor:
-        y = x.clone()
+        y = x.clone(memory_format=torch.contiguous_format)
         y.view(*x.shape[:-1], n, -1)[..., 0].mul_(0.5)
         return y
 
@@ -985,7 +985,7 @@ def partial_conv(builder: Builder, x: Tensor) -> Step | None:
     layer = builder.add(nn.Conv2d(k, k, 3, 1, 1))
 
     def step(x: Tensor, _values: Sequence[Tensor]) -> Tensor:
-        y = x.clone()
+        y = x.clone(memory_format=torch.contiguous_format)
         y[:, :k] = layer(y[:, :k])
         return y
 
