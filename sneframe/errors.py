@@ -23,6 +23,10 @@ class ArchitectureError(SneframeError):
     """A network's structure that is inconsistent, or that cannot be read."""
 
 
+class Unverifiable(ArchitectureError):  # noqa: N818  # no fault of the description
+    """A module that cannot be run in the way that verifying its description takes."""
+
+
 class ZooError(SneframeError):
     """A zoo that is missing, damaged, incomplete, or that lacks what was asked of it."""
 

@@ -19,6 +19,7 @@ from sneframe.architecture.derive import described
 from sneframe.architecture.state_dict import Flatten
 from sneframe.batch import Batch, flatten, join
 from sneframe.checkpoint import load_model
+from sneframe.describe import describe
 from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
 from sneframe.factory import Factory
 from sneframe.model import Model
@@ -50,6 +51,7 @@ class Prediction:
         distance: to its nearest training networks, 1 where 99 % of these are nearer to each other; None for a run that kept
             no embeddings of its training networks.
         unseen: types of parameters, such as ``conv2d.weight``, that no training network has.
+        symmetry: where what is known of its neurons comes from, see :class:`~sneframe.architecture.Architecture`.
     """
 
     source: str
@@ -57,6 +59,7 @@ class Prediction:
     embedding: np.ndarray
     distance: float | None
     unseen: tuple[str, ...]
+    symmetry: str
 
     @property
     def far(self) -> bool:
@@ -71,6 +74,7 @@ def load(
     key: str | None = None,
     activation: str | None = None,
     flatten: Flatten = "unknown",
+    trust_names: bool = False,
     memory: int = MEMORY,
     reporter: Reporter | None = None,
 ) -> Predictor:
@@ -83,6 +87,7 @@ def load(
         activation: of networks that come without code, of every layer but the last. A network with the names and shapes of
             one architecture of the training zoo has that architecture.
         flatten: ``channels_first`` where a linear layer reads a convolution as torch flattens it.
+        trust_names: take networks without code for chains where the sizes of their layers fit.
         memory: bytes that encoding a large network may take, beside the model and the weights of one layer; no bound on
             methods that look at all layers of a network at once, which a warning names.
         reporter: says how far it is with a large network; silent where not given.
@@ -111,6 +116,7 @@ def load(
         key=key,
         activation=activation,
         flatten=flatten,
+        trust_names=trust_names,
         known=architectures,
     )
     return Predictor(
@@ -228,7 +234,7 @@ class Predictor:
         if isinstance(network, nn.Module):
             source = type(network).__name__
             state = {name: value.detach() for name, value in checked(described(network), source).items()}
-            architecture = Architecture.from_module(network, example_input)
+            architecture = describe(network, example_input)
             return Asked(source=source, architecture=architecture, read=lambda: state)
         if isinstance(network, Mapping):
             tensors = self.reader.weights_of(network, "state dict")
@@ -301,6 +307,7 @@ class Predictor:
                 embedding=embeddings[place].numpy(),
                 distance=None if distances is None else float(distances[place]),
                 unseen=tuple(dict.fromkeys(kind for kind in each.architecture.types if kind not in seen)),
+                symmetry=each.architecture.symmetry,
             )
             for line in doubts(made):
                 warnings.warn(f"{made.source}: {line}", Doubt, stacklevel=3)
@@ -327,6 +334,10 @@ def doubts(prediction: Prediction) -> Iterator[str]:
     """Yield why a prediction is not to be trusted, a line each."""
     if prediction.unseen:
         yield f"no training network has {', '.join(prediction.unseen)}"
+    if prediction.symmetry == "guessed":
+        yield "its symmetry is guessed from names and shapes"
+    if prediction.symmetry == "none":
+        yield "no symmetry is known, every neuron is taken as fixed"
     if prediction.far:
         yield (
             f"far from all training networks, {prediction.distance:.3g} times as far as 99 % of these are from each other"

@@ -48,13 +48,19 @@ OPTIONS = (
     click.option("--module", help="package.module:function that makes a network's module; for files."),
     click.option("--key", help="Of checkpoints that hold several state dicts, which; for files."),
     click.option(
-        "--activation", help="Of every layer but the last, of files without a module.  [default: relu]"
+        "--activation",
+        help="Of every layer but the last, of files without a module; without it neurons are permuted, never scaled.",
     ),
     click.option(
         "--flatten",
         type=click.Choice(("unknown", "channels_first")),
         default="unknown",
         help="In which order a linear layer reads a convolution, in files without a module; channels_first is torch's.",
+    ),
+    click.option(
+        "--trust-names",
+        is_flag=True,
+        help="Take files without a module for chains of layers wherever the sizes fit.",
     ),
 )
 
