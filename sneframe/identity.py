@@ -151,7 +151,7 @@ class _Reading:
             return f"{{{', '.join(sorted(map(self.text, value)))}}}"
         if isinstance(value, Mapping):
             pairs = [f"{self.text(key)}: {self.text(each)}" for key, each in value.items()]
-            return f"{type(value).__qualname__} {{{', '.join(pairs)}}}"
+            return f"{self.text(type(value))} {{{', '.join(pairs)}}}"
         if isinstance(value, type):
             return self._class(value)
         return self._callable(value)
@@ -251,7 +251,11 @@ def _names(code: types.CodeType) -> Iterable[str]:
 def _has_more(cls: type) -> bool:
     """Whether an object of a class may hold something beside its ``__dict__``, as those of classes written in C do."""
     written = 1 << 9  # Py_TPFLAGS_HEAPTYPE, which classes written in Python have
-    return any(not each.__flags__ & written or vars(each).get("__slots__") for each in cls.__mro__[:-1])
+    return any(
+        not each.__flags__ & written or vars(each).get("__slots__")
+        for each in cls.__mro__[:-1]
+        if each is not types.SimpleNamespace
+    )
 
 
 def _is_installed(value: type | types.FunctionType) -> bool:

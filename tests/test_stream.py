@@ -6,7 +6,7 @@ from torch import nn
 
 import sneframe
 from sneframe.architecture import Architecture
-from sneframe.batch import from_modules
+from sneframe.describe import from_modules
 from sneframe.errors import PartError
 from sneframe.stream import obstacle, stream
 
