@@ -19,7 +19,7 @@ from sneframe.architecture.derive import described
 from sneframe.architecture.state_dict import Flatten
 from sneframe.batch import Batch, flatten, join
 from sneframe.checkpoint import load_model
-from sneframe.describe import describe
+from sneframe.describe import Descriptions
 from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
 from sneframe.factory import Factory
 from sneframe.model import Model
@@ -167,6 +167,7 @@ class Predictor:
     reference: Reference | None = field(repr=False)
     memory: int = MEMORY
     reporter: Reporter = field(factory=Reporter, repr=False)
+    _descriptions: Descriptions = field(factory=Descriptions, init=False, repr=False)
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -234,7 +235,7 @@ class Predictor:
         if isinstance(network, nn.Module):
             source = type(network).__name__
             state = {name: value.detach() for name, value in checked(described(network), source).items()}
-            architecture = describe(network, example_input)
+            architecture = self._descriptions.of(network, example_input)
             return Asked(source=source, architecture=architecture, read=lambda: state)
         if isinstance(network, Mapping):
             tensors = self.reader.weights_of(network, "state dict")
@@ -334,14 +335,14 @@ def doubts(prediction: Prediction) -> Iterator[str]:
     """Yield why a prediction is not to be trusted, a line each."""
     if prediction.unseen:
         yield f"no training network has {', '.join(prediction.unseen)}"
-    if prediction.symmetry == "guessed":
-        yield "its symmetry is guessed from names and shapes"
-    if prediction.symmetry == "none":
-        yield "no symmetry is known, every neuron is taken as fixed"
     if prediction.far:
         yield (
             f"far from all training networks, {prediction.distance:.3g} times as far as 99 % of these are from each other"
         )
+    if prediction.symmetry == "guessed":
+        yield "its symmetry is guessed from names and shapes"
+    if prediction.symmetry == "none":
+        yield "no symmetry is known, every neuron is taken as fixed"
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -14,8 +14,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.describe import describe
 from sneframe.config import option
+from sneframe.describe import describe
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.zoo.importer import Found, Skipped, ZooImporter

@@ -22,8 +22,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.describe import describe
 from sneframe.config import option
+from sneframe.describe import describe
 from sneframe.errors import ZooError
 from sneframe.zoo.importer import Found, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL

@@ -16,8 +16,8 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.describe import describe
 from sneframe.config import option
+from sneframe.describe import describe
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.zoo.importer import Found, Skipped, ZooImporter

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sneframe.embedded import Embedded
     from sneframe.predictor import Predictor
     from sneframe.zoo import Zoo
@@ -122,11 +124,33 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedde
             if left := total - len(zoo):
                 why = "weights that are not finite, or too large for a finite embedding"
                 warnings.warn(f"{path}: {left} of {total} networks are left out: {why}", stacklevel=2)
+            _say_doubtful(path, zoo.symmetry)
             if not len(zoo):
                 raise ZooError(f"{path}: there is no network with an embedding")
             yield Embedded(sources=sources(zoo), values=values, properties=properties(zoo))
         else:
-            yield Embedded(sources=[str(path)], values=predictor.embed(path)[None], properties={})
+            yield Embedded(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
+
+
+def file_of(predictor: Predictor, path: Path) -> np.ndarray:
+    """Return the embedding ``(E,)`` of the network in a file, and say if its symmetry is not certain.
+
+    Raises:
+        FileError: a file that cannot be read.
+    """
+    values = predictor.embed(path)
+    reader = predictor.reader
+    _say_doubtful(path, {reader.describe(reader.weights(path)).symmetry: 1})
+    return values
+
+
+def _say_doubtful(path: Path, counts: Mapping[str, int]) -> None:
+    """Warn where the symmetry of networks is guessed or not known."""
+    from sneframe.architecture.origin import sentences
+
+    for origin, line in zip(counts, sentences(counts), strict=True):
+        if origin in ("none", "guessed"):
+            warnings.warn(f"{path}: {line}", stacklevel=3)
 
 
 def sources(zoo: Zoo) -> list[str]:

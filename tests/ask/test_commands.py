@@ -89,9 +89,10 @@ def test_doubts_are_one_line_each(call, finished, tmp_path):
     torch.save({name: value * 1000 for name, value in state.items()}, tmp_path / "far.pt")
     code, _, err = call("predict", finished, tmp_path / "far.pt")
     assert code == 0
-    first, second = err.splitlines()
+    first, second, third = err.splitlines()
     assert first == f"warning: {tmp_path}/far.pt: no training network has conv2d.weight, conv2d.bias"
     assert second.startswith(f"warning: {tmp_path}/far.pt: far from all training networks")
+    assert third == f"warning: {tmp_path}/far.pt: its symmetry is guessed from names and shapes"
 
 
 @pytest.mark.filterwarnings("ignore:.*stands in no plain chain")
@@ -257,3 +258,16 @@ def test_memory_is_a_size(call, finished, file, word, rc):
     code, _, err = call("predict", finished, file, "--memory", word)
     assert code == rc
     assert ("is no size, such as 2GB" in err) == (rc == 2)
+
+
+@pytest.mark.filterwarnings("always:.*symmetry guessed:UserWarning")
+def test_a_guessed_symmetry_is_said(call, finished, tmp_path):
+    """A file whose layers were taken for a chain by their names is predicted with a warning, and so it is embedded."""
+    net = nn.Sequential(nn.Linear(1, 5), nn.ReLU(), nn.Linear(5, 1))
+    torch.save(net.state_dict(), tmp_path / "a.pt")
+    code, out, err = call("predict", finished, tmp_path / "a.pt", "--json")
+    assert (code, json.loads(out)[0]["symmetry"]) == (0, "guessed")
+    assert f"{tmp_path}/a.pt: its symmetry is guessed from names and shapes" in err
+    code, _, err = call("embed", finished, tmp_path / "a.pt", "--out", tmp_path / "a.csv")
+    assert code == 0
+    assert "a.pt: symmetry guessed from names and shapes for 1 of 1 network" in err
