@@ -11,11 +11,13 @@ from pathlib import Path
 import factories
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import save_file
 from sneframe_importers.table import read_table
 from stored import tensors
 from torch import nn
 
+from sneframe.cli import sneframe_command
 from sneframe.errors import ConfigError, ZooError
 from sneframe.zoo import export, open_zoo
 
@@ -602,3 +604,18 @@ def test_weights_that_the_module_has_no_place_for_are_left_out(tmp_path, importe
         "b.pt": "holds 'more', which Sequential has not",
         "c.pt": "'0.weight' has shape (7, 4), in Sequential it has (8, 4)",
     }
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
+def test_the_command_ends_with_where_symmetry_comes_from(folder, tmp_path):
+    """The terminal has a line for each origin, with what finds more."""
+    source, _, _, properties = folder
+    words = ["zoo", "import", "files", str(source), "--properties", str(properties), "--out"]
+    told = CliRunner().invoke(sneframe_command, [*words, str(tmp_path / "a.zarr")]).output
+    assert "no symmetry is known of 4 of 12 networks, every neuron is taken as fixed; --module finds" in told
+    assert (
+        "symmetry guessed from names and shapes for 8 of 12 networks; --module finds it from the code" in told
+    )
+    more = [str(tmp_path / "b.zarr"), "--module", "factories:of_row"]
+    told = CliRunner().invoke(sneframe_command, [*words, *more]).output
+    assert "symmetry derived from the code and verified for 12 of 12 networks" in told
