@@ -11,7 +11,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sneframe.architecture import Architecture
-    from sneframe.batch import Batch, from_modules, from_state_dicts
+    from sneframe.batch import Batch, from_state_dicts
+    from sneframe.describe import from_modules
     from sneframe.hookspecs import hookimpl
     from sneframe.predictor import load
     from sneframe.recipe import encoder, recipe
@@ -37,7 +38,7 @@ _HOMES = {
     "Architecture": "sneframe.architecture",
     "Batch": "sneframe.batch",
     "encoder": "sneframe.recipe",
-    "from_modules": "sneframe.batch",
+    "from_modules": "sneframe.describe",
     "from_state_dicts": "sneframe.batch",
     "hookimpl": "sneframe.hookspecs",
     "load": "sneframe.predictor",

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from attrs import evolve, field, frozen
-from torch import Tensor, nn
+from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.errors import ArchitectureError
@@ -171,22 +171,23 @@ class Batch:
         return bool(np.array_equal(self.order, np.arange(len(self.order))))
 
 
-def from_modules(modules: Sequence[nn.Module]) -> Batch:
-    """Stack live modules into a batch; network ``i`` is ``modules[i]``.
-
-    Raises:
-        ArchitectureError: a module that cannot be described; see :meth:`Architecture.from_module`.
-    """
-    return _stack((Architecture.from_module(module), module.state_dict()) for module in modules)
-
-
-def from_state_dicts(states: Sequence[Mapping[str, Tensor]], *, activation: str = "relu") -> Batch:
+def from_state_dicts(
+    states: Sequence[Mapping[str, Tensor]], *, activation: str | None = None, trust_names: bool = False
+) -> Batch:
     """Stack state dicts into a batch; network ``i`` is ``states[i]``.
 
+    Args:
+        states: as modules give them.
+        activation: of every layer but the last; see :meth:`Architecture.from_state_dict`.
+        trust_names: take names and shapes at their word; see there.
+
     Raises:
-        ArchitectureError: a state dict that cannot be described; see :meth:`Architecture.from_state_dict`.
+        ArchitectureError: a state dict that cannot be described.
     """
-    return _stack((Architecture.from_state_dict(state, activation=activation), state) for state in states)
+    return stacked(
+        (Architecture.from_state_dict(state, activation=activation, trust_names=trust_names), state)
+        for state in states
+    )
 
 
 def flatten(
@@ -196,15 +197,26 @@ def flatten(
     return torch.cat([state[p.name].detach().reshape(-1).to(dtype) for p in architecture.parameters])
 
 
-def _stack(described: Iterable[tuple[Architecture, Mapping[str, Tensor]]]) -> Batch:
+def stacked(described: Iterable[tuple[Architecture, Mapping[str, Tensor]]]) -> Batch:
+    """Stack described state dicts into a batch; network ``i`` is the i-th.
+
+    Of equal architectures the weakest symmetry is kept.
+
+    Raises:
+        ArchitectureError: there is none.
+    """
     rows: dict[Architecture, list[Tensor]] = {}
     positions: dict[Architecture, list[int]] = {}
+    weakest: dict[Architecture, Architecture] = {}
     for position, (architecture, state) in enumerate(described):
         rows.setdefault(architecture, []).append(flatten(architecture, state))
         positions.setdefault(architecture, []).append(position)
+        weakest[architecture] = weakest.get(architecture, architecture).weakened(architecture.symmetry)
     if not rows:
         raise ArchitectureError("a batch needs at least one network, got none")
-    return join({architecture: torch.stack(found) for architecture, found in rows.items()}, positions)
+    return join(
+        {weakest[architecture]: torch.stack(found) for architecture, found in rows.items()}, positions
+    )
 
 
 def join(

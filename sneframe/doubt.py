@@ -28,7 +28,7 @@ class Doubt:
 
     Args:
         about: what differs: ``architecture``, ``inputs``, ``outputs``, ``layers``, ``activations``, ``depth``, ``widths``,
-            ``weights``, ``magnitude`` or ``distance``.
+            ``weights``, ``magnitude``, ``symmetry`` or ``distance``.
         grade: how much it matters, of :data:`GRADES`.
         line: what differs, in words, with what training networks have.
     """
@@ -106,7 +106,7 @@ class Seen:
 
         Args:
             architecture: of the network that is asked about.
-            assumed: whether its activation was assumed, as a state dict does not say it.
+            assumed: whether its activation is not known, as a state dict does not say it.
         """
         if architecture in self.architectures:
             return ()
@@ -205,8 +205,7 @@ class Seen:
         new = own - self._functions
         trained = _listed(self._functions)
         if assumed:
-            told = f"{_listed(own)} is assumed" if own != {"none"} else "none is assumed"
-            line = f"its activation is not known, and {told}; training networks have {trained}"
+            line = f"its activation is not known (--activation says it), training networks have {trained}"
             yield Doubt(about="activations", grade="serious" if new else "mild", line=line)
         elif new:
             line = f"its activation is {_listed(new)}, those of training networks are {trained}"
@@ -280,8 +279,10 @@ def hidden_widths(architecture: Architecture) -> list[int]:
 
 
 def is_unordered(architecture: Architecture) -> bool:
-    """Whether the order of the layers says nothing: several layers and no group, as where names and shapes are all."""
-    return not architecture.groups and sum(bool(layer.parameters) for layer in architecture.layers) > 1
+    """Whether the order of several layers says nothing, as nothing but their names and shapes is known."""
+    return (
+        architecture.symmetry == "none" and sum(bool(layer.parameters) for layer in architecture.layers) > 1
+    )
 
 
 def _ends_of(

@@ -39,6 +39,7 @@ def describe(registry: Registry, zoo: Zoo, config: RunConfig, accelerator: Accel
             "digest": zoo.digest,
             "networks": len(zoo),
             "architectures": {architecture.id: architecture.summary for architecture in zoo.architectures},
+            "symmetry": zoo.symmetry,
         },
         "recipe": config.recipe,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -14,19 +14,18 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.derive import described
+from sneframe.describe import Descriptions
 from sneframe.errors import ArchitectureError, ConfigError, FileError, one_line
-from sneframe.symmetry import verify
-
-OWN = frozenset(vars(nn.Module()))  #: what every module has, among it its parameters
+from sneframe.identity import COUNTER
 
 
 class Factory:
-    """Makes a network's module, and of it its architecture; each that differs is described, and verified, once.
+    """Makes a network's module, and describes it; each module that differs from the others is described and verified once.
 
     Args:
         word: ``package.module:function``, found as Python would from the current folder. The function takes the properties
-            of a network, a dict by name, or nothing, and returns its module, or the module and an example input: with one,
-            the symmetry that is found is verified by running it.
+            of a network, a dict by name, or nothing, and returns its module, or the module and an example input. Without
+            one the module's own ``example_input_array`` is taken, or one is made up for its first layer.
 
     Raises:
         ConfigError: there is no such function.
@@ -53,14 +52,17 @@ class Factory:
             self._takes = bool(inspect.signature(found).parameters)
         except (TypeError, ValueError) as error:  # of what is not written in Python
             raise ConfigError(f"{word}: is no function that makes a module: {one_line(error)}") from error
-        self._known: dict[str, Architecture] = {}
+        self._descriptions = Descriptions()
 
     def architecture(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any]) -> Architecture:
         """Return the architecture of the network with these tensors and properties.
 
+        Tensors of integers and truth values, such as masks, are loaded into the module before it is described: they belong
+        to the network. Where the file has none, the module has its own.
+
         Raises:
             FileError: names or shapes of the tensors that are not the module's.
-            ConfigError: the function fails, or returns something else.
+            ConfigError: the function fails, or returns something else, or a module whose symmetry is refuted.
         """
         try:
             made = self._make(dict(properties)) if self._takes else self._make()
@@ -76,61 +78,32 @@ class Factory:
             raise ConfigError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")
         try:
             _check(module, tensors)
+            _load(module, tensors)
+            return self._descriptions.of(module, example)
         except ArchitectureError as error:
             raise ConfigError(f"{self._word}: {error}") from error
-        text = fingerprint(module)
-        if text is None:
-            return self._described(module, example)
-        if text not in self._known:
-            self._known[text] = self._described(module, example)
-        return self._known[text]
-
-    def _described(self, module: nn.Module, example: Any) -> Architecture:
-        try:
-            architecture = Architecture.from_module(module, example)
-            if example is not None:
-                verify(module, architecture, example)
-        except ArchitectureError as error:
-            raise ConfigError(f"{self._word}: {error}") from error
-        return architecture
 
 
 def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Check that a file has what the module needs, and nothing that it has no place for."""
-    wanted, places = described(module), module.state_dict()
-    for name, tensor in wanted.items():
+    wanted, name_of = described(module), type(module).__name__
+    places = {**dict(module.named_buffers()), **module.state_dict()}
+    for name in wanted:
         if name not in tensors:
-            raise FileError(f"lacks {name!r}, which {type(module).__name__} has")
-        if tensors[name].shape != tensor.shape:
-            shapes = (
-                f"shape {tuple(tensors[name].shape)}, in {type(module).__name__} it has {tuple(tensor.shape)}"
-            )
+            raise FileError(f"lacks {name!r}, which {name_of} has")
+    for name, tensor in tensors.items():
+        if name.rpartition(".")[2] == COUNTER:
+            continue
+        if name not in places:
+            raise FileError(f"holds {name!r}, which {name_of} has not")
+        if tensor.shape != places[name].shape:
+            shapes = f"shape {tuple(tensor.shape)}, in {name_of} it has {tuple(places[name].shape)}"
             raise FileError(f"{name!r} has {shapes}")
-    if further := [name for name in tensors if name not in places]:
-        raise FileError(f"holds {further[0]!r}, which {type(module).__name__} has not")
 
 
-def fingerprint(module: nn.Module) -> str | None:
-    """Return a text by which modules differ that may compute something else: classes, settings and shapes of all within.
-
-    None where a setting is an object or a function without a name of its own, such as a lambda: no text tells these apart.
-    """
-    lines = []
-    for name, each in module.named_modules():
-        settings = {key: _text(value) for key, value in vars(each).items() if key not in OWN}
-        if None in settings.values():
-            return None
-        shapes = {key: tuple(value.shape) for key, value in each.named_parameters(recurse=False)}
-        lines.append(f"{name}: {type(each).__module__}.{type(each).__qualname__} {settings} {shapes}")
-    return "\n".join(lines)
-
-
-def _text(value: Any) -> str | None:
-    """Return a text that says which plain value, or which named function or class, a setting is; or None."""
-    if isinstance(value, tuple | list):
-        parts = [_text(each) for each in value]
-        return None if None in parts else f"[{', '.join(map(str, parts))}]"
-    if isinstance(value, str | int | float | bool | None | torch.dtype | torch.device):
-        return repr(value)
-    named = getattr(value, "__qualname__", "<")
-    return None if "<" in named else f"{value.__module__}.{named}"
+@torch.no_grad()
+def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a module the integers and truth values of a file."""
+    for name, own in module.state_dict().items():
+        if name in tensors and not own.is_floating_point():
+            own.copy_(tensors[name])

@@ -32,6 +32,7 @@ class Prediction:
             no embeddings of its training networks.
         doubts: in what the network differs from all training networks, the worst first.
         unseen: types of parameters, such as ``conv2d.weight``, that no training network has.
+        symmetry: where what is known of its neurons comes from, see :class:`~sneframe.architecture.Architecture`.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Prediction:
     distance: float | None
     doubts: tuple[Doubt, ...]
     unseen: tuple[str, ...]
+    symmetry: str
 
     @property
     def far(self) -> bool:

@@ -19,6 +19,7 @@ from sneframe.architecture.derive import described
 from sneframe.architecture.state_dict import Flatten
 from sneframe.batch import Batch, flatten, join
 from sneframe.checkpoint import load_model
+from sneframe.describe import Descriptions
 from sneframe.doubt import GRADES, Doubt, Seen, in_words, magnitudes, worst
 from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
 from sneframe.factory import Factory
@@ -34,6 +35,11 @@ from sneframe.tested import Tested, read_ranges, read_tested
 from sneframe.zoo.read import Zoo
 
 BATCH = 32  #: networks that are encoded together
+#: What is said of a network whose neurons may not be what its description says.
+UNSURE = {
+    "guessed": "its symmetry is guessed from names and shapes",
+    "none": "no symmetry is known, every neuron is taken as fixed",
+}
 MEMORY = 2 << 30  #: bytes that encoding a large network may take
 Network = nn.Module | Mapping[str, Tensor] | str | Path
 T = TypeVar("T")
@@ -46,6 +52,7 @@ def load(
     key: str | None = None,
     activation: str | None = None,
     flatten: Flatten = "unknown",
+    trust_names: bool = False,
     memory: int | None = None,
     reporter: Reporter | None = None,
 ) -> Predictor:
@@ -58,6 +65,7 @@ def load(
         activation: of networks that come without code, of every layer but the last. A network with the names and shapes of
             one architecture of the training zoo has that architecture.
         flatten: ``channels_first`` where a linear layer reads a convolution as torch flattens it.
+        trust_names: take networks without code for chains where the sizes of their layers fit.
         memory: bytes that encoding a large network may take, beside the model and the weights of one layer; None: 2 GiB.
             It does not bind methods that look at all layers of a network at once, which a warning names.
         reporter: says how far it is with a large network; silent where not given.
@@ -90,6 +98,7 @@ def load(
         key=key,
         activation=activation,
         flatten=flatten,
+        trust_names=trust_names,
         known=architectures,
     )
     return Predictor(
@@ -143,6 +152,7 @@ class Predictor:
     reference: Reference | None = field(repr=False)
     memory: int | None = None
     reporter: Reporter = field(factory=Reporter, repr=False)
+    _descriptions: Descriptions = field(factory=Descriptions, init=False, repr=False)
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:
@@ -232,6 +242,11 @@ class Predictor:
             found += self.seen.doubts_of_weights(
                 magnitudes(asked.architecture, lambda name: asked.read()[name])
             )
+        known = asked.architecture in self.architectures
+        if (line := UNSURE.get(asked.architecture.symmetry)) and not (
+            known and asked.architecture.symmetry == "none"
+        ):
+            found.append(Doubt(about="symmetry", grade="mild", line=line))
         if distance is not None and distance > 1:
             line = f"it is far from all training networks, {distance:.3g} times as far as 99 % of these are from each other"
             found.append(Doubt(about="distance", grade="serious", line=line))
@@ -252,7 +267,7 @@ class Predictor:
         if isinstance(network, nn.Module):
             source = type(network).__name__
             state = {name: value.detach() for name, value in checked(described(network), source).items()}
-            architecture = Architecture.from_module(network, example_input)
+            architecture = self._descriptions.of(network, example_input)
             return Asked(source=source, architecture=architecture, read=lambda: state)
         if isinstance(network, Mapping):
             tensors = self.reader.weights_of(network, "state dict")
@@ -350,6 +365,7 @@ class Predictor:
                 distance=distances[place],
                 doubts=self._doubts(each, distances[place]),
                 unseen=self.seen.unseen(each.architecture),
+                symmetry=each.architecture.symmetry,
             )
             _warn(made.source, made.doubts)
             found.append(made)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor
 
 from sneframe.architecture import Architecture
@@ -28,8 +28,11 @@ class Reader:
     Args:
         module: makes a network's module of its properties; without it names and shapes are all that is known.
         key: of checkpoints that hold several state dicts, which.
-        activation: of every layer but the last, where there is no module.
+        activation: of every layer but the last, where there is no module; without it neurons are permuted, never scaled.
         flatten: where there is no module, in which order a linear layer reads a convolution.
+        trust_names: where there is no module, whether layers whose sizes fit are taken for a chain.
+        published: that all networks are chains, as whoever wrote the importer of their layout knows: names are trusted, and
+            the symmetry is ``stated``.
         known: architectures of networks that may come again: one with the names and shapes of one of these, and of no
             other with another activation, has that architecture.
 
@@ -41,6 +44,8 @@ class Reader:
     key: str | None = None
     activation: str | None = None
     flatten: Flatten = "unknown"
+    trust_names: bool = False
+    published: bool = False
     known: Sequence[Architecture] = ()
     _described: dict[tuple[Shapes, str | None], Architecture] = field(factory=dict, init=False)
 
@@ -53,10 +58,10 @@ class Reader:
                 raise ConfigError(f"there is no {name} {value!r}, {choices(str(value), known)}")
 
     def weights(self, path: Path) -> dict[str, Tensor]:
-        """Return the floating-point tensors of a file; others are no weights.
+        """Return the tensors of a file: floating-point ones, which are its weights, and integers and truth values.
 
         Raises:
-            FileError: there are none, or the file cannot be read.
+            FileError: there are no weights, or the file cannot be read.
         """
         return checked(read_state_dict(path, self.key).tensors, path)
 
@@ -94,13 +99,21 @@ class Reader:
         if self.module is not None:
             return self.module.architecture(tensors, properties or {})
         told = activation or self.activation
-        # One module, saved in formats that keep its order and that do not, is of one architecture.
-        shapes = tuple(sorted((name, tuple(tensor.shape)) for name, tensor in tensors.items()))
+        floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+        shapes = tuple(sorted((name, tuple(tensor.shape)) for name, tensor in floating.items()))
         if (shapes, told) not in self._described:
-            self._described[shapes, told] = self._recognised(shapes, told) or Architecture.from_state_dict(
-                tensors, activation=told or "relu", flatten=self.flatten
-            )
+            self._described[shapes, told] = self._recognised(shapes, told) or self._guessed(floating, told)
         return self._described[shapes, told]
+
+    def _guessed(self, tensors: Mapping[str, Tensor], activation: str | None) -> Architecture:
+        """Return what names and shapes say."""
+        found = Architecture.from_state_dict(
+            tensors,
+            activation=activation,
+            flatten=self.flatten,
+            trust_names=self.trust_names or self.published,
+        )
+        return evolve(found, symmetry="stated") if self.published and found.groups else found
 
     def _recognised(self, shapes: Shapes, activation: str | None) -> Architecture | None:
         """Return the known architecture of these sorted names and shapes; None where several have them."""
@@ -118,7 +131,7 @@ def _activations(architecture: Architecture) -> set[str]:
 
 
 def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
-    """Return the floating-point ones of the tensors of a network.
+    """Return the tensors of a network: its weights, and integers and truth values, such as masks.
 
     Raises:
         FileError: there are none, or one that cannot be weights.
@@ -126,10 +139,9 @@ def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
     for name, tensor in tensors.items():
         if (fault := _fault(name, tensor)) is not None:
             raise FileError(f"{source}: {name!r} is {fault}")
-    weights = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
-    if not weights:
+    if not any(tensor.is_floating_point() for tensor in tensors.values()):
         raise FileError(f"{source}: holds no floating-point tensor")
-    return weights
+    return dict(tensors)
 
 
 def _fault(name: str, tensor: Tensor) -> str | None:

@@ -9,7 +9,8 @@ from torch import nn
 
 import sneframe
 from sneframe.architecture import Architecture, Layer, Parameter
-from sneframe.batch import Networks, from_modules, from_state_dicts, join
+from sneframe.batch import Networks, from_state_dicts, join
+from sneframe.describe import from_modules
 from sneframe.errors import ArchitectureError
 
 
@@ -69,7 +70,7 @@ def test_modules_of_several_architectures_keep_their_places():
 
 def test_state_dicts_give_the_batch_of_their_modules():
     modules = [nn.Sequential(nn.Linear(1, n), nn.ReLU(), nn.Linear(n, 1)) for n in (3, 4)]
-    one, other = from_modules(modules), from_state_dicts([m.state_dict() for m in modules])
+    one, other = from_modules(modules), from_state_dicts([m.state_dict() for m in modules], activation="relu")
     assert one.architectures == other.architectures
     assert all(torch.equal(a.weights, b.weights) for a, b in zip(one.networks, other.networks, strict=True))
 

@@ -39,6 +39,7 @@ ROWS = (
     ("model", "report", "folder", "plan", "devices", "tasks", "reference", "doubt"),
     ("reader", "declared"),
     ("factory", "plugins", "progress", "state", "metrics", "convert"),
+    ("describe",),
     (
         "normalise",
         "tokenizer",
@@ -53,7 +54,10 @@ ROWS = (
     ("part", "config", "suite"),
     ("zoo",),
     ("batch", "encoding", "perceptron", "statistics", "embedded"),
-    ("architecture", "engine", "hookspecs", "checks", "clock", "toml", "draw", "files", "atomic"),
+    (
+        *("architecture", "identity", "engine", "hookspecs", "checks", "clock", "toml", "draw", "files"),
+        "atomic",
+    ),
     ("errors",),
 )
 RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}

@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import sneframe
 from sneframe.architecture import Architecture
-from sneframe.batch import from_modules
+from sneframe.describe import from_modules
 from sneframe.errors import PartError
 from sneframe.stream import least, obstacle, shown, stream
 

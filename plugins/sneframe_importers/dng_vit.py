@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.config import option
+from sneframe.describe import describe
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
@@ -91,8 +92,8 @@ def _architecture(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
     own = module.state_dict()
     if own.keys() != tensors.keys() or any(own[name].shape != value.shape for name, value in tensors.items()):
         return Architecture.from_state_dict(tensors)
-    tokens = torch.zeros(1, 4, tensors["to_patch_embedding.1.weight"].shape[0])
-    return Architecture.from_module(module, tokens)
+    tokens = torch.ones(1, 4, tensors["to_patch_embedding.1.weight"].shape[0])
+    return describe(module, tokens)
 
 
 class SimpleViT(nn.Module):

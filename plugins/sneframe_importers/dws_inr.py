@@ -49,7 +49,7 @@ class Place:
 
 def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the INRs of a folder, in the order of the JSON file, or of their names."""
-    reader = Reader(activation="sine")
+    reader = Reader(activation="sine", published=True)
     if config.split is None:
         places = [Place(file=name, part=_part(name)) for name in files_in(source, "*.pth")]
     else:

@@ -36,10 +36,16 @@ class Files:
     key: str | None = option(
         None, "of checkpoints that hold several state dicts, which; `model`, `nets.actor`"
     )
-    activation: str = option("relu", "of every layer but the last, where there is no module")
+    activation: str | None = option(
+        None,
+        "of every layer but the last, where there is no module; without it neurons are permuted, never scaled",
+    )
     flatten: Literal["unknown", "channels_first"] = option(
         "unknown",
         "where there is no module, in which order a linear layer reads a convolution: channels_first is torch's",
+    )
+    trust_names: bool = option(
+        False, "where there is no module, to take layers for a chain wherever their sizes fit"
     )
 
 
@@ -58,6 +64,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         key=config.key,
         activation=config.activation,
         flatten=config.flatten,
+        trust_names=config.trust_names,
     )
     types: dict[Architecture, dict[str, torch.dtype]] = {}
 

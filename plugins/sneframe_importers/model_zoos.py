@@ -62,7 +62,7 @@ class Checkpoint:
 
 def read(config: ModelZoos, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the checkpoints of all trials, in the order of their names and epochs."""
-    reader = Reader(flatten="channels_first")
+    reader = Reader(flatten="channels_first", published=True)
     checkpoints: list[Checkpoint] = []
     for place in sorted(folder(source).rglob("params.json")):
         try:

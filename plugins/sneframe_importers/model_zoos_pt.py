@@ -67,7 +67,7 @@ def read(
     sets = {name: content[name] for name in PARTS if name in content} if isinstance(content, Mapping) else {}
     if not sets:
         raise ZooError(f"{source}: no dataset.pt of a model zoo, it holds none of {', '.join(PARTS)}")
-    reader = Reader(activation=config.activation, flatten="channels_first")
+    reader = Reader(activation=config.activation, flatten="channels_first", published=True)
     beside = source.with_name("index_dict.json")
     index = config.index or (beside if beside.exists() else None)
     pieces = None if index is None else _pieces(index)

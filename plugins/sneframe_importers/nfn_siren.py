@@ -39,7 +39,7 @@ class NFNSiren:
 
 def read(config: NFNSiren, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the SIRENs of a folder, in the order of their names."""
-    reader = Reader(activation="sine")
+    reader = Reader(activation="sine", published=True)
     names = files_in(source, "net*.pth")
     if not config.views:
         names = [name for name in names if "aug" not in Path(name).parent.name]

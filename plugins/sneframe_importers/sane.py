@@ -40,7 +40,7 @@ class SANE:
 
 def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
     """Yield the networks of all samples, in the order of their names."""
-    reader = Reader(activation=config.activation, flatten="channels_first")
+    reader = Reader(activation=config.activation, flatten="channels_first", published=True)
     try:
         like = reader.weights(config.like)
     except FileError as error:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.config import option
+from sneframe.describe import describe
 from sneframe.errors import ZooError
 from sneframe.zoo.importer import Found, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL
@@ -198,7 +199,7 @@ def _weights(path: Path, rows: int, variables: Sequence[Variable]) -> np.ndarray
 def _architecture(variables: Sequence[Variable], activation: str, source: Path) -> Architecture:
     if activation not in ACTIVATIONS:
         raise ZooError(f"{source}: activation {activation!r}, the zoo has {', '.join(ACTIVATIONS)}")
-    return Architecture.from_module(SmallCNN(variables, activation))
+    return describe(SmallCNN(variables, activation))
 
 
 class SmallCNN(nn.Module):

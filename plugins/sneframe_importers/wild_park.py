@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.config import option
+from sneframe.describe import describe
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
@@ -84,7 +85,7 @@ def _network(place: Place, files: Members, known: dict[tuple[Any, ...], Architec
     layers = Layers.of(settings.attributes() if isinstance(settings, Stub) else settings)
     key = (layers, *((name, tensor.shape) for name, tensor in tensors.items()))
     if key not in known:
-        known[key] = Architecture.from_module(ParkCNN(layers, tensors), layers.example(tensors))
+        known[key] = describe(ParkCNN(layers, tensors), layers.example(tensors))
     results = content.get("last_result")
     score = results.get("test/acc") if isinstance(results, Mapping) else None
     properties: dict[str, Any] = {

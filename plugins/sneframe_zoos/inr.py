@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
+from sneframe.describe import describe
 
 W0 = 30.0  #: the factor inside every sine
 OFFSET = 0.5  #: what the last layer's output is raised by
@@ -44,7 +45,7 @@ class SineINR(nn.Module):
 def architecture(widths: Sequence[int]) -> Architecture:
     """Return the architecture of :class:`SineINR`: one group of neurons per hidden layer, to be permuted and flipped."""
     with torch.random.fork_rng(devices=[]):  # its initial weights are not used, and cost nobody a draw
-        return Architecture.from_module(SineINR(widths))
+        return describe(SineINR(widths))
 
 
 def draw_weights(widths: Sequence[int], generator: np.random.Generator, *, siren: bool = False) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from sneframe.architecture.description import (
     ACTIONS,
+    ORIGINS,
     Architecture,
     Axis,
     Factor,
@@ -11,4 +12,4 @@ from sneframe.architecture.description import (
     Segment,
 )
 
-__all__ = ["ACTIONS", "Architecture", "Axis", "Factor", "Group", "Layer", "Parameter", "Segment"]
+__all__ = ["ACTIONS", "ORIGINS", "Architecture", "Axis", "Factor", "Group", "Layer", "Parameter", "Segment"]

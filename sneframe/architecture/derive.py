@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -21,15 +22,20 @@ SIDES = (32, 28, 64, 16, 224, 8, 48, 96, 128)
 
 def from_module(module: nn.Module, example_input: Any = None) -> Architecture:
     """See :meth:`sneframe.architecture.Architecture.from_module`."""
+    return derived(module, example_input)[0]
+
+
+def derived(module: nn.Module, example_input: Any = None) -> tuple[Architecture, Any]:
+    """Return the description of a module, and the input it was run on: the given one, or the one that was made up."""
     state = described(module)
     if not state:
         raise ArchitectureError(f"{type(module).__name__}: no parameter to describe")
     if example_input is None:
-        trace = _guess(module, state)
+        trace, example_input = _guess(module, state)
     else:
         args, kwargs = arguments(example_input)
         trace = _run(module, state, args, kwargs)
-    return Emission(module, state, trace).architecture()
+    return evolve(Emission(module, state, trace).architecture(), symmetry="derived"), example_input
 
 
 def described(module: nn.Module) -> dict[str, Tensor]:
@@ -87,12 +93,12 @@ def _run(
     return trace
 
 
-def _guess(module: nn.Module, state: Mapping[str, Tensor]) -> Trace:
-    """Run it on a made-up input that its first layer takes."""
+def _guess(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Trace, Tensor]:
+    """Run it on a made-up input that its first layer takes, and return this input too."""
     failure: ArchitectureError | None = None
     for value in _made_up(module):
         try:
-            return _run(module, state, (value,), {})
+            return _run(module, state, (value,), {}), value
         except ArchitectureError as error:
             failure = failure or error
     raise ArchitectureError(

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from sneframe.architecture.consistency import check_axes, check_nesting
 from sneframe.errors import ArchitectureError, choices
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sneframe.architecture.state_dict import Flatten
 
 ACTIONS = ("permute", "scale", "sign")
+#: Where the symmetry of a description comes from, the weakest first.
+ORIGINS = ("none", "guessed", "stated", "derived", "verified")
 
 #: A fixed size, or the name of a group.
 Factor: TypeAlias = int | str
@@ -158,16 +160,31 @@ class Architecture:
     Args:
         layers: in topological order.
         groups: every group that an axis names.
+        symmetry: where the groups come from. ``verified``: from the module, and checked by running it; ``derived``: from
+            the module alone; ``stated``: written down by somebody who knows the network, the default where there are
+            groups; ``guessed``: from names and shapes; ``none``: nothing is known, every axis is fixed, the default
+            where there are no groups. It is no part of the identity: two descriptions that differ in it alone are equal.
 
     Raises:
         ArchitectureError: an axis that does not add up, an unknown group, a parameter named twice, a layer that
-            reads a later one.
+            reads a later one, an unknown origin of the symmetry.
     """
 
     layers: tuple[Layer, ...] = field(converter=_layers)
     groups: tuple[Group, ...] = field(default=(), converter=_groups)
+    symmetry: str = field()
+
+    @symmetry.default
+    def _stated(self) -> str:
+        return "stated" if self.groups else "none"
 
     def __attrs_post_init__(self) -> None:
+        if self.symmetry not in ORIGINS:
+            raise ArchitectureError(
+                f"unknown symmetry {self.symmetry!r}, {choices(str(self.symmetry), ORIGINS)}"
+            )
+        if self.groups and self.symmetry == "none":
+            raise ArchitectureError("an architecture with groups cannot have the symmetry 'none'")
         sizes: dict[str, int] = {}
         for group in self.groups:
             if group.name in sizes:
@@ -251,16 +268,22 @@ class Architecture:
         ]
         return f"{' · '.join(words)} ({self.num_weights} weights)"
 
+    def weakened(self, symmetry: str) -> Architecture:
+        """Return this architecture with the weaker of two origins of its symmetry: its own, and that of an equal one."""
+        weaker = min(self.symmetry, symmetry, key=ORIGINS.index)
+        return self if weaker == self.symmetry else evolve(self, symmetry=weaker)
+
     # -- its identity ------------------------------------------------------------------------------------
 
     @cached_property
     def id(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of :meth:`canonical`: equal content, equal id."""
+        """The first 16 hexadecimal digits of the SHA-256 of :meth:`canonical`: equal structure, equal id."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
     def canonical(self) -> str:
-        """Return the canonical JSON: sorted keys, no spaces."""
-        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        """Return the canonical JSON of the structure: sorted keys, no spaces, without the key ``symmetry``."""
+        structure = {key: value for key, value in self.to_json().items() if key != "symmetry"}
+        return json.dumps(structure, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Architecture) and self.id == other.id
@@ -273,6 +296,7 @@ class Architecture:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values, the form that zoos and run folders store."""
         return {
+            "symmetry": self.symmetry,
             "groups": [
                 {"name": g.name, "size": g.size, "actions": list(g.actions), "parent": g.parent}
                 for g in self.groups
@@ -302,11 +326,14 @@ class Architecture:
     def from_json(cls, data: Mapping[str, Any]) -> Architecture:
         """Read what :meth:`to_json` wrote.
 
+        Where the key ``symmetry`` is missing nobody says where the groups come from, so they count as guessed.
+
         Raises:
             ArchitectureError: keys that are missing or unknown, or content that is inconsistent.
         """
         try:
             return cls(
+                symmetry=data.get("symmetry", "guessed" if data["groups"] else "none"),
                 groups=[Group(**group) for group in data["groups"]],
                 layers=[
                     Layer(**{**layer, "parameters": [Parameter(**p) for p in layer["parameters"]]})
@@ -322,7 +349,7 @@ class Architecture:
 
         What torch carries out is followed, whatever Python code asks for it: residual streams, concatenation, attention
         heads, recurrent gates, normalisation, grouped convolution, tied weights. An axis that cannot be followed is
-        fixed, and named in a warning.
+        fixed, and named in a warning. The symmetry is ``derived``; :func:`sneframe.describe.describe` also verifies it.
 
         Args:
             module: left as it is.
@@ -338,24 +365,32 @@ class Architecture:
 
     @classmethod
     def from_state_dict(
-        cls, state: Mapping[str, Tensor], *, activation: str = "relu", flatten: Flatten = "unknown"
+        cls,
+        state: Mapping[str, Tensor],
+        *,
+        activation: str | None = None,
+        flatten: Flatten = "unknown",
+        trust_names: bool = False,
     ) -> Architecture:
-        """Describe a network from the names and shapes of its state dict alone, in their order.
+        """Describe a network by the names and shapes of its state dict alone; the order of the keys does not matter.
 
-        A plain chain of linear and convolution layers with batch norms between them has one group per hidden layer (a
-        connection that skips layers cannot be seen in a state dict, and is taken to be absent; so cannot a max-pool,
-        and neurons of convolutions are not flipped). Of anything else the kinds of layers are told by names and shapes,
-        every axis is fixed, and a warning says why.
+        A group is claimed only where names and shapes leave no doubt that layers follow each other; the rule stands in
+        :mod:`sneframe.architecture.named_chain`. Of anything else every axis is fixed, and a warning says why. The
+        symmetry is ``guessed`` where there are groups, else ``none``.
 
         Args:
             state: as ``module.state_dict()`` gives it; tensors of integers and booleans are left out.
-            activation: of every layer of a chain but the last.
+            activation: of every layer of a chain but the last. Only where it is given are neurons scaled or flipped.
             flatten: in which order a linear layer reads the maps of a convolution that are flattened: as
                 ``channels_first``, torch's order, its neurons can be moved; by default they are fixed.
+            trust_names: take any layers for a chain whose sizes fit in the order of their names, although branches,
+                connections around layers and transposed convolutions can look the same.
 
         Raises:
             ArchitectureError: there is no floating-point tensor.
         """
         from sneframe.architecture import state_dict
 
-        return state_dict.from_state_dict(state, activation=activation, flatten=flatten)
+        return state_dict.from_state_dict(
+            state, activation=activation, flatten=flatten, trust_names=trust_names
+        )

@@ -29,4 +29,5 @@ def layout(architecture: Architecture) -> Architecture:
             evolve(group, actions=tuple(action for action in group.actions if action == "permute"))
             for group in architecture.groups
         ),
+        symmetry=architecture.symmetry,
     )

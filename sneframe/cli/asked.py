@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sneframe.embedded import Embedded
     from sneframe.predictor import Predictor
     from sneframe.zoo import Zoo
@@ -46,13 +48,19 @@ OPTIONS = (
     click.option("--module", help="package.module:function that makes a network's module; for files."),
     click.option("--key", help="Of checkpoints that hold several state dicts, which; for files."),
     click.option(
-        "--activation", help="Of every layer but the last, of files without a module.  [default: relu]"
+        "--activation",
+        help="Of every layer but the last, of files without a module; without it neurons are permuted, never scaled.",
     ),
     click.option(
         "--flatten",
         type=click.Choice(("unknown", "channels_first")),
         default="unknown",
         help="In which order a linear layer reads a convolution, in files without a module; channels_first is torch's.",
+    ),
+    click.option(
+        "--trust-names",
+        is_flag=True,
+        help="Take files without a module for chains of layers wherever the sizes fit.",
     ),
 )
 
@@ -114,11 +122,33 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedde
             if left := total - len(zoo):
                 why = "weights that are not finite, or too large for a finite embedding"
                 warnings.warn(f"{path}: {left} of {total} networks are left out: {why}", stacklevel=2)
+            _say_doubtful(path, zoo.symmetry)
             if not len(zoo):
                 raise ZooError(f"{path}: there is no network with an embedding")
             yield Embedded(sources=sources(zoo), values=values, properties=properties(zoo))
         else:
-            yield Embedded(sources=[str(path)], values=predictor.embed(path)[None], properties={})
+            yield Embedded(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
+
+
+def file_of(predictor: Predictor, path: Path) -> np.ndarray:
+    """Return the embedding ``(E,)`` of the network in a file, and say if its symmetry is not certain.
+
+    Raises:
+        FileError: a file that cannot be read.
+    """
+    values = predictor.embed(path)
+    reader = predictor.reader
+    _say_doubtful(path, {reader.describe(reader.weights(path)).symmetry: 1})
+    return values
+
+
+def _say_doubtful(path: Path, counts: Mapping[str, int]) -> None:
+    """Warn where the symmetry of networks is guessed or not known."""
+    from sneframe.architecture.origin import sentences
+
+    for origin, line in zip(counts, sentences(counts), strict=True):
+        if origin in ("none", "guessed"):
+            warnings.warn(f"{path}: {line}", stacklevel=3)
 
 
 def sources(zoo: Zoo) -> list[str]:

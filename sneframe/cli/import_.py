@@ -26,6 +26,9 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
     ]
 
     def callback(src: Path, out: Path, *, overwrite: bool, **values: Any) -> None:
+        import attrs
+
+        from sneframe.architecture.origin import sentences
         from sneframe.cli.terminal import Terminal
         from sneframe.errors import Interrupted, counted
         from sneframe.progress import Reporter
@@ -44,6 +47,9 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
             f", {done.unhealthy} of them not healthy: weights that are not finite" if done.unhealthy else ""
         )
         reporter.say(f"zoo: {out}, {counted(done.networks, 'network')} of {kinds}{unhealthy}")
+        named = {each.name for each in attrs.fields(importer.config)}
+        for line in sentences(done.symmetry, code="--module" if "module" in named else ""):
+            reporter.say(line)
         if done.listed:
             reporter.say(f"skipped: {len(done.skipped)}, why is in {done.listed}")
 

@@ -73,6 +73,7 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
         "distance": finite_or_none(prediction.distance),
         "far": prediction.far,
         "unseen": list(prediction.unseen),
+        "symmetry": prediction.symmetry,
     }
 
 

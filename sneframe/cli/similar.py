@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sneframe.cli.asked import PATH, asked, described, networks_of
+from sneframe.cli.asked import PATH, asked, described, file_of, networks_of
 
 
 @click.command()
@@ -47,7 +47,7 @@ def similar(
     for name in names:
         if name not in known.properties:
             raise ZooError(f"{zoo}: there is no property {name!r}, {choices(name, known.properties)}")
-    nearest = known.nearest(predictor.embed(file), k)
+    nearest = known.nearest(file_of(predictor, file), k)
     if as_json:
         rows = [
             {

@@ -106,8 +106,14 @@ def _facts(opened: Zoo) -> dict[str, Any]:
         "networks": len(opened),
         "healthy": int(opened.healthy.sum()),
         "groups": len(np.unique(opened.group)),
+        "symmetry": opened.symmetry,
         "architectures": [
-            {"id": architecture.id, "summary": architecture.summary, "networks": count}
+            {
+                "id": architecture.id,
+                "summary": architecture.summary,
+                "networks": count,
+                "symmetry": architecture.symmetry,
+            }
             for architecture, count in zip(opened.architectures, counts, strict=True)
         ],
         "properties": [{"name": name, **_property(opened.typed_column(name))} for name in opened.properties],
@@ -148,6 +154,7 @@ def _show(facts: dict[str, Any]) -> None:
         "builder": json.dumps(facts["builder"], ensure_ascii=False) if facts["builder"] else "",
         "networks": f"{facts['networks']}" + (f", {unhealthy} of them not healthy" if unhealthy else ""),
         "groups": facts["groups"],
+        "symmetry": ", ".join(f"{origin}: {count}" for origin, count in facts["symmetry"].items()),
         "digest": facts["digest"],
         "on disk": f"{facts['bytes'] / 1e6:.1f} MB",
     }

@@ -33,6 +33,7 @@ class Zoo:
         digest: of its content.
         networks: how many it holds.
         architectures: for each architecture's id its summary.
+        symmetry: how many networks have a symmetry of each origin; empty for a run that did not write it down.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Zoo:
     digest: str
     networks: int
     architectures: Mapping[str, str]
+    symmetry: Mapping[str, int]
 
 
 @frozen(kw_only=True)
@@ -257,6 +259,7 @@ def _environment(path: Path) -> Environment:
             digest=zoo.string("digest"),
             networks=zoo.count("networks"),
             architectures=zoo.record("architectures").each(Record.string),
+            symmetry=zoo.record("symmetry").each(Record.count) if "symmetry" in zoo.data else {},
         ),
         recipe=root.maybe("recipe", Record.string),
         started=root.string("started"),

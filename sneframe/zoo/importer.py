@@ -79,6 +79,7 @@ class Import:
         networks: in the zoo.
         unhealthy: of these, with weights that are not finite.
         architectures: how many different ones.
+        symmetry: how many networks have a symmetry of each origin, the weakest first.
         skipped: what is not in the zoo.
         listed: the file that says so, or None where nothing was left out.
     """
@@ -86,6 +87,7 @@ class Import:
     networks: int
     unhealthy: int
     architectures: int
+    symmetry: Mapping[str, int]
     skipped: tuple[Skipped, ...]
     listed: Path | None
 
@@ -159,11 +161,12 @@ def import_zoo(
             for start, values in parts:
                 whole[start : start + len(values)] = values
             zoo.split(split, whole)
-        networks, unhealthy = len(zoo), zoo.unhealthy
+        networks, unhealthy, symmetry = len(zoo), zoo.unhealthy, zoo.symmetry
     return Import(
         networks=networks,
         unhealthy=unhealthy,
         architectures=len(architectures),
+        symmetry=symmetry,
         skipped=tuple(skipped),
         listed=_list(skipped, listed),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from sneframe.architecture import Architecture
+from sneframe.architecture.origin import by_origin
 from sneframe.errors import ZooError
 from sneframe.zoo import cache as weights_cache
 from sneframe.zoo import verify
@@ -114,6 +115,15 @@ class Zoo:
     def architectures(self) -> tuple[Architecture, ...]:
         """The architectures that occur, in the order of the whole zoo."""
         return tuple(self._store.architectures[index] for index in self._places)
+
+    @property
+    def symmetry(self) -> dict[str, int]:
+        """How many networks have a symmetry of each origin (see :class:`Architecture`), the weakest first."""
+        counts = np.bincount(self.architecture_index, minlength=len(self.architectures)).tolist()
+        return by_origin(
+            (architecture.symmetry, count)
+            for architecture, count in zip(self.architectures, counts, strict=True)
+        )
 
     @cached_property
     def architecture_index(self) -> np.ndarray:

@@ -41,6 +41,16 @@ class Stack:
         self._waiting: list[dict[str, np.ndarray]] = []
         self._writers: dict[str, ArrayWriter] = {}
 
+    @property
+    def symmetry(self) -> str:
+        """Where the symmetry of its networks comes from, of the one of which least is known."""
+        return self._architecture.symmetry
+
+    def weaken(self, symmetry: str) -> None:
+        """Note where the symmetry of further networks comes from."""
+        self._architecture = self._architecture.weakened(symmetry)
+        self._attributes["architecture"]["symmetry"] = self._architecture.symmetry
+
     def read(self, weights: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
         """Return type and values of every parameter, in order, if they fit.
 

@@ -11,6 +11,7 @@ from typing import Any, Self, final
 import numpy as np
 
 from sneframe.architecture import Architecture
+from sneframe.architecture.origin import by_origin
 from sneframe.errors import ZooError
 from sneframe.zoo.chunks import ArrayWriter, finite
 from sneframe.zoo.column import Column
@@ -109,6 +110,11 @@ class ZooWriter:
         """How many of them are not healthy."""
         return int(sum((~good).sum() for good in self._healthy))
 
+    @property
+    def symmetry(self) -> dict[str, int]:
+        """How many of them have a symmetry of each origin, the weakest first."""
+        return by_origin((stack.symmetry, stack.networks) for stack in self._stacks.values())
+
     def __enter__(self) -> Self:
         with machine_errors(self._path):
             self._staging = Staging(self._path, overwrite=self._overwrite)
@@ -140,7 +146,7 @@ class ZooWriter:
         """Add n networks of one architecture.
 
         Args:
-            architecture: what they share.
+            architecture: what they share; of equal ones the weakest origin of the symmetry is stored.
             weights: for each of its parameters ``(n, *shape)``, a numpy array or a tensor (bfloat16 too) of
                 any float, int or bool type; of the same type in every append.
             properties: values ``(n,)`` by name; what an append does not give is missing for its networks.
@@ -173,6 +179,7 @@ class ZooWriter:
             stack.add(arrays)
         self._broken = False
         self._stacks.setdefault(architecture, stack)
+        stack.weaken(architecture.symmetry)
         self._architecture.append(np.full(n, stack.index, np.int32))
         self._row.append(np.arange(stack.networks - n, stack.networks))
         self._healthy.append(good)

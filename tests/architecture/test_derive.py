@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from networks import LeNet, SmallCNN
 from torch import nn
 
-from sneframe import batch as batches
+from sneframe import from_modules
 from sneframe.architecture import Architecture
 from sneframe.errors import ArchitectureError
 from sneframe.symmetry import apply, sample, verify
@@ -125,7 +125,7 @@ def test_a_residual_connection_is_a_layer_that_joins_two():
 )
 def test_moving_neurons_does_not_change_what_the_network_computes(module, shape):
     module = module.double().eval()
-    batch = batches.from_modules([module]).to(dtype=torch.float64)
+    batch = from_modules([module]).to(dtype=torch.float64)
     torch.manual_seed(0)
     batch = batch.replace([torch.randn_like(batch.networks[0].weights)])
     moved = apply(batch, sample(batch, seed=1, step=2, actions=("permute", "scale", "sign")))

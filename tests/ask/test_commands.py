@@ -263,3 +263,16 @@ def test_a_bound_that_cannot_be_met_is_refused(call, command, finished, tmp_path
     code, _, err = call(command, finished, *networks, *more, "--memory", "1B")
     assert (code, err) == (2, "error: memory: 1 B cannot be met, this model needs at least 41 MiB\n")
     assert not list(tmp_path.glob("[em].*"))
+
+
+@pytest.mark.filterwarnings("always:.*symmetry guessed:UserWarning")
+def test_a_guessed_symmetry_is_said(call, finished, tmp_path):
+    """A file whose layers were taken for a chain by their names is predicted with a warning, and so it is embedded."""
+    net = nn.Sequential(nn.Linear(1, 5), nn.ReLU(), nn.Linear(5, 1))
+    torch.save(net.state_dict(), tmp_path / "a.pt")
+    code, out, err = call("predict", finished, tmp_path / "a.pt", "--json")
+    assert (code, json.loads(out)[0]["symmetry"]) == (0, "guessed")
+    assert f"{tmp_path}/a.pt: its symmetry is guessed from names and shapes" in err
+    code, _, err = call("embed", finished, tmp_path / "a.pt", "--out", tmp_path / "a.csv")
+    assert code == 0
+    assert "a.pt: symmetry guessed from names and shapes for 1 of 1 network" in err

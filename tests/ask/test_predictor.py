@@ -178,7 +178,7 @@ def test_several_may_come_one_after_the_other(predictor, file):
 
 
 def test_a_linear_network_is_not_taken_for_one_with_activations(finished, network):
-    linear = sneframe.load(finished, activation="none")
+    linear = sneframe.load(finished, activation="none", trust_names=True)
     found = linear._asked(network.state_dict()).architecture
     assert {layer.activation for layer in found.layers} == {"none"}
 
@@ -427,3 +427,9 @@ def test_a_module_that_ends_the_process_is_an_error_with_its_name(finished, tmp_
 def test_an_embedding_that_is_not_finite_is_not_returned(predictor, network):
     with pytest.raises(PartError, match="state dict: its embedding is not finite"):
         predictor.embed({name: each * float("nan") for name, each in network.state_dict().items()})
+
+
+def test_a_module_is_verified_before_it_is_predicted(predictor):
+    """A prediction says where the symmetry of its network comes from."""
+    module = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+    assert predictor.predict(module).symmetry == "verified"

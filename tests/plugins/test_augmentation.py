@@ -9,7 +9,8 @@ from sneframe_augmentation.symmetry import Symmetry
 from torch import nn
 
 from sneframe.architecture import Architecture
-from sneframe.batch import Batch, from_modules, join
+from sneframe.batch import Batch, join
+from sneframe.describe import from_modules
 from sneframe.draw import Draw
 from sneframe.part import Spec
 from sneframe.symmetry import apply, sample

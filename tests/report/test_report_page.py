@@ -285,3 +285,11 @@ def test_a_report_that_cannot_be_written_is_the_machines_failure(write_run: Call
     with pytest.raises(MachineError, match=r"report.html"):
         write_report(folder)
     assert set(folder.iterdir()) == before
+
+
+def test_the_report_says_where_symmetry_comes_from(write_run: Callable[..., Path], edit: Edit) -> None:
+    """The page counts the networks of each origin; a run that did not write them down has no such line."""
+    folder = write_run()
+    assert "Symmetry" not in Page(write_report(folder).read_text()).text
+    edit(folder / "environment.json", lambda d: d["zoo"].update(symmetry={"guessed": 1, "verified": 999}))
+    assert "guessed for 1 network, verified for 999 networks" in Page(write_report(folder).read_text()).text

@@ -16,6 +16,7 @@ from attrs import frozen
 from torch import nn
 
 from sneframe.architecture import Architecture
+from sneframe.describe import describe
 from sneframe.engine import Engine
 from sneframe.zoo import ZooBuilder, create
 from sneframe.zoo.write import ZooWriter
@@ -188,8 +189,8 @@ class Collector:
 
     def _architecture(self, design: Design, module: nn.Module) -> Architecture:
         if design not in self._architectures:
-            example = torch.zeros(1, *self._images.shape)
-            self._architectures[design] = Architecture.from_module(module, example)
+            example = torch.linspace(0, 1, math.prod(self._images.shape)).view(1, *self._images.shape)
+            self._architectures[design] = describe(module, example)
         return self._architectures[design]
 
 

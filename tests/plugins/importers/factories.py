@@ -72,3 +72,39 @@ number = 3
 
 def lazy():
     return nn.LazyLinear(2)
+
+
+def local(row):
+    """The class is made inside the function, and reads its activation from there."""
+    act = {"relu": torch.relu, "tanh": torch.tanh, "cumsum": lambda h: h.cumsum(-1)}[row["activation"]]
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inp, self.out = nn.Linear(4, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.out(act(self.inp(x)))
+
+    return Net(), torch.randn(5, 4)
+
+
+class Masked(nn.Module):
+    """A mask, all true when made, says which neurons are added to others."""
+
+    def __init__(self):
+        super().__init__()
+        self.inp, self.out = nn.Linear(4, 8), nn.Linear(8, 3)
+        self.register_buffer("mask", torch.ones(8, dtype=torch.bool))
+
+    def forward(self, x):
+        return self.out(torch.where(self.mask, self.inp(x), 0.0))
+
+
+def masked():
+    return Masked(), torch.randn(5, 4)
+
+
+def pair():
+    """No example input, and none that could be made up."""
+    return nn.Bilinear(2, 3, 4)

@@ -11,11 +11,13 @@ from pathlib import Path
 import factories
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import save_file
 from sneframe_importers.table import read_table
 from stored import tensors
 from torch import nn
 
+from sneframe.cli import sneframe_command
 from sneframe.errors import ConfigError, ZooError
 from sneframe.zoo import export, open_zoo
 
@@ -96,26 +98,80 @@ def test_weights_and_properties_are_those_of_the_files(folder, imported):
     zoo.verify()
 
 
+@pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
 def test_a_module_tells_of_connections_that_a_state_dict_does_not_show(tmp_path, imported):
+    """From names and shapes a residual network has no group, from its code it has the one of the stream."""
     torch.save(factories.Residual().state_dict(), tmp_path / "a.pt")
     table(tmp_path / "t.csv", [{"file": "a.pt", "kind": "residual"}])
     guessed, _ = imported("files", tmp_path)
     found, _ = imported(
         "files", tmp_path, out="two.zarr", properties=tmp_path / "t.csv", module="factories:of_row"
     )
-    # The stream and what is added to it are one group: a chain would move them apart.
-    assert [len(zoo.architectures[0].groups) for zoo in (guessed, found)] == [2, 1]
+    assert [len(zoo.architectures[0].groups) for zoo in (guessed, found)] == [0, 1]
 
 
-def test_a_module_saved_in_two_formats_is_of_one_architecture(tmp_path, imported):
-    """Safetensors keep no order: by name, the hidden layer would stand before that which it reads."""
-    layers = nn.ModuleDict({"inp": nn.Linear(4, 8), "hid": nn.Linear(8, 8), "out": nn.Linear(8, 3)})
+def test_names_can_be_trusted(tmp_path, imported):
+    """With trust_names layers whose sizes fit are a chain, and the symmetry stays a guess."""
+    layers = nn.ModuleList([nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 3)])
     torch.save(layers.state_dict(), tmp_path / "a.pt")
-    save_file(layers.state_dict(), tmp_path / "b.safetensors")
+    zoo, _ = imported("files", tmp_path, trust_names=True)
+    assert [group.size for group in zoo.architectures[0].groups] == [8, 8]
+    assert zoo.symmetry == {"guessed": 1}
+
+
+SAVED = {
+    "autoencoder": nn.ModuleDict(
+        {
+            "encoder": nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)),
+            "decoder": nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 16)),
+        }
+    ),
+    "residual": factories.Residual(),
+    "words": nn.ModuleDict({"inp": nn.Linear(4, 8), "hid": nn.Linear(8, 8), "out": nn.Linear(8, 3)}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
+@pytest.mark.parametrize("first", [".pt", ".safetensors"])
+@pytest.mark.parametrize("module", SAVED.values(), ids=SAVED)
+def test_the_format_of_a_file_does_not_matter(tmp_path, imported, module, first):
+    """Modules that may be no chain are fixed, whether or not a format sorts names, and whichever file comes first."""
+    second = ".safetensors" if first == ".pt" else ".pt"
+    WRITERS[first](module.state_dict(), tmp_path / f"a{first}")
+    WRITERS[second](module.state_dict(), tmp_path / f"b{second}")
     zoo, _ = imported("files", tmp_path)
     (architecture,) = zoo.architectures
-    assert len(architecture.groups) == 2
-    same(zoo, {name: layers.state_dict() for name in ("a.pt", "b.safetensors")})
+    assert (architecture.groups, architecture.symmetry) == ((), "none")
+    same(zoo, dict.fromkeys((f"a{first}", f"b{second}"), module.state_dict()))
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
+def test_what_else_lies_in_a_folder_does_not_matter(tmp_path, imported):
+    """A network alone and beside others of its names and shapes has one description."""
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "both").mkdir()
+    state = factories.Residual().state_dict()
+    save_file(state, tmp_path / "alone" / "b.safetensors")
+    save_file(state, tmp_path / "both" / "b.safetensors")
+    torch.save(state, tmp_path / "both" / "a.pt")
+    alone, _ = imported("files", tmp_path / "alone", out="alone.zarr")
+    both, _ = imported("files", tmp_path / "both", out="both.zarr")
+    assert alone.architectures == both.architectures
+
+
+def test_an_import_says_where_symmetry_comes_from(folder, imported):
+    """With a module symmetry is verified, of a Sequential without one guessed."""
+    source, _, _, properties = folder
+    zoo, _ = imported("files", source, properties=properties, module="factories:of_row")
+    assert zoo.symmetry == {"verified": 12}
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
+def test_without_a_module_symmetry_is_guessed_or_not_known(folder, imported):
+    """Names and shapes say something of the Sequential networks, and nothing of the residual ones."""
+    source, _, _, properties = folder
+    zoo, _ = imported("files", source, properties=properties)
+    assert zoo.symmetry == {"none": 4, "guessed": 8}
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as:UserWarning")
@@ -550,3 +606,18 @@ def test_weights_that_the_module_has_no_place_for_are_left_out(tmp_path, importe
         "b.pt": "holds 'more', which Sequential has not",
         "c.pt": "'0.weight' has shape (7, 4), in Sequential it has (8, 4)",
     }
+
+
+@pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
+def test_the_command_ends_with_where_symmetry_comes_from(folder, tmp_path):
+    """The terminal has a line for each origin, with what finds more."""
+    source, _, _, properties = folder
+    words = ["zoo", "import", "files", str(source), "--properties", str(properties), "--out"]
+    told = CliRunner().invoke(sneframe_command, [*words, str(tmp_path / "a.zarr")]).output
+    assert "no symmetry is known of 4 of 12 networks, every neuron is taken as fixed; --module finds" in told
+    assert (
+        "symmetry guessed from names and shapes for 8 of 12 networks; --module finds it from the code" in told
+    )
+    more = [str(tmp_path / "b.zarr"), "--module", "factories:of_row"]
+    told = CliRunner().invoke(sneframe_command, [*words, *more]).output
+    assert "symmetry derived from the code and verified for 12 of 12 networks" in told

@@ -212,3 +212,11 @@ def test_a_folder_without_any_is_an_error(tmp_path, imported, name):
         imported(name, tmp_path / "empty")
     with pytest.raises(ZooError, match="there is no such folder"):
         imported(name, tmp_path / "gone")
+
+
+def test_the_symmetry_of_a_published_layout_is_stated(images, imported):
+    """The importer knows that these networks are chains of sine layers, although names and shapes leave a doubt."""
+    source, _ = images
+    zoo, _ = imported("dws-inr", source)
+    assert zoo.symmetry == {"stated": 4}
+    assert [group.actions for group in zoo.architectures[0].groups] == [("permute", "sign")] * 2

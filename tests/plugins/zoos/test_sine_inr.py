@@ -58,3 +58,8 @@ def test_moving_a_group_of_neurons_leaves_the_signal_unchanged():
     assert any(not torch.equal(values, module.state_dict()[name]) for name, values in state.items())
     module.load_state_dict(state)
     torch.testing.assert_close(module(x), before, rtol=0, atol=1e-10)
+
+
+def test_the_architecture_of_a_zoo_is_verified():
+    """A zoo that is built says that running its networks agreed with their groups."""
+    assert architecture((4, 4)).symmetry == "verified"
