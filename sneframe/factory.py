@@ -16,6 +16,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.derive import described
 from sneframe.describe import Descriptions
 from sneframe.errors import ArchitectureError, ConfigError, FileError, one_line
+from sneframe.files import matched
 from sneframe.identity import COUNTER
 
 
@@ -58,7 +59,8 @@ class Factory:
         """Return the architecture of the network with these tensors and properties.
 
         Tensors of integers and truth values, such as masks, are loaded into the module before it is described: they belong
-        to the network. Where the file has none, the module has its own.
+        to the network. Where the file has none, the module has its own. Names may differ by one prefix before all of
+        them, see :func:`~sneframe.files.matched`.
 
         Raises:
             FileError: names or shapes of the tensors that are not the module's.
@@ -77,6 +79,7 @@ class Factory:
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")
         try:
+            tensors = matched(tensors, described(module))
             _check(module, tensors)
             _load(module, tensors)
             return self._descriptions.of(module, example)

@@ -23,6 +23,7 @@ from sneframe.describe import Descriptions
 from sneframe.doubt import GRADES, Doubt, Seen, in_words, magnitudes, worst
 from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
 from sneframe.factory import Factory
+from sneframe.files import matched
 from sneframe.model import Model
 from sneframe.plugins import Blamed
 from sneframe.prediction import DoubtWarning, Prediction
@@ -272,10 +273,11 @@ class Predictor:
         if isinstance(network, Mapping):
             tensors = self.reader.weights_of(network, "state dict")
             architecture = self.reader.describe(tensors)
+            named = _named(tensors, architecture)
             return Asked(
                 source="state dict",
                 architecture=architecture,
-                read=lambda: tensors,
+                read=lambda: named,
                 assumed=self._assumed(architecture),
             )
         if not isinstance(network, str | Path):
@@ -289,7 +291,7 @@ class Predictor:
         return Asked(
             source=str(network),
             architecture=architecture,
-            read=lambda: self.reader.weights(path),
+            read=lambda: _named(self.reader.weights(path), architecture),
             assumed=self._assumed(architecture),
         )
 
@@ -387,6 +389,11 @@ class Asked:
     architecture: Architecture
     read: Callable[[], Mapping[str, Tensor]]
     assumed: bool = False
+
+
+def _named(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    """Return the tensors of a network under the names of its architecture."""
+    return matched(tensors, [parameter.name for parameter in architecture.parameters])
 
 
 def _warn(source: str, doubts: Sequence[Doubt]) -> None:

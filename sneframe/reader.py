@@ -15,7 +15,7 @@ from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.architecture.state_dict import Flatten
 from sneframe.errors import ConfigError, FileError, choices
 from sneframe.factory import Factory
-from sneframe.files import find_state_dict, read_state_dict
+from sneframe.files import common_prefix, find_state_dict, read_state_dict
 
 QUANTISED = ("weight", "qweight")  #: names of what is weights, of whatever type
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -86,6 +86,10 @@ class Reader:
     ) -> Architecture:
         """Return the architecture of a network with these tensors.
 
+        Its parameters may be named otherwise than the tensors, by one prefix before all names: a module has the names that
+        its code gives, and without code such a prefix is left out, so that one network is of one architecture whatever it
+        was saved from. :func:`~sneframe.files.matched` gives the tensors the architecture's names.
+
         Args:
             tensors: by name.
             properties: what the module is made of.
@@ -100,6 +104,8 @@ class Reader:
             return self.module.architecture(tensors, properties or {})
         told = activation or self.activation
         floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+        prefix = common_prefix(floating)
+        floating = {name.removeprefix(prefix): tensor for name, tensor in floating.items()}
         shapes = tuple(sorted((name, tuple(tensor.shape)) for name, tensor in floating.items()))
         if (shapes, told) not in self._described:
             self._described[shapes, told] = self._recognised(shapes, told) or self._guessed(floating, told)
@@ -117,12 +123,16 @@ class Reader:
 
     def _recognised(self, shapes: Shapes, activation: str | None) -> Architecture | None:
         """Return the known architecture of these sorted names and shapes; None where several have them."""
-        same = [
-            each for each in self.known if tuple(sorted((p.name, p.shape) for p in each.parameters)) == shapes
-        ]
+        same = [each for each in self.known if _shapes(each) == shapes]
         if activation is not None:
             same = [each for each in same if activation in _activations(each)]
         return same[0] if len(same) == 1 else None
+
+
+def _shapes(architecture: Architecture) -> Shapes:
+    """Return names and shapes, sorted, without a prefix before all names."""
+    prefix = common_prefix([p.name for p in architecture.parameters])
+    return tuple(sorted((p.name.removeprefix(prefix), p.shape) for p in architecture.parameters))
 
 
 def _activations(architecture: Architecture) -> set[str]:

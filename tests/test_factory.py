@@ -50,6 +50,7 @@ def test_the_mask_of_a_file_is_loaded(monkeypatch):
     assert [True] * 8 in seen
 
 
+@pytest.mark.filterwarnings("ignore:the buffer 'mask' holds integers or booleans")
 def test_a_file_without_the_mask_leaves_the_modules_own():
     """A file of weights alone is described with the buffers that the module makes."""
     state = {name: value for name, value in factories.Masked().state_dict().items() if name != "mask"}

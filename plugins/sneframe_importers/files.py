@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-import torch
 from attrs import frozen
-from torch import Tensor
 
-from sneframe.architecture import Architecture
 from sneframe.config import option
-from sneframe.errors import FileError, ZooError
+from sneframe.errors import ZooError
 from sneframe.factory import Factory
-from sneframe.files import SUFFIXES, inside, is_sharded
+from sneframe.files import SUFFIXES, inside, is_sharded, matched
 from sneframe.reader import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
@@ -66,12 +63,11 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         flatten=config.flatten,
         trust_names=config.trust_names,
     )
-    types: dict[Architecture, dict[str, torch.dtype]] = {}
 
     def make(entry: Entry) -> Found:
         tensors = reader.weights(inside(source, entry.file))
         architecture = reader.describe(tensors, entry.properties)
-        weights = _typed({p.name: tensors[p.name] for p in architecture.parameters}, architecture, types)
+        weights = matched(tensors, [p.name for p in architecture.parameters])
         splits = {} if entry.split is None else {"table": entry.split}
         return one(entry.file, architecture, weights, entry.properties, group=entry.group, splits=splits)
 
@@ -105,18 +101,3 @@ def _names(source: Path, unread: list[Skipped]) -> list[str]:
         if name.lower().endswith(SUFFIXES) and not is_sharded(Path(place, name))
     ]
     return sorted(path.relative_to(source).as_posix() for path in found)
-
-
-def _typed(
-    weights: Mapping[str, Tensor],
-    architecture: Architecture,
-    types: dict[Architecture, dict[str, torch.dtype]],
-) -> dict[str, Tensor]:
-    """Return weights in the types of the first network of the architecture, if no digit is lost."""
-    first = types.setdefault(architecture, {name: tensor.dtype for name, tensor in weights.items()})
-    for name, tensor in weights.items():
-        if torch.promote_types(tensor.dtype, first[name]) != first[name]:
-            raise FileError(
-                f"{name!r} is {tensor.dtype}, those of the first network of this architecture are {first[name]}"
-            )
-    return {name: tensor.to(first[name]) for name, tensor in weights.items()}

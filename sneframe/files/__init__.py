@@ -1,6 +1,7 @@
 """Files of networks that come from elsewhere: read without running anything that stands in them."""
 
 from sneframe.files.folder import inside
+from sneframe.files.names import common_prefix, matched
 from sneframe.files.read import (
     SUFFIXES,
     StateDict,
@@ -23,6 +24,8 @@ __all__ = [
     "Stub",
     "SUFFIXES",
     "inside",
+    "matched",
+    "common_prefix",
     "is_sharded",
     "member",
 ]

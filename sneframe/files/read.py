@@ -23,13 +23,14 @@ from torch import Tensor
 
 from sneframe.errors import FileError, choices
 from sneframe.files.folder import inside
+from sneframe.files.names import unwrapped
 
 #: Where checkpoints keep the weights, in the order in which they are looked for.
 KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "policy")
-#: Put before every name by what wraps a module: data parallelism, torch.compile.
-PREFIXES = ("module.", "_orig_mod.")
 LEVELS = 3  #: of mappings in mappings in which state dicts are looked for
-INDEX = ".safetensors.index.json"  #: how the name of a sharded network's index ends
+#: How the names of the indexes of sharded networks end, and of their shards, as Hugging Face writes them.
+INDEXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
+SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin|\.pt|\.pth)$")
 POLICY = "policy.pth"  #: the one member of a Stable-Baselines3 archive that is read
 SHARED = 16  #: how often the weights of a file may stand in it under several names, all in all
 GROWTH = 20  #: how many times its size a compressed member may have, if it is larger than SMALL
@@ -55,8 +56,8 @@ def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
     """Read a network's file by the ending of its name.
 
     Args:
-        path: ``.safetensors``, the index of a sharded one, ``.pt`` or ``.pth`` (or another ending of ``SUFFIXES``), or the
-            ``.zip`` that Stable-Baselines3 saves.
+        path: ``.safetensors``, ``.pt`` or ``.pth`` (or another ending of ``SUFFIXES``), the ``.zip`` that
+            Stable-Baselines3 saves; of a sharded network its index, or one of its shards, beside which all others lie.
         key: of a checkpoint that holds several state dicts, which; dots lead into it. By default the first of ``KEYS`` that
             is there, or the only one.
 
@@ -67,6 +68,8 @@ def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
     if path.is_dir():
         raise FileError(f"{path}: is a folder, the file of one network is needed")
     reader = next((read for suffix, read in READERS.items() if path.name.lower().endswith(suffix)), None)
+    if SHARD.match(path.name):
+        reader = _shards
     if reader is None:
         raise FileError(f"{path}: a network's file ends in {', '.join(SUFFIXES)}")
     return _read(path, reader, key)
@@ -92,11 +95,23 @@ def _read(path: Path, reader: Callable[[Path], Any], key: str | None) -> StateDi
 
 
 def is_sharded(path: Path) -> bool:
-    """Whether a file is one of several that an index beside it joins: the index is what is read."""
-    if not path.name.endswith(".safetensors"):
+    """Whether a file is a shard of a network that is read by its index, or else by its first shard that is there."""
+    if (parts := SHARD.match(path.name)) is None:
         return False
-    stem = re.sub(r"-\d{5}-of-\d{5}$", "", path.name.removesuffix(".safetensors"))
-    return stem != path.name.removesuffix(".safetensors") and (path.parent / f"{stem}{INDEX}").exists()
+    if _index_of(path) is not None:
+        return True
+    alike = (SHARD.match(other.name) for other in path.parent.iterdir())
+    numbers = [other[2] for other in alike if other and other.group(1, 3, 4) == parts.group(1, 3, 4)]
+    return parts[2] != min(numbers, default=parts[2])
+
+
+def _index_of(path: Path) -> Path | None:
+    """Return the index beside a shard, if there is one."""
+    parts = SHARD.match(path.name)
+    assert parts is not None
+    ending = next((index for index, suffix in INDEXES.items() if suffix == parts[4]), None)
+    index = path.parent / f"{parts[1]}{ending}"
+    return index if ending is not None and index.exists() else None
 
 
 # -- one format each -------------------------------------------------------------------------------------------
@@ -130,13 +145,40 @@ def _index(path: Path) -> dict[str, Any]:
     shards = {}
     for file in dict.fromkeys(file for _, file in names):
         try:
-            shards[file] = _safetensors(inside(path.parent, file))
+            shards[file] = _shard(inside(path.parent, file))
         except FileError as error:
             raise FileError(f"{path}: shard {error}") from error
     for name, file in names:
         if name not in shards[file]:
             raise FileError(f"{path}: {file} lacks {name!r}")
     return {name: shards[file][name] for name, file in sorted(names, key=lambda each: _layered(each[0]))}
+
+
+def _shards(path: Path) -> dict[str, Any]:
+    """Read all shards of a network by the index beside them, or by their names."""
+    if (index := _index_of(path)) is not None:
+        return _index(index)
+    parts = SHARD.match(path.name)
+    assert parts is not None
+    found: dict[str, Any] = {}
+    for number in range(1, int(parts[3]) + 1):
+        name = f"{parts[1]}-{number:05}-of-{parts[3]}{parts[4]}"
+        try:
+            shard = _shard(inside(path.parent, name))
+        except FileError as error:
+            raise FileError(f"{path}: a shard of a network, of which not all can be read: {error}") from error
+        if twice := found.keys() & shard.keys():
+            raise FileError(f"{path}: {min(twice)!r} stands in two shards")
+        found |= shard
+    return {name: found[name] for name in sorted(found, key=_layered)}
+
+
+def _shard(path: Path) -> dict[str, Any]:
+    """Read one file of several: names and tensors, and nothing else."""
+    found = _safetensors(path) if path.name.endswith(".safetensors") else _torch(path)
+    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
+        raise FileError(f"{path}: no shard, which holds tensors by name and nothing else")
+    return {str(name): tensor for name, tensor in found.items()}
 
 
 def _torch(path: Path) -> Any:
@@ -231,7 +273,7 @@ def _reason(said: str) -> str:
 
 READERS: Mapping[str, Callable[[Path], Any]] = {
     ".safetensors": _safetensors,
-    INDEX: _index,
+    **dict.fromkeys(INDEXES, _index),
     **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), _torch),
     ".zip": _baselines,
 }
@@ -278,9 +320,7 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
     elif not _is_state_dict(value):
         raise FileError(f"{path}: holds no tensors with names")
     tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): each for name, each in tensors.items()}
+    tensors = unwrapped(tensors)
     others = {
         n: each
         for n, each in (*beside.items(), *value.items())
@@ -337,8 +377,11 @@ def _size(file: Path | IO[bytes]) -> int:
 
 def _bytes(path: Path) -> int:
     """Return the size of a file, of a sharded network that of its shards."""
-    if path.name.endswith(INDEX):
-        return sum(each.stat().st_size for each in path.parent.glob("*.safetensors"))
+    ending = next((suffix for index, suffix in INDEXES.items() if path.name.endswith(index)), None)
+    if ending is None and (parts := SHARD.match(path.name)):
+        ending = parts[4]
+    if ending is not None:
+        return sum(each.stat().st_size for each in path.parent.glob(f"*{ending}"))
     return path.stat().st_size * (GROWTH if path.suffix.lower() == ".zip" else 1)
 
 

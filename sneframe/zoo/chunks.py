@@ -64,6 +64,22 @@ def as_float32(values: np.ndarray, dtype: str) -> np.ndarray:
         return values.astype(np.float32, copy=False)
 
 
+def widest(one: str, other: str) -> str:
+    """Return the narrowest type that holds all values of two: of float16 and bfloat16 it is float32."""
+    if one == other:
+        return one
+    if "bfloat16" in (one, other):
+        return "float32" if {one, other} <= {"bfloat16", "float16", "float32"} else "float64"
+    return np.promote_types(one, other).name
+
+
+def cast(values: np.ndarray, before: str, dtype: str) -> np.ndarray:
+    """Return values, as they are stored in one floating-point type, in a wider one."""
+    if before == dtype:
+        return values
+    return (as_float32(values, before) if before == "bfloat16" else values).astype(dtype)
+
+
 # -- writing -----------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -10,10 +11,11 @@ import numpy as np
 
 from sneframe.architecture import Architecture
 from sneframe.errors import ZooError, choices
-from sneframe.zoo.chunks import ArrayWriter, stored_dtype
+from sneframe.zoo.chunks import ArrayWriter, cast, read, stored_dtype, widest
 from sneframe.zoo.format import (
     ARCHITECTURES,
     DTYPES,
+    FLOATS,
     METADATA,
     check_name,
     chunk_length,
@@ -73,8 +75,9 @@ class Stack:
             if values.shape != (n, *parameter.shape):
                 shape = ", ".join(map(str, ("n" if n is None else n, *parameter.shape)))
                 raise ZooError(f"{what}: shape ({shape}) is needed, got {values.shape}")
-            if dtype != self._dtypes.get(name, dtype):
-                raise ZooError(f"{what}: earlier networks have {self._dtypes[name]}, these have {dtype}")
+            before = self._dtypes.get(name, dtype)
+            if dtype != before and not {dtype, before}.issubset(FLOATS):
+                raise ZooError(f"{what}: earlier networks have {before}, these have {dtype}")
             arrays[name] = dtype, values
         if not n:
             raise ZooError(f"{self._path}: an append needs at least one network, got none")
@@ -88,8 +91,11 @@ class Stack:
             self._length = chunk_length(
                 sum(sizes[n] * stored_dtype(d).itemsize for n, d in self._dtypes.items())
             )
+        for name, (dtype, _) in arrays.items():
+            if (wider := widest(self._dtypes[name], dtype)) != self._dtypes[name]:
+                self._widen(name, wider)
         waiting = self.networks % self._length
-        added = {name: values for name, (_, values) in arrays.items()}
+        added = {name: cast(values, dtype, self._dtypes[name]) for name, (dtype, values) in arrays.items()}
         n = len(next(iter(added.values())))
         self.networks += n
         if waiting + n >= self._length:
@@ -101,6 +107,20 @@ class Stack:
             added = {name: values[whole:] for name, values in added.items()}
         if self.networks % self._length:
             self._waiting.append({name: values.copy() for name, values in added.items()})
+
+    def _widen(self, name: str, dtype: str) -> None:
+        """Write again, in a wider type, what there is of a parameter: no digit of any network may be lost."""
+        before = self._dtypes[name]
+        self._dtypes[name] = dtype
+        self._waiting = [{**rows, name: cast(rows[name], before, dtype)} for rows in self._waiting]
+        if (narrow := self._writers.pop(name, None)) is None:
+            return
+        record, own, aside = narrow.close(), self._root / self._at(name), self._at(name) + ".narrow"
+        own.rename(self._root / aside)
+        for start in range(0, record.shape[0], self._length):
+            rows = read(self._root, aside, record, start, start + self._length)
+            self._write({name: cast(rows, before, dtype)})
+        shutil.rmtree(self._root / aside)
 
     def close(self) -> dict[str, ArrayRecord]:
         """Write what is left and return the record of every parameter by its path."""

@@ -148,7 +148,8 @@ class ZooWriter:
         Args:
             architecture: what they share; of equal ones the weakest origin of the symmetry is stored.
             weights: for each of its parameters ``(n, *shape)``, a numpy array or a tensor (bfloat16 too) of
-                any float, int or bool type; of the same type in every append.
+                any float, int or bool type. Where appends have different floating-point types, the narrowest one that
+                holds all of them is stored; ints and bools must have the same type in every append.
             properties: values ``(n,)`` by name; what an append does not give is missing for its networks.
             group: the training run of each: ints or strings ``(n,)``, or one for all. Left out in every
                 append, each network is a group of its own.

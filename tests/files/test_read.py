@@ -69,18 +69,63 @@ def test_the_policy_of_stable_baselines_is_read(state, tmp_path):
     same(read_state_dict(tmp_path / "agent.zip"), state)
 
 
-def test_shards_are_one_network(state, tmp_path):
-    names = list(state)
-    files = ["net-00001-of-00002.safetensors", "net-00002-of-00002.safetensors"]
+SHARDS = {".safetensors": save_file, ".bin": torch.save}
+
+
+@pytest.fixture(params=list(SHARDS))
+def shards(state, tmp_path, request):
+    """Two shards of one network, and what an index says of them."""
+    write, names = SHARDS[request.param], list(state)
+    files = [f"net-0000{number}-of-00002{request.param}" for number in (1, 2)]
     places = dict(zip(names, [files[0], files[0], files[1], files[1]], strict=True))
     for file in files:
-        save_file({n: state[n] for n in names if places[n] == file}, tmp_path / file)
-    index = tmp_path / "net.safetensors.index.json"
+        write({n: state[n] for n in names if places[n] == file}, tmp_path / file)
+    index = tmp_path / f"net{request.param}.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    return index, [tmp_path / file for file in files]
+
+
+def test_shards_are_one_network(state, shards):
+    """Shards are joined by their index, which is read in their place."""
+    index, files = shards
     same(read_state_dict(index), state)
-    assert all(is_sharded(tmp_path / file) for file in files)
+    same(read_state_dict(files[1]), state)
+    assert all(is_sharded(file) for file in files)
+
+
+def test_shards_without_an_index_are_joined_by_their_names(state, shards):
+    """The first shard stands for the network."""
+    index, files = shards
     index.unlink()
-    assert not is_sharded(tmp_path / files[0])
+    same(read_state_dict(files[0]), state)
+    assert [is_sharded(file) for file in files] == [False, True]
+
+
+def test_a_shard_whose_others_are_missing_is_refused(shards):
+    """Half a network is no network, and the missing file is named."""
+    index, files = shards
+    index.unlink()
+    files[0].unlink()
+    assert not is_sharded(files[1])
+    with pytest.raises(FileError, match=rf"not all can be read: {files[0].name}: not there"):
+        read_state_dict(files[1])
+
+
+def test_a_tensor_in_two_shards_is_refused(state, shards):
+    """Without an index nothing says which of two is meant."""
+    index, files = shards
+    index.unlink()
+    SHARDS[files[0].suffix](state, files[0])
+    with pytest.raises(FileError, match=r"'2.weight' stands in two shards|'2.bias' stands in two shards"):
+        read_state_dict(files[0])
+
+
+def test_a_shard_of_other_things_is_refused(tmp_path):
+    """An optimiser that was cut into files of the same names is no network."""
+    for number in (1, 2):
+        torch.save({"state": {}}, tmp_path / f"optim-0000{number}-of-00002.bin")
+    with pytest.raises(FileError, match="holds tensors by name and nothing else"):
+        read_state_dict(tmp_path / "optim-00001-of-00002.bin")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +136,10 @@ def test_shards_are_one_network(state, tmp_path):
         lambda s: {"something": s, "epoch": 3},
         lambda s: {f"module.{n}": v for n, v in s.items()},
         lambda s: {"net": {f"module._orig_mod.{n}": v for n, v in s.items()}},
+        lambda s: {f"_orig_mod.module.{n}": v for n, v in s.items()},
+        lambda s: {"n_averaged": torch.tensor(3), **{f"module.{n}": v for n, v in s.items()}},
     ],
-    ids=["checkpoint", "two", "only one", "parallel", "compiled"],
+    ids=["checkpoint", "two", "only one", "parallel", "compiled", "parallel inside", "averaged"],
 )
 def test_the_state_dict_of_a_checkpoint_is_found(state, tmp_path, wrap):
     torch.save(wrap(state), tmp_path / "a.pt")

@@ -285,17 +285,49 @@ def test_columns_have_the_first_kind_that_fits(tmp_path, imported, texts, kind, 
 
 
 def test_types_are_kept_where_they_agree(tmp_path, imported):
+    """A folder of half precision makes a zoo of half precision."""
     state = {name: value.half() for name, value in factories.mlp().state_dict().items()}
     save_file(state, tmp_path / "a.safetensors")
-    zoo, skipped = imported("files", tmp_path)
+    zoo, _ = imported("files", tmp_path)
     assert tensors(zoo, 0)["0.weight"].dtype == torch.float16
-    save_file({n: v.float() + 1e-6 for n, v in state.items()}, tmp_path / "b.safetensors")
-    zoo, skipped = imported("files", tmp_path, out="two.zarr")
-    assert len(zoo) == 1
-    assert (
-        "is torch.float32, those of the first network of this architecture are torch.float16"
-        in skipped["b.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wide"),
+    [
+        ("float16", "float32", "float32"),
+        ("bfloat16", "float16", "float32"),
+        ("float64", "bfloat16", "float64"),
+    ],
+)
+def test_a_folder_of_two_types_makes_a_zoo_of_the_wider(tmp_path, imported, first, second, wide):
+    """No digit of a network is lost, and the order of the files does not matter."""
+    states = {}
+    for name, dtype in (("a", first), ("b", second)):
+        states[name] = {n: v.to(getattr(torch, dtype)) for n, v in factories.mlp().state_dict().items()}
+        torch.save(states[name], tmp_path / f"{name}.pt")
+    zoo, skipped = imported("files", tmp_path)
+    assert not skipped
+    for number, state in enumerate(states.values()):
+        for name, value in tensors(zoo, number).items():
+            assert value.dtype == getattr(torch, wide)
+            assert torch.equal(value, state[name].to(value.dtype))
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module._orig_mod.net."])
+def test_a_prefix_before_all_names_makes_no_other_architecture(tmp_path, imported, prefix):
+    """A trainer's wrapper and attribute are no part of the network, with its code and without."""
+    torch.manual_seed(0)
+    state = factories.mlp().state_dict()
+    torch.save(state, tmp_path / "a.pt")
+    torch.save(
+        {"state_dict": {f"{prefix}{name}": value for name, value in state.items()}}, tmp_path / "b.ckpt"
     )
+    for number, module in enumerate((None, "factories:always_mlp")):
+        zoo, skipped = imported("files", tmp_path, module=module, out=f"{number}.zarr")
+        assert not skipped
+        assert len(zoo.architectures) == 1
+        assert torch.equal(tensors(zoo, 1)["0.weight"], state["0.weight"])
 
 
 def test_one_state_dict_of_several(tmp_path, imported):

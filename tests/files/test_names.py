@@ -1,0 +1,42 @@
+"""Names of tensors with and without what stands before all of them."""
+
+import pytest
+
+from sneframe.files import common_prefix, matched
+
+NAMES = ["0.weight", "0.bias", "2.weight"]
+
+
+@pytest.mark.parametrize(
+    ("names", "prefix"),
+    [
+        (NAMES, ""),
+        ([f"model.net.{name}" for name in NAMES], "model.net."),
+        (["model.a.0.weight", "model.b.0.weight"], "model."),
+        (["fc.weight", "fc.bias"], ""),
+        (["net.fc.weight", "net.fc.bias"], "net."),
+        (["weight", "net.0.weight"], ""),
+        ([], ""),
+    ],
+    ids=["none", "two words", "one word", "one layer", "one layer inside", "a bare name", "nothing"],
+)
+def test_the_common_prefix_leaves_a_word_for_each_layer(names, prefix):
+    """Words before all names are found, and the last two words of a name are its own."""
+    assert common_prefix(names) == prefix
+
+
+def test_a_prefix_of_the_file_is_left_out():
+    """A file of a trainer has ``model.`` before the names that the module has."""
+    assert matched({f"model.{name}": name for name in NAMES}, NAMES) == {name: name for name in NAMES}
+
+
+def test_a_prefix_of_the_module_is_added():
+    """A file of the inner module has fewer words than the module around it."""
+    wanted = [f"net.{name}" for name in NAMES]
+    assert matched({name: name for name in NAMES}, wanted) == {f"net.{name}": name for name in NAMES}
+
+
+def test_names_that_no_prefix_explains_stay():
+    """The caller then says which name is missing."""
+    tensors = {"a.0.weight": 1, "b.2.weight": 2}
+    assert matched(tensors, ["0.weight", "2.weight"]) == tensors
