@@ -206,7 +206,7 @@ class Seen:
         trained = _listed(self._functions)
         if assumed:
             line = f"its activation is not known (--activation says it), training networks have {trained}"
-            yield Doubt(about="activations", grade="serious" if new else "mild", line=line)
+            yield Doubt(about="activations", grade="mild", line=line)
         elif new:
             line = f"its activation is {_listed(new)}, those of training networks are {trained}"
             yield Doubt(about="activations", grade="serious", line=line)

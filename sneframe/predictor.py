@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -15,20 +15,18 @@ from torch import Tensor, nn
 
 from sneframe import state
 from sneframe.architecture import Architecture
-from sneframe.architecture.derive import described
 from sneframe.architecture.state_dict import Flatten
-from sneframe.batch import Batch, flatten, join
+from sneframe.batch import Batch
 from sneframe.checkpoint import load_model
-from sneframe.describe import Descriptions
 from sneframe.doubt import GRADES, Doubt, Seen, in_words, magnitudes, worst
-from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
+from sneframe.errors import ArchitectureError, ConfigError, PartError, RunError
 from sneframe.factory import Factory
-from sneframe.files import matched
 from sneframe.model import Model
 from sneframe.plugins import Blamed
 from sneframe.prediction import DoubtWarning, Prediction
 from sneframe.progress import Reporter
-from sneframe.reader import Reader, checked
+from sneframe.question import Network, Question, Questions, stacked
+from sneframe.reader import Reader
 from sneframe.reference import Reference
 from sneframe.stream import LARGE, least, obstacle, shown, stream
 from sneframe.tasks import Tasks
@@ -42,7 +40,6 @@ UNSURE = {
     "none": "no symmetry is known, every neuron is taken as fixed",
 }
 MEMORY = 2 << 30  #: bytes that encoding a large network may take
-Network = nn.Module | Mapping[str, Tensor] | str | Path
 T = TypeVar("T")
 
 
@@ -153,7 +150,10 @@ class Predictor:
     reference: Reference | None = field(repr=False)
     memory: int | None = None
     reporter: Reporter = field(factory=Reporter, repr=False)
-    _descriptions: Descriptions = field(factory=Descriptions, init=False, repr=False)
+    _questions: Questions = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_questions", Questions(self.reader, self.architectures))
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:
@@ -180,7 +180,7 @@ class Predictor:
         Warns:
             DoubtWarning: more than mildly, the network is unlike all training networks.
         """
-        return self._told([self._asked(network, example_input)])[0]
+        return self._told([self._questions.of(network, example_input)])[0]
 
     def predict_all(self, networks: Iterable[Network]) -> list[Prediction]:
         """Predict the properties of several networks, some at a time; see :meth:`predict`."""
@@ -190,7 +190,7 @@ class Predictor:
             )
         found: list[Prediction] = []
         for some in batched(networks, BATCH):
-            found += self._told([self._asked(network) for network in some])
+            found += self._told([self._questions.of(network) for network in some])
         return found
 
     def embed(
@@ -219,12 +219,14 @@ class Predictor:
             self._doubt_batch(batch, str(networks.path) if isinstance(networks, Zoo) else "batch")
             return self._encoded(batch).numpy()
         if not isinstance(networks, list | tuple):
-            return self._rows([self._asked(networks, example_input)])[0]
+            return self._rows([self._questions.of(networks, example_input)])[0]
         rows = [np.empty((0, self.model.encoder.width), np.float32)]
-        rows += [self._rows([self._asked(network) for network in some]) for some in batched(networks, BATCH)]
+        rows += [
+            self._rows([self._questions.of(network) for network in some]) for some in batched(networks, BATCH)
+        ]
         return np.concatenate(rows)
 
-    def _rows(self, asked: Sequence[Asked]) -> np.ndarray:
+    def _rows(self, asked: Sequence[Question]) -> np.ndarray:
         """Return the embeddings ``(n, E)`` of networks, and warn of those that are doubtful."""
         rows = self._embeddings(asked).numpy()
         for each, distance in zip(asked, self._distances(rows), strict=True):
@@ -236,7 +238,7 @@ class Predictor:
             return [None] * len(rows)
         return list(map(float, self.reference.distance(rows)))
 
-    def _doubts(self, asked: Asked, distance: float | None) -> tuple[Doubt, ...]:
+    def _doubts(self, asked: Question, distance: float | None) -> tuple[Doubt, ...]:
         """Return in what a network differs from all training networks, the worst first."""
         found = list(self.seen.doubts(asked.architecture, assumed=asked.assumed))
         if self.seen.magnitudes:
@@ -263,44 +265,7 @@ class Predictor:
             line = f"{count} of {len(batch)} networks are unlike those of training, such as {first.summary}: {doubt.line}"
             warnings.warn(f"{name}: {line}", DoubtWarning, stacklevel=4)
 
-    def _asked(self, network: Any, example_input: Any = None) -> Asked:
-        """Describe a network, whose weights are read later."""
-        if isinstance(network, nn.Module):
-            source = type(network).__name__
-            state = {name: value.detach() for name, value in checked(described(network), source).items()}
-            architecture = self._descriptions.of(network, example_input)
-            return Asked(source=source, architecture=architecture, read=lambda: state)
-        if isinstance(network, Mapping):
-            tensors = self.reader.weights_of(network, "state dict")
-            architecture = self.reader.describe(tensors)
-            named = _named(tensors, architecture)
-            return Asked(
-                source="state dict",
-                architecture=architecture,
-                read=lambda: named,
-                assumed=self._assumed(architecture),
-            )
-        if not isinstance(network, str | Path):
-            got = f"the class {network.__name__}" if isinstance(network, type) else type(network).__name__
-            raise ArchitectureError(f"a network is a module, a state dict or the path of a file, got {got}")
-        path = Path(network)
-        try:
-            architecture = self.reader.describe(self.reader.weights(path))
-        except FileError as error:
-            raise error if str(error).startswith(str(path)) else FileError(f"{path}: {error}") from error
-        return Asked(
-            source=str(network),
-            architecture=architecture,
-            read=lambda: _named(self.reader.weights(path), architecture),
-            assumed=self._assumed(architecture),
-        )
-
-    def _assumed(self, architecture: Architecture) -> bool:
-        """Whether the activation of a network that came without code is a guess."""
-        alone = self.reader.module is None and self.reader.activation is None and architecture.depth > 1
-        return alone and architecture not in self.architectures
-
-    def _embeddings(self, asked: Sequence[Asked]) -> Tensor:
+    def _embeddings(self, asked: Sequence[Question]) -> Tensor:
         """Return ``(n, E)``: of large networks one after the other, of the others together."""
         encoder = self.model.encoder
         large = np.array([each.architecture.num_weights > LARGE for each in asked], dtype=bool)
@@ -315,7 +280,7 @@ class Predictor:
         for place in np.flatnonzero(large).tolist():
             rows[place] = self._streamed(asked[place])
         if small := np.flatnonzero(~large).tolist():
-            rows[small] = self._encoded(_batch([asked[place] for place in small]))
+            rows[small] = self._encoded(stacked([asked[place] for place in small]))
         for each, finite in zip(asked, rows.isfinite().all(1).tolist(), strict=True):
             if not finite:
                 raise PartError(
@@ -331,7 +296,7 @@ class Predictor:
                 f"{source}: memory: {shown(self.memory)} cannot be met, its weights alone take {shown(needed)}: {whole}"
             )
 
-    def _streamed(self, asked: Asked) -> Tensor:
+    def _streamed(self, asked: Question) -> Tensor:
         """Return the embedding ``(E,)`` of a large network; of its file one parameter after the other is mapped."""
         with self.reporter.bar(f"encoding {asked.source}", unit="weights") as advance:
             return stream(
@@ -351,7 +316,7 @@ class Predictor:
                 rows[part] = self.model.encoder(batch.select(part)).float()
         return rows
 
-    def _told(self, asked: Sequence[Asked]) -> list[Prediction]:
+    def _told(self, asked: Sequence[Question]) -> list[Prediction]:
         embeddings = self._embeddings(asked)
         with torch.no_grad(), Blamed(self.model.head):
             value = self.model.head(embeddings)
@@ -374,28 +339,6 @@ class Predictor:
         return found
 
 
-@frozen(kw_only=True, eq=False)
-class Asked:
-    """A network that is asked about.
-
-    Args:
-        source: what it is called.
-        architecture: its own.
-        read: gives its tensors by name; of a file, mapped anew whenever it is called.
-        assumed: whether its activation is a guess.
-    """
-
-    source: str
-    architecture: Architecture
-    read: Callable[[], Mapping[str, Tensor]]
-    assumed: bool = False
-
-
-def _named(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """Return the tensors of a network under the names of its architecture."""
-    return matched(tensors, [parameter.name for parameter in architecture.parameters])
-
-
 def _warn(source: str, doubts: Sequence[Doubt]) -> None:
     """Warn in one line where there is more than a mild doubt."""
     if worst(doubts) in GRADES[1:]:
@@ -411,15 +354,3 @@ def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _batch(asked: Sequence[Asked]) -> Batch:
-    """Return networks as a batch; position ``i`` is ``asked[i]``."""
-    rows: dict[Architecture, list[int]] = {}
-    for place, each in enumerate(asked):
-        rows.setdefault(each.architecture, []).append(place)
-    weights = {
-        architecture: torch.stack([flatten(architecture, asked[place].read()) for place in places])
-        for architecture, places in rows.items()
-    }
-    return join(weights, rows)

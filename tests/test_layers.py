@@ -35,7 +35,7 @@ ROWS = (
     ("run", "predictor"),
     ("fit",),
     ("evaluate", "environment", "prediction"),
-    ("data", "checkpoint", "objective", "recipe", "stream", "tested"),
+    ("data", "checkpoint", "objective", "recipe", "stream", "tested", "question"),
     ("model", "report", "folder", "plan", "devices", "tasks", "reference", "doubt"),
     ("reader", "declared"),
     ("factory", "plugins", "progress", "state", "metrics", "convert"),

@@ -137,7 +137,7 @@ def test_the_least_memory_is_what_a_stream_takes(words):
     """The profiler sees no more memory than the least bound says, and no less than half of it."""
     batch = from_modules([nn.Linear(300, 300)])
     (architecture,) = batch.architectures
-    encoder = sneframe.encoder("sne", [architecture], *words).eval()
+    encoder = sneframe.encoder("sne", batch, *words).eval()
     weights = dict(zip(("weight", "bias"), batch.networks[0].parameters().values(), strict=True))
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         stream(encoder, architecture, lambda name: weights[name][0], memory=least(encoder))

@@ -145,10 +145,11 @@ def file_of(predictor: Predictor, path: Path) -> np.ndarray:
 def _say_doubtful(path: Path, counts: Mapping[str, int]) -> None:
     """Warn where the symmetry of networks is guessed or not known."""
     from sneframe.architecture.origin import sentences
+    from sneframe.prediction import DoubtWarning
 
     for origin, line in zip(counts, sentences(counts), strict=True):
         if origin in ("none", "guessed"):
-            warnings.warn(f"{path}: {line}", stacklevel=3)
+            warnings.warn(f"{path}: {line}", DoubtWarning, stacklevel=3)
 
 
 def sources(zoo: Zoo) -> list[str]:
