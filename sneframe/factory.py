@@ -16,7 +16,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.derive import described
 from sneframe.describe import Descriptions
 from sneframe.errors import ArchitectureError, ConfigError, FileError, one_line
-from sneframe.files import matched
+from sneframe.files import with_aliases
 from sneframe.identity import COUNTER
 
 
@@ -60,7 +60,7 @@ class Factory:
 
         Tensors of integers and truth values, such as masks, are loaded into the module before it is described: they belong
         to the network. Where the file has none, the module has its own. Names may differ by one prefix before all of
-        them, see :func:`~sneframe.files.matched`.
+        them, see :func:`~sneframe.files.with_aliases`.
 
         Raises:
             FileError: names or shapes of the tensors that are not the module's.
@@ -79,12 +79,19 @@ class Factory:
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")
         try:
-            tensors = matched(tensors, described(module))
+            tensors = with_aliases(tensors, described(module), _tied(module))
             _check(module, tensors)
             _load(module, tensors)
             return self._descriptions.of(module, example)
         except ArchitectureError as error:
             raise ConfigError(f"{self._word}: {error}") from error
+
+
+def _tied(module: nn.Module) -> dict[str, str]:
+    """Return for the first name of each tensor with several names another one."""
+    names = {id(value): name for name, value in module.named_parameters()}
+    every = module.named_parameters(remove_duplicate=False)
+    return {names[id(value)]: other for other, value in every if names[id(value)] != other}
 
 
 def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -15,8 +15,7 @@ from sneframe.architecture.derive import described
 from sneframe.batch import Batch, flatten, join
 from sneframe.describe import Descriptions
 from sneframe.errors import ArchitectureError, FileError
-from sneframe.files import matched
-from sneframe.reader import Reader, checked
+from sneframe.reader import Reader, checked, named
 
 Network = nn.Module | Mapping[str, Tensor] | str | Path
 
@@ -84,12 +83,11 @@ class Questions:
     def _without_code(
         self, source: str, architecture: Architecture, read: Callable[[], Mapping[str, Tensor]]
     ) -> Question:
-        names = [parameter.name for parameter in architecture.parameters]
         told = self.reader.module is not None or self.reader.activation is not None
         return Question(
             source=source,
             architecture=architecture,
-            read=lambda: matched(read(), names),
+            read=lambda: named(read(), architecture),
             assumed=not told and architecture.depth > 1 and architecture not in self._known,
         )
 

@@ -15,7 +15,7 @@ from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.architecture.state_dict import Flatten
 from sneframe.errors import ConfigError, FileError, choices
 from sneframe.factory import Factory
-from sneframe.files import common_prefix, find_state_dict, read_state_dict
+from sneframe.files import common_prefix, find_state_dict, read_state_dict, with_aliases
 
 QUANTISED = ("weight", "qweight")  #: names of what is weights, of whatever type
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -104,7 +104,7 @@ class Reader:
             return self.module.architecture(tensors, properties or {})
         told = activation or self.activation
         floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
-        prefix = common_prefix(floating)
+        prefix = "" if self.published else common_prefix(floating)
         floating = {name.removeprefix(prefix): tensor for name, tensor in floating.items()}
         shapes = tuple(sorted((name, tuple(tensor.shape)) for name, tensor in floating.items()))
         if (shapes, told) not in self._described:
@@ -129,6 +129,19 @@ class Reader:
         return same[0] if len(same) == 1 else None
 
 
+def named(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    """Return the tensors of a network under the names of its architecture.
+
+    Names may differ by one prefix before all of them, and a tensor of several names may stand under any of them.
+    """
+    tied = {
+        name: other
+        for layer in architecture.layers
+        for other, name in layer.attributes.get("tied", {}).items()
+    }
+    return with_aliases(tensors, [parameter.name for parameter in architecture.parameters], tied)
+
+
 def _shapes(architecture: Architecture) -> Shapes:
     """Return names and shapes, sorted, without a prefix before all names."""
     prefix = common_prefix([p.name for p in architecture.parameters])
@@ -141,7 +154,7 @@ def _activations(architecture: Architecture) -> set[str]:
 
 
 def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a network: its weights, and integers and truth values, such as masks.
+    """Return the tensors of a network: its weights, and integers and truth values, such as masks; none without elements.
 
     Raises:
         FileError: there are none, or one that cannot be weights.
@@ -149,9 +162,12 @@ def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
     for name, tensor in tensors.items():
         if (fault := _fault(name, tensor)) is not None:
             raise FileError(f"{source}: {name!r} is {fault}")
-    if not any(tensor.is_floating_point() for tensor in tensors.values()):
-        raise FileError(f"{source}: holds no floating-point tensor")
-    return dict(tensors)
+    kept = {name: tensor for name, tensor in tensors.items() if tensor.is_meta or tensor.numel()}
+    if not any(tensor.is_floating_point() for tensor in kept.values()):
+        raise FileError(
+            f"{source}: holds no floating-point tensor{', but empty ones' if len(kept) < len(tensors) else ''}"
+        )
+    return kept
 
 
 def _fault(name: str, tensor: Tensor) -> str | None:
@@ -168,7 +184,7 @@ def _fault(name: str, tensor: Tensor) -> str | None:
         return f"a sparse tensor ({tensor.layout})"
     if tensor.dtype.itemsize == 1:
         return f"of type {_type(tensor)}; save it as float16, bfloat16, float32 or float64"
-    return None if tensor.numel() else f"empty, of shape {tuple(tensor.shape)}"
+    return None
 
 
 def _type(tensor: Tensor) -> str:

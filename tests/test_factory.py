@@ -9,6 +9,7 @@ import torch
 
 from sneframe.errors import ArchitectureError, ConfigError, FileError
 from sneframe.factory import Factory
+from sneframe.reader import named
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +100,12 @@ def test_a_false_group_is_one_line(monkeypatch):
     monkeypatch.setattr("sneframe.describe.verify", refuse)
     with pytest.raises(ConfigError, match="factories:always_mlp: group 'hidden0' is no symmetry"):
         described("always_mlp", factories.mlp().state_dict())
+
+
+def test_a_file_with_another_name_of_a_tied_tensor_fits():
+    """Of two names of one table a file of safetensors has either."""
+    for left_out in ("words.weight", "read.weight"):
+        state = {name: value for name, value in factories.Tied().state_dict().items() if name != left_out}
+        found = described("tied", state)
+        assert [parameter.name for parameter in found.parameters] == ["words.weight"]
+        assert named(state, found).keys() == {"words.weight"}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.errors import ArchitectureError, FileError, ZooError
+from sneframe.reader import named
 from sneframe.zoo.importer import Found, Skipped
 
 T = TypeVar("T")
@@ -63,10 +64,11 @@ def one(
         group: its training run; by default it is alone.
         splits: its part by name of a split.
     """
+    own = named(tensors, architecture)
     return Found(
         source=source,
         architecture=architecture,
-        weights={p.name: tensors[p.name][None] for p in architecture.parameters},
+        weights={p.name: own[p.name][None] for p in architecture.parameters},
         properties={"source": [source], **{name: [value] for name, value in properties.items()}},
         groups=[source if group is None else group],
         splits={name: [part] for name, part in (splits or {}).items()},

@@ -12,7 +12,7 @@ from attrs import frozen
 from sneframe.config import option
 from sneframe.errors import ZooError
 from sneframe.factory import Factory
-from sneframe.files import SUFFIXES, inside, is_sharded, matched
+from sneframe.files import SUFFIXES, inside, is_sharded
 from sneframe.reader import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
@@ -67,9 +67,8 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     def make(entry: Entry) -> Found:
         tensors = reader.weights(inside(source, entry.file))
         architecture = reader.describe(tensors, entry.properties)
-        weights = matched(tensors, [p.name for p in architecture.parameters])
         splits = {} if entry.split is None else {"table": entry.split}
-        return one(entry.file, architecture, weights, entry.properties, group=entry.group, splits=splits)
+        return one(entry.file, architecture, tensors, entry.properties, group=entry.group, splits=splits)
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
     if config.properties is not None:

@@ -10,11 +10,15 @@ T = TypeVar("T")
 #: What wrappers of a module put before every name, in any order: data parallelism, torch.compile.
 WRAPPERS = ("module.", "_orig_mod.")
 COUNTERS = ("n_averaged",)  #: what wrappers keep beside the module: how many models were averaged
+COUNTED = ("total_ops", "total_params")  #: what a profiler (thop) leaves in every layer
 
 
 def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
-    """Return the tensors of a module that was saved inside wrappers, under the module's own names."""
-    found = dict(tensors)
+    """Return the tensors of a module that was saved inside wrappers, under the module's own names.
+
+    Counters of a profiler are left out.
+    """
+    found = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in COUNTED}
     while True:
         inner = {name: value for name, value in found.items() if name not in COUNTERS}
         wrapper = next((w for w in WRAPPERS if inner and all(name.startswith(w) for name in inner)), None)
@@ -53,3 +57,18 @@ def matched(tensors: Mapping[str, T], wanted: Collection[str]) -> dict[str, T]:
             if all(o.startswith(prefix) and o.removeprefix(prefix) in tensors for o in wanted):
                 return {f"{prefix}{each}": value for each, value in tensors.items()}
     return dict(tensors)
+
+
+def with_aliases(tensors: Mapping[str, T], wanted: Collection[str], tied: Mapping[str, str]) -> dict[str, T]:
+    """Return tensors under the names that are wanted, one of several names of a tensor in place of another.
+
+    Args:
+        tensors: as a file has them: ``save_model`` of safetensors keeps one name of each tensor.
+        wanted: names.
+        tied: for a wanted name another name of the same tensor.
+    """
+    found = matched(tensors, [name for name in wanted if name not in tied] or wanted)
+    for name, other in tied.items():
+        if name not in found and other in found:
+            found[name] = found.pop(other)
+    return found

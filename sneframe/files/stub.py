@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle  # for the subclass below alone, which resolves no name
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # as pickle itself does
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from math import prod
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sneframe.errors import FileError
-from sneframe.files.read import check_archive
+from sneframe.files.archive import check_archive
 
 DTYPES = {
     "DoubleStorage": torch.float64,
@@ -33,6 +34,44 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+#: Modules whose functions act on the system: a file that names one is an attack, and is refused as a whole.
+SYSTEM = frozenset(
+    {
+        *(
+            "os",
+            "posix",
+            "nt",
+            "sys",
+            "subprocess",
+            "multiprocessing",
+            "threading",
+            "signal",
+            "shutil",
+            "tempfile",
+        ),
+        *(
+            "importlib",
+            "runpy",
+            "pip",
+            "code",
+            "codeop",
+            "pickle",
+            "marshal",
+            "ctypes",
+            "pty",
+            "webbrowser",
+            "io",
+        ),
+        *("socket", "asyncio", "urllib", "requests", "http", "ftplib", "smtplib"),
+    }
+)
+BUILTINS = ("builtins",)
+HARMLESS = frozenset(
+    {
+        *("set", "frozenset", "complex", "bytearray", "slice", "range", "object", "list", "dict", "tuple"),
+        *("int", "float", "str", "bytes", "bool", "type"),
+    }
+)
 REBUILT = ("_rebuild_tensor_v2", "_rebuild_tensor", "_rebuild_parameter")
 
 
@@ -91,6 +130,11 @@ class StoredTensor:
         self._read, self._dtype, self._offset, self._stride = read, dtype, offset, stride
         self.shape = shape
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its values take."""
+        return prod(self.shape) * self._dtype.itemsize
+
     def read(self) -> Tensor:
         """Return its values.
 
@@ -124,15 +168,16 @@ def read_all(values: Mapping[Any, Any]) -> dict[str, Tensor]:
     return tensors
 
 
-def read_stubbed(file: Path | IO[bytes], path: Path) -> Any:
+def read_stubbed(file: Path | IO[bytes], path: Path, *, refuse_system: bool = False) -> Any:
     """Return what a file of ``torch.save`` holds, with stubs for all that is neither a plain value nor a tensor.
 
     Args:
         file: an archive as torch writes it since version 1.6. An open one must stay open while tensors are read from it.
         path: what errors call it.
+        refuse_system: refuse a file that names something that acts on the system; else that becomes a stub, too.
 
     Raises:
-        FileError: it is missing or damaged.
+        FileError: it is missing, damaged or refused.
     """
     try:
         if isinstance(file, Path):
@@ -144,7 +189,8 @@ def read_stubbed(file: Path | IO[bytes], path: Path) -> Any:
         root = next((n for n in archive.names() if n.count("/") == 1 and n.endswith("/data.pkl")), None)
         if root is None:
             raise FileError(f"{path}: no archive of torch.save, data.pkl is not in it")
-        return _Unpickler(io.BytesIO(archive.read(root)), archive, root.removesuffix("data.pkl")).load()
+        content, inner = io.BytesIO(archive.read(root)), root.removesuffix("data.pkl")
+        return _Unpickler(content, archive, inner, path if refuse_system else None).load()
     except FileError:
         raise
     except OSError as error:
@@ -174,11 +220,20 @@ class _Archive:
 class _Unpickler(pickle.Unpickler):
     """Resolves no name: a class is a stub, a storage its type of numbers, a tensor a note of where it lies."""
 
-    def __init__(self, file: Any, archive: _Archive, root: str) -> None:
+    def __init__(self, file: Any, archive: _Archive, root: str, refusing: Path | None) -> None:
         super().__init__(file, encoding="utf-8")
-        self._archive, self._root = archive, root
+        self._archive, self._root, self._refusing = archive, root, refusing
 
     def find_class(self, module: str, name: str) -> Any:
+        # Old protocols write the names of Python 2: `commands.Popen` is what `subprocess.Popen` is today.
+        module, name = NAME_MAPPING.get((module, name), (module, name))
+        module = IMPORT_MAPPING.get(module, module)
+        acts = module.partition(".")[0] in SYSTEM or (module in BUILTINS and name not in HARMLESS)
+        if acts and self._refusing is not None:
+            origin = name if module in BUILTINS else f"{module}.{name}"
+            raise FileError(
+                f"{self._refusing}: holds a Python object, {origin}, and objects are never loaded"
+            )
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if module == "torch" and name in DTYPES:

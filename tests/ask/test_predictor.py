@@ -412,7 +412,6 @@ def test_a_network_whose_embedding_is_not_finite_is_refused_by_its_name(predicto
         (torch.eye(4, 1).to_sparse(), "is a sparse tensor"),
         (torch.ones(4, 1, device="meta"), "is a tensor on the meta device"),
         (torch.ones(4, 1).to(torch.float8_e4m3fn), "is of type float8_e4m3fn"),
-        (torch.ones(0, 1), r"is empty, of shape \(0, 1\)"),
     ],
 )
 def test_a_tensor_that_cannot_be_weights_is_named(predictor, network, tensor, reason, tmp_path):

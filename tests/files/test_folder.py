@@ -1,5 +1,7 @@
 """Names of files in a folder, as tables and indices give them."""
 
+import unicodedata
+
 import pytest
 
 from sneframe.errors import FileError
@@ -42,3 +44,27 @@ def test_a_folder_that_is_only_named_like_a_snapshot_has_no_blobs(tmp_path):
     snapshot = cache(tmp_path, "backup")
     with pytest.raises(FileError, match="leads out of"):
         inside(snapshot, "model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["sub\\a.pt", "sub/a.pt"], ids=["Windows", "as it is"])
+def test_backslashes_of_a_table_are_read(tmp_path, name):
+    """A table that was written on Windows names the same files."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.pt").touch()
+    assert inside(tmp_path, name) == tmp_path / "sub" / "a.pt"
+
+
+@pytest.mark.parametrize(("there", "asked"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_are_found_however_they_are_composed(tmp_path, there, asked):
+    """macOS writes an accent as a character of its own, and tables often do not."""
+    (tmp_path / unicodedata.normalize(there, "é.pt")).touch()
+    found = inside(tmp_path, unicodedata.normalize(asked, "é.pt"))
+    assert found.name == unicodedata.normalize(there, "é.pt")
+
+
+def test_backslashes_do_not_lead_out(tmp_path):
+    """What Windows would read as a way up is none."""
+    (tmp_path / "outside.pt").touch()
+    (tmp_path / "in").mkdir()
+    with pytest.raises(FileError, match="leads out of"):
+        inside(tmp_path / "in", "..\\outside.pt")

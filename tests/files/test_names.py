@@ -2,7 +2,7 @@
 
 import pytest
 
-from sneframe.files import common_prefix, matched
+from sneframe.files import common_prefix, matched, with_aliases
 
 NAMES = ["0.weight", "0.bias", "2.weight"]
 
@@ -40,3 +40,11 @@ def test_names_that_no_prefix_explains_stay():
     """The caller then says which name is missing."""
     tensors = {"a.0.weight": 1, "b.2.weight": 2}
     assert matched(tensors, ["0.weight", "2.weight"]) == tensors
+
+
+def test_another_name_of_a_tied_tensor_is_taken():
+    """``save_model`` of safetensors keeps one name of a tensor that has several."""
+    found = with_aliases(
+        {"head.weight": 1, "body.weight": 2}, ["words.weight", "body.weight"], {"words.weight": "head.weight"}
+    )
+    assert found == {"words.weight": 1, "body.weight": 2}

@@ -1,6 +1,9 @@
 """State dicts from files: what is read, and what is refused, with one line that names the file."""
 
+import argparse
 import errno
+import functools
+import importlib
 import io
 import json
 import os
@@ -9,13 +12,14 @@ import struct
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save, save_file
 from torch import nn
 
 from sneframe.errors import FileError, RunError
-from sneframe.files import is_sharded, read_state_dict
+from sneframe.files import Stub, is_sharded, read_state_dict
 from sneframe.state import read_tensors
 
 LEGACY = {"_use_new_zipfile_serialization": False}
@@ -409,3 +413,82 @@ def test_layers_of_shards_stand_in_the_order_of_their_numbers(tmp_path):
     places = {name: "a.safetensors" if name in names[:4] else "b.safetensors" for name in sorted(names)}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
     assert list(read_state_dict(tmp_path / "model.safetensors.index.json").tensors) == names
+
+
+# -- objects beside the weights ---------------------------------------------------------------------------------------
+
+
+class Settings:
+    """A class of a trainer's own."""
+
+    def __init__(self):
+        self.depth = 3
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        lambda: {"score": np.float64(0.5)},
+        lambda: {"args": argparse.Namespace(lr=0.1)},
+        lambda: {"hyper_parameters": {"act": nn.ReLU, "init": functools.partial(nn.init.normal_, std=0.1)}},
+        lambda: {"settings": Settings(), "history": [Settings()]},
+    ],
+    ids=["numpy score", "namespace", "classes", "own object"],
+)
+def test_weights_beside_objects_are_read(state, tmp_path, beside):
+    """A trainer keeps objects beside the weights; they are left out, and never made."""
+    torch.save({"state_dict": state, "epoch": 7, **beside()}, tmp_path / "a.pt")
+    found = read_state_dict(tmp_path / "a.pt")
+    same(found, state)
+    assert found.others["epoch"] == 7
+    assert not any(isinstance(value, Stub) for value in found.others.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["print", "eval", "posix.system", "subprocess.Popen", "importlib.import_module"]
+)
+def test_what_acts_on_the_system_is_refused_by_name(tmp_path, name):
+    """A checkpoint with such a call is an attack, whatever weights lie beside it."""
+    module, _, function = name.rpartition(".")
+    torch.save(
+        {"state_dict": {"w": torch.zeros(2)}, "x": Named(module or "builtins", function)}, tmp_path / "a.pt"
+    )
+    with pytest.raises(FileError, match=rf"holds a Python object, {name}, and objects are never loaded"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+class Named:
+    """Pickled as a call of a function by its name."""
+
+    def __init__(self, module, name):
+        self.call = getattr(importlib.import_module(module), name)
+
+    def __reduce__(self):
+        return self.call, ("true",)
+
+
+def test_few_bytes_beside_an_object_are_not_many_weights(tmp_path):
+    """Sizes are checked before memory is taken, also where objects lie beside the tensors."""
+    torch.save({"w": torch.zeros(1).expand(10**9), "score": np.float64(1)}, tmp_path / "a.pt")
+    with pytest.raises(FileError, match="would take 4000000000 bytes, the file has"):
+        read_state_dict(tmp_path / "a.pt")
+
+
+def test_the_state_of_an_optimiser_is_no_network(state, tmp_path):
+    """Its tensors are averages of gradients, alone in a file and beside a network."""
+    parameter = nn.Parameter(torch.ones(3, 3))
+    optimizer = torch.optim.Adam([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+    with pytest.raises(FileError, match=r"optimizer\.pt: the state of an optimiser, which is no network"):
+        read_state_dict(tmp_path / "optimizer.pt")
+    torch.save({"something": state, "optimizer": optimizer.state_dict()}, tmp_path / "both.pt")
+    same(read_state_dict(tmp_path / "both.pt"), state)
+
+
+def test_counters_of_a_profiler_are_left_out(state, tmp_path):
+    """The package thop leaves two of them in every layer."""
+    counted = {f"0.{name}": torch.zeros(1, dtype=torch.float64) for name in ("total_ops", "total_params")}
+    torch.save({**state, **counted}, tmp_path / "a.pt")
+    same(read_state_dict(tmp_path / "a.pt"), state)

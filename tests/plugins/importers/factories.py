@@ -108,3 +108,19 @@ def masked():
 def pair():
     """No example input, and none that could be made up."""
     return nn.Bilinear(2, 3, 4)
+
+
+class Tied(nn.Module):
+    """Reads words out with the table that it reads them in with."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.read = nn.Embedding(5, 4), nn.Linear(4, 5, bias=False)
+        self.read.weight = self.words.weight
+
+    def forward(self, x):
+        return self.read(self.words(x).mean(1))
+
+
+def tied():
+    return Tied(), torch.tensor([[0, 1], [3, 2]])

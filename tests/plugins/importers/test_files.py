@@ -254,11 +254,20 @@ def test_a_file_that_cannot_be_weights_is_skipped_and_the_others_come(tmp_path, 
     state = factories.mlp().state_dict()
     torch.save(state, tmp_path / "good.pt")
     torch.save({name: value.to(torch.float8_e4m3fn) for name, value in state.items()}, tmp_path / "f8.pt")
-    torch.save({**state, "more": torch.ones(0, 2)}, tmp_path / "empty.pt")
+    torch.save({"more": torch.ones(0, 2)}, tmp_path / "empty.pt")
     torch.save({name: value.to_sparse() for name, value in state.items()}, tmp_path / "sparse.pt")
     (tmp_path / "loop.pt").symlink_to("loop.pt")
     zoo, _ = imported("files", tmp_path)
     assert len(zoo) == 1
+
+
+def test_a_tensor_without_elements_is_left_out(tmp_path, imported):
+    """It holds no weight, and the others are a network."""
+    state = factories.mlp().state_dict()
+    torch.save({**state, "more": torch.ones(0, 2)}, tmp_path / "a.pt")
+    zoo, skipped = imported("files", tmp_path)
+    assert not skipped
+    assert tensors(zoo, 0).keys() == state.keys()
 
 
 @pytest.mark.parametrize(

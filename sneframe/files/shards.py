@@ -1,0 +1,96 @@
+"""Networks that were cut into several files: their shards, joined by an index or by their names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sneframe.errors import FileError
+from sneframe.files.folder import inside
+from sneframe.files.formats import layered, read_safetensors, read_zip_or_pickle
+
+#: How the names of the indexes of sharded networks end, and of their shards, as Hugging Face writes them.
+INDEXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
+SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin|\.pt|\.pth)$")
+LARGEST_INDEX = 1 << 26
+
+
+def is_sharded(path: Path) -> bool:
+    """Whether a file is a shard of a network that is read by its index, or else by its first shard that is there."""
+    if (parts := SHARD.match(path.name)) is None:
+        return False
+    if _index_of(path) is not None:
+        return True
+    alike = (SHARD.match(other.name) for other in path.parent.iterdir())
+    numbers = [other[2] for other in alike if other and other.group(1, 3, 4) == parts.group(1, 3, 4)]
+    return parts[2] != min(numbers, default=parts[2])
+
+
+def _index_of(path: Path) -> Path | None:
+    """Return the index beside a shard, if there is one."""
+    parts = SHARD.match(path.name)
+    assert parts is not None
+    ending = next((index for index, suffix in INDEXES.items() if suffix == parts[4]), None)
+    index = path.parent / f"{parts[1]}{ending}"
+    return index if ending is not None and index.exists() else None
+
+
+def size_of_all(path: Path) -> int | None:
+    """Return the bytes of all shards of a network, of its index or of a shard; None for a file that is whole."""
+    ending = next((suffix for index, suffix in INDEXES.items() if path.name.endswith(index)), None)
+    if ending is None and (parts := SHARD.match(path.name)):
+        ending = parts[4]
+    return None if ending is None else sum(each.stat().st_size for each in path.parent.glob(f"*{ending}"))
+
+
+def read_index(path: Path) -> dict[str, Any]:
+    """Read the shards that an index names, as Hugging Face writes it."""
+    if path.stat().st_size > LARGEST_INDEX:
+        raise FileError(f"{path}: an index of more than {LARGEST_INDEX >> 20} MiB")
+    try:
+        places = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        names = [(str(name), str(file)) for name, file in places.items()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FileError(f"{path}: damaged, or no index of shards") from error
+    shards = {}
+    for file in dict.fromkeys(file for _, file in names):
+        try:
+            shards[file] = _shard(inside(path.parent, file))
+        except FileError as error:
+            raise FileError(f"{path}: shard {error}") from error
+    for name, file in names:
+        if name not in shards[file]:
+            raise FileError(f"{path}: {file} lacks {name!r}")
+    return {name: shards[file][name] for name, file in sorted(names, key=lambda each: layered(each[0]))}
+
+
+def read_shards(path: Path) -> dict[str, Any]:
+    """Read all shards of a network by the index beside them, or by their names."""
+    if (index := _index_of(path)) is not None:
+        return read_index(index)
+    parts = SHARD.match(path.name)
+    assert parts is not None
+    found: dict[str, Any] = {}
+    for number in range(1, int(parts[3]) + 1):
+        name = f"{parts[1]}-{number:05}-of-{parts[3]}{parts[4]}"
+        try:
+            shard = _shard(inside(path.parent, name))
+        except FileError as error:
+            raise FileError(f"{path}: a shard of a network, of which not all can be read: {error}") from error
+        if twice := found.keys() & shard.keys():
+            raise FileError(f"{path}: {min(twice)!r} stands in two shards")
+        found |= shard
+    return {name: found[name] for name in sorted(found, key=layered)}
+
+
+def _shard(path: Path) -> dict[str, Any]:
+    """Read one file of several: names and tensors, and nothing else."""
+    found = read_safetensors(path) if path.name.endswith(".safetensors") else read_zip_or_pickle(path)
+    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
+        raise FileError(f"{path}: no shard, which holds tensors by name and nothing else")
+    return {str(name): tensor for name, tensor in found.items()}
