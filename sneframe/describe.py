@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten
 from sneframe.architecture import Architecture
 from sneframe.architecture.derive import derived
 from sneframe.batch import Batch, stacked
-from sneframe.errors import ArchitectureError, SneframeError, Unverifiable, one_line
+from sneframe.errors import ArchitectureError, Unverifiable
 from sneframe.identity import fingerprint
 from sneframe.symmetry import verify
 
@@ -41,19 +41,17 @@ def describe(module: nn.Module, example_input: Any = None) -> Architecture:
     """
     if example_input is None:
         example_input = getattr(module, "example_input_array", None)
-    architecture, example_input = derived(module, example_input)
-    reason = None
-    if architecture.num_weights > LARGEST:
+    found = derived(module, example_input)
+    architecture, reason = found.architecture, None
+    if found.unused and architecture.groups:
+        reason = f"its run does not use {found.unused[0]!r}, which may read neurons that are moved"
+    elif architecture.num_weights > LARGEST:
         reason = f"it has {architecture.num_weights} weights, more than {LARGEST}"
     else:
         try:
-            verify(module, architecture, example_input)
+            verify(module, architecture, found.example_input)
         except Unverifiable as error:
             reason = str(error)
-        except SneframeError:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever a stranger's module may raise, of a copy of it in float64
-            reason = one_line(error)
     if reason is None:
         return evolve(architecture, symmetry="verified")
     if architecture.groups:

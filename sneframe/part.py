@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sneframe.architecture import ACTIONS, Architecture
 from sneframe.architecture.chain import Link, read_chain
-from sneframe.architecture.layout import layout
+from sneframe.architecture.layout import difference, layout
 from sneframe.batch import Networks
 from sneframe.errors import ArchitectureError, PartError
 
@@ -301,10 +301,8 @@ class Part(nn.Module, ABC):
             PartError: they have another.
         """
         assert self.layout is not None
-        if layout(given) != self.layout:
-            raise PartError(
-                f"{self.slot} {self.name!r} was built for {self.layout.summary}, it is given {given.summary}"
-            )
+        if (own := layout(given)) != self.layout:
+            raise PartError(f"{self.slot} {self.name!r} was built for {difference(self.layout, own)}")
 
 
 def fault(cls: object) -> str | None:  # noqa: PLR0911  # one line per thing that can be wrong

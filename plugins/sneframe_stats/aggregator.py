@@ -87,7 +87,9 @@ class Features(Aggregator):
         try:
             super().check_layout(given)
         except PartError as error:
-            raise PartError(f"{error}; choose pool = 'always' to encode unseen architectures") from error
+            raise PartError(
+                f"{error}; train with aggregator.pool = 'always' to encode unseen architectures"
+            ) from error
 
     def _pool(self, entry: LayerCodes) -> Tensor:
         shares = cell_shares(

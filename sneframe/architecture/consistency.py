@@ -45,20 +45,25 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
 
 
 def check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
-    """Check that a nested group stands behind its parent in its segment, or, of plain axes, behind an axis with it.
+    """Check that a nested group stands behind its parent in its segment, or, of plain axes, behind one axis with it.
 
     Raises:
-        ArchitectureError: one does not.
+        ArchitectureError: one does not, or its parent stands in two places.
     """
     plain = all(len(axis) == 1 for axis in parameter.axes)
-    before: set[Factor] = set()
+    before: list[Factor] = []
     for number, axis in enumerate(parameter.axes):
         for segment in axis:
             for place, factor in enumerate(segment):
                 parent = parents.get(factor) if isinstance(factor, str) else None
-                if parent is not None and parent not in segment[:place] and not (plain and parent in before):
+                if parent is None:
+                    continue
+                own = segment[:place].count(parent)
+                elsewhere = before.count(parent) if plain and parent not in segment else 0
+                if own + elsewhere != 1:
+                    how = "in several places" if own + elsewhere else "nowhere"
                     raise ArchitectureError(
-                        f"parameter {parameter.name!r}, axis {number}: group {factor!r} acts within {parent!r}, which "
-                        f"does not stand before it"
+                        f"parameter {parameter.name!r}, axis {number}: group {factor!r} acts within {parent!r}, which must "
+                        f"stand before it once, and stands before it {how}"
                     )
-        before |= {factor for segment in axis for factor in segment}
+        before += [factor for segment in axis for factor in segment]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from attrs import evolve
+from attrs import evolve, frozen
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -22,11 +22,30 @@ SIDES = (32, 28, 64, 16, 224, 8, 48, 96, 128)
 
 def from_module(module: nn.Module, example_input: Any = None) -> Architecture:
     """See :meth:`sneframe.architecture.Architecture.from_module`."""
-    return derived(module, example_input)[0]
+    return derived(module, example_input).architecture
 
 
-def derived(module: nn.Module, example_input: Any = None) -> tuple[Architecture, Any]:
-    """Return the description of a module, and the input it was run on: the given one, or the one that was made up."""
+@frozen(kw_only=True, eq=False)
+class Derivation:
+    """What was found by running a module once.
+
+    Args:
+        architecture: its description.
+        example_input: what it was run on: the given input, or the one that was made up.
+        unused: names of parameters that this run does not use. Another input may use them, and read neurons with them.
+    """
+
+    architecture: Architecture
+    example_input: Any
+    unused: tuple[str, ...]
+
+
+def derived(module: nn.Module, example_input: Any = None) -> Derivation:
+    """Describe a module by running it once, on an input that is made up where none is given.
+
+    Raises:
+        ArchitectureError: see :meth:`sneframe.architecture.Architecture.from_module`.
+    """
     state = described(module)
     if not state:
         raise ArchitectureError(f"{type(module).__name__}: no parameter to describe")
@@ -35,7 +54,9 @@ def derived(module: nn.Module, example_input: Any = None) -> tuple[Architecture,
     else:
         args, kwargs = arguments(example_input)
         trace = _run(module, state, args, kwargs)
-    return evolve(Emission(module, state, trace).architecture(), symmetry="derived"), example_input
+    emission = Emission(module, state, trace)
+    architecture = evolve(emission.architecture(), symmetry="derived")
+    return Derivation(architecture=architecture, example_input=example_input, unused=emission.unused)
 
 
 def described(module: nn.Module) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -39,6 +39,8 @@ class Emission:
         self.axes = trace.axes
         self.operations = trace.operations.found
         self.groups: dict[Key, _Group] = {}
+        known = {name for operation in self.operations for name in operation.names}
+        self.unused = tuple(name for name in state if name not in known)
         self.changed = False
         self.powers: dict[str, dict[str, list[np.ndarray]]] = {}
 
@@ -70,9 +72,7 @@ class Emission:
 
     def _add_unused(self) -> None:
         """Describe parameters that the forward pass never touched, as fixed."""
-        known = {name for operation in self.operations for name in operation.names}
-        left = [name for name in self.state if name not in known]
-        for name in left:
+        for name in self.unused:
             for spaces in self.axes[name].values():
                 for space in spaces:
                     fix(space)
@@ -84,12 +84,11 @@ class Emission:
                 beside = Operation(kind or "parameter", attributes=attributes(owner, kind) if kind else {})
                 self.operations.append(beside)
             beside.names.append(name)
-        if left:
-            warnings.warn(
-                f"{type(self.module).__name__}: the forward pass does not use {', '.join(map(repr, left[:4]))}"
-                f"{f' and {len(left) - 4} more' if len(left) > 4 else ''}; taken as fixed",
-                stacklevel=4,
-            )
+        if self.unused:
+            shown = ", ".join(map(repr, self.unused[:4]))
+            more = f" and {len(self.unused) - 4} more" if len(self.unused) > 4 else ""
+            line = f"the forward pass does not use {shown}{more}; taken as fixed"
+            warnings.warn(f"{type(self.module).__name__}: {line}", stacklevel=4)
 
     def _simplify(self) -> bool:
         """Fix or unnest what an architecture cannot express; whether anything was."""
@@ -100,7 +99,7 @@ class Emission:
                 for segment in segments:
                     for place, factor in enumerate(segment):
                         nested = isinstance(factor, Space) and factor.nested is not None
-                        if nested and self._parent(axes, axis, segment[:place], factor) is None:
+                        if nested and self._parent(axes, axis, segment, place) is None:
                             unnest(factor)
                             self.changed = True
         return self._fix_lonely() or self.changed
@@ -134,15 +133,22 @@ class Emission:
         return _merged([_product((*segment, *inner[0])) for segment in outer])
 
     def _parent(
-        self, axes: list[list[tuple[Any, ...]]], axis: int, outer: tuple[Any, ...], leaf: Space
+        self, axes: list[list[tuple[Any, ...]]], axis: int, segment: tuple[Any, ...], place: int
     ) -> Space | None:
-        """Return the leaf that another one is nested in, where it stands before it: on its axis, or on one before."""
+        """Return the leaf that a factor is nested in, where it stands before it: in its segment, or on one axis before.
+
+        Where it stands in two places, nothing says in which of its elements an entry is.
+        """
+        leaf = segment[place]
         within = {id(found) for found in leaves(leaf.nested)} if leaf.nested is not None else set()
-        plain = all(len(segments) == 1 for segments in axes)
-        before = [factor for segments in axes[:axis] for factor in segments[0]] if plain else []
-        places = [[f for f in found if isinstance(f, Space) and id(f) in within] for found in (outer, before)]
-        found = places[0][-1:] or (places[1] if len(places[1]) == 1 else [])
-        return found[0] if found and found[0].nested is None else None
+
+        def outer(factors: Sequence[Any]) -> list[Space]:
+            return [f for f in factors if isinstance(f, Space) and id(f) in within]
+
+        found = outer(segment[:place])
+        if not found and not outer(segment[place + 1 :]) and all(len(segments) == 1 for segments in axes):
+            found = outer([factor for segments in axes[:axis] for factor in segments[0]])
+        return found[0] if len(found) == 1 and found[0].nested is None else None
 
     def _axes(self, name: str) -> list[list[tuple[Any, ...]]]:
         """Return the axes of a parameter as segments of sizes and groups' keys; groups are met in order."""
@@ -154,7 +160,7 @@ class Emission:
                 factors: list[Any] = []
                 for place, factor in enumerate(segment):
                     if isinstance(factor, Space):
-                        parent = self._parent(axes, axis, segment[:place], factor)
+                        parent = self._parent(axes, axis, segment, place)
                         factors.append(self._key(factor, parent))
                     else:
                         factors.append(factor)

@@ -31,3 +31,17 @@ def layout(architecture: Architecture) -> Architecture:
         ),
         symmetry=architecture.symmetry,
     )
+
+
+def difference(built: Architecture, given: Architecture) -> str:
+    """Say in half a sentence what two layouts differ in: ``1×8 · 8×1 (17 weights)``, a name, or the neurons that move."""
+    if built.summary != given.summary:
+        return f"{built.summary}, it is given {given.summary}"
+    for own, other in zip(built.parameters, given.parameters, strict=False):
+        if (own.name, own.shape) != (other.name, other.shape):
+            return f"{built.summary} with {own.name!r} {own.shape}, it is given {other.name!r} {other.shape} in its place"
+    for own, other in zip(built.parameters, given.parameters, strict=False):
+        if own.axes != other.axes:
+            known = f"the symmetry of the one is {built.symmetry}, of the other {given.symmetry}"
+            return f"{built.summary}, it is given a network of these sizes whose neurons are described otherwise ({known})"
+    return f"{built.summary}, it is given one of these sizes whose layers are joined otherwise"

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -68,7 +69,7 @@ class Trace(TorchDispatchMode):
         """Run the module; its inputs and outputs stay where they are."""
         for value in _given((args, kwargs)):
             self._keep(value, Label(_fixed(value.shape)))
-        with _primitives(module), self._modules(module), torch.no_grad(), self:
+        with _primitives(module), self._modules(module), torch.no_grad(), _Leaving(self), self:
             output = module(*args, **kwargs)
         for _, value in tensors_of_output(output, of=type(module).__name__):
             if (label := self._label(value)) is not None:
@@ -201,6 +202,15 @@ class Trace(TorchDispatchMode):
         for dim in label.counted:
             fix_dim(dim)
 
+    def leave(self, value: Tensor) -> None:
+        """Fix the axes of a tensor whose values are read by something else than torch: nothing of that is seen."""
+        if (label := self._label(value)) is not None:
+            before = self._loose()
+            self._use(label)
+            self.fix(label)
+            where = f" in {self._stack[-1]!r}" if self._stack and self._stack[-1] else ""
+            self._say(before, f"not followed where values leave torch{where}")
+
     def _keep(self, value: Tensor, label: Label) -> None:
         self._labels[id(value)] = label
         self._kept.append(value)
@@ -265,6 +275,22 @@ class Trace(TorchDispatchMode):
                 stack.callback(child.register_forward_pre_hook(enter).remove)
                 stack.callback(child.register_forward_hook(leave).remove)
             yield
+
+
+class _Leaving(TorchFunctionMode):
+    """Notices tensors that are turned into arrays of numpy or lists of Python."""
+
+    OUT = (Tensor.numpy, Tensor.__array__, Tensor.tolist, Tensor.__dlpack__)
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self._trace = trace
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch."""
+        if func in self.OUT:
+            self._trace.leave(args[0])
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

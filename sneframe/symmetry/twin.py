@@ -83,7 +83,8 @@ class Twin:
         self._places = {name: value for name, value in named if self.first_name.get(name) == name}
         #: The values of the parameters and persistent buffers as the module was given, each tensor once.
         self.state = {name: value.detach().clone() for name, value in self._places.items()}
-        self._attributes = [(each, dict(vars(each)), dict(each._buffers)) for each in self._module.modules()]
+        python = [m for m in self._module.modules() if not isinstance(m, torch.jit.ScriptModule)]
+        self._attributes = [(each, dict(vars(each)), dict(each._buffers)) for each in python]
         self._buffers = [(value, value.detach().clone()) for value in self._module.buffers()]
         #: The coarsest type of floating-point numbers that anything is rounded to between weights and outputs.
         self.precision = self._watched()

@@ -302,3 +302,33 @@ def test_a_scripted_module_is_described_as_the_module_is(make):
     """Operations are seen below the interpreter, and kinds of layers are known by the classes' names."""
     module = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
     assert Architecture.from_module(make(module), X) == Architecture.from_module(module, X)
+
+
+def test_values_that_leave_torch_are_fixed():
+    """What numpy makes of neurons is not seen, so they stay where they are, and a warning says so."""
+    module = Between(lambda h: h + torch.from_numpy(h.detach().numpy()).cumsum(-1))
+    with pytest.warns(
+        UserWarning, match="not followed where values leave torch in 'between'|where values leave torch, so"
+    ):
+        assert Architecture.from_module(module, X).groups == ()
+
+
+def test_a_nested_group_whose_parent_stands_in_two_places_acts_alike():
+    """A shuffled grouped convolution with a shortcut: nothing says in which group a neuron is, so all are alike."""
+
+    class Shuffled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.i, self.a = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1, groups=2)
+            self.d, self.b = nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 1, groups=2)
+            self.o = nn.Linear(8, 2)
+
+        def forward(self, x):
+            x = self.i(x).relu()
+            y = self.a(x).relu().unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)
+            return self.o((x + self.b(self.d(y))).relu().mean((2, 3)))
+
+    module = Shuffled()
+    architecture = Architecture.from_module(module, torch.randn(2, 3, 6, 6))
+    assert all(group.parent is None for group in architecture.groups)
+    assert false_claims(module, architecture, torch.randn(2, 3, 6, 6)) == {}

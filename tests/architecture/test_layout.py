@@ -4,8 +4,8 @@ import torch
 from attrs import evolve
 from torch import nn
 
-from sneframe.architecture import Architecture, Group
-from sneframe.architecture.layout import layout
+from sneframe.architecture import Architecture, Group, Parameter
+from sneframe.architecture.layout import difference, layout
 from sneframe.testing import mlp
 
 
@@ -46,3 +46,20 @@ def test_neurons_that_cannot_be_permuted_make_another_layout():
     free = mlp(1, 4, 1)
     bound = evolve(free, groups=[Group(name="hidden0", size=4, actions=())])
     assert layout(free) != layout(bound)
+
+
+def test_layouts_of_one_summary_differ_by_names_or_neurons():
+    """An error that shows two layouts says in what they differ, though their sizes are the same."""
+    one = Architecture.from_module(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1)))
+    other = Architecture.from_module(
+        nn.Sequential(nn.Linear(2, 4), nn.Identity(), nn.ReLU(), nn.Linear(4, 1))
+    )
+    said = difference(layout(one), layout(other))
+    assert said == f"{one.summary} with '2.weight' (1, 4), it is given '3.weight' (1, 4) in its place"
+
+    def plain(layer):
+        return [Parameter(name=p.name, shape=p.shape, role=p.role) for p in layer.parameters]
+
+    fixed = Architecture(layers=[evolve(layer, parameters=plain(layer)) for layer in one.layers])
+    said = difference(layout(one), layout(fixed))
+    assert "neurons are described otherwise (the symmetry of the one is derived, of the other none)" in said

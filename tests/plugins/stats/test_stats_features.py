@@ -111,7 +111,7 @@ def test_never_pooling_refuses_a_mixed_zoo():
 
 
 def test_concatenation_refuses_another_architecture():
-    with pytest.raises(PartError, match=r"was built for .* choose pool = 'always'"):
+    with pytest.raises(PartError, match=r"was built for .* train with aggregator.pool = 'always'"):
         build(TWO)((numbered(THREE),))
 
 
