@@ -9,13 +9,18 @@ from attrs import evolve
 from sneframe.architecture.description import Architecture
 
 
-@lru_cache(maxsize=4096)
 def layout(architecture: Architecture) -> Architecture:
     """Return an architecture without its activations, and without the actions that follow from these.
 
     Networks that differ in their activations alone have one layout: the same parameters in the same order, and the same
     neurons to be permuted.
     """
+    return _plain(architecture, architecture.symmetry)
+
+
+@lru_cache(maxsize=4096)
+def _plain(architecture: Architecture, symmetry: str) -> Architecture:
+    # Equal architectures may have their symmetry from different sources: it is a key of its own.
     return Architecture(
         layers=tuple(
             evolve(
@@ -29,7 +34,7 @@ def layout(architecture: Architecture) -> Architecture:
             evolve(group, actions=tuple(action for action in group.actions if action == "permute"))
             for group in architecture.groups
         ),
-        symmetry=architecture.symmetry,
+        symmetry=symmetry,
     )
 
 

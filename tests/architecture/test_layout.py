@@ -63,3 +63,12 @@ def test_layouts_of_one_summary_differ_by_names_or_neurons():
     fixed = Architecture(layers=[evolve(layer, parameters=plain(layer)) for layer in one.layers])
     said = difference(layout(one), layout(fixed))
     assert "neurons are described otherwise (the symmetry of the one is derived, of the other none)" in said
+
+
+def test_a_layout_has_the_origin_of_its_architecture():
+    """Of two equal architectures one may be verified and the other guessed, and so are their layouts."""
+    derived = Architecture.from_module(network(nn.ReLU()))
+    assert [layout(evolve(derived, symmetry=s)).symmetry for s in ("verified", "guessed")] == [
+        "verified",
+        "guessed",
+    ]
