@@ -217,7 +217,7 @@ class Seen:
         own: set[tuple[str, int]],
         known: Iterable[tuple[str, int]],
     ) -> Iterator[Doubt]:
-        """Yield that no layer can be the first, or the last, of a training network, where it is not known which these are."""
+        """Yield that no layer fits as the first, or as the last, where it is not known which these are."""
         mine, theirs = {size for _, size in own}, {size for _, size in known}
         if not mine or not theirs or mine & theirs:
             return
@@ -330,7 +330,9 @@ def hidden_widths(architecture: Architecture) -> list[int]:
     these are all numbers of outputs that any of them may give.
     """
     layers = [
-        layer for layer in architecture.layers if layer.parameters and (_is_map(layer.kind) or layer.kind in GATES)
+        layer
+        for layer in architecture.layers
+        if layer.parameters and (_is_map(layer.kind) or layer.kind in GATES)
     ]
     if is_unordered(architecture):
         sizes = {size for layer in layers for size in _may_write(layer)}
@@ -381,11 +383,7 @@ def _reads(layer: Layer) -> int | None:
     if layer.kind == "embedding" or layer.kind.startswith("conv_transpose"):
         return shape[0]
     groups = layer.attributes.get("groups", 1)
-    return (
-        shape[1] * groups
-        if _is_map(layer.kind) or layer.kind in (*GATES, "multihead_attention")
-        else None
-    )
+    return shape[1] * groups if _is_map(layer.kind) or layer.kind in (*GATES, "multihead_attention") else None
 
 
 def _writes(layer: Layer) -> int | None:

@@ -212,7 +212,10 @@ def test_an_aggregator_that_cuts_gradients_off_is_caught():
     """It has nothing to train itself, and leaves the layer encoder before it untrained."""
     cutting = aggregator("cutting", lambda self, codes: codes.mean(1).detach() * self.scale)
     (found,) = [finding for finding in findings_with("aggregator", cutting) if finding.is_fault]
-    assert (found.law, found.said) == ("finite gradients", "gradients do not reach layer_encoder 'sne/chunk-set'")
+    assert (found.law, found.said) == (
+        "finite gradients",
+        "gradients do not reach layer_encoder 'sne/chunk-set'",
+    )
 
 
 def test_a_part_that_leaves_itself_untrained_is_caught():

@@ -80,7 +80,9 @@ def _may_be_imported(path: Path) -> bool:
     """Whether what lies beside the packages of a project is one, or a module."""
     if path.is_dir():
         return path.name.isidentifier() and path.name not in BESIDE and not _is_aside(path)
-    return path.name.endswith(CODE) and path.name not in SCRIPTS and path.name.partition(".")[0].isidentifier()
+    return (
+        path.name.endswith(CODE) and path.name not in SCRIPTS and path.name.partition(".")[0].isidentifier()
+    )
 
 
 def _is_aside(path: Path) -> bool:
@@ -137,7 +139,10 @@ def _roots(distribution: metadata.Distribution) -> list[Path]:
     for file in _files(distribution):
         path = Path(str(file.locate()))
         if file.suffix == ".pth" and path.is_file():
-            lines = (line.strip() for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines())
+            lines = (
+                line.strip()
+                for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+            )
             found += [path.parent / line for line in lines if line and not line.startswith(("import ", "#"))]
     here = Path(str(distribution.locate_file("")))
     if not _files(distribution) and here.name not in INSTALLED:

@@ -131,9 +131,7 @@ def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
     if tensors:
         torch.stack([tensor.square().mean() for tensor in tensors]).sum().backward()
     trained = {slot: [p for p in model.part(slot).parameters() if p.requires_grad] for slot in slots}
-    return {
-        slot: [p.grad for p in each if p.grad is not None] for slot, each in trained.items() if each
-    }
+    return {slot: [p.grad for p in each if p.grad is not None] for slot, each in trained.items() if each}
 
 
 def half(case: Case) -> float | None:

@@ -225,7 +225,9 @@ def test_training_networks_without_an_order_are_compared_as_sets():
 
 def test_norms_and_vectors_count_for_no_depth():
     """Layer norms and a vector of scales between linear layers make no network deeper."""
-    network = nn.Sequential(nn.Linear(1, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+    network = nn.Sequential(
+        nn.Linear(1, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1)
+    )
     assert "depth" not in about(of(network))
     state = {name: value.shape for name, value in network.state_dict().items()}
     assert not {"depth", "widths"} & about(fixed({**state, "gamma": (4,)})).keys()
