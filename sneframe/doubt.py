@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture, Layer
 from sneframe.batch import Batch
+from sneframe.errors import counted
 
 #: From the least to the worst. A mild doubt: the network lies between training networks. A serious one: it lies outside of
 #: them, so a prediction is a guess. Meaningless: it is of another kind, so that nothing was learnt about it.
@@ -18,7 +19,7 @@ GRADES = ("mild", "serious", "meaningless")
 WIDTHS = 2.0  #: how many times wider, or narrower, than any training network is serious
 WEIGHTS = 4.0  #: how many times more weights, or fewer
 MAGNITUDE = 10.0  #: how many times larger, or smaller, weights
-RECURRENT = ("lstm", "gru", "rnn")
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}  #: of recurrent layers: how many times their hidden size the rows are
 NAMED = 5  #: how many sizes are named one by one
 
 
@@ -164,6 +165,11 @@ class Seen:
         return frozenset(end for each in self.architectures for end in outputs(each))
 
     @cached_property
+    def _are_ordered(self) -> bool:
+        """Whether of all training networks it is known which layers are the first and the last."""
+        return not any(map(is_unordered, self.architectures))
+
+    @cached_property
     def _widths(self) -> tuple[int, ...]:
         return tuple(width for each in self.architectures for width in hidden_widths(each))
 
@@ -185,10 +191,13 @@ class Seen:
             yield Doubt(about="layers", grade="serious", line=line)
 
     def _ends(self, architecture: Architecture) -> Iterator[Doubt]:
-        for about, own, known in (
-            ("inputs", inputs(architecture), self._inputs),
-            ("outputs", outputs(architecture), self._outputs),
+        for about, verb, own, known in (
+            ("inputs", "takes", inputs(architecture), self._inputs),
+            ("outputs", "gives", outputs(architecture), self._outputs),
         ):
+            if is_unordered(architecture) or not self._are_ordered:
+                yield from self._sets_of_ends(architecture, about, verb, own, known)
+                continue
             kinds = {kind for kind, _ in known}
             alike = sorted({size for kind, size in own if kind in kinds})
             if alike and not own & known:
@@ -200,12 +209,31 @@ class Seen:
                 line = f"its {about} are those of {mine}, of training networks those of {theirs}"
                 yield Doubt(about=about, grade="serious", line=line)
 
+    def _sets_of_ends(
+        self,
+        architecture: Architecture,
+        about: str,
+        verb: str,
+        own: set[tuple[str, int]],
+        known: Iterable[tuple[str, int]],
+    ) -> Iterator[Doubt]:
+        """Yield that no layer fits as the first, or as the last, where it is not known which these are."""
+        mine, theirs = {size for _, size in own}, {size for _, size in known}
+        if not mine or not theirs or mine & theirs:
+            return
+        whose = "those of training networks do" if self._are_ordered else "layers of training networks do"
+        line = f"none of its layers {verb} {_listed(theirs)} {about}, as {whose}"
+        if not is_unordered(architecture):
+            line = f"it has {_listed(mine)} {about}, and no layer of a training network {verb} as many"
+        yield Doubt(about=about, grade="meaningless", line=line)
+
     def _activations(self, architecture: Architecture, *, assumed: bool) -> Iterator[Doubt]:
         own = activations(architecture)
         new = own - self._functions
         trained = _listed(self._functions)
-        if assumed:
-            line = f"its activation is not known (--activation says it), training networks have {trained}"
+        if assumed or (is_unordered(architecture) and own == {"none"}):
+            hint = " (--activation says it)" if assumed else ""
+            line = f"its activation is not known{hint}, training networks have {trained}"
             yield Doubt(about="activations", grade="mild", line=line)
         elif new:
             line = f"its activation is {_listed(new)}, those of training networks are {trained}"
@@ -215,21 +243,35 @@ class Seen:
             yield Doubt(about="activations", grade="mild", line=line)
 
     def _sizes(self, architecture: Architecture) -> Iterator[Doubt]:
-        depths = [each.depth for each in self.architectures]
-        if not min(depths) <= architecture.depth <= max(depths):
-            # Networks one layer deeper than any in training are predicted badly (docs/explanation/design.md, probes).
-            line = f"it is {architecture.depth} layers deep, training networks {_span(depths)}"
+        # Networks one layer deeper than any in training are predicted badly (docs/explanation/design.md, probes).
+        if is_unordered(architecture) or not self._are_ordered:
+            own, known = layers_of(architecture), [layers_of(each) for each in self.architectures]
+            line = f"it has {counted(own, 'layer')} with weights, training networks {_span(known)}"
+        else:
+            own, known = depth(architecture), [depth(each) for each in self.architectures]
+            line = f"it is {counted(own, 'layer')} deep, training networks {_span(known)}"
+        if not min(known) <= own <= max(known):
             yield Doubt(about="depth", grade="serious", line=line)
-        own = hidden_widths(architecture)
-        if own and self._widths and (grade := _outside(own, self._widths, WIDTHS)):
-            line = (
-                f"its hidden layers are {_span(own)} wide, those of training networks {_span(self._widths)}"
-            )
-            yield Doubt(about="widths", grade=grade, line=line)
+        yield from self._hidden(architecture)
         counts = [each.num_weights for each in self.architectures]
         if grade := _outside([architecture.num_weights], counts, WEIGHTS):
             line = f"it has {architecture.num_weights} weights, training networks {_span(counts)}"
             yield Doubt(about="weights", grade=grade, line=line)
+
+    def _hidden(self, architecture: Architecture) -> Iterator[Doubt]:
+        own = hidden_widths(architecture)
+        if not own or not self._widths:
+            return
+        if is_unordered(architecture):
+            low, high = min(self._widths), max(self._widths)
+            if all(width * WIDTHS < low or width > high * WIDTHS for width in own):
+                line = f"none of its layers is about as wide as layers of training networks, {_span(self._widths)}"
+                yield Doubt(about="widths", grade="serious", line=line)
+        elif grade := _outside(own, self._widths, WIDTHS):
+            # Of training networks without an order it is not known which of their layers are hidden.
+            whose = "those of training networks" if self._are_ordered else "layers of training networks"
+            line = f"its hidden layers are {_span(own)} wide, {whose} {_span(self._widths)}"
+            yield Doubt(about="widths", grade=grade, line=line)
 
 
 # -- an architecture, looked at --------------------------------------------------------------------------------
@@ -249,17 +291,27 @@ def activations(architecture: Architecture) -> set[str]:
 
 
 def inputs(architecture: Architecture) -> set[tuple[str, int]]:
-    """Return kind and number of inputs of each layer that reads the network's input, where that is known."""
+    """Return kind and number of inputs of each layer that reads the network's input, where that is known.
+
+    Where the order of layers is not known, any layer may read it; these are then all numbers that any may take.
+    """
+    if is_unordered(architecture):
+        return {(layer.kind, size) for layer in architecture.layers for size in _may_read(layer)}
     first = [
         layer
         for layer, level in zip(architecture.layers, architecture.levels, strict=True)
         if layer.parameters and level == 0
     ]
-    return _ends_of(architecture if is_unordered(architecture) else None, first, _reads)
+    return {(layer.kind, size) for layer in first if (size := _reads(layer)) is not None}
 
 
 def outputs(architecture: Architecture) -> set[tuple[str, int]]:
-    """Return kind and number of outputs of each layer behind which there is no other with parameters."""
+    """Return kind and number of outputs of each layer behind which there is no other with parameters.
+
+    Where the order of layers is not known, any layer may be the last; these are then all numbers that any may give.
+    """
+    if is_unordered(architecture):
+        return {(layer.kind, size) for layer in architecture.layers for size in _may_write(layer)}
     followed: set[int] = set()
     last = []
     for place in reversed(range(len(architecture.layers))):
@@ -268,14 +320,40 @@ def outputs(architecture: Architecture) -> set[tuple[str, int]]:
             last.append(layer)
         if layer.parameters or place in followed:
             followed.update(layer.inputs)
-    return _ends_of(architecture if is_unordered(architecture) else None, last, _writes)
+    return {(layer.kind, size) for layer in last if (size := _writes(layer)) is not None}
 
 
 def hidden_widths(architecture: Architecture) -> list[int]:
-    """Return the numbers of outputs of all linear and convolution layers but the last."""
-    layers = [layer for layer in architecture.layers if layer.parameters and _is_map(layer.kind)]
-    widths = [width for layer in layers if (width := _writes(layer)) is not None]
-    return widths if is_unordered(architecture) else widths[:-1]
+    """Return the numbers of outputs of all linear, convolution and recurrent layers but the last such layer.
+
+    The width of a recurrent layer is its hidden size, also where it is the last. Where the order of layers is not known,
+    these are all numbers of outputs that any of them may give.
+    """
+    layers = [
+        layer
+        for layer in architecture.layers
+        if layer.parameters and (_is_map(layer.kind) or layer.kind in GATES)
+    ]
+    if is_unordered(architecture):
+        sizes = {size for layer in layers for size in _may_write(layer)}
+        return sorted(sizes | {size for layer in layers if (size := _hidden_size(layer))})
+    if layers and _is_map(layers[-1].kind):
+        layers = layers[:-1]
+    found = [_hidden_size(layer) or _writes(layer) for layer in layers]
+    return [width for width in found if width]
+
+
+def depth(architecture: Architecture) -> int:
+    """Return how many layers with matrices of weights lie on the longest path; norms and vectors do not count."""
+    reached: list[int] = []
+    for layer in architecture.layers:
+        reached.append(max((reached[source] for source in layer.inputs), default=0) + _counts(layer))
+    return max(reached)
+
+
+def layers_of(architecture: Architecture) -> int:
+    """Return how many layers with matrices of weights there are, in any order; norms and vectors do not count."""
+    return sum(map(_counts, architecture.layers))
 
 
 def is_unordered(architecture: Architecture) -> bool:
@@ -285,16 +363,12 @@ def is_unordered(architecture: Architecture) -> bool:
     )
 
 
-def _ends_of(
-    unordered: Architecture | None, layers: Sequence[Layer], size: Callable[[Layer], int | None]
-) -> set[tuple[str, int]]:
-    """Return kinds and sizes of layers; where the order says nothing, of all that may be meant."""
-    found = unordered.layers if unordered is not None else layers
-    return {(layer.kind, n) for layer in found if layer.parameters and (n := size(layer)) is not None}
-
-
 def _is_map(kind: str) -> bool:
     return kind == "linear" or kind.startswith("conv")
+
+
+def _counts(layer: Layer) -> bool:
+    return "norm" not in layer.kind and any(len(p.shape) > 1 for p in layer.parameters)
 
 
 def _shape(layer: Layer, *roles: str) -> tuple[int, ...]:
@@ -309,17 +383,14 @@ def _reads(layer: Layer) -> int | None:
     if layer.kind == "embedding" or layer.kind.startswith("conv_transpose"):
         return shape[0]
     groups = layer.attributes.get("groups", 1)
-    return (
-        shape[1] * groups
-        if _is_map(layer.kind) or layer.kind in (*RECURRENT, "multihead_attention")
-        else None
-    )
+    return shape[1] * groups if _is_map(layer.kind) or layer.kind in (*GATES, "multihead_attention") else None
 
 
 def _writes(layer: Layer) -> int | None:
     """Return how many outputs or channels a layer writes; None where that is not known."""
-    if layer.kind in RECURRENT:
-        return (_shape(layer, "weight_hh") or (0, 0))[1] or None
+    if layer.kind in GATES:
+        size = (_shape(layer, "weight_hr") or (0,))[0] or _hidden_size(layer)
+        return size * _directions(layer) or None
     shape = _shape(layer, "weight", "in_proj_weight")
     if len(shape) < 2:
         return shape[0] if shape and "norm" in layer.kind else None
@@ -328,6 +399,48 @@ def _writes(layer: Layer) -> int | None:
     if layer.kind.startswith("conv_transpose"):
         return int(shape[1] * layer.attributes.get("groups", 1))
     return shape[0] if _is_map(layer.kind) else None
+
+
+def _hidden_size(layer: Layer) -> int:
+    """Return the hidden size of a recurrent layer; of any other 0."""
+    if layer.kind not in GATES:
+        return 0
+    return (_shape(layer, "weight_hh") or (0,))[0] // GATES[layer.kind]
+
+
+def _directions(layer: Layer) -> int:
+    return 2 if any(parameter.name.endswith("_reverse") for parameter in layer.parameters) else 1
+
+
+def _may_read(layer: Layer) -> set[int]:
+    """Return all numbers of inputs that a layer may have of which names and shapes alone are known."""
+    return _may_have(layer, 1)
+
+
+def _may_write(layer: Layer) -> set[int]:
+    """Return all numbers of outputs that a layer may have of which names and shapes alone are known."""
+    return _may_have(layer, 0)
+
+
+def _may_have(layer: Layer, axis: int) -> set[int]:
+    """Return what a layer may read (``axis`` 1) or write (0): a matrix without bias may be stored the other way round."""
+    if layer.kind in GATES:
+        size = _writes(layer) if axis == 0 else _reads(layer)
+        return {size} if size else set()
+    if "norm" in layer.kind:
+        return {p.shape[0] for p in layer.parameters if p.shape}
+    shapes = [parameter.shape for parameter in layer.parameters if len(parameter.shape) > 1]
+    bias = _shape(layer, "bias")
+    if layer.kind == "linear" and len(shapes) == 1 and bias == shapes[0][:1]:
+        return {shapes[0][axis]}
+    found = {size for shape in shapes for size in shape}
+    if layer.kind.startswith("conv"):  # of which neither its groups nor whether it is transposed are known
+        found = {size for shape in shapes for size in _channels(*shape[:2])}
+    return found
+
+
+def _channels(rows: int, columns: int) -> set[int]:
+    return {rows, *(columns * groups for groups in range(1, rows + 1) if rows % groups == 0)}
 
 
 # -- words -----------------------------------------------------------------------------------------------------

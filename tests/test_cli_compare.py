@@ -84,6 +84,33 @@ def test_a_reference_that_is_a_row_already_is_not_run_twice(capsys, here, asked)
     assert [cell.recipe for cell in asked] == ["stats/mean", "stats/default", "stats/pooled"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--recipes", "stats,sne,stats"), "to compare: 'stats' is named twice"),
+        (("--recipes", "stats,stats/default"), "to compare: 'stats/default' and 'stats' are the same"),
+        (("--suite", "sne-chunk-size", "--recipes", "C = 8,C = 8"), "to compare: 'C = 8' is named twice"),
+        (
+            ("--recipes", "stats", "--train", "toy.zarr,./toy.zarr"),
+            "to train on: './toy.zarr' and 'toy.zarr' are the same",
+        ),
+        (
+            ("--recipes", "stats", "--train", "toy.zarr", "--test", "other.zarr,other.zarr"),
+            "to test on: 'other.zarr' is named twice",
+        ),
+        (
+            ("--recipes", "stats", "--zoo", "toy.zarr", "--rerun", "stats", "--rerun", "stats/default"),
+            "to run again: 'stats/default' and 'stats' are the same",
+        ),
+    ],
+)
+def test_what_is_named_twice_is_refused(capsys, here, asked, words, said):
+    """A row or a zoo that comes twice is rather a slip, as another may be missing; nothing is run."""
+    code, _, err = call(capsys, *words)
+    assert (code, asked) == (2, [])
+    assert said in err
+
+
 def test_each_zoo_is_left_out_in_turn(capsys, here, asked):
     words = ("--train", "toy.zarr,other.zarr", "--leave-one-out", "--seeds", "1", "--no-references")
     call(capsys, "--recipes", "stats", *words)

@@ -14,6 +14,7 @@ from sneframe.batch import Networks
 from sneframe.cli import main
 from sneframe.config import Choice, option, plugins_named
 from sneframe.convert import structure, unstructure
+from sneframe.invariance import InvarianceLoss, LossTerm
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.normalise import Normalise
 from sneframe.part import ANY_ACTION, ChunkTokens, Embedding, LayerCodes
@@ -205,6 +206,57 @@ def findings_with(slot, part, words=SNE):
 def test_a_part_that_breaks_a_law_is_caught(law):
     faults = {finding.law for finding in findings_with("aggregator", BREAKERS[law]) if finding.is_fault}
     assert law in faults
+
+
+def test_an_aggregator_that_cuts_gradients_off_is_caught():
+    """It has nothing to train itself, and leaves the layer encoder before it untrained."""
+    cutting = aggregator("cutting", lambda self, codes: codes.mean(1).detach() * self.scale)
+    (found,) = [finding for finding in findings_with("aggregator", cutting) if finding.is_fault]
+    assert (found.law, found.said) == (
+        "finite gradients",
+        "gradients do not reach layer_encoder 'sne/chunk-set'",
+    )
+
+
+def test_a_part_that_leaves_itself_untrained_is_caught():
+    """Its output has no gradient at all, so both it and the parts before it are named."""
+    cutting = aggregator("cutting", lambda self, codes: (codes.mean(1) * self.scale).detach())
+    (found,) = [finding for finding in findings_with("aggregator", cutting) if finding.is_fault]
+    assert found.said == "gradients do not reach layer_encoder 'sne/chunk-set' and aggregator 'toy/cutting'"
+
+
+def test_a_head_behind_a_part_that_cuts_gradients_off_is_not_blamed():
+    """The fault is that of the part before it."""
+    config = evolve(recipe(*SNE), invariance=None)
+    registry = plugins.load(plugins_named(unstructure(config)))
+    cutting = aggregator("cutting", lambda self, codes: codes.mean(1).detach())
+    config = evolve(config, aggregator=Choice(part=cutting.name, config=cutting.Config()))
+    registry = Registry(plugins=registry.plugins, parts={**registry.parts, cutting.name: cutting})
+    found = list(laws.check(config, registry))
+    assert {f.part for f in found if f.is_fault and f.law == "finite gradients"} == {cutting.name}
+
+
+def test_an_invariance_loss_that_trains_no_encoder_is_caught():
+    """What it is computed from is cut off."""
+
+    @final
+    class Idle(InvarianceLoss):
+        """Always the same."""
+
+        name = "toy/idle"
+
+        @frozen(kw_only=True)
+        class Config:
+            """No options."""
+
+        def weight(self, progress):
+            return 1.0
+
+        def forward(self, model, batch, output, draw):
+            return LossTerm(total=output.embedding.detach().square().sum(), count=len(batch))
+
+    found = [f for f in findings_with("invariance", Idle) if f.is_fault]
+    assert [f.said for f in found] == ["gradients do not reach the encoder"]
 
 
 def test_a_layer_encoder_that_reads_padding_is_caught():

@@ -14,7 +14,6 @@ from typing import Any
 from attrs import frozen
 
 from sneframe.errors import ZooError, choices
-from sneframe.zoo.column import EXACT_IN_FLOAT
 from sneframe.zoo.format import RESERVED
 from sneframe.zoo.splits import NAMES, UNUSED
 from sneframe_importers.typed import Source, is_missing, typed, typed_json
@@ -65,7 +64,6 @@ def read_table(path: Path) -> list[Entry]:
         UserWarning: a few values make a column of numbers one of text; values with ``%`` are read as fractions.
     """
     lines = read_rows(path)
-    _check_ints(path, lines)
     derived = _derived(path, lines)
     entries: dict[str, Entry] = {}
     for number, values in lines:
@@ -182,17 +180,6 @@ def _is_export(columns: Mapping[str, Sequence[Any]]) -> bool:
     return "healthy" in columns and all(
         ID.fullmatch(str(value)) for value in columns.get("architecture", [""])
     )
-
-
-def _check_ints(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
-    """Check that no int beyond what floats hold stands in a column with floats, as JSON lines can have it."""
-    floats = {name for _, values in lines for name, value in values.items() if isinstance(value, float)}
-    for number, values in lines:
-        for name in floats:
-            if isinstance(value := values.get(name), int) and abs(value) > EXACT_IN_FLOAT:
-                raise ZooError(
-                    f"{path}, line {number}: {name!r} is {value}, and other lines have floats, which do not hold it exactly"
-                )
 
 
 def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:

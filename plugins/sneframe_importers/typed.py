@@ -13,6 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from sneframe.errors import ZooError
+from sneframe.zoo.column import EXACT_IN_FLOAT
 
 #: Texts that stand for a missing value, in lower case.
 MISSING = frozenset({"", "-", "–", "—", "#n/a", "<na>", "n/a", "na", "nan", "null"})
@@ -85,7 +86,8 @@ def typed(values: Sequence[str], source: Source) -> list[Any]:
 def typed_json(values: Sequence[Any], source: Source) -> list[Any]:
     """Return the values of a column of JSON lines as values of one kind; None where missing.
 
-    Texts stay texts, unless they stand among numbers: then they are read as those of a CSV are.
+    Texts stay texts, unless they stand among numbers: then they are read as those of a CSV are. So are ints of which no
+    number would hold all digits: those beyond 64 bits, and beside floats those beyond 2**53.
 
     Args:
         values: of any type that JSON has.
@@ -109,15 +111,24 @@ def typed_json(values: Sequence[Any], source: Source) -> list[Any]:
         else:
             _explain_text([value or "" for value in values], [value is None for value in values], source)
         return values
-    if len(kinds) < 2 and kinds != {"str"}:
+    large = _too_large(there)
+    if len(kinds) < 2 and kinds != {"str"} and not large:
         return values
     texts = [
         "" if value is None else value if isinstance(value, str) else json.dumps(value) for value in values
     ]
     found = typed(texts, source)
+    if large == len(there) and any(isinstance(value, str) for value in found):
+        source.warn(f" is text: its {large} values are ints that no number of 64 bits holds")
     if quoted < len(there) and quoted and any(type(value) in (int, float) for value in found):
         source.warn(f": {quoted} of {len(there)} values are numbers in quotes, and are read as numbers")
     return found
+
+
+def _too_large(values: Sequence[Any]) -> int:
+    """Return how many ints of a column lose digits as numbers."""
+    most = EXACT_IN_FLOAT if any(type(value) is float for value in values) else (1 << 63) - 1
+    return sum(type(value) is int and not -most - 1 <= value <= most for value in values)
 
 
 def _read_all(words: Sequence[str], missing: Sequence[bool], read: Callable[[str], Any]) -> list[Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def compare(
 
     Raises:
         ConfigError: fewer than two zoos of which one is to be left out, or zoos to test on beside them; a row to run again
-            that the suite does not have.
+            that the suite does not have; a zoo or a row that is named twice.
         ZooError: there is no such zoo, or it has no such property, which is found before a cell is run.
         SneframeError: no row has a configuration, or the folder cannot be written to. A cell that fails is in the table.
         Interrupted: after Ctrl-C; finished cells are kept, and the table of them is written.
@@ -120,6 +120,9 @@ def compare(
     atomic.sweep(folder)
     sources = [Place.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
     targets = tuple(Place.of(Path(path)) for path in test)
+    for what, paths, places in (("train on", train, sources), ("test on", test, targets)):
+        # Without zoos to train on the one source is the suite's.
+        refuse_twice(what, [(str(path), place.digest) for path, place in zip(paths, places, strict=False)])
     if leave_one_out:
         if targets or len(sources) < 2:
             raise ConfigError(
@@ -148,6 +151,25 @@ def whole_name(recipe: str) -> str:
     return recipe if "/" in recipe else f"{recipe}/default"
 
 
+def refuse_twice(what: str, named: Iterable[tuple[str, Hashable]]) -> None:
+    """Refuse names of which two mean the same.
+
+    Args:
+        what: that is to be done with them, as the error says it.
+        named: each name with what it means.
+
+    Raises:
+        ConfigError: two mean the same.
+    """
+    known: dict[Hashable, str] = {}
+    for name, meant in named:
+        if meant in known:
+            other = known[meant]
+            said = f"{name!r} is named twice" if name == other else f"{name!r} and {other!r} are the same"
+            raise ConfigError(f"to {what}: {said}; name each once")
+        known[meant] = name
+
+
 # -- what there is to run -------------------------------------------------------------------------------------
 
 
@@ -163,6 +185,11 @@ def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> Place:
 def left_out(sources: Sequence[Place], folder: Path, reporter: Reporter) -> list[Crossing]:
     """Return for each zoo the merged others and itself; a merged zoo is made once, its name says of what.
 
+    Args:
+        sources: two zoos at least, none twice.
+        folder: of merged zoos.
+        reporter: says what is merged.
+
     Raises:
         ZooError: zoos that cannot be merged.
         MachineError: the folder cannot be written to.
@@ -171,8 +198,6 @@ def left_out(sources: Sequence[Place], folder: Path, reporter: Reporter) -> list
     found = []
     for target in sources:
         others = [source for source in sources if source.digest != target.digest]
-        if not others:
-            raise ConfigError(f"{target.path}: the zoos of which one is left out are all the same one")
         label = f"all but {labels[target]}"
         digest = hashlib.sha256(" ".join(source.digest for source in others).encode()).hexdigest()[:8]
         path = folder / f"{label.replace(' ', '-')}-{digest}.zarr"
@@ -276,14 +301,18 @@ def _rows_again(suite: Suite, rerun: Sequence[str]) -> list[Row]:
     """Return the rows of a suite that are named by label or recipe.
 
     Raises:
-        ConfigError: it has no such row.
+        ConfigError: it has no such row, or one is named twice.
     """
     known = {word for row in suite.rows for word in (row.label, row.recipe)}
     for name in rerun:
         if name not in known and whole_name(name) not in known:
             raise ConfigError(f"there is no row {name!r} to run again, {choices(name, known)}")
-    wanted = {*rerun, *map(whole_name, rerun)}
-    return [row for row in suite.rows if {row.label, row.recipe} & wanted]
+    refuse_twice("run again", [(name, tuple(_named(suite, name, whole_name(name)))) for name in rerun])
+    return [row for row in suite.rows if any(row in _named(suite, name, whole_name(name)) for name in rerun)]
+
+
+def _named(suite: Suite, *words: str) -> list[Row]:
+    return [row for row in suite.rows if {row.label, row.recipe} & {*words}]
 
 
 def _made(group: Group) -> tuple[Cell, ...]:

@@ -1,7 +1,8 @@
 """What made a cell: the distributions of sneframe and of the plugins that its configuration names, and their source.
 
-Each has a hash of the files that can change a number. A plugin's is of its own package, so that a change in one plugin
-leaves the cells of all others what they were; sneframe's leaves out what only shows numbers.
+Each has a hash of the files that can change a number. A plugin's is of all that its distribution brings. The plugins of
+sneframe's own distribution are hashed package by package, so that a change in one leaves the cells of all others what they
+were; the hash of sneframe itself leaves out what only shows numbers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from attrs import frozen
 
 import sneframe
+from sneframe.bench.brought import brought, of_package
 from sneframe.config import RunConfig, plugins_named
 from sneframe.convert import unstructure
 from sneframe.plugins import Installed, installed
@@ -47,7 +49,7 @@ class Made:
 def sources(config: RunConfig) -> dict[str, Made]:
     """Return what a run of a configuration is made by: ``sneframe``, and ``plugin NAME`` for each plugin it names."""
     root = Path(sneframe.__file__).parent
-    found = {CORE: Made(CORE, sneframe.__version__, _hash(_files(root, SHOWING), root))}
+    found = {CORE: Made(CORE, sneframe.__version__, _hash(_core(root)))}
     known = installed()
     for name in sorted(plugins_named(unstructure(config)) & known.keys()):
         found[f"plugin {name}"] = Made(known[name].distribution, known[name].version, _own(known[name]))
@@ -78,37 +80,45 @@ def libraries() -> dict[str, str]:
 
 
 def _own(plugin: Installed) -> str:
-    """Return the hash of a plugin's package, or of its one module; nothing of it is imported."""
-    module = plugin.module.partition(":")[0]
+    """Return the hash of a plugin's package, or of its one module, and of all else that its distribution brings.
+
+    Nothing of it is imported.
+    """
+    files = dict(_package(plugin.module.partition(":")[0]))
+    distribution = plugin.entry_point.dist
+    if plugin.distribution != CORE and distribution is not None:
+        known = {path.resolve() for path in files.values()}
+        more = {name: path for name, path in brought(distribution).items() if path.resolve() not in known}
+        files = {**more, **files}
+    return _hash(sorted(files.items())) if files else ""
+
+
+def _package(module: str) -> Iterator[tuple[str, Path]]:
+    """Yield the files of the package, or of the one module, in which a module lies; by name."""
     spec = util.find_spec(module.partition(".")[0])
     if spec is not None and spec.origin is None and "." in module:
         spec = util.find_spec(module)  # its first name is a namespace that other distributions share
     if spec is None:
-        return ""
-    if not spec.submodule_search_locations:
-        return "" if spec.origin is None else _hash([Path(spec.origin)], Path(spec.origin).parent)
-    roots = [Path(place) for place in spec.submodule_search_locations]
-    return _hash((file for root in roots for file in _files(root)), roots[0].parent)
+        return
+    if spec.submodule_search_locations:
+        for root in map(Path, spec.submodule_search_locations):
+            yield from ((path.relative_to(root.parent).as_posix(), path) for path in of_package(root))
+    elif spec.origin is not None:
+        yield Path(spec.origin).name, Path(spec.origin)
 
 
-def _files(root: Path, without: Iterable[str] = ()) -> Iterator[Path]:
-    """Yield the files of a package in an order of their own, without those that Python makes."""
-    for path in sorted(root.rglob("*")):
-        inner = path.relative_to(root).parts
-        if (
-            path.is_file()
-            and "__pycache__" not in inner
-            and path.suffix != ".pyc"
-            and inner[0] not in {*without}
-        ):
-            yield path
+def _core(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files of sneframe that can change a number; by name."""
+    for path in of_package(root):
+        inner = path.relative_to(root)
+        if inner.parts[0] not in SHOWING:
+            yield inner.as_posix(), path
 
 
-def _hash(files: Iterable[Path], root: Path) -> str:
+def _hash(files: Iterable[tuple[str, Path]]) -> str:
     whole = hashlib.sha256()
-    for path in files:
+    for name, path in files:
         stat = path.stat()
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
         whole.update(f"{name} {_content(path, stat.st_mtime_ns, stat.st_size)}\n".encode())
     return whole.hexdigest()[:16]
 

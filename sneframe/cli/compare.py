@@ -182,6 +182,7 @@ def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
     """Return a suite of some of its rows, named by label or recipe."""
     from attrs import evolve
 
+    from sneframe.bench.comparison import refuse_twice
     from sneframe.errors import choices
 
     if not recipes:
@@ -190,6 +191,8 @@ def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
         known = {word for row in suite.rows for word in (row.label, row.recipe)}
         if wanted not in known:
             raise click.UsageError(f"suite {suite.name!r} has no row {wanted!r}, {choices(wanted, known)}")
+    picked = {word: tuple(row for row in suite.rows if word in (row.label, row.recipe)) for word in recipes}
+    refuse_twice("compare", [(word, picked[word]) for word in recipes])
     return evolve(suite, rows=[row for row in suite.rows if {row.label, row.recipe} & set(recipes)])
 
 
@@ -197,9 +200,9 @@ def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:
     """Return a suite of recipes, each of which has a configuration with the words of ``--set``.
 
     Raises:
-        SneframeError: one has none, which is better known before the others are run.
+        SneframeError: one has none or is named twice, which is better known before the others are run.
     """
-    from sneframe.bench.comparison import whole_name
+    from sneframe.bench.comparison import refuse_twice, whole_name
     from sneframe.recipe import recipe
     from sneframe.suite import Row, Suite
 
@@ -207,7 +210,8 @@ def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:
         raise click.UsageError(
             "name what to compare, with --suite inr-frequency or --recipes sne,dwsnet,stats"
         )
-    whole = dict.fromkeys(map(whole_name, recipes))
+    refuse_twice("compare", [(word, whole_name(word)) for word in recipes])
+    whole = [whole_name(word) for word in recipes]
     for name in whole:
         recipe(name, *words)
     rows = [Row(label=word, recipe=word) for word in whole]

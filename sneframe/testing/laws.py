@@ -295,7 +295,7 @@ def _configuration(config: RunConfig, registry: Registry, choice: Choice) -> flo
 
 
 def _check_loss(config: RunConfig, registry: Registry, batch: Batch) -> Iterator[Finding]:
-    """Yield what holds of an invariance loss: a finite gradient, the same for the same draw."""
+    """Yield what holds of an invariance loss: finite gradients that reach the encoder, the same for the same draw."""
     model, rebuild = built(config, registry, batch.architectures)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -317,7 +317,13 @@ def _check_loss(config: RunConfig, registry: Registry, batch: Batch) -> Iterator
     with torch.no_grad():
         yield _finding(loss, "seeded determinism", difference(term(model), term(rebuild(SEED))))
         yield _finding(loss, "configuration round trip", _configuration(config, registry, config.invariance))
-    term(model).backward()
+    found = term(model)
+    if found.requires_grad:
+        found.backward()
+    encoder = [p for p in model.encoder.parameters() if p.requires_grad]
+    if encoder and all(p.grad is None for p in encoder):
+        yield _fault(loss.name, "finite gradients", "gradients do not reach the encoder")
+        return
     grads = [p.grad for p in (*model.parameters(), *loss.parameters()) if p.grad is not None]
     finite = all(bool(grad.isfinite().all()) for grad in grads)
     yield _finding(loss, "finite gradients", 0.0 if finite else math.inf)

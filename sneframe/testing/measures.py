@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from attrs import evolve
+from torch import Tensor
 
 from sneframe.batch import Batch, Networks, join
+from sneframe.errors import PartError
 from sneframe.head import FittedHead
 from sneframe.layer_encoder import LayerEncoder
 from sneframe.part import ChunkTokens, NeuronFeatures, WeightFeatures
@@ -102,15 +104,34 @@ def determinism(case: Case) -> float:
 
 
 def gradients(case: Case) -> float | None:
-    """Infinite where a gradient is not finite, None where there is nothing to train."""
-    model = copy.deepcopy(case.chain)
-    output = case.output(case.batch, model)
-    tensors = [tensor for tensor in tensors_of(output) if tensor.requires_grad]
-    if not tensors:
+    """Infinite where a gradient is not finite, None where there is nothing to train.
+
+    Raises:
+        PartError: from the part's output no gradient reaches any parameter of its own, or any of a part before it that
+            gradients still reach from what the part is given. A fitted head gives none, and need not.
+    """
+    slots = list(case.chain.parts)
+    place = slots.index(case.part.slot)
+    found = _gradients(case, slots[: place + 1])
+    if not isinstance(case.part, FittedHead):
+        given = _gradients(case, slots[:place]) if place else {}
+        due = [slot for slot in found if slot == case.part.slot or given.get(slot)]
+        if cut := [case.chain.part(slot) for slot in due if not found[slot]]:
+            raise PartError(f"gradients do not reach {' and '.join(f'{p.slot} {p.name!r}' for p in cut)}")
+    grads = [grad for each in found.values() for grad in each]
+    if not grads:
         return None
-    torch.stack([tensor.square().mean() for tensor in tensors]).sum().backward()
-    found = [p.grad for p in model.parameters() if p.grad is not None]
-    return 0.0 if all(bool(grad.isfinite().all()) for grad in found) else math.inf
+    return 0.0 if all(bool(grad.isfinite().all()) for grad in grads) else math.inf
+
+
+def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
+    """Return the gradients that the output of the last slot sends to each part that has something to train, by slot."""
+    model = copy.deepcopy(case.chain)
+    tensors = [tensor for tensor in tensors_of(model(case.batch, slots[-1])) if tensor.requires_grad]
+    if tensors:
+        torch.stack([tensor.square().mean() for tensor in tensors]).sum().backward()
+    trained = {slot: [p for p in model.part(slot).parameters() if p.requires_grad] for slot in slots}
+    return {slot: [p.grad for p in each if p.grad is not None] for slot, each in trained.items() if each}
 
 
 def half(case: Case) -> float | None:

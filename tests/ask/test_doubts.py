@@ -15,7 +15,7 @@ from sneframe import atomic
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
 from sneframe.cli import main
-from sneframe.doubt import Seen, inputs, magnitudes, outputs, ranges_of
+from sneframe.doubt import Seen, hidden_widths, inputs, magnitudes, outputs, ranges_of
 from sneframe.errors import RunError
 from sneframe.prediction import DoubtWarning
 from sneframe.testing import mlp
@@ -164,6 +164,89 @@ def test_of_layers_without_an_order_any_may_be_the_first():
         unordered = Architecture.from_state_dict(state)
     seen = Seen(architectures=(mlp(64, 16, 16, 10),))
     assert not {"inputs", "outputs"} & about(unordered, seen).keys()
+
+
+def fixed(state):
+    """The description of names and shapes in which no order of layers is certain; values are shapes."""
+    with pytest.warns(UserWarning, match="every axis is taken as fixed"):
+        return Architecture.from_state_dict({name: torch.zeros(*shape) for name, shape in state.items()})
+
+
+def lines(architecture, seen=SEEN):
+    return " | ".join(doubt.line for doubt in seen.doubts(architecture))
+
+
+HEADS = {"body.weight": (8, 64), "body.bias": (8,), "a_head.weight": (10, 8), "a_head.bias": (10,)}
+
+
+def test_without_an_order_no_number_of_inputs_is_stated():
+    """That none of the layers takes as many as training networks do is so in any order."""
+    said = lines(fixed(HEADS))
+    assert "none of its layers takes 1 inputs, as those of training networks do" in said
+    assert "none of its layers gives 1 outputs, as those of training networks do" in said
+    assert "it has 8, 64" not in said
+    assert about(fixed(HEADS))["inputs"] == "meaningless"
+
+
+def test_without_an_order_no_depth_and_no_width_is_stated():
+    """Layers are counted; their widths are doubted only where none is near those of training networks."""
+    said = lines(fixed(HEADS))
+    assert "deep" not in said
+    assert "wide" not in said
+    assert "its activation is none" not in said
+    wide = {name: tuple(n * 100 if n > 1 else n for n in shape) for name, shape in HEADS.items()}
+    assert "none of its layers is about as wide as layers of training networks, 4 to 6" in lines(fixed(wide))
+    many = {f"{letter}.weight": (4, 4) for letter in "abcd"}
+    assert "it has 4 layers with weights, training networks 2 to 3" in lines(fixed(many))
+
+
+def test_a_recurrent_network_read_from_names_has_no_wrong_fact():
+    """Its LSTM takes 1 input, and nothing of it is 1 wide but the last layer."""
+    module = nn.ModuleDict({"lstm": nn.LSTM(1, 8), "out": nn.Linear(8, 1)})
+    found = fixed({name: value.shape for name, value in module.state_dict().items()})
+    assert not {"inputs", "outputs", "widths"} & about(found).keys()
+
+
+def test_a_matrix_that_may_be_stored_either_way_is_not_doubted():
+    """A convolution may be transposed or of groups, a matrix without bias an embedding."""
+    seen = Seen(architectures=(mlp(6, 4, 3),))
+    assert not {"inputs", "outputs"} & about(fixed({"b.weight": (6, 9), "a.weight": (9, 3)}), seen).keys()
+    maps = {"b.weight": (6, 2, 3, 3), "b.bias": (6,), "a.weight": (9, 5), "a.bias": (9,), "z.x": (3,)}
+    assert "inputs" not in about(fixed(maps), seen)
+
+
+def test_training_networks_without_an_order_are_compared_as_sets():
+    """Which of their layers is the first is not known of them either."""
+    seen = Seen(architectures=(fixed(HEADS),))
+    assert about(mlp(8, 5, 10), seen).keys().isdisjoint({"inputs", "outputs"})
+    said = lines(mlp(3, 5, 10), seen)
+    assert "it has 3 inputs, and no layer of a training network takes as many" in said
+
+
+def test_norms_and_vectors_count_for_no_depth():
+    """Layer norms and a vector of scales between linear layers make no network deeper."""
+    network = nn.Sequential(
+        nn.Linear(1, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1)
+    )
+    assert "depth" not in about(of(network))
+    state = {name: value.shape for name, value in network.state_dict().items()}
+    assert not {"depth", "widths"} & about(fixed({**state, "gamma": (4,)})).keys()
+
+
+@pytest.mark.parametrize(
+    ("module", "width", "last"),
+    [
+        (nn.LSTM(3, 5, batch_first=True), 5, 5),
+        (nn.GRU(3, 5, batch_first=True, bidirectional=True), 5, 10),
+        (nn.LSTM(3, 5, batch_first=True, proj_size=2), 5, 2),
+    ],
+    ids=["lstm", "two directions", "projected"],
+)
+def test_a_recurrent_layer_is_as_wide_as_its_hidden_size(module, width, last):
+    """What it gives is twice that in two directions, or its projection."""
+    found = of(module, torch.zeros(1, 4, 3))
+    assert hidden_widths(found) == [width]
+    assert {size for _, size in outputs(found)} == {last}
 
 
 # -- first and last layers ---------------------------------------------------------------------------------------

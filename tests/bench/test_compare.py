@@ -549,7 +549,7 @@ def test_leaving_one_out_needs_two_zoos_and_nothing_else_to_test_on(
             test=[toy_zoo_path],
             leave_one_out=True,
         )
-    with pytest.raises(ConfigError, match="are all the same one"):
+    with pytest.raises(ConfigError, match="is named twice; name each once"):
         compare(suite, tmp_path / "out", train=[toy_zoo_path, toy_zoo_path], leave_one_out=True)
 
 

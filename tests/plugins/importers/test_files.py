@@ -485,14 +485,6 @@ def test_a_column_of_a_table_loses_nothing(tmp_path, words, found):
     assert [type(value) for value in read] == [type(value) for value in found]
 
 
-def test_an_int_that_no_float_holds_is_named_with_its_line(tmp_path, imported):
-    (tmp_path / "t.jsonl").write_text('{"file": "a.pt", "x": 0.5}\n{"file": "b.pt", "x": 9007199254740993}\n')
-    with pytest.raises(
-        ZooError, match=r"t\.jsonl, line 2: 'x' is 9007199254740993, and other lines have floats"
-    ):
-        imported("files", tmp_path, properties=tmp_path / "t.jsonl")
-
-
 def test_one_file_under_two_names_of_a_table_is_one(tmp_path, imported):
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     (tmp_path / "t.csv").write_text("file,x\na.pt,1\n./a.pt,2\n")

@@ -132,6 +132,38 @@ def test_numbers_in_quotes_are_said(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "large"),
+    [((1, 18446744073709551617, 3), "18446744073709551617"), ((0.5, 9007199254740993), "9007199254740993")],
+)
+def test_an_int_that_is_too_large_makes_its_column_text(tmp_path, values, large):
+    """It would lose digits as a number; its line is named, as in a CSV."""
+    for ending in ("jsonl", "csv"):
+        found, (said,) = read(tmp_path, *values, ending=ending)
+        assert found == [str(value) for value in values]
+        assert f"column 'x' is text because of '{large}' in line " in said
+        assert said.endswith("as a number it would lose digits")
+
+
+def test_ints_that_are_all_too_large_are_said(tmp_path):
+    """Beside them stands no number that is one."""
+    ids = [(1 << 64) + 1, (1 << 64) + 3]
+    found, said = read(tmp_path, *ids, ending="jsonl")
+    assert found == [str(number) for number in ids]
+    assert said == ["column 'x' is text: its 2 values are ints that no number of 64 bits holds"]
+
+
+def test_an_int_that_is_too_large_leaves_other_columns(tmp_path, imported):
+    """All networks come, with all other properties as numbers."""
+    rows = [{"file": f"{n}.pt", "seed": n + (n << 70) + n % 2, "loss": n / 2} for n in range(3)]
+    for row in rows:
+        torch.save(factories.mlp().state_dict(), tmp_path / row["file"])
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.warns(UserWarning, match="column 'seed' is text because of"):
+        zoo, skipped = imported("files", tmp_path, properties=tmp_path / "t.jsonl")
+    assert (zoo.column("loss").tolist(), skipped) == ([0.0, 0.5, 1.0], {})
+
+
 def test_a_missing_group_leaves_a_network_alone(tmp_path):
     """A dash for a training run is no run that networks share, and one for a split leaves the network unused."""
     (tmp_path / "t.csv").write_text("file,group,split\na.pt,-,train\nb.pt,n/a,NA\n")
