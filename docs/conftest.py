@@ -153,7 +153,7 @@ def write_file(example: Example) -> None:
 
 def enter(namespace: dict[str, Any]) -> None:
     """Go to an empty folder, where the demo zoo is a tiny one."""
-    from sneframe import data
+    from sneframe.train import data
 
     folder = Path(tempfile.mkdtemp()).resolve()
     patch = namespace["_patch"] = pytest.MonkeyPatch()

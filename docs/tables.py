@@ -19,8 +19,9 @@ import click
 import tomli_w
 from by_group import METHODS, by_group
 
-from sneframe import config, plugins
+from sneframe import plugins
 from sneframe.cli import sneframe_command
+from sneframe.config import schema
 
 SHIPPED = (
     *("normalise", "sne", "stats", "dwsnet", "nfn", "deepsets", "mlp"),
@@ -28,9 +29,9 @@ SHIPPED = (
 )
 DOCS = Path(__file__).parent
 HISTORY = ("λ", "epoch", "validation MSE", "τ-b", "e_g", "e_noise")
-SECTIONS = {"run": config.RunConfig, "zoo": config.ZooConfig, "train": config.TrainConfig}
+SECTIONS = {"run": schema.RunConfig, "zoo": schema.ZooConfig, "train": schema.TrainConfig}
 MARKED = re.compile(r"(<!-- table: (?P<words>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-WORDS = {bool: "true or false", int: "whole number", float: "number", str: "string", config.Choice: "table"}
+WORDS = {bool: "true or false", int: "whole number", float: "number", str: "string", schema.Choice: "table"}
 
 
 def filled(page: str) -> str:
@@ -147,7 +148,7 @@ def kind_words(kind: Any) -> str:
 def default_words(value: Any) -> str:
     """Say a default as TOML writes it."""
     if value is None:
-        value = config.NONE
+        value = schema.NONE
     if isinstance(value, tuple):
         return code(str(list(value)))
     return code(tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip())

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from sneframe._version import __version__
 
 if TYPE_CHECKING:
     from sneframe.architecture import Architecture
     from sneframe.batch import Batch, from_state_dicts
-    from sneframe.describe import from_modules
+    from sneframe.compose import encoder, recipe
     from sneframe.hookspecs import hookimpl
-    from sneframe.predictor import load
-    from sneframe.recipe import encoder, recipe
-    from sneframe.run import run
+    from sneframe.predict.predictor import load
+    from sneframe.symmetry.describe import from_modules
+    from sneframe.train.run import run
     from sneframe.zoo import open_zoo
 
 __all__ = [
@@ -37,14 +35,14 @@ __all__ = [
 _HOMES = {
     "Architecture": "sneframe.architecture",
     "Batch": "sneframe.batch",
-    "encoder": "sneframe.recipe",
-    "from_modules": "sneframe.describe",
+    "encoder": "sneframe.compose",
+    "from_modules": "sneframe.symmetry.describe",
     "from_state_dicts": "sneframe.batch",
     "hookimpl": "sneframe.hookspecs",
-    "load": "sneframe.predictor",
+    "load": "sneframe.predict.predictor",
     "open_zoo": "sneframe.zoo",
-    "recipe": "sneframe.recipe",
-    "run": "sneframe.run",
+    "recipe": "sneframe.compose",
+    "run": "sneframe.train.run",
 }
 
 
@@ -52,15 +50,3 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sneframe' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-class _Package(ModuleType):
-    """Keeps ``sneframe.run`` the function, also after its module of the same name was imported."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if isinstance(value, ModuleType) and _HOMES.get(name) == value.__name__:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

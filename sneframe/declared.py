@@ -13,10 +13,10 @@ from torch import Tensor
 from sneframe import plugins
 from sneframe.batch import Batch, Networks
 from sneframe.errors import one_line
-from sneframe.head import FittedHead, Head
-from sneframe.invariance import LossTerm
-from sneframe.normalise import Normalise
-from sneframe.part import Part
+from sneframe.parts.head import FittedHead, Head
+from sneframe.parts.invariance import LossTerm
+from sneframe.parts.normalise import Normalise
+from sneframe.parts.part import Part
 
 
 @frozen

@@ -13,9 +13,9 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sneframe.config import RunConfig
-    from sneframe.part import Part
-    from sneframe.suite import Suite
+    from sneframe.config.schema import RunConfig
+    from sneframe.config.suite import Suite
+    from sneframe.parts.part import Part
     from sneframe.zoo.builder import ZooBuilder
     from sneframe.zoo.importer import ZooImporter
 

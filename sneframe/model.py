@@ -9,19 +9,19 @@ from typing import Any
 from torch import Tensor, nn
 
 from sneframe import declared, plugins
-from sneframe.aggregator import Aggregator
 from sneframe.architecture import Architecture
-from sneframe.augmentation import Augmentation
 from sneframe.batch import Batch, Networks
-from sneframe.config import Choice, RunConfig
+from sneframe.config.schema import Choice, RunConfig
 from sneframe.errors import PartError, PluginError, SneframeError
-from sneframe.head import FittedHead, Head
-from sneframe.invariance import InvarianceLoss, Output
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.normalise import Normalise
-from sneframe.part import Embedding, Part, Spec
+from sneframe.parts.aggregator import Aggregator
+from sneframe.parts.augmentation import Augmentation
+from sneframe.parts.head import FittedHead, Head
+from sneframe.parts.invariance import InvarianceLoss, Output
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.normalise import Normalise
+from sneframe.parts.part import Embedding, Part, Spec
+from sneframe.parts.tokenizer import Tokenizer
 from sneframe.plugins import Blamed, Registry
-from sneframe.tokenizer import Tokenizer
 
 #: The parts of every model in their order, and what each may be.
 CHAIN: Mapping[str, tuple[type[Part], ...]] = {
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
 
 
 class Model(nn.Module):
-    """An encoder and a head: batch in, :class:`~sneframe.invariance.Output` out."""
+    """An encoder and a head: batch in, :class:`~sneframe.parts.invariance.Output` out."""
 
     def __init__(self, encoder: Encoder, head: Head | FittedHead) -> None:
         super().__init__()

@@ -17,11 +17,11 @@ import torch
 from attrs import field, frozen
 
 from sneframe import hookspecs
-from sneframe.config import RunConfig
+from sneframe.config.schema import RunConfig
+from sneframe.config.suite import Suite
 from sneframe.errors import PluginError, SneframeError, choices, one_line
 from sneframe.hookspecs import GROUP
-from sneframe.part import Part, fault
-from sneframe.suite import Suite
+from sneframe.parts.part import Part, fault
 from sneframe.zoo.builder import ZooBuilder
 from sneframe.zoo.importer import ZooImporter
 

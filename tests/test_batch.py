@@ -10,8 +10,8 @@ from torch import nn
 import sneframe
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.batch import Networks, from_state_dicts, join
-from sneframe.describe import from_modules
 from sneframe.errors import ArchitectureError
+from sneframe.symmetry.describe import from_modules
 
 
 def vector(size: int) -> Architecture:

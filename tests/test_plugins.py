@@ -5,14 +5,14 @@ import pytest
 import sneframe
 from sneframe import plugins
 from sneframe.cli import main
+from sneframe.compose import recipe
 from sneframe.errors import PartError, PluginError
-from sneframe.recipe import recipe
 
 PART = """
 from attrs import frozen
 import sneframe
-from sneframe.aggregator import Aggregator
-from sneframe.part import Embedding
+from sneframe.parts.aggregator import Aggregator
+from sneframe.parts.part import Embedding
 
 class Mean(Aggregator):
     name = "{plugin}/mean"
@@ -136,7 +136,7 @@ def test_a_part_in_another_plugins_name_is_refused(install):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("class Mean(Aggregator)", "class Mean"), "is not a subclass of sneframe.part.Part"),
+        (("class Mean(Aggregator)", "class Mean"), "is not a subclass of sneframe.parts.part.Part"),
         (
             ("return [Mean]", "return [Mean, type('Deeper', (Mean,), {})]"),
             "Deeper must subclass Aggregator directly",
@@ -155,7 +155,7 @@ def test_a_part_in_another_plugins_name_is_refused(install):
             ),
             "keyword-only",
         ),
-        (("return [Mean]", "return [sneframe.part.Part]"), "subclasses no abstract part"),
+        (("return [Mean]", "return [sneframe.parts.part.Part]"), "subclasses no abstract part"),
     ],
 )
 def test_a_class_that_is_no_part_is_named(install, change, said):

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sneframe.report.figures import PALETTE
-from sneframe.report.folder import read_folder
 from sneframe.report.projection import Projection, project
+from sneframe.run_folder.load import read_folder
 
 
 def panel(axes: Axes, points: np.ndarray, values: np.ndarray, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sneframe.hookspecs import hookimpl
-from sneframe.part import Part
+from sneframe.parts.part import Part
 from sneframe_augmentation.mixup import MixUp
 from sneframe_augmentation.perturbation import Dropout, Erasing, Noise
 from sneframe_augmentation.symmetry import Symmetry

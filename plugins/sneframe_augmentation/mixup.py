@@ -10,10 +10,10 @@ from attrs import frozen
 from attrs.validators import gt
 from torch import Tensor
 
-from sneframe.augmentation import Augmentation
 from sneframe.batch import Batch
-from sneframe.config import option
-from sneframe.draw import Draw
+from sneframe.config.schema import option
+from sneframe.parts.augmentation import Augmentation
+from sneframe.rng import Draw
 from sneframe.symmetry import align, apply
 
 

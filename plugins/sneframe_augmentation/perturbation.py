@@ -10,10 +10,10 @@ from attrs import frozen
 from attrs.validators import and_, ge, gt, le, lt
 from torch import Tensor
 
-from sneframe.augmentation import Augmentation
 from sneframe.batch import Batch, Networks
-from sneframe.config import option
-from sneframe.draw import Draw, counted, normal, streams, uniform
+from sneframe.config.schema import option
+from sneframe.parts.augmentation import Augmentation
+from sneframe.rng import Draw, counted, normal, streams, uniform
 
 
 @final

@@ -9,10 +9,10 @@ from attrs.validators import deep_iterable, in_, min_len
 from torch import Tensor
 
 from sneframe.architecture import ACTIONS
-from sneframe.augmentation import Augmentation
 from sneframe.batch import Batch
-from sneframe.config import option
-from sneframe.draw import Draw
+from sneframe.config.schema import option
+from sneframe.parts.augmentation import Augmentation
+from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
 
 

@@ -7,10 +7,10 @@ from typing import final
 from attrs import frozen
 from attrs.validators import ge
 
-from sneframe.aggregator import Aggregator
-from sneframe.config import option
-from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
-from sneframe.perceptron import perceptron
+from sneframe.config.schema import option
+from sneframe.nn.perceptron import perceptron
+from sneframe.parts.aggregator import Aggregator
+from sneframe.parts.part import ANY_ACTION, Embedding, LayerCodes, Spec
 
 
 @final

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sneframe.batch import Networks
-from sneframe.config import option
-from sneframe.encoding import LevelTypeEncoding
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import LayerCodes, Spec, each_parameter
-from sneframe.perceptron import perceptron
+from sneframe.config.schema import option
+from sneframe.nn.level_type_encoding import LevelTypeEncoding
+from sneframe.nn.perceptron import perceptron
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import LayerCodes, Spec, each_parameter
 
 
 @final

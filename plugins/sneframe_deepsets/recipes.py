@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sneframe.config import RunConfig, TrainConfig, use
+from sneframe.config.schema import RunConfig, TrainConfig, use
 from sneframe_deepsets.aggregator import ParameterSet
 from sneframe_deepsets.layer_encoder import WeightSet
 

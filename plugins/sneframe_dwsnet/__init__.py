@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sneframe.config import RunConfig
+from sneframe.config.schema import RunConfig
 from sneframe.hookspecs import hookimpl
-from sneframe.part import Part
+from sneframe.parts.part import Part
 from sneframe_dwsnet import recipes
 from sneframe_dwsnet.aggregator import InvariantPooling
 from sneframe_dwsnet.layer_encoder import DWSLayers

@@ -10,10 +10,10 @@ from attrs import frozen
 from attrs.validators import and_, ge, lt
 from torch import Tensor, nn
 
-from sneframe.aggregator import Aggregator
-from sneframe.config import option
-from sneframe.member import fold, members_of
-from sneframe.part import Embedding, NeuronFeatures, Spec, WeightFeatures
+from sneframe.config.schema import option
+from sneframe.nn.chain_tensors import fold, members_of
+from sneframe.parts.aggregator import Aggregator
+from sneframe.parts.part import Embedding, NeuronFeatures, Spec, WeightFeatures
 from sneframe_dwsnet.pooling import pool
 
 

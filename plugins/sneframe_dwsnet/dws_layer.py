@@ -20,8 +20,8 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from sneframe.member import Axes, Member, pools, spread, subsets
-from sneframe.perceptron import perceptron
+from sneframe.nn.chain_tensors import Axes, Member, pools, spread, subsets
+from sneframe.nn.perceptron import perceptron
 from sneframe_dwsnet.pooling import Reduction, pool
 
 SetLayer = Callable[[int, int], nn.Module]

@@ -12,12 +12,12 @@ from attrs.validators import and_, ge, gt, lt
 from torch import Tensor, nn
 
 from sneframe.architecture.chain import Link
-from sneframe.checks import check_heads
-from sneframe.config import option
+from sneframe.config.schema import option
+from sneframe.config.validators import check_heads
 from sneframe.errors import PartError
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.member import Member, fold, members_of, unfold
-from sneframe.part import NeuronFeatures, Spec, WeightFeatures
+from sneframe.nn.chain_tensors import Member, fold, members_of, unfold
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import NeuronFeatures, Spec, WeightFeatures
 from sneframe_dwsnet.batch_norm import BatchNorm
 from sneframe_dwsnet.dws_layer import DWSLayer, SetLayer, initialise
 from sneframe_dwsnet.set_layer import DeepSets, SetAttention

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sneframe.config import RunConfig, TrainConfig, use
+from sneframe.config.schema import RunConfig, TrainConfig, use
 from sneframe_dwsnet.aggregator import InvariantPooling
 from sneframe_dwsnet.layer_encoder import DWSLayers
 from sneframe_dwsnet.tokenizer import WeightChannels

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from sneframe.checks import check_heads
-from sneframe.perceptron import perceptron
+from sneframe.config.validators import check_heads
+from sneframe.nn.perceptron import perceptron
 from sneframe_dwsnet.pooling import Reduction, pool
 
 

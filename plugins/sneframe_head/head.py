@@ -8,10 +8,10 @@ from attrs import frozen
 from attrs.validators import and_, deep_iterable, ge, lt
 from torch import Tensor, nn
 
-from sneframe.config import option
-from sneframe.head import Head
-from sneframe.part import ANY_ACTION, Spec
-from sneframe.perceptron import perceptron
+from sneframe.config.schema import option
+from sneframe.nn.perceptron import perceptron
+from sneframe.parts.head import Head
+from sneframe.parts.part import ANY_ACTION, Spec
 
 
 @final

@@ -14,10 +14,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.config import option
-from sneframe.describe import describe
+from sneframe.config.schema import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import inside, read_state_dict
+from sneframe.symmetry.describe import describe
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe_importers.each import each_file, files_in, one
 

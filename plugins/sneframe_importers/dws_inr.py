@@ -15,10 +15,10 @@ from typing import Any
 
 from attrs import frozen
 
-from sneframe.config import option
+from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_state_dict
-from sneframe.reader import Reader
+from sneframe.files.readers import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in, folder, one

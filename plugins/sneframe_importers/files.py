@@ -9,11 +9,11 @@ from typing import Literal
 
 from attrs import frozen
 
-from sneframe.config import option
+from sneframe.config.schema import option
 from sneframe.errors import ZooError
-from sneframe.factory import Factory
 from sneframe.files import SUFFIXES, inside, is_sharded
-from sneframe.reader import Reader
+from sneframe.files.module_factory import Factory
+from sneframe.files.readers import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.table import Entry, read_table

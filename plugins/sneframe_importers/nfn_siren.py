@@ -11,10 +11,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from sneframe.config import option
+from sneframe.config.schema import option
 from sneframe.errors import FileError
 from sneframe.files import inside, read_state_dict
-from sneframe.reader import Reader
+from sneframe.files.readers import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import each_file, files_in, one

@@ -18,10 +18,10 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sneframe.config import option
+from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, inside, read_stubbed
-from sneframe.reader import Reader
+from sneframe.files.readers import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in

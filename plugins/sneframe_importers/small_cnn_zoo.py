@@ -22,9 +22,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.config import option
-from sneframe.describe import describe
+from sneframe.config.schema import option
 from sneframe.errors import ZooError
+from sneframe.symmetry.describe import describe
 from sneframe.zoo.importer import Found, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL
 from sneframe_importers.typed import Source, typed

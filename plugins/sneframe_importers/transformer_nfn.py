@@ -9,10 +9,10 @@ from typing import Any
 from attrs import frozen
 from torch import Tensor
 
-from sneframe.config import option
+from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, read_all, read_stubbed
-from sneframe.reader import Reader
+from sneframe.files.readers import Reader
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe_importers.archive import members
 from sneframe_importers.each import each_file, one

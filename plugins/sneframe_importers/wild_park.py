@@ -16,10 +16,10 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.config import option
-from sneframe.describe import describe
+from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
+from sneframe.symmetry.describe import describe
 from sneframe.zoo.importer import Found, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.archive import Members, members

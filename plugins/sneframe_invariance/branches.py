@@ -12,9 +12,9 @@ from attrs.validators import and_, deep_iterable, ge, gt, in_, le, min_len
 from torch import nn
 
 from sneframe.batch import Batch
-from sneframe.config import option
-from sneframe.draw import Draw
-from sneframe.invariance import Output
+from sneframe.config.schema import option
+from sneframe.parts.invariance import Output
+from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
 
 COPY = 1 << 40  #: steps of copies lie so far apart that no two draws meet

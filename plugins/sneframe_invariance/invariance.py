@@ -11,10 +11,10 @@ from attrs.validators import ge, gt
 from torch import Tensor, nn
 
 from sneframe.batch import Batch
-from sneframe.config import option
-from sneframe.draw import Draw
-from sneframe.invariance import InvarianceLoss, LossTerm, Output
-from sneframe.part import Embedding, Spec
+from sneframe.config.schema import option
+from sneframe.parts.invariance import InvarianceLoss, LossTerm, Output
+from sneframe.parts.part import Embedding, Spec
+from sneframe.rng import Draw
 from sneframe_invariance.branches import Branches
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sneframe.config import RunConfig
+from sneframe.config.schema import RunConfig
 from sneframe.hookspecs import hookimpl
-from sneframe.part import Part
+from sneframe.parts.part import Part
 from sneframe_mlp import recipes
 from sneframe_mlp.aggregator import Perceptron
 from sneframe_mlp.layer_encoder import Columns

@@ -10,10 +10,10 @@ from attrs import frozen
 from attrs.validators import and_, deep_iterable, ge, lt
 from torch import Tensor, nn
 
-from sneframe.aggregator import Aggregator
-from sneframe.config import option
-from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
-from sneframe.perceptron import perceptron
+from sneframe.config.schema import option
+from sneframe.nn.perceptron import perceptron
+from sneframe.parts.aggregator import Aggregator
+from sneframe.parts.part import ANY_ACTION, Embedding, LayerCodes, Spec
 
 
 @final

@@ -11,9 +11,9 @@ from attrs.validators import ge
 from torch import nn
 
 from sneframe.batch import Networks
-from sneframe.config import option
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import LayerCodes, Spec, each_parameter
+from sneframe.config.schema import option
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import LayerCodes, Spec, each_parameter
 
 
 @final

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sneframe.config import RunConfig
+from sneframe.config.schema import RunConfig
 from sneframe.hookspecs import hookimpl
-from sneframe.part import Part
+from sneframe.parts.part import Part
 from sneframe_nfn import recipes
 from sneframe_nfn.aggregator import HNPPool, NPPool
 from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers

@@ -9,9 +9,9 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sneframe.aggregator import Aggregator
-from sneframe.member import Member, fold, members_of
-from sneframe.part import Embedding, NeuronFeatures, Spec, WeightFeatures
+from sneframe.nn.chain_tensors import Member, fold, members_of
+from sneframe.parts.aggregator import Aggregator
+from sneframe.parts.part import Embedding, NeuronFeatures, Spec, WeightFeatures
 
 
 @final

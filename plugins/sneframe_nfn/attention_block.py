@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from sneframe.member import Member
+from sneframe.nn.chain_tensors import Member
 
 
 class ChannelMap(nn.Module):

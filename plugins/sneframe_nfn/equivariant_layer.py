@@ -20,7 +20,7 @@ from attrs import frozen
 from einops import reduce
 from torch import Tensor, nn
 
-from sneframe.member import Axes, Member, pools, spread, subsets
+from sneframe.nn.chain_tensors import Axes, Member, pools, spread, subsets
 
 
 @frozen(kw_only=True)

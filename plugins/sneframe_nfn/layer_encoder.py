@@ -11,12 +11,12 @@ from attrs import frozen
 from attrs.validators import and_, deep_iterable, ge, lt, min_len
 from torch import Tensor, nn
 
-from sneframe.checks import check_heads
-from sneframe.config import option
+from sneframe.config.schema import option
+from sneframe.config.validators import check_heads
 from sneframe.errors import PartError
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.member import fold, members_of, unfold
-from sneframe.part import Spec, WeightFeatures
+from sneframe.nn.chain_tensors import fold, members_of, unfold
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import Spec, WeightFeatures
 from sneframe_nfn.attention_block import AttentionBlock, ChannelMap
 from sneframe_nfn.encoding import LayerEmbedding, PositionEmbedding
 from sneframe_nfn.equivariant_layer import EquivariantLayer

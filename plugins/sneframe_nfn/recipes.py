@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sneframe.config import RunConfig, TrainConfig, use
+from sneframe.config.schema import RunConfig, TrainConfig, use
 from sneframe_nfn.aggregator import HNPPool
 from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers
 from sneframe_nfn.tokenizer import WeightChannels

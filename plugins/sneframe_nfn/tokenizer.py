@@ -9,9 +9,9 @@ from attrs.validators import ge, gt
 from torch import Tensor
 
 from sneframe.batch import Batch, Networks
-from sneframe.config import option
-from sneframe.part import Spec, WeightFeatures
-from sneframe.tokenizer import Tokenizer
+from sneframe.config.schema import option
+from sneframe.parts.part import Spec, WeightFeatures
+from sneframe.parts.tokenizer import Tokenizer
 from sneframe_nfn.encoding import GaussianFourier, Sinusoids
 
 

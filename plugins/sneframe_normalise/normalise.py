@@ -19,8 +19,8 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.layout import layout
 from sneframe.batch import Batch, Networks
 from sneframe.errors import PartError
-from sneframe.normalise import Normalise
-from sneframe.part import ANY_ACTION, Spec
+from sneframe.parts.normalise import Normalise
+from sneframe.parts.part import ANY_ACTION, Spec
 
 TINY = 1e-8  #: a scale below it belongs to a parameter that is constant in the training networks
 

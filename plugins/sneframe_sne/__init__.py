@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sneframe.config import RunConfig
+from sneframe.config.schema import RunConfig
 from sneframe.hookspecs import hookimpl
-from sneframe.part import Part
+from sneframe.parts.part import Part
 from sneframe_sne import recipes
 from sneframe_sne.aggregator import LayerSet
 from sneframe_sne.layer_encoder import ChunkSet

@@ -8,10 +8,10 @@ from attrs import frozen
 from attrs.validators import ge
 from torch import nn
 
-from sneframe.aggregator import Aggregator
-from sneframe.checks import check_heads
-from sneframe.config import option
-from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec
+from sneframe.config.schema import option
+from sneframe.config.validators import check_heads
+from sneframe.parts.aggregator import Aggregator
+from sneframe.parts.part import ANY_ACTION, Embedding, LayerCodes, Spec
 from sneframe_sne.plain import MeanMLP
 from sneframe_sne.set_attention import PMA, SAB
 

@@ -14,13 +14,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.checks import check_heads
-from sneframe.config import option
-from sneframe.encoding import LevelTypeEncoding
+from sneframe.config.schema import option
+from sneframe.config.validators import check_heads
 from sneframe.errors import PartError
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import ChunkTokens, LayerCodes, Spec, each_parameter
-from sneframe.stream import Block
+from sneframe.nn.level_type_encoding import LevelTypeEncoding
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import ChunkTokens, LayerCodes, Spec, each_parameter
+from sneframe.predict.stream import Block
 from sneframe_sne.online import Blocks, induced, kept, pooled, whole
 from sneframe_sne.plain import ChunkMLP, MeanMLP
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB

@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from sneframe.checks import check_heads
+from sneframe.config.validators import check_heads
 
 
 class MAB(nn.Module):

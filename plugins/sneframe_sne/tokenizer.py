@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture, Parameter
 from sneframe.batch import Batch, Networks
-from sneframe.config import option
-from sneframe.part import ChunkTokens, Spec
-from sneframe.tokenizer import Tokenizer
+from sneframe.config.schema import option
+from sneframe.parts.part import ChunkTokens, Spec
+from sneframe.parts.tokenizer import Tokenizer
 
 
 @final
@@ -93,7 +93,7 @@ class PadChunk(Tokenizer):
 
 @frozen(kw_only=True, eq=False)
 class _Layout:
-    """What chunking one architecture takes, made once: see :class:`~sneframe.part.ChunkTokens`."""
+    """What chunking one architecture takes, made once: see :class:`~sneframe.parts.part.ChunkTokens`."""
 
     index: Tensor
     mask: Tensor

@@ -11,12 +11,12 @@ from attrs.validators import ge
 from einops import einsum, rearrange, repeat
 from torch import Tensor
 
-from sneframe.aggregator import Aggregator
 from sneframe.architecture import Architecture
 from sneframe.architecture.layout import layout
-from sneframe.config import option
+from sneframe.config.schema import option
 from sneframe.errors import PartError
-from sneframe.part import ANY_ACTION, Embedding, LayerCodes, Spec, each_parameter
+from sneframe.parts.aggregator import Aggregator
+from sneframe.parts.part import ANY_ACTION, Embedding, LayerCodes, Spec, each_parameter
 
 
 @final
@@ -83,7 +83,7 @@ class Features(Aggregator):
         return rearrange(entry.codes, "B L D -> B (L D)")
 
     def check_layout(self, given: Architecture) -> None:
-        """See :class:`~sneframe.part.Part`."""
+        """See :class:`~sneframe.parts.part.Part`."""
         try:
             super().check_layout(given)
         except PartError as error:

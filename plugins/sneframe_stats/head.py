@@ -15,11 +15,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from sneframe.checks import finite
-from sneframe.config import option
+from sneframe.config.schema import option
+from sneframe.config.validators import finite
 from sneframe.errors import PartError
-from sneframe.head import FittedHead
-from sneframe.part import ANY_ACTION, Spec
+from sneframe.parts.head import FittedHead
+from sneframe.parts.part import ANY_ACTION, Spec
 
 logger = logging.getLogger(__name__)
 

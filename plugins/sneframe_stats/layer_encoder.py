@@ -6,8 +6,8 @@ from typing import final
 
 from attrs import frozen
 
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import ANY_ACTION, LayerCodes, Spec, StatTokens, each_parameter
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import ANY_ACTION, LayerCodes, Spec, StatTokens, each_parameter
 
 
 @final

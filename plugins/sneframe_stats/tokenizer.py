@@ -8,9 +8,9 @@ import torch
 from attrs import frozen
 
 from sneframe.batch import Batch
-from sneframe.part import Spec, StatTokens
-from sneframe.statistics import COUNT, statistics
-from sneframe.tokenizer import Tokenizer
+from sneframe.nn.weight_statistics import COUNT, statistics
+from sneframe.parts.part import Spec, StatTokens
+from sneframe.parts.tokenizer import Tokenizer
 
 
 @final

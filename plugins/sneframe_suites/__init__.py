@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sneframe.config.suite import Suite
 from sneframe.hookspecs import hookimpl
-from sneframe.suite import Suite
 
 
 @hookimpl

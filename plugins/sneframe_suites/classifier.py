@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sneframe.suite import Built, Row, Suite
+from sneframe.config.suite import Built, Row, Suite
 
 ROWS = {
     "sne/default, λ = 0": ("sne/default", "invariance.part=none"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sneframe.suite import Built, Column, Row, Suite
+from sneframe.config.suite import Built, Column, Row, Suite
 
 SINE = Built(builder="zoos/sine", options={"networks": 3000, "widths": (32, 32), "seed": 1})
 SPLIT = "zoo.sizes=[2000,500,500]"

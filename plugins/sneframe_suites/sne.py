@@ -7,7 +7,7 @@ it is what stands in each row.
 
 from __future__ import annotations
 
-from sneframe.suite import Row, Suite
+from sneframe.config.suite import Row, Suite
 from sneframe_suites.inr import SINE, SPLIT
 
 WITHOUT = {

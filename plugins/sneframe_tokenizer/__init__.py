@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sneframe.hookspecs import hookimpl
-from sneframe.part import Part
+from sneframe.parts.part import Part
 from sneframe_tokenizer.tokenizer import Flat
 
 

@@ -7,8 +7,8 @@ from typing import final
 from attrs import frozen
 
 from sneframe.batch import Batch, Networks
-from sneframe.part import ANY_ACTION, Spec
-from sneframe.tokenizer import Tokenizer
+from sneframe.parts.part import ANY_ACTION, Spec
+from sneframe.parts.tokenizer import Tokenizer
 
 
 @final

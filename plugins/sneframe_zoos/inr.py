@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.describe import describe
+from sneframe.symmetry.describe import describe
 
 W0 = 30.0  #: the factor inside every sine
 OFFSET = 0.5  #: what the last layer's output is raised by

@@ -16,7 +16,7 @@ from attrs import frozen
 from attrs.validators import and_, deep_iterable, ge, gt, lt, min_len
 
 from sneframe.batch import Networks
-from sneframe.config import option
+from sneframe.config.schema import option
 from sneframe.engine import Engine
 from sneframe.zoo import create
 from sneframe.zoo.builder import ZooBuilder

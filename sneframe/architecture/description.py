@@ -21,7 +21,7 @@ from sneframe.errors import ArchitectureError, choices
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from sneframe.architecture.state_dict import Flatten
+    from sneframe.architecture.guess import Flatten
 
 ACTIONS = ("permute", "scale", "sign")
 #: Where the symmetry of a description comes from, the weakest first.
@@ -349,7 +349,8 @@ class Architecture:
 
         What torch carries out is followed, whatever Python code asks for it: residual streams, concatenation, attention
         heads, recurrent gates, normalisation, grouped convolution, tied weights. An axis that cannot be followed is
-        fixed, and named in a warning. The symmetry is ``derived``; :func:`sneframe.describe.describe` also verifies it.
+        fixed, and named in a warning. The symmetry is ``derived``;
+        :func:`sneframe.symmetry.describe.describe` also verifies it.
 
         Args:
             module: left as it is.
@@ -389,8 +390,6 @@ class Architecture:
         Raises:
             ArchitectureError: there is no floating-point tensor.
         """
-        from sneframe.architecture import state_dict
+        from sneframe.architecture import guess
 
-        return state_dict.from_state_dict(
-            state, activation=activation, flatten=flatten, trust_names=trust_names
-        )
+        return guess.from_state_dict(state, activation=activation, flatten=flatten, trust_names=trust_names)

@@ -9,10 +9,10 @@ from pathlib import Path
 import attrs
 
 from sneframe import plugins
+from sneframe.config.suite import Built
 from sneframe.engine import make_engine
 from sneframe.errors import ConfigError, Interrupted
 from sneframe.progress import Reporter
-from sneframe.suite import Built
 
 
 def built(zoo: Built, folder: Path, reporter: Reporter) -> Path:

@@ -14,10 +14,10 @@ from attrs import evolve, field, frozen
 
 from sneframe import atomic
 from sneframe.bench.source import Made
-from sneframe.config import Choice, RunConfig
-from sneframe.convert import unstructure
+from sneframe.config.schema import Choice, RunConfig
+from sneframe.config.structure import unstructure
 from sneframe.metrics import Scores
-from sneframe.report.record import Record, fault, parse_record, read_text, scores
+from sneframe.run_folder.record import Record, fault, parse_record, read_text, scores
 from sneframe.zoo import open_zoo
 
 FORMAT = "sneframe.cell"

@@ -22,12 +22,12 @@ from sneframe.bench.precheck import check
 from sneframe.bench.source import sources
 from sneframe.bench.table import Entry, Line, lines
 from sneframe.bench.worker import run_cell
-from sneframe.config import NONE, RunConfig, ZooConfig, merge, parse_set
-from sneframe.data import demo_zoo
+from sneframe.compose import compose
+from sneframe.config.schema import NONE, RunConfig, ZooConfig, merge, parse_set
+from sneframe.config.suite import Built, Column, Row, Suite
 from sneframe.errors import ConfigError, Interrupted, MachineError, SneframeError, choices
 from sneframe.progress import Advance, Reporter
-from sneframe.recipe import compose
-from sneframe.suite import Built, Column, Row, Suite
+from sneframe.train.data import demo_zoo
 from sneframe.zoo import merge as merge_zoos
 from sneframe.zoo.cache import default_folder
 

@@ -11,8 +11,8 @@ from attrs import frozen
 from sneframe.bench import cell as cells
 from sneframe.bench.cell import Cell, Outcome
 from sneframe.bench.source import LIBRARIES, Made, changes, libraries, sources
-from sneframe.config import plugins_named
-from sneframe.convert import unstructure
+from sneframe.config.schema import plugins_named
+from sneframe.config.structure import unstructure
 from sneframe.errors import counted
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from sneframe.suite import Suite
+from sneframe.config.suite import Suite
 
 MARK = re.compile(r'<meta name="comparison" content="([0-9a-f ]+)">')
 HEAD = 4096  #: characters of a page in which its mark stands

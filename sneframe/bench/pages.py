@@ -16,9 +16,9 @@ from attrs import frozen
 import sneframe
 from sneframe.bench.bootstrap import DRAWS
 from sneframe.bench.table import Difference, Line, Spread
+from sneframe.config.suite import METRICS
 from sneframe.report.template import template
 from sneframe.report.words import count, duration, number, ratio
-from sneframe.suite import METRICS
 
 NAMES = {"mse": "MSE", "r2": "R²", "tau": "τ", "accuracy": "accuracy"}
 NOTHING = "–"

@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import evolve
 
 from sneframe.bench.cell import Cell
-from sneframe.config import ZooConfig
+from sneframe.config.schema import ZooConfig
 from sneframe.errors import ConfigError, ZooError
 from sneframe.zoo import open_zoo
 

@@ -19,8 +19,8 @@ from attrs import frozen
 
 import sneframe
 from sneframe.bench.brought import brought, of_package
-from sneframe.config import RunConfig, plugins_named
-from sneframe.convert import unstructure
+from sneframe.config.schema import RunConfig, plugins_named
+from sneframe.config.structure import unstructure
 from sneframe.plugins import Installed, installed
 
 CORE = "sneframe"

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from sneframe.bench.bootstrap import DRAWS, interval, resampled
 from sneframe.bench.cell import Outcome, Test
-from sneframe.suite import METRICS
+from sneframe.config.suite import METRICS
 
 
 @frozen(kw_only=True, eq=False)

@@ -22,7 +22,7 @@ import attrs
 
 from sneframe.bench import cell as cells
 from sneframe.bench.cell import Cell
-from sneframe.convert import unstructure
+from sneframe.config.structure import unstructure
 from sneframe.errors import SneframeError, printable
 from sneframe.progress import Advance, Reporter
 
@@ -129,9 +129,9 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
         SneframeError: it cannot be run.
     """
     from sneframe import plugins
-    from sneframe.config import plugins_named
-    from sneframe.convert import structure
-    from sneframe.run import run
+    from sneframe.config.schema import plugins_named
+    from sneframe.config.structure import structure
+    from sneframe.train.run import run
 
     config = structure(job["config"], plugins.load(plugins_named(job["config"])))
     folder = Path(job["folder"]) / "run"
@@ -171,7 +171,7 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
 
 
 def _own_test(folder: Path, digest: str) -> dict[str, Any]:
-    from sneframe.report.folder import read_folder
+    from sneframe.run_folder.load import read_folder
 
     read = read_folder(folder)
     found = read.predictions[0]
@@ -182,8 +182,10 @@ def _own_test(folder: Path, digest: str) -> dict[str, Any]:
 
 def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any]) -> dict[str, Any]:
     """Test the model on another zoo; a method that cannot take it says so."""
-    from sneframe import checkpoint, devices, evaluate
-    from sneframe.data import load_data, load_whole
+    from sneframe import devices
+    from sneframe.run_folder import checkpoint
+    from sneframe.train import evaluate
+    from sneframe.train.data import load_data, load_whole
 
     zoo = attrs.evolve(
         config.zoo, path=target["path"], property=name, also=(), balance=None, train_fraction=1.0

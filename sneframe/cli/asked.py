@@ -13,8 +13,8 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
-    from sneframe.embedded import Embedded
-    from sneframe.predictor import Predictor
+    from sneframe.predict.embedding_table import Embedded
+    from sneframe.predict.predictor import Predictor
     from sneframe.zoo import Zoo
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
@@ -76,7 +76,7 @@ def asked(run: Path, **options: Any) -> Predictor:
     """Read a run, which says on standard error how far it is with a large network."""
     from rich.console import Console
 
-    from sneframe.predictor import load
+    from sneframe.predict.predictor import load
     from sneframe.progress import Reporter
 
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
@@ -109,8 +109,8 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedde
     """
     import numpy as np
 
-    from sneframe.embedded import Embedded
     from sneframe.errors import ZooError
+    from sneframe.predict.embedding_table import Embedded
     from sneframe.zoo import open_zoo
 
     for path in paths:
@@ -145,7 +145,7 @@ def file_of(predictor: Predictor, path: Path) -> np.ndarray:
 def _say_doubtful(path: Path, counts: Mapping[str, int]) -> None:
     """Warn where the symmetry of networks is guessed or not known."""
     from sneframe.architecture.origin import sentences
-    from sneframe.prediction import DoubtWarning
+    from sneframe.predict.prediction import DoubtWarning
 
     for origin, line in zip(counts, sentences(counts), strict=True):
         if origin in ("none", "guessed"):

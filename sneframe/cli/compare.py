@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from sneframe.bench.comparison import Result
-    from sneframe.suite import Suite
+    from sneframe.config.suite import Suite
 
 SHIPPED = "suites"  #: the plugin whose suites need no prefix
 REFERENCES = ("stats/pooled", "stats/mean")  #: what takes any architecture, and what has learnt nothing
@@ -203,8 +203,8 @@ def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:
         SneframeError: one has none or is named twice, which is better known before the others are run.
     """
     from sneframe.bench.comparison import refuse_twice, whole_name
-    from sneframe.recipe import recipe
-    from sneframe.suite import Row, Suite
+    from sneframe.compose import recipe
+    from sneframe.config.suite import Row, Suite
 
     if not recipes:
         raise click.UsageError(
@@ -223,7 +223,7 @@ def _with_references(suite: Suite) -> Suite:
     """Return a suite in which every number has what it must beat beside it."""
     from attrs import evolve
 
-    from sneframe.suite import Row
+    from sneframe.config.suite import Row
 
     there = {row.recipe for row in suite.rows}
     more = [Row(label=recipe, recipe=recipe) for recipe in REFERENCES if recipe not in there]

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sneframe.config import RunConfig
+from sneframe.compose import compose as lay
+from sneframe.config.schema import RunConfig
 from sneframe.errors import SneframeError
-from sneframe.recipe import compose as lay
 
 
 def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
-    """Return what :func:`sneframe.recipe.compose` does; an error that the file makes begins with its path.
+    """Return what :func:`sneframe.compose.compose` does; an error that the file makes begins with its path.
 
     Raises:
         ConfigError: nothing to start from, or an impossible configuration.

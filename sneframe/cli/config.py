@@ -21,7 +21,7 @@ import click
 def config(plugin: str | None, file: Path | None, words: tuple[str, ...]) -> None:
     """Print a complete configuration as TOML, every key explained; edit it and pass it to run --config."""
     from sneframe.cli.compose import compose
-    from sneframe.config import parse_set
-    from sneframe.convert import to_commented_toml
+    from sneframe.config.schema import parse_set
+    from sneframe.config.structure import to_commented_toml
 
     click.echo(to_commented_toml(compose(plugin, file, parse_set(words))), nl=False)

@@ -18,8 +18,8 @@ from sneframe.cli.asked import PATH, asked, check_out, described, networks_of
 def embed(run: Path, networks: tuple[Path, ...], *, out: Path, **options: Any) -> None:
     """Write what the finished run RUN encodes NETWORKS to, zoos and files: one row each, with their properties."""
     from sneframe.cli.terminal import say
-    from sneframe.embedded import WRITERS, Embedded
     from sneframe.errors import counted
+    from sneframe.predict.embedding_table import WRITERS, Embedded
 
     check_out(out, tuple(WRITERS))
     found = Embedded.joined(list(networks_of(asked(run, **options), networks)))

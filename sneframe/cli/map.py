@@ -18,7 +18,7 @@ from sneframe.cli.asked import PATH, asked, check_out, described, networks_of
 def map_(run: Path, networks: tuple[Path, ...], *, out: Path | None, **options: Any) -> None:
     """Draw NETWORKS, zoos and files, as the finished run RUN sees them: a page to search, and to colour by any property."""
     from sneframe.cli.terminal import say
-    from sneframe.embedded import Embedded
+    from sneframe.predict.embedding_table import Embedded
     from sneframe.report import write_map
 
     predictor = asked(run, **options)

@@ -13,7 +13,7 @@ import click
 from sneframe.cli.asked import PATH, asked, described
 
 if TYPE_CHECKING:
-    from sneframe.prediction import Prediction
+    from sneframe.predict.prediction import Prediction
 
 
 @click.command()
@@ -29,9 +29,9 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
 
     A file that cannot be read is named, the others are predicted; the command then ends with exit code 2.
     """
-    from sneframe.doubt import in_words
     from sneframe.errors import ArchitectureError, FileError, PartError, PluginError, printable
-    from sneframe.prediction import DoubtWarning
+    from sneframe.predict.doubt import in_words
+    from sneframe.predict.prediction import DoubtWarning
 
     predictor = asked(run, **options)
     found: list[Prediction] = []

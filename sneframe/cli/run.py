@@ -55,10 +55,10 @@ def run(
     """Train a method on a zoo, score it on networks it never saw, and write a report."""
     from sneframe.cli.compose import compose
     from sneframe.cli.terminal import Terminal
-    from sneframe.config import merge, parse_set
+    from sneframe.config.schema import merge, parse_set
     from sneframe.errors import printable
     from sneframe.progress import Reporter
-    from sneframe.run import run as run_config
+    from sneframe.train.run import run as run_config
 
     in_zoo: dict[str, Any] = {"path": zoo}
     if property_name is not None:

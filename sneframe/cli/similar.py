@@ -25,9 +25,9 @@ def similar(
     run: Path, zoo: Path, file: Path, *, k: int, show: str | None, as_json: bool, **options: Any
 ) -> None:
     """List the networks of ZOO whose embeddings by the finished run RUN are nearest to that of the network in FILE."""
-    from sneframe.checks import check_names
     from sneframe.cli.tables import cells, shown, table
     from sneframe.cli.terminal import Terminal
+    from sneframe.config.validators import check_names
     from sneframe.errors import ConfigError, ZooError, choices
     from sneframe.zoo.column import finite_or_none
 

@@ -1,16 +1,16 @@
 """Files of networks that come from elsewhere: read without running anything that stands in them."""
 
 from sneframe.files.archive import member
-from sneframe.files.folder import inside
 from sneframe.files.names import common_prefix, matched, with_aliases
-from sneframe.files.read import (
+from sneframe.files.safe_path import inside
+from sneframe.files.shards import is_sharded
+from sneframe.files.state_dict import (
     SUFFIXES,
     StateDict,
     find_state_dict,
     read_state_dict,
     read_torch,
 )
-from sneframe.files.shards import is_sharded
 from sneframe.files.stub import StoredTensor, Stub, read_all, read_stubbed
 
 __all__ = [

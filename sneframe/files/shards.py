@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from sneframe.errors import FileError
-from sneframe.files.folder import inside
 from sneframe.files.formats import layered, read_safetensors, read_zip_or_pickle
+from sneframe.files.safe_path import inside
 
 #: How the names of the indexes of sharded networks end, and of their shards, as Hugging Face writes them.
 INDEXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}

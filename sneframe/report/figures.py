@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from sneframe.report.folder import Epoch, Predictions
 from sneframe.report.projection import Projection
+from sneframe.run_folder.load import Epoch, Predictions
 
 BLUE = "#2a6ebb"
 GREY = "#8a8f98"

@@ -13,8 +13,8 @@ import numpy as np
 from markupsafe import Markup
 
 from sneframe.atomic import write_bytes
-from sneframe.embedded import Embedded
 from sneframe.errors import RunError
+from sneframe.predict.embedding_table import Embedded
 from sneframe.report.figures import PALETTE
 from sneframe.report.projection import Projection, project
 from sneframe.report.template import template

@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from sneframe import atomic
 from sneframe.report import figures
-from sneframe.report.folder import CATEGORY, Predictions, RunFolder, Told, read_folder
 from sneframe.report.projection import SEED, Projection, project
 from sneframe.report.template import template
 from sneframe.report.words import number, ratio
+from sneframe.run_folder.load import CATEGORY, Predictions, RunFolder, Told, read_folder
 
 
 def write_report(folder: Path) -> Path:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture, Axis, Group, Parameter
 from sneframe.batch import Batch, Networks
-from sneframe.draw import mix, shift, uniform, word
+from sneframe.rng import mix, shift, uniform, word
 
 
 @frozen(kw_only=True, eq=False)

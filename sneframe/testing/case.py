@@ -12,12 +12,12 @@ from torch import nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
-from sneframe.config import RunConfig
+from sneframe.config.schema import RunConfig
 from sneframe.errors import PartError, PluginError, one_line
-from sneframe.head import FittedHead, Head
 from sneframe.model import CHAIN, Model, build_model, build_parts, check_head
-from sneframe.normalise import Normalise
-from sneframe.part import Part, Spec
+from sneframe.parts.head import FittedHead, Head
+from sneframe.parts.normalise import Normalise
+from sneframe.parts.part import Part, Spec
 from sneframe.plugins import Blamed, Registry
 
 NETWORKS = 6  #: of each architecture

@@ -14,8 +14,8 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.architecture.chain import read_chain
 from sneframe.batch import Batch, Networks
-from sneframe.member import Features
-from sneframe.part import ChunkTokens
+from sneframe.nn.chain_tensors import Features
+from sneframe.parts.part import ChunkTokens
 from sneframe.symmetry import Element, apply
 
 

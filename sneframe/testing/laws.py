@@ -20,15 +20,15 @@ from torch import Tensor
 from sneframe import plugins
 from sneframe.architecture.description import ACTIONS
 from sneframe.batch import Batch
-from sneframe.config import SLOTS, Choice, RunConfig, plugins_named
-from sneframe.convert import structure, unstructure
+from sneframe.config.schema import SLOTS, Choice, RunConfig, plugins_named
+from sneframe.config.structure import structure, unstructure
 from sneframe.declared import check_term, differences, wrong_augmented
-from sneframe.draw import Draw
 from sneframe.errors import ConfigError, PartError, PluginError, SneframeError
-from sneframe.invariance import LossTerm, Output
 from sneframe.model import CHAIN, Model, build_augmentations, build_invariance
-from sneframe.part import Part
+from sneframe.parts.invariance import LossTerm, Output
+from sneframe.parts.part import Part
 from sneframe.plugins import Blamed, Registry
+from sneframe.rng import Draw
 from sneframe.testing.case import SEED, Built, Case, built, chained, said
 from sneframe.testing.compare import difference, rows_of, tensors_of
 from sneframe.testing.measures import LAWS, gradients, half, symmetry

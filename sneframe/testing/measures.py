@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sneframe.batch import Batch, Networks, join
 from sneframe.errors import PartError
-from sneframe.head import FittedHead
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import ChunkTokens, NeuronFeatures, WeightFeatures
+from sneframe.parts.head import FittedHead
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import ChunkTokens, NeuronFeatures, WeightFeatures
 from sneframe.plugins import Blamed
 from sneframe.symmetry import apply, sample
 from sneframe.testing.case import SEED, Case, toy_batch

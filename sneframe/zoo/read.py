@@ -15,7 +15,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.origin import by_origin
 from sneframe.errors import ZooError
 from sneframe.zoo import cache as weights_cache
-from sneframe.zoo import verify
+from sneframe.zoo import integrity
 from sneframe.zoo.column import Column
 from sneframe.zoo.format import FORMAT, VERSION
 from sneframe.zoo.manifest import read_manifest
@@ -320,4 +320,4 @@ class Zoo:
             ZooError: the first thing that is wrong, by its file.
         """
         with machine_errors(self.path):
-            verify.verify(self._store)
+            integrity.verify(self._store)

@@ -5,7 +5,7 @@ import tempfile
 import pytest
 
 from sneframe.bench import comparison, worker
-from sneframe.suite import Row, Suite
+from sneframe.config.suite import Row, Suite
 from sneframe.testing import toy_zoo
 
 SMALL = {

@@ -7,7 +7,7 @@ from sneframe_zoos.classifiers.image_sources import read_images
 import sneframe
 from sneframe.bench import compare
 from sneframe.cli import main
-from sneframe.suite import Row, Suite
+from sneframe.config.suite import Row, Suite
 
 OPTIONS = (
     "--networks",

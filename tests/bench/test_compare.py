@@ -10,11 +10,11 @@ from attrs import evolve
 
 import sneframe
 from sneframe.bench import compare
-from sneframe.config import ZooConfig
-from sneframe.data import load_data
+from sneframe.config.schema import ZooConfig
+from sneframe.config.suite import Built, Column
 from sneframe.errors import ConfigError, Interrupted, RunError, ZooError
 from sneframe.progress import Reporter
-from sneframe.suite import Built, Column
+from sneframe.train.data import load_data
 
 
 def cells_in(folder):
@@ -450,7 +450,7 @@ def test_a_target_that_is_a_source_is_tested_on_its_test_networks(
 def test_the_scores_on_a_target_are_those_of_the_saved_model(
     suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
 ):
-    from sneframe.checkpoint import load_model
+    from sneframe.run_folder.checkpoint import load_model
 
     one = evolve(suite, rows=[row("sne/default")], seeds=1)
     compare(one, tmp_path / "out", train=[toy_zoo_path], test=[other_zoo_path])

@@ -6,8 +6,8 @@ import pytest
 from sneframe.bench.bootstrap import counts
 from sneframe.bench.cell import Outcome, Test
 from sneframe.bench.table import Difference, Entry, Spread, lines
+from sneframe.config.suite import METRICS
 from sneframe.metrics import score
-from sneframe.suite import METRICS
 
 TRUE = np.arange(8.0)
 

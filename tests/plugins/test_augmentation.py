@@ -10,10 +10,10 @@ from torch import nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
-from sneframe.describe import from_modules
-from sneframe.draw import Draw
-from sneframe.part import Spec
+from sneframe.parts.part import Spec
+from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
+from sneframe.symmetry.describe import from_modules
 from sneframe.testing import mlp
 
 WIDE = mlp(1, 200, 1)

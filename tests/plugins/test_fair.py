@@ -4,8 +4,8 @@ import pytest
 
 import sneframe
 from sneframe import plugins
-from sneframe.config import plugins_named
-from sneframe.convert import unstructure
+from sneframe.config.schema import plugins_named
+from sneframe.config.structure import unstructure
 from sneframe.model import build_model
 from sneframe.testing import mlp
 

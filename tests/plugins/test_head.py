@@ -4,7 +4,7 @@ import pytest
 import torch
 from sneframe_head.head import MLP
 
-from sneframe.part import Embedding, Spec
+from sneframe.parts.part import Embedding, Spec
 
 
 def build(**options):

@@ -11,7 +11,7 @@ from sneframe_normalise.normalise import FanIn, NoNormalise, PerParameter
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
-from sneframe.part import Spec
+from sneframe.parts.part import Spec
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 

@@ -6,9 +6,9 @@ from torch import nn
 
 from sneframe import plugins
 from sneframe.architecture import Architecture
-from sneframe.convert import structure, unstructure
+from sneframe.compose import recipe
+from sneframe.config.structure import structure, unstructure
 from sneframe.model import build_model
-from sneframe.recipe import recipe
 from sneframe.symmetry import apply, sample
 from sneframe.testing.case import toy_batch
 from sneframe.testing.compare import difference

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, SWITCHES
 
-from sneframe.embedded import Embedded
 from sneframe.errors import RunError
+from sneframe.predict.embedding_table import Embedded
 from sneframe.report import write_map
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"

@@ -9,8 +9,8 @@ import pytest
 from attrs import evolve
 
 from sneframe.report import figures
-from sneframe.report.folder import Epoch, Predictions
 from sneframe.report.projection import Projection
+from sneframe.run_folder.load import Epoch, Predictions
 
 SVG = "{http://www.w3.org/2000/svg}"
 ELEMENTS = {"svg", "g", "defs", "path", "use", "text", "clipPath", "rect", "image"}

@@ -9,10 +9,10 @@ from attrs import evolve, frozen
 from attrs.validators import ge
 
 from sneframe.batch import Batch, Networks
-from sneframe.checks import check_heads
-from sneframe.config import option
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import LayerCodes, Spec
+from sneframe.config.schema import option
+from sneframe.config.validators import check_heads
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import LayerCodes, Spec
 from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.tokenizer import PadChunk

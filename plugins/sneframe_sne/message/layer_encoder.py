@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
-from sneframe.checks import check_heads
-from sneframe.config import option
-from sneframe.encoding import LevelTypeEncoding
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import LayerCodes, Spec
+from sneframe.config.schema import option
+from sneframe.config.validators import check_heads
+from sneframe.nn.level_type_encoding import LevelTypeEncoding
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import LayerCodes, Spec
 from sneframe_sne.message.build import graph_of
 from sneframe_sne.message.graph import Graph
 from sneframe_sne.message.sweep import Load, Round

@@ -9,12 +9,12 @@ from attrs import frozen
 from torch import Tensor
 
 from sneframe.batch import Networks
-from sneframe.checks import check_heads
-from sneframe.encoding import LevelTypeEncoding
-from sneframe.layer_encoder import LayerEncoder
-from sneframe.part import LayerCodes, Spec, each_parameter
-from sneframe.perceptron import perceptron
-from sneframe.statistics import COUNT, statistics
+from sneframe.config.validators import check_heads
+from sneframe.nn.level_type_encoding import LevelTypeEncoding
+from sneframe.nn.perceptron import perceptron
+from sneframe.nn.weight_statistics import COUNT, statistics
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import LayerCodes, Spec, each_parameter
 from sneframe_sne.message.layer_encoder import Message
 
 SMALL = 0.01  #: of normalised weights: where a statistic is no longer taken as it is, but by its logarithm

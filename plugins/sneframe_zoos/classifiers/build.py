@@ -16,8 +16,8 @@ from attrs import frozen
 from torch import nn
 
 from sneframe.architecture import Architecture
-from sneframe.describe import describe
 from sneframe.engine import Engine
+from sneframe.symmetry.describe import describe
 from sneframe.zoo import ZooBuilder, create
 from sneframe.zoo.write import ZooWriter
 from sneframe_zoos.blocks import Blocks, finish

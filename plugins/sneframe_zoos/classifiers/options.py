@@ -13,8 +13,8 @@ import numpy as np
 from attrs import frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, lt, max_len, min_len, optional
 
-from sneframe.checks import finite
-from sneframe.config import option
+from sneframe.config.schema import option
+from sneframe.config.validators import finite
 from sneframe_zoos.classifiers import convnet, mlp, transformer
 from sneframe_zoos.classifiers.convnet import ConvNet
 from sneframe_zoos.classifiers.design import ACTIVATIONS, Design

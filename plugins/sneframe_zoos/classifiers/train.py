@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from sneframe.draw import word
+from sneframe.rng import word
 from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
 from sneframe_zoos.classifiers.images import ImageSet
 from sneframe_zoos.classifiers.initial import is_kernel

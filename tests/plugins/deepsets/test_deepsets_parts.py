@@ -7,7 +7,7 @@ from sneframe_deepsets.layer_encoder import WeightSet
 
 import sneframe
 from sneframe.batch import join
-from sneframe.part import fault
+from sneframe.parts.part import fault
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp, toy_zoo
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
-from sneframe.part import Spec
+from sneframe.parts.part import Spec
 
 
 class Model(nn.Module):

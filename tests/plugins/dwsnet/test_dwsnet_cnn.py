@@ -8,8 +8,8 @@ from torch import nn
 
 import sneframe
 from sneframe.architecture import Architecture
-from sneframe.member import fold
-from sneframe.part import NeuronFeatures
+from sneframe.nn.chain_tensors import fold
+from sneframe.parts.part import NeuronFeatures
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 from sneframe.testing.compare import act_on_features, difference

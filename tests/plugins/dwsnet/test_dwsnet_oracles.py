@@ -12,7 +12,7 @@ from sneframe_dwsnet.tokenizer import WeightChannels
 from torch import Tensor, nn
 
 from sneframe.batch import Batch, Networks
-from sneframe.part import Spec
+from sneframe.parts.part import Spec
 from sneframe.testing import mlp
 
 ORACLES = Path(__file__).parent / "oracles"

@@ -12,8 +12,8 @@ from torch import nn
 
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
-from sneframe.member import fold
-from sneframe.part import Embedding, NeuronFeatures, Spec, WeightFeatures, fault
+from sneframe.nn.chain_tensors import fold
+from sneframe.parts.part import Embedding, NeuronFeatures, Spec, WeightFeatures, fault
 from sneframe.testing import mlp
 
 OPTIONS = {"width": 8, "heads": 2, "hidden_layers": 2}

@@ -9,7 +9,7 @@ from sneframe_dwsnet.pooling import pool
 from sneframe_dwsnet.set_layer import DeepSets, SetAttention
 
 from sneframe.errors import PartError
-from sneframe.perceptron import perceptron
+from sneframe.nn.perceptron import perceptron
 
 
 def test_set_attention_is_its_equation():

@@ -11,11 +11,11 @@ from torch import nn
 import sneframe
 from sneframe import plugins
 from sneframe.batch import join
-from sneframe.config import plugins_named
-from sneframe.convert import unstructure
+from sneframe.config.schema import plugins_named
+from sneframe.config.structure import unstructure
 from sneframe.errors import ConfigError, PartError
 from sneframe.model import build_model
-from sneframe.part import fault
+from sneframe.parts.part import fault
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp, toy_zoo
 

@@ -28,8 +28,8 @@ from sneframe_nfn.equivariant_layer import EquivariantLayer, Source
 from torch.func import functional_call
 
 from sneframe.architecture.chain import read_chain
-from sneframe.member import members_of
-from sneframe.part import Spec, WeightFeatures
+from sneframe.nn.chain_tensors import members_of
+from sneframe.parts.part import Spec, WeightFeatures
 from sneframe.testing import mlp
 
 INPUTS, OUTPUTS = 4, 6

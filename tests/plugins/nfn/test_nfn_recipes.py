@@ -8,8 +8,8 @@ from sneframe_nfn import sneframe_recipes
 import sneframe
 from sneframe import plugins
 from sneframe.batch import join
-from sneframe.config import plugins_named
-from sneframe.convert import unstructure
+from sneframe.config.schema import plugins_named
+from sneframe.config.structure import unstructure
 from sneframe.errors import PartError
 from sneframe.model import build_model
 from sneframe.testing import mlp, toy_zoo

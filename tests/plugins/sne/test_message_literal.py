@@ -12,7 +12,7 @@ from torch import nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
-from sneframe.part import Spec
+from sneframe.parts.part import Spec
 from sneframe.testing import mlp
 
 SEGMENT, BEFORE, BEHIND, KERNEL = range(4)

@@ -6,8 +6,8 @@ import torch
 import sneframe
 from sneframe import plugins
 from sneframe.batch import join
-from sneframe.config import plugins_named
-from sneframe.convert import unstructure
+from sneframe.config.schema import plugins_named
+from sneframe.config.structure import unstructure
 from sneframe.testing import laws, mlp
 
 # The constants of an untrained encoder are 1 here, on purpose.

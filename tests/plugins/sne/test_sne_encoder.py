@@ -5,8 +5,8 @@ import torch
 
 import sneframe
 from sneframe.batch import join
-from sneframe.encoding import LevelTypeEncoding, sinusoid
 from sneframe.errors import PartError
+from sneframe.nn.level_type_encoding import LevelTypeEncoding, sinusoid
 from sneframe.testing import mlp
 
 # The constants of an untrained encoder are 1 here, on purpose.

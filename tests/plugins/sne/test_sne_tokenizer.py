@@ -7,7 +7,7 @@ from sneframe_sne.tokenizer import PadChunk
 
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.batch import Batch, join
-from sneframe.part import Spec
+from sneframe.parts.part import Spec
 from sneframe.testing import mlp
 
 

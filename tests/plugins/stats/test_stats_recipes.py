@@ -4,8 +4,8 @@ import pytest
 from sneframe_stats import sneframe_parts, sneframe_recipes
 
 import sneframe
-from sneframe.checkpoint import load_model
-from sneframe.part import fault
+from sneframe.parts.part import fault
+from sneframe.run_folder.checkpoint import load_model
 from sneframe.testing import toy_zoo
 
 

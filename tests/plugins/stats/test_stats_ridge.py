@@ -7,9 +7,9 @@ from sklearn.linear_model import Ridge as Library
 from sneframe_stats import Ridge
 
 import sneframe
-from sneframe.checkpoint import load_model
 from sneframe.errors import PartError
-from sneframe.part import Embedding, Spec
+from sneframe.parts.part import Embedding, Spec
+from sneframe.run_folder.checkpoint import load_model
 from sneframe.testing import toy_zoo
 
 generator = torch.Generator().manual_seed(0)

@@ -5,9 +5,9 @@ from typing import final
 from attrs import frozen
 
 import sneframe
-from sneframe.aggregator import Aggregator
-from sneframe.config import RunConfig, TrainConfig, use
-from sneframe.part import Embedding, LayerCodes
+from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.parts.aggregator import Aggregator
+from sneframe.parts.part import Embedding, LayerCodes
 
 
 @final

@@ -1,0 +1,233 @@
+"""The configuration of a run: attrs classes, and what can be told of plain data before it becomes one.
+
+A recipe returns a whole :class:`RunConfig`; a TOML file and ``--set KEY=VALUE`` override it. Strings end here:
+inside, a part is its class and its options are an instance of its own ``Config`` (:mod:`.structure`). TOML has no
+null: None is the string ``"none"`` there, so that a configuration written out says everything.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
+
+from sneframe.config.validators import SEED, SHARE, check_names, finite, named, names
+from sneframe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sneframe.parts.part import Part
+
+NONE = "none"  #: what None is in TOML, in JSON and in ``--set``
+
+
+def option(default: Any = attrs.NOTHING, help: str = "", *, check: Any = None, converter: Any = None) -> Any:  # noqa: A002
+    """Return an attrs field with a one-line help text, shown by ``sneframe config``."""
+    return field(default=default, validator=check, converter=converter, metadata={"help": help})
+
+
+@frozen(kw_only=True)
+class Choice:
+    """A part and its options.
+
+    Args:
+        part: its name, ``PLUGIN/NAME``.
+        config: an instance of that part's ``Config``; in a recipe, for a part of another plugin, a mapping of options
+            that becomes one when the recipe is structured.
+    """
+
+    part: str
+    config: Any
+
+
+def use(part: type[Part] | str, **options: Any) -> Choice:
+    """Choose a part in a recipe: ``use(PadChunk, chunk_size=32)``, ``use("head/mlp", hidden=(128,))``."""
+    if isinstance(part, str):
+        return Choice(part=part, config=options)
+    return Choice(part=part.name, config=part.Config(**options))
+
+
+@frozen(kw_only=True)
+class ZooConfig:
+    """Which networks, and what to predict of them."""
+
+    path: str | None = option(None, "folder of the zoo; none: the demo zoo, built once and cached")
+    property: str | None = option(
+        None, "the property to predict; none: the zoo's first float property", check=named
+    )
+    also: tuple[str, ...] = option(
+        (),
+        "properties that are learned beside it; the best epoch is that of the first alone",
+        converter=tuple,
+        check=names,
+    )
+    task: str = option(
+        "auto",
+        "auto | regression | fraction | category: what the property is; auto: its type says",
+        check=in_(("auto", "regression", "fraction", "category")),
+    )
+    where: str | None = option(
+        None, "an expression that selects networks, such as 'step == 86'; none: all", check=named
+    )
+    split: str = option("random", "'random', by group and split_seed, or the name of a stored split")
+    sizes: tuple[float, ...] = option(
+        (0.7, 0.15, 0.15),
+        "train, validation and test: fractions, or counts of networks",
+        converter=tuple,
+        check=deep_iterable(finite),
+    )
+    split_seed: int = option(
+        0, "seed of the random split; apart from the seed of the run, so that seeds share a split", check=SEED
+    )
+    train_fraction: float = option(1.0, "of the training networks, by group and split_seed", check=SHARE)
+    balance: str | None = option(
+        None,
+        "'architecture' or a property: each of its values makes up the same part of an epoch; none: as they come",
+        check=named,
+    )
+    show: tuple[str, ...] = option(
+        (),
+        "columns that the maps of the report are coloured by, beside what is predicted",
+        converter=tuple,
+        check=names,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.property is not None:
+            check_names("property and also", (self.property, *self.also))
+
+
+@frozen(kw_only=True)
+class TrainConfig:
+    """How the model is trained."""
+
+    epochs: int = option(30, "passes over the training networks", check=ge(0))
+    batch_size: int = option(64, "networks a step, over all processes", check=ge(1))
+    lr: float = option(1e-3, "highest learning rate", check=gt(0))
+    schedule: str = option("one-cycle", "one-cycle | constant", check=in_(("one-cycle", "constant")))
+    warmup: float = option(
+        0.1, "fraction of the steps over which the learning rate rises", check=and_(ge(0), le(1))
+    )
+    weight_decay: float = option(0.01, "of AdamW", check=ge(0))
+    clip: float | None = option(1.0, "largest norm of the gradient; none: any", check=optional(gt(0)))
+    task_weight: float = option(1.0, "of the task loss; 0 trains on the invariance loss alone", check=ge(0))
+    select: str = option(
+        "mse",
+        "mse | tau: the validation metric that picks the best epoch; of a category: its Brier score | accuracy",
+        check=in_(("mse", "tau")),
+    )
+    patience: int | None = option(
+        None, "stop after this many epochs without a better one; none: never", check=optional(ge(1))
+    )
+    budget: float | None = option(None, "seconds of training, at most; none: any", check=optional(gt(0)))
+    invariance_every: int | None = option(
+        None,
+        "measure e_g and e_noise on the validation networks after every so many epochs; none: only at the end",
+        check=optional(ge(1)),
+    )
+
+
+@frozen(kw_only=True)
+class RunConfig:
+    """Everything that decides a run's numbers."""
+
+    recipe: str | None = option(
+        None, "the recipe this configuration started from; where it is complete a record, it decides nothing"
+    )
+    seed: int = option(0, "of initialisation, batches, dropout and group elements", check=SEED)
+    device: str = option("auto", "auto | cpu | cuda", check=in_(("auto", "cpu", "cuda")))
+    precision: str = option("no", "no (float32) | bf16 (autocast)", check=in_(("no", "bf16")))
+    zoo: ZooConfig = field(factory=ZooConfig)
+    normalise: Choice
+    tokenizer: Choice
+    layer_encoder: Choice
+    aggregator: Choice
+    head: Choice
+    invariance: Choice | None = None
+    augmentation: tuple[Choice, ...] = option(
+        (), "what is done to the networks of a training step, in this order", converter=tuple
+    )
+    train: TrainConfig = field(factory=TrainConfig)
+
+
+#: The keys that name one part each; ``augmentation`` names any number.
+SLOTS = ("normalise", "tokenizer", "layer_encoder", "aggregator", "head", "invariance")
+
+# -- data in: recipe, file, overrides -------------------------------------------------------------------------
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: it is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # some editors begin with a byte order mark
+    except FileNotFoundError as error:
+        raise ConfigError(f"no such configuration file: {path}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse_set(words: Iterable[str]) -> dict[str, Any]:
+    """Read ``train.epochs=50`` words; a value is TOML, or else a plain string.
+
+    Raises:
+        ConfigError: a word without ``=``, or a key set twice over, once as a table and once as a value.
+    """
+    tree: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        *path, last = (step.strip() for step in key.split("."))
+        if not equals or not all((*path, last)):
+            raise ConfigError(f"--set takes KEY=VALUE such as train.epochs=50, got {word!r}")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        table = tree
+        for step in path:
+            table = table.setdefault(step, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"--set {word}: {step!r} was set to a value before")
+        table[last] = value
+    return tree
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one configuration over another; naming another part drops the options of the one it replaces."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            if key in SLOTS and value.get("part", below.get("part")) != below.get("part"):
+                below = {}
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def stands_alone(data: Mapping[str, Any]) -> bool:
+    """Return whether a configuration names a part for every slot that must have one.
+
+    Such a one is complete: nothing is laid under it, and a key that it lacks has the default of its class.
+    """
+    tables = (data.get(slot) for slot in SLOTS if slot != "invariance")
+    return all(isinstance(table, Mapping) and "part" in table for table in tables)
+
+
+def plugins_named(data: Mapping[str, Any]) -> set[str]:
+    """Return the names of the plugins whose parts a configuration names."""
+    tables = [data.get(slot) for slot in SLOTS]
+    listed = data.get("augmentation", ())
+    tables += listed if isinstance(listed, list | tuple) else ()
+    parts = (table.get("part") for table in tables if isinstance(table, Mapping))
+    return {part.partition("/")[0] for part in parts if isinstance(part, str) and part != NONE}

@@ -1,0 +1,97 @@
+"""A suite: a named list of runs that makes one table. It is data, offered by plugins; :mod:`sneframe.bench` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import field, frozen
+from attrs.validators import ge, gt, in_, min_len, optional
+
+from sneframe.config.validators import named
+
+METRICS = ("mse", "r2", "tau", "accuracy")
+Metric = Literal["mse", "r2", "tau", "accuracy"]
+
+
+def _words(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """Return words such as ``train.epochs=50``; a string is one of them."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _rows(value: Sequence[Row]) -> tuple[Row, ...]:
+    return tuple(value)
+
+
+def _columns(value: Sequence[Column]) -> tuple[Column, ...]:
+    return tuple(value)
+
+
+@frozen(kw_only=True)
+class Row:
+    """One line of the table.
+
+    Args:
+        label: what it is called there.
+        recipe: ``PLUGIN/NAME``; one that is not there is shown as failed, with the reason.
+        overrides: words such as ``layer_encoder.width=32``.
+    """
+
+    label: str
+    recipe: str
+    overrides: tuple[str, ...] = field(default=(), converter=_words)
+
+
+@frozen(kw_only=True)
+class Column:
+    """What is varied across the table, such as the fraction of the training networks.
+
+    Args:
+        label: what it is called there.
+        overrides: words, laid over those of the row.
+    """
+
+    label: str
+    overrides: tuple[str, ...] = field(converter=_words)
+
+
+@frozen(kw_only=True)
+class Built:
+    """A zoo that is built where it is missing.
+
+    Args:
+        builder: ``PLUGIN/NAME`` of a zoo builder.
+        options: of its configuration.
+    """
+
+    builder: str
+    options: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Suite:
+    """Rows × columns × seeds on one zoo, every run on the same split.
+
+    Args:
+        name: ``PLUGIN/NAME``.
+        title: of the table, one line.
+        rows: at least one.
+        zoo: what is built, or the path of a zoo; None: the demo zoo.
+        property: to predict; None: the zoo's first float property.
+        overrides: words, for all rows alike; they are laid over the recipe, and rows and columns over them.
+        columns: none: one without a name.
+        seeds: how many; they are 0, 1, ….
+        budget: seconds of training a run, or None.
+        metric: by which rows are ordered.
+    """
+
+    name: str
+    title: str
+    rows: tuple[Row, ...] = field(converter=_rows, validator=min_len(1))
+    zoo: Built | str | None = None
+    property: str | None = field(default=None, validator=named)
+    overrides: tuple[str, ...] = field(default=(), converter=_words)
+    columns: tuple[Column, ...] = field(default=(), converter=_columns)
+    seeds: int = field(default=3, validator=ge(1))
+    budget: float | None = field(default=None, validator=optional(gt(0)))
+    metric: Metric = field(default="mse", validator=in_(METRICS))

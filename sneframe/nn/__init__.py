@@ -1,0 +1,1 @@
+"""Pieces that the parts of several plugins are built from."""

@@ -1,0 +1,18 @@
+"""Aggregator: codes of layers in, one embedding per network out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from sneframe.parts.part import Embedding, Part
+
+
+class Aggregator(Part):
+    """Turns the layers of a network into one vector of E values."""
+
+    slot = "aggregator"
+
+    @abstractmethod
+    def forward(self, codes: tuple[Any, ...]) -> tuple[Embedding, ...]:
+        """Return one :class:`~sneframe.parts.part.Embedding` per architecture, in the order given."""

@@ -1,0 +1,79 @@
+"""Head: embedding (B, E) in, predicted values (B, T) out; trained by gradients, or fitted afterwards."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+from torch import Tensor
+
+from sneframe.errors import PartError
+from sneframe.parts.part import Embedding, Part, Spec
+
+
+class Head(Part):
+    """Predicts by a differentiable function, trained with the rest of the model."""
+
+    slot = "head"
+    takes = (Embedding,)
+
+    @abstractmethod
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return ``(B, T)`` raw outputs for ``(B, E)`` embeddings."""
+
+
+class FittedHead(Part):
+    """Predicts by a library's estimator, fitted once on the embeddings of the training networks.
+
+    What is saved is the training embeddings and targets, as tensors, never a pickled estimator; loading fits
+    again with the same seed.
+    """
+
+    slot = "head"
+    takes = (Embedding,)
+
+    embeddings: Tensor | None
+    targets: Tensor | None
+
+    def __init__(self, config: object, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.values = spec.values
+        self.register_buffer("embeddings", None)
+        self.register_buffer("targets", None)
+
+    @abstractmethod
+    def fit(self, embeddings: Tensor, targets: Tensor) -> None:
+        """Fit to ``(N, E)`` embeddings and ``(N, T)`` targets, which :meth:`keep` keeps."""
+
+    @abstractmethod
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return ``(B, T)`` for ``(B, E)`` embeddings; no gradient flows."""
+
+    def keep(self, embeddings: Tensor, targets: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Keep what the head is fitted to, and return both as float64 arrays on the host, as libraries take them.
+
+        Raises:
+            PartError: targets that are not ``(N, T)``.
+        """
+        if targets.shape != (len(embeddings), self.values):
+            raise PartError(
+                f"head {self.name!r} is to be fitted to targets {(len(embeddings), self.values)}, "
+                f"got {tuple(targets.shape)}"
+            )
+        self.embeddings, self.targets = embeddings, targets
+        return host(embeddings), host(targets)
+
+    def inputs(self, embedding: Tensor) -> np.ndarray:
+        """Return the embeddings to predict from as a float64 array ``(B, E)`` on the host.
+
+        Raises:
+            PartError: the head is not fitted.
+        """
+        if self.embeddings is None:
+            raise PartError(f"head {self.name!r} predicts after it was fitted, it was not")
+        return host(embedding)
+
+
+def host(tensor: Tensor) -> np.ndarray:
+    """Return a tensor as a float64 array on the host."""
+    return tensor.detach().double().cpu().numpy()

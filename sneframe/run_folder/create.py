@@ -1,0 +1,114 @@
+"""The run folder: where it is, whether it may be written to, and the record of what has written to it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sneframe import atomic
+from sneframe.config.schema import RunConfig, read_toml
+from sneframe.config.structure import to_toml, unstructure
+from sneframe.errors import MachineError, RunError
+from sneframe.zoo.staging import check_place
+
+
+def open_folder(
+    folder: Path | str | None, config: RunConfig, environment: Mapping[str, Any], *, resume: bool
+) -> Path:
+    """Return the folder of a run, with ``config.toml`` and ``environment.json`` in it.
+
+    Args:
+        folder: not given: the next free ``runs/RECIPE-NNN``.
+        config: of the run.
+        environment: of this sitting; those of resumed ones are put behind that of the first.
+        resume: the folder is to hold a run of this configuration, but for the device, on this zoo.
+
+    Raises:
+        RunError: it holds a run already, or one of another configuration or zoo, or none where one is to be resumed.
+        ZooError: it lies in a zoo, whose readers would take it for damage.
+        MachineError: it cannot be made or written to.
+    """
+    if resume:
+        path = Path(folder) if folder is not None else None
+        if path is None or not (path / "config.toml").exists():
+            raise RunError(f"no run to resume in {path}: it has no config.toml")
+        _check_config(path, config)
+        environment = _recorded(path / "environment.json", environment)
+        atomic.sweep(path)
+    else:
+        path = _take(folder, config)
+    atomic.write_text(path / "environment.json", json.dumps(environment, indent=2))
+    return path
+
+
+def going_on(folder: Path) -> str:
+    """Return how to go on with a run that was stopped."""
+    return f"go on with: sneframe run --resume {shlex.quote(str(folder))}"
+
+
+def _take(folder: Path | str | None, config: RunConfig) -> Path:
+    """Make a folder ours: of several runs that want it, the one that creates ``config.toml`` has it."""
+    path = None if folder is None else Path(folder)
+    try:
+        check_place(path or Path("runs"))
+        if path is None:
+            path = _next_free(config)
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / "config.toml").open("x", encoding="utf-8") as file:
+            file.write(to_toml(config))
+    except FileExistsError as error:
+        raise RunError(
+            f"{path} exists and is not empty; go on with --resume {path}, or write elsewhere with --out"
+        ) from error
+    except OSError as error:
+        raise MachineError(f"cannot write {path or 'runs'}: {error.strerror or error}") from error
+    return path
+
+
+def _next_free(config: RunConfig) -> Path:
+    """Make the next free ``runs/RECIPE-NNN``; what another run makes meanwhile is not free."""
+    stem = (config.recipe or "run").replace("/", "-")
+    Path("runs").mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        path = Path("runs", f"{stem}-{number:03d}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("numbers do not end")
+
+
+def _check_config(path: Path, config: RunConfig) -> None:
+    """Compare with what was written; a run may move to another device."""
+    written = read_toml(path / "config.toml")
+    if {**written, "device": None} != {**unstructure(config), "device": None}:
+        raise RunError(
+            f"{path} holds a run of another configuration; resume it as it is, or write elsewhere with --out"
+        )
+
+
+def _recorded(path: Path, environment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is recorded of earlier sittings, with this one behind them."""
+    if not path.exists():
+        return environment
+    try:
+        first = json.loads(path.read_text(encoding="utf-8"))
+        was, resumed = first["zoo"]["digest"], [*first.get("resumed", ()), environment]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path}: damaged, the run cannot be resumed: {' '.join(str(error).split())}"
+        ) from error
+    zoo = environment["zoo"]
+    if was != zoo["digest"]:
+        raise RunError(
+            f"{zoo['path']} is not the zoo that {path.parent} began with: its digest is {zoo['digest']}, not {was}; "
+            f"bring that one back, or begin a new run"
+        )
+    return {**first, "resumed": resumed}

@@ -1,0 +1,237 @@
+"""What a run learns from: the networks of a zoo in memory, the properties of each, and the split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from attrs import evolve, field, frozen
+
+from sneframe import devices, plugins, zoo
+from sneframe.architecture import Architecture
+from sneframe.batch import Batch
+from sneframe.config.schema import ZooConfig
+from sneframe.engine import SerialEngine
+from sneframe.errors import ConfigError, Interrupted, ZooError, choices
+from sneframe.progress import Reporter
+from sneframe.zoo import Zoo, splits
+from sneframe.zoo.cache import default_folder
+from sneframe.zoo.column import Column
+
+HOST = torch.device("cpu")
+DEMO = "zoos/demo"  #: the builder of the zoo that is used where none is named
+
+
+@frozen(kw_only=True, eq=False)
+class Split:
+    """Positions of the training, validation and test networks in a batch."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+@frozen(kw_only=True, eq=False)
+class Data:
+    """Networks with their properties.
+
+    Args:
+        zoo: where they come from.
+        columns: for each property to predict, the main one first, a value for every network, in the order of ``batch.ids``.
+        batch: all networks of the zoo that have the properties.
+        split: positions in ``batch``.
+        shown: further columns by name, in the same order, of which nothing is learnt.
+        balance: ``(N,)`` int, which networks are of one kind, where each kind is to make up the same part of an epoch.
+        device: where :meth:`select` brings networks.
+    """
+
+    zoo: Zoo
+    columns: Mapping[str, Column]
+    batch: Batch
+    split: Split
+    shown: Mapping[str, Column] = field(factory=dict)
+    balance: np.ndarray | None = None
+    device: torch.device = HOST
+
+    @property
+    def property(self) -> str:
+        """The name of the main property."""
+        return next(iter(self.columns))
+
+    def training(self, name: str) -> Column:
+        """Return the values of a property in the training networks."""
+        return self.columns[name].take(self.split.train)
+
+    def to(self, device: torch.device) -> Data:
+        """Return it for another device: all weights are moved there if they fit, else those of each selection."""
+        size = sum(n.weights.nbytes for n in self.batch.networks)
+        batch = self.batch.to(device) if devices.fits(size, device) else self.batch
+        return evolve(self, batch=batch, device=device)
+
+    def select(self, positions: np.ndarray) -> Batch:
+        """Return the networks at these positions, in this order, on the device."""
+        return self.batch.select(positions).to(self.device)
+
+    def training_architectures(self) -> tuple[Architecture, ...]:
+        """The architectures of the training networks, in the order of the batch."""
+        present = set(self.batch.entry[self.split.train].tolist())
+        return tuple(a for number, a in enumerate(self.batch.architectures) if number in present)
+
+    def training_blocks(self) -> Iterator[Batch]:
+        """Yield the training networks, each once; see :meth:`sneframe.batch.Batch.blocks`."""
+        return self.batch.blocks(self.split.train)
+
+
+def load_data(config: ZooConfig, reporter: Reporter) -> Data:
+    """Open the zoo, select, split, and read the weights into memory.
+
+    Raises:
+        ZooError: no such zoo or property, a property without values, one value in all networks, an empty split.
+    """
+    selected, columns = _with_properties(config, reporter)
+    for name, column in columns.items():
+        if len(set(values := column.values.tolist())) == 1:
+            raise ZooError(
+                f"property {name!r} has the one value {_shown(values[0])} in all {len(column)} networks"
+            )
+    drawn = config.split == "random"
+    if drawn and selected.split_names:
+        names = ", ".join(selected.split_names)
+        reporter.say(f"a random split is drawn; the zoo has its own, {names}: zoo.split=NAME takes it")
+    assignment = _random_split(selected, config) if drawn else selected.split(config.split)
+    parts = {
+        part: np.flatnonzero(assignment == number) for number, part in enumerate(("train", "val", "test"))
+    }
+    for part, positions in parts.items():
+        if not len(positions):
+            raise ZooError(f"split {config.split!r} of {selected.path} leaves no network in {part!r}")
+    if config.train_fraction < 1:
+        group = selected.group[parts["train"]]
+        parts["train"] = parts["train"][
+            splits.share(group, fraction=config.train_fraction, seed=config.split_seed)
+        ]
+    return Data(
+        zoo=selected,
+        columns=columns,
+        batch=selected.load(),
+        split=Split(**parts),
+        shown={name: selected.typed_column(name) for name in config.show},
+        balance=_kinds(selected, config.balance),
+    )
+
+
+def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
+    """Read a zoo that nothing is trained on: its test networks are those of a stored split, or else all of them.
+
+    The stored split is the one that ``config.split`` names, where the zoo has it; for a random split it is the zoo's only
+    one, where it has one.
+
+    Raises:
+        ZooError: as :func:`load_data`.
+    """
+    selected, columns = _with_properties(config, reporter)
+    positions, none = np.arange(len(selected)), np.arange(0)
+    stored = selected.split_names if config.split == "random" else (config.split,)
+    if len(stored) == 1 and stored[0] in selected.split_names:
+        positions = np.flatnonzero(selected.split(stored[0]) == splits.TEST)
+        if not len(positions):
+            raise ZooError(f"split {stored[0]!r} of {selected.path} leaves no network in 'test'")
+    split = Split(train=none, val=none, test=positions)
+    return Data(zoo=selected, columns=columns, batch=selected.load(), split=split)
+
+
+def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[str, Column]]:
+    """Return the healthy networks that have all properties to predict, and these, the main one first."""
+    path = Path(config.path) if config.path is not None else demo_zoo(reporter)
+    whole = zoo.open_zoo(path, unhealthy=True)
+    matching = whole.where(config.where) if config.where else whole
+    if not len(matching):
+        raise ZooError(f"{path}: no network matches zoo.where = {config.where!r}, of {len(whole)}")
+    selected = matching.select(matching.healthy)
+    if not len(selected):
+        raise ZooError(
+            f"{path}: no network is healthy, of {len(matching)}{' that match zoo.where' * bool(config.where)}"
+        )
+    names = dict.fromkeys((config.property or _first_float(selected), *config.also))
+    columns = {name: selected.typed_column(name) for name in names}
+    missing = {name: ~column.valid for name, column in columns.items()}
+    infinite = {name: _infinite(column) for name, column in columns.items()}
+    reasons = {
+        "not healthy": len(matching) - len(selected),
+        **{f"without {name!r}": int(rows.sum()) for name, rows in missing.items()},
+        **{f"with an infinite {name!r}": int(rows.sum()) for name, rows in infinite.items()},
+    }
+    present = ~np.logical_or.reduce([*missing.values(), *infinite.values()])
+    left_out = f"of {len(matching)}: " + ", ".join(f"{n} {why}" for why, n in reasons.items() if n)
+    if not present.any():
+        wanted = " and ".join(map(repr, names))
+        raise ZooError(f"{path}: no network has a value of {wanted} to learn from, {left_out}")
+    if any(reasons.values()):
+        reporter.say(f"networks left out, {left_out}")
+    rows = np.flatnonzero(present)
+    return selected.select(present), {name: column.take(rows) for name, column in columns.items()}
+
+
+def _infinite(column: Column) -> np.ndarray:
+    """Return which values are there and are infinite."""
+    if column.kind != "float":
+        return np.zeros(len(column), bool)
+    return np.isinf(column.values) & column.valid
+
+
+def _kinds(selected: Zoo, name: str | None) -> np.ndarray | None:
+    """Return for each network the number of its kind: its value of a column, none of which is a kind too."""
+    if name is None:
+        return None
+    values = selected.typed_column(name).objects()
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    return np.array([places[value] for value in values])
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
+
+
+def demo_zoo(reporter: Reporter) -> Path:
+    """Return the path of the demo zoo, which is built once for every version of its builder, and cached.
+
+    Raises:
+        ZooError: something else is in its place.
+        Interrupted: after Ctrl-C.
+    """
+    registry = plugins.load([DEMO.partition("/")[0]])
+    builder, version = registry.zoo(DEMO), registry.plugins[DEMO.partition("/")[0]].version
+    path = default_folder() / f"demo-{version}.zarr"
+    if path.exists():
+        reporter = Reporter()  # the builder only looks whether it is the one
+    reporter.say(f"building the demo zoo, once, in {path}")
+    try:
+        with reporter.bar("demo zoo", unit="networks") as advance:
+            # Other processes would take about as long to start as they would save.
+            builder.build(builder.config(), path, advance, SerialEngine())
+    except KeyboardInterrupt as error:
+        raise Interrupted("the demo zoo is not complete; the same command goes on with it") from error
+    return path
+
+
+def _random_split(selected: Zoo, config: ZooConfig) -> np.ndarray:
+    """Split by group; sizes that add up to at most 1 are fractions, others are counts of networks."""
+    if sum(config.sizes) <= 1 + 1e-9:
+        return splits.by_group(selected.group, fractions=config.sizes, seed=config.split_seed)
+    counts = [round(size) for size in config.sizes]
+    if counts != list(config.sizes):
+        raise ConfigError(
+            f"zoo.sizes must be fractions that add up to at most 1, or whole counts, got {config.sizes}"
+        )
+    return splits.by_group(selected.group, sizes=counts, seed=config.split_seed)
+
+
+def _first_float(selected: Zoo) -> str:
+    for name in selected.properties:
+        if selected.column(name).dtype.kind == "f":
+            return name
+    raise ZooError(
+        f"{selected.path}: no float property to predict, name one {choices('', selected.properties)}"
+    )

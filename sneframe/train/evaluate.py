@@ -1,0 +1,227 @@
+"""Scores: predictions on validation and test networks, and how invariant the model has become."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from accelerate import Accelerator
+from attrs import frozen
+from torch import Tensor
+
+from sneframe.batch import Batch
+from sneframe.devices import sum_over_processes
+from sneframe.metrics import Scores
+from sneframe.model import Encoder, Model
+from sneframe.parts.invariance import Output
+from sneframe.symmetry import apply, sample
+from sneframe.tasks import Task, Tasks
+from sneframe.train.data import Data
+from sneframe.zoo.column import finite_or_none
+
+MOST_KEPT = 1000  #: training networks whose embeddings a run keeps, to tell what is unlike them
+
+
+@frozen(kw_only=True, eq=False)
+class Predictions:
+    """Outputs for some networks, on the host, in the order of the positions asked for.
+
+    Args:
+        embedding: ``(n, E)``.
+        value: ``(n, T)``, raw.
+    """
+
+    embedding: Tensor
+    value: Tensor
+
+
+def predict(
+    model: Model,
+    data: Data,
+    positions: np.ndarray,
+    accelerator: Accelerator,
+    *,
+    batch_size: int,
+    move: Callable[[Batch], Batch] | None = None,
+) -> Predictions:
+    """Run a model over networks, spread over all processes.
+
+    Args:
+        model: on the accelerator's device.
+        data: holds the networks.
+        positions: which of them.
+        accelerator: this process among all.
+        batch_size: networks at a time, over all processes.
+        move: applied to each batch first.
+    """
+    model.eval()
+    width = model.encoder.width
+    rows = torch.zeros(len(positions), width + model.encoder.aggregator.out.values, device=accelerator.device)
+    with torch.no_grad(), accelerator.autocast():
+        for start in range(0, len(positions), batch_size):
+            places = np.arange(start, min(start + batch_size, len(positions)))
+            mine = places[accelerator.process_index :: accelerator.num_processes]
+            if not len(mine):
+                continue
+            batch = data.select(positions[mine])
+            output: Output = model(batch if move is None else move(batch))
+            both = torch.cat([output.embedding, output.value.to(output.embedding.device)], dim=1)
+            rows[torch.from_numpy(mine).to(rows.device)] = both.float()
+    rows = sum_over_processes(accelerator, rows).cpu()
+    return Predictions(embedding=rows[:, :width], value=rows[:, width:])
+
+
+def some(positions: np.ndarray, seed: int) -> np.ndarray:
+    """Return at most :data:`MOST_KEPT` of some positions, in their order: those whose embeddings a run keeps."""
+    if len(positions) <= MOST_KEPT:
+        return positions
+    return np.sort(np.random.default_rng(seed).choice(positions, MOST_KEPT, replace=False))
+
+
+def embed(
+    encoder: Encoder, data: Data, positions: np.ndarray, accelerator: Accelerator, *, batch_size: int
+) -> Tensor:
+    """Return embeddings ``(n, E)`` on the host, in the order of the positions."""
+    encoder.eval()
+    starts = range(0, len(positions), batch_size)
+    with torch.no_grad(), accelerator.autocast():
+        rows = [encoder(data.select(positions[start : start + batch_size])).float().cpu() for start in starts]
+    return torch.cat(rows)
+
+
+def invariance(
+    model: Model,
+    data: Data,
+    positions: np.ndarray,
+    value: Tensor,
+    accelerator: Accelerator,
+    *,
+    seed: int,
+    batch_size: int,
+) -> dict[str, float] | None:
+    """Measure on some networks what moving neurons changes, beside noise of the same size.
+
+    e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, g a random permutation of every group; e_noise the same for
+    Gaussian noise of the size |g·x − x|. A model that has gone deaf has a small e_g too, but then e_noise is small with it.
+
+    Args:
+        model: on the accelerator's device.
+        data: holds the networks.
+        positions: which of them.
+        value: ``(n, T)`` the model's raw outputs for them.
+        accelerator: this process among all.
+        seed: of the run.
+        batch_size: networks at a time, over all processes.
+
+    Returns:
+        ``{"e_g": …, "e_noise": …}``, or None where no network has a group or the predictions do not vary.
+    """
+    variance = float(value.var(dim=0, correction=0).mean())
+    if variance == 0 or not any(a.groups for a in data.zoo.architectures):
+        return None
+
+    def permuted(batch: Batch) -> Batch:
+        return apply(batch, sample(batch, seed=seed, step=-1))
+
+    def noised(batch: Batch) -> Batch:
+        moved = [m.weights - n.weights for m, n in zip(permuted(batch).networks, batch.networks, strict=True)]
+        ids = batch.rows(torch.from_numpy(batch.ids))
+        noise = [_noise(change, rows, seed) for change, rows in zip(moved, ids, strict=True)]
+        return batch.replace(n.weights + e for n, e in zip(batch.networks, noise, strict=True))
+
+    def error(move: Callable[[Batch], Batch]) -> float:
+        moved = predict(model, data, positions, accelerator, batch_size=batch_size, move=move)
+        return float((moved.value - value).square().mean()) / variance
+
+    return {"e_g": error(permuted), "e_noise": error(noised)}
+
+
+def _noise(change: Tensor, ids: Tensor, seed: int) -> Tensor:
+    """Return Gaussian noise ``(B, P)``, each row as long as that of ``change``, drawn by network id."""
+    draws = [np.random.default_rng([seed, int(i)]).standard_normal(change.shape[1]) for i in ids]
+    noise = torch.from_numpy(np.stack(draws)).to(change)
+    return noise * (change.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True))
+
+
+def scores(tasks: Tasks, data: Data, positions: np.ndarray, value: Tensor) -> dict[str, Scores]:
+    """Score raw outputs ``(n, T)``, each property in its own unit."""
+    return {task.name: task.score(_truth(task, data, positions), own) for task, own in tasks.split(value)}
+
+
+def facts(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Return of each property what ``metrics.json`` says of it.
+
+    Args:
+        tasks: one for each property.
+        data: whose networks were predicted.
+        values: raw outputs of the networks of ``val`` and of ``test``.
+    """
+    found: dict[str, dict[str, Any]] = {task.name: {"task": task.kind} for task in tasks.each}
+    for part, value in values.items():
+        for name, score in scores(tasks, data, getattr(data.split, part), value).items():
+            found[name][part] = attrs.asdict(score)
+    for task, value in tasks.split(values["test"]):
+        found[task.name] |= {
+            "baseline": {"test": attrs.asdict(baseline(task, data))},
+            "by_architecture": by_architecture(task, data, value),
+        }
+    return found
+
+
+def baseline(task: Task, data: Data) -> Scores:
+    """Score what says of all test networks what is the mean of the training networks."""
+    truth = _truth(task, data, data.split.test)
+    return task.score(truth, task.constant().expand(len(truth), -1))
+
+
+def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, dict[str, Any]]:
+    """Score the test networks of each architecture apart; ``(n, T)`` raw outputs are the task's own."""
+    index, names = _architecture_ids(data)
+    here, truth = index[data.split.test], _truth(task, data, data.split.test)
+    found = {}
+    for number, name in enumerate(names):
+        rows = np.flatnonzero(here == number)
+        if len(rows):
+            found[name] = attrs.asdict(task.score(truth[rows], value[torch.from_numpy(rows)]))
+    return found
+
+
+def predictions_csv(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> str:
+    """Return the content of ``predictions.csv``: id, split, architecture, true, predicted; two more for each property."""
+    index, names = _architecture_ids(data)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    others = [f"{what} {task.name}" for task in tasks.each[1:] for what in ("true", "predicted")]
+    writer.writerow(("id", "split", "architecture", "true", "predicted", *others))
+    for part, value in values.items():
+        positions = getattr(data.split, part)
+        pairs = [(_truth(task, data, positions), task.predict(own)) for task, own in tasks.split(value)]
+        columns = [column.tolist() for pair in pairs for column in pair]
+        for position, *row in zip(positions, *columns, strict=True):
+            shown = (repr(each) if isinstance(each, float) else each for each in row)
+            writer.writerow((int(data.batch.ids[position]), part, names[index[position]], *shown))
+    return text.getvalue()
+
+
+def shown_json(data: Data) -> str:
+    """Return the content of ``shown.json``: ids of the test networks, and of each column that is shown their values."""
+    rows = data.split.test
+    columns = {
+        name: [finite_or_none(value) for value in column.take(rows).objects()]
+        for name, column in data.shown.items()
+    }
+    return json.dumps({"ids": data.batch.ids[rows].tolist(), "columns": columns})
+
+
+def _truth(task: Task, data: Data, positions: np.ndarray) -> np.ndarray:
+    return task.truth(data.columns[task.name].take(positions))
+
+
+def _architecture_ids(data: Data) -> tuple[np.ndarray, list[str]]:
+    return data.batch.entry, [architecture.id for architecture in data.batch.architectures]

@@ -1,0 +1,379 @@
+"""The training loop: batches of networks in, the best model by validation on disk out."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from accelerate import Accelerator
+from attrs import define, frozen
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from sneframe import atomic
+from sneframe.config.schema import RunConfig, TrainConfig
+from sneframe.devices import sum_over_processes
+from sneframe.errors import Interrupted, RunError
+from sneframe.metrics import Scores
+from sneframe.progress import Reporter
+from sneframe.rng import Draw
+from sneframe.run_folder import checkpoint, tensor_files
+from sneframe.run_folder.create import going_on
+from sneframe.train import evaluate
+from sneframe.train.clock import Clock
+from sneframe.train.data import Data
+from sneframe.train.objective import Objective
+from sneframe.train.sampler import epoch_batches, smallest_batch, step_seed, steps_per_epoch
+
+
+@define(kw_only=True)
+class Training:
+    """Where a training stands; with the tensors beside it in ``last.safetensors``, all it takes to go on.
+
+    Args:
+        epoch: epochs that are finished.
+        step: steps that are finished in the epoch under way.
+        best_epoch: the epoch of the best validation score so far, counted from 1; 0 before the first.
+        best: that score, lower is better.
+        seconds: spent training, over all sittings.
+        step_seconds: those of them that were spent on steps, not on scoring.
+        stopped_by: ``budget`` or ``patience`` where that ended it before its last step.
+        history: one record per finished epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best: float = math.inf
+    seconds: float = 0.0
+    step_seconds: float = 0.0
+    stopped_by: str | None = None
+    history: list[dict[str, Any]] = attrs.field(factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Steps of all finished epochs; the last one may have been cut."""
+        return int(self.history[-1]["step"]) if self.history else 0
+
+    @property
+    def seconds_to_best(self) -> float | None:
+        """Seconds of training until the best epoch was scored."""
+        return self.history[self.best_epoch - 1]["seconds"] if self.best_epoch else None
+
+
+@frozen(kw_only=True, eq=False)
+class Loop:
+    """What does not change while a training runs.
+
+    Args:
+        objective: the modules as they are saved.
+        stepper: the same, prepared for this device and its processes.
+        optimiser: prepared too.
+        accelerator: this process among all.
+        data: for the device.
+        targets: ``(N, T)`` float32 on the device, what raw outputs are trained on.
+        config: of the run.
+        clock: of the training.
+        sums: ``(3,)`` this process's loss, task and invariance loss, summed over the epoch's steps.
+    """
+
+    objective: Objective
+    stepper: nn.Module
+    optimiser: Optimizer
+    accelerator: Accelerator
+    data: Data
+    targets: Tensor
+    config: RunConfig
+    clock: Clock
+    sums: Tensor
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return steps_per_epoch(len(self.data.split.train), self.config.train.batch_size)
+
+
+def fit(
+    objective: Objective,
+    data: Data,
+    config: RunConfig,
+    accelerator: Accelerator,
+    folder: Path,
+    reporter: Reporter,
+    *,
+    resume: bool,
+) -> Training:
+    """Train, select by validation, and leave ``best.safetensors`` and ``last.safetensors`` in the folder.
+
+    An objective without trainable parameters is left as it is.
+
+    Raises:
+        RunError: the loss is no longer finite, there are fewer networks a step than processes, or several processes
+            that would have to agree on when a budget is spent.
+        Interrupted: after Ctrl-C; the state is on disk.
+    """
+    trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    if not trainable or not config.train.epochs:
+        return Training()
+    smallest = smallest_batch(len(data.split.train), config.train.batch_size)
+    if smallest < accelerator.num_processes:
+        raise RunError(
+            f"{accelerator.num_processes} processes need as many networks a step, the smallest step has {smallest}: "
+            f"{len(data.split.train)} training networks at train.batch_size = {config.train.batch_size}"
+        )
+    if accelerator.num_processes > 1 and config.train.budget is not None:
+        raise RunError(
+            f"train.budget is measured by the clock of one process, here are {accelerator.num_processes}; "
+            f"set train.epochs instead"
+        )
+    optimiser = AdamW(trainable, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
+    sums = torch.zeros(3, device=accelerator.device)
+    last = folder / "last.safetensors"
+    training = _load(last, objective, optimiser, sums) if resume and last.exists() else Training()
+    stepper, optimiser = accelerator.prepare(objective, optimiser)
+    loop = Loop(
+        objective=objective,
+        stepper=stepper,
+        optimiser=optimiser,
+        accelerator=accelerator,
+        data=data,
+        targets=torch.from_numpy(objective.tasks.targets(data.columns)).float().to(accelerator.device),
+        config=config,
+        clock=(clock := Clock(config.train.budget, training.seconds)),
+        sums=sums,
+    )
+    # Several processes would have to agree on the step to stop at; there Ctrl-C ends the run at the last epoch.
+    with (
+        Interruption(enabled=accelerator.num_processes == 1) as interruption,
+        reporter.bar("training") as advance,
+    ):
+        while training.epoch < config.train.epochs and training.stopped_by is None:
+            clock.start()
+            batches = epoch_batches(
+                data.split.train,
+                batch_size=config.train.batch_size,
+                seed=config.seed,
+                epoch=training.epoch,
+                kinds=data.balance,
+            )
+            stepper.train()
+            for positions in batches[training.step :]:
+                train_step(loop, positions, training.epoch * loop.steps + training.step)
+                training.step += 1
+                if interruption.requested:
+                    _count_steps(loop, training)
+                    training.seconds = clock.seconds
+                    _save(last, loop, training)
+                    raise Interrupted(f"in epoch {training.epoch + 1}; {going_on(folder)}")
+                if clock.share >= 1:  # the epoch is cut here, and scored as it stands
+                    break
+            _finish_epoch(loop, training)
+            if accelerator.is_main_process:
+                if training.best_epoch == training.epoch:
+                    best = folder / "best.safetensors"
+                    checkpoint.save_model(
+                        best, objective.model, objective.tasks, config, epoch=training.epoch
+                    )
+                lines = "".join(json.dumps(record) + "\n" for record in training.history)
+                atomic.write_text(folder / "history.jsonl", lines)
+                _save(last, loop, training)
+            advance(training.epoch, config.train.epochs, _note(training.history[-1]))
+            if interruption.requested:  # while the validation networks were scored
+                break
+    if interruption.requested:
+        raise Interrupted(f"after epoch {training.epoch}; {going_on(folder)}")
+    accelerator.wait_for_everyone()
+    return training
+
+
+def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
+    """Take one optimiser step on the networks at these positions; nothing is read back from the device.
+
+    Args:
+        loop: of the training.
+        positions: ``(B,)`` of the step's whole batch, over all processes.
+        step: counted from 0 over the whole training.
+    """
+    train, accelerator = loop.config.train, loop.accelerator
+    # Every process takes each P-th network, so that a fraction of the batch is the same fraction of each slice.
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    torch.manual_seed(step_seed(loop.config.seed, step, accelerator.process_index))
+    places = np.arange(len(positions))[mine]
+    draw = Draw(seed=loop.config.seed, step=step, positions=places, size=len(positions))
+    target = loop.targets.index_select(
+        0, torch.from_numpy(positions[mine]).to(loop.targets.device, non_blocking=True)
+    )
+    progress = _progress(loop, step)
+    for group in loop.optimiser.param_groups:
+        group["lr"] = learning_rate(train, progress)
+    loss, parts = loop.stepper(loop.data.select(positions[mine]), target, draw, progress)
+    accelerator.backward(loss)
+    if train.clip is not None:
+        accelerator.clip_grad_norm_(loop.stepper.parameters(), train.clip)
+    loop.optimiser.step()
+    loop.optimiser.zero_grad()
+    loop.sums.add_(parts)
+
+
+def learning_rate(train: TrainConfig, progress: float) -> float:
+    """Return the learning rate at a fraction of the training.
+
+    One-cycle: a linear rise from a 25th over the warm-up, then half a cosine down to zero.
+    """
+    if train.schedule == "constant":
+        return train.lr
+    if progress < train.warmup:
+        return train.lr * (1 + 24 * progress / train.warmup) / 25
+    return train.lr * (1 + math.cos(math.pi * (progress - train.warmup) / max(1e-12, 1 - train.warmup))) / 2
+
+
+class Interruption:
+    """Turns the first Ctrl-C into a request that the loop meets between two steps; the second one is immediate.
+
+    A request that no step meets is still there afterwards, in ``requested``.
+
+    Args:
+        enabled: in the main thread only, since Python delivers signals there.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.requested = False
+        self._enabled = enabled and threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> Interruption:
+        if self._enabled:
+            self._before = signal.signal(signal.SIGINT, self._request)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._enabled:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _request(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+def _progress(loop: Loop, step: int) -> float:
+    """Return the fraction of the training that lies before a step: of its steps or of its budget, what is further.
+
+    So the learning rate of a training that its budget will cut falls to zero all the same.
+    """
+    return max(step / (loop.config.train.epochs * loop.steps), loop.clock.share)
+
+
+def _count_steps(loop: Loop, training: Training) -> None:
+    """Add the seconds since the clock was started to those of steps."""
+    training.step_seconds += loop.clock.seconds - training.seconds
+
+
+def _finish_epoch(loop: Loop, training: Training) -> None:
+    """Score the validation networks and record the epoch."""
+    config, objective = loop.config, loop.objective
+    loss, task, invariance = (sum_over_processes(loop.accelerator, loop.sums) / training.step).tolist()
+    _count_steps(loop, training)
+    _check_finite("training loss", loss, training, config.train)
+    val = loop.data.split.val
+    output = evaluate.predict(
+        objective.model, loop.data, val, loop.accelerator, batch_size=config.train.batch_size
+    )
+    found = evaluate.scores(objective.tasks, loop.data, val, output.value)
+    scores = found[objective.tasks.main.name]
+    # The last step may be the one that diverges.
+    _check_finite("validation MSE", scores.mse, training, config.train)
+    step = training.epoch * loop.steps + training.step
+    training.epoch, training.step = training.epoch + 1, 0
+    loop.clock.stop()
+    training.seconds = loop.clock.seconds
+    moved: dict[str, float] = {}
+    if (every := config.train.invariance_every) is not None and training.epoch % every == 0:
+        size = config.train.batch_size
+        measured = evaluate.invariance(
+            objective.model, loop.data, val, output.value, loop.accelerator, seed=config.seed, batch_size=size
+        )
+        moved = measured or {}
+    training.history.append(
+        {
+            "epoch": training.epoch,
+            "step": step,
+            "seconds": round(training.seconds, 3),
+            "lr": learning_rate(config.train, _progress(loop, step - 1)),
+            "train": {"loss": loss, "task": task, "invariance": invariance if objective.invariance else None},
+            "val": {**_shown(scores), **moved},
+            "also": {
+                task.name: _shown(found[task.name])
+                for task in objective.tasks.each
+                if task is not objective.tasks.main
+            },
+        }
+    )
+    rank = scores.accuracy if scores.tau is None else scores.tau
+    value = scores.mse if config.train.select == "mse" else -(-1.0 if rank is None else rank)
+    if value < training.best:
+        training.best, training.best_epoch = value, training.epoch
+    training.stopped_by = _stopped_by(loop, training)
+    loop.sums.zero_()
+
+
+def _shown(scores: Scores) -> dict[str, float | None]:
+    """Return what of the scores is told of every epoch."""
+    told = {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau}
+    return told if scores.accuracy is None else {"mse": scores.mse, "accuracy": scores.accuracy}
+
+
+def _check_finite(what: str, value: float, training: Training, train: TrainConfig) -> None:
+    if not math.isfinite(value):
+        raise RunError(
+            f"the {what} is {value} in epoch {training.epoch + 1}; "
+            f"try a lower train.lr than {train.lr:g}, or a tighter train.clip"
+        )
+
+
+def _stopped_by(loop: Loop, training: Training) -> str | None:
+    train = loop.config.train
+    if training.steps == train.epochs * loop.steps:
+        return None
+    if loop.clock.share >= 1:
+        return "budget"
+    if train.patience is not None and training.epoch - training.best_epoch >= train.patience:
+        return "patience"
+    return None
+
+
+def _note(record: dict[str, Any]) -> str:
+    val = record["val"]
+    name = "accuracy" if "accuracy" in val else "tau"
+    return f"val mse {val['mse']:.4g}, {name} {'–' if val[name] is None else format(val[name], '.3f')}"
+
+
+def _save(path: Path, loop: Loop, training: Training) -> None:
+    tensors = {f"objective.{name}": tensor for name, tensor in loop.objective.state_dict().items()}
+    tensors |= tensor_files.optimiser_tensors(loop.optimiser)
+    tensor_files.write_tensors(path, {**tensors, "sums": loop.sums}, attrs.asdict(training))
+
+
+def _load(path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor) -> Training:
+    tensors, header = tensor_files.read_tensors(path)
+    saved = {
+        name.removeprefix("objective."): t for name, t in tensors.items() if name.startswith("objective.")
+    }
+    try:
+        objective.load_state_dict(saved)
+        tensor_files.restore_optimiser(optimiser, tensors)
+        sums.copy_(tensors["sums"])
+        return Training(**header)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path}: does not match this configuration: {' '.join(str(error).split())}"
+        ) from error

@@ -1,0 +1,221 @@
+"""run(config): zoo → model → training → scores → report. Read this first.
+
+One function for the command line and for a notebook, one code for CPU, one GPU and many processes: accelerate
+prepares model and optimiser, and nothing else. Batches and group elements are pure functions of seed, epoch, step
+and network, so a run that was killed, or that is spread over processes, gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from attrs import evolve, frozen
+
+from sneframe import atomic, devices, plugins
+from sneframe.config.schema import RunConfig, plugins_named
+from sneframe.config.structure import structure, unstructure
+from sneframe.errors import Interrupted
+from sneframe.model import build_augmentations, build_invariance, build_model
+from sneframe.parts.head import FittedHead
+from sneframe.plugins import Blamed
+from sneframe.predict.doubt import ranges_of
+from sneframe.progress import Reporter
+from sneframe.report import write_report
+from sneframe.run_folder import checkpoint, environment, tensor_files
+from sneframe.run_folder.create import going_on, open_folder
+from sneframe.tasks import Tasks, make_task
+from sneframe.train import evaluate
+from sneframe.train.data import Data, load_data
+from sneframe.train.loop import Training, fit
+from sneframe.train.objective import Objective
+from sneframe.train.sampler import steps_per_epoch
+
+
+@frozen(kw_only=True)
+class Result:
+    """What a run leaves: its folder, and what ``metrics.json`` in it holds."""
+
+    folder: Path
+    metrics: dict[str, Any]
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.folder / "report.html"
+
+
+def run(
+    config: RunConfig,
+    out: Path | str | None = None,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+) -> Result:
+    """Train, evaluate and report.
+
+    Args:
+        config: everything that decides the numbers.
+        out: folder to write to; not given: the next free ``runs/RECIPE-NNN``.
+        resume: go on from the last state in ``out``.
+        reporter: says what is being done; silent where not given.
+
+    Raises:
+        SneframeError: whatever is wrong, in one line; nothing half-written is left.
+        Interrupted: after Ctrl-C; it says how to go on from the last state on disk.
+        KeyboardInterrupt: Ctrl-C before there is a folder.
+    """
+    started = time.perf_counter()
+    registry = plugins.load(plugins_named(unstructure(config)))
+    config = _with_whole_path(structure(unstructure(config), registry))
+    accelerator = devices.prepare(config.device, config.precision)
+    reporter = reporter if reporter is not None and accelerator.is_main_process else Reporter()
+    if warning := devices.missing_processes(accelerator):
+        reporter.say(warning)
+
+    with accelerator.main_process_first():  # which may have to build the demo zoo
+        data = load_data(config.zoo, reporter)
+    tasks = _tasks(data, config, fitted=issubclass(registry.part(config.head.part), FittedHead))
+    torch.manual_seed(config.seed)
+    model = build_model(config, registry, data.training_architectures(), tasks.width)
+    with Blamed(model.encoder.normalise):
+        model.encoder.normalise.fit(data.training_blocks())
+    objective = Objective(
+        model,
+        tasks,
+        build_invariance(config, registry, model),
+        augmentations=build_augmentations(config, registry, model),
+        task_weight=config.train.task_weight,
+        processes=accelerator.num_processes,
+    )
+
+    described = environment.describe(registry, data.zoo, config, accelerator)
+    folder = devices.from_main_process(
+        accelerator, lambda: open_folder(out, config, described, resume=resume)
+    )
+    if accelerator.is_main_process:
+        atomic.write_text(folder / "training.json", json.dumps(_training(data), indent=2))
+    try:
+        reporter.say(
+            f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
+            f"{len(data.split.test)} networks, {sum(p.numel() for p in model.parameters()):,} parameters, "
+            f"{accelerator.device}"
+        )
+        data = data.to(accelerator.device)
+        objective.to(accelerator.device)
+        training = fit(objective, data, config, accelerator, folder, reporter, resume=resume)
+        metrics = finish(objective, data, config, accelerator, folder, training)
+        metrics["seconds"] = {
+            "train": training.seconds,
+            "step": training.step_seconds / training.steps if training.steps else None,
+            "to_best": training.seconds_to_best,
+            "total": time.perf_counter() - started,
+        }
+        if accelerator.is_main_process:
+            atomic.write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
+            write_report(folder)
+        accelerator.wait_for_everyone()
+    except KeyboardInterrupt as error:  # wherever it is met: the folder can be gone on with
+        raise Interrupted(f"before the report; {going_on(folder)}") from error
+    return Result(folder=folder, metrics=metrics)
+
+
+def _with_whole_path(config: RunConfig) -> RunConfig:
+    """Return the configuration with the zoo's path in full, so that it makes the same run from any directory."""
+    if config.zoo.path is None:
+        return config
+    return evolve(config, zoo=evolve(config.zoo, path=str(Path(config.zoo.path).resolve())))
+
+
+def _training(data: Data) -> dict[str, Any]:
+    """Return the content of ``training.json``: what a network that is asked about later is compared with."""
+    ranges = ranges_of(data.training_blocks())
+    return {
+        "networks": len(data.split.train),
+        "magnitudes": {
+            kind: {"least": least, "most": most}
+            for kind, (least, most) in ranges.items()
+            if math.isfinite(least) and math.isfinite(most)
+        },
+    }
+
+
+def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:
+    """Return a task for each property; the kind that the configuration names is that of the main one.
+
+    ``category`` also says that the texts beside the main property are categories.
+    """
+    made = []
+    for number, name in enumerate(data.columns):
+        training = data.training(name)
+        named = number == 0 or (config.zoo.task == "category" and training.kind == "string")
+        made.append(make_task(name, training, kind=config.zoo.task if named else "auto", fitted=fitted))
+    return Tasks(each=made)
+
+
+def finish(
+    objective: Objective,
+    data: Data,
+    config: RunConfig,
+    accelerator: Accelerator,
+    folder: Path,
+    training: Training,
+) -> dict[str, Any]:
+    """Take the best epoch's model, read the test split, once, and write predictions and embeddings.
+
+    Returns:
+        the content of ``metrics.json``, but for the seconds.
+    """
+    model, tasks, best = objective.model, objective.tasks, folder / "best.safetensors"
+    batch_size = config.train.batch_size
+    if training.epoch:
+        checkpoint.restore_model(model, tensor_files.read_tensors(best)[0], best)
+    if isinstance(model.head, FittedHead):
+        clock = time.perf_counter()
+        embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
+        targets = tasks.targets({name: data.training(name) for name in data.columns})
+        with Blamed(model.head):
+            model.head.fit(embedding, torch.from_numpy(targets))
+        training.seconds += time.perf_counter() - clock
+    if not training.epoch and accelerator.is_main_process:
+        checkpoint.save_model(best, model, tasks, config, epoch=0)
+    predicted = {
+        part: evaluate.predict(model, data, getattr(data.split, part), accelerator, batch_size=batch_size)
+        for part in ("val", "test")
+    }
+    shown = evaluate.some(data.split.train, config.seed)
+    training_embedding = evaluate.embed(model.encoder, data, shown, accelerator, batch_size=batch_size)
+    values, test = {part: each.value for part, each in predicted.items()}, predicted["test"]
+    facts = evaluate.facts(tasks, data, values)
+    if accelerator.is_main_process:
+        atomic.write_text(folder / "predictions.csv", evaluate.predictions_csv(tasks, data, values))
+        if data.shown:
+            atomic.write_text(folder / "shown.json", evaluate.shown_json(data))
+        kept = {"ids": torch.from_numpy(data.batch.ids[data.split.test]), "values": test.embedding}
+        kept |= {"train_ids": torch.from_numpy(data.batch.ids[shown]), "train_values": training_embedding}
+        tensor_files.write_tensors(folder / "embeddings.safetensors", kept, {})
+    return {
+        "property": tasks.main.name,
+        **facts.pop(tasks.main.name),
+        "also": facts,
+        "invariance": evaluate.invariance(
+            model,
+            data,
+            data.split.test,
+            test.value,
+            accelerator,
+            seed=config.seed,
+            batch_size=batch_size,
+        ),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "epochs": training.epoch,
+        "steps": training.steps,
+        "passes": training.steps / steps_per_epoch(len(data.split.train), batch_size),
+        "best_epoch": training.best_epoch,
+        "stopped_by": training.stopped_by,
+    }

@@ -1,0 +1,72 @@
+"""Suites: the value, how plugins offer it, and those that are shipped."""
+
+import pytest
+
+import sneframe
+from sneframe import plugins
+from sneframe.config.suite import Column, Row, Suite
+from sneframe.errors import PluginError
+
+SHIPPED = plugins.load(["suites"]).suites
+
+
+def test_words_may_be_one_string():
+    assert Row(label="a", recipe="b", overrides="seed=1").overrides == ("seed=1",)
+    assert Column(label="a", overrides=["seed=1", "device=cpu"]).overrides == ("seed=1", "device=cpu")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"rows": []}, {"seeds": 0}, {"budget": 0}, {"metric": "mae"}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_suite_that_cannot_be_is_refused(wrong):
+    row = Row(label="a", recipe="b")
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Suite(**{"name": "x/y", "title": "z", "rows": [row], **wrong})
+
+
+def test_the_suites_of_the_papers_are_there():
+    assert set(SHIPPED) == {
+        "suites/inr-frequency",
+        "suites/inr-data-efficiency",
+        "suites/sne-ablation",
+        "suites/sne-chunk-size",
+        "suites/cnn-accuracy",
+    }
+    assert [column.label for column in SHIPPED["suites/inr-data-efficiency"].columns] == [
+        "10%",
+        "25%",
+        "50%",
+        "100%",
+    ]
+
+
+@pytest.mark.parametrize("name", ["suites/sne-ablation", "suites/sne-chunk-size", "suites/cnn-accuracy"])
+def test_the_rows_on_sne_are_configurations_and_differ(name):
+    suite = SHIPPED[name]
+    made = [sneframe.recipe(row.recipe, *suite.overrides, *row.overrides) for row in suite.rows]
+    assert len({str(config) for config in made}) == len(suite.rows)
+
+
+def test_the_zoo_of_the_suites_can_be_built():
+    for suite in SHIPPED.values():
+        plugin = suite.zoo.builder.partition("/")[0]
+        builder = plugins.load([plugin]).zoo(suite.zoo.builder)
+        config = builder.config(**suite.zoo.options)
+        if suite.zoo.builder == "zoos/sine":
+            assert (config.networks, config.widths, config.seed) == (3000, (32, 32), 1)
+        else:
+            assert (config.arch, config.networks, config.data) == ("small-cnn", 1000, "digits")
+
+
+def test_what_is_no_suite_is_refused(monkeypatch):
+    import sneframe_suites
+
+    from sneframe.hookspecs import hookimpl
+
+    monkeypatch.setattr(
+        sneframe_suites, "sneframe_suites", hookimpl(specname="sneframe_suites")(lambda: ["inr"])
+    )
+    with pytest.raises(PluginError, match="sneframe_suites offers 'inr', which is no Suite"):
+        plugins.load(["suites"])

@@ -1,0 +1,278 @@
+"""``sneframe predict``, ``embed``, ``similar`` and ``map``."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sneframe.architecture import Architecture
+from sneframe.cli import main
+from sneframe.zoo import create, export, open_zoo
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in arguments])
+        out, err = capsys.readouterr()
+        return left.value.code, out, err
+
+    return run
+
+
+def test_predict_prints_a_table(call, finished, file):
+    code, out, _ = call("predict", finished, file)
+    assert code == 0
+    assert all(word in out for word in ("network", "scale", "label", "distance"))
+
+
+def test_predict_prints_json(call, finished, file):
+    code, out, _ = call("predict", finished, file, "--json")
+    (found,) = json.loads(out)
+    assert code == 0
+    assert found["source"] == str(file)
+    assert set(found["values"]) == {"scale", "label"}
+    assert found["values"]["label"] in ("label 0", "label 1")
+    assert found["distance"] > 0
+    assert found["unseen"] == []
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_predicted(call, finished, file, tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"")
+    code, out, err = call("predict", finished, tmp_path / "bad.pt", file, tmp_path / "gone.pt", "--json")
+    assert code == 2
+    assert [each["source"] for each in json.loads(out)] == [str(file)]
+    lines = [line for line in err.splitlines() if line.startswith("error")]
+    assert lines == [f"error: {tmp_path}/bad.pt: empty", f"error: {tmp_path}/gone.pt: not there"]
+
+
+def test_a_file_that_may_not_be_read_does_not_keep_others_from_being_predicted(
+    call, finished, file, tmp_path, monkeypatch
+):
+    private = tmp_path / "private.pt"
+    private.write_bytes(file.read_bytes())
+    opened, access = Path.open, os.access
+
+    def refuse(path, *arguments, **options):
+        if path.name == "private.pt":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "access", lambda path, *more: Path(path) != private and access(path, *more))
+    code, out, err = call("predict", finished, private, file, "--json")
+    assert code == 2
+    assert [each["source"] for each in json.loads(out)] == [str(file)]
+    assert f"error: {private}: Permission denied\n" in err
+
+
+def test_a_network_that_is_not_finite_does_not_keep_others_from_being_predicted(
+    call, finished, file, network, tmp_path
+):
+    state = {name: value * float("nan") for name, value in network.state_dict().items()}
+    torch.save(state, tmp_path / "nan.pt")
+    code, out, err = call("predict", finished, tmp_path / "nan.pt", file, "--json")
+    assert code == 2
+    assert [each["source"] for each in json.loads(out)] == [str(file)]
+    assert "nan.pt: its embedding is not finite" in err
+
+
+@pytest.mark.filterwarnings("ignore:.*stands in no plain chain")
+def test_control_codes_in_a_name_do_not_reach_the_terminal(call, finished, tmp_path):
+    torch.save({"\x1b]0;title\x07w": torch.ones(2)}, tmp_path / "hostile.pt")
+    code, out, err = call("predict", finished, tmp_path / "hostile.pt")
+    assert code == 0
+    assert "it has parameter.\ufffd]0;title\ufffdw alone, which no training network has" in err
+    assert "\x1b" not in out + err
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz", "parquet"])
+def test_embed_writes_zoos_and_files(call, finished, zoo_path, file, tmp_path, ending):
+    code, out, _ = call("embed", finished, zoo_path, file, "--out", tmp_path / f"e.{ending}")
+    assert code == 0
+    assert "121 networks, 64 numbers each" in out
+    assert (tmp_path / f"e.{ending}").stat().st_size > 1000
+
+
+def test_embed_looks_at_the_ending_first(call, tmp_path):
+    code, _, err = call("embed", tmp_path / "no-run", tmp_path, "--out", tmp_path / "e.xlsx")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "e.xlsx: the name of what is written ends in .csv, .npz, .parquet" in err
+
+
+@pytest.mark.parametrize(("command", "ending"), [("embed", ".csv"), ("map", ".html")])
+def test_a_place_that_is_none_is_named_before_networks_are_encoded(
+    call, finished, zoo_path, tmp_path, monkeypatch, command, ending
+):
+    monkeypatch.setattr("sneframe.predict.predictor.Predictor.embed", lambda *_: pytest.fail("encoded"))
+    (tmp_path / f"folder{ending}").mkdir()
+    os.mkfifo(tmp_path / f"pipe{ending}")
+    for out, said in (
+        (f"{tmp_path}/gone/e{ending}", f"there is no folder {tmp_path}/gone"),
+        (f"{tmp_path}/folder{ending}", "is a folder, the name of a file is needed"),
+        (f"{tmp_path}/pipe{ending}", "is no plain file, the name of a file is needed"),
+        (f"{zoo_path}/e{ending}", f"lies in the zoo {zoo_path}; choose a path outside of it"),
+        (f"{tmp_path}/net.safetensors", "the name of what is written ends in"),
+    ):
+        code, _, err = call(command, finished, zoo_path, "--out", out)
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"error: {out}: {said}")
+
+
+def test_similar_lists_the_nearest_first(call, finished, zoo_path, file):
+    code, out, _ = call("similar", finished, zoo_path, file, "-k", 5, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert len(found) == 5
+    assert [each["distance"] for each in found] == sorted(each["distance"] for each in found)
+    assert {"scale", "label", "kind", "architecture", "group"} <= set(found[0]["properties"])
+    code, out, _ = call("similar", finished, zoo_path, file, "-k", 3, "--show", "kind,label")
+    assert all(word in out for word in ("network", "distance", "kind", "label"))
+
+
+def test_similar_names_a_file_in_the_place_of_a_zoo_and_a_zoo_in_the_place_of_a_file(
+    call, finished, zoo_path, file
+):
+    code, _, err = call("similar", finished, file, zoo_path)
+    assert (code, err) == (2, f"error: {file}: is a file, the folder of a zoo is needed\n")
+    code, _, err = call("similar", finished, zoo_path, zoo_path)
+    assert (code, err) == (2, f"error: {zoo_path}: is a folder, the file of one network is needed\n")
+
+
+@pytest.mark.parametrize(
+    ("show", "problem"),
+    [
+        ("kind,kind", "the property 'kind' is named twice"),
+        ("", "the name of a property must not be empty"),
+        ("kind,,label", "the name of a property must not be empty"),
+    ],
+)
+def test_similar_refuses_names_that_are_none(call, finished, zoo_path, file, show, problem):
+    """A property that is named twice or not at all is one line that says so."""
+    code, _, err = call("similar", finished, zoo_path, file, "--show", show)
+    assert (code, err) == (2, f"error: --show {show!r}: {problem}\n")
+
+
+def test_similar_says_which_properties_there_are(call, finished, zoo_path, file):
+    code, _, err = call("similar", finished, zoo_path, file, "--show", "kinds")
+    assert code == 2
+    assert "there is no property 'kinds', did you mean 'kind'?" in err
+
+
+def test_a_network_of_the_zoo_is_its_own_nearest(call, finished, zoo_path, tmp_path):
+    from safetensors.torch import save_file
+
+    from sneframe.zoo import open_zoo
+
+    weights = open_zoo(zoo_path).load().select([17]).networks[0].parameters()
+    save_file({name: value[0].contiguous() for name, value in weights.items()}, tmp_path / "17.safetensors")
+    _, out, _ = call("similar", finished, zoo_path, tmp_path / "17.safetensors", "-k", 1, "--json")
+    (found,) = json.loads(out)
+    assert found["source"] == "toy/17"
+    assert found["distance"] == pytest.approx(0, abs=1e-4)
+
+
+def test_map_writes_one_page(call, finished, zoo_path, file, tmp_path):
+    code, out, _ = call("map", finished, zoo_path, file, "--out", tmp_path / "m.html")
+    page = (tmp_path / "m.html").read_text(encoding="utf-8")
+    assert (code, out.strip()) == (0, str(tmp_path / "m.html"))
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert len(data["source"]) == 121
+    assert data["source"][-1] == str(file)
+    assert data["colour"] == "scale"
+    assert np.array(data["maps"]["t-SNE"]).shape == (121, 2)
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+@pytest.fixture
+def broken_zoo(tmp_path):
+    """A zoo of twenty networks: weights of two are too large to be encoded, one is not healthy, a property is infinite."""
+    architecture = Architecture.from_module(nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1)))
+    weights = {p.name: torch.randn(20, *p.shape) for p in architecture.parameters}
+    weights["0.weight"][3] = 1e30
+    weights["2.bias"][7] = -1e30
+    weights["0.bias"][9] = float("nan")
+    with create(tmp_path / "broken.zarr", name="broken") as zoo:
+        zoo.append(architecture, weights, {"scale": [float("inf")] * 20, "a,b": [7] * 20})
+    return tmp_path / "broken.zarr"
+
+
+@pytest.mark.filterwarnings("default:.*are left out")
+def test_networks_of_a_zoo_without_a_finite_embedding_are_left_out(
+    call, finished, broken_zoo, file, tmp_path
+):
+    left = f"{broken_zoo}: 3 of 20 networks are left out"
+    said = f"warning: {left}: weights that are not finite, or too large for a finite embedding"
+    code, out, err = call("similar", finished, broken_zoo, file, "-k", 20, "--json")
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (code, err.splitlines()) == (0, [said])
+    assert {each["source"] for each in found} == {f"broken/{n}" for n in range(20) if n not in (3, 7, 9)}
+    assert {each["properties"]["scale"] for each in found} == {None}
+    for command, out in (("map", "m.html"), ("embed", "e.csv")):
+        code, _, err = call(command, finished, broken_zoo, "--out", tmp_path / out)
+        assert (code, err.splitlines()) == (0, [said])
+    assert len((tmp_path / "e.csv").read_text().splitlines()) == 18
+
+
+@pytest.mark.filterwarnings("default:.*are left out")
+def test_a_property_with_a_comma_in_its_name_is_shown(call, finished, broken_zoo, file):
+    code, out, _ = call("similar", finished, broken_zoo, file, "--show", "a,b", "-k", 1)
+    assert code == 0
+    assert "a,b" in out
+
+
+@pytest.mark.filterwarnings("default:.*are left out", "default::sneframe.predict.prediction.DoubtWarning")
+def test_a_zoo_of_which_nothing_would_be_left_is_refused(call, finished, broken_zoo, file, tmp_path):
+    export(open_zoo(broken_zoo).select([3, 7]), tmp_path / "files")
+    none = tmp_path / "none.zarr"
+    assert call("zoo", "import", "files", tmp_path / "files/networks", "--out", none)[0] == 0
+    code, _, err = call("similar", finished, none, file)
+    assert code == 2
+    assert err.splitlines()[-1] == f"error: {none}: there is no network with an embedding"
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "similar", "map"])
+def test_a_folder_that_is_no_run_is_one_line(call, command, tmp_path, file, zoo_path):
+    more = {"embed": ["--out", tmp_path / "e.csv"]}.get(command, [])
+    networks = [zoo_path, file] if command == "similar" else [file]
+    code, _, err = call(command, tmp_path, *networks, *more)
+    assert (code, err) == (2, f"error: {tmp_path}: no finished run, best.safetensors is not in it\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "rc"), [("2GB", 0), ("512 MiB", 0), ("100000000", 0), ("much", 2), ("2TB", 2), ("1.2.3GB", 2)]
+)
+def test_memory_is_a_size(call, finished, file, word, rc):
+    code, _, err = call("predict", finished, file, "--memory", word)
+    assert code == rc
+    assert ("is no size, such as 2GB" in err) == (rc == 2)
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "similar", "map"])
+def test_a_bound_that_cannot_be_met_is_refused(call, command, finished, tmp_path, file, zoo_path):
+    """Every command that has --memory says the least that can, and writes nothing."""
+    more = {"embed": ["--out", tmp_path / "e.csv"], "map": ["--out", tmp_path / "m.html"]}.get(command, [])
+    networks = [zoo_path, file] if command == "similar" else [file]
+    code, _, err = call(command, finished, *networks, *more, "--memory", "1B")
+    assert (code, err) == (2, "error: memory: 1 B cannot be met, this model needs at least 41 MiB\n")
+    assert not list(tmp_path.glob("[em].*"))
+
+
+@pytest.mark.filterwarnings("always::sneframe.predict.prediction.DoubtWarning")
+def test_a_guessed_symmetry_is_said(call, finished, tmp_path):
+    """A file whose layers were taken for a chain by their names is predicted with a warning, and so it is embedded."""
+    net = nn.Sequential(nn.Linear(1, 5), nn.ReLU(), nn.Linear(5, 1))
+    torch.save(net.state_dict(), tmp_path / "a.pt")
+    code, out, err = call("predict", finished, tmp_path / "a.pt", "--json")
+    assert (code, json.loads(out)[0]["symmetry"]) == (0, "guessed")
+    assert "its symmetry is guessed from names and shapes" in err
+    code, _, err = call("embed", finished, tmp_path / "a.pt", "--out", tmp_path / "a.csv")
+    assert code == 0
+    assert "a.pt: symmetry guessed from names and shapes for 1 of 1 network" in err

@@ -1,0 +1,83 @@
+"""Embeddings as tables, and the nearest among them."""
+
+import csv
+import io
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from sneframe.errors import ConfigError
+from sneframe.predict.embedding_table import Embedded
+
+VALUES = np.array([[0.0, 0.0], [1.0, 100.0], [2.0, 300.0]], np.float32)
+
+
+@pytest.fixture
+def embedded():
+    properties = {"accuracy": [0.5, None, 0.75], "name": ["ä", "b,c", None], "source": ["x", "y", "z"]}
+    return Embedded(sources=["zoo/0", "zoo/1", "a.pt"], values=VALUES, properties=properties)
+
+
+def test_a_csv_has_a_row_for_each_network(embedded, tmp_path):
+    embedded.write(tmp_path / "e.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "e.csv").read_text(encoding="utf-8"))))
+    assert list(rows[0]) == ["source", "accuracy", "name", "embedding_0", "embedding_1"]
+    assert rows[1] == {
+        "source": "zoo/1",
+        "accuracy": "",
+        "name": "b,c",
+        "embedding_0": "1.0",
+        "embedding_1": "100.0",
+    }
+
+
+def test_an_npz_is_read_without_pickle(embedded, tmp_path):
+    embedded.write(tmp_path / "e.npz")
+    with np.load(tmp_path / "e.npz", allow_pickle=False) as found:
+        np.testing.assert_array_equal(found["embedding"], VALUES)
+        assert found["source"].tolist() == ["zoo/0", "zoo/1", "a.pt"]
+
+
+def test_a_parquet_has_typed_columns(embedded, tmp_path):
+    embedded.write(tmp_path / "e.parquet")
+    found = pyarrow.parquet.read_table(tmp_path / "e.parquet")
+    assert found.column("accuracy").to_pylist() == [0.5, None, 0.75]
+    assert found.column("embedding_1").to_pylist() == [0.0, 100.0, 300.0]
+    assert str(found.schema.field("embedding_1").type) == "float"
+
+
+def test_parquet_without_pyarrow_is_one_line(embedded, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"pip install 'sneframe\[parquet\]'"):
+        embedded.write(tmp_path / "e.parquet")
+    assert not (tmp_path / "e.parquet").exists()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_property_does_not_lose_its_column_to_the_embedding(tmp_path, ending):
+    embedded = Embedded(sources=["a"], values=VALUES[:1], properties={"embedding_1": [7]})
+    with pytest.raises(ConfigError, match=r"'embedding_1' as a column of the table is; write them as \.npz"):
+        embedded.write(tmp_path / f"e{ending}")
+    embedded.write(tmp_path / "e.npz")
+
+
+def test_another_ending_is_refused(embedded, tmp_path):
+    with pytest.raises(ConfigError, match=r"e\.xlsx: embeddings are written as \.csv, \.npz, \.parquet"):
+        embedded.write(tmp_path / "e.xlsx")
+
+
+def test_the_nearest_are_measured_in_deviations(embedded):
+    # Deviations are 0.8165 and 124.7: of (2, 100) the second is 1.22 away, the third 1.60, the first 2.58; over √2.
+    found = embedded.nearest(np.array([2.0, 100.0]), k=2)
+    assert [place for place, _ in found] == [1, 2]
+    assert [distance for _, distance in found] == pytest.approx([1.2247 / 2**0.5, 1.6036 / 2**0.5], abs=1e-4)
+
+
+def test_parts_are_joined_in_order_and_what_one_lacks_is_missing(embedded):
+    other = Embedded(sources=["b.pt"], values=VALUES[:1], properties={"size": [3]})
+    joined = Embedded.joined([other, embedded])
+    assert joined.sources == ["b.pt", "zoo/0", "zoo/1", "a.pt"]
+    assert joined.properties["size"] == [3, None, None, None]
+    assert joined.properties["accuracy"] == [None, 0.5, None, 0.75]
+    np.testing.assert_array_equal(joined.values, VALUES[[0, 0, 1, 2]])

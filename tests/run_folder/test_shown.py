@@ -1,0 +1,70 @@
+"""``zoo.show``: columns of which nothing is learnt, in the maps of the report."""
+
+import json
+
+import numpy as np
+import pytest
+
+import sneframe
+from sneframe.errors import RunError, ZooError
+from sneframe.run_folder.shown import read_shown
+from sneframe.testing import mlp
+from sneframe.zoo import create
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    architecture, generator = mlp(1, 4, 4, 1), np.random.default_rng(0)
+    with create(tmp_path / "zoo.zarr", name="zoo") as writer:
+        weights = {p.name: generator.standard_normal((60, *p.shape)) for p in architecture.parameters}
+        properties = {
+            "scale": generator.uniform(size=60),
+            "dataset": ["mnist", None, "cifar"] * 20,
+            "lr": [0.1, None, float("inf")] * 20,
+        }
+        writer.append(architecture, weights, properties)
+    return tmp_path / "zoo.zarr"
+
+
+def run(zoo, tmp_path, *words):
+    config = sneframe.recipe(
+        "stats", f"zoo.path={zoo}", "zoo.property=scale", "head.trees=2", "head.min_leaf=2", *words
+    )
+    return sneframe.run(config, tmp_path / "run")
+
+
+def test_maps_are_coloured_by_what_is_to_be_shown(zoo, tmp_path):
+    folder = run(zoo, tmp_path, 'zoo.show=["dataset","lr"]').folder
+    shown = json.loads((folder / "shown.json").read_text())
+    opened = sneframe.open_zoo(zoo)
+    assert shown["columns"]["dataset"] == [opened.column("dataset")[i] for i in shown["ids"]]
+    assert set(shown["columns"]["lr"]) == {0.1, None}  # missing, and infinite
+    page = (folder / "report.html").read_text()
+    for name in ("scale", "dataset", "lr"):
+        assert f"coloured by {name}." in page
+    assert "mnist" in page
+    assert "missing" in page
+
+
+def test_without_it_there_is_no_such_file(zoo, tmp_path):
+    assert not (run(zoo, tmp_path).folder / "shown.json").exists()
+
+
+def test_a_column_that_the_zoo_lacks_ends_the_run_before_it_begins(zoo, tmp_path):
+    with pytest.raises(ZooError, match=r"'datasat'.*'dataset'"):
+        run(zoo, tmp_path, 'zoo.show=["datasat"]')
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"ids": [1, 2], "columns": {}}, "ids must be those of the test networks"),
+        ({"ids": [1, 2, 3]}, "columns"),
+        ({"ids": [1, 2, 3], "columns": {"a": [1]}}, "columns.a must be a list of 3 values"),
+        ({"ids": [1, 2, 3], "columns": {"a": [1, "x", None]}}, "columns.a must hold numbers or labels"),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path, content, message):
+    (tmp_path / "shown.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match=message):
+        read_shown(tmp_path / "shown.json", np.array([1, 2, 3]))

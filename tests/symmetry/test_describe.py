@@ -1,0 +1,189 @@
+"""Descriptions of modules are verified where they can be, and otherwise say that they are not."""
+
+import copy
+
+import pytest
+import torch
+from attrs import evolve
+from torch import nn
+
+from sneframe import from_modules
+from sneframe.architecture import Group
+from sneframe.errors import ArchitectureError, Unverifiable
+from sneframe.symmetry import describe as describing
+from sneframe.symmetry.describe import Descriptions, describe
+
+
+def mlp(width=4):
+    return nn.Sequential(nn.Linear(2, width), nn.ReLU(), nn.Linear(width, 1))
+
+
+class Flat(nn.Module):
+    """Takes no input that could be made up for its first layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = mlp()
+
+    def forward(self, pair):
+        return self.layers(torch.cat(pair, -1))
+
+
+PAIR = (torch.ones(3, 1), torch.ones(3, 1))
+
+
+def test_a_module_is_verified_with_an_input_that_is_made_up():
+    """Without an example input the one that was made up serves to verify, too."""
+    assert describe(mlp()).symmetry == "verified"
+
+
+def test_a_module_is_verified_with_the_given_input():
+    """With an example input the module is described and verified with it."""
+    assert describe(Flat(), ([*PAIR],)).symmetry == "verified"
+
+
+def test_a_stored_example_input_is_used():
+    """A module that brings an example_input_array, as in Lightning, is verified with it."""
+    module = Flat()
+    with pytest.raises(ArchitectureError, match="pass example_input"):
+        describe(module)
+    module.example_input_array = ([*PAIR],)
+    assert describe(module).symmetry == "verified"
+
+
+def test_a_module_without_groups_is_described():
+    """A running sum tells neurons apart, so there is no group, and this is known."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.b(self.a(x).cumsum(-1))
+
+    found = describe(Net())
+    assert (found.groups, found.symmetry) == ((), "verified")
+
+
+def test_what_cannot_be_verified_says_so(monkeypatch):
+    """Where verifying is impossible the symmetry stays derived, and a warning says why."""
+
+    def refuse(*args, **kwargs):
+        raise Unverifiable("two equal runs differ")
+
+    monkeypatch.setattr(describing, "verify", refuse)
+    with pytest.warns(UserWarning, match="Sequential: derived, not verified: two equal runs differ"):
+        assert describe(mlp()).symmetry == "derived"
+
+
+def test_very_large_modules_are_not_verified(monkeypatch):
+    """A module with more weights than LARGEST is described, and a warning says that it is not verified."""
+    monkeypatch.setattr(describing, "LARGEST", 10)
+    with pytest.warns(UserWarning, match="it has 17 weights, more than 10"):
+        assert describe(mlp()).symmetry == "derived"
+
+
+def test_a_false_group_is_an_error(monkeypatch):
+    """A description that running the module refutes is no warning but an error."""
+
+    def wrong(module, example_input):
+        found = true(module, example_input)
+        layers = list(found.architecture.layers)
+        weight = layers[0].parameters[0]
+        layers[0] = evolve(
+            layers[0], parameters=(evolve(weight, axes=(((4,),), ((2,),))), *layers[0].parameters[1:])
+        )
+        return evolve(found, architecture=evolve(found.architecture, layers=layers))
+
+    true = describing.derived
+    monkeypatch.setattr(describing, "derived", wrong)
+    with pytest.raises(ArchitectureError, match="hidden0"):
+        describe(mlp())
+
+
+def test_equal_modules_are_verified_once(monkeypatch):
+    """Of a list of modules each that differs from the others is verified once."""
+    calls = []
+    monkeypatch.setattr(describing, "verify", lambda module, *args: calls.append(module))
+    modules = [mlp(), mlp(), mlp(3), mlp()]
+    batch = from_modules(modules)
+    assert calls == [modules[0], modules[2]]
+    assert [architecture.symmetry for architecture in batch.architectures] == ["verified"] * 2
+
+
+def test_another_kind_of_example_input_is_described_anew(monkeypatch):
+    """One module on inputs of two shapes is described twice, as its forward may look at them."""
+    calls = []
+    monkeypatch.setattr(
+        describing, "verify", lambda module, architecture, example: calls.append(example.shape)
+    )
+    known = Descriptions()
+    for example in (torch.ones(3, 2), torch.zeros(3, 2), torch.ones(3, 5, 2)):
+        known.of(mlp(), example)
+    assert calls == [(3, 2), (3, 5, 2)]
+
+
+def test_example_inputs_are_one_for_each_module():
+    """from_modules takes an example input for each module, and refuses another number of them."""
+    batch = from_modules([Flat(), Flat()], [([*PAIR],)] * 2)
+    assert len(batch) == 2
+    with pytest.raises(ArchitectureError, match="1 example inputs for 2 modules"):
+        from_modules([mlp(), mlp()], [None])
+
+
+def test_a_batch_keeps_the_weakest_symmetry(monkeypatch):
+    """Of equal architectures the one of which less is known stands for all."""
+    found = describe(mlp())
+    modules = [mlp(), mlp()]
+    weights = [module.state_dict() for module in modules]
+    batch = describing.stacked([(found, weights[0]), (evolve(found, symmetry="guessed"), weights[1])])
+    assert len(batch.architectures) == 1
+    assert batch.architectures[0].symmetry == "guessed"
+
+
+def test_modules_are_left_as_they_are():
+    """Describing changes no weight of a module."""
+    module = mlp()
+    before = copy.deepcopy(module.state_dict())
+    describe(module)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_groups_are_symmetries_of_which_the_origin_is_kept():
+    """A description written by hand is stated, and one without groups says that nothing is known."""
+    found = describe(mlp())
+    by_hand = type(found)(
+        layers=found.layers, groups=[Group(name=g.name, size=g.size, actions=g.actions) for g in found.groups]
+    )
+    assert by_hand == found
+    assert (by_hand.symmetry, found.weakened("stated").symmetry) == ("stated", "stated")
+
+
+def test_a_head_that_the_run_does_not_use_leaves_the_trunk_unverified():
+    """Another task may read the neurons of the trunk with weights that would not move."""
+
+    class Tasks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.trunk, self.one, self.other = nn.Linear(4, 6), nn.Linear(6, 2), nn.Linear(6, 3)
+
+        def forward(self, x, task="one"):
+            return getattr(self, task)(self.trunk(x).relu())
+
+    with (
+        pytest.warns(UserWarning, match="the forward pass does not use 'other.weight', 'other.bias'"),
+        pytest.warns(
+            UserWarning, match="derived, not verified: its run does not use 'other.weight', which may read"
+        ),
+    ):
+        found = describe(Tasks(), torch.randn(2, 4))
+    assert found.symmetry == "derived"
+
+
+@pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.trace(m, torch.randn(2, 3))])
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_a_scripted_module_is_verified(make):
+    """A copy of it runs with other weights as that of a module of Python does."""
+    module = make(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)))
+    assert describe(module, torch.randn(2, 3)).symmetry == "verified"

@@ -1,0 +1,81 @@
+"""The invariance error by hand: a linear model of networks with one hidden layer of two neurons."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from attrs import evolve
+from torch import nn
+
+from sneframe import devices
+from sneframe.config.schema import ZooConfig
+from sneframe.parts.invariance import Output
+from sneframe.progress import Reporter
+from sneframe.testing import toy_zoo
+from sneframe.train import evaluate
+from sneframe.train.data import Split, load_data
+
+COUNT = 12
+COEFFICIENTS = torch.arange(1.0, 8.0, dtype=torch.float64)
+
+
+class Linear(nn.Module):
+    """f(x) = x₁ + 2 x₂ + … + 7 x₇, times a factor, plus a constant; it remembers what it was given."""
+
+    def __init__(self, factor=1.0):
+        super().__init__()
+        self.encoder = SimpleNamespace(width=1, aggregator=SimpleNamespace(out=SimpleNamespace(values=1)))
+        self.factor, self.given = factor, []
+
+    def forward(self, batch):
+        (networks,) = batch.networks
+        self.given.append(batch.restore([networks.weights]))
+        value = self.factor * batch.restore([networks.weights @ COEFFICIENTS.float()[:, None]]) + 0.1
+        return Output(embedding=value, value=value)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Twelve networks, all of them test networks: weights a a′, biases b b′, weights v v′, bias c."""
+    path = toy_zoo(tmp_path_factory.mktemp("zoo") / "toy.zarr", hidden=((2,),), networks=COUNT)
+    loaded = load_data(ZooConfig(path=str(path)), Reporter())
+    return evolve(loaded, split=Split(train=np.arange(1), val=np.arange(1), test=np.arange(COUNT)))
+
+
+def measure(data, model):
+    """Return e_g and e_noise, and ``(12, 7)`` what the model was given as x, as g·x and as x with noise."""
+    accelerator = devices.prepare("cpu", "no")
+    value = evaluate.predict(model, data, data.split.test, accelerator, batch_size=5).value
+    found = evaluate.invariance(model, data, data.split.test, value, accelerator, seed=0, batch_size=5)
+    return found, torch.cat(model.given).split(COUNT)
+
+
+def variance_of(values):
+    return ((values - values.mean()) ** 2).mean()
+
+
+def test_e_g_is_the_squared_change_under_swapped_neurons_over_the_variance(data):
+    """Swapped neurons change f by (a − a′) + (b − b′) + (v − v′)."""
+    found, (x, moved, _) = measure(data, Linear())
+    swapped = (moved != x).any(1)
+    assert 0 < swapped.sum() < COUNT
+    assert torch.equal(moved[swapped], x[swapped][:, [1, 0, 3, 2, 5, 4, 6]])
+    f = x.double() @ COEFFICIENTS
+    change = x[:, [0, 2, 4]].sum(1) - x[:, [1, 3, 5]].sum(1)
+    expected = (change[swapped].double() ** 2).sum() / COUNT / variance_of(f)
+    assert found["e_g"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_e_noise_is_that_of_noise_that_moves_each_network_as_far(data):
+    found, (x, moved, noised) = measure(data, Linear())
+    noise = noised - x
+    assert torch.allclose(noise.norm(dim=1), (moved - x).norm(dim=1), atol=1e-5)
+    assert (noise[(moved != x).any(1)].abs() > 0).all()  # every weight, also c, which no permutation moves
+    f = x.double() @ COEFFICIENTS
+    change = noise.double() @ COEFFICIENTS
+    assert found["e_noise"] == pytest.approx(float((change**2).mean() / variance_of(f)), rel=1e-4)
+
+
+def test_the_errors_are_undefined_for_a_model_that_answers_the_same_to_all(data):
+    assert measure(data, Linear(factor=0.0))[0] is None

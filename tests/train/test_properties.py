@@ -1,0 +1,106 @@
+"""Runs on properties of every kind: fractions, categories, several at once; balanced epochs."""
+
+import csv
+import importlib
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import sneframe
+from sneframe.errors import ZooError
+from sneframe.run_folder.checkpoint import load_model
+from sneframe.train.sampler import epoch_batches
+from sneframe.zoo import open_zoo
+from sneframe.zoo.column import Column
+
+
+def config_for(zoo, *words, recipe):
+    return sneframe.recipe(recipe, f"zoo.path={zoo}", *words)
+
+
+KINDS = {
+    "accuracy": lambda scale: scale / 2,
+    "dataset": lambda scale: np.where(scale > 1.2, "mnist", "digits"),
+}
+
+
+@pytest.mark.parametrize("recipe", ["stats", "stats/ridge", "stats/mlp"])
+@pytest.mark.parametrize(
+    ("name", "task", "metric"), [("accuracy", "fraction", "r2"), ("dataset", "category", "accuracy")]
+)
+def test_a_property_of_any_kind_is_learned(zoo_of, tmp_path, recipe, name, task, metric):
+    zoo = zoo_of(networks=120, **KINDS)
+    words = (
+        f"zoo.property={name}",
+        *(("train.epochs=60", "train.lr=0.01", "train.batch_size=16") if recipe == "stats/mlp" else ()),
+    )
+    words += ("head.min_leaf=3",) if recipe == "stats" else ()
+    told = sneframe.run(config_for(zoo, *words, recipe=recipe), tmp_path / "run").metrics
+    assert told["task"] == (task if recipe == "stats/mlp" or task == "category" else "regression")
+    assert told["test"][metric] > (told["baseline"]["test"][metric] or 0) + 0.1
+
+
+def test_a_text_beside_the_main_property_is_a_category_when_it_is_insisted_on():
+    """zoo.task = category holds for the texts in zoo.also too, and not for the numbers there."""
+    module = importlib.import_module("sneframe.run")
+    columns = {
+        "dataset": Column.of("dataset", ["a", "b", "a", "b"]),
+        "run": Column.of("run", ["p", "q", "r", "s"]),
+        "scale": Column.of("scale", [1.5, 2.5, 3.5, 9.0]),
+    }
+    data = SimpleNamespace(columns=columns, training=columns.__getitem__)
+    words = ("zoo.property=dataset", 'zoo.also=["run", "scale"]')
+    with pytest.raises(ZooError, match="property 'run' is text, and 4 of 4 values are distinct"):
+        module._tasks(data, sneframe.recipe("stats", *words), fitted=False)
+    tasks = module._tasks(data, sneframe.recipe("stats", *words, "zoo.task=category"), fitted=False)
+    assert [task.kind for task in tasks.each] == ["category", "category", "regression"]
+
+
+def test_several_properties_are_told_side_by_side(zoo_of, tmp_path):
+    zoo = zoo_of(**KINDS)
+    words = ("zoo.property=accuracy", 'zoo.also=["dataset", "scale"]', "train.epochs=2")
+    run = sneframe.run(config_for(zoo, *words, recipe="stats/mlp"), tmp_path / "run")
+    assert list(run.metrics["also"]) == ["dataset", "scale"]
+    assert run.metrics["also"]["dataset"]["task"] == "category"
+    with (run.folder / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    told = np.mean([row["true dataset"] == row["predicted dataset"] for row in rows])
+    assert run.metrics["also"]["dataset"]["test"]["accuracy"] == pytest.approx(told)
+    history = [json.loads(line) for line in (run.folder / "history.jsonl").read_text().splitlines()]
+    assert set(history[0]["also"]) == {"dataset", "scale"}
+    page = run.report.read_text()
+    assert page.count("coloured by dataset") >= 2
+    model, tasks, _ = load_model(run.folder / "best.safetensors")
+    batch = open_zoo(zoo).load().select([int(row["id"]) for row in rows])
+    with torch.no_grad():
+        predicted = {task.name: task.predict(own) for task, own in tasks.split(model(batch).value)}
+    assert predicted["dataset"].tolist() == [row["predicted dataset"] for row in rows]
+    assert predicted["scale"] == pytest.approx([float(row["predicted scale"]) for row in rows], rel=1e-4)
+
+
+def test_a_network_that_lacks_one_of_the_properties_is_left_out(zoo_of, tmp_path):
+    zoo = zoo_of(half=lambda scale: np.where(np.arange(len(scale)) % 2, np.nan, scale))
+    words = ("zoo.property=scale", 'zoo.also=["half"]', "head.trees=2")
+    told = sneframe.run(config_for(zoo, *words, recipe="stats"), tmp_path / "run").metrics
+    assert told["val"]["n"] + told["test"]["n"] <= 8
+
+
+def test_each_kind_makes_up_the_same_part_of_an_epoch():
+    kinds = np.array([0] * 40 + [1] * 8 + [2] * 12)
+    train = np.arange(4, 60)
+    drawn = np.concatenate(epoch_batches(train, batch_size=10, seed=0, epoch=3, kinds=kinds))
+    counts = np.bincount(kinds[drawn])
+    assert len(drawn) == len(train)
+    assert counts.max() - counts.min() <= 1
+    assert set(drawn) <= set(train.tolist())
+    # A rare kind comes over and over, no network of it once more than another.
+    times = np.bincount(drawn, minlength=60)[40:48]
+    assert times.max() - times.min() <= 1
+
+
+def test_a_balanced_run_says_which_column_is_not_there(zoo_of, tmp_path):
+    with pytest.raises(sneframe.errors.ZooError, match="'kinds'"):
+        sneframe.run(config_for(zoo_of(), "zoo.balance=kinds", recipe="stats"), tmp_path / "run")

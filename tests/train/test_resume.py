@@ -1,0 +1,193 @@
+"""What a run folder may be resumed with, from where, and what it says of its sittings."""
+
+import json
+import threading
+import tomllib
+
+import pytest
+from attrs import evolve
+
+import sneframe
+from sneframe.cli import main
+from sneframe.errors import RunError
+from sneframe.run_folder.create import open_folder
+from sneframe.testing import toy_zoo
+
+ENVIRONMENT = {"zoo": {"path": "toy.zarr", "digest": "0123"}}
+
+
+def command(*arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return left.value.code
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A zoo and a folder beside each other, the one in which a run is made with a relative path."""
+    toy_zoo(tmp_path / "zoos" / "toy.zarr")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_here():
+    words = ("--plugin", "stats", "--set", "head.trees=2", "--device", "cpu", "--quiet")
+    assert command("run", *words, "--zoo", "zoos/toy.zarr", "--out", "run") == 0
+
+
+# -- from where -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_run_again_from_inside_its_folder(elsewhere, monkeypatch):
+    run_here()
+    monkeypatch.chdir(elsewhere / "run")
+    assert command("run", "--config", "config.toml", "--out", "../again", "--quiet") == 0
+
+
+def test_a_run_is_resumed_from_another_directory(elsewhere, monkeypatch):
+    run_here()
+    monkeypatch.chdir(elsewhere / "other")
+    assert command("run", "--resume", "../run", "--quiet") == 0
+
+
+def test_a_relative_path_is_written_in_full(elsewhere):
+    run_here()
+    written = tomllib.loads((elsewhere / "run" / "config.toml").read_text())
+    assert written["zoo"]["path"] == str(elsewhere / "zoos" / "toy.zarr")
+
+
+# -- with what --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--plugin", "sne"),
+        ("--config", "x.toml"),
+        ("--set", "seed=1"),
+        ("--zoo", "x.zarr"),
+        ("--property", "scale"),
+        ("--seed", "0"),
+        ("--out", "x"),
+    ],
+)
+def test_what_would_make_another_run_of_it_is_refused(elsewhere, capsys, words):
+    run_here()
+    assert command("run", "--resume", "run", *words) == 2
+    assert f"leave out {words[0]}\n" in capsys.readouterr().err
+
+
+def test_a_run_may_move_to_another_device(elsewhere):
+    run_here()
+    before = (elsewhere / "run" / "config.toml").read_text()
+    assert command("run", "--resume", "run", "--device", "auto", "--quiet") == 0
+    assert (elsewhere / "run" / "config.toml").read_text() == before
+
+
+def test_a_damaged_configuration_is_named(elsewhere, capsys):
+    run_here()
+    (elsewhere / "run" / "config.toml").write_text("seed = ")
+    assert command("run", "--resume", "run") == 2
+    assert "run/config.toml: " in capsys.readouterr().err
+
+
+# -- on what ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_with_no_other_zoo(elsewhere, capsys):
+    run_here()
+    before = (elsewhere / "run" / "environment.json").read_text()
+    (elsewhere / "zoos" / "toy.zarr").rename(elsewhere / "zoos" / "old.zarr")
+    toy_zoo(elsewhere / "zoos" / "toy.zarr", seed=1)
+    assert command("run", "--resume", "run") == 2
+    said = capsys.readouterr().err
+    assert "toy.zarr is not the zoo that run began with: its digest is " in said
+    assert len(said.splitlines()) == 1
+    assert (elsewhere / "run" / "environment.json").read_text() == before
+
+
+def test_every_sitting_is_recorded(elsewhere):
+    run_here()
+    first = json.loads((elsewhere / "run" / "environment.json").read_text())
+    assert "resumed" not in first
+    for number in (1, 2):
+        assert command("run", "--resume", "run", "--quiet") == 0
+        record = json.loads((elsewhere / "run" / "environment.json").read_text())
+        assert {**record, "resumed": None} == {**first, "resumed": None}
+        assert [sorted(sitting) for sitting in record["resumed"]] == [sorted(first)] * number
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"zoo": 5}', "{}"])
+def test_a_damaged_record_is_named(elsewhere, capsys, content):
+    run_here()
+    (elsewhere / "run" / "environment.json").write_text(content)
+    assert command("run", "--resume", "run") == 2
+    assert "run/environment.json: damaged" in capsys.readouterr().err
+
+
+def test_what_a_killed_writer_left_is_swept(elsewhere):
+    run_here()
+    (elsewhere / "run" / ".last.safetensors.0123.tmp").write_bytes(b"half")
+    assert command("run", "--resume", "run", "--quiet") == 0
+    assert not [path for path in (elsewhere / "run").iterdir() if path.name.startswith(".")]
+
+
+# -- whose it is ------------------------------------------------------------------------------------------------
+
+
+def all_at_once(number, task):
+    """Run a task in so many threads that start together, and return what each returned or raised."""
+    barrier, ended = threading.Barrier(number), []
+
+    def one():
+        barrier.wait()
+        try:
+            ended.append(task())
+        except RunError as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return ended
+
+
+def test_runs_that_start_together_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = sneframe.recipe("stats")
+    folders = all_at_once(16, lambda: open_folder(None, config, ENVIRONMENT, resume=False))
+    assert sorted(folder.name for folder in folders) == [f"stats-default-{n:03d}" for n in range(1, 17)]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["empty", "new"])
+def test_of_runs_that_want_one_folder_one_has_it(tmp_path, there):
+    folder = tmp_path / "run"
+    if there:
+        folder.mkdir()
+    config = sneframe.recipe("stats")
+    ended = all_at_once(16, lambda: open_folder(folder, config, ENVIRONMENT, resume=False))
+    assert sum(isinstance(each, RunError) for each in ended) == 15
+    assert all("exists and is not empty" in str(each) for each in ended if isinstance(each, RunError))
+
+
+def test_a_run_is_not_written_into_a_zoo(elsewhere, capsys):
+    zoo = elsewhere / "zoos" / "toy.zarr"
+    before = sorted(zoo.rglob("*"))
+    words = ("--plugin", "stats", "--device", "cpu", "--quiet", "--zoo", str(zoo))
+    assert command("run", *words, "--out", str(zoo / "runs" / "first")) == 2
+    assert "lies in the zoo" in capsys.readouterr().err
+    assert sorted(zoo.rglob("*")) == before
+
+
+def test_a_folder_is_taken_before_anything_else_is_in_it(tmp_path, monkeypatch):
+    """Both of two runs may find the folder empty; only one creates the configuration."""
+    from pathlib import Path
+
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))
+    config = sneframe.recipe("stats")
+    open_folder(tmp_path / "run", config, ENVIRONMENT, resume=False)
+    with pytest.raises(RunError, match="exists and is not empty"):
+        open_folder(tmp_path / "run", evolve(config, seed=1), ENVIRONMENT, resume=False)

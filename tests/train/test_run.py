@@ -1,0 +1,342 @@
+"""A run: what it leaves, what it may not depend on, how it goes on, how it fails."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+import sneframe
+from sneframe import atomic, plugins
+from sneframe.config.schema import plugins_named
+from sneframe.config.structure import structure
+from sneframe.errors import ConfigError, Interrupted, MachineError, PartError, RunError, ZooError
+from sneframe.metrics import score
+from sneframe.run_folder import checkpoint, tensor_files
+from sneframe.testing import toy_zoo
+from sneframe.zoo import open_zoo
+
+SMALL = (
+    "layer_encoder.width=8",
+    "layer_encoder.heads=2",
+    "layer_encoder.points=2",
+    "aggregator.heads=2",
+    "train.batch_size=8",
+)
+
+
+def config_for(zoo, *words, recipe="sne"):
+    return sneframe.recipe(recipe, f"zoo.path={zoo}", *(SMALL if recipe == "sne" else ()), *words)
+
+
+def tensors(path):
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@pytest.fixture(scope="module")
+def finished(toy_zoo_path, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    return sneframe.run(config_for(toy_zoo_path, "train.epochs=3"), folder)
+
+
+def test_a_run_leaves_its_files(finished):
+    left = {path.name for path in finished.folder.iterdir()}
+    assert left == {
+        "config.toml",
+        "environment.json",
+        "history.jsonl",
+        "training.json",
+        "predictions.csv",
+        "embeddings.safetensors",
+        "best.safetensors",
+        "last.safetensors",
+        "metrics.json",
+        "report.html",
+    }
+
+
+def test_the_metrics_are_those_of_the_predictions(finished):
+    with (finished.folder / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    expected = score([float(row["true"]) for row in rows], [float(row["predicted"]) for row in rows])
+    found = json.loads((finished.folder / "metrics.json").read_text())["test"]
+    assert found["n"] == len(rows) == 6
+    assert found["mse"] == pytest.approx(expected.mse)
+    assert found["tau"] == pytest.approx(expected.tau)
+
+
+def test_the_true_values_are_the_zoos(finished, toy_zoo_path):
+    scale = open_zoo(toy_zoo_path).column("scale")
+    with (finished.folder / "predictions.csv").open() as file:
+        for row in csv.DictReader(file):
+            assert float(row["true"]) == scale[int(row["id"])]
+
+
+def test_no_network_is_in_two_splits(toy_zoo_path):
+    from sneframe.progress import Reporter
+    from sneframe.train.data import load_data
+
+    split = load_data(config_for(toy_zoo_path).zoo, Reporter()).split
+    together = np.concatenate([split.train, split.val, split.test])
+    assert sorted(together) == list(range(40))
+
+
+def test_a_run_folder_can_be_run_again_from_its_own_config(finished, tmp_path):
+    data = tomllib.loads((finished.folder / "config.toml").read_text())
+    config = structure(data, plugins.load(plugins_named(data)))
+    again = sneframe.run(config, tmp_path / "again")
+    assert {**again.metrics, "seconds": None} == {**finished.metrics, "seconds": None}
+    assert all(
+        torch.equal(tensor, tensors(again.folder / "best.safetensors")[name])
+        for name, tensor in tensors(finished.folder / "best.safetensors").items()
+    )
+
+
+def test_another_seed_gives_other_numbers(finished, toy_zoo_path, tmp_path):
+    other = sneframe.run(config_for(toy_zoo_path, "train.epochs=3", "seed=1"), tmp_path / "other")
+    assert other.metrics["test"]["mse"] != finished.metrics["test"]["mse"]
+
+
+@pytest.mark.parametrize("recipe", ["sne", "stats"])
+def test_a_saved_model_predicts_what_the_run_predicted(toy_zoo_path, tmp_path, recipe):
+    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=2", recipe=recipe), tmp_path / "run")
+    model, tasks, _ = checkpoint.load_model(run.folder / "best.safetensors")
+    with (run.folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    batch = open_zoo(toy_zoo_path).load().select([int(row["id"]) for row in rows])
+    with torch.no_grad():
+        predicted = tasks.main.predict(model(batch).value)
+    assert predicted == pytest.approx([float(row["predicted"]) for row in rows], abs=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["stats", "stats/mlp"])
+def test_a_property_far_from_zero_is_scored_like_one_near_it(zoo_of, tmp_path, recipe):
+    """Seconds since 1970, a few dozen apart: no single precision number lies between two of them."""
+    zoo = zoo_of(late=lambda scale: 1.7e9 + 64.0 * scale)
+    near, far = (
+        sneframe.run(
+            config_for(zoo, f"zoo.property={name}", "train.epochs=2", recipe=recipe), tmp_path / name
+        ).metrics["test"]
+        for name in ("scale", "late")
+    )
+    assert far["r2"] == pytest.approx(near["r2"], abs=1e-5)
+    assert far["mse"] == pytest.approx(64.0**2 * near["mse"], rel=1e-5)
+
+
+def test_a_head_fitted_by_another_version_is_read_with_a_warning(toy_zoo_path, tmp_path):
+    words = ("head.trees=2",)
+    path = (
+        sneframe.run(config_for(toy_zoo_path, *words, recipe="stats"), tmp_path / "run").folder
+        / "best.safetensors"
+    )
+    found, header = tensor_files.read_tensors(path)
+    tensor_files.write_tensors(path, found, {**header, "scikit-learn": "1.0"})
+    with pytest.warns(
+        UserWarning, match=r"head 'stats/boosting' was fitted by scikit-learn 1\.0 and is fitted again"
+    ):
+        checkpoint.load_model(path)
+
+
+def test_a_head_that_is_not_fitted_minds_no_version(finished, tmp_path):
+    found, header = tensor_files.read_tensors(finished.folder / "best.safetensors")
+    tensor_files.write_tensors(tmp_path / "model", found, {**header, "scikit-learn": "1.0"})
+    checkpoint.load_model(tmp_path / "model")
+
+
+# -- going on ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [5, 8, 11])
+def test_an_interrupted_run_goes_on_bit_for_bit(finished, toy_zoo_path, tmp_path, step, monkeypatch):
+    """Ctrl-C in the middle of an epoch (four steps each), and at its end."""
+    from sneframe.train import loop
+
+    real = loop.train_step
+
+    def interrupted(loop, positions, number):
+        real(loop, positions, number)
+        if number == step:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop, "train_step", interrupted)
+    config, folder = config_for(toy_zoo_path, "train.epochs=3"), tmp_path / "run"
+    with pytest.raises(Interrupted, match="sneframe run --resume"):
+        sneframe.run(config, folder)
+    monkeypatch.setattr(loop, "train_step", real)
+    resumed = sneframe.run(config, folder, resume=True)
+    assert {**resumed.metrics, "seconds": None} == {**finished.metrics, "seconds": None}
+    for name in ("best.safetensors", "last.safetensors"):
+        expected = tensors(finished.folder / name)
+        assert all(torch.equal(tensor, expected[key]) for key, tensor in tensors(folder / name).items())
+
+    def records(path):
+        return [
+            {**json.loads(line), "seconds": 0} for line in (path / "history.jsonl").read_text().splitlines()
+        ]
+
+    assert records(folder) == records(finished.folder)
+
+
+def test_a_finished_run_can_be_resumed_to_the_same_end(finished, toy_zoo_path):
+    again = sneframe.run(config_for(toy_zoo_path, "train.epochs=3"), finished.folder, resume=True)
+    assert again.metrics["test"] == finished.metrics["test"]
+
+
+def test_a_folder_in_use_is_not_written_to(finished, toy_zoo_path):
+    with pytest.raises(RunError, match="exists and is not empty"):
+        sneframe.run(config_for(toy_zoo_path), finished.folder)
+
+
+def test_a_run_of_another_configuration_is_not_resumed(finished, toy_zoo_path):
+    with pytest.raises(RunError, match="another configuration"):
+        sneframe.run(config_for(toy_zoo_path, "train.epochs=4"), finished.folder, resume=True)
+
+
+def test_there_must_be_a_run_to_resume(toy_zoo_path, tmp_path):
+    with pytest.raises(RunError, match="no run to resume"):
+        sneframe.run(config_for(toy_zoo_path), tmp_path / "nothing", resume=True)
+
+
+def test_a_damaged_state_is_named(toy_zoo_path, tmp_path):
+    config = config_for(toy_zoo_path, "train.epochs=1")
+    folder = sneframe.run(config, tmp_path / "run").folder
+    (folder / "last.safetensors").write_bytes(b"damaged")
+    with pytest.raises(RunError, match=r"last\.safetensors: damaged"):
+        sneframe.run(config, folder, resume=True)
+
+
+def test_patience_stops_the_training(toy_zoo_path, tmp_path):
+    words = ("train.epochs=50", "train.patience=2", "train.lr=1e-12", "train.schedule=constant")
+    run = sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run")
+    assert run.metrics["epochs"] < 50
+    assert run.metrics["epochs"] == run.metrics["best_epoch"] + 2
+
+
+# -- bad input --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        (["zoo.property=scales"], ZooError, "did you mean 'scale'"),
+        (
+            ["zoo.property=label"],
+            ZooError,
+            "'label' has the one value 'label 0' in all 40 networks",
+        ),
+        (["zoo.property=kind"], ZooError, "the one value 0"),
+        (["zoo.where=scale > 100"], ZooError, "no network"),
+        (["zoo.where=scales > 1"], ZooError, "scales"),
+        (["zoo.split=published"], ZooError, "published"),
+        (["zoo.sizes=[100, 5, 5]"], ZooError, "40"),
+        (["zoo.sizes=[0.5, 0.5, 0.0]"], ZooError, "three positive"),
+        (["zoo.sizes=[1.5, 10, 10]"], ConfigError, "zoo.sizes must be"),
+        (["device=cuda"], ConfigError, "no CUDA device"),
+        (["head.part=sne/pad-chunk"], PartError, "cannot be the head"),
+        (["tokenizer.part=stats/statistics"], PartError, "takes ChunkTokens, it is given StatTokens"),
+        (["invariance.part=invariance/none"], ConfigError, "invariance/none"),
+        (["layer_encoder.heads=3"], PartError, "heads must divide width"),
+        (
+            ["train.lr=1e30", "train.clip=1e30", "train.schedule=constant", "train.epochs=4"],
+            RunError,
+            "training loss is",
+        ),
+        (  # the one step there is leaves weights that no validation network can be scored by
+            ["train.lr=1e18", "train.schedule=constant", "train.epochs=1", "train.batch_size=64"],
+            RunError,
+            "validation MSE is .* in epoch 1; try a lower train.lr",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(toy_zoo_path, tmp_path, words, error, said):
+    if "device=cuda" in words and torch.cuda.is_available():
+        pytest.skip("this machine has the device that the test expects to be missing")
+    with pytest.raises(error, match=said) as caught:
+        sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_method_for_one_architecture_refuses_a_mixed_zoo(tmp_path):
+    zoo = toy_zoo(tmp_path / "mixed.zarr", hidden=((4, 4), (3, 3)), networks=20)
+    with pytest.raises(PartError, match="one architecture, the zoo holds 2"):
+        sneframe.run(config_for(zoo, recipe="dwsnet"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("invariance", ["invariance/logit", "none"])
+def test_a_fitted_head_behind_an_encoder_that_is_trained_is_refused(toy_zoo_path, tmp_path, invariance):
+    config = config_for(toy_zoo_path, "head.part=stats/boosting", f"invariance.part={invariance}")
+    with pytest.raises(
+        PartError, match="so layer_encoder 'sne/chunk-set' and aggregator 'sne/layer-set' cannot"
+    ):
+        sneframe.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_invariance_loss_that_nothing_could_be_trained_with_is_refused(toy_zoo_path, tmp_path):
+    config = config_for(toy_zoo_path, "invariance.part=invariance/logit", recipe="stats")
+    with pytest.raises(
+        PartError, match="'invariance/logit' is a loss to train with, and head 'stats/boosting'"
+    ):
+        sneframe.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_last_state(finished, toy_zoo_path, tmp_path, monkeypatch):
+    """Killed after one epoch; gone on with, on a disk that takes all files of the second but the last state."""
+    from sneframe.train import loop
+
+    real, steps = loop.train_step, 4
+
+    def killed(loop, positions, number):
+        if number == steps:
+            raise ZeroDivisionError
+        real(loop, positions, number)
+
+    config, folder = config_for(toy_zoo_path, "train.epochs=3"), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", killed)
+        with pytest.raises(ZeroDivisionError):
+            sneframe.run(config, folder)
+    last = folder / "last.safetensors"
+    before, smaller = last.read_bytes(), (folder / "best.safetensors").stat().st_size
+    assert smaller < len(before)
+
+    code = (
+        "import resource, signal, sys; from sneframe.cli import main; import sneframe.run\n"
+        "limit = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "main(sys.argv[2:])"
+    )
+    words = [str((smaller + len(before)) // 2), "run", "--resume", str(folder), "--quiet"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: cannot write {last}: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert len((folder / "history.jsonl").read_text().splitlines()) == 2
+    assert last.read_bytes() == before
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+    resumed = sneframe.run(config, folder, resume=True)
+    assert {**resumed.metrics, "seconds": None} == {**finished.metrics, "seconds": None}
+
+
+def test_a_disk_that_cannot_take_a_file_leaves_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    atomic.write_text(path, "before")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MachineError, match="No space left on device"):
+        atomic.write_text(path, "after")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,133 @@
+"""Two processes, started as the docs say, give the numbers of one."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import sneframe
+from sneframe.run_folder import tensor_files
+
+FLOW = Path(__file__).parents[2] / "docs" / "flow.md"
+WORDS = ("train.epochs=1", "train.batch_size=9", "device=cpu")
+RECIPES = {
+    "sne": (
+        "layer_encoder.width=8",
+        "layer_encoder.heads=2",
+        "layer_encoder.points=2",
+        "aggregator.heads=2",
+        'augmentation=[{part="augmentation/symmetry"}, {part="augmentation/noise"}, {part="augmentation/erasing"}]',
+    ),
+    "sne/message": ("layer_encoder.width=8", "layer_encoder.heads=2", "aggregator.heads=2"),
+    # At its own step size dwsnet makes of rounding more than 1e-4.
+    "dwsnet": (
+        "layer_encoder.width=4",
+        "layer_encoder.heads=2",
+        "layer_encoder.hidden_layers=2",
+        "train.lr=1e-3",
+    ),
+}
+
+
+def words_of(recipe, zoo):
+    return [recipe, *RECIPES[recipe], *WORDS, f"zoo.path={zoo}"]
+
+
+@pytest.fixture(scope="module")
+def two(toy_zoo_path, tmp_path_factory):
+    """The folder in which two processes did what ``two_processes.py`` says."""
+    folder = tmp_path_factory.mktemp("two")
+    generator = torch.Generator().manual_seed(0)
+    # Two steps of five rows: three for the first process, two for the second.
+    rows = 3 + 2 * torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
+    weights = torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
+    tensor_files.write_tensors(folder / "batch_norm.safetensors", {"rows": rows, "weights": weights}, {})
+    (launcher,) = re.findall(
+        r"^accelerate launch (.*) -m sneframe run .*--device cpu$", FLOW.read_text(), re.M
+    )
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            *shlex.split(launcher),
+            "--main_process_port",
+            "0",
+        ),
+        *(str(Path(__file__).with_name("two_processes.py")), str(folder)),
+        json.dumps({recipe: words_of(recipe, toy_zoo_path) for recipe in RECIPES}),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one(toy_zoo_path, tmp_path_factory):
+    """The same runs by one process, this one."""
+    folder = tmp_path_factory.mktemp("one")
+    for recipe in RECIPES:
+        sneframe.run(sneframe.recipe(*words_of(recipe, toy_zoo_path)), folder / recipe)
+    return folder
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_two_processes_give_the_numbers_of_one(one, two, recipe):
+    """Seven or eight networks a step, so that one process gets more of them than the other."""
+    assert json.loads((two / recipe / "environment.json").read_text())["processes"] == 2
+    expected, found = (
+        json.loads((folder / "metrics.json").read_text()) for folder in (one / recipe, two / recipe)
+    )
+    for part in ("val", "test"):
+        assert found[part] == pytest.approx(expected[part], abs=1e-4)
+    # Parts of a variance that one epoch leaves small: rounding, which decides biases before a batch norm, shows in them.
+    assert found["invariance"] == pytest.approx(expected["invariance"], abs=1e-4, rel=1e-2)
+    expected, found = (
+        json.loads((folder / "history.jsonl").read_text())["train"] for folder in (one / recipe, two / recipe)
+    )
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_two_processes_learn_the_weights_of_one(one, two, recipe):
+    """A bias that the next layer subtracts has no gradient but rounding, of which Adam makes whole steps.
+
+    So may single weights have, on one processor or another: each tensor is compared as a whole.
+    """
+    expected, found = (
+        tensor_files.read_tensors(folder / "best.safetensors")[0] for folder in (one / recipe, two / recipe)
+    )
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        if name.endswith(("weight", "var")):
+            assert (found[name] - tensor).norm() <= 1e-3 * tensor.norm(), name
+
+
+def test_one_process_builds_the_demo_zoo_and_the_other_waits(two):
+    assert [path.name for path in two.glob("built by *")] == ["built by 0"]
+
+
+def test_batch_norm_over_two_processes_is_that_of_torch_over_the_whole_batch(two):
+    given, _ = tensor_files.read_tensors(two / "batch_norm.safetensors")
+    found = [tensor_files.read_tensors(two / f"batch_norm_{rank}.safetensors")[0] for rank in range(2)]
+    norm = nn.BatchNorm1d(4).double()
+    rows = given["rows"].requires_grad_()
+    made = torch.stack([norm(x) for x in rows])
+    (made * given["weights"]).sum().backward()
+    for rank in range(2):
+        torch.testing.assert_close(found[rank]["made"], made[:, rank::2])
+        torch.testing.assert_close(found[rank]["rows"], rows.grad[:, rank::2])
+        torch.testing.assert_close(found[rank]["mean"], norm.running_mean)
+        torch.testing.assert_close(found[rank]["var"], norm.running_var)
+        assert found[rank]["steps"] == 2
+    for name in ("weight", "bias"):
+        total = found[0][name] + found[1][name]
+        torch.testing.assert_close(total, norm.get_parameter(name).grad)

@@ -1,0 +1,60 @@
+"""What both processes of ``test_two_processes.py`` do; run by accelerate's launcher.
+
+Arguments: a folder, and as JSON by name the recipe and the words of each run.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from sneframe_dwsnet.batch_norm import BatchNorm
+
+import sneframe
+from sneframe.run_folder import tensor_files
+from sneframe.testing import toy_zoo
+from sneframe.train import data
+
+
+def runs(folder, words):
+    for name, (recipe, *rest) in words.items():
+        sneframe.run(sneframe.recipe(recipe, *rest), folder / name)
+
+
+def demo(folder):
+    """Run without a zoo: whoever does not find the demo zoo says so and builds it."""
+
+    def build(reporter):
+        path = folder / "demo.zarr"
+        there = path.exists()
+        time.sleep(0.5)  # long enough for both to have looked
+        if not there:
+            (folder / f"built by {dist.get_rank()}").touch()
+            toy_zoo(path)
+        return path
+
+    data.demo_zoo = build
+    sneframe.run(sneframe.recipe("stats/mlp", "train.epochs=0", "device=cpu"), folder / "demo")
+
+
+def batch_norm(folder):
+    """Two steps on this process's rows of a batch; all rows have weights of their own in the loss."""
+    given, _ = tensor_files.read_tensors(folder / "batch_norm.safetensors")
+    norm, mine = BatchNorm(given["rows"].shape[-1]).double(), slice(dist.get_rank(), None, 2)
+    made = []
+    rows = given["rows"][:, mine].clone().requires_grad_()
+    for x, weight in zip(rows, given["weights"][:, mine], strict=True):
+        made.append(norm(x))
+        (made[-1] * weight).sum().backward()
+    left = {"made": torch.stack(made), "rows": rows.grad, "weight": norm.weight.grad, "bias": norm.bias.grad}
+    left |= {"mean": norm.running_mean, "var": norm.running_var, "steps": norm.num_batches_tracked}
+    tensor_files.write_tensors(folder / f"batch_norm_{dist.get_rank()}.safetensors", left, {})
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    runs(out, json.loads(sys.argv[2]))
+    demo(out)
+    batch_norm(out)
