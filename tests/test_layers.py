@@ -37,7 +37,7 @@ ROWS = (
     ("evaluate", "environment", "prediction"),
     ("data", "checkpoint", "objective", "recipe", "stream", "tested", "question"),
     ("model", "report", "folder", "plan", "devices", "tasks", "reference", "doubt"),
-    ("reader", "declared"),
+    ("reader", "declared", "outline"),
     ("factory", "plugins", "progress", "state", "metrics", "convert"),
     ("describe",),
     (

@@ -15,8 +15,9 @@ from sneframe import atomic
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
 from sneframe.cli import main
-from sneframe.doubt import Seen, hidden_widths, inputs, magnitudes, outputs, ranges_of
+from sneframe.doubt import Seen, magnitudes, ranges_of
 from sneframe.errors import RunError
+from sneframe.outline import hidden_widths, inputs, outputs
 from sneframe.prediction import DoubtWarning
 from sneframe.testing import mlp
 
