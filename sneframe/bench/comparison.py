@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sneframe.bench import pages
 from sneframe.bench.build import built
 from sneframe.bench.cell import Cell, Outcome, Place, Target
 from sneframe.bench.finished import Policy, look, said
-from sneframe.bench.naming import Identity, stem
+from sneframe.bench.naming import Identity, refuse_twice, stem
 from sneframe.bench.precheck import check
 from sneframe.bench.source import sources
 from sneframe.bench.table import Entry, Line, lines
@@ -149,25 +149,6 @@ def compare(
 def whole_name(recipe: str) -> str:
     """Return a recipe's name; a plugin's alone means its default."""
     return recipe if "/" in recipe else f"{recipe}/default"
-
-
-def refuse_twice(what: str, named: Iterable[tuple[str, Hashable]]) -> None:
-    """Refuse names of which two mean the same.
-
-    Args:
-        what: that is to be done with them, as the error says it.
-        named: each name with what it means.
-
-    Raises:
-        ConfigError: two mean the same.
-    """
-    known: dict[Hashable, str] = {}
-    for name, meant in named:
-        if meant in known:
-            other = known[meant]
-            said = f"{name!r} is named twice" if name == other else f"{name!r} and {other!r} are the same"
-            raise ConfigError(f"to {what}: {said}; name each once")
-        known[meant] = name
 
 
 # -- what there is to run -------------------------------------------------------------------------------------

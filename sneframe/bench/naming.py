@@ -1,17 +1,18 @@
-"""What a comparison's pages are called: after its suite, unless another comparison's page has that name."""
+"""What a comparison's pages are called, after its suite unless that name is taken; and names that mean the same, refused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from sneframe.config.suite import Suite
+from sneframe.errors import ConfigError
 
 MARK = re.compile(r'<meta name="comparison" content="([0-9a-f ]+)">')
 HEAD = 4096  #: characters of a page in which its mark stands
@@ -63,3 +64,22 @@ def stem(folder: Path, suite: Suite, identity: Identity) -> str:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8]
+
+
+def refuse_twice(what: str, named: Iterable[tuple[str, Hashable]]) -> None:
+    """Refuse names of which two mean the same.
+
+    Args:
+        what: that is to be done with them, as the error says it.
+        named: each name with what it means.
+
+    Raises:
+        ConfigError: two mean the same.
+    """
+    known: dict[Hashable, str] = {}
+    for name, meant in named:
+        if meant in known:
+            other = known[meant]
+            said = f"{name!r} is named twice" if name == other else f"{name!r} and {other!r} are the same"
+            raise ConfigError(f"to {what}: {said}; name each once")
+        known[meant] = name

@@ -182,7 +182,7 @@ def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
     """Return a suite of some of its rows, named by label or recipe."""
     from attrs import evolve
 
-    from sneframe.bench.comparison import refuse_twice
+    from sneframe.bench.naming import refuse_twice
     from sneframe.errors import choices
 
     if not recipes:
@@ -202,7 +202,8 @@ def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:
     Raises:
         SneframeError: one has none or is named twice, which is better known before the others are run.
     """
-    from sneframe.bench.comparison import refuse_twice, whole_name
+    from sneframe.bench.comparison import whole_name
+    from sneframe.bench.naming import refuse_twice
     from sneframe.compose import recipe
     from sneframe.config.suite import Row, Suite
 

@@ -16,7 +16,8 @@ from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
 from sneframe.cli import main
 from sneframe.errors import RunError
-from sneframe.predict.doubt import Seen, hidden_widths, inputs, magnitudes, outputs, ranges_of
+from sneframe.predict.doubt import Seen, magnitudes, ranges_of
+from sneframe.predict.outline import hidden_widths, inputs, outputs
 from sneframe.predict.prediction import DoubtWarning
 from sneframe.testing import mlp
 
