@@ -20,7 +20,7 @@ from sneframe.rng import Draw, counted, normal, streams, uniform
 class Noise(Augmentation):
     """w + σ r ε, ε standard normal for every weight, r the root mean square of its parameter in that network.
 
-    Two published code bases add the constant σ · std(w) under this name (field notes 1.3); this is noise.
+    Two published code bases add the constant σ · std(w) under this name, which is no noise.
     """
 
     name = "augmentation/noise"
@@ -81,9 +81,9 @@ class Erasing(Augmentation):
     class Config:
         """Options."""
 
-        probability: float = option(0.5, "that anything of a network is erased", check=and_(gt(0), le(1)))
-        shortest: float = option(0.02, "smallest fraction of the weights that is", check=and_(ge(0), le(1)))
-        longest: float = option(0.3, "largest fraction of the weights that is", check=and_(gt(0), le(1)))
+        probability: float = option(0.5, "probability that a network is erased in part", check=and_(gt(0), le(1)))
+        shortest: float = option(0.02, "smallest fraction of the weights that is erased", check=and_(ge(0), le(1)))
+        longest: float = option(0.3, "largest fraction of the weights that is erased", check=and_(gt(0), le(1)))
 
         def __attrs_post_init__(self) -> None:
             if self.shortest > self.longest:

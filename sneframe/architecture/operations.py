@@ -92,7 +92,7 @@ class Operations:
         self._of_owner: dict[str, int] = {}
 
     def record(self, call: Call, stack: Sequence[str]) -> tuple[tuple[str, ...], int | None, bool]:
-        """Return of a call's outputs the names they are copies of, their layer, and whether it is their direct source."""
+        """Return three facts of a call's outputs: the parameters that they copy, their layer, and whether it is direct."""
         labels = list(call.labels.values())
         names = tuple(dict.fromkeys(name for label in labels for name in label.names))
         streams = [label for label in labels if not label.names]

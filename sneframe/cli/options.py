@@ -37,7 +37,7 @@ def options(what: str, config: type[Any], own: Sequence[click.Parameter]) -> lis
 
 
 def configured(what: str, config: type[Any], values: dict[str, Any]) -> Any:
-    """Return the configuration that options say; what is not given is left to the class, which may make it of the others.
+    """Return the configuration that options give. Unset fields use the class's defaults, which may be computed.
 
     Raises:
         ConfigError: the class refuses a value.

@@ -1,4 +1,4 @@
-"""The configuration of a run: attrs classes, and what can be told of plain data before it becomes one.
+"""The configuration of a run as attrs classes, and the reading of raw TOML before it becomes one.
 
 A recipe returns a whole :class:`RunConfig`; a TOML file and ``--set KEY=VALUE`` override it. Strings end here:
 inside, a part is its class and its options are an instance of its own ``Config`` (:mod:`.structure`). TOML has no

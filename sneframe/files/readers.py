@@ -31,13 +31,13 @@ class Reader:
         activation: of every layer but the last, where there is no module; without it neurons are permuted, never scaled.
         flatten: where there is no module, in which order a linear layer reads a convolution.
         trust_names: where there is no module, whether layers whose sizes fit are taken for a chain.
-        published: that all networks are chains, as whoever wrote the importer of their layout knows: names are trusted, and
-            the symmetry is ``stated``.
-        known: architectures of networks that may come again: one with the names and shapes of one of these, and of no
-            other with another activation, has that architecture.
+        published: whether the layout is published, so that all networks are known to be chains. Names are then trusted,
+            and the symmetry is ``stated``.
+        known: known architectures. A network whose names and shapes are those of exactly one of them has that
+            architecture.
 
     Raises:
-        ConfigError: an activation or a way to flatten that there is not.
+        ConfigError: an unknown activation, or an unknown way to flatten.
     """
 
     module: Factory | None = None
@@ -171,7 +171,7 @@ def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
 
 
 def _fault(name: str, tensor: Tensor) -> str | None:
-    """Return why a tensor cannot be read as weights, half a sentence; None where it can, or is none, such as a mask."""
+    """Return the reason why a tensor is unusable; None for usable weights, and for tensors that are no weights."""
     if not tensor.is_floating_point():
         # Left out, a network would be taken for another one.
         quantised = name.rpartition(".")[2] in QUANTISED and tensor.numel() > 1

@@ -53,7 +53,7 @@ class Hyperparameters:
         init_std: standard deviation of the initial kernels where ``init`` is one of :data:`SCALED`, else NaN.
         l2: times the sum of the squared kernels, added to the loss (Keras's ``l2``: its gradient is twice that).
         dropout: probability behind each hidden layer.
-        activation: of the hidden layers; of a network that has several, only of those it does not say of.
+        activation: the activation of the hidden layers, where the design sets none.
         train_fraction: of the training images.
         epochs: passes over these.
     """
