@@ -14,7 +14,7 @@ from sneframe.files.readers import named
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch):
-    monkeypatch.chdir(Path(__file__).parent / "plugins" / "importers")
+    monkeypatch.chdir(Path(__file__).parents[1] / "plugins" / "importers")
 
 
 def described(word, tensors, **properties):
