@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import ClassVar, final
+from contextlib import contextmanager
+from typing import Any, ClassVar, final
 
 from sneframe.engine.engine import Engine, Item, Result
 from sneframe.errors import MachineError
@@ -43,7 +44,10 @@ class ProcessEngine(Engine):
         )
         finished = False
         try:
-            pending: dict[Future[Result], Item] = {executor.submit(function, item): item for item in items}
+            with _uninterrupted():  # a child that is half started would say that its parent has hung up
+                pending: dict[Future[Result], Item] = {
+                    executor.submit(function, each): each for each in items
+                }
             while pending:
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -58,6 +62,22 @@ class ProcessEngine(Engine):
                 for child in set(multiprocessing.active_children()) - others:
                     child.terminate()
             executor.shutdown(wait=finished, cancel_futures=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of a block; only the main thread hears it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[tuple[int, Any]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard and callable(before):
+            before(*heard[0])
 
 
 def _begin() -> None:
