@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sneframe.batch import Batch, Networks, join
 from sneframe.errors import PartError
-from sneframe.parts.head import FittedHead
+from sneframe.parts.head import Head
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import ChunkTokens, NeuronFeatures, WeightFeatures
+from sneframe.parts.part import ChunkTokens, NeuronFeatures, Part, WeightFeatures
 from sneframe.plugins import Blamed
 from sneframe.symmetry import apply, sample
 from sneframe.testing.case import SEED, Case, toy_batch
@@ -113,7 +113,7 @@ def gradients(case: Case) -> float | None:
     slots = list(case.chain.parts)
     place = slots.index(case.part.slot)
     found = _gradients(case, slots[: place + 1])
-    if not isinstance(case.part, FittedHead):
+    if _gives_gradients(case.part):
         given = _gradients(case, slots[:place]) if place else {}
         due = [slot for slot in found if slot == case.part.slot or given.get(slot)]
         if cut := [case.chain.part(slot) for slot in due if not found[slot]]:
@@ -122,6 +122,11 @@ def gradients(case: Case) -> float | None:
     if not grads:
         return None
     return 0.0 if all(bool(grad.isfinite().all()) for grad in grads) else math.inf
+
+
+def _gives_gradients(part: Part) -> bool:
+    """Whether a part is trained by gradients, or passes them on to the parts in front of it."""
+    return not isinstance(part, Head) or part.trained
 
 
 def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
@@ -136,7 +141,7 @@ def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
 
 def half(case: Case) -> float | None:
     """What bfloat16 autocast changes of the output in float32, over its size; None for what has no arithmetic."""
-    if isinstance(case.part, FittedHead):
+    if not _gives_gradients(case.part):
         return None
     model = copy.deepcopy(case.chain).float()
     batch = case.batch.to(dtype=torch.float32)
