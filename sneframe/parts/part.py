@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from abc import ABC
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
+import torch
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
@@ -21,10 +22,19 @@ from sneframe.architecture.layout import difference, layout
 from sneframe.batch import Networks
 from sneframe.errors import ArchitectureError, PartError
 
+if TYPE_CHECKING:
+    from sneframe.symmetry import Element
+
+FeaturesT = TypeVar("FeaturesT", "WeightFeatures", "NeuronFeatures")
+
 # -- carriers: one value per architecture of the batch, in the order of ``batch.networks`` ----------------------
 #
 # ``extent`` of a carrier is how many networks it carries, and the width that a Spec declares of it. It is read at the first
 # batch of a run alone, and raises a ValueError that says what is wrong where its tensors do not fit each other.
+#
+# ``act`` returns what a carrier becomes when a group element is applied to the networks that it was made of, as far as the
+# part that made it keeps the symmetry. What no longer shows the order of neurons stays as it is. A carrier without ``act``
+# cannot be moved, and the laws of symmetry then measure nothing of the part that gives it.
 
 
 def _sizes(name: str, value: object, axes: str) -> tuple[int, ...]:
@@ -55,6 +65,8 @@ def _channels(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[int,
 @frozen(kw_only=True, eq=False)
 class ChunkTokens:
     """Parameters cut into chunks of scalars.
+
+    Chunks are cut across neurons, so no group element can be applied to them: there is no ``act``.
 
     Args:
         architecture: of these networks.
@@ -94,6 +106,10 @@ class StatTokens:
         networks, _, width = _sizes("stats", self.stats, "B, L, S")
         return networks, width
 
+    def act(self, element: Element) -> StatTokens:  # noqa: ARG002  # others need it
+        """Return the same statistics, which no group element changes."""
+        return self
+
 
 @frozen(kw_only=True, eq=False)
 class WeightFeatures:
@@ -114,6 +130,10 @@ class WeightFeatures:
     def extent(self) -> tuple[int, int]:
         """B and how many channels."""
         return _channels(self.weights, self.biases)
+
+    def act(self, element: Element) -> WeightFeatures:
+        """Return g·x: every channel moved as the weights themselves are."""
+        return _acted(self, element)
 
     @classmethod
     def of(cls, networks: Networks, links: Sequence[Link]) -> WeightFeatures:
@@ -150,6 +170,35 @@ class NeuronFeatures:
         """B and how many channels."""
         return _channels(self.weights, self.biases)
 
+    def act(self, element: Element) -> NeuronFeatures:
+        """Return g·x: every channel moved as the weights between the same neurons are."""
+        return _acted(self, element)
+
+
+def _acted(features: FeaturesT, element: Element) -> FeaturesT:
+    """Apply an element to every channel as to the weights.
+
+    Where the entries of a kernel are folded into the channels, a channel is written on each of them, moved, and read off
+    the first.
+    """
+    architecture = features.architecture
+    links = read_chain(architecture)
+    entries = [link.weight.size // w[0, 0].numel() for link, w in zip(links, features.weights, strict=True)]
+    values: dict[str, Tensor] = {}
+    for link, count, weight, bias in zip(links, entries, features.weights, features.biases, strict=True):
+        values[link.weight.name] = weight.flatten(2).repeat_interleave(count, dim=2)
+        values[link.bias.name] = bias
+    names, sizes = zip(*((p.name, p.size) for p in architecture.parameters), strict=True)
+    flat = torch.cat([values[name] for name in names], dim=2)
+    channels = [Networks(architecture=element.architecture, weights=each) for each in flat.unbind(1)]
+    moved = torch.stack([each.act(element).weights for each in channels], dim=1)
+    found = dict(zip(names, moved.split(sizes, dim=2), strict=True))
+    weights = [
+        found[link.weight.name][..., ::count].reshape(weight.shape)
+        for link, count, weight in zip(links, entries, features.weights, strict=True)
+    ]
+    return evolve(features, weights=tuple(weights), biases=tuple(found[link.bias.name] for link in links))
+
 
 @frozen(kw_only=True, eq=False)
 class LayerCodes:
@@ -173,6 +222,10 @@ class LayerCodes:
             raise ValueError(f"units must tell of each of {codes} codes, got {len(self.units)}")
         return networks, width
 
+    def act(self, element: Element) -> LayerCodes:  # noqa: ARG002  # others need it
+        """Return the same codes, which no group element changes."""
+        return self
+
 
 def each_parameter(architecture: Architecture) -> tuple[tuple[int, ...], ...]:
     """Return the units of codes that stand for one parameter each."""
@@ -191,6 +244,10 @@ class Embedding:
         """B and E."""
         networks, width = _sizes("values", self.values, "B, E")
         return networks, width
+
+    def act(self, element: Element) -> Embedding:  # noqa: ARG002  # others need it
+        """Return the same vectors, which no group element changes."""
+        return self
 
 
 # -- specs and parts ------------------------------------------------------------------------------------------

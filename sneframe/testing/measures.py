@@ -14,32 +14,37 @@ import torch
 from attrs import evolve
 from torch import Tensor
 
-from sneframe.batch import Batch, Networks, join
+from sneframe.batch import Batch, join
 from sneframe.errors import PartError
 from sneframe.parts.head import Head
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import ChunkTokens, NeuronFeatures, Part, WeightFeatures
+from sneframe.parts.part import ChunkTokens, Part
 from sneframe.plugins import Blamed
 from sneframe.symmetry import apply, sample
 from sneframe.testing.case import SEED, Case, toy_batch
-from sneframe.testing.compare import act_on_features, difference, rows_of, tensors_of
+from sneframe.testing.compare import difference, rows_of, tensors_of
 
 
-def symmetry(case: Case, action: str) -> float | None:
-    """What a group element changes: carriers on weights move with it, all others stay."""
+class Immovable(Exception):  # noqa: N818  # says what the carrier is
+    """A part gives a carrier that no group element can be applied to, because its class has no method ``act``."""
+
+
+def symmetry(case: Case, action: str) -> float:
+    """Measure what a group element changes that it must not: a carrier moves as the weights do, or stays.
+
+    Raises:
+        Immovable: the carrier cannot be moved, so there is nothing that it should equal.
+    """
     elements = sample(case.batch, seed=SEED, step=1, actions=(action,))
     moved = case.output(apply(case.batch, elements))
-    stayed = case.output(case.batch)
-    if isinstance(stayed, Batch):
-        return difference(apply(stayed, elements), moved)
-    if isinstance(stayed, tuple) and isinstance(stayed[0], Networks):
-        stayed = apply(case.batch.replace(networks.weights for networks in stayed), elements).networks
-    if isinstance(stayed, tuple) and isinstance(stayed[0], ChunkTokens):
-        return None  # chunks are cut across neurons: there is nothing that they should equal
-    if isinstance(stayed, tuple) and isinstance(stayed[0], WeightFeatures | NeuronFeatures):
-        pairs = zip(stayed, elements, strict=True)
-        stayed = tuple(act_on_features(features, element) for features, element in pairs)
-    return difference(stayed, moved)
+    given = case.output(case.batch)
+    if isinstance(given, Tensor):  # the values that a head gives stay
+        return difference(given, moved)
+    carriers, others = (each.networks if isinstance(each, Batch) else each for each in (given, moved))
+    for carrier in carriers:
+        if not callable(getattr(carrier, "act", None)):
+            raise Immovable(f"{type(carrier).__name__} cannot be moved, it has no act(element)")
+    return difference(tuple(c.act(g) for c, g in zip(carriers, elements, strict=True)), others)
 
 
 def alone(case: Case) -> float:

@@ -15,7 +15,7 @@ from sneframe.parts.part import NeuronFeatures, Spec, WeightFeatures
 from sneframe.parts.tokenizer import Tokenizer
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
-from sneframe.testing.compare import act_on_features, difference
+from sneframe.testing.compare import difference
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_features_that_are_the_weights_are_moved_as_the_weights_are(cnn, action)
     twice = evolve(features, weights=tuple(torch.cat([w, -w], dim=1) for w in features.weights))
     twice = evolve(twice, biases=tuple(torch.cat([b, -b], dim=1) for b in features.biases))
 
-    found = act_on_features(twice, elements[0])
+    found = twice.act(elements[0])
 
     assert difference(batch, moved) > 0.1
     for sign, channel in ((1, 0), (-1, 1)):
@@ -151,7 +151,7 @@ def test_features_on_pairs_of_neurons_are_moved_along_rows_and_columns(cnn):
     (element,) = sample(batch_of(cnn), seed=0, step=0)
     before, after = element.permutations.values()  # of the channels of either convolution
 
-    found = act_on_features(features, element)
+    found = features.act(element)
 
     assert difference(found, features) > 0.1
     for network in range(3):

@@ -15,7 +15,7 @@ from sneframe.errors import PartError
 from sneframe.parts.part import Embedding, NeuronFeatures, Spec, WeightFeatures, fault
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
-from sneframe.testing.compare import act_on_features, difference
+from sneframe.testing.compare import difference
 
 LAYERS = {
     "NP": (NPLayers, {"widths": (4, 6)}),
@@ -168,7 +168,7 @@ def test_hidden_neurons_of_cnns_may_be_permuted(build, networks, small_cnn, flat
     moved = chain[1](chain[0](apply(batch, elements)))
 
     assert difference(stayed, moved) > 1e-3
-    expected = tuple(act_on_features(f, g) for f, g in zip(stayed, elements, strict=True))
+    expected = tuple(f.act(g) for f, g in zip(stayed, elements, strict=True))
     assert difference(expected, moved) < 1e-12
     assert difference(chain[2](stayed), chain[2](moved)) < 1e-12
 
