@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sneframe import declared, plugins
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
-from sneframe.config.schema import Choice, RunConfig
-from sneframe.errors import PartError, PluginError, SneframeError
+from sneframe.config.schema import Choice, RunConfig, plugins_named
+from sneframe.config.structure import structure, unstructure
+from sneframe.errors import ArchitecturesRefused, PartError, PluginError, SneframeError
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.augmentation import Augmentation
 from sneframe.parts.head import Head
@@ -114,6 +117,13 @@ def build_encoder(config: RunConfig, registry: Registry, architectures: Sequence
     Raises:
         PartError: parts that do not fit each other, or that cannot take these architectures.
     """
+    try:
+        return _encoder(config, registry, architectures)
+    except ArchitecturesRefused as error:
+        raise _with_choices(error, architectures) from error
+
+
+def _encoder(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Encoder:
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures))
     return Encoder(*itertools.islice(build_parts(config, registry, spec), 4))
 
@@ -134,10 +144,41 @@ def build_model(
         PluginError: a part that fails in a way it did not foresee.
     """
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
-    *chain, head = build_parts(config, registry, spec)
+    try:
+        *chain, head = build_parts(config, registry, spec)
+    except ArchitecturesRefused as error:
+        raise _with_choices(error, architectures) from error
     encoder = Encoder(*chain)
     check_head(head, encoder)
     return Model(encoder, head)
+
+
+def recipes_for(architectures: Sequence[Architecture]) -> list[str]:
+    """Return for each installed plugin a recipe of it that takes these architectures; none if it has no such recipe.
+
+    Every plugin is loaded, so this is for a moment when something went wrong. The default recipe of a plugin is tried
+    first, and is called by the name of the plugin. The encoders are built without memory for their weights.
+    """
+    return [found for plugin in plugins.installed() if (found := _recipe_for(plugin, architectures))]
+
+
+def _recipe_for(plugin: str, architectures: Sequence[Architecture]) -> str | None:
+    default = f"{plugin}/default"
+    with suppress(SneframeError):  # a plugin that does not load has nothing to suggest
+        recipes = plugins.load([plugin]).recipes
+        for name in sorted(recipes, key=lambda name: name != default):
+            with suppress(SneframeError), torch.device("meta"):
+                data = unstructure(recipes[name]())
+                registry = plugins.load(plugins_named(data))
+                _encoder(structure(data, registry), registry, architectures)
+                return plugin if name == default else name
+    return None
+
+
+def _with_choices(error: ArchitecturesRefused, architectures: Sequence[Architecture]) -> ArchitecturesRefused:
+    """Return the error, which then also says which recipes take these architectures."""
+    names = ", ".join(recipes_for(architectures)) or "none of those installed"
+    return ArchitecturesRefused(f"{error}; recipes that take this zoo: {names}")
 
 
 def check_head(head: Head, encoder: nn.Module) -> None:
@@ -159,8 +200,8 @@ def check_head(head: Head, encoder: nn.Module) -> None:
         named = " and ".join(f"{part.slot} {part.name!r}" for part in trained)
         raise PartError(
             f"head {head.name!r} is fitted to finished embeddings and gives no gradient, so {named} cannot be "
-            f"trained in front of it; choose a head that is trained, such as 'head/mlp', or an encoder that has "
-            f"nothing to train, such as that of 'stats'"
+            f"trained in front of it; choose a head that is trained, or parts in front of it that have nothing to train; "
+            f"`sneframe plugins --load` lists the parts"
         )
 
 
@@ -175,7 +216,7 @@ def build_invariance(config: RunConfig, registry: Registry, model: Model) -> Inv
     if not model.head.trained:
         raise PartError(
             f"invariance {config.invariance.part!r} is a loss to train with, and head {config.head.part!r} is fitted; "
-            f"choose a head that is trained, such as 'head/mlp', or invariance.part = 'none'"
+            f"choose a head that is trained (`sneframe plugins --load` lists the heads), or invariance.part = 'none'"
         )
     return _build(config.invariance, registry, model.encoder.aggregator.out, InvarianceLoss)
 
@@ -189,7 +230,8 @@ def build_augmentations(config: RunConfig, registry: Registry, model: Model) -> 
     if config.augmentation and not model.head.trained:
         raise PartError(
             f"augmentation {config.augmentation[0].part!r} changes the networks of training steps, and head "
-            f"{config.head.part!r} is fitted; choose a head that is trained, such as 'head/mlp', or augmentation = []"
+            f"{config.head.part!r} is fitted; choose a head that is trained (`sneframe plugins --load` lists the heads), "
+            f"or augmentation = []"
         )
     spec = model.encoder.normalise.out
     return [_build(choice, registry, spec, Augmentation) for choice in config.augmentation]

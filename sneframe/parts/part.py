@@ -20,7 +20,7 @@ from sneframe.architecture import ACTIONS, Architecture
 from sneframe.architecture.chain import Link, read_chain
 from sneframe.architecture.layout import difference, layout
 from sneframe.batch import Networks
-from sneframe.errors import ArchitectureError, PartError
+from sneframe.errors import ArchitectureError, ArchitecturesRefused, PartError
 
 if TYPE_CHECKING:
     from sneframe.symmetry import Element
@@ -319,15 +319,14 @@ class Part(nn.Module, ABC):
         architecture, this layout, whatever activations they have.
 
         Raises:
-            PartError: the zoo holds several.
+            ArchitecturesRefused: the zoo holds several.
         """
         layouts = tuple(dict.fromkeys(map(layout, spec.architectures)))
         if len(layouts) != 1:
             shown = "; ".join(each.summary for each in layouts[:3])
-            raise PartError(
+            raise ArchitecturesRefused(
                 f"{self.slot} {self.name!r} is built for one architecture, the zoo holds {len(layouts)}: "
-                f"{shown}{' …' if len(layouts) > 3 else ''}; select one with zoo.where, or choose a method "
-                f"for mixed zoos such as 'sne' or 'stats'"
+                f"{shown}{' …' if len(layouts) > 3 else ''}; select one with zoo.where"
             )
         self.layout = layouts[0]
         return layouts[0]
@@ -340,15 +339,15 @@ class Part(nn.Module, ABC):
             layers: how many it needs.
 
         Raises:
-            PartError: the zoo holds several layouts, or one that is no chain of as many layers.
+            ArchitecturesRefused: the zoo holds several layouts, or one that is no chain of as many layers.
         """
         architecture = self.one_layout(spec)
         try:
             return read_chain(architecture, layers=layers)
         except ArchitectureError as error:
-            raise PartError(
+            raise ArchitecturesRefused(
                 f"{self.slot} {self.name!r} takes a chain of at least {layers} layers with weight and bias, but {error} "
-                f"in {architecture.summary}; choose a method for any architecture such as 'sne' or 'stats'"
+                f"in {architecture.summary}"
             ) from error
 
     def check_layout(self, given: Architecture) -> None:
