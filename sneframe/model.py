@@ -18,11 +18,12 @@ from sneframe.config.structure import structure, unstructure
 from sneframe.errors import ArchitecturesRefused, PartError, PluginError, SneframeError
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.augmentation import Augmentation
+from sneframe.parts.carriers import Embedding
 from sneframe.parts.head import Head
 from sneframe.parts.invariance import InvarianceLoss, Output
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise
-from sneframe.parts.part import Embedding, Part, Spec
+from sneframe.parts.part import Part, Spec
 from sneframe.parts.tokenizer import Tokenizer
 from sneframe.plugins import Blamed, Registry
 

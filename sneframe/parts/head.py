@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from sneframe.errors import PartError
-from sneframe.parts.part import Embedding, Part, Spec
+from sneframe.parts.carriers import Embedding
+from sneframe.parts.part import Part, Spec
 
 
 class Head(Part):

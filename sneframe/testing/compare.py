@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
-from sneframe.parts.part import ChunkTokens
+from sneframe.parts.carriers import ChunkTokens
 
 
 def difference(a: Any, b: Any) -> float:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
+from sneframe.parts.carriers import ChunkTokens
 from sneframe.parts.head import Head
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import ChunkTokens, Part
+from sneframe.parts.part import Part
 from sneframe.plugins import Blamed
 from sneframe.symmetry import apply, sample
 from sneframe.testing.case import SEED, Case, toy_batch

@@ -11,7 +11,8 @@ from sneframe.architecture.layout import layout
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
 from sneframe.nn.chain_tensors import fold, members_of, pools, spread, subsets, unfold
-from sneframe.parts.part import NeuronFeatures, Spec, WeightFeatures
+from sneframe.parts.carriers import NeuronFeatures, WeightFeatures
+from sneframe.parts.part import Spec
 from sneframe.parts.tokenizer import Tokenizer
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp

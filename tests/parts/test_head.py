@@ -8,9 +8,10 @@ from torch import nn
 from sneframe.batch import Batch
 from sneframe.errors import PartError
 from sneframe.model import check_head
+from sneframe.parts.carriers import Embedding
 from sneframe.parts.head import FittedHead, Head
 from sneframe.parts.normalise import Normalise
-from sneframe.parts.part import Embedding, Spec
+from sneframe.parts.part import Spec
 from sneframe.testing.toy import mlp
 
 SPEC = Spec(carrier=Embedding, width=3, architectures=(mlp(1, 2, 1),))

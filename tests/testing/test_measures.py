@@ -7,7 +7,8 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.cli.check import _show
-from sneframe.parts.part import ANY_ACTION, Embedding, Part
+from sneframe.parts.carriers import Embedding
+from sneframe.parts.part import ANY_ACTION, Part
 from sneframe.testing import laws
 from sneframe.testing.case import Case, toy_architectures, toy_batch
 from sneframe.testing.measures import Immovable, symmetry

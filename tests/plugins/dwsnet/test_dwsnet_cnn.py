@@ -9,7 +9,7 @@ from torch import nn
 import sneframe
 from sneframe.architecture import Architecture
 from sneframe.nn.chain_tensors import fold
-from sneframe.parts.part import NeuronFeatures
+from sneframe.parts.carriers import NeuronFeatures
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 from sneframe.testing.compare import difference

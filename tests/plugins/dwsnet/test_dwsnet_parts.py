@@ -13,7 +13,8 @@ from torch import nn
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
 from sneframe.nn.chain_tensors import fold
-from sneframe.parts.part import Embedding, NeuronFeatures, Spec, WeightFeatures, fault
+from sneframe.parts.carriers import Embedding, NeuronFeatures, WeightFeatures
+from sneframe.parts.part import Spec, fault
 from sneframe.testing import mlp
 
 OPTIONS = {"width": 8, "heads": 2, "hidden_layers": 2}

@@ -12,7 +12,8 @@ from sneframe_nfn.tokenizer import WeightChannels
 from sneframe.architecture.chain import read_chain
 from sneframe.batch import Batch
 from sneframe.errors import PartError
-from sneframe.parts.part import Embedding, NeuronFeatures, Spec, WeightFeatures, fault
+from sneframe.parts.carriers import Embedding, NeuronFeatures, WeightFeatures
+from sneframe.parts.part import Spec, fault
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 from sneframe.testing.compare import difference
