@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.errors import ArchitectureError
+
+if TYPE_CHECKING:
+    from sneframe.symmetry import Element
 
 BLOCK = 1 << 24  #: weights that are copied at a time where every network is read once: 64 MiB
 
@@ -50,6 +54,10 @@ class Networks:
     def extent(self) -> tuple[int, int]:
         """B and 1: as tokens, weights are of width 1."""
         return len(self), 1
+
+    def act(self, element: Element) -> Networks:
+        """Return g·x: the neurons of every group moved, scaled and flipped."""
+        return element.move(self)
 
     def parameters(self) -> dict[str, Tensor]:
         """Return every parameter as a view ``(B, *shape)``, in order."""

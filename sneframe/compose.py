@@ -91,7 +91,9 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
         PluginError: a plugin, recipe or part that is not there.
     """
     if plugin is None and file is None:
-        raise ConfigError("name a recipe with --plugin, such as --plugin sne, or a file with --config")
+        raise ConfigError(
+            "name a recipe with --plugin, or a file with --config; `sneframe plugins --load` lists the recipes"
+        )
     data: dict[str, Any] = read_toml(file) if file is not None else {}
     name = plugin
     if name is None and not stands_alone(data):

@@ -13,7 +13,7 @@ from torch import Tensor
 from sneframe import plugins
 from sneframe.batch import Batch, Networks
 from sneframe.errors import one_line
-from sneframe.parts.head import FittedHead, Head
+from sneframe.parts.head import Head
 from sneframe.parts.invariance import LossTerm
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import Part
@@ -46,7 +46,7 @@ def differences(part: Part, given: object, batch: Batch) -> Iterator[Difference]
     """Yield each way in which what a part of the chain gave for a batch differs from what it declares."""
     if isinstance(part, Normalise):
         yield from map(Difference, _of_batch(given, batch))
-    elif isinstance(part, Head | FittedHead):
+    elif isinstance(part, Head):
         shape = (len(batch), part.out.values)
         if not isinstance(given, Tensor) or given.shape != shape:
             yield Difference(f"must give values of shape {shape}, but gives {_shown(given)}")

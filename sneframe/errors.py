@@ -55,6 +55,10 @@ class PartError(SneframeError):
     """Parts that do not fit each other, or the architectures they are given."""
 
 
+class ArchitecturesRefused(PartError):  # noqa: N818  # says what happened
+    """A part that cannot take the architectures of a zoo. Another method may take them."""
+
+
 class RunError(SneframeError):
     """A run that cannot go on: a diverged loss, a run folder that does not match."""
 

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sneframe import declared, plugins
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
-from sneframe.config.schema import Choice, RunConfig
-from sneframe.errors import PartError, PluginError, SneframeError
+from sneframe.config.schema import Choice, RunConfig, plugins_named
+from sneframe.config.structure import structure, unstructure
+from sneframe.errors import ArchitecturesRefused, PartError, PluginError, SneframeError
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.augmentation import Augmentation
-from sneframe.parts.head import FittedHead, Head
+from sneframe.parts.carriers import Embedding
+from sneframe.parts.head import Head
 from sneframe.parts.invariance import InvarianceLoss, Output
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise
-from sneframe.parts.part import Embedding, Part, Spec
+from sneframe.parts.part import Part, Spec
 from sneframe.parts.tokenizer import Tokenizer
 from sneframe.plugins import Blamed, Registry
 
-#: The parts of every model in their order, and what each may be.
-CHAIN: Mapping[str, tuple[type[Part], ...]] = {
-    "normalise": (Normalise,),
-    "tokenizer": (Tokenizer,),
-    "layer_encoder": (LayerEncoder,),
-    "aggregator": (Aggregator,),
-    "head": (Head, FittedHead),
+#: The parts of every model in their order, and the class of each.
+CHAIN: Mapping[str, type[Part]] = {
+    "normalise": Normalise,
+    "tokenizer": Tokenizer,
+    "layer_encoder": LayerEncoder,
+    "aggregator": Aggregator,
+    "head": Head,
 }
 
 
@@ -91,7 +95,7 @@ class Encoder(nn.Module):
 class Model(nn.Module):
     """An encoder and a head: batch in, :class:`~sneframe.parts.invariance.Output` out."""
 
-    def __init__(self, encoder: Encoder, head: Head | FittedHead) -> None:
+    def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -114,6 +118,13 @@ def build_encoder(config: RunConfig, registry: Registry, architectures: Sequence
     Raises:
         PartError: parts that do not fit each other, or that cannot take these architectures.
     """
+    try:
+        return _encoder(config, registry, architectures)
+    except ArchitecturesRefused as error:
+        raise _with_choices(error, architectures) from error
+
+
+def _encoder(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Encoder:
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures))
     return Encoder(*itertools.islice(build_parts(config, registry, spec), 4))
 
@@ -134,13 +145,44 @@ def build_model(
         PluginError: a part that fails in a way it did not foresee.
     """
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
-    *chain, head = build_parts(config, registry, spec)
+    try:
+        *chain, head = build_parts(config, registry, spec)
+    except ArchitecturesRefused as error:
+        raise _with_choices(error, architectures) from error
     encoder = Encoder(*chain)
     check_head(head, encoder)
     return Model(encoder, head)
 
 
-def check_head(head: Head | FittedHead, encoder: nn.Module) -> None:
+def recipes_for(architectures: Sequence[Architecture]) -> list[str]:
+    """Return for each installed plugin a recipe of it that takes these architectures; none if it has no such recipe.
+
+    Every plugin is loaded, so this is for a moment when something went wrong. The default recipe of a plugin is tried
+    first, and is called by the name of the plugin. The encoders are built without memory for their weights.
+    """
+    return [found for plugin in plugins.installed() if (found := _recipe_for(plugin, architectures))]
+
+
+def _recipe_for(plugin: str, architectures: Sequence[Architecture]) -> str | None:
+    default = f"{plugin}/default"
+    with suppress(SneframeError):  # a plugin that does not load has nothing to suggest
+        recipes = plugins.load([plugin]).recipes
+        for name in sorted(recipes, key=lambda name: name != default):
+            with suppress(SneframeError), torch.device("meta"):
+                data = unstructure(recipes[name]())
+                registry = plugins.load(plugins_named(data))
+                _encoder(structure(data, registry), registry, architectures)
+                return plugin if name == default else name
+    return None
+
+
+def _with_choices(error: ArchitecturesRefused, architectures: Sequence[Architecture]) -> ArchitecturesRefused:
+    """Return the error, which then also says which recipes take these architectures."""
+    names = ", ".join(recipes_for(architectures)) or "none of those installed"
+    return ArchitecturesRefused(f"{error}; recipes that take this zoo: {names}")
+
+
+def check_head(head: Head, encoder: nn.Module) -> None:
     """Check that an encoder with weights to train has a head that trains them.
 
     Args:
@@ -155,12 +197,12 @@ def check_head(head: Head | FittedHead, encoder: nn.Module) -> None:
         for part in encoder.modules()
         if isinstance(part, Part) and any(p.requires_grad for p in part.parameters())
     ]
-    if isinstance(head, FittedHead) and trained:
+    if trained and not head.trained:
         named = " and ".join(f"{part.slot} {part.name!r}" for part in trained)
         raise PartError(
             f"head {head.name!r} is fitted to finished embeddings and gives no gradient, so {named} cannot be "
-            f"trained in front of it; choose a head that is trained, such as 'head/mlp', or an encoder that has "
-            f"nothing to train, such as that of 'stats'"
+            f"trained in front of it; choose a head that is trained, or parts in front of it that have nothing to train; "
+            f"`sneframe plugins --load` lists the parts"
         )
 
 
@@ -172,12 +214,12 @@ def build_invariance(config: RunConfig, registry: Registry, model: Model) -> Inv
     """
     if config.invariance is None:
         return None
-    if isinstance(model.head, FittedHead):
+    if not model.head.trained:
         raise PartError(
             f"invariance {config.invariance.part!r} is a loss to train with, and head {config.head.part!r} is fitted; "
-            f"choose a head that is trained, such as 'head/mlp', or invariance.part = 'none'"
+            f"choose a head that is trained (`sneframe plugins --load` lists the heads), or invariance.part = 'none'"
         )
-    return _build(config.invariance, registry, model.encoder.aggregator.out, (InvarianceLoss,))
+    return _build(config.invariance, registry, model.encoder.aggregator.out, InvarianceLoss)
 
 
 def build_augmentations(config: RunConfig, registry: Registry, model: Model) -> list[Augmentation]:
@@ -186,13 +228,14 @@ def build_augmentations(config: RunConfig, registry: Registry, model: Model) -> 
     Raises:
         PartError: one cannot be built, or there are no training steps.
     """
-    if config.augmentation and isinstance(model.head, FittedHead):
+    if config.augmentation and not model.head.trained:
         raise PartError(
             f"augmentation {config.augmentation[0].part!r} changes the networks of training steps, and head "
-            f"{config.head.part!r} is fitted; choose a head that is trained, such as 'head/mlp', or augmentation = []"
+            f"{config.head.part!r} is fitted; choose a head that is trained (`sneframe plugins --load` lists the heads), "
+            f"or augmentation = []"
         )
     spec = model.encoder.normalise.out
-    return [_build(choice, registry, spec, (Augmentation,)) for choice in config.augmentation]
+    return [_build(choice, registry, spec, Augmentation) for choice in config.augmentation]
 
 
 def build_parts(config: RunConfig, registry: Registry, spec: Spec) -> Iterator[Any]:
@@ -207,18 +250,35 @@ def build_parts(config: RunConfig, registry: Registry, spec: Spec) -> Iterator[A
         PartError: the part that would come next does not fit.
         PluginError: it fails in a way that it did not foresee.
     """
-    for slot, classes in CHAIN.items():
-        part = _build(getattr(config, slot), registry, spec, classes)
+    for slot, kind in CHAIN.items():
+        part = _build(getattr(config, slot), registry, spec, kind)
         if slot == "aggregator" and part.out.carrier is not Embedding:
             raise _fault(part, f"must give Embedding, it declares {part.out.carrier.__name__}")
         yield part
         spec = part.out
 
 
-def _build(choice: Choice, registry: Registry, spec: Spec, slots: tuple[type[Part], ...]) -> Any:
+def head_class(config: RunConfig, registry: Registry) -> type[Head]:
+    """Return the class of the head that a configuration chooses, which can be asked before the head is built.
+
+    Raises:
+        PartError: the part is no head.
+        PluginError: there is no such part.
+    """
+    found = _class_of(config.head, registry, CHAIN["head"])
+    assert issubclass(found, Head)
+    return found
+
+
+def _class_of(choice: Choice, registry: Registry, kind: type[Part]) -> type[Part]:
     part = registry.part(choice.part)
-    if not issubclass(part, slots):
-        raise PartError(f"part {choice.part!r} is a {part.slot}, it cannot be the {slots[0].slot}")
+    if not issubclass(part, kind):
+        raise PartError(f"part {choice.part!r} is a {part.slot}, it cannot be the {kind.slot}")
+    return part
+
+
+def _build(choice: Choice, registry: Registry, spec: Spec, kind: type[Part]) -> Any:
+    part = _class_of(choice, registry, kind)
     try:
         made = part(choice.config, spec)
     except SneframeError:

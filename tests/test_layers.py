@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -131,3 +132,9 @@ def test_core_and_plugins_come_from_one_installation():
 @pytest.mark.parametrize("path", core_files(), ids=lambda path: str(path.relative_to(CORE)))
 def test_a_core_file_is_one_idea(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", core_files(), ids=lambda path: str(path.relative_to(CORE)))
+def test_the_core_names_no_method(path):
+    """No text of the core, such as an error that suggests something, quotes the name of a method's plugin."""
+    assert re.findall(r"'(?:sne|stats|dwsnet|nfn|mlp)[/']", path.read_text(encoding="utf-8")) == []

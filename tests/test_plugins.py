@@ -12,7 +12,7 @@ PART = """
 from attrs import frozen
 import sneframe
 from sneframe.parts.aggregator import Aggregator
-from sneframe.parts.part import Embedding
+from sneframe.parts.carriers import Embedding
 
 class Mean(Aggregator):
     name = "{plugin}/mean"

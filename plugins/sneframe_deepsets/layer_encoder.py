@@ -15,8 +15,9 @@ from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.nn.level_type_encoding import LevelTypeEncoding
 from sneframe.nn.perceptron import perceptron
+from sneframe.parts.carriers import LayerCodes, each_parameter
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import LayerCodes, Spec, each_parameter
+from sneframe.parts.part import Spec
 
 
 @final

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from sneframe.config.schema import option
 from sneframe.nn.chain_tensors import fold, members_of
 from sneframe.parts.aggregator import Aggregator
-from sneframe.parts.part import Embedding, NeuronFeatures, Spec, WeightFeatures
+from sneframe.parts.carriers import Embedding, NeuronFeatures, WeightFeatures
+from sneframe.parts.part import Spec
 from sneframe_dwsnet.pooling import pool
 
 

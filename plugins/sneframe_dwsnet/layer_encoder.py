@@ -16,8 +16,9 @@ from sneframe.config.schema import option
 from sneframe.config.validators import check_heads
 from sneframe.errors import PartError
 from sneframe.nn.chain_tensors import Member, fold, members_of, unfold
+from sneframe.parts.carriers import NeuronFeatures, WeightFeatures
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import NeuronFeatures, Spec, WeightFeatures
+from sneframe.parts.part import Spec
 from sneframe_dwsnet.batch_norm import BatchNorm
 from sneframe_dwsnet.dws_layer import DWSLayer, SetLayer, initialise
 from sneframe_dwsnet.set_layer import DeepSets, SetAttention

@@ -7,7 +7,8 @@ from typing import final
 from attrs import frozen
 
 from sneframe.batch import Batch, Networks
-from sneframe.parts.part import ANY_ACTION, Spec, WeightFeatures
+from sneframe.parts.carriers import WeightFeatures
+from sneframe.parts.part import ANY_ACTION, Spec
 from sneframe.parts.tokenizer import Tokenizer
 
 

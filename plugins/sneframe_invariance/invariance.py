@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from sneframe.batch import Batch
 from sneframe.config.schema import option
+from sneframe.parts.carriers import Embedding
 from sneframe.parts.invariance import InvarianceLoss, LossTerm, Output
-from sneframe.parts.part import Embedding, Spec
+from sneframe.parts.part import Spec
 from sneframe.rng import Draw
 from sneframe_invariance.branches import Branches
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from sneframe.config.schema import option
 from sneframe.nn.perceptron import perceptron
 from sneframe.parts.aggregator import Aggregator
-from sneframe.parts.part import ANY_ACTION, Embedding, LayerCodes, Spec
+from sneframe.parts.carriers import Embedding, LayerCodes
+from sneframe.parts.part import ANY_ACTION, Spec
 
 
 @final

@@ -12,8 +12,9 @@ from torch import nn
 
 from sneframe.batch import Networks
 from sneframe.config.schema import option
+from sneframe.parts.carriers import LayerCodes, each_parameter
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import LayerCodes, Spec, each_parameter
+from sneframe.parts.part import Spec
 
 
 @final

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sneframe.nn.chain_tensors import Member, fold, members_of
 from sneframe.parts.aggregator import Aggregator
-from sneframe.parts.part import Embedding, NeuronFeatures, Spec, WeightFeatures
+from sneframe.parts.carriers import Embedding, NeuronFeatures, WeightFeatures
+from sneframe.parts.part import Spec
 
 
 @final

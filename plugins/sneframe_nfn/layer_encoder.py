@@ -15,8 +15,9 @@ from sneframe.config.schema import option
 from sneframe.config.validators import check_heads
 from sneframe.errors import PartError
 from sneframe.nn.chain_tensors import fold, members_of, unfold
+from sneframe.parts.carriers import WeightFeatures
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import Spec, WeightFeatures
+from sneframe.parts.part import Spec
 from sneframe_nfn.attention_block import AttentionBlock, ChannelMap
 from sneframe_nfn.encoding import LayerEmbedding, PositionEmbedding
 from sneframe_nfn.equivariant_layer import EquivariantLayer

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sneframe.batch import Batch, Networks
 from sneframe.config.schema import option
-from sneframe.parts.part import Spec, WeightFeatures
+from sneframe.parts.carriers import WeightFeatures
+from sneframe.parts.part import Spec
 from sneframe.parts.tokenizer import Tokenizer
 from sneframe_nfn.encoding import GaussianFourier, Sinusoids
 

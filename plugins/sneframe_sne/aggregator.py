@@ -11,7 +11,8 @@ from torch import nn
 from sneframe.config.schema import option
 from sneframe.config.validators import check_heads
 from sneframe.parts.aggregator import Aggregator
-from sneframe.parts.part import ANY_ACTION, Embedding, LayerCodes, Spec
+from sneframe.parts.carriers import Embedding, LayerCodes
+from sneframe.parts.part import ANY_ACTION, Spec
 from sneframe_sne.plain import MeanMLP
 from sneframe_sne.set_attention import PMA, SAB
 

@@ -18,9 +18,10 @@ from sneframe.config.schema import option
 from sneframe.config.validators import check_heads
 from sneframe.errors import PartError
 from sneframe.nn.level_type_encoding import LevelTypeEncoding
+from sneframe.parts.carriers import ChunkTokens, LayerCodes, each_parameter
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import ChunkTokens, LayerCodes, Spec, each_parameter
-from sneframe.predict.stream import Block
+from sneframe.parts.part import Spec
+from sneframe.parts.streaming import Block
 from sneframe_sne.online import Blocks, induced, kept, pooled, whole
 from sneframe_sne.plain import ChunkMLP, MeanMLP
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB

@@ -13,7 +13,8 @@ from torch import Tensor
 from sneframe.architecture import Architecture, Parameter
 from sneframe.batch import Batch, Networks
 from sneframe.config.schema import option
-from sneframe.parts.part import ChunkTokens, Spec
+from sneframe.parts.carriers import ChunkTokens
+from sneframe.parts.part import Spec
 from sneframe.parts.tokenizer import Tokenizer
 
 
@@ -93,7 +94,7 @@ class PadChunk(Tokenizer):
 
 @frozen(kw_only=True, eq=False)
 class _Layout:
-    """What chunking one architecture takes, made once: see :class:`~sneframe.parts.part.ChunkTokens`."""
+    """What chunking one architecture takes, made once: see :class:`~sneframe.parts.carriers.ChunkTokens`."""
 
     index: Tensor
     mask: Tensor

@@ -16,7 +16,8 @@ from sneframe.architecture.layout import layout
 from sneframe.config.schema import option
 from sneframe.errors import PartError
 from sneframe.parts.aggregator import Aggregator
-from sneframe.parts.part import ANY_ACTION, Embedding, LayerCodes, Spec, each_parameter
+from sneframe.parts.carriers import Embedding, LayerCodes, each_parameter
+from sneframe.parts.part import ANY_ACTION, Spec
 
 
 @final

@@ -6,8 +6,9 @@ from typing import final
 
 from attrs import frozen
 
+from sneframe.parts.carriers import LayerCodes, StatTokens, each_parameter
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import ANY_ACTION, LayerCodes, Spec, StatTokens, each_parameter
+from sneframe.parts.part import ANY_ACTION, Spec
 
 
 @final

@@ -9,7 +9,8 @@ from attrs import frozen
 
 from sneframe.batch import Batch
 from sneframe.nn.weight_statistics import COUNT, statistics
-from sneframe.parts.part import Spec, StatTokens
+from sneframe.parts.carriers import StatTokens
+from sneframe.parts.part import Spec
 from sneframe.parts.tokenizer import Tokenizer
 
 

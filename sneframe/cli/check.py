@@ -57,7 +57,7 @@ def _show(findings: list[Finding]) -> None:
         error = "–" if finding.error is None else f"{finding.error:.1e}"
         verdict = "FAULT" if finding.is_fault else "kept" if finding.kept else "not claimed"
         if finding.is_unmeasured or (finding.error is None and not finding.is_fault):
-            verdict = ""  # the law does not apply, or was not measured
+            verdict = "" if finding.is_unmeasured else finding.said  # empty where the law does not apply
         rows.add_row(*cells(finding.part, finding.law, error, verdict))
     Terminal().print(rows)
 

@@ -209,7 +209,8 @@ def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:
 
     if not recipes:
         raise click.UsageError(
-            "name what to compare, with --suite inr-frequency or --recipes sne,dwsnet,stats"
+            "name what to compare, with --suite inr-frequency or --recipes ONE,ANOTHER; "
+            "`sneframe plugins --load` lists suites and recipes"
         )
     refuse_twice("compare", [(word, whole_name(word)) for word in recipes])
     whole = [whole_name(word) for word in recipes]

@@ -37,7 +37,9 @@ def structure(data: Mapping[str, Any], registry: Registry) -> RunConfig:
     """
     for slot in SLOTS:
         if slot != "invariance" and slot not in data:
-            raise ConfigError(f"the configuration names no {slot}; start from a recipe, e.g. --plugin sne")
+            raise ConfigError(
+                f"the configuration names no {slot}; start from a recipe with --plugin, `sneframe plugins --load` lists them"
+            )
     try:
         return _converter(registry).structure(data, RunConfig)
     except BaseValidationError as error:

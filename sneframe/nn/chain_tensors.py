@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.chain import Link
-from sneframe.parts.part import NeuronFeatures, WeightFeatures
+from sneframe.parts.carriers import NeuronFeatures, WeightFeatures
 
 Axes = tuple[int, ...]  #: descending: rows stand before columns
 Features = TypeVar("Features", WeightFeatures, NeuronFeatures)

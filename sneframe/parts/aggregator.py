@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from sneframe.parts.part import Embedding, Part
+from sneframe.parts.carriers import Embedding
+from sneframe.parts.part import Part
 
 
 class Aggregator(Part):
@@ -15,4 +16,4 @@ class Aggregator(Part):
 
     @abstractmethod
     def forward(self, codes: tuple[Any, ...]) -> tuple[Embedding, ...]:
-        """Return one :class:`~sneframe.parts.part.Embedding` per architecture, in the order given."""
+        """Return one :class:`~sneframe.parts.carriers.Embedding` per architecture, in the order given."""

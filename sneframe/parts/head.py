@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from sneframe.errors import PartError
-from sneframe.parts.part import Embedding, Part, Spec
+from sneframe.parts.carriers import Embedding
+from sneframe.parts.part import Part, Spec
 
 
 class Head(Part):
-    """Predicts by a differentiable function, trained with the rest of the model."""
+    """Predicts values from embeddings. By default, gradients train it together with the encoder.
+
+    Ask a head, instead of testing its type: ``trained`` says whether gradients train it, and ``finish`` does what is
+    left to do after the training.
+    """
 
     slot = "head"
     takes = (Embedding,)
+
+    #: Whether gradients train the head. If not, nothing in front of it can be trained either.
+    trained: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, embedding: Tensor) -> Tensor:
         """Return ``(B, T)`` raw outputs for ``(B, E)`` embeddings."""
 
+    def finish(self, embeddings: Tensor, targets: Tensor) -> None:
+        """Do what is left to do after the training. A trained head has nothing left to do.
 
-class FittedHead(Part):
+        Args:
+            embeddings: ``(N, E)`` of the training networks, from the finished encoder.
+            targets: ``(N, T)``, what the head has to predict for them.
+        """
+
+
+class FittedHead(Head):
     """Predicts by a library's estimator, fitted once on the embeddings of the training networks.
 
     What is saved is the training embeddings and targets, as tensors, never a pickled estimator; loading fits
@@ -30,7 +47,7 @@ class FittedHead(Part):
     """
 
     slot = "head"
-    takes = (Embedding,)
+    trained = False
 
     embeddings: Tensor | None
     targets: Tensor | None
@@ -48,6 +65,14 @@ class FittedHead(Part):
     @abstractmethod
     def forward(self, embedding: Tensor) -> Tensor:
         """Return ``(B, T)`` for ``(B, E)`` embeddings; no gradient flows."""
+
+    def finish(self, embeddings: Tensor, targets: Tensor) -> None:
+        """Fit the head to ``(N, E)`` embeddings and ``(N, T)`` targets.
+
+        Raises:
+            PartError: the head cannot be fitted to these.
+        """
+        self.fit(embeddings, targets)
 
     def keep(self, embeddings: Tensor, targets: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Keep what the head is fitted to, and return both as float64 arrays on the host, as libraries take them.

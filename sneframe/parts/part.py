@@ -1,4 +1,4 @@
-"""Part, Spec and the carriers: what flows between parts, and what each part says of it before data flows.
+"""Part and Spec: what every part has, and what it says of what flows through it before any data flows.
 
 A part is built from its own ``Config`` and the :class:`Spec` of what it will be given, and states in ``out`` the
 spec of what it gives. :mod:`sneframe.model` folds the specs down the chain before any weight is read.
@@ -8,192 +8,16 @@ from __future__ import annotations
 
 import re
 from abc import ABC
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import attrs
 from attrs import evolve, frozen
-from torch import Tensor, nn
+from torch import nn
 
 from sneframe.architecture import ACTIONS, Architecture
 from sneframe.architecture.chain import Link, read_chain
 from sneframe.architecture.layout import difference, layout
-from sneframe.batch import Networks
-from sneframe.errors import ArchitectureError, PartError
-
-# -- carriers: one value per architecture of the batch, in the order of ``batch.networks`` ----------------------
-#
-# ``extent`` of a carrier is how many networks it carries, and the width that a Spec declares of it. It is read at the first
-# batch of a run alone, and raises a ValueError that says what is wrong where its tensors do not fit each other.
-
-
-def _sizes(name: str, value: object, axes: str) -> tuple[int, ...]:
-    """Return the shape of a tensor that has these axes, such as ``"B, L, D"``.
-
-    Raises:
-        ValueError: it is no tensor, or has other axes.
-    """
-    if not isinstance(value, Tensor) or value.ndim != axes.count(",") + 1:
-        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"{name} must be ({axes}), got {got}")
-    return tuple(value.shape)
-
-
-def _channels(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[int, int]:
-    """Return how many networks and channels the features of all layers have.
-
-    Raises:
-        ValueError: they differ, or there are none.
-    """
-    found = {tuple(value.shape[:2]) for value in (*weights, *biases)}
-    if len(found) != 1 or len(next(iter(found))) != 2:
-        shown = ", ".join(map(str, sorted(found))) or "none"
-        raise ValueError(f"weights and biases must begin with one (B, channels), got {shown}")
-    return next(iter(found))  # type: ignore[return-value]  # its length was looked at
-
-
-@frozen(kw_only=True, eq=False)
-class ChunkTokens:
-    """Parameters cut into chunks of scalars.
-
-    Args:
-        architecture: of these networks.
-        chunks: ``(B, Q, C)``, zero where padded.
-        mask: ``(Q, C)`` bool, true where a weight stands, false where padded.
-        parameter: ``(Q,)`` for each chunk the index of its parameter, ascending.
-        counts: for each parameter how many chunks it has; they sum to Q.
-    """
-
-    architecture: Architecture
-    chunks: Tensor
-    mask: Tensor
-    parameter: Tensor
-    counts: tuple[int, ...]
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """B and C."""
-        networks, chunks, size = _sizes("chunks", self.chunks, "B, Q, C")
-        if _sizes("mask", self.mask, "Q, C") != (chunks, size):
-            raise ValueError(f"mask must be {(chunks, size)} as chunks are, got {tuple(self.mask.shape)}")
-        if _sizes("parameter", self.parameter, "Q")[0] != chunks or sum(self.counts) != chunks:
-            raise ValueError(f"parameter and counts must tell of {chunks} chunks, got {sum(self.counts)}")
-        return networks, size
-
-
-@frozen(kw_only=True, eq=False)
-class StatTokens:
-    """Statistics of every parameter: ``stats (B, L, S)``."""
-
-    architecture: Architecture
-    stats: Tensor
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """B and S."""
-        networks, _, width = _sizes("stats", self.stats, "B, L, S")
-        return networks, width
-
-
-@frozen(kw_only=True, eq=False)
-class WeightFeatures:
-    """Channels on every weight and bias of a chain of layers.
-
-    Args:
-        architecture: of these networks.
-        weights: per layer ``(B, channels, *shape)`` of its parameter: ``(B, channels, out, in)`` of a linear layer,
-            ``(B, channels, out, in, height, width)`` of a 2-D convolution.
-        biases: per layer ``(B, channels, out)``.
-    """
-
-    architecture: Architecture
-    weights: tuple[Tensor, ...]
-    biases: tuple[Tensor, ...]
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """B and how many channels."""
-        return _channels(self.weights, self.biases)
-
-    @classmethod
-    def of(cls, networks: Networks, links: Sequence[Link]) -> WeightFeatures:
-        """Return one channel, the weights and biases of a chain themselves, as views."""
-        views = networks.parameters()
-        return cls(
-            architecture=networks.architecture,
-            weights=tuple(views[link.weight.name].unsqueeze(1) for link in links),
-            biases=tuple(views[link.bias.name].unsqueeze(1) for link in links),
-        )
-
-
-@frozen(kw_only=True, eq=False)
-class NeuronFeatures:
-    """Channels on every pair of neurons that a chain of layers joins, and on every neuron.
-
-    Of linear layers they are what ``WeightFeatures`` are. A kernel between two channels of a convolution, or the positions
-    of a channel that was flattened in front of a linear layer, have one vector together: what was told apart by its
-    position is folded into the channels.
-
-    Args:
-        architecture: of these networks.
-        weights: per layer ``(B, channels, out, in)``, of a convolution out and in its channels, behind a flatten in the
-            channels that were flattened.
-        biases: per layer ``(B, channels, out)``.
-    """
-
-    architecture: Architecture
-    weights: tuple[Tensor, ...]
-    biases: tuple[Tensor, ...]
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """B and how many channels."""
-        return _channels(self.weights, self.biases)
-
-
-@frozen(kw_only=True, eq=False)
-class LayerCodes:
-    """One code per parameter or per layer.
-
-    Args:
-        architecture: of these networks.
-        codes: ``(B, L, D)``.
-        units: for each of the L codes the indices of the parameters it stands for.
-    """
-
-    architecture: Architecture
-    codes: Tensor
-    units: tuple[tuple[int, ...], ...]
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """B and D."""
-        networks, codes, width = _sizes("codes", self.codes, "B, L, D")
-        if codes != len(self.units):
-            raise ValueError(f"units must tell of each of {codes} codes, got {len(self.units)}")
-        return networks, width
-
-
-def each_parameter(architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-    """Return the units of codes that stand for one parameter each."""
-    return tuple((parameter,) for parameter in range(len(architecture.parameters)))
-
-
-@frozen(kw_only=True, eq=False)
-class Embedding:
-    """One vector per network: ``values (B, E)``."""
-
-    architecture: Architecture
-    values: Tensor
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """B and E."""
-        networks, width = _sizes("values", self.values, "B, E")
-        return networks, width
-
-
-# -- specs and parts ------------------------------------------------------------------------------------------
+from sneframe.errors import ArchitectureError, ArchitecturesRefused, PartError
 
 
 @frozen(kw_only=True)
@@ -262,15 +86,14 @@ class Part(nn.Module, ABC):
         architecture, this layout, whatever activations they have.
 
         Raises:
-            PartError: the zoo holds several.
+            ArchitecturesRefused: the zoo holds several.
         """
         layouts = tuple(dict.fromkeys(map(layout, spec.architectures)))
         if len(layouts) != 1:
             shown = "; ".join(each.summary for each in layouts[:3])
-            raise PartError(
+            raise ArchitecturesRefused(
                 f"{self.slot} {self.name!r} is built for one architecture, the zoo holds {len(layouts)}: "
-                f"{shown}{' …' if len(layouts) > 3 else ''}; select one with zoo.where, or choose a method "
-                f"for mixed zoos such as 'sne' or 'stats'"
+                f"{shown}{' …' if len(layouts) > 3 else ''}; select one with zoo.where"
             )
         self.layout = layouts[0]
         return layouts[0]
@@ -283,15 +106,15 @@ class Part(nn.Module, ABC):
             layers: how many it needs.
 
         Raises:
-            PartError: the zoo holds several layouts, or one that is no chain of as many layers.
+            ArchitecturesRefused: the zoo holds several layouts, or one that is no chain of as many layers.
         """
         architecture = self.one_layout(spec)
         try:
             return read_chain(architecture, layers=layers)
         except ArchitectureError as error:
-            raise PartError(
+            raise ArchitecturesRefused(
                 f"{self.slot} {self.name!r} takes a chain of at least {layers} layers with weight and bias, but {error} "
-                f"in {architecture.summary}; choose a method for any architecture such as 'sne' or 'stats'"
+                f"in {architecture.summary}"
             ) from error
 
     def check_layout(self, given: Architecture) -> None:

@@ -1,94 +1,28 @@
 """Large networks, encoded parameter by parameter: one network's weights in, its embedding out, in bounded memory.
 
 An encoder whose layer encoder is ``local`` can be driven layer by layer, if its parts have the methods of the three
-protocols below: the weights of a unit are read, rescaled, cut and pooled to one code, block by block, and let go of before
-the next.
+protocols of :mod:`sneframe.parts.streaming`: the weights of a unit are read, rescaled, cut and pooled to one code, block by
+block, and let go of before the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import torch
-from attrs import frozen
 from torch import Tensor
 
-from sneframe.architecture import Architecture, Parameter
+from sneframe.architecture import Architecture
 from sneframe.errors import PartError
 from sneframe.model import Encoder
-from sneframe.parts.part import LayerCodes
+from sneframe.parts.carriers import LayerCodes
+from sneframe.parts.streaming import Block, Cuts, Pools, Rescales
 from sneframe.plugins import Blamed
 
 LARGE = 1 << 22  #: weights above which a network is encoded in this way, where the parts can
 BLOCK = 1 << 16  #: weights that are cut at a time
 PER_WEIGHT = 16  #: bytes that a weight of a block takes: as it was read, rescaled, cut and masked
-
-
-@frozen(kw_only=True, eq=False)
-class Block:
-    """Some tokens of one parameter of one network.
-
-    Args:
-        parameter: its index in the architecture.
-        chunks: ``(q, C)``.
-        mask: ``(q, C)`` bool, true where a weight stands.
-    """
-
-    parameter: int
-    chunks: Tensor
-    mask: Tensor
-
-
-@runtime_checkable
-class Rescales(Protocol):
-    """A normalisation that can rescale some weights of one parameter by themselves."""
-
-    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:
-        """Return some weights ``(n,)`` of one parameter as ``forward`` rescales them."""
-
-
-@runtime_checkable
-class Cuts(Protocol):
-    """A tokenizer that can cut stretches of one parameter by themselves."""
-
-    def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
-        """Yield start and end of stretches of a parameter's flat weights, ``most`` in each, cut alone as in the whole."""
-
-    def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the chunks ``(q, C)`` of one stretch, and their mask."""
-
-
-@runtime_checkable
-class Pools(Protocol):
-    """A layer encoder that can encode one unit by itself."""
-
-    def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-        """Return for each code the parameters it stands for."""
-
-    def least(self) -> int:
-        """Return the bytes that encoding a unit takes at least, however large it is, beside its blocks."""
-
-    def encode_unit(
-        self,
-        architecture: Architecture,
-        unit: tuple[int, ...],
-        blocks: Callable[[], Iterator[Block]],
-        *,
-        memory: int,
-    ) -> Tensor:
-        """Return the code ``(1, D)`` of one unit of one network.
-
-        Args:
-            architecture: of the network.
-            unit: one of :meth:`units`.
-            blocks: yields the unit's tokens in order, from the start whenever it is called.
-            memory: bytes that may be taken.
-
-        Raises:
-            PartError: more is needed.
-        """
 
 
 def obstacle(encoder: Encoder) -> str | None:

@@ -40,6 +40,10 @@ class Element:
     scales: Mapping[str, Tensor] = field(factory=dict)
     signs: Mapping[str, Tensor] = field(factory=dict)
 
+    def move(self, networks: Networks) -> Networks:
+        """Return g·x of networks of :attr:`architecture`, the first by the first element, and so on."""
+        return evolve(networks, weights=_apply(networks, self))
+
 
 def sample(
     batch: Batch, *, seed: int, step: int, actions: Sequence[str] = ("permute",)

@@ -15,7 +15,7 @@ from sneframe.batch import Batch, join
 from sneframe.config.schema import RunConfig
 from sneframe.errors import PartError, PluginError, one_line
 from sneframe.model import CHAIN, Model, build_model, build_parts, check_head
-from sneframe.parts.head import FittedHead, Head
+from sneframe.parts.head import Head
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import Part, Spec
 from sneframe.plugins import Blamed, Registry
@@ -172,15 +172,15 @@ def _build(config: RunConfig, registry: Registry, batch: Batch) -> tuple[Chain, 
         law = "built"
         try:
             part: Part = next(left)
-            if isinstance(part, Head | FittedHead):
+            if isinstance(part, Head):
                 check_head(part, nn.ModuleList(parts))
             part.double().eval()
             law = "fitted"
             if isinstance(part, Normalise):
                 with Blamed(part):
                     part.fit([batch])
-            elif isinstance(part, FittedHead):
-                _fit(part, Chain(parts), batch.architectures)
+            elif isinstance(part, Head) and not part.trained:
+                _finish(part, Chain(parts), batch.architectures)
         except PluginError as error:
             blamed = getattr(config, slot).part == error.part
             return Chain(parts), Failure(slot=slot, law=law, said=said(error)) if blamed else None
@@ -188,13 +188,13 @@ def _build(config: RunConfig, registry: Registry, batch: Batch) -> tuple[Chain, 
     return Chain(parts), None
 
 
-def _fit(head: FittedHead, chain: Chain, architectures: Sequence[Architecture]) -> None:
+def _finish(head: Head, chain: Chain, architectures: Sequence[Architecture]) -> None:
     """Fit a head to more networks than are looked at, so that there is something to tell apart."""
     networks = toy_batch(architectures, networks=64, seed=SEED + 2)
     with torch.no_grad():
         embedding = networks.restore([carrier.values for carrier in chain(networks, "aggregator")])
     with Blamed(head):
-        head.fit(embedding, embedding[:, :1].clone())
+        head.finish(embedding, embedding[:, :1].clone())
 
 
 def said(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Compare what parts give: how far apart, which rows are whose, what a group element makes of it."""
+"""Compare what parts give: how far apart, and which rows are whose."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import math
 from typing import Any
 
 import attrs
-import numpy as np
 import torch
-from attrs import evolve
 from torch import Tensor
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.chain import read_chain
 from sneframe.batch import Batch, Networks
-from sneframe.nn.chain_tensors import Features
-from sneframe.parts.part import ChunkTokens
-from sneframe.symmetry import Element, apply
+from sneframe.parts.carriers import ChunkTokens
 
 
 def difference(a: Any, b: Any) -> float:
@@ -57,33 +52,3 @@ def rows_of(value: Any, batch: Batch) -> list[list[Tensor]]:
         tensors = [carrier.weights] if isinstance(carrier, Networks) else tensors_of(carrier)
         rows += [[tensor[i] for tensor in tensors if len(tensor) == size] for i in range(size)]
     return [rows[position] for position in batch.order]
-
-
-def act_on_features(features: Features, element: Element) -> Features:
-    """Let an element act on every channel as on the weights.
-
-    Where the entries of a kernel are folded into the channels, a channel is written on each of them, moved, and read off
-    the first.
-    """
-    architecture = features.architecture
-    links = read_chain(architecture)
-    entries = [link.weight.size // w[0, 0].numel() for link, w in zip(links, features.weights, strict=True)]
-    values: dict[str, Tensor] = {}
-    for link, count, weight, bias in zip(links, entries, features.weights, features.biases, strict=True):
-        values[link.weight.name] = weight.flatten(2).repeat_interleave(count, dim=2)
-        values[link.bias.name] = bias
-    names, sizes = zip(*((p.name, p.size) for p in architecture.parameters), strict=True)
-    flat = torch.cat([values[name] for name in names], dim=2)
-    moved = torch.stack([_moved(channel, element) for channel in flat.unbind(1)], dim=1)
-    found = dict(zip(names, moved.split(sizes, dim=2), strict=True))
-    weights = [
-        found[link.weight.name][..., ::count].reshape(weight.shape)
-        for link, count, weight in zip(links, entries, features.weights, strict=True)
-    ]
-    return evolve(features, weights=tuple(weights), biases=tuple(found[link.bias.name] for link in links))
-
-
-def _moved(weights: Tensor, element: Element) -> Tensor:
-    ids = np.arange(len(weights))
-    networks = Networks(architecture=element.architecture, weights=weights)
-    return apply(Batch(networks=[networks], order=ids, ids=ids), (element,)).networks[0].weights

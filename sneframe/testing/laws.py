@@ -31,7 +31,7 @@ from sneframe.plugins import Blamed, Registry
 from sneframe.rng import Draw
 from sneframe.testing.case import SEED, Built, Case, built, chained, said
 from sneframe.testing.compare import difference, rows_of, tensors_of
-from sneframe.testing.measures import LAWS, gradients, half, symmetry
+from sneframe.testing.measures import LAWS, Immovable, gradients, half, symmetry
 
 EXACT = 1e-9  #: in float64: more than rounding in a few hundred sums
 UNMEASURED = "not measured"
@@ -171,6 +171,8 @@ def _tried(
 ) -> Finding:
     try:
         return _finding(part, name, law(), claimed=claimed, tolerance=tolerance)
+    except Immovable as error:
+        return Finding(part=part.name, law=name, error=None, claimed=False, kept=True, said=str(error))
     except Exception as error:  # noqa: BLE001  # a part may fail in any way, and others are still to be measured
         if isinstance(error, PluginError) and error.part not in (None, part.name):
             return Finding(

@@ -14,32 +14,38 @@ import torch
 from attrs import evolve
 from torch import Tensor
 
-from sneframe.batch import Batch, Networks, join
+from sneframe.batch import Batch, join
 from sneframe.errors import PartError
-from sneframe.parts.head import FittedHead
+from sneframe.parts.carriers import ChunkTokens
+from sneframe.parts.head import Head
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import ChunkTokens, NeuronFeatures, WeightFeatures
+from sneframe.parts.part import Part
 from sneframe.plugins import Blamed
 from sneframe.symmetry import apply, sample
 from sneframe.testing.case import SEED, Case, toy_batch
-from sneframe.testing.compare import act_on_features, difference, rows_of, tensors_of
+from sneframe.testing.compare import difference, rows_of, tensors_of
 
 
-def symmetry(case: Case, action: str) -> float | None:
-    """What a group element changes: carriers on weights move with it, all others stay."""
+class Immovable(Exception):  # noqa: N818  # says what the carrier is
+    """A part gives a carrier that no group element can be applied to, because its class has no method ``act``."""
+
+
+def symmetry(case: Case, action: str) -> float:
+    """Measure what a group element changes that it must not: a carrier moves as the weights do, or stays.
+
+    Raises:
+        Immovable: the carrier cannot be moved, so there is nothing that it should equal.
+    """
     elements = sample(case.batch, seed=SEED, step=1, actions=(action,))
     moved = case.output(apply(case.batch, elements))
-    stayed = case.output(case.batch)
-    if isinstance(stayed, Batch):
-        return difference(apply(stayed, elements), moved)
-    if isinstance(stayed, tuple) and isinstance(stayed[0], Networks):
-        stayed = apply(case.batch.replace(networks.weights for networks in stayed), elements).networks
-    if isinstance(stayed, tuple) and isinstance(stayed[0], ChunkTokens):
-        return None  # chunks are cut across neurons: there is nothing that they should equal
-    if isinstance(stayed, tuple) and isinstance(stayed[0], WeightFeatures | NeuronFeatures):
-        pairs = zip(stayed, elements, strict=True)
-        stayed = tuple(act_on_features(features, element) for features, element in pairs)
-    return difference(stayed, moved)
+    given = case.output(case.batch)
+    if isinstance(given, Tensor):  # the values that a head gives stay
+        return difference(given, moved)
+    carriers, others = (each.networks if isinstance(each, Batch) else each for each in (given, moved))
+    for carrier in carriers:
+        if not callable(getattr(carrier, "act", None)):
+            raise Immovable(f"{type(carrier).__name__} cannot be moved, it has no act(element)")
+    return difference(tuple(c.act(g) for c, g in zip(carriers, elements, strict=True)), others)
 
 
 def alone(case: Case) -> float:
@@ -113,7 +119,7 @@ def gradients(case: Case) -> float | None:
     slots = list(case.chain.parts)
     place = slots.index(case.part.slot)
     found = _gradients(case, slots[: place + 1])
-    if not isinstance(case.part, FittedHead):
+    if _gives_gradients(case.part):
         given = _gradients(case, slots[:place]) if place else {}
         due = [slot for slot in found if slot == case.part.slot or given.get(slot)]
         if cut := [case.chain.part(slot) for slot in due if not found[slot]]:
@@ -122,6 +128,11 @@ def gradients(case: Case) -> float | None:
     if not grads:
         return None
     return 0.0 if all(bool(grad.isfinite().all()) for grad in grads) else math.inf
+
+
+def _gives_gradients(part: Part) -> bool:
+    """Whether a part is trained by gradients, or passes them on to the parts in front of it."""
+    return not isinstance(part, Head) or part.trained
 
 
 def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
@@ -136,7 +147,7 @@ def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
 
 def half(case: Case) -> float | None:
     """What bfloat16 autocast changes of the output in float32, over its size; None for what has no arithmetic."""
-    if isinstance(case.part, FittedHead):
+    if not _gives_gradients(case.part):
         return None
     model = copy.deepcopy(case.chain).float()
     batch = case.batch.to(dtype=torch.float32)

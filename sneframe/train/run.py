@@ -21,8 +21,7 @@ from sneframe import atomic, devices, plugins
 from sneframe.config.schema import RunConfig, plugins_named
 from sneframe.config.structure import structure, unstructure
 from sneframe.errors import Interrupted
-from sneframe.model import build_augmentations, build_invariance, build_model
-from sneframe.parts.head import FittedHead
+from sneframe.model import build_augmentations, build_invariance, build_model, head_class
 from sneframe.plugins import Blamed
 from sneframe.predict.doubt import ranges_of
 from sneframe.progress import Reporter
@@ -80,7 +79,7 @@ def run(
 
     with accelerator.main_process_first():  # which may have to build the demo zoo
         data = load_data(config.zoo, reporter)
-    tasks = _tasks(data, config, fitted=issubclass(registry.part(config.head.part), FittedHead))
+    tasks = _tasks(data, config, fitted=not head_class(config, registry).trained)
     torch.manual_seed(config.seed)
     model = build_model(config, registry, data.training_architectures(), tasks.width)
     with Blamed(model.encoder.normalise):
@@ -175,12 +174,12 @@ def finish(
     batch_size = config.train.batch_size
     if training.epoch:
         checkpoint.restore_model(model, tensor_files.read_tensors(best)[0], best)
-    if isinstance(model.head, FittedHead):
+    if not model.head.trained:
         clock = time.perf_counter()
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
         targets = tasks.targets({name: data.training(name) for name in data.columns})
         with Blamed(model.head):
-            model.head.fit(embedding, torch.from_numpy(targets))
+            model.head.finish(embedding, torch.from_numpy(targets))
         training.seconds += time.perf_counter() - clock
     if not training.epoch and accelerator.is_main_process:
         checkpoint.save_model(best, model, tasks, config, epoch=0)

@@ -11,11 +11,12 @@ from sneframe.architecture.layout import layout
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
 from sneframe.nn.chain_tensors import fold, members_of, pools, spread, subsets, unfold
-from sneframe.parts.part import NeuronFeatures, Spec, WeightFeatures
+from sneframe.parts.carriers import NeuronFeatures, WeightFeatures
+from sneframe.parts.part import Spec
 from sneframe.parts.tokenizer import Tokenizer
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
-from sneframe.testing.compare import act_on_features, difference
+from sneframe.testing.compare import difference
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_features_that_are_the_weights_are_moved_as_the_weights_are(cnn, action)
     twice = evolve(features, weights=tuple(torch.cat([w, -w], dim=1) for w in features.weights))
     twice = evolve(twice, biases=tuple(torch.cat([b, -b], dim=1) for b in features.biases))
 
-    found = act_on_features(twice, elements[0])
+    found = twice.act(elements[0])
 
     assert difference(batch, moved) > 0.1
     for sign, channel in ((1, 0), (-1, 1)):
@@ -151,7 +152,7 @@ def test_features_on_pairs_of_neurons_are_moved_along_rows_and_columns(cnn):
     (element,) = sample(batch_of(cnn), seed=0, step=0)
     before, after = element.permutations.values()  # of the channels of either convolution
 
-    found = act_on_features(features, element)
+    found = features.act(element)
 
     assert difference(found, features) > 0.1
     for network in range(3):
@@ -180,13 +181,13 @@ def test_a_part_for_chains_gets_the_links_of_the_only_architecture(cnn):
     assert chained(cnn, layers=3).links == read_chain(layout(cnn))
 
 
-def test_a_part_for_chains_refuses_what_is_none_with_the_reason_and_a_choice():
+def test_a_part_for_chains_refuses_what_is_none_with_the_reason():
     with pytest.raises(PartError) as caught:
         chained(mlp(1, 4, 1), layers=3)
 
     assert str(caught.value) == (
         "tokenizer 'test/chained' takes a chain of at least 3 layers with weight and bias, but there are 2 layers with "
-        f"parameters in {mlp(1, 4, 1).summary}; choose a method for any architecture such as 'sne' or 'stats'"
+        f"parameters in {mlp(1, 4, 1).summary}"
     )
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from sneframe_head.head import MLP
 
-from sneframe.parts.part import Embedding, Spec
+from sneframe.parts.carriers import Embedding
+from sneframe.parts.part import Spec
 
 
 def build(**options):

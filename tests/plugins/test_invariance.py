@@ -9,8 +9,9 @@ from torch import nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import join
+from sneframe.parts.carriers import Embedding
 from sneframe.parts.invariance import Output
-from sneframe.parts.part import Embedding, Spec
+from sneframe.parts.part import Spec
 from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp

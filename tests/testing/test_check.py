@@ -21,7 +21,7 @@ from sneframe.config.schema import RunConfig, TrainConfig, use
 from sneframe.parts.invariance import InvarianceLoss, LossTerm
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise
-from sneframe.parts.part import Embedding, LayerCodes, each_parameter
+from sneframe.parts.carriers import Embedding, LayerCodes, each_parameter
 from sneframe.parts.tokenizer import Tokenizer
 
 

@@ -15,10 +15,11 @@ from sneframe.config.schema import Choice, option, plugins_named
 from sneframe.config.structure import structure, unstructure
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.augmentation import Augmentation
+from sneframe.parts.carriers import ChunkTokens, Embedding, LayerCodes
 from sneframe.parts.invariance import InvarianceLoss, LossTerm
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise
-from sneframe.parts.part import ANY_ACTION, ChunkTokens, Embedding, LayerCodes
+from sneframe.parts.part import ANY_ACTION
 from sneframe.parts.tokenizer import Tokenizer
 from sneframe.plugins import Registry
 from sneframe.testing import laws

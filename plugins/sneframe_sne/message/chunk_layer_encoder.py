@@ -11,8 +11,9 @@ from attrs.validators import ge
 from sneframe.batch import Batch, Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import check_heads
+from sneframe.parts.carriers import LayerCodes
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import LayerCodes, Spec
+from sneframe.parts.part import Spec
 from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.tokenizer import PadChunk

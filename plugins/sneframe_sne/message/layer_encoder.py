@@ -16,8 +16,9 @@ from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import check_heads
 from sneframe.nn.level_type_encoding import LevelTypeEncoding
+from sneframe.parts.carriers import LayerCodes
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import LayerCodes, Spec
+from sneframe.parts.part import Spec
 from sneframe_sne.message.build import graph_of
 from sneframe_sne.message.graph import Graph
 from sneframe_sne.message.sweep import Load, Round

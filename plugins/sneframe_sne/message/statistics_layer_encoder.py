@@ -13,8 +13,9 @@ from sneframe.config.validators import check_heads
 from sneframe.nn.level_type_encoding import LevelTypeEncoding
 from sneframe.nn.perceptron import perceptron
 from sneframe.nn.weight_statistics import COUNT, statistics
+from sneframe.parts.carriers import LayerCodes, each_parameter
 from sneframe.parts.layer_encoder import LayerEncoder
-from sneframe.parts.part import LayerCodes, Spec, each_parameter
+from sneframe.parts.part import Spec
 from sneframe_sne.message.layer_encoder import Message
 
 SMALL = 0.01  #: of normalised weights: where a statistic is no longer taken as it is, but by its logarithm

@@ -9,10 +9,10 @@ from torch import nn
 import sneframe
 from sneframe.architecture import Architecture
 from sneframe.nn.chain_tensors import fold
-from sneframe.parts.part import NeuronFeatures
+from sneframe.parts.carriers import NeuronFeatures
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
-from sneframe.testing.compare import act_on_features, difference
+from sneframe.testing.compare import difference
 from sneframe.zoo import create
 
 OPTIONS = {"width": 4, "heads": 2, "hidden_layers": 2}
@@ -172,7 +172,7 @@ def test_the_layers_are_equivariant_and_the_embedding_is_invariant(
     moved = apply(batch, (element,))
 
     assert difference(batch, moved) > 0.1
-    assert difference(act_on_features(built.features(batch), element), built.features(moved)) < 1e-9
+    assert difference(built.features(batch).act(element), built.features(moved)) < 1e-9
     torch.testing.assert_close(built(moved), built(batch), rtol=0, atol=1e-9)
 
 
@@ -199,7 +199,7 @@ def test_the_features_of_the_tokenizer_move_as_the_weights_do(model, networks, a
     moved = apply(batch, elements)
 
     assert difference(batch, moved) > 0.1
-    assert difference(act_on_features(tokenizer(batch)[0], elements[0]), tokenizer(moved)[0]) < 1e-12
+    assert difference(tokenizer(batch)[0].act(elements[0]), tokenizer(moved)[0]) < 1e-12
 
 
 @pytest.mark.parametrize(("name", "axis"), [("first.weight", 3), ("second.weight", 4), ("hidden.weight", 2)])

@@ -29,7 +29,8 @@ from torch.func import functional_call
 
 from sneframe.architecture.chain import read_chain
 from sneframe.nn.chain_tensors import members_of
-from sneframe.parts.part import Spec, WeightFeatures
+from sneframe.parts.carriers import WeightFeatures
+from sneframe.parts.part import Spec
 from sneframe.testing import mlp
 
 INPUTS, OUTPUTS = 4, 6

@@ -9,7 +9,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sneframe_stats import Boosting
 
 from sneframe.errors import PartError
-from sneframe.parts.part import Embedding, Spec
+from sneframe.parts.carriers import Embedding
+from sneframe.parts.part import Spec
 
 generator = torch.Generator().manual_seed(0)
 X = torch.randn(80, 3, generator=generator)

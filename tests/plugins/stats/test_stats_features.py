@@ -6,7 +6,8 @@ from sneframe_stats import Features
 
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.errors import PartError
-from sneframe.parts.part import LayerCodes, Spec
+from sneframe.parts.carriers import LayerCodes
+from sneframe.parts.part import Spec
 from sneframe.testing import mlp
 
 TWO, THREE = mlp(1, 4, 1), mlp(1, 4, 4, 1)  # how many layers of weights

@@ -8,7 +8,8 @@ from sneframe_stats import Ridge
 
 import sneframe
 from sneframe.errors import PartError
-from sneframe.parts.part import Embedding, Spec
+from sneframe.parts.carriers import Embedding
+from sneframe.parts.part import Spec
 from sneframe.run_folder.checkpoint import load_model
 from sneframe.testing import toy_zoo
 

@@ -8,7 +8,8 @@ from sneframe_stats import Identity, Statistics
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.batch import Batch, join
 from sneframe.nn.weight_statistics import statistics
-from sneframe.parts.part import LayerCodes, Spec, StatTokens
+from sneframe.parts.carriers import LayerCodes, StatTokens
+from sneframe.parts.part import Spec
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 

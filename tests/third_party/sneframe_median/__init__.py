@@ -7,7 +7,7 @@ from attrs import frozen
 import sneframe
 from sneframe.config.schema import RunConfig, TrainConfig, use
 from sneframe.parts.aggregator import Aggregator
-from sneframe.parts.part import Embedding, LayerCodes
+from sneframe.parts.carriers import Embedding, LayerCodes
 
 
 @final
