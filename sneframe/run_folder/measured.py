@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
 from attrs import frozen
 
 from sneframe.metrics import Scores
-from sneframe.run_folder.json_files import fault, read_json
 
 
 @frozen(kw_only=True)
@@ -111,15 +109,3 @@ class Metrics(PropertyScores):
     def by_property(self) -> Mapping[str, PropertyScores]:
         """The scores of each property by its name, those of the main one first."""
         return {self.property: self, **self.also}
-
-
-def read_metrics(path: Path) -> Metrics:
-    """Read ``metrics.json``.
-
-    Raises:
-        RunError: the file is missing or malformed, or no network was tested.
-    """
-    found = read_json(path, Metrics)
-    if found.test.n == 0:
-        fault(path, "test.n is 0: there is nothing to report")
-    return found

@@ -17,7 +17,7 @@ from sneframe.train import evaluate, loop
 SMALL = ("layer_encoder.width=8", "layer_encoder.heads=2", "layer_encoder.points=2", "aggregator.heads=2")
 SCORING = """
 import sys, time
-from sneframe import evaluate
+from sneframe.train import evaluate
 from sneframe.cli import main
 
 def slow(*_, **__):

@@ -45,7 +45,7 @@ def test_a_property_of_any_kind_is_learned(zoo_of, tmp_path, recipe, name, task,
 
 def test_a_text_beside_the_main_property_is_a_category_when_it_is_insisted_on():
     """zoo.task = category holds for the texts in zoo.also too, and not for the numbers there."""
-    module = importlib.import_module("sneframe.run")
+    module = importlib.import_module("sneframe.train.run")
     columns = {
         "dataset": Column.of("dataset", ["a", "b", "a", "b"]),
         "run": Column.of("run", ["p", "q", "r", "s"]),

@@ -310,7 +310,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_state(finished, toy_zoo_path
     assert smaller < len(before)
 
     code = (
-        "import resource, signal, sys; from sneframe.cli import main; import sneframe.run\n"
+        "import resource, signal, sys; from sneframe.cli import main; import sneframe.train.run\n"
         "limit = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "main(sys.argv[2:])"
