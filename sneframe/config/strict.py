@@ -74,9 +74,9 @@ def strict_converter(*, table: str, none: Any, extra: bool) -> cattrs.Converter:
 
         return check
 
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, structured_tuple)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Mapping, structured_mapping)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _literal)
+    converter.register_structure_hook_func(_made_from(tuple), structured_tuple)
+    converter.register_structure_hook_func(_made_from(Mapping), structured_mapping)
+    converter.register_structure_hook_func(_made_from(Literal), _literal)
     converter.register_structure_hook_func(may_be_none, optional)
     converter.register_structure_hook_factory(attrs.has, attrs_class)
     return converter
@@ -145,6 +145,11 @@ def _each(
         except Exception as error:
             error.add_note(IterableValidationNote(f"item {place}", place, kind))
             raise IterableValidationError(f"item {place}", [error], kind) from error
+
+
+def _made_from(origin: Any) -> Callable[[Any], bool]:
+    """Return what tells types such as ``tuple[int, ...]``, which is made from ``tuple``."""
+    return lambda kind: get_origin(kind) is origin
 
 
 def _number(value: Any, _: Any) -> float:
