@@ -178,7 +178,7 @@ def _own_test(folder: Path, digest: str) -> dict[str, Any]:
     read = read_folder(folder)
     found = read.predictions[0]
     return cells.described(
-        digest, read.metrics.main.test, found.ids.tolist(), found.true.tolist(), found.predicted.tolist()
+        digest, read.metrics.test, found.ids.tolist(), found.true.tolist(), found.predicted.tolist()
     )
 
 

@@ -32,13 +32,15 @@ def read_json(path: Path, kind: type[T]) -> T:
     return structured(path, parse_json(path, read_text(path)), kind)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     """Write a value of an attrs class; the file appears whole.
+
+    ``indent=None`` writes it in one line, for lists of many numbers.
 
     Raises:
         MachineError: the folder does not take it.
     """
-    atomic.write_text(path, json.dumps(CONVERTER.unstructure(value), indent=2))
+    atomic.write_text(path, json.dumps(CONVERTER.unstructure(value), indent=indent))
 
 
 def parse_json(path: Path, text: str, line: int | None = None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +18,7 @@ from sneframe.metrics import Scores
 from sneframe.model import Encoder, Model
 from sneframe.parts.invariance import Output
 from sneframe.run_folder.measured import Baseline, Invariance, PropertyScores
+from sneframe.run_folder.shown import Shown
 from sneframe.symmetry import apply, sample
 from sneframe.tasks import Task, Tasks
 from sneframe.train.data import Data
@@ -209,14 +209,14 @@ def predictions_csv(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> str:
     return text.getvalue()
 
 
-def shown_json(data: Data) -> str:
-    """Return the content of ``shown.json``: ids of the test networks, and of each column that is shown their values."""
+def shown(data: Data) -> Shown:
+    """Return of the test networks the columns that are to be shown."""
     rows = data.split.test
     columns = {
-        name: [finite_or_none(value) for value in column.take(rows).objects()]
+        name: tuple(finite_or_none(value) for value in column.take(rows).objects())
         for name, column in data.shown.items()
     }
-    return json.dumps({"ids": data.batch.ids[rows].tolist(), "columns": columns})
+    return Shown(ids=tuple(data.batch.ids[rows].tolist()), columns=columns)
 
 
 def _truth(task: Task, data: Data, positions: np.ndarray) -> np.ndarray:

@@ -192,7 +192,7 @@ def finish(
     if accelerator.is_main_process:
         atomic.write_text(folder / "predictions.csv", evaluate.predictions_csv(tasks, data, values))
         if data.shown:
-            atomic.write_text(folder / "shown.json", evaluate.shown_json(data))
+            write_json(folder / "shown.json", evaluate.shown(data), indent=None)
         kept = {"ids": torch.from_numpy(data.batch.ids[data.split.test]), "values": test.embedding}
         kept |= {"train_ids": torch.from_numpy(data.batch.ids[shown]), "train_values": training_embedding}
         tensor_files.write_tensors(folder / "embeddings.safetensors", kept, {})

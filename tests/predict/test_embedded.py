@@ -89,7 +89,7 @@ def test_a_network_is_at_distance_zero_from_itself():
 
 def test_a_network_without_a_finite_embedding_is_near_to_nothing(embedded):
     """And it does not take the scale from the others."""
-    broken = Embedded(sources=["nan"], values=np.full((1, 2), np.nan), properties={})
+    broken = Embedded(sources=["nan"], values=np.full((1, 2), np.nan, np.float32), properties={})
     found = Embedded.joined([broken, embedded]).nearest(np.array([2.0, 100.0]), k=4)
     expected = [(place + 1, distance) for place, distance in embedded.nearest(np.array([2.0, 100.0]), k=4)]
     assert found == expected
