@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from sneframe.report.projection import Projection
 from sneframe.run_folder.history import Epoch
-from sneframe.run_folder.load import Predictions
+from sneframe.run_folder.predictions import Predictions
 
 BLUE = "#2a6ebb"
 GREY = "#8a8f98"

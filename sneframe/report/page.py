@@ -13,8 +13,9 @@ from sneframe.report import figures
 from sneframe.report.projection import SEED, Projection, project
 from sneframe.report.template import template
 from sneframe.report.words import number, ratio
-from sneframe.run_folder.load import CATEGORY, Predictions, RunFolder, read_folder
+from sneframe.run_folder.load import RunFolder, read_folder
 from sneframe.run_folder.measured import PropertyScores
+from sneframe.run_folder.predictions import CATEGORY, Predictions
 
 
 def write_report(folder: Path) -> Path:

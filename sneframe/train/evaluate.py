@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,21 +191,15 @@ def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, Scores]:
     return found
 
 
-def predictions_csv(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> str:
-    """Return the content of ``predictions.csv``: id, split, architecture, true, predicted; two more for each property."""
+def prediction_rows(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of ``predictions.csv``: id, split, architecture, then true and predicted value of each property."""
     index, names = _architecture_ids(data)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    others = [f"{what} {task.name}" for task in tasks.each[1:] for what in ("true", "predicted")]
-    writer.writerow(("id", "split", "architecture", "true", "predicted", *others))
     for part, value in values.items():
         positions = getattr(data.split, part)
         pairs = [(_truth(task, data, positions), task.predict(own)) for task, own in tasks.split(value)]
         columns = [column.tolist() for pair in pairs for column in pair]
         for position, *row in zip(positions, *columns, strict=True):
-            shown = (repr(each) if isinstance(each, float) else each for each in row)
-            writer.writerow((int(data.batch.ids[position]), part, names[index[position]], *shown))
-    return text.getvalue()
+            yield int(data.batch.ids[position]), part, names[index[position]], *row
 
 
 def shown(data: Data) -> Shown:

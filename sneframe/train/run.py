@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from attrs import evolve, frozen
 
-from sneframe import atomic, devices, plugins
+from sneframe import devices, plugins
 from sneframe.config.schema import RunConfig, plugins_named
 from sneframe.config.structure import structure, unstructure
 from sneframe.errors import Interrupted
@@ -31,6 +31,7 @@ from sneframe.run_folder import checkpoint, environment, tensor_files
 from sneframe.run_folder.create import going_on, open_folder
 from sneframe.run_folder.json_files import CONVERTER, write_json
 from sneframe.run_folder.measured import Metrics, Seconds
+from sneframe.run_folder.predictions import write_predictions
 from sneframe.run_folder.training_networks import Range, TrainingNetworks
 from sneframe.tasks import Tasks, make_task
 from sneframe.train import evaluate
@@ -190,7 +191,8 @@ def finish(
     values, test = {part: each.value for part, each in predicted.items()}, predicted["test"]
     found = evaluate.property_scores(tasks, data, values)
     if accelerator.is_main_process:
-        atomic.write_text(folder / "predictions.csv", evaluate.predictions_csv(tasks, data, values))
+        also, rows = (task.name for task in tasks.each[1:]), evaluate.prediction_rows(tasks, data, values)
+        write_predictions(folder / "predictions.csv", also, rows)
         if data.shown:
             write_json(folder / "shown.json", evaluate.shown(data), indent=None)
         kept = {"ids": torch.from_numpy(data.batch.ids[data.split.test]), "values": test.embedding}

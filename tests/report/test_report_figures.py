@@ -11,7 +11,7 @@ from attrs import evolve
 from sneframe.report import figures
 from sneframe.report.projection import Projection
 from sneframe.run_folder.history import Epoch, EpochScores, Losses
-from sneframe.run_folder.load import Predictions
+from sneframe.run_folder.predictions import Predictions
 
 SVG = "{http://www.w3.org/2000/svg}"
 ELEMENTS = {"svg", "g", "defs", "path", "use", "text", "clipPath", "rect", "image"}
