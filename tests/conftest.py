@@ -5,7 +5,7 @@ import textwrap
 import pytest
 import torch
 
-pytest_plugins = ["sneframe.testing.fixtures"]
+pytest_plugins = ["sneframe.testing.fixtures", "made_up_run"]
 
 
 def pytest_configure():

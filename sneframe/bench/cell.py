@@ -17,7 +17,8 @@ from sneframe.bench.source import Made
 from sneframe.config.schema import Choice, RunConfig
 from sneframe.config.structure import unstructure
 from sneframe.metrics import Scores
-from sneframe.run_folder.record import Record, fault, parse_record, read_text, scores
+from sneframe.run_folder.json_files import fault, parse_json, read_json, read_text, structured
+from sneframe.run_folder.measured import Seconds
 from sneframe.zoo import open_zoo
 
 FORMAT = "sneframe.cell"
@@ -175,6 +176,52 @@ class Outcome:
         return next(test for test in self.tests if test.digest == digest)
 
 
+@frozen(kw_only=True)
+class _Configured:
+    """Of a cell's file, what it is a cell of."""
+
+    config: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class _Head:
+    """Of a cell's file, what is there of one that failed too; one that is older than ``source`` has none."""
+
+    format: str
+    version: int
+    seed: int
+    failed: str | None
+    source: Mapping[str, Made] | None = None
+
+
+@frozen(kw_only=True)
+class _WrittenTest:
+    """A test as it stands in the file; of one that failed there are no scores and no columns."""
+
+    zoo: str
+    failed: str | None
+    scores: Scores | None = None
+    ids: Any = None
+    true: Any = None
+    predicted: Any = None
+
+
+@frozen(kw_only=True)
+class _Finished(_Head):
+    """Of a cell's file, what is there of one that did not fail; see :class:`Outcome`."""
+
+    tests: tuple[_WrittenTest, ...]
+    parameters: int
+    epochs: int
+    planned: int
+    passes: float
+    best_epoch: int
+    stopped_by: str | None
+    seconds: Seconds
+    peak_memory: int
+    versions: Mapping[str, str] = field(factory=dict)
+
+
 # -- to and from files ----------------------------------------------------------------------------------------
 
 
@@ -186,7 +233,7 @@ def find(folder: Path, cell: Cell) -> Path | None:
     """
     wanted = json.loads(json.dumps(_without_place(cell.config)))
     for path in sorted(folder.glob(f"*-{cell.key}.json")):
-        stored = parse_record(path, read_text(path)).record("config").data
+        stored = read_json(path, _Configured).config
         if _agrees({**stored, "recipe": None}, {**wanted, "recipe": None}):
             return path
     return None
@@ -223,29 +270,29 @@ def read(path: Path) -> Outcome:
     Raises:
         RunError: the file is damaged, or of a newer version.
     """
-    root = parse_record(path, read_text(path))
-    if root.string("format") != FORMAT or root.count("version") != VERSION:
+    data = parse_json(path, read_text(path))
+    head = structured(path, data, _Head)
+    if head.format != FORMAT or head.version != VERSION:
         fault(path, f"not a {FORMAT} of version {VERSION}; remove it, and the cell is run again")
-    failed, source = root.maybe("failed", Record.string), _source(root)
-    if failed is not None:
-        return Outcome(seed=root.count("seed"), failed=failed, source=source)
-    seconds = root.record("seconds")
+    if head.failed is not None:
+        return Outcome(seed=head.seed, failed=head.failed, source=head.source)
+    found = structured(path, data, _Finished)
     return Outcome(
-        seed=root.count("seed"),
-        tests=tuple(map(_test, root.records("tests"))),
-        parameters=root.count("parameters"),
-        epochs=root.count("epochs"),
-        planned=root.count("planned"),
-        passes=root.number("passes"),
-        best_epoch=root.count("best_epoch"),
-        stopped_by=root.maybe("stopped_by", Record.string),
-        train_seconds=seconds.number("train"),
-        step_seconds=seconds.maybe("step", Record.number),
-        seconds_to_best=seconds.maybe("to_best", Record.number),
-        total_seconds=seconds.number("total"),
-        peak_memory=root.count("peak_memory"),
-        source=source,
-        libraries=root.record("versions").each(Record.string) if "versions" in root.data else {},
+        seed=found.seed,
+        tests=tuple(_test(path, f"tests.{number}", each) for number, each in enumerate(found.tests)),
+        parameters=found.parameters,
+        epochs=found.epochs,
+        planned=found.planned,
+        passes=found.passes,
+        best_epoch=found.best_epoch,
+        stopped_by=found.stopped_by,
+        train_seconds=found.seconds.train,
+        step_seconds=found.seconds.step,
+        seconds_to_best=found.seconds.to_best,
+        total_seconds=found.seconds.total,
+        peak_memory=found.peak_memory,
+        source=found.source,
+        libraries=found.versions,
     )
 
 
@@ -267,39 +314,30 @@ def described(
     }
 
 
-def _source(root: Record) -> dict[str, Made] | None:
-    """Return what made a cell; None for a file from before this was kept."""
-    if "source" not in root.data:
-        return None
-    each = root.record("source").each(Record.record)
-    keys = ("distribution", "version", "source")
-    return {name: Made(*(made.string(key) for key in keys)) for name, made in each.items()}
+def _test(path: Path, place: str, written: _WrittenTest) -> Test:
+    if written.failed is not None:
+        return Test(digest=written.zoo, failed=written.failed)
+    if (scores := written.scores) is None:
+        fault(path, f"{place}.scores is missing")
+    kind = np.float64 if scores.accuracy is None else np.str_
 
+    def column(name: str, dtype: type[np.generic]) -> np.ndarray:
+        wanted = f"{place}.{name}: must be a list of {scores.n} {'texts' if dtype is np.str_ else 'numbers'}"
+        try:
+            values = np.array(getattr(written, name), dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            fault(path, wanted, error)
+        if values.shape != (scores.n,):
+            fault(path, wanted)
+        return values
 
-def _test(record: Record) -> Test:
-    digest, failed = record.string("zoo"), record.maybe("failed", Record.string)
-    if failed is not None:
-        return Test(digest=digest, failed=failed)
-    found = scores(record.record("scores"))
-    kind = np.float64 if found.accuracy is None else np.str_
     return Test(
-        digest=digest,
-        scores=found,
-        ids=_column(record, "ids", found.n, np.int64),
-        true=_column(record, "true", found.n, kind),
-        predicted=_column(record, "predicted", found.n, kind),
+        digest=written.zoo,
+        scores=scores,
+        ids=column("ids", np.int64),
+        true=column("true", kind),
+        predicted=column("predicted", kind),
     )
-
-
-def _column(record: Record, key: str, n: int, dtype: type[np.generic]) -> np.ndarray:
-    what = "texts" if dtype is np.str_ else "numbers"
-    try:
-        values = np.array(record.data[key], dtype)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        fault(record.path, f"{record.where}{key} must be a list of {n} {what}", error)
-    if values.shape != (n,):
-        fault(record.path, f"{record.where}{key} must be a list of {n} {what}")
-    return values
 
 
 def _rounded(values: Sequence[float] | Sequence[str]) -> list[float] | list[str]:

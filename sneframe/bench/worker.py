@@ -131,12 +131,14 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
     from sneframe import plugins
     from sneframe.config.schema import plugins_named
     from sneframe.config.structure import structure
+    from sneframe.run_folder.environment import Environment
+    from sneframe.run_folder.json_files import read_json
     from sneframe.train.run import run
 
     config = structure(job["config"], plugins.load(plugins_named(job["config"])))
     folder = Path(job["folder"]) / "run"
     metrics = run(config, folder, reporter=Notes(note)).metrics
-    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    environment = read_json(folder / "environment.json", Environment)
     tests = [_own_test(folder, job["digest"])]
     tests += [_other_test(folder, config, metrics["property"], target) for target in job["targets"]]
     return {
@@ -151,20 +153,20 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
             key: None if value is None else round(value, 6) for key, value in metrics["seconds"].items()
         },
         "peak_memory": peak_memory(),
-        "threads": environment["threads"],
+        "threads": environment.threads,
         "machine": {
             "system": platform.system(),
             "processor": platform.machine(),
             "cores": os.cpu_count(),
-            "device": environment["device"],
+            "device": environment.device,
         },
         "versions": {
-            "sneframe": environment["sneframe"],
-            "python": environment["python"],
-            **environment["packages"],
+            "sneframe": environment.sneframe,
+            "python": environment.python,
+            **environment.packages,
             **{
-                f"plugin {name}": f"{plugin['distribution']} {plugin['version']}"
-                for name, plugin in environment["plugins"].items()
+                f"plugin {name}": f"{plugin.distribution} {plugin.version}"
+                for name, plugin in environment.plugins.items()
             },
         },
     }
@@ -176,7 +178,7 @@ def _own_test(folder: Path, digest: str) -> dict[str, Any]:
     read = read_folder(folder)
     found = read.predictions[0]
     return cells.described(
-        digest, read.metrics.main.test, found.ids.tolist(), found.true.tolist(), found.predicted.tolist()
+        digest, read.metrics.test, found.ids.tolist(), found.true.tolist(), found.predicted.tolist()
     )
 
 

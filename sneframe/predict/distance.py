@@ -38,13 +38,34 @@ class Reference:
             return None
         points = embeddings[:, columns] / deviation[columns]
         # Each is its own nearest neighbour.
-        own = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(points).kneighbors(points)[0][:, -1]
-        usual = float(np.quantile(own, LEVEL))
+        _, own = nearest(points, points, NEIGHBOURS + 1)
+        usual = float(np.quantile(own[:, -1], LEVEL))
         return (
             cls(points=points, columns=columns, scale=deviation[columns], usual=usual) if usual > 0 else None
         )
 
     def distance(self, embeddings: np.ndarray) -> np.ndarray:
         """Return ``(n,)`` distances of ``(n, E)`` embeddings to their k-th neighbour, in units of what is usual."""
-        search = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(self.points)
-        return np.asarray(search.kneighbors(embeddings[:, self.columns] / self.scale)[0][:, -1] / self.usual)
+        _, found = nearest(self.points, embeddings[:, self.columns] / self.scale, NEIGHBOURS)
+        return np.asarray(found[:, -1] / self.usual)
+
+
+def nearest(points: np.ndarray, asked: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each of ``(m, E)`` what of ``(n, E)`` points is nearest to it, the nearest first.
+
+    Of points at the same distance the one that comes first in ``points`` is first.
+
+    Args:
+        points: that are searched; at least k.
+        asked: whose neighbours are wanted.
+        k: how many.
+
+    Returns:
+        ``(m, k)`` positions in ``points``, and ``(m, k)`` Euclidean distances.
+    """
+    search = NearestNeighbors(n_neighbors=k).fit(points)
+    places = np.sort(search.kneighbors(asked, return_distance=False), axis=1)
+    # scikit-learn takes |a|² − 2ab + |b|², in which digits cancel: a point is not at distance 0 from itself.
+    found = np.stack([np.linalg.norm(points[column] - asked, axis=1) for column in places.T], axis=1)
+    order = np.argsort(found, axis=1, kind="stable")
+    return np.take_along_axis(places, order, axis=1), np.take_along_axis(found, order, axis=1)

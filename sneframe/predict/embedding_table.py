@@ -13,6 +13,7 @@ from attrs import frozen
 
 from sneframe.atomic import write_bytes
 from sneframe.errors import ConfigError, choices
+from sneframe.predict.distance import nearest
 
 
 @frozen(kw_only=True, eq=False)
@@ -48,13 +49,19 @@ class Embedded:
     def nearest(self, embedding: np.ndarray, k: int) -> list[tuple[int, float]]:
         """Return positions and distances of the k networks nearest to ``(E,)``, the nearest first.
 
-        Columns are divided by their deviations, so that none counts for more by its unit.
+        Columns are divided by their deviations, so that none counts for more by its unit. A network whose embedding is
+        not finite is near to nothing, and is passed over.
         """
-        deviation = self.values.std(0)
+        kept = np.flatnonzero(np.isfinite(self.values).all(1))
+        if not len(kept):
+            return []
+        values = self.values[kept]
+        deviation = values.std(0)
         scale = np.where(deviation > 0, deviation, 1)
-        distances = np.sqrt(np.square((self.values - embedding) / scale).mean(1))
-        order = np.argsort(distances, kind="stable")[:k]
-        return [(int(place), float(distances[place])) for place in order]
+        places, distances = nearest(values / scale, embedding[None] / scale, min(k, len(kept)))
+        # The root of the mean over columns, not of their sum, so that distances do not grow with the width.
+        distances = distances / np.sqrt(len(embedding))
+        return list(zip(kept[places[0]].tolist(), distances[0].tolist(), strict=True))
 
     def write(self, path: Path) -> None:
         """Write them by the ending of the name: ``.csv``, ``.npz`` or ``.parquet``.

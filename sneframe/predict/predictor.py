@@ -26,10 +26,11 @@ from sneframe.predict.doubt import GRADES, Doubt, Seen, in_words, magnitudes, wo
 from sneframe.predict.prediction import DoubtWarning, Prediction
 from sneframe.predict.question import Network, Question, Questions, stacked
 from sneframe.predict.stream import LARGE, least, obstacle, shown, stream
-from sneframe.predict.tested import Tested, read_ranges, read_tested
+from sneframe.predict.tested import Tested, read_tested
 from sneframe.progress import Reporter
 from sneframe.run_folder import tensor_files
 from sneframe.run_folder.checkpoint import load_model
+from sneframe.run_folder.training_networks import read_magnitudes
 from sneframe.tasks import Tasks
 from sneframe.zoo.read import Zoo
 
@@ -103,7 +104,7 @@ def load(
         folder=folder,
         model=model,
         tasks=tasks,
-        seen=Seen(architectures=architectures, magnitudes=read_ranges(folder / "training.json")),
+        seen=Seen(architectures=architectures, magnitudes=read_magnitudes(folder / "training.json")),
         tested=read_tested(metrics) if (metrics := folder / "metrics.json").is_file() else {},
         reader=reader,
         reference=_reference(folder / "embeddings.safetensors", model.encoder.width),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import frozen
 
-from sneframe.errors import RunError
-from sneframe.run_folder.record import Record, parse_record, read_text, scores
+from sneframe.metrics import Scores
+from sneframe.run_folder.json_files import read_json
+from sneframe.run_folder.measured import Metrics, PropertyScores
 
 CATEGORY = "category"
 NAMES = {"rmse": "RMSE", "accuracy": "accuracy"}
@@ -42,47 +42,22 @@ class Tested:
 
 
 def read_tested(path: Path) -> dict[str, Tested]:
-    """Read the test error of each property from ``metrics.json``; of a property without test networks there is none.
+    """Read the test error of each property from ``metrics.json``; a property without test networks has none.
 
     Raises:
         RunError: the file is damaged.
     """
-    root = parse_record(path, read_text(path))
-    told = {root.string("property"): root, **root.record("also").each(Record.record)}
-    return {name: found for name, record in told.items() if (found := _tested(record)) is not None}
+    found = {name: _tested(scores) for name, scores in read_json(path, Metrics).by_property.items()}
+    return {name: tested for name, tested in found.items() if tested is not None}
 
 
-def _tested(record: Record) -> Tested | None:
-    if record.data.get("test") is None:
+def _tested(found: PropertyScores) -> Tested | None:
+    metric = "accuracy" if found.task == CATEGORY else "rmse"
+    value, simple = (_value(scores, metric) for scores in (found.test, found.baseline.test))
+    if value is None or not found.test.n:
         return None
-    metric = "accuracy" if record.string("task") == CATEGORY else "rmse"
-    value = _value(record.record("test"), metric)
-    baseline = record.data.get("baseline")
-    simple = None if baseline is None else _value(record.record("baseline").record("test"), metric)
-    networks = record.record("test").count("n")
-    if value is None or not networks:
-        return None
-    return Tested(metric=metric, value=value, networks=networks, simple=simple)
+    return Tested(metric=metric, value=value, networks=found.test.n, simple=simple)
 
 
-def _value(record: Record, metric: str) -> float | None:
-    found = scores(record)
-    return found.accuracy if metric == "accuracy" else math.sqrt(found.mse)
-
-
-def read_ranges(path: Path) -> Mapping[str, tuple[float, float]]:
-    """Read the ranges of weights of ``training.json``; none where the run kept none.
-
-    Raises:
-        RunError: the file is damaged.
-    """
-    if not path.is_file():
-        return {}
-    found = parse_record(path, read_text(path)).record("magnitudes")
-    pairs = {
-        kind: (pair.number("least"), pair.number("most")) for kind, pair in found.each(Record.record).items()
-    }
-    for kind, (low, high) in pairs.items():
-        if low > high:
-            raise RunError(f"{path}: damaged: magnitudes.{kind} goes from {low} to {high}")
-    return pairs
+def _value(scores: Scores, metric: str) -> float | None:
+    return scores.accuracy if metric == "accuracy" else math.sqrt(scores.mse)

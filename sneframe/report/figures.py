@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from sneframe.report.projection import Projection
-from sneframe.run_folder.load import Epoch, Predictions
+from sneframe.run_folder.history import Epoch
+from sneframe.run_folder.predictions import Predictions
 
 BLUE = "#2a6ebb"
 GREY = "#8a8f98"
@@ -100,9 +101,9 @@ def curves(history: Sequence[Epoch], error: str, best_epoch: int | None, alt: st
         alt: the figure in words.
     """
     lines = {
-        "training task loss": [(epoch.number, epoch.task) for epoch in history],
-        f"validation {error}": [(epoch.number, epoch.mse) for epoch in history],
-        "e_g": [(epoch.number, epoch.group) for epoch in history if epoch.group is not None],
+        "training task loss": [(epoch.epoch, epoch.train.task) for epoch in history],
+        f"validation {error}": [(epoch.epoch, epoch.val.mse) for epoch in history],
+        "e_g": [(epoch.epoch, epoch.val.e_g) for epoch in history if epoch.val.e_g is not None],
     }
     lines = {label: points for label, points in lines.items() if points}
     with _style():

@@ -13,7 +13,9 @@ from sneframe.report import figures
 from sneframe.report.projection import SEED, Projection, project
 from sneframe.report.template import template
 from sneframe.report.words import number, ratio
-from sneframe.run_folder.load import CATEGORY, Predictions, RunFolder, Told, read_folder
+from sneframe.run_folder.load import RunFolder, read_folder
+from sneframe.run_folder.measured import PropertyScores
+from sneframe.run_folder.predictions import CATEGORY, Predictions
 
 
 def write_report(folder: Path) -> Path:
@@ -40,20 +42,22 @@ def render(run: RunFolder) -> str:
         metrics=run.metrics,
         env=run.environment,
         colours=colours,
-        headings={told.property: headings(told) for told in run.metrics.told},
+        headings={name: headings(scores) for name, scores in run.metrics.by_property.items()},
         drawn={
-            told.property: _predictions(told, predictions, colours, place)
-            for place, (told, predictions) in enumerate(zip(run.metrics.told, run.predictions, strict=True))
+            name: _predictions(name, scores, predictions, colours, place)
+            for place, ((name, scores), predictions) in enumerate(
+                zip(run.metrics.by_property.items(), run.predictions, strict=True)
+            )
         },
-        error=_error(run.metrics.main),
+        error=_error(run.metrics),
         curves=_curves(run),
         map=_map(run),
     )
 
 
-def headings(told: Told) -> dict[str, tuple[str, str]]:
+def headings(scores: PropertyScores) -> dict[str, tuple[str, str]]:
     """Return for each metric that is shown of a property what stands over its column, and how it is written."""
-    if told.task == CATEGORY:
+    if scores.task == CATEGORY:
         return {
             "accuracy": ("accuracy", "ratio"),
             "balanced_accuracy": ("balanced", "ratio"),
@@ -67,22 +71,24 @@ def headings(told: Told) -> dict[str, tuple[str, str]]:
     }
 
 
-def _error(told: Told) -> str:
-    return "Brier score" if told.task == CATEGORY else "MSE"
+def _error(scores: PropertyScores) -> str:
+    return "Brier score" if scores.task == CATEGORY else "MSE"
 
 
 def _colours(run: RunFolder) -> dict[str, str]:
     """Return a colour for each architecture of a zoo that mixes a few; empty where one colour does."""
-    architectures = list(run.metrics.main.by_architecture)
+    architectures = list(run.metrics.by_architecture)
     if not 1 < len(architectures) <= len(figures.PALETTE):
         return {}
     return dict(zip(architectures, figures.PALETTE, strict=False))
 
 
-def _predictions(told: Told, predictions: Predictions, colours: dict[str, str], place: int) -> Markup:
+def _predictions(
+    name: str, found: PropertyScores, predictions: Predictions, colours: dict[str, str], place: int
+) -> Markup:
     """Draw predicted against true values: points of numbers, a matrix of classes; figures are told apart by their place."""
-    name, scores = told.property, told.test
-    if told.task == CATEGORY:
+    scores = found.test
+    if found.task == CATEGORY:
         alt = f"Predicted against true {name} of {scores.n} test networks; accuracy {ratio(scores.accuracy)}"
         return figures.confusion(predictions, name, alt, prefix=_prefix(place))
     shown = [colours.get(architecture, figures.BLUE) for architecture in predictions.architecture.tolist()]
@@ -102,10 +108,11 @@ def _curves(run: RunFolder) -> Markup | None:
         return None
     first, last = run.history[0], run.history[-1]
     alt = (
-        f"Over {len(run.history)} epochs the training task loss goes from {number(first.task)} to "
-        f"{number(last.task)}, the validation {_error(run.metrics.main)} from {number(first.mse)} to {number(last.mse)}"
+        f"Over {len(run.history)} epochs the training task loss goes from {number(first.train.task)} to "
+        f"{number(last.train.task)}, the validation {_error(run.metrics)} from {number(first.val.mse)} to "
+        f"{number(last.val.mse)}"
     )
-    return figures.curves(run.history, _error(run.metrics.main), run.metrics.best_epoch, alt)
+    return figures.curves(run.history, _error(run.metrics), run.metrics.best_epoch or None, alt)
 
 
 def _map(run: RunFolder) -> dict[str, Any]:
@@ -139,10 +146,10 @@ def _map(run: RunFolder) -> dict[str, Any]:
 def _coloured(run: RunFolder) -> dict[str, np.ndarray]:
     """Return what maps are coloured by: properties, the architecture where there are several, and ``zoo.show``."""
     found = {
-        told.property: predictions.true
-        for told, predictions in zip(run.metrics.told, run.predictions, strict=True)
+        name: predictions.true
+        for name, predictions in zip(run.metrics.by_property, run.predictions, strict=True)
     }
-    if len(run.metrics.main.by_architecture) > 1:
+    if len(run.metrics.by_architecture) > 1:
         names, summaries = run.predictions[0].architecture.tolist(), run.environment.zoo.architectures
         found["architecture"] = np.array([summaries.get(name, name) for name in names], dtype=object)
     return {**found, **run.shown}

@@ -14,7 +14,6 @@ from sneframe.config.schema import RunConfig, plugins_named
 from sneframe.config.structure import structure, unstructure
 from sneframe.errors import ArchitectureError, RunError, one_line
 from sneframe.model import Model, build_model
-from sneframe.parts.head import FittedHead
 from sneframe.run_folder.tensor_files import read_tensors, write_tensors
 from sneframe.tasks import Tasks
 
@@ -59,11 +58,11 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
         tasks = Tasks.from_json(header["tasks"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArchitectureError) as error:
         raise RunError(
-            f"{path}: damaged: what its header says of the run is no such: {one_line(error)}"
+            f"{path}: damaged header: it describes no run: {one_line(error)}"
         ) from error
     model = build_model(config, registry, architectures, tasks.width)
     then, now = header.get(LIBRARY), metadata.version(LIBRARY)
-    if isinstance(model.head, FittedHead) and then != now:
+    if not model.head.trained and then != now:
         warnings.warn(
             f"{path}: head {model.head.name!r} was fitted by {LIBRARY} {then} and is fitted again by {now}: "
             f"its predictions may differ; install {LIBRARY}=={then} for the same",
@@ -85,6 +84,6 @@ def restore_model(model: Model, tensors: Mapping[str, Any], path: Path) -> None:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise RunError(f"{path}: does not match its configuration: {' '.join(str(error).split())}") from error
-    if isinstance(model.head, FittedHead):
+    if not model.head.trained:
         with plugins.Blamed(model.head):
-            model.head.fit(fitted["embeddings"], fitted["targets"])
+            model.head.finish(fitted["embeddings"], fitted["targets"])

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from attrs import evolve
 
 from sneframe import atomic
 from sneframe.config.schema import RunConfig, read_toml
 from sneframe.config.structure import to_toml, unstructure
 from sneframe.errors import MachineError, RunError
+from sneframe.run_folder.environment import Environment
+from sneframe.run_folder.json_files import read_json, write_json
 from sneframe.zoo.staging import check_place
 
 
 def open_folder(
-    folder: Path | str | None, config: RunConfig, environment: Mapping[str, Any], *, resume: bool
+    folder: Path | str | None, config: RunConfig, environment: Environment, *, resume: bool
 ) -> Path:
     """Return the folder of a run, with ``config.toml`` and ``environment.json`` in it.
 
@@ -41,7 +42,7 @@ def open_folder(
         atomic.sweep(path)
     else:
         path = _take(folder, config)
-    atomic.write_text(path / "environment.json", json.dumps(environment, indent=2))
+    write_json(path / "environment.json", environment)
     return path
 
 
@@ -94,21 +95,14 @@ def _check_config(path: Path, config: RunConfig) -> None:
         )
 
 
-def _recorded(path: Path, environment: Mapping[str, Any]) -> Mapping[str, Any]:
+def _recorded(path: Path, environment: Environment) -> Environment:
     """Return what is recorded of earlier sittings, with this one behind them."""
     if not path.exists():
         return environment
-    try:
-        first = json.loads(path.read_text(encoding="utf-8"))
-        was, resumed = first["zoo"]["digest"], [*first.get("resumed", ()), environment]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    first, zoo = read_json(path, Environment), environment.zoo
+    if first.zoo.digest != zoo.digest:
         raise RunError(
-            f"{path}: damaged, the run cannot be resumed: {' '.join(str(error).split())}"
-        ) from error
-    zoo = environment["zoo"]
-    if was != zoo["digest"]:
-        raise RunError(
-            f"{zoo['path']} is not the zoo that {path.parent} began with: its digest is {zoo['digest']}, not {was}; "
-            f"bring that one back, or begin a new run"
+            f"{zoo.path} is not the zoo that {path.parent} began with: its digest is {zoo.digest}, "
+            f"not {first.zoo.digest}; bring that one back, or begin a new run"
         )
-    return {**first, "resumed": resumed}
+    return evolve(first, resumed=(*first.resumed, environment))

@@ -9,7 +9,7 @@ from attrs import frozen
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from sneframe.run_folder.record import fault, read_bytes
+from sneframe.run_folder.json_files import fault, read_bytes
 
 
 @frozen(kw_only=True, eq=False)

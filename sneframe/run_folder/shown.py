@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attrs import frozen
 
-from sneframe.run_folder.record import Record, fault, parse_record, read_text
+from sneframe.run_folder.json_files import fault, read_json
 
 MISSING = "missing"  #: the label of a network without one
+
+
+@frozen(kw_only=True)
+class Shown:
+    """The columns.
+
+    Args:
+        ids: of the test networks.
+        columns: of each column the values of these networks, None where missing.
+    """
+
+    ids: tuple[int, ...]
+    columns: Mapping[str, tuple[Any, ...]]
 
 
 def read_shown(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
@@ -20,20 +35,20 @@ def read_shown(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
     """
     if not path.exists():
         return {}
-    root = parse_record(path, read_text(path))
-    if root.data.get("ids") != ids.tolist():
-        fault(path, "ids must be those of the test networks of predictions.csv, in their order")
-    columns = root.record("columns")
-    return {name: _values(columns, name, len(ids)) for name in columns.data}
+    found = read_json(path, Shown)
+    if found.ids != tuple(ids.tolist()):
+        fault(path, "ids: must be those of the test networks of predictions.csv, in their order")
+    return {
+        name: _values(path, f"columns.{name}", column, len(ids)) for name, column in found.columns.items()
+    }
 
 
-def _values(columns: Record, name: str, n: int) -> np.ndarray:
-    values: Any = columns.data[name]
-    if not isinstance(values, list) or len(values) != n:
-        fault(columns.path, f"{columns.where}{name} must be a list of {n} values")
-    there = [value for value in values if value is not None]
+def _values(path: Path, place: str, column: tuple[Any, ...], n: int) -> np.ndarray:
+    if len(column) != n:
+        fault(path, f"{place}: must be a list of {n} values, got {len(column)}")
+    there = [value for value in column if value is not None]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
-        return np.array([np.nan if value is None else value for value in values], np.float64)
+        return np.array([np.nan if value is None else value for value in column], np.float64)
     if not all(isinstance(value, str | bool) for value in there):
-        fault(columns.path, f"{columns.where}{name} must hold numbers or labels")
-    return np.array([MISSING if value is None else str(value) for value in values], object)
+        fault(path, f"{place}: must hold numbers or labels")
+    return np.array([MISSING if value is None else str(value) for value in column], object)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import attrs
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -20,6 +16,8 @@ from sneframe.devices import sum_over_processes
 from sneframe.metrics import Scores
 from sneframe.model import Encoder, Model
 from sneframe.parts.invariance import Output
+from sneframe.run_folder.measured import Baseline, Invariance, PropertyScores
+from sneframe.run_folder.shown import Shown
 from sneframe.symmetry import apply, sample
 from sneframe.tasks import Task, Tasks
 from sneframe.train.data import Data
@@ -104,7 +102,7 @@ def invariance(
     *,
     seed: int,
     batch_size: int,
-) -> dict[str, float] | None:
+) -> Invariance | None:
     """Measure on some networks what moving neurons changes, beside noise of the same size.
 
     e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, g a random permutation of every group; e_noise the same for
@@ -120,7 +118,7 @@ def invariance(
         batch_size: networks at a time, over all processes.
 
     Returns:
-        ``{"e_g": …, "e_noise": …}``, or None where no network has a group or the predictions do not vary.
+        None where no network has a group or the predictions do not vary.
     """
     variance = float(value.var(dim=0, correction=0).mean())
     if variance == 0 or not any(a.groups for a in data.zoo.architectures):
@@ -139,7 +137,7 @@ def invariance(
         moved = predict(model, data, positions, accelerator, batch_size=batch_size, move=move)
         return float((moved.value - value).square().mean()) / variance
 
-    return {"e_g": error(permuted), "e_noise": error(noised)}
+    return Invariance(e_g=error(permuted), e_noise=error(noised))
 
 
 def _noise(change: Tensor, ids: Tensor, seed: int) -> Tensor:
@@ -154,24 +152,25 @@ def scores(tasks: Tasks, data: Data, positions: np.ndarray, value: Tensor) -> di
     return {task.name: task.score(_truth(task, data, positions), own) for task, own in tasks.split(value)}
 
 
-def facts(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
-    """Return of each property what ``metrics.json`` says of it.
+def property_scores(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> dict[str, PropertyScores]:
+    """Return how well each property is predicted, by its name.
 
     Args:
         tasks: one for each property.
         data: whose networks were predicted.
         values: raw outputs of the networks of ``val`` and of ``test``.
     """
-    found: dict[str, dict[str, Any]] = {task.name: {"task": task.kind} for task in tasks.each}
-    for part, value in values.items():
-        for name, score in scores(tasks, data, getattr(data.split, part), value).items():
-            found[name][part] = attrs.asdict(score)
-    for task, value in tasks.split(values["test"]):
-        found[task.name] |= {
-            "baseline": {"test": attrs.asdict(baseline(task, data))},
-            "by_architecture": by_architecture(task, data, value),
-        }
-    return found
+    val, test = (scores(tasks, data, getattr(data.split, part), values[part]) for part in ("val", "test"))
+    return {
+        task.name: PropertyScores(
+            task=task.kind,
+            val=val[task.name],
+            test=test[task.name],
+            baseline=Baseline(test=baseline(task, data)),
+            by_architecture=by_architecture(task, data, value),
+        )
+        for task, value in tasks.split(values["test"])
+    }
 
 
 def baseline(task: Task, data: Data) -> Scores:
@@ -180,7 +179,7 @@ def baseline(task: Task, data: Data) -> Scores:
     return task.score(truth, task.constant().expand(len(truth), -1))
 
 
-def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, dict[str, Any]]:
+def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, Scores]:
     """Score the test networks of each architecture apart; ``(n, T)`` raw outputs are the task's own."""
     index, names = _architecture_ids(data)
     here, truth = index[data.split.test], _truth(task, data, data.split.test)
@@ -188,35 +187,29 @@ def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, dict[str
     for number, name in enumerate(names):
         rows = np.flatnonzero(here == number)
         if len(rows):
-            found[name] = attrs.asdict(task.score(truth[rows], value[torch.from_numpy(rows)]))
+            found[name] = task.score(truth[rows], value[torch.from_numpy(rows)])
     return found
 
 
-def predictions_csv(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> str:
-    """Return the content of ``predictions.csv``: id, split, architecture, true, predicted; two more for each property."""
+def prediction_rows(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of ``predictions.csv``: id, split, architecture, then true and predicted value of each property."""
     index, names = _architecture_ids(data)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    others = [f"{what} {task.name}" for task in tasks.each[1:] for what in ("true", "predicted")]
-    writer.writerow(("id", "split", "architecture", "true", "predicted", *others))
     for part, value in values.items():
         positions = getattr(data.split, part)
         pairs = [(_truth(task, data, positions), task.predict(own)) for task, own in tasks.split(value)]
         columns = [column.tolist() for pair in pairs for column in pair]
         for position, *row in zip(positions, *columns, strict=True):
-            shown = (repr(each) if isinstance(each, float) else each for each in row)
-            writer.writerow((int(data.batch.ids[position]), part, names[index[position]], *shown))
-    return text.getvalue()
+            yield int(data.batch.ids[position]), part, names[index[position]], *row
 
 
-def shown_json(data: Data) -> str:
-    """Return the content of ``shown.json``: ids of the test networks, and of each column that is shown their values."""
+def shown(data: Data) -> Shown:
+    """Return of the test networks the columns that are to be shown."""
     rows = data.split.test
     columns = {
-        name: [finite_or_none(value) for value in column.take(rows).objects()]
+        name: tuple(finite_or_none(value) for value in column.take(rows).objects())
         for name, column in data.shown.items()
     }
-    return json.dumps({"ids": data.batch.ids[rows].tolist(), "columns": columns})
+    return Shown(ids=tuple(data.batch.ids[rows].tolist()), columns=columns)
 
 
 def _truth(task: Task, data: Data, positions: np.ndarray) -> np.ndarray:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import threading
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
 
 import attrs
 import numpy as np
@@ -18,15 +16,15 @@ from attrs import define, frozen
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from sneframe import atomic
 from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe.devices import sum_over_processes
 from sneframe.errors import Interrupted, RunError
-from sneframe.metrics import Scores
 from sneframe.progress import Reporter
 from sneframe.rng import Draw
 from sneframe.run_folder import checkpoint, tensor_files
 from sneframe.run_folder.create import going_on
+from sneframe.run_folder.history import Epoch, EpochScores, Losses, write_history
+from sneframe.run_folder.json_files import CONVERTER, structured
 from sneframe.train import evaluate
 from sneframe.train.clock import Clock
 from sneframe.train.data import Data
@@ -46,7 +44,7 @@ class Training:
         seconds: spent training, over all sittings.
         step_seconds: those of them that were spent on steps, not on scoring.
         stopped_by: ``budget`` or ``patience`` where that ended it before its last step.
-        history: one record per finished epoch.
+        history: the finished epochs.
     """
 
     epoch: int = 0
@@ -56,17 +54,17 @@ class Training:
     seconds: float = 0.0
     step_seconds: float = 0.0
     stopped_by: str | None = None
-    history: list[dict[str, Any]] = attrs.field(factory=list)
+    history: list[Epoch] = attrs.field(factory=list)
 
     @property
     def steps(self) -> int:
         """Steps of all finished epochs; the last one may have been cut."""
-        return int(self.history[-1]["step"]) if self.history else 0
+        return self.history[-1].step if self.history else 0
 
     @property
     def seconds_to_best(self) -> float | None:
         """Seconds of training until the best epoch was scored."""
-        return self.history[self.best_epoch - 1]["seconds"] if self.best_epoch else None
+        return self.history[self.best_epoch - 1].seconds if self.best_epoch else None
 
 
 @frozen(kw_only=True, eq=False)
@@ -182,8 +180,7 @@ def fit(
                     checkpoint.save_model(
                         best, objective.model, objective.tasks, config, epoch=training.epoch
                     )
-                lines = "".join(json.dumps(record) + "\n" for record in training.history)
-                atomic.write_text(folder / "history.jsonl", lines)
+                write_history(folder / "history.jsonl", training.history)
                 _save(last, loop, training)
             advance(training.epoch, config.train.epochs, _note(training.history[-1]))
             if interruption.requested:  # while the validation networks were scored
@@ -296,27 +293,26 @@ def _finish_epoch(loop: Loop, training: Training) -> None:
     training.epoch, training.step = training.epoch + 1, 0
     loop.clock.stop()
     training.seconds = loop.clock.seconds
-    moved: dict[str, float] = {}
+    moved = None
     if (every := config.train.invariance_every) is not None and training.epoch % every == 0:
         size = config.train.batch_size
-        measured = evaluate.invariance(
+        moved = evaluate.invariance(
             objective.model, loop.data, val, output.value, loop.accelerator, seed=config.seed, batch_size=size
         )
-        moved = measured or {}
     training.history.append(
-        {
-            "epoch": training.epoch,
-            "step": step,
-            "seconds": round(training.seconds, 3),
-            "lr": learning_rate(config.train, _progress(loop, step - 1)),
-            "train": {"loss": loss, "task": task, "invariance": invariance if objective.invariance else None},
-            "val": {**_shown(scores), **moved},
-            "also": {
-                task.name: _shown(found[task.name])
+        Epoch(
+            epoch=training.epoch,
+            step=step,
+            seconds=round(training.seconds, 3),
+            lr=learning_rate(config.train, _progress(loop, step - 1)),
+            train=Losses(loss=loss, task=task, invariance=invariance if objective.invariance else None),
+            val=EpochScores.of(scores, moved),
+            also={
+                task.name: EpochScores.of(found[task.name])
                 for task in objective.tasks.each
                 if task is not objective.tasks.main
             },
-        }
+        )
     )
     rank = scores.accuracy if scores.tau is None else scores.tau
     value = scores.mse if config.train.select == "mse" else -(-1.0 if rank is None else rank)
@@ -324,12 +320,6 @@ def _finish_epoch(loop: Loop, training: Training) -> None:
         training.best, training.best_epoch = value, training.epoch
     training.stopped_by = _stopped_by(loop, training)
     loop.sums.zero_()
-
-
-def _shown(scores: Scores) -> dict[str, float | None]:
-    """Return what of the scores is told of every epoch."""
-    told = {"mse": scores.mse, "r2": scores.r2, "tau": scores.tau}
-    return told if scores.accuracy is None else {"mse": scores.mse, "accuracy": scores.accuracy}
 
 
 def _check_finite(what: str, value: float, training: Training, train: TrainConfig) -> None:
@@ -351,16 +341,16 @@ def _stopped_by(loop: Loop, training: Training) -> str | None:
     return None
 
 
-def _note(record: dict[str, Any]) -> str:
-    val = record["val"]
-    name = "accuracy" if "accuracy" in val else "tau"
-    return f"val mse {val['mse']:.4g}, {name} {'–' if val[name] is None else format(val[name], '.3f')}"
+def _note(epoch: Epoch) -> str:
+    val = epoch.val
+    name, value = ("tau", val.tau) if val.accuracy is None else ("accuracy", val.accuracy)
+    return f"val mse {val.mse:.4g}, {name} {'–' if value is None else format(value, '.3f')}"
 
 
 def _save(path: Path, loop: Loop, training: Training) -> None:
     tensors = {f"objective.{name}": tensor for name, tensor in loop.objective.state_dict().items()}
     tensors |= tensor_files.optimiser_tensors(loop.optimiser)
-    tensor_files.write_tensors(path, {**tensors, "sums": loop.sums}, attrs.asdict(training))
+    tensor_files.write_tensors(path, {**tensors, "sums": loop.sums}, CONVERTER.unstructure(training))
 
 
 def _load(path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor) -> Training:
@@ -372,7 +362,8 @@ def _load(path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor) 
         objective.load_state_dict(saved)
         tensor_files.restore_optimiser(optimiser, tensors)
         sums.copy_(tensors["sums"])
-        return Training(**header)
+        history = [structured(path, each, Epoch) for each in header["history"]]
+        return Training(**{**header, "history": history})
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: does not match this configuration: {' '.join(str(error).split())}"

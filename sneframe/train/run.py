@@ -7,17 +7,17 @@ and network, so a run that was killed, or that is spread over processes, gives t
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 from accelerate import Accelerator
 from attrs import evolve, frozen
 
-from sneframe import atomic, devices, plugins
+from sneframe import devices, plugins
 from sneframe.config.schema import RunConfig, plugins_named
 from sneframe.config.structure import structure, unstructure
 from sneframe.errors import Interrupted
@@ -28,6 +28,10 @@ from sneframe.progress import Reporter
 from sneframe.report import write_report
 from sneframe.run_folder import checkpoint, environment, tensor_files
 from sneframe.run_folder.create import going_on, open_folder
+from sneframe.run_folder.json_files import CONVERTER, write_json
+from sneframe.run_folder.measured import Metrics, Seconds
+from sneframe.run_folder.predictions import write_predictions
+from sneframe.run_folder.training_networks import Range, TrainingNetworks
 from sneframe.tasks import Tasks, make_task
 from sneframe.train import evaluate
 from sneframe.train.data import Data, load_data
@@ -98,7 +102,7 @@ def run(
         accelerator, lambda: open_folder(out, config, described, resume=resume)
     )
     if accelerator.is_main_process:
-        atomic.write_text(folder / "training.json", json.dumps(_training(data), indent=2))
+        write_json(folder / "training.json", _training(data))
     try:
         reporter.say(
             f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
@@ -108,20 +112,14 @@ def run(
         data = data.to(accelerator.device)
         objective.to(accelerator.device)
         training = fit(objective, data, config, accelerator, folder, reporter, resume=resume)
-        metrics = finish(objective, data, config, accelerator, folder, training)
-        metrics["seconds"] = {
-            "train": training.seconds,
-            "step": training.step_seconds / training.steps if training.steps else None,
-            "to_best": training.seconds_to_best,
-            "total": time.perf_counter() - started,
-        }
+        metrics = finish(objective, data, config, accelerator, folder, training, started=started)
         if accelerator.is_main_process:
-            atomic.write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
+            write_json(folder / "metrics.json", metrics)
             write_report(folder)
         accelerator.wait_for_everyone()
     except KeyboardInterrupt as error:  # wherever it is met: the folder can be gone on with
         raise Interrupted(f"before the report; {going_on(folder)}") from error
-    return Result(folder=folder, metrics=metrics)
+    return Result(folder=folder, metrics=CONVERTER.unstructure(metrics))
 
 
 def _with_whole_path(config: RunConfig) -> RunConfig:
@@ -131,17 +129,16 @@ def _with_whole_path(config: RunConfig) -> RunConfig:
     return evolve(config, zoo=evolve(config.zoo, path=str(Path(config.zoo.path).resolve())))
 
 
-def _training(data: Data) -> dict[str, Any]:
-    """Return the content of ``training.json``: what a network that is asked about later is compared with."""
-    ranges = ranges_of(data.training_blocks())
-    return {
-        "networks": len(data.split.train),
-        "magnitudes": {
-            kind: {"least": least, "most": most}
-            for kind, (least, most) in ranges.items()
+def _training(data: Data) -> TrainingNetworks:
+    """Return what a network that is asked about later is compared with."""
+    return TrainingNetworks(
+        networks=len(data.split.train),
+        magnitudes={
+            kind: Range(least=least, most=most)
+            for kind, (least, most) in ranges_of(data.training_blocks()).items()
             if math.isfinite(least) and math.isfinite(most)
         },
-    }
+    )
 
 
 def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:
@@ -164,11 +161,12 @@ def finish(
     accelerator: Accelerator,
     folder: Path,
     training: Training,
-) -> dict[str, Any]:
+    *,
+    started: float,
+) -> Metrics:
     """Take the best epoch's model, read the test split, once, and write predictions and embeddings.
 
-    Returns:
-        the content of ``metrics.json``, but for the seconds.
+    ``started`` is the ``time.perf_counter()`` at which the run began.
     """
     model, tasks, best = objective.model, objective.tasks, folder / "best.safetensors"
     batch_size = config.train.batch_size
@@ -190,31 +188,39 @@ def finish(
     shown = evaluate.some(data.split.train, config.seed)
     training_embedding = evaluate.embed(model.encoder, data, shown, accelerator, batch_size=batch_size)
     values, test = {part: each.value for part, each in predicted.items()}, predicted["test"]
-    facts = evaluate.facts(tasks, data, values)
+    found = evaluate.property_scores(tasks, data, values)
     if accelerator.is_main_process:
-        atomic.write_text(folder / "predictions.csv", evaluate.predictions_csv(tasks, data, values))
+        also, rows = (task.name for task in tasks.each[1:]), evaluate.prediction_rows(tasks, data, values)
+        write_predictions(folder / "predictions.csv", also, rows)
         if data.shown:
-            atomic.write_text(folder / "shown.json", evaluate.shown_json(data))
+            write_json(folder / "shown.json", evaluate.shown(data), indent=None)
         kept = {"ids": torch.from_numpy(data.batch.ids[data.split.test]), "values": test.embedding}
         kept |= {"train_ids": torch.from_numpy(data.batch.ids[shown]), "train_values": training_embedding}
         tensor_files.write_tensors(folder / "embeddings.safetensors", kept, {})
-    return {
-        "property": tasks.main.name,
-        **facts.pop(tasks.main.name),
-        "also": facts,
-        "invariance": evaluate.invariance(
-            model,
-            data,
-            data.split.test,
-            test.value,
-            accelerator,
-            seed=config.seed,
-            batch_size=batch_size,
+    invariance = evaluate.invariance(
+        model,
+        data,
+        data.split.test,
+        test.value,
+        accelerator,
+        seed=config.seed,
+        batch_size=batch_size,
+    )
+    return Metrics(
+        property=tasks.main.name,
+        **attrs.asdict(found.pop(tasks.main.name), recurse=False),
+        also=found,
+        invariance=invariance,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        epochs=training.epoch,
+        steps=training.steps,
+        passes=training.steps / steps_per_epoch(len(data.split.train), batch_size),
+        best_epoch=training.best_epoch,
+        stopped_by=training.stopped_by,
+        seconds=Seconds(
+            train=training.seconds,
+            step=training.step_seconds / training.steps if training.steps else None,
+            to_best=training.seconds_to_best,
+            total=time.perf_counter() - started,
         ),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "epochs": training.epoch,
-        "steps": training.steps,
-        "passes": training.steps / steps_per_epoch(len(data.split.train), batch_size),
-        "best_epoch": training.best_epoch,
-        "stopped_by": training.stopped_by,
-    }
+    )

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, final
+from typing import final
 from uuid import uuid4
+
+from filelock import FileLock
 
 from sneframe.errors import MachineError, ZooError
 from sneframe.zoo.manifest import enclosing_zoo
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+#: What a lock raises that somebody else holds (``filelock.Timeout`` is an OSError), or that the file system does not know.
+NOT_LOCKED = (OSError, NotImplementedError)
 
 
 @final
@@ -47,11 +46,13 @@ class Staging:
         self.folder = self._place / "content"
         try:
             self.folder.mkdir(parents=True)
-            self._lock = (self._place / "lock").open("wb")
+            (self._place / "lock").touch()
         except OSError:
             shutil.rmtree(self._place, ignore_errors=True)
             raise
-        _locked(self._lock)
+        self._lock = FileLock(self._place / "lock", thread_local=False)
+        with suppress(*NOT_LOCKED):
+            self._lock.acquire(blocking=False)
 
     def commit(self) -> None:
         """Move the folder to its target.
@@ -73,7 +74,7 @@ class Staging:
 
     def discard(self) -> None:
         """Remove the temporary place and what is left in it, and the folders above that were made for it alone."""
-        self._lock.close()
+        self._lock.release()
         shutil.rmtree(self._place, ignore_errors=True)
         with suppress(OSError):  # not empty: the target is there, or somebody else's
             for parent in self._made:
@@ -119,22 +120,11 @@ def _restore(replaced: Path, target: Path) -> None:
 
 
 def _abandoned(place: Path) -> bool:
-    try:
-        with (place / "lock").open("r+b") as lock:
-            return _locked(lock)
-    except FileNotFoundError:
+    """Return whether nobody holds the lock in a temporary place."""
+    if not (place / "lock").exists():
         return True
-    except OSError:
-        return False
-
-
-def _locked(file: IO[bytes]) -> bool:
-    """Lock a file if nobody else has, and return whether it is ours."""
     try:
-        if sys.platform == "win32":
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        with FileLock(place / "lock").acquire(blocking=False):
+            return True
+    except NOT_LOCKED:
         return False
-    return True

@@ -142,11 +142,11 @@ def test_a_failure_is_read_as_one(cell, tmp_path):
         (lambda data: data.update(format="other"), "not a sneframe.cell of version 1"),
         (lambda data: data.update(version=2), "not a sneframe.cell of version 1"),
         (lambda data: data.pop("parameters"), "parameters is missing"),
-        (lambda data: data["tests"][0].update(true=[1.0]), "tests.0.true must be a list of 5 numbers"),
-        (lambda data: data["tests"][0].update(ids="none"), "tests.0.ids must be a list of 5 numbers"),
+        (lambda data: data["tests"][0].update(true=[1.0]), "tests.0.true: must be a list of 5 numbers"),
+        (lambda data: data["tests"][0].update(ids="none"), "tests.0.ids: must be a list of 5 numbers"),
         (
             lambda data: data["tests"][0]["scores"].update(mse="low"),
-            "tests.0.scores.mse must be a finite number",
+            "tests.0.scores.mse: must be a finite number",
         ),
     ],
 )

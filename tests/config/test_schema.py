@@ -114,7 +114,7 @@ def test_later_wins(tmp_path):
         ("tokenizer=5", "tokenizer: must be a table"),
         ("zoo=5", "zoo: must be a table, got 5"),
         ("train=fast", "train: must be a table, got 'fast'"),
-        ("head.hidden=[1.5]", "head.hidden: must be a whole number, got 1.5"),
+        ("head.hidden=[1.5]", "head.hidden.0: must be a whole number, got 1.5"),
         ("head.hidden=[64, 0]", "head: 'hidden' must be >= 1: 0"),
         ("zoo.split_seed=-1", "zoo: 'split_seed' must be >= 0: -1"),
         ("zoo.sizes=[nan, 0.1, 0.1]", "zoo: 'sizes' must be finite, got nan"),

@@ -444,7 +444,7 @@ def test_a_run_that_has_not_finished_has_no_error(capsys, half, file):
 def test_a_property_without_test_networks_has_no_error(half, finished):
     """Others keep theirs."""
     metrics = json.loads((finished / "metrics.json").read_text())
-    metrics["also"]["label"]["test"] = None
+    metrics["also"]["label"]["test"]["n"] = 0
     atomic.write_text(half / "metrics.json", json.dumps(metrics))
     assert set(sneframe.load(half).tested) == {"scale"}
 
@@ -454,17 +454,17 @@ def test_a_property_without_test_networks_has_no_error(half, finished):
     [
         ("metrics.json", "{", "not JSON"),
         ("metrics.json", "[]", "must be a JSON object"),
-        ("metrics.json", '{"property": 3}', "property must be a string"),
-        ("training.json", "{}", "magnitudes is missing"),
+        ("metrics.json", '{"property": 3}', "property: must be a string"),
+        ("training.json", '{"networks": 3}', "magnitudes is missing"),
         (
             "training.json",
-            '{"magnitudes": {"linear.weight": {"least": 2, "most": 1}}}',
+            '{"networks": 3, "magnitudes": {"linear.weight": {"least": 2, "most": 1}}}',
             "goes from 2.0 to 1.0",
         ),
         (
             "training.json",
-            '{"magnitudes": {"linear.weight": {"least": "a", "most": 1}}}',
-            "least must be a finite number",
+            '{"networks": 3, "magnitudes": {"linear.weight": {"least": "a", "most": 1}}}',
+            "least: must be a finite number",
         ),
     ],
 )

@@ -74,6 +74,28 @@ def test_the_nearest_are_measured_in_deviations(embedded):
     assert [distance for _, distance in found] == pytest.approx([1.2247 / 2**0.5, 1.6036 / 2**0.5], abs=1e-4)
 
 
+def test_more_neighbours_than_networks_are_all_of_them(embedded):
+    """Each stands there once."""
+    assert sorted(place for place, _ in embedded.nearest(VALUES[0], k=10)) == [0, 1, 2]
+
+
+def test_a_network_is_at_distance_zero_from_itself():
+    """Also in a wide space far from the origin, where digits cancel; of equal networks the first comes first."""
+    values = np.random.default_rng(0).standard_normal((40, 64)) + 1e4
+    values[7] = values[3]
+    embedded = Embedded(sources=[str(n) for n in range(40)], values=values, properties={})
+    assert embedded.nearest(values[7], k=2) == [(3, 0.0), (7, 0.0)]
+
+
+def test_a_network_without_a_finite_embedding_is_near_to_nothing(embedded):
+    """And it does not take the scale from the others."""
+    broken = Embedded(sources=["nan"], values=np.full((1, 2), np.nan, np.float32), properties={})
+    found = Embedded.joined([broken, embedded]).nearest(np.array([2.0, 100.0]), k=4)
+    expected = [(place + 1, distance) for place, distance in embedded.nearest(np.array([2.0, 100.0]), k=4)]
+    assert found == expected
+    assert broken.nearest(np.array([2.0, 100.0]), k=1) == []
+
+
 def test_parts_are_joined_in_order_and_what_one_lacks_is_missing(embedded):
     other = Embedded(sources=["b.pt"], values=VALUES[:1], properties={"size": [3]})
     joined = Embedded.joined([other, embedded])

@@ -10,7 +10,8 @@ from attrs import evolve
 
 from sneframe.report import figures
 from sneframe.report.projection import Projection
-from sneframe.run_folder.load import Epoch, Predictions
+from sneframe.run_folder.history import Epoch, EpochScores, Losses
+from sneframe.run_folder.predictions import Predictions
 
 SVG = "{http://www.w3.org/2000/svg}"
 ELEMENTS = {"svg", "g", "defs", "path", "use", "text", "clipPath", "rect", "image"}
@@ -45,7 +46,17 @@ def texts(svg: str) -> list[str]:
 
 
 def history(*losses: float) -> list[Epoch]:
-    return [Epoch(number=number, task=loss, mse=2 * loss) for number, loss in enumerate(losses, start=1)]
+    return [
+        Epoch(
+            epoch=number,
+            step=number,
+            seconds=1.0,
+            lr=0.1,
+            train=Losses(loss=loss, task=loss, invariance=None),
+            val=EpochScores(mse=2 * loss),
+        )
+        for number, loss in enumerate(losses, start=1)
+    ]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -114,7 +125,8 @@ def test_both_curves_are_named_and_the_best_epoch_is_marked() -> None:
 
 
 def test_the_invariance_error_has_a_panel_where_it_was_measured() -> None:
-    measured = [evolve(epoch, group=0.01 if epoch.number == 2 else None) for epoch in history(1.0, 0.1, 0.01)]
+    first, second, third = history(1.0, 0.1, 0.01)
+    measured = [first, evolve(second, val=evolve(second.val, e_g=0.01)), third]
     assert "e_g" in texts(figures.curves(measured, "MSE", 2, ""))
     assert "e_g" not in texts(figures.curves(history(1.0, 0.1, 0.01), "MSE", 2, ""))
 

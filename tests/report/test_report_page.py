@@ -56,7 +56,7 @@ def test_the_results_stand_beside_predicting_the_mean(write_run: Callable[..., P
 
     def change(data: dict[str, Any]) -> None:
         data["test"] = {"n": 12, "mse": 0.123456, "r2": 0.98765, "tau": -0.5}
-        data["baseline"] = {"test": {"mse": 1234567.0, "r2": -0.0004, "tau": None}}
+        data["baseline"] = {"test": {"n": 12, "mse": 1234567.0, "r2": -0.0004, "tau": None}}
         data["val"] = {"n": 12345, "mse": 1.5e-7, "r2": -123456.0, "tau": 1.0}
 
     edit(folder / "metrics.json", change)
@@ -93,7 +93,7 @@ def test_times_are_told_for_people(
     write_run: Callable[..., Path], edit: Edit, seconds: float, shown: str
 ) -> None:
     folder = write_run(networks=4)
-    edit(folder / "metrics.json", lambda d: d.update(seconds={"train": seconds, "total": 1e5}))
+    edit(folder / "metrics.json", lambda d: d["seconds"].update(train=seconds, total=1e5))
     assert f"Time{shown} of training, 27 h 46 min in all" in read(folder).text
 
 
@@ -181,7 +181,7 @@ def test_the_configuration_versions_and_command_are_shown(write_run: Callable[..
 def test_every_sitting_is_told(write_run: Callable[..., Path], edit: Edit) -> None:
     folder = write_run(networks=12)
     later = {"started": "2026-03-02T10:00:00+00:00", "device": "cuda"}
-    edit(folder / "environment.json", lambda d: d.update(resumed=[later]))
+    edit(folder / "environment.json", lambda d: d.update(resumed=[{**d, **later}]))
     assert "2026-03-02 10:00:00 UTC, cuda" in read(folder).text
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from safetensors.numpy import save_file
 
 from sneframe.errors import RunError
 from sneframe.metrics import Scores
-from sneframe.run_folder.load import Epoch, read_folder
+from sneframe.run_folder.environment import UsedPlugin
+from sneframe.run_folder.load import read_folder
 
 Edit = Callable[[Path, Callable[[dict[str, Any]], object]], None]
 
@@ -18,15 +20,11 @@ Edit = Callable[[Path, Callable[[dict[str, Any]], object]], None]
 def test_a_folder_is_read_back_as_values(write_run: Callable[..., Path], edit: Edit) -> None:
     folder = write_run(networks=6, epochs=2)
     edit(folder / "metrics.json", lambda d: d.update(test={"n": 6, "mse": 0.5, "r2": 0.25, "tau": None}))
-    epochs = [
-        '{"epoch": 1, "train": {"task": 2.5}, "val": {"mse": 1.5}}\n',
-        '{"epoch": 2, "train": {"task": 1}, "val": {"mse": 0.5}}\n',
-    ]
-    (folder / "history.jsonl").write_text("".join(epochs), encoding="utf-8")
     run = read_folder(folder)
-    assert run.metrics.main.test == Scores(n=6, mse=0.5, r2=0.25, tau=None)
-    assert run.history == (Epoch(number=1, task=2.5, mse=1.5), Epoch(number=2, task=1.0, mse=0.5))
-    assert run.environment.plugins == {"sne": ("sneframe", "0.1.0"), "head": ("sneframe", "0.1.0")}
+    assert run.metrics.test == Scores(n=6, mse=0.5, r2=0.25, tau=None)
+    assert [epoch.step for epoch in run.history] == [32, 64]
+    used = UsedPlugin(distribution="sneframe", version="0.1.0")
+    assert run.environment.plugins == {"sne": used, "head": used}
     assert run.name == "sne-default-001"
 
 
@@ -96,12 +94,31 @@ def test_a_history_that_lacks_an_epoch_is_noticed(write_run: Callable[..., Path]
         read_folder(path.parent)
 
 
+def test_a_bad_value_of_an_epoch_is_named_by_line_and_place(write_run: Callable[..., Path]) -> None:
+    """The line is counted from 1."""
+    path = write_run(networks=6, epochs=3) / "history.jsonl"
+    first, second, third = path.read_text(encoding="utf-8").splitlines()
+    bad = {**json.loads(second), "val": {"mse": "low"}}
+    path.write_text("\n".join((first, json.dumps(bad), third)), encoding="utf-8")
+    with pytest.raises(
+        RunError, match=r"history.jsonl: line 2: val.mse: must be a finite number, got 'low'$"
+    ):
+        read_folder(path.parent)
+
+
+def test_what_a_newer_sneframe_added_is_passed_over(write_run: Callable[..., Path], edit: Edit) -> None:
+    """A key that no class knows is no fault."""
+    folder = write_run(networks=6)
+    edit(folder / "metrics.json", lambda d: d["test"].update(newer=1))
+    assert read_folder(folder).metrics.test.n == 6
+
+
 def test_a_run_without_epochs_needs_no_history(write_run: Callable[..., Path]) -> None:
     folder = write_run(networks=6, epochs=0)
     (folder / "history.jsonl").unlink()
     run = read_folder(folder)
     assert run.history == ()
-    assert run.metrics.best_epoch is None
+    assert run.metrics.best_epoch == 0
 
 
 @pytest.mark.parametrize(
@@ -143,16 +160,16 @@ def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, go
     [
         (lambda d: d.pop("parameters"), "parameters is missing"),
         (lambda d: d["test"].pop("mse"), "test.mse is missing"),
-        (lambda d: d["test"].update(mse=None), "test.mse must be a finite number, got None"),
-        (lambda d: d["val"].update(r2="good"), "val.r2 must be a finite number, got 'good'"),
-        (lambda d: d["val"].update(r2=True), "val.r2 must be a finite number, got True"),
+        (lambda d: d["test"].update(mse=None), "test.mse: must be a finite number, got None"),
+        (lambda d: d["val"].update(r2="good"), "val.r2: must be a finite number, got 'good'"),
+        (lambda d: d["val"].update(r2=True), "val.r2: must be a finite number, got True"),
         (lambda d: d["val"].update(mse=float("nan")), "NaN is no JSON number"),
-        (lambda d: d["baseline"].update(test=[]), r"baseline.test must be an object, got \[\]"),
-        (lambda d: d.update(epochs=1.5), "epochs must be a count, got 1.5"),
-        (lambda d: d.update(parameters=-1), "parameters must be a count, got -1"),
-        (lambda d: d.update(property=3), "property must be a string, got 3"),
+        (lambda d: d["baseline"].update(test=[]), r"baseline.test: must be an object, got \[\]"),
+        (lambda d: d.update(epochs=1.5), "epochs: must be a count, got 1.5"),
+        (lambda d: d.update(parameters=-1), "parameters: must be a count, got -1"),
+        (lambda d: d.update(property=3), "property: must be a string, got 3"),
         (lambda d: d["test"].update(n=0), "test.n is 0: there is nothing to report"),
-        (lambda d: d["by_architecture"].update(x=None), "by_architecture.x must be an object, got None"),
+        (lambda d: d["by_architecture"].update(x=None), "by_architecture.x: must be an object, got None"),
     ],
 )
 def test_a_bad_value_is_named_by_its_path(
@@ -171,7 +188,7 @@ def test_a_number_too_large_for_a_float_is_refused(
     path = write_run(networks=6) / "metrics.json"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"e_noise": 0.57', f'"e_noise": {number}'), encoding="utf-8")
-    problem = f"invariance.e_noise must be a finite number, got {got}$" if got else "not JSON: "
+    problem = f"invariance.e_noise: must be a finite number, got {got}$" if got else "not JSON: "
     with pytest.raises(RunError, match=rf"metrics.json: {problem}"):
         read_folder(path.parent)
 
@@ -185,7 +202,7 @@ def test_json_that_is_no_object_is_refused(write_run: Callable[..., Path]) -> No
 
 @pytest.mark.parametrize(
     ("resumed", "problem"),
-    [({}, "resumed must be a list of objects, got {}"), ([{}], "resumed.0.started is missing")],
+    [({}, "resumed: must be a list, got {}"), ([{}], "resumed.0.sneframe is missing")],
 )
 def test_sittings_that_are_none_are_refused(
     write_run: Callable[..., Path], edit: Edit, resumed: object, problem: str

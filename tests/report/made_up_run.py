@@ -107,8 +107,11 @@ def _write(
         "invariance": {"e_g": 0.0123, "e_noise": 0.57},
         "parameters": 158001,
         "epochs": epochs,
+        "steps": 32 * epochs,
+        "passes": float(epochs),
         "best_epoch": max(epochs - 2, 0),
-        "seconds": {"train": 57.3, "total": 4021.0},
+        "stopped_by": None,
+        "seconds": {"train": 57.3, "step": 0.05, "to_best": 50.0, "total": 4021.0},
     }
     _json(folder / "metrics.json", metrics)
 

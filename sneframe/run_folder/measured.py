@@ -1,0 +1,111 @@
+"""``metrics.json``: how well a run predicts each property, how invariant its model is, and what it took."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from sneframe.metrics import Scores
+
+
+@frozen(kw_only=True)
+class Baseline:
+    """Scores of predicting the same for every network: the mean of the training networks, or their frequencies.
+
+    Args:
+        test: of the test networks.
+    """
+
+    test: Scores
+
+
+@frozen(kw_only=True)
+class PropertyScores:
+    """How well one property is predicted.
+
+    Args:
+        task: ``regression``, ``fraction`` or ``category``.
+        val: scores of the validation networks.
+        test: scores of the test networks.
+        baseline: what the scores are compared with.
+        by_architecture: scores of the test networks of each architecture, by its id.
+    """
+
+    task: str
+    val: Scores
+    test: Scores
+    baseline: Baseline
+    by_architecture: Mapping[str, Scores]
+
+
+@frozen(kw_only=True)
+class Invariance:
+    """Mean squared change of the model's output over its variance.
+
+    Args:
+        e_g: under a random element of the symmetry group.
+        e_noise: under Gaussian noise that moves the weights as far.
+    """
+
+    e_g: float
+    e_noise: float
+
+
+@frozen(kw_only=True)
+class Seconds:
+    """How long a run took, in seconds.
+
+    Args:
+        train: of the training, validation included, or of fitting a head.
+        step: of one step; None without steps.
+        to_best: of the training until the best epoch was scored; None without epochs.
+        total: of the whole run: reading, training and testing.
+    """
+
+    train: float
+    step: float | None
+    to_best: float | None
+    total: float
+
+
+def _property_first(_: type, found: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
+    """Put the name of the property before its scores, in the file as in an error."""
+    return sorted(found, key=lambda attribute: attribute.name != "property")
+
+
+@frozen(kw_only=True, field_transformer=_property_first)
+class Metrics(PropertyScores):
+    """The numbers of a run: the scores of its main property, and all else.
+
+    Args:
+        property: name of the main property.
+        also: scores of the other properties, by name.
+        invariance: of the test networks; None where it could not be measured.
+        parameters: trainable scalars of the model.
+        epochs: that were trained; 0 for a method without gradients.
+        steps: that were trained.
+        passes: over the training networks; a cut epoch counts for a part of one.
+        best_epoch: the epoch that was kept, counted from 1; 0 where there was none.
+        stopped_by: ``budget`` or ``patience`` where that ended the training, else None.
+        seconds: how long it took.
+    """
+
+    property: str
+    also: Mapping[str, PropertyScores]
+    invariance: Invariance | None
+    parameters: int
+    epochs: int
+    steps: int
+    passes: float
+    best_epoch: int
+    stopped_by: str | None
+    seconds: Seconds
+
+    @builtins.property
+    def by_property(self) -> Mapping[str, PropertyScores]:
+        """The scores of each property by its name, those of the main one first."""
+        return {self.property: self, **self.also}

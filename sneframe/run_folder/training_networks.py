@@ -1,0 +1,53 @@
+"""``training.json``: what the training networks of a run have in common, with which another network is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from sneframe.run_folder.json_files import read_json
+
+
+@frozen(kw_only=True)
+class Range:
+    """The least and the largest root mean square of the weights of a parameter.
+
+    Args:
+        least: of all training networks.
+        most: likewise; no less than ``least``.
+    """
+
+    least: float
+    most: float = field()
+
+    @most.validator
+    def _not_less(self, _: object, most: float) -> None:
+        if most < self.least:
+            raise ValueError(f"goes from {self.least} to {most}")
+
+
+@frozen(kw_only=True)
+class TrainingNetworks:
+    """What is kept of the training networks.
+
+    Args:
+        networks: how many there are.
+        magnitudes: the range of each type of parameter, such as ``linear.weight``.
+    """
+
+    networks: int
+    magnitudes: Mapping[str, Range]
+
+
+def read_magnitudes(path: Path) -> Mapping[str, tuple[float, float]]:
+    """Return the range of each type of parameter; none where the run kept no such file.
+
+    Raises:
+        RunError: the file is malformed.
+    """
+    if not path.is_file():
+        return {}
+    found = read_json(path, TrainingNetworks).magnitudes
+    return {kind: (each.least, each.most) for kind, each in found.items()}
