@@ -1,4 +1,4 @@
-"""``sne/message-chunk-set``: messages through the weights, and SNE's codes of chunks beside them."""
+"""``sne/message-chunk-set``: the codes of messages along the weights, followed by SNE's codes of chunks."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from sneframe_sne.tokenizer import PadChunk
 class MessageChunkSet(LayerEncoder):
     """The codes of ``sne/message``, one for each group of neurons, then those of ``sne/chunk-set``, one for each parameter.
 
-    Messages see what a network computes, sets of scalars see its scale. Chunks are cut across neurons, so what is
-    exactly invariant in the first is not in the second: an invariance loss is in its place here.
+    Messages see what a network computes, sets of scalars see its scale. Chunks are cut across neurons, so
+    what is exactly invariant in the first is not in the second: an invariance loss is in its place here.
     """
 
     name = "sne/message-chunk-set"
@@ -31,11 +31,13 @@ class MessageChunkSet(LayerEncoder):
 
     @frozen(kw_only=True)
     class Config(Message.Config):
-        """Options of both parts, of one width."""
+        """Options of both parts, which have the same width and heads."""
 
-        chunk_size: int = option(32, "C, weights a chunk", check=ge(1))
+        chunk_size: int = option(32, "C, the number of weights in a chunk", check=ge(1))
         chunks_per_pass: int = option(
-            512, "chunks encoded at a time: bounds the memory, and keeps it in the cache", check=ge(1)
+            512,
+            "number of chunks that are encoded at a time; a smaller number takes less memory",
+            check=ge(1),
         )
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -52,7 +54,7 @@ class MessageChunkSet(LayerEncoder):
         self.out = self.message.out
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return ``(B, L, D)`` per architecture, L its groups of neurons and fixed outputs, then its parameters."""
+        """Return codes ``(B, L, D)`` for each architecture: those of ``sne/message``, then one for each parameter."""
         chunked = self.chunk_set(tuple(self.cut.cut(networks) for networks in tokens))
         return tuple(
             LayerCodes(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from networks import NETWORKS
-from sneframe_sne.message.sweep import FUNCTIONS, Mixture
+from sneframe_sne.message.rounds import FUNCTIONS, Mixture
 from torch import nn
 
 import sneframe
