@@ -20,10 +20,12 @@ from sneframe_sne.tokenizer import PadChunk
 
 @final
 class MessageChunkSet(LayerEncoder):
-    """The codes of ``sne/message``, one for each group of neurons, then those of ``sne/chunk-set``, one for each parameter.
+    """Gives the codes of ``sne/message``, then those of ``sne/chunk-set``.
 
-    Messages see what a network computes, sets of scalars see its scale. Chunks are cut across neurons, so
-    what is exactly invariant in the first is not in the second: an invariance loss is in its place here.
+    There is one code for each neuron group, and then one for each parameter. Messages see what a network
+    computes, and sets of scalars see its scale. The codes of messages are exactly invariant to permutations
+    of neurons, but those of chunks are not, because a chunk holds weights of several neurons. So this part is
+    trained with an invariance loss.
     """
 
     name = "sne/message-chunk-set"
@@ -36,7 +38,7 @@ class MessageChunkSet(LayerEncoder):
         chunk_size: int = option(32, "C, the number of weights in a chunk", check=ge(1))
         chunks_per_pass: int = option(
             512,
-            "number of chunks that are encoded at a time; a smaller number takes less memory",
+            "number of chunks encoded at a time; a smaller number takes less memory",
             check=ge(1),
         )
 
@@ -54,7 +56,7 @@ class MessageChunkSet(LayerEncoder):
         self.out = self.message.out
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture: those of ``sne/message``, then one for each parameter."""
+        """Return codes ``(B, L, D)`` for each architecture: L neuron groups, outputs and parameters."""
         chunked = self.chunk_set(tuple(self.cut.cut(networks) for networks in tokens))
         return tuple(
             LayerCodes(

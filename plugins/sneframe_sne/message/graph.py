@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 
-#: Coordinates distinguish slots that hold the same node. There are six: the segment of the axis, a fixed factor
-#: before the neuron group (the gate of a GRU), one after it (the position in a flattened map), and up to three axes
-#: of a convolution kernel.
+#: Coordinates distinguish slots that hold the same node. There are six: the segment of the axis (such as a
+#: GRU's gate), a fixed factor before the neuron group, one after it (the position in a flattened map), and up
+#: to three axes of a convolution kernel.
 COORDINATES = 6
 SEGMENT, BEFORE, BEHIND, KERNEL = range(4)
 

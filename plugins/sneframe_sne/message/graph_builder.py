@@ -133,14 +133,14 @@ class _GraphBuilder:
         return blocks
 
     def _is_nested(self, parameter: Parameter, roles: _Roles) -> bool:
-        """Return whether the sources of each target are its own, because their group is nested in the target's."""
+        """Return whether each target has its own sources: their group is nested in the target's group."""
         groups = self.slots.groups
         read = {name for axis in roles.sources for name in groups_of(parameter.axes[axis])}
         outer = {parent for name in read if (parent := groups[name].parent) is not None}
         return not outer <= read
 
     def _split(self, parameter: Parameter, blocks: int) -> Parameter:
-        """Return a transposed kernel with its first axis split in two, into blocks and channels of a block."""
+        """Return a transposed kernel with its first axis split into blocks and channels of a block."""
         size = parameter.shape[0]
         if blocks == 1:
             return parameter

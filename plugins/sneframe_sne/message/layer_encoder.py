@@ -100,7 +100,7 @@ class Message(LayerEncoder):
         )
 
     def _pooled(self, codes: Sequence[Tensor]) -> Tensor:
-        """Return ``(B, L, D)`` for the codes ``(B, n, D)`` of L node sets, pooling sets of one size together."""
+        """Return ``(B, L, D)`` for the codes ``(B, n, D)`` of L node sets, all sets of one size at a time."""
         sizes: dict[int, list[int]] = defaultdict(list)
         for number, own in enumerate(codes):
             sizes[own.shape[1]].append(number)
@@ -134,7 +134,7 @@ class Message(LayerEncoder):
         return codes
 
     def _vector_sum(self, edges: EdgesTensors, architecture: Architecture, weights: Tensor) -> Tensor | None:
-        """Return b ``(B, targets, D)``: each vector's weights times the direction of its type, summed over vectors."""
+        """Return b ``(B, targets, D)``: the sum of each vector's weights times the direction of its type."""
         vectors = edges.edges.vectors
         if not vectors:
             return None

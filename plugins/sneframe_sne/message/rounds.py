@@ -120,7 +120,7 @@ class Messages(nn.Module):
         )
 
     def outgoing(self, codes: Sequence[Tensor], slots: SlotTensors) -> Tensor:
-        """Return X ``(B, slots, D)`` for slots that hold nodes; ``codes`` are ``(B, n, D)`` for every node set."""
+        """Return X ``(B, slots, D)`` for slots that hold nodes; each node set has codes ``(B, n, D)``."""
         parts = [held.spread(self.source(self.norm(codes[held.node_set]))) for held in slots.nodes]
         sent = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         if slots.overlap:

@@ -210,7 +210,7 @@ class SlotBuilder:
             outer = parent
 
     def _group_nodes(self, name: str, factors: Sequence[int | str], grid: np.ndarray) -> np.ndarray:
-        """Return the node of a group at each of n points; ``grid (factors, n)`` is their position by factor."""
+        """Return a group's node at each of n points; ``grid (factors, n)`` holds their position by factor."""
         group, own = self.groups[name], grid[factors.index(name)]
         if group.parent is None:
             return own

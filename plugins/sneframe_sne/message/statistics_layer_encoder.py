@@ -24,11 +24,12 @@ SMALL = (
 
 @final
 class MessageStatistics(LayerEncoder):
-    """The codes of ``sne/message``, one for each group of neurons, then one for each parameter, of its statistics.
+    """Gives the codes of ``sne/message``, then a code of each parameter's statistics.
 
-    Messages see what a network computes, statistics see its scale: mean, variance and quantiles of every
-    parameter (StatNN, arXiv 2002.11448), on a logarithmic scale, through a perceptron, with SNE's encodings
-    of level and type. Neither depends on the order of neurons.
+    Messages see what a network computes, and statistics see its scale. The statistics are the mean, variance
+    and quantiles of each parameter (StatNN, arXiv 2002.11448) on a logarithmic scale. A perceptron maps them
+    to a code, to which SNE's encodings of level and type are added. Neither kind of code depends on the order
+    of neurons.
     """
 
     name = "sne/message-statistics"
@@ -48,7 +49,7 @@ class MessageStatistics(LayerEncoder):
         self.out = self.message.out
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture: those of ``sne/message``, then one for each parameter."""
+        """Return codes ``(B, L, D)`` for each architecture: L neuron groups, outputs and parameters."""
         return tuple(
             LayerCodes(
                 architecture=networks.architecture,
