@@ -81,9 +81,15 @@ class Erasing(Augmentation):
     class Config:
         """Options."""
 
-        probability: float = option(0.5, "probability that a network is erased in part", check=and_(gt(0), le(1)))
-        shortest: float = option(0.02, "smallest fraction of the weights that is erased", check=and_(ge(0), le(1)))
-        longest: float = option(0.3, "largest fraction of the weights that is erased", check=and_(gt(0), le(1)))
+        probability: float = option(
+            0.5, "probability that a network is erased in part", check=and_(gt(0), le(1))
+        )
+        shortest: float = option(
+            0.02, "smallest fraction of the weights that is erased", check=and_(ge(0), le(1))
+        )
+        longest: float = option(
+            0.3, "largest fraction of the weights that is erased", check=and_(gt(0), le(1))
+        )
 
         def __attrs_post_init__(self) -> None:
             if self.shortest > self.longest:

@@ -1,4 +1,4 @@
-"""SNE: Set-based Neural Network Encoding Without Weight Tying (Andreis et al., NeurIPS 2024, arXiv 2305.16625)."""
+"""SNE: Set-based Neural Network Encoding Without Weight Tying (NeurIPS 2024, arXiv 2305.16625)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sne/layer-set``: the codes of a network's parameters or layers → its embedding (SNE, eq 6)."""
+"""``sne/layer-set`` pools the codes of a network's parameters or layers to its embedding (SNE, eq 6)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sneframe_sne.set_attention import PMA, SAB
 
 @final
 class LayerSet(Aggregator):
-    """Φ5, two set attention blocks over the layer codes, then Ψ6, a PMA to one vector of E = D values."""
+    """Applies Φ5, two set attention blocks over layer codes, and Ψ6, a PMA to one vector of E = D values."""
 
     name = "sne/layer-set"
     keeps = ANY_ACTION
@@ -29,8 +29,12 @@ class LayerSet(Aggregator):
     class Config:
         """Options."""
 
-        heads: int = option(4, "attention heads, a divisor of the code width", check=ge(1))
-        set_functions: bool = option(True, "false, for ablations: the mean over codes, and an MLP")
+        heads: int = option(
+            4, "number of attention heads; it must divide the width of the codes", check=ge(1)
+        )
+        set_functions: bool = option(
+            True, "whether to use Φ5 and Ψ6; false, for ablations, takes the mean of the codes and an MLP"
+        )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -44,7 +48,7 @@ class LayerSet(Aggregator):
         self.psi6 = PMA(spec.width, config.heads)
 
     def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
-        """Return ``(B, E)`` per architecture."""
+        """Return embeddings ``(B, E)`` for each architecture."""
         return tuple(
             Embedding(architecture=entry.architecture, values=self.psi6(self.phi5(entry.codes)))
             for entry in codes

@@ -1,4 +1,4 @@
-"""``sne/chunk-set``: chunks of scalars → chunk codes → one code per parameter or layer (SNE, eqs 2–5)."""
+"""``sne/chunk-set`` encodes chunks, then each parameter or layer as a set of chunks (SNE, eqs 2–5)."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ from sneframe_sne.online import Blocks, induced, kept, pooled, whole
 from sneframe_sne.plain import ChunkMLP, MeanMLP
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
 
-ALIVE = 10  #: values that are in memory at a time for each number that a chunk's scalars are encoded to, as measured
-KEPT = 4  #: chunk codes are kept where they take one in so many parts of the memory
+#: The number of values in memory for each of the C × D numbers to which a chunk is encoded, as measured.
+ALIVE = 10
+KEPT = 4  #: chunk codes are kept in memory if they take at most the fourth part of it
 
 
 @final
 class ChunkSet(LayerEncoder):
-    """Encodes every chunk as a set of scalars, and every parameter (or layer) as a set of chunks.
+    """Encodes every chunk as a set of scalars, and every unit as a set of chunks.
 
-    Chunk: Φ1 (C × 1 → C × D), + encodings, Ψ2 → D. Unit: Φ3 over its chunk codes, + encodings, Ψ4 → D. Each Φ is
-    two set attention blocks, each Ψ a PMA; weights are shared over all chunks, units and architectures. The code of
-    a unit depends on nothing but its own weights, its type and its level.
+    A unit is a parameter or a layer. A chunk passes through Φ1 (C × 1 → C × D), gets its encodings added, and
+    is pooled by Ψ2 to D values. A unit passes through Φ3 over its chunk codes, gets its encodings added, and
+    is pooled by Ψ4. Each Φ is two set attention blocks, and each Ψ is a PMA. All chunks, units and
+    architectures share the same learned weights. The code of a unit depends only on its own weights, its type
+    and its level.
     """
 
     name = "sne/chunk-set"
@@ -47,20 +50,23 @@ class ChunkSet(LayerEncoder):
     class Config:
         """Options."""
 
-        width: int = option(64, "D, the width of chunk and layer codes", check=ge(2))
-        heads: int = option(4, "attention heads, a divisor of width", check=ge(1))
+        width: int = option(64, "D, the width of chunk codes and layer codes", check=ge(2))
+        heads: int = option(4, "number of attention heads; it must divide the width", check=ge(1))
         unit: Literal["parameter", "layer"] = option(
-            "parameter", "parameter | layer: over whose chunks Φ3 and Ψ4 run"
+            "parameter", "what Φ3 and Ψ4 encode: the chunks of one parameter, or of one layer"
         )
-        attention: Literal["isab", "sab"] = option("isab", "isab (linear) | sab (quadratic): Φ3, over chunks")
-        points: int = option(16, "inducing points of isab", check=ge(1))
+        attention: Literal["isab", "sab"] = option(
+            "isab", "the blocks of Φ3: isab takes time linear in the number of chunks, sab quadratic"
+        )
+        points: int = option(16, "number of inducing points in isab", check=ge(1))
         chunks_per_pass: int = option(
-            512, "chunks encoded at a time: bounds the memory, and keeps it in the cache", check=ge(1)
+            512, "number of chunks encoded at a time; a smaller number takes less memory", check=ge(1)
         )
-        level_encoding: bool = option(True, "whether the level is added before Ψ2 and Ψ4")
-        type_encoding: bool = option(True, "whether the type is added before Ψ2 and Ψ4")
+        level_encoding: bool = option(True, "whether an encoding of the level is added before Ψ2 and Ψ4")
+        type_encoding: bool = option(True, "whether an encoding of the type is added before Ψ2 and Ψ4")
         set_functions: bool = option(
-            True, "false, for ablations: an MLP over the C weights of a chunk, and the mean over chunks"
+            True,
+            "whether to use Φ and Ψ; false, for ablations, takes an MLP on each chunk and the mean of chunks",
         )
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -94,7 +100,7 @@ class ChunkSet(LayerEncoder):
         self.psi4 = PMA(width, heads)
 
     def forward(self, tokens: tuple[ChunkTokens, ...]) -> tuple[LayerCodes, ...]:
-        """Return ``(B, L, D)`` per architecture, L its parameters or layers."""
+        """Return codes ``(B, L, D)`` for each architecture; L is the number of its units."""
         return self._units(tokens, self._chunks(tokens))
 
     def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
@@ -102,7 +108,7 @@ class ChunkSet(LayerEncoder):
         return self._members(architecture)
 
     def least(self) -> int:
-        """Return the bytes that one pass over chunks takes."""
+        """Return the number of bytes that one pass over chunks takes."""
         chunks, scalars = self.config.chunks_per_pass, self._chunk_size if self.config.set_functions else 1
         return ALIVE * chunks * scalars * self.config.width * next(iter(self.parameters())).element_size()
 
@@ -114,13 +120,19 @@ class ChunkSet(LayerEncoder):
         *,
         memory: int,
     ) -> Tensor:
-        """Return the code ``(1, D)`` of one unit, exactly that of :meth:`forward` but for rounding.
+        """Return the code ``(1, D)`` of one unit. It equals that of :meth:`forward` up to rounding.
 
-        Chunk codes are kept where they take a quarter of the memory at most and leave enough for a pass over chunks; else
-        each pass computes them again.
+        Chunk codes are kept in memory if they take at most a quarter of it and leave enough for a pass over
+        chunks. Otherwise each pass computes them again.
+
+        Args:
+            architecture: the network's architecture.
+            unit: the indices of the unit's parameters.
+            blocks: yields the blocks of chunks of the unit, from the first one whenever it is called.
+            memory: the number of bytes that may be used.
 
         Raises:
-            PartError: set attention over all chunks of the unit would take more.
+            PartError: set attention over all chunks of the unit would take more memory.
         """
         like, size = next(iter(self.parameters())), self.config.chunks_per_pass
         encodings = self.chunk_encoding(architecture, each_parameter(architecture), like)
@@ -146,18 +158,19 @@ class ChunkSet(LayerEncoder):
     def _check_attention(
         self, architecture: Architecture, unit: tuple[int, ...], count: int, memory: int
     ) -> None:
-        """Check that the scores of all pairs of chunks fit."""
+        """Check that the attention scores of all pairs of chunks fit in memory."""
         needed = self.config.heads * count * count * 4
         if needed > memory:
             named = " and ".join(repr(architecture.parameters[place].name) for place in unit)
             raise PartError(
-                f"{self.slot} {self.name!r}: {named} is cut into {count:,} chunks, and full set attention over them "
-                f"(attention='sab') would take {needed / 2**30:,.1f} GiB and {2 * count**2 * self.config.width:.1e} "
-                f"multiplications a block, the bound is {memory / 2**30:.1f} GiB; a model with attention='isab' streams"
+                f"{self.slot} {self.name!r}: {named} is cut into {count:,} chunks, and full set attention "
+                f"over them (attention='sab') would take {needed / 2**30:,.1f} GiB and "
+                f"{2 * count**2 * self.config.width:.1e} multiplications a block; the limit is "
+                f"{memory / 2**30:.1f} GiB, and a model with attention='isab' needs less"
             )
 
     def _chunks(self, tokens: tuple[ChunkTokens, ...]) -> list[Tensor]:
-        """Return chunk codes ``(B, Q, D)`` per architecture: one dense pass over all chunks of the batch."""
+        """Return chunk codes ``(B, Q, D)`` for each architecture, from one dense array of all chunks."""
         chunks, encodings, full, rows = [], [], [], []
         for entry in tokens:
             size, count, _ = entry.chunks.shape
@@ -178,7 +191,7 @@ class ChunkSet(LayerEncoder):
         return self.psi2(codes + rearrange(encoding, "q d -> q 1 d"), mask)
 
     def _units(self, tokens: tuple[ChunkTokens, ...], codes: list[Tensor]) -> tuple[LayerCodes, ...]:
-        """Pool chunk codes to units; units of equally many chunks go through together, whatever their network."""
+        """Pool chunk codes to units. Units with the same number of chunks are pooled together."""
         units = [self._members(entry.architecture) for entry in tokens]
         sets: dict[int, list[tuple[int, int, Tensor]]] = defaultdict(list)
         encodings = [
@@ -212,7 +225,7 @@ class ChunkSet(LayerEncoder):
         )
 
     def _members(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-        """Return for each unit its parameters, which follow each other, in order."""
+        """Return the indices of each unit's parameters, which are consecutive."""
         if self.config.unit == "parameter":
             return each_parameter(architecture)
         layers: dict[int, list[int]] = defaultdict(list)

@@ -1,7 +1,8 @@
-"""Set functions over sets that come in blocks: exact, by an online softmax (Milakov and Gimelshein, arXiv 1805.02867).
+"""Exact set functions over sets that come in blocks, by an online softmax (arXiv 1805.02867).
 
-A set ``X (Q, D)`` is a function that yields its blocks ``(q, D)`` in order, from the start whenever it is called. An
-induced block takes two passes over it, one for its points and one that whoever comes next makes, and a pooling one.
+The online softmax is due to Milakov and Gimelshein. A set ``X (Q, D)`` is a function that yields its blocks
+``(q, D)`` in order, from the first one whenever it is called. An induced block passes over the set twice:
+once for its points, and once when its result is read. A pooling passes over the set once.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ Blocks = Callable[[], Iterator[Tensor]]
 
 
 class Softmax:
-    """The mean of values under a softmax of scores, of blocks that come one after the other.
+    """The mean of values weighted by a softmax of scores, for blocks that come one after the other.
 
-    What is kept is, for each row of scores, the largest so far, and sum and weighted sum in units of its exponential.
+    For each row of scores it keeps the largest score so far, and the sum of exponentials and the weighted sum
+    of values, both divided by the exponential of the largest score.
     """
 
     def __init__(self) -> None:
@@ -41,7 +43,7 @@ class Softmax:
         self._weighted = self._weighted + weights @ values
 
     def mean(self) -> Tensor:
-        """Return ``(…, m, d)``."""
+        """Return the mean ``(…, m, d)`` over the blocks so far."""
         return self._weighted / self._total
 
 
@@ -57,7 +59,7 @@ def gather(mab: MAB, points: Tensor, blocks: Blocks) -> Tensor:
 
 
 def induced(isab: ISAB, blocks: Blocks) -> Blocks:
-    """Return ISAB(X): its points are computed now, its elements whenever they are asked for."""
+    """Return ISAB(X). Its points are computed now, and its elements whenever they are read."""
     points = gather(isab.gather, isab.points, blocks)[None]
 
     def scattered() -> Iterator[Tensor]:
@@ -68,19 +70,19 @@ def induced(isab: ISAB, blocks: Blocks) -> Blocks:
 
 
 def whole(function: nn.Module, blocks: Blocks, size: int) -> Blocks:
-    """Return a set function that needs all elements at once, in blocks of this size."""
+    """Return a function of all elements at once, as blocks of the given size."""
     elements = function(torch.cat(list(blocks()))[None])[0]
     return lambda: iter(elements.split(size))
 
 
 def kept(blocks: Blocks) -> Blocks:
-    """Return the same set, computed now, once."""
+    """Return the same set, computed once and kept in memory."""
     elements = list(blocks())
     return lambda: iter(elements)
 
 
 def pooled(pool: PMA | MeanMLP, blocks: Blocks) -> Tensor:
-    """Return the pooling of X, ``(1, D)``."""
+    """Return the pooled set ``(1, D)``."""
     if isinstance(pool, MeanMLP):
         total, count = torch.zeros(()), 0
         for block in blocks():

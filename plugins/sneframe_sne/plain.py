@@ -1,7 +1,7 @@
-"""What stands where set functions are left out: an MLP over a chunk, and the mean over anything larger.
+"""Replacements for set functions, for ablations: an MLP over a chunk, and the mean over anything larger.
 
-For ablations: how many chunks a parameter has, and how many parameters a network, differs, so nothing but a pooling fits
-there; a chunk has C weights, so an MLP can read them in order.
+A chunk always has C weights, so an MLP can read them in order. The number of chunks of a parameter and the
+number of parameters of a network vary, so there only a pooling is possible.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ChunkMLP(nn.Module):
-    """C weights in order, with zeros where padded → D; the encoding is added to the hidden layer.
+    """An MLP from the C weights of a chunk, in order, to D values; the encoding is added to the hidden layer.
 
     Args:
         chunk_size: C.
@@ -28,7 +28,7 @@ class ChunkMLP(nn.Module):
 
 
 class MeanMLP(nn.Module):
-    """The mean of a set, then an MLP of one hidden layer."""
+    """The mean of a set, followed by an MLP with one hidden layer."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Recipes: ``sne/default``, for a laptop, ``sne/fair``, of equal size, and ``sne/paper``, set attention as published."""
+"""The recipes of SNE, with chunks of weights and with messages along the weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sneframe_sne.tokenizer import PadChunk
 
 
 def default() -> RunConfig:
-    """SNE with induced set attention over chunks, and a λ that halves the invariance error (docs/benchmarks.md)."""
+    """Return SNE for a laptop: induced set attention, and a λ that halves e_g (docs/benchmarks.md)."""
     return RunConfig(
         recipe="sne/default",
         normalise=use("normalise/fan-in"),
@@ -28,7 +28,7 @@ def default() -> RunConfig:
 
 
 def fair() -> RunConfig:
-    """The same with 150 000 parameters on networks 1 → 32 → 32 → 1."""
+    """Return ``sne/default`` with about 150 000 trainable weights on networks 1 → 32 → 32 → 1."""
     return evolve(
         default(),
         recipe="sne/fair",
@@ -37,7 +37,7 @@ def fair() -> RunConfig:
 
 
 def paper() -> RunConfig:
-    """SNE with full set attention at every stage."""
+    """Return SNE as published, with full set attention at every stage."""
     return RunConfig(
         recipe="sne/paper",
         normalise=use("normalise/fan-in"),
@@ -51,7 +51,7 @@ def paper() -> RunConfig:
 
 
 def message() -> RunConfig:
-    """Messages through the weights in the place of chunks: exactly invariant, so there is nothing to learn of it."""
+    """Return messages along the weights instead of chunks; they are exactly invariant to permutations."""
     return RunConfig(
         recipe="sne/message",
         normalise=use("normalise/fan-in"),
@@ -59,21 +59,21 @@ def message() -> RunConfig:
         layer_encoder=use(Message, width=64, heads=4, rounds=2),
         aggregator=use(LayerSet, heads=4),
         head=use("head/mlp", hidden=(64,)),
-        # Behind odd functions neurons may be flipped, and messages, unlike permutations, do not know it.
+        # Messages are invariant to permutations, but not to sign flips of neurons with odd activations.
         augmentation=(use("augmentation/symmetry", actions=("sign",)),),
         train=TrainConfig(epochs=40, batch_size=32, lr=3e-3),
     )
 
 
 def message_fair() -> RunConfig:
-    """``sne/message`` at 150 000 parameters, where all methods are compared."""
+    """Return ``sne/message`` with about 150 000 trainable weights, the size at which methods are compared."""
     return evolve(
         message(), recipe="sne/message-fair", layer_encoder=use(Message, width=52, heads=4, rounds=2)
     )
 
 
 def message_statistics() -> RunConfig:
-    """Messages, and statistics of every parameter beside them: for what shows in the scale of the weights."""
+    """Return messages with statistics of each parameter, for what shows in the scale of the weights."""
     return evolve(
         message(),
         recipe="sne/message-statistics",
@@ -82,7 +82,7 @@ def message_statistics() -> RunConfig:
 
 
 def message_chunk_set() -> RunConfig:
-    """Messages, and SNE's codes of chunks beside them; what chunks see of the order of neurons is to be unlearned."""
+    """Return messages with SNE's codes of chunks, which need an invariance loss."""
     return evolve(
         message(),
         recipe="sne/message-chunk-set",

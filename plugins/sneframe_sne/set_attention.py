@@ -1,8 +1,8 @@
 """Set attention (Lee et al. 2019, Set Transformer), exact and cheap.
 
 MAB(X, Y) = LN(H + ReLU(H W_o)) with H = LN(X W_q + concat_h softmax(Q_h K_hᵀ / √d_h) V_h); there is no output
-projection. A mask ``(…, C)`` is true where an element stands; masked elements are never attended to.
-Shapes below: S sets, C elements, D width.
+projection. A mask ``(…, C)`` is true for elements of the set and false for padding, which gets no attention.
+In the shapes below, S is the number of sets, C the number of elements and D the width.
 """
 
 from __future__ import annotations
@@ -85,12 +85,13 @@ class ISAB(nn.Module):
 
 
 class ScalarSAB(nn.Module):
-    """SAB on a set of scalars, (C × 1) → (C × D), at rank one.
+    """SAB on a set of scalars, (C × 1) → (C × D), computed at rank one.
 
     With q_i = a x_i + a0, k_j = b x_j + b0, v_j = g x_j + g0, head h needs only
-    p_ij = softmax_j(x_j (A_h x_i + C_h)), A_h = a_h·b_h / √d_h, C_h = a0_h·b_h / √d_h: what does not depend on j
-    cancels, b0 with it. Its output is g_h m_ih + g0_h with m_ih = Σ_j p_ij x_j, so the block is one matrix on the
-    H + 1 features (x_i, m_i1, …, m_iH). Equal to SAB on a C × 1 input to rounding.
+    p_ij = softmax_j(x_j (A_h x_i + C_h)), A_h = a_h·b_h / √d_h, C_h = a0_h·b_h / √d_h. Terms that do not
+    depend on j cancel in the softmax, and so does b0. The output of head h is g_h m_ih + g0_h with m_ih = Σ_j
+    p_ij x_j, so the block is one matrix on the H + 1 features (x_i, m_i1, …, m_iH). It equals SAB on a C × 1
+    input up to rounding.
 
     Args:
         width: D.
@@ -102,7 +103,7 @@ class ScalarSAB(nn.Module):
         check_heads(type(self).__name__, width, heads)
         self.heads = heads
         self.query = nn.Linear(1, width)
-        # The key's bias would shift every score of a query alike, and softmax does not see it.
+        # There is no bias for the key: it would shift all scores of a query equally, which softmax ignores.
         self.key = nn.Linear(1, width, bias=False)
         self.value = nn.Linear(1, width)
         self.output = nn.Linear(width, width)
@@ -118,7 +119,7 @@ class ScalarSAB(nn.Module):
         return self.norm2(hidden + F.relu(self.output(hidden)))
 
     def _means(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return m ``(S, C, H)``: for each element and head the mean of the set it attends to."""
+        """Return m ``(S, C, H)``: the mean of the set under the attention of each element and head."""
         a, a0, b = (
             rearrange(t, "(h d) -> h d", h=self.heads)
             for t in (self._flat(self.query), self.query.bias, self._flat(self.key))
@@ -128,7 +129,9 @@ class ScalarSAB(nn.Module):
         tilt = torch.addcmul(
             rearrange(offset, "h -> h 1"), rearrange(slope, "h -> h 1"), rearrange(x, "s c -> s 1 c")
         )
-        means = _attend(tilt, x, mask)[0] if x.requires_grad else TiltedMean.apply(tilt, x, mask)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        if x.requires_grad:
+            return rearrange(_attend(tilt, x, mask)[0], "s h c -> s c h")
+        means = TiltedMean.apply(tilt, x, mask)  # type: ignore[no-untyped-call]  # torch has no annotation
         return rearrange(means, "s h c -> s c h")
 
     def _matrix(self) -> Tensor:
@@ -144,9 +147,10 @@ class ScalarSAB(nn.Module):
 
 
 class TiltedMean(torch.autograd.Function):
-    """m = Σ_j p_j x_j with p = softmax_j(t x_j), differentiated in the tilt t alone: dm/dt is the variance of x under p.
+    """m = Σ_j p_j x_j with p = softmax_j(t x_j), with a gradient for the tilt t only.
 
-    So the backward pass needs no C × C matrix, which a graph through the softmax would keep and go over twice more.
+    dm/dt is the variance of x under p, so the backward pass needs no C × C matrix. A graph through the
+    softmax would keep that matrix and read it twice more.
     """
 
     @staticmethod
@@ -159,16 +163,17 @@ class TiltedMean(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        """Return the gradient of the tilt."""
+        """Return the gradient for the tilt; x and the mask have none."""
         (variance,) = ctx.saved_tensors
         return grad * variance, None, None
 
 
 def _attend(tilt: Tensor, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of x under softmax_j(t x_j), ``(S, H, C)`` each, in single precision at least.
+    """Return mean and variance of x under softmax_j(t x_j), ``(S, H, C)`` each, at least in single precision.
 
-    The variance is a difference of squares, which loses every digit in bfloat16, and in any precision where a set
-    lies far from zero. So autocast is off, and x is taken from its set's mean, which softmax does not see.
+    The variance is a difference of squares. It would lose all digits in bfloat16, and in any precision if the
+    values lie far from zero. So autocast is turned off, and the set's mean is subtracted from x, which
+    softmax ignores.
     """
     kind = torch.promote_types(x.dtype, torch.float32)
     with _exact(x.device):
@@ -187,17 +192,17 @@ def _attend(tilt: Tensor, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
 
 
 def _exact(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context without autocast; a device such as meta has none to turn off."""
+    """Return a context without autocast, or one without effect on devices that have no autocast."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
 
 
 class PMA(nn.Module):
-    """Pooling by multi-head attention with one seed, (C × D) → D: MAB(seed, X), pooled before it projects.
+    """Pooling by multi-head attention with one seed, (C × D) → D: MAB(seed, X), pooled before projecting.
 
-    Scores are X (W_kᵀ q), a C × H matrix (the key's bias cancels); values are projected after pooling, since the
-    weights of a head sum to one.
+    Scores are X (W_kᵀ q), a C × H matrix; the key's bias cancels. The attention weights of a head sum to one,
+    so the values can be projected after pooling.
 
     Args:
         width: D.
@@ -224,13 +229,13 @@ class PMA(nn.Module):
         return self.finish(rearrange(scores.softmax(1), "s c h -> s h c") @ x)
 
     def probe(self) -> Tensor:
-        """Return ``(H, D)``, by which an element is scored for each head."""
+        """Return ``(H, D)``: the vector whose product with an element is its score, for each head."""
         q = rearrange(self.query(self.seed), "1 (h d) -> h 1 d", h=self.heads)
         key = rearrange(self.key.weight, "(h d) e -> h d e", h=self.heads)
         return (q @ key).squeeze(1) * q.shape[-1] ** -0.5
 
     def finish(self, pooled: Tensor) -> Tensor:
-        """Return ``(S, D)`` for the mean of the elements under the scores of each head, ``(S, H, D)``."""
+        """Return ``(S, D)`` from the weighted mean of the elements for each head, ``(S, H, D)``."""
         value = rearrange(self.value.weight, "(h d) e -> h e d", h=self.heads)
         heads = rearrange(torch.bmm(rearrange(pooled, "s h e -> h s e"), value), "h s d -> s (h d)")
         hidden = self.norm1(self.query(self.seed) + heads + self.value.bias)
@@ -238,5 +243,5 @@ class PMA(nn.Module):
 
 
 def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return 0 where the mask is true and −∞ elsewhere; every set has an element, so no row is all −∞."""
+    """Return 0 where the mask is true and −∞ elsewhere. Every set has an element, so no row is all −∞."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, float("-inf"))

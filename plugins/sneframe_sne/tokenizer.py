@@ -1,4 +1,4 @@
-"""``sne/pad-chunk``: flatten, zero-pad, chunk (eq 1), as one gather per architecture."""
+"""``sne/pad-chunk`` cuts parameters into chunks (SNE, eq 1), by one gather for each architecture."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from sneframe.parts.tokenizer import Tokenizer
 
 @final
 class PadChunk(Tokenizer):
-    """Cuts every parameter into chunks of C scalars, the last one padded with zeros (SNE, eq 1).
+    """Cuts every parameter into chunks of C scalars, and pads the last one with zeros (SNE, eq 1).
 
-    How a convolution kernel ``(out, in, *k)`` is flattened is open in the paper: ``flat`` takes it as it lies,
-    ``out_channel`` starts a chunk with every output channel, ``kernel`` chunks each ``k`` alone.
+    The paper leaves open how a convolution kernel ``(out, in, *k)`` is flattened. ``flat`` takes the tensor
+    in its own order, ``out_channel`` starts a new chunk with each output channel, and ``kernel`` with each
+    kernel ``k``.
     """
 
     name = "sne/pad-chunk"
@@ -32,9 +33,10 @@ class PadChunk(Tokenizer):
     class Config:
         """Options."""
 
-        chunk_size: int = option(32, "C, weights a chunk", check=ge(1))
+        chunk_size: int = option(32, "C, the number of weights in a chunk", check=ge(1))
         conv_view: Literal["flat", "out_channel", "kernel"] = option(
-            "flat", "flat | out_channel | kernel: where a convolution kernel is cut before chunking"
+            "flat",
+            "where chunks of a convolution start anew: nowhere, at each output channel, or at each kernel",
         )
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -43,13 +45,13 @@ class PadChunk(Tokenizer):
         self._layouts: dict[tuple[str, torch.device], _Layout] = {}
 
     def forward(self, batch: Batch) -> tuple[ChunkTokens, ...]:
-        """Return chunks ``(B, Q, C)`` per architecture."""
+        """Return chunks ``(B, Q, C)`` for each architecture."""
         return tuple(self.cut(networks) for networks in batch.networks)
 
     def cut(self, networks: Networks) -> ChunkTokens:
-        """Return chunks ``(B, Q, C)`` of networks of one architecture."""
+        """Return chunks ``(B, Q, C)`` for networks of one architecture."""
         layout = self._layout(networks.architecture, networks.weights.device)
-        # One slot past the weights holds the zero that padding points to.
+        # One number after the weights is zero, and padding points to it.
         padded = torch.nn.functional.pad(networks.weights, (0, 1))
         chunks = padded.index_select(1, layout.index.flatten()).unflatten(1, tuple(layout.index.shape))
         return ChunkTokens(
@@ -61,7 +63,7 @@ class PadChunk(Tokenizer):
         )
 
     def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
-        """Yield stretches of whole chunks, or of whole pieces of a convolution."""
+        """Yield start and end of stretches of about ``most`` weights that hold whole chunks and pieces."""
         piece = parameter.size // _views(parameter, self.config.conv_view)
         whole = self.config.chunk_size if piece == parameter.size else piece
         step = max(1, most // whole) * whole
@@ -69,7 +71,7 @@ class PadChunk(Tokenizer):
             yield start, min(start + step, parameter.size)
 
     def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Return chunks ``(q, C)``, zeros where padded, and the mask ``(q, C)``, true where a weight stands."""
+        """Return chunks ``(q, C)``, padded with zeros, and the mask ``(q, C)``, true for weights."""
         piece = parameter.size // _views(parameter, self.config.conv_view)
         rows = weights.reshape(-1, piece) if piece < parameter.size else weights[None]
         short = -rows.shape[1] % self.config.chunk_size
@@ -94,7 +96,7 @@ class PadChunk(Tokenizer):
 
 @frozen(kw_only=True, eq=False)
 class _Layout:
-    """What chunking one architecture takes, made once: see :class:`~sneframe.parts.carriers.ChunkTokens`."""
+    """How one architecture is chunked; see :class:`~sneframe.parts.carriers.ChunkTokens`. It is made once."""
 
     index: Tensor
     mask: Tensor
@@ -105,10 +107,11 @@ class _Layout:
 def chunk_index(
     architecture: Architecture, chunk_size: int, conv_view: str
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """Return where the chunks' scalars lie.
+    """Return the positions of the chunks' scalars, and how many chunks each parameter has.
 
     Returns:
-        ``(Q, C)`` indices into the flat weights, P where padded; for each parameter how many chunks it has.
+        Indices ``(Q, C)`` into the P flat weights, which are P for padding, and the number of chunks by
+        parameter.
     """
     rows = []
     for parameter, offset in zip(architecture.parameters, architecture.offsets, strict=True):
@@ -120,7 +123,7 @@ def chunk_index(
 
 
 def _views(parameter: Parameter, conv_view: str) -> int:
-    """Return into how many pieces a parameter is cut before chunking."""
+    """Return the number of pieces into which a parameter is cut before chunking."""
     if len(parameter.shape) < 3 or conv_view == "flat":
         return 1
     return parameter.shape[0] * (parameter.shape[1] if conv_view == "kernel" else 1)

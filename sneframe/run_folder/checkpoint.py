@@ -57,9 +57,7 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
         architectures = [Architecture.from_json(data) for data in header["architectures"]]
         tasks = Tasks.from_json(header["tasks"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArchitectureError) as error:
-        raise RunError(
-            f"{path}: damaged header: it describes no run: {one_line(error)}"
-        ) from error
+        raise RunError(f"{path}: damaged header: it describes no run: {one_line(error)}") from error
     model = build_model(config, registry, architectures, tasks.width)
     then, now = header.get(LIBRARY), metadata.version(LIBRARY)
     if not model.head.trained and then != now:

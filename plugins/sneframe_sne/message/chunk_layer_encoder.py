@@ -1,4 +1,4 @@
-"""``sne/message-chunk-set``: messages through the weights, and SNE's codes of chunks beside them."""
+"""``sne/message-chunk-set``: the codes of messages along the weights, followed by SNE's codes of chunks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from sneframe_sne.tokenizer import PadChunk
 
 @final
 class MessageChunkSet(LayerEncoder):
-    """The codes of ``sne/message``, one for each group of neurons, then those of ``sne/chunk-set``, one for each parameter.
+    """Gives the codes of ``sne/message``, then those of ``sne/chunk-set``.
 
-    Messages see what a network computes, sets of scalars see its scale. Chunks are cut across neurons, so what is
-    exactly invariant in the first is not in the second: an invariance loss is in its place here.
+    There is one code for each neuron group, and then one for each parameter. Messages see what a network
+    computes, and sets of scalars see its scale. The codes of messages are exactly invariant to permutations
+    of neurons, but those of chunks are not, because a chunk holds weights of several neurons. So this part is
+    trained with an invariance loss.
     """
 
     name = "sne/message-chunk-set"
@@ -32,11 +34,13 @@ class MessageChunkSet(LayerEncoder):
 
     @frozen(kw_only=True)
     class Config(Message.Config):
-        """Options of both parts, of one width."""
+        """Options of both parts, which have the same width and heads."""
 
-        chunk_size: int = option(32, "C, weights a chunk", check=ge(1))
+        chunk_size: int = option(32, "C, the number of weights in a chunk", check=ge(1))
         chunks_per_pass: int = option(
-            512, "chunks encoded at a time: bounds the memory, and keeps it in the cache", check=ge(1)
+            512,
+            "number of chunks encoded at a time; a smaller number takes less memory",
+            check=ge(1),
         )
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -53,7 +57,7 @@ class MessageChunkSet(LayerEncoder):
         self.out = self.message.out
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return ``(B, L, D)`` per architecture, L its groups of neurons and fixed outputs, then its parameters."""
+        """Return codes ``(B, L, D)`` for each architecture: L neuron groups, outputs and parameters."""
         chunked = self.chunk_set(tuple(self.cut.cut(networks) for networks in tokens))
         return tuple(
             LayerCodes(

@@ -1,9 +1,9 @@
-"""An architecture as a graph: spaces of nodes, and the steps in which its parameters carry codes between them.
+"""The graph of an architecture: its nodes, the slots at the ends of its edges, and its edges.
 
-A space holds the neurons of one group, or the places of an axis that no group moves, such as inputs and outputs. A
-residual stream is one group, so one space that several steps write, in the order in which the network does. A place that
-several groups move holds a node of each: that of the head and that of the neuron within it. What a graph knows of a node
-is its group and nothing of its place in it: everything made of it is equivariant.
+The package's docstring defines the words and gives an example. Two rules follow from them. A residual stream
+is one neuron group, so it is one node set, and the edges of several parameters lead to it, in the order of
+the layers. And a graph does not say where a neuron stands in its group, so whatever is computed from the
+graph is equivariant to permutations of neurons.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 
-#: What tells places apart that hold the same node: the segment of the axis, a fixed factor before the group (the gate of
-#: a recurrence), one behind it (the position in a flattened map), and up to three axes of a kernel.
+#: Coordinates distinguish slots that hold the same node. There are six: the segment of the axis (such as a
+#: GRU's gate), a fixed factor before the neuron group, one after it (the position in a flattened map), and up
+#: to three axes of a convolution kernel.
 COORDINATES = 6
 SEGMENT, BEFORE, BEHIND, KERNEL = range(4)
 
 
 @frozen(kw_only=True)
-class Space:
-    """Nodes that are told apart by nothing but what the weights say of them.
+class NodeSet:
+    """The nodes of one neuron group, or of one axis that no group permutes.
 
     Args:
-        size: how many.
-        fixed: whether they are places of an axis that no group moves, and so have positions.
-        parameters: that write to it, in order; none: it is the network's input.
+        size: the number of nodes.
+        fixed: whether these are the indices of an axis that no group permutes; only such nodes have a
+            position.
+        parameters: the parameters whose edges or vectors lead to these nodes, in order; none for the
+            network's input.
     """
 
     size: int
@@ -36,94 +39,102 @@ class Space:
 
 
 @frozen(kw_only=True, eq=False)
-class Piece:
-    """Some places of an end, and the nodes of one space that stand there.
+class SlotNodes:
+    """The nodes of one node set that some slots hold: slot ``slots[i]`` holds node ``nodes[i]``.
 
     Args:
-        space: its number.
-        places: ``(n,)`` which places of the end.
-        nodes: ``(n,)`` which node stands at each.
+        node_set: the index of the node set in the graph.
+        slots: ``(n,)`` indices of slots.
+        nodes: ``(n,)`` indices of nodes.
     """
 
-    space: int
-    places: np.ndarray
+    node_set: int
+    slots: np.ndarray
     nodes: np.ndarray
 
 
 @frozen(kw_only=True, eq=False)
-class End:
-    """The places at one end of a parameter's edges.
+class Slots:
+    """All slots at one end of a parameter's edges: its rows (targets) or its columns (sources).
 
     Args:
-        size: how many.
-        pieces: one for each space; a place is in none where the network's input stands there, in several where several
-            groups move it.
-        coordinates: ``(size, COORDINATES)`` in [−1, 1], NaN where there is none; what tells places of one node apart.
+        size: the number of slots.
+        nodes: the nodes that the slots hold, one entry for each node set. A slot occurs in no entry where it
+            stands for an input that has no node, and in several where several groups permute its axis.
+        coordinates: ``(size, COORDINATES)`` numbers in [−1, 1] that distinguish slots of the same node, NaN
+            where a coordinate does not apply.
     """
 
     size: int
-    pieces: tuple[Piece, ...]
+    nodes: tuple[SlotNodes, ...]
     coordinates: np.ndarray
 
 
 @frozen(kw_only=True, eq=False)
-class Step:
-    """One parameter's edges, or none, and the vectors that lie on the same places.
+class Edges:
+    """The edges of one parameter, if any, and the vectors on the same target slots.
 
     Args:
-        parameter: whose weights the edges are; None for vectors alone.
-        shape: as what it is seen: its own, or with the axis over all groups of a grouped transposed convolution in two.
-        order: the axes of that shape: those of the places written, then of the places read, then of the kernel.
-        written: the places that the edges lead to.
-        read: the places that they come from; None: from the network's input.
-        own: whether each place written reads places of its own, ``read.size / written.size`` that follow each other, as
-            in a depthwise or grouped convolution; else all read the same.
-        vectors: parameters with one weight for each place written.
-        activation: the name of the function behind the layer.
+        parameter: the parameter whose weights are the edges; None where there are only vectors.
+        shape: the parameter's shape. The first axis of a grouped transposed convolution is split in two, into
+            blocks and channels of a block.
+        order: the axes of that shape in the order targets, sources, kernel.
+        targets: the slots to which the edges lead.
+        sources: the slots from which the edges come; None where they come from an input that has no node.
+        own_sources: whether each target has sources of its own, as in a depthwise or grouped convolution.
+            Then the sources of the first target come first, and each target has ``sources.size /
+            targets.size`` of them. Otherwise every source has an edge to every target.
+        vectors: the parameters with one weight for each target, such as a bias.
+        activation: the name of the function after the layer.
     """
 
     parameter: int | None
     shape: tuple[int, ...]
     order: tuple[int, ...]
-    written: End
-    read: End | None
-    own: bool
+    targets: Slots
+    sources: Slots | None
+    own_sources: bool
     vectors: tuple[int, ...]
     activation: str
 
 
 @frozen(kw_only=True, eq=False)
 class Graph:
-    """The spaces and steps of an architecture."""
+    """The node sets of an architecture, and the edges of its parameters in the order of its layers."""
 
-    spaces: tuple[Space, ...]
-    steps: tuple[Step, ...]
-
-
-def nothing(size: int) -> End:
-    """Return places that hold no node."""
-    return End(size=size, pieces=(), coordinates=np.full((size, COORDINATES), np.nan))
+    node_sets: tuple[NodeSet, ...]
+    edges: tuple[Edges, ...]
 
 
-def times(end: End, kernel: Sequence[int]) -> End:
-    """Return an end with every place repeated for each place of a kernel, which varies fastest."""
+def empty_slots(size: int) -> Slots:
+    """Return slots that hold no node."""
+    return Slots(size=size, nodes=(), coordinates=np.full((size, COORDINATES), np.nan))
+
+
+def with_kernel(slots: Slots, kernel: Sequence[int]) -> Slots:
+    """Return the slots with each of them repeated for each position of a kernel, which varies fastest.
+
+    Args:
+        slots: the slots without the kernel.
+        kernel: the kernel's shape; the coordinates tell at most three axes apart.
+    """
     count = math.prod(kernel)
     if count == 1:
-        return end
-    along = np.indices(kernel).reshape(len(kernel), -1)
-    coordinates = np.repeat(end.coordinates, count, axis=0)
-    for number, (size, values) in enumerate(zip(kernel[:3], along, strict=False)):
+        return slots
+    positions = np.indices(kernel).reshape(len(kernel), -1)
+    coordinates = np.repeat(slots.coordinates, count, axis=0)
+    for axis, (size, values) in enumerate(zip(kernel[:3], positions, strict=False)):
         if size > 1:
-            coordinates[:, KERNEL + number] = np.tile(centred(values, size), end.size)
-    pieces = tuple(
-        Piece(
-            space=piece.space,
-            places=(piece.places[:, None] * count + np.arange(count)).ravel(),
-            nodes=np.repeat(piece.nodes, count),
+            coordinates[:, KERNEL + axis] = np.tile(centred(values, size), slots.size)
+    nodes = tuple(
+        SlotNodes(
+            node_set=held.node_set,
+            slots=(held.slots[:, None] * count + np.arange(count)).ravel(),
+            nodes=np.repeat(held.nodes, count),
         )
-        for piece in end.pieces
+        for held in slots.nodes
     )
-    return End(size=end.size * count, pieces=pieces, coordinates=coordinates)
+    return Slots(size=slots.size * count, nodes=nodes, coordinates=coordinates)
 
 
 def centred(values: np.ndarray, size: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""``sne/message``: codes of neurons, carried through the weights, pooled to one code for each group of neurons."""
+"""``sne/message``: codes of neurons travel along the weights and are pooled, one for each neuron group."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from sneframe.nn.level_type_encoding import LevelTypeEncoding
 from sneframe.parts.carriers import LayerCodes
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
-from sneframe_sne.message.build import graph_of
 from sneframe_sne.message.graph import Graph
-from sneframe_sne.message.sweep import Load, Round
-from sneframe_sne.message.tensors import WAVES, Layout, Move, layout_of
+from sneframe_sne.message.graph_builder import graph_of
+from sneframe_sne.message.rounds import EdgeWeights, Round
+from sneframe_sne.message.tensors import WAVES, EdgesTensors, GraphTensors, graph_tensors
 from sneframe_sne.set_attention import PMA
 
 
 @final
 class Message(LayerEncoder):
-    """Passes codes of width D from neuron to neuron through the weights, forth and back, a few rounds.
+    """Sends codes of width D from neuron to neuron along the weights, forth and back, for a few rounds.
 
-    A set of chunks does not know which neuron's output is whose input; here each weight W_ij brings the code of neuron j
-    to neuron i. Maps are shared by all layers of all architectures, so it takes any of them, and it costs what running the
-    network on one input of width D would. Every node is treated alike, so it is exactly invariant to permutations.
+    SNE's sets of chunks do not say which neuron's output is whose input. Here each weight W_ij carries the
+    code of neuron j to neuron i. All layers of all architectures share the same learned maps, so any
+    architecture can be encoded. The cost is that of running the network on one input with D numbers in each
+    neuron. All neurons of a group are treated alike, so the codes are exactly invariant to permutations of
+    neurons.
     """
 
     name = "sne/message"
@@ -43,11 +45,14 @@ class Message(LayerEncoder):
     class Config:
         """Options."""
 
-        width: int = option(64, "D, the width of neuron and layer codes", check=ge(2))
-        heads: int = option(4, "attention heads of the pooling, a divisor of width", check=ge(1))
-        rounds: int = option(2, "sweeps forth and back", check=ge(1))
+        width: int = option(64, "D, the width of neuron codes and layer codes", check=ge(2))
+        heads: int = option(
+            4, "number of attention heads in the pooling; it must divide the width", check=ge(1)
+        )
+        rounds: int = option(2, "number of rounds; in each, messages travel forth and back", check=ge(1))
         activation: Literal["mixture", "recorded"] = option(
-            "recorded", "mixture | recorded: φ, a learned mixture, or the function behind each layer"
+            "recorded",
+            "φ: recorded takes the activation after each layer, mixture a learned mixture of four functions",
         )
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -55,7 +60,7 @@ class Message(LayerEncoder):
         width = config.width
         check_heads(f"{self.slot} {self.name!r}", width, config.heads)
         self.out = spec.gives(LayerCodes, width)
-        # No levels: where a layer stands is what the messages say, in networks of any depth.
+        # Levels are not encoded: the messages say where a layer stands, in networks of any depth.
         self.encoding = LevelTypeEncoding(spec.architectures, width, level=False)
         self.vectors = LevelTypeEncoding(spec.architectures, width, level=False, std=0.5)
         self.input = nn.Parameter(torch.randn(width))
@@ -66,78 +71,86 @@ class Message(LayerEncoder):
         self.norm = nn.LayerNorm(width)
         self.pool = PMA(width, config.heads)
         self._graphs: dict[str, Graph] = {}
-        self._layouts: dict[tuple[str, torch.device, torch.dtype], Layout] = {}
+        self._tensors: dict[tuple[str, torch.device, torch.dtype], GraphTensors] = {}
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return ``(B, L, D)`` per architecture, L its groups of neurons and fixed outputs."""
-        found = [self._encode(entry) for entry in tokens]
+        """Return codes ``(B, L, D)`` for each architecture; L counts its node sets without the input's."""
+        codes = [self._encode(networks) for networks in tokens]
         if torch.is_grad_enabled():
-            # A parameter that these architectures do not use gets a gradient of 0: every process must have them all.
-            found[0] = evolve(found[0], codes=found[0].codes + self._nothing())
-        return tuple(found)
+            # With several processes every parameter needs a gradient, so those that are not used here get 0.
+            codes[0] = evolve(codes[0], codes=codes[0].codes + self._zero())
+        return tuple(codes)
 
-    def _encode(self, entry: Networks) -> LayerCodes:
-        architecture, weights = entry.architecture, entry.weights
-        graph, layout = self._graph(architecture, weights)
-        spaces = self._start(architecture, graph, layout, weights)
-        loads = [
-            Load.of(move, _edges(move, architecture, weights), self._lying(move, architecture, weights))
-            for move in layout.moves
+    def _encode(self, networks: Networks) -> LayerCodes:
+        architecture, weights = networks.architecture, networks.weights
+        graph, tensors = self._graph(architecture, weights)
+        codes = self._first_codes(architecture, graph, tensors, weights)
+        edge_weights = [
+            EdgeWeights.of(
+                edges, _matrix(edges, architecture, weights), self._vector_sum(edges, architecture, weights)
+            )
+            for edges in tensors.edges
         ]
         for number, each in enumerate(self.rounds, start=1):
-            each(spaces, layout, loads, self.input, is_last=number == len(self.rounds))
-        units = [number for number, space in enumerate(graph.spaces) if space.parameters]
+            each(codes, tensors, edge_weights, self.input, is_last=number == len(self.rounds))
+        pooled = [number for number, node_set in enumerate(graph.node_sets) if node_set.parameters]
         return LayerCodes(
             architecture=architecture,
-            codes=self._pooled([spaces[number] for number in units]),
-            units=tuple(tuple(sorted(set(graph.spaces[number].parameters))) for number in units),
+            codes=self._pooled([codes[number] for number in pooled]),
+            units=tuple(tuple(sorted(set(graph.node_sets[number].parameters))) for number in pooled),
         )
 
-    def _pooled(self, spaces: Sequence[Tensor]) -> Tensor:
-        """Return ``(B, L, D)`` for L spaces ``(B, n, D)``; those of equally many nodes go through together."""
+    def _pooled(self, codes: Sequence[Tensor]) -> Tensor:
+        """Return ``(B, L, D)`` for the codes ``(B, n, D)`` of L node sets, all sets of one size at a time."""
         sizes: dict[int, list[int]] = defaultdict(list)
-        for number, space in enumerate(spaces):
-            sizes[space.shape[1]].append(number)
+        for number, own in enumerate(codes):
+            sizes[own.shape[1]].append(number)
         pooled: dict[int, Tensor] = {}
         for numbers in sizes.values():
-            vectors = self.pool(self.norm(torch.cat([spaces[number] for number in numbers])))
+            vectors = self.pool(self.norm(torch.cat([codes[number] for number in numbers])))
             pooled |= zip(numbers, vectors.chunk(len(numbers)), strict=True)
-        return torch.stack([pooled[number] for number in range(len(spaces))], dim=1)
+        return torch.stack([pooled[number] for number in range(len(codes))], dim=1)
 
-    def _nothing(self) -> Tensor:
-        """Return 0, made of every parameter."""
+    def _zero(self) -> Tensor:
+        """Return 0, computed from every parameter."""
         return torch.stack([parameter.flatten()[0] for parameter in self.parameters()]).sum() * 0
 
-    def _start(
-        self, architecture: Architecture, graph: Graph, layout: Layout, weights: Tensor
+    def _first_codes(
+        self, architecture: Architecture, graph: Graph, tensors: GraphTensors, weights: Tensor
     ) -> list[Tensor]:
-        """Return the first codes ``(B, n, D)`` of every space: the type of what writes it first, or the input's code."""
-        firsts = tuple(((space.parameters or (0,))[0],) for space in graph.spaces)
+        """Return the codes ``(B, n, D)`` with which the nodes of every node set start.
+
+        A node starts from a vector for the type of the first parameter that leads to it, or from the input's
+        code, and adds its position if it has one.
+        """
+        firsts = tuple(((node_set.parameters or (0,))[0],) for node_set in graph.node_sets)
         encodings = self.encoding(architecture, firsts, weights)
-        spaces = []
-        for space, encoding, position in zip(graph.spaces, encodings, layout.positions, strict=True):
-            code = encoding if space.parameters else self.input
-            nodes = code.expand(space.size, -1)
+        codes = []
+        for node_set, encoding, position in zip(graph.node_sets, encodings, tensors.positions, strict=True):
+            code = encoding if node_set.parameters else self.input
+            nodes = code.expand(node_set.size, -1)
             if position is not None:
                 nodes = nodes + self.position(position)
-            spaces.append(nodes.expand(len(weights), -1, -1))
-        return spaces
+            codes.append(nodes.expand(len(weights), -1, -1))
+        return codes
 
-    def _lying(self, move: Move, architecture: Architecture, weights: Tensor) -> Tensor | None:
-        """Return ``(B, places, D)``: what the vectors on the written places say."""
-        if not move.step.vectors:
+    def _vector_sum(self, edges: EdgesTensors, architecture: Architecture, weights: Tensor) -> Tensor | None:
+        """Return b ``(B, targets, D)``: the sum of each vector's weights times the direction of its type."""
+        vectors = edges.edges.vectors
+        if not vectors:
             return None
-        directions = self.vectors(architecture, tuple((number,) for number in move.step.vectors), weights)
-        values = torch.stack([_flat(architecture, weights, number) for number in move.step.vectors], dim=-1)
+        directions = self.vectors(architecture, tuple((number,) for number in vectors), weights)
+        values = torch.stack([_flat(architecture, weights, number) for number in vectors], dim=-1)
         return values @ directions.to(values.dtype)
 
-    def _graph(self, architecture: Architecture, weights: Tensor) -> tuple[Graph, Layout]:
+    def _graph(self, architecture: Architecture, weights: Tensor) -> tuple[Graph, GraphTensors]:
+        """Return the graph of an architecture and its tensors, made once for each device and type."""
         if architecture.id not in self._graphs:
             self._graphs[architecture.id] = graph_of(architecture)
         graph, key = self._graphs[architecture.id], (architecture.id, weights.device, weights.dtype)
-        if key not in self._layouts:
-            self._layouts[key] = layout_of(graph, weights.device, weights.dtype)
-        return graph, self._layouts[key]
+        if key not in self._tensors:
+            self._tensors[key] = graph_tensors(graph, weights.device, weights.dtype)
+        return graph, self._tensors[key]
 
 
 def _flat(architecture: Architecture, weights: Tensor, parameter: int) -> Tensor:
@@ -146,10 +159,10 @@ def _flat(architecture: Architecture, weights: Tensor, parameter: int) -> Tensor
     return weights[:, start : start + architecture.parameters[parameter].size]
 
 
-def _edges(move: Move, architecture: Architecture, weights: Tensor) -> Tensor | None:
-    """Return ``(B, written, n)``: a parameter as a matrix, n the places read by each place written."""
-    if move.step.parameter is None:
+def _matrix(edges: EdgesTensors, architecture: Architecture, weights: Tensor) -> Tensor | None:
+    """Return ``(B, targets, n)``: a parameter as a matrix, n being the number of sources of each target."""
+    if edges.edges.parameter is None:
         return None
-    values = _flat(architecture, weights, move.step.parameter).unflatten(1, move.step.shape)
-    order = [0, *(axis + 1 for axis in move.step.order)]
-    return values.permute(order).reshape(len(weights), move.written.size, -1)
+    values = _flat(architecture, weights, edges.edges.parameter).unflatten(1, edges.edges.shape)
+    order = [0, *(axis + 1 for axis in edges.edges.order)]
+    return values.permute(order).reshape(len(weights), edges.targets.size, -1)

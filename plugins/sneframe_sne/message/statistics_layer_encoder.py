@@ -1,4 +1,4 @@
-"""``sne/message-statistics``: messages through the weights, and statistics of every parameter beside them."""
+"""``sne/message-statistics``: the codes of messages, followed by a code of each parameter's statistics."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
 from sneframe_sne.message.layer_encoder import Message
 
-SMALL = 0.01  #: of normalised weights: where a statistic is no longer taken as it is, but by its logarithm
+SMALL = (
+    0.01  #: statistics of normalised weights enter linearly below this value, and by their logarithm above it
+)
 
 
 @final
 class MessageStatistics(LayerEncoder):
-    """The codes of ``sne/message``, one for each group of neurons, then one for each parameter, of its statistics.
+    """Gives the codes of ``sne/message``, then a code of each parameter's statistics.
 
-    Messages see what a network computes, statistics see its scale: mean, variance and quantiles of every parameter
-    (StatNN, arXiv 2002.11448), on a logarithmic scale, through a perceptron, with SNE's encodings of level and type.
-    Neither depends on the order of neurons.
+    Messages see what a network computes, and statistics see its scale. The statistics are the mean, variance
+    and quantiles of each parameter (StatNN, arXiv 2002.11448) on a logarithmic scale. A perceptron maps them
+    to a code, to which SNE's encodings of level and type are added. Neither kind of code depends on the order
+    of neurons.
     """
 
     name = "sne/message-statistics"
@@ -36,7 +39,7 @@ class MessageStatistics(LayerEncoder):
 
     @frozen(kw_only=True)
     class Config(Message.Config):
-        """Options of the messages; the perceptron has their width."""
+        """Options of the messages. The perceptron has the same width."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -47,7 +50,7 @@ class MessageStatistics(LayerEncoder):
         self.out = self.message.out
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return ``(B, L, D)`` per architecture, L its groups of neurons and fixed outputs, then its parameters."""
+        """Return codes ``(B, L, D)`` for each architecture: L neuron groups, outputs and parameters."""
         return tuple(
             LayerCodes(
                 architecture=networks.architecture,
@@ -58,7 +61,7 @@ class MessageStatistics(LayerEncoder):
         )
 
     def _codes(self, networks: Networks) -> Tensor:
-        """Return ``(B, L, D)``, L the parameters."""
+        """Return the codes ``(B, L, D)`` of the L parameters' statistics."""
         values = torch.stack([statistics(view.flatten(1)) for view in networks.parameters().values()], dim=1)
         units = each_parameter(networks.architecture)
         codes: Tensor = self.perceptron(torch.asinh(values / SMALL))

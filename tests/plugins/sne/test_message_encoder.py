@@ -1,9 +1,9 @@
-"""``sne/message`` as a whole: what an embedding depends on and what not, for networks of every family."""
+"""``sne/message`` as a whole: what an embedding depends on, for networks of every family."""
 
 import pytest
 import torch
 from networks import NETWORKS
-from sneframe_sne.message.sweep import FUNCTIONS, Mixture
+from sneframe_sne.message.rounds import FUNCTIONS, Mixture
 from torch import nn
 
 import sneframe
@@ -21,7 +21,7 @@ BESIDE = "layer_encoder.part=sne/message-chunk-set"
 
 
 class Transposed(nn.Sequential):
-    """Grouped and depthwise, transposed and not, with a multiplier."""
+    """Convolutions with groups: depthwise, transposed, and with a depth multiplier."""
 
     def __init__(self):
         super().__init__(
@@ -41,7 +41,7 @@ def of_network(name):
 
 
 def encoder(*architectures, words=()):
-    """Return an encoder none of whose parameters is zero or one, as some are at first."""
+    """Return an encoder whose parameters are changed, as some are zero or one at first."""
     torch.manual_seed(0)
     model = sneframe.encoder("sne/message", architectures, *words, *SMALL).double().eval()
     with torch.no_grad():
@@ -69,11 +69,12 @@ def change(one, other):
     return float((one - other).detach().abs().max())
 
 
-# -- of any network -------------------------------------------------------------------------------------------------
+# -- of any network ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_permutations_of_every_group_change_nothing(name):
+    """Permuting the neurons of each group leaves the embedding as it is."""
     architecture = of_network(name)
     model, batch = encoder(architecture), networks(architecture)
     moved = apply(batch, sample(batch, seed=0, step=1))
@@ -84,6 +85,7 @@ def test_permutations_of_every_group_change_nothing(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_parameter_changes_the_embedding(name):
+    """No parameter of a network is ignored."""
     architecture = of_network(name)
     model, batch = encoder(architecture), networks(architecture, count=1)
     flat = batch.networks[0].weights
@@ -102,8 +104,8 @@ def test_each_parameter_changes_the_embedding(name):
     assert ignored == []
 
 
-def test_which_neuron_is_read_by_whom_matters():
-    """The columns of a layer permuted, and not the rows of the one before: a set of weights does not see it."""
+def test_connections_between_neurons_matter():
+    """Permuting the columns of a layer, but not the rows before it, changes the embedding."""
     architecture = mlp(2, 5, 4, 1)
     model, batch = encoder(architecture), networks(architecture)
     rewired = batch.networks[0].weights.clone()
@@ -113,8 +115,8 @@ def test_which_neuron_is_read_by_whom_matters():
         assert change(model(batch), model(batch.replace([rewired]))) > 1e-3
 
 
-def test_which_head_asks_for_which_values_matters():
-    """The queries and keys of two heads exchanged, and not their values."""
+def test_the_values_of_a_head_belong_to_its_queries():
+    """Exchanging the queries and keys of heads, but not their values, changes the embedding."""
     architecture = of_network("vit")
     model, batch = encoder(architecture), networks(architecture)
     rewired = batch.networks[0].weights.clone()
@@ -126,12 +128,13 @@ def test_which_head_asks_for_which_values_matters():
         assert change(model(batch), model(batch.replace([rewired]))) > 1e-4
 
 
-# -- batches ----------------------------------------------------------------------------------------------------------
+# -- batches -------------------------------------------------------------------------------------------------
 
 MIXED = (mlp(1, 5, 4, 1), mlp(1, 6, 1, activation="sine"), *map(of_network, ("lenet", "vit")))
 
 
 def test_a_network_is_encoded_alone_as_in_a_mixed_batch():
+    """The other networks of a batch, and their order, do not change an embedding."""
     model, batch = encoder(*MIXED), networks(*MIXED)
     with torch.no_grad():
         together = model(batch)
@@ -142,6 +145,7 @@ def test_a_network_is_encoded_alone_as_in_a_mixed_batch():
 
 
 def test_architectures_that_were_not_in_training_are_encoded():
+    """An encoder takes unseen architectures, and distinguishes two networks of them."""
     model = encoder(mlp(1, 4, 1))
     for unseen in (mlp(1, 7, 3, 5, 1), of_network("separable"), of_network("gru")):
         one, other = networks(unseen), networks(unseen, seed=1)
@@ -151,7 +155,8 @@ def test_architectures_that_were_not_in_training_are_encoded():
 
 
 @pytest.mark.parametrize("words", [(), ("layer_encoder.activation=recorded",), (BESIDE,)])
-def test_a_zoo_of_many_families_gives_every_parameter_a_gradient_that_is_not_zero(words):
+def test_all_parameters_get_gradients_from_a_mixed_zoo(words):
+    """A batch of many families gives each parameter of the encoder a finite gradient other than zero."""
     architectures = (*MIXED, of_network("gru"))
     model = encoder(*architectures, words=words)
     (model(networks(*architectures)) * torch.randn(10, 8, dtype=torch.float64)).sum().backward()
@@ -163,21 +168,22 @@ def test_a_zoo_of_many_families_gives_every_parameter_a_gradient_that_is_not_zer
 
 @pytest.mark.parametrize("words", [(), ("layer_encoder.activation=recorded",), (BESIDE,)])
 @pytest.mark.parametrize("widths", [(1, 1), (3, 2), (1, 4, 1)])
-def test_what_a_batch_does_not_use_gets_a_gradient_too(widths, words):
-    """Data-parallel training waits for the gradient of every parameter, whatever networks a process happens to hold."""
+def test_unused_parameters_get_a_gradient_too(widths, words):
+    """Data-parallel training waits for the gradient of every parameter, whatever networks a process has."""
     model = encoder(mlp(*widths), words=words)
     model(networks(mlp(*widths))).square().sum().backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert missing == []
 
 
-# -- precision --------------------------------------------------------------------------------------------------------
+# -- precision -----------------------------------------------------------------------------------------------
 
 PRECISE = ("lenet", "separable", "grouped", "vit", "gru", "unet", "llama")
 
 
 @pytest.mark.parametrize("name", PRECISE)
 def test_single_precision_is_near_double(name):
+    """Embeddings in float32 and float64 differ by less than 1e-4."""
     architecture = of_network(name)
     model, batch = encoder(architecture), networks(architecture)
     with torch.no_grad():
@@ -190,6 +196,7 @@ def test_single_precision_is_near_double(name):
 @pytest.mark.parametrize("words", [(), (BESIDE,)])
 @pytest.mark.parametrize("name", PRECISE)
 def test_it_trains_under_bfloat16_autocast(name, words):
+    """Under autocast, gradients are finite and embeddings stay near those of float32."""
     architecture = of_network(name)
     model, batch = encoder(architecture, words=words).float(), networks(architecture).to(dtype=torch.float32)
     with torch.no_grad():
@@ -201,7 +208,7 @@ def test_it_trains_under_bfloat16_autocast(name, words):
     assert change(full, half) < 0.2 * float(full.abs().max())
 
 
-# -- options ----------------------------------------------------------------------------------------------------------
+# -- options -------------------------------------------------------------------------------------------------
 
 
 def phi(x, activation, *, recorded):
@@ -209,14 +216,16 @@ def phi(x, activation, *, recorded):
         return Mixture(recorded=recorded)(x, activation)
 
 
-def test_a_mixture_is_at_first_the_mean_of_its_functions_whatever_is_recorded():
+def test_an_untrained_mixture_is_the_mean_of_its_functions():
+    """Before training, the mixture is the mean of four functions, for any recorded activation."""
     x = torch.linspace(-2, 2, 9)
     mean = (x.relu() + x.tanh() + x.sin() + nn.functional.gelu(x)) / 4
     for activation in ("sine", "relu", "none", "made up"):
         assert torch.allclose(phi(x, activation, recorded=False), mean, atol=1e-6)
 
 
-def test_a_recorded_function_is_taken_and_the_mixture_where_there_is_none():
+def test_recorded_takes_the_activation_if_there_is_one():
+    """``recorded`` applies the layer's activation, and the mixture for none or an unknown one."""
     x = torch.linspace(-2, 2, 9)
     assert torch.equal(phi(x, "sine", recorded=True), x.sin())
     assert torch.equal(phi(x, "leaky_relu", recorded=True), nn.functional.leaky_relu(x))
@@ -225,7 +234,8 @@ def test_a_recorded_function_is_taken_and_the_mixture_where_there_is_none():
     assert "none" not in FUNCTIONS
 
 
-def test_the_recorded_function_decides_under_recorded_alone():
+def test_the_activation_matters_only_under_recorded():
+    """Equal weights with different activations differ under ``recorded``, not under ``mixture``."""
     relu, sine = mlp(1, 5, 1), mlp(1, 5, 1, activation="sine")
     for activation, differs in (("mixture", False), ("recorded", True)):
         model = encoder(relu, sine, words=(f"layer_encoder.activation={activation}",))
@@ -233,7 +243,8 @@ def test_the_recorded_function_decides_under_recorded_alone():
             assert (change(model(networks(relu)), model(networks(sine))) > 1e-3) == differs
 
 
-def test_more_rounds_have_more_parameters_and_another_embedding():
+def test_the_number_of_rounds_matters():
+    """Two rounds have two sets of maps, and give another embedding than one round."""
     architecture = mlp(1, 5, 1)
     one, two = (encoder(architecture, words=(f"layer_encoder.rounds={rounds}",)) for rounds in (1, 2))
     assert [len(model.layer_encoder.rounds) for model in (one, two)] == [1, 2]
@@ -241,8 +252,8 @@ def test_more_rounds_have_more_parameters_and_another_embedding():
         assert change(one(networks(architecture)), two(networks(architecture))) > 1e-3
 
 
-def test_parameters_by_hand():
-    """D = 8: a linear map 72, a norm 16; a direction: norm, A, two maps of 36 waves, four logits, O, a block."""
+def test_the_model_size_is_that_counted_by_hand():
+    """For D = 8, the encoder has as many trainable weights as its equations say."""
     d, types = 8, 2
     direction = (
         2 * d + (d * d + d) + 2 * 36 * d + 4 + (3 * d * d + d) + 2 * d + (2 * d * d + 2 * d) + (2 * d * d + d)
@@ -253,14 +264,16 @@ def test_parameters_by_hand():
     assert sum(p.numel() for p in model.layer_encoder.parameters()) == expected
 
 
-def test_codes_stand_for_groups_of_neurons_and_outputs():
+def test_there_is_a_code_for_each_group_and_the_outputs():
+    """An MLP with two hidden layers has three codes, each of a weight and a bias."""
     model, batch = encoder(mlp(2, 5, 4, 1)), networks(mlp(2, 5, 4, 1))
     (codes,) = model.layer_encoder(model.tokenizer(batch))
     assert codes.codes.shape == (2, 3, 8)
     assert codes.units == ((0, 1), (2, 3), (4, 5))
 
 
-def test_chunk_codes_stand_beside_those_of_messages():
+def test_chunk_codes_follow_those_of_messages():
+    """``sne/message-chunk-set`` gives the codes of messages, then one code for each parameter."""
     model, batch = (
         encoder(mlp(2, 5, 4, 1), words=(BESIDE, "layer_encoder.chunk_size=4")),
         networks(mlp(2, 5, 4, 1)),
@@ -273,7 +286,8 @@ def test_chunk_codes_stand_beside_those_of_messages():
     assert torch.equal(codes.codes, torch.cat([own.codes, beside.codes], dim=1))
 
 
-def test_messages_claim_invariance_and_with_chunks_beside_them_they_do_not_and_have_none():
+def test_chunks_make_messages_lose_their_invariance():
+    """``sne/message`` claims permutations; with chunks the part claims none, and the embedding changes."""
     architecture = mlp(1, 6, 5, 1)
     batch = networks(architecture)
     moved = apply(batch, sample(batch, seed=0, step=1))
@@ -284,7 +298,8 @@ def test_messages_claim_invariance_and_with_chunks_beside_them_they_do_not_and_h
         assert change(model(batch), model(moved)) > 1e-4
 
 
-def test_statistics_stand_behind_the_codes_of_the_messages_one_for_each_parameter():
+def test_statistics_follow_the_codes_of_messages():
+    """``sne/message-statistics`` adds one code for each parameter, made of its seven statistics."""
     architecture = mlp(1, 6, 5, 1)
     batch = networks(architecture)
     layers = encoder(architecture, words=("layer_encoder.part=sne/message-statistics",)).layer_encoder
@@ -305,7 +320,8 @@ def test_statistics_stand_behind_the_codes_of_the_messages_one_for_each_paramete
     torch.testing.assert_close(codes.codes[:, len(own.units) + 2], expected)
 
 
-def test_messages_with_statistics_do_not_change_when_neurons_are_permuted():
+def test_messages_with_statistics_are_invariant():
+    """Permuting neurons does not change the embedding of ``sne/message-statistics``."""
     architecture = mlp(1, 6, 5, 1)
     batch = networks(architecture)
     model = encoder(architecture, words=("layer_encoder.part=sne/message-statistics",))
@@ -315,7 +331,8 @@ def test_messages_with_statistics_do_not_change_when_neurons_are_permuted():
 
 
 @pytest.mark.parametrize("part", ["sne/message", "sne/message-chunk-set", "sne/message-statistics"])
-def test_heads_that_do_not_divide_the_width_are_refused_by_the_name_of_their_part(part):
+def test_heads_that_do_not_divide_the_width_are_refused(part):
+    """The error names the part, the heads and the width."""
     with pytest.raises(
         PartError, match=f"layer_encoder '{part}': heads must divide width, got heads = 3 and width = 8"
     ):
@@ -324,6 +341,7 @@ def test_heads_that_do_not_divide_the_width_are_refused_by_the_name_of_their_par
         )
 
 
-def test_messages_take_weights_and_no_chunks():
+def test_messages_refuse_chunks():
+    """A tokenizer that gives chunks before ``sne/message`` is an error that says so."""
     with pytest.raises(PartError, match="'sne/message' takes Networks, it is given ChunkTokens"):
         encoder(mlp(1, 5, 1), words=("tokenizer.part=sne/pad-chunk",))

@@ -1,4 +1,4 @@
-"""``sne/message`` against its equations, written out in loops over nodes and weights; places and edges by hand."""
+"""``sne/message`` against its equations, in loops over nodes and weights, with slots and edges by hand."""
 
 import math
 from itertools import product
@@ -20,8 +20,8 @@ MIXED = (F.relu, torch.tanh, torch.sin, F.gelu)
 
 
 @frozen(kw_only=True)
-class Place:
-    """The nodes (space, number) that stand at a place, and its coordinates by their axis."""
+class Slot:
+    """A slot: the nodes (node set, number) that it holds, and its coordinates by their kind."""
 
     nodes: tuple
     at: dict = field(factory=dict)
@@ -29,10 +29,10 @@ class Place:
 
 @frozen(kw_only=True)
 class Edges:
-    """What leads where: ``weight(p, i, j)`` of the j-th place that the i-th place written reads."""
+    """Edges: ``weight(p, i, j)`` leads from the j-th source of the i-th target to this target."""
 
-    written: list
-    read: list  #: or for each place written a list of its own
+    targets: list
+    sources: list  #: or a list of its own for each target
     weight: object = None
     own: bool = False
     vectors: tuple = ()
@@ -53,7 +53,7 @@ def kernel(*shape):
 
 
 def told(linear, at):
-    """1 + a linear map of the sines and cosines of a place's coordinates, three waves each."""
+    """1 + a linear map of the sines and cosines of a slot's coordinates, three waves each."""
     features = []
     for axis in range(6):
         angles = [at[axis] * wave * math.pi / 2 for wave in (1, 2, 4)] if axis in at else []
@@ -61,19 +61,19 @@ def told(linear, at):
     return 1 + linear(torch.tensor(features, dtype=torch.float64))
 
 
-def literal(part, networks, spaces, steps):  # noqa: PLR0912, PLR0915  # the equations, from first to last
-    """Return ``(L, D)``, the codes of one network, as the docstrings have it.
+def literal(part, networks, node_sets, all_edges):  # noqa: PLR0912, PLR0915  # the equations, from first to last
+    """Return the codes ``(L, D)`` of one network, as the equations in the docstrings give them.
 
     Args:
-        part: with the parameters.
+        part: the encoder.
         networks: one network.
-        spaces: by name the size, whether its nodes have positions, and the number of the first parameter that writes it.
-        steps: in the order of the layers.
+        node_sets: by name the size, whether nodes have positions, and the first parameter that leads to it.
+        all_edges: the edges in the order of the layers.
     """
     architecture, w = networks.architecture, {n: p[0] for n, p in networks.parameters().items()}
     number = {p.name: index for index, p in enumerate(architecture.parameters)}
     codes = {}
-    for name, (size, has_positions, first) in spaces.items():
+    for name, (size, has_positions, first) in node_sets.items():
         start = (
             part.input
             if first is None
@@ -88,10 +88,10 @@ def literal(part, networks, spaces, steps):  # noqa: PLR0912, PLR0915  # the equ
                 code = code + part.position(torch.tensor(values, dtype=torch.float64))
             codes[name, node] = code
 
-    def leaving(messages, place):
-        nodes = [codes[node] for node in place.nodes] or [part.input]
+    def leaving(messages, slot):
+        nodes = [codes[node] for node in slot.nodes] or [part.input]
         return sum(messages.source(messages.norm(code)) for code in nodes) * told(
-            messages.read_waves, place.at
+            messages.read_waves, slot.at
         )
 
     def phi(messages, x, activation):
@@ -100,14 +100,14 @@ def literal(part, networks, spaces, steps):  # noqa: PLR0912, PLR0915  # the equ
             return {"relu": F.relu, "sine": torch.sin, "tanh": torch.tanh}[activation](x)
         return sum(share * f(x) for share, f in zip(mixture.logits.softmax(0), MIXED, strict=True))
 
-    def write(messages, places, arrived):
-        """H ← Block(H + Σ arrived ⊙ e' / √k), space by space."""
+    def write(messages, slots, arrived):
+        """H ← Block(H + Σ arrived ⊙ e' / √k), one node set at a time."""
         stands = {}
-        for place, value in zip(places, arrived, strict=True):
-            for node in place.nodes:
-                stands.setdefault(node, []).append(value * told(messages.written_waves, place.at))
-        for space in {space for space, _ in stands}:
-            for node in [key for key in codes if key[0] == space]:
+        for slot, value in zip(slots, arrived, strict=True):
+            for node in slot.nodes:
+                stands.setdefault(node, []).append(value * told(messages.written_waves, slot.at))
+        for node_set in {node_set for node_set, _ in stands}:
+            for node in [key for key in codes if key[0] == node_set]:
                 own = stands.get(node, [])
                 x = codes[node] + (sum(own) / len(own) ** 0.5 if own else 0)
                 codes[node] = x + messages.block(x)
@@ -123,54 +123,61 @@ def literal(part, networks, spaces, steps):  # noqa: PLR0912, PLR0915  # the equ
         return value if vector is None else value + vector
 
     for each in part.rounds:
-        for step in steps:
+        for own_edges in all_edges:
             arrived = []
-            for i, _ in enumerate(step.written):
-                sources = step.read[i] if step.own else step.read
+            for i, _ in enumerate(own_edges.targets):
+                sources = own_edges.sources[i] if own_edges.own else own_edges.sources
                 edges = [
-                    (step.weight(w, i, j), leaving(each.forth, place)) for j, place in enumerate(sources)
+                    (own_edges.weight(w, i, j), leaving(each.forth, slot)) for j, slot in enumerate(sources)
                 ]
                 vector = None
-                for name in step.vectors:
+                for name in own_edges.vectors:
                     direction = part.vectors(architecture, ((number[name],),), networks.weights)[0]
                     vector = (0 if vector is None else vector) + w[name].flatten()[i] * direction
-                arrived.append(arriving(each.forth, edges, vector, step.activation))
-            write(each.forth, step.written, arrived)
-        for step in reversed(steps):
-            sources = [place for own in step.read for place in own] if step.own else step.read
-            ends = {space for place in sources for space, _ in place.nodes}
-            to_input = all(spaces[space][2] is None for space in ends)
+                arrived.append(arriving(each.forth, edges, vector, own_edges.activation))
+            write(each.forth, own_edges.targets, arrived)
+        for own_edges in reversed(all_edges):
+            sources = (
+                [slot for own in own_edges.sources for slot in own] if own_edges.own else own_edges.sources
+            )
+            ends = {node_set for slot in sources for node_set, _ in slot.nodes}
+            to_input = all(node_sets[node_set][2] is None for node_set in ends)
             if not ends or (to_input and each is part.rounds[-1]):
                 continue
-            arrived, codes_written = [], [leaving(each.back, place) for place in step.written]
-            if step.own:
-                for i, own in enumerate(step.read):
+            arrived, codes_written = [], [leaving(each.back, slot) for slot in own_edges.targets]
+            if own_edges.own:
+                for i, own in enumerate(own_edges.sources):
                     arrived += [
-                        arriving(each.back, [(step.weight(w, i, j), codes_written[i])], None, step.activation)
+                        arriving(
+                            each.back,
+                            [(own_edges.weight(w, i, j), codes_written[i])],
+                            None,
+                            own_edges.activation,
+                        )
                         for j, _ in enumerate(own)
                     ]
             else:
-                for j, _ in enumerate(step.read):
-                    edges = [(step.weight(w, i, j), code) for i, code in enumerate(codes_written)]
-                    arrived.append(arriving(each.back, edges, None, step.activation))
+                for j, _ in enumerate(own_edges.sources):
+                    edges = [(own_edges.weight(w, i, j), code) for i, code in enumerate(codes_written)]
+                    arrived.append(arriving(each.back, edges, None, own_edges.activation))
             write(each.back, sources, arrived)
     found = []
-    for name, (size, _, first) in spaces.items():
+    for name, (size, _, first) in node_sets.items():
         if first is not None:
             nodes = torch.stack([part.norm(codes[name, node]) for node in range(size)])
             found.append(part.pool(nodes[None])[0])
     return torch.stack(found)
 
 
-def nodes(space, size):
-    return [Place(nodes=((space, n),)) for n in range(size)]
+def nodes(node_set, size):
+    return [Slot(nodes=((node_set, n),)) for n in range(size)]
 
 
-def linear(name, written, read, activation="none", *, bias=True):
-    """A linear layer between two spaces."""
+def linear(name, targets, sources, activation="none", *, bias=True):
+    """The edges of a linear layer."""
     return Edges(
-        written=written,
-        read=read,
+        targets=targets,
+        sources=sources,
         weight=lambda p, i, j: p[f"{name}.weight"][i, j],
         vectors=(f"{name}.bias",) if bias else (),
         activation=activation,
@@ -178,18 +185,18 @@ def linear(name, written, read, activation="none", *, bias=True):
 
 
 def an_mlp():
-    spaces = {
+    node_sets = {
         "x": (2, True, None),
         "a": (3, False, "0.weight"),
         "b": (2, False, "1.weight"),
         "y": (2, True, "2.weight"),
     }
-    steps = [
+    all_edges = [
         linear("0", nodes("a", 3), nodes("x", 2), "sine"),
         linear("1", nodes("b", 2), nodes("a", 3), "sine"),
         linear("2", nodes("y", 2), nodes("b", 2)),
     ]
-    return mlp(2, 3, 2, 2, activation="sine"), spaces, steps
+    return mlp(2, 3, 2, 2, activation="sine"), node_sets, all_edges
 
 
 def a_cnn():
@@ -198,18 +205,18 @@ def a_cnn():
         nn.Conv2d(1, 2, (2, 1)), nn.ReLU(), nn.Conv2d(2, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)
     )
     architecture = Architecture.from_module(net, torch.randn(2, 1, 4, 3))
-    spaces = {"a": (2, False, "0.weight"), "b": (3, False, "2.weight"), "y": (2, True, "5.weight")}
-    steps = [
+    node_sets = {"a": (2, False, "0.weight"), "b": (3, False, "2.weight"), "y": (2, True, "5.weight")}
+    all_edges = [
         Edges(
-            written=nodes("a", 2),
-            read=[Place(nodes=(), at=at) for _, at in kernel(2, 1)],
+            targets=nodes("a", 2),
+            sources=[Slot(nodes=(), at=at) for _, at in kernel(2, 1)],
             weight=lambda p, i, j: p["0.weight"][i, 0, j, 0],
             vectors=("0.bias",),
             activation="relu",
         ),
         Edges(
-            written=nodes("b", 3),
-            read=[Place(nodes=(("a", c),), at=at) for c in range(2) for _, at in kernel(2, 2)],
+            targets=nodes("b", 3),
+            sources=[Slot(nodes=(("a", c),), at=at) for c in range(2) for _, at in kernel(2, 2)],
             weight=lambda p, i, j: p["2.weight"][i, j // 4, j % 4 // 2, j % 2],
             vectors=("2.bias",),
             activation="relu",
@@ -217,10 +224,10 @@ def a_cnn():
         linear(
             "5",
             nodes("y", 2),
-            [Place(nodes=(("b", c),), at={BEHIND: centred(k, 4)}) for c in range(3) for k in range(4)],
+            [Slot(nodes=(("b", c),), at={BEHIND: centred(k, 4)}) for c in range(3) for k in range(4)],
         ),
     ]
-    return architecture, spaces, steps
+    return architecture, node_sets, all_edges
 
 
 def a_depthwise_net():
@@ -229,26 +236,26 @@ def a_depthwise_net():
         nn.Conv1d(2, 3, 1), nn.Tanh(), nn.Conv1d(3, 3, 2, groups=3), nn.Tanh(), nn.Conv1d(3, 2, 1, bias=False)
     )
     architecture = Architecture.from_module(net, torch.randn(2, 2, 4))
-    spaces = {"x": (2, True, None), "a": (3, False, "0.weight"), "y": (2, True, "4.weight")}
-    steps = [
+    node_sets = {"x": (2, True, None), "a": (3, False, "0.weight"), "y": (2, True, "4.weight")}
+    all_edges = [
         Edges(
-            written=nodes("a", 3),
-            read=nodes("x", 2),
+            targets=nodes("a", 3),
+            sources=nodes("x", 2),
             weight=lambda p, i, j: p["0.weight"][i, j, 0],
             vectors=("0.bias",),
             activation="tanh",
         ),
         Edges(
-            written=nodes("a", 3),
-            read=[[Place(nodes=(("a", c),), at=at) for _, at in kernel(2)] for c in range(3)],
+            targets=nodes("a", 3),
+            sources=[[Slot(nodes=(("a", c),), at=at) for _, at in kernel(2)] for c in range(3)],
             weight=lambda p, i, j: p["2.weight"][i, 0, j],
             own=True,
             vectors=("2.bias",),
             activation="tanh",
         ),
-        Edges(written=nodes("y", 2), read=nodes("a", 3), weight=lambda p, i, j: p["4.weight"][i, j, 0]),
+        Edges(targets=nodes("y", 2), sources=nodes("a", 3), weight=lambda p, i, j: p["4.weight"][i, j, 0]),
     ]
-    return architecture, spaces, steps
+    return architecture, node_sets, all_edges
 
 
 class Gated(nn.Module):
@@ -261,21 +268,21 @@ class Gated(nn.Module):
 
 
 def a_gru():
-    """The three gates of a neuron are three places of one node."""
+    """The three gates of a neuron are three slots of one node."""
     architecture = Architecture.from_module(Gated(), torch.randn(2, 4, 2))
-    gates = [Place(nodes=(("h", n),), at={SEGMENT: centred(g, 3)}) for g in range(3) for n in range(3)]
-    spaces = {"x": (2, True, None), "h": (3, False, "rnn.weight_ih_l0"), "y": (2, True, "head.weight")}
-    steps = [
+    gates = [Slot(nodes=(("h", n),), at={SEGMENT: centred(g, 3)}) for g in range(3) for n in range(3)]
+    node_sets = {"x": (2, True, None), "h": (3, False, "rnn.weight_ih_l0"), "y": (2, True, "head.weight")}
+    all_edges = [
         Edges(
-            written=gates,
-            read=nodes("x", 2),
+            targets=gates,
+            sources=nodes("x", 2),
             weight=lambda p, i, j: p["rnn.weight_ih_l0"][i, j],
             vectors=("rnn.bias_ih_l0", "rnn.bias_hh_l0"),
         ),
-        Edges(written=gates, read=nodes("h", 3), weight=lambda p, i, j: p["rnn.weight_hh_l0"][i, j]),
+        Edges(targets=gates, sources=nodes("h", 3), weight=lambda p, i, j: p["rnn.weight_hh_l0"][i, j]),
         linear("head", nodes("y", 2), nodes("h", 3)),
     ]
-    return architecture, spaces, steps
+    return architecture, node_sets, all_edges
 
 
 class Attends(nn.Module):
@@ -295,12 +302,12 @@ class Attends(nn.Module):
 
 
 def an_attention():
-    """A place of queries, keys or values holds a node of the head, and one of the neuron within it.
+    """A slot of queries, keys or values holds a node of the head, and one of the neuron within it.
 
     Queries and keys share their neurons; the map behind the values writes the stream once more.
     """
     architecture = Architecture.from_module(Attends(), torch.randn(2, 5, 3))
-    spaces = {
+    node_sets = {
         "x": (3, True, None),
         "stream": (4, False, "first.weight"),
         "heads": (2, False, "qkv.weight"),
@@ -309,20 +316,20 @@ def an_attention():
         "y": (2, True, "head.weight"),
     }
     rows = [
-        Place(nodes=(("heads", h), (inner, 2 * h + d)), at={SEGMENT: centred(s, 3)})
+        Slot(nodes=(("heads", h), (inner, 2 * h + d)), at={SEGMENT: centred(s, 3)})
         for s, inner in enumerate(("qk", "qk", "v"))
         for h in range(2)
         for d in range(2)
     ]
-    values = [Place(nodes=(("heads", h), ("v", 2 * h + d))) for h in range(2) for d in range(2)]
-    steps = [
+    values = [Slot(nodes=(("heads", h), ("v", 2 * h + d))) for h in range(2) for d in range(2)]
+    all_edges = [
         linear("first", nodes("stream", 4), nodes("x", 3)),
-        Edges(written=nodes("stream", 4), read=[], vectors=("norm.weight", "norm.bias")),
+        Edges(targets=nodes("stream", 4), sources=[], vectors=("norm.weight", "norm.bias")),
         linear("qkv", rows, nodes("stream", 4)),
         linear("proj", nodes("stream", 4), values),
         linear("head", nodes("y", 2), nodes("stream", 4)),
     ]
-    return architecture, spaces, steps
+    return architecture, node_sets, all_edges
 
 
 CASES = {"mlp": an_mlp, "cnn": a_cnn, "depthwise": a_depthwise_net, "gru": a_gru, "attention": an_attention}
@@ -331,7 +338,8 @@ CASES = {"mlp": an_mlp, "cnn": a_cnn, "depthwise": a_depthwise_net, "gru": a_gru
 @pytest.mark.parametrize("activation", ["mixture", "recorded"])
 @pytest.mark.parametrize("name", CASES)
 def test_the_codes_are_those_of_the_equations(name, activation):
-    architecture, spaces, steps = CASES[name]()
+    """The encoder gives the same codes as the loops, to 1e-10."""
+    architecture, node_sets, all_edges = CASES[name]()
     torch.manual_seed(0)
     spec = Spec(carrier=Networks, width=1, architectures=(architecture,))
     part = Message(Message.Config(width=8, heads=2, activation=activation), spec).double()
@@ -344,4 +352,6 @@ def test_the_codes_are_those_of_the_equations(name, activation):
         (found,) = part((networks,))
         for row in range(3):
             one = Networks(architecture=architecture, weights=networks.weights[row : row + 1])
-            assert torch.allclose(found.codes[row], literal(part, one, spaces, steps), rtol=1e-10, atol=1e-10)
+            assert torch.allclose(
+                found.codes[row], literal(part, one, node_sets, all_edges), rtol=1e-10, atol=1e-10
+            )

@@ -1,0 +1,244 @@
+"""One round of messages: codes travel along the edges in the order of the layers, and then back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from attrs import frozen
+from einops import rearrange
+from torch import Tensor, nn
+
+from sneframe_sne.message.tensors import FEATURES, EdgesTensors, GraphTensors, SlotTensors
+
+#: The activations of a network that messages can apply themselves.
+FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "selu": F.selu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "sine": torch.sin,
+    "cosine": torch.cos,
+}
+MIXED = ("relu", "tanh", "sine", "gelu")  #: the functions of the learned mixture
+
+
+@frozen(kw_only=True, eq=False)
+class EdgeWeights:
+    """The weights of B networks on the edges of one parameter. They are the same in every round.
+
+    Args:
+        forth: ``(B, 2 · targets, n)``: W / √n above |W| / √n, n being the number of sources; ``(B, targets,
+            2, n)`` where each target has n sources of its own; None where there are no edges.
+        back: the same for the edges reversed, from the targets to the sources; None where no message goes
+            back.
+        vectors: ``(B, targets, D)``: what the vectors add at the targets, or None.
+    """
+
+    forth: Tensor | None
+    back: Tensor | None
+    vectors: Tensor | None
+
+    @classmethod
+    def of(cls, edges: EdgesTensors, weights: Tensor | None, vectors: Tensor | None) -> EdgeWeights:
+        """Return the edge weights for a parameter.
+
+        Args:
+            edges: the edges of the parameter.
+            weights: ``(B, targets, n)``: the parameter as a matrix, n being the number of sources of a
+                target.
+            vectors: ``(B, targets, D)``: what the vectors add at the targets.
+        """
+        forth = back = None
+        if weights is not None:
+            own = edges.edges.own_sources
+            forth = _with_absolute(weights.unsqueeze(2) if own else weights)
+            if edges.returns:
+                back = _with_absolute(weights.unsqueeze(3) if own else weights.mT)
+        return cls(forth=forth, back=back, vectors=vectors)
+
+
+class Mixture(nn.Module):
+    """φ: a learned convex mixture of functions, or the activation that the architecture records for a layer.
+
+    Args:
+        recorded: whether to take the layer's own activation where it is one of :data:`FUNCTIONS`. A layer
+            without one, such as a convolution before a norm, gets the mixture in any case.
+    """
+
+    def __init__(self, *, recorded: bool) -> None:
+        super().__init__()
+        self.recorded = recorded
+        self.logits = nn.Parameter(torch.zeros(len(MIXED)))
+
+    def forward(self, x: Tensor, activation: str) -> Tensor:
+        """Return φ(x)."""
+        if self.recorded and activation in FUNCTIONS:
+            return FUNCTIONS[activation](x)
+        fractions = self.logits.softmax(0)
+        mixed = fractions[0] * FUNCTIONS[MIXED[0]](x)
+        for fraction, name in zip(fractions[1:], MIXED[1:], strict=True):
+            mixed = mixed + fraction * FUNCTIONS[name](x)
+        return mixed
+
+
+class Messages(nn.Module):
+    """Messages in one direction. The equations are those of docs/plugins/message.md.
+
+    X = LN(H) A ⊙ e are the codes that leave the sources, and b is the sum over vectors (biases, norms) of
+    each weight times a learned direction for the vector's type. At the targets
+
+        m = W X / √n,  m' = |W| X / √n,  u = [m, m', φ(m + b)] O + b,
+        H ← Block(H + Σ u ⊙ e' / √k),  Block(x) = x + MLP(LN(x)).
+
+    n is the number of sources of a target, and k the number of targets that hold a node, over which the sum
+    runs. e and e' distinguish slots that hold the same node: each is 1 + a linear map of the sines and
+    cosines of the slot's coordinates. A source that holds nodes of several node sets sends the sum of their
+    codes, and a target that does updates all of them.
+
+    Args:
+        width: D.
+        recorded: see :class:`Mixture`.
+    """
+
+    def __init__(self, width: int, *, recorded: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.source = nn.Linear(width, width)
+        self.read_waves = nn.Linear(FEATURES, width, bias=False)
+        self.written_waves = nn.Linear(FEATURES, width, bias=False)
+        self.mixture = Mixture(recorded=recorded)
+        self.out = nn.Linear(3 * width, width)
+        self.block = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+
+    def outgoing(self, codes: Sequence[Tensor], slots: SlotTensors) -> Tensor:
+        """Return X ``(B, slots, D)`` for slots that hold nodes; each node set has codes ``(B, n, D)``."""
+        parts = [held.spread(self.source(self.norm(codes[held.node_set]))) for held in slots.nodes]
+        sent = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        if slots.overlap:
+            assert slots.slot_of_node is not None
+            sent = sent.new_zeros(len(sent), slots.size, sent.shape[2]).index_add(1, slots.slot_of_node, sent)
+        elif slots.order is not None:
+            sent = sent.index_select(1, slots.order)
+        return _scaled(sent, slots.waves, self.read_waves)
+
+    def outgoing_input(self, code: Tensor, slots: SlotTensors | None) -> Tensor:
+        """Return X ``(1, slots, D)`` for slots that hold no node: each sends the input's code ``(D,)``.
+
+        Without slots there is one source.
+        """
+        sent = self.source(self.norm(code)).expand(1, 1 if slots is None else slots.size, -1)
+        return sent if slots is None else _scaled(sent, slots.waves, self.read_waves)
+
+    def incoming(
+        self, weights: Tensor | None, sent: Tensor | None, vectors: Tensor | None, activation: str
+    ) -> Tensor:
+        """Return u ``(B, targets, D)``.
+
+        Args:
+            weights: one direction of :class:`EdgeWeights`; None where there are only vectors.
+            sent: X, ``(B or 1, n, D)``, or ``(B, targets, n, D)`` where each target has sources of its own.
+            vectors: b, ``(B, targets, D)``, or None.
+            activation: the name of the function after the layer.
+        """
+        if weights is None or sent is None:
+            assert vectors is not None
+            # m and m' are 0, so their columns of O would add nothing.
+            columns = self.out.weight[:, -vectors.shape[-1] :]
+            return F.linear(self.mixture(vectors, activation), columns, self.out.bias) + vectors
+        both = torch.matmul(weights, sent)
+        signed, absolute = both.chunk(2, dim=-2)
+        if both.ndim == 4:
+            signed, absolute = signed.flatten(1, 2), absolute.flatten(1, 2)
+        inner = signed if vectors is None else signed + vectors
+        arrived: Tensor = self.out(torch.cat([signed, absolute, self.mixture(inner, activation)], dim=-1))
+        return arrived if vectors is None else arrived + vectors
+
+    def update(self, codes: list[Tensor], slots: SlotTensors, arrived: Tensor) -> None:
+        """Replace the codes of the nodes that the target slots hold.
+
+        Args:
+            codes: the codes ``(B, n, D)`` of every node set, replaced in place.
+            slots: the targets.
+            arrived: u ``(B, slots, D)``.
+        """
+        arrived = _scaled(arrived, slots.waves, self.written_waves).to(codes[slots.nodes[0].node_set].dtype)
+        if slots.slot_of_node is not None:
+            arrived = arrived.index_select(1, slots.slot_of_node)
+        split = arrived.split([held.size for held in slots.nodes], dim=1)
+        for held, messages in zip(slots.nodes, split, strict=True):
+            updated = codes[held.node_set] + held.gather(messages)
+            codes[held.node_set] = updated + self.block(updated)
+
+
+class Round(nn.Module):
+    """One round: messages along all edges of a graph in the order of the layers, and then back.
+
+    Args:
+        width: D.
+        recorded: see :class:`Mixture`.
+    """
+
+    def __init__(self, width: int, *, recorded: bool) -> None:
+        super().__init__()
+        self.forth = Messages(width, recorded=recorded)
+        self.back = Messages(width, recorded=recorded)
+
+    def forward(
+        self,
+        codes: list[Tensor],
+        tensors: GraphTensors,
+        weights: Sequence[EdgeWeights],
+        input_code: Tensor,
+        *,
+        is_last: bool,
+    ) -> None:
+        """Replace the codes of every node set.
+
+        Args:
+            codes: the codes ``(B, n, D)`` of every node set, replaced in place.
+            tensors: the graph of the architecture.
+            weights: the edge weights of every parameter, in the order of ``tensors.edges``.
+            input_code: ``(D,)``, the code of the network's input.
+            is_last: whether no round follows. Then messages back to nodes that are not pooled are left out.
+        """
+        for edges, own in zip(tensors.edges, weights, strict=True):
+            sent = self._sent(codes, edges, input_code) if own.forth is not None else None
+            arrived = self.forth.incoming(own.forth, sent, own.vectors, edges.edges.activation)
+            self.forth.update(codes, edges.targets, arrived)
+        for edges, own in zip(reversed(tensors.edges), reversed(weights), strict=True):
+            if edges.sources is not None and own.back is not None and (edges.pooled or not is_last):
+                sent = self.back.outgoing(codes, edges.targets)
+                if edges.edges.own_sources:
+                    sent = rearrange(sent, "b t d -> b t 1 d")
+                arrived = self.back.incoming(own.back, sent, None, edges.edges.activation)
+                self.back.update(codes, edges.sources, arrived)
+
+    def _sent(self, codes: list[Tensor], edges: EdgesTensors, input_code: Tensor) -> Tensor:
+        """Return X ``(B or 1, n, D)``, or ``(B, targets, n, D)`` where each target has its own sources."""
+        if not edges.returns:
+            return self.forth.outgoing_input(input_code, edges.sources)
+        assert edges.sources is not None
+        sent = self.forth.outgoing(codes, edges.sources)
+        return (
+            rearrange(sent, "b (t n) d -> b t n d", t=edges.targets.size) if edges.edges.own_sources else sent
+        )
+
+
+def _with_absolute(weights: Tensor) -> Tensor:
+    """Return ``(…, 2 · targets, n)``, W / √n above |W| / √n, for W ``(…, targets, n)``."""
+    scaled = weights / weights.shape[-1] ** 0.5
+    return torch.cat([scaled, scaled.abs()], dim=-2)
+
+
+def _scaled(codes: Tensor, waves: Tensor | None, linear: nn.Linear) -> Tensor:
+    """Return codes times 1 + a linear map of their slots' waves, or the codes where there are no waves."""
+    return codes if waves is None else codes * (1 + linear(waves))

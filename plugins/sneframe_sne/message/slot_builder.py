@@ -1,0 +1,262 @@
+"""The node sets of an architecture, and the slots on the axes of its parameters with the nodes they hold."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from attrs import define, field
+
+from sneframe.architecture import Architecture, Axis, Group, Layer, Parameter
+from sneframe_sne.message.graph import (
+    BEFORE,
+    BEHIND,
+    COORDINATES,
+    SEGMENT,
+    NodeSet,
+    SlotNodes,
+    Slots,
+    centred,
+)
+
+
+@define(kw_only=True, slots=False)
+class SlotBuilder:
+    """Makes the slots on the axes of parameters, and each node set when a slot first holds one of its nodes.
+
+    The slots of a layer depend on those of the layers before it, so parameters come in the order of the
+    layers.
+    """
+
+    architecture: Architecture
+    led_to: set[str] = field(factory=set)  #: the neuron groups to which some edge or vector leads so far
+    _index_of_key: dict[Hashable, int] = field(factory=dict)
+    _sizes: list[int] = field(factory=list)
+    _fixed: list[bool] = field(factory=list)
+    _parameters: list[list[int]] = field(factory=list)
+    _outputs: dict[int, tuple[int, int]] = field(
+        factory=dict
+    )  #: node set and size of each layer's fixed output
+
+    @cached_property
+    def groups(self) -> Mapping[str, Group]:
+        """The neuron groups by name."""
+        return {group.name: group for group in self.architecture.groups}
+
+    def node_sets(self) -> tuple[NodeSet, ...]:
+        """Return the node sets that have been made, in order."""
+        parts = zip(self._sizes, self._fixed, self._parameters, strict=True)
+        return tuple(NodeSet(size=s, fixed=f, parameters=tuple(p)) for s, f, p in parts)
+
+    def length(self, factor: int | str) -> int:
+        """Return the length of a factor of a segment: a neuron group's size, or the number itself."""
+        return self.groups[factor].size if isinstance(factor, str) else factor
+
+    def targets(self, index: int, parameter: Parameter, axes: Sequence[int]) -> Slots:
+        """Return the slots on the axes to which a parameter's edges or vectors lead.
+
+        Args:
+            index: the index of the parameter's layer.
+            parameter: the parameter.
+            axes: the axes; the last one varies fastest.
+        """
+        slots = self._slots(index, parameter, axes, self._output_nodes, only=None)
+        self.led_to |= {name for axis in axes for name in groups_of(parameter.axes[axis])}
+        return slots
+
+    def sources(
+        self, index: int, parameter: Parameter, axes: Sequence[int], *, only: frozenset[str] | None = None
+    ) -> Slots:
+        """Return the slots on the axes from which a parameter's edges come.
+
+        Args:
+            index: the index of the parameter's layer.
+            parameter: the parameter.
+            axes: the axes; the last one varies fastest.
+            only: the groups whose nodes the slots hold; None for all groups.
+        """
+        return self._slots(index, parameter, axes, self.input_nodes, only=only)
+
+    def record(self, targets: Slots, parameter: int) -> None:
+        """Record that a parameter leads to the nodes of these slots."""
+        for held in targets.nodes:
+            self._parameters[held.node_set].append(parameter)
+
+    def input_nodes(
+        self, index: int, nodes: np.ndarray, segments: tuple[int, ...] = ()
+    ) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
+        """Return the nodes that a layer reads on an axis that no group permutes.
+
+        They are the fixed outputs of the layer before, several slots for each where these were flattened, and
+        nodes of a new set where sizes do not allow that.
+
+        Args:
+            index: the index of the layer.
+            nodes: ``(n,)`` positions on the axis.
+            segments: where the segments start, if they are only part of the axes.
+
+        Returns:
+            The node set, ``(n,)`` nodes, and the coordinates by their kind.
+        """
+        count, source = len(nodes), self.fixed_input(index)
+        if source is not None and not segments and count % source[1] == 0:
+            repeats = count // source[1]
+            coordinates = {BEHIND: centred(nodes % repeats, repeats)} if repeats > 1 else {}
+            return source[0], nodes // repeats, coordinates
+        key: Hashable = ("input", segments, count)
+        if self.architecture.layers[index].inputs:
+            key = ("input", index, segments, count)
+        return self._node_set(key, count, fixed=True), nodes, {}
+
+    def fixed_input(self, index: int) -> tuple[int, int] | None:
+        """Return the node set and size of the fixed output that a layer reads, None unless there is just one.
+
+        Layers without parameters are passed over.
+        """
+        found: set[tuple[int, int]] = set()
+        waiting = list(self.architecture.layers[index].inputs)
+        while waiting:
+            source = waiting.pop()
+            if source in self._outputs:
+                found.add(self._outputs[source])
+            elif not self.architecture.layers[source].parameters:
+                waiting += self.architecture.layers[source].inputs
+            else:
+                return None
+        return found.pop() if len(found) == 1 else None
+
+    def _output_nodes(
+        self, index: int, nodes: np.ndarray, segments: tuple[int, ...] = ()
+    ) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
+        """Return a layer's outputs on an axis that no group permutes, in the form of :meth:`input_nodes`.
+
+        A layer that only rescales its input, such as a norm, has the nodes of its input.
+        """
+        source, layer, count = self.fixed_input(index), self.architecture.layers[index], len(nodes)
+        if segments:
+            return self._node_set(("output", index, segments, count), count, fixed=True), nodes, {}
+        if (
+            source is not None
+            and source[1] == count
+            and all(is_vector(layer, each) for each in layer.parameters)
+        ):
+            self._outputs[index] = source
+        else:
+            self._outputs[index] = (self._node_set(("output", index, count), count, fixed=True), count)
+        return self._outputs[index][0], nodes, {}
+
+    def _slots(
+        self,
+        index: int,
+        parameter: Parameter,
+        axes: Sequence[int],
+        fixed_nodes: Callable[..., tuple[int, np.ndarray, dict[int, np.ndarray]]],
+        *,
+        only: frozenset[str] | None,
+    ) -> Slots:
+        """Return the slots on axes; ``fixed_nodes`` gives the nodes of segments that no group permutes."""
+        shape = tuple(parameter.shape[axis] for axis in axes)
+        indices = np.arange(math.prod(shape)).reshape(shape)
+        coordinates = np.full((*shape, COORDINATES), np.nan)
+        found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        spans = [list(_spans(parameter.axes[axis], self.length)) for axis in axes]
+        if not any(groups_of(parameter.axes[axis]) for axis in axes):
+            spans = [
+                [(0, size, (size,))] for size in shape
+            ]  # fixed segments without groups count as one segment
+        for segments in itertools.product(*spans):
+            window = tuple(slice(start, start + length) for start, length, _ in segments)
+            factors = [factor for _, _, segment in segments for factor in segment]
+            slots = indices[window]
+            grid = np.indices([self.length(factor) for factor in factors]).reshape(len(factors), slots.size)
+            names = [f for f in factors if isinstance(f, str) and (only is None or f in only)]
+            if names:
+                for name in names:
+                    found.setdefault(self._group_set(name), []).append(
+                        (slots.ravel(), self._group_nodes(name, factors, grid))
+                    )
+                offsets = _factor_coordinates(names[-1], factors, grid)
+            else:
+                # A fixed segment next to segments of groups: which input or output it is cannot be known.
+                starts = () if slots.size == indices.size else tuple(start for start, _, _ in segments)
+                node_set, nodes, offsets = fixed_nodes(index, np.arange(slots.size), starts)
+                found.setdefault(node_set, []).append((slots.ravel(), nodes))
+            for kind, values in offsets.items():
+                coordinates[..., kind][window] = values.reshape(slots.shape)
+            for span, segment in zip(spans, segments, strict=True):
+                if len(span) > 1:
+                    coordinates[..., SEGMENT][window] = centred(np.array(span.index(segment)), len(span))
+        held = tuple(
+            SlotNodes(
+                node_set=node_set,
+                slots=np.concatenate([slots for slots, _ in parts]),
+                nodes=np.concatenate([nodes for _, nodes in parts]),
+            )
+            for node_set, parts in found.items()
+        )
+        return Slots(size=indices.size, nodes=held, coordinates=coordinates.reshape(-1, COORDINATES))
+
+    def _group_set(self, name: str) -> int:
+        """Return the node set of a group. It holds a nested group once for each neuron of the parent."""
+        size, outer = 1, name
+        while True:
+            size *= self.groups[outer].size
+            parent = self.groups[outer].parent
+            if parent is None:
+                return self._node_set(("group", name), size, fixed=False)
+            outer = parent
+
+    def _group_nodes(self, name: str, factors: Sequence[int | str], grid: np.ndarray) -> np.ndarray:
+        """Return a group's node at each of n points; ``grid (factors, n)`` holds their position by factor."""
+        group, own = self.groups[name], grid[factors.index(name)]
+        if group.parent is None:
+            return own
+        return group.size * self._group_nodes(group.parent, factors, grid) + own
+
+    def _node_set(self, key: Hashable, size: int, *, fixed: bool) -> int:
+        """Return the index of the node set with this key, which is made if there is none."""
+        if key not in self._index_of_key:
+            self._index_of_key[key] = len(self._sizes)
+            self._sizes.append(size)
+            self._fixed.append(fixed)
+            self._parameters.append([])
+        return self._index_of_key[key]
+
+
+def is_vector(layer: Layer, parameter: Parameter) -> bool:
+    """Return whether a parameter has one weight for each target, as a bias or a token ``(1, 1, D)`` has."""
+    return len(parameter.shape) <= 1 or (
+        layer.kind == "parameter" and parameter.size == max(parameter.shape) and parameter.size > 1
+    )
+
+
+def groups_of(axis: Axis) -> set[str]:
+    """Return the names of the groups that permute an axis."""
+    return {factor for segment in axis for factor in segment if isinstance(factor, str)}
+
+
+def _factor_coordinates(name: str, factors: Sequence[int | str], grid: np.ndarray) -> dict[int, np.ndarray]:
+    """Return by their kind the coordinates ``(n,)`` along the fixed factors before and after a group."""
+    own, found = factors.index(name), {}
+    for kind, others in ((BEFORE, range(own)), (BEHIND, range(own + 1, len(factors)))):
+        sizes = [(n, f) for n in others if isinstance(f := factors[n], int) and f > 1]
+        if sizes:
+            value = np.zeros(grid.shape[1], np.int64)
+            for n, f in sizes:
+                value = value * f + grid[n]
+            found[kind] = centred(value, math.prod(f for _, f in sizes))
+    return found
+
+
+def _spans(
+    axis: Axis, length_of: Callable[[int | str], int]
+) -> Iterator[tuple[int, int, tuple[int | str, ...]]]:
+    """Yield the start, the length and the factors of each segment of an axis."""
+    start = 0
+    for segment in axis:
+        length = math.prod(map(length_of, segment))
+        yield start, length, segment
+        start += length
