@@ -152,7 +152,7 @@ def again(suite, folder, **options):
 def quick(ran, monkeypatch):
     """Cells that leave out the report of their run, which is most of their time."""
     # `sneframe.run` is a function too, which hides the module.
-    monkeypatch.setattr(importlib.import_module("sneframe.run"), "write_report", lambda folder: None)
+    monkeypatch.setattr(importlib.import_module("sneframe.train.run"), "write_report", lambda folder: None)
     return ran
 
 

@@ -135,7 +135,7 @@ def test_ctrl_c_while_the_report_is_drawn_can_be_gone_on_from(toy_zoo_path, tmp_
         signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["sneframe.run"], "write_report", signalled)
+        patched.setattr(sys.modules["sneframe.train.run"], "write_report", signalled)
         with pytest.raises(Interrupted, match="before the report; go on with"):
             sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
     assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).report.exists()
