@@ -1,5 +1,6 @@
 """Ctrl-C, wherever it comes: exit code 130, one line that says how to go on, and a folder that can be gone on with."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -135,7 +136,7 @@ def test_ctrl_c_while_the_report_is_drawn_can_be_gone_on_from(toy_zoo_path, tmp_
         signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["sneframe.train.run"], "write_report", signalled)
+        patched.setattr(importlib.import_module("sneframe.train.run"), "write_report", signalled)
         with pytest.raises(Interrupted, match="before the report; go on with"):
             sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
     assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).report.exists()
