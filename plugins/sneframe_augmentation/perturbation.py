@@ -20,7 +20,7 @@ from sneframe.rng import Draw, counted, normal, streams, uniform
 class Noise(Augmentation):
     """w + σ r ε, ε standard normal for every weight, r the root mean square of its parameter in that network.
 
-    Two published code bases add the constant σ · std(w) under this name, which is no noise.
+    Two published code bases add the constant σ · std(w) under this name. Here the addition is random.
     """
 
     name = "augmentation/noise"

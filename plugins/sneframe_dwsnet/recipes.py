@@ -29,7 +29,9 @@ def fair() -> RunConfig:
 
 
 def paper() -> RunConfig:
-    """DWSNet as trained on the MNIST INRs, but for the loss, the augmentations and AMSGrad.
+    """Return DWSNet as trained on the MNIST INRs, without its augmentations and without AMSGrad.
+
+    The loss follows the property, whatever it was in the published runs.
 
     The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and
     so breaks the symmetry that the layers keep; here each parameter has one mean and deviation.

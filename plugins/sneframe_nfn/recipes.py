@@ -1,7 +1,7 @@
-"""Recipes: NP, HNP and transformer, each for a laptop, as published (``-paper``), and of 150 000 parameters (``-fair``).
+"""Recipes for NP, HNP and the transformer: for a laptop, as published (``-paper``), and of equal size (``-fair``).
 
-The counts of ``-fair`` are those on sine INRs 1 → 32 → 32 → 1. The published runs on the accuracies of small CNNs minimise
-binary cross-entropy; here every run minimises the squared error in standardised units.
+The ``-fair`` recipes have about 150 000 trainable weights on sine INRs 1 → 32 → 32 → 1. The loss follows the property: for
+an accuracy it is binary cross-entropy, as in the published runs on small CNNs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def hnp_fair() -> RunConfig:
 
 
 def hnp_paper() -> RunConfig:
-    """HNP layers as published for the accuracies of small CNNs (arXiv 2302.14040, section 4.1), but for the loss."""
+    """Return HNP layers as published for the accuracies of small CNNs (arXiv 2302.14040, section 4.1)."""
     return RunConfig(
         recipe="nfn/hnp-paper",
         normalise=use("normalise/none"),
@@ -74,7 +74,7 @@ def np_fair() -> RunConfig:
 
 
 def np_paper() -> RunConfig:
-    """NP layers as published for the accuracies of small CNNs (NP-PosEmb, pooled like HNP), but for the loss.
+    """Return NP layers as published for the accuracies of small CNNs (NP-PosEmb), pooled like HNP.
 
     The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and so breaks
     the symmetry that the layers keep; here each parameter has one mean and deviation.
