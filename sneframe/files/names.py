@@ -9,6 +9,8 @@ T = TypeVar("T")
 
 #: What wrappers of a module put before every name, in any order: data parallelism, torch.compile.
 WRAPPERS = ("module.", "_orig_mod.")
+#: What trainers call the attribute that holds a network, as a LightningModule does.
+ATTRIBUTES = ("model", "net", "network", "module")
 COUNTERS = ("n_averaged",)  #: what wrappers keep beside the module: how many models were averaged
 COUNTED = ("total_ops", "total_params")  #: what a profiler (thop) leaves in every layer
 
@@ -28,14 +30,17 @@ def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
 
 
 def common_prefix(names: Collection[str]) -> str:
-    """Return the words that stand before the names of all layers, such as ``model.net.``; often none.
+    """Return the words of a trainer that stand before the names of all layers, such as ``model.net.``; often none.
 
-    One word is left for the layer, and one for what the parameter does in it.
+    Only words of :data:`ATTRIBUTES` count: another word before all names, such as that of an adapter's base model, belongs
+    to the network. One word is left for the layer, and one for what the parameter does in it.
     """
     stems = [name.split(".")[:-2] for name in names]
-    shortest = min(stems, key=len, default=[])
-    count = next((n for n, word in enumerate(shortest) if any(s[n] != word for s in stems)), len(shortest))
-    return "".join(f"{word}." for word in shortest[:count])
+    found = ""
+    while stems and all(stem and stem[0] == stems[0][0] for stem in stems) and stems[0][0] in ATTRIBUTES:
+        found += f"{stems[0][0]}."
+        stems = [stem[1:] for stem in stems]
+    return found
 
 
 def matched(tensors: Mapping[str, T], wanted: Collection[str]) -> dict[str, T]:

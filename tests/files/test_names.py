@@ -13,15 +13,25 @@ NAMES = ["0.weight", "0.bias", "2.weight"]
         (NAMES, ""),
         ([f"model.net.{name}" for name in NAMES], "model.net."),
         (["model.a.0.weight", "model.b.0.weight"], "model."),
+        (["base_model.model.0.lora_A.weight", "base_model.model.1.lora_A.weight"], ""),
         (["fc.weight", "fc.bias"], ""),
         (["net.fc.weight", "net.fc.bias"], "net."),
         (["weight", "net.0.weight"], ""),
         ([], ""),
     ],
-    ids=["none", "two words", "one word", "one layer", "one layer inside", "a bare name", "nothing"],
+    ids=[
+        "none",
+        "two words",
+        "one word",
+        "an adapter",
+        "one layer",
+        "one layer inside",
+        "a bare name",
+        "nothing",
+    ],
 )
 def test_the_common_prefix_leaves_a_word_for_each_layer(names, prefix):
-    """Words before all names are found, and the last two words of a name are its own."""
+    """A trainer's words before all names are found, and the last two words of a name are its own."""
     assert common_prefix(names) == prefix
 
 
