@@ -46,11 +46,11 @@ def test_augmentations_are_options_of_a_configuration():
     ("word", "said"),
     [
         ("augmentation=5", "augmentation: must be a list, got 5"),
-        ('augmentation=["augmentation/noise"]', "augmentation: must be a table with part = 'PLUGIN/NAME'"),
+        ('augmentation=["augmentation/noise"]', "augmentation.0: must be a table with part = 'PLUGIN/NAME'"),
         ('augmentation=[{part="augmentation/nois"}]', "unknown part 'augmentation/nois', did you mean"),
         (
             'augmentation=[{part="augmentation/noise", sdt=1}]',
-            "unknown key 'augmentation.sdt', did you mean 'std'",
+            "unknown key 'augmentation.0.sdt', did you mean 'std'",
         ),
         ('augmentation=[{part="augmentation/noise", std=-1}]', "'std' must be > 0: -1"),
     ],
