@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sneframe.hookspecs import hookimpl
 from sneframe.parts.part import Part
-from sneframe_invariance.invariance import Contrastive, Embedded, Logit
+from sneframe_invariance.invariance import Contrastive, EmbeddingDistance, Logit
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (Logit, Embedded, Contrastive)
+    return (Logit, EmbeddingDistance, Contrastive)

@@ -43,7 +43,7 @@ class Logit(InvarianceLoss):
 
 
 @final
-class Embedded(InvarianceLoss):
+class EmbeddingDistance(InvarianceLoss):
     """Mean ‖e(x) − e(g·x)‖² / E over embeddings of width E: the encoder itself shall be invariant."""
 
     name = "invariance/embedding"

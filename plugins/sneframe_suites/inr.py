@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sneframe.config.suite import Built, Column, Row, Suite
+from sneframe.config.suite import Built, Row, Suite, Variation
 
 SINE = Built(builder="zoos/sine", options={"networks": 3000, "widths": (32, 32), "seed": 1})
 SPLIT = "zoo.sizes=[2000,500,500]"
@@ -37,8 +37,9 @@ DATA_EFFICIENCY = Suite(
     zoo=SINE,
     property="frequency",
     overrides=(SPLIT,),
-    columns=[
-        Column(label=f"{fraction:.0%}", overrides=f"zoo.train_fraction={fraction}") for fraction in FRACTIONS
+    variations=[
+        Variation(label=f"{fraction:.0%}", overrides=f"zoo.train_fraction={fraction}")
+        for fraction in FRACTIONS
     ],
     seeds=1,
     budget=300,

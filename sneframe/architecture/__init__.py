@@ -6,10 +6,20 @@ from sneframe.architecture.description import (
     Architecture,
     Axis,
     Factor,
-    Group,
     Layer,
+    NeuronGroup,
     Parameter,
     Segment,
 )
 
-__all__ = ["ACTIONS", "ORIGINS", "Architecture", "Axis", "Factor", "Group", "Layer", "Parameter", "Segment"]
+__all__ = [
+    "ACTIONS",
+    "ORIGINS",
+    "Architecture",
+    "Axis",
+    "Factor",
+    "NeuronGroup",
+    "Layer",
+    "Parameter",
+    "Segment",
+]

@@ -1,7 +1,7 @@
 """The values that describe a network's structure; no weights, no torch.
 
 An :class:`Architecture` is a DAG of :class:`Layer`; a layer owns :class:`Parameter`; each axis of a parameter
-says which :class:`Group` moves it. Equal content gives an equal :attr:`Architecture.id`.
+says which :class:`NeuronGroup` moves it. Equal content gives an equal :attr:`Architecture.id`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _strings(values: Iterable[str]) -> tuple[str, ...]:
 
 
 @frozen(kw_only=True)
-class Group:
+class NeuronGroup:
     """A set of neurons that can be moved without changing what the network computes.
 
     Args:
@@ -149,7 +149,7 @@ def _layers(values: Iterable[Layer]) -> tuple[Layer, ...]:
     return tuple(values)
 
 
-def _groups(values: Iterable[Group]) -> tuple[Group, ...]:
+def _groups(values: Iterable[NeuronGroup]) -> tuple[NeuronGroup, ...]:
     return tuple(values)
 
 
@@ -171,7 +171,7 @@ class Architecture:
     """
 
     layers: tuple[Layer, ...] = field(converter=_layers)
-    groups: tuple[Group, ...] = field(default=(), converter=_groups)
+    groups: tuple[NeuronGroup, ...] = field(default=(), converter=_groups)
     symmetry: str = field()
 
     @symmetry.default
@@ -334,7 +334,7 @@ class Architecture:
         try:
             return cls(
                 symmetry=data.get("symmetry", "guessed" if data["groups"] else "none"),
-                groups=[Group(**group) for group in data["groups"]],
+                groups=[NeuronGroup(**group) for group in data["groups"]],
                 layers=[
                     Layer(**{**layer, "parameters": [Parameter(**p) for p in layer["parameters"]]})
                     for layer in data["layers"]

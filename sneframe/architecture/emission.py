@@ -11,7 +11,7 @@ import numpy as np
 from attrs import define, field
 from torch import Tensor, nn
 
-from sneframe.architecture.description import Architecture, Axis, Group, Layer, Parameter, Segment
+from sneframe.architecture.description import Architecture, Axis, Layer, NeuronGroup, Parameter, Segment
 from sneframe.architecture.operations import Operation, attributes, kind_of, owner_path, role
 from sneframe.architecture.space import Space, find, fix, leaves, unnest
 from sneframe.architecture.trace import Trace
@@ -58,7 +58,7 @@ class Emission:
             group.name = f"hidden{number}"
         layers = [self._layer(operation, found) for operation in self.operations]
         groups = [
-            Group(
+            NeuronGroup(
                 name=group.name,
                 size=group.size,
                 actions=tuple(group.actions),

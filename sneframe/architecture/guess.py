@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from sneframe.architecture.description import Architecture, Axis, Group, Layer, Parameter
+from sneframe.architecture.description import Architecture, Axis, Layer, NeuronGroup, Parameter
 from sneframe.architecture.named_chain import (
     Doubt,
     Entry,
@@ -78,7 +78,7 @@ def _fixed(entries: Sequence[Entry]) -> Architecture:
 def _described(chain: Sequence[Entry], activation: str | None, fixed: Mapping[int, str]) -> Architecture:
     """Describe a chain, with a group for each hidden layer but those at the given places."""
     layers: list[Layer] = []
-    groups: list[Group] = []
+    groups: list[NeuronGroup] = []
     actions = [action for action, names in KEPT.items() if activation in names]
     rows: Axis = ((chain[0].inputs,),)
     for place, entry in enumerate(chain):
@@ -98,7 +98,9 @@ def _described(chain: Sequence[Entry], activation: str | None, fixed: Mapping[in
         if not last and place not in fixed:
             # A max-pool behind a convolution, which a state dict does not show, keeps scales and no signs.
             kept = [action for action in actions if action != "sign" or entry.kind == "linear"]
-            groups.append(Group(name=f"hidden{len(groups)}", size=entry.outputs, actions=("permute", *kept)))
+            groups.append(
+                NeuronGroup(name=f"hidden{len(groups)}", size=entry.outputs, actions=("permute", *kept))
+            )
             rows = ((groups[-1].name,),)
         for each in (entry, *entry.norms):
             ends = each is (entry.norms or [entry])[-1]
@@ -119,7 +121,7 @@ def _described(chain: Sequence[Entry], activation: str | None, fixed: Mapping[in
 
 
 def _answers(
-    action: str, shape: Sequence[int], rows: Axis, columns: Axis, groups: Sequence[Group]
+    action: str, shape: Sequence[int], rows: Axis, columns: Axis, groups: Sequence[NeuronGroup]
 ) -> list[list[int]]:
     """Return the powers of an action for a parameter that answers to it on these rows and columns; none if there is none."""
     acted = {group.name for group in groups if action in group.actions}

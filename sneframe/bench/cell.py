@@ -27,7 +27,7 @@ EMPTY = np.empty(0)
 
 
 @frozen(kw_only=True)
-class Place:
+class StoredZoo:
     """A zoo on disk.
 
     Args:
@@ -43,7 +43,7 @@ class Place:
     digest: str
 
     @classmethod
-    def of(cls, path: Path) -> Place:
+    def of(cls, path: Path) -> StoredZoo:
         """Open a zoo, of which no weights are read.
 
         Raises:
@@ -63,7 +63,7 @@ class Target:
             networks are those of its stored split, or all.
     """
 
-    zoo: Place
+    zoo: StoredZoo
     divided: bool
 
 
@@ -82,7 +82,7 @@ class Cell:
     recipe: str
     overrides: tuple[str, ...]
     config: RunConfig
-    zoo: Place
+    zoo: StoredZoo
     targets: tuple[Target, ...] = ()
 
     @property
@@ -137,7 +137,7 @@ class Outcome:
         seed: of the run.
         failed: why it did not end, or None; then the rest but seed and source is empty.
         tests: of its own zoo first, then of the targets.
-        parameters: trainable scalars.
+        size: trainable weights.
         epochs: that were begun; 0 for a method without epochs.
         planned: ``train.epochs``.
         passes: over the training networks, the part of a cut epoch included.
@@ -157,7 +157,7 @@ class Outcome:
     source: Mapping[str, Made] | None = None
     libraries: Mapping[str, str] = field(factory=dict)
     tests: tuple[Test, ...] = ()
-    parameters: int = 0
+    size: int = 0
     epochs: int = 0
     planned: int = 0
     passes: float = 0.0
@@ -211,7 +211,7 @@ class _Finished(_Head):
     """Of a cell's file, what is there of one that did not fail; see :class:`Outcome`."""
 
     tests: tuple[_WrittenTest, ...]
-    parameters: int
+    size: int
     epochs: int
     planned: int
     passes: float
@@ -280,7 +280,7 @@ def read(path: Path) -> Outcome:
     return Outcome(
         seed=found.seed,
         tests=tuple(_test(path, f"tests.{number}", each) for number, each in enumerate(found.tests)),
-        parameters=found.parameters,
+        size=found.size,
         epochs=found.epochs,
         planned=found.planned,
         passes=found.passes,

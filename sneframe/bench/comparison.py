@@ -15,7 +15,7 @@ from sneframe import atomic
 from sneframe.bench import cell as cells
 from sneframe.bench import pages
 from sneframe.bench.build import built
-from sneframe.bench.cell import Cell, Outcome, Place, Target
+from sneframe.bench.cell import Cell, Outcome, StoredZoo, Target
 from sneframe.bench.finished import Policy, look, said
 from sneframe.bench.naming import Identity, refuse_twice, stem
 from sneframe.bench.precheck import check
@@ -24,7 +24,7 @@ from sneframe.bench.table import Entry, Line, lines
 from sneframe.bench.worker import run_cell
 from sneframe.compose import compose
 from sneframe.config.schema import NONE, RunConfig, ZooConfig, merge, parse_set
-from sneframe.config.suite import Built, Column, Row, Suite
+from sneframe.config.suite import Built, Row, Suite, Variation
 from sneframe.errors import ConfigError, Interrupted, MachineError, SneframeError, choices
 from sneframe.progress import Advance, Reporter
 from sneframe.train.data import demo_zoo
@@ -43,7 +43,7 @@ class Result:
 
 
 @frozen(kw_only=True)
-class Group:
+class Setting:
     """The cells of one row and one column, over seeds.
 
     Args:
@@ -69,8 +69,8 @@ class Group:
 class Crossing:
     """A zoo to train on, and the zoos that its models are tested on; none: on its own test networks."""
 
-    source: Place
-    targets: tuple[Place, ...]
+    source: StoredZoo
+    targets: tuple[StoredZoo, ...]
 
 
 def compare(
@@ -118,8 +118,8 @@ def compare(
     except OSError as error:
         raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
     atomic.sweep(folder)
-    sources = [Place.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
-    targets = tuple(Place.of(Path(path)) for path in test)
+    sources = [StoredZoo.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
+    targets = tuple(StoredZoo.of(Path(path)) for path in test)
     for what, paths, places in (("train on", train, sources), ("test on", test, targets)):
         # Without zoos to train on the one source is the suite's.
         refuse_twice(what, [(str(path), place.digest) for path, place in zip(paths, places, strict=False)])
@@ -132,18 +132,18 @@ def compare(
         crossings = left_out(sources, Path(out) / "zoos", reporter)
     else:
         crossings = [Crossing(source=source, targets=targets) for source in sources]
-    groups = _groups(suite, crossings, divided=not leave_one_out)
-    check([group.cells for group in groups])
-    keys = {cell.key for group in groups if group.row in again for cell in _made(group)}
+    settings = _settings(suite, crossings, divided=not leave_one_out)
+    check([setting.cells for setting in settings])
+    keys = {cell.key for setting in settings if setting.row in again for cell in _made(setting)}
     policy = Policy(retry=retry, reuse=reuse, rerun=keys)
     digests = [(each.source.digest, [target.digest for target in each.targets]) for each in crossings]
     identity = Identity.of(suite, digests)
     try:
-        _run(groups, folder, reporter, policy)
+        _run(settings, folder, reporter, policy)
     except KeyboardInterrupt as error:
-        _write(suite, groups, folder, identity, reporter)
+        _write(suite, settings, folder, identity, reporter)
         raise Interrupted("finished cells are kept; the same command goes on with the others") from error
-    return _write(suite, groups, folder, identity, reporter)
+    return _write(suite, settings, folder, identity, reporter)
 
 
 def whole_name(recipe: str) -> str:
@@ -154,16 +154,16 @@ def whole_name(recipe: str) -> str:
 # -- what there is to run -------------------------------------------------------------------------------------
 
 
-def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> Place:
+def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> StoredZoo:
     if suite.zoo is None:
-        return Place.of(demo_zoo(reporter))
+        return StoredZoo.of(demo_zoo(reporter))
     if isinstance(suite.zoo, Built):
         kept = Path(folder) if folder is not None else default_folder()
-        return Place.of(built(suite.zoo, kept, reporter))
-    return Place.of(Path(suite.zoo))
+        return StoredZoo.of(built(suite.zoo, kept, reporter))
+    return StoredZoo.of(Path(suite.zoo))
 
 
-def left_out(sources: Sequence[Place], folder: Path, reporter: Reporter) -> list[Crossing]:
+def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> list[Crossing]:
     """Return for each zoo the merged others and itself; a merged zoo is made once, its name says of what.
 
     Args:
@@ -189,11 +189,11 @@ def left_out(sources: Sequence[Place], folder: Path, reporter: Reporter) -> list
             merge_zoos(
                 [source.path for source in others], path, labels=[labels[s].replace("/", "-") for s in others]
             )
-        found.append(Crossing(source=evolve(Place.of(path), label=label), targets=(target,)))
+        found.append(Crossing(source=evolve(StoredZoo.of(path), label=label), targets=(target,)))
     return found
 
 
-def _groups(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> list[Group]:
+def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> list[Setting]:
     """Return all cells, those of one row and column together.
 
     Args:
@@ -214,14 +214,14 @@ def _groups(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> li
             for target in {target.digest: target for target in targets}.values()
             if target.digest != source.digest
         )
-        for column in suite.columns or (Column(label="", overrides=()),):
+        for column in suite.variations or (Variation(label="", overrides=()),):
             each = [_cells(suite, row, column, source, others) for row in suite.rows]
             for tested in targets or (source,):
                 words = [column.label] if column.label else []
                 if matrix:
                     words.append(f"{labels[source]} → {labels[tested]}")
                 found += [
-                    Group(
+                    Setting(
                         row=row,
                         column=", ".join(words),
                         within=column.label,
@@ -236,7 +236,7 @@ def _groups(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> li
 
 
 def _cells(
-    suite: Suite, row: Row, column: Column, source: Place, targets: tuple[Target, ...]
+    suite: Suite, row: Row, column: Variation, source: StoredZoo, targets: tuple[Target, ...]
 ) -> tuple[Cell, ...] | str:
     """Return a cell for each seed, or why there can be none."""
     # Whatever zoo keys a recipe has: networks and splits are the suite's, and the same for all rows.
@@ -264,7 +264,7 @@ def _cells(
     )
 
 
-def _labels(places: Sequence[Place]) -> dict[Place, str]:
+def _labels(places: Sequence[StoredZoo]) -> dict[StoredZoo, str]:
     """Return what zoos are called: by their folders' names, and where two share one, by their digests too."""
     digests: dict[str, set[str]] = defaultdict(set)
     for place in places:
@@ -296,16 +296,16 @@ def _named(suite: Suite, *words: str) -> list[Row]:
     return [row for row in suite.rows if {row.label, row.recipe} & {*words}]
 
 
-def _made(group: Group) -> tuple[Cell, ...]:
-    return () if isinstance(group.cells, str) else group.cells
+def _made(setting: Setting) -> tuple[Cell, ...]:
+    return () if isinstance(setting.cells, str) else setting.cells
 
 
-def _run(groups: Sequence[Group], folder: Path, reporter: Reporter, policy: Policy) -> None:
+def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: Policy) -> None:
     """Run what is missing: the first seed of every row and column, then the second, …; a table is whole early."""
     named = [
-        (cell, f"{group.row.label}{group.column and f', {group.column}'}")
-        for group in groups
-        for cell in _made(group)
+        (cell, f"{setting.row.label}{setting.column and f', {setting.column}'}")
+        for setting in settings
+        for cell in _made(setting)
     ]
     labels = {cell.key: label for cell, label in reversed(named)}
     ordered = sorted((cell for cell, _ in named), key=lambda cell: cell.config.seed)
@@ -339,9 +339,9 @@ def _noting(advance: Advance, number: int, total: int, name: str) -> Any:
 
 
 def _write(
-    suite: Suite, groups: Sequence[Group], folder: Path, identity: Identity, reporter: Reporter
+    suite: Suite, settings: Sequence[Setting], folder: Path, identity: Identity, reporter: Reporter
 ) -> Result:
-    entries = [_entry(group, suite.seeds, folder) for group in groups]
+    entries = [_entry(setting, suite.seeds, folder) for setting in settings]
     table = lines(entries, suite.metric)
     called = stem(folder.parent, suite, identity)
     if called != (plain := suite.name.rpartition("/")[2]):
@@ -362,21 +362,21 @@ def _write(
     return Result(lines=table, html=paths["html"], csv=paths["csv"], markdown=paths["md"])
 
 
-def _entry(group: Group, seeds: int, folder: Path) -> Entry:
+def _entry(setting: Setting, seeds: int, folder: Path) -> Entry:
     outcomes: tuple[Outcome, ...]
-    if isinstance(group.cells, str):
-        outcomes = (Outcome(seed=0, failed=group.cells),)
+    if isinstance(setting.cells, str):
+        outcomes = (Outcome(seed=0, failed=setting.cells),)
     else:
-        found = [cells.find(folder, cell) for cell in group.cells]
+        found = [cells.find(folder, cell) for cell in setting.cells]
         outcomes = tuple(cells.read(path) for path in found if path is not None)
     return Entry(
-        row=group.row.label,
-        recipe=group.row.recipe,
-        column=group.column,
-        within=group.within,
-        source=group.source,
-        target=group.target,
-        digest=group.digest,
+        row=setting.row.label,
+        recipe=setting.row.recipe,
+        column=setting.column,
+        within=setting.within,
+        source=setting.source,
+        target=setting.target,
+        digest=setting.digest,
         outcomes=outcomes,
         seeds=seeds,
     )

@@ -33,8 +33,8 @@ class Identity:
     @classmethod
     def of(cls, suite: Suite, zoos: Iterable[object]) -> Identity:
         """Return what a suite compares on zoos, which are given in any form that is the same for the same zoos."""
-        columns = [[column.label, *column.overrides] for column in suite.columns]
-        rest = [sorted(map(str, zoos)), suite.property, suite.budget, suite.overrides, columns]
+        variations = [[each.label, *each.overrides] for each in suite.variations]
+        rest = [sorted(map(str, zoos)), suite.property, suite.budget, suite.overrides, variations]
         rows = [_hash([row.label, row.recipe, *row.overrides]) for row in suite.rows]
         return cls(rest=_hash(rest), rows=frozenset(rows))
 

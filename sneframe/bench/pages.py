@@ -135,7 +135,7 @@ def shown_metrics(lines: Sequence[Line], metric: str) -> tuple[str, ...]:
 def headings(table: Table) -> tuple[str, ...]:
     """Return what stands over the columns of the table, but for the first, which names the row."""
     others = [NAMES[metric] for metric in table.metrics[1:]]
-    costs = ("parameters", "epochs", "a step", "training", "to best", "memory")
+    costs = ("size", "epochs", "a step", "training", "to best", "memory")
     return (NAMES[table.metric], "95 % interval", "against the best", *others, *costs)
 
 
@@ -147,7 +147,7 @@ def words(table: Table, line: Line) -> tuple[str, ...]:
         limits(table.metric, main.interval if main else None),
         "best" if line.best else difference(table.metric, line.against),
         *(spread(name, line.scores[name]) for name in table.metrics[1:]),
-        NOTHING if line.parameters is None else count(line.parameters),
+        NOTHING if line.size is None else count(line.size),
         epochs(line),
         NOTHING if line.step_seconds is None else seconds(line.step_seconds),
         NOTHING if line.train_seconds is None else seconds(line.train_seconds),
@@ -288,7 +288,7 @@ CSV: dict[str, Callable[[Line], Any]] = {
     "against_mean": lambda line: line.against and line.against.mean,
     "against_low": lambda line: line.against and line.against.interval and line.against.interval[0],
     "against_high": lambda line: line.against and line.against.interval and line.against.interval[1],
-    "parameters": lambda line: line.parameters,
+    "size": lambda line: line.size,
     "epochs": lambda line: line.passes,
     "of_epochs": lambda line: line.planned,
     "cut": lambda line: line.cut,

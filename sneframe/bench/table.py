@@ -92,7 +92,7 @@ class Line:
         scores: for each metric its spread, or None where it is undefined.
         best: whether it is the best of its column.
         against: the best of its column; None for that one itself.
-        parameters: trainable scalars.
+        size: trainable weights.
         passes: over the training networks.
         planned: epochs.
         cut: seeds that the budget ended.
@@ -117,7 +117,7 @@ class Line:
     scores: dict[str, Spread | None]
     best: bool = False
     against: Difference | None = None
-    parameters: int | None = None
+    size: int | None = None
     passes: float | None = None
     planned: int | None = None
     cut: int = 0
@@ -232,7 +232,7 @@ def _line(
         scores=scores,
         best=best,
         against=against,
-        parameters=outcomes[0].parameters,
+        size=outcomes[0].size,
         passes=fmean(o.passes for o in outcomes),
         planned=outcomes[0].planned,
         cut=sum(o.stopped_by == "budget" for o in outcomes),

@@ -147,7 +147,7 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
         "val": metrics["val"],
         "baseline": metrics["baseline"]["test"],
         "tests": tests,
-        **{key: metrics[key] for key in ("parameters", "epochs", "passes", "best_epoch", "stopped_by")},
+        **{key: metrics[key] for key in ("size", "epochs", "passes", "best_epoch", "stopped_by")},
         "planned": config.train.epochs,
         "seconds": {
             key: None if value is None else round(value, 6) for key, value in metrics["seconds"].items()

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
-    from sneframe.predict.embedding_table import Embedded
+    from sneframe.predict.embedding_table import EmbeddingTable
     from sneframe.predict.predictor import Predictor
     from sneframe.zoo import Zoo
 
@@ -100,7 +100,7 @@ def check_out(out: Path, endings: Sequence[str]) -> None:
     check_place(out)
 
 
-def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedded]:
+def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[EmbeddingTable]:
     """Yield the embedded networks of each zoo and file; those of a zoo that are not finite are left out, with a warning.
 
     Raises:
@@ -110,7 +110,7 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedde
     import numpy as np
 
     from sneframe.errors import ZooError
-    from sneframe.predict.embedding_table import Embedded
+    from sneframe.predict.embedding_table import EmbeddingTable
     from sneframe.zoo import open_zoo
 
     for path in paths:
@@ -125,9 +125,9 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embedde
             _say_doubtful(path, zoo.symmetry)
             if not len(zoo):
                 raise ZooError(f"{path}: there is no network with an embedding")
-            yield Embedded(sources=sources(zoo), values=values, properties=properties(zoo))
+            yield EmbeddingTable(sources=sources(zoo), values=values, properties=properties(zoo))
         else:
-            yield Embedded(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
+            yield EmbeddingTable(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
 
 
 def file_of(predictor: Predictor, path: Path) -> np.ndarray:

@@ -19,9 +19,9 @@ def embed(run: Path, networks: tuple[Path, ...], *, out: Path, **options: Any) -
     """Write what the finished run RUN encodes NETWORKS to, zoos and files: one row each, with their properties."""
     from sneframe.cli.terminal import say
     from sneframe.errors import counted
-    from sneframe.predict.embedding_table import WRITERS, Embedded
+    from sneframe.predict.embedding_table import WRITERS, EmbeddingTable
 
     check_out(out, tuple(WRITERS))
-    found = Embedded.joined(list(networks_of(asked(run, **options), networks)))
+    found = EmbeddingTable.joined(list(networks_of(asked(run, **options), networks)))
     found.write(out)
     say(f"{out}: {counted(len(found), 'network')}, {found.values.shape[1]} numbers each")

@@ -18,11 +18,11 @@ from sneframe.cli.asked import PATH, asked, check_out, described, networks_of
 def map_(run: Path, networks: tuple[Path, ...], *, out: Path | None, **options: Any) -> None:
     """Draw NETWORKS, zoos and files, as the finished run RUN sees them: a page to search, and to colour by any property."""
     from sneframe.cli.terminal import say
-    from sneframe.predict.embedding_table import Embedded
+    from sneframe.predict.embedding_table import EmbeddingTable
     from sneframe.report import write_map
 
     predictor = asked(run, **options)
     page = out or run / "map.html"
     check_out(page, (".html",))
-    found = Embedded.joined(list(networks_of(predictor, networks)))
+    found = EmbeddingTable.joined(list(networks_of(predictor, networks)))
     say(str(write_map(found, run.resolve().name, page, colour=predictor.properties[0])))

@@ -23,7 +23,7 @@ def _rows(value: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(value)
 
 
-def _columns(value: Sequence[Column]) -> tuple[Column, ...]:
+def _variations(value: Sequence[Variation]) -> tuple[Variation, ...]:
     return tuple(value)
 
 
@@ -43,7 +43,7 @@ class Row:
 
 
 @frozen(kw_only=True)
-class Column:
+class Variation:
     """What is varied across the table, such as the fraction of the training networks.
 
     Args:
@@ -70,7 +70,7 @@ class Built:
 
 @frozen(kw_only=True)
 class Suite:
-    """Rows × columns × seeds on one zoo, every run on the same split.
+    """Rows × variations × seeds on one zoo, every run on the same split.
 
     Args:
         name: ``PLUGIN/NAME``.
@@ -78,8 +78,8 @@ class Suite:
         rows: at least one.
         zoo: what is built, or the path of a zoo; None: the demo zoo.
         property: to predict; None: the zoo's first float property.
-        overrides: words, for all rows alike; they are laid over the recipe, and rows and columns over them.
-        columns: none: one without a name.
+        overrides: words, for all rows alike; they are laid over the recipe, and rows and variations over them.
+        variations: none: one without a name.
         seeds: how many; they are 0, 1, ….
         budget: seconds of training a run, or None.
         metric: by which rows are ordered.
@@ -91,7 +91,7 @@ class Suite:
     zoo: Built | str | None = None
     property: str | None = field(default=None, validator=named)
     overrides: tuple[str, ...] = field(default=(), converter=_words)
-    columns: tuple[Column, ...] = field(default=(), converter=_columns)
+    variations: tuple[Variation, ...] = field(default=(), converter=_variations)
     seeds: int = field(default=3, validator=ge(1))
     budget: float | None = field(default=None, validator=optional(gt(0)))
     metric: Metric = field(default="mse", validator=in_(METRICS))

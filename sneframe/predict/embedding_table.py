@@ -17,7 +17,7 @@ from sneframe.predict.distance import nearest
 
 
 @frozen(kw_only=True, eq=False)
-class Embedded:
+class EmbeddingTable:
     """Networks and their embeddings.
 
     Args:
@@ -34,7 +34,7 @@ class Embedded:
         return len(self.sources)
 
     @classmethod
-    def joined(cls, parts: Sequence[Embedded]) -> Embedded:
+    def joined(cls, parts: Sequence[EmbeddingTable]) -> EmbeddingTable:
         """Return all networks of several, in order; a property that one of them lacks is missing there."""
         names = dict.fromkeys(name for part in parts for name in part.properties)
         return cls(
@@ -91,7 +91,7 @@ class Embedded:
         return {"source": self.sources, **properties, **own}
 
 
-def _csv(embedded: Embedded) -> bytes:
+def _csv(embedded: EmbeddingTable) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = embedded.columns()
@@ -100,14 +100,14 @@ def _csv(embedded: Embedded) -> bytes:
     return text.getvalue().encode(errors="replace")
 
 
-def _npz(embedded: Embedded) -> bytes:
+def _npz(embedded: EmbeddingTable) -> bytes:
     """Return an archive of ``source`` and ``embedding``, which numpy reads without pickle."""
     file = io.BytesIO()
     np.savez(file, source=np.array(embedded.sources, dtype=np.str_), embedding=embedded.values)
     return file.getvalue()
 
 
-def _parquet(embedded: Embedded) -> bytes:
+def _parquet(embedded: EmbeddingTable) -> bytes:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -122,4 +122,4 @@ def _parquet(embedded: Embedded) -> bytes:
     return file.getvalue()
 
 
-WRITERS: Mapping[str, Callable[[Embedded], bytes]] = {".csv": _csv, ".npz": _npz, ".parquet": _parquet}
+WRITERS: Mapping[str, Callable[[EmbeddingTable], bytes]] = {".csv": _csv, ".npz": _npz, ".parquet": _parquet}

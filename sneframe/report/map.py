@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from sneframe.atomic import write_bytes
 from sneframe.errors import RunError
-from sneframe.predict.embedding_table import Embedded
+from sneframe.predict.embedding_table import EmbeddingTable
 from sneframe.report.figures import PALETTE
 from sneframe.report.projection import Projection, project
 from sneframe.report.template import template
@@ -23,7 +23,7 @@ from sneframe.zoo.column import finite_or_none
 DIGITS = 5  #: of a coordinate
 
 
-def write_map(embedded: Embedded, name: str, path: Path, *, colour: str | None = None) -> Path:
+def write_map(embedded: EmbeddingTable, name: str, path: Path, *, colour: str | None = None) -> Path:
     """Write a page on which networks can be hovered over, coloured by any property, and searched.
 
     Args:
@@ -64,7 +64,7 @@ def write_map(embedded: Embedded, name: str, path: Path, *, colour: str | None =
     return path
 
 
-def _data(embedded: Embedded, projection: Projection) -> dict[str, Any]:
+def _data(embedded: EmbeddingTable, projection: Projection) -> dict[str, Any]:
     rows = projection.rows.tolist()
     return {
         "source": [embedded.sources[row] for row in rows],

@@ -85,7 +85,7 @@ class Metrics(PropertyScores):
         property: name of the main property.
         also: scores of the other properties, by name.
         invariance: of the test networks; None where it could not be measured.
-        parameters: trainable scalars of the model.
+        size: trainable weights of the model.
         epochs: that were trained; 0 for a method without gradients.
         steps: that were trained.
         passes: over the training networks; a cut epoch counts for a part of one.
@@ -97,7 +97,7 @@ class Metrics(PropertyScores):
     property: str
     also: Mapping[str, PropertyScores]
     invariance: Invariance | None
-    parameters: int
+    size: int
     epochs: int
     steps: int
     passes: float

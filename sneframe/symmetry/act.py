@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 from einops import rearrange
 from torch import Tensor
 
-from sneframe.architecture import Architecture, Axis, Group, Parameter
+from sneframe.architecture import Architecture, Axis, NeuronGroup, Parameter
 from sneframe.batch import Batch, Networks
 from sneframe.rng import mix, shift, uniform, word
 
@@ -123,7 +123,7 @@ def _neurons(architecture: Architecture, device: torch.device) -> tuple[list[int
     return counts, words, of_group, counter
 
 
-def _outer(architecture: Architecture, group: Group) -> int:
+def _outer(architecture: Architecture, group: NeuronGroup) -> int:
     """Return in how many elements of an outer group a nested group acts, 1 for any other."""
     return next((other.size for other in architecture.groups if other.name == group.parent), 1)
 

@@ -12,7 +12,7 @@ from attrs import frozen
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from sneframe.architecture import Architecture, Group
+from sneframe.architecture import Architecture, NeuronGroup
 from sneframe.batch import Batch, Networks
 from sneframe.symmetry.act import Element, apply, compose
 
@@ -93,7 +93,7 @@ class _Descent:
         self._least = ROUNDING * self._distance
         self.total = Element(architecture=networks.architecture, permutations=self._still)
 
-    def step(self, group: Group) -> bool:
+    def step(self, group: NeuronGroup) -> bool:
         """Permute one group in every network that this brings nearer; return whether there is one."""
         occurrences = [*_occurrences(group, self._architecture)]
         crossings = [*_crossings(occurrences)]
@@ -109,7 +109,7 @@ class _Descent:
 
     def _exchange(
         self,
-        group: Group,
+        group: NeuronGroup,
         occurrences: Sequence[Occurrence],
         crossings: Sequence[tuple[Occurrence, Occurrence]],
     ) -> np.ndarray:
@@ -131,7 +131,7 @@ class _Descent:
             helped |= nearer
         return helped
 
-    def _take(self, group: Group, order: Tensor) -> np.ndarray:
+    def _take(self, group: NeuronGroup, order: Tensor) -> np.ndarray:
         """Apply orders ``(B, m, n)`` of one group to the networks that get nearer; return ``(B,)`` bool, which do."""
         device = self._moved.weights.device
         order = order.to(device) if group.parent else order[:, 0].to(device)
@@ -149,7 +149,7 @@ class _Descent:
         found: np.ndarray = nearer.cpu().numpy()
         return found
 
-    def _element(self, group: Group, order: Tensor) -> Element:
+    def _element(self, group: NeuronGroup, order: Tensor) -> Element:
         return Element(architecture=self._architecture, permutations={**self._still, group.name: order})
 
     def _applied(self, element: Element) -> Networks:
@@ -203,7 +203,7 @@ def _assign(similar: Tensor, damping: float, left: np.ndarray) -> Tensor:
     return order
 
 
-def _occurrences(group: Group, architecture: Architecture) -> Iterator[Occurrence]:
+def _occurrences(group: NeuronGroup, architecture: Architecture) -> Iterator[Occurrence]:
     """Yield where a group stands.
 
     Where its parent stands on another axis it is left out: a nested group is matched by its other places.

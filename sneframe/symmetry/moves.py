@@ -15,7 +15,7 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from sneframe.architecture import Architecture, Group, Parameter
+from sneframe.architecture import Architecture, NeuronGroup, Parameter
 from sneframe.symmetry.act import Element, moves
 
 #: Ways to permute n neurons: all in one cycle, two of them, at random. A cycle and a swap of two of its neighbours
@@ -33,7 +33,7 @@ class Claim:
         outer: how many elements the group has that this one is nested in; None for a group that is not nested.
     """
 
-    group: Group
+    group: NeuronGroup
     action: str
     outer: int | None = None
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.architecture import Architecture, Layer, NeuronGroup, Parameter
 from sneframe.zoo import create
 
 
 def mlp(*widths: int, activation: str = "relu") -> Architecture:
     """Describe an MLP: ``mlp(1, 8, 1)`` has one hidden layer of eight neurons, which may be permuted."""
-    groups = [Group(name=f"hidden{number}", size=size) for number, size in enumerate(widths[1:-1])]
+    groups = [NeuronGroup(name=f"hidden{number}", size=size) for number, size in enumerate(widths[1:-1])]
     factors: list[int | str] = [widths[0], *(group.name for group in groups), widths[-1]]
     layers = []
     for number, (fan_in, fan_out) in enumerate(pairwise(widths)):

@@ -106,7 +106,7 @@ def run(
     try:
         reporter.say(
             f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
-            f"{len(data.split.test)} networks, {sum(p.numel() for p in model.parameters()):,} parameters, "
+            f"{len(data.split.test)} networks, {sum(p.numel() for p in model.parameters()):,} trainable weights, "
             f"{accelerator.device}"
         )
         data = data.to(accelerator.device)
@@ -211,7 +211,7 @@ def finish(
         **attrs.asdict(found.pop(tasks.main.name), recurse=False),
         also=found,
         invariance=invariance,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        size=sum(parameter.numel() for parameter in model.parameters()),
         epochs=training.epoch,
         steps=training.steps,
         passes=training.steps / steps_per_epoch(len(data.split.train), batch_size),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sneframe.architecture import Architecture, Group, Parameter
+from sneframe.architecture import Architecture, NeuronGroup, Parameter
 
 TOLERANCE = 1e-6  #: of the standard deviation of an output, in float64: a true group leaves about 1e-13
 
@@ -50,7 +50,11 @@ def false_claims(
 
 
 def move(
-    architecture: Architecture, group: Group, action: str, own: dict[str, Tensor], rng: np.random.Generator
+    architecture: Architecture,
+    group: NeuronGroup,
+    action: str,
+    own: dict[str, Tensor],
+    rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     """Return the parameters of a network, one group moved by one action: permute, scale or sign."""
     sizes = {each.name: each.size for each in architecture.groups}
@@ -107,7 +111,7 @@ def _places(axis: tuple, sizes: dict[str, int]) -> list[dict[str | int, int]]:
 
 
 def _permuted(
-    parameter: Parameter, group: Group, orders: list[np.ndarray], sizes: dict[str, int], value: Tensor
+    parameter: Parameter, group: NeuronGroup, orders: list[np.ndarray], sizes: dict[str, int], value: Tensor
 ) -> Tensor:
     """Return the parameter with the neuron at place ``orders[m][i]`` moved to place i, in each outer element m."""
     tables = [_places(axis, sizes) for axis in parameter.axes]
@@ -135,7 +139,7 @@ def _permuted(
 
 
 def _factors(
-    parameter: Parameter, group: Group, action: str, factors: np.ndarray, sizes: dict[str, int]
+    parameter: Parameter, group: NeuronGroup, action: str, factors: np.ndarray, sizes: dict[str, int]
 ) -> Tensor:
     powers = parameter.scale if action == "scale" else parameter.sign
     found = torch.ones(parameter.shape, dtype=torch.float64)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.architecture import Architecture, Layer, NeuronGroup, Parameter
 from sneframe.architecture.chain import read_chain
 from sneframe.errors import ArchitectureError
 from sneframe.testing import mlp
@@ -107,7 +107,7 @@ def flatten_without_blocks():
             inputs=(1,),
         ),
     ]
-    return Architecture(layers=layers, groups=[Group(name="hidden0", size=4)])
+    return Architecture(layers=layers, groups=[NeuronGroup(name="hidden0", size=4)])
 
 
 def fixed():

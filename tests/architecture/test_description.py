@@ -4,14 +4,17 @@ import json
 
 import pytest
 
-from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.architecture import Architecture, Layer, NeuronGroup, Parameter
 from sneframe.errors import ArchitectureError
 
 
 def residual() -> Architecture:
     """Two linear layers around which the input is added back."""
     return Architecture(
-        groups=[Group(name="stream", size=4), Group(name="inner", size=6, actions=["permute", "scale"])],
+        groups=[
+            NeuronGroup(name="stream", size=4),
+            NeuronGroup(name="inner", size=6, actions=["permute", "scale"]),
+        ],
         layers=[
             Layer(
                 kind="linear",
@@ -81,12 +84,12 @@ def weight(**options):
     [
         (lambda: weight(shape=(3,), axes=[[["g"]]]), "unknown group 'g'"),
         (
-            lambda: weight(shape=(3,), axes=[[["g"]]], groups=[Group(name="g", size=2)]),
+            lambda: weight(shape=(3,), axes=[[["g"]]], groups=[NeuronGroup(name="g", size=2)]),
             "add up to 2, its size is 3",
         ),
         (lambda: weight(shape=(3, 2), axes=[[[3]]]), "1 axes are described"),
-        (lambda: Group(name="g", size=0), "at least 1"),
-        (lambda: Group(name="g", size=2, actions=["rotate"]), "unknown action 'rotate'"),
+        (lambda: NeuronGroup(name="g", size=0), "at least 1"),
+        (lambda: NeuronGroup(name="g", size=2, actions=["rotate"]), "unknown action 'rotate'"),
         (lambda: Architecture(layers=[]), "at least one parameter"),
         (lambda: Architecture(layers=[Layer(kind="add", inputs=[0])]), "must be earlier layers"),
         (
@@ -95,8 +98,8 @@ def weight(**options):
             ),
             "'w' is described twice",
         ),
-        (lambda: weight(shape=(2,), groups=[Group(name="g", size=2)] * 2), "'g' is described twice"),
-        (lambda: weight(shape=(2,), groups=[Group(name="g", size=2, parent="h")]), "parent 'h'"),
+        (lambda: weight(shape=(2,), groups=[NeuronGroup(name="g", size=2)] * 2), "'g' is described twice"),
+        (lambda: weight(shape=(2,), groups=[NeuronGroup(name="g", size=2, parent="h")]), "parent 'h'"),
         (lambda: Architecture.from_json({"layers": []}), "not an architecture"),
     ],
 )

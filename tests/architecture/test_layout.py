@@ -4,7 +4,7 @@ import torch
 from attrs import evolve
 from torch import nn
 
-from sneframe.architecture import Architecture, Group, Parameter
+from sneframe.architecture import Architecture, NeuronGroup, Parameter
 from sneframe.architecture.layout import difference, layout
 from sneframe.testing import mlp
 
@@ -44,7 +44,7 @@ def test_other_widths_have_another_layout():
 
 def test_neurons_that_cannot_be_permuted_make_another_layout():
     free = mlp(1, 4, 1)
-    bound = evolve(free, groups=[Group(name="hidden0", size=4, actions=())])
+    bound = evolve(free, groups=[NeuronGroup(name="hidden0", size=4, actions=())])
     assert layout(free) != layout(bound)
 
 

@@ -8,7 +8,7 @@ from attrs import evolve
 
 import sneframe
 from sneframe.bench import cell as cells
-from sneframe.bench.cell import Cell, Place, Target
+from sneframe.bench.cell import Cell, StoredZoo, Target
 from sneframe.errors import RunError
 from sneframe.metrics import Scores
 
@@ -16,7 +16,7 @@ from sneframe.metrics import Scores
 @pytest.fixture
 def cell(toy_zoo_path):
     config = sneframe.recipe("stats", f"zoo.path={toy_zoo_path}", "zoo.property=scale", "seed=3")
-    return Cell(recipe="stats/default", overrides=("seed=3",), config=config, zoo=Place.of(toy_zoo_path))
+    return Cell(recipe="stats/default", overrides=("seed=3",), config=config, zoo=StoredZoo.of(toy_zoo_path))
 
 
 def left(n=5):
@@ -26,7 +26,7 @@ def left(n=5):
     return {
         "failed": None,
         "tests": [cells.described("z", scores, range(n), true.tolist(), predicted.tolist())],
-        "parameters": 7,
+        "size": 7,
         "epochs": 3,
         "planned": 4,
         "passes": 2.5,
@@ -65,11 +65,11 @@ def test_options_of_an_augmentation_make_another_cell(cell):
 
 
 def test_another_zoo_makes_another_cell(cell, other_zoo_path):
-    assert evolve(cell, zoo=Place.of(other_zoo_path)).key != cell.key
+    assert evolve(cell, zoo=StoredZoo.of(other_zoo_path)).key != cell.key
 
 
 def test_what_it_is_tested_on_makes_another_cell(cell, other_zoo_path):
-    target = Target(zoo=Place.of(other_zoo_path), divided=False)
+    target = Target(zoo=StoredZoo.of(other_zoo_path), divided=False)
     keys = {evolve(cell, targets=targets).key for targets in ((), (target,), (evolve(target, divided=True),))}
     assert len(keys) == 3
 
@@ -141,7 +141,7 @@ def test_a_failure_is_read_as_one(cell, tmp_path):
     [
         (lambda data: data.update(format="other"), "not a sneframe.cell of version 1"),
         (lambda data: data.update(version=2), "not a sneframe.cell of version 1"),
-        (lambda data: data.pop("parameters"), "parameters is missing"),
+        (lambda data: data.pop("size"), "size is missing"),
         (lambda data: data["tests"][0].update(true=[1.0]), "tests.0.true: must be a list of 5 numbers"),
         (lambda data: data["tests"][0].update(ids="none"), "tests.0.ids: must be a list of 5 numbers"),
         (

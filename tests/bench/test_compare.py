@@ -11,7 +11,7 @@ from attrs import evolve
 import sneframe
 from sneframe.bench import compare
 from sneframe.config.schema import ZooConfig
-from sneframe.config.suite import Built, Column
+from sneframe.config.suite import Built, Variation
 from sneframe.errors import ConfigError, Interrupted, RunError, ZooError
 from sneframe.progress import Reporter
 from sneframe.train.data import load_data
@@ -315,8 +315,10 @@ def test_a_page_that_is_not_ours_stays(suite, unrun, row, tmp_path):
 
 
 def test_columns_are_laid_over_rows(suite, ran, row, tmp_path):
-    columns = [Column(label=f"{f:.0%}", overrides=f"zoo.train_fraction={f}") for f in (0.25, 1.0)]
-    result = compare(evolve(suite, rows=[row("stats/default")], columns=columns, seeds=1), tmp_path / "out")
+    variations = [Variation(label=f"{f:.0%}", overrides=f"zoo.train_fraction={f}") for f in (0.25, 1.0)]
+    result = compare(
+        evolve(suite, rows=[row("stats/default")], variations=variations, seeds=1), tmp_path / "out"
+    )
     assert [(line.row, line.column, line.best) for line in result.lines] == [
         ("stats/default", "25%", True),
         ("stats/default", "100%", True),
@@ -421,8 +423,8 @@ def test_every_target_is_read_from_one_training(suite, ran, row, toy_zoo_path, o
 def test_a_column_of_the_suite_has_a_matrix_of_its_own(
     suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
 ):
-    columns = [Column(label=f"{f:.0%}", overrides=f"zoo.train_fraction={f}") for f in (0.5, 1.0)]
-    crossed = evolve(suite, rows=[row("stats/pooled")], columns=columns, seeds=1)
+    variations = [Variation(label=f"{f:.0%}", overrides=f"zoo.train_fraction={f}") for f in (0.5, 1.0)]
+    crossed = evolve(suite, rows=[row("stats/pooled")], variations=variations, seeds=1)
     result = compare(crossed, tmp_path / "out", train=[toy_zoo_path], test=[other_zoo_path])
     assert [(line.within, line.column) for line in result.lines] == [
         ("50%", "50%, toy → other"),

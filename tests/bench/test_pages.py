@@ -27,7 +27,7 @@ BEST = Line(
         "tau": Spread(mean=0.957, std=0.002),
     },
     best=True,
-    parameters=150321,
+    size=150321,
     passes=12.4,
     planned=40,
     cut=3,
@@ -46,7 +46,7 @@ SECOND = Line(
     networks=500,
     scores={"mse": Spread(mean=0.325, interval=(0.29, 0.36)), "r2": Spread(mean=-0.1), "tau": None},
     against=Difference(mean=0.2883, interval=(0.25, 0.3215)),
-    parameters=0,
+    size=0,
     passes=0.0,
     planned=30,
     best_epoch=0.0,
@@ -74,7 +74,7 @@ def test_markdown_word_by_word():
     assert pages.markdown(table(FAILED, SECOND, BEST)).splitlines()[:9] == [
         "# Methods",
         "",
-        "|  | MSE | 95 % interval | against the best | R² | τ | parameters | epochs | a step | training | to best | "
+        "|  | MSE | 95 % interval | against the best | R² | τ | size | epochs | a step | training | to best | "
         "memory |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         "| sne/fair | **0.03670 ± 0.00210** | 0.0310 … 0.0423 | best | 0.995 ± 0.000 | 0.957 ± 0.002 | 150\u202f321 | "
@@ -89,7 +89,7 @@ def test_markdown_word_by_word():
 def test_csv_word_by_word():
     assert pages.csv(table(SECOND)).splitlines() == [
         "column,row,recipe,seeds,of,networks,mse_mean,mse_std,mse_low,mse_high,r2_mean,r2_std,r2_low,r2_high,tau_mean,"
-        "tau_std,tau_low,tau_high,accuracy_mean,accuracy_std,accuracy_low,accuracy_high,best,against_mean,against_low,against_high,parameters,epochs,of_epochs,cut,"
+        "tau_std,tau_low,tau_high,accuracy_mean,accuracy_std,accuracy_low,accuracy_high,best,against_mean,against_low,against_high,size,epochs,of_epochs,cut,"
         "best_epoch,step_seconds,train_seconds,seconds_to_best,peak_memory,failed",
         ",stats,stats/boosting,1,3,500,0.325,,0.29,0.36,-0.1,,,,,,,,,,,,0,0.2883,0.25,0.3215,0,0.0,30,0,0.0,,2.0,,419430400,",
     ]

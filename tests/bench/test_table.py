@@ -16,7 +16,7 @@ def outcome(seed, errors, ids=None, **more):
     predicted = TRUE + errors
     ids = np.arange(8) if ids is None else ids
     test = Test(digest="z", scores=score(TRUE, predicted), ids=ids, true=TRUE, predicted=predicted)
-    return Outcome(**{"seed": seed, "tests": (test,), "parameters": 5, "planned": 4, "passes": 4.0, **more})
+    return Outcome(**{"seed": seed, "tests": (test,), "size": 5, "planned": 4, "passes": 4.0, **more})
 
 
 def entry(row, *outcomes, column="", seeds=2):

@@ -11,12 +11,12 @@ import pytest
 
 import sneframe
 from sneframe.bench import worker
-from sneframe.bench.cell import Cell, Place
+from sneframe.bench.cell import Cell, StoredZoo
 
 
 def cell_of(zoo, *words, recipe="stats"):
     config = sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", *words)
-    return Cell(recipe=f"{recipe}/default", overrides=words, config=config, zoo=Place.of(zoo))
+    return Cell(recipe=f"{recipe}/default", overrides=words, config=config, zoo=StoredZoo.of(zoo))
 
 
 def test_a_cell_comes_back_with_what_it_cost(toy_zoo_path):

@@ -4,7 +4,7 @@ import pytest
 
 import sneframe
 from sneframe import plugins
-from sneframe.config.suite import Column, Row, Suite
+from sneframe.config.suite import Row, Suite, Variation
 from sneframe.errors import PluginError
 
 SHIPPED = plugins.load(["suites"]).suites
@@ -12,7 +12,7 @@ SHIPPED = plugins.load(["suites"]).suites
 
 def test_words_may_be_one_string():
     assert Row(label="a", recipe="b", overrides="seed=1").overrides == ("seed=1",)
-    assert Column(label="a", overrides=["seed=1", "device=cpu"]).overrides == ("seed=1", "device=cpu")
+    assert Variation(label="a", overrides=["seed=1", "device=cpu"]).overrides == ("seed=1", "device=cpu")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_the_suites_of_the_papers_are_there():
         "suites/sne-chunk-size",
         "suites/cnn-accuracy",
     }
-    assert [column.label for column in SHIPPED["suites/inr-data-efficiency"].columns] == [
+    assert [variation.label for variation in SHIPPED["suites/inr-data-efficiency"].variations] == [
         "10%",
         "25%",
         "50%",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sneframe_invariance.branches import COPY
-from sneframe_invariance.invariance import Contrastive, Embedded, Logit, nt_xent
+from sneframe_invariance.invariance import Contrastive, EmbeddingDistance, Logit, nt_xent
 from torch import nn
 
 from sneframe.architecture import Architecture
@@ -115,7 +115,7 @@ def term_of(part, model):
     return part(model, batch, model(batch), draw)
 
 
-@pytest.mark.parametrize("cls", [Logit, Embedded, Contrastive])
+@pytest.mark.parametrize("cls", [Logit, EmbeddingDistance, Contrastive])
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -153,7 +153,7 @@ def test_the_embedding_loss_is_the_mean_square_over_the_width():
     model, batch = Linear(), batch_of_eight()
     moved = model(apply(batch, sample(batch, seed=3, step=4)))
     expected = (moved.embedding - model(batch).embedding).square().mean(1).sum()
-    assert float(term_of(made(Embedded), model).total.detach()) == pytest.approx(
+    assert float(term_of(made(EmbeddingDistance), model).total.detach()) == pytest.approx(
         float(expected.detach()), rel=1e-5
     )
 

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from sneframe.errors import ConfigError
-from sneframe.predict.embedding_table import Embedded
+from sneframe.predict.embedding_table import EmbeddingTable
 
 VALUES = np.array([[0.0, 0.0], [1.0, 100.0], [2.0, 300.0]], np.float32)
 
@@ -16,7 +16,7 @@ VALUES = np.array([[0.0, 0.0], [1.0, 100.0], [2.0, 300.0]], np.float32)
 @pytest.fixture
 def embedded():
     properties = {"accuracy": [0.5, None, 0.75], "name": ["ä", "b,c", None], "source": ["x", "y", "z"]}
-    return Embedded(sources=["zoo/0", "zoo/1", "a.pt"], values=VALUES, properties=properties)
+    return EmbeddingTable(sources=["zoo/0", "zoo/1", "a.pt"], values=VALUES, properties=properties)
 
 
 def test_a_csv_has_a_row_for_each_network(embedded, tmp_path):
@@ -56,7 +56,7 @@ def test_parquet_without_pyarrow_is_one_line(embedded, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_a_property_does_not_lose_its_column_to_the_embedding(tmp_path, ending):
-    embedded = Embedded(sources=["a"], values=VALUES[:1], properties={"embedding_1": [7]})
+    embedded = EmbeddingTable(sources=["a"], values=VALUES[:1], properties={"embedding_1": [7]})
     with pytest.raises(ConfigError, match=r"'embedding_1' as a column of the table is; write them as \.npz"):
         embedded.write(tmp_path / f"e{ending}")
     embedded.write(tmp_path / "e.npz")
@@ -83,22 +83,22 @@ def test_a_network_is_at_distance_zero_from_itself():
     """Also in a wide space far from the origin, where digits cancel; of equal networks the first comes first."""
     values = np.random.default_rng(0).standard_normal((40, 64)) + 1e4
     values[7] = values[3]
-    embedded = Embedded(sources=[str(n) for n in range(40)], values=values, properties={})
+    embedded = EmbeddingTable(sources=[str(n) for n in range(40)], values=values, properties={})
     assert embedded.nearest(values[7], k=2) == [(3, 0.0), (7, 0.0)]
 
 
 def test_a_network_without_a_finite_embedding_is_near_to_nothing(embedded):
     """And it does not take the scale from the others."""
-    broken = Embedded(sources=["nan"], values=np.full((1, 2), np.nan, np.float32), properties={})
-    found = Embedded.joined([broken, embedded]).nearest(np.array([2.0, 100.0]), k=4)
+    broken = EmbeddingTable(sources=["nan"], values=np.full((1, 2), np.nan, np.float32), properties={})
+    found = EmbeddingTable.joined([broken, embedded]).nearest(np.array([2.0, 100.0]), k=4)
     expected = [(place + 1, distance) for place, distance in embedded.nearest(np.array([2.0, 100.0]), k=4)]
     assert found == expected
     assert broken.nearest(np.array([2.0, 100.0]), k=1) == []
 
 
 def test_parts_are_joined_in_order_and_what_one_lacks_is_missing(embedded):
-    other = Embedded(sources=["b.pt"], values=VALUES[:1], properties={"size": [3]})
-    joined = Embedded.joined([other, embedded])
+    other = EmbeddingTable(sources=["b.pt"], values=VALUES[:1], properties={"size": [3]})
+    joined = EmbeddingTable.joined([other, embedded])
     assert joined.sources == ["b.pt", "zoo/0", "zoo/1", "a.pt"]
     assert joined.properties["size"] == [3, None, None, None]
     assert joined.properties["accuracy"] == [None, 0.5, None, 0.75]

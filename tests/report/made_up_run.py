@@ -105,7 +105,7 @@ def _write(
             for kind in summaries
         },
         "invariance": {"e_g": 0.0123, "e_noise": 0.57},
-        "parameters": 158001,
+        "size": 158001,
         "epochs": epochs,
         "steps": 32 * epochs,
         "passes": float(epochs),

@@ -13,13 +13,13 @@ import pytest
 from browser import CHROMIUM, SWITCHES
 
 from sneframe.errors import RunError
-from sneframe.predict.embedding_table import Embedded
+from sneframe.predict.embedding_table import EmbeddingTable
 from sneframe.report import write_map
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 
-def some(networks: int = 40, **more: object) -> Embedded:
+def some(networks: int = 40, **more: object) -> EmbeddingTable:
     generator = np.random.default_rng(0)
     properties: dict[str, object] = {
         "accuracy": [None if n == 3 else n / networks for n in range(networks)],
@@ -27,7 +27,9 @@ def some(networks: int = 40, **more: object) -> Embedded:
         **more,
     }
     sources = [f"net{n}.pt" for n in range(networks - 1)] + [HOSTILE]
-    return Embedded(sources=sources, values=generator.standard_normal((networks, 4)), properties=properties)  # type: ignore[arg-type]
+    return EmbeddingTable(
+        sources=sources, values=generator.standard_normal((networks, 4)), properties=properties
+    )  # type: ignore[arg-type]
 
 
 def driven(page: Path, tmp_path: Path, script: str, width: int = 900) -> dict[str, object]:

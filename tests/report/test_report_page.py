@@ -71,7 +71,7 @@ def test_invariance_size_epochs_and_time_are_told(write_run: Callable[..., Path]
     text = re.sub(r"\s+", " ", read(write_run(networks=12)).text)
     assert "e_g 0.01230. Mean squared change" in text
     assert "e_noise 0.5700. The same under random noise" in text
-    assert "Parameters158 001" in text.replace("\u202f", " ")
+    assert "Model size158 001" in text.replace("\u202f", " ")
     assert "Epochs30, of which 28 is the best" in text
     assert "Time57.3 s of training, 1 h 7 min in all" in text
 

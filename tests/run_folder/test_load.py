@@ -158,7 +158,7 @@ def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, go
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda d: d.pop("parameters"), "parameters is missing"),
+        (lambda d: d.pop("size"), "size is missing"),
         (lambda d: d["test"].pop("mse"), "test.mse is missing"),
         (lambda d: d["test"].update(mse=None), "test.mse: must be a finite number, got None"),
         (lambda d: d["val"].update(r2="good"), "val.r2: must be a finite number, got 'good'"),
@@ -166,7 +166,7 @@ def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, go
         (lambda d: d["val"].update(mse=float("nan")), "NaN is no JSON number"),
         (lambda d: d["baseline"].update(test=[]), r"baseline.test: must be an object, got \[\]"),
         (lambda d: d.update(epochs=1.5), "epochs: must be a count, got 1.5"),
-        (lambda d: d.update(parameters=-1), "parameters: must be a count, got -1"),
+        (lambda d: d.update(size=-1), "size: must be a count, got -1"),
         (lambda d: d.update(property=3), "property: must be a string, got 3"),
         (lambda d: d["test"].update(n=0), "test.n is 0: there is nothing to report"),
         (lambda d: d["by_architecture"].update(x=None), "by_architecture.x: must be an object, got None"),

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
-from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.architecture import Architecture, Layer, NeuronGroup, Parameter
 from sneframe.batch import Batch, join
 from sneframe.symmetry import Element, apply, compose, inverse, sample
 
 
 def mlp(*widths: int) -> Architecture:
-    groups = [Group(name=f"h{i}", size=size) for i, size in enumerate(widths[1:-1])]
+    groups = [NeuronGroup(name=f"h{i}", size=size) for i, size in enumerate(widths[1:-1])]
     factors = [widths[0], *(group.name for group in groups), widths[-1]]
     layers = [
         Layer(
@@ -78,7 +78,7 @@ def test_an_element_moves_rows_and_columns_as_written_by_hand():
 def test_blocks_and_segments_move_as_wholes():
     """Columns = [group × fixed 2, fixed 1]: flattened channels followed by an extra input."""
     architecture = Architecture(
-        groups=[Group(name="g", size=3)],
+        groups=[NeuronGroup(name="g", size=3)],
         layers=[
             Layer(
                 kind="linear",
@@ -96,7 +96,7 @@ def test_a_nested_group_moves_within_each_head_and_with_it():
     heads, inner, width = 3, 4, 5
     rows = (("heads", "qk"),)
     architecture = Architecture(
-        groups=[Group(name="heads", size=heads), Group(name="qk", size=inner, parent="heads")],
+        groups=[NeuronGroup(name="heads", size=heads), NeuronGroup(name="qk", size=inner, parent="heads")],
         layers=[
             Layer(
                 kind="attention",
@@ -155,7 +155,7 @@ def test_every_permutation_of_three_neurons_is_equally_likely():
 
 def test_a_group_without_permute_is_left_alone():
     architecture = Architecture(
-        groups=[Group(name="g", size=4, actions=("scale",))],
+        groups=[NeuronGroup(name="g", size=4, actions=("scale",))],
         layers=[Layer(kind="linear", parameters=[Parameter(name="w", shape=(4,), axes=((("g",),),))])],
     )
     batch = batch_of(architecture, [0, 1])

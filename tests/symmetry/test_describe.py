@@ -8,7 +8,7 @@ from attrs import evolve
 from torch import nn
 
 from sneframe import from_modules
-from sneframe.architecture import Group
+from sneframe.architecture import NeuronGroup
 from sneframe.errors import ArchitectureError, Unverifiable
 from sneframe.symmetry import describe as describing
 from sneframe.symmetry.describe import Descriptions, describe
@@ -154,7 +154,8 @@ def test_groups_are_symmetries_of_which_the_origin_is_kept():
     """A description written by hand is stated, and one without groups says that nothing is known."""
     found = describe(mlp())
     by_hand = type(found)(
-        layers=found.layers, groups=[Group(name=g.name, size=g.size, actions=g.actions) for g in found.groups]
+        layers=found.layers,
+        groups=[NeuronGroup(name=g.name, size=g.size, actions=g.actions) for g in found.groups],
     )
     assert by_hand == found
     assert (by_hand.symmetry, found.weakened("stated").symmetry) == ("stated", "stated")

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.architecture import Architecture, Layer, NeuronGroup, Parameter
 from sneframe.symmetry.act import moves
 from sneframe.symmetry.moves import claims, element, idle, part, sets
 
@@ -26,7 +26,7 @@ def drawn(architecture, turn, seed=0):
 
 def test_a_permutation_of_one_neuron_is_no_claim():
     """Its scale and its sign still are."""
-    group = Group(name="g", size=1, actions=("permute", "scale", "sign"))
+    group = NeuronGroup(name="g", size=1, actions=("permute", "scale", "sign"))
     parameter = Parameter(name="b", shape=(1,), axes=((("g",),),), scale=((1,),), sign=((1,),))
     assert [claim.action for claim in claims(one(group, parameter))] == ["scale", "sign"]
 
@@ -35,7 +35,7 @@ def test_a_permutation_of_one_neuron_is_no_claim():
 @pytest.mark.parametrize("turn", range(6))
 def test_an_element_is_never_the_identity(size, turn):
     """Whatever is drawn, each action moves a neuron."""
-    group = Group(name="g", size=size, actions=("permute", "scale", "sign"))
+    group = NeuronGroup(name="g", size=size, actions=("permute", "scale", "sign"))
     parameter = Parameter(name="b", shape=(size,), axes=((("g",),),), scale=((1,),), sign=((1,),))
     architecture = one(group, parameter)
     for seed in range(20):
@@ -46,7 +46,7 @@ def test_an_element_is_never_the_identity(size, turn):
 
 def test_all_neurons_move_in_turn_0():
     """The first element is a cycle through all of them."""
-    architecture = one(Group(name="g", size=8), bias([[("g",)]]))
+    architecture = one(NeuronGroup(name="g", size=8), bias([[("g",)]]))
     order = drawn(architecture, 0).permutations["g"]
     assert bool((order[0] != torch.arange(8)).all())
 
@@ -54,7 +54,9 @@ def test_all_neurons_move_in_turn_0():
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_the_elements_of_a_few_turns_make_every_permutation(size):
     """A network that has only some of the permutations of a group is not mistaken for one that has all."""
-    architecture = one(Group(name="g", size=size), Parameter(name="b", shape=(size,), axes=((("g",),),)))
+    architecture = one(
+        NeuronGroup(name="g", size=size), Parameter(name="b", shape=(size,), axes=((("g",),),))
+    )
     made = {tuple(range(size))}
     steps = {tuple(drawn(architecture, turn, seed=turn).permutations["g"][0].tolist()) for turn in range(5)}
     while (more := made | {tuple(a[i] for i in b) for a in made for b in steps}) != made:
@@ -64,8 +66,8 @@ def test_the_elements_of_a_few_turns_make_every_permutation(size):
 
 def test_a_nested_group_moves_in_some_outer_elements_alone():
     """In turns after the first it also stays still in some of them."""
-    heads = Group(name="h", size=4)
-    nested = Group(name="n", size=2, parent="h")
+    heads = NeuronGroup(name="h", size=4)
+    nested = NeuronGroup(name="n", size=2, parent="h")
     architecture = one(nested, Parameter(name="b", shape=(8,), axes=((("h", "n"),),)), parents=[heads])
     orders = [drawn(architecture, turn, seed=turn).permutations["n"][0] for turn in range(1, 12)]
     moved = torch.stack([(order != torch.arange(2)).any(-1) for order in orders])
@@ -77,11 +79,11 @@ def test_a_nested_group_moves_in_some_outer_elements_alone():
 @pytest.mark.parametrize(
     ("group", "parameter", "action"),
     [
-        (Group(name="g", size=8, actions=("permute", "scale")), bias([[("g",)]]), "scale"),
-        (Group(name="g", size=8, actions=("sign",)), bias([[("g",)]]), "sign"),
-        (Group(name="g", size=8), bias([[(8,)]]), "permute"),
+        (NeuronGroup(name="g", size=8, actions=("permute", "scale")), bias([[("g",)]]), "scale"),
+        (NeuronGroup(name="g", size=8, actions=("sign",)), bias([[("g",)]]), "sign"),
+        (NeuronGroup(name="g", size=8), bias([[(8,)]]), "permute"),
         (
-            Group(name="g", size=1, actions=("scale",)),
+            NeuronGroup(name="g", size=1, actions=("scale",)),
             Parameter(name="b", shape=(1, 1), axes=((("g",),), (("g",),)), scale=((1,), (-1,))),
             "scale",
         ),
@@ -95,7 +97,7 @@ def test_an_action_that_moves_no_weight_is_found(group, parameter, action):
 def test_a_scale_on_both_axes_moves_a_weight():
     """The scales of two neurons differ, so their quotient is not 1."""
     parameter = bias([[("g",)], [("g",)]], scale=((1,), (-1,)))
-    assert idle(one(Group(name="g", size=8, actions=("scale",)), parameter)) is None
+    assert idle(one(NeuronGroup(name="g", size=8, actions=("scale",)), parameter)) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 40])

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from attrs import define, field
 
-from sneframe.architecture import Architecture, Axis, Group, Layer, Parameter
+from sneframe.architecture import Architecture, Axis, Layer, NeuronGroup, Parameter
 from sneframe_sne.message.graph import (
     BEFORE,
     BEHIND,
@@ -42,7 +42,7 @@ class SlotBuilder:
     )  #: node set and size of each layer's fixed output
 
     @cached_property
-    def groups(self) -> Mapping[str, Group]:
+    def groups(self) -> Mapping[str, NeuronGroup]:
         """The neuron groups by name."""
         return {group.name: group for group in self.architecture.groups}
 

@@ -13,7 +13,7 @@ from sneframe_sne.message.graph import BEHIND, KERNEL, SEGMENT
 from sneframe_sne.message.graph_builder import graph_of
 from torch import nn
 
-from sneframe.architecture import Architecture, Group, Layer, Parameter
+from sneframe.architecture import Architecture, Layer, NeuronGroup, Parameter
 from sneframe.testing import mlp
 
 
@@ -409,9 +409,9 @@ def test_segments_without_groups_are_one_node_set():
 def test_a_map_for_each_head_leads_to_its_head():
     """The targets of an einsum parameter ``(heads, inner, stream)`` hold the head and the neuron in it."""
     groups = [
-        Group(name="heads", size=2),
-        Group(name="stream", size=3),
-        Group(name="inner", size=4, parent="heads"),
+        NeuronGroup(name="heads", size=2),
+        NeuronGroup(name="stream", size=3),
+        NeuronGroup(name="inner", size=4, parent="heads"),
     ]
     axes = ((("heads",),), (("inner",),), (("stream",),))
     layers = [
