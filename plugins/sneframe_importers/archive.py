@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import final
 
 from sneframe.errors import FileError, ZooError
-from sneframe.files import inside, member
+from sneframe.files import inside, read_entry
 from sneframe_importers.each import folder
 
 
@@ -76,4 +76,4 @@ class _Archive(Members):
         )
 
     def open(self, name: str) -> io.BytesIO:
-        return member(self._archive, name, Path(name))
+        return read_entry(self._archive, name, Path(name))

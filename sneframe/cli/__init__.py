@@ -1,4 +1,4 @@
-"""The command line: one file per command; each is imported when it is called, so that ``--help`` is quick."""
+"""The command line. The file of a command is imported only when it is called, so ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ COMMANDS = (
     "plugins",
     "check",
 )
-BUILTIN = {"map": "map_"}  #: commands that Python has a function of the same name for
+BUILTIN = {"map": "map_"}  #: functions whose command has the name of a Python builtin
 
 
 class Commands(click.Group):
-    """A group whose commands live in the modules of this package that bear their names."""
+    """A group that finds each command in the module of the same name in this package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Return the commands in the order in which a user meets them."""
+        """Return the commands in the order in which a user needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of a command."""
+        """Import the module of a command and return the command."""
         if cmd_name not in COMMANDS:
             raise click.UsageError(f"No such command {cmd_name!r}, {choices(cmd_name, COMMANDS)}", ctx)
         command = getattr(
@@ -60,24 +60,24 @@ def sneframe_command(debug: bool) -> None:  # noqa: FBT001  # read by main
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 the machine failed, 2 the user's input, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 the machine failed, 2 wrong input, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
-    # The flag may stand anywhere: whoever adds it to see a traceback appends it to the line that failed.
+    # The flag may be anywhere, because people append it to a line that failed.
     arguments = ["--debug"] * debug + [word for word in arguments if word != "--debug"]
     for stream in (sys.stdout, sys.stderr):
-        # A finished run must not end in an error for an arrow that this terminal does not know.
+        # A finished run must not fail because the terminal cannot show an arrow.
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
     with _logged(logging.ERROR if "--quiet" in arguments else logging.WARNING):
         sys.exit(_run(arguments, debug=debug))
 
 
-def _run(arguments: Sequence[str], *, debug: bool) -> int:  # noqa: PLR0911  # one for each way to end
+def _run(arguments: Sequence[str], *, debug: bool) -> int:  # noqa: PLR0911  # one return per way to end
     if completion := os.environ.get("_SNEFRAME_COMPLETE"):
         return shell_complete(sneframe_command, {}, "sneframe", "_SNEFRAME_COMPLETE", completion)
     try:
-        # Not click's own main: it prints an empty line at Ctrl-C, and fails where a pipe is closed.
+        # click's own main prints an empty line at Ctrl-C, and fails if a pipe is closed.
         with sneframe_command.make_context("sneframe", list(arguments)) as context:
             sneframe_command.invoke(context)
     except click.exceptions.Exit as done:
@@ -97,7 +97,7 @@ def _run(arguments: Sequence[str], *, debug: bool) -> int:  # noqa: PLR0911  # o
         _complain(f"{'stopped' if error.exit_code == 130 else 'error'}: {error}")
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read our output has gone; that is no error of ours.
+        # The reader of our output has gone, which is not an error.
         from sneframe.cli.terminal import silence
 
         silence()
@@ -107,11 +107,11 @@ def _run(arguments: Sequence[str], *, debug: bool) -> int:  # noqa: PLR0911  # o
             traceback.print_exc()
         _complain(f"error: {error.filename or 'the machine failed'}: {error.strerror or error}")
         return 1
-    except Exception as error:  # noqa: BLE001  # the last line of defence: no traceback without --debug
+    except Exception as error:  # noqa: BLE001  # no error may show a traceback without --debug
         if debug:
             traceback.print_exc()
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        _complain(f"error: {said} (unexpected; --debug shows the traceback)")
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        _complain(f"error: {line} (unexpected; --debug shows the traceback)")
         return 1
     return 0
 
@@ -122,12 +122,12 @@ def _complain(line: str) -> None:
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    """Print what Python code warns of as one line, without the place in our code that says it."""
+    """Print a warning as one line, without the line of code that raised it."""
     _complain(f"warning: {' '.join(str(message).split())}")
 
 
 class _Lines(logging.Handler):
-    """Prints what is logged, one line each, on standard error."""
+    """Prints each log record as one line on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
@@ -136,7 +136,7 @@ class _Lines(logging.Handler):
 
 @contextlib.contextmanager
 def _logged(level: int) -> Iterator[None]:
-    """Print what is logged and warned of meanwhile, from this level on."""
+    """Print log records of at least this level, and warnings, while the context is open."""
     lines = _Lines(level)
     logging.getLogger().addHandler(lines)
     try:

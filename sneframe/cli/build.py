@@ -1,4 +1,4 @@
-"""``sneframe zoo build NAME``: every builder's configuration becomes the options of its command."""
+"""``sneframe zoo build NAME``: the options of each command come from the configuration of its builder."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
             type=click.Choice(NAMES),
             default="process",
             show_default=True,
-            help="Where blocks of networks are trained: here, in processes of this machine, or on a Ray cluster; the "
-            "zoo is the same.",
+            help="Where networks are trained: in this process, in several processes, or on a Ray cluster. "
+            "The zoo "
+            "does not depend on it.",
         ),
         click.Option(
-            ["--workers"], type=click.IntRange(min=1), help="Of the engine.  [default: one per core]"
+            ["--workers"], type=click.IntRange(min=1), help="Number of processes.  [default: one per core]"
         ),
     ]
 
@@ -39,14 +40,14 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
         from sneframe.progress import Reporter
         from sneframe.zoo.staging import check_place
 
-        check_place(out)  # before hours of training, and before a builder keeps its blocks there
+        check_place(out)  # before hours of training, and before a builder stores its blocks there
         config = configured(f"zoo build {name}", builder.config, values)
         reporter = Reporter(Terminal())
         try:
             with reporter.bar(f"zoo build {name}", unit="networks") as advance:
                 builder.build(config, out, advance, make_engine(engine, workers))
         except KeyboardInterrupt as error:
-            raise Interrupted(f"{out} is not complete; the same command goes on with it") from error
+            raise Interrupted(f"{out} is not complete; run the same command again to continue") from error
         reporter.say(f"zoo: {out}")
 
     params = [*options(f"zoo {builder.name!r}", builder.config, own), *own]
@@ -55,4 +56,4 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
 
 @click.group(cls=Offers, shipped="zoos", noun="zoo", make=_command)
 def build() -> None:
-    """Make a zoo: train many networks, and keep their weights and properties."""
+    """Make a zoo: train many networks, and store their weights and properties."""

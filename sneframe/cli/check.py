@@ -1,4 +1,4 @@
-"""``sneframe check PLUGIN``: hold a plugin's parts to the laws."""
+"""``sneframe check PLUGIN``: measure whether a plugin's parts keep the laws."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("plugin")
-@click.option("--all", "everything", is_flag=True, help="Show what is kept as well, and what is not claimed.")
+@click.option("--all", "everything", is_flag=True, help="Also show laws that are kept, and laws not claimed.")
 def check(plugin: str, everything: bool) -> None:  # noqa: FBT001  # click passes it by name
     """Measure whether the parts of PLUGIN keep the laws: symmetry, batches, padding, round trips, gradients.
 
-    Every law is measured on toy networks in float64, and every fault is shown. Exits with 2 where there is one.
+    Each law is measured on toy networks in float64, and each fault is shown. The exit code is 2 if there is a
+    fault.
     """
     from sneframe import plugins
     from sneframe.errors import PartError, counted, printable
@@ -35,12 +36,14 @@ def check(plugin: str, everything: bool) -> None:  # noqa: FBT001  # click passe
     faults = [finding for finding in findings if finding.is_fault]
     parts = counted(len({finding.part for finding in findings}), "part")
     click.echo(
-        f"{plugins.owner(plugin)}, in float64: {parts}, {counted(claims, 'claim')}, {claims - len(faults)} kept"
+        f"{plugins.owner(plugin)}, in float64: {parts}, {counted(claims, 'claim')}, "
+        f"{claims - len(faults)} kept"
     )
     if faults:
         first = faults[0]
         raise PartError(
-            f"{len(faults)} of {counted(claims, 'claim')} not kept, the first: {first.part}: {first.law}: {_seen(first)}"
+            f"{len(faults)} of {counted(claims, 'claim')} not kept, first {first.part}: {first.law}: "
+            f"{_seen(first)}"
         )
 
 
@@ -63,10 +66,10 @@ def _show(findings: list[Finding]) -> None:
 
 
 def _refuse_other_names(name: str) -> None:
-    """Refuse the name of a recipe or a part, and say what to type.
+    """Refuse the name of a recipe or a part, and say what to type instead.
 
     Raises:
-        PluginError: it is one.
+        PluginError: the name has a slash, so it names no plugin.
     """
     from sneframe import plugins
     from sneframe.errors import PluginError, choices
@@ -81,9 +84,9 @@ def _refuse_other_names(name: str) -> None:
         )
     registry = plugins.load([plugin])
     noun = "recipe" if name in registry.recipes else "part"
-    said = (
+    fault = (
         f"{name!r} is a {noun}"
         if name in {**registry.recipes, **registry.parts}
         else f"{plugin!r} offers no {name!r}"
     )
-    raise PluginError(f"{said}; check takes a plugin, and measures all its parts: sneframe check {plugin}")
+    raise PluginError(f"{fault}; check takes a plugin, and measures all its parts: sneframe check {plugin}")

@@ -1,4 +1,4 @@
-"""Recipe, file and options of a command to one configuration, with errors that name the file where they are its."""
+"""One configuration from a command's recipe, file and options. Errors in the file name the file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sneframe.errors import SneframeError
 
 
 def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
-    """Return what :func:`sneframe.compose.compose` does; an error that the file makes begins with its path.
+    """Call :func:`sneframe.compose.compose`; an error that the file causes begins with the file's path.
 
     Raises:
-        ConfigError: nothing to start from, or an impossible configuration.
-        PluginError: a plugin, recipe or part that is not there.
+        ConfigError: neither a recipe nor a file is given, or the configuration is impossible.
+        PluginError: there is no such plugin, recipe or part.
     """
     try:
         return lay(plugin, file, overrides)
@@ -28,7 +28,7 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
 
 
 def _fault(plugin: str | None, file: Path | None) -> str | None:
-    """Return what is wrong with a file, and neither with the recipe that it is laid over nor with other options."""
+    """Return the error that the file alone causes; None if the recipe or the options cause it."""
     if file is None:
         return None
     try:

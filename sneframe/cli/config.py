@@ -1,4 +1,4 @@
-"""``sneframe config``: print a recipe's complete configuration, every key explained."""
+"""``sneframe config``: print the complete configuration of a recipe, with every key explained."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import click
     "--config",
     "file",
     type=click.Path(path_type=Path),
-    help="A TOML file: complete, or laid over the recipe.",
+    help="A TOML file: a complete configuration, or changes to the recipe.",
 )
 @click.option(
     "--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50."
 )
 def config(plugin: str | None, file: Path | None, words: tuple[str, ...]) -> None:
-    """Print a complete configuration as TOML, every key explained; edit it and pass it to run --config."""
+    """Print a complete configuration as TOML with all keys explained; edit it and pass it to run --config."""
     from sneframe.cli.compose import compose
     from sneframe.config.schema import parse_set
     from sneframe.config.structure import to_commented_toml

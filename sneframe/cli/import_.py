@@ -1,4 +1,4 @@
-"""``sneframe zoo import NAME``: every importer's configuration becomes the options of its command."""
+"""``sneframe zoo import NAME``: the options of each command come from the configuration of its importer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
         click.Option(
             ["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the zoo to make."
         ),
-        click.Option(["--name"], help="Of the zoo.  [default: that of SRC]"),
-        click.Option(["--description"], default="", help="One paragraph, kept in the zoo."),
-        click.Option(["--licence"], default="", help="Of the weights, kept in the zoo."),
-        click.Option(["--overwrite"], is_flag=True, help="Replace a zoo that is there."),
+        click.Option(["--name"], help="Name of the zoo.  [default: the name of SRC]"),
+        click.Option(["--description"], default="", help="One paragraph about the zoo, stored in it."),
+        click.Option(["--licence"], default="", help="Licence of the weights, stored in the zoo."),
+        click.Option(["--overwrite"], is_flag=True, help="Replace an existing zoo."),
     ]
 
     def callback(src: Path, out: Path, *, overwrite: bool, **values: Any) -> None:
@@ -44,14 +44,14 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
             raise Interrupted(f"{out} was not made") from error
         kinds = counted(done.architectures, "architecture")
         unhealthy = (
-            f", {done.unhealthy} of them not healthy: weights that are not finite" if done.unhealthy else ""
+            f", {done.unhealthy} of them unhealthy: their weights are not finite" if done.unhealthy else ""
         )
         reporter.say(f"zoo: {out}, {counted(done.networks, 'network')} of {kinds}{unhealthy}")
         named = {each.name for each in attrs.fields(importer.config)}
         for line in sentences(done.symmetry, code="--module" if "module" in named else ""):
             reporter.say(line)
         if done.listed:
-            reporter.say(f"skipped: {len(done.skipped)}, why is in {done.listed}")
+            reporter.say(f"skipped: {counted(len(done.skipped), 'file')}, for the reasons in {done.listed}")
 
     src = click.Argument(["src"], type=click.Path(path_type=Path))
     params = [src, *options(f"importer {importer.name!r}", importer.config, own), *own]
@@ -60,4 +60,4 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
 
 @click.group("import", cls=Offers, shipped="importers", noun="importer", make=_command)
 def import_() -> None:
-    """Make a zoo of networks that were trained elsewhere."""
+    """Make a zoo from networks that were trained elsewhere."""

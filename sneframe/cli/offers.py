@@ -9,13 +9,13 @@ import click
 
 
 class Offers(click.Group):
-    """Looks a command up by its name, loading the one plugin that the name says.
+    """A group with a command for each builder or importer, which loads only the plugin that a name needs.
 
     Args:
-        shipped: the plugin whose offers need no prefix; those of others are called PLUGIN/NAME.
-        noun: what is offered, as a registry calls it.
-        make: gives the command of a name and what is offered under it.
-        more: of a group.
+        shipped: the plugin whose names need no prefix; those of other plugins are written PLUGIN/NAME.
+        noun: the kind of object that plugins offer, in the words of the registry.
+        make: makes the command from the name and the offered object.
+        more: further arguments of ``click.Group``.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Offers(click.Group):
         self._shipped, self._noun, self._make = shipped, noun, make
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        """Return the offers of the shipped plugin."""
+        """Return the names that the shipped plugin offers."""
         from sneframe.plugins import load
 
         return sorted(
@@ -38,8 +38,8 @@ class Offers(click.Group):
             for name in getattr(load([self._shipped]), f"{self._noun}s")
         )
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
-        """Make the command of one offer."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Make the command for one name."""
         from sneframe.plugins import load
 
         name = cmd_name if "/" in cmd_name else f"{self._shipped}/{cmd_name}"

@@ -1,4 +1,4 @@
-"""Options of the command line made of the fields of a configuration."""
+"""Command-line options made from the fields of a configuration class."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sneframe.errors import ConfigError, PluginError
 
 
 def options(what: str, config: type[Any], own: Sequence[click.Parameter]) -> list[click.Parameter]:
-    """Return an option for every field of a class.
+    """Return an option for each field of a class.
 
     Args:
-        what: whose class it is, as errors say it.
+        what: the owner of the class, as errors name it.
         config: a frozen, keyword-only attrs class.
-        own: further options of the command.
+        own: the command's other options, whose names are taken.
 
     Raises:
-        PluginError: a field of a type that no option has, or with the name of one of the command's own.
+        PluginError: a field has a type that options cannot have, or the name of another option.
     """
     kinds = typing.get_type_hints(config)
     found: list[click.Parameter] = [
@@ -31,13 +31,13 @@ def options(what: str, config: type[Any], own: Sequence[click.Parameter]) -> lis
     ]
     if taken := {str(each.name) for each in own} & {str(each.name) for each in found}:
         raise PluginError(
-            f"{what}: an option cannot be called {sorted(taken)[0]!r}, the command has one of that name"
+            f"{what}: no option can be named {sorted(taken)[0]!r}, the command has its own of that name"
         )
     return found
 
 
 def configured(what: str, config: type[Any], values: dict[str, Any]) -> Any:
-    """Return the configuration that options give. Unset fields use the class's defaults, which may be computed.
+    """Make a configuration from options. Unset fields use the class's defaults, which may be computed.
 
     Raises:
         ConfigError: the class refuses a value.
@@ -49,9 +49,9 @@ def configured(what: str, config: type[Any], values: dict[str, Any]) -> Any:
 
 
 def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Option:
-    """Return the option of one field of ``what``, as errors call it."""
+    """Return the option for one field; ``what`` is the owner of the class, as errors name it."""
     name, default = str(attribute.alias), typing.cast("Any", attribute.default)
-    word, said = name.replace("_", "-"), f"{what}: option {name!r}"
+    word, owner = name.replace("_", "-"), f"{what}: option {name!r}"
     more: dict[str, Any] = {}
     if type(default) is attrs.Factory:
         default = None if default.takes_self else default.factory()
@@ -61,14 +61,14 @@ def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Opti
         more = {"default": default, "show_default": True}
     return click.Option(
         [name, f"--{word}/--no-{word}" if _without_none(kind) is bool else f"--{word}"],
-        type=_click_type(_without_none(kind), said),
+        type=_click_type(_without_none(kind), owner),
         help=attribute.metadata.get("help", ""),
         **more,
     )
 
 
 def _without_none(kind: Any) -> Any:
-    """Return T for ``T | None``: an option that is not given is None."""
+    """Return T for ``T | None``, because an option that is not given is None."""
     if typing.get_origin(kind) in (Union, types.UnionType):
         others = [each for each in typing.get_args(kind) if each is not type(None)]
         return others[0] if len(others) == 1 else kind
@@ -86,17 +86,18 @@ def _click_type(kind: Any, what: str) -> Any:
     if origin in (tuple, list, Sequence) and inner and inner[0] in (bool, int, float, str):
         return CommaSeparated(inner[0], list if origin is list else tuple)
     raise PluginError(
-        f"{what} must be an int, float, str, bool, Path or Literal, a tuple or list of the first four, or one of "
-        f"these or None, got {kind}"
+        f"{what} must have the type int, float, str, bool, Path or Literal, a tuple or list of the first "
+        f"four, or "
+        f"any of these with None, got {kind}"
     )
 
 
 class CommaSeparated(click.ParamType[Sequence[Any]]):
-    """``32,32`` as a tuple or a list.
+    """Converts ``32,32`` to a tuple or a list.
 
     Args:
-        kind: of what stands between the commas.
-        make: the tuple or list.
+        kind: the type of the values between the commas.
+        make: ``tuple`` or ``list``.
     """
 
     def __init__(self, kind: type, make: type[tuple[Any, ...]] | type[list[Any]]) -> None:
@@ -105,7 +106,7 @@ class CommaSeparated(click.ParamType[Sequence[Any]]):
         self.name = f"{kind.__name__},…"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Sequence[Any]:
-        """Read the words between commas."""
+        """Return the values between the commas."""
         if not isinstance(value, str):
             return self.make(value)
         read = click.types.convert_type(self.kind)

@@ -1,4 +1,4 @@
-"""``sneframe plugins``: what is installed, and what it offers."""
+"""``sneframe plugins``: the installed plugins and what they offer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def plugins(load: bool) -> None:  # noqa: FBT001  # click passes it by name
     from sneframe.plugins import installed
 
     found = installed().values()
-    # Plain lines: a table as wide as the terminal, or as a pipe, cuts off the very names that are looked for.
+    # These are plain lines, because a table would be cut off at the width of the terminal or of a pipe.
     rows = [("plugin", "distribution", "version", "module")]
     rows += [(plugin.name, plugin.distribution, plugin.version, plugin.module) for plugin in found]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""``sneframe predict RUN FILE…``: ask a finished run about networks."""
+"""``sneframe predict RUN FILE…``: predict the properties of networks by a finished run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sneframe.cli.asked import PATH, asked, described
+from sneframe.cli.networks import PATH, file_options, load_run
 
 if TYPE_CHECKING:
     from sneframe.predict.prediction import Prediction
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 @click.argument("run", type=PATH)
 @click.argument("files", type=PATH, nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
-@described
+@file_options
 def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any) -> None:
     """Predict the properties of the networks in FILES by the finished run RUN.
 
-    Beside each number stands the run's error on its test networks; a number for a network that is unlike all training
-    networks is marked, and a warning says in what it differs.
+    Each number is shown with the run's error on its test networks. If a network is unlike all training
+    networks, its numbers are marked, and a warning says how it differs.
 
-    A file that cannot be read is named, the others are predicted; the command then ends with exit code 2.
+    A file that cannot be read is named, and the others are predicted. The exit code is then 2.
     """
     from sneframe.errors import ArchitectureError, FileError, PartError, PluginError, printable
     from sneframe.predict.doubt import in_words
     from sneframe.predict.prediction import DoubtWarning
 
-    predictor = asked(run, **options)
+    predictor = load_run(run, **options)
     found: list[Prediction] = []
     failed: list[str] = []
     for file in files:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DoubtWarning)  # they are shown below the table
+                warnings.simplefilter("ignore", DoubtWarning)  # doubts are shown below the table
                 found.append(predictor.predict(file))
         except (FileError, ArchitectureError, PartError, PluginError) as error:
             failed.append(str(error) if str(error).startswith(str(file)) else f"{file}: {error}")
@@ -83,7 +83,7 @@ def _show(found: Sequence[Prediction], properties: Sequence[str]) -> None:
 
     rows = table("network", *properties, "distance")
     for column in rows.columns[1:]:
-        column.no_wrap = True  # a number and its mark stay together; names of files are folded
+        column.no_wrap = True  # a number and its mark stay together; only file names are folded
     for each in found:
         distance = "–" if each.distance is None else f"{each.distance:.2f}"
         rows.add_row(*cells(each.source, *(_cell(each, name) for name in properties), distance))
@@ -92,11 +92,11 @@ def _show(found: Sequence[Prediction], properties: Sequence[str]) -> None:
         tested = found[0].tested.get(name)
         say(f"{name}: {'its error on test networks is not known' if tested is None else tested.line}")
     if any(each.doubtful for each in found):
-        say("That error does not hold for numbers that are marked as doubtful or meaningless.")
+        say("This error does not apply to numbers that are marked as doubtful or meaningless.")
 
 
 def _cell(prediction: Prediction, name: str) -> str:
-    """Return a value with the error that is to be expected of it, or marked where none can be."""
+    """Return a value with the error to expect, or with a mark if no error can be expected."""
     from sneframe.cli.tables import shown
 
     value, tested = shown(prediction.values[name]), prediction.tested.get(name)
@@ -105,5 +105,5 @@ def _cell(prediction: Prediction, name: str) -> str:
     if tested is None:
         return f"{value} (error not known)"
     if tested.metric == "accuracy":
-        return f"{value} ({tested.value:.0%} are told right)"
+        return f"{value} ({tested.value:.0%} are right)"
     return f"{value} ± {tested.value:.2g}"

@@ -1,4 +1,4 @@
-"""``sneframe report RUN``: render the report of a finished run again."""
+"""``sneframe report RUN``: write the report of a finished run again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def report(run: Path) -> None:
-    """Render report.html of the finished run folder RUN again, and print its path."""
+    """Write report.html of the finished run RUN again, and print its path."""
     from sneframe.cli.terminal import say
     from sneframe.report import write_report
 

@@ -1,4 +1,4 @@
-"""``sneframe run``: train on a zoo, score, report."""
+"""``sneframe run``: train a method on a zoo, score it, and write a report."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ CATEGORY = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "m
     "--config",
     "file",
     type=click.Path(path_type=Path),
-    help="A TOML file: complete, or laid over the recipe.",
+    help="A TOML file: a complete configuration, or changes to the recipe.",
 )
 @click.option(
     "--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50."
 )
-@click.option("--zoo", help="Folder of the zoo; without it the demo zoo is built, once.")
+@click.option("--zoo", help="Folder of the zoo.  [default: a demo zoo, which is built once]")
 @click.option(
     "--property",
     "property_name",
-    help="The property to predict; of several, NAME,NAME, the first is the main one.",
+    help="The property to predict, or several, NAME,NAME, of which the first is the main one.",
 )
-@click.option("--seed", type=int, help="Of initialisation, batches, dropout and group elements.")
+@click.option("--seed", type=int, help="Seed of initialisation, batches, dropout and group elements.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Run folder; without it the next free runs/RECIPE-NNN."
+    "--out", type=click.Path(path_type=Path), help="Run folder.  [default: the next free runs/RECIPE-NNN]"
 )
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
-    help="A run folder to go on with, as it was configured; only --device may differ.",
+    help="Continue the run in this folder with its own configuration; only --device may be given.",
 )
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print only errors.")
 def run(
     plugin: str | None,
     file: Path | None,
@@ -67,7 +67,7 @@ def run(
     short: dict[str, Any] = {"seed": seed, "device": device, "zoo": _given(in_zoo) or None}
     overrides = merge(_given(short), parse_set(words))
     if resume is not None:
-        # All but the device, which decides no more than the rounding: a run may move from a CPU to a GPU.
+        # The device decides only the rounding, so a run may move from a CPU to a GPU.
         also = {
             "--plugin": plugin,
             "--config": file,
@@ -78,7 +78,7 @@ def run(
             "--out": out,
         }
         if named := ", ".join(_given(also)):
-            raise click.UsageError(f"--resume goes on with the folder's own configuration; leave out {named}")
+            raise click.UsageError(f"--resume uses the configuration in its folder; leave out {named}")
         file = resume / "config.toml"
     config = compose(plugin, file, overrides)
     console = None if quiet else Terminal()
@@ -96,35 +96,37 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
     _print_property(console, metrics["property"], metrics)
-    for name, told in metrics["also"].items():
-        _print_property(console, name, told)
+    for name, own in metrics["also"].items():
+        _print_property(console, name, own)
     if metrics["stopped_by"] is not None:
-        console.print(f"stopped by its {metrics['stopped_by']} after {metrics['passes']:.3g} epochs")
+        console.print(f"stopped by {metrics['stopped_by']} after {metrics['passes']:.3g} epochs")
     if metrics["invariance"] is not None:
         errors = metrics["invariance"]
         console.print(
-            f"invariance error: {_shown(errors['e_g'])} of the predictions' variance when neurons are permuted, "
+            f"invariance error: {_shown(errors['e_g'])} of the predictions' variance when neurons are "
+            f"permuted, "
             f"{_shown(errors['e_noise'])} under noise of the same size",
             soft_wrap=True,
         )
 
 
-def _print_property(console: Any, name: str, told: dict[str, Any]) -> None:
+def _print_property(console: Any, name: str, measured: dict[str, Any]) -> None:
     from rich.table import Table
 
     from sneframe.errors import printable
 
-    category = told["task"] == "category"
+    category = measured["task"] == "category"
     metrics = CATEGORY if category else NUMBER
-    table = Table("", *metrics.values(), title=printable(f"{name}, {told['test']['n']} test networks"))
+    table = Table("", *metrics.values(), title=printable(f"{name}, {measured['test']['n']} test networks"))
     simple = "predict the frequencies" if category else "predict the mean"
-    for label, scores in (("test", told["test"]), (simple, told["baseline"]["test"])):
+    for label, scores in (("test", measured["test"]), (simple, measured["baseline"]["test"])):
         table.add_row(label, *(_shown(scores[key]) for key in metrics))
     console.print(table)
-    test = told["test"]
+    test = measured["test"]
     if test["ties"]:
         console.print(
-            f"ties: {test['ties']:.1%} of the pairs of test networks; {test['floor']:.1%} of them at the floor"
+            f"ties: {test['ties']:.1%} of the pairs of test networks; {test['floor']:.1%} of them at the "
+            f"floor"
         )
 
 

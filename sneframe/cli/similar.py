@@ -1,4 +1,4 @@
-"""``sneframe similar RUN ZOO FILE``: the networks of a zoo that are nearest to one."""
+"""``sneframe similar RUN ZOO FILE``: list the networks of a zoo that are nearest to one network."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 import click
 
-from sneframe.cli.asked import PATH, asked, described, file_of, networks_of
+from sneframe.cli.networks import PATH, file_of, file_options, load_run, networks_of
 
 
 @click.command()
 @click.argument("run", type=PATH)
 @click.argument("zoo", type=PATH)
 @click.argument("file", type=PATH)
-@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="How many.")
-@click.option("--show", help="Properties of the zoo, NAME,NAME, to show.  [default: those the run predicts]")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Number of networks.")
+@click.option("--show", help="Properties to show, NAME,NAME.  [default: what the run predicts]")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON list, with all properties, instead of a table."
 )
-@described
+@file_options
 def similar(
     run: Path, zoo: Path, file: Path, *, k: int, show: str | None, as_json: bool, **options: Any
 ) -> None:
-    """List the networks of ZOO whose embeddings by the finished run RUN are nearest to that of the network in FILE."""
+    """List the networks of ZOO whose embeddings by the finished run RUN are nearest to that of FILE."""
     from sneframe.cli.tables import cells, shown, table
     from sneframe.cli.terminal import Terminal
     from sneframe.config.validators import check_names
@@ -32,10 +32,9 @@ def similar(
     from sneframe.zoo.column import finite_or_none
 
     if not zoo.is_dir():
-        raise ZooError(
-            f"{zoo}: {'is a file' if zoo.exists() else 'is not there'}, the folder of a zoo is needed"
-        )
-    predictor = asked(run, **options)
+        fault = "this is a file; give the folder of a zoo" if zoo.exists() else "not there"
+        raise ZooError(f"{zoo}: {fault}")
+    predictor = load_run(run, **options)
     (known,) = networks_of(predictor, [zoo])
     names = (
         [] if show is None else [show] if show in known.properties else [n.strip() for n in show.split(",")]
@@ -51,19 +50,19 @@ def similar(
     if as_json:
         rows = [
             {
-                "source": known.sources[place],
+                "source": known.sources[row],
                 "distance": distance,
                 "properties": {
-                    name: finite_or_none(values[place]) for name, values in known.properties.items()
+                    name: finite_or_none(values[row]) for name, values in known.properties.items()
                 },
             }
-            for place, distance in nearest
+            for row, distance in nearest
         ]
         click.echo(json.dumps(rows, indent=2, allow_nan=False))
         return
     names = names or [name for name in predictor.properties if name in known.properties]
     found = table("network", "distance", *names)
-    for place, distance in nearest:
-        values = [shown(known.properties[name][place]) for name in names]
-        found.add_row(*cells(known.sources[place], f"{distance:.3f}", *values))
+    for row, distance in nearest:
+        values = [shown(known.properties[name][row]) for name in names]
+        found.add_row(*cells(known.sources[row], f"{distance:.3f}", *values))
     Terminal().print(found)

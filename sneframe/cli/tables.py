@@ -1,4 +1,4 @@
-"""Tables on the terminal, with names from outside in them."""
+"""Tables on the terminal. Names that come from a zoo cannot break them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def table(*headings: str) -> Table:
-    """Return a table with these headings, or of two columns without any."""
+    """Return a table with these headings, or a table of two columns without headings."""
     from rich import box
     from rich.table import Column, Table
 
@@ -18,14 +18,14 @@ def table(*headings: str) -> Table:
 
 
 def cells(*values: Any) -> list[str]:
-    """Return values without the control codes that names in a zoo may hold."""
+    """Return values as text, without the control codes that names in a zoo may hold."""
     from sneframe.errors import printable
 
     return [printable(str(value)) for value in values]
 
 
 def shown(value: Any) -> str:
-    """Return a value as a cell shows it; what is missing is empty."""
+    """Return the text of a value; a missing value is an empty text."""
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""What is printed for people: names come out as they stand, and a reader who has gone is no error."""
+"""Printing to standard output: names are printed literally, and a closed pipe is no error."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from sneframe.errors import printable
 
 
 class Terminal(Console):
-    """Standard output, on which ``[/b]`` in a name is text and no markup."""
+    """Standard output on which ``[/b]`` in a name is plain text, not markup."""
 
     def __init__(self) -> None:
         super().__init__(markup=False, emoji=False, highlight=False)
 
     def on_broken_pipe(self) -> None:
-        """Be quiet from now on: a run is worth more than its lines, so it goes on when its reader leaves."""
+        """Print nothing more. A run goes on when the reader of its output leaves."""
         self.quiet = True
         silence()
 
 
 def silence() -> None:
-    """Let what is still printed go nowhere, the last flush of the interpreter too."""
+    """Discard all further output, with the interpreter's last flush."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def say(line: str) -> None:
-    """Print one line that holds names from outside."""
+    """Print one line, without the control codes that names may hold."""
     click.echo(printable(line))

@@ -1,4 +1,4 @@
-"""``sneframe zoo``: make and import zoos, look at them, check them, export and merge them."""
+"""``sneframe zoo``: build, import, show, check, export and merge zoos."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ZOO = click.Path(path_type=Path)
 
 @click.group()
 def zoo() -> None:
-    """Make and import zoos, look at them, check them, export and merge them."""
+    """Build, import, show, check, export and merge zoos."""
 
 
 zoo.add_command(build)
@@ -37,7 +37,7 @@ zoo.add_command(import_)
 @click.argument("path", type=_ZOO)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def info(path: Path, *, as_json: bool) -> None:
-    """Show what the zoo at PATH holds; no weights are read."""
+    """Show what the zoo at PATH holds, without reading weights."""
     from sneframe.zoo import open_zoo
 
     facts = _facts(open_zoo(path, unhealthy=True))
@@ -50,7 +50,7 @@ def info(path: Path, *, as_json: bool) -> None:
 @zoo.command()
 @click.argument("path", type=_ZOO)
 def verify(path: Path) -> None:
-    """Read the whole zoo at PATH and check files, checksums, digests and columns."""
+    """Read the whole zoo at PATH, and check its files, checksums, digests and columns."""
     from sneframe.cli.terminal import say
     from sneframe.zoo import open_zoo
 
@@ -62,8 +62,8 @@ def verify(path: Path) -> None:
 @zoo.command()
 @click.argument("path", type=_ZOO)
 @click.argument("folder", type=_ZOO)
-@click.option("--where", "expression", help="Only networks for which this holds, such as 'step == 86'.")
-@click.option("--unhealthy", is_flag=True, help="Export networks that are marked as not healthy, too.")
+@click.option("--where", "expression", help="Export only networks for which this holds: 'step == 86'.")
+@click.option("--unhealthy", is_flag=True, help="Export unhealthy networks as well.")
 def export(path: Path, folder: Path, *, expression: str | None, unhealthy: bool) -> None:
     """Write the zoo at PATH into a new FOLDER as safetensors, CSV and JSON."""
     from sneframe.cli.terminal import say
@@ -79,9 +79,9 @@ def export(path: Path, folder: Path, *, expression: str | None, unhealthy: bool)
 @zoo.command()
 @click.argument("paths", type=_ZOO, nargs=-1, required=True)
 @click.option("--out", type=_ZOO, required=True, help="The zoo to make.")
-@click.option("--name", help="Its name; by default those of the zoos joined by +.")
-@click.option("--label", "labels", multiple=True, help="For each of PATHS its label in the column `zoo`.")
-@click.option("--overwrite", is_flag=True, help="Replace a zoo that is there.")
+@click.option("--name", help="Name of the zoo.  [default: the names of the zoos, joined by +]")
+@click.option("--label", "labels", multiple=True, help="Label in the column `zoo`, once for each of PATHS.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing zoo.")
 def merge(
     paths: tuple[Path, ...], out: Path, *, name: str | None, labels: tuple[str, ...], overwrite: bool
 ) -> None:
@@ -152,7 +152,7 @@ def _show(facts: dict[str, Any]) -> None:
         "licence": facts["licence"],
         "source": facts["source"],
         "builder": json.dumps(facts["builder"], ensure_ascii=False) if facts["builder"] else "",
-        "networks": f"{facts['networks']}" + (f", {unhealthy} of them not healthy" if unhealthy else ""),
+        "networks": f"{facts['networks']}" + (f", {unhealthy} of them unhealthy" if unhealthy else ""),
         "groups": facts["groups"],
         "symmetry": ", ".join(f"{origin}: {count}" for origin, count in facts["symmetry"].items()),
         "digest": facts["digest"],

@@ -1,6 +1,6 @@
-"""Files of networks that come from elsewhere: read without running anything that stands in them."""
+"""Network files from elsewhere, read without running any code that is in them."""
 
-from sneframe.files.archive import member
+from sneframe.files.archive import read_entry
 from sneframe.files.names import common_prefix, matched, with_aliases
 from sneframe.files.safe_path import inside
 from sneframe.files.shards import is_sharded
@@ -28,5 +28,5 @@ __all__ = [
     "with_aliases",
     "common_prefix",
     "is_sharded",
-    "member",
+    "read_entry",
 ]

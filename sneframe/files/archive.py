@@ -1,4 +1,4 @@
-"""Zip archives that may be hostile: what they say of themselves is checked before memory is taken by it."""
+"""Zip archives that may be hostile: the sizes they declare are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from typing import IO
 
 from sneframe.errors import FileError, one_line
 
-GROWTH = 20  #: how many times its size a compressed member may have, if it is larger than SMALL
+GROWTH = 20  #: largest ratio of unpacked to packed bytes of an entry that unpacks to more than SMALL bytes
 SMALL = 1 << 26
 
 
-def member(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
-    """Return what a member of an archive holds, unpacked in memory.
+def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
+    """Unpack one entry of an archive into memory.
+
+    Args:
+        archive: the open archive.
+        name: the name of the entry.
+        path: the name of the archive in errors.
 
     Raises:
-        FileError: it is damaged, or grows when it is unpacked as no weights do.
+        FileError: the entry is damaged, or it unpacks to far more bytes than weights ever do.
     """
     try:
         info = archive.getinfo(name)
@@ -30,21 +35,22 @@ def member(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
 
 
 def check_archive(file: IO[bytes], path: Path) -> None:
-    """Check that an archive of torch holds its members as they are, each once: it takes no more than the file has.
+    """Check that an archive of torch stores its entries uncompressed, and that they fit into the file.
 
     Raises:
-        FileError: it is damaged, members are compressed, or more is said to be in it than the file has bytes.
+        FileError: the archive is damaged, is TorchScript, has compressed entries, or declares more bytes than
+            the file has.
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
+            entries = archive.infolist()
     except (zipfile.BadZipFile, ValueError) as error:
         raise FileError(f"{path}: damaged archive ({one_line(error)})") from error
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    if any("/code/" in member.filename for member in members):
+    if any("/code/" in entry.filename for entry in entries):
         raise FileError(f"{path}: a TorchScript archive; save the state_dict() of its module")
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise FileError(f"{path}: members are compressed, which torch never does")
-    if (said := sum(member.file_size for member in members)) > size:
-        raise FileError(f"{path}: {said} bytes are said to be in a file of {size}")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise FileError(f"{path}: the archive has compressed entries, which torch never writes")
+    if (declared := sum(entry.file_size for entry in entries)) > size:
+        raise FileError(f"{path}: the archive declares {declared} bytes, the file has {size}")

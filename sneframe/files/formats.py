@@ -1,7 +1,7 @@
-"""One file of one format in, what it holds out: tensors by name, or whatever a checkpoint keeps; nothing is executed.
+"""Readers of safetensors, torch and Stable-Baselines3 files. No code in a file is ever executed.
 
-What a file says of itself is checked before memory is taken by it: a header that claims more weights than the file has
-bytes and an archive that grows when it is unpacked are refused, each with one line.
+The sizes that a file declares are checked before memory is allocated. A header that claims more weights than
+the file has bytes, and an archive that unpacks to many times its size, are refused with one line.
 """
 
 from __future__ import annotations
@@ -19,45 +19,46 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sneframe.errors import FileError
-from sneframe.files.archive import check_archive, member
+from sneframe.files.archive import check_archive, read_entry
 from sneframe.files.stub import StoredTensor, Stub, read_stubbed
 
-POLICY = "policy.pth"  #: the one member of a Stable-Baselines3 archive that is read
-SHARED = 16  #: how often the weights of a file may stand in it under several names, all in all
-NESTED = 32  #: levels of values in values that are looked through
-OBJECT = re.compile(r"GLOBAL ([\w.]+)|class ([\w]+(?:\.[\w]+)+)")  #: what torch says of an object
+POLICY = "policy.pth"  #: the only entry of a Stable-Baselines3 archive that is read
+SHARED = 16  #: largest ratio of the bytes of all tensors to the bytes of the file: tensors may share storage
+NESTED = 32  #: how many levels of nested values are searched
+#: Matches the class that an error message of torch names.
+OBJECT = re.compile(r"GLOBAL ([\w.]+)|class ([\w]+(?:\.[\w]+)+)")
 
 
 class ObjectError(FileError):
-    """A file that holds Python objects, which torch does not load."""
+    """The file holds Python objects, which are never loaded."""
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """Read a file of safetensors, whose tensors are mapped; layers in the order of their numbers.
+    """Read a safetensors file. Its tensors are memory-mapped, and sorted by the numbers of their layers.
 
     Raises:
-        FileError: it is damaged, or none.
+        FileError: the file is damaged, or is no safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            names = sorted(file.keys(), key=layered)  # the file keeps no order of its own
+            names = sorted(file.keys(), key=layered)  # the format keeps no order
             return {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise FileError(f"{path}: damaged, or no safetensors file ({_line(error)})") from error
 
 
 def layered(name: str) -> tuple[list[tuple[int, str]], bool, str]:
-    """Return what sorts names as layers stand: ``2.weight`` before ``10.weight``, a weight before its bias."""
+    """Return a sort key for names that puts ``2.weight`` before ``10.weight``, and weights before biases."""
     stem, _, last = name.rpartition(".")
     words = [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", stem) if word]
     return words, last != "weight", last
 
 
 def read_zip_or_pickle(path: Path) -> Any:
-    """Read a file of ``torch.save``, of the archive that it writes today or the pickle that it wrote before.
+    """Read a file of ``torch.save``: a zip archive, or a plain pickle from before version 1.6.
 
     Raises:
-        FileError: it is damaged, or holds objects that act on the system.
+        FileError: the file is damaged, or it names a function that acts on the system.
     """
     if not zipfile.is_zipfile(path):
         return _loaded(path, path, mmap=False)
@@ -70,15 +71,16 @@ def read_zip_or_pickle(path: Path) -> Any:
 
 
 def _beside_objects(path: Path, refused: ObjectError) -> Any:
-    """Read the tensors and plain values of a file that holds objects too, without making any of these.
+    """Read the tensors and plain values of a file that also holds Python objects. No object is built.
 
-    A trainer's checkpoint keeps scores as numpy numbers, settings as a namespace, hyper-parameters as classes beside the
-    weights. Each is left out. A pickle that calls the system, or that is one object as a whole, is refused.
+    Trainers save scores as numpy numbers, settings as namespaces, and hyper-parameters as classes beside the
+    weights. These objects are left out. A pickle that names a function that acts on the system is refused,
+    and so is a pickle that is a single object.
     """
     found = read_stubbed(path, path, refuse_system=True)
     if isinstance(found, Stub) or not isinstance(found, Mapping):
         raise refused
-    _check_said((value.nbytes for value in _stored(found)), path, _size(path))
+    _check_declared((value.nbytes for value in _stored(found)), path, _size(path))
     return _plain(found)
 
 
@@ -91,7 +93,7 @@ def _stored(value: Any, depth: int = 0) -> Iterator[StoredTensor]:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """Return values with their tensors read, and without stubs."""
+    """Read the stored tensors among nested values, and drop the stubs."""
     if isinstance(value, StoredTensor):
         return value.read()
     if isinstance(value, Mapping) and depth < NESTED:
@@ -102,12 +104,12 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def read_policy(path: Path) -> Any:
-    """Read the policy of a Stable-Baselines3 archive, and no other member."""
+    """Read the policy of a Stable-Baselines3 archive, and no other entry."""
     try:
         with zipfile.ZipFile(path) as archive:
             if POLICY not in archive.namelist():
                 raise FileError(f"{path}: no archive of Stable-Baselines3, {POLICY} is not in it")
-            content = member(archive, POLICY, path)
+            content = read_entry(archive, POLICY, path)
     except zipfile.BadZipFile as error:
         raise FileError(f"{path}: damaged archive ({_line(error)})") from error
     if zipfile.is_zipfile(content):
@@ -119,7 +121,7 @@ def read_policy(path: Path) -> Any:
 
 
 def _loaded(file: Path | IO[bytes], path: Path, *, mmap: bool) -> Any:
-    """Load tensors and nothing else: once without their values, to see how much they take, and then with them."""
+    """Load tensors and plain values, after a first pass without the tensors' data that checks their sizes."""
     try:
         with torch.serialization.skip_data():
             check_sizes(_tensors(_weights_only(file, mmap=False)), path, _size(file))
@@ -128,27 +130,27 @@ def _loaded(file: Path | IO[bytes], path: Path, *, mmap: bool) -> Any:
         return _weights_only(file, mmap=mmap)
     except FileError:
         raise
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
+    except Exception as error:  # torch raises many kinds of errors for a file that it did not write
         kind = ObjectError if OBJECT.search(str(error)) else FileError
         raise kind(f"{path}: {_reason(str(error))}") from error
 
 
 def _weights_only(file: Path | IO[bytes], *, mmap: bool) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of files that are then refused
+        warnings.simplefilter("ignore")  # torch warns about files that it then refuses
         return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
 
 
-def _reason(said: str) -> str:
-    """Say in a line why torch refused a file."""
-    if found := OBJECT.search(said):
+def _reason(message: str) -> str:
+    """Return one line that explains torch's error message."""
+    if found := OBJECT.search(message):
         name = found[1] or found[2]
         what = f"holds a Python object, {name}, and objects are never loaded"
         return f"{what}; save module.state_dict()" if name.startswith("torch.nn") else what
     return "damaged, or not written by torch.save"
 
 
-# -- sizes -----------------------------------------------------------------------------------------------------------
+# -- sizes ----------------------------------------------------------------------------------------------
 
 
 def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
@@ -160,13 +162,13 @@ def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
 
 
 def check_sizes(tensors: Iterable[Tensor], path: Path, size: int) -> None:
-    """Check that tensors are not views of a few bytes that say they are many."""
-    _check_said((tensor.numel() * tensor.element_size() for tensor in tensors), path, size)
+    """Check that tensors do not claim far more bytes than their file has, as expanded views do."""
+    _check_declared((tensor.numel() * tensor.element_size() for tensor in tensors), path, size)
 
 
-def _check_said(sizes: Iterable[int], path: Path, size: int) -> None:
-    if (said := sum(sizes)) > SHARED * size:
-        raise FileError(f"{path}: its tensors would take {said} bytes, the file has {size}")
+def _check_declared(sizes: Iterable[int], path: Path, size: int) -> None:
+    if (declared := sum(sizes)) > SHARED * size:
+        raise FileError(f"{path}: its tensors would take {declared} bytes, the file has {size}")
 
 
 def _size(file: Path | IO[bytes]) -> int:

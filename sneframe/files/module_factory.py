@@ -1,4 +1,4 @@
-"""The code of networks whose weights lie in files, a function of the user's: it says which of their neurons may be moved."""
+"""The user's function that makes the module of a network in a file. The module gives the exact symmetry."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from sneframe.symmetry.describe import Descriptions
 
 
 class Factory:
-    """Makes a network's module, and describes it; each module that differs from the others is described and verified once.
+    """Makes the modules of networks and describes them. Equal modules are described and verified once.
 
     Args:
-        word: ``package.module:function``, found as Python would from the current folder. The function takes the properties
-            of a network, a dict by name, or nothing, and returns its module, or the module and an example input. Without
-            one the module's own ``example_input_array`` is taken, or one is made up for its first layer.
+        word: ``package.module:function``, imported as Python would from the current folder. The function
+            takes the properties of a network as a dict, or nothing. It returns the module, or the module and
+            an example input. Without an example input the module's ``example_input_array`` is used, or one is
+            made for its first layer.
 
     Raises:
         ConfigError: there is no such function.
@@ -41,30 +42,30 @@ class Factory:
             found: Any = importlib.import_module(name)
             for each in attribute.split("."):
                 found = getattr(found, each)
-        except (Exception, SystemExit) as error:  # whatever the user's module may raise
+        except (Exception, SystemExit) as error:  # the user's module may raise anything
             raise ConfigError(f"{word}: {one_line(error)}") from error
         finally:
             sys.path.remove(str(Path.cwd()))
         if not callable(found):
-            raise ConfigError(f"{word}: is {type(found).__name__}, not a function")
+            raise ConfigError(f"{word}: this is a {type(found).__name__}, not a function")
         self._word = word
         self._make: Callable[..., Any] = found
         try:
             self._takes = bool(inspect.signature(found).parameters)
-        except (TypeError, ValueError) as error:  # of what is not written in Python
-            raise ConfigError(f"{word}: is no function that makes a module: {one_line(error)}") from error
+        except (TypeError, ValueError) as error:  # a function that is not written in Python has no signature
+            raise ConfigError(f"{word}: this function cannot make a module: {one_line(error)}") from error
         self._descriptions = Descriptions()
 
     def architecture(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any]) -> Architecture:
         """Return the architecture of the network with these tensors and properties.
 
-        Tensors of integers and truth values, such as masks, are loaded into the module before it is described: they belong
-        to the network. Where the file has none, the module has its own. Names may differ by one prefix before all of
-        them, see :func:`~sneframe.files.with_aliases`.
+        Integers and booleans of the file, such as masks, are loaded into the module before it is described,
+        because they belong to the network. If the file has none, the module keeps its own. Names may differ
+        by one common prefix, see :func:`~sneframe.files.with_aliases`.
 
         Raises:
-            FileError: names or shapes of the tensors that are not the module's.
-            ConfigError: the function fails, or returns something else, or a module whose symmetry is refuted.
+            FileError: the names or shapes of the tensors are not those of the module.
+            ConfigError: the function fails, it returns no module, or the module's symmetry is refuted.
         """
         try:
             made = self._make(dict(properties)) if self._takes else self._make()
@@ -72,12 +73,13 @@ class Factory:
             none = (
                 ""
                 if properties or not self._takes
-                else "; it was given no properties, as none are known here"
+                else "; no properties of this network are known, so the function was given none"
             )
             raise ConfigError(f"{self._word}: {one_line(error)}{none}") from error
         module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(module, nn.Module):
-            raise ConfigError(f"{self._word}: returns {type(module).__name__}, a torch.nn.Module is needed")
+            returned = type(module).__name__
+            raise ConfigError(f"{self._word}: must return a torch.nn.Module, returned {returned}")
         try:
             tensors = with_aliases(tensors, described(module), _tied(module))
             _check(module, tensors)
@@ -88,32 +90,32 @@ class Factory:
 
 
 def _tied(module: nn.Module) -> dict[str, str]:
-    """Return for the first name of each tensor with several names another one."""
+    """Map the first name of each tied tensor to another of its names."""
     names = {id(value): name for name, value in module.named_parameters()}
     every = module.named_parameters(remove_duplicate=False)
     return {names[id(value)]: other for other, value in every if names[id(value)] != other}
 
 
 def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Check that a file has what the module needs, and nothing that it has no place for."""
+    """Check that a file holds all tensors of the module, in their shapes, and no others."""
     wanted, name_of = described(module), type(module).__name__
-    places = {**dict(module.named_buffers()), **module.state_dict()}
+    known = {**dict(module.named_buffers()), **module.state_dict()}
     for name in wanted:
         if name not in tensors:
-            raise FileError(f"lacks {name!r}, which {name_of} has")
+            raise FileError(f"the file lacks {name!r}, which {name_of} has")
     for name, tensor in tensors.items():
         if name.rpartition(".")[2] == COUNTER:
             continue
-        if name not in places:
-            raise FileError(f"holds {name!r}, which {name_of} has not")
-        if tensor.shape != places[name].shape:
-            shapes = f"shape {tuple(tensor.shape)}, in {name_of} it has {tuple(places[name].shape)}"
+        if name not in known:
+            raise FileError(f"the file holds {name!r}, which {name_of} does not have")
+        if tensor.shape != known[name].shape:
+            shapes = f"shape {tuple(tensor.shape)} in the file, and {tuple(known[name].shape)} in {name_of}"
             raise FileError(f"{name!r} has {shapes}")
 
 
 @torch.no_grad()
 def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give a module the integers and truth values of a file."""
+    """Load the integers and booleans of a file into a module."""
     for name, own in module.state_dict().items():
         if name in tensors and not own.is_floating_point():
             own.copy_(tensors[name])

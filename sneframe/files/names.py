@@ -1,4 +1,4 @@
-"""Names of tensors: what wrappers and attributes put before them, and the same names with or without it."""
+"""Names of tensors: removing and matching the prefixes that wrappers and trainers put before them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: What wrappers of a module put before every name, in any order: data parallelism, torch.compile.
+#: Prefixes that data parallelism and torch.compile put before every name, in any order.
 WRAPPERS = ("module.", "_orig_mod.")
-#: What trainers call the attribute that holds a network, as a LightningModule does.
+#: Attributes in which trainers, such as a LightningModule, hold the network.
 ATTRIBUTES = ("model", "net", "network", "module")
-COUNTERS = ("n_averaged",)  #: what wrappers keep beside the module: how many models were averaged
-COUNTED = ("total_ops", "total_params")  #: what a profiler (thop) leaves in every layer
+COUNTERS = ("n_averaged",)  #: kept beside the module by the averaging wrapper: the number of averaged models
+COUNTED = ("total_ops", "total_params")  #: counters that a profiler (thop) leaves in every layer
 
 
 def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
-    """Return the tensors of a module that was saved inside wrappers, under the module's own names.
-
-    Counters of a profiler are left out.
-    """
+    """Remove the prefixes of wrappers from all names, and leave out counters of wrappers and profilers."""
     found = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in COUNTED}
     while True:
         inner = {name: value for name, value in found.items() if name not in COUNTERS}
@@ -30,10 +27,11 @@ def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
 
 
 def common_prefix(names: Collection[str]) -> str:
-    """Return the words of a trainer that stand before the names of all layers, such as ``model.net.``; often none.
+    """Return the prefix that a trainer put before all names, such as ``model.net.``, or an empty string.
 
-    Only words of :data:`ATTRIBUTES` count: another word before all names, such as that of an adapter's base model, belongs
-    to the network. One word is left for the layer, and one for what the parameter does in it.
+    Only words of :data:`ATTRIBUTES` count. Any other common word, such as the name of an adapter's base
+    model, belongs to the network. At least two words of each name stay: one for the layer, one for its
+    parameter.
     """
     stems = [name.split(".")[:-2] for name in names]
     found = ""
@@ -44,10 +42,10 @@ def common_prefix(names: Collection[str]) -> str:
 
 
 def matched(tensors: Mapping[str, T], wanted: Collection[str]) -> dict[str, T]:
-    """Return tensors under the names that are wanted, where one prefix before all of them makes the difference.
+    """Rename tensors to the wanted names if these differ by one common prefix; otherwise change nothing.
 
-    A Lightning checkpoint has ``model.0.weight`` where the module that it was trained as has ``0.weight``, and the other
-    way round. Where no prefix makes them the same, the tensors keep their names.
+    A Lightning checkpoint says ``model.0.weight`` where the module itself says ``0.weight``. The prefix may
+    be on either side.
     """
     first = next(iter(wanted), None)
     if first is None or all(name in tensors for name in wanted):
@@ -65,12 +63,12 @@ def matched(tensors: Mapping[str, T], wanted: Collection[str]) -> dict[str, T]:
 
 
 def with_aliases(tensors: Mapping[str, T], wanted: Collection[str], tied: Mapping[str, str]) -> dict[str, T]:
-    """Return tensors under the names that are wanted, one of several names of a tensor in place of another.
+    """Rename tensors to the wanted names as :func:`matched` does, also when tied tensors have other names.
 
     Args:
-        tensors: as a file has them: ``save_model`` of safetensors keeps one name of each tensor.
-        wanted: names.
-        tied: for a wanted name another name of the same tensor.
+        tensors: the tensors of a file. ``save_model`` of safetensors keeps only one name of each tied tensor.
+        wanted: the names that are needed.
+        tied: maps a wanted name to another name of the same tensor.
     """
     found = matched(tensors, [name for name in wanted if name not in tied] or wanted)
     for name, other in tied.items():

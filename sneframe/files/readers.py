@@ -1,4 +1,4 @@
-"""Networks from files: what describes one, its module or its names and shapes alone, and its weights."""
+"""Networks from files: their weights, and their architectures by a module or by names and shapes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from sneframe.errors import ConfigError, FileError, choices
 from sneframe.files import common_prefix, find_state_dict, read_state_dict, with_aliases
 from sneframe.files.module_factory import Factory
 
-QUANTISED = ("weight", "qweight")  #: names of what is weights, of whatever type
+QUANTISED = ("weight", "qweight")  #: names that say weights even if the tensor holds integers
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @frozen(kw_only=True, eq=False)
 class Reader:
-    """Reads networks, and describes each kind of them once.
+    """Reads networks, and describes each architecture among them once.
 
     Args:
-        module: makes a network's module of its properties; without it names and shapes are all that is known.
-        key: of checkpoints that hold several state dicts, which.
-        activation: of every layer but the last, where there is no module; without it neurons are permuted, never scaled.
-        flatten: where there is no module, in which order a linear layer reads a convolution.
-        trust_names: where there is no module, whether layers whose sizes fit are taken for a chain.
-        published: whether the layout is published, so that all networks are known to be chains. Names are then trusted,
-            and the symmetry is ``stated``.
+        module: makes a network's module from its properties. Without it only names and shapes are known, and
+            the next three arguments fill the gaps.
+        key: which state dict to read from a checkpoint that holds several.
+        activation: the activation of every layer but the last. Without it, neurons are permuted but never
+            scaled.
+        flatten: the order in which a linear layer reads the output of a convolution.
+        trust_names: whether layers whose sizes fit are taken for a chain.
+        published: whether the file format is a published one in which all networks are known to be chains.
+            Names are then trusted, and the symmetry is ``stated``.
         known: known architectures. A network whose names and shapes are those of exactly one of them has that
             architecture.
 
@@ -58,22 +60,22 @@ class Reader:
                 raise ConfigError(f"there is no {name} {value!r}, {choices(str(value), known)}")
 
     def weights(self, path: Path) -> dict[str, Tensor]:
-        """Return the tensors of a file: floating-point ones, which are its weights, and integers and truth values.
+        """Read the tensors of a file: its weights, which are floating-point, and its integers and booleans.
 
         Raises:
-            FileError: there are no weights, or the file cannot be read.
+            FileError: the file holds no weights, or it cannot be read.
         """
         return checked(read_state_dict(path, self.key).tensors, path)
 
     def weights_of(self, state: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
-        """Return those of a state dict, or of what was loaded of a checkpoint, as those of its file.
+        """Return the tensors of a state dict or a loaded checkpoint, as :meth:`weights` does for a file.
 
         Args:
-            state: tensors by name, or a mapping that holds such a one.
-            source: what errors call it.
+            state: tensors by name, or a checkpoint that holds such a mapping.
+            source: the name of the network in errors.
 
         Raises:
-            FileError: there are none.
+            FileError: it holds no weights.
         """
         return checked(find_state_dict(state, self.key, source).tensors, source)
 
@@ -86,33 +88,34 @@ class Reader:
     ) -> Architecture:
         """Return the architecture of a network with these tensors.
 
-        Its parameters may be named otherwise than the tensors, by one prefix before all names: a module has the names that
-        its code gives, and without code such a prefix is left out, so that one network is of one architecture whatever it
-        was saved from. :func:`~sneframe.files.matched` gives the tensors the architecture's names.
+        The names of its parameters may differ from those of the tensors by one common prefix. A module uses
+        the names of its own code. Without a module the prefix is removed, so that a network has the same
+        architecture whichever trainer saved it. :func:`~sneframe.files.matched` renames the tensors to the
+        architecture's names.
 
         Args:
-            tensors: by name.
-            properties: what the module is made of.
-            activation: of this network, where it is not that of all.
+            tensors: the tensors by name.
+            properties: the properties that the module is made from.
+            activation: the activation of this network, if it is not the reader's.
 
         Raises:
-            FileError: names or shapes of the tensors that are not those of the module.
+            FileError: the names or shapes of the tensors are not those of the module.
             ConfigError: the module cannot be made.
             ArchitectureError: there is no tensor.
         """
         if self.module is not None:
             return self.module.architecture(tensors, properties or {})
-        told = activation or self.activation
+        given = activation or self.activation
         floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
         prefix = "" if self.published else common_prefix(floating)
         floating = {name.removeprefix(prefix): tensor for name, tensor in floating.items()}
         shapes = tuple(sorted((name, tuple(tensor.shape)) for name, tensor in floating.items()))
-        if (shapes, told) not in self._described:
-            self._described[shapes, told] = self._recognised(shapes, told) or self._guessed(floating, told)
-        return self._described[shapes, told]
+        if (shapes, given) not in self._described:
+            self._described[shapes, given] = self._recognised(shapes, given) or self._guessed(floating, given)
+        return self._described[shapes, given]
 
     def _guessed(self, tensors: Mapping[str, Tensor], activation: str | None) -> Architecture:
-        """Return what names and shapes say."""
+        """Guess the architecture from names and shapes."""
         found = Architecture.from_state_dict(
             tensors,
             activation=activation,
@@ -122,7 +125,7 @@ class Reader:
         return evolve(found, symmetry="stated") if self.published and found.groups else found
 
     def _recognised(self, shapes: Shapes, activation: str | None) -> Architecture | None:
-        """Return the known architecture of these sorted names and shapes; None where several have them."""
+        """Return the one known architecture of these names and shapes; None if there are none or several."""
         same = [each for each in self.known if _shapes(each) == shapes]
         if activation is not None:
             same = [each for each in same if activation in _activations(each)]
@@ -130,9 +133,9 @@ class Reader:
 
 
 def named(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """Return the tensors of a network under the names of its architecture.
+    """Rename the tensors of a network to the names of its architecture.
 
-    Names may differ by one prefix before all of them, and a tensor of several names may stand under any of them.
+    The names may differ by one common prefix, and a tied tensor may have any one of its names.
     """
     tied = {
         name: other
@@ -143,40 +146,39 @@ def named(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str
 
 
 def _shapes(architecture: Architecture) -> Shapes:
-    """Return names and shapes, sorted, without a prefix before all names."""
+    """Return the sorted names and shapes of the parameters, without a common prefix."""
     prefix = common_prefix([p.name for p in architecture.parameters])
     return tuple(sorted((p.name.removeprefix(prefix), p.shape) for p in architecture.parameters))
 
 
 def _activations(architecture: Architecture) -> set[str]:
-    """Return what stands behind layers of an architecture; ``none`` where nothing does, as behind every last layer."""
+    """Return the activations of an architecture; ``{"none"}`` if no layer has one."""
     return {layer.activation for layer in architecture.layers} - {"none"} or {"none"}
 
 
 def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a network: its weights, and integers and truth values, such as masks; none without elements.
+    """Check the tensors of a network, and leave out those without elements.
 
     Raises:
-        FileError: there are none, or one that cannot be weights.
+        FileError: there are no weights, or a tensor is unusable.
     """
     for name, tensor in tensors.items():
         if (fault := _fault(name, tensor)) is not None:
             raise FileError(f"{source}: {name!r} is {fault}")
     kept = {name: tensor for name, tensor in tensors.items() if tensor.is_meta or tensor.numel()}
     if not any(tensor.is_floating_point() for tensor in kept.values()):
-        raise FileError(
-            f"{source}: holds no floating-point tensor{', but empty ones' if len(kept) < len(tensors) else ''}"
-        )
+        empty = " that is not empty" if len(kept) < len(tensors) else ""
+        raise FileError(f"{source}: holds no floating-point tensor{empty}")
     return kept
 
 
 def _fault(name: str, tensor: Tensor) -> str | None:
-    """Return the reason why a tensor is unusable; None for usable weights, and for tensors that are no weights."""
+    """Return why a tensor is unusable; None for usable weights, and for tensors that are no weights."""
     if not tensor.is_floating_point():
-        # Left out, a network would be taken for another one.
+        # Without its quantised weights a network would be taken for another one, so it is refused.
         quantised = name.rpartition(".")[2] in QUANTISED and tensor.numel() > 1
         if quantised or tensor.is_quantized or tensor.is_complex():
-            return f"of type {_type(tensor)}; weights are floating-point numbers, and quantised ones are not read"
+            return f"of type {_type(tensor)}; weights must be floating-point, quantised ones are not read"
         return None
     if tensor.is_meta:
         return "a tensor on the meta device, without values"

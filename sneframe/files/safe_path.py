@@ -1,4 +1,4 @@
-"""Paths that must not leave their folder, whoever wrote them."""
+"""File names from tables and indexes, which must not lead out of their folder."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from sneframe.errors import FileError
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return the file of this name in a folder.
+    """Return the path of a file in a folder.
 
     Args:
-        folder: that the file is in, at any depth.
-        name: relative, as a table or an index gives it; also with the backslashes of Windows, or with accents composed
-            otherwise than in the file's name, as macOS does.
+        folder: the folder that holds the file, at any depth.
+        name: a relative path from a table or an index. It may have the backslashes of Windows, and its
+            accents may be composed differently from those of the file's name, as on macOS.
 
     Raises:
-        FileError: the name is absolute, leads out of the folder, by ``..`` or by a link, or no file is there. The links of
-            a Hugging Face cache, from ``snapshots`` to ``blobs`` of the same repository, do not lead out.
+        FileError: the name is absolute, it leads out of the folder by ``..`` or by a link, or there is no
+            such file. Links of a Hugging Face cache, from ``snapshots`` to ``blobs`` of the same repository,
+            are allowed.
     """
     try:
         path = next(_spellings(folder, name))
         found, own = path.resolve(), folder.resolve()
         allowed = [own, *_blobs(own)]
-        if Path(name).is_absolute() or not any(found.is_relative_to(place) for place in allowed):
+        if Path(name).is_absolute() or not any(found.is_relative_to(each) for each in allowed):
             raise FileError(f"{name}: leads out of {folder}")
         if not found.is_file():
             raise FileError(f"{name}: {'no file' if found.exists() else 'not there'}")
-    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links, a null byte
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, a loop of links, a null byte
         raise FileError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     return path
 
 
 def _spellings(folder: Path, name: str) -> Iterator[Path]:
-    """Yield the path of a name if something is there, else as Windows or macOS would write it; at last as it stands."""
+    """Yield the existing paths that a name may mean, as Windows or macOS spell it; and last its own path."""
     for word in (
         name,
         name.replace("\\", "/"),
@@ -47,7 +48,7 @@ def _spellings(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _blobs(folder: Path) -> list[Path]:
-    """Return where the files of a snapshot in a Hugging Face cache lie: ``models--ORG--NAME/blobs``."""
+    """Return the folder that the links of a Hugging Face snapshot lead to: ``models--ORG--NAME/blobs``."""
     for parent in (folder, *folder.parents):
         if parent.name == "snapshots" and parent.parent.name.partition("--")[0] in (
             "models",

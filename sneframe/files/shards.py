@@ -1,4 +1,4 @@
-"""Networks that were cut into several files: their shards, joined by an index or by their names."""
+"""Networks saved in several files. Their shards are joined by an index file, or by their numbered names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sneframe.errors import FileError
 from sneframe.files.formats import layered, read_safetensors, read_zip_or_pickle
 from sneframe.files.safe_path import inside
 
-#: How the names of the indexes of sharded networks end, and of their shards, as Hugging Face writes them.
+#: How Hugging Face ends the name of an index file, and the names of the shards that belong to it.
 INDEXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin|\.pt|\.pth)$")
 LARGEST_INDEX = 1 << 26
 
 
 def is_sharded(path: Path) -> bool:
-    """Whether a file is a shard of a network that is read by its index, or else by its first shard that is there."""
+    """Whether a file is a shard whose network is read through an index or through an earlier shard."""
     if (parts := SHARD.match(path.name)) is None:
         return False
     if _index_of(path) is not None:
@@ -32,7 +32,7 @@ def is_sharded(path: Path) -> bool:
 
 
 def _index_of(path: Path) -> Path | None:
-    """Return the index beside a shard, if there is one."""
+    """Return the index file beside a shard, or None."""
     parts = SHARD.match(path.name)
     assert parts is not None
     ending = next((index for index, suffix in INDEXES.items() if suffix == parts[4]), None)
@@ -41,7 +41,7 @@ def _index_of(path: Path) -> Path | None:
 
 
 def size_of_all(path: Path) -> int | None:
-    """Return the bytes of all shards of a network, of its index or of a shard; None for a file that is whole."""
+    """Return the bytes of all shards of a network, given its index or one shard; None for a single file."""
     ending = next((suffix for index, suffix in INDEXES.items() if path.name.endswith(index)), None)
     if ending is None and (parts := SHARD.match(path.name)):
         ending = parts[4]
@@ -49,12 +49,12 @@ def size_of_all(path: Path) -> int | None:
 
 
 def read_index(path: Path) -> dict[str, Any]:
-    """Read the shards that an index names, as Hugging Face writes it."""
+    """Read all shards that a Hugging Face index names."""
     if path.stat().st_size > LARGEST_INDEX:
         raise FileError(f"{path}: an index of more than {LARGEST_INDEX >> 20} MiB")
     try:
-        places = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        names = [(str(name), str(file)) for name, file in places.items()]
+        files = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        names = [(str(name), str(file)) for name, file in files.items()]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FileError(f"{path}: damaged, or no index of shards") from error
     shards = {}
@@ -70,7 +70,7 @@ def read_index(path: Path) -> dict[str, Any]:
 
 
 def read_shards(path: Path) -> dict[str, Any]:
-    """Read all shards of a network by the index beside them, or by their names."""
+    """Read all shards of a network: through the index beside them, or else by their numbered names."""
     if (index := _index_of(path)) is not None:
         return read_index(index)
     parts = SHARD.match(path.name)
@@ -81,16 +81,16 @@ def read_shards(path: Path) -> dict[str, Any]:
         try:
             shard = _shard(inside(path.parent, name))
         except FileError as error:
-            raise FileError(f"{path}: a shard of a network, of which not all can be read: {error}") from error
+            raise FileError(f"{path}: not all shards of this network can be read: {error}") from error
         if twice := found.keys() & shard.keys():
-            raise FileError(f"{path}: {min(twice)!r} stands in two shards")
+            raise FileError(f"{path}: {min(twice)!r} is in two shards")
         found |= shard
     return {name: found[name] for name in sorted(found, key=layered)}
 
 
 def _shard(path: Path) -> dict[str, Any]:
-    """Read one file of several: names and tensors, and nothing else."""
+    """Read one shard, which holds named tensors and nothing else."""
     found = read_safetensors(path) if path.name.endswith(".safetensors") else read_zip_or_pickle(path)
     if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
-        raise FileError(f"{path}: no shard, which holds tensors by name and nothing else")
+        raise FileError(f"{path}: no shard; a shard holds named tensors and nothing else")
     return {str(name): tensor for name, tensor in found.items()}

@@ -1,4 +1,4 @@
-"""State dicts from files, by the ending of their names; what holds several keeps one of them by its key."""
+"""State dicts from files: the ending of the name selects the reader, a key one of several state dicts."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sneframe.files.formats import check_sizes, read_policy, read_safetensors, r
 from sneframe.files.names import unwrapped
 from sneframe.files.shards import INDEXES, SHARD, read_index, read_shards, size_of_all
 
-#: Where checkpoints keep the weights, in the order in which they are looked for.
+#: Keys under which checkpoints keep the weights, in the order in which they are tried.
 KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "policy")
-LEVELS = 3  #: of mappings in mappings in which state dicts are looked for
+LEVELS = 3  #: how many levels of nested mappings are searched for state dicts
 
 
 @frozen(kw_only=True, eq=False)
 class StateDict:
-    """What a file holds of a network.
+    """The content of a network's file.
 
     Args:
-        tensors: by name, in the file's order; mapped from the file where its format allows it, so that a tensor takes no
-            memory before it is used.
-        others: what stands beside the tensors by name, such as a label: plain values, never objects.
+        tensors: the tensors by name, in the file's order. They are memory-mapped where the format allows it,
+            so that a tensor takes no memory before it is used.
+        others: other plain values by name, such as a label.
     """
 
     tensors: Mapping[str, Tensor]
@@ -35,20 +35,21 @@ class StateDict:
 
 
 def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
-    """Read a network's file by the ending of its name.
+    """Read a network's file with the reader for its name's ending.
 
     Args:
-        path: ``.safetensors``, ``.pt`` or ``.pth`` (or another ending of ``SUFFIXES``), the ``.zip`` that
-            Stable-Baselines3 saves; of a sharded network its index, or one of its shards, beside which all others lie.
-        key: of a checkpoint that holds several state dicts, which; dots lead into it. By default the first of ``KEYS`` that
-            is there, or the only one.
+        path: a file with an ending of ``SUFFIXES``, such as ``.safetensors``, ``.pt``, or the ``.zip`` of
+            Stable-Baselines3. For a sharded network: its index, or any of its shards if all lie in one
+            folder.
+        key: which state dict to read from a checkpoint that holds several; dots lead into nested ones. By
+            default the first of ``KEYS`` that is there, or the only state dict.
 
     Raises:
-        FileError: the file is missing, damaged, of no known kind, holds no state dict, or other objects than tensors.
+        FileError: the file is missing, damaged, of no known kind, or holds no state dict.
     """
     path = Path(path)
     if path.is_dir():
-        raise FileError(f"{path}: is a folder, the file of one network is needed")
+        raise FileError(f"{path}: this is a folder; give the file of one network")
     reader = next((read for suffix, read in READERS.items() if path.name.lower().endswith(suffix)), None)
     if SHARD.match(path.name):
         reader = read_shards
@@ -58,7 +59,7 @@ def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
 
 
 def read_torch(path: Path, key: str | None = None) -> StateDict:
-    """Read a file of ``torch.save``, whatever its name; see :func:`read_state_dict`."""
+    """Read a file of ``torch.save`` whatever its name ends in; see :func:`read_state_dict`."""
     return _read(path, read_zip_or_pickle, key)
 
 
@@ -66,7 +67,7 @@ def _read(path: Path, reader: Callable[[Path], Any], key: str | None) -> StateDi
     try:
         if not path.is_file():
             raise FileError(f"{path}: {'no file' if path.exists() else 'not there'}")
-        path.open("rb").close()  # what may not be read is not damaged
+        path.open("rb").close()  # a file without permission to read is not damaged
         if path.stat().st_size == 0:
             raise FileError(f"{path}: empty")
         found = find_state_dict(reader(path), key, path)
@@ -83,50 +84,51 @@ READERS: Mapping[str, Callable[[Path], Any]] = {
     **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), read_zip_or_pickle),
     ".zip": read_policy,
 }
-SUFFIXES = tuple(READERS)  #: the endings of the names of networks' files
+SUFFIXES = tuple(READERS)  #: the endings of file names that have a reader
 
 
-# -- what is in it ------------------------------------------------------------------------------------------------
+# -- the state dict in a checkpoint -----------------------------------------------------------------------
 
 
 def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
-    """Find the state dict in what a file holds, or in what was loaded of one.
+    """Find the state dict in the content of a checkpoint.
 
     Args:
-        value: a mapping of tensors by name, or of what else a checkpoint keeps.
-        key: which of several; see :func:`read_state_dict`.
-        path: what errors call it.
+        value: a mapping of tensors by name, or a checkpoint that holds such a mapping.
+        key: which of several state dicts; see :func:`read_state_dict`.
+        path: the name of the checkpoint in errors.
 
     Raises:
-        FileError: there is none, or there are several.
+        FileError: the checkpoint holds no state dict, or several.
     """
     if key is not None:
         for word in key.split("."):
             if not isinstance(value, Mapping) or word not in value:
                 known = [str(name) for name in value] if isinstance(value, Mapping) else []
-                raise FileError(f"{path}: there is no {key!r}, {choices(word, known)}")
+                raise FileError(f"{path}: the checkpoint has no key {key!r}, {choices(word, known)}")
             value = value[word]
         if not _is_state_dict(value):
             inner = [f"{key}.{name}" for name in _within(value)] if isinstance(value, Mapping) else []
-            hint = f"; within it are {', '.join(inner)}" if inner else ""
+            hint = f"; it holds {', '.join(inner)}" if inner else ""
             raise FileError(f"{path}: {key!r} is no state dict{hint}")
     beside: Mapping[str, Any] = {}
     if not isinstance(value, Mapping):
         raise FileError(f"{path}: holds no state dict, but a {type(value).__name__}")
     if _is_optimizer(value):
-        raise FileError(f"{path}: the state of an optimiser, which is no network")
-    # Beside a state dict may stand single tensors, such as a loss; a name with a dot is that of a module's parameter.
+        raise FileError(f"{path}: the file holds the state of an optimiser, not of a network")
+    # Single tensors, such as a loss, may lie beside a state dict. A name with a dot belongs to a module's
+    # parameter.
     own = any("." in str(name) for name, each in value.items() if isinstance(each, Tensor))
     within = {} if own or key is not None else _within(value)
     if within:
         name = next((name for name in KEYS if name in within), None)
         if name is None and len(within) > 1:
             raise FileError(
-                f"{path}: holds several state dicts, {', '.join(sorted(within))}; say which by its key (--key)"
+                f"{path}: holds several state dicts, {', '.join(sorted(within))}; choose one with --key"
             )
         beside, value = value, within[name or next(iter(within))]
     elif not _is_state_dict(value):
-        raise FileError(f"{path}: holds no tensors with names")
+        raise FileError(f"{path}: holds no named tensors")
     tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
     tensors = unwrapped(tensors)
     others = {
@@ -138,7 +140,7 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
 
 
 def _within(value: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the state dicts in a checkpoint by the words that lead to them: the outermost, a few levels down at most."""
+    """Return the outermost state dicts in a checkpoint by dotted key, at most ``LEVELS`` levels down."""
     level = {
         str(name): each
         for name, each in value.items()
@@ -166,5 +168,5 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def _is_optimizer(value: Any) -> bool:
-    """Whether a mapping is what ``optimizer.state_dict()`` gives: its tensors are no weights."""
+    """Whether a mapping is the state dict of an optimiser, whose tensors are no weights."""
     return isinstance(value, Mapping) and {"state", "param_groups"} <= value.keys()

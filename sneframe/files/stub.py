@@ -1,7 +1,8 @@
-"""Files of torch that refer to classes of other projects, read without importing, calling or building any of them.
+"""Files of torch that name classes of other projects, read without importing or calling any of these.
 
-Some published zoos pickled an object of their own beside the weights. Whatever such a file names becomes a :class:`Stub`,
-which only remembers what it was given; tensors become :class:`StoredTensor`, read from the archive when they are asked for.
+Some published zoos pickled objects of their own beside the weights. Each class or function that such a file
+names becomes a :class:`Stub`, which only records its arguments. Tensors become :class:`StoredTensor`, whose
+values are read from the archive on demand.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-#: Modules whose functions act on the system: a file that names one is an attack, and is refused as a whole.
+#: Modules whose functions act on the system. A file that names one is an attack, and is refused.
 SYSTEM = frozenset(
     {
         *(
@@ -76,14 +77,14 @@ REBUILT = ("_rebuild_tensor_v2", "_rebuild_tensor", "_rebuild_parameter")
 
 
 class Stub:
-    """Stands for an object of a class that is not imported.
+    """A stand-in for an object whose class is not imported.
 
     Attributes:
         origin: ``module.name`` of the class or function.
-        args: what it was called with.
-        state: the state that it was given, for most objects their attributes by name.
-        items: what was put into it, where it was a kind of mapping.
-        values: what was appended to it, where it was a kind of list.
+        args: the arguments of the call.
+        state: the pickled state; for most objects their attributes by name.
+        items: the items that were set, if the object was a mapping.
+        values: the values that were appended, if the object was a list.
     """
 
     origin = ""
@@ -94,7 +95,7 @@ class Stub:
 
     def __new__(cls, *args: Any) -> Self:
         """Remember the arguments."""
-        # Here and not in __init__, which a pickle may leave out.
+        # This is not in __init__, because a pickle may skip that.
         made = super().__new__(cls)
         made.args, made.state, made.items, made.values = args, None, {}, []
         return made
@@ -110,12 +111,12 @@ class Stub:
         self.values.append(value)
 
     def attributes(self) -> dict[str, Any]:
-        """Return the attributes by name, none where its state is something else."""
+        """Return the attributes by name; empty if the state is no dict."""
         return dict(self.state) if isinstance(self.state, dict) else {}
 
 
 class StoredTensor:
-    """A tensor of an archive, not read yet."""
+    """A tensor in an archive, whose values have not been read yet."""
 
     __slots__ = ("_dtype", "_offset", "_read", "_stride", "shape")
 
@@ -132,14 +133,14 @@ class StoredTensor:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes its values take."""
+        """The number of bytes that the values take."""
         return prod(self.shape) * self._dtype.itemsize
 
     def read(self) -> Tensor:
-        """Return its values.
+        """Read the values.
 
         Raises:
-            FileError: it has more elements than its storage.
+            FileError: the tensor has more elements than its storage.
         """
         content = self._read()
         whole = (
@@ -148,18 +149,18 @@ class StoredTensor:
             else torch.empty(0, dtype=self._dtype)
         )
         if prod(self.shape) > len(whole) or any(n < 0 for n in (self._offset, *self.shape, *self._stride)):
-            raise FileError(f"a tensor of shape {self.shape} has {len(whole)} weights")
+            raise FileError(f"a tensor of shape {self.shape} has a storage of {len(whole)} weights")
         try:
             return whole.as_strided(self.shape, self._stride, self._offset).clone()
         except RuntimeError as error:
-            raise FileError(f"a tensor of shape {self.shape} leaves its storage") from error
+            raise FileError(f"a tensor of shape {self.shape} does not fit its storage") from error
 
 
 def read_all(values: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """Return the floating-point tensors among some values, read.
+    """Read the floating-point tensors among some values.
 
     Raises:
-        FileError: there is none.
+        FileError: there is no such tensor.
     """
     read = {str(name): value.read() for name, value in values.items() if isinstance(value, StoredTensor)}
     tensors = {name: value for name, value in read.items() if value.is_floating_point()}
@@ -169,15 +170,17 @@ def read_all(values: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 
 def read_stubbed(file: Path | IO[bytes], path: Path, *, refuse_system: bool = False) -> Any:
-    """Return what a file of ``torch.save`` holds, with stubs for all that is neither a plain value nor a tensor.
+    """Read a file of ``torch.save``, with a stub for every object that is neither a plain value nor a tensor.
 
     Args:
-        file: an archive as torch writes it since version 1.6. An open one must stay open while tensors are read from it.
-        path: what errors call it.
-        refuse_system: refuse a file that names something that acts on the system; else that becomes a stub, too.
+        file: a zip archive, as torch has written since version 1.6. If it is open, it must stay open until
+            the tensors have been read.
+        path: the name of the file in errors.
+        refuse_system: refuse a file that names a function that acts on the system; otherwise it becomes a
+            stub, too.
 
     Raises:
-        FileError: it is missing, damaged or refused.
+        FileError: the file is missing, damaged or refused.
     """
     try:
         if isinstance(file, Path):
@@ -188,19 +191,19 @@ def read_stubbed(file: Path | IO[bytes], path: Path, *, refuse_system: bool = Fa
         archive = _Archive(file)
         root = next((n for n in archive.names() if n.count("/") == 1 and n.endswith("/data.pkl")), None)
         if root is None:
-            raise FileError(f"{path}: no archive of torch.save, data.pkl is not in it")
+            raise FileError(f"{path}: no archive of torch.save: data.pkl is not in it")
         content, inner = io.BytesIO(archive.read(root)), root.removesuffix("data.pkl")
         return _Unpickler(content, archive, inner, path if refuse_system else None).load()
     except FileError:
         raise
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:  # a damaged pickle raises whatever its last bytes ask for
+    except Exception as error:  # a damaged pickle may raise any kind of error
         raise FileError(f"{path}: damaged ({type(error).__name__})") from error
 
 
 class _Archive:
-    """Members of an archive, the last of which is remembered: many tensors may share one storage."""
+    """Entries of an archive. The last one read is cached, because many tensors may share one storage."""
 
     def __init__(self, file: Path | IO[bytes]) -> None:
         self._file = file
@@ -218,14 +221,14 @@ class _Archive:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Resolves no name: a class is a stub, a storage its type of numbers, a tensor a note of where it lies."""
+    """An unpickler that imports nothing: classes become stubs, and tensors only record where they lie."""
 
     def __init__(self, file: Any, archive: _Archive, root: str, refusing: Path | None) -> None:
         super().__init__(file, encoding="utf-8")
         self._archive, self._root, self._refusing = archive, root, refusing
 
     def find_class(self, module: str, name: str) -> Any:
-        # Old protocols write the names of Python 2: `commands.Popen` is what `subprocess.Popen` is today.
+        # Old protocols write the names of Python 2, where `subprocess.Popen` may be called `commands.Popen`.
         module, name = NAME_MAPPING.get((module, name), (module, name))
         module = IMPORT_MAPPING.get(module, module)
         acts = module.partition(".")[0] in SYSTEM or (module in BUILTINS and name not in HARMLESS)
@@ -255,13 +258,13 @@ class _Kind:
 
 
 class _Storage:
-    __slots__ = ("_archive", "_member", "dtype")
+    __slots__ = ("_archive", "_entry", "dtype")
 
-    def __init__(self, archive: _Archive, member: str, dtype: torch.dtype) -> None:
-        self._archive, self._member, self.dtype = archive, member, dtype
+    def __init__(self, archive: _Archive, entry: str, dtype: torch.dtype) -> None:
+        self._archive, self._entry, self.dtype = archive, entry, dtype
 
     def read(self) -> bytes:
-        return self._archive.read(self._member)
+        return self._archive.read(self._entry)
 
 
 def _rebuilt(

@@ -1,1 +1,1 @@
-"""A finished run, asked about networks."""
+"""A finished run applied to networks: predictions, embeddings, and doubts about both."""

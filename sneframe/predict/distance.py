@@ -1,4 +1,4 @@
-"""Embeddings of training networks, by which another network is near or far."""
+"""How far an embedding is from those of the training networks."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import numpy as np
 from attrs import frozen
 from sklearn.neighbors import NearestNeighbors
 
-NEIGHBOURS = 5  #: k
-LEVEL = 0.99  #: of the training networks' own distances, what is far
-SMALL = 1e-6  #: of a column's largest value, a deviation below which is rounding
+NEIGHBOURS = 5  #: k: the distance to the k-th nearest training network counts
+LEVEL = 0.99  #: the quantile of the training networks' own distances beyond which a network is far
+SMALL = 1e-6  #: a standard deviation below this fraction of a column's largest value is rounding error
 
 
 @frozen(kw_only=True, eq=False)
 class Reference:
-    """Training networks in the space of embeddings, each column divided by its deviation.
+    """The embeddings of training networks, each column divided by its standard deviation.
 
     Args:
-        points: ``(n, E')`` of the columns that vary.
-        columns: ``(E,)`` bool, which these are.
-        scale: ``(E',)``.
+        points: the scaled embeddings, ``(n, E')``, of the ``E'`` columns that vary.
+        columns: a mask ``(E,)`` of the columns that vary.
+        scale: the standard deviations ``(E',)``.
         usual: the distance to the k-th neighbour that 99 % of the training networks do not exceed.
     """
 
@@ -29,43 +29,42 @@ class Reference:
 
     @classmethod
     def of(cls, embeddings: np.ndarray) -> Reference | None:
-        """Return that of ``(n, E)`` embeddings; None where they are too few or all the same."""
+        """Return the reference for ``(n, E)`` embeddings; None if they are too few or all equal."""
         if len(embeddings) <= NEIGHBOURS:
             return None
-        deviation = embeddings.std(0)
-        columns = deviation > SMALL * np.abs(embeddings).max(0)
+        std = embeddings.std(0)
+        columns = std > SMALL * np.abs(embeddings).max(0)
         if not columns.any():
             return None
-        points = embeddings[:, columns] / deviation[columns]
-        # Each is its own nearest neighbour.
+        points = embeddings[:, columns] / std[columns]
+        # Each point is its own nearest neighbour, hence the + 1.
         _, own = nearest(points, points, NEIGHBOURS + 1)
         usual = float(np.quantile(own[:, -1], LEVEL))
-        return (
-            cls(points=points, columns=columns, scale=deviation[columns], usual=usual) if usual > 0 else None
-        )
+        return cls(points=points, columns=columns, scale=std[columns], usual=usual) if usual > 0 else None
 
     def distance(self, embeddings: np.ndarray) -> np.ndarray:
-        """Return ``(n,)`` distances of ``(n, E)`` embeddings to their k-th neighbour, in units of what is usual."""
+        """Return the distances ``(n,)`` of embeddings ``(n, E)`` to the k-th neighbour in units of ``usual``."""
         _, found = nearest(self.points, embeddings[:, self.columns] / self.scale, NEIGHBOURS)
         return np.asarray(found[:, -1] / self.usual)
 
 
-def nearest(points: np.ndarray, asked: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each of ``(m, E)`` what of ``(n, E)`` points is nearest to it, the nearest first.
+def nearest(points: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k nearest points of each query, the nearest first.
 
-    Of points at the same distance the one that comes first in ``points`` is first.
+    Points at the same distance keep their order in ``points``.
 
     Args:
-        points: that are searched; at least k.
-        asked: whose neighbours are wanted.
-        k: how many.
+        points: the points ``(n, E)`` that are searched; n is at least k.
+        queries: the points ``(m, E)`` whose neighbours are wanted.
+        k: the number of neighbours.
 
     Returns:
         ``(m, k)`` positions in ``points``, and ``(m, k)`` Euclidean distances.
     """
     search = NearestNeighbors(n_neighbors=k).fit(points)
-    places = np.sort(search.kneighbors(asked, return_distance=False), axis=1)
-    # scikit-learn takes |a|² − 2ab + |b|², in which digits cancel: a point is not at distance 0 from itself.
-    found = np.stack([np.linalg.norm(points[column] - asked, axis=1) for column in places.T], axis=1)
+    positions = np.sort(search.kneighbors(queries, return_distance=False), axis=1)
+    # scikit-learn computes |a|² − 2ab + |b|², in which digits cancel: a point is not at distance 0 from
+    # itself.
+    found = np.stack([np.linalg.norm(points[column] - queries, axis=1) for column in positions.T], axis=1)
     order = np.argsort(found, axis=1, kind="stable")
-    return np.take_along_axis(places, order, axis=1), np.take_along_axis(found, order, axis=1)
+    return np.take_along_axis(positions, order, axis=1), np.take_along_axis(found, order, axis=1)

@@ -1,4 +1,4 @@
-"""What training never had: the architectures of training networks in, and of another network a list of doubts out."""
+"""Doubts: how a network differs from all networks that the run was trained on."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from sneframe.predict.outline import (
     structure,
 )
 
-#: From the least to the worst. A mild doubt: the network lies between training networks. A serious one: it lies outside of
-#: them, so a prediction is a guess. Meaningless: it is of another kind, so that nothing was learnt about it.
+#: Grades of doubt. Mild: the network is new, but lies between training networks. Serious: it lies outside of
+#: them, so a prediction is a guess. Meaningless: it is of another kind, so the run has learnt nothing about
+#: it.
 GRADES = ("mild", "serious", "meaningless")
-WIDTHS = 2.0  #: how many times wider, or narrower, than any training network is serious
-WEIGHTS = 4.0  #: how many times more weights, or fewer
-MAGNITUDE = 10.0  #: how many times larger, or smaller, weights
-NAMED = 5  #: how many sizes are named one by one
+WIDTHS = 2.0  #: a layer this many times wider or narrower than in training is a serious doubt
+WEIGHTS = 4.0  #: this many times more or fewer weights than in training are a serious doubt
+MAGNITUDE = 10.0  #: weights this many times larger or smaller than in training are a serious doubt
+NAMED = 5  #: up to this many sizes are listed; of more, the smallest and the largest
 
 
 @frozen(kw_only=True)
@@ -37,10 +38,10 @@ class Doubt:
     """One way in which a network differs from all training networks.
 
     Args:
-        about: what differs: ``architecture``, ``inputs``, ``outputs``, ``layers``, ``activations``, ``depth``, ``widths``,
-            ``weights``, ``magnitude``, ``symmetry`` or ``distance``.
-        grade: how much it matters, of :data:`GRADES`.
-        line: what differs, in words, with what training networks have.
+        about: what differs: ``architecture``, ``inputs``, ``outputs``, ``layers``, ``activations``,
+            ``depth``, ``widths``, ``weights``, ``magnitude``, ``symmetry`` or ``distance``.
+        grade: how much it matters, one of :data:`GRADES`.
+        line: one clause that says what the network has and what training networks have.
     """
 
     about: str
@@ -49,22 +50,22 @@ class Doubt:
 
 
 def worst(doubts: Iterable[Doubt]) -> str | None:
-    """Return the worst grade among doubts, or None where there is no doubt."""
+    """Return the worst grade among doubts, or None if there are none."""
     return max((doubt.grade for doubt in doubts), key=GRADES.index, default=None)
 
 
 def in_words(doubts: Sequence[Doubt]) -> str:
-    """Return doubts as one line; beside more than mild ones the mild ones are left out."""
+    """Return doubts as one line, without the mild ones if there are worse ones."""
     shown = [doubt for doubt in doubts if doubt.grade != GRADES[0]] or doubts
     return "; ".join(doubt.line for doubt in shown)
 
 
 def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dict[str, float]:
-    """Return for each type of parameter the root mean square of a network's weights.
+    """Return the root mean square of a network's weights for each type of parameter.
 
     Args:
-        architecture: of the network.
-        read: gives a parameter by its name; one after the other is read.
+        architecture: the architecture of the network.
+        read: returns a parameter by its name; parameters are read one after the other.
     """
     sums: dict[str, tuple[float, int]] = {}
     for kind, parameter in zip(architecture.types, architecture.parameters, strict=True):
@@ -75,10 +76,10 @@ def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dic
 
 
 def ranges_of(batches: Iterable[Batch]) -> dict[str, tuple[float, float]]:
-    """Return for each type of parameter the smallest and the largest root mean square among networks.
+    """Return the smallest and the largest root mean square among networks for each type of parameter.
 
     Args:
-        batches: each network once.
+        batches: batches that hold each network once.
     """
     found: dict[str, tuple[float, float]] = {}
     for networks in (networks for batch in batches for networks in batch.networks):
@@ -100,23 +101,23 @@ def ranges_of(batches: Iterable[Batch]) -> dict[str, tuple[float, float]]:
 
 @frozen(kw_only=True, eq=False, slots=False)
 class Seen:
-    """What training networks had.
+    """What is known about the training networks, with which another network is compared.
 
     Args:
-        architectures: of the training networks.
-        magnitudes: for each type of parameter, such as ``linear.weight``, the smallest and the largest root mean square of a
-            training network; empty where the run kept none.
+        architectures: the architectures of the training networks.
+        magnitudes: the smallest and the largest root mean square among training networks for each type of
+            parameter, such as ``linear.weight``; empty if the run recorded none.
     """
 
     architectures: tuple[Architecture, ...]
     magnitudes: Mapping[str, tuple[float, float]] = field(factory=dict)
 
     def doubts(self, architecture: Architecture, *, assumed: bool = False) -> tuple[Doubt, ...]:
-        """Return what of an architecture training never had.
+        """Return how an architecture differs from those of all training networks, the worst difference first.
 
         Args:
-            architecture: of the network that is asked about.
-            assumed: whether its activation is not known, as a state dict does not say it.
+            architecture: the architecture of another network.
+            assumed: whether its activation is not known, because a state dict does not say it.
         """
         if architecture in self.architectures:
             return ()
@@ -132,7 +133,7 @@ class Seen:
         return tuple(sorted(found, key=lambda doubt: -GRADES.index(doubt.grade)))
 
     def doubts_of_weights(self, found: Mapping[str, float]) -> Iterator[Doubt]:
-        """Yield each type of parameter whose weights are far larger or smaller than those of any training network.
+        """Yield a doubt for each type of parameter whose weights are far larger or smaller than in training.
 
         Args:
             found: the :func:`magnitudes` of the network.
@@ -140,11 +141,12 @@ class Seen:
         for kind, value in found.items():
             low, high = self.magnitudes.get(kind, (0.0, float("inf")))
             if value > high * MAGNITUDE or value < low / MAGNITUDE:
-                line = f"the root mean square of its {kind} is {value:.3g}, of training networks {low:.3g} to {high:.3g}"
+                seen = f"{low:.3g} to {high:.3g}"
+                line = f"the root mean square of its {kind} is {value:.3g}, in training {seen}"
                 yield Doubt(about="magnitude", grade="serious", line=line)
 
     def unseen(self, architecture: Architecture) -> tuple[str, ...]:
-        """Return the types of parameters that no training network has."""
+        """Return the types of an architecture's parameters that no training network has."""
         return tuple(dict.fromkeys(kind for kind in architecture.types if kind not in self._types))
 
     # -- what training networks had --------------------------------------------------------------------------
@@ -175,7 +177,7 @@ class Seen:
 
     @cached_property
     def _are_ordered(self) -> bool:
-        """Whether of all training networks it is known which layers are the first and the last."""
+        """Whether the first and the last layers of all training networks are known."""
         return not any(map(is_unordered, self.architectures))
 
     @cached_property
@@ -191,7 +193,7 @@ class Seen:
             line = (
                 f"no training network has {unseen}"
                 if common
-                else f"it has {unseen} alone, which no training network has"
+                else f"it has only {unseen}, which no training network has"
             )
             yield Doubt(about="layers", grade="serious" if common else "meaningless", line=line)
         joins = {layer.kind for layer in architecture.layers if not layer.parameters} - self._kinds
@@ -215,7 +217,7 @@ class Seen:
                 yield Doubt(about=about, grade="meaningless", line=line)
             elif own and known and not alike:
                 mine, theirs = _listed({kind for kind, _ in own}), _listed(kinds)
-                line = f"its {about} are those of {mine}, of training networks those of {theirs}"
+                line = f"its {about} are those of {mine} layers, in training those of {theirs} layers"
                 yield Doubt(about=about, grade="serious", line=line)
 
     def _sets_of_ends(
@@ -226,12 +228,12 @@ class Seen:
         own: set[tuple[str, int]],
         known: Iterable[tuple[str, int]],
     ) -> Iterator[Doubt]:
-        """Yield that no layer fits as the first, or as the last, where it is not known which these are."""
+        """Yield a doubt if no layer can be the first (or last), for architectures of unknown order."""
         mine, theirs = {size for _, size in own}, {size for _, size in known}
         if not mine or not theirs or mine & theirs:
             return
         whose = "those of training networks do" if self._are_ordered else "layers of training networks do"
-        line = f"none of its layers {verb} {_listed(theirs)} {about}, as {whose}"
+        line = f"none of its layers {verb} {_listed(theirs)} {about}, which {whose}"
         if not is_unordered(architecture):
             line = f"it has {_listed(mine)} {about}, and no layer of a training network {verb} as many"
         yield Doubt(about=about, grade="meaningless", line=line)
@@ -241,18 +243,18 @@ class Seen:
         new = own - self._functions
         trained = _listed(self._functions)
         if assumed or (is_unordered(architecture) and own == {"none"}):
-            hint = " (--activation says it)" if assumed else ""
+            hint = " (state it with --activation)" if assumed else ""
             line = f"its activation is not known{hint}, training networks have {trained}"
             yield Doubt(about="activations", grade="mild", line=line)
         elif new:
             line = f"its activation is {_listed(new)}, those of training networks are {trained}"
             yield Doubt(about="activations", grade="serious", line=line)
         elif "other" in own:
-            line = "its activation is of a kind without a name, which need not be that of training networks"
+            line = "its activation has no known name, so it may differ from that of training networks"
             yield Doubt(about="activations", grade="mild", line=line)
 
     def _sizes(self, architecture: Architecture) -> Iterator[Doubt]:
-        # Networks one layer deeper than any in training are predicted badly (docs/explanation/design.md, probes).
+        # Predictions are bad already for networks one layer deeper than any in training.
         if is_unordered(architecture) or not self._are_ordered:
             own, known = layers_of(architecture), [layers_of(each) for each in self.architectures]
             line = f"it has {counted(own, 'layer')} with weights, training networks {_span(known)}"
@@ -274,20 +276,20 @@ class Seen:
         if is_unordered(architecture):
             low, high = min(self._widths), max(self._widths)
             if all(width * WIDTHS < low or width > high * WIDTHS for width in own):
-                line = f"none of its layers is about as wide as layers of training networks, {_span(self._widths)}"
+                line = f"none of its layers is about as wide as in training networks, {_span(self._widths)}"
                 yield Doubt(about="widths", grade="serious", line=line)
         elif grade := _outside(own, self._widths, WIDTHS):
-            # Of training networks without an order it is not known which of their layers are hidden.
+            # If the order of layers is not known, it is not known which ones are hidden.
             whose = "those of training networks" if self._are_ordered else "layers of training networks"
             line = f"its hidden layers are {_span(own)} wide, {whose} {_span(self._widths)}"
             yield Doubt(about="widths", grade=grade, line=line)
 
 
-# -- words -----------------------------------------------------------------------------------------------------
+# -- words ----------------------------------------------------------------------------------------------
 
 
 def _outside(own: Sequence[int], known: Sequence[int], factor: float) -> str | None:
-    """Return the grade of the doubt that sizes lie outside of those of training networks; None where they do not."""
+    """Return the grade of the doubt about sizes outside the range of training; None if they lie inside."""
     low, high = min(known), max(known)
     if low <= min(own) and max(own) <= high:
         return None
@@ -299,7 +301,7 @@ def _span(values: Sequence[int]) -> str:
 
 
 def _listed(values: Iterable[str] | Iterable[int]) -> str:
-    """Return words or sizes in order; of many sizes the smallest and the largest."""
+    """Return words or sizes in order; for many sizes only the smallest and the largest."""
     found = sorted(set(values))  # type: ignore[type-var]  # all of one type
     if len(found) > NAMED and isinstance(found[0], int):
         return f"{found[0]} to {found[-1]}"

@@ -1,4 +1,4 @@
-"""Embeddings of networks with what is known of them: written as a table, and searched for the nearest."""
+"""A table of networks with embeddings and properties, to write to a file or to search for neighbours."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class EmbeddingTable:
     """Networks and their embeddings.
 
     Args:
-        sources: what each is called: its file, or the zoo and its number there.
-        values: ``(n, E)``.
-        properties: ``(n,)`` values by name, None where missing.
+        sources: the name of each network: its file, or its zoo and its number there.
+        values: the embeddings ``(n, E)``.
+        properties: the ``n`` values of each property by its name; None for a missing value.
     """
 
     sources: Sequence[str]
@@ -35,7 +35,7 @@ class EmbeddingTable:
 
     @classmethod
     def joined(cls, parts: Sequence[EmbeddingTable]) -> EmbeddingTable:
-        """Return all networks of several, in order; a property that one of them lacks is missing there."""
+        """Join several tables; a property that one of them lacks is missing for its networks."""
         names = dict.fromkeys(name for part in parts for name in part.properties)
         return cls(
             sources=[source for part in parts for source in part.sources],
@@ -47,28 +47,29 @@ class EmbeddingTable:
         )
 
     def nearest(self, embedding: np.ndarray, k: int) -> list[tuple[int, float]]:
-        """Return positions and distances of the k networks nearest to ``(E,)``, the nearest first.
+        """Return position and distance of the k networks nearest to an embedding ``(E,)``, nearest first.
 
-        Columns are divided by their deviations, so that none counts for more by its unit. A network whose embedding is
-        not finite is near to nothing, and is passed over.
+        Columns are divided by their standard deviations, so that the unit of a column does not matter.
+        Networks whose embeddings are not finite are left out.
         """
         kept = np.flatnonzero(np.isfinite(self.values).all(1))
         if not len(kept):
             return []
         values = self.values[kept]
-        deviation = values.std(0)
-        scale = np.where(deviation > 0, deviation, 1)
-        places, distances = nearest(values / scale, embedding[None] / scale, min(k, len(kept)))
-        # The root of the mean over columns, not of their sum, so that distances do not grow with the width.
+        std = values.std(0)
+        scale = np.where(std > 0, std, 1)
+        positions, distances = nearest(values / scale, embedding[None] / scale, min(k, len(kept)))
+        # This is the root of the mean over columns, not of the sum, so that distances do not grow with the
+        # width.
         distances = distances / np.sqrt(len(embedding))
-        return list(zip(kept[places[0]].tolist(), distances[0].tolist(), strict=True))
+        return list(zip(kept[positions[0]].tolist(), distances[0].tolist(), strict=True))
 
     def write(self, path: Path) -> None:
-        """Write them by the ending of the name: ``.csv``, ``.npz`` or ``.parquet``.
+        """Write the table; the ending of the name says how: ``.csv``, ``.npz`` or ``.parquet``.
 
         Raises:
-            ConfigError: another ending, or parquet without pyarrow.
-            MachineError: the disk does not take it.
+            ConfigError: the name has another ending, or pyarrow is needed and not installed.
+            MachineError: the file cannot be written.
         """
         if path.suffix not in WRITERS:
             raise ConfigError(
@@ -77,15 +78,15 @@ class EmbeddingTable:
         write_bytes(path, WRITERS[path.suffix](self))
 
     def columns(self) -> dict[str, Sequence[Any]]:
-        """Return the columns of a table: ``source``, the properties, and ``embedding_0`` to the last.
+        """Return the columns of the file: ``source``, the properties, and ``embedding_0`` to the last.
 
         Raises:
-            ConfigError: a property has the name of one of the last.
+            ConfigError: a property is named like a column of the embedding.
         """
         own = {f"embedding_{number}": column for number, column in enumerate(self.values.T)}
         if taken := own.keys() & self.properties.keys():
             raise ConfigError(
-                f"a property of the networks is named {min(taken)!r} as a column of the table is; write them as .npz"
+                f"the property {min(taken)!r} is named like a column of the embedding; write to .npz"
             )
         properties = {name: values for name, values in self.properties.items() if name != "source"}
         return {"source": self.sources, **properties, **own}

@@ -1,4 +1,4 @@
-"""An architecture, looked at from outside: its inputs and outputs, how deep and how wide it is, as far as that is known."""
+"""The outline of an architecture: its inputs, outputs, depth and widths, as far as they are known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}  #: of recurrent layers: how many times 
 
 
 def structure(architecture: Architecture) -> object:
-    """Return what is left of an architecture without names and groups, which depend on where its description comes from."""
+    """Return an architecture without names and neuron groups, which depend on how it was described."""
     return tuple(
         (layer.kind, tuple((p.role, p.shape) for p in layer.parameters), layer.inputs, layer.activation)
         for layer in architecture.layers
@@ -16,14 +16,15 @@ def structure(architecture: Architecture) -> object:
 
 
 def activations(architecture: Architecture) -> set[str]:
-    """Return the activations behind the layers of an architecture; ``none`` where there is none, as in a linear network."""
+    """Return the activations of an architecture; ``{"none"}`` if it has none, as in a linear network."""
     return {layer.activation for layer in architecture.layers} - {"none"} or {"none"}
 
 
 def inputs(architecture: Architecture) -> set[tuple[str, int]]:
-    """Return kind and number of inputs of each layer that reads the network's input, where that is known.
+    """Return the kind and the number of inputs of each layer that reads the network's input, if known.
 
-    Where the order of layers is not known, any layer may read it; these are then all numbers that any may take.
+    If the order of the layers is not known, any layer may be the first; then all numbers that any layer may
+    read are returned.
     """
     if is_unordered(architecture):
         return {(layer.kind, size) for layer in architecture.layers for size in _may_read(layer)}
@@ -36,28 +37,29 @@ def inputs(architecture: Architecture) -> set[tuple[str, int]]:
 
 
 def outputs(architecture: Architecture) -> set[tuple[str, int]]:
-    """Return kind and number of outputs of each layer behind which there is no other with parameters.
+    """Return the kind and the number of outputs of each layer that no other layer with parameters follows.
 
-    Where the order of layers is not known, any layer may be the last; these are then all numbers that any may give.
+    If the order of the layers is not known, any layer may be the last; then all numbers that any layer may
+    write are returned.
     """
     if is_unordered(architecture):
         return {(layer.kind, size) for layer in architecture.layers for size in _may_write(layer)}
     followed: set[int] = set()
     last = []
-    for place in reversed(range(len(architecture.layers))):
-        layer = architecture.layers[place]
-        if layer.parameters and place not in followed:
+    for index in reversed(range(len(architecture.layers))):
+        layer = architecture.layers[index]
+        if layer.parameters and index not in followed:
             last.append(layer)
-        if layer.parameters or place in followed:
+        if layer.parameters or index in followed:
             followed.update(layer.inputs)
     return {(layer.kind, size) for layer in last if (size := _writes(layer)) is not None}
 
 
 def hidden_widths(architecture: Architecture) -> list[int]:
-    """Return the numbers of outputs of all linear, convolution and recurrent layers but the last such layer.
+    """Return the widths of all linear, convolution and recurrent layers, without that of an output layer.
 
-    The width of a recurrent layer is its hidden size, also where it is the last. Where the order of layers is not known,
-    these are all numbers of outputs that any of them may give.
+    The width is the number of outputs; for a recurrent layer it is the hidden size, also if the layer is the
+    last. If the order of the layers is not known, all widths that any layer may have are returned.
     """
     layers = [
         layer
@@ -74,7 +76,7 @@ def hidden_widths(architecture: Architecture) -> list[int]:
 
 
 def depth(architecture: Architecture) -> int:
-    """Return how many layers with matrices of weights lie on the longest path; norms and vectors do not count."""
+    """Return the number of layers on the longest path; only layers with a weight matrix count, not norms."""
     reached: list[int] = []
     for layer in architecture.layers:
         reached.append(max((reached[source] for source in layer.inputs), default=0) + _counts(layer))
@@ -82,12 +84,12 @@ def depth(architecture: Architecture) -> int:
 
 
 def layers_of(architecture: Architecture) -> int:
-    """Return how many layers with matrices of weights there are, in any order; norms and vectors do not count."""
+    """Return the number of layers; only layers with a weight matrix count, and no norms."""
     return sum(map(_counts, architecture.layers))
 
 
 def is_unordered(architecture: Architecture) -> bool:
-    """Whether the order of several layers says nothing, as nothing but their names and shapes is known."""
+    """Whether an architecture has several layers of which only names and shapes are known."""
     return (
         architecture.symmetry == "none" and sum(bool(layer.parameters) for layer in architecture.layers) > 1
     )
@@ -106,7 +108,7 @@ def _shape(layer: Layer, *roles: str) -> tuple[int, ...]:
 
 
 def _reads(layer: Layer) -> int | None:
-    """Return how many inputs, channels or words a layer reads; None where that is not known."""
+    """Return the number of inputs, channels or words that a layer reads; None if it is not known."""
     shape = _shape(layer, "weight", "weight_ih", "in_proj_weight")
     if len(shape) < 2:
         return shape[0] if shape and "norm" in layer.kind else None
@@ -117,7 +119,7 @@ def _reads(layer: Layer) -> int | None:
 
 
 def _writes(layer: Layer) -> int | None:
-    """Return how many outputs or channels a layer writes; None where that is not known."""
+    """Return the number of outputs or channels that a layer writes; None if it is not known."""
     if layer.kind in GATES:
         size = (_shape(layer, "weight_hr") or (0,))[0] or _hidden_size(layer)
         return size * _directions(layer) or None
@@ -132,7 +134,7 @@ def _writes(layer: Layer) -> int | None:
 
 
 def _hidden_size(layer: Layer) -> int:
-    """Return the hidden size of a recurrent layer; of any other 0."""
+    """Return the hidden size of a recurrent layer; 0 for any other layer."""
     if layer.kind not in GATES:
         return 0
     return (_shape(layer, "weight_hh") or (0,))[0] // GATES[layer.kind]
@@ -143,17 +145,20 @@ def _directions(layer: Layer) -> int:
 
 
 def _may_read(layer: Layer) -> set[int]:
-    """Return all numbers of inputs that a layer may have of which names and shapes alone are known."""
+    """Return all numbers of inputs that a layer may have, given only its names and shapes."""
     return _may_have(layer, 1)
 
 
 def _may_write(layer: Layer) -> set[int]:
-    """Return all numbers of outputs that a layer may have of which names and shapes alone are known."""
+    """Return all numbers of outputs that a layer may have, given only its names and shapes."""
     return _may_have(layer, 0)
 
 
 def _may_have(layer: Layer, axis: int) -> set[int]:
-    """Return what a layer may read (``axis`` 1) or write (0): a matrix without bias may be stored the other way round."""
+    """Return the numbers that a layer may read (``axis`` 1) or write (``axis`` 0).
+
+    A matrix without a bias may be stored transposed, so both of its sizes are possible.
+    """
     if layer.kind in GATES:
         size = _writes(layer) if axis == 0 else _reads(layer)
         return {size} if size else set()
@@ -164,7 +169,7 @@ def _may_have(layer: Layer, axis: int) -> set[int]:
     if layer.kind == "linear" and len(shapes) == 1 and bias == shapes[0][:1]:
         return {shapes[0][axis]}
     found = {size for shape in shapes for size in shape}
-    if layer.kind.startswith("conv"):  # of which neither its groups nor whether it is transposed are known
+    if layer.kind.startswith("conv"):  # its groups are not known, nor whether it is transposed
         found = {size for shape in shapes for size in _channels(*shape[:2])}
     return found
 

@@ -1,4 +1,4 @@
-"""What a run says of one network: values, their error, and in what the network differs from those of training."""
+"""A prediction for one network: the values, the run's test error, and the doubts about them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from sneframe.predict.tested import Tested
 
 
 class DoubtWarning(UserWarning):
-    """Why a prediction is not to be trusted."""
+    """A warning that a prediction should not be trusted, with the reason."""
 
 
 @frozen(kw_only=True, eq=False)
 class Prediction:
-    """What a run says of one network.
+    """The prediction of a run for one network.
 
-    A value is given whatever the network is; ``doubtful`` says whether it may be used, ``doubts`` why it may not.
+    There are values for every network. ``doubtful`` says whether they should not be used, and ``doubts`` says
+    why.
 
     Args:
-        source: the file, or what else it was.
-        values: by property, in its unit: a number, or a label.
-        tested: by property, the run's error on its test networks. It says nothing of a network that is doubtful. A property
-            without test networks, and a run that has not finished, have none.
-        embedding: ``(E,)`` float32.
-        distance: to its nearest training networks, 1 where 99 % of these are nearer to each other; None for a run that kept
-            no embeddings of its training networks.
-        doubts: in what the network differs from all training networks, the worst first.
+        source: the name of the network's file, or the kind of object it was.
+        values: a number in the property's unit, or a label, by property.
+        tested: the run's error on its test networks by property. It does not apply to a doubtful network. It
+            is missing for a property without test networks, and for a run that has not finished.
+        embedding: the embedding ``(E,)``, float32.
+        distance: the distance to the nearest training networks. 1 is the distance within which 99 % of the
+            training networks have their own neighbours. None if the run kept no embeddings of its training
+            networks.
+        doubts: how the network differs from all training networks, the worst difference first.
         unseen: types of parameters, such as ``conv2d.weight``, that no training network has.
-        symmetry: where what is known of its neurons comes from, see :class:`~sneframe.architecture.Architecture`.
+        symmetry: where the knowledge about its neurons comes from, see
+            :class:`~sneframe.architecture.Architecture`.
     """
 
     source: str
@@ -46,16 +49,16 @@ class Prediction:
 
     @property
     def far(self) -> bool:
-        """Whether its embedding is unlike those of all training networks."""
+        """Whether the embedding is far from those of all training networks."""
         return self.distance is not None and self.distance > 1
 
     @property
     def doubtful(self) -> bool:
-        """Whether its values are guesses, or meaningless: whether there is more than a mild doubt."""
+        """Whether a doubt is more than mild, so that the values are guesses or meaningless."""
         return worst(self.doubts) in GRADES[1:]
 
     @property
     def verdict(self) -> str:
-        """One word: ``like-training``, ``mild`` (it lies between training networks), ``doubtful`` or ``meaningless``."""
+        """The worst doubt in a word: ``like-training`` (none), ``mild``, ``doubtful`` or ``meaningless``."""
         grade = worst(self.doubts)
         return {None: "like-training", "serious": "doubtful"}.get(grade, str(grade))

@@ -1,4 +1,4 @@
-"""A finished run, to be asked about networks: modules, state dicts, files and zoos in; properties and embeddings out."""
+"""A finished run that predicts properties and embeddings of modules, state dicts, files and zoos."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from sneframe.model import Model
 from sneframe.plugins import Blamed
 from sneframe.predict.distance import Reference
 from sneframe.predict.doubt import GRADES, Doubt, Seen, in_words, magnitudes, worst
+from sneframe.predict.lazy_network import Describer, LazyNetwork, Network, stacked
 from sneframe.predict.prediction import DoubtWarning, Prediction
-from sneframe.predict.question import Network, Question, Questions, stacked
 from sneframe.predict.stream import LARGE, least, obstacle, shown, stream
 from sneframe.predict.tested import Tested, read_tested
 from sneframe.progress import Reporter
@@ -34,13 +34,13 @@ from sneframe.run_folder.training_networks import read_magnitudes
 from sneframe.tasks import Tasks
 from sneframe.zoo.read import Zoo
 
-BATCH = 32  #: networks that are encoded together
-#: What is said of a network whose neurons may not be what its description says.
+BATCH = 32  #: the number of networks that are encoded together
+#: The doubt about a network whose symmetry is not certain, by the origin of its symmetry.
 UNSURE = {
     "guessed": "its symmetry is guessed from names and shapes",
-    "none": "no symmetry is known, every neuron is taken as fixed",
+    "none": "its symmetry is not known, so no neuron is permuted",
 }
-MEMORY = 2 << 30  #: bytes that encoding a large network may take
+MEMORY = 2 << 30  #: bytes that encoding a large network may use by default
 T = TypeVar("T")
 
 
@@ -55,42 +55,43 @@ def load(
     memory: int | None = None,
     reporter: Reporter | None = None,
 ) -> Predictor:
-    """Read a finished run.
+    """Load a finished run.
 
     Args:
-        run: its folder.
-        module: ``package.module:function`` that makes the module of a network, where files need their code to be described.
-        key: of checkpoints that hold several state dicts, which.
-        activation: of networks that come without code, of every layer but the last. A network with the names and shapes of
-            one architecture of the training zoo has that architecture.
-        flatten: ``channels_first`` where a linear layer reads a convolution as torch flattens it.
-        trust_names: take networks without code for chains where the sizes of their layers fit.
-        memory: bytes that encoding a large network may take, beside the model and the weights of one layer; None: 2 GiB.
-            It does not bind methods that look at all layers of a network at once, which a warning names.
-        reporter: says how far it is with a large network; silent where not given.
+        run: the folder of the run.
+        module: ``package.module:function`` that makes the module of a network in a file, to describe it
+            exactly.
+        key: which state dict to read from a checkpoint that holds several.
+        activation: the activation of every layer but the last, for networks without code. It is not needed
+            for a network that has the names and shapes of exactly one architecture of the training zoo.
+        flatten: ``channels_first`` if a linear layer reads a convolution in the order in which torch flattens
+            it.
+        trust_names: take a network without code for a chain if the sizes of its layers fit.
+        memory: bytes that encoding a large network may use beside the model and the weights of one layer;
+            None: 2 GiB. Methods that look at all layers of a network at once cannot keep the bound; a warning
+            names them.
+        reporter: shows the progress on a large network; None: nothing is shown.
 
     Warns:
-        UserWarning: the run has not finished, and its model is the best so far.
+        UserWarning: the run has not finished, and its best model so far is used.
 
     Raises:
-        RunError: there is no model of a run, or a damaged one.
-        PluginError: a part it was made of is not installed.
-        ConfigError: there is no such module, activation or way to flatten, or less memory than the model needs.
+        RunError: the folder holds no model, or a damaged one.
+        PluginError: a part of the model is not installed.
+        ConfigError: there is no such module, activation or way to flatten, or the model needs more memory.
     """
     if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int) or memory < 1):
         raise ConfigError(f"memory is a number of bytes, got {memory!r}")
     folder = Path(run)
     best = folder / "best.safetensors"
     if not best.is_file():
-        raise RunError(f"{folder}: no finished run, best.safetensors is not in it")
+        raise RunError(f"{folder}: no finished run: best.safetensors is not in it")
     if not (folder / "metrics.json").is_file():
-        line = (
-            "the run has not finished: this is its best model so far, its error on test networks is not known"
-        )
-        warnings.warn(f"{folder}: {line}, nor what is far from training", stacklevel=2)
+        line = "the run has not finished: this is its best model so far, and neither its test error is known"
+        warnings.warn(f"{folder}: {line} nor which networks are far from training", stacklevel=2)
     model, tasks, header = load_model(best)
     if memory is not None and memory < (needed := least(model.encoder)):
-        raise ConfigError(f"memory: {shown(memory)} cannot be met, this model needs at least {shown(needed)}")
+        raise ConfigError(f"memory: {shown(memory)} is too little, this model needs at least {shown(needed)}")
     architectures = tuple(Architecture.from_json(data) for data in header["architectures"])
     reader = Reader(
         module=None if module is None else Factory(module),
@@ -114,13 +115,13 @@ def load(
 
 
 def _reference(path: Path, width: int) -> Reference | None:
-    """Read the embeddings of training networks, where the run kept them."""
+    """Read the embeddings of the training networks; None if the run has none."""
     values = tensor_files.read_tensors(path)[0].get("train_values") if path.is_file() else None
     if values is None:
         return None
     if values.ndim != 2 or values.shape[1] != width or not values.is_floating_point():
         raise RunError(
-            f"{path}: damaged: train_values of shape {tuple(values.shape)}, embeddings of this run have {width} numbers"
+            f"{path}: damaged: train_values has shape {tuple(values.shape)}, embeddings have width {width}"
         )
     return Reference.of(values.float().numpy())
 
@@ -128,18 +129,18 @@ def _reference(path: Path, width: int) -> Reference | None:
 @final
 @frozen(kw_only=True, eq=False)
 class Predictor:
-    """A trained model that takes networks of any kind. Made by :func:`load`.
+    """A trained model that takes modules, state dicts, files and zoos. :func:`load` makes it.
 
     Args:
-        folder: of the run.
-        model: in evaluation mode.
-        tasks: of its properties, the main one first.
-        seen: what the training networks had.
-        tested: by property, the run's error on its test networks.
-        reader: of files.
-        reference: embeddings of training networks, or None.
-        memory: bytes that encoding a large network may take; None: 2 GiB.
-        reporter: says how far it is with one.
+        folder: the folder of the run.
+        model: the model, in evaluation mode.
+        tasks: the tasks of its properties, the main one first.
+        seen: what is known about the training networks.
+        tested: the run's error on its test networks by property.
+        reader: reads files.
+        reference: the embeddings of training networks, or None.
+        memory: bytes that encoding a large network may use; None: 2 GiB.
+        reporter: shows the progress on a large network.
     """
 
     folder: Path
@@ -151,10 +152,10 @@ class Predictor:
     reference: Reference | None = field(repr=False)
     memory: int | None = None
     reporter: Reporter = field(factory=Reporter, repr=False)
-    _questions: Questions = field(init=False, repr=False)
+    _describer: Describer = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_questions", Questions(self.reader, self.architectures))
+        object.__setattr__(self, "_describer", Describer(self.reader, self.architectures))
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:
@@ -163,55 +164,57 @@ class Predictor:
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """What it predicts, the main property first."""
+        """The names of the properties that it predicts, the main property first."""
         return tuple(task.name for task in self.tasks.each)
 
     def predict(self, network: Network, example_input: Any = None) -> Prediction:
         """Predict the properties of one network.
 
         Args:
-            network: a module, a state dict, or the path of a file of one.
-            example_input: what a module's ``forward`` takes, where none can be made up for its first layer.
+            network: a module, a state dict, or the path of a file.
+            example_input: an input of a module's ``forward``, if none can be made for its first layer.
 
         Raises:
-            FileError: a file that cannot be read.
-            ArchitectureError: a network that cannot be described.
-            PartError: one that the method cannot take, as it is built for other architectures.
+            FileError: the file cannot be read.
+            ArchitectureError: the network cannot be described.
+            PartError: the method is built for other architectures and cannot take this one.
 
         Warns:
-            DoubtWarning: more than mildly, the network is unlike all training networks.
+            DoubtWarning: the network differs from all training networks so much that the prediction is a
+                guess.
         """
-        return self._told([self._questions.of(network, example_input)])[0]
+        return self._predictions([self._describer.of(network, example_input)])[0]
 
     def predict_all(self, networks: Iterable[Network]) -> list[Prediction]:
-        """Predict the properties of several networks, some at a time; see :meth:`predict`."""
+        """Predict the properties of several networks, in batches; see :meth:`predict`."""
         if isinstance(networks, nn.Module | Mapping | str | Path):
             raise ArchitectureError(
                 f"several networks are needed, such as a list, got one {type(networks).__name__}"
             )
         found: list[Prediction] = []
         for some in batched(networks, BATCH):
-            found += self._told([self._questions.of(network) for network in some])
+            found += self._predictions([self._describer.of(network) for network in some])
         return found
 
     def embed(
         self, networks: Network | Sequence[Network] | Batch | Zoo, example_input: Any = None
     ) -> np.ndarray:
-        """Return the embedding ``(E,)`` of one network, or ``(n, E)`` of several, of a batch or a selection of a zoo.
+        """Return the embedding ``(E,)`` of one network, or ``(n, E)`` of several networks, a batch, or a zoo.
 
-        Of a batch or a zoo, the row of a network that has weights that are not finite, or too large ones, is not finite.
-
-        Warns:
-            DoubtWarning: as :meth:`predict`; of a batch or a zoo, one line for all networks of architectures that are unlike
-                those of training.
+        In a batch or a zoo, a network with weights that are not finite or too large has a row that is not
+        finite.
 
         Args:
-            networks: one or several; see :meth:`predict`.
-            example_input: of one module, as for :meth:`predict`.
+            networks: one network or several, see :meth:`predict`; or a batch; or a zoo or a selection of one.
+            example_input: an input of one module, as for :meth:`predict`.
 
         Raises:
-            FileError, ArchitectureError: a network that cannot be read or described.
-            PartError: one that the method cannot take, or whose embedding is not finite.
+            FileError, ArchitectureError: a network cannot be read or described.
+            PartError: the method cannot take a network, or its embedding is not finite.
+
+        Warns:
+            DoubtWarning: as :meth:`predict`. A batch or a zoo gives one warning for all its doubtful
+                networks.
         """
         if isinstance(networks, Zoo | Batch):
             batch = networks.load() if isinstance(networks, Zoo) else networks
@@ -220,17 +223,17 @@ class Predictor:
             self._doubt_batch(batch, str(networks.path) if isinstance(networks, Zoo) else "batch")
             return self._encoded(batch).numpy()
         if not isinstance(networks, list | tuple):
-            return self._rows([self._questions.of(networks, example_input)])[0]
+            return self._rows([self._describer.of(networks, example_input)])[0]
         rows = [np.empty((0, self.model.encoder.width), np.float32)]
         rows += [
-            self._rows([self._questions.of(network) for network in some]) for some in batched(networks, BATCH)
+            self._rows([self._describer.of(network) for network in some]) for some in batched(networks, BATCH)
         ]
         return np.concatenate(rows)
 
-    def _rows(self, asked: Sequence[Question]) -> np.ndarray:
+    def _rows(self, networks: Sequence[LazyNetwork]) -> np.ndarray:
         """Return the embeddings ``(n, E)`` of networks, and warn of those that are doubtful."""
-        rows = self._embeddings(asked).numpy()
-        for each, distance in zip(asked, self._distances(rows), strict=True):
+        rows = self._embeddings(networks).numpy()
+        for each, distance in zip(networks, self._distances(rows), strict=True):
             _warn(each.source, self._doubts(each, distance))
         return rows
 
@@ -239,77 +242,76 @@ class Predictor:
             return [None] * len(rows)
         return list(map(float, self.reference.distance(rows)))
 
-    def _doubts(self, asked: Question, distance: float | None) -> tuple[Doubt, ...]:
-        """Return in what a network differs from all training networks, the worst first."""
-        found = list(self.seen.doubts(asked.architecture, assumed=asked.assumed))
+    def _doubts(self, network: LazyNetwork, distance: float | None) -> tuple[Doubt, ...]:
+        """Return how a network differs from all training networks, the worst difference first."""
+        architecture = network.architecture
+        found = list(self.seen.doubts(architecture, assumed=network.assumed))
         if self.seen.magnitudes:
-            found += self.seen.doubts_of_weights(
-                magnitudes(asked.architecture, lambda name: asked.read()[name])
-            )
-        known = asked.architecture in self.architectures
-        if (line := UNSURE.get(asked.architecture.symmetry)) and not (
-            known and asked.architecture.symmetry == "none"
-        ):
+            own = magnitudes(architecture, lambda name: network.read()[name])
+            found += self.seen.doubts_of_weights(own)
+        known = architecture in self.architectures
+        line = UNSURE.get(architecture.symmetry)
+        if line is not None and not (known and architecture.symmetry == "none"):
             found.append(Doubt(about="symmetry", grade="mild", line=line))
         if distance is not None and distance > 1:
-            line = f"it is far from all training networks, {distance:.3g} times as far as 99 % of these are from each other"
+            times = f"{distance:.3g} times as far as they are from each other"
+            line = f"it is far from all training networks: {times}"
             found.append(Doubt(about="distance", grade="serious", line=line))
         return tuple(sorted(found, key=lambda doubt: -GRADES.index(doubt.grade)))
 
     def _doubt_batch(self, batch: Batch, name: str) -> None:
-        """Warn of the networks of a batch whose architectures are unlike all of training."""
+        """Warn of the networks of a batch whose architectures differ much from all of training."""
         found = [self.seen.doubts(architecture) for architecture in batch.architectures]
-        doubtful = [place for place, doubts in enumerate(found) if worst(doubts) in GRADES[1:]]
+        doubtful = [index for index, doubts in enumerate(found) if worst(doubts) in GRADES[1:]]
         if doubtful:
-            count = sum(len(batch.networks[place]) for place in doubtful)
+            count = sum(len(batch.networks[index]) for index in doubtful)
             first, doubt = batch.architectures[doubtful[0]], found[doubtful[0]][0]
-            line = f"{count} of {len(batch)} networks are unlike those of training, such as {first.summary}: {doubt.line}"
-            warnings.warn(f"{name}: {line}", DoubtWarning, stacklevel=4)
+            line = f"{count} of {len(batch)} networks are unlike those of training, such as {first.summary}"
+            warnings.warn(f"{name}: {line}: {doubt.line}", DoubtWarning, stacklevel=4)
 
-    def _embeddings(self, asked: Sequence[Question]) -> Tensor:
-        """Return ``(n, E)``: of large networks one after the other, of the others together."""
+    def _embeddings(self, networks: Sequence[LazyNetwork]) -> Tensor:
+        """Return the embeddings ``(n, E)``. Large networks are encoded one by one, the others together."""
         encoder = self.model.encoder
-        large = np.array([each.architecture.num_weights > LARGE for each in asked], dtype=bool)
+        large = np.array([each.architecture.num_weights > LARGE for each in networks], dtype=bool)
         if (whole := obstacle(encoder)) is not None:
-            for each in asked:
+            for each in networks:
                 self._check_memory(each.source, each.architecture)
-            for place in np.flatnonzero(large).tolist():
-                line = "all weights are encoded at once, which takes whatever memory it takes"
-                warnings.warn(f"{asked[place].source}: {line}: {whole}", stacklevel=4)
+            for row in np.flatnonzero(large).tolist():
+                line = "all weights are encoded at once, and memory is not bounded"
+                warnings.warn(f"{networks[row].source}: {line}: {whole}", stacklevel=4)
             large[:] = False
-        rows = torch.empty(len(asked), encoder.width)
-        for place in np.flatnonzero(large).tolist():
-            rows[place] = self._streamed(asked[place])
+        rows = torch.empty(len(networks), encoder.width)
+        for row in np.flatnonzero(large).tolist():
+            rows[row] = self._streamed(networks[row])
         if small := np.flatnonzero(~large).tolist():
-            rows[small] = self._encoded(stacked([asked[place] for place in small]))
-        for each, finite in zip(asked, rows.isfinite().all(1).tolist(), strict=True):
+            rows[small] = self._encoded(stacked([networks[row] for row in small]))
+        for each, finite in zip(networks, rows.isfinite().all(1).tolist(), strict=True):
             if not finite:
                 raise PartError(
-                    f"{each.source}: its embedding is not finite: NaN among its weights, or too large ones"
+                    f"{each.source}: its embedding is not finite: some weights are NaN, infinite or too large"
                 )
         return rows
 
     def _check_memory(self, source: str, architecture: Architecture) -> None:
-        """Check that a bound that was asked for has room for the weights, of a method that takes all of them at once."""
+        """Check that the weights fit into the memory bound if the method needs all of them at once."""
         whole, needed = obstacle(self.model.encoder), 4 * architecture.num_weights
         if whole is not None and self.memory is not None and self.memory < needed:
-            raise PartError(
-                f"{source}: memory: {shown(self.memory)} cannot be met, its weights alone take {shown(needed)}: {whole}"
-            )
+            bound = f"memory: {shown(self.memory)} is too little"
+            raise PartError(f"{source}: {bound}, the weights take {shown(needed)}: {whole}")
 
-    def _streamed(self, asked: Question) -> Tensor:
-        """Return the embedding ``(E,)`` of a large network; of its file one parameter after the other is mapped."""
-        with self.reporter.bar(f"encoding {asked.source}", unit="weights") as advance:
+    def _streamed(self, network: LazyNetwork) -> Tensor:
+        """Return the embedding ``(E,)`` of a large network, whose parameters are read one after the other."""
+        with self.reporter.bar(f"encoding {network.source}", unit="weights") as advance:
             return stream(
                 self.model.encoder,
-                asked.architecture,
-                lambda name: asked.read()[name],
+                network.architecture,
+                lambda name: network.read()[name],
                 memory=self.memory or MEMORY,
                 progress=advance,
             )[0]
 
     def _encoded(self, batch: Batch) -> Tensor:
-        """Return ``(n, E)``, some networks at a time."""
+        """Return the embeddings ``(n, E)``, computed in batches."""
         rows = torch.empty(len(batch), self.model.encoder.width)
         with torch.no_grad():
             for start in range(0, len(batch), BATCH):
@@ -317,21 +319,21 @@ class Predictor:
                 rows[part] = self.model.encoder(batch.select(part)).float()
         return rows
 
-    def _told(self, asked: Sequence[Question]) -> list[Prediction]:
-        embeddings = self._embeddings(asked)
+    def _predictions(self, networks: Sequence[LazyNetwork]) -> list[Prediction]:
+        embeddings = self._embeddings(networks)
         with torch.no_grad(), Blamed(self.model.head):
             value = self.model.head(embeddings)
         columns = {task.name: task.predict(own) for task, own in self.tasks.split(value)}
         distances = self._distances(embeddings.numpy())
         found = []
-        for place, each in enumerate(asked):
+        for row, each in enumerate(networks):
             made = Prediction(
                 source=each.source,
-                values={name: _plain(column[place]) for name, column in columns.items()},
+                values={name: _plain(column[row]) for name, column in columns.items()},
                 tested={name: self.tested[name] for name in columns if name in self.tested},
-                embedding=embeddings[place].numpy(),
-                distance=distances[place],
-                doubts=self._doubts(each, distances[place]),
+                embedding=embeddings[row].numpy(),
+                distance=distances[row],
+                doubts=self._doubts(each, distances[row]),
                 unseen=self.seen.unseen(each.architecture),
                 symmetry=each.architecture.symmetry,
             )
@@ -341,13 +343,13 @@ class Predictor:
 
 
 def _warn(source: str, doubts: Sequence[Doubt]) -> None:
-    """Warn in one line where there is more than a mild doubt."""
+    """Warn in one line if a doubt is more than mild."""
     if worst(doubts) in GRADES[1:]:
         warnings.warn(f"{source}: {in_words(doubts)}", DoubtWarning, stacklevel=4)
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield values in lists of so many, the last of what is left: ``itertools.batched``, which Python 3.11 has not."""
+    """Yield lists of ``size`` values; the last may be shorter (``itertools.batched`` of Python 3.12)."""
     left = iter(values)
     while some := list(itertools.islice(left, size)):
         yield some

@@ -1,8 +1,8 @@
-"""Large networks, encoded parameter by parameter: one network's weights in, its embedding out, in bounded memory.
+"""Encoding a large network in bounded memory, one layer after the other.
 
-An encoder whose layer encoder is ``local`` can be driven layer by layer, if its parts have the methods of the three
-protocols of :mod:`sneframe.parts.streaming`: the weights of a unit are read, rescaled, cut and pooled to one code, block by
-block, and let go of before the next.
+An encoder can do this if its layer encoder is ``local`` and its parts implement the three protocols of
+:mod:`sneframe.parts.streaming`. The weights of a unit are read, rescaled, cut and pooled to one code, block
+by block, and released before the next unit is read.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from sneframe.parts.carriers import LayerCodes
 from sneframe.parts.streaming import Block, Cuts, Pools, Rescales
 from sneframe.plugins import Blamed
 
-LARGE = 1 << 22  #: weights above which a network is encoded in this way, where the parts can
-BLOCK = 1 << 16  #: weights that are cut at a time
-PER_WEIGHT = 16  #: bytes that a weight of a block takes: as it was read, rescaled, cut and masked
+LARGE = 1 << 22  #: a network with more weights is encoded in this way, if the parts allow it
+BLOCK = 1 << 16  #: weights per block
+PER_WEIGHT = 16  #: bytes per weight of a block: four each as read, as rescaled, as cut, and for the mask
 
 
 def obstacle(encoder: Encoder) -> str | None:
-    """Return why an encoder cannot be driven layer by layer, half a sentence; None where it can."""
+    """Return the reason why an encoder cannot encode layer by layer; None if it can."""
     whole = encoder.layer_encoder
     if not whole.local:
         return f"{whole.slot} {whole.name!r} looks at all layers of a network at once"
     for part, protocol in ((encoder.normalise, Rescales), (encoder.tokenizer, Cuts), (whole, Pools)):
         if not isinstance(part, protocol):
-            return f"{part.slot} {part.name!r} takes no part of a network"
+            return f"{part.slot} {part.name!r} needs a whole network at once"
     return None
 
 
 def least(encoder: Encoder) -> int:
-    """Return the smallest bound in bytes within which an encoder encodes a large network; 0 if nothing bounds it."""
+    """Return the smallest memory bound, in bytes, that an encoder can keep; 0 if no bound applies to it."""
     if obstacle(encoder) is not None:
         return 0
     layer_encoder = encoder.layer_encoder
@@ -46,7 +46,7 @@ def least(encoder: Encoder) -> int:
 
 
 def shown(size: int) -> str:
-    """Return a number of bytes for people, rounded up: ``1 B``, ``38 MiB``."""
+    """Format a number of bytes, rounded up: ``1 B``, ``38 MiB``."""
     for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if size >= 1 << power:
             return f"{-(-size // (1 << power)):,} {unit}"
@@ -65,20 +65,21 @@ def stream(
     """Return the embedding ``(1, E)`` of one network.
 
     Args:
-        encoder: in evaluation mode.
-        architecture: of the network.
-        read: gives a parameter by its name, in any floating type; called once for each, and what it gives is let go of.
-        memory: bytes that may be taken beside the weights of one unit.
-        progress: called with (weights done, all).
+        encoder: the encoder, in evaluation mode.
+        architecture: the architecture of the network.
+        read: returns a parameter by its name, in any floating-point type. It is called once for each
+            parameter, and its result is released after use.
+        memory: the number of bytes that may be used beside the weights of one unit.
+        progress: called with the number of weights done and of all weights.
 
     Raises:
-        PartError: a part looks at all layers at once, or would need more memory; see :func:`least`.
+        PartError: a part looks at all layers at once, or it needs more memory; see :func:`least`.
     """
     if (reason := obstacle(encoder)) is not None:
         raise PartError(f"{reason}, so {architecture.num_weights:,} weights cannot be encoded layer by layer")
     if memory < (needed := least(encoder)):
-        raise PartError(f"memory: {shown(memory)} cannot be met, this model needs at least {shown(needed)}")
-    encoder.normalise.warn_unless_fitted()  # its forward, which warns, is not called here
+        raise PartError(f"memory: {shown(memory)} is too little, this model needs at least {shown(needed)}")
+    encoder.normalise.warn_unless_fitted()  # forward would warn, but it is not called here
     layer_encoder = encoder.layer_encoder
     assert isinstance(layer_encoder, Pools)
     with Blamed(layer_encoder):
@@ -87,7 +88,7 @@ def stream(
     advance = progress or (lambda *_: None)
     advance(done, architecture.num_weights)
     for unit in units:
-        weights = {place: read(architecture.parameters[place].name).reshape(-1) for place in unit}
+        weights = {index: read(architecture.parameters[index].name).reshape(-1) for index in unit}
         blocks = partial(_blocks, encoder, architecture, weights)
         with Blamed(layer_encoder):
             codes.append(layer_encoder.encode_unit(architecture, unit, blocks, memory=memory))
@@ -100,17 +101,17 @@ def stream(
 
 
 def _blocks(encoder: Encoder, architecture: Architecture, weights: dict[int, Tensor]) -> Iterator[Block]:
-    """Yield the chunks of a unit, in the order in which one pass over all of them has them."""
+    """Yield the chunks of a unit in the order that they have when the whole network is cut at once."""
     normalise, tokenizer = encoder.normalise, encoder.tokenizer
     assert isinstance(normalise, Rescales)
     assert isinstance(tokenizer, Cuts)
-    for place, flat in weights.items():
-        parameter = architecture.parameters[place]
+    for index, flat in weights.items():
+        parameter = architecture.parameters[index]
         with Blamed(encoder.tokenizer):
             stretches = tuple(tokenizer.stretches(parameter, BLOCK))
         for start, stop in stretches:
             with Blamed(encoder.normalise):
-                rescaled = normalise.rescale(architecture, place, flat[start:stop].float())
+                rescaled = normalise.rescale(architecture, index, flat[start:stop].float())
             with Blamed(encoder.tokenizer):
                 chunks, mask = tokenizer.cut_stretch(parameter, rescaled)
-            yield Block(parameter=place, chunks=chunks, mask=mask)
+            yield Block(parameter=index, chunks=chunks, mask=mask)

@@ -1,4 +1,4 @@
-"""How well a run did on its test networks: its ``metrics.json`` in, for each property one error out."""
+"""The test error of a run for each of its properties, read from ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ NAMES = {"rmse": "RMSE", "accuracy": "accuracy"}
 
 @frozen(kw_only=True)
 class Tested:
-    """The error of a run on its test networks, of one property.
+    """The error of a run on its test networks, for one property.
 
     Args:
-        metric: ``rmse``, the root of the mean squared error in the unit of the property; of a category ``accuracy``, the
-            share of networks that were told right.
-        value: of it.
-        networks: how many test networks there are.
-        simple: the value of what says the same of every network: the mean of the training networks, or their most frequent
-            category; None where the run kept none.
+        metric: ``rmse``, the root mean squared error in the property's unit; for a category ``accuracy``, the
+            fraction of networks whose category was predicted.
+        value: the value of the metric.
+        networks: the number of test networks.
+        simple: the value of the metric for a baseline that predicts the training mean, or the training
+            frequencies of the categories; None if the run recorded none.
     """
 
     metric: str
@@ -35,14 +35,14 @@ class Tested:
 
     @property
     def line(self) -> str:
-        """In words: ``RMSE 0.41 on 500 test networks (2.9 where the mean is predicted)``."""
-        said = f"{NAMES[self.metric]} {self.value:.3g} on {self.networks} test networks"
-        what = "frequencies are" if self.metric == "accuracy" else "mean is"
-        return said if self.simple is None else f"{said} ({self.simple:.3g} where the {what} predicted)"
+        """The error in words: ``RMSE 0.41 on 500 test networks (2.9 when predicting the mean)``."""
+        text = f"{NAMES[self.metric]} {self.value:.3g} on {self.networks} test networks"
+        what = "frequencies" if self.metric == "accuracy" else "mean"
+        return text if self.simple is None else f"{text} ({self.simple:.3g} when predicting the {what})"
 
 
 def read_tested(path: Path) -> dict[str, Tested]:
-    """Read the test error of each property from ``metrics.json``; a property without test networks has none.
+    """Read the test error of each property with test networks from ``metrics.json``.
 
     Raises:
         RunError: the file is damaged.

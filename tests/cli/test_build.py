@@ -39,11 +39,13 @@ def built(config, *words):
     return given[0][0]
 
 
-def test_what_is_not_given_is_the_classes_default():
+def test_missing_options_have_the_classes_defaults():
+    """An option that is not given has the default of the class."""
     assert built(Options, "--needed", "3") == Options(needed=3)
 
 
 def test_every_kind_of_field_can_be_given():
+    """Each supported type of field has a working option."""
     words = (
         "--needed 3 --maybe 4 --rate 0.25 --names a,b --widths 8 --more 1,2 --quick --no-checked --kind tanh "
         "--file x.txt --Upper v --twice 5 --hidden 6"
@@ -67,6 +69,7 @@ def test_every_kind_of_field_can_be_given():
 
 
 def test_a_field_without_a_default_must_be_given():
+    """A field without a default is a required option."""
     with pytest.raises(click.MissingParameter, match="needed"):
         built(Options)
 
@@ -80,11 +83,14 @@ def test_a_field_without_a_default_must_be_given():
     ],
 )
 def test_a_value_of_another_kind_is_refused(words, said):
+    """A value of the wrong type is refused."""
     with pytest.raises(click.BadParameter, match=said):
         built(Options, "--needed", "3", *words)
 
 
 def test_what_the_class_refuses_is_a_configuration_error():
+    """A value that the class refuses is a configuration error."""
+
     @frozen(kw_only=True)
     class Refusing:
         n: int = option(1, check=lambda *_: (_ for _ in ()).throw(ValueError("never")))
@@ -93,12 +99,16 @@ def test_what_the_class_refuses_is_a_configuration_error():
         built(Refusing)
 
 
-def test_a_kind_that_no_word_can_be_is_the_plugins_error():
+def test_a_field_without_an_option_type_is_the_plugins_error():
+    """A field of an unsupported type is an error of the plugin."""
+
     @frozen(kw_only=True)
     class Table:
         table: dict[str, int] = field(factory=dict)
 
-    with pytest.raises(PluginError, match="zoo 'toy/zoo': option 'table' must be an int, float, str, bool"):
+    with pytest.raises(
+        PluginError, match="zoo 'toy/zoo': option 'table' must have the type int, float, str, bool"
+    ):
         built(Table)
 
 
@@ -118,30 +128,36 @@ def engine_of(*words):
     return given[0][3]
 
 
-def test_processes_are_the_engine_where_none_is_named():
+def test_processes_are_the_default_engine():
+    """Processes are the default engine."""
     assert engine_of().name == "process"
     assert engine_of("--workers", "3").workers == 3
 
 
 def test_an_engine_is_named():
+    """--engine selects the engine."""
     assert engine_of("--engine", "serial").name == "serial"
 
 
-def test_an_engine_that_is_none_is_told_the_choices():
+def test_an_unknown_engine_is_refused_with_the_choices():
+    """An unknown engine is refused with the choices."""
     with pytest.raises(click.BadParameter, match="'dask' is not one of 'serial', 'process', 'ray'"):
         engine_of("--engine", "dask")
 
 
 def test_no_workers_are_refused():
+    """--workers 0 is refused."""
     with pytest.raises(click.BadParameter, match="0 is not in the range x>=1"):
         engine_of("--workers", "0")
 
 
-def test_an_option_of_a_builder_cannot_have_the_name_of_one_of_the_command():
+def test_a_builders_option_cannot_take_a_taken_name():
+    """A builder's option cannot have the name of one of the command's own."""
+
     @frozen(kw_only=True)
     class Own:
         workers: int = 1
 
     builder = ZooBuilder(name="toy/zoo", config=Own, build=print, help="a toy")
-    with pytest.raises(PluginError, match="zoo 'toy/zoo': an option cannot be called 'workers'"):
+    with pytest.raises(PluginError, match="zoo 'toy/zoo': no option can be named 'workers'"):
         _command("toy/zoo", builder)

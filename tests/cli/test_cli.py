@@ -17,13 +17,18 @@ def call(capsys, *arguments):
 
 
 def test_help_names_every_command(capsys):
+    """--help names each command."""
     code, out, _ = call(capsys, "--help")
     assert code == 0
     assert all(command in out for command in ("run", "config", "plugins", "zoo", "report"))
 
 
 def test_help_does_not_load_torch():
-    code = "import sys; from sneframe.cli import _run\n_run(['--help'], debug=False)\nassert 'torch' not in sys.modules"
+    """--help does not import torch."""
+    code = (
+        "import sys; from sneframe.cli import _run\n_run(['--help'], debug=False)\nassert 'torch' not "
+        "in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
@@ -59,7 +64,8 @@ def test_help_does_not_load_torch():
         (["report", "nowhere"], "error: "),
     ],
 )
-def test_what_the_user_got_wrong_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, said):
+def test_wrong_input_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, said):
+    """Wrong input gives one line and exit code 2."""
     monkeypatch.chdir(tmp_path)
     code, out, err = call(capsys, *arguments)
     assert code == 2
@@ -71,12 +77,14 @@ def test_what_the_user_got_wrong_is_one_line_and_exit_code_2(capsys, tmp_path, m
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(capsys):
+    """--debug shows the traceback wherever it is on the line."""
     code, _, err = call(capsys, "run", "--plugin", "snee", "--debug")
     assert code == 2
     assert "Traceback" in err
 
 
-def test_what_nobody_foresaw_is_one_line_and_exit_code_1(capsys, monkeypatch):
+def test_an_unexpected_error_is_one_line_and_exit_code_1(capsys, monkeypatch):
+    """An unexpected error gives one line and exit code 1."""
     import sneframe.plugins
 
     def broken():
@@ -88,7 +96,8 @@ def test_what_nobody_foresaw_is_one_line_and_exit_code_1(capsys, monkeypatch):
     assert err == "error: ZeroDivisionError: never (unexpected; --debug shows the traceback)\n"
 
 
-def test_what_the_system_refuses_is_one_line_and_exit_code_1(capsys, monkeypatch):
+def test_a_system_error_is_one_line_and_exit_code_1(capsys, monkeypatch):
+    """An error of the system gives one line and exit code 1."""
     import sneframe.plugins
 
     def refused():
@@ -100,6 +109,7 @@ def test_what_the_system_refuses_is_one_line_and_exit_code_1(capsys, monkeypatch
 
 
 def test_ctrl_c_is_one_line_and_exit_code_130(capsys, monkeypatch):
+    """Ctrl-C gives one line and exit code 130."""
     import sneframe.plugins
 
     def interrupted():
@@ -111,12 +121,14 @@ def test_ctrl_c_is_one_line_and_exit_code_130(capsys, monkeypatch):
 
 
 def test_without_a_command_the_help_is_shown(capsys):
+    """Without a command the help is shown."""
     code, _, err = call(capsys)
     assert code == 2
     assert err.startswith("Usage: sneframe ")
 
 
 def test_shell_completion_is_offered(capsys, monkeypatch):
+    """Shell completion lists the commands."""
     monkeypatch.setenv("_SNEFRAME_COMPLETE", "zsh_source")
     code, out, _ = call(capsys)
     assert code == 0
@@ -124,12 +136,14 @@ def test_shell_completion_is_offered(capsys, monkeypatch):
 
 
 def test_plugins_are_listed(capsys):
+    """plugins lists the installed plugins."""
     code, out, _ = call(capsys, "plugins")
     assert code == 0
     assert "sneframe_dwsnet" in out
 
 
 def test_loading_shows_parts_and_recipes(capsys):
+    """plugins --load shows parts and recipes."""
     code, out, _ = call(capsys, "plugins", "--load")
     assert code == 0
     lines = [line.strip() for line in out.splitlines()]
@@ -137,13 +151,15 @@ def test_loading_shows_parts_and_recipes(capsys):
         assert line in lines
 
 
-def test_names_of_plugins_are_whole_however_narrow_the_terminal_is(capsys, monkeypatch):
+def test_plugin_names_are_whole_on_a_narrow_terminal(capsys, monkeypatch):
+    """Names of plugins are not cut off on a narrow terminal."""
     monkeypatch.setenv("COLUMNS", "20")
     _, out, _ = call(capsys, "plugins", "--load")
     assert "aggregator dwsnet/invariant-pooling" in out
 
 
 def test_a_plugin_that_does_not_load_is_listed_with_its_error(capsys, monkeypatch):
+    """A plugin that does not load is listed with its error."""
     from sneframe import plugins
     from sneframe.errors import PluginError
 
@@ -157,6 +173,7 @@ def test_a_plugin_that_does_not_load_is_listed_with_its_error(capsys, monkeypatc
 
 
 def test_config_prints_what_run_reads(capsys, tmp_path, toy_zoo_path):
+    """The TOML that config prints is what run reads."""
     _, out, _ = call(capsys, "config", "--plugin", "stats", "--set", f"zoo.path={toy_zoo_path}")
     file = tmp_path / "run.toml"
     file.write_text(out)
@@ -182,7 +199,8 @@ FILE = 'recipe = "sne"\n[train]\nepoch = 3\n'
         (FILE, ["--plugin", "snee"], "error: unknown plugin 'snee'"),
     ],
 )
-def test_an_error_names_the_file_where_it_is_the_files(capsys, tmp_path, monkeypatch, content, words, said):
+def test_an_error_in_a_file_names_the_file(capsys, tmp_path, monkeypatch, content, words, said):
+    """An error that a file causes names the file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.toml").write_text(content)
     for command in ("run", "config"):
@@ -191,7 +209,8 @@ def test_an_error_names_the_file_where_it_is_the_files(capsys, tmp_path, monkeyp
         assert err.startswith(said)
 
 
-def test_what_is_logged_is_one_line_on_standard_error(capsys, tmp_path, toy_zoo_path):
+def test_log_records_are_lines_on_standard_error(capsys, tmp_path, toy_zoo_path):
+    """A log record is one line on standard error."""
     words = ["--plugin", "stats", "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "run")]
     code, _, err = call(capsys, "run", *words)
     assert code == 0
@@ -200,6 +219,7 @@ def test_what_is_logged_is_one_line_on_standard_error(capsys, tmp_path, toy_zoo_
 
 
 def test_a_quiet_run_prints_nothing(capsys, tmp_path, toy_zoo_path):
+    """run --quiet prints nothing."""
     code, out, err = call(
         capsys,
         "run",
@@ -215,6 +235,7 @@ def test_a_quiet_run_prints_nothing(capsys, tmp_path, toy_zoo_path):
 
 
 def test_resume_takes_the_folders_own_configuration(capsys, tmp_path, toy_zoo_path):
+    """run --resume uses the folder's own configuration and refuses other options."""
     folder = str(tmp_path / "run")
     words = [
         "--set",
@@ -231,6 +252,7 @@ def test_resume_takes_the_folders_own_configuration(capsys, tmp_path, toy_zoo_pa
 
 
 def test_a_zoo_is_built_from_the_command_line(capsys, tmp_path):
+    """zoo build makes a zoo with the given options."""
     path = tmp_path / "sine.zarr"
     code, _, _ = call(
         capsys,
@@ -252,6 +274,7 @@ def test_a_zoo_is_built_from_the_command_line(capsys, tmp_path):
 
 
 def test_python_m_sneframe_is_the_command():
+    """python -m sneframe is the command."""
     done = subprocess.run(
         [sys.executable, "-m", "sneframe", "--version"], capture_output=True, text=True, check=True
     )

@@ -36,6 +36,7 @@ def call(capsys, *arguments):
 
 
 def test_recipes_seeds_budget_and_keys(capsys, here, asked):
+    """The options of compare become a suite."""
     words = ("--recipes", "stats,sne", "--zoo", "toy.zarr", "--property", "scale", "--budget", "1.5m")
     call(capsys, *words, "--seeds", "2", "--set", "train.epochs=7", "--set", "zoo.split_seed=4")
     assert [(cell.recipe, cell.config.seed) for cell in asked] == [
@@ -52,11 +53,13 @@ def test_recipes_seeds_budget_and_keys(capsys, here, asked):
 
 @pytest.mark.parametrize(("word", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("0.5h", 1800)])
 def test_a_budget_has_a_unit(capsys, here, asked, word, seconds):
+    """--budget takes seconds, minutes and hours."""
     call(capsys, "--recipes", "stats", "--zoo", "toy.zarr", "--budget", word)
     assert asked[0].config.train.budget == seconds
 
 
 def test_train_and_test_are_zoos(capsys, here, asked):
+    """--train and --test take zoos."""
     words = ("--recipes", "stats", "--train", "toy.zarr,other.zarr", "--test", "other.zarr", "--seeds", "1")
     call(capsys, *words, "--no-references")
     assert [(cell.zoo.label, [t.zoo.label for t in cell.targets]) for cell in asked] == [
@@ -74,12 +77,14 @@ def test_train_and_test_are_zoos(capsys, here, asked):
         (("--train", "toy.zarr", "--no-references"), ["stats/default"]),
     ],
 )
-def test_references_stand_beside_what_crosses_zoos(capsys, here, asked, words, recipes):
+def test_references_are_added_when_zoos_differ(capsys, here, asked, words, recipes):
+    """Reference methods are added when training and test zoos differ."""
     call(capsys, "--recipes", "stats", *words, "--seeds", "1")
     assert [cell.recipe for cell in asked] == recipes
 
 
 def test_a_reference_that_is_a_row_already_is_not_run_twice(capsys, here, asked):
+    """A reference that is already a row is not run twice."""
     call(capsys, "--recipes", "stats/mean,stats", "--train", "toy.zarr", "--seeds", "1")
     assert [cell.recipe for cell in asked] == ["stats/mean", "stats/default", "stats/pooled"]
 
@@ -112,6 +117,7 @@ def test_what_is_named_twice_is_refused(capsys, here, asked, words, said):
 
 
 def test_each_zoo_is_left_out_in_turn(capsys, here, asked):
+    """--leave-one-out leaves each zoo out in turn."""
     words = ("--train", "toy.zarr,other.zarr", "--leave-one-out", "--seeds", "1", "--no-references")
     call(capsys, "--recipes", "stats", *words)
     assert [(cell.zoo.label, [t.zoo.label for t in cell.targets]) for cell in asked] == [
@@ -120,7 +126,8 @@ def test_each_zoo_is_left_out_in_turn(capsys, here, asked):
     ]
 
 
-def test_a_suite_on_a_zoo_that_is_there(capsys, here, asked):
+def test_a_suite_runs_on_an_existing_zoo(capsys, here, asked):
+    """A suite runs on the zoo that is given."""
     words = (
         "--suite",
         "sne-chunk-size",
@@ -138,6 +145,7 @@ def test_a_suite_on_a_zoo_that_is_there(capsys, here, asked):
 
 
 def test_when_every_cell_fails_the_command_does(capsys, here, asked):
+    """The command fails if all cells fail."""
     code, out, err = call(capsys, "--recipes", "stats", "--zoo", "toy.zarr")
     assert code == 1
     assert err == "error: every cell failed, the first of stats/default: not run\n"
@@ -188,6 +196,7 @@ def test_what_would_end_every_cell_is_found_before_the_first(capsys, here, asked
 
 
 def test_quiet_prints_nothing(capsys, here, asked):
+    """compare --quiet prints nothing."""
     assert call(capsys, "--recipes", "stats", "--zoo", "toy.zarr", "--quiet")[1] == ""
 
 
@@ -215,7 +224,8 @@ def test_quiet_prints_nothing(capsys, here, asked):
         (["--recipes", "stats", "--seeds", "0"], "0 is not in the range x>=1"),
     ],
 )
-def test_what_the_user_got_wrong_is_one_line(capsys, tmp_path, monkeypatch, arguments, said):
+def test_wrong_input_is_one_line(capsys, tmp_path, monkeypatch, arguments, said):
+    """Wrong input gives one line."""
     monkeypatch.chdir(tmp_path)
     code, _, err = call(capsys, *arguments)
     assert code == 2

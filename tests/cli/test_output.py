@@ -51,6 +51,7 @@ def closed_pipe():
 
 
 def test_a_run_prints_names_as_text(capsys, tmp_path, odd_zoo):
+    """Markup in names is printed as text."""
     out_folder = tmp_path / "[bold]x"
     code, out, _ = call(capsys, "run", "--plugin", "stats", "--zoo", odd_zoo, "--out", out_folder)
     assert code == 0
@@ -61,6 +62,7 @@ def test_a_run_prints_names_as_text(capsys, tmp_path, odd_zoo):
 
 
 def test_an_error_is_one_line_whatever_the_names_in_it(capsys, tmp_path, odd_zoo):
+    """An error is one line whatever names it holds."""
     code, _, err = call(
         capsys,
         "run",
@@ -78,13 +80,15 @@ def test_an_error_is_one_line_whatever_the_names_in_it(capsys, tmp_path, odd_zoo
     assert ODD.replace("\n", "�").replace("\x1b", "�") in err
 
 
-def test_info_cuts_nothing_off_however_narrow_the_terminal_is(capsys, monkeypatch, toy_zoo_path):
+def test_info_cuts_nothing_off_on_a_narrow_terminal(capsys, monkeypatch, toy_zoo_path):
+    """zoo info cuts nothing off on a narrow terminal."""
     monkeypatch.setenv("COLUMNS", "40")
     _, out, _ = call(capsys, "zoo", "info", toy_zoo_path)
     assert open_zoo(toy_zoo_path).digest in "".join(out.split())
 
 
 def test_a_built_zoo_is_printed_with_its_path_as_it_is(capsys, tmp_path):
+    """The path of a built zoo is printed literally."""
     path = tmp_path / "[bold]z.zarr"
     code, out, _ = call(capsys, "zoo", "build", "sine", "--networks", 2, "--steps", 1, "--out", path)
     assert code == 0
@@ -95,6 +99,7 @@ def test_a_built_zoo_is_printed_with_its_path_as_it_is(capsys, tmp_path):
 
 
 def test_a_run_goes_on_when_its_reader_leaves(tmp_path, odd_zoo, closed_pipe):
+    """A run goes on when the reader of its output leaves."""
     done = start(
         "run", "--plugin", "stats", "--zoo", odd_zoo, "--out", tmp_path / "run", out=closed_pipe, COLUMNS="80"
     )
@@ -103,6 +108,7 @@ def test_a_run_goes_on_when_its_reader_leaves(tmp_path, odd_zoo, closed_pipe):
 
 
 def test_a_build_goes_on_when_its_reader_leaves(tmp_path, closed_pipe):
+    """A build goes on when the reader of its output leaves."""
     path = tmp_path / "z.zarr"
     done = start("zoo", "build", "sine", "--networks", 2, "--steps", 1, "--out", path, out=closed_pipe)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -111,6 +117,7 @@ def test_a_build_goes_on_when_its_reader_leaves(tmp_path, closed_pipe):
 
 @pytest.mark.parametrize("words", [["config", "--plugin", "stats"], ["plugins"], ["--help"], ["zoo", "info"]])
 def test_other_commands_end_well_when_their_reader_leaves(toy_zoo_path, closed_pipe, words):
+    """Other commands end without an error when their reader leaves."""
     done = start(*words, *([toy_zoo_path] if words[-1] == "info" else []), out=closed_pipe)
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -119,6 +126,7 @@ def test_other_commands_end_well_when_their_reader_leaves(toy_zoo_path, closed_p
 
 
 def test_what_cannot_be_printed_is_replaced(tmp_path, toy_zoo_path):
+    """Characters that the terminal cannot print are replaced."""
     words = ["run", "--plugin", "stats", "--zoo", toy_zoo_path, "--out", tmp_path / "run"]
     done = start(*words, out=subprocess.PIPE, PYTHONIOENCODING="ascii")
     assert done.returncode == 0

@@ -61,8 +61,11 @@ def test_a_file_without_the_mask_leaves_the_modules_own():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"mask": torch.ones(7, dtype=torch.bool)}, r"'mask' has shape \(7,\), in Masked it has \(8,\)"),
-        ({"more": torch.ones(2, dtype=torch.int64)}, "holds 'more', which Masked has not"),
+        (
+            {"mask": torch.ones(7, dtype=torch.bool)},
+            r"'mask' has shape \(7,\) in the file, and \(8,\) in " r"Masked",
+        ),
+        ({"more": torch.ones(2, dtype=torch.int64)}, "holds 'more', which Masked does not have"),
     ],
 )
 def test_a_file_of_another_module_is_refused(change, said):
@@ -85,7 +88,7 @@ def test_a_module_without_an_example_input_is_verified():
     assert described("always_mlp", factories.mlp().state_dict()).symmetry == "verified"
 
 
-def test_a_module_that_takes_no_input_that_can_be_made_up_is_one_line():
+def test_a_module_without_a_usable_input_is_one_line():
     """Where no input can be made up the error says so, and names the function."""
     with pytest.raises(ConfigError, match=r"factories:pair: Bilinear: no input .* pass example_input"):
         described("pair", factories.pair().state_dict())

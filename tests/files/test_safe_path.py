@@ -9,6 +9,7 @@ from sneframe.files.safe_path import inside
 
 
 def test_a_link_to_itself_is_one_line(tmp_path):
+    """A link that leads to itself gives one line, not an endless loop."""
     (tmp_path / "loop.pt").symlink_to("loop.pt")
     with pytest.raises(FileError, match=r"loop\.pt: "):
         inside(tmp_path, "loop.pt")
@@ -39,7 +40,7 @@ def test_a_link_to_the_blobs_of_another_repository_leads_out(tmp_path):
         inside(snapshot, "other.safetensors")
 
 
-def test_a_folder_that_is_only_named_like_a_snapshot_has_no_blobs(tmp_path):
+def test_a_folder_named_snapshots_has_no_blobs(tmp_path):
     """A link out of a folder of another layout leads out, whatever its name is."""
     snapshot = cache(tmp_path, "backup")
     with pytest.raises(FileError, match="leads out of"):

@@ -27,12 +27,14 @@ def call(capsys):
 
 
 def test_predict_prints_a_table(call, finished, file):
+    """predict prints a table with a value and its error for each file."""
     code, out, _ = call("predict", finished, file)
     assert code == 0
     assert all(word in out for word in ("network", "scale", "label", "distance"))
 
 
 def test_predict_prints_json(call, finished, file):
+    """predict --json prints all facts about each network."""
     code, out, _ = call("predict", finished, file, "--json")
     (found,) = json.loads(out)
     assert code == 0
@@ -43,7 +45,8 @@ def test_predict_prints_json(call, finished, file):
     assert found["unseen"] == []
 
 
-def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_predicted(call, finished, file, tmp_path):
+def test_a_damaged_file_does_not_stop_the_others(call, finished, file, tmp_path):
+    """Files that cannot be read are named, and the others are predicted."""
     (tmp_path / "bad.pt").write_bytes(b"")
     code, out, err = call("predict", finished, tmp_path / "bad.pt", file, tmp_path / "gone.pt", "--json")
     assert code == 2
@@ -52,9 +55,8 @@ def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_predicted(ca
     assert lines == [f"error: {tmp_path}/bad.pt: empty", f"error: {tmp_path}/gone.pt: not there"]
 
 
-def test_a_file_that_may_not_be_read_does_not_keep_others_from_being_predicted(
-    call, finished, file, tmp_path, monkeypatch
-):
+def test_a_file_without_permission_does_not_stop_the_others(call, finished, file, tmp_path, monkeypatch):
+    """A file without permission to read is named, and the others are predicted."""
     private = tmp_path / "private.pt"
     private.write_bytes(file.read_bytes())
     opened, access = Path.open, os.access
@@ -72,9 +74,8 @@ def test_a_file_that_may_not_be_read_does_not_keep_others_from_being_predicted(
     assert f"error: {private}: Permission denied\n" in err
 
 
-def test_a_network_that_is_not_finite_does_not_keep_others_from_being_predicted(
-    call, finished, file, network, tmp_path
-):
+def test_a_network_that_is_not_finite_does_not_stop_the_others(call, finished, file, network, tmp_path):
+    """A network with NaN is named, and the others are predicted."""
     state = {name: value * float("nan") for name, value in network.state_dict().items()}
     torch.save(state, tmp_path / "nan.pt")
     code, out, err = call("predict", finished, tmp_path / "nan.pt", file, "--json")
@@ -85,15 +86,17 @@ def test_a_network_that_is_not_finite_does_not_keep_others_from_being_predicted(
 
 @pytest.mark.filterwarnings("ignore:.*stands in no plain chain")
 def test_control_codes_in_a_name_do_not_reach_the_terminal(call, finished, tmp_path):
+    """Control codes in the names of parameters are replaced."""
     torch.save({"\x1b]0;title\x07w": torch.ones(2)}, tmp_path / "hostile.pt")
     code, out, err = call("predict", finished, tmp_path / "hostile.pt")
     assert code == 0
-    assert "it has parameter.\ufffd]0;title\ufffdw alone, which no training network has" in err
+    assert "it has only parameter.\ufffd]0;title\ufffdw, which no training network has" in err
     assert "\x1b" not in out + err
 
 
 @pytest.mark.parametrize("ending", ["csv", "npz", "parquet"])
 def test_embed_writes_zoos_and_files(call, finished, zoo_path, file, tmp_path, ending):
+    """embed writes one row for each network of zoos and files."""
     code, out, _ = call("embed", finished, zoo_path, file, "--out", tmp_path / f"e.{ending}")
     assert code == 0
     assert "121 networks, 64 numbers each" in out
@@ -101,15 +104,17 @@ def test_embed_writes_zoos_and_files(call, finished, zoo_path, file, tmp_path, e
 
 
 def test_embed_looks_at_the_ending_first(call, tmp_path):
+    """embed refuses an unknown ending before it encodes anything."""
     code, _, err = call("embed", tmp_path / "no-run", tmp_path, "--out", tmp_path / "e.xlsx")
     assert (code, err.count("\n")) == (2, 1)
-    assert "e.xlsx: the name of what is written ends in .csv, .npz, .parquet" in err
+    assert "e.xlsx: the name must end in .csv, .npz, .parquet" in err
 
 
 @pytest.mark.parametrize(("command", "ending"), [("embed", ".csv"), ("map", ".html")])
-def test_a_place_that_is_none_is_named_before_networks_are_encoded(
+def test_an_unusable_out_is_refused_before_encoding(
     call, finished, zoo_path, tmp_path, monkeypatch, command, ending
 ):
+    """embed and map refuse an unusable --out before they encode anything."""
     monkeypatch.setattr("sneframe.predict.predictor.Predictor.embed", lambda *_: pytest.fail("encoded"))
     (tmp_path / f"folder{ending}").mkdir()
     os.mkfifo(tmp_path / f"pipe{ending}")
@@ -118,7 +123,7 @@ def test_a_place_that_is_none_is_named_before_networks_are_encoded(
         (f"{tmp_path}/folder{ending}", "is a folder, the name of a file is needed"),
         (f"{tmp_path}/pipe{ending}", "is no plain file, the name of a file is needed"),
         (f"{zoo_path}/e{ending}", f"lies in the zoo {zoo_path}; choose a path outside of it"),
-        (f"{tmp_path}/net.safetensors", "the name of what is written ends in"),
+        (f"{tmp_path}/net.safetensors", "the name must end in"),
     ):
         code, _, err = call(command, finished, zoo_path, "--out", out)
         assert (code, err.count("\n")) == (2, 1)
@@ -126,6 +131,7 @@ def test_a_place_that_is_none_is_named_before_networks_are_encoded(
 
 
 def test_similar_lists_the_nearest_first(call, finished, zoo_path, file):
+    """similar lists the networks of the zoo by distance."""
     code, out, _ = call("similar", finished, zoo_path, file, "-k", 5, "--json")
     found = json.loads(out)
     assert code == 0
@@ -136,13 +142,12 @@ def test_similar_lists_the_nearest_first(call, finished, zoo_path, file):
     assert all(word in out for word in ("network", "distance", "kind", "label"))
 
 
-def test_similar_names_a_file_in_the_place_of_a_zoo_and_a_zoo_in_the_place_of_a_file(
-    call, finished, zoo_path, file
-):
+def test_similar_refuses_zoo_and_file_the_wrong_way_round(call, finished, zoo_path, file):
+    """similar names a file given as the zoo, and a zoo given as the file."""
     code, _, err = call("similar", finished, file, zoo_path)
-    assert (code, err) == (2, f"error: {file}: is a file, the folder of a zoo is needed\n")
+    assert (code, err) == (2, f"error: {file}: this is a file; give the folder of a zoo\n")
     code, _, err = call("similar", finished, zoo_path, zoo_path)
-    assert (code, err) == (2, f"error: {zoo_path}: is a folder, the file of one network is needed\n")
+    assert (code, err) == (2, f"error: {zoo_path}: this is a folder; give the file of one network\n")
 
 
 @pytest.mark.parametrize(
@@ -160,12 +165,14 @@ def test_similar_refuses_names_that_are_none(call, finished, zoo_path, file, sho
 
 
 def test_similar_says_which_properties_there_are(call, finished, zoo_path, file):
+    """similar --show names the known properties if one is unknown."""
     code, _, err = call("similar", finished, zoo_path, file, "--show", "kinds")
     assert code == 2
     assert "there is no property 'kinds', did you mean 'kind'?" in err
 
 
 def test_a_network_of_the_zoo_is_its_own_nearest(call, finished, zoo_path, tmp_path):
+    """A network that is in the zoo is at distance 0 from itself."""
     from safetensors.torch import save_file
 
     from sneframe.zoo import open_zoo
@@ -179,6 +186,7 @@ def test_a_network_of_the_zoo_is_its_own_nearest(call, finished, zoo_path, tmp_p
 
 
 def test_map_writes_one_page(call, finished, zoo_path, file, tmp_path):
+    """map writes one page that loads nothing."""
     code, out, _ = call("map", finished, zoo_path, file, "--out", tmp_path / "m.html")
     page = (tmp_path / "m.html").read_text(encoding="utf-8")
     assert (code, out.strip()) == (0, str(tmp_path / "m.html"))
@@ -205,9 +213,8 @@ def broken_zoo(tmp_path):
 
 
 @pytest.mark.filterwarnings("default:.*are left out")
-def test_networks_of_a_zoo_without_a_finite_embedding_are_left_out(
-    call, finished, broken_zoo, file, tmp_path
-):
+def test_networks_without_a_finite_embedding_are_left_out(call, finished, broken_zoo, file, tmp_path):
+    """Networks of a zoo without a finite embedding are left out with a warning."""
     left = f"{broken_zoo}: 3 of 20 networks are left out"
     said = f"warning: {left}: weights that are not finite, or too large for a finite embedding"
     code, out, err = call("similar", finished, broken_zoo, file, "-k", 20, "--json")
@@ -223,33 +230,37 @@ def test_networks_of_a_zoo_without_a_finite_embedding_are_left_out(
 
 @pytest.mark.filterwarnings("default:.*are left out")
 def test_a_property_with_a_comma_in_its_name_is_shown(call, finished, broken_zoo, file):
+    """similar --show takes a property whose name has a comma."""
     code, out, _ = call("similar", finished, broken_zoo, file, "--show", "a,b", "-k", 1)
     assert code == 0
     assert "a,b" in out
 
 
 @pytest.mark.filterwarnings("default:.*are left out", "default::sneframe.predict.prediction.DoubtWarning")
-def test_a_zoo_of_which_nothing_would_be_left_is_refused(call, finished, broken_zoo, file, tmp_path):
+def test_a_zoo_without_any_finite_embedding_is_refused(call, finished, broken_zoo, file, tmp_path):
+    """A zoo none of whose networks has a finite embedding is refused."""
     export(open_zoo(broken_zoo).select([3, 7]), tmp_path / "files")
     none = tmp_path / "none.zarr"
     assert call("zoo", "import", "files", tmp_path / "files/networks", "--out", none)[0] == 0
     code, _, err = call("similar", finished, none, file)
     assert code == 2
-    assert err.splitlines()[-1] == f"error: {none}: there is no network with an embedding"
+    assert err.splitlines()[-1] == f"error: {none}: none of the 2 networks has a finite embedding"
 
 
 @pytest.mark.parametrize("command", ["predict", "embed", "similar", "map"])
 def test_a_folder_that_is_no_run_is_one_line(call, command, tmp_path, file, zoo_path):
+    """A folder without a model is refused with one line by each command."""
     more = {"embed": ["--out", tmp_path / "e.csv"]}.get(command, [])
     networks = [zoo_path, file] if command == "similar" else [file]
     code, _, err = call(command, tmp_path, *networks, *more)
-    assert (code, err) == (2, f"error: {tmp_path}: no finished run, best.safetensors is not in it\n")
+    assert (code, err) == (2, f"error: {tmp_path}: no finished run: best.safetensors is not in it\n")
 
 
 @pytest.mark.parametrize(
     ("word", "rc"), [("2GB", 0), ("512 MiB", 0), ("100000000", 0), ("much", 2), ("2TB", 2), ("1.2.3GB", 2)]
 )
 def test_memory_is_a_size(call, finished, file, word, rc):
+    """--memory takes sizes with units and refuses others."""
     code, _, err = call("predict", finished, file, "--memory", word)
     assert code == rc
     assert ("is no size, such as 2GB" in err) == (rc == 2)
@@ -261,7 +272,7 @@ def test_a_bound_that_cannot_be_met_is_refused(call, command, finished, tmp_path
     more = {"embed": ["--out", tmp_path / "e.csv"], "map": ["--out", tmp_path / "m.html"]}.get(command, [])
     networks = [zoo_path, file] if command == "similar" else [file]
     code, _, err = call(command, finished, *networks, *more, "--memory", "1B")
-    assert (code, err) == (2, "error: memory: 1 B cannot be met, this model needs at least 41 MiB\n")
+    assert (code, err) == (2, "error: memory: 1 B is too little, this model needs at least 41 MiB\n")
     assert not list(tmp_path.glob("[em].*"))
 
 

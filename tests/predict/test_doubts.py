@@ -56,7 +56,7 @@ def test_a_width_between_two_that_were_trained_is_mild():
     assert about(of(sequential(1, 5, 1))) == {"architecture": "mild", "weights": "mild"}
 
 
-def test_a_width_somewhat_outside_is_mild_and_one_far_outside_is_serious():
+def test_a_width_outside_of_training_is_mild_then_serious():
     """Twice the largest is where it ends."""
     assert about(of(sequential(1, 12, 1)))["widths"] == "mild"
     assert about(of(sequential(1, 13, 1)))["widths"] == "serious"
@@ -81,7 +81,7 @@ def test_another_number_of_inputs_or_outputs_is_meaningless(widths, end):
     assert about(of(sequential(*widths)))[end] == "meaningless"
 
 
-def test_a_digit_classifier_is_nothing_like_a_function_of_one_number():
+def test_a_digit_classifier_is_unlike_a_function_of_a_number():
     """Inputs and outputs come first."""
     first, second, *_ = SEEN.doubts(of(sequential(64, 16, 10)))
     assert first.line == "it has 64 inputs, training networks have 1"
@@ -134,7 +134,7 @@ def test_an_activation_that_is_not_known_is_said():
     assert about(network, tanh, assumed=True)["activations"] == "mild"
 
 
-def test_activations_of_training_in_another_architecture_are_mild():
+def test_known_activations_in_another_architecture_are_mild():
     """Each occurs in training, but not together."""
     seen = Seen(architectures=(mlp(1, 4, 4, 1), mlp(1, 6, 1, activation="tanh")))
     assert about(mlp(1, 6, 1), seen) == {"architecture": "mild"}
@@ -183,8 +183,8 @@ HEADS = {"body.weight": (8, 64), "body.bias": (8,), "a_head.weight": (10, 8), "a
 def test_without_an_order_no_number_of_inputs_is_stated():
     """That none of the layers takes as many as training networks do is so in any order."""
     said = lines(fixed(HEADS))
-    assert "none of its layers takes 1 inputs, as those of training networks do" in said
-    assert "none of its layers gives 1 outputs, as those of training networks do" in said
+    assert "none of its layers takes 1 inputs, which those of training networks do" in said
+    assert "none of its layers gives 1 outputs, which those of training networks do" in said
     assert "it has 8, 64" not in said
     assert about(fixed(HEADS))["inputs"] == "meaningless"
 
@@ -196,7 +196,7 @@ def test_without_an_order_no_depth_and_no_width_is_stated():
     assert "wide" not in said
     assert "its activation is none" not in said
     wide = {name: tuple(n * 100 if n > 1 else n for n in shape) for name, shape in HEADS.items()}
-    assert "none of its layers is about as wide as layers of training networks, 4 to 6" in lines(fixed(wide))
+    assert "none of its layers is about as wide as in training networks, 4 to 6" in lines(fixed(wide))
     many = {f"{letter}.weight": (4, 4) for letter in "abcd"}
     assert "it has 4 layers with weights, training networks 2 to 3" in lines(fixed(many))
 
@@ -216,7 +216,7 @@ def test_a_matrix_that_may_be_stored_either_way_is_not_doubted():
     assert "inputs" not in about(fixed(maps), seen)
 
 
-def test_training_networks_without_an_order_are_compared_as_sets():
+def test_training_networks_without_order_are_compared_as_sets():
     """Which of their layers is the first is not known of them either."""
     seen = Seen(architectures=(fixed(HEADS),))
     assert about(mlp(8, 5, 10), seen).keys().isdisjoint({"inputs", "outputs"})
@@ -285,7 +285,7 @@ def test_a_recurrent_layer_is_as_wide_as_its_hidden_size(module, width, last):
     ],
     ids=["mlp", "embedding", "groups", "transposed", "norm", "gru"],
 )
-def test_inputs_and_outputs_are_those_of_the_first_and_last_layers(module, example, first, last):
+def test_inputs_and_outputs_are_those_of_the_outer_layers(module, example, first, last):
     """Each with the kind of its layer, for channels and words are no numbers."""
     architecture = of(module, example)
     assert inputs(architecture) == first
@@ -361,7 +361,7 @@ def test_a_number_without_meaning_is_marked_in_the_table(capsys, finished, digit
     assert marked.count("(meaningless)") == 2
     assert "±" not in marked
     assert re.search(r"± \d", other)
-    assert re.search(r"label \d \(\d+% are told right\)", other)
+    assert re.search(r"label \d \(\d+% are right\)", other)
     assert f"warning: {digit}: it has 64 inputs, training networks have 1; it has 10 outputs" in err
     assert err.count("\n") == 1
 
@@ -418,7 +418,7 @@ def test_a_mild_doubt_is_a_note(capsys, finished, tmp_path):
     torch.save(sequential(1, 5, 1).state_dict(), tmp_path / "five.pt")
     _, out, err = ask(capsys, "predict", finished, tmp_path / "five.pt")
     assert err.startswith(f"note: {tmp_path}/five.pt: ")
-    assert "its activation is not known (--activation says it), training networks have relu" in err
+    assert "its activation is not known (state it with --activation), training networks have relu" in err
     assert "±" in out
 
 
@@ -476,7 +476,7 @@ def test_a_damaged_record_of_a_run_is_named(half, finished, name, content, said)
         sneframe.load(half)
 
 
-def test_a_run_without_a_record_of_weights_is_asked_all_the_same(half, file):
+def test_a_run_without_recorded_magnitudes_still_predicts(half, file):
     """It says nothing of magnitudes."""
     (half / "training.json").unlink()
     with pytest.warns(UserWarning, match="has not finished"):

@@ -20,6 +20,7 @@ def embedded():
 
 
 def test_a_csv_has_a_row_for_each_network(embedded, tmp_path):
+    """The CSV file has one row for each network, with its properties."""
     embedded.write(tmp_path / "e.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "e.csv").read_text(encoding="utf-8"))))
     assert list(rows[0]) == ["source", "accuracy", "name", "embedding_0", "embedding_1"]
@@ -33,6 +34,7 @@ def test_a_csv_has_a_row_for_each_network(embedded, tmp_path):
 
 
 def test_an_npz_is_read_without_pickle(embedded, tmp_path):
+    """The npz file is read with allow_pickle=False."""
     embedded.write(tmp_path / "e.npz")
     with np.load(tmp_path / "e.npz", allow_pickle=False) as found:
         np.testing.assert_array_equal(found["embedding"], VALUES)
@@ -40,6 +42,7 @@ def test_an_npz_is_read_without_pickle(embedded, tmp_path):
 
 
 def test_a_parquet_has_typed_columns(embedded, tmp_path):
+    """The parquet file has typed columns."""
     embedded.write(tmp_path / "e.parquet")
     found = pyarrow.parquet.read_table(tmp_path / "e.parquet")
     assert found.column("accuracy").to_pylist() == [0.5, None, 0.75]
@@ -48,6 +51,7 @@ def test_a_parquet_has_typed_columns(embedded, tmp_path):
 
 
 def test_parquet_without_pyarrow_is_one_line(embedded, tmp_path, monkeypatch):
+    """Writing parquet without pyarrow gives one line with the remedy."""
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ConfigError, match=r"pip install 'sneframe\[parquet\]'"):
         embedded.write(tmp_path / "e.parquet")
@@ -56,19 +60,25 @@ def test_parquet_without_pyarrow_is_one_line(embedded, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_a_property_does_not_lose_its_column_to_the_embedding(tmp_path, ending):
+    """A property named like a column of the embedding is refused."""
     embedded = EmbeddingTable(sources=["a"], values=VALUES[:1], properties={"embedding_1": [7]})
-    with pytest.raises(ConfigError, match=r"'embedding_1' as a column of the table is; write them as \.npz"):
+    with pytest.raises(
+        ConfigError, match=r"'embedding_1' is named like a column of the embedding; write " r"to \.npz"
+    ):
         embedded.write(tmp_path / f"e{ending}")
     embedded.write(tmp_path / "e.npz")
 
 
 def test_another_ending_is_refused(embedded, tmp_path):
+    """A file name with another ending is refused."""
     with pytest.raises(ConfigError, match=r"e\.xlsx: embeddings are written as \.csv, \.npz, \.parquet"):
         embedded.write(tmp_path / "e.xlsx")
 
 
-def test_the_nearest_are_measured_in_deviations(embedded):
-    # Deviations are 0.8165 and 124.7: of (2, 100) the second is 1.22 away, the third 1.60, the first 2.58; over √2.
+def test_distances_are_measured_in_standard_deviations(embedded):
+    """Columns are divided by their standard deviations before distances are measured."""
+    # Deviations are 0.8165 and 124.7: of (2, 100) the second is 1.22 away, the third 1.60, the first 2.58;
+    # over √2.
     found = embedded.nearest(np.array([2.0, 100.0]), k=2)
     assert [place for place, _ in found] == [1, 2]
     assert [distance for _, distance in found] == pytest.approx([1.2247 / 2**0.5, 1.6036 / 2**0.5], abs=1e-4)
@@ -87,7 +97,7 @@ def test_a_network_is_at_distance_zero_from_itself():
     assert embedded.nearest(values[7], k=2) == [(3, 0.0), (7, 0.0)]
 
 
-def test_a_network_without_a_finite_embedding_is_near_to_nothing(embedded):
+def test_a_network_without_a_finite_embedding_is_never_near(embedded):
     """And it does not take the scale from the others."""
     broken = EmbeddingTable(sources=["nan"], values=np.full((1, 2), np.nan, np.float32), properties={})
     found = EmbeddingTable.joined([broken, embedded]).nearest(np.array([2.0, 100.0]), k=4)
@@ -96,7 +106,8 @@ def test_a_network_without_a_finite_embedding_is_near_to_nothing(embedded):
     assert broken.nearest(np.array([2.0, 100.0]), k=1) == []
 
 
-def test_parts_are_joined_in_order_and_what_one_lacks_is_missing(embedded):
+def test_joined_tables_keep_order_and_fill_missing_properties(embedded):
+    """Joined tables keep their order, and a property that one lacks is missing there."""
     other = EmbeddingTable(sources=["b.pt"], values=VALUES[:1], properties={"size": [3]})
     joined = EmbeddingTable.joined([other, embedded])
     assert joined.sources == ["b.pt", "zoo/0", "zoo/1", "a.pt"]

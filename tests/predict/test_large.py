@@ -40,6 +40,7 @@ def checkpoint(path, blocks):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_hundred_million_weights_take_less_than_two_gigabytes(finished, tmp_path):
+    """Encoding 100 million weights takes less than 2 GB of memory."""
     weights = checkpoint(tmp_path / "large.safetensors", BLOCKS)
     assert weights > 100_000_000
     words = ["embed", finished, tmp_path / "large.safetensors", "--out", tmp_path / "e.npz"]

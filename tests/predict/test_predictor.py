@@ -39,7 +39,8 @@ def copied(folder, target, *names):
 # -- what is predicted ----------------------------------------------------------------------------------------
 
 
-def test_a_file_is_told_what_the_run_told_of_its_network(finished, predictor, zoo_path, tmp_path):
+def test_a_file_gets_the_prediction_of_the_run(finished, predictor, zoo_path, tmp_path):
+    """A network read from a file gets the prediction that the run wrote for it."""
     model, tasks, _ = load_model(finished / "best.safetensors")
     zoo = open_zoo(zoo_path)
     output = model(zoo.load())
@@ -53,6 +54,7 @@ def test_a_file_is_told_what_the_run_told_of_its_network(finished, predictor, zo
 
 
 def test_module_state_dict_and_file_are_one_network(predictor, file, network):
+    """A module, its state dict and its file get the same prediction."""
     layers = nn.Sequential(network["0"], nn.ReLU(), network["1"], nn.ReLU(), network["2"])
     of_module = predictor.predict(layers)
     of_state, of_file = predictor.predict(network.state_dict()), predictor.predict(str(file))
@@ -61,7 +63,8 @@ def test_module_state_dict_and_file_are_one_network(predictor, file, network):
     assert [each.source for each in (of_module, of_state, of_file)] == ["Sequential", "state dict", str(file)]
 
 
-def test_several_are_told_what_each_is_told_alone(predictor, network, zoo_path, tmp_path):
+def test_predictions_do_not_depend_on_the_batch(predictor, network, zoo_path, tmp_path):
+    """Several networks get the predictions that each gets alone."""
     zoo = open_zoo(zoo_path)
     files = [written(zoo, position, tmp_path / f"{position}.safetensors") for position in (3, 70, 5, 90)]
     together = predictor.predict_all([*files, network.state_dict()] * 8)
@@ -73,6 +76,7 @@ def test_several_are_told_what_each_is_told_alone(predictor, network, zoo_path, 
 
 
 def test_a_zoo_is_embedded_in_its_order(finished, predictor, zoo_path):
+    """The rows of a zoo's embedding are in the order of its networks."""
     zoo = open_zoo(zoo_path)
     values = predictor.embed(zoo)
     assert values.shape == (120, predictor.model.encoder.width)
@@ -85,12 +89,14 @@ def test_a_zoo_is_embedded_in_its_order(finished, predictor, zoo_path):
     np.testing.assert_allclose(predictor.embed(zoo.select([7, 3])), values[[7, 3]], rtol=1e-4, atol=1e-5)
 
 
-def test_an_architecture_of_the_zoo_is_recognised_by_names_and_shapes(predictor, network):
-    found = predictor._questions.of(dict(reversed(network.state_dict().items())))
+def test_an_architecture_of_the_zoo_is_recognised(predictor, network):
+    """A state dict with the names and shapes of a training architecture gets that architecture."""
+    found = predictor._describer.of(dict(reversed(network.state_dict().items())))
     assert found.architecture in predictor.architectures
 
 
-def test_an_unseen_architecture_is_predicted_and_its_layers_are_named(predictor):
+def test_unseen_types_of_parameters_are_named(predictor):
+    """A network of an unseen architecture is predicted, and its unseen types of parameters are named."""
     torch.manual_seed(0)
     unseen = nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)
@@ -104,6 +110,8 @@ def test_an_unseen_architecture_is_predicted_and_its_layers_are_named(predictor)
 
 
 def test_a_module_that_needs_an_example_is_given_one(predictor):
+    """A module is described with the example input that is given."""
+
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
@@ -121,7 +129,8 @@ def test_a_module_that_needs_an_example_is_given_one(predictor):
     np.testing.assert_array_equal(predictor.embed(network, example), found.embedding)
 
 
-def test_what_is_far_from_training_is_said(predictor, network, zoo_path):
+def test_a_network_far_from_training_is_marked(predictor, network, zoo_path):
+    """A network far from all training networks is marked as far."""
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(1000)
@@ -136,6 +145,7 @@ def test_what_is_far_from_training_is_said(predictor, network, zoo_path):
 
 
 def test_a_run_without_embeddings_of_training_has_no_distances(finished, network, tmp_path):
+    """A run without embeddings of training networks gives no distances."""
     copied(finished, tmp_path, "best.safetensors", "metrics.json")
     found = sneframe.load(tmp_path).predict(network.state_dict())
     assert found.distance is None
@@ -143,13 +153,14 @@ def test_a_run_without_embeddings_of_training_has_no_distances(finished, network
 
 
 def test_a_run_that_has_not_finished_says_so(finished, network, tmp_path):
+    """Loading a run that has not finished warns."""
     copied(finished, tmp_path, "best.safetensors")
     with pytest.warns(UserWarning, match="the run has not finished: this is its best model so far"):
         predictor = sneframe.load(tmp_path)
     assert predictor.predict(network.state_dict()).distance is None
 
 
-def test_a_network_with_a_number_alone_among_its_parameters_is_predicted(zoo_path, tmp_path):
+def test_a_network_with_a_scalar_parameter_is_predicted(zoo_path, tmp_path):
     """Such as a temperature that is learnt."""
 
     class Scaled(nn.Module):
@@ -170,21 +181,25 @@ def test_a_network_with_a_number_alone_among_its_parameters_is_predicted(zoo_pat
 
 @pytest.mark.parametrize("networks", ["net.pt", {"a": torch.ones(1)}, nn.Linear(1, 1)])
 def test_one_network_in_the_place_of_several_is_refused(predictor, networks):
+    """predict_all refuses a single network."""
     with pytest.raises(ArchitectureError, match="several networks are needed, such as a list, got one"):
         predictor.predict_all(networks)
 
 
 def test_several_may_come_one_after_the_other(predictor, file):
+    """predict_all takes an iterator."""
     assert len(predictor.predict_all(each for each in [file, file, file])) == 3
 
 
 def test_a_linear_network_is_not_taken_for_one_with_activations(finished, network):
+    """A linear network is not taken for one with activations of the same shapes."""
     linear = sneframe.load(finished, activation="none", trust_names=True)
-    found = linear._questions.of(network.state_dict()).architecture
+    found = linear._describer.of(network.state_dict()).architecture
     assert {layer.activation for layer in found.layers} == {"none"}
 
 
 def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypatch):
+    """The user's module function describes the networks of files."""
     (tmp_path / "mine.py").write_text(
         "from torch import nn\n"
         "class Net(nn.Module):\n"
@@ -199,14 +214,15 @@ def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypa
     )
     monkeypatch.chdir(tmp_path)
     predictor = sneframe.load(finished, module="mine:Net")
-    found = predictor._questions.of(file)
+    found = predictor._describer.of(file)
     assert len(found.architecture.groups) == 1
 
 
 # -- what is refused -----------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_read_is_named(predictor, tmp_path):
+def test_unusable_networks_are_named(predictor, tmp_path):
+    """Networks that cannot be read or described are refused with their names."""
     (tmp_path / "a.pt").write_bytes(b"")
     with pytest.raises(FileError, match=r"a\.pt: empty"):
         predictor.predict(tmp_path / "a.pt")
@@ -220,10 +236,10 @@ def test_what_cannot_be_read_is_named(predictor, tmp_path):
         (None, ArchitectureError, "got NoneType"),
         (3, ArchitectureError, "got int"),
         (nn.Linear, ArchitectureError, "got the class Linear"),
-        ({}, FileError, "state dict: holds no tensors with names"),
-        ({"a": None}, FileError, "state dict: holds no tensors with names"),
-        ({"a": np.zeros(3)}, FileError, "state dict: holds no tensors with names"),
-        ({0: torch.zeros(3)}, FileError, "state dict: holds no tensors with names"),
+        ({}, FileError, "state dict: holds no named tensors"),
+        ({"a": None}, FileError, "state dict: holds no named tensors"),
+        ({"a": np.zeros(3)}, FileError, "state dict: holds no named tensors"),
+        ({0: torch.zeros(3)}, FileError, "state dict: holds no named tensors"),
         ({"a": torch.eye(3).to_sparse()}, FileError, "state dict: 'a' is a sparse tensor"),
         ({"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}, FileError, "several state dicts, a, b"),
         (nn.LazyLinear(2), ArchitectureError, "LazyLinear: 'weight' has no shape yet"),
@@ -235,13 +251,15 @@ def test_what_cannot_be_read_is_named(predictor, tmp_path):
         (nn.ReLU(), FileError, "ReLU: holds no floating-point tensor"),
     ],
 )
-def test_what_is_no_network_is_said_in_a_line(predictor, network, error, reason):
+def test_other_objects_are_refused(predictor, network, error, reason):
+    """Objects that are no networks are refused with one line."""
     for ask in (predictor.predict, predictor.embed):
         with pytest.raises(error, match=reason):
             ask(network)
 
 
 def test_a_checkpoint_that_was_loaded_is_taken_as_its_file_is(finished, predictor, network, tmp_path):
+    """A loaded checkpoint gives the prediction of its file."""
     state = network.state_dict()
     wrapped = {f"module.{name}": value for name, value in state.items()}
     checkpoint = {"epoch": 3, "model": wrapped, "ema": state}
@@ -253,13 +271,15 @@ def test_a_checkpoint_that_was_loaded_is_taken_as_its_file_is(finished, predicto
 
 
 def test_several_networks_are_embedded_in_their_order(predictor, network, file):
+    """The rows of several networks' embeddings are in their order."""
     rows = predictor.embed([network.state_dict(), file] * 20)
     assert rows.shape == (40, predictor.model.encoder.width)
     np.testing.assert_allclose(rows[39], predictor.embed(file), rtol=1e-4, atol=1e-5)
     assert predictor.embed([]).shape == (0, predictor.model.encoder.width)
 
 
-def test_of_no_network_of_a_batch_there_is_no_row(predictor, zoo_path):
+def test_no_networks_give_no_rows(predictor, zoo_path):
+    """Embedding no networks gives an array without rows."""
     none = open_zoo(zoo_path).load().select(np.array([], dtype=int))
     assert predictor.embed(none).shape == (0, predictor.model.encoder.width)
 
@@ -271,15 +291,17 @@ def test_of_no_network_of_a_batch_there_is_no_row(predictor, zoo_path):
         ({"flatten": "first"}, "there is no flatten 'first'"),
         ({"memory": "2GB"}, "memory is a number of bytes, got '2GB'"),
         ({"memory": 0}, "memory is a number of bytes, got 0"),
-        ({"memory": 1}, "memory: 1 B cannot be met, this model needs at least 41 MiB"),
+        ({"memory": 1}, "memory: 1 B is too little, this model needs at least 41 MiB"),
     ],
 )
-def test_an_option_that_there_is_not_is_refused(finished, options, reason):
+def test_impossible_options_are_refused(finished, options, reason):
+    """Impossible options of load are refused."""
     with pytest.raises(ConfigError, match=reason):
         sneframe.load(finished, **options)
 
 
 def test_a_method_for_one_architecture_says_what_it_cannot_take(toy_zoo_path, tmp_path):
+    """A method for one architecture refuses another with the reason."""
     config = recipe(
         "dwsnet", "train.epochs=1", f"zoo.path={toy_zoo_path}", "zoo.property=scale", "device=cpu"
     )
@@ -301,6 +323,7 @@ def test_a_method_for_one_architecture_says_what_it_cannot_take(toy_zoo_path, tm
     ],
 )
 def test_a_damaged_header_of_a_model_is_named(finished, tmp_path, damage):
+    """A damaged header of the model file is named."""
     tensors, header = tensor_files.read_tensors(finished / "best.safetensors")
     damage(header)
     copied(finished, tmp_path, "metrics.json")
@@ -310,15 +333,17 @@ def test_a_damaged_header_of_a_model_is_named(finished, tmp_path, damage):
 
 
 def test_embeddings_of_another_run_are_refused(finished, tmp_path):
+    """Embeddings of another width than the run's are refused."""
     copied(finished, tmp_path, "best.safetensors", "metrics.json")
     for values in (torch.zeros(20), torch.zeros(20, 3), torch.zeros(20, 64, dtype=torch.int64)):
         tensor_files.write_tensors(tmp_path / "embeddings.safetensors", {"train_values": values}, {})
-        with pytest.raises(RunError, match=r"embeddings\.safetensors: damaged: train_values of shape \(20"):
+        with pytest.raises(RunError, match=r"embeddings\.safetensors: damaged: train_values has shape \(20"):
             sneframe.load(tmp_path)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, finished):
-    with pytest.raises(RunError, match=r"no finished run, best\.safetensors is not in it"):
+    """A folder without a model is refused."""
+    with pytest.raises(RunError, match=r"no finished run: best\.safetensors is not in it"):
         sneframe.load(tmp_path)
     copied(finished, tmp_path, "metrics.json")
     atomic.write_bytes(tmp_path / "best.safetensors", b"x" * 20)
@@ -337,13 +362,15 @@ def test_distances_are_those_of_the_fifth_neighbour():
     line = np.stack([np.arange(100.0), np.zeros(100)], 1)
     reference = Reference.of(line)
     step = 1 / np.arange(100).std()
-    # The farthest fifth neighbours are those of the two ends, 5 steps; the 99th percentile lies between 4 and 5.
+    # The farthest fifth neighbours are those of the two ends, 5 steps; the 99th percentile lies between 4 and
+    # 5.
     assert 4 * step <= reference.usual <= 5 * step
     found = reference.distance(np.array([[50.0, 0.0], [109.0, 0.0]]))
     assert found == pytest.approx(np.array([2, 14]) * step / reference.usual)
 
 
 def test_columns_of_other_units_count_alike():
+    """The unit of a column does not change the distance."""
     points = np.random.default_rng(0).standard_normal((200, 3))
     one, other = Reference.of(points), Reference.of(points * [1, 1000, 1e-3])
     asked = np.array([[0.5, -2.0, 3.0]])
@@ -352,13 +379,15 @@ def test_columns_of_other_units_count_alike():
 
 @pytest.mark.parametrize("points", [np.zeros((50, 3)), np.ones((3, 2)), np.zeros((0, 2))])
 def test_too_few_or_equal_networks_are_no_reference(points):
+    """Too few networks, or equal ones, give no reference for distances."""
     assert Reference.of(points) is None
 
 
 # -- large networks -----------------------------------------------------------------------------------------
 
 
-def test_a_large_network_is_encoded_layer_by_layer_to_the_same(finished, file, network, monkeypatch):
+def test_encoding_layer_by_layer_gives_the_same_embedding(finished, file, network, monkeypatch):
+    """A large network encoded layer by layer gets the same embedding."""
     predictor = sneframe.load(finished)
     expected = predictor.predict(file)
     monkeypatch.setattr("sneframe.predict.predictor.LARGE", 10)
@@ -371,6 +400,7 @@ def test_a_large_network_is_encoded_layer_by_layer_to_the_same(finished, file, n
 
 
 def test_large_and_small_networks_keep_their_order(finished, network, monkeypatch):
+    """Large and small networks keep their order."""
     torch.manual_seed(0)
     small = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
     predictor = sneframe.load(finished)
@@ -381,9 +411,8 @@ def test_large_and_small_networks_keep_their_order(finished, network, monkeypatc
         np.testing.assert_allclose(each.embedding, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_method_that_cannot_be_driven_layer_by_layer_says_that_memory_does_not_bind_it(
-    zoo_path, network, monkeypatch, tmp_path
-):
+def test_a_method_that_needs_all_layers_warns_about_memory(zoo_path, network, monkeypatch, tmp_path):
+    """A method that needs all layers at once warns that memory is not bounded."""
     config = recipe("deepsets", "train.epochs=1", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
     predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder)
     monkeypatch.setattr("sneframe.predict.predictor.LARGE", 20)
@@ -391,17 +420,18 @@ def test_a_method_that_cannot_be_driven_layer_by_layer_says_that_memory_does_not
         predictor.embed(network.state_dict())
 
 
-def test_a_method_that_takes_all_weights_at_once_refuses_a_bound_below_them(zoo_path, network, tmp_path):
+def test_a_memory_bound_below_the_weights_is_refused(zoo_path, network, tmp_path):
     """A bound that was asked for and has no room for the weights is refused, in whichever way one asks."""
     config = recipe("stats", "head.trees=2", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
     predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder, memory=8)
     for asked in (network.state_dict(), open_zoo(zoo_path)):
-        with pytest.raises(PartError, match="memory: 8 B cannot be met, its weights alone take"):
+        with pytest.raises(PartError, match="memory: 8 B is too little, the weights take"):
             predictor.embed(asked)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
-def test_a_network_whose_embedding_is_not_finite_is_refused_by_its_name(predictor, network, value, tmp_path):
+def test_an_embedding_that_is_not_finite_is_refused(predictor, network, value, tmp_path):
+    """A network whose embedding is not finite is refused with its name."""
     save_file({name: each * value for name, each in network.state_dict().items()}, tmp_path / "n.safetensors")
     with pytest.raises(PartError, match=r"n\.safetensors: its embedding is not finite"):
         predictor.predict(tmp_path / "n.safetensors")
@@ -416,12 +446,14 @@ def test_a_network_whose_embedding_is_not_finite_is_refused_by_its_name(predicto
     ],
 )
 def test_a_tensor_that_cannot_be_weights_is_named(predictor, network, tensor, reason, tmp_path):
+    """A tensor that cannot be weights is refused with its name."""
     torch.save({**network.state_dict(), "0.weight": tensor}, tmp_path / "n.pt")
     with pytest.raises(FileError, match=rf"n\.pt: '0.weight' {reason}"):
         predictor.predict(tmp_path / "n.pt")
 
 
-def test_a_module_that_ends_the_process_is_an_error_with_its_name(finished, tmp_path, monkeypatch):
+def test_a_module_that_exits_is_an_error_with_its_name(finished, tmp_path, monkeypatch):
+    """A module function that calls sys.exit is an error with its name."""
     (tmp_path / "ends_the_process.py").write_text("raise SystemExit(0)")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=r"ends_the_process:make: SystemExit: 0"):
@@ -429,6 +461,7 @@ def test_a_module_that_ends_the_process_is_an_error_with_its_name(finished, tmp_
 
 
 def test_an_embedding_that_is_not_finite_is_not_returned(predictor, network):
+    """embed refuses to return an embedding that is not finite."""
     with pytest.raises(PartError, match="state dict: its embedding is not finite"):
         predictor.embed({name: each * float("nan") for name, each in network.state_dict().items()})
 

@@ -67,7 +67,8 @@ def fitted(architecture, batch, name, *words):
     ],
     ids=lambda words: "+".join(words) or "default",
 )
-def test_a_stream_is_the_pass_over_all(network, words, monkeypatch):
+def test_streaming_equals_one_pass(network, words, monkeypatch):
+    """Encoding layer by layer gives the embedding of one pass over the whole network."""
     monkeypatch.setattr("sneframe.predict.stream.BLOCK", 700)
     monkeypatch.setattr("sneframe.predict.stream.least", lambda _: 1)
     architecture, state, batch = described(network)
@@ -80,7 +81,8 @@ def test_a_stream_is_the_pass_over_all(network, words, monkeypatch):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_weights_are_read_once_and_progress_is_of_weights():
+def test_weights_are_read_once_with_progress():
+    """Each parameter is read once, and progress counts weights."""
     architecture, state, batch = described("cnn")
     encoder = fitted(architecture, batch, "sne")
     read, told = [], []
@@ -98,6 +100,7 @@ def test_weights_are_read_once_and_progress_is_of_weights():
 
 
 def test_half_precision_is_read_as_it_is():
+    """Weights in half precision are read without a copy of the network."""
     architecture, state, batch = described("cnn")
     encoder = fitted(architecture, batch, "sne")
     half = {name: value.half() for name, value in state.items()}
@@ -109,10 +112,14 @@ def test_half_precision_is_read_as_it_is():
         torch.testing.assert_close(found, encoder(same), rtol=1e-5, atol=1e-5)
 
 
-def test_full_attention_that_does_not_fit_states_what_it_would_take():
+def test_attention_that_does_not_fit_says_what_it_needs():
+    """Full attention that does not fit into the bound says what it would need."""
     architecture, state, batch = described("transformer")
     encoder = fitted(architecture, batch, "sne", "layer_encoder.attention=sab", "tokenizer.chunk_size=4")
-    said = r"is cut into 768 chunks, and full set attention over them .* would take 0\.0 GiB and 7\.5e\+07 multiplications"
+    said = (
+        r"is cut into 768 chunks, and full set attention over them .* would take 0\.0 GiB and "
+        r"7\.5e\+07 multiplications"
+    )
     with pytest.raises(PartError, match=said):
         stream(encoder, architecture, state.__getitem__, memory=4 * 768 * 768 * 4 - 1)
     stream(encoder, architecture, state.__getitem__, memory=4 * 768 * 768 * 4)
@@ -120,6 +127,7 @@ def test_full_attention_that_does_not_fit_states_what_it_would_take():
 
 @pytest.mark.parametrize("name", ["sne/message", "stats/mlp", "deepsets", "mlp"])
 def test_methods_that_take_no_part_of_a_network_say_so(name):
+    """Methods that cannot encode layer by layer say why."""
     batch = from_modules([nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))])
     encoder = sneframe.encoder(name, batch.architectures)
     reason = obstacle(encoder)
@@ -151,7 +159,7 @@ def test_a_bound_that_cannot_be_met_says_the_least_that_can():
     """With a byte less than the least a network is not encoded, and the error says what it takes."""
     batch = from_modules([nn.Linear(30, 30)])
     encoder = sneframe.encoder("sne", batch.architectures)
-    said = "memory: 1 B cannot be met, this model needs at least 41 MiB"
+    said = "memory: 1 B is too little, this model needs at least 41 MiB"
     with pytest.raises(PartError, match=said):
         stream(encoder, batch.architectures[0], {}.__getitem__, memory=1)
 

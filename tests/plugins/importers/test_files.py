@@ -401,7 +401,7 @@ def test_a_file_that_cannot_be_read_is_left_out_with_its_reason(folder, imported
         victims[2]: "holds a Python object, print, and objects are never loaded",
         victims[3]: "not there",
         victims[4]: f"leads out of {source}",
-        victims[5]: "lacks 'inp.weight', which Residual has",
+        victims[5]: "the file lacks 'inp.weight', which Residual has",
         "../table.csv": f"leads out of {source}",
         "/etc/passwd": f"leads out of {source}",
         "x" * 300: "File name too long",
@@ -513,9 +513,9 @@ def test_an_activation_that_there_is_not_is_refused(tmp_path, imported, importer
     [
         (
             torch.ones(8, 4, dtype=torch.int8),
-            "of type int8; weights are floating-point numbers, and quantised",
+            "of type int8; weights must be floating-point, quantised",
         ),
-        (torch.ones(8, 4, dtype=torch.complex64), "of type complex64; weights are floating-point numbers"),
+        (torch.ones(8, 4, dtype=torch.complex64), "of type complex64; weights must be floating-point"),
     ],
 )
 def test_weights_that_are_no_floats_leave_their_file_out(tmp_path, imported, tensor, said):
@@ -614,10 +614,10 @@ def test_a_folder_that_cannot_be_looked_into_is_listed(tmp_path, imported, monke
         ("factories", "a module is given as package.module:function"),
         ("nowhere:make", "ModuleNotFoundError"),
         ("factories:gone", "AttributeError"),
-        ("factories:number", "is int, not a function"),
-        ("factories:broken", "factories:broken: KeyError: 'kind'; it was given no properties"),
-        ("factories:nothing", "returns NoneType, a torch.nn.Module is needed"),
-        ("builtins:dict", "builtins:dict: is no function that makes a module"),
+        ("factories:number", "a int, not a function"),
+        ("factories:broken", "factories:broken: KeyError: 'kind'; no properties of this network are known"),
+        ("factories:nothing", "must return a torch.nn.Module, returned NoneType"),
+        ("builtins:dict", "builtins:dict: this function cannot make a module"),
         ("factories:lazy", "factories:lazy: LazyLinear: 'weight' has no shape yet"),
     ],
 )
@@ -636,8 +636,8 @@ def test_weights_that_the_module_has_no_place_for_are_left_out(tmp_path, importe
     zoo, skipped = imported("files", tmp_path, module="factories:always_mlp")
     assert len(zoo) == 1
     assert skipped == {
-        "b.pt": "holds 'more', which Sequential has not",
-        "c.pt": "'0.weight' has shape (7, 4), in Sequential it has (8, 4)",
+        "b.pt": "the file holds 'more', which Sequential does not have",
+        "c.pt": "'0.weight' has shape (7, 4) in the file, and (8, 4) in Sequential",
     }
 
 

@@ -1,4 +1,4 @@
-"""What the commands that ask a run share: the run, how files are described, and the networks of zoos and files."""
+"""What predict, embed, similar and map share: loading a run, options for files, embedding networks."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 Command = TypeVar("Command", bound=Callable[..., Any])
-#: Whether it can be read is found out when it is, so that others are read none the less.
+#: Paths are not checked by click: a file that cannot be read must not keep others from being read.
 PATH = click.Path(path_type=Path, readable=False)
 
 
 class Size(click.ParamType[int]):
-    """``2GB``, ``512MiB`` as bytes."""
+    """Converts a size such as ``2GB`` or ``512MiB`` to bytes."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a number and its unit."""
+        """Return the bytes of a number with a unit."""
         match = re.fullmatch(r"([\d.]+)\s*([a-z]*)", str(value).strip(), re.IGNORECASE)
         try:
             if match is None:
@@ -43,37 +43,40 @@ OPTIONS = (
     click.option(
         "--memory",
         type=Size(),
-        help="What encoding a large network may take, beside the model and the weights of one layer.  [default: 2GiB]",
+        help="Memory for encoding a large network, beside the model and one layer.  [default: 2GiB]",
     ),
-    click.option("--module", help="package.module:function that makes a network's module; for files."),
-    click.option("--key", help="Of checkpoints that hold several state dicts, which; for files."),
+    click.option("--module", help="package.module:function that makes the module of a network in a file."),
+    click.option("--key", help="Which state dict to read from a checkpoint that holds several."),
     click.option(
         "--activation",
-        help="Of every layer but the last, of files without a module; without it neurons are permuted, never scaled.",
+        help="The activation of every layer but the last, for files without --module; without it, neurons "
+        "are "
+        "permuted but never scaled.",
     ),
     click.option(
         "--flatten",
         type=click.Choice(("unknown", "channels_first")),
         default="unknown",
-        help="In which order a linear layer reads a convolution, in files without a module; channels_first is torch's.",
+        help="The order in which a linear layer reads a convolution, for files without --module; torch's is "
+        "channels_first.",
     ),
     click.option(
         "--trust-names",
         is_flag=True,
-        help="Take files without a module for chains of layers wherever the sizes fit.",
+        help="Take a file without --module for a chain of layers if their sizes fit.",
     ),
 )
 
 
-def described(command: Command) -> Command:
-    """Add the options that say how files are described."""
+def file_options(command: Command) -> Command:
+    """Add the options that say how files are read and described."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
 
 
-def asked(run: Path, **options: Any) -> Predictor:
-    """Read a run, which says on standard error how far it is with a large network."""
+def load_run(run: Path, **options: Any) -> Predictor:
+    """Load a run that shows its progress on a large network on standard error."""
     from rich.console import Console
 
     from sneframe.predict.predictor import load
@@ -84,32 +87,34 @@ def asked(run: Path, **options: Any) -> Predictor:
 
 
 def check_out(out: Path, endings: Sequence[str]) -> None:
-    """Check where a command is to write, before hours of encoding.
+    """Check that a command can write a file, before hours of encoding.
 
     Raises:
-        ConfigError: another ending, something else than a file there, or no folder for it.
-        ZooError: it lies in a zoo.
+        ConfigError: the name has another ending, the path is no file, or its folder does not exist.
+        ZooError: the path lies in a zoo.
     """
     from sneframe.atomic import check_file
     from sneframe.errors import ConfigError
     from sneframe.zoo.staging import check_place
 
     if out.suffix not in endings:
-        raise ConfigError(f"{out}: the name of what is written ends in {', '.join(endings)}")
+        raise ConfigError(f"{out}: the name must end in {', '.join(endings)}")
     check_file(out)
     check_place(out)
 
 
 def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[EmbeddingTable]:
-    """Yield the embedded networks of each zoo and file; those of a zoo that are not finite are left out, with a warning.
+    """Yield the embeddings of each zoo and file.
+
+    Networks of a zoo whose embeddings are not finite are left out with a warning.
 
     Raises:
-        ZooError: a folder that is no zoo, a zoo that cannot be read, or of which nothing would be left.
-        FileError: a file that cannot be read.
+        ZooError: a folder is no zoo, a zoo cannot be read, or none of its networks has a finite embedding.
+        FileError: a file cannot be read.
     """
     import numpy as np
 
-    from sneframe.errors import ZooError
+    from sneframe.errors import ZooError, counted
     from sneframe.predict.embedding_table import EmbeddingTable
     from sneframe.zoo import open_zoo
 
@@ -124,17 +129,17 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embeddi
                 warnings.warn(f"{path}: {left} of {total} networks are left out: {why}", stacklevel=2)
             _say_doubtful(path, zoo.symmetry)
             if not len(zoo):
-                raise ZooError(f"{path}: there is no network with an embedding")
+                raise ZooError(f"{path}: none of the {counted(total, 'network')} has a finite embedding")
             yield EmbeddingTable(sources=sources(zoo), values=values, properties=properties(zoo))
         else:
             yield EmbeddingTable(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
 
 
 def file_of(predictor: Predictor, path: Path) -> np.ndarray:
-    """Return the embedding ``(E,)`` of the network in a file, and say if its symmetry is not certain.
+    """Return the embedding ``(E,)`` of the network in a file, and warn if its symmetry is not certain.
 
     Raises:
-        FileError: a file that cannot be read.
+        FileError: the file cannot be read.
     """
     values = predictor.embed(path)
     reader = predictor.reader
@@ -143,7 +148,7 @@ def file_of(predictor: Predictor, path: Path) -> np.ndarray:
 
 
 def _say_doubtful(path: Path, counts: Mapping[str, int]) -> None:
-    """Warn where the symmetry of networks is guessed or not known."""
+    """Warn if the symmetry of networks is guessed or not known."""
     from sneframe.architecture.origin import sentences
     from sneframe.predict.prediction import DoubtWarning
 
@@ -153,14 +158,14 @@ def _say_doubtful(path: Path, counts: Mapping[str, int]) -> None:
 
 
 def sources(zoo: Zoo) -> list[str]:
-    """Return what the networks of a zoo are called: their files where they were imported, else its name and a number."""
+    """Return the names of a zoo's networks: their files if they were imported, or zoo and number."""
     if "source" in zoo.properties:
         return [str(value) for value in zoo.column("source")]
     return [f"{zoo.name}/{number}" for number in zoo.ids.tolist()]
 
 
 def properties(zoo: Zoo) -> dict[str, list[Any]]:
-    """Return what is known of the networks of a zoo, their architecture and group included."""
+    """Return the properties of a zoo's networks, with their architectures and run groups."""
     names = ("architecture_summary", "group", *zoo.properties)
     found = {name: zoo.typed_column(name).objects() for name in names}
     return {"architecture": found.pop("architecture_summary"), **found}

@@ -1,4 +1,4 @@
-"""A network that a run is asked about: a module, a state dict or a file in; its description out, its weights on demand."""
+"""Modules, state dicts and files as one kind of network: described at once, their weights read on demand."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Network = nn.Module | Mapping[str, Tensor] | str | Path
 
 
 @frozen(kw_only=True, eq=False)
-class Question:
-    """A network that is asked about.
+class LazyNetwork:
+    """A described network whose weights are read on demand.
 
     Args:
-        source: what it is called.
-        architecture: its own.
-        read: gives its tensors by name; of a file, mapped anew whenever it is called.
+        source: the name of the network in messages.
+        architecture: its architecture.
+        read: returns its tensors by name. For a file, each call maps the file anew.
         assumed: whether its activation is not known.
     """
 
@@ -38,12 +38,12 @@ class Question:
 
 
 @final
-class Questions:
-    """Describes networks of any kind for one run.
+class Describer:
+    """Describes networks for one run.
 
     Args:
-        reader: of files and state dicts.
-        known: architectures of the training networks, whose activations are known.
+        reader: reads files and state dicts.
+        known: the architectures of the training networks, whose activations are known.
     """
 
     def __init__(self, reader: Reader, known: Sequence[Architecture]) -> None:
@@ -51,22 +51,22 @@ class Questions:
         self._known = frozenset(known)
         self._descriptions = Descriptions()
 
-    def of(self, network: Any, example_input: Any = None) -> Question:
-        """Describe a network, whose weights are read later.
+    def of(self, network: Any, example_input: Any = None) -> LazyNetwork:
+        """Describe a network; its weights are read later.
 
         Args:
             network: a module, a state dict, or the path of a file.
-            example_input: what a module's ``forward`` takes, where none can be made up for its first layer.
+            example_input: an input of a module's ``forward``, if none can be made for its first layer.
 
         Raises:
-            FileError: a file that cannot be read.
-            ArchitectureError: a network that cannot be described, or something that is no network.
+            FileError: the file cannot be read.
+            ArchitectureError: the network cannot be described, or the object is no network.
         """
         if isinstance(network, nn.Module):
             source = type(network).__name__
             own = {name: value.detach() for name, value in checked(described(network), source).items()}
             architecture = self._descriptions.of(network, example_input)
-            return Question(source=source, architecture=architecture, read=lambda: own)
+            return LazyNetwork(source=source, architecture=architecture, read=lambda: own)
         if isinstance(network, Mapping):
             tensors = self.reader.weights_of(network, "state dict")
             return self._without_code("state dict", self.reader.describe(tensors), lambda: tensors)
@@ -82,23 +82,23 @@ class Questions:
 
     def _without_code(
         self, source: str, architecture: Architecture, read: Callable[[], Mapping[str, Tensor]]
-    ) -> Question:
-        told = self.reader.module is not None or self.reader.activation is not None
-        return Question(
+    ) -> LazyNetwork:
+        known = self.reader.module is not None or self.reader.activation is not None
+        return LazyNetwork(
             source=source,
             architecture=architecture,
             read=lambda: named(read(), architecture),
-            assumed=not told and architecture.depth > 1 and architecture not in self._known,
+            assumed=not known and architecture.depth > 1 and architecture not in self._known,
         )
 
 
-def stacked(questions: Sequence[Question]) -> Batch:
-    """Return networks as a batch; position ``i`` is ``questions[i]``."""
+def stacked(networks: Sequence[LazyNetwork]) -> Batch:
+    """Read networks into a batch; row ``i`` is ``networks[i]``."""
     rows: dict[Architecture, list[int]] = {}
-    for place, each in enumerate(questions):
-        rows.setdefault(each.architecture, []).append(place)
+    for row, each in enumerate(networks):
+        rows.setdefault(each.architecture, []).append(row)
     weights = {
-        architecture: torch.stack([flatten(architecture, questions[place].read()) for place in places])
-        for architecture, places in rows.items()
+        architecture: torch.stack([flatten(architecture, networks[row].read()) for row in own])
+        for architecture, own in rows.items()
     }
     return join(weights, rows)
