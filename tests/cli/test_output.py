@@ -1,4 +1,4 @@
-"""What the command line prints: names as they stand, to readers who leave and to terminals that know no Unicode."""
+"""What the command line prints: literal names, to readers who leave, and to terminals without Unicode."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def closed_pipe():
     os.close(writing)
 
 
-# -- names ------------------------------------------------------------------------------------------------------
+# -- names ----------------------------------------------------------------------------------------------
 
 
 def test_a_run_prints_names_as_text(capsys, tmp_path, odd_zoo):
@@ -95,7 +95,7 @@ def test_a_built_zoo_is_printed_with_its_path_as_it_is(capsys, tmp_path):
     assert f"zoo: {path}\n" in out
 
 
-# -- readers who leave ------------------------------------------------------------------------------------------
+# -- readers who leave ----------------------------------------------------------------------------------
 
 
 def test_a_run_goes_on_when_its_reader_leaves(tmp_path, odd_zoo, closed_pipe):
@@ -122,7 +122,7 @@ def test_other_commands_end_well_when_their_reader_leaves(toy_zoo_path, closed_p
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-# -- terminals that know no Unicode -----------------------------------------------------------------------------
+# -- terminals that know no Unicode ---------------------------------------------------------------------
 
 
 def test_what_cannot_be_printed_is_replaced(tmp_path, toy_zoo_path):

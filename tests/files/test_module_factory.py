@@ -35,7 +35,7 @@ def test_networks_of_one_local_class_are_told_apart():
 
 
 def test_the_mask_of_a_file_is_loaded(monkeypatch):
-    """The mask that the file holds is in the module when this is described, and other masks are other networks."""
+    """The mask of the file is loaded before the module is described, so another mask is another network."""
     seen = []
     original = factories.Masked.forward
     monkeypatch.setattr(

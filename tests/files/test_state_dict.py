@@ -38,7 +38,7 @@ def same(found, state):
         assert found.tensors[name].dtype == value.dtype
 
 
-# -- what is read --------------------------------------------------------------------------------------------------
+# -- what is read ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("more", [{}, LEGACY], ids=["archive", "legacy"])
@@ -233,7 +233,7 @@ def test_tied_weights_are_read(tmp_path):
     same(read_state_dict(tmp_path / "a.pt"), {"in.weight": shared, "out.weight": shared})
 
 
-# -- what is refused ---------------------------------------------------------------------------------------------
+# -- what is refused ------------------------------------------------------------------------------------
 
 
 class Bomb:
@@ -448,7 +448,7 @@ def test_layers_of_shards_are_sorted_by_number(tmp_path):
     assert list(read_state_dict(tmp_path / "model.safetensors.index.json").tensors) == names
 
 
-# -- objects beside the weights ---------------------------------------------------------------------------------------
+# -- objects beside the weights -------------------------------------------------------------------------
 
 
 class Settings:

@@ -201,7 +201,7 @@ def test_map_writes_one_page(call, finished, zoo_path, file, tmp_path):
 
 @pytest.fixture
 def broken_zoo(tmp_path):
-    """A zoo of twenty networks: weights of two are too large to be encoded, one is not healthy, a property is infinite."""
+    """Twenty networks: two have too large weights, one is unhealthy, and a property is infinite."""
     architecture = Architecture.from_module(nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1)))
     weights = {p.name: torch.randn(20, *p.shape) for p in architecture.parameters}
     weights["0.weight"][3] = 1e30
@@ -278,7 +278,7 @@ def test_a_bound_that_cannot_be_met_is_refused(call, command, finished, tmp_path
 
 @pytest.mark.filterwarnings("always::sneframe.predict.prediction.DoubtWarning")
 def test_a_guessed_symmetry_is_said(call, finished, tmp_path):
-    """A file whose layers were taken for a chain by their names is predicted with a warning, and so it is embedded."""
+    """A file whose layers are taken for a chain by their names is predicted and embedded with a warning."""
     net = nn.Sequential(nn.Linear(1, 5), nn.ReLU(), nn.Linear(5, 1))
     torch.save(net.state_dict(), tmp_path / "a.pt")
     code, out, err = call("predict", finished, tmp_path / "a.pt", "--json")

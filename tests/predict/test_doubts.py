@@ -1,4 +1,4 @@
-"""What training never had is said of a network, and how much it matters; beside a number stands the run's test error."""
+"""Doubts: how a network differs from all training networks is named and graded, with the run's test error."""
 
 import json
 import math
@@ -42,7 +42,7 @@ def of(module, example=None):
     return Architecture.from_module(module, example)
 
 
-# -- an architecture against those of training -----------------------------------------------------------------
+# -- an architecture against those of training ----------------------------------------------------------
 
 
 def test_an_architecture_of_training_has_no_doubt():
@@ -250,7 +250,7 @@ def test_a_recurrent_layer_is_as_wide_as_its_hidden_size(module, width, last):
     assert {size for _, size in outputs(found)} == {last}
 
 
-# -- first and last layers ---------------------------------------------------------------------------------------
+# -- first and last layers ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_inputs_and_outputs_are_those_of_the_outer_layers(module, example, first
     assert outputs(architecture) == last
 
 
-# -- weights -----------------------------------------------------------------------------------------------------
+# -- weights --------------------------------------------------------------------------------------------
 
 
 def test_weights_of_another_magnitude_are_serious():
@@ -332,7 +332,7 @@ def test_ranges_go_over_networks_and_architectures():
     assert ranges_of(batch.blocks()) == {"linear.weight": (1.0, 3.0), "linear.bias": (1.0, 3.0)}
 
 
-# -- a run that is asked -------------------------------------------------------------------------------------------
+# -- a run applied to networks --------------------------------------------------------------------------------
 
 
 def ask(capsys, *arguments):
@@ -485,7 +485,7 @@ def test_a_run_without_recorded_magnitudes_still_predicts(half, file):
     assert "magnitude" not in {doubt.about for doubt in predictor.predict(weights).doubts}
 
 
-# -- other questions -----------------------------------------------------------------------------------------------
+# -- other networks ------------------------------------------------------------------------------------
 
 
 def test_an_embedding_of_another_kind_of_network_warns(finished, digit):

@@ -36,7 +36,7 @@ def copied(folder, target, *names):
         (target / name).write_bytes((folder / name).read_bytes())
 
 
-# -- what is predicted ----------------------------------------------------------------------------------------
+# -- what is predicted ----------------------------------------------------------------------------------
 
 
 def test_a_file_gets_the_prediction_of_the_run(finished, predictor, zoo_path, tmp_path):
@@ -218,7 +218,7 @@ def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypa
     assert len(found.architecture.groups) == 1
 
 
-# -- what is refused -----------------------------------------------------------------------------------------
+# -- what is refused ------------------------------------------------------------------------------------
 
 
 def test_unusable_networks_are_named(predictor, tmp_path):
@@ -354,11 +354,11 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, finished):
             sneframe.load(finished, module=word)
 
 
-# -- near and far -------------------------------------------------------------------------------------------
+# -- near and far ---------------------------------------------------------------------------------------
 
 
 def test_distances_are_those_of_the_fifth_neighbour():
-    """Points on a line: in the units of the deviation, the fifth neighbour of an inner point is 3 steps away."""
+    """Points on a line: the fifth neighbour of an inner point is three steps away, in standard deviations."""
     line = np.stack([np.arange(100.0), np.zeros(100)], 1)
     reference = Reference.of(line)
     step = 1 / np.arange(100).std()
@@ -383,7 +383,7 @@ def test_too_few_or_equal_networks_are_no_reference(points):
     assert Reference.of(points) is None
 
 
-# -- large networks -----------------------------------------------------------------------------------------
+# -- large networks -------------------------------------------------------------------------------------
 
 
 def test_encoding_layer_by_layer_gives_the_same_embedding(finished, file, network, monkeypatch):
