@@ -83,8 +83,8 @@ def test_too_few_networks_for_one_split_are_warned_of(caplog, networks, constant
     assert (head(X).unique().numel() == 1) is constant
     said = [record.getMessage() for record in caplog.records]
     assert said == constant * [
-        "head 'stats/boosting' predicts one constant: two leaves of head.min_leaf = 20 need 40 training networks, "
-        "there are 39; lower head.min_leaf to 19 or less"
+        "head 'stats/boosting' predicts a constant: two leaves with head.min_leaf = 20 need 40 training networks, "
+        "got 39; lower head.min_leaf to 19 or less"
     ]
 
 

@@ -113,7 +113,7 @@ def test_targets_of_another_shape_are_refused():
 
 
 def test_one_network_is_refused():
-    with pytest.raises(PartError, match="leaves one network out, so it needs two to fit, got 1"):
+    with pytest.raises(PartError, match="needs at least two training networks, to leave one out; got 1"):
         build().fit(X[:1], Y[:1])
 
 
@@ -123,9 +123,7 @@ def test_predicting_before_fitting_is_refused():
 
 
 def test_a_grid_upside_down_is_refused():
-    with pytest.raises(
-        PartError, match=r"smallest must not be above largest, got smallest = 10 and largest = 1"
-    ):
+    with pytest.raises(PartError, match=r"smallest must be at most largest = 1, got 10"):
         build(smallest=10.0, largest=1.0)
 
 
