@@ -60,7 +60,7 @@ class Message(LayerEncoder):
         width = config.width
         check_heads(f"{self.slot} {self.name!r}", width, config.heads)
         self.out = spec.gives(LayerCodes, width)
-        # Levels are not encoded: the messages say where a layer stands, in networks of any depth.
+        # Levels are not encoded, because the messages tell where a layer is, in networks of any depth.
         self.encoding = LevelTypeEncoding(spec.architectures, width, level=False)
         self.vectors = LevelTypeEncoding(spec.architectures, width, level=False, std=0.5)
         self.input = nn.Parameter(torch.randn(width))

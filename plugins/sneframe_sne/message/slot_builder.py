@@ -37,9 +37,8 @@ class SlotBuilder:
     _sizes: list[int] = field(factory=list)
     _fixed: list[bool] = field(factory=list)
     _parameters: list[list[int]] = field(factory=list)
-    _outputs: dict[int, tuple[int, int]] = field(
-        factory=dict
-    )  #: node set and size of each layer's fixed output
+    #: the node set and the size of each layer's fixed output
+    _outputs: dict[int, tuple[int, int]] = field(factory=dict)
 
     @cached_property
     def groups(self) -> Mapping[str, NeuronGroup]:
@@ -164,9 +163,8 @@ class SlotBuilder:
         found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
         spans = [list(_spans(parameter.axes[axis], self.length)) for axis in axes]
         if not any(groups_of(parameter.axes[axis]) for axis in axes):
-            spans = [
-                [(0, size, (size,))] for size in shape
-            ]  # fixed segments without groups count as one segment
+            # Without groups, the fixed segments of an axis count as one.
+            spans = [[(0, size, (size,))] for size in shape]
         for segments in itertools.product(*spans):
             window = tuple(slice(start, start + length) for start, length, _ in segments)
             factors = [factor for _, _, segment in segments for factor in segment]

@@ -46,7 +46,7 @@ def test_the_entries_of_a_kernel_are_channels_of_the_first_layer(model, networks
     built, batch = model(architecture("global pool"), **OPTIONS), networks(architecture("global pool"))
     given = batch.networks[0].parameters()["second.weight"]
 
-    folded = fold(built.tokenizer(batch)[0], built.encoder.given)
+    folded = fold(built.tokenizer(batch)[0], built.encoder.input_members)
 
     # Inputs and outputs of the network are channels as well.
     sizes = [(3, 5, 9 * 2), (3, 4, 5, 9), (3, 3, 4, 1), (3, 3, 2), (3, 5, 1), (3, 4, 1), (3, 3, 1), (3, 2)]
@@ -59,7 +59,7 @@ def test_positions_behind_a_flatten_are_channels_of_the_first_layer(model, netwo
     built, batch = model(architecture("flatten"), **OPTIONS), networks(architecture("flatten"))
     given = batch.networks[0].parameters()["hidden.weight"]
 
-    folded = fold(built.tokenizer(batch)[0], built.encoder.given)[2]
+    folded = fold(built.tokenizer(batch)[0], built.encoder.input_members)[2]
 
     assert folded.shape == (3, 3, 4, 4)
     for position in range(4):
@@ -121,7 +121,7 @@ def test_the_first_layer_is_its_equations_on_kernels(model, networks):
     w0, b0, w1, b1, w2, b2, w3, b3 = (view[0] for view in batch.networks[0].parameters().values())
     encoder = built.encoder
     (features,) = built.tokenizer(batch)
-    given = fold(features, encoder.given)
+    given = fold(features, encoder.input_members)
     made = encoder.layers[0](given)[1][0]  # (4, 5, width): of each kernel to channel o from channel i
 
     def affine(name, x):

@@ -189,7 +189,7 @@ def test_batch_norm_takes_statistics_per_tensor_and_channel(model, networks):
     batch = networks(architecture, count=4)
     encoder = built.encoder
     (features,) = built.tokenizer(batch)
-    given = fold(features, encoder.given)
+    given = fold(features, encoder.input_members)
     (first, *_) = encoder.layers[0](given)
     norm = encoder.norms[0]["weight_0"]
     before = norm.running_mean.clone()
@@ -269,7 +269,7 @@ def test_one_network_has_no_statistics_to_train_on(model, networks):
     architecture = mlp(1, 4, 4, 1)
     built = model(architecture, **OPTIONS).train()
     with pytest.raises(
-        PartError, match="batch norm needs two networks at least in every step, got one"
+        PartError, match="batch norm needs at least two networks in each step, got one"
     ) as said:
         built(networks(architecture, 1))
     assert "\n" not in str(said.value)

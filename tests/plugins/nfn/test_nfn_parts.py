@@ -248,7 +248,7 @@ def test_networks_of_another_architecture_are_refused(build, networks):
 
 def test_shared_projections_are_refused_on_convolutions(build, small_cnn):
     with pytest.raises(
-        PartError, match=r"shared_projections needs one weight between two neurons, '0.weight' has 9"
+        PartError, match=r"shared_projections needs one weight between each two neurons, but '0.weight' has 9"
     ):
         build(small_cnn(), (AttentionBlocks, {"shared_projections": True}))
 
