@@ -39,7 +39,7 @@ def architecture(end, **options):
     return Architecture.from_module(CNN(end, **options), torch.randn(2, 2, 6, 6))
 
 
-# -- what the layers are given, and give -----------------------------------------------------------------------------
+# -- what the layers are given, and give ---------------------------------------------------------------------
 
 
 def test_the_entries_of_a_kernel_are_channels_of_the_first_layer(model, networks):
@@ -98,7 +98,7 @@ def test_weights_with_their_kernels_can_be_pooled_as_well(model, networks, end):
     assert torch.equal(embedding.values[:, :9], largest)
 
 
-# -- the equations ---------------------------------------------------------------------------------------------------
+# -- the equations -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("set_layer", ["sab", "deepsets"])
@@ -155,7 +155,7 @@ def test_the_first_layer_is_its_equations_on_kernels(model, networks):
         torch.testing.assert_close(made[o, i], sum(expected) / 8, rtol=0, atol=1e-12)
 
 
-# -- symmetry --------------------------------------------------------------------------------------------------------
+# -- symmetry ------------------------------------------------------------------------------------------------
 
 
 @every_end
@@ -216,7 +216,7 @@ def test_the_entries_of_a_kernel_are_told_apart(model, networks, name, axis):
     assert (embed(batch.replace([weights])) - embed(batch)).abs().max() > 1e-4
 
 
-# -- a run -----------------------------------------------------------------------------------------------------------
+# -- a run ---------------------------------------------------------------------------------------------------
 
 
 def test_a_zoo_of_cnns_is_learned(tmp_path):

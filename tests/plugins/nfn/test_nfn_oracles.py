@@ -73,7 +73,7 @@ def compare(theirs, ours, leaves, tolerance=TOLERANCE):
         torch.testing.assert_close(other, one, **tolerance)
 
 
-# -- NP and HNP layers ------------------------------------------------------------------------------------------
+# -- NP and HNP layers ---------------------------------------------------------------------------------------
 
 
 def np_maps(layer, depth):
@@ -243,7 +243,7 @@ def test_every_map_starts_within_the_originals_bounds():
         assert other.abs().max().item() == pytest.approx(one.abs().max().item(), rel=1e-3)
 
 
-# -- all linear maps that commute with permutations ---------------------------------------------------------------
+# -- all linear maps that commute with permutations ----------------------------------------------------------
 
 
 def rank(layer, given):
@@ -303,7 +303,7 @@ def test_an_hnp_layer_spans_all_equivariant_maps_and_the_original_all_but_one_pe
     assert spanned(HNPLinear, (2, 4, 4, 3)) == (expected - 3, expected)
 
 
-# -- pools --------------------------------------------------------------------------------------------------------
+# -- pools ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(NPPool, OurNPPool), (HNPPool, OurHNPPool)])
@@ -325,7 +325,7 @@ def test_a_pool_is_the_originals(architecture, links, theirs, ours):
     compare([torch.cat(expected, 1)], [embedding.values], tensors)
 
 
-# -- attention ----------------------------------------------------------------------------------------------------
+# -- attention -----------------------------------------------------------------------------------------------
 
 
 def test_attention_is_the_originals(links):
@@ -380,7 +380,7 @@ def test_the_original_has_no_shared_projections_on_convolutions(small_cnn):
         NPAttention(spec, 6, 2, share_projections=True).double()(features)
 
 
-# -- encodings ----------------------------------------------------------------------------------------------------
+# -- encodings -----------------------------------------------------------------------------------------------
 
 
 def test_fourier_features_are_the_originals(links):

@@ -20,7 +20,7 @@ D, HEADS = 8, 2
 SEEN, OTHER, UNSEEN = mlp(1, 5, 4, 1), mlp(2, 3, 1), mlp(1, 2, 3, 2, 1)
 
 
-# -- set attention --------------------------------------------------------------------------------------------
+# -- set attention -------------------------------------------------------------------------------------------
 
 
 def affine(layer, x):
@@ -61,7 +61,7 @@ def pma(block, x, mask):
     return mab(block, block.seed, x, mask)[0]
 
 
-# -- what a parameter is and where it stands ------------------------------------------------------------------
+# -- what a parameter is and where it stands -----------------------------------------------------------------
 
 
 def waves(position, width):
@@ -82,7 +82,7 @@ def encoding(table, architecture, members):
     return torch.stack(vectors).mean(0) + torch.tensor(place)
 
 
-# -- the equations --------------------------------------------------------------------------------------------
+# -- the equations -------------------------------------------------------------------------------------------
 
 
 def chunks(flat, size):
