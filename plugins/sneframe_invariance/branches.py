@@ -17,9 +17,8 @@ from sneframe.parts.invariance import Output
 from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
 
-COPY = (
-    1 << 40
-)  #: copy k draws as if k · COPY steps later, so that no two copies or steps share random numbers
+#: Copy k draws as if k · COPY steps later, so that no two copies or steps share random numbers.
+COPY = 1 << 40
 
 
 @frozen(kw_only=True)

@@ -33,13 +33,13 @@ KEPT = 4  #: chunk codes are kept in memory if they take at most 1 / KEPT of it
 
 @final
 class ChunkSet(LayerEncoder):
-    """Encodes every chunk as a set of scalars, and every unit as a set of chunks.
+    """Encodes every chunk as a set of scalars, and every unit as a set of chunks (SNE, eqs 2–5).
 
-    A unit is a parameter or a layer. A chunk passes through Φ1 (C × 1 → C × D), gets its encodings added, and
-    is pooled by Ψ2 to D values. A unit passes through Φ3 over its chunk codes, gets its encodings added, and
-    is pooled by Ψ4. Each Φ is two set attention blocks, and each Ψ is a PMA. All chunks, units and
-    architectures share the same learned weights. The code of a unit depends only on its own weights, its type
-    and its level.
+    A unit is a parameter or a layer. A chunk passes through Φ1 (C × 1 → C × D), an encoding of its type and
+    level is added, and Ψ2 pools it to D values. Φ3 takes the chunk codes of a unit, the unit's encoding is
+    added, and Ψ4 pools them to D values. Each Φ is two set attention blocks, and each Ψ is a PMA. All chunks,
+    units and architectures share the same learned weights. The code of a unit depends only on its own
+    weights, its type and its level.
     """
 
     name = "sne/chunk-set"
@@ -125,7 +125,7 @@ class ChunkSet(LayerEncoder):
         *,
         memory: int,
     ) -> Tensor:
-        """Return the code ``(1, D)`` of one unit. It equals that of :meth:`forward` up to rounding.
+        """Return the code ``(1, D)`` of one unit, which equals that of :meth:`forward` up to rounding.
 
         Chunk codes are kept in memory if they take at most a quarter of it and leave enough for a pass over
         chunks. Otherwise each pass computes them again.
@@ -163,7 +163,7 @@ class ChunkSet(LayerEncoder):
     def _check_attention(
         self, architecture: Architecture, unit: tuple[int, ...], count: int, memory: int
     ) -> None:
-        """Check that the attention scores of all pairs of chunks fit in memory."""
+        """Raise an error if the attention scores of all pairs of chunks do not fit in memory."""
         needed = self.config.heads * count * count * 4
         if needed > memory:
             names = " and ".join(repr(architecture.parameters[number].name) for number in unit)
