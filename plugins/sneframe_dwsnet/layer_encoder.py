@@ -30,9 +30,10 @@ MIN_LAYERS = 3  #: the published maps are defined for networks with at least thr
 class DWSLayers(LayerEncoder):
     """DWS layers with batch norm, ReLU and dropout between them (Navon et al. 2023, arXiv 2301.12780).
 
-    As in the original, the last layer has one attention head, and nothing follows it. The original takes MLPs
-    only. Here a weight may also be a convolution kernel: its entries are extra channels of the first layer's
-    input, and each layer's output has ``width`` channels for each pair of neurons.
+    As in the original, the last layer has one attention head, and nothing follows it. Two things differ. The
+    original takes MLPs only. Here a weight may also be a convolution kernel: its entries are extra channels
+    of the first layer's input, and each layer's output has ``width`` channels for each pair of neurons. And
+    dropout is off in evaluation, where the original leaves it on.
     """
 
     name = "dwsnet/dws-layers"

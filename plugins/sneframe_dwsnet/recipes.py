@@ -13,7 +13,7 @@ from sneframe_dwsnet.tokenizer import WeightChannels
 def default() -> RunConfig:
     """Return DWSNet with the published size and learning rate, in the batches of the other methods.
 
-    The published batches of 512 are too large for a zoo of a few thousand networks.
+    The published batches of 512 networks are too large for a zoo of a few thousand.
     """
     return RunConfig(
         recipe="dwsnet/default",

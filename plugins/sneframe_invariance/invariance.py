@@ -25,6 +25,8 @@ class Logit(InvarianceLoss):
 
     f(x) are the raw outputs ``(T,)`` of the model, and g is a random group element, drawn for each network,
     copy and step. Moskalev et al. (2023) introduced the regulariser; SNE uses it in place of weight tying.
+    The paper does not state the constants. Here there is no factor ½, and by default there is one copy in
+    each step, and both branches learn.
     """
 
     name = "invariance/logit"

@@ -35,8 +35,9 @@ def fair() -> RunConfig:
 def paper() -> RunConfig:
     """Return the perceptron with which Navon et al. (2023) compare DWSNet in their code, trained like DWSNet.
 
-    It has three hidden layers of 256 units. The original normalises each weight by its own mean and standard
-    deviation. Here each parameter has one mean and one standard deviation, as for the other methods.
+    It has three hidden layers of 256 units. Their initialisation and AMSGrad are left out. The original
+    normalises each weight by its own mean and standard deviation. Here each parameter has one mean and one
+    standard deviation, as for the other methods.
     """
     return evolve(
         default(),

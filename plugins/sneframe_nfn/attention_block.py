@@ -44,6 +44,9 @@ class ChannelMap(nn.Module):
 class WeightAttention(nn.Module):
     """The sum of attention along every axis and of attention among means.
 
+    The original maps the three terms of a weight back to its positions separately. Here their sum is mapped,
+    which is the same up to the bias.
+
     Args:
         members: the weight and the bias of every layer in turn, with all axes exchangeable.
         width: number of channels.
@@ -131,7 +134,8 @@ class AttentionBlock(nn.Module):
     """Adds A(LN x) to x, and then F(LN x).
 
     A is weight-space attention, and F is an affine map of channels, GELU, and another affine map. LN
-    normalises over the channels of a weight, all positions together, or of a bias.
+    normalises over the channels of a weight, all positions together, or of a bias. It is torch's layer norm;
+    the original divides by the unbiased standard deviation, and adds ε to that instead of to the variance.
 
     Args:
         members: the weight and the bias of every layer in turn, with all axes exchangeable.

@@ -80,7 +80,9 @@ class HNPLayers(LayerEncoder):
     """HNP layers, each followed by ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
 
     HNP layers commute with permutations of hidden neurons, and have separate weights for each input and
-    output.
+    output. One thing differs from the authors' package: there the last weight does not read the last hidden
+    bias neuron by neuron, so that one map for each output is missing. Here the layers span all equivariant
+    linear maps.
     """
 
     name = "nfn/hnp-layers"

@@ -40,6 +40,10 @@ class ChunkSet(LayerEncoder):
     added, and Ψ4 pools them to D values. Each Φ is two set attention blocks, and each Ψ is a PMA. All chunks,
     units and architectures share the same learned weights. The code of a unit depends only on its own
     weights, its type and its level.
+
+    The paper leaves open what a layer with weight and bias is (here the option ``unit``), and how encodings
+    are made and where they are added. Here they are learned vectors for types plus sinusoids for levels, with
+    separate tables for chunks and units. The position of a chunk in its parameter is not encoded.
     """
 
     name = "sne/chunk-set"
