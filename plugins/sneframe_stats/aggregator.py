@@ -22,7 +22,10 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 @final
 class Features(Aggregator):
-    """Concatenates the codes if all networks have the same parameters, and pools them otherwise.
+    """Concatenates or pools the codes of a network's parameters.
+
+    By default it concatenates them if all training networks have the same parameters, and pools them
+    otherwise.
 
     *Concatenated*, the embedding is the codes of the L parameters, in order: L · D values (StatNN, arXiv
     2002.11448).
