@@ -28,8 +28,8 @@ class WeightSet(LayerEncoder):
     the sum of a learned vector for its type and sinusoids of its level. φ is a perceptron
     ``1 + D → D → … → D``, shared by all parameters and architectures. The mean does not depend on the order
     of the weights, so permuting neurons changes nothing. Neither does any other exchange of weights within a
-    parameter: the code does not know which weights belong to one neuron. No public code of the Deep
-    Sets with which SNE is compared is known; this part follows Zaheer et al., and takes its encodings from SNE.
+    parameter: the code does not know which weights belong to one neuron. No public code of the Deep Sets with
+    which SNE is compared is known; this part follows Zaheer et al., and takes its encodings from SNE.
 
     φ makes D numbers for every weight. Two things keep that affordable. The first layer of φ is *w* a + A *e*
     + c, where only *w* a differs between the weights of a parameter. And weights are encoded in passes. If
