@@ -1,4 +1,4 @@
-"""Augmentations: other networks of the same property, or nearly so, at every training step."""
+"""Augmentations replace networks, at every training step, by others with nearly the same property."""
 
 from __future__ import annotations
 

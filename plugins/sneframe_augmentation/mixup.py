@@ -1,4 +1,4 @@
-"""``augmentation/mixup``: a network between two, and a target between theirs."""
+"""``augmentation/mixup``: interpolate pairs of networks, and their targets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from sneframe.symmetry import align, apply
 
 @final
 class MixUp(Augmentation):
-    """λ x + (1 − λ) g·x', and λ y + (1 − λ) y', λ from Beta(α, α) (Zhang et al. 2018; for weights Shamsian et al. 2024).
+    """Replaces x by λ x + (1 − λ) g·x', and its target y by λ y + (1 − λ) y', with λ from Beta(α, α).
 
-    x' is another network of the same architecture in this process's batch, g the permutation that brings it close to x
-    by weight matching: between two networks whose neurons stand in different places lies no network like either. A
-    network without a mate of its architecture stays as it is. With several processes the mates are fewer.
+    MixUp is due to Zhang et al. (2018); Shamsian et al. (2024) apply it to weights. x' is the next network of
+    the same architecture in this process's batch, and g the permutation that brings x' close to x by weight
+    matching. Without g the mean of two networks whose neurons are in a different order resembles neither of
+    them. A network that is the only one of its architecture stays unchanged. With several processes there are
+    fewer partners to choose from.
     """
 
     name = "augmentation/mixup"
@@ -33,25 +35,26 @@ class MixUp(Augmentation):
     class Config:
         """Options."""
 
-        alpha: float = option(
-            0.2, "α of the Beta distribution; the larger, the nearer the middle", check=gt(0)
+        alpha: float = option(0.2, "α of the Beta distribution; a larger α draws λ closer to ½", check=gt(0))
+        align: bool = option(
+            True, "whether to match the neurons of the two networks first; this runs on the CPU"
         )
-        align: bool = option(True, "whether the other network's neurons are matched first, on the host")
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return networks between pairs, and targets in the same proportion."""
-        # One number for each network of the whole step, of which this process takes its own.
+        """Return the interpolated networks, and their targets interpolated with the same λ."""
+        # λ is drawn for every network of the step, and each process takes the values of its own networks, so
+        # the values do not depend on the number of processes.
         drawn = np.random.default_rng([draw.seed, draw.step]).beta(
             self.config.alpha, self.config.alpha, size=draw.size
         )
-        share = torch.from_numpy(drawn[draw.positions]).to(batch.device, non_blocking=True)
-        mates = batch.replace(networks.weights.roll(1, dims=0) for networks in batch.networks)
+        fraction = torch.from_numpy(drawn[draw.positions]).to(batch.device, non_blocking=True)
+        partners = batch.replace(networks.weights.roll(1, dims=0) for networks in batch.networks)
         if self.config.align:
-            mates = apply(mates, align(mates, batch))
-        shares = [each.unsqueeze(1) for each in batch.rows(share)]
+            partners = apply(partners, align(partners, batch))
+        fractions = [rows.unsqueeze(1) for rows in batch.rows(fraction)]
         mixed = [
-            torch.lerp(other.weights, own.weights, each.to(own.weights.dtype))
-            for own, other, each in zip(batch.networks, mates.networks, shares, strict=True)
+            torch.lerp(other.weights, own.weights, rows.to(own.weights.dtype))
+            for own, other, rows in zip(batch.networks, partners.networks, fractions, strict=True)
         ]
-        mate = batch.restore([each.roll(1, dims=0) for each in batch.rows(target)])
-        return batch.replace(mixed), torch.lerp(mate, target, share.to(target.dtype).unsqueeze(1))
+        other_target = batch.restore([rows.roll(1, dims=0) for rows in batch.rows(target)])
+        return batch.replace(mixed), torch.lerp(other_target, target, fraction.to(target.dtype).unsqueeze(1))

@@ -1,4 +1,4 @@
-"""``augmentation/noise``, ``/dropout``, ``/erasing``: weights disturbed, each network by itself, targets kept."""
+"""``augmentation/noise``, ``/dropout`` and ``/erasing`` perturb the weights of each network."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from sneframe.rng import Draw, counted, normal, streams, uniform
 
 @final
 class Noise(Augmentation):
-    """w + σ r ε, ε standard normal for every weight, r the root mean square of its parameter in that network.
+    """Replaces each weight w by w + σ r ε, where ε is standard normal and drawn for each weight.
 
-    Two published code bases add the constant σ · std(w) under this name. Here the addition is random.
+    r is the root mean square of the parameter to which w belongs, in the same network. Two published code
+    bases add the constant σ · std(w) under this name; here the noise is random.
     """
 
     name = "augmentation/noise"
@@ -31,24 +32,28 @@ class Noise(Augmentation):
 
         std: float = option(
             0.1,
-            "σ, standard deviation of the noise over the root mean square of the parameter",
+            "σ, the standard deviation of the noise relative to the root mean square of the parameter",
             check=gt(0),
         )
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return every network with noise of its own, and the targets as they are."""
+        """Return every network with independent noise, and the targets unchanged."""
 
-        def disturbed(networks: Networks, stream: Tensor) -> Tensor:
+        def noisy(networks: Networks, stream: Tensor) -> Tensor:
             weights = networks.weights
             noise = normal(stream, weights.shape[1]).to(weights.dtype)
             return weights + self.config.std * _root_mean_squares(networks) * noise
 
-        return _each(batch, draw, disturbed), target
+        return _each(batch, draw, noisy), target
 
 
 @final
 class Dropout(Augmentation):
-    """Every weight is 0 with a probability; the others are not made larger, since nothing computes with them."""
+    """Sets each weight to 0 with a given probability.
+
+    Unlike dropout of activations, it does not scale up the weights that remain: no forward pass runs through
+    them.
+    """
 
     name = "augmentation/dropout"
 
@@ -56,23 +61,25 @@ class Dropout(Augmentation):
     class Config:
         """Options."""
 
-        probability: float = option(0.1, "that a weight is set to 0", check=and_(gt(0), lt(1)))
+        probability: float = option(0.1, "probability that a weight is set to 0", check=and_(gt(0), lt(1)))
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return every network with weights of its own left out, and the targets as they are."""
+        """Return every network with some of its weights set to 0, and the targets unchanged."""
 
         def thinned(networks: Networks, stream: Tensor) -> Tensor:
-            left = uniform(counted(stream, networks.weights.shape[1])) >= self.config.probability
-            return networks.weights * left
+            kept = uniform(counted(stream, networks.weights.shape[1])) >= self.config.probability
+            return networks.weights * kept
 
         return _each(batch, draw, thinned), target
 
 
 @final
 class Erasing(Augmentation):
-    """A stretch of the flattened weights is 0 (Schürholt et al. 2021, HyperRep; Zhong et al. 2020, Random Erasing).
+    """Sets one contiguous range of a network's flat weights to 0, with a given probability.
 
-    Its length is a fraction of all weights, uniform between two bounds; it begins anywhere it fits.
+    The length of the range is a fraction of all weights, drawn uniformly between two bounds, and its start is
+    drawn uniformly from where it fits. Random Erasing is due to Zhong et al. (2020); Schürholt et al. (2021,
+    HyperRep) apply it to weights.
     """
 
     name = "augmentation/erasing"
@@ -98,23 +105,27 @@ class Erasing(Augmentation):
                 )
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return networks with a stretch of their weights left out, and the targets as they are."""
+        """Return every network, some with a range of weights set to 0, and the targets unchanged."""
         config = self.config
 
         def erased(networks: Networks, stream: Tensor) -> Tensor:
             count = networks.weights.shape[1]
-            chance, share, start = uniform(counted(stream, 3)).unbind(1)
-            length = (config.shortest + share * (config.longest - config.shortest)) * count
+            chance, fraction, start = uniform(counted(stream, 3)).unbind(1)
+            length = (config.shortest + fraction * (config.longest - config.shortest)) * count
             length = torch.where(chance < config.probability, length.round(), torch.zeros_like(length))
             first = (start * (count - length + 1)).floor()
-            place = torch.arange(count, device=networks.weights.device) - first.unsqueeze(1)
-            return networks.weights * ((place < 0) | (place >= length.unsqueeze(1)))
+            index = torch.arange(count, device=networks.weights.device) - first.unsqueeze(1)
+            return networks.weights * ((index < 0) | (index >= length.unsqueeze(1)))
 
         return _each(batch, draw, erased), target
 
 
 def _each(batch: Batch, draw: Draw, change: Callable[[Networks, Tensor], Tensor]) -> Batch:
-    """Return a batch with ``change(networks, streams (B, 1))`` in the place of each architecture's weights."""
+    """Return the batch with each architecture's weights replaced by ``change(networks, streams (B, 1))``.
+
+    A stream is the start of a network's own random numbers, which depend on nothing but seed, step and
+    network id.
+    """
     ids = batch.rows(torch.from_numpy(batch.ids).to(batch.device, non_blocking=True))
     pairs = zip(batch.networks, ids, strict=True)
     return batch.replace(change(n, streams(i, seed=draw.seed, step=draw.step)) for n, i in pairs)
@@ -122,10 +133,10 @@ def _each(batch: Batch, draw: Draw, change: Callable[[Networks, Tensor], Tensor]
 
 def _root_mean_squares(networks: Networks) -> Tensor:
     """Return ``(B, P)``: for each weight the root mean square of its parameter in its network."""
-    parts = [
-        part.flatten(1).square().mean(1, keepdim=True).sqrt().expand(-1, parameter.size)
-        for part, parameter in zip(
+    columns = [
+        view.flatten(1).square().mean(1, keepdim=True).sqrt().expand(-1, parameter.size)
+        for view, parameter in zip(
             networks.parameters().values(), networks.architecture.parameters, strict=True
         )
     ]
-    return torch.cat(parts, dim=1)
+    return torch.cat(columns, dim=1)

@@ -1,4 +1,4 @@
-"""``augmentation/symmetry``: the same function, its neurons permuted, scaled or flipped."""
+"""``augmentation/symmetry``: permute, scale or flip neurons without changing what the network computes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from sneframe.symmetry import apply, sample
 
 @final
 class Symmetry(Augmentation):
-    """g·x in the place of x, g a fresh element of every group of every network at every step.
+    """Replaces each network x by g·x, where g is a random element of the network's symmetry group.
 
-    What a network computes stays, and with it every property of the function. Scaling is by 2^u, u uniform in [−1, 1].
+    g is drawn anew for every neuron group, network and step. g·x computes the same function as x, so every
+    property of the function stays the same. Neurons are scaled by 2^u, with u uniform in [−1, 1].
     """
 
     name = "augmentation/symmetry"
@@ -31,12 +32,12 @@ class Symmetry(Augmentation):
 
         actions: tuple[str, ...] = option(
             ("permute",),
-            "what moves: permute, scale, sign, where a group allows it",
+            "which actions to apply where a neuron group allows them: permute, scale, sign",
             check=deep_iterable(in_(ACTIONS), iterable_validator=min_len(1)),
             converter=tuple,
         )
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return every network moved by an element of its own, and the targets as they are."""
+        """Return every network moved by its own group element, and the targets unchanged."""
         elements = sample(batch, seed=draw.seed, step=draw.step, actions=self.config.actions)
         return apply(batch, elements), target

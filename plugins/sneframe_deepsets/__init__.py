@@ -1,4 +1,4 @@
-"""Deep Sets on weights: every parameter is a set of weights, every network a set of parameters (Zaheer et al. 2017)."""
+"""Deep Sets (Zaheer et al. 2017): a parameter is a set of weights, and a network is a set of parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``deepsets/parameter-set``: a network as a set of parameters → its embedding."""
+"""``deepsets/parameter-set`` pools the codes of a network's parameters to its embedding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 @final
 class ParameterSet(Aggregator):
-    """ρ of the mean of ψ over the codes of a network's parameters: perceptrons D → E → … → E and E → … → E."""
+    """Computes ρ(mean_l ψ(c_l)) from the codes c_l ``(D,)`` of a network's parameters l.
+
+    ψ is a perceptron D → E → … → E, and ρ is a perceptron E → … → E.
+    """
 
     name = "deepsets/parameter-set"
     keeps = ANY_ACTION
@@ -27,7 +30,7 @@ class ParameterSet(Aggregator):
         """Options."""
 
         width: int = option(64, "E, the width of ψ, ρ and the embedding", check=ge(1))
-        depth: int = option(2, "linear layers of ψ, and of ρ", check=ge(1))
+        depth: int = option(2, "number of linear layers of ψ, and of ρ", check=ge(1))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -37,7 +40,7 @@ class ParameterSet(Aggregator):
         self.rho = perceptron((config.width, *widths))
 
     def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
-        """Return ``(B, E)`` per architecture."""
+        """Return embeddings ``(B, E)`` for each architecture."""
         return tuple(
             Embedding(architecture=entry.architecture, values=self.rho(self.psi(entry.codes).mean(dim=1)))
             for entry in codes

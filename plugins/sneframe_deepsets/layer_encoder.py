@@ -1,4 +1,4 @@
-"""``deepsets/weight-set``: every parameter as a set of weights → one code per parameter."""
+"""``deepsets/weight-set`` encodes each parameter as a set of weights."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from sneframe.parts.part import Spec
 
 @final
 class WeightSet(LayerEncoder):
-    """The code of a parameter is the mean of φ([*w*, *e*]) over its weights *w* (Zaheer et al. 2017, arXiv 1703.06114).
+    """Computes the code of a parameter as the mean of φ([*w*, *e*]) over its weights *w*.
 
-    *e* ``(D,)`` says what the parameter is and where it stands: a learned vector for its type plus sinusoids of its
-    level. φ is a perceptron ``1 + D → D → … → D``, the same for all parameters and architectures. A mean does not see
-    the order of the weights, so nothing changes when neurons are permuted, and also nothing when weights of one
-    parameter are exchanged in any other way: which weights belong to one neuron is lost.
+    Deep Sets are due to Zaheer et al. (2017, arXiv 1703.06114). *e* ``(D,)`` identifies the parameter: it is
+    the sum of a learned vector for its type and sinusoids of its level. φ is a perceptron
+    ``1 + D → D → … → D``, shared by all parameters and architectures. The mean does not depend on the order
+    of the weights, so permuting neurons changes nothing. Neither does any other exchange of weights within a
+    parameter: the code does not know which weights belong to one neuron. No public code of the Deep Sets with
+    which SNE is compared is known; this part follows Zaheer et al., and takes its encodings from SNE.
 
-    φ costs D numbers on every weight. Its first layer is *w* a + A *e* + c, of which only *w* a differs between the
-    weights of a parameter; and weights go through in passes, each of which is computed anew for its gradient where there
-    are several, so that memory does not grow with the networks.
+    φ makes D numbers for every weight. Two things keep that affordable. The first layer of φ is *w* a + A *e*
+    + c, where only *w* a differs between the weights of a parameter. And weights are encoded in passes. If
+    there is more than one pass, each is computed again for the gradient, so that memory does not grow with
+    the networks.
     """
 
     name = "deepsets/weight-set"
@@ -44,9 +47,11 @@ class WeightSet(LayerEncoder):
         """Options."""
 
         width: int = option(64, "D, the width of φ and of the codes", check=ge(2))
-        depth: int = option(2, "linear layers of φ", check=ge(2))
+        depth: int = option(2, "number of linear layers of φ", check=ge(2))
         weights_per_pass: int = option(
-            2**18, "weights encoded at a time, over all networks of an architecture", check=ge(1)
+            2**18,
+            "number of weights encoded at a time, over all networks of an architecture in a batch",
+            check=ge(1),
         )
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -57,7 +62,7 @@ class WeightSet(LayerEncoder):
         self.phi = perceptron((1 + width, *[width] * config.depth))
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` per architecture, L its parameters."""
+        """Return codes ``(B, L, D)`` for each architecture; L is the number of its parameters."""
         return tuple(self._encode(networks) for networks in tokens)
 
     def _encode(self, networks: Networks) -> LayerCodes:
@@ -69,14 +74,14 @@ class WeightSet(LayerEncoder):
         sums: list[Tensor | None] = [None] * len(units)
         for start in starts:
             pieces = _pieces(architecture.offsets, architecture.num_weights, start, start + step)
-            given = weights[:, start : start + step], encoding, pieces
-            again = len(starts) > 1 and torch.is_grad_enabled()
-            found = (
-                checkpoint(self._sums, *given, use_reentrant=False, preserve_rng_state=False)
-                if again
-                else self._sums(*given)
+            inputs = weights[:, start : start + step], encoding, pieces
+            recompute = len(starts) > 1 and torch.is_grad_enabled()
+            totals = (
+                checkpoint(self._sums, *inputs, use_reentrant=False, preserve_rng_state=False)
+                if recompute
+                else self._sums(*inputs)
             )
-            for (number, _), total in zip(pieces, found, strict=True):
+            for (number, _), total in zip(pieces, totals, strict=True):
                 before = sums[number]
                 sums[number] = total if before is None else before + total
         means = [
@@ -89,27 +94,41 @@ class WeightSet(LayerEncoder):
     def _sums(
         self, weights: Tensor, encoding: Tensor, pieces: tuple[tuple[int, int], ...]
     ) -> tuple[Tensor, ...]:
-        """Return for each piece of the weights the sum of φ ``(B, D)``."""
+        """Return the sum ``(B, D)`` of φ over each piece of the weights.
+
+        Args:
+            weights: ``(B, n)``, the weights of one pass.
+            encoding: ``(L, D)``, the vector *e* of every parameter of the architecture.
+            pieces: the parameter and the number of weights of each piece, in order.
+        """
         first, *rest = self.phi
         assert isinstance(first, nn.Linear)
         by_weight, by_encoding = first.weight.tensor_split([1], dim=1)
         sizes = [size for _, size in pieces]
-        each = F.linear(encoding[pieces[0][0] : pieces[-1][0] + 1], by_encoding, first.bias)
+        rows = F.linear(encoding[pieces[0][0] : pieces[-1][0] + 1], by_encoding, first.bias)
         hidden = torch.cat(
             [
                 torch.addcmul(row, values[..., None], by_weight[:, 0])
-                for row, values in zip(each, weights.split(sizes, dim=1), strict=True)
+                for row, values in zip(rows, weights.split(sizes, dim=1), strict=True)
             ],
             dim=1,
         )
         for layer in rest:
             hidden = layer(hidden)
-        single = torch.promote_types(hidden.dtype, torch.float32)  # sums of passes are summed again
+        # In single precision at least, because the sums of passes are added up again.
+        single = torch.promote_types(hidden.dtype, torch.float32)
         return tuple(piece.sum(dim=1, dtype=single) for piece in hidden.split(sizes, dim=1))
 
 
 def _pieces(offsets: tuple[int, ...], end: int, start: int, stop: int) -> tuple[tuple[int, int], ...]:
-    """Return the parameters that have weights from ``start`` up to ``stop``, and how many of them."""
+    """Return the index of each parameter with weights in ``[start, stop)``, and the number of these weights.
+
+    Args:
+        offsets: the index of each parameter's first weight.
+        end: the number of weights of the network.
+        start: the index of the first weight.
+        stop: the index after the last weight.
+    """
     ends = (*offsets[1:], end)
     cuts = ((max(a, start), min(b, stop)) for a, b in zip(offsets, ends, strict=True))
     return tuple((number, b - a) for number, (a, b) in enumerate(cuts) if b > a)

@@ -1,4 +1,4 @@
-"""Recipes: ``deepsets/default``, and ``deepsets/fair``, of equal size."""
+"""Recipes: ``deepsets/default``, and ``deepsets/fair`` (the size at which methods are compared)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sneframe_deepsets.layer_encoder import WeightSet
 
 
 def default() -> RunConfig:
-    """Deep Sets of width 64."""
+    """Return Deep Sets of width 64."""
     return RunConfig(
         recipe="deepsets/default",
         normalise=use("normalise/fan-in"),
@@ -23,7 +23,11 @@ def default() -> RunConfig:
 
 
 def fair() -> RunConfig:
-    """The same with 150 000 parameters on networks 1 → 32 → 32 → 1: wider where the cost is not that of every weight."""
+    """Return ``deepsets/default`` with about 150 000 trainable weights on networks 1 → 32 → 32 → 1.
+
+    Only the aggregator and the head are wider: they run once for each parameter or network, but φ for each
+    weight.
+    """
     return evolve(
         default(),
         recipe="deepsets/fair",

@@ -15,11 +15,9 @@ from sneframe_dwsnet.tokenizer import WeightChannels
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    """Return the parts of DWSNet."""
     return (WeightChannels, DWSLayers, InvariantPooling)
 
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
-    """Return the recipes of DWSNet."""
     return {"dwsnet/default": recipes.default, "dwsnet/fair": recipes.fair, "dwsnet/paper": recipes.paper}

@@ -1,4 +1,4 @@
-"""``dwsnet/invariant-pooling``: equivariant features on weights and biases → one vector per network."""
+"""``dwsnet/invariant-pooling`` pools equivariant features over hidden neurons to one vector per network."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from sneframe_dwsnet.pooling import pool
 
 @final
 class InvariantPooling(Aggregator):
-    """ReLU, dropout, then every tensor pooled over its hidden axes; fixed axes stay (Navon et al. 2023).
+    """Applies ReLU and dropout, and pools each tensor over its hidden axes (Navon et al. 2023).
 
-    The embedding is the concatenation of the weights between hidden layers ``(channels)``, the first weight
-    ``(in · channels)``, the last weight ``(out · channels)``, the hidden biases ``(channels)`` and the last
-    bias ``(out · channels)``; of ``WeightFeatures`` a weight has that for every position of its kernel. The original's
-    classifier is the head on it, ``head/linear``.
+    Inputs and outputs are not pooled. The embedding concatenates, in this order, the weights between hidden
+    layers ``(channels)`` each, the first weight ``(in · channels)``, the last weight ``(out · channels)``,
+    the hidden biases ``(channels)`` each, and the last bias ``(out · channels)``. In ``WeightFeatures`` a
+    weight has as many values for each position of its kernel. The original's classifier is the head that
+    follows, ``head/linear``.
     """
 
     name = "dwsnet/invariant-pooling"
@@ -36,28 +37,26 @@ class InvariantPooling(Aggregator):
     class Config:
         """Options."""
 
-        reduction: Literal["max", "mean", "sum"] = option(
-            "max", "max | mean | sum: the pooling over hidden axes"
-        )
-        dropout: float = option(0.0, "before pooling", check=and_(ge(0), lt(1)))
+        reduction: Literal["max", "mean", "sum"] = option("max", "the pooling over hidden axes")
+        dropout: float = option(0.0, "dropout rate before pooling", check=and_(ge(0), lt(1)))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        found = members_of(self.one_chain(spec), exchangeable="hidden", carrier=spec.carrier)
-        first, *inner, last = found[::2]
-        self.members = (*inner, first, last, *found[1::2])
+        members = members_of(self.one_chain(spec), exchangeable="hidden", carrier=spec.carrier)
+        first, *inner, last = members[::2]
+        self.members = (*inner, first, last, *members[1::2])
         self.out = spec.gives(Embedding, spec.width * sum(member.folded for member in self.members))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, codes: tuple[WeightFeatures | NeuronFeatures, ...]) -> tuple[Embedding, ...]:
-        """Return ``(B, E)``."""
+        """Return embeddings ``(B, E)``."""
         return tuple(Embedding(architecture=entry.architecture, values=self._embed(entry)) for entry in codes)
 
     def _embed(self, features: WeightFeatures | NeuronFeatures) -> Tensor:
         return torch.cat([self._vector(x) for x in fold(features, self.members)], dim=-1)
 
     def _vector(self, folded: Tensor) -> Tensor:
-        """Return ``(B, D)`` of ``(B, *axes, D)``."""
+        """Return ``(B, D)`` for ``folded (B, *axes, D)``."""
         x: Tensor = self.dropout(F.relu(folded))
         while x.ndim > 2:
             x = pool(x, 1, self.config.reduction)

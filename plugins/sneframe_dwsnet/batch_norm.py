@@ -1,6 +1,7 @@
-"""Batch norm whose batch is the step's whole batch, however it is spread over processes.
+"""Batch norm with statistics over the whole batch of a step, even if several processes share the batch.
 
-torch.nn.SyncBatchNorm is for GPUs alone; that one process and several give the same numbers holds on a CPU too.
+One process and several must give the same numbers, on CPUs too, but torch.nn.SyncBatchNorm works only on
+GPUs.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from torch.autograd.function import once_differentiable
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """``nn.BatchNorm1d`` on ``(n, channels)``, in training with the statistics of all processes together.
+    """``nn.BatchNorm1d`` on ``(n, channels)``, with the statistics of all processes together in training.
 
-    Every process must call it equally often, as a part that is built for one architecture does; all of them come to
-    the same running statistics.
+    Every process must call it equally often. A part that is built for one architecture does so. All processes
+    then have the same running statistics.
     """
 
     momentum: float
@@ -43,8 +44,8 @@ class BatchNorm(nn.BatchNorm1d):
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        made: Tensor = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
-        return made.to(input.dtype)
+        normalised: Tensor = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        return normalised.to(input.dtype)
 
 
 def _sum(tensor: Tensor) -> Tensor:
@@ -52,7 +53,10 @@ def _sum(tensor: Tensor) -> Tensor:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes; what each adds reaches the loss of all, so gradients are summed as well."""
+    """The sum over all processes.
+
+    The tensor of each process contributes to the losses of all processes, so gradients are summed as well.
+    """
 
     @staticmethod
     def forward(_ctx: Any, tensor: Tensor) -> Tensor:

@@ -1,14 +1,15 @@
-"""One DWS layer: features on every weight and bias → features on every weight and bias (Navon et al. 2023).
+"""One DWS layer (Navon et al. 2023, arXiv 2301.12780).
 
-Every tensor sends to every other. A map pools its source over the hidden axes that the target lacks, acts
-along those that both have, and is broadcast over those that only the target has, so it commutes with
-permutations of hidden neurons. What it is follows from how many hidden axes the two share:
+It maps features on every weight and bias of a chain of L layers to features on every weight and bias. There
+is a map from every tensor to every tensor. It pools the source over the hidden axes that the target lacks,
+acts along the hidden axes that both have, and broadcasts the result over those that only the target has. So
+it commutes with permutations of hidden neurons. The number of hidden axes that both have decides its kind:
 
     none    an affine map of the pooled source
     one     a set layer along that axis
-    two     the mean of four affine maps: of x, of x pooled over either axis, of x pooled over both
+    two     the mean of four affine maps: of x, of x pooled over either axis, and of x pooled over both
 
-The layer sums over all sources, and divides by their number 2L.
+Each target is the sum over its 2L sources, divided by 2L.
 """
 
 from __future__ import annotations
@@ -29,32 +30,32 @@ SetLayer = Callable[[int, int], nn.Module]
 
 @frozen(kw_only=True)
 class Route:
-    """Where one map of a layer reads, and what becomes of its result.
+    """One map of a layer to a given target.
 
     Args:
-        name: of the map.
-        source: number of the member it reads.
-        share: what its result counts in the target's sum.
-        copies: how often its result is repeated over the target's fixed axis.
+        name: the name of the map.
+        source: the index of the member that it reads.
+        factor: the factor of its result in the target's sum.
+        copies: how often its result is repeated along the target's fixed axis.
     """
 
     name: str
     source: int
-    share: float
+    factor: float
     copies: int
 
 
 class DWSLayer(nn.Module):
-    """An equivariant map between features on the members of a chain.
+    """A map between features on the weights and biases of a chain, equivariant along hidden axes.
 
     Args:
-        members: of the chain, with its hidden axes.
-        inputs: channels it is given, on each of the members.
-        outputs: channels it gives.
-        set_layer: makes a set layer for two widths.
+        members: the weights and biases of the chain, with their hidden axes.
+        inputs: number of input channels of each member.
+        outputs: number of output channels.
+        set_layer: returns a set layer for an input width and an output width.
         reduction: the pooling over hidden axes.
-        depth: linear layers of the affine maps from weights to weights, from biases to biases, and between
-            the last weight and the last bias; all others have one, as in the original.
+        depth: number of linear layers of the affine maps from weights to weights, from biases to biases, and
+            between the last weight and the last bias; all others have one, as in the original.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class DWSLayer(nn.Module):
         self.members = tuple(members)
         self.reduction = reduction
         self.maps = nn.ModuleDict()
-        #: for each member the routes to it, by the hidden axes of both that they act along, few axes first
+        #: the routes to each member, by the hidden axes along which they act, few axes first
         self.routes: list[dict[Axes, list[Route]]] = []
         for target in members:
             routes: dict[Axes, list[Route]] = {}
@@ -87,24 +88,32 @@ class DWSLayer(nn.Module):
                         if len(shared) == 1
                         else perceptron((widths[0], *[widths[1]] * deep))
                     )
-                    share = (0.25 if len(shared) == 2 else 1) / len(members)
-                    route = Route(name=name, source=number, share=share, copies=copies)
+                    factor = (0.25 if len(shared) == 2 else 1) / len(members)
+                    route = Route(name=name, source=number, factor=factor, copies=copies)
                     routes.setdefault(along, []).append(route)
             self.routes.append({along: routes[along] for along in sorted(routes, key=len)})
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``(B, *hidden, fixed · outputs)`` for each ``(B, *hidden, fixed · its inputs)``, in order."""
+        """Return ``(B, *hidden, fixed · outputs)`` for each ``(B, *hidden, fixed · inputs)``, in order."""
         pooled = [pools(x, m.axes, self._pool) for x, m in zip(tensors, self.members, strict=True)]
         pairs = zip(self.members, self.routes, strict=True)
         return [self._gather(pooled, target.axes, routes) for target, routes in pairs]
 
-    def _pool(self, x: Tensor, place: int) -> Tensor:
-        return pool(x, place, self.reduction)
+    def _pool(self, x: Tensor, axis: int) -> Tensor:
+        return pool(x, axis, self.reduction)
 
     def _gather(
         self, pooled: list[dict[Axes, Tensor]], hidden: Axes, routes: dict[Axes, list[Route]]
     ) -> Tensor:
-        """Sum what comes along few axes first, so that few additions are of the target's full size."""
+        """Return the sum of a target's maps.
+
+        Maps along few axes are added first, so that few additions have the full size of the target.
+
+        Args:
+            pooled: the sources, pooled to each subset of their axes.
+            hidden: the hidden axes of the target.
+            routes: the routes to the target, by the axes along which they act.
+        """
         total = pooled[0][()].new_zeros(())
         for along, group in routes.items():
             partial = total if along == hidden else total.new_zeros(())
@@ -112,7 +121,7 @@ class DWSLayer(nn.Module):
                 result = self.maps[route.name](pooled[route.source][along])
                 if route.copies > 1:
                     result = torch.cat([result] * route.copies, dim=-1)
-                partial = torch.add(partial, result, alpha=route.share)
+                partial = torch.add(partial, result, alpha=route.factor)
             total = partial if along == hidden else total + spread(partial, along, hidden)
         return total
 
@@ -128,7 +137,10 @@ def initialise(layer: DWSLayer, scale: float) -> None:
 
 
 def _is_copied(source: Member, target: Member, *, last: int) -> bool:
-    """Return whether the last weight gets one vector for all its outputs, as the original has it."""
+    """Return whether the last weight gets one vector for all its outputs instead of one for each.
+
+    The original does this for the weight before it, and for the biases of layers 0 … L − 3.
+    """
     if (target.role, target.layer) != ("weight", last):
         return False
     return source.layer == last - 1 if source.role == "weight" else source.layer < last - 1

@@ -1,4 +1,4 @@
-"""``dwsnet/dws-layers``: features on weights and biases → equivariant features on weights and biases."""
+"""``dwsnet/dws-layers`` applies equivariant DWS layers to features on weights and biases."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ from sneframe_dwsnet.batch_norm import BatchNorm
 from sneframe_dwsnet.dws_layer import DWSLayer, SetLayer, initialise
 from sneframe_dwsnet.set_layer import DeepSets, SetAttention
 
-MIN_LAYERS = 3  #: the published layer maps are defined from three layers on
+MIN_LAYERS = 3  #: the published maps are defined for networks with at least three layers
 
 
 @final
 class DWSLayers(LayerEncoder):
     """DWS layers with batch norm, ReLU and dropout between them (Navon et al. 2023, arXiv 2301.12780).
 
-    The last layer has one attention head and nothing after it, as in the original. The entries of a kernel are folded into
-    the channels of the first layer's input; what every layer gives has ``width`` channels for a kernel as for a weight.
+    As in the original, the last layer has one attention head, and nothing follows it. Two things differ. The
+    original takes MLPs only. Here a weight may also be a convolution kernel: its entries are extra channels
+    of the first layer's input, and each layer's output has ``width`` channels for each pair of neurons. And
+    dropout is off in evaluation, where the original leaves it on.
     """
 
     name = "dwsnet/dws-layers"
@@ -42,18 +44,18 @@ class DWSLayers(LayerEncoder):
     class Config:
         """Options."""
 
-        width: int = option(32, "channels of every layer", check=ge(1))
-        hidden_layers: int = option(4, "DWS layers after the first", check=ge(1))
+        width: int = option(32, "number of channels of each layer", check=ge(1))
+        hidden_layers: int = option(4, "number of DWS layers after the first", check=ge(1))
         set_layer: Literal["sab", "deepsets"] = option(
-            "sab", "sab | deepsets: the map along a shared hidden axis"
+            "sab", "the map along a hidden axis that source and target share: set attention or DeepSets"
         )
-        heads: int = option(8, "attention heads, a divisor of width; the last layer has one", check=ge(1))
-        reduction: Literal["max", "mean", "sum"] = option(
-            "max", "max | mean | sum: the pooling over hidden axes"
+        heads: int = option(
+            8, "number of attention heads; it must divide the width; the last layer has one", check=ge(1)
         )
-        depth: int = option(1, "linear layers of an affine map", check=ge(1))
-        batch_norm: bool = option(True, "normalise channels, per tensor, between layers")
-        dropout: float = option(0.0, "between layers", check=and_(ge(0), lt(1)))
+        reduction: Literal["max", "mean", "sum"] = option("max", "the pooling over hidden axes")
+        depth: int = option(1, "number of linear layers of an affine map", check=ge(1))
+        batch_norm: bool = option(True, "whether to normalise the channels of each tensor between layers")
+        dropout: float = option(0.0, "dropout rate between layers", check=and_(ge(0), lt(1)))
         init_scale: float = option(1.0, "factor of the initial weights", check=gt(0))
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -62,10 +64,10 @@ class DWSLayers(LayerEncoder):
             check_heads(f"{self.slot} {self.name!r}", config.width, config.heads)
         links = self.one_chain(spec, layers=MIN_LAYERS)
         self.out = spec.gives(NeuronFeatures, config.width)
-        self.given = _members(links, WeightFeatures)
+        self.input_members = _members(links, WeightFeatures)
         self.members = _members(links, NeuronFeatures)
         self.layers = nn.ModuleList()
-        inputs = [spec.width * member.positions for member in self.given]
+        inputs = [spec.width * member.positions for member in self.input_members]
         for number in range(config.hidden_layers + 1):
             layer = DWSLayer(
                 self.members,
@@ -84,11 +86,11 @@ class DWSLayers(LayerEncoder):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: tuple[WeightFeatures, ...]) -> tuple[NeuronFeatures, ...]:
-        """Return features of ``width`` channels on the same pairs of neurons, and on the neurons."""
+        """Return weights ``(B, width, out, in)`` and biases ``(B, width, out)``."""
         return tuple(self._encode(features) for features in tokens)
 
     def _encode(self, features: WeightFeatures) -> NeuronFeatures:
-        tensors = fold(features, self.given)
+        tensors = fold(features, self.input_members)
         for number, layer in enumerate(self.layers):
             tensors = layer(tensors)
             if number < self.config.hidden_layers:
@@ -97,22 +99,22 @@ class DWSLayers(LayerEncoder):
 
     def _activate(self, member: Member, x: Tensor, number: int) -> Tensor:
         if self.config.batch_norm:
-            # A fixed axis is, like a hidden one, a place to take statistics over.
+            # Statistics are taken over fixed axes, too, as over hidden ones.
             norm = self.norms[number].get_submodule(member.label)
             try:
                 x = norm(x.reshape(-1, self.config.width)).view_as(x)
-            except ValueError as error:  # torch's, for a variance of one value
+            except ValueError as error:  # torch raises it where it would need the variance of a single value
                 raise PartError(
-                    f"{self.slot} {self.name!r}: batch norm needs two networks at least in every step, got one; raise "
-                    f"train.batch_size, or set layer_encoder.batch_norm=false"
+                    f"{self.slot} {self.name!r}: batch norm needs at least two networks in each step, got "
+                    f"one; raise train.batch_size, or set layer_encoder.batch_norm=false"
                 ) from error
         return self.dropout(F.relu(x))
 
 
 def _members(links: Sequence[Link], carrier: type) -> tuple[Member, ...]:
-    """Return the weights, then the biases, as the original numbers its maps."""
-    found = members_of(links, exchangeable="hidden", carrier=carrier)
-    return (*found[::2], *found[1::2])
+    """Return all weights, then all biases, which is the order of the original's maps."""
+    members = members_of(links, exchangeable="hidden", carrier=carrier)
+    return (*members[::2], *members[1::2])
 
 
 def _set_layer(config: DWSLayers.Config, *, heads: int) -> SetLayer:

@@ -1,4 +1,4 @@
-"""Pooling over one hidden axis: (B, …, n, …, D) → (B, …, D)."""
+"""Pooling over one hidden axis, from ``(B, …, n, …, D)`` to ``(B, …, D)``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Reduction = Literal["max", "mean", "sum"]
 
 
 def pool(x: Tensor, axis: int, reduction: Reduction) -> Tensor:
-    """Return ``x`` reduced over one axis."""
+    """Return the maximum, mean or sum of ``x`` over one axis."""
     match reduction:
         case "max":
             return _Max.apply(x, axis)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
@@ -22,10 +22,11 @@ def pool(x: Tensor, axis: int, reduction: Reduction) -> Tensor:
 
 
 class _Max(torch.autograd.Function):
-    """``x.amax(axis)`` with the same gradient, shared among equal maxima, in a fifth of the time on a CPU.
+    """``x.amax(axis)`` with the same gradient, in a fifth of the time on a CPU.
 
-    Torch counts equal maxima in int64, eight bytes an element. Its ``max`` gives the gradient to the first of
-    them, and which is first depends on the order of the neurons.
+    Equal maxima share the gradient, as in ``amax``. Torch's ``amax`` is slower because it counts them in
+    int64, with eight bytes for each element. Torch's ``max`` is no substitute: it gives the whole gradient to
+    the first of them, which depends on the order of the neurons.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Recipes: ``dwsnet/default``, trained like other methods, ``dwsnet/fair``, of equal size, and ``dwsnet/paper``."""
+"""Recipes: ``dwsnet/default``, ``dwsnet/fair`` (the size at which methods are compared), ``dwsnet/paper``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from sneframe_dwsnet.tokenizer import WeightChannels
 
 
 def default() -> RunConfig:
-    """DWSNet of the published size and learning rate, in batches as small as a zoo of a few thousand networks needs."""
+    """Return DWSNet with the published size and learning rate, in the batches of the other methods.
+
+    The published batches of 512 networks are too large for a zoo of a few thousand.
+    """
     return RunConfig(
         recipe="dwsnet/default",
         normalise=use("normalise/parameter"),
@@ -24,17 +27,21 @@ def default() -> RunConfig:
 
 
 def fair() -> RunConfig:
-    """The same with 150 000 parameters on networks 1 → 32 → 32 → 1; as wide heads as published, fewer of them."""
+    """Return ``dwsnet/default`` with about 150 000 trainable weights on networks 1 → 32 → 32 → 1.
+
+    It has fewer channels and fewer heads. Each head has 4 channels, as published.
+    """
     return evolve(default(), recipe="dwsnet/fair", layer_encoder=use(DWSLayers, width=20, heads=5))
 
 
 def paper() -> RunConfig:
-    """Return DWSNet as trained on the MNIST INRs, without its augmentations and without AMSGrad.
+    """Return DWSNet with the published settings for MNIST INRs, but without augmentations and AMSGrad.
 
-    The loss follows the property, whatever it was in the published runs.
+    The property decides the loss. For a class it is cross-entropy, as in the published runs.
 
-    The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and
-    so breaks the symmetry that the layers keep; here each parameter has one mean and deviation.
+    The original normalises each weight by its own mean and standard deviation. These differ between hidden
+    neurons, so they break the symmetry that the layers keep. Here each parameter has one mean and one
+    standard deviation.
     """
     return RunConfig(
         recipe="dwsnet/paper",

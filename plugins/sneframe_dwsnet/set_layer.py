@@ -1,4 +1,4 @@
-"""Set layers: (B, n, in) → (B, n, out), equivariant to permutations of the n neurons of a hidden axis."""
+"""Set layers map ``(B, n, in)`` to ``(B, n, out)``, and are equivariant to permutations of the n neurons."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from sneframe_dwsnet.pooling import Reduction, pool
 
 
 class DeepSets(nn.Module):
-    """Γ(x) − Λ(pool x), Γ and Λ affine, Λ without bias (Zaheer et al. 2017).
+    """Computes Γ(x) − Λ(pool x), where Γ is affine and Λ is linear, without a bias (Zaheer et al. 2017).
+
+    With ``depth`` above 1, Γ and Λ are perceptrons of that many layers.
 
     Args:
-        inputs: width of an element.
-        outputs: width of an element of the result.
+        inputs: width of the elements of the input.
+        outputs: width of the elements of the output.
         reduction: the pooling over the set.
-        depth: linear layers of Γ and of Λ.
+        depth: number of linear layers of Γ, and of Λ.
     """
 
     def __init__(self, inputs: int, outputs: int, *, reduction: Reduction, depth: int) -> None:
@@ -32,22 +34,26 @@ class DeepSets(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, n, out)`` for ``x (B, n, in)``."""
         pooled: Tensor = self.lambda_(pool(x, 1, self.reduction))
-        each: Tensor = self.gamma(x)
-        return each - rearrange(pooled, "b d -> b 1 d")
+        elements: Tensor = self.gamma(x)
+        return elements - rearrange(pooled, "b d -> b 1 d")
 
 
 class SetAttention(nn.Module):
-    """SAB without normalisation: O + ReLU(W_o O), O = Q + concat_h softmax(Q_h K_hᵀ / √out) V_h.
+    """Set attention without normalisation.
 
-    Lee et al. (2019), as DWSNet has it: the scale is that of the whole width, not of a head.
+    It computes O + ReLU(W_o O) with O = Q + concat_h softmax(Q_h K_hᵀ / √out) V_h, where *out* is the output
+    width.
+
+    This is the SAB of Lee et al. (2019) as in the code of DWSNet: scores are divided by the square root of
+    the whole width, not of the width of a head.
 
     Args:
-        inputs: width of an element.
-        outputs: width of an element of the result.
-        heads: a divisor of ``outputs``.
+        inputs: width of the elements of the input.
+        outputs: width of the elements of the output.
+        heads: number of attention heads, a divisor of ``outputs``.
 
     Raises:
-        PartError: the heads do not divide the width.
+        PartError: the number of heads does not divide the width.
     """
 
     def __init__(self, inputs: int, outputs: int, *, heads: int) -> None:
@@ -62,7 +68,8 @@ class SetAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, n, out)`` for ``x (B, n, in)``."""
         query = self.query(x)
-        # Elements as columns: with heads a few values wide, two thirds of the fused kernel's time on a CPU.
+        # Elements are columns here. For heads that are a few values wide, this takes two thirds of the time
+        # of the fused kernel on a CPU.
         q, k, v = (
             rearrange(t, "b n (h d) -> (b h) d n", h=self.heads) for t in (query, self.key(x), self.value(x))
         )

@@ -1,4 +1,4 @@
-"""``dwsnet/weight-features``: every weight and bias as it is."""
+"""``dwsnet/weight-features`` gives the weights and biases of a chain as features with one channel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sneframe.parts.tokenizer import Tokenizer
 
 @final
 class WeightChannels(Tokenizer):
-    """Views the weights ``(B, P)`` of a chain as features of one channel."""
+    """Gives each weight and bias of a chain, unchanged, as one channel."""
 
     name = "dwsnet/weight-features"
     keeps = ANY_ACTION
@@ -32,7 +32,7 @@ class WeightChannels(Tokenizer):
         """Return weights ``(B, 1, *shape)`` and biases ``(B, 1, out)``.
 
         Raises:
-            PartError: a network of another architecture than the one it was built for.
+            PartError: a network has another architecture than the part was built for.
         """
         return tuple(self._features(networks) for networks in batch.networks)
 

@@ -1,4 +1,4 @@
-"""``head/linear`` and ``head/mlp``."""
+"""``head/linear`` and ``head/mlp``: heads that are trained together with the encoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 @final
 class Linear(Head):
-    """One linear map."""
+    """One linear map with bias, from the embedding ``(B, E)`` to T values."""
 
     name = "head/linear"
     keeps = ANY_ACTION
@@ -36,7 +36,7 @@ class Linear(Head):
 
 @final
 class MLP(Head):
-    """Linear layers with ReLU and dropout between them."""
+    """Linear layers E → hidden → … → T, with ReLU and dropout between them."""
 
     name = "head/mlp"
     keeps = ANY_ACTION
@@ -48,7 +48,7 @@ class MLP(Head):
         hidden: tuple[int, ...] = option(
             (64,), "widths of the hidden layers", converter=tuple, check=deep_iterable(ge(1))
         )
-        dropout: float = option(0.0, "after every hidden layer", check=and_(ge(0), lt(1)))
+        dropout: float = option(0.0, "dropout rate after every hidden layer", check=and_(ge(0), lt(1)))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)

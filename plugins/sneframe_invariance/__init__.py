@@ -1,4 +1,4 @@
-"""Invariance losses: learn a symmetry instead of building it in."""
+"""Invariance losses: train a model to be invariant to a symmetry that is not built into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the invariance losses share: their options, λ over the training, and the moved branches."""
+"""What the invariance losses share: their options, the schedule of λ, and the outputs for moved networks."""
 
 from __future__ import annotations
 
@@ -17,52 +17,57 @@ from sneframe.parts.invariance import Output
 from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
 
-COPY = 1 << 40  #: steps of copies lie so far apart that no two draws meet
+#: Copy k draws as if k · COPY steps later, so that no two copies or steps share random numbers.
+COPY = 1 << 40
 
 
 @frozen(kw_only=True)
 class Branches:
-    """Options of every loss between a network and moved copies of it."""
+    """Options of every loss that compares a network x with moved copies g·x of it."""
 
-    weight: float = option(1.0, "λ, its weight beside the task loss", check=ge(0))
+    weight: float = option(1.0, "λ, the weight of this loss relative to the task loss", check=ge(0))
     schedule: Literal["constant", "linear", "cosine"] = option(
-        "constant", "constant | linear | cosine: how λ rises from 0 over the ramp"
+        "constant",
+        "how λ changes: constant, or a linear or cosine rise from 0 over the ramp",
     )
     ramp: float = option(0.2, "fraction of the training over which λ rises", check=and_(gt(0), le(1)))
-    fraction: float = option(1.0, "of each batch that gets the other branches", check=and_(gt(0), le(1)))
-    copies: int = option(1, "K, moved copies of each of these networks", check=ge(1))
+    fraction: float = option(
+        1.0, "fraction of each batch for which the loss is computed", check=and_(gt(0), le(1))
+    )
+    copies: int = option(1, "K, the number of moved copies of each of these networks", check=ge(1))
     stop_gradient: bool = option(
-        False, "whether the unmoved branch is a fixed target, so that only the moved ones learn"
+        False, "whether the output for x is a fixed target, so that gradients pass through the copies only"
     )
     actions: tuple[str, ...] = option(
         ("permute",),
-        "what moves: permute, scale, sign, where a group allows it",
+        "which actions g applies where a neuron group allows them: permute, scale, sign",
         check=deep_iterable(in_(("permute", "scale", "sign")), iterable_validator=min_len(1)),
         converter=tuple,
     )
 
     def weight_at(self, progress: float) -> float:
-        """Return λ at this fraction of the training, in [0, 1]."""
+        """Return λ when ``progress``, a fraction in [0, 1] of the training, is done."""
         risen = 1.0 if self.schedule == "constant" else min(1.0, progress / self.ramp)
         if self.schedule == "cosine":
             risen = (1 - math.cos(math.pi * risen)) / 2
         return self.weight * risen
 
     def count(self, draw: Draw) -> int:
-        """Return how many networks of the whole step get other branches."""
+        """Return the number of networks, over all processes, for which the loss of a step is computed."""
         return math.ceil(self.fraction * draw.size)
 
     def chosen(self, draw: Draw) -> tuple[np.ndarray, float]:
-        """Return which of this process's networks they are, the first ones of the step, and what they count.
+        """Return the indices of this process's networks for which the loss is computed, and its factor.
 
-        All processes call the model, since a part may take statistics over all of them; one without such a network
-        passes its first one, which then counts nothing.
+        They are the first :meth:`count` networks of the step. All processes must call the model, because a
+        part may compute statistics over all processes. A process that has none of these networks passes its
+        first one, with the factor 0 instead of 1.
         """
-        found = np.flatnonzero(draw.positions < self.count(draw))
-        return (found, 1.0) if len(found) else (np.zeros(1, np.int64), 0.0)
+        indices = np.flatnonzero(draw.positions < self.count(draw))
+        return (indices, 1.0) if len(indices) else (np.zeros(1, np.int64), 0.0)
 
     def moved(self, model: nn.Module, batch: Batch, draw: Draw) -> Iterator[Output]:
-        """Yield the model's output for each copy g·x of a batch, every network moved by an element of its own."""
+        """Yield the model's output for each copy g·x of a batch; every network has its own g."""
         for copy in range(self.copies):
             elements = sample(batch, seed=draw.seed, step=draw.step + copy * COPY, actions=self.actions)
             yield model(apply(batch, elements))

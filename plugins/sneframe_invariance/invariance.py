@@ -1,4 +1,4 @@
-"""``invariance/logit``, ``/embedding``, ``/contrastive``: a network and moved copies of it shall be told as one."""
+"""``invariance/logit``, ``/embedding`` and ``/contrastive`` compare a network with moved copies of it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ from sneframe_invariance.branches import Branches
 
 @final
 class Logit(InvarianceLoss):
-    """Mean ‖f(x) − f(g·x)‖² over raw outputs, g a fresh group element per network and step (SNE §3.6).
+    """The mean of ‖f(x) − f(g·x)‖² over networks x (SNE, section 3.6).
 
-    Moskalev et al. (2023) introduced the regulariser, SNE uses it in place of weight tying.
+    f(x) are the raw outputs ``(T,)`` of the model, and g is a random group element, drawn for each network,
+    copy and step. Moskalev et al. (2023) introduced the regulariser; SNE uses it in place of weight tying.
+    The paper does not state the constants. Here there is no factor ½, and by default there is one copy in
+    each step, and both branches learn.
     """
 
     name = "invariance/logit"
@@ -34,17 +37,20 @@ class Logit(InvarianceLoss):
         """Options."""
 
     def weight(self, progress: float) -> float:
-        """Return λ."""
+        """Return λ when ``progress``, a fraction in [0, 1] of the training, is done."""
         return float(self.config.weight_at(progress))
 
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
-        """Return the loss of the first ``fraction`` of the step's batch, a mean over copies."""
+        """Return the loss for the first ``fraction`` of the step's batch, averaged over copies."""
         return _distance(self.config, model, batch, output.value, draw, "value")
 
 
 @final
 class EmbeddingDistance(InvarianceLoss):
-    """Mean ‖e(x) − e(g·x)‖² / E over embeddings of width E: the encoder itself shall be invariant."""
+    """The mean of ‖e(x) − e(g·x)‖² / E over networks x; e(x) is the embedding, of width E.
+
+    Unlike the logit loss, it makes the encoder invariant, whatever the head does.
+    """
 
     name = "invariance/embedding"
     takes = (Embedding,)
@@ -58,22 +64,23 @@ class EmbeddingDistance(InvarianceLoss):
         self.width = spec.width
 
     def weight(self, progress: float) -> float:
-        """Return λ."""
+        """Return λ when ``progress``, a fraction in [0, 1] of the training, is done."""
         return float(self.config.weight_at(progress))
 
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
-        """Return the loss of the first ``fraction`` of the step's batch, a mean over copies."""
+        """Return the loss for the first ``fraction`` of the step's batch, averaged over copies."""
         term = _distance(self.config, model, batch, output.embedding, draw, "embedding")
         return LossTerm(total=term.total / self.width, count=term.count)
 
 
 @final
 class Contrastive(InvarianceLoss):
-    """NT-Xent (Chen et al. 2020, SimCLR, eq 1) between projections of a network and of a moved copy of it.
+    """NT-Xent between projections of a network and of a moved copy of it (Chen et al. 2020, SimCLR, eq 1).
 
-    The copy shall be nearer than any other network of the batch, and than the other copies. With ``task_weight = 0`` it
-    trains an encoder without properties. Other networks are those of this process: with several of them the negatives
-    are fewer, and the loss is not that of one process.
+    The loss is small where a copy is closer to its own network than to any other network of the batch or any
+    other network's copy. With ``train.task_weight = 0`` it trains an encoder without properties. A process
+    contrasts only its own networks, so with several processes there are fewer negatives, and the loss differs
+    from that of one process.
     """
 
     name = "invariance/contrastive"
@@ -83,8 +90,8 @@ class Contrastive(InvarianceLoss):
     class Config(Branches):
         """Options."""
 
-        temperature: float = option(0.1, "of the softmax over similarities", check=gt(0))
-        projection: int = option(64, "width of the projection", check=ge(1))
+        temperature: float = option(0.1, "temperature of the softmax over cosine similarities", check=gt(0))
+        projection: int = option(64, "width of the projection of the embedding", check=ge(1))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -93,36 +100,48 @@ class Contrastive(InvarianceLoss):
         )
 
     def weight(self, progress: float) -> float:
-        """Return λ."""
+        """Return λ when ``progress``, a fraction in [0, 1] of the training, is done."""
         return float(self.config.weight_at(progress))
 
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
-        """Return the loss of the first ``fraction`` of the step's batch, a mean over copies."""
-        chosen, pays = self.config.chosen(draw)
+        """Return the loss for the first ``fraction`` of the step's batch, averaged over copies."""
+        chosen, factor = self.config.chosen(draw)
         embedding = output.embedding[: len(chosen)]
         first = self.project(embedding.detach() if self.config.stop_gradient else embedding)
         moved = self.config.moved(model, batch.select(chosen), draw)
         total = sum(nt_xent(first, self.project(each.embedding), self.config.temperature) for each in moved)
         return LossTerm(
-            total=torch.as_tensor(total) * pays / self.config.copies, count=self.config.count(draw)
+            total=torch.as_tensor(total) * factor / self.config.copies, count=self.config.count(draw)
         )
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Return the sum over n pairs ``(n, D)`` of −log softmax of the partner's cosine similarity, both ways, halved."""
+    """Return NT-Xent summed over n pairs of vectors.
+
+    Each of the 2n vectors pays −log softmax of its partner's cosine similarity among those of all other
+    vectors. A pair counts half the sum of its two vectors.
+
+    Args:
+        first: ``(n, D)``, one vector of each pair.
+        second: ``(n, D)``, the other vector.
+        temperature: the divisor of the similarities.
+    """
     both = F.normalize(torch.cat([first, second]).float(), dim=1)
-    similar = both @ both.T / temperature
+    similarity = both @ both.T / temperature
     own = torch.eye(len(both), dtype=torch.bool, device=both.device)
     partner = torch.arange(len(both), device=both.device).roll(len(first))
-    return F.cross_entropy(similar.masked_fill(own, float("-inf")), partner, reduction="sum") / 2
+    return F.cross_entropy(similarity.masked_fill(own, float("-inf")), partner, reduction="sum") / 2
 
 
 def _distance(
     config: Branches, model: nn.Module, batch: Batch, first: Tensor, draw: Draw, field: str
 ) -> LossTerm:
-    """Return the summed squared distance of this process's networks to their moved copies."""
-    chosen, pays = config.chosen(draw)
+    """Return the squared distances between this process's networks and their moved copies, summed.
+
+    ``first (B, n)`` are the model's outputs for the batch, and ``field`` is their name in :class:`Output`.
+    """
+    chosen, factor = config.chosen(draw)
     target = first[: len(chosen)].detach() if config.stop_gradient else first[: len(chosen)]
     moved = config.moved(model, batch.select(chosen), draw)
     total = sum((target - getattr(each, field)).float().square().sum() for each in moved)
-    return LossTerm(total=torch.as_tensor(total) * pays / config.copies, count=config.count(draw))
+    return LossTerm(total=torch.as_tensor(total) * factor / config.copies, count=config.count(draw))

@@ -1,4 +1,4 @@
-"""A perceptron on flat weights: the baseline that knows nothing of what it reads."""
+"""A perceptron on flat weights: the baseline that knows neither layers nor neurons."""
 
 from __future__ import annotations
 

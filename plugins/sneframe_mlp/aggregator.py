@@ -1,4 +1,4 @@
-"""``mlp/perceptron``: the shares of a perceptron's first layer → its last hidden layer."""
+"""``mlp/perceptron`` sums the terms of a perceptron's first layer, and applies its other hidden layers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 @final
 class Perceptron(Aggregator):
-    """Sums the codes of a network, adds the first layer's bias, and goes through the other hidden layers.
+    """Computes the last hidden layer of a perceptron on flat weights.
 
-    Behind ``mlp/columns`` it gives the last hidden layer of a perceptron on flat weights, after its ReLU; the output
-    layer is the head, ``head/linear``.
+    The codes of ``mlp/columns`` are the terms W_l *x_l* of the first layer. This part sums them over the
+    parameters l, adds the first layer's bias, and applies ReLU and the other hidden layers. The embedding
+    ``(E,)`` is the last hidden layer after its ReLU. The output layer is the head, ``head/linear``.
     """
 
     name = "mlp/perceptron"
@@ -36,7 +37,7 @@ class Perceptron(Aggregator):
         hidden: tuple[int, ...] = option(
             (256,), "widths of the hidden layers after the first", converter=tuple, check=deep_iterable(ge(1))
         )
-        dropout: float = option(0.0, "after every hidden layer", check=and_(ge(0), lt(1)))
+        dropout: float = option(0.0, "dropout rate after every hidden layer", check=and_(ge(0), lt(1)))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -47,7 +48,7 @@ class Perceptron(Aggregator):
         self.layers = perceptron(widths, dropout=config.dropout) if config.hidden else None
 
     def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
-        """Return ``(B, E)`` per architecture."""
+        """Return embeddings ``(B, E)`` for each architecture."""
         return tuple(
             Embedding(architecture=entry.architecture, values=self._vector(entry.codes)) for entry in codes
         )

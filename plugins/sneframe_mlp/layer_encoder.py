@@ -1,4 +1,4 @@
-"""``mlp/columns``: flat weights → for each parameter its share of a perceptron's first layer."""
+"""``mlp/columns`` computes the term of each parameter in the first layer of a perceptron on flat weights."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from sneframe.parts.part import Spec
 
 @final
 class Columns(LayerEncoder):
-    """Maps every parameter by the columns of a linear map that meet it.
+    """Multiplies each parameter's weights by their columns of one linear map.
 
-    A linear map of the flat weights *x* ``(P,)`` is the sum of its parts, W *x* = Σ_l W_l *x_l*, with *x_l* the weights
-    of parameter *l* and W_l ``(D, size)`` the columns that meet them. The code of *l* is W_l *x_l*; ``mlp/perceptron``
-    sums the codes and goes on. The number of columns is that of the weights, so there can be one architecture alone.
+    A linear map W ``(D, P)`` of the flat weights *x* ``(P,)`` is a sum over parameters, W *x* = Σ_l W_l
+    *x_l*, where *x_l* are the weights of parameter *l*, and W_l ``(D, size)`` are the columns that multiply
+    them. The code of *l* is W_l *x_l*. ``mlp/perceptron`` sums the codes and applies the rest of the
+    perceptron. W has one column for each weight, so the zoo must have one architecture.
     """
 
     name = "mlp/columns"
@@ -43,10 +44,10 @@ class Columns(LayerEncoder):
         self.linear = nn.Linear(architecture.num_weights, config.width, bias=False)
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)``, L the parameters.
+        """Return codes ``(B, L, D)``; L is the number of parameters.
 
         Raises:
-            PartError: networks of another architecture than the one it was built for.
+            PartError: a network has another architecture than the part was built for.
         """
         return tuple(self._encode(networks) for networks in tokens)
 

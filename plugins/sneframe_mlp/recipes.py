@@ -1,4 +1,4 @@
-"""Recipes: ``mlp/default``, ``mlp/fair``, of equal size, and ``mlp/paper``."""
+"""Recipes: ``mlp/default``, ``mlp/fair`` (the size at which methods are compared), and ``mlp/paper``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sneframe_mlp.layer_encoder import Columns
 
 
 def default() -> RunConfig:
-    """A perceptron of two hidden layers, trained like the other methods."""
+    """Return a perceptron with two hidden layers, trained like the other methods."""
     return RunConfig(
         recipe="mlp/default",
         normalise=use("normalise/parameter"),
@@ -23,7 +23,7 @@ def default() -> RunConfig:
 
 
 def fair() -> RunConfig:
-    """The same with 150 000 parameters on networks 1 → 32 → 32 → 1."""
+    """Return ``mlp/default`` with about 150 000 trainable weights on networks 1 → 32 → 32 → 1."""
     return evolve(
         default(),
         recipe="mlp/fair",
@@ -33,10 +33,11 @@ def fair() -> RunConfig:
 
 
 def paper() -> RunConfig:
-    """The perceptron that DWSNet is compared with (Navon et al. 2023, in their code), trained as DWSNet is.
+    """Return the perceptron with which Navon et al. (2023) compare DWSNet in their code, trained like DWSNet.
 
-    Three hidden layers of 256. The original normalises every weight by its own mean and deviation; here each parameter
-    has one mean and deviation, as for the other methods.
+    It has three hidden layers of 256 units. Their initialisation and AMSGrad are left out. The original
+    normalises each weight by its own mean and standard deviation. Here each parameter has one mean and one
+    standard deviation, as for the other methods.
     """
     return evolve(
         default(),

@@ -1,4 +1,4 @@
-"""NFN: permutation-equivariant neural functionals (Zhou et al. 2023, arXiv 2302.14040) and transformers (2305.13546)."""
+"""Neural functional networks (Zhou et al. 2023, arXiv 2302.14040), and transformers (arXiv 2305.13546)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from sneframe_nfn.tokenizer import WeightChannels
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    """Return the parts of NFN."""
     return (WeightChannels, NPLayers, HNPLayers, AttentionBlocks, HNPPool, NPPool)
 
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
-    """Return the recipes of NFN, small ones first."""
     return {
         "nfn/default": recipes.default,
         "nfn/hnp": recipes.hnp,
-        "nfn/np": recipes.np,
+        "nfn/np": recipes.np_layers,
         "nfn/nft": recipes.nft,
         "nfn/hnp-fair": recipes.hnp_fair,
         "nfn/np-fair": recipes.np_fair,

@@ -1,4 +1,4 @@
-"""``nfn/hnp-pool``, ``nfn/np-pool``: equivariant features on weights and biases → one vector per network."""
+"""``nfn/hnp-pool`` and ``nfn/np-pool`` average equivariant features over neurons."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sneframe.parts.part import Spec
 
 @final
 class HNPPool(Aggregator):
-    """Every weight and bias averaged over its hidden neurons; inputs and outputs stay apart (arXiv 2302.14040).
+    """Averages every weight and bias over hidden neurons, but not over inputs or outputs (arXiv 2302.14040).
 
-    The embedding is all of them side by side: the first weight ``(positions · in · channels)``, its bias
-    ``(channels)``, …, the last weight ``(positions · out · channels)``, its bias ``(out · channels)``. ``NeuronFeatures``
-    have one position.
+    The embedding concatenates the averages: the first weight ``(positions · in · channels)``, its bias
+    ``(channels)``, …, the last weight ``(positions · out · channels)``, its bias ``(out · channels)``. The
+    positions of a weight are the entries of its kernel, or of a flattened map; ``NeuronFeatures`` have one.
     """
 
     name = "nfn/hnp-pool"
@@ -38,16 +38,17 @@ class HNPPool(Aggregator):
         self.out = _gives(spec, self.members)
 
     def forward(self, codes: tuple[WeightFeatures | NeuronFeatures, ...]) -> tuple[Embedding, ...]:
-        """Return ``(B, E)``."""
+        """Return embeddings ``(B, E)``."""
         return tuple(_pool(entry, self.members) for entry in codes)
 
 
 @final
 class NPPool(Aggregator):
-    """Every weight and bias averaged over all its neurons, hidden or not (arXiv 2302.14040).
+    """Averages every weight and bias over all its neurons, inputs and outputs included (arXiv 2302.14040).
 
-    The embedding is all of them side by side: ``(positions · channels)`` of a weight, ``(channels)`` of a bias.
-    ``NeuronFeatures`` have one position.
+    The embedding concatenates the averages: ``(positions · channels)`` for a weight, ``(channels)`` for a
+    bias. The positions of a weight are the entries of its kernel, or of a flattened map; ``NeuronFeatures``
+    have one.
     """
 
     name = "nfn/np-pool"
@@ -64,7 +65,7 @@ class NPPool(Aggregator):
         self.out = _gives(spec, self.members)
 
     def forward(self, codes: tuple[WeightFeatures | NeuronFeatures, ...]) -> tuple[Embedding, ...]:
-        """Return ``(B, E)``."""
+        """Return embeddings ``(B, E)``."""
         return tuple(_pool(entry, self.members) for entry in codes)
 
 
@@ -73,10 +74,11 @@ def _gives(spec: Spec, members: Sequence[Member]) -> Spec:
 
 
 def _pool(features: WeightFeatures | NeuronFeatures, members: Sequence[Member]) -> Embedding:
-    """Return the embedding: the mean of each member over its exchangeable axes, channels varying fastest."""
+    """Return the concatenated means of weights and biases over exchangeable axes; channels vary fastest."""
     values = torch.cat([_mean(tensor) for tensor in fold(features, members)], dim=-1)
     return Embedding(architecture=features.architecture, values=values)
 
 
 def _mean(x: Tensor) -> Tensor:
+    """Return ``(B, D)``, the mean of ``x (B, *axes, D)`` over its axes."""
     return x.flatten(1, -2).mean(1) if x.ndim > 2 else x

@@ -1,12 +1,14 @@
-"""A weight-space attention block: features on every weight and bias → features on every weight and bias.
+"""A weight-space attention block (Zhou et al. 2023, arXiv 2305.13546, equations 4 to 6).
 
-Zhou et al. 2023, arXiv 2305.13546, equations 4 to 6. Attention is along axes of neurons, all of which are exchangeable:
+It maps features on every weight and bias to features on every weight and bias. All axes of neurons are
+exchangeable, and attention is of two kinds:
 
-- for axis l, the tokens are the columns of weight l − 1, bias l − 1 and the rows of weight l, each as long as the axis;
-  dot products sum over the axis, so they do not see its order;
-- the means of all weights and biases attend to each other, and are broadcast.
+- Along axis l, the tokens are the columns of weight l − 1, bias l − 1 and the rows of weight l. Each token is
+  as long as the axis. Dot products sum over the axis, so they do not depend on the order of its neurons.
+- The means of all weights and biases attend to each other, and the results are broadcast to all neurons.
 
-A weight's channels are those of all its positions.
+If a weight has several positions, as a convolution kernel has, the channels of all positions are taken
+together.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ from sneframe.nn.chain_tensors import Member
 
 
 class ChannelMap(nn.Module):
-    """An affine map of the channels of every member, its positions included.
+    """An affine map of the channels of each weight and bias; for a weight it maps all positions together.
 
     Args:
-        members: of the chain.
-        inputs: channels it is given.
-        outputs: channels it gives.
+        members: the weights and biases of the chain.
+        inputs: number of channels of the input.
+        outputs: number of channels of the output.
     """
 
     def __init__(self, members: Sequence[Member], inputs: int, outputs: int) -> None:
@@ -40,14 +42,18 @@ class ChannelMap(nn.Module):
 
 
 class WeightAttention(nn.Module):
-    """Attention along every axis and among means.
+    """The sum of attention along every axis and of attention among means.
+
+    The original maps the three terms of a weight back to its positions separately. Here their sum is mapped,
+    which is the same up to the bias.
 
     Args:
-        members: weight and bias of every layer in turn, all axes exchangeable.
-        width: channels.
-        heads: a divisor of ``width``.
-        shared: one query, key and value map for all members, and none back; else one for each member.
-        dropout: of attention.
+        members: the weight and the bias of every layer in turn, with all axes exchangeable.
+        width: number of channels.
+        heads: number of attention heads, a divisor of ``width``.
+        shared: whether all weights and biases share one map to queries, keys and values. Otherwise each has
+            its own, and each weight has an affine map from the result back to the channels of its positions.
+        dropout: dropout rate of the attention weights.
     """
 
     def __init__(
@@ -66,46 +72,56 @@ class WeightAttention(nn.Module):
         )
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return weights ``(B, out, in, folded · width)`` and biases ``(B, out, width)`` in turn, as given."""
+        """Return weights ``(B, out, in, folded · width)`` and biases ``(B, out, width)`` in turn.
+
+        The input has the same shapes; ``folded`` is the number of a weight's positions.
+        """
         maps = [*self.project] * (len(tensors) // len(self.project))
         projected = [affine(x) for affine, x in zip(maps, tensors, strict=True)]
         totals = self._among_means(projected)
         for axis in range(self.depth + 1):
-            for number, made in self._along(axis, projected).items():
-                totals[number] = totals[number] + made
+            for number, result in self._along(axis, projected).items():
+                totals[number] = totals[number] + result
         if self.unproject:
             totals[::2] = [affine(x) for affine, x in zip(self.unproject, totals[::2], strict=True)]
         return totals
 
     def _among_means(self, projected: Sequence[Tensor]) -> list[Tensor]:
-        """Return what every member gets in all its places: ``(B, 1, 1, width)``, ``(B, 1, width)`` for a bias."""
+        """Return the result of attention among means, which is the same for all neurons of a weight or bias.
+
+        The shapes are ``(B, 1, 1, width)`` for weights and ``(B, 1, width)`` for biases.
+        """
         means = torch.stack([x.mean(tuple(range(1, x.ndim - 1))) for x in projected], dim=1)
         qkv = rearrange(means, "b t (h qkv c) -> qkv b h t c", h=self.heads, qkv=3)
-        made = rearrange(self._attend(qkv), "b h t c -> t b (h c)")
-        return [piece[:, *[None] * (x.ndim - 2)] for piece, x in zip(made, projected, strict=True)]
+        results = rearrange(self._attend(qkv), "b h t c -> t b (h c)")
+        return [piece[:, *[None] * (x.ndim - 2)] for piece, x in zip(results, projected, strict=True)]
 
     def _along(self, axis: int, projected: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Return by member what attention along an axis gives: ``(B, out, in, width)`` or ``(B, out, width)``."""
+        """Return the result of attention along one axis, for each weight or bias that has the axis.
+
+        The keys are indices into the members; the shapes are ``(B, out, in, width)`` and ``(B, out, width)``.
+        """
         patterns = {}
-        if axis > 0:  # written by layer axis − 1
+        if axis > 0:  # layer axis − 1 has the axis as its outputs
             patterns[2 * axis - 2] = "b n t", "t"
             patterns[2 * axis - 1] = "b n", "1"
-        if axis < self.depth:  # read by layer axis
+        if axis < self.depth:  # layer axis has the axis as its inputs
             patterns[2 * axis] = "b t n", "t"
         tokens = [
             rearrange(
                 projected[number],
-                f"{places} (h qkv c) -> qkv b h {token} (n c)",
+                f"{axes} (h qkv c) -> qkv b h {token} (n c)",
                 h=self.heads,
                 qkv=3,
             )
-            for number, (places, token) in patterns.items()
+            for number, (axes, token) in patterns.items()
         ]
-        made = self._attend(torch.cat(tokens, dim=3)).split([each.shape[3] for each in tokens], dim=2)
+        counts = [own.shape[3] for own in tokens]
+        results = self._attend(torch.cat(tokens, dim=3)).split(counts, dim=2)
         size = projected[2 * axis - 1].shape[1] if axis else projected[0].shape[2]
         return {
-            number: rearrange(piece, f"b h {token} (n c) -> {places} (h c)", n=size)
-            for (number, (places, token)), piece in zip(patterns.items(), made, strict=True)
+            number: rearrange(piece, f"b h {token} (n c) -> {axes} (h c)", n=size)
+            for (number, (axes, token)), piece in zip(patterns.items(), results, strict=True)
         }
 
     def _attend(self, qkv: Tensor) -> Tensor:
@@ -115,15 +131,19 @@ class WeightAttention(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """x + A(LN x), then x + F(LN x): A weight-space attention, F an affine map of channels, GELU, and another.
+    """Adds A(LN x) to x, and then F(LN x).
+
+    A is weight-space attention, and F is an affine map of channels, GELU, and another affine map. LN
+    normalises over the channels of a weight, all positions together, or of a bias. It is torch's layer norm;
+    the original divides by the unbiased standard deviation, and adds ε to that instead of to the variance.
 
     Args:
-        members: weight and bias of every layer in turn, all axes exchangeable.
-        width: channels.
-        heads: a divisor of ``width``.
-        factor: hidden channels of F, over ``width``.
+        members: the weight and the bias of every layer in turn, with all axes exchangeable.
+        width: number of channels.
+        heads: number of attention heads, a divisor of ``width``.
+        factor: number of hidden channels of F divided by ``width``.
         shared: see :class:`WeightAttention`.
-        dropout: of attention, and behind GELU.
+        dropout: dropout rate of the attention weights, and after GELU.
     """
 
     def __init__(
@@ -145,7 +165,7 @@ class AttentionBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``(B, *axes, folded · width)`` for each tensor of that shape."""
+        """Return ``(B, *axes, folded · width)`` for each weight and bias; the input has the same shapes."""
         normed = [norm(x) for norm, x in zip(self.attention_norms, tensors, strict=True)]
         tensors = [x + y for x, y in zip(tensors, self.attention(normed), strict=True)]
         normed = [norm(x) for norm, x in zip(self.norms, tensors, strict=True)]

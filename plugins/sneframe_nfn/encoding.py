@@ -1,4 +1,4 @@
-"""Encodings: what tells layers, inputs and outputs apart, without telling hidden neurons apart."""
+"""Encodings that distinguish layers, inputs and outputs, but not hidden neurons."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from sneframe.architecture.chain import Link
 
-MAX_FREQUENCY = 10.0  #: of the sinusoids, as published
+MAX_FREQUENCY = 10.0  #: the published setting of the sinusoids
 
 
 class GaussianFourier(nn.Module):
-    """x ↦ sin 2π b x, cos 2π b x, with b ~ N(0, scale²) drawn once (Tancik et al. 2020, arXiv 2006.10739).
+    """Maps x to sin(2π b x) and cos(2π b x) for several frequencies b (Tancik et al. 2020, arXiv 2006.10739).
+
+    Each b is drawn once, from N(0, scale²), and not trained.
 
     Args:
-        frequencies: how many b.
-        scale: the deviation of b.
+        frequencies: number of frequencies b.
+        scale: standard deviation of b.
     """
 
     frequency: Tensor
@@ -29,20 +31,21 @@ class GaussianFourier(nn.Module):
         self.register_buffer("frequency", torch.randn(frequencies) * scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``(B, 2 · frequencies, …)`` of ``(B, 1, …)``."""
+        """Return ``(B, 2 · frequencies, …)`` for ``x (B, 1, …)``: all sines, then all cosines."""
         angles = 2 * math.pi * torch.einsum("b c ..., f -> b f ...", x, self.frequency)
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class Sinusoids(nn.Module):
-    """Channels that say which layer a weight is in and, in the first and last layer, which input and output it joins.
+    """Appends channels that encode the layer and, in the first and last layer, the input or the output.
 
-    Layers, inputs and outputs are spaced equally in [−1, 1]; where several meet, their encodings are added. (The
-    original adds the inputs' encoding to a last layer that is a convolution.)
+    Layers, inputs and outputs have equally spaced positions in [−1, 1]. Where several encodings apply, they
+    are added. One thing differs from the original: where the last layer is a convolution, the original adds
+    the encoding of its inputs, and this class that of its outputs.
 
     Args:
-        links: of the chain.
-        bands: how many frequencies, spaced equally between 1 and 5.
+        links: the layers of the chain.
+        bands: number of frequencies, equally spaced between 1 and 5 half periods per unit.
     """
 
     def __init__(self, links: Sequence[Link], bands: int) -> None:
@@ -63,24 +66,30 @@ class Sinusoids(nn.Module):
             self.register_buffer(f"bias_{number}", bias.expand(-1, link.outputs).clone())
 
     def forward(self, x: Tensor, role: str, layer: int) -> Tensor:
-        """Return ``(B, channels + width, *shape)`` of ``(B, channels, *shape)``."""
+        """Return the features of one weight or bias with its encoding, ``(B, channels + width, *shape)``.
+
+        Args:
+            x: the features, ``(B, channels, *shape)``.
+            role: ``weight`` or ``bias``.
+            layer: the index of the layer.
+        """
         encoding = self.get_buffer(f"{role}_{layer}")
         return torch.cat([x, encoding.to(x.dtype).expand(len(x), *encoding.shape)], dim=1)
 
 
 def sinusoids(count: int, bands: int) -> Tensor:
-    """Return ``(count, 2 · bands + 1)``: sines and cosines of places in [−1, 1], and the places."""
-    places = torch.linspace(-1, 1, count)[:, None]
-    angles = places * torch.linspace(1, MAX_FREQUENCY / 2, bands) * math.pi
-    return torch.cat([angles.sin(), angles.cos(), places], dim=1)
+    """Return ``(count, 2 · bands + 1)``: sines and cosines of positions in [−1, 1], and the positions."""
+    positions = torch.linspace(-1, 1, count)[:, None]
+    angles = positions * torch.linspace(1, MAX_FREQUENCY / 2, bands) * math.pi
+    return torch.cat([angles.sin(), angles.cos(), positions], dim=1)
 
 
 class PositionEmbedding(nn.Module):
-    """Learned vectors that are added to the first weight per input, and to the last weight and bias per output.
+    """Adds a learned vector for each input to the first weight, and one for each output to the last layer.
 
     Args:
-        links: of the chain.
-        channels: that it is given.
+        links: the layers of the chain.
+        channels: number of channels of the features.
     """
 
     def __init__(self, links: Sequence[Link], channels: int) -> None:
@@ -98,11 +107,14 @@ class PositionEmbedding(nn.Module):
 
 
 class LayerEmbedding(nn.Module):
-    """Learned vectors that are added to every weight and bias, per layer, per input and per output (arXiv 2305.13546).
+    """Adds a learned vector for each layer, for each input and for each output (arXiv 2305.13546).
+
+    The vector of a layer is added to its weight, and another one to its bias. The vectors of inputs are added
+    to the first weight, and those of outputs to the last weight and bias.
 
     Args:
-        links: of the chain.
-        channels: that it is given.
+        links: the layers of the chain.
+        channels: number of channels of the features.
     """
 
     def __init__(self, links: Sequence[Link], channels: int) -> None:
@@ -115,7 +127,7 @@ class LayerEmbedding(nn.Module):
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return weights ``(B, out, in, positions · channels)`` and biases ``(B, out, channels)`` in turn."""
-        found = []
+        embedded = []
         for number, link in enumerate(self.links):
             weight, bias = self.weights[number], self.biases[number]
             if number == 0:
@@ -123,7 +135,7 @@ class LayerEmbedding(nn.Module):
             if number == len(self.links) - 1:
                 weight = weight + rearrange(self.outputs, "o c -> o 1 c")
                 bias = bias + self.outputs
-            # The same vector at every position of a kernel, which vary more slowly than channels.
+            # All positions of a kernel get the same vector. Positions vary more slowly than channels.
             weight = torch.cat([weight] * link.positions, dim=-1)
-            found += [tensors[2 * number] + weight, tensors[2 * number + 1] + bias]
-        return found
+            embedded += [tensors[2 * number] + weight, tensors[2 * number + 1] + bias]
+        return embedded

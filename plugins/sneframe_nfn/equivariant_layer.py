@@ -1,13 +1,16 @@
-"""One NF-layer: features on every weight and bias → features on every weight and bias (Zhou et al. 2023, eqs. 3, 4).
+"""One NF-layer (Zhou et al. 2023, arXiv 2302.14040, equations 3 and 4).
 
-For every set S of axes, tensors that have these axes are averaged over all their others, laid side by side as channels,
-mapped by one affine map along S, and sent back to the same tensors, broadcast over all their other axes:
+It maps features on every weight and bias of a chain to features on every weight and bias. Axis l is the row
+of neurons after l layers; weight l, counted from 0, has the axes l + 1 and l, and bias l the axis l + 1. For
+each set S of axes, all tensors that have these axes are averaged over their other axes. Their averages are
+concatenated as channels and mapped by one affine map along S. The results go back to the same tensors,
+broadcast over their other axes:
 
     S = {l + 1, l}   weight l to itself
-    S = {l}          weight l − 1, bias l − 1 and weight l to each other, for every neuron of axis l
-    S = {}           every tensor to every other
+    S = {l}          weight l − 1, bias l − 1 and weight l to each other, for each neuron of axis l
+    S = {}           every tensor to every tensor
 
-These are all linear maps that commute with permutations along the axes.
+Together these are all linear maps that commute with permutations along the axes.
 """
 
 from __future__ import annotations
@@ -25,11 +28,11 @@ from sneframe.nn.chain_tensors import Axes, Member, pools, spread, subsets
 
 @frozen(kw_only=True)
 class Source:
-    """What one map reads of one member.
+    """One weight or bias that a map reads.
 
     Args:
-        member: its number.
-        average: whether its fixed axis is averaged over, too.
+        member: its index among the members of the chain.
+        average: whether its fixed axis is averaged, too.
     """
 
     member: int
@@ -38,12 +41,12 @@ class Source:
 
 @frozen(kw_only=True)
 class Route:
-    """What one map reads, and where its result goes.
+    """One affine map of a layer: what it reads, and where its result goes.
 
     Args:
-        along: S, the axes that it acts along.
-        sources: what it reads, side by side.
-        targets: numbers of the members that share its result.
+        along: S, the axes along which it acts.
+        sources: what it reads; their channels are concatenated.
+        targets: the indices of the members to which its outputs are added; each has outputs of its own.
     """
 
     along: Axes
@@ -52,12 +55,12 @@ class Route:
 
 
 class EquivariantLayer(nn.Module):
-    """A linear map between features on the members of a chain, equivariant along their exchangeable axes.
+    """An affine map of features on the weights and biases of a chain, equivariant along exchangeable axes.
 
     Args:
-        members: of the chain.
-        inputs: channels it is given.
-        outputs: channels it gives.
+        members: the weights and biases of the chain.
+        inputs: number of channels of the input.
+        outputs: number of channels of the output.
     """
 
     def __init__(self, members: Sequence[Member], inputs: int, outputs: int) -> None:
@@ -76,19 +79,20 @@ class EquivariantLayer(nn.Module):
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return ``(B, *axes, folded · outputs)`` for each ``(B, *axes, folded · inputs)``, in order."""
-        known = [pools(x, m.axes, torch.mean) for m, x in zip(self.members, tensors, strict=True)]
+        means = [pools(x, m.axes, torch.mean) for m, x in zip(self.members, tensors, strict=True)]
         totals: list[Tensor | None] = [None] * len(self.members)
         for route, affine in zip(self.routes, self.maps, strict=True):
-            read = torch.cat([self._read(source, route.along, known) for source in route.sources], dim=-1)
-            made = affine(read).split(self._widths(route), dim=-1)
-            for target, piece in zip(route.targets, made, strict=True):
-                whole = spread(piece, route.along, self.members[target].axes)
+            inputs = torch.cat([self._read(source, route.along, means) for source in route.sources], dim=-1)
+            results = affine(inputs).split(self._widths(route), dim=-1)
+            for target, result in zip(route.targets, results, strict=True):
+                broadcast = spread(result, route.along, self.members[target].axes)
                 before = totals[target]
-                totals[target] = whole if before is None else before + whole
+                totals[target] = broadcast if before is None else before + broadcast
         return [total for total in totals if total is not None]
 
-    def _read(self, source: Source, along: Axes, known: list[dict[Axes, Tensor]]) -> Tensor:
-        x = known[source.member][along]
+    def _read(self, source: Source, along: Axes, means: list[dict[Axes, Tensor]]) -> Tensor:
+        """Return what a map reads of a source; ``means`` holds each member's means by the axes they keep."""
+        x = means[source.member][along]
         if source.average:
             member = self.members[source.member]
             sizes = {"k": member.positions, "fixed": member.fixed}
@@ -103,7 +107,7 @@ class EquivariantLayer(nn.Module):
         return [self.members[target].folded * self.outputs for target in route.targets]
 
     def _initialise(self, fans: dict[int, int]) -> None:
-        """Draw from U(±1 / √n), n being how many values reach a target over all maps together."""
+        """Draw weights and biases from U(±1 / √n), n being the number of inputs of a target over all maps."""
         with torch.no_grad():
             for route, affine in zip(self.routes, self.maps, strict=True):
                 assert isinstance(affine, nn.Linear)
@@ -118,28 +122,29 @@ class EquivariantLayer(nn.Module):
 
 
 def _routes(members: Sequence[Member]) -> tuple[Route, ...]:
-    """Return the routes, few axes first, so that few additions are of a weight's full size."""
+    """Return the maps of a layer, few axes first, so that few additions have the full size of a weight."""
     every = {subset for member in members for subset in subsets(member.axes)}
-    found = []
+    routes: list[Route] = []
     for along in sorted(every, key=lambda axes: (len(axes), axes)):
         targets: dict[tuple[Source, ...], list[int]] = {}
         for number, member in enumerate(members):
             if set(along) <= set(member.axes):
                 targets.setdefault(_sources(members, along, member.layer), []).append(number)
-        found += [Route(along=along, sources=read, targets=tuple(to)) for read, to in targets.items()]
-    return tuple(found)
+        routes += [Route(along=along, sources=read, targets=tuple(to)) for read, to in targets.items()]
+    return tuple(routes)
 
 
 def _sources(members: Sequence[Member], along: Axes, layer: int) -> tuple[Source, ...]:
-    """Return what reaches the members of a layer along some axes.
+    """Return the sources of the members of one layer, for the map along some axes.
 
-    As in the original, what varies along a fixed axis reaches other layers twice: value by value, and as a mean.
+    As in the original, other layers read a tensor with a fixed axis twice: once with all values along that
+    axis, and once as their mean.
     """
-    found = []
+    sources = []
     for number, member in enumerate(members):
         if set(along) <= set(member.axes):
-            found.append(Source(member=number))
+            sources.append(Source(member=number))
             has_fixed = "fixed" in member.outside
             if has_fixed and (not along or member.layer != layer):
-                found.append(Source(member=number, average=True))
-    return tuple(found)
+                sources.append(Source(member=number, average=True))
+    return tuple(sources)

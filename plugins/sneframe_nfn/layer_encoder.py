@@ -1,4 +1,4 @@
-"""``nfn/np-layers``, ``nfn/hnp-layers``, ``nfn/attention-blocks``: equivariant features on weights and biases."""
+"""``nfn/np-layers``, ``nfn/hnp-layers`` and ``nfn/attention-blocks`` map features on weights and biases."""
 
 from __future__ import annotations
 
@@ -25,23 +25,26 @@ from sneframe_nfn.equivariant_layer import EquivariantLayer
 
 @frozen(kw_only=True)
 class Layers:
-    """Options of every stack of equivariant layers."""
+    """Options of NP layers and HNP layers."""
 
     widths: tuple[int, ...] = option(
         (16, 16, 5),
-        "channels of every layer",
+        "number of channels of each layer",
         converter=tuple,
         check=deep_iterable(ge(1), iterable_validator=min_len(1)),
     )
-    dropout: float = option(0.0, "of whole channels, after every layer", check=and_(ge(0), lt(1)))
+    dropout: float = option(
+        0.0, "rate at which whole channels are dropped after each layer", check=and_(ge(0), lt(1))
+    )
 
 
 @final
 class NPLayers(LayerEncoder):
-    """NP layers, each with ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
+    """NP layers, each followed by ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
 
-    They commute with permutations of inputs and outputs, too, until these are told apart by an embedding (NP-PosEmb)
-    or by the tokenizer's encoding.
+    NP layers commute with permutations of all neurons, inputs and outputs included. An embedding of inputs
+    and outputs (NP-PosEmb), or the encoding of the tokenizer, distinguishes the inputs and the outputs, so
+    that only permutations of hidden neurons remain.
     """
 
     name = "nfn/np-layers"
@@ -52,7 +55,9 @@ class NPLayers(LayerEncoder):
     class Config(Layers):
         """Options."""
 
-        embedding: bool = option(True, "add a learned vector per input and output before every layer")
+        embedding: bool = option(
+            True, "whether to add a learned vector for each input and output before each layer"
+        )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -66,27 +71,18 @@ class NPLayers(LayerEncoder):
         self.layers = nn.ModuleList(EquivariantLayer(self.members, *pair) for pair in pairwise(widths))
 
     def forward(self, tokens: tuple[WeightFeatures, ...]) -> tuple[WeightFeatures, ...]:
-        """Return features of as many channels as the last layer has, on the same weights and biases."""
-        return tuple(self._encode(features) for features in tokens)
-
-    def _encode(self, features: WeightFeatures) -> WeightFeatures:
-        tensors = fold(features, self.members)
-        for number, layer in enumerate(self.layers):
-            if self.config.embedding:
-                tensors = self.embeddings[number](tensors)
-            tensors = _activate(layer(tensors), self.config.widths[number], self._dropout)
-        return unfold(tensors, self.members, WeightFeatures, features.architecture)
-
-    @property
-    def _dropout(self) -> float:
-        return self.config.dropout if self.training else 0.0
+        """Return features on the same weights and biases, with the channels of the last layer."""
+        return tuple(_encode(self, features, self.embeddings) for features in tokens)
 
 
 @final
 class HNPLayers(LayerEncoder):
-    """HNP layers, each with ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
+    """HNP layers, each followed by ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
 
-    They commute with permutations of hidden neurons, and have weights of their own for every input and output.
+    HNP layers commute with permutations of hidden neurons, and have separate weights for each input and
+    output. One thing differs from the authors' package: there the last weight does not read the last hidden
+    bias neuron by neuron, so that one map for each output is missing. Here the layers span all equivariant
+    linear maps.
     """
 
     name = "nfn/hnp-layers"
@@ -105,22 +101,17 @@ class HNPLayers(LayerEncoder):
         self.layers = nn.ModuleList(EquivariantLayer(self.members, *pair) for pair in pairwise(widths))
 
     def forward(self, tokens: tuple[WeightFeatures, ...]) -> tuple[WeightFeatures, ...]:
-        """Return features of as many channels as the last layer has, on the same weights and biases."""
-        return tuple(self._encode(features) for features in tokens)
-
-    def _encode(self, features: WeightFeatures) -> WeightFeatures:
-        tensors = fold(features, self.members)
-        for width, layer in zip(self.config.widths, self.layers, strict=True):
-            tensors = _activate(layer(tensors), width, self.config.dropout if self.training else 0.0)
-        return unfold(tensors, self.members, WeightFeatures, features.architecture)
+        """Return features on the same weights and biases, with the channels of the last layer."""
+        return tuple(_encode(self, features) for features in tokens)
 
 
 @final
 class AttentionBlocks(LayerEncoder):
     """Weight-space attention blocks of a neural functional transformer (Zhou et al. 2023, arXiv 2305.13546).
 
-    Features are lifted to ``width`` channels where the tokenizer gives another number, layers, inputs and outputs are
-    told apart by learned embeddings, and every block adds x + A(LN x) and x + F(LN x).
+    If the tokenizer gives another number of channels than ``width``, an affine map lifts the features to
+    ``width`` channels. Learned embeddings then distinguish layers, inputs and outputs. Each block adds A(LN
+    x) to x, where A is weight-space attention, and then F(LN x), where F is a perceptron.
     """
 
     name = "nfn/attention-blocks"
@@ -131,17 +122,22 @@ class AttentionBlocks(LayerEncoder):
     class Config:
         """Options."""
 
-        width: int = option(32, "channels of every block", check=ge(1))
-        blocks: int = option(4, "how many", check=ge(1))
-        heads: int = option(4, "attention heads, a divisor of width", check=ge(1))
-        factor: int = option(2, "hidden channels of the feed-forward maps, over width", check=ge(1))
+        width: int = option(32, "number of channels of each block", check=ge(1))
+        blocks: int = option(4, "number of blocks", check=ge(1))
+        heads: int = option(4, "number of attention heads; it must divide the width", check=ge(1))
+        factor: int = option(
+            2, "number of hidden channels of the feed-forward maps, divided by the width", check=ge(1)
+        )
         shared_projections: bool = option(
-            False, "one query, key and value map for all layers; not with convolutions"
+            False,
+            "whether all layers share one map to queries, keys and values; impossible with convolutions",
         )
         embedding: bool = option(
-            True, "add a learned vector per layer, input and output before the first block"
+            True, "whether to add a learned vector for each layer, input and output before the first block"
         )
-        dropout: float = option(0.0, "of attention and in the feed-forward maps", check=and_(ge(0), lt(1)))
+        dropout: float = option(
+            0.0, "dropout rate in attention and in the feed-forward maps", check=and_(ge(0), lt(1))
+        )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -150,8 +146,8 @@ class AttentionBlocks(LayerEncoder):
         wide = next((link for link in links if link.positions > 1), None)
         if config.shared_projections and wide is not None:
             raise PartError(
-                f"{self.slot} {self.name!r}: shared_projections needs one weight between two neurons, "
-                f"{wide.weight.name!r} has {wide.positions}; set layer_encoder.shared_projections=false"
+                f"{self.slot} {self.name!r}: shared_projections needs one weight between each two neurons, "
+                f"but {wide.weight.name!r} has {wide.positions}; set layer_encoder.shared_projections=false"
             )
         self.members = members_of(links, exchangeable="all")
         self.out = spec.gives(WeightFeatures, config.width)
@@ -171,7 +167,7 @@ class AttentionBlocks(LayerEncoder):
         )
 
     def forward(self, tokens: tuple[WeightFeatures, ...]) -> tuple[WeightFeatures, ...]:
-        """Return features of ``width`` channels on the same weights and biases."""
+        """Return features on the same weights and biases, with ``width`` channels."""
         return tuple(self._encode(features) for features in tokens)
 
     def _encode(self, features: WeightFeatures) -> WeightFeatures:
@@ -181,15 +177,23 @@ class AttentionBlocks(LayerEncoder):
         return unfold(tensors, self.members, WeightFeatures, features.architecture)
 
 
-def _activate(tensors: Sequence[Tensor], channels: int, dropout: float) -> list[Tensor]:
-    """Apply ReLU, and drop channels: each as a whole, on one weight or bias of one network."""
-    made = [F.relu(x) for x in tensors]
-    if dropout:
-        made = [_drop(x, channels, dropout) for x in made]
-    return made
+def _encode(
+    part: NPLayers | HNPLayers, features: WeightFeatures, embeddings: Sequence[nn.Module] | nn.ModuleList = ()
+) -> WeightFeatures:
+    """Return the features after all layers; ``embeddings`` holds one module for each layer, or none."""
+    tensors = fold(features, part.members)
+    dropout = part.config.dropout if part.training else 0.0
+    for number, (width, layer) in enumerate(zip(part.config.widths, part.layers, strict=True)):
+        if embeddings:
+            tensors = embeddings[number](tensors)
+        tensors = [F.relu(x) for x in layer(tensors)]
+        if dropout:
+            tensors = [_drop(x, width, dropout) for x in tensors]
+    return unfold(tensors, part.members, WeightFeatures, features.architecture)
 
 
 def _drop(x: Tensor, channels: int, dropout: float) -> Tensor:
-    apart = x.unflatten(-1, (-1, channels))
-    kept = F.dropout(apart.new_ones(len(x), *[1] * (apart.ndim - 2), channels), dropout)
-    return (apart * kept).flatten(-2)
+    """Set some channels of each network to 0, on all neurons and positions, and scale up the others."""
+    separate = x.unflatten(-1, (-1, channels))
+    kept = F.dropout(separate.new_ones(len(x), *[1] * (separate.ndim - 2), channels), dropout)
+    return (separate * kept).flatten(-2)

@@ -1,7 +1,9 @@
-"""Recipes for NP, HNP and the transformer: for a laptop, as published (``-paper``), and of equal size (``-fair``).
+"""Recipes for NP layers, HNP layers and the transformer.
 
-The ``-fair`` recipes have about 150 000 trainable weights on sine INRs 1 → 32 → 32 → 1. The loss follows the property: for
-an accuracy it is binary cross-entropy, as in the published runs on small CNNs.
+Each has a recipe for a laptop, one of the size at which methods are compared (``-fair``), and one with the
+published settings (``-paper``). The ``-fair`` recipes have about 150 000 trainable weights on sine INRs
+1 → 32 → 32 → 1. The property decides the loss. For an accuracy it is binary cross-entropy, as in the
+published runs on small CNNs.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers
 from sneframe_nfn.tokenizer import WeightChannels
 
 LAPTOP = TrainConfig(epochs=40, batch_size=32, lr=2e-3)
-#: Of the predictors of a small CNN's accuracy: Adam, one rate throughout, the epoch of the highest τ.
+#: The published training for the accuracy of small CNNs: Adam, a constant rate, the epoch with the highest τ.
 PUBLISHED = TrainConfig(
     epochs=50,
     batch_size=8,
@@ -28,7 +30,7 @@ PUBLISHED = TrainConfig(
 
 
 def hnp() -> RunConfig:
-    """HNP layers, weights of their own for every input and output."""
+    """Return HNP layers, which have separate weights for each input and output."""
     return RunConfig(
         recipe="nfn/hnp",
         normalise=use("normalise/parameter"),
@@ -41,17 +43,17 @@ def hnp() -> RunConfig:
 
 
 def default() -> RunConfig:
-    """The same as ``nfn/hnp``."""
+    """Return ``nfn/hnp`` under the name that stands for the plugin."""
     return evolve(hnp(), recipe="nfn/default")
 
 
 def hnp_fair() -> RunConfig:
-    """HNP layers, 150 000 parameters."""
+    """Return ``nfn/hnp``, unchanged: it has the size at which methods are compared."""
     return evolve(hnp(), recipe="nfn/hnp-fair")
 
 
 def hnp_paper() -> RunConfig:
-    """Return HNP layers as published for the accuracies of small CNNs (arXiv 2302.14040, section 4.1)."""
+    """Return HNP layers as published for the accuracy of small CNNs (arXiv 2302.14040, section 4.1)."""
     return RunConfig(
         recipe="nfn/hnp-paper",
         normalise=use("normalise/none"),
@@ -63,21 +65,22 @@ def hnp_paper() -> RunConfig:
     )
 
 
-def np() -> RunConfig:
-    """NP layers with learned embeddings of inputs and outputs."""
+def np_layers() -> RunConfig:
+    """Return NP layers with learned embeddings of inputs and outputs."""
     return evolve(hnp(), recipe="nfn/np", layer_encoder=use(NPLayers, widths=(36, 36, 18)))
 
 
 def np_fair() -> RunConfig:
-    """NP layers with learned embeddings, 150 000 parameters."""
-    return evolve(np(), recipe="nfn/np-fair")
+    """Return ``nfn/np``, unchanged: it has the size at which methods are compared."""
+    return evolve(np_layers(), recipe="nfn/np-fair")
 
 
 def np_paper() -> RunConfig:
-    """Return NP layers as published for the accuracies of small CNNs (NP-PosEmb), pooled like HNP.
+    """Return NP-PosEmb as published for predicting the accuracy of small CNNs, with the pool of HNP.
 
-    The original normalises every weight by its own mean and deviation, which tells hidden neurons apart and so breaks
-    the symmetry that the layers keep; here each parameter has one mean and deviation.
+    The original normalises each weight by its own mean and standard deviation. These differ between hidden
+    neurons, so they break the symmetry that the layers keep. Here each parameter has one mean and one
+    standard deviation.
     """
     return evolve(
         hnp_paper(),
@@ -88,7 +91,7 @@ def np_paper() -> RunConfig:
 
 
 def nft() -> RunConfig:
-    """Weight-space attention on Fourier features of the weights."""
+    """Return weight-space attention on Fourier features of the weights."""
     return evolve(
         hnp(),
         recipe="nfn/nft",
@@ -100,14 +103,15 @@ def nft() -> RunConfig:
 
 
 def nft_fair() -> RunConfig:
-    """Weight-space attention, 150 000 parameters."""
+    """Return ``nfn/nft``, unchanged: it has the size at which methods are compared."""
     return evolve(nft(), recipe="nfn/nft-fair")
 
 
 def nft_paper() -> RunConfig:
-    """The encoder of INR2Array (arXiv 2305.13546, section 4.1) behind HNP's pool and head, trained on a property.
+    """Return the encoder of INR2Array (arXiv 2305.13546, section 4.1), followed by the pool and head of HNP.
 
-    Published is an autoencoder of images, with learned latents in place of the pool.
+    The original is an autoencoder of images, in which learned latents attend to all weights. Here the pool
+    takes the place of the latents, and the model is trained to predict a property.
     """
     return RunConfig(
         recipe="nfn/nft-paper",

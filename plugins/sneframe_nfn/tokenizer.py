@@ -1,4 +1,4 @@
-"""``nfn/weight-features``: every weight and bias as it is, or as Fourier features, with encodings of where it stands."""
+"""``nfn/weight-features`` gives the weights and biases of a chain as features, with encodings if wanted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from sneframe_nfn.encoding import GaussianFourier, Sinusoids
 
 @final
 class WeightChannels(Tokenizer):
-    """Views the weights ``(B, P)`` of a chain as features: one channel, or Gaussian Fourier features, and encodings."""
+    """Gives each weight and bias of a chain as one channel, or as Gaussian Fourier features.
+
+    With ``bands`` it appends sinusoids that encode the layer, and the input or output in the first and last
+    layer.
+    """
 
     name = "nfn/weight-features"
     keeps = frozenset({"permute"})
@@ -28,11 +32,15 @@ class WeightChannels(Tokenizer):
         """Options."""
 
         frequencies: int = option(
-            0, "Fourier features of every weight, a sine and a cosine each; 0: the weight itself", check=ge(0)
+            0,
+            "number of frequencies of Fourier features, a sine and a cosine each; 0 takes the weight itself",
+            check=ge(0),
         )
-        scale: float = option(3.0, "deviation of their frequencies", check=gt(0))
+        scale: float = option(3.0, "standard deviation of these frequencies", check=gt(0))
         bands: int = option(
-            0, "frequencies of the sinusoids that encode layer, input and output; 0: no encoding", check=ge(0)
+            0,
+            "number of frequencies of the sinusoids that encode layer, input and output; 0 appends none",
+            check=ge(0),
         )
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -47,7 +55,7 @@ class WeightChannels(Tokenizer):
         """Return weights ``(B, channels, *shape)`` and biases ``(B, channels, out)``.
 
         Raises:
-            PartError: a network of another architecture than the one it was built for.
+            PartError: a network has another architecture than the part was built for.
         """
         return tuple(self._features(networks) for networks in batch.networks)
 

@@ -1,7 +1,8 @@
-"""``normalise/none``, ``normalise/fan-in``, ``normalise/parameter``: one constant per parameter, never per weight.
+"""``normalise/none``, ``normalise/fan-in`` and ``normalise/parameter`` rescale by constants per parameter.
 
-A constant per weight (DWSNets, NFN) would tell hidden neurons apart and so break every method's symmetry; one per
-parameter commutes with every permutation.
+They never use a constant per weight, as the code of DWSNets and NFN does. Such constants differ between
+hidden neurons, so they break the permutation symmetry of every method; a constant per parameter commutes with
+every permutation.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from sneframe.errors import PartError
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import ANY_ACTION, Spec
 
-TINY = 1e-8  #: a scale below it belongs to a parameter that is constant in the training networks
+TINY = 1e-8  #: a smaller scale means that the parameter is constant over the training networks; 1 replaces it
 
 
 @final
 class NoNormalise(Normalise):
-    """Leaves weights as they are."""
+    """Leaves the weights unchanged."""
 
     name = "normalise/none"
     keeps = ANY_ACTION
@@ -40,18 +41,20 @@ class NoNormalise(Normalise):
         """Return the batch itself."""
         return batch
 
-    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:  # noqa: ARG002  # as the protocol has it
+    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:  # noqa: ARG002
         """Return the weights themselves."""
         return weights
 
 
 @final
 class FanIn(Normalise):
-    """w ↦ w √fan_in / s, with one scale s per type and position: first, hidden or last layer.
+    """Maps w to w √fan_in / s, with one scale s for each parameter type and position.
 
-    Initialisers shrink weights by √fan_in, so after the factor the same kind of layer has the same scale in networks
-    of any width, and a position means the same in networks of any depth: architectures that were never seen get
-    the scale of the nearest kin (their type in another position, else all weights).
+    The positions are the first, a hidden, and the last layer. s is the root mean square of w √fan_in over the
+    training networks. Initialisers shrink weights by √fan_in, so the factor √fan_in gives layers of one type
+    the same scale in networks of any width, and a position means the same in networks of any depth. Unseen
+    architectures can therefore be normalised, too: a type and position that the training networks lack takes
+    the scale of the type over all positions, or else the scale of all weights.
     """
 
     name = "normalise/fan-in"
@@ -109,13 +112,17 @@ class FanIn(Normalise):
         return (roots / self.scale[index]).repeat_interleave(sizes, output_size=architecture.num_weights)
 
     def _find(self, key: tuple[str, str]) -> int:
-        kin = (key, (key[0], "*"), ("*", "*"))
-        return self.keys.index(next(k for k in kin if k in self.keys))
+        """Return the index of the scale for a type and position: the most specific one that was fitted."""
+        candidates = (key, (key[0], "*"), ("*", "*"))
+        return self.keys.index(next(candidate for candidate in candidates if candidate in self.keys))
 
 
 @final
 class PerParameter(Normalise):
-    """w ↦ (w − mean) / std, one pair per parameter of each layout of the training networks; refuses any other."""
+    """Maps w to (w − mean) / std, with one mean and one standard deviation for each parameter of each layout.
+
+    It refuses networks whose layout (the architecture without its activations) the training networks lack.
+    """
 
     name = "normalise/parameter"
     keeps = frozenset({"permute"})
@@ -131,20 +138,21 @@ class PerParameter(Normalise):
         super().__init__(config, spec)
         self.starts: dict[str, int] = {}
         total = 0
-        for each in dict.fromkeys(map(layout, spec.architectures)):
-            self.starts[each.id] = total
-            total += len(each.parameters)
+        for own in dict.fromkeys(map(layout, spec.architectures)):
+            self.starts[own.id] = total
+            total += len(own.parameters)
         self.register_buffer("mean", torch.zeros(total))
         self.register_buffer("std", torch.ones(total))
         self._sizes: dict[tuple[str, torch.device], Tensor] = {}
 
     def learn(self, batches: Iterable[Batch]) -> None:
-        """Set the constants from the training networks."""
+        """Set means and standard deviations from the training networks."""
         counts, means, squares = ([0.0] * len(self.mean) for _ in range(3))
         for networks in chain.from_iterable(batch.networks for batch in batches):
             start = self._start(networks.architecture)
             for number, view in enumerate(networks.parameters().values(), start=start):
-                # Chan, Golub and LeVeque (1979): squares about the mean so far, no difference of large numbers.
+                # Chan, Golub and LeVeque (1979) sum squares about the mean so far, because a difference of
+                # two large sums of squares would lose digits.
                 values, count = view.double(), view.numel()
                 mean, before = float(values.mean()), counts[number]
                 shift, counts[number] = mean - means[number], before + count
@@ -178,14 +186,14 @@ class PerParameter(Normalise):
     def _start(self, architecture: Architecture) -> int:
         if (key := layout(architecture).id) not in self.starts:
             raise PartError(
-                f"normalise {self.name!r} was fitted on {len(self.starts)} architectures, not on {architecture.summary}; "
-                f"choose 'normalise/fan-in' to encode unseen architectures"
+                f"normalise {self.name!r} was fitted on {len(self.starts)} architectures, not on "
+                f"{architecture.summary}; choose 'normalise/fan-in' to encode unseen architectures"
             )
         return self.starts[key]
 
 
 def _keys(architecture: Architecture) -> list[tuple[str, str]]:
-    """Return for each parameter its type and its position."""
+    """Return the type and the position (first, hidden or last) of each parameter."""
     last = architecture.depth - 1
     keys = []
     for kind, layer in zip(architecture.types, architecture.layer_of_parameter, strict=True):

@@ -26,20 +26,24 @@ from sneframe_sne.online import Blocks, induced, kept, pooled, whole
 from sneframe_sne.plain import ChunkMLP, MeanMLP
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
 
-#: The number of values in memory for each of the C × D numbers to which a chunk is encoded, as measured.
+#: A chunk is encoded as C × D numbers; this is how many values are in memory for each of them, as measured.
 ALIVE = 10
-KEPT = 4  #: chunk codes are kept in memory if they take at most the fourth part of it
+KEPT = 4  #: chunk codes are kept in memory if they take at most 1 / KEPT of it
 
 
 @final
 class ChunkSet(LayerEncoder):
-    """Encodes every chunk as a set of scalars, and every unit as a set of chunks.
+    """Encodes every chunk as a set of scalars, and every unit as a set of chunks (SNE, eqs 2–5).
 
-    A unit is a parameter or a layer. A chunk passes through Φ1 (C × 1 → C × D), gets its encodings added, and
-    is pooled by Ψ2 to D values. A unit passes through Φ3 over its chunk codes, gets its encodings added, and
-    is pooled by Ψ4. Each Φ is two set attention blocks, and each Ψ is a PMA. All chunks, units and
-    architectures share the same learned weights. The code of a unit depends only on its own weights, its type
-    and its level.
+    A unit is a parameter or a layer. A chunk passes through Φ1 (C × 1 → C × D), an encoding of its type and
+    level is added, and Ψ2 pools it to D values. Φ3 takes the chunk codes of a unit, the unit's encoding is
+    added, and Ψ4 pools them to D values. Each Φ is two set attention blocks, and each Ψ is a PMA. All chunks,
+    units and architectures share the same learned weights. The code of a unit depends only on its own
+    weights, its type and its level.
+
+    The paper leaves open what a layer with weight and bias is (here the option ``unit``), and how encodings
+    are made and where they are added. Here they are learned vectors for types plus sinusoids for levels, with
+    separate tables for chunks and units. The position of a chunk in its parameter is not encoded.
     """
 
     name = "sne/chunk-set"
@@ -104,8 +108,13 @@ class ChunkSet(LayerEncoder):
         return self._units(tokens, self._chunks(tokens))
 
     def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-        """Return the parameters of each unit."""
-        return self._members(architecture)
+        """Return the indices of each unit's parameters, which are consecutive."""
+        if self.config.unit == "parameter":
+            return each_parameter(architecture)
+        layers: dict[int, list[int]] = defaultdict(list)
+        for parameter, layer in enumerate(architecture.layer_of_parameter):
+            layers[layer].append(parameter)
+        return tuple(tuple(parameters) for parameters in layers.values())
 
     def least(self) -> int:
         """Return the number of bytes that one pass over chunks takes."""
@@ -120,7 +129,7 @@ class ChunkSet(LayerEncoder):
         *,
         memory: int,
     ) -> Tensor:
-        """Return the code ``(1, D)`` of one unit. It equals that of :meth:`forward` up to rounding.
+        """Return the code ``(1, D)`` of one unit, which equals that of :meth:`forward` up to rounding.
 
         Chunk codes are kept in memory if they take at most a quarter of it and leave enough for a pass over
         chunks. Otherwise each pass computes them again.
@@ -151,19 +160,19 @@ class ChunkSet(LayerEncoder):
         codes: Blocks = kept(encoded) if fits or quadratic else encoded
         for function in self.phi3:
             codes = induced(function, codes) if isinstance(function, ISAB) else whole(function, codes, size)
-        units = self._members(architecture)
+        units = self.units(architecture)
         added = self.unit_encoding(architecture, units, like)[units.index(unit)]
         return pooled(self.psi4, lambda: (block + added for block in codes()))
 
     def _check_attention(
         self, architecture: Architecture, unit: tuple[int, ...], count: int, memory: int
     ) -> None:
-        """Check that the attention scores of all pairs of chunks fit in memory."""
+        """Raise an error if the attention scores of all pairs of chunks do not fit in memory."""
         needed = self.config.heads * count * count * 4
         if needed > memory:
-            named = " and ".join(repr(architecture.parameters[place].name) for place in unit)
+            names = " and ".join(repr(architecture.parameters[number].name) for number in unit)
             raise PartError(
-                f"{self.slot} {self.name!r}: {named} is cut into {count:,} chunks, and full set attention "
+                f"{self.slot} {self.name!r}: {names} is cut into {count:,} chunks, and full set attention "
                 f"over them (attention='sab') would take {needed / 2**30:,.1f} GiB and "
                 f"{2 * count**2 * self.config.width:.1e} multiplications a block; the limit is "
                 f"{memory / 2**30:.1f} GiB, and a model with attention='isab' needs less"
@@ -174,17 +183,20 @@ class ChunkSet(LayerEncoder):
         chunks, encodings, full, rows = [], [], [], []
         for entry in tokens:
             size, count, _ = entry.chunks.shape
-            each = self.chunk_encoding(entry.architecture, each_parameter(entry.architecture), entry.chunks)
-            encodings.append(each[entry.parameter].repeat(size, 1))
+            by_parameter = self.chunk_encoding(
+                entry.architecture, each_parameter(entry.architecture), entry.chunks
+            )
+            encodings.append(by_parameter[entry.parameter].repeat(size, 1))
             chunks.append(rearrange(entry.chunks, "b q c -> (b q) c"))
             full.append(entry.mask.repeat(size, 1))
             rows.append((size, count))
         passes = [torch.cat(parts).split(self.config.chunks_per_pass) for parts in (chunks, full, encodings)]
-        codes = torch.cat([self._encode(*each) for each in zip(*passes, strict=True)])
+        codes = torch.cat([self._encode(*inputs) for inputs in zip(*passes, strict=True)])
         split = codes.split([size * count for size, count in rows])
         return [rearrange(c, "(b q) d -> b q d", b=size) for c, (size, _) in zip(split, rows, strict=True)]
 
     def _encode(self, chunks: Tensor, mask: Tensor, encoding: Tensor) -> Tensor:
+        """Return codes ``(Q, D)`` for ``chunks (Q, C)``, ``mask (Q, C)`` and ``encoding (Q, D)``."""
         if not self.config.set_functions:
             return self.chunk_mlp(chunks, mask, encoding)
         codes = self.phi1(self.phi1_scalar(chunks, mask), mask)
@@ -192,7 +204,8 @@ class ChunkSet(LayerEncoder):
 
     def _units(self, tokens: tuple[ChunkTokens, ...], codes: list[Tensor]) -> tuple[LayerCodes, ...]:
         """Pool chunk codes to units. Units with the same number of chunks are pooled together."""
-        units = [self._members(entry.architecture) for entry in tokens]
+        units = [self.units(entry.architecture) for entry in tokens]
+        #: by the number of chunks: the index of the architecture, the index of the unit, its chunk codes
         sets: dict[int, list[tuple[int, int, Tensor]]] = defaultdict(list)
         encodings = [
             self.unit_encoding(entry.architecture, unit, code)
@@ -200,35 +213,25 @@ class ChunkSet(LayerEncoder):
         ]
         for number, entry in enumerate(tokens):
             start = 0
-            for place, unit in enumerate(units[number]):
+            for index, unit in enumerate(units[number]):
                 count = sum(entry.counts[parameter] for parameter in unit)
-                sets[count].append((number, place, codes[number][:, start : start + count]))
+                sets[count].append((number, index, codes[number][:, start : start + count]))
                 start += count
         pooled: dict[tuple[int, int], Tensor] = {}
-        for found in sets.values():
-            joined = torch.cat([chunk_codes for _, _, chunk_codes in found])
+        for same_count in sets.values():
+            joined = torch.cat([chunk_codes for _, _, chunk_codes in same_count])
             for block in self.phi3:
                 joined = block(joined)
-            added = [encodings[n][p].expand(len(c), -1) for n, p, c in found]
+            added = [encodings[number][index].expand(len(own), -1) for number, index, own in same_count]
             vectors = self.psi4(joined + rearrange(torch.cat(added), "s d -> s 1 d"))
-            for (number, place, _), vector in zip(
-                found, vectors.split([len(c) for _, _, c in found]), strict=True
-            ):
-                pooled[number, place] = vector
+            split = vectors.split([len(own) for _, _, own in same_count])
+            for (number, index, _), vector in zip(same_count, split, strict=True):
+                pooled[number, index] = vector
         return tuple(
             LayerCodes(
                 architecture=entry.architecture,
-                codes=torch.stack([pooled[number, place] for place in range(len(units[number]))], dim=1),
+                codes=torch.stack([pooled[number, index] for index in range(len(units[number]))], dim=1),
                 units=units[number],
             )
             for number, entry in enumerate(tokens)
         )
-
-    def _members(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-        """Return the indices of each unit's parameters, which are consecutive."""
-        if self.config.unit == "parameter":
-            return each_parameter(architecture)
-        layers: dict[int, list[int]] = defaultdict(list)
-        for parameter, layer in enumerate(architecture.layer_of_parameter):
-            layers[layer].append(parameter)
-        return tuple(tuple(parameters) for parameters in layers.values())

@@ -1,8 +1,9 @@
 """Exact set functions over sets that come in blocks, by an online softmax (arXiv 1805.02867).
 
-The online softmax is due to Milakov and Gimelshein. A set ``X (Q, D)`` is a function that yields its blocks
-``(q, D)`` in order, from the first one whenever it is called. An induced block passes over the set twice:
-once for its points, and once when its result is read. A pooling passes over the set once.
+The online softmax is due to Milakov and Gimelshein. A set ``X (Q, D)`` is given as a function that yields its
+blocks ``(q, D)`` in order; each call starts from the first block. An induced attention block (ISAB) passes
+over the set twice: once to compute its points, and once when its result is read. A pooling passes over the
+set once.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def induced(isab: ISAB, blocks: Blocks) -> Blocks:
 
 
 def whole(function: nn.Module, blocks: Blocks, size: int) -> Blocks:
-    """Return a function of all elements at once, as blocks of the given size."""
+    """Apply a function that needs all elements at once; return its result in blocks of the given size."""
     elements = function(torch.cat(list(blocks()))[None])[0]
     return lambda: iter(elements.split(size))
 

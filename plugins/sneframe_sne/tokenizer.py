@@ -42,7 +42,7 @@ class PadChunk(Tokenizer):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.out = spec.gives(ChunkTokens, config.chunk_size)
-        self._layouts: dict[tuple[str, torch.device], _Layout] = {}
+        self._chunkings: dict[tuple[str, torch.device], _Chunking] = {}
 
     def forward(self, batch: Batch) -> tuple[ChunkTokens, ...]:
         """Return chunks ``(B, Q, C)`` for each architecture."""
@@ -50,20 +50,24 @@ class PadChunk(Tokenizer):
 
     def cut(self, networks: Networks) -> ChunkTokens:
         """Return chunks ``(B, Q, C)`` for networks of one architecture."""
-        layout = self._layout(networks.architecture, networks.weights.device)
-        # One number after the weights is zero, and padding points to it.
+        chunking = self._chunking(networks.architecture, networks.weights.device)
+        # Append a zero to the weights. The indices of padding point to it.
         padded = torch.nn.functional.pad(networks.weights, (0, 1))
-        chunks = padded.index_select(1, layout.index.flatten()).unflatten(1, tuple(layout.index.shape))
+        chunks = padded.index_select(1, chunking.index.flatten()).unflatten(1, tuple(chunking.index.shape))
         return ChunkTokens(
             architecture=networks.architecture,
             chunks=chunks,
-            mask=layout.mask,
-            parameter=layout.parameter,
-            counts=layout.counts,
+            mask=chunking.mask,
+            parameter=chunking.parameter,
+            counts=chunking.counts,
         )
 
     def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
-        """Yield start and end of stretches of about ``most`` weights that hold whole chunks and pieces."""
+        """Yield start and end of stretches of a parameter with about ``most`` weights each.
+
+        A stretch never cuts a chunk, and where chunks start anew at each piece (``conv_view``), it never cuts
+        a piece.
+        """
         piece = parameter.size // _views(parameter, self.config.conv_view)
         whole = self.config.chunk_size if piece == parameter.size else piece
         step = max(1, most // whole) * whole
@@ -71,7 +75,7 @@ class PadChunk(Tokenizer):
             yield start, min(start + step, parameter.size)
 
     def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Return chunks ``(q, C)``, padded with zeros, and the mask ``(q, C)``, true for weights."""
+        """Return the padded chunks ``(q, C)`` of a stretch, and their mask ``(q, C)``, true for weights."""
         piece = parameter.size // _views(parameter, self.config.conv_view)
         rows = weights.reshape(-1, piece) if piece < parameter.size else weights[None]
         short = -rows.shape[1] % self.config.chunk_size
@@ -81,22 +85,30 @@ class PadChunk(Tokenizer):
         )
         return chunks, mask
 
-    def _layout(self, architecture: Architecture, device: torch.device) -> _Layout:
+    def _chunking(self, architecture: Architecture, device: torch.device) -> _Chunking:
+        """Return how an architecture is cut, made once for each device."""
         key = (architecture.id, device)
-        if key not in self._layouts:
+        if key not in self._chunkings:
             index, counts = chunk_index(architecture, self.config.chunk_size, self.config.conv_view)
-            self._layouts[key] = _Layout(
+            self._chunkings[key] = _Chunking(
                 index=index.to(device),
                 mask=(index < architecture.num_weights).to(device),
                 parameter=torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(device),
                 counts=counts,
             )
-        return self._layouts[key]
+        return self._chunkings[key]
 
 
 @frozen(kw_only=True, eq=False)
-class _Layout:
-    """How one architecture is chunked; see :class:`~sneframe.parts.carriers.ChunkTokens`. It is made once."""
+class _Chunking:
+    """How the weights of one architecture are cut into Q chunks.
+
+    Args:
+        index: ``(Q, C)`` indices into the flat weights; see :func:`chunk_index`.
+        mask: ``(Q, C)``, true for weights and false for padding.
+        parameter: ``(Q,)``, the parameter of each chunk.
+        counts: the number of chunks of each parameter.
+    """
 
     index: Tensor
     mask: Tensor
@@ -107,10 +119,10 @@ class _Layout:
 def chunk_index(
     architecture: Architecture, chunk_size: int, conv_view: str
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """Return the positions of the chunks' scalars, and how many chunks each parameter has.
+    """Return which weights each chunk holds, and how many chunks each parameter has.
 
     Returns:
-        Indices ``(Q, C)`` into the P flat weights, which are P for padding, and the number of chunks by
+        Indices ``(Q, C)`` into the P flat weights, which are P for padding, and the number of chunks of each
         parameter.
     """
     rows = []

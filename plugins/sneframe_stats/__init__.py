@@ -1,4 +1,4 @@
-"""StatNN: statistics of every parameter, and what is predicted from them."""
+"""StatNN (Unterthiner et al., arXiv 2002.11448): predict a property from statistics of every parameter."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from sneframe_stats.tokenizer import Statistics
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    """Offer the parts of StatNN."""
     return (Statistics, Identity, Features, Boosting, Ridge, Mean)
 
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
-    """Offer StatNN with each head."""
     return {
         "stats/default": recipes.default,
         "stats/fair": recipes.fair,

@@ -1,4 +1,4 @@
-"""``stats/features``: the codes of a network's parameters, concatenated or pooled to one vector."""
+"""``stats/features`` concatenates or pools the codes of a network's parameters to one vector."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 @final
 class Features(Aggregator):
-    """Concatenates the codes where all networks have one architecture, and pools them where they do not.
+    """Concatenates or pools the codes of a network's parameters.
 
-    Concatenated, a network is the L · D values of its L parameters in order (StatNN, arXiv 2002.11448).
+    By default it concatenates them if all training networks have the same parameters, and pools them
+    otherwise.
 
-    Pooled, it is K cells of D + 1 values. A cell is a pair of a parameter type (``linear.weight``, …) of the
-    training zoo and one of ``depth_bins`` equally spaced relative depths 0, …, 1. A parameter's relative
-    depth is the level of its layer over the greatest level of its network (0 where there is one level only);
-    it belongs to the cell of its type at the nearest of these depths, the later of two that are equally near.
-    A cell holds the mean of the codes of its parameters and a 1, or zeros throughout where it is empty. A
-    type that the training zoo lacks has no cell: the width is the same for any architecture, seen or unseen.
+    *Concatenated*, the embedding is the codes of the L parameters, in order: L · D values (StatNN, arXiv
+    2002.11448).
+
+    *Pooled*, the embedding consists of K bins of D + 1 values. There is one bin for each type of parameter
+    (``linear.weight``, …) in the training networks and each of ``depth_bins`` equally spaced depths in [0,
+    1]. A parameter's depth is the level of its layer divided by the highest level of its network (0 if there
+    is only one level). A parameter falls in the bin of its type with the nearest depth, and in the later of
+    two that are equally near. A bin holds the mean of its parameters' codes, followed by a 1; an empty bin
+    holds zeros. A type that the training networks lack has no bin, so the width is the same for any
+    architecture, seen or unseen.
     """
 
     name = "stats/features"
@@ -43,9 +48,11 @@ class Features(Aggregator):
         """Options."""
 
         pool: Literal["auto", "always", "never"] = option(
-            "auto", "auto (where networks differ in more than activations) | always | never"
+            "auto",
+            "whether to pool codes instead of concatenating them; auto pools if the training networks differ "
+            "in more than their activations",
         )
-        depth_bins: int = option(3, "relative depths that pooling tells apart", check=ge(1))
+        depth_bins: int = option(3, "number of depths that pooling distinguishes", check=ge(1))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -61,11 +68,11 @@ class Features(Aggregator):
         self.out = spec.gives(Embedding, width)
 
     def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
-        """Return ``(B, E)`` per architecture.
+        """Return embeddings ``(B, E)`` for each architecture.
 
         Raises:
-            PartError: codes that do not stand for one parameter each, or, where they are concatenated, an
-                architecture other than the training zoo's.
+            PartError: there is not exactly one code for each parameter, or codes are concatenated and a
+                network has another architecture than the training networks.
         """
         return tuple(
             Embedding(architecture=entry.architecture, values=self._vector(entry)) for entry in codes
@@ -75,8 +82,8 @@ class Features(Aggregator):
         architecture = entry.architecture
         if entry.units != each_parameter(architecture):
             raise PartError(
-                f"aggregator {self.name!r} takes one code per parameter, it is given {len(entry.units)} "
-                f"codes for {len(architecture.parameters)} parameters"
+                f"aggregator {self.name!r} takes one code for each parameter, got {len(entry.units)} codes "
+                f"for {len(architecture.parameters)} parameters"
             )
         if self.pooled:
             return self._pool(entry)
@@ -93,30 +100,34 @@ class Features(Aggregator):
             ) from error
 
     def _pool(self, entry: LayerCodes) -> Tensor:
-        shares = cell_shares(
+        """Return ``(B, E)``: the mean code of each bin, and whether the bin has a parameter."""
+        averaging = bin_averages(
             entry.architecture, self.types, self.config.depth_bins, entry.codes.dtype, entry.codes.device
         )
-        means = einsum(shares, entry.codes, "K L, B L D -> B K D")
-        filled = repeat(shares.any(dim=1).to(entry.codes), "K -> B K 1", B=len(entry.codes))
+        means = einsum(averaging, entry.codes, "K L, B L D -> B K D")
+        filled = repeat(averaging.any(dim=1).to(entry.codes), "K -> B K 1", B=len(entry.codes))
         return rearrange(torch.cat([means, filled], dim=2), "B K D -> B (K D)")
 
 
 @lru_cache(maxsize=1024)
-def cell_shares(
+def bin_averages(
     architecture: Architecture,
     types: tuple[str, ...],
     depth_bins: int,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """Return ``(K, L)``: the share of each parameter in the mean of each cell; see :class:`Features`."""
-    shares = torch.zeros(len(types) * depth_bins, len(architecture.parameters), dtype=dtype)
+    """Return the matrix ``(K, L)`` that maps the codes of L parameters to the mean code of each of K bins.
+
+    :class:`Features` defines the bins. The row of an empty bin is 0.
+    """
+    averaging = torch.zeros(len(types) * depth_bins, len(architecture.parameters), dtype=dtype)
     deepest = max(1, architecture.depth - 1)
     for number, (kind, layer) in enumerate(
         zip(architecture.types, architecture.layer_of_parameter, strict=True)
     ):
         if kind in types:
-            # in integers, so that a depth half-way between two does not hang on a rounding error
+            # In integers, so that a rounding error cannot decide for a depth half-way between two.
             nearest = (2 * architecture.levels[layer] * (depth_bins - 1) + deepest) // (2 * deepest)
-            shares[types.index(kind) * depth_bins + nearest, number] = 1
-    return (shares / shares.sum(dim=1, keepdim=True).clamp(min=1)).to(device)
+            averaging[types.index(kind) * depth_bins + nearest, number] = 1
+    return (averaging / averaging.sum(dim=1, keepdim=True).clamp(min=1)).to(device)

@@ -1,4 +1,4 @@
-"""``stats/boosting``, ``stats/ridge`` and ``stats/mean``: boosted trees, ridge regression, and the mean."""
+"""``stats/boosting``, ``stats/ridge`` and ``stats/mean``: heads that are fitted to embeddings."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 
 @final
 class Boosting(FittedHead):
-    """scikit-learn's histogram gradient boosting, one regressor per value.
+    """Histogram-based gradient boosting from scikit-learn; each value has its own trees.
 
-    In the place of the LightGBM of Unterthiner et al. (arXiv 2002.11448), whose algorithm it shares. It is
-    fitted on the training networks alone, without early stopping.
+    Unterthiner et al. (arXiv 2002.11448) use LightGBM, which implements the same algorithm. The trees are
+    fitted to the training networks only, without early stopping.
     """
 
     name = "stats/boosting"
@@ -39,41 +39,46 @@ class Boosting(FittedHead):
     class Config:
         """Options."""
 
-        trees: int = option(500, "boosting rounds", check=ge(1))
-        lr: float = option(0.05, "shrinkage of every tree", check=and_(gt(0), finite))
+        trees: int = option(500, "number of boosting rounds", check=ge(1))
+        lr: float = option(
+            0.05,
+            "learning rate: the factor by which the values of every tree shrink",
+            check=and_(gt(0), finite),
+        )
         leaves: int = option(31, "largest number of leaves of a tree", check=ge(2))
-        min_leaf: int = option(20, "smallest number of networks in a leaf", check=ge(1))
+        min_leaf: int = option(20, "smallest number of training networks in a leaf", check=ge(1))
         features: float = option(
             0.5, "fraction of the features drawn for every split", check=and_(gt(0), le(1))
         )
-        l2: float = option(0.0, "L2 penalty of the leaves' values", check=and_(ge(0), finite))
-        seed: int = option(0, "of the draws of features", check=and_(ge(0), lt(2**32)))
+        l2: float = option(0.0, "L2 penalty on the values of leaves", check=and_(ge(0), finite))
+        seed: int = option(0, "seed for drawing features", check=and_(ge(0), lt(2**32)))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.regressors: list[HistGradientBoostingRegressor] = []
 
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit to ``(N, E)`` embeddings and ``(N, T)`` targets, and keep both.
+        """Fit to embeddings ``(N, E)`` and targets ``(N, T)``, and keep both.
 
-        Too few networks for one split make a constant, and a warning: how one tries things out is on a small zoo,
-        and scores that are no better than the mean are what such a run has to say.
+        With too few networks for a single split, the head predicts a constant and warns. It raises no error,
+        because first trials use small zoos, and the scores of such a run show that it predicts no better than
+        the mean.
 
         Raises:
-            PartError: targets of another shape.
+            PartError: the targets have another shape.
         """
         inputs, columns = self.keep(embeddings, targets)
-        least, given = 2 * self.config.min_leaf, len(embeddings)
-        if given < least:
+        needed, count = 2 * self.config.min_leaf, len(embeddings)
+        if count < needed:
             logger.warning(
-                "head %r predicts one constant: two leaves of head.min_leaf = %d need %d training networks, there are %d; "
-                "lower head.min_leaf to %d or less",
-                *(self.name, self.config.min_leaf, least, given, max(1, given // 2)),
+                "head %r predicts a constant: two leaves with head.min_leaf = %d need %d training networks, "
+                "got %d; lower head.min_leaf to %d or less",
+                *(self.name, self.config.min_leaf, needed, count, max(1, count // 2)),
             )
         self.regressors = [self._regressor().fit(inputs, column) for column in columns.T]
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return ``(B, T)`` for ``(B, E)`` embeddings.
+        """Return predictions ``(B, T)`` for embeddings ``(B, E)``.
 
         Raises:
             PartError: the head is not fitted.
@@ -98,7 +103,7 @@ class Boosting(FittedHead):
 
 @final
 class Mean(FittedHead):
-    """The mean of the training targets, whatever is asked: what a method must beat to have learnt anything."""
+    """Predicts the mean of the training targets for every network: the baseline that any method must beat."""
 
     name = "stats/mean"
     keeps = ANY_ACTION
@@ -112,15 +117,15 @@ class Mean(FittedHead):
         self.mean: np.ndarray | None = None
 
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit to ``(N, T)`` targets, and keep them with their ``(N, E)`` embeddings.
+        """Fit to targets ``(N, T)``, and keep them with their embeddings ``(N, E)``.
 
         Raises:
-            PartError: targets of another shape.
+            PartError: the targets have another shape.
         """
         self.mean = self.keep(embeddings, targets)[1].mean(axis=0)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return ``(B, T)``, all rows alike.
+        """Return predictions ``(B, T)``; all rows are equal.
 
         Raises:
             PartError: the head is not fitted.
@@ -132,12 +137,12 @@ class Mean(FittedHead):
 
 @final
 class Ridge(FittedHead):
-    """scikit-learn's ridge regression, with the penalty that predicts best what was left out.
+    """Ridge regression from scikit-learn, with a penalty chosen by leave-one-out cross-validation.
 
-    Every feature is brought to mean 0 and deviation 1 over the training networks; one that is constant there is left out
-    of account. The penalty is taken from a grid, for each value by itself: the one with the smallest squared error on each
-    training network when the others are fitted (leave one out, in closed form). As HyperRep and SANE have it behind
-    their statistics and embeddings (Schürholt et al., arXiv 2110.15288).
+    Each feature is standardised to mean 0 and standard deviation 1 over the training networks; a feature that
+    is constant there has no effect. Each value has its own penalty: of a grid, the one with the smallest
+    squared error when each training network is predicted from all others, which has a closed form. HyperRep
+    and SANE predict from their statistics and embeddings in this way (Schürholt et al., arXiv 2110.15288).
     """
 
     name = "stats/ridge"
@@ -148,30 +153,33 @@ class Ridge(FittedHead):
         """Options."""
 
         smallest: float = option(
-            1e-3, "the smallest penalty of the grid, on standardised features", check=and_(gt(0), finite)
+            1e-3, "smallest penalty of the grid, on standardised features", check=and_(gt(0), finite)
         )
-        largest: float = option(1e5, "the largest", check=and_(gt(0), finite))
-        penalties: int = option(25, "how many, equally spaced in their logarithm", check=ge(1))
+        largest: float = option(1e5, "largest penalty of the grid", check=and_(gt(0), finite))
+        penalties: int = option(
+            25, "number of penalties in the grid, equally spaced in their logarithm", check=ge(1)
+        )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         if config.smallest > config.largest:
             raise PartError(
-                f"{self.slot} {self.name!r}: smallest must not be above largest, got smallest = {config.smallest:g} and "
-                f"largest = {config.largest:g}"
+                f"{self.slot} {self.name!r}: smallest must be at most largest = {config.largest:g}, "
+                f"got {config.smallest:g}"
             )
         self.regressor: Pipeline | None = None
 
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit to ``(N, E)`` embeddings and ``(N, T)`` targets, and keep both.
+        """Fit to embeddings ``(N, E)`` and targets ``(N, T)``, and keep both.
 
         Raises:
-            PartError: targets of another shape, or fewer than two networks.
+            PartError: the targets have another shape, or there are fewer than two networks.
         """
         inputs, columns = self.keep(embeddings, targets)
         if len(inputs) < 2:
             raise PartError(
-                f"head {self.name!r} leaves one network out, so it needs two to fit, got {len(inputs)}"
+                f"head {self.name!r} needs at least two training networks, to leave one out; "
+                f"got {len(inputs)}"
             )
         config = self.config
         grid = np.geomspace(config.smallest, config.largest, config.penalties)
@@ -179,7 +187,7 @@ class Ridge(FittedHead):
         self.regressor.fit(inputs, columns)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return ``(B, T)`` for ``(B, E)`` embeddings.
+        """Return predictions ``(B, T)`` for embeddings ``(B, E)``.
 
         Raises:
             PartError: the head is not fitted.
@@ -197,5 +205,5 @@ class Ridge(FittedHead):
             PartError: the head is not fitted.
         """
         if self.regressor is None:
-            raise PartError(f"head {self.name!r} has a penalty after it was fitted, it was not")
+            raise PartError(f"head {self.name!r} is not fitted, so it has no penalty yet")
         return np.atleast_1d(self.regressor[-1].alpha_)

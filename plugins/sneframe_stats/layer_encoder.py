@@ -1,4 +1,4 @@
-"""``stats/identity``: the statistics of a parameter are its code."""
+"""``stats/identity`` takes the statistics of a parameter as its code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 @final
 class Identity(LayerEncoder):
-    """Passes statistics on, one code per parameter."""
+    """Takes the statistics of each parameter as its code, unchanged."""
 
     name = "stats/identity"
     keeps = ANY_ACTION
@@ -29,7 +29,7 @@ class Identity(LayerEncoder):
         self.out = spec.gives(LayerCodes, spec.width)
 
     def forward(self, tokens: tuple[StatTokens, ...]) -> tuple[LayerCodes, ...]:
-        """Return ``codes (B, L, 7)`` per architecture."""
+        """Return codes ``(B, L, 7)`` for each architecture; L is the number of its parameters."""
         return tuple(
             LayerCodes(
                 architecture=entry.architecture,

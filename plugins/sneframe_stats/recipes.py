@@ -1,10 +1,10 @@
-"""Recipes: ``stats/boosting``, the default, ``stats/ridge`` and ``stats/mlp``: StatNN with three heads; ``stats/fair``.
+"""Recipes: StatNN with boosted trees (the default), ridge regression or a perceptron, and two baselines.
 
-Two are for reference beside others: ``stats/pooled``, which takes any architecture, and ``stats/mean``.
+The baselines are ``stats/pooled``, which takes any architecture, and ``stats/mean``.
 
-StatNN reads raw statistics. Here ``normalise/fan-in`` rescales the weights first. Trees on a zoo of one
-architecture do not notice; where widths differ it makes a statistic mean the same in all of them, and a
-perceptron needs it, because raw statistics differ by orders of magnitude.
+The original StatNN computes statistics of raw weights. Here ``normalise/fan-in`` rescales the weights first.
+In a zoo of one architecture this makes no difference to trees. Where widths differ, it makes statistics of
+different widths comparable. And a perceptron needs it, because raw statistics differ by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sneframe_stats.tokenizer import Statistics
 
 
 def boosting() -> RunConfig:
-    """StatNN with boosted trees (Unterthiner et al., arXiv 2002.11448); nothing is trained by gradients."""
+    """Return StatNN with boosted trees (Unterthiner et al., arXiv 2002.11448), without gradient training."""
     return RunConfig(
         recipe="stats/boosting",
         normalise=use("normalise/fan-in"),
@@ -31,32 +31,32 @@ def boosting() -> RunConfig:
 
 
 def default() -> RunConfig:
-    """The same as ``stats/boosting``."""
+    """Return ``stats/boosting`` under the name that stands for the plugin."""
     return evolve(boosting(), recipe="stats/default")
 
 
 def fair() -> RunConfig:
-    """The same as ``stats/boosting``: with nothing to train there is no size to match and no budget to share."""
+    """Return ``stats/boosting``, unchanged: without trainable weights there is no model size to match."""
     return evolve(boosting(), recipe="stats/fair")
 
 
 def pooled() -> RunConfig:
-    """StatNN with boosted trees on pooled statistics: what it is fitted on one architecture predicts any other."""
+    """Return StatNN with boosted trees on pooled statistics, which can predict for unseen architectures."""
     return evolve(boosting(), recipe="stats/pooled", aggregator=use(Features, pool="always"))
 
 
 def mean() -> RunConfig:
-    """The mean of the training targets."""
+    """Return the baseline that predicts the mean of the training targets."""
     return evolve(pooled(), recipe="stats/mean", head=use(Mean))
 
 
 def ridge() -> RunConfig:
-    """StatNN with ridge regression."""
+    """Return StatNN with ridge regression."""
     return evolve(boosting(), recipe="stats/ridge", head=use(Ridge))
 
 
 def mlp() -> RunConfig:
-    """StatNN with a perceptron of NFN's widths (StatNet, arXiv 2302.14040)."""
+    """Return StatNN with a perceptron of the widths in NFN's StatNet (arXiv 2302.14040)."""
     return evolve(
         boosting(),
         recipe="stats/mlp",

@@ -1,4 +1,4 @@
-"""``stats/statistics``: every parameter becomes seven statistics of its weights."""
+"""``stats/statistics`` computes seven statistics of each parameter's weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from sneframe.parts.tokenizer import Tokenizer
 
 @final
 class Statistics(Tokenizer):
-    """Mean, variance, and the quantiles 0, ¼, ½, ¾, 1 of every parameter (StatNN, arXiv 2002.11448).
+    """Computes mean, variance, and the quantiles 0, ¼, ½, ¾, 1 of each parameter (StatNN, arXiv 2002.11448).
 
-    As in NFN's StatNet the second is the unbiased variance (Unterthiner et al. take the standard deviation),
-    0 for a parameter of one weight; between two order statistics a quantile is interpolated linearly. The
-    statistics do not depend on the order of the weights, so permuting neurons leaves them as they are.
+    The second statistic is the unbiased variance, as in the StatNet of NFN; Unterthiner et al. take the
+    standard deviation. It is 0 for a parameter with one weight. Quantiles between two order statistics are
+    interpolated linearly. The statistics do not depend on the order of the weights, so permuting neurons does
+    not change them.
     """
 
     name = "stats/statistics"
@@ -35,7 +36,7 @@ class Statistics(Tokenizer):
         self.out = spec.gives(StatTokens, COUNT)
 
     def forward(self, batch: Batch) -> tuple[StatTokens, ...]:
-        """Return ``stats (B, L, 7)`` per architecture, L its parameters."""
+        """Return statistics ``(B, L, 7)`` for each architecture; L is the number of its parameters."""
         return tuple(
             StatTokens(
                 architecture=networks.architecture,

@@ -1,4 +1,4 @@
-"""The suites of the papers: which method, how much data, which of SNE's parts, which chunk size, accuracies."""
+"""Suites that follow the SNE paper: methods, amounts of data, ablations, chunk sizes, accuracies."""
 
 from __future__ import annotations
 

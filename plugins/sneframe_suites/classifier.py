@@ -1,4 +1,4 @@
-"""The suite on classifiers: test accuracy, on one data set and across them (SNE, tables 2, 5, 8 and 9)."""
+"""Predict the test accuracy of classifiers, on one data set and across them (SNE, tables 2, 5, 8 and 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suites on the sine zoo: all methods at one size (SNE, table 1), and how much data each needs (figure 3)."""
+"""Suites on sine INRs: all methods at one model size (SNE, table 1), and with less data (SNE, figure 3)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FREQUENCY = Suite(
 )
 DATA_EFFICIENCY = Suite(
     name="suites/inr-data-efficiency",
-    title="Frequency of sine INRs from a part of the training networks",
+    title="Frequency of sine INRs from a fraction of the training networks",
     rows=[Row(label=recipe, recipe=recipe) for recipe in RECIPES],
     zoo=SINE,
     property="frequency",

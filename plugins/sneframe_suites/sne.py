@@ -1,8 +1,8 @@
-"""Suites on SNE itself: what each of its parts is worth (SNE, table 6), and its chunk size (table 7).
+"""Suites on SNE itself: ablations of its parts (SNE, table 6), and its chunk size (SNE, table 7).
 
-Chunks of 24 cut across the neurons of the zoo's networks, so that invariance is something to be learned; at 32 every chunk
-is a row of the weight matrix. What the paper removes under each name is not said in numbers that can be read; here
-it is what stands in each row.
+The ablation uses chunks of 24 weights. They cut across the neurons of the zoo's networks, so that invariance
+must be learned; a chunk of 32 weights is exactly one row of a weight matrix. The paper names what it removes,
+but does not define it exactly. Here the overrides of each row define it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from sneframe.config.suite import Row, Suite
 from sneframe_suites.inr import SINE, SPLIT
 
 WITHOUT = {
-    "all of it": (),
+    "full model": (),
     "without level encoding": ("layer_encoder.level_encoding=false",),
     "without type encoding": ("layer_encoder.type_encoding=false",),
     "without level and type encoding": (
@@ -25,7 +25,7 @@ CHUNK_SIZES = (4, 8, 16, 24, 32, 64, 128)
 
 ABLATION = Suite(
     name="suites/sne-ablation",
-    title="SNE without one of its parts, on sine INRs",
+    title="Ablations of SNE, on sine INRs",
     rows=[Row(label=label, recipe="sne/default", overrides=words) for label, words in WITHOUT.items()],
     zoo=SINE,
     property="frequency",

@@ -1,4 +1,4 @@
-"""Tokenizers that belong to no single method."""
+"""Tokenizers that several methods use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tokenizer/flat``: the flat weights of every network, as the batch holds them."""
+"""``tokenizer/flat`` gives the flat weights of every network, as the batch holds them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from sneframe.parts.tokenizer import Tokenizer
 
 @final
 class Flat(Tokenizer):
-    """Leaves the weights ``(B, P)`` as they are; what they belong to is for the layer encoder to know."""
+    """Gives the flat weights ``(B, P)`` unchanged.
+
+    The architecture tells the layer encoder where each parameter is.
+    """
 
     name = "tokenizer/flat"
     keeps = ANY_ACTION
@@ -27,5 +30,5 @@ class Flat(Tokenizer):
         self.out = spec.gives(Networks, 1)
 
     def forward(self, batch: Batch) -> tuple[Networks, ...]:
-        """Return weights ``(B, P)`` per architecture."""
+        """Return the weights ``(B, P)`` for each architecture."""
         return batch.networks

@@ -214,7 +214,7 @@ def test_log_records_are_lines_on_standard_error(capsys, tmp_path, toy_zoo_path)
     words = ["--plugin", "stats", "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "run")]
     code, _, err = call(capsys, "run", *words)
     assert code == 0
-    assert err.startswith("warning: head 'stats/boosting' predicts one constant: ")
+    assert err.startswith("warning: head 'stats/boosting' predicts a constant: ")
     assert err.count("\n") == 1
 
 

@@ -1,4 +1,4 @@
-"""Augmentations: what each does to weights and targets, against numbers made by hand and networks that are run."""
+"""Augmentations: what each does to weights and targets, by hand and by running networks."""
 
 import numpy as np
 import pytest
@@ -36,13 +36,14 @@ def weights_of(batch):
     return batch.networks[0].weights
 
 
-# -- symmetry -----------------------------------------------------------------------------------------------------
+# -- symmetry ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("activation", "action"), [(nn.ReLU, "scale"), (nn.Tanh, "sign"), (nn.GELU, "permute")]
 )
 def test_a_moved_network_computes_the_same(activation, action):
+    """A permuted, scaled or flipped network has the same outputs, other weights and the same target."""
     network = nn.Sequential(nn.Linear(3, 8), activation(), nn.Linear(8, 2))
     batch = from_modules([network])
     target = torch.tensor([[0.7]])
@@ -55,7 +56,8 @@ def test_a_moved_network_computes_the_same(activation, action):
     assert targets is target
 
 
-def test_actions_are_those_asked_for():
+def test_only_the_given_actions_are_applied():
+    """With ``actions=("sign",)`` weights change their sign and nothing else."""
     network = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 1))
     batch = from_modules([network])
     flipped, _ = changed(Symmetry, batch, actions=("sign",))
@@ -63,11 +65,12 @@ def test_actions_are_those_asked_for():
     assert not torch.equal(weights_of(flipped), weights_of(batch))
 
 
-# -- noise --------------------------------------------------------------------------------------------------------
+# -- noise ---------------------------------------------------------------------------------------------------
 
 
-def test_noise_is_as_large_as_asked_for_in_every_parameter():
-    """Not a constant: two published code bases add σ · std(w) to every weight."""
+# Two published code bases add the constant σ · std(w) to every weight; here the noise is random.
+def test_noise_is_relative_to_each_parameter():
+    """Its standard deviation is ``std`` times the root mean square of each parameter, and its mean is 0."""
     batch = random_batch()
     factors = torch.cat([torch.full((p.size,), 10.0**n) for n, p in enumerate(WIDE.parameters)])
     batch = batch.replace([weights_of(batch) * factors])
@@ -82,22 +85,25 @@ def test_noise_is_as_large_as_asked_for_in_every_parameter():
             assert abs(float((other / own.flatten(1).norm()).mean())) < 1e-3
 
 
-def test_a_bias_of_one_neuron_gets_noise_too():
+def test_a_parameter_with_one_weight_gets_noise():
+    """Its root mean square exists where its standard deviation does not."""
     batch = random_batch()
     noisy, _ = changed(Noise, batch, std=0.1)
     assert (weights_of(noisy)[:, -1] != weights_of(batch)[:, -1]).all()
 
 
-def test_no_two_networks_get_the_same_noise():
+def test_each_network_gets_its_own_noise():
+    """Equal networks differ after noise."""
     batch = join({WIDE: torch.ones(5, WIDE.num_weights)}, {WIDE: range(5)})
     noisy, _ = changed(Noise, batch)
     assert len(torch.unique(weights_of(noisy), dim=0)) == 5
 
 
-# -- dropout ------------------------------------------------------------------------------------------------------
+# -- dropout -------------------------------------------------------------------------------------------------
 
 
-def test_dropout_zeroes_as_many_as_asked_for_and_leaves_the_others():
+def test_dropout_sets_a_fraction_to_zero():
+    """About ``probability`` of the weights are 0, and the others do not change."""
     batch = random_batch()
     thinned, _ = changed(Dropout, batch, probability=0.3)
     gone = weights_of(thinned) == 0
@@ -105,10 +111,11 @@ def test_dropout_zeroes_as_many_as_asked_for_and_leaves_the_others():
     assert torch.equal(weights_of(thinned)[~gone], weights_of(batch)[~gone])
 
 
-# -- erasing ------------------------------------------------------------------------------------------------------
+# -- erasing -------------------------------------------------------------------------------------------------
 
 
-def test_one_stretch_is_erased_of_a_length_within_the_bounds():
+def test_one_range_within_the_bounds_is_erased():
+    """The erased weights are contiguous, and their number lies between the two bounds."""
     batch = random_batch(networks=200)
     erased, _ = changed(Erasing, batch, probability=1.0, shortest=0.1, longest=0.25)
     lengths = []
@@ -120,23 +127,25 @@ def test_one_stretch_is_erased_of_a_length_within_the_bounds():
     assert max(lengths) == pytest.approx(0.25, abs=0.01)
 
 
-def test_every_weight_may_be_erased():
+def test_every_weight_can_be_erased():
+    """Over many networks, each weight is erased in some of them."""
     erased, _ = changed(Erasing, random_batch(mlp(1, 8, 1), networks=500), probability=1.0)
     assert (weights_of(erased) == 0).any(0).all()
 
 
-def test_of_some_networks_nothing_is_erased():
+def test_a_fraction_of_the_networks_is_erased():
+    """About ``probability`` of the networks lose weights."""
     batch = random_batch(networks=400)
     erased, _ = changed(Erasing, batch, probability=0.25, shortest=0.1)
     touched = (weights_of(erased) != weights_of(batch)).any(1)
     assert float(touched.float().mean()) == pytest.approx(0.25, abs=0.07)
 
 
-# -- mix-up -------------------------------------------------------------------------------------------------------
+# -- mix-up --------------------------------------------------------------------------------------------------
 
 
-def test_a_mixture_lies_between_two_networks_and_its_target_between_theirs():
-    """Every network is all a, and a its target: so is every mixture."""
+def test_a_mixture_and_its_target_have_the_same_fraction():
+    """All weights of a network equal its target, and so do those of every mixture of two networks."""
     values = torch.tensor([1.0, 2.0, 4.0, 8.0])
     batch = join({WIDE: values[:, None].expand(-1, WIDE.num_weights)}, {WIDE: range(4)})
     mixed, targets = changed(MixUp, batch, values[:, None], alpha=1.0, align=False)
@@ -149,7 +158,8 @@ def test_a_mixture_lies_between_two_networks_and_its_target_between_theirs():
 
 
 @pytest.mark.parametrize("align", [True, False])
-def test_a_network_and_a_moved_copy_of_it_mix_to_itself_where_they_are_aligned(align):
+def test_alignment_undoes_a_permutation_before_mixing(align):
+    """A network and a permuted copy of it mix to the same network only if they are aligned."""
     own = weights_of(random_batch(networks=1))
     pair = join({WIDE: own.expand(2, -1)}, {WIDE: range(2)})
     moved = weights_of(apply(pair, sample(pair, seed=0, step=0)))[1:]
@@ -159,6 +169,7 @@ def test_a_network_and_a_moved_copy_of_it_mix_to_itself_where_they_are_aligned(a
 
 
 def test_networks_of_two_architectures_are_not_mixed():
+    """A network without a partner of its architecture keeps its weights and its target."""
     other = mlp(1, 3, 1)
     batch = join(
         {WIDE: torch.ones(1, WIDE.num_weights), other: torch.full((1, other.num_weights), 5.0)},
@@ -171,7 +182,7 @@ def test_networks_of_two_architectures_are_not_mixed():
 
 
 def test_targets_follow_their_networks_in_a_mixed_batch():
-    """Interleaved architectures; again every network is all a, and a its target."""
+    """Targets stay with their networks where two architectures alternate in the batch."""
     other = mlp(1, 3, 1)
     rows = {
         WIDE: torch.tensor([0.0, 2.0])[:, None].expand(-1, WIDE.num_weights),
@@ -183,8 +194,9 @@ def test_targets_follow_their_networks_in_a_mixed_batch():
     assert torch.allclose(means, targets[:, 0], atol=1e-5)
 
 
-def test_a_network_has_the_same_share_whichever_process_holds_it():
-    """Its mates differ; of (1, 1) and (2, 2) the share can be read."""
+def test_the_fraction_depends_on_the_position_in_the_step():
+    """A network at the same position of the step has the same λ, whatever else its process holds."""
+    # The targets are 0 and 1, so that a mixed target is λ or 1 − λ.
     values = torch.tensor([0.0, 1.0])
     batch = join({WIDE: values[:, None].expand(-1, WIDE.num_weights)}, {WIDE: range(2)})
     _, whole = changed(MixUp, batch, values[:, None], positions=[4, 7], size=8, alpha=1.0, align=False)
@@ -193,7 +205,7 @@ def test_a_network_has_the_same_share_whichever_process_holds_it():
     assert whole[1] != again[1]
 
 
-# -- options ------------------------------------------------------------------------------------------------------
+# -- options -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -209,11 +221,13 @@ def test_a_network_has_the_same_share_whichever_process_holds_it():
     ],
 )
 def test_impossible_options_are_refused(cls, options, said):
+    """The error names the option."""
     with pytest.raises(ValueError, match=said):
         cls.Config(**options)
 
 
-def test_a_convolution_keeps_its_function_under_permutations():
+def test_a_permuted_cnn_computes_the_same():
+    """A convolution and the linear layer after a flatten move together."""
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     x = torch.randn(2, 1, 4, 4)
     architecture = Architecture.from_module(network, x)

@@ -1,4 +1,4 @@
-"""``head/mlp``: what it is built of, and what it refuses."""
+"""``head/mlp``: its layers, and the options that it refuses."""
 
 import pytest
 import torch
@@ -13,7 +13,8 @@ def build(**options):
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (5, 4)])
-def test_layers_have_the_widths_that_are_given(hidden):
+def test_layers_have_the_given_widths(hidden):
+    """There is one hidden layer for each width, and an output layer."""
     head = build(hidden=hidden)
     sizes = [layer.out_features for layer in head.layers if isinstance(layer, torch.nn.Linear)]
     assert sizes == [*hidden, 2]
@@ -22,5 +23,6 @@ def test_layers_have_the_widths_that_are_given(hidden):
 
 @pytest.mark.parametrize("hidden", [(-1,), (5, 0)])
 def test_a_width_below_one_is_refused(hidden):
+    """The error names the option."""
     with pytest.raises(ValueError, match="'hidden' must be >= 1"):
         build(hidden=hidden)

@@ -1,4 +1,4 @@
-"""Invariance losses: zero for an invariant model, by hand for one that is not, the same over processes."""
+"""Invariance losses: 0 for an invariant model, checked by hand for another, and equal over processes."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ ARCHITECTURE = mlp(1, 6, 6, 1)
 
 
 class Sum(nn.Module):
-    """Invariant: the sum of all weights."""
+    """An invariant model: the sum of all weights."""
 
     def forward(self, batch):
         value = batch.restore([n.weights.sum(1, keepdim=True) for n in batch.networks])
@@ -28,7 +28,7 @@ class Sum(nn.Module):
 
 
 class First(nn.Module):
-    """Not invariant: the first weight, which belongs to a hidden neuron."""
+    """A model that is not invariant: the first weight, which belongs to a hidden neuron."""
 
     def forward(self, batch):
         value = batch.restore([n.weights[:, :1] for n in batch.networks])
@@ -46,12 +46,14 @@ def loss_of(model, positions=range(8), fraction=1.0, size=8):
     return part(model, batch, model(batch), draw), batch
 
 
-def test_an_invariant_model_pays_nothing():
+def test_an_invariant_model_has_no_loss():
+    """The loss of a model that no permutation changes is 0."""
     term, _ = loss_of(Sum())
     assert float(term.total) == pytest.approx(0, abs=1e-8)
 
 
-def test_another_pays_its_squared_change():
+def test_the_loss_is_the_squared_change():
+    """The loss of another model is its squared change under the same group elements."""
     term, batch = loss_of(First())
     moved = apply(batch, sample(batch, seed=3, step=4))
     change = moved.networks[0].weights[:, 0] - batch.networks[0].weights[:, 0]
@@ -60,13 +62,15 @@ def test_another_pays_its_squared_change():
     assert term.count == 8
 
 
-def test_two_halves_of_a_batch_pay_what_the_whole_pays():
+def test_two_halves_of_a_batch_have_the_loss_of_the_whole():
+    """Two processes that share a batch have together the loss of one process."""
     whole, _ = loss_of(First())
     halves = [loss_of(First(), range(rank, 8, 2))[0] for rank in range(2)]
     assert float(sum(half.total for half in halves)) == pytest.approx(float(whole.total))
 
 
-def test_a_fraction_of_the_whole_batch_pays():
+def test_a_fraction_of_the_batch_has_a_loss():
+    """With ``fraction=0.3`` the loss is that of the first 3 of 8 networks."""
     part, _ = loss_of(First(), fraction=0.3)
     first, _ = loss_of(First(), positions=range(3), size=3)
     assert part.count == 3
@@ -74,8 +78,8 @@ def test_a_fraction_of_the_whole_batch_pays():
 
 
 @pytest.mark.parametrize(("positions", "pays"), [([0, 7], True), ([6, 7], False)])
-def test_a_slice_without_a_chosen_network_pays_nothing_but_calls_the_model(positions, pays):
-    """A part that takes statistics over all processes waits for all of them."""
+def test_a_process_without_a_chosen_network_calls_the_model(positions, pays):
+    """Its loss is 0, but it calls the model: a part may wait for the statistics of all processes."""
     model, calls = First(), []
     model.register_forward_hook(lambda *_: calls.append(1))
     term, _ = loss_of(model, positions=positions, fraction=0.5)
@@ -84,11 +88,11 @@ def test_a_slice_without_a_chosen_network_pays_nothing_but_calls_the_model(posit
     assert len(calls) == 2
 
 
-# -- options that all of them share -----------------------------------------------------------------------------
+# -- options of all losses -----------------------------------------------------------------------------------
 
 
 class Linear(nn.Module):
-    """Not invariant, and learns: the embedding is the weights times a matrix, the value its sum."""
+    """A trainable model that is not invariant: embedding = weights @ matrix, value = sum of the embedding."""
 
     def __init__(self, width=4):
         super().__init__()
@@ -125,11 +129,13 @@ def term_of(part, model):
     ],
 )
 def test_lambda_rises_as_scheduled(cls, options, expected):
+    """λ is constant, or rises over the ramp linearly or as a cosine, and then stays."""
     part = made(cls, weight=2.0, **options)
     assert [part.weight(progress) for progress in (0, 0.25, 0.5, 1)] == pytest.approx(expected)
 
 
-def test_copies_are_averaged_over_draws_of_their_own():
+def test_copies_have_their_own_draws_and_are_averaged():
+    """Each copy has group elements of its own, and the loss is the mean over copies."""
     model, batch = Linear(), batch_of_eight()
     changes = []
     for copy in range(3):
@@ -140,7 +146,8 @@ def test_copies_are_averaged_over_draws_of_their_own():
     assert float(term.total.detach()) == pytest.approx(float(sum(changes)) / 3, rel=1e-5)
 
 
-def test_a_stopped_gradient_reaches_the_moved_branch_alone():
+def test_stop_gradient_trains_only_the_moved_branch():
+    """With ``stop_gradient`` the output for the unmoved networks is a constant."""
     model, batch = Linear(), batch_of_eight()
     term_of(made(Logit, stop_gradient=True), model).total.backward()
     fixed = model(batch).value.detach()
@@ -149,7 +156,8 @@ def test_a_stopped_gradient_reaches_the_moved_branch_alone():
     assert torch.allclose(model.matrix.grad, expected, rtol=1e-4)
 
 
-def test_the_embedding_loss_is_the_mean_square_over_the_width():
+def test_the_embedding_loss_is_a_mean_over_the_width():
+    """It is the squared change of the embedding, divided by its width."""
     model, batch = Linear(), batch_of_eight()
     moved = model(apply(batch, sample(batch, seed=3, step=4)))
     expected = (moved.embedding - model(batch).embedding).square().mean(1).sum()
@@ -158,8 +166,8 @@ def test_the_embedding_loss_is_the_mean_square_over_the_width():
     )
 
 
-def test_nt_xent_is_its_definition():
-    """Chen et al. (2020), eq 1, in loops: of 2n points each looks for its partner among all others."""
+def test_nt_xent_equals_its_definition():
+    """Chen et al. (2020), eq 1, as loops: each of 2n points looks for its partner among all other points."""
     generator = torch.Generator().manual_seed(0)
     first, second = torch.randn(2, 3, 5, generator=generator)
     points = [point / point.norm() for point in (*first, *second)]
@@ -171,7 +179,9 @@ def test_nt_xent_is_its_definition():
     assert float(nt_xent(first, second, 0.5)) == pytest.approx(float(expected) / 2, rel=1e-5)
 
 
-def test_the_contrastive_loss_of_an_invariant_encoder_is_smaller_the_cooler():
+def test_an_invariant_encoder_gains_from_a_low_temperature():
+    """Its contrastive loss is smaller at a lower temperature, because every copy is the nearest point."""
+
     class Statistics(nn.Module):
         def forward(self, batch):
             rows = [
@@ -190,7 +200,8 @@ def test_the_contrastive_loss_of_an_invariant_encoder_is_smaller_the_cooler():
     )
 
 
-def test_the_contrastive_loss_trains_its_own_projection():
+def test_the_contrastive_loss_trains_its_projection():
+    """The weights of the projection get a gradient."""
     part = made(Contrastive)
     term_of(part, Linear()).total.backward()
     assert all(
@@ -200,11 +211,13 @@ def test_the_contrastive_loss_trains_its_own_projection():
 
 @pytest.mark.parametrize("options", [{"actions": ()}, {"actions": ("turn",)}, {"copies": 0}, {"ramp": 0.0}])
 def test_impossible_options_are_refused(options):
+    """The error names the option."""
     with pytest.raises(ValueError, match=next(iter(options))):
         Logit.Config(**options)
 
 
-def test_scales_and_signs_are_drawn_where_asked_for():
+def test_only_the_given_actions_are_applied():
+    """With ``actions=("sign",)`` weights of ±1 stay ±1, and some change their sign."""
     linear = Architecture.from_module(nn.Sequential(nn.Linear(1, 6), nn.Identity(), nn.Linear(6, 1)))
     batch = join({linear: torch.ones(2, linear.num_weights)}, {linear: range(2)})
     seen = []

@@ -1,4 +1,4 @@
-"""Normalisations: constants by hand, fitted on training networks, commuting with permutations."""
+"""Normalisations: their constants by hand, how they are fitted, and that they commute with permutations."""
 
 import math
 import statistics
@@ -27,12 +27,14 @@ def batch_of(architecture: Architecture, count=5, seed=0):
     return join({architecture: weights}, {architecture: range(count)})
 
 
-def test_none_leaves_weights_alone():
+def test_none_leaves_weights_unchanged():
+    """It returns the batch itself."""
     batch = batch_of(ONE)
     assert build(NoNormalise, ONE)(batch) is batch
 
 
-def test_fan_in_brings_every_parameter_to_unit_mean_square():
+def test_fan_in_gives_each_parameter_unit_mean_square():
+    """The training networks themselves have a root mean square of 1 in each parameter."""
     batch = batch_of(ONE)
     part = build(FanIn, ONE)
     part.fit([batch])
@@ -52,6 +54,7 @@ def test_fan_in_by_hand():
 
 
 def test_an_unseen_width_is_scaled_by_its_fan_in():
+    """A wider layer of the same type and position takes the same scale and its own √fan_in."""
     part = build(FanIn, ONE)
     part.fit([batch_of(ONE)])
     wide = mlp(1, 64, 64, 1)
@@ -62,6 +65,7 @@ def test_an_unseen_width_is_scaled_by_its_fan_in():
 
 
 def test_an_unseen_position_takes_the_scale_of_its_type():
+    """A hidden layer takes the scale of linear weights where no training network has a hidden layer."""
     part = build(FanIn, TWO)
     part.fit([batch_of(TWO)])
     deep = batch_of(ONE)
@@ -71,6 +75,7 @@ def test_an_unseen_position_takes_the_scale_of_its_type():
 
 
 def test_per_parameter_standardises():
+    """Each parameter of the training networks has mean 0 and standard deviation 1."""
     batch = batch_of(ONE)
     part = build(PerParameter, TWO, ONE)
     part.fit([batch])
@@ -80,7 +85,8 @@ def test_per_parameter_standardises():
             assert float(view.std(correction=0)) == pytest.approx(1, abs=1e-5), name
 
 
-def test_per_parameter_refuses_what_it_was_not_fitted_on():
+def test_per_parameter_refuses_an_unseen_architecture():
+    """The error suggests a normalisation that takes any architecture."""
     part = build(PerParameter, ONE)
     part.fit([batch_of(ONE)])
     with pytest.raises(PartError, match="normalise/fan-in"):
@@ -89,6 +95,7 @@ def test_per_parameter_refuses_what_it_was_not_fitted_on():
 
 @pytest.mark.parametrize("cls", [FanIn, PerParameter])
 def test_a_constant_parameter_stays_finite(cls):
+    """A parameter that is 0 in all training networks does not become infinite."""
     batch = batch_of(ONE)
     zero = batch.networks[0].weights.clone()
     zero[:, 4:8] = 0.0
@@ -102,7 +109,8 @@ def pieces(batch, size):
     return (batch.select(range(start, min(start + size, len(batch)))) for start in range(0, len(batch), size))
 
 
-def test_fan_in_over_batches_is_the_root_mean_square_over_all():
+def test_fan_in_is_fitted_over_all_batches():
+    """The scale is the root mean square over all networks, whatever the batches."""
     batch = batch_of(ONE, count=7)
     part = build(FanIn, ONE)
     part.fit(pieces(batch, 3))
@@ -112,7 +120,8 @@ def test_fan_in_over_batches_is_the_root_mean_square_over_all():
 
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_per_parameter_over_batches_is_mean_and_deviation_over_all(offset):
+def test_per_parameter_is_fitted_over_all_batches(offset):
+    """Mean and standard deviation are those over all networks, even far from 0."""
     batch = batch_of(ONE, count=7)
     batch = batch.replace([batch.networks[0].weights + offset])
     part = build(PerParameter, ONE)
@@ -124,7 +133,7 @@ def test_per_parameter_over_batches_is_mean_and_deviation_over_all(offset):
 
 @pytest.mark.parametrize("cls", [NoNormalise, FanIn, PerParameter])
 def test_no_batch_is_kept(cls):
-    """So a zoo that does not fit into memory can be normalised: where a batch is made, only the one before it is left."""
+    """A zoo that does not fit in memory can be normalised: at most one earlier batch is alive."""
     given, kept = [], []
 
     def passing():
@@ -139,7 +148,8 @@ def test_no_batch_is_kept(cls):
 
 
 @pytest.mark.parametrize("cls", [NoNormalise, FanIn, PerParameter])
-def test_normalising_commutes_with_moving_neurons(cls):
+def test_normalising_commutes_with_permutations(cls):
+    """Permuted and then normalised is normalised and then permuted."""
     batch = batch_of(ONE)
     part = build(cls, ONE)
     part.fit([batch])
@@ -150,6 +160,7 @@ def test_normalising_commutes_with_moving_neurons(cls):
 
 @pytest.mark.parametrize("cls", [FanIn, PerParameter])
 def test_the_constants_are_saved_with_the_model(cls):
+    """They are part of the state dict."""
     batch = batch_of(ONE)
     fitted, loaded = build(cls, ONE), build(cls, ONE)
     fitted.fit([batch])

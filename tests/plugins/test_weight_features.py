@@ -1,4 +1,4 @@
-"""Parts of DWSNet and NFN behind one another: what one gives on every weight, the other takes."""
+"""Parts of DWSNet and NFN combined: each takes the features that the other gives."""
 
 import pytest
 import torch
@@ -45,6 +45,7 @@ def model(architecture, tokenizer, layers, pool):
 @pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
 def test_every_combination_is_invariant_on_a_cnn(cnn, tokenizer, layers, pool):
+    """Each tokenizer, layers and pool of the two plugins fit together, and permutations change nothing."""
     encoder = model(cnn, tokenizer, layers, pool)
     batch = toy_batch((cnn,), networks=3)
 
@@ -58,6 +59,7 @@ def test_every_combination_is_invariant_on_a_cnn(cnn, tokenizer, layers, pool):
 
 
 def test_both_tokenizers_give_the_same(cnn):
+    """Without Fourier features and encodings, both tokenizers give the weights and biases themselves."""
     one, other = (
         model(cnn, tokenizer, "nfn/hnp-layers", "nfn/hnp-pool").tokenizer for tokenizer in TOKENIZERS
     )

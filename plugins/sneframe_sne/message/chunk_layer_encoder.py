@@ -62,8 +62,8 @@ class MessageChunkSet(LayerEncoder):
         return tuple(
             LayerCodes(
                 architecture=own.architecture,
-                codes=torch.cat([own.codes, beside.codes], dim=1),
-                units=own.units + beside.units,
+                codes=torch.cat([own.codes, chunk_codes.codes], dim=1),
+                units=own.units + chunk_codes.units,
             )
-            for own, beside in zip(self.message(tokens), chunked, strict=True)
+            for own, chunk_codes in zip(self.message(tokens), chunked, strict=True)
         )

@@ -2,7 +2,7 @@
 
 The package's docstring defines the words and gives an example. Two rules follow from them. A residual stream
 is one neuron group, so it is one node set, and the edges of several parameters lead to it, in the order of
-the layers. And a graph does not say where a neuron stands in its group, so whatever is computed from the
+the layers. And a graph does not number the neurons within a group, so whatever is computed from the
 graph is equivariant to permutations of neurons.
 """
 

@@ -60,7 +60,7 @@ class Message(LayerEncoder):
         width = config.width
         check_heads(f"{self.slot} {self.name!r}", width, config.heads)
         self.out = spec.gives(LayerCodes, width)
-        # Levels are not encoded: the messages say where a layer stands, in networks of any depth.
+        # Levels are not encoded, because the messages tell where a layer is, in networks of any depth.
         self.encoding = LevelTypeEncoding(spec.architectures, width, level=False)
         self.vectors = LevelTypeEncoding(spec.architectures, width, level=False, std=0.5)
         self.input = nn.Parameter(torch.randn(width))
@@ -77,7 +77,8 @@ class Message(LayerEncoder):
         """Return codes ``(B, L, D)`` for each architecture; L counts its node sets without the input's."""
         codes = [self._encode(networks) for networks in tokens]
         if torch.is_grad_enabled():
-            # With several processes every parameter needs a gradient, so those that are not used here get 0.
+            # With several processes every trainable tensor needs a gradient, so unused ones get the gradient
+            # 0.
             codes[0] = evolve(codes[0], codes=codes[0].codes + self._zero())
         return tuple(codes)
 
@@ -112,7 +113,7 @@ class Message(LayerEncoder):
         return torch.stack([pooled[number] for number in range(len(codes))], dim=1)
 
     def _zero(self) -> Tensor:
-        """Return 0, computed from every parameter."""
+        """Return 0, computed from every trainable tensor of this part."""
         return torch.stack([parameter.flatten()[0] for parameter in self.parameters()]).sum() * 0
 
     def _first_codes(

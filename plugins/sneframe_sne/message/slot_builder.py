@@ -37,9 +37,8 @@ class SlotBuilder:
     _sizes: list[int] = field(factory=list)
     _fixed: list[bool] = field(factory=list)
     _parameters: list[list[int]] = field(factory=list)
-    _outputs: dict[int, tuple[int, int]] = field(
-        factory=dict
-    )  #: node set and size of each layer's fixed output
+    #: the node set and the size of each layer's fixed output
+    _outputs: dict[int, tuple[int, int]] = field(factory=dict)
 
     @cached_property
     def groups(self) -> Mapping[str, NeuronGroup]:
@@ -90,8 +89,8 @@ class SlotBuilder:
     ) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
         """Return the nodes that a layer reads on an axis that no group permutes.
 
-        They are the fixed outputs of the layer before, several slots for each where these were flattened, and
-        nodes of a new set where sizes do not allow that.
+        They are the fixed outputs of the layer before, with several slots for each node if a map was
+        flattened. If the sizes do not fit, they are the nodes of a new set.
 
         Args:
             index: the index of the layer.
@@ -116,17 +115,17 @@ class SlotBuilder:
 
         Layers without parameters are passed over.
         """
-        found: set[tuple[int, int]] = set()
+        outputs: set[tuple[int, int]] = set()
         waiting = list(self.architecture.layers[index].inputs)
         while waiting:
             source = waiting.pop()
             if source in self._outputs:
-                found.add(self._outputs[source])
+                outputs.add(self._outputs[source])
             elif not self.architecture.layers[source].parameters:
                 waiting += self.architecture.layers[source].inputs
             else:
                 return None
-        return found.pop() if len(found) == 1 else None
+        return outputs.pop() if len(outputs) == 1 else None
 
     def _output_nodes(
         self, index: int, nodes: np.ndarray, segments: tuple[int, ...] = ()
@@ -161,12 +160,12 @@ class SlotBuilder:
         shape = tuple(parameter.shape[axis] for axis in axes)
         indices = np.arange(math.prod(shape)).reshape(shape)
         coordinates = np.full((*shape, COORDINATES), np.nan)
-        found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        #: pairs of slots and the nodes that they hold, by node set
+        parts_of_set: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
         spans = [list(_spans(parameter.axes[axis], self.length)) for axis in axes]
         if not any(groups_of(parameter.axes[axis]) for axis in axes):
-            spans = [
-                [(0, size, (size,))] for size in shape
-            ]  # fixed segments without groups count as one segment
+            # Without groups, the fixed segments of an axis count as one.
+            spans = [[(0, size, (size,))] for size in shape]
         for segments in itertools.product(*spans):
             window = tuple(slice(start, start + length) for start, length, _ in segments)
             factors = [factor for _, _, segment in segments for factor in segment]
@@ -175,7 +174,7 @@ class SlotBuilder:
             names = [f for f in factors if isinstance(f, str) and (only is None or f in only)]
             if names:
                 for name in names:
-                    found.setdefault(self._group_set(name), []).append(
+                    parts_of_set.setdefault(self._group_set(name), []).append(
                         (slots.ravel(), self._group_nodes(name, factors, grid))
                     )
                 offsets = _factor_coordinates(names[-1], factors, grid)
@@ -183,7 +182,7 @@ class SlotBuilder:
                 # A fixed segment next to segments of groups: which input or output it is cannot be known.
                 starts = () if slots.size == indices.size else tuple(start for start, _, _ in segments)
                 node_set, nodes, offsets = fixed_nodes(index, np.arange(slots.size), starts)
-                found.setdefault(node_set, []).append((slots.ravel(), nodes))
+                parts_of_set.setdefault(node_set, []).append((slots.ravel(), nodes))
             for kind, values in offsets.items():
                 coordinates[..., kind][window] = values.reshape(slots.shape)
             for span, segment in zip(spans, segments, strict=True):
@@ -195,7 +194,7 @@ class SlotBuilder:
                 slots=np.concatenate([slots for slots, _ in parts]),
                 nodes=np.concatenate([nodes for _, nodes in parts]),
             )
-            for node_set, parts in found.items()
+            for node_set, parts in parts_of_set.items()
         )
         return Slots(size=indices.size, nodes=held, coordinates=coordinates.reshape(-1, COORDINATES))
 
@@ -217,7 +216,7 @@ class SlotBuilder:
         return group.size * self._group_nodes(group.parent, factors, grid) + own
 
     def _node_set(self, key: Hashable, size: int, *, fixed: bool) -> int:
-        """Return the index of the node set with this key, which is made if there is none."""
+        """Return the index of the node set with this key; make the set if there is none."""
         if key not in self._index_of_key:
             self._index_of_key[key] = len(self._sizes)
             self._sizes.append(size)
@@ -240,15 +239,15 @@ def groups_of(axis: Axis) -> set[str]:
 
 def _factor_coordinates(name: str, factors: Sequence[int | str], grid: np.ndarray) -> dict[int, np.ndarray]:
     """Return by their kind the coordinates ``(n,)`` along the fixed factors before and after a group."""
-    own, found = factors.index(name), {}
+    own, coordinates = factors.index(name), {}
     for kind, others in ((BEFORE, range(own)), (BEHIND, range(own + 1, len(factors)))):
         sizes = [(n, f) for n in others if isinstance(f := factors[n], int) and f > 1]
         if sizes:
             value = np.zeros(grid.shape[1], np.int64)
             for n, f in sizes:
                 value = value * f + grid[n]
-            found[kind] = centred(value, math.prod(f for _, f in sizes))
-    return found
+            coordinates[kind] = centred(value, math.prod(f for _, f in sizes))
+    return coordinates
 
 
 def _spans(

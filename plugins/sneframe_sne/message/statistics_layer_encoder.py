@@ -18,9 +18,8 @@ from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
 from sneframe_sne.message.layer_encoder import Message
 
-SMALL = (
-    0.01  #: statistics of normalised weights enter linearly below this value, and by their logarithm above it
-)
+#: Statistics of normalised weights enter linearly below this value, and by their logarithm above it.
+SMALL = 0.01
 
 
 @final

@@ -1,4 +1,4 @@
-"""Deep Sets against a literal loop over weights; what it does not see; its passes; its sizes."""
+"""Deep Sets compared with a loop over weights; its passes, invariances and recipes."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from sneframe.parts.part import fault
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp, toy_zoo
 
-# The constants of an untrained encoder are 1 here, on purpose.
+# The normalisation is left unfitted on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
 
 ONE, TWO, UNSEEN = mlp(2, 5, 4, 1), mlp(1, 6, 1), mlp(1, 3, 7, 3, 1)
@@ -42,30 +42,31 @@ def mixed():
 
 
 @pytest.mark.parametrize("part", sneframe_parts(), ids=lambda part: part.name)
-def test_every_part_is_fit_to_be_offered(part):
+def test_the_registry_accepts_every_part(part):
+    """No part has a fault."""
     assert fault(part) is None
 
 
-# -- the equations -----------------------------------------------------------------------------------------------
+# -- the equations -------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def literal(encoder, networks):
-    """Return the embedding of every network of a stack, by a loop over its weights, one scalar at a time."""
+    """Return the embedding of each network, computed by a loop over its weights, one scalar at a time."""
     part, architecture = encoder.layer_encoder, networks.architecture
     rows = []
     for views in zip(*networks.parameters().values(), strict=True):
-        each = []
+        parameters = []
         for number, view in enumerate(views):
-            what = part.encoding(architecture, ((number,),), view)[0]
-            codes = [affine_relu(part.phi, torch.cat([w[None], what])) for w in view.flatten()]
-            each.append(affine_relu(encoder.aggregator.psi, sum(codes) / len(codes)))
-        rows.append(affine_relu(encoder.aggregator.rho, sum(each) / len(each)))
+            encoding = part.encoding(architecture, ((number,),), view)[0]
+            codes = [affine_relu(part.phi, torch.cat([w[None], encoding])) for w in view.flatten()]
+            parameters.append(affine_relu(encoder.aggregator.psi, sum(codes) / len(codes)))
+        rows.append(affine_relu(encoder.aggregator.rho, sum(parameters) / len(parameters)))
     return torch.stack(rows)
 
 
 def affine_relu(layers, x):
-    """Return what a perceptron makes of a vector, in sums and products."""
+    """Return the output of a perceptron for a vector, computed by sums and products."""
     linear = [layer for layer in layers if hasattr(layer, "weight")]
     for number, layer in enumerate(linear):
         x = (layer.weight * x).sum(1) + layer.bias
@@ -76,7 +77,8 @@ def affine_relu(layers, x):
 
 @pytest.mark.parametrize("architecture", [ONE, TWO, UNSEEN, CNN], ids=lambda a: a.summary)
 @pytest.mark.parametrize("depth", [2, 3])
-def test_an_embedding_is_what_a_loop_over_weights_gives(architecture, depth):
+def test_an_embedding_equals_a_loop_over_weights(architecture, depth):
+    """The embedding equals the equations, computed for one weight at a time."""
     model = encoder(f"layer_encoder.depth={depth}")
     batch = join({architecture: networks(architecture, 2)}, {architecture: range(2)})
     with torch.no_grad():
@@ -85,6 +87,7 @@ def test_an_embedding_is_what_a_loop_over_weights_gives(architecture, depth):
 
 @pytest.mark.parametrize("size", [1, 7, 50, 10_000])
 def test_passes_change_neither_codes_nor_gradients(size):
+    """Encoding weights in passes of any size gives the same codes and gradients."""
     whole, parts = encoder(), encoder(f"layer_encoder.weights_per_pass={size}")
     batch = mixed()
     for model in (whole, parts):
@@ -95,8 +98,8 @@ def test_passes_change_neither_codes_nor_gradients(size):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-12, msg=name)
 
 
-def test_memory_is_that_of_one_pass():
-    """Of several passes, none leaves its D numbers a weight behind for the gradient."""
+def test_memory_is_bounded_by_one_pass():
+    """With several passes, none keeps its D numbers for each weight until the gradient."""
     architecture = mlp(1, 20, 20, 1)
     kept = []
     for size in (10**6, 64):
@@ -113,17 +116,19 @@ def test_memory_is_that_of_one_pass():
     assert kept[1] <= weights
 
 
-# -- what it sees, and what not ----------------------------------------------------------------------------------
+# -- what an embedding depends on ----------------------------------------------------------------------------
 
 
 def test_permuting_neurons_changes_nothing():
+    """The embedding is invariant to permutations of neurons."""
     model, batch = encoder(), mixed()
     moved = apply(batch, sample(batch, seed=0, step=0))
     assert not torch.equal(moved.networks[0].weights, batch.networks[0].weights)
     torch.testing.assert_close(model(moved), model(batch), rtol=0, atol=1e-12)
 
 
-def test_nor_does_any_other_order_of_the_weights_of_a_parameter():
+def test_reordering_a_parameter_changes_nothing():
+    """Any order of the weights within a parameter gives the same embedding."""
     model, weights = encoder(), networks(ONE, 2)
     start, size = ONE.offsets[2], ONE.parameters[2].size
     shuffled = weights.clone()
@@ -132,7 +137,8 @@ def test_nor_does_any_other_order_of_the_weights_of_a_parameter():
     torch.testing.assert_close(model(one), model(other), rtol=0, atol=1e-12)
 
 
-def test_exchanging_weights_of_two_parameters_does():
+def test_exchanging_weights_of_two_parameters_matters():
+    """It changes the codes of these two parameters and no other code."""
     model, weights = encoder(), networks(ONE, 2)
     exchanged = weights.clone()
     exchanged[:, [0, ONE.offsets[2]]] = weights[:, [ONE.offsets[2], 0]]
@@ -143,7 +149,8 @@ def test_exchanging_weights_of_two_parameters_does():
     assert not torch.equal(model(one), model(other))
 
 
-def test_the_code_of_a_parameter_needs_no_other():
+def test_a_code_depends_on_its_own_parameter_only():
+    """Changing all other parameters leaves the code unchanged."""
     model, batch = encoder(), mixed()
     other = batch.replace([n.weights.clone() for n in batch.networks])
     other.networks[0].weights[:, ONE.offsets[1] :] += 1.0
@@ -152,7 +159,8 @@ def test_the_code_of_a_parameter_needs_no_other():
     assert not torch.isclose(one[:, 1:], two[:, 1:]).all()
 
 
-def test_every_parameter_gets_a_finite_gradient():
+def test_all_trainable_weights_get_a_finite_gradient():
+    """No tensor of the model is left without a gradient."""
     model = encoder()
     model(mixed()).square().sum().backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
@@ -161,22 +169,25 @@ def test_every_parameter_gets_a_finite_gradient():
 
 @pytest.mark.parametrize("option", ["width=1", "depth=1", "weights_per_pass=0"])
 def test_impossible_options_are_refused(option):
+    """The error names the option."""
     name, _, value = option.partition("=")
     with pytest.raises(ValueError, match=name):
         WeightSet.Config(**{name: int(value)})
 
 
-# -- recipes -----------------------------------------------------------------------------------------------------
+# -- recipes -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", sneframe_recipes())
 def test_a_recipe_records_its_name(name):
+    """The configuration holds the recipe's name."""
     assert sneframe_recipes()[name]().recipe == name
 
 
 @pytest.mark.parametrize("hidden", [((4, 4),), ((4, 4), (3,))], ids=["one architecture", "mixed"])
 @pytest.mark.parametrize("recipe", ["deepsets/default", "deepsets/fair"])
-def test_a_recipe_learns(recipe, hidden, tmp_path):
+def test_a_recipe_beats_the_mean(recipe, hidden, tmp_path):
+    """It predicts better than the mean, on one architecture and on two."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60, hidden=hidden)
     words = (f"zoo.path={zoo}", "zoo.property=scale", "train.epochs=20", "train.batch_size=8")
     result = sneframe.run(sneframe.recipe(recipe, *words), tmp_path / "run")

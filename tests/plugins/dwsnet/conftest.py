@@ -35,7 +35,7 @@ class Model(nn.Module):
 @pytest.fixture
 def model():
     def build(architecture: Architecture, **options: object) -> Model:
-        """Build a model in evaluation mode whose batch norms and biases are those of no initialisation."""
+        """Return a model in evaluation mode, with random batch norms and biases."""
         torch.manual_seed(0)
         built = Model(architecture, **options).double().eval()
         with torch.no_grad():

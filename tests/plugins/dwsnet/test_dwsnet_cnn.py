@@ -1,4 +1,4 @@
-"""DWSNet on chains of convolutions: the entries of a kernel are channels, positions behind a flatten as well."""
+"""DWSNet on CNNs: the entries of a kernel, and the positions of a flattened map, are channels."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ every_end = pytest.mark.parametrize("end", ["global pool", "flatten"])
 
 
 class CNN(nn.Module):
-    """Two convolutions, a global average pool or a flatten of 2 × 2 positions, two linear layers."""
+    """Two convolutions, a global average pool or a flatten of 2 × 2 positions, and two linear layers."""
 
     def __init__(self, end: str, kernel: int = 3) -> None:
         super().__init__()
@@ -39,27 +39,29 @@ def architecture(end, **options):
     return Architecture.from_module(CNN(end, **options), torch.randn(2, 2, 6, 6))
 
 
-# -- what the layers are given, and give -----------------------------------------------------------------------------
+# -- inputs and outputs --------------------------------------------------------------------------------------
 
 
-def test_the_entries_of_a_kernel_are_channels_of_the_first_layer(model, networks):
+def test_kernel_entries_are_input_channels(model, networks):
+    """Nine entries of a 3 × 3 kernel are nine channels of the first DWS layer."""
     built, batch = model(architecture("global pool"), **OPTIONS), networks(architecture("global pool"))
     given = batch.networks[0].parameters()["second.weight"]
 
-    folded = fold(built.tokenizer(batch)[0], built.encoder.given)
+    folded = fold(built.tokenizer(batch)[0], built.encoder.input_members)
 
-    # Inputs and outputs of the network are channels as well.
+    # Inputs and outputs of the network are channels, too.
     sizes = [(3, 5, 9 * 2), (3, 4, 5, 9), (3, 3, 4, 1), (3, 3, 2), (3, 5, 1), (3, 4, 1), (3, 3, 1), (3, 2)]
     assert [tuple(x.shape) for x in folded] == sizes
-    for place in range(9):
-        assert torch.equal(folded[1][..., place], given[..., place // 3, place % 3])
+    for entry in range(9):
+        assert torch.equal(folded[1][..., entry], given[..., entry // 3, entry % 3])
 
 
-def test_positions_behind_a_flatten_are_channels_of_the_first_layer(model, networks):
+def test_flattened_positions_are_input_channels(model, networks):
+    """Four positions of a flattened map are four channels of the first DWS layer."""
     built, batch = model(architecture("flatten"), **OPTIONS), networks(architecture("flatten"))
     given = batch.networks[0].parameters()["hidden.weight"]
 
-    folded = fold(built.tokenizer(batch)[0], built.encoder.given)[2]
+    folded = fold(built.tokenizer(batch)[0], built.encoder.input_members)[2]
 
     assert folded.shape == (3, 3, 4, 4)
     for position in range(4):
@@ -67,7 +69,8 @@ def test_positions_behind_a_flatten_are_channels_of_the_first_layer(model, netwo
 
 
 @every_end
-def test_the_layers_give_one_vector_for_a_kernel(model, networks, end):
+def test_layers_give_one_vector_per_kernel(model, networks, end):
+    """The output has no kernel axes: one vector for each pair of channels."""
     built, batch = model(architecture(end), **OPTIONS), networks(architecture(end))
 
     features = built.features(batch)
@@ -84,7 +87,8 @@ def test_the_layers_give_one_vector_for_a_kernel(model, networks, end):
 
 @every_end
 @torch.no_grad()
-def test_weights_with_their_kernels_can_be_pooled_as_well(model, networks, end):
+def test_pooling_takes_kernels(model, networks, end):
+    """Features on kernels are pooled for each entry separately."""
     built, batch = model(architecture(end), **OPTIONS), networks(architecture(end))
     tokens = built.tokenizer(batch)
     pooling = InvariantPooling(InvariantPooling.Config(), built.tokenizer.out)
@@ -92,17 +96,19 @@ def test_weights_with_their_kernels_can_be_pooled_as_well(model, networks, end):
 
     (embedding,) = pooling(tokens)
 
-    # inner weights, the first with its inputs, the last with its outputs, hidden biases, the last
+    # Weights between hidden layers, the first weight with its inputs, the last with its outputs, hidden
+    # biases, and the last bias.
     assert embedding.values.shape == (3, 9 + positions + 9 * 2 + 2 + 3 + 2)
     largest = tokens[0].weights[1].amax((1, 2, 3)).flatten(1).relu()
     assert torch.equal(embedding.values[:, :9], largest)
 
 
-# -- the equations ---------------------------------------------------------------------------------------------------
+# -- the equations -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("set_layer", ["sab", "deepsets"])
-def test_kernels_of_one_entry_are_the_perceptron(model, networks, set_layer):
+def test_a_cnn_with_1x1_kernels_equals_an_mlp(model, networks, set_layer):
+    """Keys, sizes and values are those of the MLP with the same widths."""
     cnn, perceptron = architecture("global pool", kernel=1), mlp(2, 5, 4, 3, 2)
     one, other = (model(a, set_layer=set_layer, **OPTIONS) for a in (cnn, perceptron))
     other.load_state_dict(one.state_dict(), strict=True)
@@ -113,30 +119,30 @@ def test_kernels_of_one_entry_are_the_perceptron(model, networks, set_layer):
 
 
 @torch.no_grad()
-def test_the_first_layer_is_its_equations_on_kernels(model, networks):
-    """Every sum that goes into a kernel between two convolutions, written out for one pair of channels at a time."""
+def test_the_first_layer_equals_its_equations(model, networks):
+    """All maps into a kernel between two convolutions, written out for one pair of channels at a time."""
     described = architecture("flatten")
     built = model(described, set_layer="deepsets", reduction="mean", **OPTIONS)
     batch = networks(described, count=1)
     w0, b0, w1, b1, w2, b2, w3, b3 = (view[0] for view in batch.networks[0].parameters().values())
     encoder = built.encoder
     (features,) = built.tokenizer(batch)
-    given = fold(features, encoder.given)
-    made = encoder.layers[0](given)[1][0]  # (4, 5, width): of each kernel to channel o from channel i
+    given = fold(features, encoder.input_members)
+    actual = encoder.layers[0](given)[1][0]  # (4, 5, width): for the kernel to channel o from channel i
 
     def affine(name, x):
         return encoder.layers[0].maps[f"{name}"][0](x)
 
-    def deep_sets(name, elements, place):
+    def deep_sets(name, elements, index):
         layer = encoder.layers[0].maps[name]
-        return layer.gamma(elements[place]) - layer.lambda_(sum(elements) / len(elements))
+        return layer.gamma(elements[index]) - layer.lambda_(sum(elements) / len(elements))
 
     mean = lambda elements: sum(elements) / len(elements)  # noqa: E731
     kernels = [[w1[o, i].flatten() for o in range(4)] for i in range(5)]
     by_input = [mean(kernels[i]) for i in range(5)]
     by_output = [mean([kernels[i][o] for i in range(5)]) for o in range(4)]
-    first = [w0[i].flatten(1).T.flatten() for i in range(5)]  # position by position, of each every input
-    # Behind the flatten: of channel o its four positions, to each of three neurons.
+    first = [w0[i].flatten(1).T.flatten() for i in range(5)]  # the inputs of the first entry, then the next
+    # After the flatten: from the four positions of channel o to each of three neurons.
     third = [[w2[n, 4 * o : 4 * o + 4] for n in range(3)] for o in range(4)]
     for i, o in ((0, 0), (3, 1), (4, 3)):
         expected = [
@@ -145,26 +151,25 @@ def test_the_first_layer_is_its_equations_on_kernels(model, networks):
             affine("weight_1_to_weight_1_along_1", by_input[i]) / 4,
             affine("weight_1_to_weight_1_along_2", by_output[o]) / 4,
             affine("weight_1_to_weight_1_pooled", mean(by_input)) / 4,
-            deep_sets("weight_2_to_weight_1_along_2", [mean(each) for each in third], o),
+            deep_sets("weight_2_to_weight_1_along_2", [mean(weights) for weights in third], o),
             affine("weight_3_to_weight_1_pooled", mean([w3[:, n] for n in range(3)])),
             deep_sets("bias_0_to_weight_1_along_1", list(b0[:, None]), i),
             deep_sets("bias_1_to_weight_1_along_2", list(b1[:, None]), o),
             affine("bias_2_to_weight_1_pooled", b2.mean()[None]),
             affine("bias_3_to_weight_1_pooled", b3),
         ]
-        torch.testing.assert_close(made[o, i], sum(expected) / 8, rtol=0, atol=1e-12)
+        torch.testing.assert_close(actual[o, i], sum(expected) / 8, rtol=0, atol=1e-12)
 
 
-# -- symmetry --------------------------------------------------------------------------------------------------------
+# -- symmetry ------------------------------------------------------------------------------------------------
 
 
 @every_end
 @pytest.mark.parametrize("set_layer", ["sab", "deepsets"])
 @pytest.mark.parametrize("reduction", ["max", "mean", "sum"])
 @torch.no_grad()
-def test_the_layers_are_equivariant_and_the_embedding_is_invariant(
-    model, networks, end, set_layer, reduction
-):
+def test_layers_are_equivariant_and_embeddings_invariant(model, networks, end, set_layer, reduction):
+    """Permuting hidden channels moves features with them, and does not change the embedding."""
     described = architecture(end)
     built = model(described, set_layer=set_layer, reduction=reduction, **OPTIONS)
     batch = networks(described)
@@ -178,7 +183,8 @@ def test_the_layers_are_equivariant_and_the_embedding_is_invariant(
 
 @pytest.mark.parametrize(("conv", "size"), [(nn.Conv1d, (6,)), (nn.Conv3d, (6, 6, 6))])
 @torch.no_grad()
-def test_convolutions_of_other_dimensions_are_taken_as_well(model, networks, conv, size):
+def test_convolutions_of_other_dimensions_are_invariant(model, networks, conv, size):
+    """One and three dimensions work like two."""
     module = nn.Sequential(conv(2, 3, 3), nn.ReLU(), conv(3, 4, 3), nn.ReLU(), conv(4, 2, 2))
     described = Architecture.from_module(module, torch.randn(2, 2, *size))
     built, batch = model(described, **OPTIONS), networks(described)
@@ -189,7 +195,8 @@ def test_convolutions_of_other_dimensions_are_taken_as_well(model, networks, con
 
 
 @pytest.mark.parametrize("action", ["permute", "scale", "sign"])
-def test_the_features_of_the_tokenizer_move_as_the_weights_do(model, networks, action):
+def test_tokens_move_with_the_weights(model, networks, action):
+    """Permuting, scaling and flipping commute with the tokenizer."""
     described = Architecture.from_module(
         nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2)),
         torch.randn(2, 2, 6, 6),
@@ -203,11 +210,12 @@ def test_the_features_of_the_tokenizer_move_as_the_weights_do(model, networks, a
 
 
 @pytest.mark.parametrize(("name", "axis"), [("first.weight", 3), ("second.weight", 4), ("hidden.weight", 2)])
-def test_the_entries_of_a_kernel_are_told_apart(model, networks, name, axis):
+def test_the_order_of_kernel_entries_matters(model, networks, name, axis):
+    """Flipping a kernel, or the positions of a flattened map, changes the embedding."""
     described = architecture("flatten")
     embed, batch = model(described, **OPTIONS), networks(described)
     parameters = batch.networks[0].parameters()
-    if name == "hidden.weight":  # the positions of every channel, backwards
+    if name == "hidden.weight":  # reverse the positions of each channel
         parameters[name] = parameters[name].unflatten(2, (4, 4)).flip(3).flatten(2)
     else:
         parameters[name] = parameters[name].flip(axis)
@@ -216,10 +224,11 @@ def test_the_entries_of_a_kernel_are_told_apart(model, networks, name, axis):
     assert (embed(batch.replace([weights])) - embed(batch)).abs().max() > 1e-4
 
 
-# -- a run -----------------------------------------------------------------------------------------------------------
+# -- a run ---------------------------------------------------------------------------------------------------
 
 
 def test_a_zoo_of_cnns_is_learned(tmp_path):
+    """A run on CNNs has half the error of the mean, and is invariant."""
     described = architecture("flatten")
     generator = np.random.default_rng(0)
     scale = generator.uniform(0.5, 2.0, 80)

@@ -1,4 +1,4 @@
-"""Agreement with the original implementation: float64 outputs of tiny settings, under a map of its keys."""
+"""Agreement with the original implementation: its float64 outputs for tiny models, its state dict mapped."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,8 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_layer_encoder_gives_what_the_original_gives(name):
+def test_the_layer_encoder_equals_the_original(name):
+    """Features on weights and biases are those that the original computed, to 1e-9."""
     stored = load(name)
     features, _ = run(stored, SETTINGS[name])
 
@@ -50,7 +51,8 @@ def test_the_layer_encoder_gives_what_the_original_gives(name):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_whole_model_gives_what_the_original_gives(name):
+def test_the_whole_model_equals_the_original(name):
+    """Outputs after pooling and head are those that the original computed, to 1e-9."""
     stored = load(name)
     _, values = run(stored, SETTINGS[name])
 
@@ -67,7 +69,7 @@ def load(name: str) -> dict[str, Tensor]:
 
 
 def run(stored, options):
-    """Return the features and the values of our model with the original's state and inputs."""
+    """Return the features and outputs of our model for the original's state and inputs."""
     depth = sum(key.startswith("input/weight_") for key in stored)
     shapes = [stored[f"input/weight_{number}"].shape for number in range(depth)]
     architecture = mlp(shapes[0][1], *(shape[2] for shape in shapes))
@@ -87,7 +89,7 @@ def run(stored, options):
 
 
 def batch(stored, architecture):
-    """Return the inputs, stored as weights ``(B, in, out, 1)`` and biases ``(B, out, 1)``, as a batch."""
+    """Return the stored inputs, weights ``(B, in, out, 1)`` and biases ``(B, out, 1)``, as a batch."""
     flat = []
     for number in range(len(architecture.layers)):
         weight, bias = (stored[f"input/{role}_{number}"] for role in ("weight", "bias"))
@@ -98,9 +100,9 @@ def batch(stored, architecture):
 
 
 def our_key(key: str, *, batch_norm: bool) -> tuple[str, str]:
-    """Return the part, and the key in its state dict, of a key of the original.
+    """Return the part and its key for a key of the original's state dict.
 
-    The original numbers its layers with batch norm, ReLU and dropout counted. The axes i and i + 1 of weight
+    The original also counts batch norm, ReLU and dropout in its layer numbers. The axes i and i + 1 of weight
     i are its dimensions 1 and 2.
     """
     if key.startswith("clf.layer."):
@@ -141,7 +143,11 @@ SET_LAYER = {
 
 
 def axes(role: str, layer: int) -> set[int]:
-    """Return the axes of a member but for the input's; a pair that shares only the output's has no set."""
+    """Return the axes of a weight or bias without the input axis.
+
+    The output axis needs no exception: only the last weight and bias share it, and their map has no set
+    layer.
+    """
     return {layer + 1} if role == "bias" else {layer, layer + 1} - {0}
 
 

@@ -1,4 +1,4 @@
-"""What the parts take, refuse and state, and how they behave in training."""
+"""The parts of DWSNet: their size, their outputs, what they refuse, and training."""
 
 import numpy as np
 import pytest
@@ -28,28 +28,31 @@ def tokenizer(*architectures):
     return WeightChannels(WeightChannels.Config(), spec(*architectures))
 
 
-# -- the sizes that others state -----------------------------------------------------------------------------
+# -- size ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("inputs", "values", "expected"),
     [pytest.param(2, 10, 552_650, id="MNIST, published"), pytest.param(1, 1, 390_657, id="sine")],
 )
-def test_the_published_setting_has_the_published_size(model, inputs, values, expected):
+def test_the_defaults_have_the_published_size(model, inputs, values, expected):
+    """With a head of ten classes, the published MNIST setting has 552 650 weights."""
     built = model(mlp(inputs, 32, 32, 1))
     head = nn.Linear(built.pooling.out.width, values)
 
     assert sum(p.numel() for module in (built, head) for p in module.parameters()) == expected
 
 
-# -- what they give ------------------------------------------------------------------------------------------
+# -- outputs -------------------------------------------------------------------------------------------------
 
 
-def test_the_parts_are_offered_without_fault():
+def test_the_registry_accepts_every_part():
+    """No part has a fault."""
     assert [fault(part) for part in sneframe_dwsnet.sneframe_parts()] == [None] * 3
 
 
-def test_the_tokenizer_gives_weights_and_biases_as_they_are(networks):
+def test_the_tokenizer_gives_weights_and_biases(networks):
+    """Features are the weights and biases themselves, as one channel."""
     architecture = mlp(2, 5, 4, 3)
     batch = networks(architecture)
     given = batch.networks[0].parameters()
@@ -63,7 +66,8 @@ def test_the_tokenizer_gives_weights_and_biases_as_they_are(networks):
         assert torch.equal(features.biases[number][:, 0], given[f"{number}.bias"])
 
 
-def test_the_specs_state_what_is_given(model, networks):
+def test_the_specs_match_the_outputs(model, networks):
+    """Each part gives the carrier and the width that it declares."""
     architecture = mlp(2, 5, 4, 3)
     built = model(architecture, **OPTIONS)
     batch = networks(architecture)
@@ -78,9 +82,10 @@ def test_the_specs_state_what_is_given(model, networks):
 
 
 @pytest.mark.parametrize("carrier", [WeightFeatures, NeuronFeatures])
-def test_pooling_keeps_inputs_and_outputs_apart(carrier):
+def test_pooling_keeps_inputs_and_outputs_separate(carrier):
+    """Each tensor is pooled over hidden axes only, and the tensors are in the original's order."""
     architecture = mlp(2, 3, 3, 2)
-    # Channel c of W[o, i] is 100 · layer + 10 · o + i + 1000 · c, so every maximum is known.
+    # Channel c of W[o, i] is 100 · layer + 10 · o + i + 1000 · c, so each maximum is known.
     weights = [number_weights(layer, *shape) for layer, shape in enumerate([(3, 2), (3, 3), (2, 3)])]
     biases = [number_weights(layer, size, 1)[..., 0] + 0.5 for layer, size in enumerate([3, 3, 2])]
     features = carrier(architecture=architecture, weights=weights, biases=biases)
@@ -98,14 +103,15 @@ def test_pooling_keeps_inputs_and_outputs_apart(carrier):
 
 
 def number_weights(layer, rows, columns):
-    places = 100 * layer + 10 * torch.arange(rows)[:, None] + torch.arange(columns)
-    return torch.stack([places, places + 1000])[None].float()
+    values = 100 * layer + 10 * torch.arange(rows)[:, None] + torch.arange(columns)
+    return torch.stack([values, values + 1000])[None].float()
 
 
-# -- what they refuse ----------------------------------------------------------------------------------------
+# -- refusals ------------------------------------------------------------------------------------------------
 
 
 def test_chains_of_two_layers_are_refused():
+    """The error is one line that says how many layers are needed."""
     shallow = evolve(spec(mlp(1, 4, 1)), carrier=WeightFeatures)
     with pytest.raises(PartError) as caught:
         DWSLayers(DWSLayers.Config(), shallow)
@@ -119,22 +125,26 @@ def test_chains_of_two_layers_are_refused():
 
 
 def test_a_mixed_zoo_is_refused():
+    """The error says how many architectures the zoo holds."""
     with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
         tokenizer(mlp(1, 4, 4, 1), mlp(1, 8, 8, 1))
 
 
 @pytest.mark.parametrize("carrier", [Batch, NeuronFeatures])
-def test_layers_refuse_what_is_not_on_every_weight(carrier):
+def test_layers_refuse_other_carriers(carrier):
+    """The error names both carriers."""
     with pytest.raises(PartError, match=f"takes WeightFeatures, it is given {carrier.__name__}"):
         DWSLayers(DWSLayers.Config(), evolve(spec(mlp(1, 4, 4, 1)), carrier=carrier))
 
 
-def test_pooling_refuses_what_is_no_features():
+def test_pooling_refuses_other_carriers():
+    """The error names the carriers."""
     with pytest.raises(PartError, match="takes NeuronFeatures or WeightFeatures, it is given Batch"):
         InvariantPooling(InvariantPooling.Config(), spec(mlp(1, 4, 4, 1)))
 
 
 def test_networks_of_another_architecture_are_refused(networks):
+    """The error shows both architectures."""
     with pytest.raises(PartError, match=r"was built for .*1×4.*, it is given .*1×8"):
         tokenizer(mlp(1, 4, 4, 1))(networks(mlp(1, 8, 8, 1)))
 
@@ -144,6 +154,7 @@ def test_networks_of_another_architecture_are_refused(networks):
     [{"width": 0}, {"hidden_layers": 0}, {"heads": 0}, {"depth": 0}, {"dropout": 1.0}, {"init_scale": 0.0}],
 )
 def test_impossible_options_are_refused(options):
+    """The error names the option."""
     with pytest.raises(ValueError, match=next(iter(options))):
         DWSLayers.Config(**options)
 
@@ -151,7 +162,8 @@ def test_impossible_options_are_refused(options):
 # -- training ------------------------------------------------------------------------------------------------
 
 
-def test_every_parameter_is_trained(model, networks):
+def test_all_trainable_weights_get_a_gradient(model, networks):
+    """No tensor of the model is left without a gradient."""
     architecture = mlp(2, 5, 4, 3)
     built = model(architecture, depth=2, **OPTIONS).train()
 
@@ -161,6 +173,7 @@ def test_every_parameter_is_trained(model, networks):
 
 
 def test_dropout_is_off_in_evaluation(model, networks):
+    """Outputs are random in training only."""
     architecture = mlp(2, 5, 4, 3)
     built = model(architecture, dropout=0.5, **OPTIONS)
     batch = networks(architecture)
@@ -171,6 +184,7 @@ def test_dropout_is_off_in_evaluation(model, networks):
 
 
 def test_dropout_before_pooling_is_off_in_evaluation(model, networks):
+    """Embeddings are random in training only."""
     architecture = mlp(2, 5, 4, 3)
     given = model(architecture, **OPTIONS)
     features = (given.features(networks(architecture)),)
@@ -184,24 +198,26 @@ def test_dropout_before_pooling_is_off_in_evaluation(model, networks):
 
 
 def test_batch_norm_takes_statistics_per_tensor_and_channel(model, networks):
+    """The running mean is that over networks, neurons and inputs."""
     architecture = mlp(2, 5, 4, 3)
     built = model(architecture, **OPTIONS).train()
     batch = networks(architecture, count=4)
     encoder = built.encoder
     (features,) = built.tokenizer(batch)
-    given = fold(features, encoder.given)
+    given = fold(features, encoder.input_members)
     (first, *_) = encoder.layers[0](given)
     norm = encoder.norms[0]["weight_0"]
     before = norm.running_mean.clone()
 
     built(batch)
 
-    # W_0 lies as (B, 5, 2 · 8): its 4 · 5 · 2 places are averaged for each of the 8 channels.
+    # W_0 has the shape (B, 5, 2 · 8), so the mean of each of 8 channels is over 4 · 5 · 2 values.
     mean = first.reshape(4 * 5 * 2, 8).mean(0)
     torch.testing.assert_close(norm.running_mean, 0.9 * before + 0.1 * mean)
 
 
 def test_float32_and_bf16_autocast_follow_float64(model, networks):
+    """Their errors are below 1e-5 and 5 % of the largest value."""
     architecture = mlp(2, 5, 4, 3)
     built = model(architecture, **OPTIONS)
     batch = networks(architecture)
@@ -216,6 +232,7 @@ def test_float32_and_bf16_autocast_follow_float64(model, networks):
 
 
 def test_bf16_autocast_trains(model, networks):
+    """Gradients are finite."""
     architecture = mlp(2, 5, 4, 3)
     built = model(architecture, **OPTIONS).float().train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -226,16 +243,17 @@ def test_bf16_autocast_trains(model, networks):
     assert all(torch.isfinite(p.grad).all() for p in built.parameters())
 
 
-def test_nothing_is_read_back_to_the_host(model, networks):
+def test_no_value_is_read_on_the_host(model, networks):
+    """A tensor on the meta device has no values, so code that reads one fails."""
     architecture = mlp(2, 5, 4, 3)
     built = model(architecture, dropout=0.1, **OPTIONS).train()
-    # A tensor on the meta device has no values, so what reads one fails.
-    made = built.to("meta")(networks(architecture).to("meta"))
+    embedding = built.to("meta")(networks(architecture).to("meta"))
 
-    assert made.shape == (3, built.pooling.out.width)
+    assert embedding.shape == (3, built.pooling.out.width)
 
 
 def test_a_state_dict_round_trip_keeps_the_embedding(model, networks):
+    """A model with a loaded state dict gives the same embeddings."""
     architecture = mlp(2, 5, 4, 3)
     batch = networks(architecture)
     built = model(architecture, **OPTIONS)
@@ -247,7 +265,8 @@ def test_a_state_dict_round_trip_keeps_the_embedding(model, networks):
     assert torch.equal(twin(batch), built(batch))
 
 
-def test_it_learns_a_property_of_the_weights(model):
+def test_a_model_learns_the_scale_of_the_weights(model):
+    """After some steps the loss is under half the variance of the property."""
     torch.manual_seed(0)
     architecture = mlp(1, 4, 4, 1)
     scale = torch.rand(64) + 0.5
@@ -265,18 +284,20 @@ def test_it_learns_a_property_of_the_weights(model):
     assert loss.item() < 0.5 * scale.var().item()
 
 
-def test_one_network_has_no_statistics_to_train_on(model, networks):
+def test_batch_norm_refuses_a_step_of_one_network(model, networks):
+    """The error is one line that names the keys to change; evaluation works."""
     architecture = mlp(1, 4, 4, 1)
     built = model(architecture, **OPTIONS).train()
     with pytest.raises(
-        PartError, match="batch norm needs two networks at least in every step, got one"
+        PartError, match="batch norm needs at least two networks in each step, got one"
     ) as said:
         built(networks(architecture, 1))
     assert "\n" not in str(said.value)
     assert built.eval()(networks(architecture, 1)).shape[0] == 1
 
 
-def test_heads_that_do_not_divide_the_width_are_refused_by_name(model):
+def test_heads_that_do_not_divide_the_width_are_refused(model):
+    """The error names the part; DeepSets has no heads, so there any number is taken."""
     with pytest.raises(
         PartError,
         match="layer_encoder 'dwsnet/dws-layers': heads must divide width, got heads = 3 and width = 8",

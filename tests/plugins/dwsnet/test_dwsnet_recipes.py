@@ -1,4 +1,4 @@
-"""The recipes of DWSNet run from zoo to report."""
+"""The recipes of DWSNet, run from zoo to metrics."""
 
 import pytest
 from sneframe_dwsnet import sneframe_recipes
@@ -12,11 +12,13 @@ SMALL = ("layer_encoder.width=4", "layer_encoder.heads=1", "layer_encoder.hidden
 
 @pytest.mark.parametrize("name", sneframe_recipes())
 def test_a_recipe_records_its_name(name):
+    """The configuration holds the recipe's name."""
     assert sneframe_recipes()[name]().recipe == name
 
 
 @pytest.mark.parametrize("name", sneframe_recipes())
-def test_a_recipe_runs(name, tmp_path):
+def test_a_recipe_beats_the_mean(name, tmp_path):
+    """A short run predicts better than the mean."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60)
     settings = (f"zoo.path={zoo}", "zoo.property=scale", "train.batch_size=8", "train.lr=0.01", *SMALL)
 
@@ -26,6 +28,7 @@ def test_a_recipe_runs(name, tmp_path):
 
 
 def test_a_mixed_zoo_is_refused_before_training(tmp_path):
+    """The error says how many architectures the zoo holds."""
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((4, 4), (3, 3)))
 
     with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):

@@ -1,4 +1,4 @@
-"""The layers commute with permutations of hidden neurons, and the embedding does not see them."""
+"""DWS layers are equivariant to permutations of hidden neurons, and the embedding is invariant."""
 
 import pytest
 import torch
@@ -17,7 +17,8 @@ every_reduction = pytest.mark.parametrize("reduction", ["max", "mean", "sum"])
 @every
 @every_set_layer
 @every_reduction
-def test_the_layers_are_equivariant(model, networks, widths, set_layer, reduction):
+def test_layers_are_equivariant(model, networks, widths, set_layer, reduction):
+    """Permuting hidden neurons permutes the features on them."""
     architecture = mlp(*widths)
     encode = model(architecture, set_layer=set_layer, reduction=reduction, **OPTIONS).features
     batch = networks(architecture)
@@ -36,6 +37,7 @@ def test_the_layers_are_equivariant(model, networks, widths, set_layer, reductio
 @every_set_layer
 @every_reduction
 def test_the_embedding_is_invariant(model, networks, widths, set_layer, reduction):
+    """Permuting hidden neurons does not change the embedding."""
     architecture = mlp(*widths)
     embed = model(architecture, set_layer=set_layer, reduction=reduction, **OPTIONS)
     batch = networks(architecture)
@@ -46,12 +48,13 @@ def test_the_embedding_is_invariant(model, networks, widths, set_layer, reductio
 
 
 @pytest.mark.parametrize("name", ["0.weight", "0.bias", "1.weight", "1.bias", "2.weight"])
-def test_moving_the_neurons_of_one_parameter_alone_changes_the_embedding(model, networks, name):
+def test_permuting_one_parameter_alone_matters(model, networks, name):
+    """Permuting the neurons of one parameter and not of the next changes the embedding."""
     architecture = mlp(2, 5, 4, 3)
     embed = model(architecture, **OPTIONS)
     batch = networks(architecture)
     parameters = batch.networks[0].parameters()
-    # The axis of the parameter that is hidden: its rows, but for the last weight its columns.
+    # The hidden axis of a parameter is its rows, and in the last weight its columns.
     parameters[name] = parameters[name].flip(2 if name == "2.weight" else 1)
     weights = torch.cat([p.flatten(1) for p in parameters.values()], dim=1)
 
@@ -61,7 +64,8 @@ def test_moving_the_neurons_of_one_parameter_alone_changes_the_embedding(model, 
 
 
 @pytest.mark.parametrize(("name", "axis"), [("0.weight", 2), ("2.weight", 1), ("2.bias", 1)])
-def test_inputs_and_outputs_are_told_apart(model, networks, name, axis):
+def test_the_order_of_inputs_and_outputs_matters(model, networks, name, axis):
+    """Exchanging inputs or outputs changes the embedding."""
     architecture = mlp(2, 5, 4, 3)
     embed = model(architecture, **OPTIONS)
     batch = networks(architecture)
@@ -74,7 +78,8 @@ def test_inputs_and_outputs_are_told_apart(model, networks, name, axis):
     assert difference.abs().max() > 1e-4
 
 
-def test_every_weight_counts(model, networks):
+def test_every_weight_has_a_gradient(model, networks):
+    """Each weight of a network has an effect on the embedding."""
     architecture = mlp(2, 3, 4, 2)
     embed = model(architecture, reduction="mean", **OPTIONS)
     weights = networks(architecture).networks[0].weights.requires_grad_()
@@ -85,7 +90,8 @@ def test_every_weight_counts(model, networks):
     assert (weights.grad != 0).all()
 
 
-def test_a_network_is_embedded_alone_as_in_a_batch(model, networks):
+def test_a_network_is_the_same_alone_and_in_a_batch(model, networks):
+    """In evaluation, embeddings do not depend on the batch."""
     architecture = mlp(2, 5, 4, 3)
     embed = model(architecture, **OPTIONS)
     batch = networks(architecture)
@@ -96,7 +102,7 @@ def test_a_network_is_embedded_alone_as_in_a_batch(model, networks):
 
 
 def permute(x, order, axis):
-    """Return ``x (B, …)`` with its places along an axis in ``order (B, n)``; unchanged along a fixed axis."""
+    """Return ``x (B, …)`` permuted along an axis by ``order (B, n)``; unchanged if the order is None."""
     if order is None:
         return x
     shape = [1] * x.ndim

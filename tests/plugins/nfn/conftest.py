@@ -1,4 +1,4 @@
-"""What the tests of NFN share: architectures of its kind, networks with random weights, and parts built for them."""
+"""What the tests of NFN share: architectures, networks with random weights, and parts built for them."""
 
 from collections.abc import Sequence
 
@@ -24,13 +24,16 @@ def describe_small_cnn(widths: Sequence[int] = (16, 16, 16), channels: int = 1, 
 
 @pytest.fixture
 def small_cnn():
-    """Describe a CNN like those of the Small CNN zoo: 3 × 3 convolutions, global pooling, one linear layer."""
+    """Return a function that describes CNNs like those of the Small CNN Zoo.
+
+    They have 3 × 3 convolutions, global pooling and one linear layer.
+    """
     return describe_small_cnn
 
 
 @pytest.fixture
 def flat_cnn():
-    """A CNN whose linear layer reads the 9 positions of every channel of the last convolution."""
+    """Return a CNN whose linear layer reads the 9 positions of each channel of the last convolution."""
     layers = (nn.Conv2d(2, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3))
     return Architecture.from_module(nn.Sequential(*layers), torch.zeros(2, 2, 6, 6))
 
@@ -46,7 +49,7 @@ ARCHITECTURES = {
 
 @pytest.fixture(params=ARCHITECTURES)
 def architecture(request):
-    """Return each architecture that the original can take, too."""
+    """Return each architecture; the original can take them all."""
     return ARCHITECTURES[request.param]()
 
 
@@ -64,13 +67,16 @@ def networks():
 @pytest.fixture
 def build():
     def chain(architecture: Architecture, *parts: object, **tokens: object) -> nn.Sequential:
-        """Build a tokenizer and the parts behind it, each a class or a pair of a class and its options."""
+        """Return a tokenizer with the given options, and parts that follow it.
+
+        A part is a class, or a pair of a class and its options.
+        """
         torch.manual_seed(0)
         spec = Spec(carrier=Batch, width=1, architectures=(architecture,))
-        made = [WeightChannels(WeightChannels.Config(**tokens), spec)]
+        built = [WeightChannels(WeightChannels.Config(**tokens), spec)]
         for part in parts:
             cls, options = part if isinstance(part, tuple) else (part, {})
-            made.append(cls(cls.Config(**options), made[-1].out))
-        return nn.Sequential(*made).double().eval()
+            built.append(cls(cls.Config(**options), built[-1].out))
+        return nn.Sequential(*built).double().eval()
 
     return chain

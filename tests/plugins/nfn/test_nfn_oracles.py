@@ -1,7 +1,8 @@
-"""Layers, pools and encodings against the package ``nfn`` of the authors, with its parameters copied; and layers
-against the number of linear maps that commute with all permutations.
+"""Layers, pools and encodings compared with the authors' package ``nfn``, whose parameters are copied.
 
-Gradients of the original's parameters are compared, too: ours are made of them, so both end in the same leaves.
+Gradients are compared, too. Our parameters are computed from the original's, so that both have the same
+leaves. The number of maps that a layer spans is compared with the number of linear maps that commute with all
+permutations.
 """
 
 from itertools import pairwise, permutations
@@ -38,7 +39,7 @@ TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
 
 
 def draw(links, channels=INPUTS, count=3):
-    """Draw features of several channels on every weight and bias, in the original's order of axes."""
+    """Return random features on each weight and bias, in the original's order of axes."""
     torch.manual_seed(2)
     weights = [torch.randn(count, channels, *link.weight.shape, dtype=torch.float64) for link in links]
     biases = [torch.randn(count, channels, link.outputs, dtype=torch.float64) for link in links]
@@ -46,6 +47,7 @@ def draw(links, channels=INPUTS, count=3):
 
 
 def theirs_of(tensors):
+    """Return the original's features on these tensors, and their specification."""
     features = WeightSpaceFeatures(tuple(tensors[::2]), tuple(tensors[1::2]))
     return features, network_spec_from_wsfeat(features, set_all_dims=True)
 
@@ -55,7 +57,7 @@ def flat(features):
 
 
 def compare(theirs, ours, leaves, tolerance=TOLERANCE):
-    """Compare two lists of tensors, and the gradients that they send to the same leaves."""
+    """Compare two lists of tensors, and their gradients for the same leaves."""
     for expected, actual in zip(theirs, ours, strict=True):
         torch.testing.assert_close(actual, expected, **tolerance)
     torch.manual_seed(3)
@@ -73,11 +75,11 @@ def compare(theirs, ours, leaves, tolerance=TOLERANCE):
         torch.testing.assert_close(other, one, **tolerance)
 
 
-# -- NP and HNP layers ------------------------------------------------------------------------------------------
+# -- NP and HNP layers ---------------------------------------------------------------------------------------
 
 
 def np_maps(layer, depth):
-    """Return for every target and set of axes the original's map, and what it reads, in its order."""
+    """Return the original's map for each target and set of axes, and its sources in their order."""
     means = [Source(member=2 * i) for i in range(depth)] + [Source(member=2 * i + 1) for i in range(depth)]
     found = {}
     for i in range(depth):
@@ -96,6 +98,7 @@ def np_maps(layer, depth):
 
 
 def hnp_maps(layer, depth):
+    """Return the same as :func:`np_maps` for an HNP layer."""
     last = depth - 1
 
     def weight(i, *, average=True):
@@ -135,7 +138,7 @@ def hnp_maps(layer, depth):
 
 
 def copied(ours, maps, inputs, outputs):
-    """Return our parameters, made of the original's; and which of our blocks it has not."""
+    """Return our parameters, computed from the original's, and the blocks that the original lacks."""
     state, missing = {}, []
     for number, route in enumerate(ours.routes):
         rows, biases = [], []
@@ -171,7 +174,7 @@ def folded(ours, source):
 
 
 def both(kind, links):
-    """Return the original's outputs and ours, the leaves of both, and what the original leaves out."""
+    """Return the original's outputs and ours, the leaves of both, and the blocks that the original lacks."""
     tensors = draw(links)
     features, spec = theirs_of(tensors)
     torch.manual_seed(0)
@@ -181,9 +184,9 @@ def both(kind, links):
     maps = {"np": np_maps, "hnp": hnp_maps}[kind](original, len(links))
     state, missing = copied(ours, maps, INPUTS, OUTPUTS)
     given = [member.fold(x) for member, x in zip(members, tensors, strict=True)]
-    made = functional_call(ours, state, (given,))
-    made = [member.unfold(x) for member, x in zip(members, made, strict=True)]
-    return flat(original(features)), made, [*tensors, *original.parameters()], missing
+    outputs = functional_call(ours, state, (given,))
+    outputs = [member.unfold(x) for member, x in zip(members, outputs, strict=True)]
+    return flat(original(features)), outputs, [*tensors, *original.parameters()], missing
 
 
 @pytest.fixture
@@ -191,14 +194,16 @@ def links(architecture):
     return read_chain(architecture)
 
 
-def test_an_np_layer_is_the_originals(links):
+def test_an_np_layer_equals_the_original(links):
+    """Outputs and gradients are those of the authors' layer, which has all blocks that ours has."""
     theirs, ours, leaves, missing = both("np", links)
 
     assert missing == []
     compare(theirs, ours, leaves)
 
 
-def test_an_hnp_layer_is_the_originals_but_for_the_last_hidden_bias(links):
+def test_an_hnp_layer_equals_the_original_but_for_one_map(links):
+    """The original has no map from the last hidden bias to the last weight."""
     theirs, ours, leaves, missing = both("hnp", links)
 
     last = len(links) - 1
@@ -206,7 +211,8 @@ def test_an_hnp_layer_is_the_originals_but_for_the_last_hidden_bias(links):
     compare(theirs, ours, leaves)
 
 
-def test_learned_embeddings_of_inputs_and_outputs_are_the_originals(links):
+def test_position_embeddings_equal_the_original(links):
+    """An NP layer after our embedding equals the original with ``io_embed``."""
     tensors = draw(links)
     features, spec = theirs_of(tensors)
     torch.manual_seed(0)
@@ -220,14 +226,14 @@ def test_learned_embeddings_of_inputs_and_outputs_are_the_originals(links):
     given = ours([member.fold(x) for member, x in zip(members, tensors, strict=True)])
     layer = EquivariantLayer(members, INPUTS, OUTPUTS).double()
     state, _ = copied(layer, np_maps(embedded, len(links)), INPUTS, OUTPUTS)
-    made = [m.unfold(x) for m, x in zip(members, functional_call(layer, state, (given,)), strict=True)]
+    outputs = [m.unfold(x) for m, x in zip(members, functional_call(layer, state, (given,)), strict=True)]
 
     maps = [p for name, p in embedded.named_parameters() if "embed" not in name]
-    compare(flat(embedded(features)), made, [*tensors, *maps])
+    compare(flat(embedded(features)), outputs, [*tensors, *maps])
 
 
-def test_every_map_starts_within_the_originals_bounds():
-    """U(±1 / √n), n the values that reach a target, more a weight than a bias; thousands of draws come close."""
+def test_initial_weights_have_the_bounds_of_the_original():
+    """Among thousands of draws from U(±1 / √n), the largest of both are close to the same 1 / √n."""
     torch.manual_seed(0)
     links = read_chain(mlp(2, 32, 32, 3))
     _, spec = theirs_of(draw(links, 8))
@@ -243,11 +249,11 @@ def test_every_map_starts_within_the_originals_bounds():
         assert other.abs().max().item() == pytest.approx(one.abs().max().item(), rel=1e-3)
 
 
-# -- all linear maps that commute with permutations ---------------------------------------------------------------
+# -- all linear maps that commute with permutations ----------------------------------------------------------
 
 
 def rank(layer, given):
-    """Return the dimension of the space that a layer's linear maps span, its weights being all there are."""
+    """Return the dimension of the space of linear maps that a layer spans over all its weights."""
     names = [name for name, _ in layer.named_parameters()]
     maps = []
     generator = torch.Generator().manual_seed(0)
@@ -258,14 +264,14 @@ def rank(layer, given):
             else torch.zeros_like(p)
             for name, p in zip(names, layer.parameters(), strict=True)
         }
-        made = functional_call(layer, state, (given,))
-        made = made if isinstance(made, list) else flat(made)
-        maps.append(torch.cat([x.flatten(1) for x in made], 1).flatten())
+        outputs = functional_call(layer, state, (given,))
+        outputs = outputs if isinstance(outputs, list) else flat(outputs)
+        maps.append(torch.cat([x.flatten(1) for x in outputs], 1).flatten())
     return int(torch.linalg.matrix_rank(torch.stack(maps), rtol=1e-9))
 
 
 def basis(links):
-    """Return every unit vector of weight space as a network of one channel."""
+    """Return each unit vector of weight space as a network with one channel."""
     sizes = [size for link in links for size in (link.outputs * link.inputs, link.outputs)]
     pieces = torch.eye(sum(sizes), dtype=torch.float64).split(sizes, 1)
     shapes = [shape for link in links for shape in (link.weight.shape, link.bias.shape)]
@@ -273,16 +279,19 @@ def basis(links):
 
 
 def dimension(widths, *, moved):
-    """Return the mean over all permutations of the square of how many weights stay where they are (Burnside)."""
+    """Return the number of linear maps that commute with all permutations of the axes ``moved``.
+
+    By Burnside's lemma, it is the mean over permutations of the squared number of weights that stay in place.
+    """
     axes = [permutations(range(n)) if axis in moved else [tuple(range(n))] for axis, n in enumerate(widths)]
-    fixed = [[sum(place == i for i, place in enumerate(g)) for g in axis] for axis in axes]
+    fixed = [[sum(image == i for i, image in enumerate(g)) for g in axis] for axis in axes]
     grids = np.meshgrid(*fixed, indexing="ij")
     counts = sum(rows * columns + rows for columns, rows in pairwise(grids))
     return round(float((counts.astype(float) ** 2).mean()))
 
 
 def spanned(kind, widths):
-    """Return how many independent maps the original's layer spans, and how many ours."""
+    """Return the number of independent maps that the original's layer spans, and that of ours."""
     links = read_chain(mlp(*widths))
     members = members_of(links, exchangeable="all" if kind is NPLinear else "hidden")
     tensors = basis(links)
@@ -292,29 +301,32 @@ def spanned(kind, widths):
 
 
 def test_an_np_layer_spans_all_equivariant_maps():
+    """The original's NP layer and ours span all linear maps that commute with permutations."""
     expected = dimension((4, 4, 4, 4), moved=(0, 1, 2, 3))
 
     assert spanned(NPLinear, (4, 4, 4, 4)) == (expected, expected)
 
 
-def test_an_hnp_layer_spans_all_equivariant_maps_and_the_original_all_but_one_per_output():
+def test_an_hnp_layer_spans_all_equivariant_maps():
+    """The original's HNP layer lacks one map for each of three outputs."""
     expected = dimension((2, 4, 4, 3), moved=(1, 2))
 
     assert spanned(HNPLinear, (2, 4, 4, 3)) == (expected - 3, expected)
 
 
-# -- pools --------------------------------------------------------------------------------------------------------
+# -- pools ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [(NPPool, OurNPPool), (HNPPool, OurHNPPool)])
-def test_a_pool_is_the_originals(architecture, links, theirs, ours):
+def test_a_pool_equals_the_original(architecture, links, theirs, ours):
+    """Embeddings and gradients are those of the authors' pools, up to the order of values."""
     tensors = draw(links)
     features, spec = theirs_of(tensors)
     given = WeightFeatures(architecture=architecture, weights=tensors[::2], biases=tensors[1::2])
     pool = ours(ours.Config(), Spec(carrier=WeightFeatures, width=INPUTS, architectures=(architecture,)))
 
     (embedding,) = pool((given,))
-    # The original has (channels, values), and of a value that is (input, position) or (output, position) this order.
+    # The original's axes are channels, then inputs or outputs, then positions.
     pieces = theirs(spec)(features).split([m.folded for m in pool.members], dim=2)
     expected = [
         rearrange(piece, "b c (f k) -> b (k f c)", k=m.positions)
@@ -325,14 +337,16 @@ def test_a_pool_is_the_originals(architecture, links, theirs, ours):
     compare([torch.cat(expected, 1)], [embedding.values], tensors)
 
 
-# -- attention ----------------------------------------------------------------------------------------------------
+# -- attention -----------------------------------------------------------------------------------------------
 
 
-def test_attention_is_the_originals(links):
+def test_attention_equals_the_original(links):
+    """Outputs and gradients are those of the authors' attention."""
     compare(*attention(links, shared=False))
 
 
-def test_attention_with_shared_projections_is_the_originals():
+def test_attention_with_shared_projections_equals_the_original():
+    """The same holds for one map to queries, keys and values."""
     compare(*attention(read_chain(mlp(2, 5, 4, 3)), shared=True))
 
 
@@ -346,12 +360,13 @@ def attention(links, *, shared):
     members = members_of(links, exchangeable="all")
     ours = WeightAttention(members, width, heads=heads, shared=shared, dropout=0.0).double()
     given = [member.fold(x) for member, x in zip(members, tensors, strict=True)]
-    made = functional_call(ours, attention_state(original, links, width, shared=shared), (given,))
-    made = [member.unfold(x) for member, x in zip(members, made, strict=True)]
-    return flat(original(features)), made, [*tensors, *original.parameters()]
+    outputs = functional_call(ours, attention_state(original, links, width, shared=shared), (given,))
+    outputs = [member.unfold(x) for member, x in zip(members, outputs, strict=True)]
+    return flat(original(features)), outputs, [*tensors, *original.parameters()]
 
 
 def attention_state(original, links, width, *, shared):
+    """Return our parameters, computed from the original's."""
     if shared:
         linear = original.to_qkv.linear
         return {"project.0.weight": linear.weight, "project.0.bias": linear.bias}
@@ -367,23 +382,24 @@ def attention_state(original, links, width, *, shared):
             f"project.{2 * i + 1}.weight": bias.weight,
             f"project.{2 * i + 1}.bias": bias.bias,
             f"unproject.{i}.weight": rearrange(back.weight, "(c k) d -> (k c) d", c=width),
-            # The original maps the three terms of a weight apart, and so adds the bias three times.
+            # The original maps the three terms of a weight separately, and so adds the bias three times.
             f"unproject.{i}.bias": 3 * rearrange(back.bias, "(c k) -> (k c)", c=width),
         }
     return state
 
 
-def test_the_original_has_no_shared_projections_on_convolutions(small_cnn):
-    """What recipes for CNNs cannot copy: checked, so that a release that mends it is noticed."""
+def test_the_original_cannot_share_on_convolutions(small_cnn):
+    """If a release of the authors' package mends this, our recipes for CNNs can share projections, too."""
     features, spec = theirs_of(draw(read_chain(small_cnn((3, 4))), 6))
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         NPAttention(spec, 6, 2, share_projections=True).double()(features)
 
 
-# -- encodings ----------------------------------------------------------------------------------------------------
+# -- encodings -----------------------------------------------------------------------------------------------
 
 
-def test_fourier_features_are_the_originals(links):
+def test_fourier_features_equal_the_original(links):
+    """With the same frequencies, the features are the same."""
     tensors = draw(links, 1)
     features, spec = theirs_of(tensors)
     original = GaussianFourierFeatureTransform(spec, 1, mapping_size=5, scale=3).double()
@@ -393,15 +409,14 @@ def test_fourier_features_are_the_originals(links):
     compare(flat(original(features)), [ours(x) for x in tensors], tensors)
 
 
-def test_sinusoids_are_the_originals_where_it_has_no_fault(links):
-    """Its last layer must be linear; ours are of the same neurons at every position of a kernel."""
+def test_sinusoids_equal_the_original(links):
+    """The last layers here are linear: on a convolution the original encodes the wrong axis."""
     tensors = draw(links, 2)
     features, spec = theirs_of(tensors)
     ours = Sinusoids(links, bands=3).double()
-    made = [ours(x, "bias" if n % 2 else "weight", n // 2) for n, x in enumerate(tensors)]
+    encoded = [ours(x, "bias" if n % 2 else "weight", n // 2) for n, x in enumerate(tensors)]
+    original = IOSinusoidalEncoding(spec, num_bands=3)
 
-    assert made[0].shape[1] == IOSinusoidalEncoding(spec, num_bands=3).num_out_chan(2)
-    # The buffers were made in single precision.
-    compare(
-        flat(IOSinusoidalEncoding(spec, num_bands=3)(features)), made, tensors, {"rtol": 1e-5, "atol": 1e-5}
-    )
+    assert encoded[0].shape[1] == original.num_out_chan(2)
+    # The buffers are computed in single precision.
+    compare(flat(original(features)), encoded, tensors, {"rtol": 1e-5, "atol": 1e-5})

@@ -1,4 +1,4 @@
-"""What the parts of NFN give, claim, keep and refuse."""
+"""The parts of NFN: their outputs, their invariances, what they refuse, and training."""
 
 import pytest
 import sneframe_nfn
@@ -35,14 +35,16 @@ def spec(*architectures, carrier=Batch):
     return Spec(carrier=carrier, width=1, architectures=architectures)
 
 
-# -- what they give ------------------------------------------------------------------------------------------
+# -- outputs -------------------------------------------------------------------------------------------------
 
 
-def test_the_parts_are_offered_without_fault():
+def test_the_registry_accepts_every_part():
+    """No part has a fault."""
     assert [fault(part) for part in sneframe_nfn.sneframe_parts()] == [None] * 6
 
 
-def test_the_tokenizer_gives_weights_and_biases_as_they_are(build, networks, flat_cnn):
+def test_the_tokenizer_gives_weights_and_biases(build, networks, flat_cnn):
+    """Without options, features are the weights and biases themselves, as one channel."""
     batch = networks(flat_cnn)
     given = batch.networks[0].parameters()
 
@@ -59,7 +61,8 @@ def test_the_tokenizer_gives_weights_and_biases_as_they_are(build, networks, fla
         assert torch.equal(features.biases[number][:, 0], given[f"{name}.bias"])
 
 
-def test_encodings_are_channels_beside_the_weights(build, networks, flat_cnn):
+def test_encodings_are_appended_as_channels(build, networks, flat_cnn):
+    """The last channel is the sum of the positions of layer, input and output."""
     batch = networks(flat_cnn)
 
     (plain,) = build(flat_cnn)(batch)
@@ -68,15 +71,16 @@ def test_encodings_are_channels_beside_the_weights(build, networks, flat_cnn):
 
     assert chain[0].out.width == 1 + 5
     assert torch.equal(encoded.weights[2][:, :1], plain.weights[2])
-    # The last channel is the place in [-1, 1]: of layer 3 of 3, and of outputs 1 to 3; the same at all 36 columns.
-    places = encoded.weights[2][0, -1]
-    torch.testing.assert_close(places, torch.tensor([0.0, 1.0, 2.0]).double()[:, None].expand(3, 36))
-    # Of layer 1 of 3, and of inputs 1 and 2 at all positions of the kernel.
-    places = encoded.weights[0][0, -1]
-    torch.testing.assert_close(places, torch.tensor([-2.0, 0.0]).double()[:, None, None].expand(5, 2, 3, 3))
+    # Layer 3 of 3 has position 1, and outputs 1 to 3 have positions -1, 0 and 1; all 36 columns are alike.
+    last = encoded.weights[2][0, -1]
+    torch.testing.assert_close(last, torch.tensor([0.0, 1.0, 2.0]).double()[:, None].expand(3, 36))
+    # Layer 1 has position -1, and inputs 1 and 2 have positions -1 and 1; all entries of a kernel are alike.
+    last = encoded.weights[0][0, -1]
+    torch.testing.assert_close(last, torch.tensor([-2.0, 0.0]).double()[:, None, None].expand(5, 2, 3, 3))
 
 
-def test_the_specs_state_what_is_given(build, networks, flat_cnn, layers):
+def test_the_specs_match_the_outputs(build, networks, flat_cnn, layers):
+    """Each part gives the carrier and the width that it declares."""
     chain = build(flat_cnn, layers, HNPPool, frequencies=3)
     batch = networks(flat_cnn)
 
@@ -98,14 +102,13 @@ def test_the_specs_state_what_is_given(build, networks, flat_cnn, layers):
     assert embedding.values.shape == (3, chain[2].out.width)
 
 
-def test_the_plain_mean_pools_every_position_over_all_neurons(build, flat_cnn):
-    """Every weight is the number of its layer plus its position over 100, so every mean is known."""
+def test_the_np_pool_averages_over_neurons_only(build, flat_cnn):
+    """All weights at one position are equal here, so each mean is known: layer + position / 100."""
     architecture = flat_cnn
     weights, biases = [], []
     for number, link in enumerate(read_chain(architecture), start=1):
-        places = number + torch.arange(link.positions).double() / 100
-        filled = places.expand(link.outputs, link.inputs, -1).reshape(link.weight.shape)
-        weights.append(filled[None, None])
+        values = number + torch.arange(link.positions).double() / 100
+        weights.append(values.expand(link.outputs, link.inputs, -1).reshape(link.weight.shape)[None, None])
         biases.append(torch.full((1, 1, link.outputs), number + 0.5).double())
     features = WeightFeatures(architecture=architecture, weights=weights, biases=biases)
 
@@ -119,8 +122,8 @@ def test_the_plain_mean_pools_every_position_over_all_neurons(build, flat_cnn):
     torch.testing.assert_close(embedding.values, torch.tensor([expected]).double())
 
 
-def test_pools_take_one_vector_for_a_kernel_as_well(flat_cnn):
-    """Every number is of two channels: 1, 2, 3 and 0.5 of the weights and biases, and ten times as much."""
+def test_pools_take_neuron_features(flat_cnn):
+    """Weights are 1, 2 and 3 by layer, and ten times that in the second channel; biases are 0.5."""
     links = read_chain(flat_cnn)
     weights = [
         torch.full((1, 2, link.outputs, link.inputs), n) * torch.tensor([1.0, 10.0])[:, None, None]
@@ -130,16 +133,17 @@ def test_pools_take_one_vector_for_a_kernel_as_well(flat_cnn):
     features = NeuronFeatures(architecture=flat_cnn, weights=weights, biases=biases)
     given = evolve(spec(flat_cnn, carrier=NeuronFeatures), width=2)
 
-    plain, apart = (pool(pool.Config(), given) for pool in (NPPool, HNPPool))
+    np_pool, hnp_pool = (pool(pool.Config(), given) for pool in (NPPool, HNPPool))
 
-    assert plain((features,))[0].values.tolist() == [[1, 10, 0.5, 0.5, 2, 20, 0.5, 0.5, 3, 30, 0.5, 0.5]]
+    assert np_pool((features,))[0].values.tolist() == [[1, 10, 0.5, 0.5, 2, 20, 0.5, 0.5, 3, 30, 0.5, 0.5]]
     first, last = [1, 10] * 2, [3, 30] * 3
     expected = [*first, 0.5, 0.5, 2, 20, 0.5, 0.5, *last, *[0.5] * 6]
-    assert apart((features,))[0].values.tolist() == [expected]
-    assert apart.out.width == len(expected)
+    assert hnp_pool((features,))[0].values.tolist() == [expected]
+    assert hnp_pool.out.width == len(expected)
 
 
-def test_layer_embeddings_are_the_same_at_every_position():
+def test_layer_embeddings_are_equal_at_all_positions():
+    """All positions of a kernel get the same vector."""
     links = read_chain(mlp(2, 3, 1))
     embedding = LayerEmbedding([evolve(link, positions=2) for link in links], 2)
     zeros = [torch.zeros(1, 3, 2, 4), torch.zeros(1, 3, 2), torch.zeros(1, 1, 3, 4), torch.zeros(1, 1, 2)]
@@ -153,13 +157,14 @@ def test_layer_embeddings_are_the_same_at_every_position():
     torch.testing.assert_close(last_bias[0, 0], embedding.biases[1] + embedding.outputs[0])
 
 
-# -- what they keep ------------------------------------------------------------------------------------------
+# -- invariances ---------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("pool", [HNPPool, NPPool])
 @pytest.mark.parametrize("kind", ["pooled", "flat"])
-def test_hidden_neurons_of_cnns_may_be_permuted(build, networks, small_cnn, flat_cnn, kind, layers, pool):
+def test_features_of_cnns_move_with_the_neurons(build, networks, small_cnn, flat_cnn, kind, layers, pool):
+    """Features move with the neurons, and the embedding does not change."""
     architecture = flat_cnn if kind == "flat" else small_cnn((4, 5, 3), channels=2, outputs=3)
     chain = build(architecture, layers, pool, frequencies=2, bands=2)
     batch = networks(architecture)
@@ -196,9 +201,8 @@ def exchange(batch, architecture):
         pytest.param((HNPLayers, {}), {}, False, id="HNP"),
     ],
 )
-def test_inputs_and_outputs_are_told_apart_where_layers_or_encodings_say_so(
-    build, networks, part, tokens, blind
-):
+def test_what_distinguishes_inputs_and_outputs(build, networks, part, tokens, blind):
+    """HNP layers, embeddings and encodings do; NP layers and attention alone do not."""
     architecture = mlp(2, 5, 4, 2)
     chain = build(architecture, part, NPPool, **tokens)
     batch = networks(architecture)
@@ -209,51 +213,59 @@ def test_inputs_and_outputs_are_told_apart_where_layers_or_encodings_say_so(
     assert blind or change > 1e-4
 
 
-# -- what they refuse ----------------------------------------------------------------------------------------
+# -- refusals ------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_chain_is_refused_with_the_reason():
+def test_a_network_that_is_no_chain_is_refused():
+    """The error is one line that says why."""
     with pytest.raises(PartError) as caught:
         WeightChannels(WeightChannels.Config(), spec(mlp(1, 4)))
 
     message = str(caught.value)
     assert message.startswith(
-        "tokenizer 'nfn/weight-features' takes a chain of at least 2 layers with weight and bias, but there is one"
+        "tokenizer 'nfn/weight-features' takes a chain of at least 2 layers with weight and bias, "
+        "but there is one"
     )
     assert "\n" not in message
 
 
 def test_a_mixed_zoo_is_refused():
+    """The error says how many architectures the zoo holds."""
     with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
         WeightChannels(WeightChannels.Config(), spec(mlp(1, 4, 4, 1), mlp(1, 8, 8, 1)))
 
 
 @pytest.mark.parametrize("carrier", [Batch, NeuronFeatures])
 @pytest.mark.parametrize("part", [NPLayers, HNPLayers, AttentionBlocks])
-def test_layers_refuse_what_is_not_on_every_weight(part, carrier):
+def test_layers_refuse_other_carriers(part, carrier):
+    """The error names both carriers."""
     with pytest.raises(PartError, match=f"takes WeightFeatures, it is given {carrier.__name__}"):
         part(part.Config(), spec(mlp(1, 4, 1), carrier=carrier))
 
 
 @pytest.mark.parametrize("pool", [HNPPool, NPPool])
-def test_pools_refuse_what_is_no_features(pool):
+def test_pools_refuse_other_carriers(pool):
+    """The error names the carriers."""
     with pytest.raises(PartError, match="takes NeuronFeatures or WeightFeatures, it is given Batch"):
         pool(pool.Config(), spec(mlp(1, 4, 1)))
 
 
 def test_networks_of_another_architecture_are_refused(build, networks):
+    """The error shows both architectures."""
     with pytest.raises(PartError, match=r"was built for .*1×4.*, it is given .*1×8"):
         build(mlp(1, 4, 1))(networks(mlp(1, 8, 1)))
 
 
 def test_shared_projections_are_refused_on_convolutions(build, small_cnn):
+    """The error names the parameter."""
     with pytest.raises(
-        PartError, match=r"shared_projections needs one weight between two neurons, '0.weight' has 9"
+        PartError, match=r"shared_projections needs one weight between each two neurons, but '0.weight' has 9"
     ):
         build(small_cnn(), (AttentionBlocks, {"shared_projections": True}))
 
 
-def test_heads_that_do_not_divide_the_width_are_refused_by_name(build):
+def test_heads_that_do_not_divide_the_width_are_refused(build):
+    """The error gives both numbers."""
     with pytest.raises(PartError, match="heads must divide width, got heads = 3 and width = 8"):
         build(mlp(1, 4, 1), (AttentionBlocks, {"width": 8, "heads": 3}))
 
@@ -270,6 +282,7 @@ def test_heads_that_do_not_divide_the_width_are_refused_by_name(build):
     ],
 )
 def test_impossible_options_are_refused(part, options):
+    """The error names the option."""
     with pytest.raises(ValueError, match=next(iter(options))):
         part.Config(**options)
 
@@ -277,7 +290,8 @@ def test_impossible_options_are_refused(part, options):
 # -- training ------------------------------------------------------------------------------------------------
 
 
-def test_every_parameter_is_trained(build, networks, flat_cnn, layers):
+def test_all_trainable_weights_get_a_gradient(build, networks, flat_cnn, layers):
+    """No tensor of the model is left without a gradient."""
     chain = build(flat_cnn, layers, HNPPool, frequencies=2).train()
 
     chain(networks(flat_cnn))[0].values.square().sum().backward()
@@ -285,7 +299,8 @@ def test_every_parameter_is_trained(build, networks, flat_cnn, layers):
     assert [name for name, p in chain.named_parameters() if p.grad is None] == []
 
 
-def test_dropout_takes_whole_channels_in_training_and_none_in_evaluation(build, networks):
+def test_dropout_drops_whole_channels_in_training(build, networks):
+    """A channel of a network is dropped on all neurons, or doubled on all; in evaluation none is dropped."""
     architecture = mlp(2, 5, 4, 3)
     chain = build(architecture, (HNPLayers, {"widths": (32,), "dropout": 0.5}))
     batch = networks(architecture)
@@ -293,7 +308,7 @@ def test_dropout_takes_whole_channels_in_training_and_none_in_evaluation(build, 
     (kept,) = chain(batch)
     (dropped,) = chain.train()(batch)
 
-    gone = (dropped.weights[1] == 0).flatten(2).all(2)  # of each network and channel
+    gone = (dropped.weights[1] == 0).flatten(2).all(2)  # (networks, channels)
     assert 0.2 < gone.double().mean() < 0.8
     torch.testing.assert_close(dropped.weights[1][~gone], 2 * kept.weights[1][~gone])
     gone = (dropped.weights[0] == 0).flatten(2).all(2)
@@ -301,7 +316,8 @@ def test_dropout_takes_whole_channels_in_training_and_none_in_evaluation(build, 
 
 
 @torch.no_grad()
-def test_attention_drops_in_training_and_not_in_evaluation(build, networks):
+def test_attention_dropout_is_off_in_evaluation(build, networks):
+    """Outputs are random in training only."""
     architecture = mlp(2, 5, 4, 3)
     chain = build(architecture, (AttentionBlocks, {"width": 4, "heads": 2, "dropout": 0.5}))
     batch = networks(architecture)
@@ -311,8 +327,9 @@ def test_attention_drops_in_training_and_not_in_evaluation(build, networks):
     assert difference(chain(batch), chain(batch)) > 1e-3
 
 
-def test_nothing_is_read_back_to_the_host(build, networks, flat_cnn, layers):
-    # A tensor on the meta device has no values, so what reads one fails.
+def test_no_value_is_read_on_the_host(build, networks, flat_cnn, layers):
+    """A tensor on the meta device has no values, so code that reads one fails."""
+
     chain = build(flat_cnn, layers, HNPPool, frequencies=2, bands=2).train().to("meta")
 
     (embedding,) = chain(networks(flat_cnn).to("meta"))

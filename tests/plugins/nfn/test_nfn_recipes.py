@@ -1,4 +1,4 @@
-"""The recipes of NFN: their sizes, and a run from zoo to report."""
+"""The recipes of NFN: their sizes, and runs from zoo to metrics."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from sneframe.errors import PartError
 from sneframe.model import build_model
 from sneframe.testing import mlp, toy_zoo
 
-# The constants of an untrained encoder are 1 here, on purpose.
+# The normalisation is left unfitted on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
 
 SMALL = {
@@ -37,19 +37,21 @@ def size(model):
 
 @pytest.mark.parametrize("name", sneframe_recipes())
 def test_a_recipe_records_its_name(name):
+    """The configuration holds the recipe's name."""
     assert sneframe_recipes()[name]().recipe == name
 
 
 @pytest.mark.parametrize(
     ("name", "published", "more"),
     [
-        # What the package's NPLinear and HNPLinear and a head 250 → 1000 → 1000 → 1 come to.
+        # The sizes of the package's NPLinear and HNPLinear layers and of a head 250 → 1000 → 1000 → 1.
         pytest.param("nfn/np-paper", 2_031_390, 0, id="NP-PosEmb, 2.03 M"),
-        # In each of three layers the last hidden bias reaches the last weight: 10 · (1 · 16 + 16 · 16 + 16 · 5).
+        # Three layers map the last hidden bias to the last weight: 10 · (1 · 16 + 16 · 16 + 16 · 5) weights.
         pytest.param("nfn/hnp-paper", 2_811_743, 3_520, id="HNP, 2.81 M"),
     ],
 )
-def test_the_published_setting_has_the_published_size(small_cnn, name, published, more):
+def test_the_paper_recipes_have_the_published_size(small_cnn, name, published, more):
+    """The HNP recipe has the published size and the one map more that the original lacks."""
     architecture = small_cnn()
 
     assert architecture.num_weights == 4970
@@ -57,7 +59,8 @@ def test_the_published_setting_has_the_published_size(small_cnn, name, published
 
 
 @pytest.mark.parametrize("name", ["nfn/hnp-fair", "nfn/np-fair", "nfn/nft-fair"])
-def test_the_fair_setting_has_150_000_parameters(name):
+def test_the_fair_recipes_have_150_000_trainable_weights(name):
+    """On sine INRs 1 → 32 → 32 → 1 the size is right within 10 %."""
     assert size(model_of(name, SINE)) == pytest.approx(150_000, rel=0.1)
 
 
@@ -66,11 +69,12 @@ def test_the_fair_setting_has_150_000_parameters(name):
     [
         ("nfn/hnp-paper", ()),
         ("nfn/np-paper", ()),
-        # At its full width a step takes seconds, and tests nothing more.
+        # At full width a step would take seconds and test nothing more.
         ("nfn/nft-paper", ("tokenizer.frequencies=8", "layer_encoder.width=16")),
     ],
 )
-def test_the_published_setting_takes_a_step(small_cnn, name, words):
+def test_the_paper_recipes_can_be_trained(small_cnn, name, words):
+    """A step of the optimiser lowers the loss."""
     architecture = mlp(1, 8, 8, 1) if "nft" in name else small_cnn()
     torch.manual_seed(0)
     model = model_of(name, architecture, *words).train()
@@ -88,8 +92,8 @@ def test_the_published_setting_takes_a_step(small_cnn, name, words):
     assert loss() < before
 
 
-def test_the_transformer_of_inr2array_has_256_channels_and_6_blocks():
-    """Per block and width 256: 4 attention maps of 256², 2 feed-forward maps of 4 · 256² on each of 6 tensors."""
+def test_the_transformer_has_the_blocks_of_inr2array():
+    """A block has 3 attention matrices of 256², and 2 feed-forward ones of 4 · 256² for each of 6 tensors."""
     encoder = model_of("nfn/nft-paper", mlp(2, 32, 32, 1)).encoder.layer_encoder
 
     matrices = 6 * (3 + 2 * 4 * 6) * 256**2
@@ -97,7 +101,8 @@ def test_the_transformer_of_inr2array_has_256_channels_and_6_blocks():
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_recipe_runs(name, tmp_path):
+def test_a_recipe_beats_the_mean(name, tmp_path):
+    """A short run predicts better than the mean."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60)
     settings = (f"zoo.path={zoo}", "zoo.property=scale", "train.batch_size=8", "train.epochs=8", SMALL[name])
 
@@ -107,6 +112,7 @@ def test_a_recipe_runs(name, tmp_path):
 
 
 def test_a_mixed_zoo_is_refused_before_training(tmp_path):
+    """The error says how many architectures the zoo holds."""
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((4, 4), (3, 3)))
 
     with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):

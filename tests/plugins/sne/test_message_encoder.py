@@ -13,11 +13,11 @@ from sneframe.errors import PartError
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 
-# The constants of an untrained encoder are 1 here, on purpose.
+# The normalisation is left unfitted on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
 
 SMALL = ("layer_encoder.width=8", "layer_encoder.heads=2", "aggregator.heads=2")
-BESIDE = "layer_encoder.part=sne/message-chunk-set"
+WITH_CHUNKS = "layer_encoder.part=sne/message-chunk-set"
 
 
 class Transposed(nn.Sequential):
@@ -41,7 +41,7 @@ def of_network(name):
 
 
 def encoder(*architectures, words=()):
-    """Return an encoder whose parameters are changed, as some are zero or one at first."""
+    """Return an encoder with random changes to its weights, because some are 0 or 1 at initialisation."""
     torch.manual_seed(0)
     model = sneframe.encoder("sne/message", architectures, *words, *SMALL).double().eval()
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_the_values_of_a_head_belong_to_its_queries():
 MIXED = (mlp(1, 5, 4, 1), mlp(1, 6, 1, activation="sine"), *map(of_network, ("lenet", "vit")))
 
 
-def test_a_network_is_encoded_alone_as_in_a_mixed_batch():
+def test_a_network_is_the_same_alone_and_in_a_batch():
     """The other networks of a batch, and their order, do not change an embedding."""
     model, batch = encoder(*MIXED), networks(*MIXED)
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_a_network_is_encoded_alone_as_in_a_mixed_batch():
         assert change(model(batch.select(backwards)), together[backwards]) < 1e-9
 
 
-def test_architectures_that_were_not_in_training_are_encoded():
+def test_unseen_architectures_are_encoded():
     """An encoder takes unseen architectures, and distinguishes two networks of them."""
     model = encoder(mlp(1, 4, 1))
     for unseen in (mlp(1, 7, 3, 5, 1), of_network("separable"), of_network("gru")):
@@ -154,7 +154,7 @@ def test_architectures_that_were_not_in_training_are_encoded():
             assert change(model(one), model(other)) > 1e-3
 
 
-@pytest.mark.parametrize("words", [(), ("layer_encoder.activation=recorded",), (BESIDE,)])
+@pytest.mark.parametrize("words", [(), ("layer_encoder.activation=recorded",), (WITH_CHUNKS,)])
 def test_all_parameters_get_gradients_from_a_mixed_zoo(words):
     """A batch of many families gives each parameter of the encoder a finite gradient other than zero."""
     architectures = (*MIXED, of_network("gru"))
@@ -162,11 +162,11 @@ def test_all_parameters_get_gradients_from_a_mixed_zoo(words):
     (model(networks(*architectures)) * torch.randn(10, 8, dtype=torch.float64)).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all(), name
-        if not name.endswith("table.weight"):  # each row is one type's
+        if not name.endswith("table.weight"):  # rows of types that no network has get 0
             assert parameter.grad.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("words", [(), ("layer_encoder.activation=recorded",), (BESIDE,)])
+@pytest.mark.parametrize("words", [(), ("layer_encoder.activation=recorded",), (WITH_CHUNKS,)])
 @pytest.mark.parametrize("widths", [(1, 1), (3, 2), (1, 4, 1)])
 def test_unused_parameters_get_a_gradient_too(widths, words):
     """Data-parallel training waits for the gradient of every parameter, whatever networks a process has."""
@@ -193,7 +193,7 @@ def test_single_precision_is_near_double(name):
     assert change(exact, single) < 1e-4
 
 
-@pytest.mark.parametrize("words", [(), (BESIDE,)])
+@pytest.mark.parametrize("words", [(), (WITH_CHUNKS,)])
 @pytest.mark.parametrize("name", PRECISE)
 def test_it_trains_under_bfloat16_autocast(name, words):
     """Under autocast, gradients are finite and embeddings stay near those of float32."""
@@ -275,15 +275,15 @@ def test_there_is_a_code_for_each_group_and_the_outputs():
 def test_chunk_codes_follow_those_of_messages():
     """``sne/message-chunk-set`` gives the codes of messages, then one code for each parameter."""
     model, batch = (
-        encoder(mlp(2, 5, 4, 1), words=(BESIDE, "layer_encoder.chunk_size=4")),
+        encoder(mlp(2, 5, 4, 1), words=(WITH_CHUNKS, "layer_encoder.chunk_size=4")),
         networks(mlp(2, 5, 4, 1)),
     )
     part, tokens = model.layer_encoder, model.tokenizer(batch)
     with torch.no_grad():
         (codes,), (own,) = part(tokens), part.message(tokens)
-        (beside,) = part.chunk_set((part.cut.cut(tokens[0]),))
+        (chunks,) = part.chunk_set((part.cut.cut(tokens[0]),))
     assert codes.units == ((0, 1), (2, 3), (4, 5), (0,), (1,), (2,), (3,), (4,), (5,))
-    assert torch.equal(codes.codes, torch.cat([own.codes, beside.codes], dim=1))
+    assert torch.equal(codes.codes, torch.cat([own.codes, chunks.codes], dim=1))
 
 
 def test_chunks_make_messages_lose_their_invariance():
@@ -291,7 +291,7 @@ def test_chunks_make_messages_lose_their_invariance():
     architecture = mlp(1, 6, 5, 1)
     batch = networks(architecture)
     moved = apply(batch, sample(batch, seed=0, step=1))
-    model = encoder(architecture, words=(BESIDE, "layer_encoder.chunk_size=4"))
+    model = encoder(architecture, words=(WITH_CHUNKS, "layer_encoder.chunk_size=4"))
     assert "permute" not in model.layer_encoder.keeps
     assert "permute" in encoder(architecture).layer_encoder.keeps
     with torch.no_grad():

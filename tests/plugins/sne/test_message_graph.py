@@ -70,7 +70,7 @@ def nodes(slots, node_set):
     return held.nodes[np.argsort(held.slots, kind="stable")].tolist()
 
 
-# -- of any network ------------------------------------------------------------------------------------------
+# -- any network ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("describe", ["module", "state dict"])
@@ -117,7 +117,7 @@ def test_nodes_of_a_group_are_held_equally_often(name):
             assert len(set(held.slots)) == len(held.slots)
 
 
-# -- of known networks ---------------------------------------------------------------------------------------
+# -- known networks ------------------------------------------------------------------------------------------
 
 
 def test_an_mlp_is_a_chain_of_node_sets():
@@ -141,7 +141,7 @@ def test_an_input_of_one_number_has_no_node():
 
 
 def test_a_bottleneck_of_one_neuron_is_a_source():
-    """A hidden layer of one neuron is a node set, although the layer behind it reads a single number."""
+    """A hidden layer of one neuron is a node set, although the next layer reads a single number."""
     net = nn.Sequential(
         nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1), nn.Tanh(), nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 2)
     )
@@ -165,7 +165,7 @@ def test_a_channel_is_in_a_slot_for_each_kernel_position():
     assert nodes(read, 0) == [channel for channel in range(16) for _ in range(9)]
     third = [-2 / 3, 0, 2 / 3]
     assert np.allclose(read.coordinates[:9, KERNEL:][:, :2], [[a, b] for a in third for b in third])
-    assert graph.edges[0].sources.size == 9  # of the network's input, which is grey
+    assert graph.edges[0].sources.size == 9  # the kernel positions of the grey input, which has no node
 
 
 def test_a_flattened_map_is_read_channel_by_channel():
@@ -252,10 +252,9 @@ def test_a_transposed_convolution_reads_its_own_block():
     edges = edges_of(architecture, graph, "4.weight")
     assert nodes(edges.targets, 3) == [0, 1, 2, 3]
     assert nodes(edges.sources, 2) == [3 * (o // 2) + i for o in range(4) for i in range(3) for _ in range(4)]
-    assert (edges.shape, edges.order) == (
-        (2, 3, 2, 2, 2),
-        (0, 2, 1, 3, 4),
-    )  # input 3 · block + i, output o of the block
+    # The axes are block, input in the block, output in the block, and two of the kernel.
+    assert edges.shape == (2, 3, 2, 2, 2)
+    assert edges.order == (0, 2, 1, 3, 4)
     assert by_parameter(architecture, graph)["6.weight"] == ({4: 1}, {1: 16, 3: 16})
 
 
@@ -271,7 +270,7 @@ def test_a_depthwise_multiplier_reads_its_channel():
 
 
 def test_the_sources_of_a_concatenation_are_two_node_sets():
-    """A layer that reads a concatenation has sources from both node sets, told apart by their segment."""
+    """A layer that reads a concatenation has sources from both node sets, with different segments."""
     architecture = of_network("unet")
     graph = graph_of(architecture)
     down1, down2, _, up2, _, up1, _, _ = range(8)
@@ -358,7 +357,7 @@ def test_values_shared_by_heads_are_read_with_each_head():
     assert nodes(read, values) == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
-# -- where no group moves an axis ----------------------------------------------------------------------------
+# -- networks without neuron groups --------------------------------------------------------------------------
 
 
 def test_without_groups_sizes_connect_the_layers():

@@ -1,4 +1,4 @@
-"""``sne/message`` against its equations, in loops over nodes and weights, with slots and edges by hand."""
+"""``sne/message`` compared with its equations, in loops over nodes and weights, with slots by hand."""
 
 import math
 from itertools import product
@@ -44,7 +44,7 @@ def centred(number, size):
 
 
 def kernel(*shape):
-    """The positions of a kernel, and the coordinates of each."""
+    """Yield each position of a kernel and its coordinates."""
     for position in product(*map(range, shape)):
         at = {
             KERNEL + k: centred(p, n) for k, (p, n) in enumerate(zip(position, shape, strict=True)) if n > 1
@@ -52,8 +52,8 @@ def kernel(*shape):
         yield position, at
 
 
-def told(linear, at):
-    """1 + a linear map of the sines and cosines of a slot's coordinates, three waves each."""
+def scale(linear, at):
+    """Return 1 + a linear map of the sines and cosines of a slot's coordinates, three waves each."""
     features = []
     for axis in range(6):
         angles = [at[axis] * wave * math.pi / 2 for wave in (1, 2, 4)] if axis in at else []
@@ -61,7 +61,7 @@ def told(linear, at):
     return 1 + linear(torch.tensor(features, dtype=torch.float64))
 
 
-def literal(part, networks, node_sets, all_edges):  # noqa: PLR0912, PLR0915  # the equations, from first to last
+def literal(part, networks, node_sets, all_edges):  # noqa: PLR0912, PLR0915  # all equations in one place
     """Return the codes ``(L, D)`` of one network, as the equations in the docstrings give them.
 
     Args:
@@ -90,7 +90,7 @@ def literal(part, networks, node_sets, all_edges):  # noqa: PLR0912, PLR0915  # 
 
     def leaving(messages, slot):
         nodes = [codes[node] for node in slot.nodes] or [part.input]
-        return sum(messages.source(messages.norm(code)) for code in nodes) * told(
+        return sum(messages.source(messages.norm(code)) for code in nodes) * scale(
             messages.read_waves, slot.at
         )
 
@@ -98,17 +98,17 @@ def literal(part, networks, node_sets, all_edges):  # noqa: PLR0912, PLR0915  # 
         mixture = messages.mixture
         if mixture.recorded and activation != "none":
             return {"relu": F.relu, "sine": torch.sin, "tanh": torch.tanh}[activation](x)
-        return sum(share * f(x) for share, f in zip(mixture.logits.softmax(0), MIXED, strict=True))
+        return sum(fraction * f(x) for fraction, f in zip(mixture.logits.softmax(0), MIXED, strict=True))
 
     def write(messages, slots, arrived):
         """H ← Block(H + Σ arrived ⊙ e' / √k), one node set at a time."""
-        stands = {}
+        received = {}
         for slot, value in zip(slots, arrived, strict=True):
             for node in slot.nodes:
-                stands.setdefault(node, []).append(value * told(messages.written_waves, slot.at))
-        for node_set in {node_set for node_set, _ in stands}:
+                received.setdefault(node, []).append(value * scale(messages.written_waves, slot.at))
+        for node_set in {node_set for node_set, _ in received}:
             for node in [key for key in codes if key[0] == node_set]:
-                own = stands.get(node, [])
+                own = received.get(node, [])
                 x = codes[node] + (sum(own) / len(own) ** 0.5 if own else 0)
                 codes[node] = x + messages.block(x)
 
@@ -122,35 +122,36 @@ def literal(part, networks, node_sets, all_edges):  # noqa: PLR0912, PLR0915  # 
         value = messages.out(torch.cat([m, size, phi(messages, inner, activation)]))
         return value if vector is None else value + vector
 
-    for each in part.rounds:
+    for each_round in part.rounds:
         for own_edges in all_edges:
             arrived = []
             for i, _ in enumerate(own_edges.targets):
                 sources = own_edges.sources[i] if own_edges.own else own_edges.sources
                 edges = [
-                    (own_edges.weight(w, i, j), leaving(each.forth, slot)) for j, slot in enumerate(sources)
+                    (own_edges.weight(w, i, j), leaving(each_round.forth, slot))
+                    for j, slot in enumerate(sources)
                 ]
                 vector = None
                 for name in own_edges.vectors:
                     direction = part.vectors(architecture, ((number[name],),), networks.weights)[0]
                     vector = (0 if vector is None else vector) + w[name].flatten()[i] * direction
-                arrived.append(arriving(each.forth, edges, vector, own_edges.activation))
-            write(each.forth, own_edges.targets, arrived)
+                arrived.append(arriving(each_round.forth, edges, vector, own_edges.activation))
+            write(each_round.forth, own_edges.targets, arrived)
         for own_edges in reversed(all_edges):
             sources = (
                 [slot for own in own_edges.sources for slot in own] if own_edges.own else own_edges.sources
             )
             ends = {node_set for slot in sources for node_set, _ in slot.nodes}
             to_input = all(node_sets[node_set][2] is None for node_set in ends)
-            if not ends or (to_input and each is part.rounds[-1]):
+            if not ends or (to_input and each_round is part.rounds[-1]):
                 continue
-            arrived, codes_written = [], [leaving(each.back, slot) for slot in own_edges.targets]
+            arrived, sent = [], [leaving(each_round.back, slot) for slot in own_edges.targets]
             if own_edges.own:
                 for i, own in enumerate(own_edges.sources):
                     arrived += [
                         arriving(
-                            each.back,
-                            [(own_edges.weight(w, i, j), codes_written[i])],
+                            each_round.back,
+                            [(own_edges.weight(w, i, j), sent[i])],
                             None,
                             own_edges.activation,
                         )
@@ -158,15 +159,15 @@ def literal(part, networks, node_sets, all_edges):  # noqa: PLR0912, PLR0915  # 
                     ]
             else:
                 for j, _ in enumerate(own_edges.sources):
-                    edges = [(own_edges.weight(w, i, j), code) for i, code in enumerate(codes_written)]
-                    arrived.append(arriving(each.back, edges, None, own_edges.activation))
-            write(each.back, sources, arrived)
-    found = []
+                    edges = [(own_edges.weight(w, i, j), code) for i, code in enumerate(sent)]
+                    arrived.append(arriving(each_round.back, edges, None, own_edges.activation))
+            write(each_round.back, sources, arrived)
+    pooled = []
     for name, (size, _, first) in node_sets.items():
         if first is not None:
             nodes = torch.stack([part.norm(codes[name, node]) for node in range(size)])
-            found.append(part.pool(nodes[None])[0])
-    return torch.stack(found)
+            pooled.append(part.pool(nodes[None])[0])
+    return torch.stack(pooled)
 
 
 def nodes(node_set, size):
@@ -200,7 +201,7 @@ def an_mlp():
 
 
 def a_cnn():
-    """Conv 1 → 2, conv 2 → 3, maps of 2 × 2 flattened, linear 12 → 2: one grey image holds no node."""
+    """Convolutions 1 → 2 and 2 → 3, maps of 2 × 2 flattened, linear 12 → 2. A grey image has no node."""
     net = nn.Sequential(
         nn.Conv2d(1, 2, (2, 1)), nn.ReLU(), nn.Conv2d(2, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)
     )
@@ -302,9 +303,9 @@ class Attends(nn.Module):
 
 
 def an_attention():
-    """A slot of queries, keys or values holds a node of the head, and one of the neuron within it.
+    """A slot of queries, keys or values holds the node of a head, and that of a neuron within it.
 
-    Queries and keys share their neurons; the map behind the values writes the stream once more.
+    Queries and keys share their neurons. The map after the values leads to the stream again.
     """
     architecture = Architecture.from_module(Attends(), torch.randn(2, 5, 3))
     node_sets = {
@@ -344,14 +345,13 @@ def test_the_codes_are_those_of_the_equations(name, activation):
     spec = Spec(carrier=Networks, width=1, architectures=(architecture,))
     part = Message(Message.Config(width=8, heads=2, activation=activation), spec).double()
     with torch.no_grad():
-        for parameter in part.parameters():  # none that is zero or one, as it is at first
+        for parameter in part.parameters():  # some are 0 or 1 at initialisation
             parameter.add_(0.2 * torch.randn_like(parameter))
         networks = Networks(
             architecture=architecture, weights=torch.randn(3, architecture.num_weights, dtype=torch.float64)
         )
-        (found,) = part((networks,))
+        (actual,) = part((networks,))
         for row in range(3):
             one = Networks(architecture=architecture, weights=networks.weights[row : row + 1])
-            assert torch.allclose(
-                found.codes[row], literal(part, one, node_sets, all_edges), rtol=1e-10, atol=1e-10
-            )
+            expected = literal(part, one, node_sets, all_edges)
+            assert torch.allclose(actual.codes[row], expected, rtol=1e-10, atol=1e-10)

@@ -1,4 +1,4 @@
-"""Fast set attention against its literal form: outputs and gradients, float64, 1e-10."""
+"""Fast set attention compared with its equations in loops: outputs and gradients, in float64, to 1e-10."""
 
 import math
 
@@ -13,7 +13,7 @@ from sneframe.errors import PartError
 
 
 def literal_mab(x, y, query, key, value, output, norm1, norm2, heads, mask=None):
-    """Set Transformer's MAB, written out with one loop over sets and heads."""
+    """The MAB of Set Transformer, in loops over sets and heads."""
     rows = []
     for s in range(x.shape[0]):
         q, k, v = query(x[s]), key(y[s]), value(y[s])
@@ -31,7 +31,7 @@ def literal_mab(x, y, query, key, value, output, norm1, norm2, heads, mask=None)
 
 
 def linears(block):
-    # the key's bias cancels in the softmax, so the literal form may have any
+    # The key's bias cancels in the softmax, so the literal form may have any.
     bias = torch.randn(block.key.out_features) if block.key.bias is None else block.key.bias
 
     def key(y):
@@ -61,12 +61,12 @@ def shake(block):
     return block
 
 
-def check(actual, expected, share, *leaves):
-    """Compare outputs, and the gradients of their sum, weighted by ``share``, to blocks and inputs."""
+def check(actual, expected, factor, *leaves):
+    """Compare outputs, and the gradients of their sum weighted by ``factor`` for blocks and inputs."""
     assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
     tensors = [t for leaf in leaves for t in (leaf.parameters() if isinstance(leaf, nn.Module) else [leaf])]
-    found, wanted = (torch.autograd.grad((made * share).sum(), tensors) for made in (actual, expected))
-    for one, other in zip(found, wanted, strict=True):
+    gradients = (torch.autograd.grad((output * factor).sum(), tensors) for output in (actual, expected))
+    for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, atol=1e-10, rtol=1e-10)
 
 
@@ -76,6 +76,7 @@ def random(*shape):
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_mab_equals_its_literal_form(masked):
+    """Outputs and gradients of MAB, with and without a mask."""
     block = shake(MAB(12, 3))
     x, y = random(4, 5, 12), random(4, 7, 12)
     mask = random_mask(4, 7, torch.Generator().manual_seed(1)) if masked else None
@@ -85,23 +86,25 @@ def test_mab_equals_its_literal_form(masked):
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_scalar_sab_equals_sab_on_scalars(masked):
+    """The form at rank one has the outputs and gradients of SAB on a C × 1 input."""
     block = shake(ScalarSAB(12, 3))
     x = torch.randn(6, 9)
     mask = random_mask(6, 9, torch.Generator().manual_seed(1)) if masked else None
     scalars = x.unsqueeze(-1)
-    share = torch.randn(6, 9, 12)
+    factor = torch.randn(6, 9, 12)
     if masked:
-        share = share * mask.unsqueeze(-1)
+        factor = factor * mask.unsqueeze(-1)
     expected = literal_mab(scalars, scalars, *linears(block), 3, mask)
-    check(block(x, mask), expected, share, block)
-    # Where the scalars ask for a gradient, they get it, and the block gets the same.
-    asking = x.clone().requires_grad_()
-    scalars = asking.unsqueeze(-1)
+    check(block(x, mask), expected, factor, block)
+    # The same where the scalars, too, need a gradient.
+    x = x.clone().requires_grad_()
+    scalars = x.unsqueeze(-1)
     expected = literal_mab(scalars, scalars, *linears(block), 3, mask)
-    check(block(asking, mask), expected, share, block, asking)
+    check(block(x, mask), expected, factor, block, x)
 
 
-def test_scalar_sab_passes_gradients_on_to_its_scalars():
+def test_scalar_sab_gives_its_scalars_a_gradient():
+    """The gradient equals numerical differences."""
     block = shake(ScalarSAB(8, 2))
     x = torch.randn(3, 5, requires_grad=True)
     assert torch.autograd.gradcheck(block, (x,), atol=1e-6)
@@ -109,43 +112,44 @@ def test_scalar_sab_passes_gradients_on_to_its_scalars():
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("offset", [0.0, 1.0, 5.0])
-def test_gradients_under_bf16_autocast_are_those_of_float32(offset, masked):
-    """Scalars far from zero beside their spread: there a variance in bfloat16 is off by more than itself."""
+def test_gradients_under_autocast_equal_those_of_float32(offset, masked):
+    """Also for scalars far from zero, where a variance in bfloat16 would have no correct digit."""
     block = shake(ScalarSAB(12, 3)).float()
     x = offset + 0.1 * torch.randn(6, 9, dtype=torch.float32)
     mask = random_mask(6, 9, torch.Generator().manual_seed(1)) if masked else None
     weight = torch.randn(6, 9, 3, dtype=torch.float32)
 
-    def found(*, rough):
-        with torch.autocast("cpu", torch.bfloat16, enabled=rough):
-            means = block._means(x, mask)
+    def gradients(*, autocast):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            means = block.means(x, mask)
         block.zero_grad()
         (means * weight).sum().backward()
         return [p.grad.clone() for p in (block.query.weight, block.query.bias, block.key.weight)]
 
-    for rough, exact in zip(found(rough=True), found(rough=False), strict=True):
+    for rough, exact in zip(gradients(autocast=True), gradients(autocast=False), strict=True):
         assert float((rough - exact).norm()) < 1e-3 * float(exact.norm())
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_the_mean_of_scalars_far_from_zero_keeps_its_digits(offset):
-    """Single against double precision, whose literal form it equals: the tilts are moderate, the offset is not."""
+    """In single precision the gradient is near that of double, even where all scalars are near 100."""
     block = shake(ScalarSAB(12, 3))
     x = offset + torch.randn(6, 9).float().double()
     weight = torch.randn(6, 9, 3)
 
-    def found(block, x, weight):
+    def gradient(block, x, weight):
         block.zero_grad()
-        (block._means(x, None) * weight).sum().backward()
+        (block.means(x, None) * weight).sum().backward()
         return block.query.bias.grad.double()
 
-    exact = found(block, x, weight)
-    single = found(block.float(), x.float(), weight.float())
+    exact = gradient(block, x, weight)
+    single = gradient(block.float(), x.float(), weight.float())
     assert float((single - exact).norm()) < 1e-3 * float(exact.norm())
 
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_pma_equals_its_literal_form(masked):
+    """Outputs and gradients of PMA, with and without a mask."""
     block = shake(PMA(12, 3))
     x = random(4, 7, 12)
     mask = random_mask(4, 7, torch.Generator().manual_seed(1)) if masked else None
@@ -156,6 +160,7 @@ def test_pma_equals_its_literal_form(masked):
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_isab_is_two_mabs_through_its_points(masked):
+    """Outputs and gradients are those of MAB(X, MAB(I, X))."""
     block = shake(ISAB(8, 2, 3))
     x = random(4, 6, 8)
     mask = random_mask(4, 6, torch.Generator().manual_seed(1)) if masked else None
@@ -164,8 +169,8 @@ def test_isab_is_two_mabs_through_its_points(masked):
     check(block(x, mask), expected, torch.randn(4, 6, 8), block, x)
 
 
-def test_the_attention_of_mab_is_that_of_torch():
-    """torch's layer has an output projection where MAB has none: set to the identity, both coincide."""
+def test_the_attention_of_mab_equals_that_of_torch():
+    """torch's layer has an output projection, here the identity; MAB has none."""
     block = shake(MAB(12, 3))
     other = nn.MultiheadAttention(12, 3, batch_first=True)
     with torch.no_grad():
@@ -181,7 +186,8 @@ def test_the_attention_of_mab_is_that_of_torch():
 
 @settings(max_examples=25, deadline=None)
 @given(count=st.integers(1, 9), pads=st.integers(1, 5), value=st.floats(-50, 50))
-def test_padding_is_never_seen(count, pads, value):
+def test_padding_has_no_effect(count, pads, value):
+    """Any number of padded elements with any value gives the same result."""
     torch.manual_seed(3)
     scalar, block, pool = shake(ScalarSAB(8, 2)), shake(SAB(8, 2)), shake(PMA(8, 2))
     x = torch.randn(2, count)
@@ -194,5 +200,6 @@ def test_padding_is_never_seen(count, pads, value):
 
 @pytest.mark.parametrize("block", [MAB, SAB, PMA, ScalarSAB])
 def test_heads_that_do_not_divide_the_width_are_refused(block):
+    """The error gives both numbers."""
     with pytest.raises(PartError, match="heads = 5 and width = 12"):
         block(12, 5)

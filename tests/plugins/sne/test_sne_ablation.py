@@ -1,4 +1,4 @@
-"""SNE without one of its parts: what is gone is gone, and what is left keeps the laws."""
+"""Ablations of SNE: what is left out has no effect and no weights, and the rest passes all checks."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from sneframe.config.schema import plugins_named
 from sneframe.config.structure import unstructure
 from sneframe.testing import laws, mlp
 
-# The constants of an untrained encoder are 1 here, on purpose.
+# The normalisation is left unfitted on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
 
 SMALL = (
@@ -43,7 +43,8 @@ def embedding(architecture, weights, *words):
 
 
 @pytest.mark.parametrize("words", SWITCHES.values(), ids=SWITCHES)
-def test_what_is_left_keeps_the_laws(words):
+def test_ablated_parts_keep_the_laws(words):
+    """A part without encodings or set functions still passes all checks of its claims."""
     config = sneframe.recipe("sne", *SMALL, *words)
     registry = plugins.load(plugins_named(unstructure(config)))
     findings = list(laws.check(config, registry, only={"sne/chunk-set", "sne/layer-set"}))
@@ -52,11 +53,11 @@ def test_what_is_left_keeps_the_laws(words):
 
 
 def swapped_layers(architecture, weights):
-    """Exchange the two hidden square layers, weights and biases."""
-    place = dict(zip((p.name for p in architecture.parameters), architecture.offsets, strict=True))
+    """Exchange weights and biases of the two square hidden layers."""
+    offset = dict(zip((p.name for p in architecture.parameters), architecture.offsets, strict=True))
     moved = weights.clone()
     for kind, size in (("weight", 16), ("bias", 4)):
-        first, second = place[f"1.{kind}"], place[f"2.{kind}"]
+        first, second = offset[f"1.{kind}"], offset[f"2.{kind}"]
         moved[:, first : first + size] = weights[:, second : second + size]
         moved[:, second : second + size] = weights[:, first : first + size]
     return moved
@@ -65,7 +66,8 @@ def swapped_layers(architecture, weights):
 @pytest.mark.parametrize(
     ("words", "alike"), [((), False), (SWITCHES["level"], True), (SWITCHES["type"], False)]
 )
-def test_without_levels_the_order_of_equal_layers_is_not_seen(words, alike):
+def test_without_levels_equal_layers_can_be_exchanged(words, alike):
+    """Exchanging two layers of one shape changes the embedding unless levels are not encoded."""
     architecture = mlp(1, 4, 4, 4, 1)
     weights = torch.randn(3, architecture.num_weights)
     one = embedding(architecture, weights, *words)
@@ -74,7 +76,7 @@ def test_without_levels_the_order_of_equal_layers_is_not_seen(words, alike):
 
 
 def exchanged_weight_and_bias(architecture, weights):
-    """Exchange the first layer's weight, four by one, with its bias of four."""
+    """Exchange the first layer's weight, of shape (4, 1), with its bias, of shape (4,)."""
     moved = weights.clone()
     moved[:, :4], moved[:, 4:8] = weights[:, 4:8], weights[:, :4]
     return moved
@@ -83,7 +85,8 @@ def exchanged_weight_and_bias(architecture, weights):
 @pytest.mark.parametrize(
     ("words", "alike"), [((), False), (SWITCHES["type"], True), (SWITCHES["level"], False)]
 )
-def test_without_types_a_bias_is_as_good_as_a_weight(words, alike):
+def test_without_types_a_weight_equals_a_bias(words, alike):
+    """Exchanging a weight and a bias of one size changes the embedding unless types are not encoded."""
     architecture = mlp(1, 4, 1)
     weights = torch.randn(3, architecture.num_weights)
     words = ("normalise.part=normalise/none", *words)
@@ -93,30 +96,33 @@ def test_without_types_a_bias_is_as_good_as_a_weight(words, alike):
 
 
 @pytest.mark.parametrize(("words", "alike"), [((), True), (PLAIN[:1], False)])
-def test_without_set_functions_the_order_within_a_chunk_is_seen(words, alike):
+def test_without_set_functions_order_in_a_chunk_matters(words, alike):
+    """An MLP on chunks depends on the order of weights, and a set function does not."""
     architecture = mlp(1, 4, 1)
     weights = torch.randn(3, architecture.num_weights)
     moved = weights.clone()
     moved[:, :4] = weights[:, [2, 3, 1, 0]]
-    one, other = (embedding(architecture, each, *words) for each in (weights, moved))
+    one, other = (embedding(architecture, values, *words) for values in (weights, moved))
     assert torch.allclose(one, other, atol=1e-6) is alike
 
 
-def test_what_is_left_out_has_no_weights():
+def test_ablated_parts_have_no_weights():
+    """The model size falls by the size of what is left out."""
     architecture = mlp(1, 4, 1)
 
     def count(*words):
         encoder = sneframe.encoder("sne", [architecture], *SMALL, *words)
         return sum(parameter.numel() for parameter in encoder.parameters())
 
-    # two types, weight and bias, and none, 8 wide, in two tables
+    # Two tables have 8 numbers for each of weight, bias and unknown type.
     assert count() - count(*SWITCHES["type"]) == 2 * 3 * 8
     assert count() == count(*SWITCHES["level"])
-    # 4·8+8 + 2·(8·8+8) over a chunk, 2·(8·8+8) over chunks, the same over parameters, and the tables
+    # 4·8+8 + 2·(8·8+8) for a chunk, 2·(8·8+8) for chunks, the same for parameters, and the tables
     assert count(*PLAIN) == 40 + 2 * 72 + 2 * 72 + 2 * 72 + 2 * 3 * 8
 
 
-def test_the_recipes_have_all_of_it():
+def test_the_recipes_leave_nothing_out():
+    """``sne/default`` and ``sne/paper`` use both encodings and all set functions."""
     for name in ("sne/default", "sne/paper"):
         config = sneframe.recipe(name)
         encoder = config.layer_encoder.config

@@ -1,4 +1,4 @@
-"""SNE as a whole: what a code depends on and what not; its size by hand; its literal form."""
+"""The encoder of SNE: what codes and embeddings depend on, its size by hand, its encodings."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from sneframe.errors import PartError
 from sneframe.nn.level_type_encoding import LevelTypeEncoding, sinusoid
 from sneframe.testing import mlp
 
-# The constants of an untrained encoder are 1 here, on purpose.
+# The normalisation is left unfitted on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
 
 SMALL = ("layer_encoder.width=16", "layer_encoder.heads=2", "layer_encoder.points=3", "aggregator.heads=2")
@@ -40,7 +40,8 @@ def mixed_batch():
         ("tokenizer.chunk_size=5",),
     ],
 )
-def test_a_network_is_encoded_alone_as_in_any_batch(words):
+def test_a_network_is_the_same_alone_and_in_a_batch(words):
+    """Embeddings do not depend on the batch, for every setting of units, attention, passes and chunks."""
     model, batch = encoder(*words), mixed_batch()
     with torch.no_grad():
         together = model(batch)
@@ -49,7 +50,8 @@ def test_a_network_is_encoded_alone_as_in_any_batch(words):
             assert torch.allclose(alone, together[position], rtol=1e-5, atol=1e-6)
 
 
-def test_the_order_of_a_batch_is_that_of_its_embeddings():
+def test_embeddings_follow_the_order_of_the_batch():
+    """Reordering a mixed batch reorders its embeddings."""
     model, batch = encoder(), mixed_batch()
     order = [6, 0, 3, 1, 5, 2, 4]
     with torch.no_grad():
@@ -57,6 +59,7 @@ def test_the_order_of_a_batch_is_that_of_its_embeddings():
 
 
 def test_weights_within_a_chunk_are_a_set():
+    """The order of weights within a chunk does not matter."""
     model = encoder("tokenizer.chunk_size=64")
     batch = join({TWO: networks(TWO, 1)}, {TWO: [0]})
     shuffled = batch.networks[0].weights.clone()
@@ -65,7 +68,8 @@ def test_weights_within_a_chunk_are_a_set():
         assert torch.allclose(model(batch), model(batch.replace([shuffled])), atol=1e-5)
 
 
-def test_which_layer_a_weight_stands_in_matters():
+def test_the_layer_of_a_weight_matters():
+    """Exchanging the weights of two layers changes the embedding."""
     architecture = mlp(1, 1, 1, 1)
     model = encoder(architectures=(architecture,))
     weights = torch.tensor([[1.0, 0, 2, 0, 1.0, 0], [2.0, 0, 1, 0, 1.0, 0]])
@@ -74,7 +78,8 @@ def test_which_layer_a_weight_stands_in_matters():
     assert not torch.allclose(first, second, atol=1e-3)
 
 
-def test_the_code_of_a_unit_needs_no_other_layer():
+def test_a_code_depends_on_its_own_unit_only():
+    """Changing the other layers leaves the code of the first unit unchanged."""
     model, batch = encoder(), mixed_batch()
     other = batch.replace([n.weights.clone() for n in batch.networks])
     other.networks[0].weights[:, 5:] += 1.0
@@ -85,13 +90,15 @@ def test_the_code_of_a_unit_needs_no_other_layer():
 
 
 def test_units_are_parameters_or_layers():
+    """There is one code for each of six parameters, or for each of three layers."""
     for unit, expected in (("parameter", 6), ("layer", 3)):
         model = encoder(f"layer_encoder.unit={unit}")
         codes = model.layer_encoder(model.tokenizer(mixed_batch()))[0]
         assert codes.codes.shape == (3, expected, 16)
 
 
-def test_every_parameter_gets_a_finite_gradient():
+def test_all_trainable_weights_get_a_finite_gradient():
+    """No tensor of the model is left without a gradient."""
     model = encoder()
     model(mixed_batch()).square().sum().backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
@@ -99,13 +106,14 @@ def test_every_parameter_gets_a_finite_gradient():
 
 
 def test_it_runs_under_bfloat16_autocast():
+    """Embeddings stay finite."""
     model, batch = encoder(), mixed_batch()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert model(batch).isfinite().all()
 
 
-def test_parameters_by_hand():
-    """D = 16: a linear map 272 (240 without bias at D × D: 256), LN 32, MAB 4 · 272 + 2 · 32 = 1152."""
+def test_the_model_size_by_hand():
+    """D = 16: a linear map has 272 weights (256 without bias), a norm 32, an MAB 4 · 272 + 2 · 32 = 1152."""
     d, types = 16, 2
     linear, norm = d * d + d, 2 * d
     mab = 4 * linear + 2 * norm
@@ -120,7 +128,8 @@ def test_parameters_by_hand():
 @pytest.mark.parametrize(
     ("slot", "part"), [("layer_encoder", "sne/chunk-set"), ("aggregator", "sne/layer-set")]
 )
-def test_heads_that_do_not_divide_the_width_are_refused_by_the_name_of_their_part(slot, part):
+def test_heads_that_do_not_divide_the_width_are_refused(slot, part):
+    """The error names the part."""
     with pytest.raises(
         PartError, match=f"{slot} '{part}': heads must divide width, got heads = 3 and width = 16"
     ):
@@ -128,6 +137,7 @@ def test_heads_that_do_not_divide_the_width_are_refused_by_the_name_of_their_par
 
 
 def test_sinusoids_are_those_of_the_transformer():
+    """Sines and cosines of a position have the frequencies of Vaswani et al. (2017)."""
     found = sinusoid(torch.tensor([0.0, 2.0]), 4)
     expected = torch.tensor([[0, 1, 0, 1], [2.0, 2.0, 0.02, 0.02]])
     expected[1] = torch.stack([f(x) for x, f in zip(expected[1], (torch.sin, torch.cos) * 2, strict=True)])
@@ -135,6 +145,7 @@ def test_sinusoids_are_those_of_the_transformer():
 
 
 def test_an_unseen_type_is_encoded_as_no_type():
+    """A parameter type that the training networks lack adds nothing to the encoding of the level."""
     conv = sneframe.Architecture.from_state_dict({"c.weight": torch.zeros(2, 1, 3, 3)})
     encoding = LevelTypeEncoding((ONE,), 8)
     found = encoding(conv, ((0,),), torch.zeros(1))

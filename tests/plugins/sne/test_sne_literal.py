@@ -1,7 +1,7 @@
-"""The whole of SNE against its equations (1) to (6) written out: outputs and gradients, float64, 1e-10.
+"""SNE compared with its equations (1) to (6) written out: outputs and gradients, in float64, to 1e-10.
 
-One network, one unit, one chunk and one head at a time; no fast form, no batch, no shared pass. What the transcription
-takes from the encoder are its weights and its options.
+The equations are computed for one network, one unit, one chunk and one head at a time, without fast forms,
+batches or shared passes. They use nothing of the encoder but its weights and options.
 """
 
 import math
@@ -13,14 +13,14 @@ import sneframe
 from sneframe.batch import join
 from sneframe.testing import mlp
 
-# The constants of an untrained encoder are 1 here, on purpose.
+# The normalisation is left unfitted on purpose; its scales are set below.
 pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
 
 D, HEADS = 8, 2
 SEEN, OTHER, UNSEEN = mlp(1, 5, 4, 1), mlp(2, 3, 1), mlp(1, 2, 3, 2, 1)
 
 
-# -- set attention --------------------------------------------------------------------------------------------
+# -- set attention -------------------------------------------------------------------------------------------
 
 
 def affine(layer, x):
@@ -61,7 +61,7 @@ def pma(block, x, mask):
     return mab(block, block.seed, x, mask)[0]
 
 
-# -- what a parameter is and where it stands ------------------------------------------------------------------
+# -- encodings of type and level -----------------------------------------------------------------------------
 
 
 def waves(position, width):
@@ -70,23 +70,23 @@ def waves(position, width):
     ]
 
 
-def encoding(table, architecture, members):
-    """The mean of the members' type vectors (0 for a type of no training network), and where they stand."""
+def encoding(table, architecture, unit):
+    """The mean of the type vectors of a unit's parameters (row 0 for an unseen type), plus its level."""
     known = sorted({*SEEN.types, *OTHER.types})
     vectors = [
         table.weight[1 + known.index(architecture.types[p]) if architecture.types[p] in known else 0]
-        for p in members
+        for p in unit
     ]
-    level, last = members[0] // 2, len(architecture.parameters) // 2 - 1  # weight, bias, weight, bias, …
-    place = waves(level, D // 2) + waves(100 * level / last, D // 2)
-    return torch.stack(vectors).mean(0) + torch.tensor(place)
+    level, last = unit[0] // 2, len(architecture.parameters) // 2 - 1  # weight, bias, weight, bias, …
+    sinusoids = waves(level, D // 2) + waves(100 * level / last, D // 2)
+    return torch.stack(vectors).mean(0) + torch.tensor(sinusoids)
 
 
-# -- the equations --------------------------------------------------------------------------------------------
+# -- the equations -------------------------------------------------------------------------------------------
 
 
 def chunks(flat, size):
-    """(1) Flatten, pad with zeros, cut; which of the values are weights is the mask."""
+    """(1) Flatten, pad with zeros, and cut; the mask is true for weights."""
     for start in range(0, len(flat), size):
         piece = flat[start : start + size]
         missing = size - len(piece)
@@ -114,11 +114,11 @@ def literal(model, architecture, weights):
     if parts.config.unit == "layer":
         units = [[p, p + 1] for p in range(0, count, 2)]
     vectors = []
-    for members in units:
-        z = torch.stack([code for p in members for code in codes[p]])
+    for unit in units:
+        z = torch.stack([code for p in unit for code in codes[p]])
         for block in parts.phi3:
             z = set_block(block, z)  # (4)
-        z = z + encoding(parts.unit_encoding.table, architecture, members)
+        z = z + encoding(parts.unit_encoding.table, architecture, unit)
         vectors.append(pma(parts.psi4, z, whole(z)))  # (5)
     u = torch.stack(vectors)
     for block in aggregator.phi5:
@@ -145,14 +145,14 @@ def encoder(*words):
 
 
 def mixed_batch(architectures):
-    """Two networks of each architecture, taking turns."""
+    """Two networks of each architecture, which alternate."""
     generator = torch.Generator().manual_seed(1)
     weights = {a: torch.randn(2, a.num_weights, generator=generator) for a in architectures}
     return join(weights, {a: [n, n + len(weights)] for n, a in enumerate(weights)})
 
 
-def each(batch):
-    """The networks of a batch in its order: architecture and weights."""
+def networks_of(batch):
+    """Yield architecture and weights of each network, in the order of the batch."""
     for position in range(len(batch)):
         (networks,) = batch.select([position]).networks
         yield networks.architecture, networks.weights[0]
@@ -160,21 +160,21 @@ def each(batch):
 
 @pytest.mark.parametrize("unit", ["parameter", "layer"])
 @pytest.mark.parametrize("attention", ["isab", "sab"])
-@pytest.mark.parametrize(
-    "size", [3, 7]
-)  # 5 · 4 weights are 7 or 3 chunks, the last one short; so is every bias
-def test_the_encoder_is_its_equations(unit, attention, size):
+# 5 · 4 weights give 7 or 3 chunks, of which the last is padded; so is every bias.
+@pytest.mark.parametrize("size", [3, 7])
+def test_the_encoder_equals_its_equations(unit, attention, size):
+    """Embeddings and gradients of all trainable weights are those of the equations, for each setting."""
     words = (f"layer_encoder.unit={unit}", f"layer_encoder.attention={attention}")
     model = encoder(*words, f"tokenizer.chunk_size={size}", "layer_encoder.chunks_per_pass=4")
     batch = mixed_batch((SEEN, OTHER))
-    share = torch.randn(len(batch), D)
+    weight = torch.randn(len(batch), D)
 
     actual = model(batch)
-    (actual * share).sum().backward()
+    (actual * weight).sum().backward()
     found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
-    expected = torch.stack([literal(model, *network) for network in each(batch)])
-    (expected * share).sum().backward()
+    expected = torch.stack([literal(model, *network) for network in networks_of(batch)])
+    (expected * weight).sum().backward()
 
     assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
     for name, parameter in model.named_parameters():
@@ -183,18 +183,20 @@ def test_the_encoder_is_its_equations(unit, attention, size):
 
 
 @pytest.mark.parametrize("unit", ["parameter", "layer"])
-def test_networks_of_unseen_depth_are_encoded_by_the_same_equations(unit):
+def test_unseen_depths_follow_the_same_equations(unit):
+    """A deeper network with types of the training networks is encoded alike."""
     model = encoder(f"layer_encoder.unit={unit}", "tokenizer.chunk_size=3")
     batch = mixed_batch((UNSEEN, SEEN))
-    expected = torch.stack([literal(model, *network) for network in each(batch)])
+    expected = torch.stack([literal(model, *network) for network in networks_of(batch)])
     assert torch.allclose(model(batch), expected, atol=1e-10, rtol=0)
 
 
-def test_weights_that_ask_for_a_gradient_get_that_of_the_equations():
+def test_weights_of_a_network_get_the_right_gradient():
+    """The gradient for a network's own weights is that of the equations."""
     model, batch = encoder("tokenizer.chunk_size=3"), mixed_batch((SEEN,))
     weights = batch.networks[0].weights.requires_grad_()
-    share = torch.randn(len(batch), D)
-    (found,) = torch.autograd.grad((model(batch) * share).sum(), weights)
-    expected = torch.stack([literal(model, SEEN, row) for row in weights])
-    (wanted,) = torch.autograd.grad((expected * share).sum(), weights)
-    assert torch.allclose(found, wanted, atol=1e-10, rtol=1e-10)
+    factor = torch.randn(len(batch), D)
+    (actual,) = torch.autograd.grad((model(batch) * factor).sum(), weights)
+    embeddings = torch.stack([literal(model, SEEN, row) for row in weights])
+    (expected,) = torch.autograd.grad((embeddings * factor).sum(), weights)
+    assert torch.allclose(actual, expected, atol=1e-10, rtol=1e-10)

@@ -1,4 +1,4 @@
-"""``stats/boosting``: deterministic, one regressor per value, fitted again from what it keeps."""
+"""``stats/boosting``: equal to scikit-learn, one regressor per value, fitted again from its state."""
 
 import math
 
@@ -28,7 +28,8 @@ def fitted(values=2, **options):
     return head
 
 
-def test_it_predicts_as_the_library_does():
+def test_predictions_equal_those_of_sklearn():
+    """With the same settings, scikit-learn's regressor predicts the same numbers."""
     expected = HistGradientBoostingRegressor(
         max_iter=20, learning_rate=0.05, max_features=0.5, early_stopping=False, random_state=0
     )
@@ -38,18 +39,21 @@ def test_it_predicts_as_the_library_does():
     )
 
 
-def test_each_value_is_fitted_by_itself():
+def test_each_value_is_fitted_separately():
+    """A second value changes nothing about the first."""
     head = build(values=1)
     head.fit(X, Y[:, :1])
     torch.testing.assert_close(head(X)[:, 0], fitted()(X)[:, 0], rtol=0, atol=0)
 
 
-def test_it_learns():
+def test_it_fits_the_training_networks():
+    """With enough trees the error is under a tenth of the variance."""
     head = fitted(trees=200, min_leaf=5)
     assert (head(X) - Y).square().mean() < 0.1 * Y.var(dim=0).mean()
 
 
-def test_what_is_kept_is_enough_to_fit_again():
+def test_the_state_is_enough_to_fit_again():
+    """The state dict holds embeddings and targets, and fitting to them gives the same predictions."""
     head = fitted()
     state = head.state_dict()
     assert set(state) == {"embeddings", "targets"}
@@ -58,12 +62,14 @@ def test_what_is_kept_is_enough_to_fit_again():
     torch.testing.assert_close(again(X), head(X), rtol=0, atol=0)
 
 
-def test_the_seed_decides_the_draw_of_features():
+def test_the_seed_decides_which_features_are_drawn():
+    """Another seed gives other predictions."""
     assert not torch.equal(fitted(seed=1)(X), fitted(seed=0)(X))
 
 
-def test_more_networks_than_sklearn_stops_early_for_are_all_used(monkeypatch):
-    # beyond 10 000 rows sklearn would put a tenth aside and stop by it
+def test_training_never_stops_early(monkeypatch):
+    """Above 10 000 rows scikit-learn would by default hold out a tenth, and stop early by it."""
+
     head = build(values=1, trees=2)
     inputs = torch.randn(10_001, 3, generator=generator)
     head.fit(inputs, inputs[:, :1])
@@ -71,29 +77,33 @@ def test_more_networks_than_sklearn_stops_early_for_are_all_used(monkeypatch):
 
 
 def test_predictions_keep_type_and_shape():
+    """Predictions have the type of the embeddings, and one column for each value."""
     predicted = fitted()(X[:5].double())
     assert predicted.shape == (5, 2)
     assert predicted.dtype == torch.float64
 
 
 @pytest.mark.parametrize(("networks", "constant"), [(39, True), (40, False)])
-def test_too_few_networks_for_one_split_are_warned_of(caplog, networks, constant):
+def test_too_few_networks_for_a_split_give_a_warning(caplog, networks, constant):
+    """The head then predicts a constant, and says what to lower."""
     head = build(values=1)
     head.fit(X[:networks], Y[:networks, :1])
     assert (head(X).unique().numel() == 1) is constant
     said = [record.getMessage() for record in caplog.records]
     assert said == constant * [
-        "head 'stats/boosting' predicts one constant: two leaves of head.min_leaf = 20 need 40 training networks, "
-        "there are 39; lower head.min_leaf to 19 or less"
+        "head 'stats/boosting' predicts a constant: two leaves with head.min_leaf = 20 need 40 training "
+        "networks, got 39; lower head.min_leaf to 19 or less"
     ]
 
 
 def test_targets_of_another_shape_are_refused():
+    """The error gives both shapes."""
     with pytest.raises(PartError, match=r"is to be fitted to targets \(80, 2\), got \(80, 1\)"):
         build().fit(X, Y[:, :1])
 
 
 def test_predicting_before_fitting_is_refused():
+    """The error names the head."""
     with pytest.raises(PartError, match="'stats/boosting' predicts after it was fitted"):
         build()(X)
 
@@ -113,6 +123,7 @@ def test_predicting_before_fitting_is_refused():
     ],
 )
 def test_impossible_options_are_refused(options):
+    """The error names the option."""
     (name,) = options
     with pytest.raises(ValueError, match=f"'{name}' must be"):
         Boosting.Config(**options)

@@ -1,4 +1,4 @@
-"""The recipes of StatNN run from zoo to report."""
+"""The recipes of StatNN, run from zoo to metrics."""
 
 import pytest
 from sneframe_stats import sneframe_parts, sneframe_recipes
@@ -10,18 +10,21 @@ from sneframe.testing import toy_zoo
 
 
 @pytest.mark.parametrize("part", sneframe_parts(), ids=lambda part: part.name)
-def test_every_part_is_fit_to_be_offered(part):
+def test_the_registry_accepts_every_part(part):
+    """No part has a fault."""
     assert fault(part) is None
 
 
 @pytest.mark.parametrize("name", sneframe_recipes())
 def test_a_recipe_records_its_name(name):
+    """The configuration holds the recipe's name."""
     assert sneframe_recipes()[name]().recipe == name
 
 
 @pytest.mark.parametrize("hidden", [((4, 4),), ((4, 4), (3,))], ids=["one architecture", "mixed"])
 @pytest.mark.parametrize("recipe", ["stats/boosting", "stats/pooled", "stats/ridge", "stats/mlp"])
-def test_a_recipe_runs(recipe, hidden, tmp_path):
+def test_a_recipe_beats_the_mean(recipe, hidden, tmp_path):
+    """It runs from zoo to metrics on one architecture and on two, and predicts better than the mean."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60, hidden=hidden)
     small = {
         "stats/ridge": (),
@@ -34,7 +37,8 @@ def test_a_recipe_runs(recipe, hidden, tmp_path):
     assert result.metrics["test"]["mse"] < result.metrics["baseline"]["test"]["mse"]
 
 
-def test_the_mean_is_what_the_baseline_of_a_run_is(tmp_path):
+def test_the_mean_head_equals_the_baseline_of_a_run(tmp_path):
+    """``stats/mean`` has the error of the baseline, and no rank correlation."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60)
     config = sneframe.recipe("stats/mean", f"zoo.path={zoo}", "zoo.property=scale")
     metrics = sneframe.run(config, tmp_path / "run").metrics
@@ -42,7 +46,8 @@ def test_the_mean_is_what_the_baseline_of_a_run_is(tmp_path):
     assert metrics["test"]["tau"] is None
 
 
-def test_pooled_statistics_predict_an_architecture_that_was_never_seen(tmp_path):
+def test_pooled_statistics_predict_an_unseen_architecture(tmp_path):
+    """A stored model takes networks of another depth and width."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60)
     config = sneframe.recipe("stats/pooled", f"zoo.path={zoo}", "zoo.property=scale", "head.trees=20")
     sneframe.run(config, tmp_path / "run")

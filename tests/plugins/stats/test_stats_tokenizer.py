@@ -1,4 +1,4 @@
-"""``stats/statistics`` against numpy, and ``stats/identity`` behind it."""
+"""``stats/statistics`` compared with numpy, and ``stats/identity``."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,8 @@ def tokenize(batch):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 31, 1024])
-def test_statistics_are_those_of_numpy(count):
+def test_statistics_equal_those_of_numpy(count):
+    """Mean, unbiased variance and quantiles are those of numpy; the variance of one number is 0."""
     values = np.random.default_rng(count).normal(3, 2, (6, count))
     expected = np.stack(
         [
@@ -43,12 +44,14 @@ def test_statistics_are_those_of_numpy(count):
 
 
 def test_statistics_of_four_numbers_by_hand():
-    # quartiles at positions 0.75, 1.5 and 2.25 of 1, 2, 4, 8; deviations from 3.75 sum in squares to 28.75
+    """The numbers 1, 2, 4 and 8 give the statistics worked out in the comment."""
+    # Quartiles are at positions 0.75, 1.5 and 2.25 of 1, 2, 4, 8; squared differences to 3.75 sum to 28.75.
     found = statistics(torch.tensor([[8.0, 1.0, 4.0, 2.0]]))
     torch.testing.assert_close(found, torch.tensor([[3.75, 28.75 / 3, 1.0, 1.75, 3.0, 5.0, 8.0]]))
 
 
-def test_every_parameter_has_its_own_row_in_order():
+def test_each_parameter_has_its_row_in_order():
+    """Row i holds the statistics of parameter i, in a batch of two architectures."""
     batch = mixed_batch()
     part, tokens = tokenize(batch)
     assert part.out.carrier is StatTokens
@@ -60,13 +63,15 @@ def test_every_parameter_has_its_own_row_in_order():
             torch.testing.assert_close(entry.stats[:, number], statistics(values.flatten(1)))
 
 
-def test_a_parameter_without_axes_has_statistics():
+def test_a_scalar_parameter_has_statistics():
+    """All statistics of a parameter of shape () are its value, and its variance is 0."""
     lone = Architecture(layers=[Layer(kind="scale", parameters=[Parameter(name="factor", shape=())])])
     _, (entry,) = tokenize(join({lone: torch.tensor([[2.5]])}, {lone: [0]}))
     assert entry.stats.tolist() == [[[2.5, 0.0, 2.5, 2.5, 2.5, 2.5, 2.5]]]
 
 
-def test_permuted_neurons_leave_the_statistics_as_they_are():
+def test_permutations_do_not_change_statistics():
+    """Statistics do not depend on the order of the weights."""
     batch = mixed_batch()
     moved = apply(batch, sample(batch, seed=0, step=0))
     assert not torch.equal(moved.networks[0].weights, batch.networks[0].weights)
@@ -74,7 +79,8 @@ def test_permuted_neurons_leave_the_statistics_as_they_are():
         torch.testing.assert_close(after.stats, before.stats)
 
 
-def test_the_identity_passes_statistics_on_as_codes_of_parameters():
+def test_the_identity_gives_statistics_as_codes():
+    """Each parameter's code is its statistics."""
     part, tokens = tokenize(mixed_batch())
     encoder = Identity(Identity.Config(), part.out)
     codes = encoder(tokens)
