@@ -35,3 +35,12 @@ def test_every_weight_of_the_network_is_in_a_chunk():
     weights = [value for rows in measured["weights"].values() for row in rows for value in row]
     filled = [value for row in measured["chunks"] for value in row if value is not None]
     assert len(weights) == len(filled) == 321
+
+
+def test_the_table_below_the_chart_has_the_numbers_of_the_cells():
+    """Each method's mean error over seeds stands in its row."""
+    lines = (HERE / "benchmarks.md").read_text(encoding="utf-8").splitlines()
+    for recipe, seeds in chart.cells().items():
+        row = next(line for line in lines if f"`{recipe}` |" in line)
+        shown = float(row.split("|")[2].split("±")[0].strip(" *"))
+        assert shown == pytest.approx(chart.fmean(seed["mse"] for seed in seeds), rel=1e-3)
