@@ -1,7 +1,7 @@
 """Draws the pictures of the pages: ``python docs/draw.py`` writes concept.svg and flow.svg in docs/images.
 
 The values in concept.svg are those of a network and a run. They lie in docs/images/concept.json, which
-``python docs/draw.py RUN NETWORK_ID`` measures anew; RUN is the folder that ``sneframe run --plugin sne`` wrote.
+``python docs/draw.py RUN NETWORK_ID`` measures again; RUN is a folder of ``sneframe run --plugin sne``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def largest(values: Sequence[float]) -> float:
     return sorted(map(abs, values))[int(0.95 * (len(values) - 1))]
 
 
-# -- from a network to a number -------------------------------------------------------------------------------
+# -- from a network to a number -------------------------------------------------------------------------
 
 
 def concept(measured: Mapping[str, Any]) -> Drawing:
@@ -117,7 +117,7 @@ def draw_answer(drawing: Drawing, measured: Mapping[str, Any], x: float, y: floa
         )
 
 
-# -- the flow -------------------------------------------------------------------------------------------------
+# -- the flow -------------------------------------------------------------------------------------------
 
 STEPS = (
     ("zoo", "zarr", ("weights,", "properties"), "card"),
@@ -166,7 +166,7 @@ def flow() -> Drawing:
     return drawing
 
 
-# -- the values of concept.svg --------------------------------------------------------------------------------
+# -- the values of concept.svg --------------------------------------------------------------------------
 
 
 def measure(run: Path, network_id: int) -> dict[str, Any]:

@@ -37,7 +37,7 @@ LABELS = {
 
 
 def cells() -> dict[str, list[Mapping[str, float]]]:
-    """Return for each recipe the test error, the training seconds and the error of the mean, one entry per seed."""
+    """Return for each recipe and seed the test error, the training seconds and the error of the mean."""
     rows: dict[str, list[Mapping[str, float]]] = {}
     for path in sorted((HERE / "inr-frequency" / "cells").glob("*.json")):
         cell = json.loads(path.read_text(encoding="utf-8"))
