@@ -1,0 +1,46 @@
+"""The committed pictures are what the scripts draw."""
+
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "benchmarks")]
+
+import chart  # noqa: E402  # scripts beside the pages, in no package
+import draw  # noqa: E402
+
+DRAWINGS = {**draw.drawings(), chart.CHART: chart.chart()}
+
+
+@pytest.mark.parametrize("path", DRAWINGS, ids=lambda path: path.name)
+def test_a_committed_picture_is_what_the_script_draws(path):
+    """After a change of a script, run it and commit the picture."""
+    assert path.read_text(encoding="utf-8") == str(DRAWINGS[path])
+
+
+@pytest.mark.parametrize("path", DRAWINGS, ids=lambda path: path.name)
+def test_a_picture_is_xml_with_a_label(path):
+    """A screen reader says the label, and a dark page gets dark colours."""
+    root = ET.fromstring(path.read_text(encoding="utf-8"))  # our own file
+    assert root.get("aria-label")
+    assert "prefers-color-scheme: dark" in path.read_text(encoding="utf-8")
+
+
+def test_every_weight_of_the_network_is_in_a_chunk():
+    """The picture of the concept shows one network: its weights, and as many values in its chunks."""
+    measured = draw.json.loads(draw.VALUES.read_text(encoding="utf-8"))
+    weights = [value for rows in measured["weights"].values() for row in rows for value in row]
+    filled = [value for row in measured["chunks"] for value in row if value is not None]
+    assert len(weights) == len(filled) == 321
+
+
+def test_the_table_below_the_chart_has_the_numbers_of_the_cells():
+    """Each method's mean error over seeds stands in its row."""
+    lines = (HERE / "benchmarks.md").read_text(encoding="utf-8").splitlines()
+    for recipe, seeds in chart.cells().items():
+        row = next(line for line in lines if f"`{recipe}` |" in line)
+        shown = float(row.split("|")[2].split("±")[0].strip(" *"))
+        assert shown == pytest.approx(chart.fmean(seed["mse"] for seed in seeds), rel=1e-3)
