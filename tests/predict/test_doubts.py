@@ -332,7 +332,7 @@ def test_ranges_go_over_networks_and_architectures():
     assert ranges_of(batch.blocks()) == {"linear.weight": (1.0, 3.0), "linear.bias": (1.0, 3.0)}
 
 
-# -- a run applied to networks --------------------------------------------------------------------------------
+# -- a run applied to networks -------------------------------------------------------------------------------
 
 
 def ask(capsys, *arguments):

@@ -90,7 +90,7 @@ def test_more_neighbours_than_networks_are_all_of_them(embedded):
 
 
 def test_a_network_is_at_distance_zero_from_itself():
-    """This holds in a wide space far from the origin, where digits cancel; equal networks keep their order."""
+    """This holds in a wide space far from the origin, where digits cancel, and equal networks keep order."""
     values = np.random.default_rng(0).standard_normal((40, 64)) + 1e4
     values[7] = values[3]
     embedded = EmbeddingTable(sources=[str(n) for n in range(40)], values=values, properties={})
