@@ -18,7 +18,7 @@ from sneframe.config.schema import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, files_in, one
 
 NAME = re.compile(r"model_(\d+)_(\d+)\.pth")
@@ -32,7 +32,7 @@ class DNGViT:
     epochs: tuple[int, ...] = option((), "of the checkpoints to import; by default all")
 
 
-def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
     """Yield the transformers of a folder, in the order of their numbers and epochs."""
     results = _results(source)
     names = sorted(files_in(source, "model_*_*.pth"), key=_numbers)
@@ -40,7 +40,7 @@ def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> 
         names = [name for name in names if _numbers(name)[1] in config.epochs]
     known: dict[tuple[Any, ...], Architecture] = {}
 
-    def make(name: str) -> Found:
+    def make(name: str) -> Imported:
         number, epoch = _numbers(name)
         state = read_state_dict(inside(source, name)).tensors
         tensors = {key: value for key, value in state.items() if value.is_floating_point()}

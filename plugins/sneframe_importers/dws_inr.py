@@ -19,7 +19,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in, folder, one
 
@@ -47,7 +47,7 @@ class Place:
     label: Any = None
 
 
-def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
     """Yield the INRs of a folder, in the order of the JSON file, or of their names."""
     reader = Reader(activation="sine", published=True)
     if config.split is None:
@@ -55,7 +55,7 @@ def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> 
     else:
         places = _listed(config.split, folder(source))
 
-    def make(place: Place) -> Found:
+    def make(place: Place) -> Imported:
         state = read_state_dict(inside(source, place.file))
         tensors = {name: value for name, value in state.tensors.items() if WEIGHTS.fullmatch(name)}
         if not tensors:

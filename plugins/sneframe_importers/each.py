@@ -11,7 +11,7 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files.readers import named
-from sneframe.zoo.importer import Found, Skipped
+from sneframe.zoo.importer import Imported, Skipped
 
 T = TypeVar("T")
 
@@ -19,9 +19,9 @@ T = TypeVar("T")
 def each_file(
     files: Sequence[T],
     name: Callable[[T], str],
-    make: Callable[[T], Found],
+    make: Callable[[T], Imported],
     progress: Callable[[int, int], None],
-) -> Iterator[Found | Skipped]:
+) -> Iterator[Imported | Skipped]:
     """Yield what each file holds.
 
     Args:
@@ -53,7 +53,7 @@ def one(
     *,
     group: Any = None,
     splits: Mapping[str, int] | None = None,
-) -> Found:
+) -> Imported:
     """Return one network.
 
     Args:
@@ -65,7 +65,7 @@ def one(
         splits: its part by name of a split.
     """
     own = named(tensors, architecture)
-    return Found(
+    return Imported(
         source=source,
         architecture=architecture,
         weights={p.name: own[p.name][None] for p in architecture.parameters},

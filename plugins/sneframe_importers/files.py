@@ -14,7 +14,7 @@ from sneframe.errors import ZooError
 from sneframe.files import SUFFIXES, inside, is_sharded
 from sneframe.files.module_factory import Factory
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.table import Entry, read_table
 
@@ -46,7 +46,7 @@ class Files:
     )
 
 
-def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
     """Yield the networks of a folder, one at a time, in the order of the table, or of their names."""
     unread: list[Skipped] = []
     names = _names(folder(source), unread)
@@ -64,7 +64,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         trust_names=config.trust_names,
     )
 
-    def make(entry: Entry) -> Found:
+    def make(entry: Entry) -> Imported:
         tensors = reader.weights(inside(source, entry.file))
         architecture = reader.describe(tensors, entry.properties)
         splits = {} if entry.split is None else {"table": entry.split}

@@ -18,7 +18,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_torch
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 
 CHECKPOINT = re.compile(r"checkpoint_0*(\d+)")
@@ -60,7 +60,7 @@ class Checkpoint:
     metrics: Mapping[str, Any] = field(factory=dict)
 
 
-def read(config: ModelZoos, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+def read(config: ModelZoos, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
     """Yield the checkpoints of all trials, in the order of their names and epochs."""
     reader = Reader(flatten="channels_first", published=True)
     checkpoints: list[Checkpoint] = []
@@ -74,7 +74,7 @@ def read(config: ModelZoos, source: Path, progress: Callable[[int, int], None]) 
     if config.epochs:
         checkpoints = [each for each in checkpoints if each.epoch in config.epochs]
 
-    def make(checkpoint: Checkpoint) -> Found:
+    def make(checkpoint: Checkpoint) -> Imported:
         tensors = read_torch(inside(source, checkpoint.file)).tensors
         weights = {name: value for name, value in tensors.items() if value.is_floating_point()}
         activation = str(checkpoint.settings.get("nlin", "relu"))

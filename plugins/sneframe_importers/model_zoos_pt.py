@@ -21,7 +21,7 @@ from sneframe.config.schema import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import one
 
@@ -58,7 +58,7 @@ class Piece:
 
 def read(
     config: ModelZoosPt, source: Path, progress: Callable[[int, int], None]
-) -> Iterator[Found | Skipped]:
+) -> Iterator[Imported | Skipped]:
     """Yield the networks of the three sets, one after the other."""
     try:
         content = read_stubbed(source, source)

@@ -15,7 +15,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError
 from sneframe.files import inside, read_state_dict
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import each_file, files_in, one
 
@@ -37,14 +37,14 @@ class NFNSiren:
     views: bool = option(True, "whether to import re-initialised views too, folders with `aug` in their name")
 
 
-def read(config: NFNSiren, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+def read(config: NFNSiren, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
     """Yield the SIRENs of a folder, in the order of their names."""
     reader = Reader(activation="sine", published=True)
     names = files_in(source, "net*.pth")
     if not config.views:
         names = [name for name in names if "aug" not in Path(name).parent.name]
 
-    def make(name: str) -> Found:
+    def make(name: str) -> Imported:
         path = Path(name)
         image, label = IMAGE.fullmatch(path.name), LABEL.search(path.parent.name)
         if image is None or label is None:

@@ -22,7 +22,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, inside, read_stubbed
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in
 
@@ -38,7 +38,7 @@ class SANE:
     activation: str = option("relu", "of every layer but the last")
 
 
-def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
     """Yield the networks of all samples, in the order of their names."""
     reader = Reader(activation=config.activation, flatten="channels_first", published=True)
     try:
@@ -50,7 +50,7 @@ def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> It
     names = sorted(files_in(source, "sample_*.pt"), key=_place)
     scales = {part: _scales(source, part) for part in NAMES}
 
-    def make(name: str) -> Found:
+    def make(name: str) -> Imported:
         match = FOLDER.search(name)
         part = match[1] if match else None
         content = read_stubbed(inside(source, name), Path(name))
@@ -67,7 +67,7 @@ def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> It
             detokenise(w, m, p, layers, scales[part] if part else {})
             for w, m, p in zip(epochs, masks, positions, strict=True)
         ]
-        return Found(
+        return Imported(
             source=name,
             architecture=architecture,
             weights={

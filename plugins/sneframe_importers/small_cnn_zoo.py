@@ -25,7 +25,7 @@ from sneframe.architecture import Architecture
 from sneframe.config.schema import option
 from sneframe.errors import ZooError
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Found, ZooImporter
+from sneframe.zoo.importer import Imported, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL
 from sneframe_importers.typed import Source, typed
 
@@ -78,7 +78,7 @@ class Variable:
         return rearrange(values, "n i o -> n o i") if len(self.shape) == 2 else values
 
 
-def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found]:
+def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported]:
     """Yield the networks of a folder of the zoo, in the order of its rows, those of one activation together in a block.
 
     Raises:
@@ -104,7 +104,7 @@ def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]
             if name not in architectures:
                 architectures[name] = _architecture(variables, name, source)
             here = np.flatnonzero(activation == name)
-            yield Found(
+            yield Imported(
                 source=f"rows {rows[here[0]]} to {rows[here[-1]]}",
                 architecture=architectures[name],
                 weights={each.name: each.of(block[here]) for each in variables},

@@ -13,7 +13,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, read_all, read_stubbed
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.archive import members
 from sneframe_importers.each import each_file, one
 from sneframe_importers.table import read_rows
@@ -33,7 +33,7 @@ class TransformerNFN:
 
 def read(
     config: TransformerNFN, source: Path, progress: Callable[[int, int], None]
-) -> Iterator[Found | Skipped]:
+) -> Iterator[Imported | Skipped]:
     """Yield the checkpoints that the metadata list, from a folder or the zip archive as it is published."""
     rows = [values for _, values in read_rows(config.metadata)]
     if FILE not in rows[0]:
@@ -46,7 +46,7 @@ def read(
     with members(source) as files:
         places = {PurePosixPath(name).name: name for name in files.names()}
 
-        def make(row: Mapping[str, Any]) -> Found:
+        def make(row: Mapping[str, Any]) -> Imported:
             name = PurePosixPath(str(row[FILE])).name
             if name not in places:
                 raise FileError("not there")

@@ -20,7 +20,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.archive import Members, members
 from sneframe_importers.each import each_file, one
@@ -53,7 +53,7 @@ class Place:
     score: float | None = None
 
 
-def read(config: WildPark, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
+def read(config: WildPark, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
     """Yield the checkpoints of a folder, or of the zip archive as it is published, in the order of their names."""
     with members(source) as files:
         names = [name for name in files.names() if PurePosixPath(name).name == "checkpoint.pt"]
@@ -76,7 +76,7 @@ IMPORTER = ZooImporter(
 )
 
 
-def _network(place: Place, files: Members, known: dict[tuple[Any, ...], Architecture]) -> Found:
+def _network(place: Place, files: Members, known: dict[tuple[Any, ...], Architecture]) -> Imported:
     content = read_stubbed(files.open(place.file), Path(place.file))
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
         raise FileError("holds no state dict under 'model'")

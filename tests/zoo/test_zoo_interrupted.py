@@ -118,7 +118,7 @@ def test_of_two_writers_of_one_zoo_the_second_to_finish_is_refused(
     from sneframe.errors import ZooError
 
     with (  # noqa: PT012  # the whole block is what fails
-        pytest.raises(ZooError, match="exists already; it appeared while this one was written"),
+        pytest.raises(ZooError, match="exists already; it appeared while this folder was"),
         create(tmp_path / "z.zarr", name="outer") as outer,
     ):
         outer.append(architecture, weights(architecture, 1), {})

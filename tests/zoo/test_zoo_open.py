@@ -39,7 +39,7 @@ def test_a_file_is_no_zoo(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_zoos_says_which_are_in_it(small: Path) -> None:
-    assert "not a zoo (did you mean one of those in it: small.zarr?)" in refusal(small.parent)
+    assert "not a zoo (did you mean a zoo in this folder: small.zarr?)" in refusal(small.parent)
 
 
 def test_an_empty_folder_is_no_zoo(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_another_zarr_store_is_no_zoo(tmp_path: Path) -> None:
 
 def test_a_zoo_without_its_manifest_is_half_built(small: Path) -> None:
     (small / "zarr.json").unlink()
-    assert "half-built: it has no manifest, run its builder again" in refusal(small)
+    assert "half-built: the zoo has no manifest; run its builder again" in refusal(small)
 
 
 def test_a_newer_version_is_refused_before_anything_else_is_looked_at(
@@ -66,7 +66,7 @@ def test_a_newer_version_is_refused_before_anything_else_is_looked_at(
         attributes.update(format="sneframe.zoo", version=2, arrays="in another form")
 
     edit_manifest(small, newer)
-    assert "written by a newer sneframe (format version 2, this one reads 1)" in refusal(small)
+    assert "written by a newer sneframe (format version 2; this one reads 1)" in refusal(small)
 
 
 @pytest.mark.parametrize("version", [0, "1", None, 1.5])

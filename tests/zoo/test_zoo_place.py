@@ -143,7 +143,7 @@ def test_a_property_name_that_is_too_long_is_refused_when_it_is_given(
         zoo.append(architecture, weights(architecture, 1), {})
         with pytest.raises(ZooError) as caught:
             zoo.append(architecture, weights(architecture, 1), {name: [1]})
-    assert f"property {name!r}: a name of at most 249 bytes is needed, percent-encoded, got {size}" in str(
+    assert f"property {name!r}: a percent-encoded name may have at most 249 bytes, got {size}" in str(
         caught.value
     )
     assert len(open_zoo(tmp_path / "z.zarr")) == 1
@@ -155,7 +155,7 @@ def test_a_parameter_name_that_is_too_long_is_refused_when_it_is_given(
     long = make({"x" * 256: (2,)})
     with create(tmp_path / "z.zarr", name="z") as zoo:
         zoo.append(architecture, weights(architecture, 1), {})
-        with pytest.raises(ZooError, match=r"parameter 'x+': a name of at most 255 bytes is needed"):
+        with pytest.raises(ZooError, match=r"parameter 'x+': a percent-encoded name may have at most 255 bytes"):
             zoo.append(long, weights(long, 1), {})
     assert len(open_zoo(tmp_path / "z.zarr")) == 1
 
@@ -165,7 +165,7 @@ def test_a_split_name_that_is_too_long_is_refused_when_it_is_given(
 ) -> None:
     with create(tmp_path / "z.zarr", name="z") as zoo:
         zoo.append(architecture, weights(architecture, 1), {})
-        with pytest.raises(ZooError, match=r"split 'x+': a name of at most 255 bytes is needed"):
+        with pytest.raises(ZooError, match=r"split 'x+': a percent-encoded name may have at most 255 bytes"):
             zoo.split("x" * 256, [0])
 
 

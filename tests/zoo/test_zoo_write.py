@@ -52,14 +52,14 @@ def test_a_wrong_shape_says_which_is_needed(
     tmp_path: Path, architecture: Architecture, weights: Weights
 ) -> None:
     given = weights(architecture, 2) | {"0.bias": np.zeros((2, 4), np.float32)}
-    assert refused(tmp_path, architecture, given) == "parameter '0.bias': shape (2, 3) is needed, got (2, 4)"
+    assert refused(tmp_path, architecture, given) == "parameter '0.bias': must have shape (2, 3), got (2, 4)"
 
 
 def test_one_network_without_its_axis_is_refused(tmp_path: Path, architecture: Architecture) -> None:
     given = {"0.weight": np.zeros((3, 2)), "0.bias": np.zeros(3)}
     assert (
         refused(tmp_path, architecture, given)
-        == "parameter '0.weight': shape (3, 3, 2) is needed, got (3, 2)"
+        == "parameter '0.weight': must have shape (3, 3, 2), got (3, 2)"
     )
 
 
@@ -67,12 +67,12 @@ def test_parameters_of_different_numbers_of_networks_are_refused(
     tmp_path: Path, architecture: Architecture, weights: Weights
 ) -> None:
     given = weights(architecture, 2) | {"0.bias": np.zeros((3, 3), np.float32)}
-    assert refused(tmp_path, architecture, given) == "parameter '0.bias': shape (2, 3) is needed, got (3, 3)"
+    assert refused(tmp_path, architecture, given) == "parameter '0.bias': must have shape (2, 3), got (3, 3)"
 
 
 def test_a_scalar_for_a_parameter_is_refused(tmp_path: Path, architecture: Architecture) -> None:
     given = {"0.weight": np.float32(1), "0.bias": np.float32(1)}
-    assert refused(tmp_path, architecture, given) == "parameter '0.weight': shape (n, 3, 2) is needed, got ()"
+    assert refused(tmp_path, architecture, given) == "parameter '0.weight': must have shape (n, 3, 2), got ()"
 
 
 def test_no_networks_at_all_are_refused(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
@@ -84,7 +84,7 @@ def test_a_type_that_cannot_be_stored_is_refused(
     tmp_path: Path, architecture: Architecture, dtype: str
 ) -> None:
     given = {"0.weight": np.zeros((2, 3, 2), dtype), "0.bias": np.zeros((2, 3))}
-    assert "cannot be stored" in refused(tmp_path, architecture, given)
+    assert "a zoo cannot store" in refused(tmp_path, architecture, given)
 
 
 def test_another_type_than_earlier_is_refused(
@@ -105,7 +105,7 @@ def test_big_endian_weights_are_stored(tmp_path: Path, architecture: Architectur
 
 
 def test_something_else_than_an_architecture_is_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path, "mlp", {}) == "an Architecture is needed, got str"
+    assert refused(tmp_path, "mlp", {}) == "architecture must be an Architecture, got str"
 
 
 def test_an_architecture_whose_attributes_are_no_json_is_refused_before_anything_is_written(
@@ -113,7 +113,7 @@ def test_an_architecture_whose_attributes_are_no_json_is_refused_before_anything
 ) -> None:
     parameters = [Parameter(name="w", shape=(1,))]
     odd = Architecture(layers=[Layer(kind="linear", parameters=parameters, attributes={"x": float("nan")})])
-    assert "must be made of JSON values" in refused(tmp_path, odd, {"w": np.zeros((1, 1))})
+    assert "must consist of JSON values" in refused(tmp_path, odd, {"w": np.zeros((1, 1))})
 
 
 def test_chunks_that_were_written_are_widened(tmp_path: Path, make: Callable[..., Architecture]) -> None:
@@ -182,13 +182,13 @@ def test_health_of_a_wrong_form_is_refused(
         ([1.0], "1 values for 2 networks"),
         (3.0, "must have one value per network, got shape ()"),
         ([[1.0], [2.0]], "must have one value per network, got shape (2, 1)"),
-        ([1, "a"], "values of one kind are needed, got int, string"),
-        ([True, 1], "values of one kind are needed, got bool, int"),
+        ([1, "a"], "all values must have the same kind, got int, string"),
+        ([True, 1], "all values must have the same kind, got bool, int"),
         ([1 + 2j, 2j], "a value must be a float, int, bool or string, got complex"),
         (np.zeros(2, complex), "a value must be a float, int, bool or string, got complex128"),
         ([2**63, 0], "a value does not fit into 64 bits"),
         (np.array([2**63, 0], np.uint64), "a value does not fit into 64 bits"),
-        (["\ud800", ""], "'\\ud800' is not representable in UTF-8"),
+        (["\ud800", ""], "'\\ud800' cannot be encoded as UTF-8"),
         ([{}, {}], "a value must be a float, int, bool or string, got dict"),
     ],
 )
@@ -221,7 +221,7 @@ def test_a_property_cannot_change_its_kind(
     tmp_path: Path, architecture: Architecture, weights: Weights
 ) -> None:
     message = refused(tmp_path, architecture, weights(architecture, 1), {"loss": ["low"]})
-    assert message == "property 'loss': values of one kind are needed, got float, string"
+    assert message == "property 'loss': all values must have the same kind, got float, string"
 
 
 def test_ints_beside_floats_become_floats(
@@ -331,9 +331,9 @@ def test_groups_are_kept_as_given(tmp_path: Path, architecture: Architecture, we
         (None, "give it in every append or in none"),
         ([1, 2], "earlier groups are strings, these are ints"),
         (["a"], "1 values for 2 networks"),
-        ([0.5, 1.5], "must be made of ints or strings, got floats"),
-        ([True, False], "must be made of ints or strings, got bools"),
-        (["a", None], "must be made of ints or strings, got strings"),
+        ([0.5, 1.5], "must be ints or strings, got floats"),
+        ([True, False], "must be ints or strings, got bools"),
+        (["a", None], "every network needs a group, network 1 of this append has none"),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(
@@ -348,7 +348,7 @@ def test_groups_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ([0, 1], "shape (3,) is needed, one value per network, got (2,)"),
+        ([0, 1], "must have one value per network, shape (3,), got (2,)"),
         ([0, 1, 3], "values must be 0 (train), 1 (val), 2 (test) or -1 (unused)"),
         ([0.0, 1.0, 2.0], "values must be 0"),
         ([0, 1, 2], "group 'a' lies in train and in val"),
@@ -482,7 +482,7 @@ def test_a_text_that_is_none_is_refused(tmp_path: Path, key: str) -> None:
 
 @pytest.mark.parametrize("builder", [{"lr": float("nan")}, {"path": Path()}, {"x": {1, 2}}])
 def test_a_builder_that_is_no_json_is_refused(tmp_path: Path, builder: dict[str, Any]) -> None:
-    with pytest.raises(ZooError, match="builder must be made of JSON values"):
+    with pytest.raises(ZooError, match="builder must consist of JSON values"):
         create(tmp_path / "z.zarr", name="z", builder=builder)
 
 
