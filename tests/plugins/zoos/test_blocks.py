@@ -33,7 +33,7 @@ def test_a_half_written_block_is_not_there(tmp_path):
 def test_blocks_of_another_config_are_an_error_that_says_so(tmp_path):
     Blocks(tmp_path / "a.zarr", {"seed": 0, "networks": 5})
     with pytest.raises(
-        ZooError, match=r"a\.zarr\.part holds an unfinished build with seed=0 \(not 1\); remove it"
+        ZooError, match=r"a\.zarr\.part holds an unfinished build with seed=0 \(not 1\); remove that"
     ):
         Blocks(tmp_path / "a.zarr", {"seed": 1, "networks": 5})
 

@@ -170,13 +170,13 @@ def test_processes_make_the_same_zoo(tmp_path, made):
 def test_a_complete_zoo_is_left_as_it_is_and_another_is_refused(made, caplog):
     path = made / "mlp.zarr"
     build(CONFIGS["mlp"], path, quiet, SERIAL)
-    assert "is complete, it is left as it is" in caplog.text
+    assert "exists and is complete; it is kept" in caplog.text
     with pytest.raises(ZooError, match=r"holds a zoo with seed=0 \(not 7\)"):
         build(evolve(CONFIGS["mlp"], seed=7), path, quiet, SERIAL)
 
 
 def test_images_that_are_too_small_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ZooError, match="18 × 18 pixels at least, these are 16 × 16; enlarge them with size"):
+    with pytest.raises(ZooError, match="at least 18 × 18 pixels, these have 16 × 16; enlarge them"):
         build(CNNs(arch="arch1", **FEW), tmp_path / "a.zarr", quiet, SERIAL)
     assert [path for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
 
@@ -184,7 +184,7 @@ def test_images_that_are_too_small_are_refused_before_anything_is_written(tmp_pa
 def test_a_wild_design_that_is_too_large_is_refused_before_anything_is_written(tmp_path):
     np.savez(tmp_path / "tiny.npz", images=np.zeros((20, 9, 9), np.uint8), labels=np.arange(20) % 2)
     config = Transformers(arch="wild", networks=8, data=f"npz:{tmp_path / 'tiny.npz'}")
-    with pytest.raises(ZooError, match=r"pixels at least, these are 9 × 9"):
+    with pytest.raises(ZooError, match="pixels, these have 9 × 9"):
         build(config, tmp_path / "a.zarr", quiet, SERIAL)
     assert not (tmp_path / "a.zarr.part").exists()
 

@@ -48,7 +48,7 @@ def test_the_smallest_image_is_taken_and_a_smaller_one_is_not(name):
     least = design.smallest()
     assert design.module((1, least, least), 3)(torch.zeros(2, 1, least, least)).shape == (2, 3)
     if least > 1:
-        with pytest.raises(ZooError, match=f"{least} × {least} pixels at least, these are 40 × {least - 1}"):
+        with pytest.raises(ZooError, match=f"at least {least} × {least} pixels, these have 40 × {least - 1}"):
             design.module((1, 40, least - 1), 3)
 
 

@@ -213,7 +213,7 @@ def test_a_complete_zoo_is_left_as_it_is_and_said_so(small, caplog):
     before = (small / "zarr.json").stat().st_mtime_ns
     with caplog.at_level(logging.WARNING):
         build(SMALL, small, quiet, SERIAL)
-    assert f"{small} is complete, it is left as it is" in caplog.text
+    assert f"{small} exists and is complete; it is kept" in caplog.text
     assert (small / "zarr.json").stat().st_mtime_ns == before
 
 
