@@ -282,7 +282,7 @@ def test_a_tensor_without_elements_is_left_out(tmp_path, imported):
         ([str(2**63), "1"], "float", [2.0**63, 1.0]),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*is text because of:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*is read as text because of:UserWarning")
 def test_columns_have_the_first_kind_that_fits(tmp_path, imported, texts, kind, values):
     rows = []
     for number, text in enumerate(texts):
@@ -415,7 +415,7 @@ def test_files_that_the_table_does_not_name_are_listed(folder, imported, tmp_pat
     source, _, rows, _ = folder
     properties = table(tmp_path / "fewer.csv", rows[:-1])
     zoo, skipped = imported("files", source, properties=properties, module="factories:of_row")
-    assert skipped == {rows[-1]["file"]: "not in fewer.csv"}
+    assert skipped == {rows[-1]["file"]: "not listed in fewer.csv"}
     assert len(zoo) == 11
 
 
@@ -434,7 +434,7 @@ def test_a_failed_import_leaves_the_zoo_that_is_there_and_its_list(folder, tmp_p
     before = (tmp_path / "zoo.zarr.skipped.csv").read_text()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.pt").write_bytes(b"")
-    with pytest.raises(ZooError, match=r"no network could be imported: a\.pt: empty \(1 in all\)$"):
+    with pytest.raises(ZooError, match=r"no network could be imported: a\.pt: empty \(1 skipped in all\)$"):
         imported("files", tmp_path / "bad", overwrite=True)
     assert (tmp_path / "zoo.zarr.skipped.csv").read_text() == before
     assert len(open_zoo(tmp_path / "zoo.zarr")) == 11
@@ -442,7 +442,7 @@ def test_a_failed_import_leaves_the_zoo_that_is_there_and_its_list(folder, tmp_p
 
 def test_a_failed_import_leaves_no_folders_behind(tmp_path, imported):
     (tmp_path / "nets").mkdir()
-    with pytest.raises(ZooError, match="holds no file"):
+    with pytest.raises(ZooError, match="the folder has no file"):
         imported("files", tmp_path / "nets", out="new/deeper/zoo.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["nets"]
 
@@ -476,7 +476,7 @@ def test_the_current_folder_is_no_place_for_a_zoo_though_it_is_one(tmp_path, mon
         (("True", "false"), [True, False]),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*is text because of:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*is read as text because of:UserWarning")
 def test_a_column_of_a_table_loses_nothing(tmp_path, words, found):
     lines = "".join(f"{n}.pt,{word}\n" for n, word in enumerate(words))
     (tmp_path / "t.csv").write_text(f"\n\nfile,x\n{lines}")
@@ -488,7 +488,7 @@ def test_a_column_of_a_table_loses_nothing(tmp_path, words, found):
 def test_one_file_under_two_names_of_a_table_is_one(tmp_path, imported):
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     (tmp_path / "t.csv").write_text("file,x\na.pt,1\n./a.pt,2\n")
-    with pytest.raises(ZooError, match=r"line 3: a\.pt stands in line 2 already"):
+    with pytest.raises(ZooError, match=r"line 3: a\.pt is already in line 2"):
         imported("files", tmp_path, properties=tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("file,x\n./sub/../a.pt,1\n")
     (tmp_path / "sub").mkdir()
@@ -530,10 +530,10 @@ def test_weights_that_are_no_floats_leave_their_file_out(tmp_path, imported, ten
 
 def test_nothing_to_import_is_an_error_and_no_zoo(tmp_path, imported):
     (tmp_path / "nets").mkdir()
-    with pytest.raises(ZooError, match=r"nets: holds no file that ends in \.safetensors, "):
+    with pytest.raises(ZooError, match=r"nets: the folder has no file that ends in \.safetensors, "):
         imported("files", tmp_path / "nets")
     (tmp_path / "nets" / "a.pt").write_bytes(b"")
-    with pytest.raises(ZooError, match=r"no network could be imported: a\.pt: empty \(1 in all, in "):
+    with pytest.raises(ZooError, match=r"no network could be imported: a\.pt: empty \(1 skipped in all, listed in "):
         imported("files", tmp_path / "nets")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nets", "zoo.zarr.skipped.csv"]
 
@@ -544,14 +544,14 @@ def test_nothing_to_import_is_an_error_and_no_zoo(tmp_path, imported):
         ("", "the table is empty"),
         ("file,x\n", "the table is empty"),
         ("path,x\na.pt,1\n", "there is no column 'file'"),
-        ("file,x\na.pt\n", "line 2 has 1 values, the head has 2"),
+        ("file,x\na.pt\n", "line 2 has 1 values, but there are 2 columns"),
         ("file,x,x\na.pt,1,2\n", "a column is named twice"),
-        (",file,x\n0,a.pt,1\n", "column 1 has no name; pandas writes such a one"),
-        ("file;x\na.pt;1\n", "there is no column 'file', .*; commas are needed between columns"),
-        ("file,x\na.pt,1\na.pt,2\n", "line 3: a.pt stands in line 2 already"),
+        (",file,x\n0,a.pt,1\n", "column 1 has no name .pandas writes one"),
+        ("file;x\na.pt;1\n", "there is no column 'file', .*; a .csv needs commas between columns"),
+        ("file,x\na.pt,1\na.pt,2\n", "line 3: a.pt is already in line 2"),
         ("file,split\na.pt,training\n", "split must be train, val, test or empty, got 'training'"),
         ('file,x\n"a.pt,1\n', "damaged"),
-        ("file,x\n,1\n", "the name of a file is needed"),
+        ("file,x\n,1\n", "file must be the name of a file"),
     ],
 )
 def test_a_table_that_is_none_is_one_line(tmp_path, imported, content, said):
@@ -570,7 +570,7 @@ def test_json_lines_that_are_none_are_one_line(tmp_path, imported, content):
 def test_a_table_that_is_not_there_is_named(tmp_path, imported):
     with pytest.raises(ZooError, match=r"gone\.csv: there is no such table"):
         imported("files", tmp_path, properties=tmp_path / "gone.csv")
-    with pytest.raises(ZooError, match=r"t\.xlsx: a table of properties ends in \.csv"):
+    with pytest.raises(ZooError, match=r"t\.xlsx: the name of a table must end in \.csv"):
         imported("files", tmp_path, properties=tmp_path / "t.xlsx")
 
 

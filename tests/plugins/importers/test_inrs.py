@@ -133,8 +133,8 @@ def test_another_file_is_left_out(images, imported):
     torch.save({**seq(1, 2, 1), "coef": [1.0]}, source / "b.pth")
     _, skipped = imported("dws-inr", source)
     assert skipped == {
-        "a.pth": "holds no seq.0.weight: no INR of DWSNets",
-        "b.pth": "its label or its coef is none",
+        "a.pth": "not an INR of DWSNets: it has no seq.0.weight",
+        "b.pth": "its label is not an int, or its coef is not two numbers",
     }
 
 
@@ -200,15 +200,15 @@ def test_other_files_are_left_out(sirens, imported):
     torch.save(siren(2, 3, 1), source / "elsewhere" / "net2.pth")
     _, skipped = imported("nfn-siren", source)
     assert skipped == {
-        "randinit_smaller_3s/net1.pth": "holds other tensors than net.{i}.linear.weight and bias: no SIREN of NFN",
-        "elsewhere/net2.pth": "its name has no number of an image, or its folder no label",
+        "randinit_smaller_3s/net1.pth": "not a SIREN of NFN: it holds other tensors than net.{i}.linear.weight and bias",
+        "elsewhere/net2.pth": "the name of the file has no image number, or the name of its folder has no label",
     }
 
 
 @pytest.mark.parametrize("name", ["dws-inr", "nfn-siren"])
 def test_a_folder_without_any_is_an_error(tmp_path, imported, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ZooError, match="holds no file"):
+    with pytest.raises(ZooError, match="the folder has no file"):
         imported(name, tmp_path / "empty")
     with pytest.raises(ZooError, match="there is no such folder"):
         imported(name, tmp_path / "gone")

@@ -123,16 +123,16 @@ def test_damaged_trials_and_checkpoints_are_left_out(tmp_path, states, imported)
     zoo, skipped = imported("model-zoos", source)
     assert zoo.column("epoch").tolist() == [0, 2]
     assert skipped == {
-        "b": "params.json: no JSON",
-        "c": "result.json, line 2: no JSON object",
-        "d": "has no checkpoint_N/checkpoints",
+        "b": "params.json: not JSON",
+        "c": "result.json, line 2: not a JSON object",
+        "d": "the trial has no checkpoint_N/checkpoints",
         "a/checkpoint_1/checkpoints": "empty",
     }
 
 
 def test_a_folder_without_trials_is_an_error(tmp_path, imported):
     (tmp_path / "zoo").mkdir()
-    with pytest.raises(ZooError, match="holds no trial"):
+    with pytest.raises(ZooError, match="the folder has no trial"):
         imported("model-zoos", tmp_path / "zoo")
 
 
@@ -225,10 +225,10 @@ def test_flat_vectors_are_cut_by_lengths_and_not_by_starts(authors, tmp_path, im
 
 def test_flat_vectors_that_do_not_fit_are_left_out(authors, tmp_path, imported):
     flat(authors, tmp_path, 100)
-    with pytest.raises(ZooError, match=r"trainset\[0\]: is a flat vector: index_dict.json is needed"):
+    with pytest.raises(ZooError, match=r"trainset\[0\]: the weights are a flat vector, so index_dict.json"):
         imported("model-zoos-pt", tmp_path / "dataset.pt")
     (tmp_path / "index.json").write_text(json.dumps(INDEX))
-    with pytest.raises(ZooError, match=r"has 100 weights, the index is that of 422"):
+    with pytest.raises(ZooError, match=r"has 100 weights, but the index lists 422"):
         imported("model-zoos-pt", tmp_path / "dataset.pt", index=tmp_path / "index.json")
 
 
@@ -238,7 +238,7 @@ def test_flat_vectors_that_do_not_fit_are_left_out(authors, tmp_path, imported):
 def test_an_index_that_is_none_is_one_line(authors, tmp_path, imported, change):
     flat(authors, tmp_path, 10)
     (tmp_path / "index_dict.json").write_text(json.dumps(INDEX | change))
-    with pytest.raises(ZooError, match=r"index_dict\.json: no index of layers"):
+    with pytest.raises(ZooError, match=r"index_dict\.json: not an index of layers"):
         imported("model-zoos-pt", tmp_path / "dataset.pt")
 
 
@@ -252,7 +252,7 @@ class Bomb:
 
 def test_a_bomb_in_it_does_not_go_off(tmp_path, imported):
     torch.save({"trainset": Bomb(str(tmp_path / "owned"))}, tmp_path / "dataset.pt")
-    with pytest.raises(ZooError, match="trainset has no weights, its attributes are none"):
+    with pytest.raises(ZooError, match="trainset has no weights; its attributes are none"):
         imported("model-zoos-pt", tmp_path / "dataset.pt")
     assert not (tmp_path / "owned").exists()
 

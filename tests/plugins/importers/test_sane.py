@@ -108,10 +108,10 @@ def test_tokens_of_another_network_are_left_out(folder, imported):
     torch.save({"w": w[1:], "m": m[1:], "p": p[1:]}, place / "sample_3.pt")
     _, skipped = imported("sane", root, like=like)
     assert skipped == {
-        "dataset_torch.trainset/sample_0.pt": "tokens of 1 layers, the state dict beside them has 3",
-        "dataset_torch.trainset/sample_1.pt": "w (19, 20), m (19, 3) and p (19, 3) do not belong together",
-        "dataset_torch.trainset/sample_2.pt": "holds no tokens: w, m and p",
-        "dataset_torch.trainset/sample_3.pt": "layer 0 has 30 values, conv has 40",
+        "dataset_torch.trainset/sample_0.pt": "has tokens of 1 layers, but the state dict (--like) has 3",
+        "dataset_torch.trainset/sample_1.pt": "the shapes of w (19, 20), m (19, 3) and p (19, 3) do not fit each other",
+        "dataset_torch.trainset/sample_2.pt": "the file does not hold the tensors w, m and p of a sample",
+        "dataset_torch.trainset/sample_3.pt": "layer 0 has 30 values, but conv has 40 weights",
     }
 
 
@@ -120,9 +120,9 @@ def test_what_is_beside_the_tokens_must_be_there(folder, imported, tmp_path):
     with pytest.raises(ZooError, match=r"gone\.pt: not there"):
         imported("sane", root, like=tmp_path / "gone.pt")
     torch.save({**network(0), "bn.running_mean": torch.zeros(4)}, like)
-    with pytest.raises(ZooError, match=r"holds 'bn\.running_mean', which tokens of SANE have not"):
+    with pytest.raises(ZooError, match=r"holds 'bn\.running_mean', which tokens of SANE cannot hold"):
         imported("sane", root, like=like)
     torch.save(network(0), like)
     (root / "dataset_normalization_trainset.json").write_text('{"a": 3}')
-    with pytest.raises(ZooError, match="no normalisation of layers"):
+    with pytest.raises(ZooError, match="not a normalisation of layers"):
         imported("sane", root, like=like)

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 import torch
-from sneframe_importers.dng_vit import SimpleViT
+from sneframe_importers.dng_vit import SimpleViT, positions
 from stored import tensors
 from torch import nn
 
@@ -70,7 +70,7 @@ def test_only_some_epochs_and_files_that_are_there(nfn, imported):
     (root / "1_75_0.91.pt").unlink()
     zoo, skipped = imported("transformer-nfn", root, metadata=metadata, epochs=(75,))
     assert zoo.column("ckpt_epoch").tolist() == [75, 75]
-    assert skipped == {"1_75_0.91.pt": "not there"}
+    assert skipped == {"1_75_0.91.pt": "there is no such file"}
     with pytest.raises(ZooError, match="no checkpoint of epoch 74"):
         imported("transformer-nfn", root, out="b.zarr", metadata=metadata, epochs=(74,))
 
@@ -79,7 +79,7 @@ def test_only_some_epochs_and_files_that_are_there(nfn, imported):
     ("content", "said"),
     [
         ("", "the table is empty"),
-        ("a,b\n1,2\n", "no metadata of the zoo, there is no column 'ckpt_file'"),
+        ("a,b\n1,2\n", "not the metadata of the zoo: there is no column 'ckpt_file'"),
         ("ckpt_file,ckpt_epoch\nx\n", "damaged: line 2 has 1 values"),
     ],
 )
@@ -161,14 +161,25 @@ def test_accuracies_are_fractions(dng, imported):
         assert all(torch.equal(stored[name], value) for name, value in state.items())
 
 
-def test_heads_and_stream_of_a_vit_can_be_moved(dng, imported):
+def test_neurons_of_a_vit_but_not_its_stream_can_be_moved(dng, imported):
+    """Heads and hidden layers have symmetries; constant positions are added to the stream, so it has none."""
     root, states = dng
     zoo, _ = imported("dng-vit", root)
     found = zoo.architectures[0]
-    # The stream; of each of two blocks its heads, what is inside of each, and the hidden layer.
-    assert len(found.groups) == 1 + 2 * 3
+    # Each of two blocks has three groups: its heads, the neurons in each head, and the hidden layer.
+    assert len(found.groups) == 2 * 3
     module = SimpleViT(next(iter(states.values())), heads=4)
     assert verify(module, found, torch.randn(2, 4, 12)).error <= 1e-10
+
+
+def test_positions_are_those_of_simple_vit():
+    """The first patch has sines 0 and cosines 1; moving right changes the first half, moving down the second."""
+    corner, right, down, _ = positions(4, 16)
+    assert corner.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 4 + [1.0] * 4
+    waves = torch.tensor([1.0, 10_000 ** (-1 / 3), 10_000 ** (-2 / 3), 1e-4])
+    torch.testing.assert_close(right[:8], torch.cat([waves.sin(), waves.cos()]))
+    torch.testing.assert_close(right[8:], corner[8:])
+    torch.testing.assert_close(down, torch.cat([corner[:8], right[:8]]))
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed")
@@ -189,7 +200,7 @@ def test_a_network_without_results_is_left_out(dng, imported):
     assert len(zoo) == 2
     assert skipped == {
         "vit_models/model_1_5.pth": "empty",
-        "vit_models/model_9_5.pth": "no results of it in stat/results_*.json",
+        "vit_models/model_9_5.pth": "stat/results_*.json has no results for it",
     }
 
 
@@ -199,5 +210,5 @@ def test_a_network_without_results_is_left_out(dng, imported):
 def test_results_that_are_none_are_one_line(dng, imported, content):
     root, _ = dng
     (root / "stat" / "results_0_2.json").write_text(content)
-    with pytest.raises(ZooError, match=r"results_0_2\.json: no list of results"):
+    with pytest.raises(ZooError, match=r"results_0_2\.json: not a list of results"):
         imported("dng-vit", root)

@@ -57,7 +57,7 @@ def test_percent_signs_make_fractions_and_are_said(tmp_path, ending):
 def test_percent_signs_among_plain_numbers_are_refused(tmp_path, ending, number):
     """Whether 0.91 is a percentage too is nobody's guess; both lines are named."""
     with pytest.raises(
-        ZooError, match=r"line [34]: 'x' is '0.91', and '91%' in line [12]; write all values with %"
+        ZooError, match=r"line [34]: 'x' is '0.91', but '91%' in line [12]; write all values with %"
     ):
         read(tmp_path, "91%", "-", number, ending=ending)
 
@@ -68,7 +68,7 @@ def test_the_value_that_makes_a_column_text_is_named(tmp_path, ending, line, num
     values, said = read(tmp_path, *numbers, "crashed", "n.a.", ending=ending)
     assert values == [*map(str, numbers), "crashed", "n.a."]
     assert said == [
-        f"column 'x' is text because of 'crashed' in line {line} (2 of 4 values are numbers)",
+        f"column 'x' is read as text because of 'crashed' in line {line} (2 of 4 values are numbers)",
     ]
 
 
@@ -82,16 +82,16 @@ def test_the_value_that_makes_a_column_text_is_named(tmp_path, ending, line, num
         (("0.5", "1e400"), "'1e400' in line 3 (1 of 2 values are numbers)"),
         (
             ("0,91", "0,5"),
-            "'0,91' in line 2; numbers are written with a point, and without separators of thousands",
+            "'0,91' in line 2; write numbers with a decimal point and without thousands separators",
         ),
         (
             ("12", "1,234"),
             "'1,234' in line 3 (1 of 2 values are numbers); numbers are written with a point, and without "
-            "separators of thousands",
+            "thousands separators",
         ),
         (
             ("1_000", "2 000"),
-            "'1_000' in line 2; numbers are written with a point, and without separators of thousands",
+            "'1_000' in line 2; write numbers with a decimal point and without thousands separators",
         ),
     ],
 )
@@ -99,7 +99,7 @@ def test_numbers_that_cannot_be_read_are_said(tmp_path, words, said):
     """Lost digits, decimal commas and mixed kinds never become text without a word."""
     values, found = read(tmp_path, *words)
     assert values == list(words)
-    assert found == [f"column 'x' is text because of {said}"]
+    assert found == [f"column 'x' is read as text because of {said}"]
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_numbers_in_quotes_are_said(tmp_path):
     """A JSON column of quoted numbers stays text; among numbers they are numbers; both are said."""
     assert read(tmp_path, "0.5", "0.25", ending="jsonl") == (
         ["0.5", "0.25"],
-        ["column 'x' is text: its 2 values are numbers in quotes"],
+        ["column 'x' is read as text: its 2 values are numbers in quotes"],
     )
     assert read(tmp_path, 0.5, "0.25", ending="jsonl") == (
         [0.5, 0.25],
-        ["column 'x': 1 of 2 values are numbers in quotes, and are read as numbers"],
+        ["column 'x': 1 of 2 values are numbers in quotes; they are read as numbers"],
     )
 
 
@@ -141,7 +141,7 @@ def test_an_int_that_is_too_large_makes_its_column_text(tmp_path, values, large)
     for ending in ("jsonl", "csv"):
         found, (said,) = read(tmp_path, *values, ending=ending)
         assert found == [str(value) for value in values]
-        assert f"column 'x' is text because of '{large}' in line " in said
+        assert f"column 'x' is read as text because of '{large}' in line " in said
         assert said.endswith("as a number it would lose digits")
 
 
@@ -150,7 +150,7 @@ def test_ints_that_are_all_too_large_are_said(tmp_path):
     ids = [(1 << 64) + 1, (1 << 64) + 3]
     found, said = read(tmp_path, *ids, ending="jsonl")
     assert found == [str(number) for number in ids]
-    assert said == ["column 'x' is text: its 2 values are ints that no number of 64 bits holds"]
+    assert said == ["column 'x' is read as text: its 2 values are ints that do not fit into 64 bits"]
 
 
 def test_an_int_that_is_too_large_leaves_other_columns(tmp_path, imported):
@@ -159,7 +159,7 @@ def test_an_int_that_is_too_large_leaves_other_columns(tmp_path, imported):
     for row in rows:
         torch.save(factories.mlp().state_dict(), tmp_path / row["file"])
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.warns(UserWarning, match="column 'seed' is text because of"):
+    with pytest.warns(UserWarning, match="column 'seed' is read as text because of"):
         zoo, skipped = imported("files", tmp_path, properties=tmp_path / "t.jsonl")
     assert (zoo.column("loss").tolist(), skipped) == ([0.0, 0.5, 1.0], {})
 
@@ -184,6 +184,6 @@ def test_an_import_warns_of_a_column_that_became_text(tmp_path, imported):
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     torch.save(factories.mlp().state_dict(), tmp_path / "b.pt")
     (tmp_path / "t.csv").write_text("file,accuracy\na.pt,0.5\nb.pt,failed\n")
-    with pytest.warns(UserWarning, match="column 'accuracy' is text because of 'failed' in line 3"):
+    with pytest.warns(UserWarning, match="column 'accuracy' is read as text because of 'failed' in line 3"):
         zoo, _ = imported("files", tmp_path, properties=tmp_path / "t.csv")
     assert zoo.typed_column("accuracy").kind == "string"

@@ -166,16 +166,16 @@ def test_the_score_of_the_splits_stands_in_for_a_missing_result(cnn_config, impo
     ("change", "said"),
     [
         ({"model": None}, "no state dict under 'model'"),
-        ({"config": None}, "its config has no layers"),
+        ({"config": None}, "its config does not give layers"),
         (
             {"config": {"n_layers": 3, "activation": ["relu"] * 3}},
-            "3 layers are said to be in it, and 'layers.2.bias' is not",
+            "its config says 3 layers, but the state dict does not have 'layers.2.bias'",
         ),
         ({"config": {"n_layers": 2, "activation": ["relu", "swishy"]}}, "activation 'swishy'"),
         ({"config": {"n_layers": 2, "activation": "relu", "residual": [-1, 1]}}, "adds layer 1"),
-        ({"config": {"n_layers": 2, "activation": ["relu"]}}, "not as many activations"),
-        ({"config": {"n_layers": -1, "activation": "relu"}}, "not as many activations"),
-        ({"last_result": {"test/acc": "high"}}, "its test accuracy is no number"),
+        ({"config": {"n_layers": 2, "activation": ["relu"]}}, "2 layers, but has 1 activations"),
+        ({"config": {"n_layers": -1, "activation": "relu"}}, "-1 layers, but has 0 activations"),
+        ({"last_result": {"test/acc": "high"}}, "its test accuracy is not a number"),
     ],
 )
 def test_a_checkpoint_that_is_none_is_left_out(park, cnn_config, imported, change, said):
@@ -227,7 +227,7 @@ def test_names_that_climb_out_of_an_archive_are_only_names(park, imported, tmp_p
 
 def test_what_is_no_park_is_an_error(tmp_path, imported):
     (tmp_path / "a").mkdir()
-    with pytest.raises(ZooError, match="holds no checkpoint"):
+    with pytest.raises(ZooError, match="there is no checkpoint"):
         imported("wild-park", tmp_path / "a")
     (tmp_path / "a.zip").write_bytes(b"PK")
     with pytest.raises(ZooError, match="neither a folder nor a zip archive"):
