@@ -1,4 +1,4 @@
-"""The transformer zoos of Transformer-NFN and DNG: small faithful copies."""
+"""The transformer zoos of Transformer-NFN and DNG, in small copies."""
 
 import json
 import zipfile
@@ -12,7 +12,7 @@ from torch import nn
 from sneframe.errors import ZooError
 from sneframe.symmetry import verify
 
-# -- Transformer-NFN -------------------------------------------------------------------------------------------------
+# -- Transformer-NFN ----------------------------------------------------------------------------------------
 
 
 def transformer(seed):
@@ -44,7 +44,8 @@ def nfn(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed")
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
-def test_checkpoints_have_what_the_metadata_say(nfn, imported, tmp_path, packed):
+def test_checkpoints_have_their_metadata(nfn, imported, tmp_path, packed):
+    """Checkpoints from a folder or an archive have the properties of the metadata."""
     root, metadata, states = nfn
     source = root
     if packed:
@@ -65,7 +66,8 @@ def test_checkpoints_have_what_the_metadata_say(nfn, imported, tmp_path, packed)
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed")
-def test_only_some_epochs_and_files_that_are_there(nfn, imported):
+def test_epochs_can_be_selected(nfn, imported):
+    """The option epochs selects checkpoints, and missing files are skipped."""
     root, metadata, _ = nfn
     (root / "1_75_0.91.pt").unlink()
     zoo, skipped = imported("transformer-nfn", root, metadata=metadata, epochs=(75,))
@@ -83,18 +85,19 @@ def test_only_some_epochs_and_files_that_are_there(nfn, imported):
         ("ckpt_file,ckpt_epoch\nx\n", "damaged: line 2 has 1 values"),
     ],
 )
-def test_metadata_that_are_none_are_one_line(nfn, imported, content, said):
+def test_damaged_metadata_are_one_line(nfn, imported, content, said):
+    """Empty, foreign or damaged metadata raise one line."""
     root, metadata, _ = nfn
     metadata.write_text(content)
     with pytest.raises(ZooError, match=rf"MNIST\.csv: {said}"):
         imported("transformer-nfn", root, metadata=metadata)
 
 
-# -- DNG -------------------------------------------------------------------------------------------------------------
+# -- DNG ----------------------------------------------------------------------------------------------------
 
 
 def vit(seed, dim=16, hidden=24, depth=2, patch=12):
-    """A state dict with the names of vit-pytorch's SimpleViT."""
+    """Return a state dict with the names of vit-pytorch's SimpleViT."""
     torch.manual_seed(seed)
 
     def norm(name, width):
@@ -147,6 +150,7 @@ def dng(tmp_path):
 
 
 def test_accuracies_are_fractions(dng, imported):
+    """Accuracies in per cent become fractions, and weights are unchanged."""
     root, states = dng
     zoo, skipped = imported("dng-vit", root)
     assert skipped == {}
@@ -173,7 +177,7 @@ def test_neurons_of_a_vit_but_not_its_stream_can_be_moved(dng, imported):
 
 
 def test_positions_are_those_of_simple_vit():
-    """The first patch has sines 0 and cosines 1; moving right changes the first half, moving down the second."""
+    """Moving right changes the first half of the waves, moving down the second."""
     corner, right, down, _ = positions(4, 16)
     assert corner.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 4 + [1.0] * 4
     waves = torch.tensor([1.0, 10_000 ** (-1 / 3), 10_000 ** (-2 / 3), 1e-4])
@@ -183,7 +187,8 @@ def test_positions_are_those_of_simple_vit():
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed")
-def test_another_transformer_is_described_by_its_names(dng, imported):
+def test_another_transformer_is_described_by_names(dng, imported):
+    """A transformer with additional parameters is described by names and shapes."""
     root, _ = dng
     state = {**vit(0), "pos_embedding": torch.randn(4, 16)}
     torch.save(state, root / "vit_models" / "model_0_5.pth")
@@ -192,7 +197,8 @@ def test_another_transformer_is_described_by_its_names(dng, imported):
     assert [len(architecture.groups) > 0 for architecture in zoo.architectures] == [False, True]
 
 
-def test_a_network_without_results_is_left_out(dng, imported):
+def test_a_network_without_results_is_skipped(dng, imported):
+    """Networks without results, and empty files, are skipped with the reason."""
     root, _ = dng
     torch.save(vit(7), root / "vit_models" / "model_9_5.pth")
     (root / "vit_models" / "model_1_5.pth").write_bytes(b"")
@@ -207,7 +213,8 @@ def test_a_network_without_results_is_left_out(dng, imported):
 @pytest.mark.parametrize(
     "content", ["{", '[{"model_id": 1}]', '[{"model_id": 1, "epoch": 2, "test_accuracy": "x"}]', "3"]
 )
-def test_results_that_are_none_are_one_line(dng, imported, content):
+def test_damaged_results_are_one_line(dng, imported, content):
+    """Damaged results raise one line with the path."""
     root, _ = dng
     (root / "stat" / "results_0_2.json").write_text(content)
     with pytest.raises(ZooError, match=r"results_0_2\.json: not a list of results"):
