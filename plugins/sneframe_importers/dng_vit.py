@@ -114,11 +114,17 @@ class SimpleViT(nn.Module):
     Args:
         tensors: a state dict, which gives the sizes.
         heads: number of heads of each attention.
+
+    Raises:
+        KeyError, ValueError, IndexError: the state dict is not that of a SimpleViT.
+        ArchitectureError: the queries cannot be divided into this number of heads.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], heads: int) -> None:
         super().__init__()
         dim, patch = tensors["to_patch_embedding.2.weight"].shape
+        if dim % 4:
+            raise ValueError(f"positions of SimpleViT need a width that is a multiple of 4, got {dim}")
         self.to_patch_embedding = nn.Sequential(
             nn.Identity(), nn.LayerNorm(patch), nn.Linear(patch, dim), nn.LayerNorm(dim)
         )

@@ -122,9 +122,7 @@ class _Evaluation:
         else:
             container = self._value(right)
             if value.kind != "string" or container.kind != "string":
-                raise ZooError(
-                    f"in {self.expression!r}: `in` needs a tuple or list of values, or two texts"
-                )
+                raise ZooError(f"in {self.expression!r}: `in` needs a tuple or list of values, or two texts")
             valid = value.valid & container.valid
             holds = np.array(
                 [part in whole for part, whole in zip(value.values, container.values, strict=True)], bool

@@ -108,10 +108,10 @@ def machine_errors(path: Path) -> Iterator[None]:
 def _sweep(target: Path) -> None:
     if not target.parent.is_dir():
         return
-    for place in target.parent.iterdir():
-        if place.name.startswith(f"{target.name}.tmp-") and _abandoned(place):
-            _restore(place / "replaced", target)
-            shutil.rmtree(place, ignore_errors=True)
+    for folder in target.parent.iterdir():
+        if folder.name.startswith(f"{target.name}.tmp-") and _abandoned(folder):
+            _restore(folder / "replaced", target)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _restore(replaced: Path, target: Path) -> None:
@@ -120,12 +120,12 @@ def _restore(replaced: Path, target: Path) -> None:
         replaced.rename(target)
 
 
-def _abandoned(place: Path) -> bool:
+def _abandoned(folder: Path) -> bool:
     """Return whether no process holds the lock of a temporary folder."""
-    if not (place / "lock").exists():
+    if not (folder / "lock").exists():
         return True
     try:
-        with FileLock(place / "lock").acquire(blocking=False):
+        with FileLock(folder / "lock").acquire(blocking=False):
             return True
     except NOT_LOCKED:
         return False

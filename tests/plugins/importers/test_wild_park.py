@@ -156,9 +156,9 @@ def test_the_published_splits_are_stored(park, imported, tmp_path):
 def test_scores_of_the_splits_replace_missing_results(cnn_config, imported, tmp_path):
     """If a checkpoint has no result, its accuracy is the score from the splits."""
     _, content = checkpoint(cnn_config, NETWORKS["a"], 10, last_result=None)
-    place = tmp_path / "park" / "a" / "checkpoint_1" / "checkpoint.pt"
-    place.parent.mkdir(parents=True)
-    torch.save(content, place)
+    file = tmp_path / "park" / "a" / "checkpoint_1" / "checkpoint.pt"
+    file.parent.mkdir(parents=True)
+    torch.save(content, file)
     (tmp_path / "s.json").write_text(
         json.dumps({"val": {"path": ["a/checkpoint_1/checkpoint.pt"], "score": [0.25]}})
     )

@@ -283,10 +283,10 @@ def test_the_demo_zoo_is_a_sine_zoo(tmp_path, monkeypatch):
     """The demo zoo is a sine zoo of 1000 networks of widths 16, 16."""
     from sneframe_zoos import sine
 
-    asked = []
-    monkeypatch.setattr(sine, "build", lambda *args: asked.append(args[:2]))
+    calls = []
+    monkeypatch.setattr(sine, "build", lambda *args: calls.append(args[:2]))
     DEMO.build(DEMO.config(), tmp_path / "demo.zarr", quiet, SERIAL)
-    assert asked == [(Sine(networks=1000, widths=(16, 16)), tmp_path / "demo.zarr")]
+    assert calls == [(Sine(networks=1000, widths=(16, 16)), tmp_path / "demo.zarr")]
 
 
 def test_an_old_zoo_counts_as_having_new_defaults(small, monkeypatch):

@@ -1,4 +1,4 @@
-"""Stacked training equals training one by one: torch.optim on a plain module, with equal batches and masks."""
+"""Stacked training equals training one by one: torch.optim on a plain module, with the same batches."""
 
 import numpy as np
 import pytest
