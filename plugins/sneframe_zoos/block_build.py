@@ -57,7 +57,7 @@ class BlockBuild:
     description: str
 
     def run(self, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-        """Build the zoo. A complete zoo is kept; a zoo that another process is building is waited for.
+        """Build the zoo. A complete zoo is kept; if another process is building the zoo, wait for it.
 
         Raises:
             ZooError: the check failed, or the path holds a zoo or an unfinished build of different options.

@@ -47,9 +47,8 @@ def architecture(widths: Sequence[int]) -> Architecture:
 
     Each hidden layer has one neuron group, whose neurons may be permuted and flipped in sign.
     """
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # the module's initial weights must not advance the global generator
+    # The initial weights of the module must not advance the global generator.
+    with torch.random.fork_rng(devices=[]):
         return describe(SineINR(widths))
 
 

@@ -58,7 +58,7 @@ DEMO_ZOO = Sine(networks=1000, widths=(16, 16))
 
 
 def build(config: Sine, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-    """Build the zoo. A complete zoo is kept; a zoo that another process is building is waited for.
+    """Build the zoo. A complete zoo is kept; if another process is building the zoo, wait for it.
 
     Raises:
         ZooError: the path holds something else: a zoo or an unfinished build of different options.

@@ -84,7 +84,8 @@ class _Evaluation:
         value = self._value(node)
         if value.kind != "bool":
             raise ZooError(
-                f"in {self.expression!r}: a condition is needed, but {self._text(node)!r} is of kind {value.kind}"
+                f"in {self.expression!r}: a condition is needed, but {self._text(node)!r} is of kind "
+                f"{value.kind}"
             )
         return np.asarray(value.values & value.valid)
 

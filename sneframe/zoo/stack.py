@@ -174,7 +174,7 @@ def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
     if array.dtype.name == "bfloat16":
         return "bfloat16", np.ascontiguousarray(array).view(np.uint16)
     if array.dtype.name not in DTYPES:
-        raise ZooError(f"{what}: a zoo cannot store {array.dtype} {choices(array.dtype.name, DTYPES)}")
+        raise ZooError(f"{what}: a zoo cannot store {array.dtype}; {choices(array.dtype.name, DTYPES)}")
     return array.dtype.name, array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

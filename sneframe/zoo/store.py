@@ -137,9 +137,8 @@ class Store:
         paths = {p.name: parameter_path(described.id, p.name) for p in described.parameters}
         records = {p.name: self.record(described, p) for p in described.parameters}
         length = next(iter(records.values())).chunks[0]
-        chunk_bytes = max(
-            1, sum(length * 4 * p.size for p in described.parameters)
-        )  # all parameters may be empty
+        # At least 1, because all parameters may be empty.
+        chunk_bytes = max(1, sum(length * 4 * p.size for p in described.parameters))
         for first, last in _runs(np.unique(rows // length), max(1, _RUN_BYTES // chunk_bytes)):
             start, stop = first * length, min((last + 1) * length, self.manifest.architectures[described.id])
             begin, end = np.searchsorted(rows, (start, stop))

@@ -102,7 +102,7 @@ MEASURED = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
 
 
 def build(config: Classifiers, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-    """Build the zoo. A complete zoo is kept; a zoo that another process is building is waited for.
+    """Build the zoo. A complete zoo is kept; if another process is building the zoo, wait for it.
 
     Raises:
         ZooError: there are no images, the images are too small, or the path holds something else: a zoo or an

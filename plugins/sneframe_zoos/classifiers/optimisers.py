@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 MOMENTUM = 0.9
-BETA1, BETA2 = 0.9, 0.999  # of Adam
-ALPHA = 0.9  # of RMSprop, the default of Keras
+BETA1, BETA2 = 0.9, 0.999  # defaults of Adam
+ALPHA = 0.9  # default of Keras for RMSprop
 EPSILON = 1e-8
 
 
