@@ -1,4 +1,4 @@
-"""Files in a folder or in a zip archive, which is read in place: nothing is unpacked onto the disk."""
+"""Read the files of a folder or of a zip archive; nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from sneframe.files import inside, read_entry
 from sneframe_importers.each import folder
 
 
-class Members(ABC):
-    """Named files."""
+class Entries(ABC):
+    """The files of a folder, or the entries of a zip archive."""
 
     @abstractmethod
     def names(self) -> list[str]:
-        """Return all names, in order."""
+        """Return all names in alphabetical order, relative to the folder or archive."""
 
     @abstractmethod
     def open(self, name: str) -> io.BytesIO:
-        """Return what a file holds.
+        """Return the content of an entry.
 
         Raises:
-            FileError: it cannot be read.
+            FileError: the entry cannot be read.
         """
 
 
 @contextmanager
-def members(source: Path) -> Iterator[Members]:
-    """Give the files of a folder or of an archive.
+def open_entries(source: Path) -> Iterator[Entries]:
+    """Open a folder or a zip archive.
 
     Raises:
-        ZooError: it is neither.
+        ZooError: the path is neither a folder nor a zip archive.
     """
     if not source.is_file():
         yield _Folder(folder(source))
@@ -49,7 +49,7 @@ def members(source: Path) -> Iterator[Members]:
 
 
 @final
-class _Folder(Members):
+class _Folder(Entries):
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -66,7 +66,7 @@ class _Folder(Members):
 
 
 @final
-class _Archive(Members):
+class _Archive(Entries):
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._archive, self._path = archive, path
 

@@ -1,8 +1,13 @@
-"""The vision transformers of DNG: ``vit_models/model_{i}_{epoch}.pth``, and ``stat/results_{a}_{b}.json``, in per cent."""
+"""The vision transformers of DNG.
+
+``vit_models/model_{i}_{epoch}.pth`` holds a state dict, ``stat/results_{a}_{b}.json`` the accuracies in per
+cent.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +23,7 @@ from sneframe.config.schema import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, files_in, one
 
 NAME = re.compile(r"model_(\d+)_(\d+)\.pth")
@@ -26,21 +31,25 @@ NAME = re.compile(r"model_(\d+)_(\d+)\.pth")
 
 @frozen(kw_only=True)
 class DNGViT:
-    """What to know of it."""
+    """Options of ``zoo import dng-vit``."""
 
-    heads: int = option(4, "of each attention: they cannot be read off the weights")
-    epochs: tuple[int, ...] = option((), "of the checkpoints to import; by default all")
+    heads: int = option(4, "number of heads of each attention, which the weights do not show")
+    epochs: tuple[int, ...] = option((), "epochs of the checkpoints to import; default: all")
 
 
-def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
-    """Yield the transformers of a folder, in the order of their numbers and epochs."""
+def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
+    """Yield the transformers of a folder, ordered by number and epoch.
+
+    Raises:
+        ZooError: the folder has no checkpoint or no results, or the results are damaged.
+    """
     results = _results(source)
     names = sorted(files_in(source, "model_*_*.pth"), key=_numbers)
     if config.epochs:
         names = [name for name in names if _numbers(name)[1] in config.epochs]
     known: dict[tuple[Any, ...], Architecture] = {}
 
-    def make(name: str) -> Found:
+    def make(name: str) -> Imported:
         number, epoch = _numbers(name)
         state = read_state_dict(inside(source, name)).tensors
         tensors = {key: value for key, value in state.items() if value.is_floating_point()}
@@ -48,7 +57,7 @@ def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> 
         if key not in known:
             known[key] = _architecture(tensors, config.heads)
         if (number, epoch) not in results:
-            raise FileError("no results of it in stat/results_*.json")
+            raise FileError("stat/results_*.json has no results for it")
         properties = {**results[number, epoch], "epoch": epoch}
         return one(name, known[key], tensors, properties, group=number)
 
@@ -59,7 +68,7 @@ IMPORTER = ZooImporter(
     name="importers/dng-vit",
     config=DNGViT,
     read=read,
-    help="The vision transformers of DNG: a folder with vit_models/ and stat/.",
+    help="Vision transformers of DNG: a folder with vit_models/ and stat/.",
 )
 
 
@@ -69,22 +78,22 @@ def _numbers(name: str) -> tuple[int, int]:
 
 
 def _results(source: Path) -> dict[tuple[int, int], dict[str, float]]:
-    """Return accuracies in [0, 1] by number and epoch."""
-    found: dict[tuple[int, int], dict[str, float]] = {}
+    """Return the accuracies in [0, 1] of each network, by its number and epoch."""
+    results: dict[tuple[int, int], dict[str, float]] = {}
     for name in files_in(source, "results_*_*.json"):
         try:
             for row in json.loads((source / name).read_text(encoding="utf-8")):
                 accuracies = {
                     key: float(row[key]) / 100 for key in ("test_accuracy", "train_accuracy") if key in row
                 }
-                found[int(row["model_id"]), int(row["epoch"])] = accuracies
+                results[int(row["model_id"]), int(row["epoch"])] = accuracies
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ZooError(f"{source / name}: no list of results ({type(error).__name__})") from error
-    return found
+            raise ZooError(f"{source / name}: not a list of results ({type(error).__name__})") from error
+    return results
 
 
 def _architecture(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
-    """Describe a SimpleViT by its module; another transformer by names and shapes alone."""
+    """Describe a SimpleViT by its module, and any other transformer by names and shapes only."""
     try:
         module = SimpleViT(tensors, heads)
     except (KeyError, ValueError, IndexError):
@@ -97,16 +106,25 @@ def _architecture(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
 
 
 class SimpleViT(nn.Module):
-    """The SimpleViT of vit-pytorch (Beyer et al., arXiv 2205.01580), behind the cutting of an image into patches.
+    """The SimpleViT of vit-pytorch (Beyer et al., arXiv 2205.01580), which takes the patches of an image.
+
+    Its positions are constants that are added to the residual stream. They are not parameters, so no
+    permutation of the stream can permute them, and the stream has no neuron group.
 
     Args:
-        tensors: of a state dict, by which sizes are known.
-        heads: of each attention.
+        tensors: a state dict, which gives the sizes.
+        heads: number of heads of each attention.
+
+    Raises:
+        KeyError, ValueError, IndexError: the state dict is not that of a SimpleViT.
+        ArchitectureError: the queries cannot be divided into this number of heads.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], heads: int) -> None:
         super().__init__()
         dim, patch = tensors["to_patch_embedding.2.weight"].shape
+        if dim % 4:
+            raise ValueError(f"positions of SimpleViT need a width that is a multiple of 4, got {dim}")
         self.to_patch_embedding = nn.Sequential(
             nn.Identity(), nn.LayerNorm(patch), nn.Linear(patch, dim), nn.LayerNorm(dim)
         )
@@ -121,8 +139,9 @@ class SimpleViT(nn.Module):
         self.linear_head = nn.Linear(dim, tensors["linear_head.weight"].shape[0])
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Return logits ``(B, classes)`` of patches ``(B, tokens, values)``; positions are added as constants."""
+        """Return logits ``(B, classes)`` for the patches ``(B, tokens, values)`` of a square grid."""
         x = self.to_patch_embedding(patches)
+        x = x + positions(x.shape[-2], x.shape[-1])
         layers: Any = self.transformer.layers
         for attention, feed_forward in layers:
             x = x + attention(x)
@@ -132,20 +151,33 @@ class SimpleViT(nn.Module):
         return logits
 
 
+def positions(tokens: int, dim: int) -> Tensor:
+    """Return the sines and cosines that SimpleViT adds to the patches of a square grid, ``(tokens, dim)``."""
+    side = math.isqrt(tokens)
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    frequencies = 10_000.0 ** -torch.linspace(0, 1, dim // 4)
+    angles = [axis.flatten()[:, None] * frequencies for axis in (x, y)]
+    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1)
+
+
 class Attention(nn.Module):
-    """Attention with fused queries, keys and values, and no biases."""
+    """Attention with fused queries, keys and values, without biases.
+
+    Raises:
+        ArchitectureError: the number of rows is not a multiple of the number of heads.
+    """
 
     def __init__(self, dim: int, inner: int, heads: int) -> None:
         super().__init__()
         if inner % heads:
-            raise ArchitectureError(f"{inner} rows of queries are no multiple of {heads} heads")
+            raise ArchitectureError(f"{inner} rows of queries are not a multiple of {heads} heads (--heads)")
         self.heads = heads
         self.norm = nn.LayerNorm(dim)
         self.to_qkv = nn.Linear(dim, 3 * inner, bias=False)
         self.to_out = nn.Linear(inner, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``(B, tokens, dim)``."""
+        """Return the change of the residual stream, shape ``(B, tokens, dim)``."""
         q, k, v = (
             rearrange(each, "b t (h d) -> b h t d", h=self.heads)
             for each in self.to_qkv(self.norm(x)).chunk(3, -1)
@@ -156,13 +188,13 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers behind a norm."""
+    """A norm and two linear layers."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``(B, tokens, dim)``."""
+        """Return the change of the residual stream, shape ``(B, tokens, dim)``."""
         out: Tensor = self.net(x)
         return out

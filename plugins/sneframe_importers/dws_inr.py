@@ -1,8 +1,8 @@
 """INRs of DWSNets (Navon et al., arXiv 2301.12780): of images of MNIST and Fashion-MNIST, and of sine waves.
 
-Each ``.pth`` is a state dict ``seq.{i}.weight``, ``seq.{i}.bias`` of sine layers (ω0 = 30), perhaps with ``label``, or with
-``coef`` [a, b] of y = a sin(b x) and the points ``x``, ``y`` that it was fitted to. Which are for training stands in a JSON
-file, or in the names of the folders.
+Each ``.pth`` is a state dict ``seq.{i}.weight``, ``seq.{i}.bias`` of sine layers (ω0 = 30). It may also hold
+``label``, or the coefficients ``coef`` [a, b] of y = a sin(b x) and the points ``x``, ``y`` that the INR was
+fitted to. A JSON file or the names of the folders say which INRs are for training.
 """
 
 from __future__ import annotations
@@ -19,65 +19,75 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in, folder, one
 
 WEIGHTS = re.compile(r"seq\.\d+\.(weight|bias)")
-#: ``mnist_png_training_7_12345``: a part, a label, an image.
+#: A folder such as ``mnist_png_training_7_12345`` names a part, a label and an image.
 FOLDER = re.compile(r"_(train|test)(?:ing)?_(\d+)_(\d+)$")
 PARTS = {"train": "train", "training": "train", "val": "val", "test": "test", "testing": "test"}
 
 
 @frozen(kw_only=True)
 class DWSINR:
-    """What to know of it."""
+    """Options of ``zoo import dws-inr``."""
 
     split: Path | None = option(
-        None, "the JSON file that comes with it: of train, val and test the paths, with or without labels"
+        None, "the published JSON file that lists the paths of train, val and test, with or without labels"
     )
 
 
 @frozen(kw_only=True)
-class Place:
-    """A file of a network, and what the list of files says of it."""
+class ListedINR:
+    """The file of an INR, with its entry in the list of files.
+
+    Args:
+        file: path relative to the source.
+        part: train, val or test, or None if unknown.
+        label: the label from the list, or None.
+    """
 
     file: str
     part: str | None
     label: Any = None
 
 
-def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
-    """Yield the INRs of a folder, in the order of the JSON file, or of their names."""
+def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
+    """Yield the INRs of a folder, in the order of the JSON file, or else ordered by name.
+
+    Raises:
+        ZooError: the folder has no INR, or the JSON file is missing or damaged.
+    """
     reader = Reader(activation="sine", published=True)
     if config.split is None:
-        places = [Place(file=name, part=_part(name)) for name in files_in(source, "*.pth")]
+        inrs = [ListedINR(file=name, part=_part(name)) for name in files_in(source, "*.pth")]
     else:
-        places = _listed(config.split, folder(source))
+        inrs = _listed(config.split, folder(source))
 
-    def make(place: Place) -> Found:
-        state = read_state_dict(inside(source, place.file))
+    def make(inr: ListedINR) -> Imported:
+        state = read_state_dict(inside(source, inr.file))
         tensors = {name: value for name, value in state.tensors.items() if WEIGHTS.fullmatch(name)}
         if not tensors:
-            raise FileError("holds no seq.0.weight: no INR of DWSNets")
-        properties = _properties(place, {**state.others, **state.tensors})
-        splits = {} if place.part is None else {"published": NAMES.index(place.part)}
-        group = properties.get("image", place.file)
-        return one(place.file, reader.describe(tensors), tensors, properties, group=str(group), splits=splits)
+            raise FileError("not an INR of DWSNets: it has no seq.0.weight")
+        properties = _properties(inr, {**state.others, **state.tensors})
+        splits = {} if inr.part is None else {"published": NAMES.index(inr.part)}
+        group = properties.get("image", inr.file)
+        return one(inr.file, reader.describe(tensors), tensors, properties, group=str(group), splits=splits)
 
-    yield from each_file(places, lambda place: place.file, make, progress)
+    yield from each_file(inrs, lambda inr: inr.file, make, progress)
 
 
 IMPORTER = ZooImporter(
     name="importers/dws-inr",
     config=DWSINR,
     read=read,
-    help="INRs of DWSNets: of images of MNIST or Fashion-MNIST, or of sine waves.",
+    help="INRs of DWSNets, of MNIST or Fashion-MNIST images or of sine waves.",
 )
 
 
 def _part(name: str) -> str | None:
-    """Return the part that the folders of a file say, or None."""
+    """Return the part that a file's folders name, or None."""
     for word in PurePosixPath(name).parts[:-1]:
         if word in PARTS:
             return PARTS[word]
@@ -86,46 +96,48 @@ def _part(name: str) -> str | None:
     return None
 
 
-def _properties(place: Place, beside: Mapping[str, Any]) -> dict[str, Any]:
-    """Return label and image, or frequency and amplitude: what the list, the file or its folder says."""
-    found: dict[str, Any] = {}
-    for word in PurePosixPath(place.file).parts[:-1]:
+def _properties(inr: ListedINR, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return label and image, or frequency and amplitude, as the list, the file or its folder gives them."""
+    properties: dict[str, Any] = {}
+    for word in PurePosixPath(inr.file).parts[:-1]:
         if match := FOLDER.search(word):
-            found |= {"label": int(match[2]), "image": f"{match[1]}-{match[3]}"}
-    label = beside.get("label") if place.label is None else place.label
+            properties |= {"label": int(match[2]), "image": f"{match[1]}-{match[3]}"}
+    label = content.get("label") if inr.label is None else inr.label
     try:
         if label is not None:
-            found["label"] = int(label)
-        if "coef" in beside:
-            found["amplitude"], found["frequency"] = (float(value) for value in beside["coef"])
+            properties["label"] = int(label)
+        if "coef" in content:
+            properties["amplitude"], properties["frequency"] = (float(value) for value in content["coef"])
     except (TypeError, ValueError, RuntimeError) as error:
-        raise FileError("its label or its coef is none") from error
-    return found
+        raise FileError("its label is not an int, or its coef is not two numbers") from error
+    return properties
 
 
-def _listed(path: Path, source: Path) -> list[Place]:
-    """Return the files that a JSON file lists, whatever folder its paths begin in."""
+def _listed(path: Path, source: Path) -> list[ListedINR]:
+    """Return the files that a JSON file lists; its paths may begin in any folder above the source."""
     try:
         parts = json.loads(path.read_text(encoding="utf-8"))
-        found = []
+        inrs = []
         for part, content in parts.items():
             paths, labels = (
                 (content["path"], content.get("label")) if isinstance(content, dict) else (content, None)
             )
             for number, name in enumerate(paths):
                 label = None if labels is None else labels[number]
-                found.append(Place(file=_below(source, str(name)), part=PARTS[part], label=label))
+                inrs.append(ListedINR(file=_below(source, str(name)), part=PARTS[part], label=label))
     except OSError as error:
         raise ZooError(f"{path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise ZooError(f"{path}: no list of train, val and test ({type(error).__name__}: {error})") from error
-    if not found:
+        raise ZooError(
+            f"{path}: not a list of the files of train, val and test ({type(error).__name__}: {error})"
+        ) from error
+    if not inrs:
         raise ZooError(f"{path}: lists no file")
-    return found
+    return inrs
 
 
 def _below(source: Path, name: str) -> str:
-    """Return a path without the folders before the one that is imported."""
+    """Return a path relative to the imported folder, without the folders above it."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     for start in range(len(parts)):
         short = "/".join(parts[start:])

@@ -1,4 +1,4 @@
-"""One file after the other: what can be read is found, what cannot is left out with its reason."""
+"""Import one file after the other; a file that cannot be read is skipped with the reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files.readers import named
-from sneframe.zoo.importer import Found, Skipped
+from sneframe.zoo.importer import Imported, Skipped
 
 T = TypeVar("T")
 
@@ -19,16 +19,17 @@ T = TypeVar("T")
 def each_file(
     files: Sequence[T],
     name: Callable[[T], str],
-    make: Callable[[T], Found],
+    make: Callable[[T], Imported],
     progress: Callable[[int, int], None],
-) -> Iterator[Found | Skipped]:
-    """Yield what each file holds.
+) -> Iterator[Imported | Skipped]:
+    """Yield the network of each file, or why it is skipped.
 
     Args:
-        files: in the order of the zoo.
-        name: of one, as people call it.
-        make: reads one; a :class:`~sneframe.errors.FileError` leaves it out.
-        progress: called with (done, total).
+        files: the files, in the order of the zoo.
+        name: a function that returns the name of a file.
+        make: a function that reads a file. If it raises a :class:`~sneframe.errors.FileError` or an
+            :class:`~sneframe.errors.ArchitectureError`, the file is skipped.
+        progress: a function that is called with (done, total).
     """
     for done, file in enumerate(files):
         progress(done, len(files))
@@ -39,10 +40,10 @@ def each_file(
     progress(len(files), len(files))
 
 
-def _reason(said: str, name: str) -> str:
-    """Return an error without the path before it, which stands in a column of its own."""
-    before, found, rest = said.partition(f"{name}: ")
-    return rest if found and ": " not in before else said
+def _reason(message: str, name: str) -> str:
+    """Return an error message without the leading path, because the list of skips has a column for it."""
+    before, path, rest = message.partition(f"{name}: ")
+    return rest if path and ": " not in before else message
 
 
 def one(
@@ -53,19 +54,19 @@ def one(
     *,
     group: Any = None,
     splits: Mapping[str, int] | None = None,
-) -> Found:
-    """Return one network.
+) -> Imported:
+    """Return one imported network.
 
     Args:
-        source: the file, which also is a property.
-        architecture: its own.
-        tensors: by name; those that the architecture has are its weights.
-        properties: a value by name.
-        group: its training run; by default it is alone.
-        splits: its part by name of a split.
+        source: the file, which also becomes a property.
+        architecture: the architecture of the network.
+        tensors: tensors by name; only those that the architecture names are kept.
+        properties: the value of each property by name.
+        group: the run group of the network; by default the network is a group of its own.
+        splits: the part of the network in each split, by name of the split.
     """
     own = named(tensors, architecture)
-    return Found(
+    return Imported(
         source=source,
         architecture=architecture,
         weights={p.name: own[p.name][None] for p in architecture.parameters},
@@ -76,25 +77,25 @@ def one(
 
 
 def folder(source: Path) -> Path:
-    """Return a folder to import from.
+    """Check that a path is a folder, and return it.
 
     Raises:
-        ZooError: it is none.
+        ZooError: the path is not a folder.
     """
     if not source.is_dir():
-        raise ZooError(f"{source}: {'no folder' if source.exists() else 'there is no such folder'}")
+        raise ZooError(f"{source}: {'not a folder' if source.exists() else 'there is no such folder'}")
     return source
 
 
 def files_in(source: Path, pattern: str) -> list[str]:
-    """Return the names of the files in a folder that fit a pattern, at any depth, in order.
+    """Return the names of all files in a folder that match a pattern, at any depth, in alphabetical order.
 
     Raises:
-        ZooError: there is none, or no folder.
+        ZooError: there is no such folder, or no such file in it.
     """
-    found = sorted(
+    names = sorted(
         path.relative_to(source).as_posix() for path in folder(source).rglob(pattern) if path.is_file()
     )
-    if not found:
-        raise ZooError(f"{source}: holds no file {pattern}")
-    return found
+    if not names:
+        raise ZooError(f"{source}: the folder has no file {pattern}")
+    return names

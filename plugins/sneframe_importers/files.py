@@ -1,4 +1,4 @@
-"""Any folder of checkpoints: state dicts of any number of architectures, their properties in a table beside them."""
+"""Any folder of checkpoints: state dicts of any number of architectures, with a table of their properties."""
 
 from __future__ import annotations
 
@@ -14,45 +14,54 @@ from sneframe.errors import ZooError
 from sneframe.files import SUFFIXES, inside, is_sharded
 from sneframe.files.module_factory import Factory
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.table import Entry, read_table
 
 
 @frozen(kw_only=True)
 class Files:
-    """What there is to say of a folder of checkpoints."""
+    """Options of ``zoo import files``."""
 
     properties: Path | None = option(
         None,
-        "a table, CSV or JSON lines: `file`, relative to SRC, perhaps `group` and `split`, and properties",
+        "a CSV, TSV or JSON lines table with a column `file` (relative to SRC), optional columns `group` and "
+        "`split`, and a column for each property",
     )
     module: str | None = option(
-        None, "package.module:function, which makes a network's module of its properties: its exact symmetry"
+        None,
+        "package.module:function that returns the module of a network; its symmetry is derived and verified",
     )
     key: str | None = option(
-        None, "of checkpoints that hold several state dicts, which; `model`, `nets.actor`"
+        None, "which state dict to read from a checkpoint that holds several, such as `model` or `nets.actor`"
     )
     activation: str | None = option(
         None,
-        "of every layer but the last, where there is no module; without it neurons are permuted, never scaled",
+        "without a module: activation after every layer but the last; if it is not given, neurons are "
+        "permuted but never scaled",
     )
     flatten: Literal["unknown", "channels_first"] = option(
         "unknown",
-        "where there is no module, in which order a linear layer reads a convolution: channels_first is torch's",
+        "without a module: order in which a linear layer reads the maps of a convolution; channels_first is "
+        "torch's order",
     )
     trust_names: bool = option(
-        False, "where there is no module, to take layers for a chain wherever their sizes fit"
+        False,
+        "without a module: treat layers as a chain wherever their sizes fit, in the order of their names",
     )
 
 
-def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
-    """Yield the networks of a folder, one at a time, in the order of the table, or of their names."""
+def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
+    """Yield the networks of a folder, one at a time, in the order of the table, or else ordered by name.
+
+    Raises:
+        ZooError: there is no such folder, no checkpoint in it, or the table cannot be read.
+    """
     unread: list[Skipped] = []
     names = _names(folder(source), unread)
     yield from unread
     if not names and config.properties is None:
-        raise ZooError(f"{source}: holds no file that ends in {', '.join(SUFFIXES)}")
+        raise ZooError(f"{source}: the folder has no file that ends in {', '.join(SUFFIXES)}")
     entries = [Entry(line=0, file=name, group=None, split=None, properties={}) for name in names]
     if config.properties is not None:
         entries = read_table(config.properties)
@@ -64,7 +73,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         trust_names=config.trust_names,
     )
 
-    def make(entry: Entry) -> Found:
+    def make(entry: Entry) -> Imported:
         tensors = reader.weights(inside(source, entry.file))
         architecture = reader.describe(tensors, entry.properties)
         splits = {} if entry.split is None else {"table": entry.split}
@@ -75,28 +84,33 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         listed = {entry.file for entry in entries}
         for name in names:
             if name not in listed:
-                yield Skipped(source=name, reason=f"not in {config.properties.name}")
+                yield Skipped(source=name, reason=f"not listed in {config.properties.name}")
 
 
 IMPORTER = ZooImporter(
     name="importers/files",
     config=Files,
     read=read,
-    help="A folder of .safetensors, .pt and .pth state dicts, or of Stable-Baselines3 .zip files.",
+    help="A folder of state dicts (.safetensors, .pt, .pth) or of Stable-Baselines3 .zip files.",
 )
 
 
 def _names(source: Path, unread: list[Skipped]) -> list[str]:
-    """Return the networks' files in a folder, at any depth, in an order of their own; folders that it cannot look into."""
+    """Return the files of networks in a folder, at any depth, in alphabetical order.
+
+    Args:
+        source: the folder.
+        unread: a list to which folders are added that cannot be read.
+    """
 
     def note(error: OSError) -> None:
-        place = Path(error.filename or source).relative_to(source).as_posix()
-        unread.append(Skipped(source=place, reason=error.strerror or str(error)))
+        name = Path(error.filename or source).relative_to(source).as_posix()
+        unread.append(Skipped(source=name, reason=error.strerror or str(error)))
 
-    found = [
-        Path(place, name)
-        for place, _, names in os.walk(source, onerror=note)
+    paths = [
+        Path(parent, name)
+        for parent, _, names in os.walk(source, onerror=note)
         for name in names
-        if name.lower().endswith(SUFFIXES) and not is_sharded(Path(place, name))
+        if name.lower().endswith(SUFFIXES) and not is_sharded(Path(parent, name))
     ]
-    return sorted(path.relative_to(source).as_posix() for path in found)
+    return sorted(path.relative_to(source).as_posix() for path in paths)

@@ -1,7 +1,8 @@
-"""Folders of Ray Tune as Schürholt et al. (arXiv 2209.14764) publish their model zoos.
+"""Model zoos of Schürholt et al. (arXiv 2209.14764), published as folders of Ray Tune.
 
-``TRIAL/params.json``, ``TRIAL/result.json`` (one JSON object per epoch), ``TRIAL/checkpoint_{e}/checkpoints`` or
-``checkpoint_{e:06d}/checkpoints``: the metrics of checkpoint e are those of iteration e.
+A trial has ``TRIAL/params.json``, ``TRIAL/result.json`` (one JSON object per epoch), and its checkpoints in
+``TRIAL/checkpoint_{e}/checkpoints`` or ``TRIAL/checkpoint_{e:06d}/checkpoints``. Checkpoint e has the metrics
+of training iteration e.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_torch
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 
 CHECKPOINT = re.compile(r"checkpoint_0*(\d+)")
@@ -36,9 +37,9 @@ METRICS = (
 
 @frozen(kw_only=True)
 class ModelZoos:
-    """What to take of it."""
+    """Options of ``zoo import model-zoos``."""
 
-    epochs: tuple[int, ...] = option((), "of the checkpoints to import, such as 50; by default all")
+    epochs: tuple[int, ...] = option((), "epochs of the checkpoints to import, such as 50; default: all")
 
 
 @frozen(kw_only=True)
@@ -46,11 +47,11 @@ class Checkpoint:
     """One epoch of a trial.
 
     Args:
-        trial: its folder's name.
-        file: relative to the source.
-        epoch: its number.
-        settings: of the trial, by name.
-        metrics: of the epoch.
+        trial: folder of the trial, relative to the source.
+        file: path of the checkpoint, relative to the source.
+        epoch: number of the epoch.
+        settings: settings of the trial by name.
+        metrics: metrics of the epoch by name.
     """
 
     trial: str
@@ -60,21 +61,29 @@ class Checkpoint:
     metrics: Mapping[str, Any] = field(factory=dict)
 
 
-def read(config: ModelZoos, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
-    """Yield the checkpoints of all trials, in the order of their names and epochs."""
+def read(
+    config: ModelZoos, source: Path, progress: Callable[[int, int], None]
+) -> Iterator[Imported | Skipped]:
+    """Yield the checkpoints of all trials, ordered by name of the trial and epoch.
+
+    Raises:
+        ZooError: there is no such folder, or it has no trial.
+    """
     reader = Reader(flatten="channels_first", published=True)
     checkpoints: list[Checkpoint] = []
-    for place in sorted(folder(source).rglob("params.json")):
+    for params in sorted(folder(source).rglob("params.json")):
         try:
-            checkpoints += _trial(place.parent, source)
+            checkpoints += _trial(params.parent, source)
         except FileError as error:
-            yield Skipped(source=place.parent.relative_to(source).as_posix(), reason=str(error))
+            yield Skipped(source=params.parent.relative_to(source).as_posix(), reason=str(error))
     if not checkpoints:
-        raise ZooError(f"{source}: holds no trial, a folder with params.json and checkpoint_N/checkpoints")
+        raise ZooError(
+            f"{source}: the folder has no trial (a folder with params.json and checkpoint_N/checkpoints)"
+        )
     if config.epochs:
         checkpoints = [each for each in checkpoints if each.epoch in config.epochs]
 
-    def make(checkpoint: Checkpoint) -> Found:
+    def make(checkpoint: Checkpoint) -> Imported:
         tensors = read_torch(inside(source, checkpoint.file)).tensors
         weights = {name: value for name, value in tensors.items() if value.is_floating_point()}
         activation = str(checkpoint.settings.get("nlin", "relu"))
@@ -89,21 +98,26 @@ IMPORTER = ZooImporter(
     name="importers/model-zoos",
     config=ModelZoos,
     read=read,
-    help="A model zoo of Schürholt et al. as folders of Ray Tune: params.json, result.json, checkpoint_N/checkpoints.",
+    help="A model zoo of Schürholt et al., as folders of Ray Tune: params.json, result.json, "
+    "checkpoint_N/checkpoints.",
 )
 
 
-def _trial(place: Path, source: Path) -> list[Checkpoint]:
-    """Return the checkpoints of a trial, with the metrics of their epochs."""
-    settings = _settings(_json(place / "params.json"))
+def _trial(trial: Path, source: Path) -> list[Checkpoint]:
+    """Return the checkpoints of a trial, ordered by epoch, with the metrics of their epochs.
+
+    Raises:
+        FileError: a file of the trial is damaged, or it has no checkpoint.
+    """
+    settings = _settings(_json(trial / "params.json"))
     results: dict[int, Mapping[str, Any]] = {}
-    if (place / "result.json").is_file():
-        for number, line in enumerate(_text(place / "result.json").splitlines(), 1):
+    if (trial / "result.json").is_file():
+        for number, line in enumerate(_text(trial / "result.json").splitlines(), 1):
             if line.strip():
                 values = _parsed(line, f"result.json, line {number}")
                 results[int(values.get("training_iteration", number))] = values
-    found = []
-    for each in place.iterdir():
+    checkpoints = []
+    for each in trial.iterdir():
         match = CHECKPOINT.fullmatch(each.name)
         if match is not None and (each / "checkpoints").is_file():
             values = results.get(int(match[1]), {})
@@ -111,17 +125,17 @@ def _trial(place: Path, source: Path) -> list[Checkpoint]:
                 name: float(values[name]) for name in METRICS if isinstance(values.get(name), int | float)
             }
             file = (each / "checkpoints").relative_to(source).as_posix()
-            trial = place.relative_to(source).as_posix()
-            found.append(
-                Checkpoint(trial=trial, file=file, epoch=int(match[1]), settings=settings, metrics=metrics)
+            name = trial.relative_to(source).as_posix()
+            checkpoints.append(
+                Checkpoint(trial=name, file=file, epoch=int(match[1]), settings=settings, metrics=metrics)
             )
-    if not found:
-        raise FileError("has no checkpoint_N/checkpoints")
-    return sorted(found, key=lambda each: each.epoch)
+    if not checkpoints:
+        raise FileError("the trial has no checkpoint_N/checkpoints")
+    return sorted(checkpoints, key=lambda each: each.epoch)
 
 
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``model::nlin`` as ``nlin``, and so on: what is a number or a word."""
+    """Return the settings that are numbers or texts, with names such as ``nlin`` for ``model::nlin``."""
     return {
         str(name).rpartition("::")[2]: value
         for name, value in params.items()
@@ -139,14 +153,14 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise FileError(f"{path.name}: {getattr(error, 'strerror', None) or 'no text'}") from error
+        raise FileError(f"{path.name}: {getattr(error, 'strerror', None) or 'not a text file'}") from error
 
 
 def _parsed(text: str, name: str) -> Mapping[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FileError(f"{name}: no JSON") from error
+        raise FileError(f"{name}: not JSON") from error
     if not isinstance(values, dict):
-        raise FileError(f"{name}: no JSON object")
+        raise FileError(f"{name}: not a JSON object")
     return values

@@ -1,6 +1,7 @@
-"""SIRENs of NFN (Zhou et al., arXiv 2302.14040): ``randinit_smaller_{label}s/net{image}.pth``, and re-initialised views.
+"""SIRENs of NFN (Zhou et al., arXiv 2302.14040): ``randinit_smaller_{label}s/net{image}.pth``.
 
-Views of an image, ``randinit_smaller_aug{k}_{label}s``, are one group with it, and lie in the same part of the split.
+Further views of an image, fitted from other initial weights, are in ``randinit_smaller_aug{k}_{label}s``. All
+views of an image are one run group, so they are in the same part of a split.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError
 from sneframe.files import inside, read_state_dict
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import each_file, files_in, one
 
@@ -26,32 +27,42 @@ WEIGHTS = re.compile(r"net\.\d+\.(?:linear\.)?(?:weight|bias)")
 
 @frozen(kw_only=True)
 class NFNSiren:
-    """Where its parts end."""
+    """Options of ``zoo import nfn-siren``."""
 
     train: int = option(
-        45_000, "images with a smaller number are for training; 55000 for Fashion-MNIST in Inr2Array"
+        45_000, "images below this number are for training (55000 for Fashion-MNIST in Inr2Array)"
     )
     val: int = option(
-        50_000, "those with a smaller number for validation, the others for the test; 60000 there"
+        50_000,
+        "images from `train` on and below this number are for validation, all others for the test (60000 for "
+        "Fashion-MNIST in Inr2Array)",
     )
-    views: bool = option(True, "whether to import re-initialised views too, folders with `aug` in their name")
+    views: bool = option(True, "also import further views of an image, from folders with `aug` in their name")
 
 
-def read(config: NFNSiren, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
-    """Yield the SIRENs of a folder, in the order of their names."""
+def read(
+    config: NFNSiren, source: Path, progress: Callable[[int, int], None]
+) -> Iterator[Imported | Skipped]:
+    """Yield the SIRENs of a folder, ordered by name.
+
+    Raises:
+        ZooError: there is no such folder, or it has no SIREN.
+    """
     reader = Reader(activation="sine", published=True)
     names = files_in(source, "net*.pth")
     if not config.views:
         names = [name for name in names if "aug" not in Path(name).parent.name]
 
-    def make(name: str) -> Found:
+    def make(name: str) -> Imported:
         path = Path(name)
         image, label = IMAGE.fullmatch(path.name), LABEL.search(path.parent.name)
         if image is None or label is None:
-            raise FileError("its name has no number of an image, or its folder no label")
+            raise FileError(
+                "the name of the file has no image number, or the name of its folder has no label"
+            )
         tensors = read_state_dict(inside(source, name)).tensors
         if not tensors or not all(WEIGHTS.fullmatch(key) for key in tensors):
-            raise FileError("holds other tensors than net.{i}.linear.weight and bias: no SIREN of NFN")
+            raise FileError("not a SIREN of NFN: it holds other tensors than net.{i}.linear.weight and bias")
         number = int(image[1])
         part = TRAIN if number < config.train else VAL if number < config.val else TEST
         properties = {"label": int(label[2]), "image": number, "view": int(label[1] or 0)}
@@ -66,5 +77,5 @@ IMPORTER = ZooImporter(
     name="importers/nfn-siren",
     config=NFNSiren,
     read=read,
-    help="SIRENs of NFN, of images of MNIST, Fashion-MNIST or CIFAR-10.",
+    help="SIRENs of NFN, of MNIST, Fashion-MNIST or CIFAR-10 images.",
 )

@@ -1,9 +1,10 @@
 """Token files of SANE (Schürholt et al., arXiv 2406.09997): ``dataset_torch.{split}/sample_{i}.pt``.
 
-A token is one output channel, its weights and its bias, standardised, padded and cut to one length: ``w (tokens, length)``,
-the mask ``m`` of what is no padding, the positions ``p (tokens, 3)`` (of all, layer, channel), the properties ``props``;
-with an axis of epochs in front where a sample is a whole run. Tokens say nothing of names and shapes, so a state dict of
-one of the networks is needed beside them.
+A token holds the weights and the bias of one output channel, standardised, padded and divided into equal
+lengths. A sample holds the tokens ``w (tokens, length)``, a mask ``m`` that is false for padding, the
+positions ``p (tokens, 3)`` (index among all tokens, layer, channel) and the properties ``props``. If a sample
+is a whole run, all of them have a leading axis of epochs. Tokens do not give names and shapes, so the state
+dict of one network is needed, too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, inside, read_stubbed
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in
 
@@ -32,14 +33,18 @@ FOLDER = re.compile(r"dataset_torch\.(train|val|test)set")
 
 @frozen(kw_only=True)
 class SANE:
-    """What to know of it."""
+    """Options of ``zoo import sane``."""
 
-    like: Path = option(help="a state dict of one of the networks: names and shapes")
-    activation: str = option("relu", "of every layer but the last")
+    like: Path = option(help="a state dict of one of the networks, which gives names and shapes")
+    activation: str = option("relu", "activation after every layer but the last")
 
 
-def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
-    """Yield the networks of all samples, in the order of their names."""
+def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
+    """Yield the networks of all samples, ordered by folder and number.
+
+    Raises:
+        ZooError: there is no sample, or the state dict or the standardisation cannot be read.
+    """
     reader = Reader(activation=config.activation, flatten="channels_first", published=True)
     try:
         like = reader.weights(config.like)
@@ -47,27 +52,27 @@ def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> It
         raise ZooError(str(error)) from error
     layers = _layers(like)
     architecture = reader.describe(like)
-    names = sorted(files_in(source, "sample_*.pt"), key=_place)
+    names = sorted(files_in(source, "sample_*.pt"), key=_folder_and_number)
     scales = {part: _scales(source, part) for part in NAMES}
 
-    def make(name: str) -> Found:
+    def make(name: str) -> Imported:
         match = FOLDER.search(name)
         part = match[1] if match else None
         content = read_stubbed(inside(source, name), Path(name))
         if not isinstance(content, Mapping) or not all(
             isinstance(content.get(k), StoredTensor) for k in "wmp"
         ):
-            raise FileError("holds no tokens: w, m and p")
-        tokens, mask, places = (content[key].read() for key in "wmp")
+            raise FileError("the file does not hold the tensors w, m and p of a sample")
+        tokens, mask, index = (content[key].read() for key in "wmp")
         epochs = tokens if tokens.ndim == 3 else tokens[None]
         masks, positions = (
-            value if value.ndim == 3 else value.expand(len(epochs), *value.shape) for value in (mask, places)
+            value if value.ndim == 3 else value.expand(len(epochs), *value.shape) for value in (mask, index)
         )
         stacked = [
             detokenise(w, m, p, layers, scales[part] if part else {})
             for w, m, p in zip(epochs, masks, positions, strict=True)
         ]
-        return Found(
+        return Imported(
             source=name,
             architecture=architecture,
             weights={
@@ -85,83 +90,94 @@ IMPORTER = ZooImporter(
     name="importers/sane",
     config=SANE,
     read=read,
-    help="Preprocessed tokens of SANE: a folder with dataset_torch.{trainset,valset,testset}/sample_N.pt.",
+    help="Tokens of SANE: a folder with dataset_torch.{trainset,valset,testset}/sample_N.pt.",
 )
 
 
 def detokenise(
     tokens: Tensor,
     mask: Tensor,
-    places: Tensor,
+    positions: Tensor,
     layers: Mapping[str, Mapping[str, torch.Size]],
     scales: Mapping[int, tuple[float, float]],
 ) -> dict[str, Tensor]:
-    """Return the tensors of a network.
+    """Turn tokens into the tensors of a network.
 
     Args:
-        tokens: ``(T, length)``.
-        mask: ``(T, length)``, true or 1 where a value is one of the network's.
-        places: ``(T, 3)``: of all tokens, of the layer, of the channel in it.
-        layers: shapes of weight and bias by the name of each layer, in order.
-        scales: mean and deviation by which a layer was standardised, by its number.
+        tokens: the tokens, shape ``(T, length)``.
+        mask: true or 1 for values of the network, false or 0 for padding, shape ``(T, length)``.
+        positions: for each token its index among all tokens, its layer, and its channel in the layer, shape
+            ``(T, 3)``.
+        layers: shapes of weight and bias by name of a layer, in order.
+        scales: mean and standard deviation with which a layer was standardised, by number of the layer.
 
     Raises:
-        FileError: the tokens are not those of such a network.
+        FileError: the tokens do not fit the layers.
     """
-    if tokens.ndim != 2 or mask.shape != tokens.shape or places.shape != (len(tokens), 3):
+    if tokens.ndim != 2 or mask.shape != tokens.shape or positions.shape != (len(tokens), 3):
         raise FileError(
-            f"w {tuple(tokens.shape)}, m {tuple(mask.shape)} and p {tuple(places.shape)} do not belong together"
+            f"the shapes of w {tuple(tokens.shape)}, m {tuple(mask.shape)} and p {tuple(positions.shape)} do "
+            f"not fit each other"
         )
-    found: dict[str, Tensor] = {}
-    numbers = places[:, 1].unique(sorted=True).tolist()
+    tensors: dict[str, Tensor] = {}
+    numbers = positions[:, 1].unique(sorted=True).tolist()
     if len(numbers) != len(layers):
-        raise FileError(f"tokens of {len(numbers)} layers, the state dict beside them has {len(layers)}")
+        raise FileError(f"has tokens of {len(numbers)} layers, but the state dict (--like) has {len(layers)}")
     for number, (stem, shapes) in zip(numbers, layers.items(), strict=True):
-        here = places[:, 1] == number
-        channels, own, kept = places[here, 2], tokens[here], mask[here].bool()
+        here = positions[:, 1] == number
+        channels, own, kept = positions[here, 2], tokens[here], mask[here].bool()
         order = torch.argsort(channels, stable=True)
         values = own[order][kept[order]].float()
         rows = shapes["weight"][0]
         width = sum(shape.numel() for shape in shapes.values())
         if len(values) != width:
-            raise FileError(f"layer {number} has {len(values)} values, {stem} has {width}")
+            raise FileError(f"layer {number} has {len(values)} values, but {stem} has {width} weights")
         if number in scales:
             mean, std = scales[number]
             values = values * std + mean
         matrix = values.reshape(rows, -1)
         columns = shapes["weight"].numel() // rows
-        found[f"{stem}.weight"] = matrix[:, :columns].reshape(shapes["weight"])
+        tensors[f"{stem}.weight"] = matrix[:, :columns].reshape(shapes["weight"])
         if "bias" in shapes:
-            found[f"{stem}.bias"] = matrix[:, columns]
-    return found
+            tensors[f"{stem}.bias"] = matrix[:, columns]
+    return tensors
 
 
 def _layers(like: Mapping[str, Tensor]) -> dict[str, dict[str, torch.Size]]:
-    """Return weight and bias of every layer; tokens hold no others, such as the norms' own."""
-    found: dict[str, dict[str, torch.Size]] = {}
+    """Return the shapes of weight and bias of every layer.
+
+    Raises:
+        ZooError: the state dict has other tensors, such as those of norms, which tokens do not hold.
+    """
+    layers: dict[str, dict[str, torch.Size]] = {}
     for name, tensor in like.items():
         stem, _, last = name.rpartition(".")
         if last in ("weight", "bias"):
-            found.setdefault(stem, {})[last] = tensor.shape
+            layers.setdefault(stem, {})[last] = tensor.shape
     left = [name for name in like if name.rpartition(".")[2] not in ("weight", "bias")]
-    if left or any("weight" not in shapes or len(shapes["weight"]) < 2 for shapes in found.values()):
-        raise ZooError(f"the state dict holds {(left or list(found))[0]!r}, which tokens of SANE have not")
-    return found
+    left += [stem for stem, shapes in layers.items() if len(shapes.get("weight", ())) < 2]
+    if left:
+        raise ZooError(f"the state dict (--like) holds {left[0]!r}, which tokens of SANE cannot hold")
+    return layers
 
 
 def _properties(value: Any, count: int) -> dict[str, list[Any]]:
-    """Return a list of as many values for each property."""
-    found: dict[str, list[Any]] = {}
+    """Return a list of ``count`` values for each property; a single value is repeated."""
+    properties: dict[str, list[Any]] = {}
     for name, each in value.items() if isinstance(value, Mapping) else ():
         read = each.read().tolist() if isinstance(each, StoredTensor) else each
         listed = read if isinstance(read, list | tuple) else [read] * count
         if len(listed) == count and all(isinstance(v, str | int | float | None) for v in listed):
-            found[str(name)] = list(listed)
-    return found
+            properties[str(name)] = list(listed)
+    return properties
 
 
 def _scales(source: Path, part: str) -> dict[int, tuple[float, float]]:
-    """Return the mean and deviation of each layer that ``dataset_normalization_{part}set.json`` says; without it none."""
+    """Return mean and standard deviation by number of the layer; nothing if the part has no such file.
+
+    Raises:
+        ZooError: ``dataset_normalization_{part}set.json`` is damaged.
+    """
     path = source / f"dataset_normalization_{part}set.json"
     if not path.exists():
         return {}
@@ -173,7 +189,7 @@ def _scales(source: Path, part: str) -> dict[int, tuple[float, float]]:
             for number, (_, entry) in enumerate(sorted(entries, key=lambda pair: _layer(pair[0])))
         }
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ZooError(f"{path}: no normalisation of layers ({type(error).__name__})") from error
+        raise ZooError(f"{path}: not a normalisation of layers ({type(error).__name__})") from error
 
 
 def _layer(name: Any) -> tuple[int, str]:
@@ -181,6 +197,6 @@ def _layer(name: Any) -> tuple[int, str]:
     return (int(digits[0]) if digits else 0, str(name))
 
 
-def _place(name: str) -> tuple[str, int]:
+def _folder_and_number(name: str) -> tuple[str, int]:
     match = SAMPLE.fullmatch(Path(name).name)
     return (Path(name).parent.as_posix(), int(match[1]) if match else -1)

@@ -1,7 +1,8 @@
-"""The Small CNN Zoo (Unterthiner et al., arXiv 2002.11448): ``weights.npy``, ``metrics.csv.gz`` and ``layout.csv``.
+"""The Small CNN Zoo (Unterthiner et al., arXiv 2002.11448): ``weights.npy`` and two tables.
 
-The rows of ``weights.npy`` are read a block at a time from the mapped file. TensorFlow's kernels ``(H, W, in, out)`` become
-torch's ``(out, in, H, W)``, its dense ones are transposed.
+``layout.csv`` lists the tensors in a row of weights, ``metrics.csv.gz`` the properties of each row.
+``weights.npy`` is memory-mapped and read a block of rows at a time. TensorFlow's convolution kernels ``(H, W,
+in, out)`` become torch's ``(out, in, H, W)``, and its dense kernels are transposed.
 """
 
 from __future__ import annotations
@@ -25,40 +26,43 @@ from sneframe.architecture import Architecture
 from sneframe.config.schema import option
 from sneframe.errors import ZooError
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Found, ZooImporter
+from sneframe.zoo.importer import Imported, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL
 from sneframe_importers.typed import Source, typed
 
-BLOCK = 2000  #: rows read at a time: 40 MB
-FINAL = 86  #: the step of a run's last checkpoint
+BLOCK = 2000  #: number of rows that are read at a time (40 MB)
+FINAL = 86  #: step of a run's last checkpoint
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "selu": nn.SELU,
 }
-SPLIT = "published"  #: what the split is called in the zoo
+SPLIT = "published"  #: name of the split in the zoo
 
 
 @frozen(kw_only=True)
 class SmallCNNZoo:
-    """What to take of it."""
+    """Options of ``zoo import small-cnn-zoo``."""
 
-    steps: tuple[int, ...] = option((), "of the checkpoints to import, such as 86, the last; by default all")
+    steps: tuple[int, ...] = option(
+        (), "steps of the checkpoints to import, such as 86, the last one; default: all"
+    )
     split: Path | None = option(
         None,
-        "a file of predict_gen_data_splits (NFN): final checkpoints, half of them to train and validate, half to test",
+        "a file of NFN's predict_gen_data_splits: half of the final checkpoints are to train and validate, "
+        "half to test",
     )
 
 
 @frozen(kw_only=True)
 class Variable:
-    """One tensor of the layout.
+    """One tensor that ``layout.csv`` lists.
 
     Args:
-        name: as torch would call it.
-        start: in a row of weights.
-        shape: as TensorFlow has it.
+        name: name of the parameter in torch.
+        start: index of its first weight in a row of ``weights.npy``.
+        shape: shape in TensorFlow.
     """
 
     name: str
@@ -67,31 +71,34 @@ class Variable:
 
     @property
     def layer(self) -> str:
-        """The name of its layer."""
+        """The name of the tensor's layer."""
         return self.name.rpartition(".")[0]
 
     def of(self, rows: np.ndarray) -> np.ndarray:
-        """Return it, as torch has it, of rows ``(n, P)``."""
+        """Return the tensor of each network, in torch's order of axes, from rows ``(n, P)``."""
         values = rows[:, self.start : self.start + prod(self.shape)].reshape(len(rows), *self.shape)
         if len(self.shape) == 4:
             return rearrange(values, "n h w i o -> n o i h w")
         return rearrange(values, "n i o -> n o i") if len(self.shape) == 2 else values
 
 
-def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found]:
-    """Yield the networks of a folder of the zoo, in the order of its rows, those of one activation together in a block.
+def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported]:
+    """Yield the networks of the zoo in blocks of rows; within a block, networks are grouped by activation.
 
     Raises:
-        ZooError: a file is missing or damaged, or they do not belong together.
+        ZooError: a file is missing or damaged, or the files do not fit each other.
     """
-    variables = _layout(source / "layout.csv")
+    variables = _variables(source / "layout.csv")
     metrics = _metrics(source / "metrics.csv.gz")
     weights = _weights(source / "weights.npy", len(metrics["step"]), variables)
     steps = np.array(metrics["step"])
     published = None if config.split is None else _published(config.split, steps)
     wanted = np.isin(steps, config.steps) if config.steps else np.ones(len(steps), bool)
     if not wanted.any():
-        raise ZooError(f"{source}: no checkpoint of step {', '.join(map(str, config.steps))} {_known(steps)}")
+        raise ZooError(
+            f"{source}: no checkpoint of step {', '.join(map(str, config.steps))} (steps: "
+            f"{', '.join(map(str, np.unique(steps).tolist()))})"
+        )
     architectures: dict[str, Architecture] = {}
     for start in range(0, len(steps), BLOCK):
         progress(start, len(steps))
@@ -104,7 +111,7 @@ def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]
             if name not in architectures:
                 architectures[name] = _architecture(variables, name, source)
             here = np.flatnonzero(activation == name)
-            yield Found(
+            yield Imported(
                 source=f"rows {rows[here[0]]} to {rows[here[-1]]}",
                 architecture=architectures[name],
                 weights={each.name: each.of(block[here]) for each in variables},
@@ -123,22 +130,27 @@ IMPORTER = ZooImporter(
     name="importers/small-cnn-zoo",
     config=SmallCNNZoo,
     read=read,
-    help="One data set of the Small CNN Zoo: a folder with weights.npy, metrics.csv.gz and layout.csv.",
+    help="A data set of the Small CNN Zoo: a folder with weights.npy, metrics.csv.gz and layout.csv.",
 )
 
 
-def _layout(path: Path) -> list[Variable]:
+def _variables(path: Path) -> list[Variable]:
+    """Return the tensors that ``layout.csv`` lists.
+
+    Raises:
+        ZooError: the file is missing, damaged or empty.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        found = [_variable(row) for row in rows]
+        variables = [_variable(row) for row in rows]
     except OSError as error:
         raise ZooError(f"{path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, SyntaxError, csv.Error) as error:
-        raise ZooError(f"{path}: no layout: {' '.join(str(error).split())[:100]}") from error
-    if not found:
-        raise ZooError(f"{path}: no layout, it is empty")
-    return found
+        raise ZooError(f"{path}: not a list of variables: {' '.join(str(error).split())[:100]}") from error
+    if not variables:
+        raise ZooError(f"{path}: lists no variable")
+    return variables
 
 
 def _variable(row: Mapping[str, str]) -> Variable:
@@ -146,22 +158,26 @@ def _variable(row: Mapping[str, str]) -> Variable:
     shape = literal_eval(row["shape"])
     start, end = int(row["start_idx"]), int(row["end_idx"])
     if match is None:
-        raise ValueError(f"{row['varname']!r} is no kernel and no bias")
+        raise ValueError(f"{row['varname']!r} is neither a kernel nor a bias")
     if (
         not isinstance(shape, tuple)
         or not all(isinstance(n, int) and n > 0 for n in shape)
         or len(shape) not in (1, 2, 4)
     ):
-        raise ValueError(f"{row['varname']!r} has shape {row['shape']}")
+        raise ValueError(f"{row['varname']!r} has the impossible shape {row['shape']}")
     if start < 0 or end - start != prod(shape):
-        raise ValueError(f"{row['varname']!r} has shape {shape}, and stands from {start} to {end}")
+        raise ValueError(f"{row['varname']!r} has shape {shape}, but lies from {start} to {end}")
     return Variable(
         name=f"{match[1]}.{'weight' if match[2] == 'kernel' else 'bias'}", start=start, shape=shape
     )
 
 
 def _metrics(path: Path) -> dict[str, list[Any]]:
-    """Return the columns, ``config.`` left out of their names, and none of the index that leads."""
+    """Return the named columns by name, without the prefix ``config.`` and without the leading index column.
+
+    Raises:
+        ZooError: the file is missing or damaged, or lacks a column.
+    """
     try:
         with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
             rows = csv.reader(file)
@@ -172,42 +188,45 @@ def _metrics(path: Path) -> dict[str, list[Any]]:
             f"{path}: {getattr(error, 'strerror', None) or f'damaged ({type(error).__name__})'}"
         ) from error
     lines = range(2, 2 + max(map(len, columns), default=0))
-    found = {
+    metrics = {
         name.removeprefix("config."): typed(values, Source(table=str(path), column=name, lines=lines))
         for name, values in zip(head, columns, strict=False)
         if name
     }
     for name in ("modeldir", "step", "activation"):
-        if name not in found or None in found[name]:
-            raise ZooError(f"{path}: no metrics of the Small CNN Zoo, {name!r} is missing")
-    return found
+        if name not in metrics or None in metrics[name]:
+            raise ZooError(
+                f"{path}: the column {name!r} of the Small CNN Zoo is missing, or has missing values"
+            )
+    return metrics
 
 
 def _weights(path: Path, rows: int, variables: Sequence[Variable]) -> np.ndarray:
     try:
         weights: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ZooError(f"{path}: {getattr(error, 'strerror', None) or 'damaged, or no array'}") from error
+        raise ZooError(f"{path}: {getattr(error, 'strerror', None) or 'damaged, or not an array'}") from error
     width = max(each.start + prod(each.shape) for each in variables)
     if weights.ndim != 2 or weights.dtype.kind != "f" or weights.shape != (rows, width):
         raise ZooError(
-            f"{path}: {weights.dtype} {weights.shape}, the metrics and the layout are those of floats {(rows, width)}"
+            f"{path}: must hold floats of shape {(rows, width)}, as metrics.csv.gz and layout.csv say, got "
+            f"{weights.dtype} of shape {weights.shape}"
         )
     return weights
 
 
 def _architecture(variables: Sequence[Variable], activation: str, source: Path) -> Architecture:
     if activation not in ACTIVATIONS:
-        raise ZooError(f"{source}: activation {activation!r}, the zoo has {', '.join(ACTIVATIONS)}")
+        raise ZooError(f"{source}: unknown activation {activation!r}, the zoo has {', '.join(ACTIVATIONS)}")
     return describe(SmallCNN(variables, activation))
 
 
 class SmallCNN(nn.Module):
-    """Strided convolutions, the mean over positions, and a linear layer.
+    """The network of the zoo: strided convolutions, the mean over pixels, and a linear layer.
 
     Args:
-        variables: kernels and biases, by which sizes and names are known.
-        activation: behind each convolution.
+        variables: kernels and biases, which give names and sizes.
+        activation: activation after each convolution.
     """
 
     def __init__(self, variables: Sequence[Variable], activation: str) -> None:
@@ -221,7 +240,7 @@ class SmallCNN(nn.Module):
                 self.add_module(each.layer, nn.Linear(*each.shape))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits ``(B, classes)``."""
+        """Return logits ``(B, classes)`` for images ``(B, channels, height, width)``."""
         x = images
         for layer in self.children():
             if isinstance(layer, nn.Conv2d):
@@ -232,18 +251,23 @@ class SmallCNN(nn.Module):
 
 
 def _published(path: Path, steps: np.ndarray) -> np.ndarray:
-    """Return the split that NFN and those after it use: of a permutation of all rows the final ones, first half and second.
+    """Return the split that NFN and later papers use, shape ``(N,)``.
 
-    The files have a head, ``0``, that was read as a row: with it the permutation is one too long, and it is left out.
+    The file is a permutation of all rows, of which the final checkpoints are used: 80 % of the first half are
+    for training, the rest of it for validation, and the second half for the test. Published files begin with
+    a header ``0`` that makes the permutation one too long; this line is ignored.
+
+    Raises:
+        ZooError: the file is missing, damaged, or not a permutation of the rows.
     """
     try:
         order = np.array([int(line.split(",")[-1]) for line in path.read_text(encoding="utf-8").split()])
     except (OSError, ValueError) as error:
-        raise ZooError(f"{path}: {getattr(error, 'strerror', None) or 'no list of rows'}") from error
+        raise ZooError(f"{path}: {getattr(error, 'strerror', None) or 'not a list of rows'}") from error
     if len(order) == len(steps) + 1:
         order = order[1:]
     if not np.array_equal(np.sort(order), np.arange(len(steps))):
-        raise ZooError(f"{path}: no permutation of the {len(steps)} rows of this zoo")
+        raise ZooError(f"{path}: not a permutation of the {len(steps)} rows of this zoo")
     final = order[steps[order] == FINAL]
     half = len(final) // 2
     first = list(range(half))
@@ -254,7 +278,3 @@ def _published(path: Path, steps: np.ndarray) -> np.ndarray:
     assigned[final[first[cut:]]] = VAL
     assigned[final[half:]] = TEST
     return assigned
-
-
-def _known(steps: np.ndarray) -> str:
-    return f"(there are: {', '.join(map(str, np.unique(steps).tolist()))})"

@@ -1,4 +1,4 @@
-"""A table of networks' files: CSV or JSON lines in, one entry per file with its typed properties out."""
+"""Read a table of networks' files, in CSV or JSON lines: one entry with typed properties for each file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from sneframe.zoo.format import RESERVED
 from sneframe.zoo.splits import NAMES, UNUSED
 from sneframe_importers.typed import Source, is_missing, typed, typed_json
 
-FILE, GROUP, SPLIT = "file", "group", "split"  #: the columns that are no properties; the first must be there
-DERIVED = (
-    "architecture",
-    "healthy",
-)  #: what `zoo export` writes beside them, and an import finds out by itself
-OURS = (
-    *sorted({*RESERVED} - {FILE, GROUP, SPLIT}),
-    "source",
-)  #: columns that every zoo of files has of its own
-ID = re.compile("[0-9a-f]{16}")  #: of an architecture
+#: Columns that are not properties; only the first is required.
+FILE, GROUP, SPLIT = "file", "group", "split"
+#: Columns that `zoo export` writes; an import computes them itself.
+DERIVED = ("architecture", "healthy")
+#: Columns that every imported zoo has, so that no property may have these names.
+OURS = (*sorted({*RESERVED} - {FILE, GROUP, SPLIT}), "source")
+#: The id of an architecture.
+ID = re.compile("[0-9a-f]{16}")
 
 
 @frozen(kw_only=True)
@@ -35,11 +33,11 @@ class Entry:
     """One line of the table.
 
     Args:
-        line: its number.
-        file: as it stands there, without ``./`` and the like.
-        group: the training run, or None.
-        split: 0 train, 1 val, 2 test, -1 unused; None where the table has no such column.
-        properties: by name; None where missing.
+        line: number of the line.
+        file: the normalised path (without ``./`` and the like).
+        group: the run group, or None if it is missing.
+        split: 0 train, 1 val, 2 test, -1 unused; None if the table has no such column.
+        properties: values by name; missing values are None.
     """
 
     line: int
@@ -50,18 +48,20 @@ class Entry:
 
 
 def read_table(path: Path) -> list[Entry]:
-    """Read a table by the ending of its name: ``.csv``, ``.tsv`` or ``.jsonl``.
+    """Read a table; the suffix ``.csv``, ``.tsv`` or ``.jsonl`` gives its format.
 
-    The values of a column of a CSV are ints if all of them can be, else floats, else ``true`` and ``false``, else text.
-    Nothing, ``NA``, ``N/A``, ``nan``, ``null`` and ``-`` are missing values, and ``none`` is one among numbers. ``91%`` is
-    0.91. A number of which something would be lost, such as ``007`` or an int that no float holds, is text.
+    The values of a CSV column are ints if all of them can be read as ints, else floats, else ``true`` and
+    ``false``, else text. An empty text, ``NA``, ``N/A``, ``nan``, ``null`` and ``-`` are missing values;
+    among numbers ``none`` is missing, too. ``91%`` is 0.91. A number that would lose digits, such as ``007``
+    or an int that no float holds, is text.
 
     Raises:
-        ZooError: it is not there or damaged, has no column of files, names a file twice, or a split that there is none of,
-            or mixes values with ``%`` and numbers without.
+        ZooError: the table is missing or damaged, has no column of files, names a file twice, names an
+            unknown split, or mixes values with ``%`` and numbers without.
 
     Warns:
-        UserWarning: a few values make a column of numbers one of text; values with ``%`` are read as fractions.
+        UserWarning: a few values turn a column of numbers into text, or values with ``%`` are read as
+            fractions.
     """
     lines = read_rows(path)
     derived = _derived(path, lines)
@@ -70,21 +70,21 @@ def read_table(path: Path) -> list[Entry]:
         entry = _entry(path, number, {name: value for name, value in values.items() if name not in derived})
         if entry.file in entries:
             raise ZooError(
-                f"{path}, line {number}: {entry.file} stands in line {entries[entry.file].line} already"
+                f"{path}, line {number}: {entry.file} is already in line {entries[entry.file].line}"
             )
         entries[entry.file] = entry
     return list(entries.values())
 
 
 def read_rows(path: Path) -> list[tuple[int, Mapping[str, Any]]]:
-    """Return the lines of a table, with their numbers; see :func:`read_table`.
+    """Return the number and the values of each line of a table; see :func:`read_table`.
 
     Raises:
-        ZooError: it is not there, damaged or empty.
+        ZooError: the table is missing, damaged or empty.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise ZooError(f"{path}: a table of properties ends in {', '.join(READERS)}")
+        raise ZooError(f"{path}: the name of a table must end in {', '.join(READERS)}")
     try:
         lines = list(reader(path))
     except FileNotFoundError as error:
@@ -108,7 +108,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return
     if "" in head:
         raise ValueError(
-            f"column {head.index('') + 1} has no name; pandas writes such a one unless to_csv has index=False"
+            f"column {head.index('') + 1} has no name (pandas writes one unless to_csv has index=False)"
         )
     if len(set(head)) < len(head):
         raise ValueError(f"a column is named twice: {', '.join(head)}")
@@ -117,7 +117,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if not row:
             continue
         if len(row) != len(head):
-            raise ValueError(f"line {rows.line_num} has {len(row)} values, the head has {len(head)}")
+            raise ValueError(f"line {rows.line_num} has {len(row)} values, but there are {len(head)} columns")
         lines.append(rows.line_num)
         table.append([value.strip() for value in row])
     if not table:
@@ -128,8 +128,8 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if name not in (FILE, GROUP, SPLIT, *(DERIVED if exported else ())):
             source = Source(table=str(path), column=name, lines=lines, exported=exported)
             columns[name] = typed(words, source)
-    for place, line in enumerate(lines):
-        yield line, {name: values[place] for name, values in columns.items()}
+    for row_number, line in enumerate(lines):
+        yield line, {name: values[row_number] for name, values in columns.items()}
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -138,7 +138,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if line.strip():
             values = json.loads(line)
             if not isinstance(values, dict):
-                raise ValueError(f"line {number} is no JSON object")
+                raise ValueError(f"line {number} is not a JSON object")
             rows.append((number, values))
     for name in dict.fromkeys(name for _, values in rows for name in values):
         if name not in (FILE, GROUP, SPLIT):
@@ -158,10 +158,10 @@ READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]]
 
 
 def _derived(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> tuple[str, ...]:
-    """Return the columns that `zoo export` wrote and an import leaves out; check that none is named as a zoo's own.
+    """Return the columns to ignore because `zoo export` wrote them.
 
     Raises:
-        ZooError: one is, in a table that is somebody's own.
+        ZooError: `zoo export` did not write the table, and a property has a name that every zoo uses.
     """
     whole = [name for name in DERIVED if all(name in values for _, values in lines)]
     if _is_export({name: [values[name] for _, values in lines] for name in whole}):
@@ -170,13 +170,14 @@ def _derived(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> tupl
         for name in OURS:
             if name in values:
                 raise ZooError(
-                    f"{path}, line {number}: a property cannot be named {name!r}, which every zoo has; name it otherwise"
+                    f"{path}, line {number}: a property cannot be named {name!r}, because every zoo has such "
+                    f"a column; rename it"
                 )
     return ()
 
 
 def _is_export(columns: Mapping[str, Sequence[Any]]) -> bool:
-    """Return whether `zoo export` wrote a table of these columns."""
+    """Return whether `zoo export` wrote a table with these columns."""
     return "healthy" in columns and all(
         ID.fullmatch(str(value)) for value in columns.get("architecture", [""])
     )
@@ -186,11 +187,11 @@ def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:
     where = f"{path}, line {number}"
     if FILE not in values:
         only = next(iter(values)) if len(values) == 1 else ""
-        hint = "; commas are needed between columns, in .tsv tabs" if {*only} & {*";\t|,"} else ""
+        hint = "; a .csv needs commas between columns, a .tsv tabs" if {*only} & {*";\t|,"} else ""
         raise ZooError(f"{path}: there is no column 'file', {choices(FILE, map(str, values))}{hint}")
     file, group, split = (values.get(name) for name in (FILE, GROUP, SPLIT))
     if not isinstance(file, str) or not file:
-        raise ZooError(f"{where}: the name of a file is needed, got {file!r}")
+        raise ZooError(f"{where}: file must be the name of a file, got {file!r}")
     group, split = (None if is_missing(value) else value for value in (group, split))
     if split not in (None, *NAMES):
         raise ZooError(f"{where}: split must be {', '.join(NAMES)} or empty, got {split!r}")

@@ -1,4 +1,4 @@
-"""The Small Transformer Zoo (Tran et al., Transformer-NFN): ``{run}_{epoch}_{accuracy}.pt``, and a CSV file of metrics."""
+"""The Small Transformer Zoo (Tran et al., Transformer-NFN): ``{run}_{epoch}_{accuracy}.pt`` and a CSV."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, read_all, read_stubbed
 from sneframe.files.readers import Reader
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
-from sneframe_importers.archive import members
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe_importers.archive import open_entries
 from sneframe_importers.each import each_file, one
 from sneframe_importers.table import read_rows
 
@@ -23,34 +23,38 @@ FILE, EPOCH = "ckpt_file", "ckpt_epoch"
 
 @frozen(kw_only=True)
 class TransformerNFN:
-    """What to know of it."""
+    """Options of ``zoo import transformer-nfn``."""
 
-    metadata: Path = option(help="the CSV file of its metadata: ckpt_file, ckpt_epoch, accuracies")
+    metadata: Path = option(help="the CSV file of metadata: ckpt_file, ckpt_epoch, accuracies")
     epochs: tuple[int, ...] = option(
-        (), "of the checkpoints to import, such as 75, which is published; by default all"
+        (), "epochs of the checkpoints to import, such as 75, which is published; default: all"
     )
 
 
 def read(
     config: TransformerNFN, source: Path, progress: Callable[[int, int], None]
-) -> Iterator[Found | Skipped]:
-    """Yield the checkpoints that the metadata list, from a folder or the zip archive as it is published."""
+) -> Iterator[Imported | Skipped]:
+    """Yield the checkpoints that the metadata list, from a folder or from the published zip archive.
+
+    Raises:
+        ZooError: the archive or the metadata cannot be read, or list no checkpoint of these epochs.
+    """
     rows = [values for _, values in read_rows(config.metadata)]
     if FILE not in rows[0]:
-        raise ZooError(f"{config.metadata}: no metadata of the zoo, there is no column {FILE!r}")
+        raise ZooError(f"{config.metadata}: not the metadata of the zoo: there is no column {FILE!r}")
     if config.epochs:
         rows = [row for row in rows if row.get(EPOCH) in config.epochs]
         if not rows:
             raise ZooError(f"{config.metadata}: no checkpoint of epoch {', '.join(map(str, config.epochs))}")
     reader = Reader()
-    with members(source) as files:
-        places = {PurePosixPath(name).name: name for name in files.names()}
+    with open_entries(source) as entries:
+        paths = {PurePosixPath(name).name: name for name in entries.names()}
 
-        def make(row: Mapping[str, Any]) -> Found:
+        def make(row: Mapping[str, Any]) -> Imported:
             name = PurePosixPath(str(row[FILE])).name
-            if name not in places:
-                raise FileError("not there")
-            content = read_stubbed(files.open(places[name]), Path(name))
+            if name not in paths:
+                raise FileError("there is no such file")
+            content = read_stubbed(entries.open(paths[name]), Path(name))
             tensors = _tensors(content)
             properties = {
                 key: value
@@ -66,14 +70,18 @@ IMPORTER = ZooImporter(
     name="importers/transformer-nfn",
     config=TransformerNFN,
     read=read,
-    help="The Small Transformer Zoo of Transformer-NFN: a zip archive or folder of checkpoints, and its metadata.",
+    help="The Small Transformer Zoo of Transformer-NFN: a zip archive or a folder, and its metadata.",
 )
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:
-    """Return the floating-point tensors of a state dict, or of the one that a checkpoint holds."""
+    """Return the floating-point tensors of a state dict, or of the state dict in a checkpoint.
+
+    Raises:
+        FileError: there is no state dict.
+    """
     candidates = [content, *(content.values() if isinstance(content, Mapping) else ())]
     for each in candidates:
         if isinstance(each, Mapping) and any(isinstance(value, StoredTensor) for value in each.values()):
             return read_all(each)
-    raise FileError("holds no state dict")
+    raise FileError("the file holds no state dict")

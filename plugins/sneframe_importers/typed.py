@@ -1,4 +1,4 @@
-"""One column of a table: texts or JSON values in, values of one kind out, and a warning where that needs saying."""
+"""Convert one column of a table, texts or JSON values, to values of one kind; warn about surprises."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from attrs import frozen
 from sneframe.errors import ZooError
 from sneframe.zoo.column import EXACT_IN_FLOAT
 
-#: Texts that stand for a missing value, in lower case.
+#: Texts that mean a missing value, in lower case.
 MISSING = frozenset({"", "-", "–", "—", "#n/a", "<na>", "n/a", "na", "nan", "null"})
-NONE = "none"  #: stands for a missing value among numbers and truth values; among texts it may be a category
+NONE = "none"  #: a missing value among numbers and truth values; among texts it may be a category
 PERCENT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*%")
-#: Numbers with a decimal comma or with separators of thousands: ``0,91``, ``1,234``, ``1 234.5``, ``1_000``.
+#: Numbers with a decimal comma or thousands separators: ``0,91``, ``1,234``, ``1 234.5``, ``1_000``.
 SEPARATED = re.compile(r"[+-]?(?:\d+,\d+|\d{1,3}(?:[,'’ _\u00a0\u202f]\d{3})+(?:[.,]\d+)?)")
-LONGEST = 40  #: letters of a value that a warning shows
+LONGEST = 40  #: number of letters of a value that a warning shows
 
 
 @frozen(kw_only=True)
 class Source:
-    """Where a column stands.
+    """The origin of a column, for warnings and errors.
 
     Args:
-        table: the table's name, as people call it.
-        column: the column's name.
-        lines: the number of each value's line.
-        exported: whether ``sneframe zoo export`` wrote the table, in which only an empty text is missing.
+        table: name of the table, as a user would name it.
+        column: name of the column.
+        lines: line number of each value.
+        exported: whether ``sneframe zoo export`` wrote the table; then only an empty text is a missing value.
     """
 
     table: str
@@ -40,74 +40,76 @@ class Source:
     lines: Sequence[int]
     exported: bool = False
 
-    def warn(self, said: str) -> None:
-        """Warn of something in this column."""
-        warnings.warn(f"{self.table}: column {self.column!r}{said}", stacklevel=3)
+    def warn(self, message: str) -> None:
+        """Warn about this column; the message continues the name of the column."""
+        warnings.warn(f"{self.table}: column {self.column!r}{message}", stacklevel=3)
 
 
 def is_missing(value: object) -> bool:
-    """Return whether a value of a table stands for none: None, NaN, or one of the texts :data:`MISSING`."""
+    """Return whether a value of a table is missing: None, NaN, or one of the texts in :data:`MISSING`."""
     if isinstance(value, str):
         return value.strip().lower() in MISSING
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def typed(values: Sequence[str], source: Source) -> list[Any]:
-    """Return the texts of a column as values of the first kind that all of them can be; None where missing.
+    """Convert the texts of a column to the first kind that fits all of them; missing values become None.
 
-    The kinds are int, float, fraction written with ``%``, bool and text.
+    The kinds are int, float, bool, fraction written with ``%``, and text, in this order.
 
     Args:
         values: the texts.
-        source: where they stand.
+        source: the origin of the column.
 
     Raises:
         ZooError: some numbers have ``%``, others do not.
 
     Warns:
-        UserWarning: values with ``%`` are read as fractions, or a few values make a column of numbers one of text.
+        UserWarning: values with ``%`` are read as fractions, or a few values turn a column of numbers into
+            text.
     """
     words = [value.strip() for value in values]
     missing = [not word if source.exported else is_missing(word) for word in words]
-    # Among texts, "none" is a value like any other.
+    # Numbers and truth values treat "none" as missing; texts treat it as a value.
     without = [
         gone or (word.lower() == NONE and not source.exported)
         for word, gone in zip(words, missing, strict=True)
     ]
     for read in (_int, _float, _bool):
-        if not all(without) and (found := _read_all(words, without, read)) is not None:
-            return found
-    if not source.exported and (found := _percent(words, without, source)) is not None:
-        return found
+        if not all(without) and (converted := _read_all(words, without, read)) is not None:
+            return converted
+    if not source.exported and (converted := _percent(words, without, source)) is not None:
+        return converted
     _explain_text(words, missing, source)
     return [None if gone else word for word, gone in zip(words, missing, strict=True)]
 
 
 def typed_json(values: Sequence[Any], source: Source) -> list[Any]:
-    """Return the values of a column of JSON lines as values of one kind; None where missing.
+    """Convert the values of a column of JSON lines to one kind; missing values become None.
 
-    Texts stay texts, unless they stand among numbers: then they are read as those of a CSV are. So are ints of which no
-    number would hold all digits: those beyond 64 bits, and beside floats those beyond 2**53.
+    Texts stay texts, unless the column also has numbers: then all values are read as texts of a CSV. The same
+    happens to ints that would lose digits: ints beyond 64 bits, and, if the column has floats, ints beyond
+    2**53.
 
     Args:
-        values: of any type that JSON has.
-        source: where they stand.
+        values: values of any JSON type.
+        source: the origin of the column.
 
     Raises:
         ZooError: some numbers have ``%``, others do not.
 
     Warns:
-        UserWarning: as :func:`typed`; numbers in quotes.
+        UserWarning: as in :func:`typed`, and for numbers in quotes.
     """
     values = [None if is_missing(value) else value for value in values]
     there = [value for value in values if value is not None]
     if any(isinstance(value, dict | list) for value in there):
-        return values  # what is no plain value leaves its network out, with a reason
+        return values  # the importer skips a network with such a value and gives the reason
     kinds = {"number" if type(value) in (int, float) else type(value).__name__ for value in there}
     quoted = sum(isinstance(value, str) for value in there)
     if kinds == {"str"} and not any(PERCENT.fullmatch(value.strip()) for value in there):
         if all(_is(_float, value.strip()) for value in there):
-            source.warn(f" is text: its {len(there)} values are numbers in quotes")
+            source.warn(f" is read as text: its {len(there)} values are numbers in quotes")
         else:
             _explain_text([value or "" for value in values], [value is None for value in values], source)
         return values
@@ -117,22 +119,22 @@ def typed_json(values: Sequence[Any], source: Source) -> list[Any]:
     texts = [
         "" if value is None else value if isinstance(value, str) else json.dumps(value) for value in values
     ]
-    found = typed(texts, source)
-    if large == len(there) and any(isinstance(value, str) for value in found):
-        source.warn(f" is text: its {large} values are ints that no number of 64 bits holds")
-    if quoted < len(there) and quoted and any(type(value) in (int, float) for value in found):
-        source.warn(f": {quoted} of {len(there)} values are numbers in quotes, and are read as numbers")
-    return found
+    converted = typed(texts, source)
+    if large == len(there) and any(isinstance(value, str) for value in converted):
+        source.warn(f" is read as text: its {large} values are ints that do not fit into 64 bits")
+    if quoted < len(there) and quoted and any(type(value) in (int, float) for value in converted):
+        source.warn(f": {quoted} of {len(there)} values are numbers in quotes; they are read as numbers")
+    return converted
 
 
 def _too_large(values: Sequence[Any]) -> int:
-    """Return how many ints of a column lose digits as numbers."""
+    """Return how many ints of a column would lose digits as 64-bit numbers."""
     most = EXACT_IN_FLOAT if any(type(value) is float for value in values) else (1 << 63) - 1
     return sum(type(value) is int and not -most - 1 <= value <= most for value in values)
 
 
 def _read_all(words: Sequence[str], missing: Sequence[bool], read: Callable[[str], Any]) -> list[Any] | None:
-    """Return all values that are there, or None if one cannot be read."""
+    """Read all values that are not missing; return None if one of them cannot be read."""
     try:
         return [None if gone else read(word) for word, gone in zip(words, missing, strict=True)]
     except ValueError:
@@ -140,46 +142,54 @@ def _read_all(words: Sequence[str], missing: Sequence[bool], read: Callable[[str
 
 
 def _percent(words: Sequence[str], missing: Sequence[bool], source: Source) -> list[Any] | None:
-    """Return values with ``%`` as fractions, or None if the column is of another kind."""
-    there = [place for place, gone in enumerate(missing) if not gone]
-    found = {place: PERCENT.fullmatch(words[place]) for place in there}
-    signed = [place for place in there if found[place]]
-    if not signed:
+    """Return values with ``%`` as fractions, or None if the column has another kind.
+
+    Raises:
+        ZooError: some numbers have ``%``, others do not.
+    """
+    there = [index for index, gone in enumerate(missing) if not gone]
+    percents = {index: match[1] for index in there if (match := PERCENT.fullmatch(words[index]))}
+    if not percents:
         return None
-    if len(signed) < len(there):
-        number = next((place for place in there if _is(_float, words[place])), None)
+    if len(percents) < len(there):
+        number = next((index for index in there if _is(_float, words[index])), None)
         if number is None:
             return None
+        first = next(iter(percents))
         raise ZooError(
-            f"{source.table}, line {source.lines[number]}: {source.column!r} is {words[number]!r}, and "
-            f"{words[signed[0]]!r} in line {source.lines[signed[0]]}; write all values with %, or none"
+            f"{source.table}, line {source.lines[number]}: {source.column!r} is {words[number]!r}, but "
+            f"{words[first]!r} in line {source.lines[first]}; write all values with %, or none"
         )
-    source.warn(f": {len(signed)} values with % are read as fractions")
-    # 91.37 / 100 is another float than 0.9137.
-    return [None if gone else float(Decimal(found[place][1]) / 100) for place, gone in enumerate(missing)]  # type: ignore[index]
+    source.warn(f": {len(percents)} values with % are read as fractions")
+    # Decimal, because the float 91.37 / 100 differs from the float 0.9137.
+    return [
+        float(Decimal(percents[index]) / 100) if index in percents else None for index in range(len(words))
+    ]
 
 
 def _explain_text(words: Sequence[str], missing: Sequence[bool], source: Source) -> None:
-    """Warn of a column that would be of numbers, or of truth values, but for some of its values."""
-    there = [place for place, gone in enumerate(missing) if not gone]
+    """Warn about a column that only some of its values turn from numbers, or from truth values, into text."""
+    there = [index for index, gone in enumerate(missing) if not gone]
     for read, kind in ((_number, "numbers"), (_bool, "true or false")):
-        others = [place for place in there if not _is(read, words[place])]
+        others = [index for index in there if not _is(read, words[index])]
         count = len(there) - len(others)
         if count and others:
             first = others[0]
             why = f"({count} of {len(there)} values are {kind}){_hint(words[first])}"
-            source.warn(f" is text because of {_shown(words[first])} in line {source.lines[first]} {why}")
+            source.warn(
+                f" is read as text because of {_shown(words[first])} in line {source.lines[first]} {why}"
+            )
             return
-    if there and all(SEPARATED.fullmatch(words[place]) for place in there):
+    if there and all(SEPARATED.fullmatch(words[index]) for index in there):
         first = there[0]
         hint = _hint(words[first])
-        source.warn(f" is text because of {_shown(words[first])} in line {source.lines[first]}{hint}")
+        source.warn(f" is read as text because of {_shown(words[first])} in line {source.lines[first]}{hint}")
 
 
 def _hint(word: str) -> str:
-    """Return why a word that looks like a number is none."""
+    """Return why a text that looks like a number is not read as one, or an empty text."""
     if SEPARATED.fullmatch(word):
-        return "; numbers are written with a point, and without separators of thousands"
+        return "; write numbers with a decimal point and without thousands separators"
     return "; as a number it would lose digits" if word.lstrip("+-").isdecimal() else ""
 
 
@@ -206,9 +216,9 @@ def _float(word: str) -> float:
     value = float(word)
     digits = word.lstrip("+-")
     if "_" in digits or (digits.isdecimal() and (str(int(digits)) != digits or int(value) != int(word))):
-        raise ValueError  # no number, or one of which digits would be lost
+        raise ValueError  # not a number, or a number that would lose digits
     if math.isinf(value) and digits[:1].isdigit():
-        raise ValueError  # a number beyond all floats, such as 1e400
+        raise ValueError  # a number too large for a float, such as 1e400
     return value
 
 

@@ -1,7 +1,8 @@
-"""The CNN Wild Park (Kofinas et al., arXiv 2403.12143): CNNs of 2 to 8 convolutions, each with settings of its own.
+"""The CNN Wild Park (Kofinas et al., arXiv 2403.12143): CNNs of 2 to 8 convolutions with varying settings.
 
-``TRIAL/checkpoint_N/checkpoint.pt`` holds the state dict, and a pickled ``CNNConfig``, read without its class. The
-activation of each layer, and which earlier layer it is added to, stand there; they make the architecture.
+``TRIAL/checkpoint_N/checkpoint.pt`` holds the state dict and a pickled ``CNNConfig``, which is read without
+its class. The config gives the activation of each layer and the earlier layer that is added to it; both
+determine the architecture.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Found, Skipped, ZooImporter
+from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
-from sneframe_importers.archive import Members, members
+from sneframe_importers.archive import Entries, open_entries
 from sneframe_importers.each import each_file, one
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
@@ -37,34 +38,47 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 
 @frozen(kw_only=True)
 class WildPark:
-    """What to take of it."""
+    """Options of ``zoo import wild-park``."""
 
     split: Path | None = option(
-        None, "cnn_park_splits.json: of each part paths and scores; only these are imported"
+        None,
+        "cnn_park_splits.json, with paths and scores of each part; only the listed networks are imported",
     )
 
 
 @frozen(kw_only=True)
-class Place:
-    """A checkpoint, and what the splits say of it."""
+class ListedCheckpoint:
+    """A checkpoint, with its entry in the published splits.
+
+    Args:
+        file: path in the folder or archive.
+        part: train, val or test, or None without splits.
+        score: test accuracy from the splits, or None without splits.
+    """
 
     file: str
     part: str | None = None
     score: float | None = None
 
 
-def read(config: WildPark, source: Path, progress: Callable[[int, int], None]) -> Iterator[Found | Skipped]:
-    """Yield the checkpoints of a folder, or of the zip archive as it is published, in the order of their names."""
-    with members(source) as files:
-        names = [name for name in files.names() if PurePosixPath(name).name == "checkpoint.pt"]
+def read(
+    config: WildPark, source: Path, progress: Callable[[int, int], None]
+) -> Iterator[Imported | Skipped]:
+    """Yield the checkpoints of a folder or of the zip archive, ordered by name or as the splits list them.
+
+    Raises:
+        ZooError: there is no checkpoint, or the archive or the splits cannot be read.
+    """
+    with open_entries(source) as entries:
+        names = [name for name in entries.names() if PurePosixPath(name).name == "checkpoint.pt"]
         if not names:
-            raise ZooError(f"{source}: holds no checkpoint.pt")
-        places = [Place(file=name) for name in names]
+            raise ZooError(f"{source}: there is no checkpoint.pt in it")
+        checkpoints = [ListedCheckpoint(file=name) for name in names]
         if config.split is not None:
-            places = _listed(config.split, names)
+            checkpoints = _listed(config.split, names)
         known: dict[tuple[Any, ...], Architecture] = {}
         yield from each_file(
-            places, lambda place: place.file, lambda place: _network(place, files, known), progress
+            checkpoints, lambda each: each.file, lambda each: _network(each, entries, known), progress
         )
 
 
@@ -72,14 +86,16 @@ IMPORTER = ZooImporter(
     name="importers/wild-park",
     config=WildPark,
     read=read,
-    help="The CNN Wild Park: its zip archive, or the folder that is in it.",
+    help="The CNN Wild Park: its zip archive, or the folder in it.",
 )
 
 
-def _network(place: Place, files: Members, known: dict[tuple[Any, ...], Architecture]) -> Found:
-    content = read_stubbed(files.open(place.file), Path(place.file))
+def _network(
+    checkpoint: ListedCheckpoint, entries: Entries, known: dict[tuple[Any, ...], Architecture]
+) -> Imported:
+    content = read_stubbed(entries.open(checkpoint.file), Path(checkpoint.file))
     if not isinstance(content, Mapping) or not isinstance(content.get("model"), Mapping):
-        raise FileError("holds no state dict under 'model'")
+        raise FileError("the file holds no state dict under 'model'")
     tensors = read_all(content["model"])
     settings = content.get("config")
     layers = Layers.of(settings.attributes() if isinstance(settings, Stub) else settings)
@@ -89,29 +105,30 @@ def _network(place: Place, files: Members, known: dict[tuple[Any, ...], Architec
     results = content.get("last_result")
     score = results.get("test/acc") if isinstance(results, Mapping) else None
     properties: dict[str, Any] = {
-        "test_accuracy": place.score if score is None else _number(score),
+        "test_accuracy": checkpoint.score if score is None else _number(score),
         "step": content.get("iteration") if isinstance(content.get("iteration"), int) else None,
         "n_layers": len(layers.activations),
     }
-    trial = PurePosixPath(place.file).parent.parent.as_posix()
-    splits = {} if place.part is None else {"published": NAMES.index(place.part)}
-    return one(place.file, known[key], tensors, properties, group=trial, splits=splits)
+    trial = PurePosixPath(checkpoint.file).parent.parent.as_posix()
+    splits = {} if checkpoint.part is None else {"published": NAMES.index(checkpoint.part)}
+    return one(checkpoint.file, known[key], tensors, properties, group=trial, splits=splits)
 
 
 def _number(value: Any) -> float:
     value = value.read().item() if isinstance(value, StoredTensor) and not value.shape else value
     if not isinstance(value, int | float):
-        raise FileError("its test accuracy is no number")
+        raise FileError("its test accuracy is not a number")
     return float(value)
 
 
 @frozen(kw_only=True)
 class Layers:
-    """What the settings of a network say of its convolutions.
+    """The settings of a network's convolutions.
 
     Args:
-        activations: behind each.
-        residuals: for each the number of the earlier one whose output is added to its own, or -1.
+        activations: activation after each convolution.
+        residuals: for each convolution the number of the earlier convolution whose output is added, or -1 for
+            none.
     """
 
     activations: tuple[str, ...]
@@ -119,40 +136,55 @@ class Layers:
 
     @classmethod
     def of(cls, settings: Any) -> Layers:
-        """Read a configuration's attributes.
+        """Read the settings from the attributes of a ``CNNConfig``.
 
         Raises:
-            FileError: some are missing, or others than a list per layer.
+            FileError: an attribute is missing, has a wrong type, or contradicts another.
         """
         try:
             count = int(settings["n_layers"])
             activation, residual = settings["activation"], settings.get("residual", -1)
             names = [activation] * count if isinstance(activation, str) else list(activation)[:count]
             sources = [residual] * count if isinstance(residual, int) else list(residual)[:count]
-            found = cls(activations=tuple(str(n) for n in names), residuals=tuple(int(s) for s in sources))
+            layers = cls(activations=tuple(str(n) for n in names), residuals=tuple(int(s) for s in sources))
         except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise FileError("its config has no layers with activations") from error
-        for number, (name, source) in enumerate(zip(found.activations, found.residuals, strict=False)):
-            if name not in ACTIVATIONS or source >= number:
-                raise FileError(f"layer {number} has activation {name!r} and adds layer {source}")
-        if not 0 < count == len(found.activations) == len(found.residuals):
-            raise FileError(f"its config says {count} layers, and not as many activations and residuals")
-        return found
+            raise FileError("its config does not give layers and their activations") from error
+        for number, (name, source) in enumerate(zip(layers.activations, layers.residuals, strict=False)):
+            if name not in ACTIVATIONS:
+                raise FileError(
+                    f"layer {number} has the unknown activation {name!r} (known: {', '.join(ACTIVATIONS)})"
+                )
+            if source >= number:
+                raise FileError(f"layer {number} adds layer {source}, which is not an earlier layer")
+        if not 0 < count == len(layers.activations) == len(layers.residuals):
+            raise FileError(
+                f"its config says {count} layers, but has {len(layers.activations)} activations and "
+                f"{len(layers.residuals)} residuals"
+            )
+        return layers
 
     def example(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Return an image that the network takes."""
+        """Return an image of zeros that fits the network.
+
+        Raises:
+            FileError: there is no convolution.
+        """
         first = next((value for value in tensors.values() if value.ndim == 4), None)
         if first is None:
-            raise FileError("has no convolution")
+            raise FileError("the network has no convolution")
         return torch.zeros(1, first.shape[1], 32, 32)
 
 
 class ParkCNN(nn.Module):
-    """Convolutions, some with an earlier one's maps added, the mean over positions, and a linear layer.
+    """A network of the park: convolutions with residual connections, the mean over pixels, a linear layer.
 
     Args:
-        layers: their activations and residuals.
-        tensors: ``layers.{i}.weight``, ``layers.{i}.bias``, ``fc.weight``, ``fc.bias``, by which sizes are known.
+        layers: activations and residual connections of the convolutions.
+        tensors: ``layers.{i}.weight``, ``layers.{i}.bias``, ``fc.weight`` and ``fc.bias``, which give the
+            sizes.
+
+    Raises:
+        FileError: the tensors do not fit the layers.
     """
 
     def __init__(self, layers: Layers, tensors: Mapping[str, Tensor]) -> None:
@@ -166,12 +198,14 @@ class ParkCNN(nn.Module):
         if set(tensors) != wanted:
             odd = sorted(set(tensors) ^ wanted)
             raise FileError(
-                f"{count} layers are said to be in it, and {odd[0]!r} {'is' if odd[0] in tensors else 'is not'}"
+                f"its config says {count} layers, but the state dict "
+                f"{'also has' if odd[0] in tensors else 'does not have'} {odd[0]!r}"
             )
         kernels = [tensors[f"layers.{i}.weight"] for i in range(count)]
         if any(kernel.ndim != 4 for kernel in kernels) or tensors["fc.weight"].ndim != 2:
-            raise FileError("its layers are no convolutions and a linear layer")
-        # Padded so that maps keep their size: strides and pools move no channel.
+            raise FileError("its layers are not convolutions and one linear layer")
+        # Strides and pools do not affect the symmetry, so padding that keeps the size of the maps replaces
+        # them.
         self.layers = nn.ModuleList(
             nn.Conv2d(kernel.shape[1], kernel.shape[0], (kernel.shape[2], kernel.shape[3]), padding="same")
             for kernel in kernels
@@ -181,7 +215,7 @@ class ParkCNN(nn.Module):
         self.fc = nn.Linear(tensors["fc.weight"].shape[1], tensors["fc.weight"].shape[0])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits ``(B, classes)``."""
+        """Return logits ``(B, classes)`` for images ``(B, channels, height, width)``."""
         maps: list[Tensor] = []
         x = images
         for layer, activation, source in zip(self.layers, self.activations, self.residuals, strict=True):
@@ -193,25 +227,30 @@ class ParkCNN(nn.Module):
         return logits
 
 
-def _listed(path: Path, names: list[str]) -> list[Place]:
-    """Return the checkpoints that the splits list, by the ends of their paths."""
+def _listed(path: Path, names: list[str]) -> list[ListedCheckpoint]:
+    """Return the checkpoints that the splits list; only the last three parts of the paths are compared.
+
+    Raises:
+        ZooError: the splits cannot be read, or list no checkpoint.
+    """
     ends = {"/".join(PurePosixPath(name).parts[-3:]): name for name in names}
-    found = []
+    checkpoints = []
     try:
         for part, content in json.loads(path.read_text(encoding="utf-8")).items():
             for listed, score in zip(content["path"], content["score"], strict=True):
                 short = "/".join(PurePosixPath(str(listed)).parts[-3:])
-                found.append(Place(file=ends.get(short, str(listed)), part=_known(part), score=float(score)))
+                file = ends.get(short, str(listed))
+                checkpoints.append(ListedCheckpoint(file=file, part=_known(part), score=float(score)))
     except OSError as error:
         raise ZooError(f"{path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ZooError(f"{path}: no splits of the park ({type(error).__name__}: {error})") from error
-    if not found:
+        raise ZooError(f"{path}: not the splits of the park ({type(error).__name__}: {error})") from error
+    if not checkpoints:
         raise ZooError(f"{path}: lists no checkpoint")
-    return found
+    return checkpoints
 
 
 def _known(part: str) -> str:
     if part not in NAMES:
-        raise ValueError(f"a part {part!r}")
+        raise ValueError(f"unknown part {part!r}")
     return part

@@ -1,4 +1,4 @@
-"""Zoos that can be built here: sine INRs, the demo zoo, and image classifiers."""
+"""The plugin of zoo builders: sine INRs, the demo zoo, and image classifiers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sneframe.zoo.builder import ZooBuilder
 
 @hookimpl
 def sneframe_zoos() -> Sequence[ZooBuilder]:
-    """Offer all builders."""
+    """Register all builders."""
     from sneframe_zoos.classifiers.build import BUILDERS
     from sneframe_zoos.sine import DEMO, SINE
 

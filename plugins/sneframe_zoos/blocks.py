@@ -1,6 +1,7 @@
-"""A folder of finished blocks, by which a build that was killed goes on where it stopped.
+"""A folder of finished blocks, with which a killed build continues where it stopped.
 
-Named arrays in, one file per block out; each appears whole or not at all. One builder at a time has the folder.
+Each block is one file of named arrays, which appears complete or not at all. Only one process at a time may
+build a zoo.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def alone(zoo: Path) -> Iterator[None]:
-    """Let one process at a time build a zoo: the others wait, and then find what it made.
+    """Let only one process at a time build a zoo; other processes wait until it has finished.
 
     Raises:
-        MachineError: the folder that the zoo is to lie in cannot be written to.
+        MachineError: the folder of the zoo cannot be written to.
     """
     path = zoo.with_name(f"{zoo.name}.part.lock")
     lock = FileLock(path)
@@ -39,27 +40,27 @@ def alone(zoo: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            logger.warning("%s is being built by another process; waiting for it to end", zoo)
+            logger.warning("another process is building %s; waiting for it to finish", zoo)
             lock.acquire()
     try:
         yield
     finally:
-        # While it is still ours: who waits for a file that is gone starts over with a new one. (Windows removes it
-        # when it is released, and not before.)
+        # The file is removed while the lock is still held: a process that waits for a removed file then makes
+        # a new one. (Windows removes the file only when the lock is released.)
         with suppress(OSError):
             path.unlink()
         lock.release()
 
 
 class Blocks:
-    """The finished blocks of one build, beside the zoo that it makes; to be used :func:`alone`.
+    """The finished blocks of one build, in a folder next to the zoo. Use it only inside :func:`alone`.
 
     Args:
-        zoo: the zoo's path; the folder is its sibling ``ZOO.part``.
+        zoo: path of the zoo; the folder is its sibling ``ZOO.part``.
         config: JSON values that determine every block.
 
     Raises:
-        ZooError: the folder holds blocks of another configuration.
+        ZooError: the folder holds blocks of a different configuration.
     """
 
     def __init__(self, zoo: Path, config: Mapping[str, Any]) -> None:
@@ -68,10 +69,10 @@ class Blocks:
         path = self.folder / "config.json"
         if not path.exists():
             write_text(path, json.dumps(config))
-        elif (found := json.loads(path.read_text())) != config:
+        elif (earlier := json.loads(path.read_text())) != config:
             raise ZooError(
-                f"{self.folder} holds an unfinished build with {difference(found, config)}; "
-                f"remove it, or build this zoo elsewhere"
+                f"{self.folder} holds an unfinished build with {difference(earlier, config)}; "
+                f"remove that folder, or choose another path for this zoo"
             )
 
     def __contains__(self, number: int) -> bool:
@@ -83,11 +84,11 @@ class Blocks:
         return arrays
 
     def save(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write a block."""
+        """Write the arrays of a block."""
         write_bytes(self._path(number), safetensors.numpy.save(dict(arrays)))
 
     def remove(self) -> None:
-        """Remove the folder: the zoo is complete."""
+        """Remove the folder, once the zoo is complete."""
         shutil.rmtree(self.folder)
 
     def _path(self, number: int) -> Path:
@@ -101,14 +102,15 @@ def finish(
     progress: Callable[[int, int], None],
     engine: Engine,
 ) -> None:
-    """Compute the blocks that are missing, and keep each as soon as it is there.
+    """Compute the missing blocks, and save each as soon as it is finished.
 
     Args:
-        blocks: the folder.
-        function: gives the arrays of a block of this number; can be pickled.
-        sizes: how many networks each block has.
-        progress: called with (networks done, all), first with those of the blocks that were there.
-        engine: where they are computed.
+        blocks: the folder of finished blocks.
+        function: a function that can be pickled and returns the arrays of the block with a given number.
+        sizes: number of networks in each block.
+        progress: a function that is called with (networks done, all networks); the first call counts the
+            networks of the blocks that were finished before.
+        engine: the engine that computes the blocks.
     """
     missing = [number for number in range(len(sizes)) if number not in blocks]
     done = sum(sizes) - sum(sizes[number] for number in missing)
@@ -119,7 +121,7 @@ def finish(
         progress(done, sum(sizes))
 
 
-def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return ``seed=0 (not 1), …``: where the found configuration differs from the wanted one."""
-    keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-    return ", ".join(f"{key}={found.get(key)} (not {wanted.get(key)})" for key in keys)
+def difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return how a stored configuration differs from the wanted one, such as ``seed=0 (not 1)``."""
+    keys = [key for key in {**stored, **wanted} if stored.get(key) != wanted.get(key)]
+    return ", ".join(f"{key}={stored.get(key)} (not {wanted.get(key)})" for key in keys)

@@ -1,6 +1,6 @@
-"""Train many sine INRs at once: weights (N, P) and targets (N, M) in, fitted weights and their errors out.
+"""Train many sine INRs at once, from weights (N, P) and targets (N, M) to fitted weights and errors.
 
-The gradient is written out instead of left to autograd, which takes 1.7 times as long on these sizes.
+The gradient is computed by hand, because autograd takes 1.7 times as long for networks of these sizes.
 """
 
 from __future__ import annotations
@@ -27,22 +27,23 @@ def fit(
     lr: float,
     weight_decay: float,
 ) -> tuple[Tensor, Tensor]:
-    """Fit every network to its target by full-batch Adam; freeze it at its first step within the tolerance.
+    """Fit each network to its target with full-batch Adam; freeze it at the first step within the tolerance.
 
-    Networks do not interact; a frozen one leaves the stack, so that later steps are cheaper.
+    Networks do not affect each other. A frozen network leaves the stack, which makes later steps cheaper.
 
     Args:
-        architecture: of a :class:`~sneframe_zoos.inr.SineINR`.
-        weights: ``(N, P)``, where training starts.
-        x: ``(M,)`` coordinates.
-        targets: ``(N, M)``.
-        steps: at most so many for each network.
-        tolerance: the mean squared error at or below which a network is frozen.
+        architecture: the architecture of a :class:`~sneframe_zoos.inr.SineINR`.
+        weights: initial weights, shape ``(N, P)``.
+        x: coordinates, shape ``(M,)``.
+        targets: signals at these coordinates, shape ``(N, M)``.
+        steps: the largest number of steps for each network.
+        tolerance: a network is frozen when its mean squared error is at most this.
         lr: Adam's learning rate.
-        weight_decay: times the weights, added to the gradient (``torch.optim.Adam``'s ``weight_decay``).
+        weight_decay: ``weight_decay`` of ``torch.optim.Adam``: this factor times the weights is added to the
+            gradient.
 
     Returns:
-        The weights ``(N, P)``, and the mean squared error ``(N,)`` of just these weights.
+        The fitted weights ``(N, P)``, and the mean squared error ``(N,)`` of exactly these weights.
     """
     fitted, errors = weights.clone(), weights.new_empty(len(weights))
     active = torch.arange(len(weights))
@@ -67,11 +68,11 @@ def fit(
 def error_and_gradient(
     architecture: Architecture, weights: Tensor, x: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean squared error ``(N,)`` of every network, and its gradient ``(N, P)``."""
+    """Return the mean squared error ``(N,)`` of each network, and its gradient ``(N, P)``."""
     values = list(Networks(architecture=architecture, weights=weights).parameters().values())
     matrices, biases = values[::2], [bias[..., None] for bias in values[1::2]]
 
-    # of every layer its input (N, in, M), of every sine its derivative (N, out, M)
+    # inputs: the input of each layer (N, in, M); slopes: the derivative of each sine (N, out, M)
     inputs, slopes = [x.expand(len(weights), 1, -1)], []
     for matrix, bias in zip(matrices[:-1], biases[:-1], strict=True):
         phase = torch.baddbmm(bias, matrix, inputs[-1], beta=W0, alpha=W0)
@@ -80,7 +81,7 @@ def error_and_gradient(
     residual = torch.baddbmm(biases[-1], matrices[-1], inputs[-1])[:, 0].add_(OFFSET).sub_(targets)
 
     pieces: list[Tensor] = []
-    delta = residual[:, None] * (2 / len(x))  # the gradient at W h + b of the layer at hand, (N, out, M)
+    delta = residual[:, None] * (2 / len(x))  # gradient at W h + b of the current layer, (N, out, M)
     for number in reversed(range(len(matrices))):
         pieces += [delta.sum(2), torch.bmm(delta, inputs[number].mT).flatten(1)]
         if number:

@@ -1,4 +1,4 @@
-"""A sine INR: the module (coordinates in, signal out), its architecture, and its weights before training."""
+"""A sine INR: a module that maps coordinates to a signal, its architecture, and its initial weights."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sneframe.architecture import Architecture
 from sneframe.symmetry.describe import describe
 
 W0 = 30.0  #: the factor inside every sine
-OFFSET = 0.5  #: what the last layer's output is raised by
+OFFSET = 0.5  #: added to the output of the last layer
 
 
 class SineINR(nn.Module):
-    """An implicit neural representation of a signal on the line, after SIREN (arXiv 2006.09661).
+    """An implicit neural representation of a one-dimensional signal, after SIREN (arXiv 2006.09661).
 
-    Hidden layers are ``sin(30 (W h + b))``, the last is ``W h + b + 0.5``. A network of a ``zoos/sine`` zoo
-    loads with ``SineINR(widths).load_state_dict(...)``.
+    A hidden layer computes ``sin(30 (W h + b))``, the last layer ``W h + b + 0.5``. To load a network of a
+    ``zoos/sine`` zoo, use ``SineINR(widths).load_state_dict(...)``.
 
     Args:
-        widths: of the hidden layers.
+        widths: widths of the hidden layers.
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -43,17 +43,22 @@ class SineINR(nn.Module):
 
 
 def architecture(widths: Sequence[int]) -> Architecture:
-    """Return the architecture of :class:`SineINR`: one group of neurons per hidden layer, to be permuted and flipped."""
-    with torch.random.fork_rng(devices=[]):  # its initial weights are not used, and cost nobody a draw
+    """Return the architecture of :class:`SineINR`.
+
+    Each hidden layer has one neuron group, whose neurons may be permuted and flipped in sign.
+    """
+    # The initial weights of the module must not advance the global generator.
+    with torch.random.fork_rng(devices=[]):
         return describe(SineINR(widths))
 
 
 def draw_weights(widths: Sequence[int], generator: np.random.Generator, *, siren: bool = False) -> np.ndarray:
     """Return the flat initial weights ``(P,)`` of one network.
 
-    Hidden weights are U(±√(6 / fan_in) / 30), as SIREN's are behind the first layer (here: in it too, unless ``siren``:
-    then U(±1), high frequencies from the start), hidden biases 0; the last layer is PyTorch's ``nn.Linear`` as it comes,
-    U(±1 / √fan_in).
+    Weights of hidden layers are drawn from U(±√(6 / fan_in) / 30), as SIREN does for all hidden layers but
+    the first; their biases are 0. With ``siren``, the weights of the first layer are drawn from U(±1), so
+    that the network starts with high frequencies. The last layer is drawn from U(±1 / √fan_in), as in
+    PyTorch's ``nn.Linear``.
     """
     pieces: list[np.ndarray] = []
     for fan_in, fan_out in pairwise((1, *widths)):

@@ -1,4 +1,4 @@
-"""A zoo is made once: one that is there is left as it is, one that somebody else is making is waited for."""
+"""Build a zoo only once: keep a zoo that exists, and wait for a zoo that another process is building."""
 
 from __future__ import annotations
 
@@ -16,46 +16,48 @@ logger = logging.getLogger(__name__)
 
 
 def made_by(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attribute ``builder`` of a zoo, by which :func:`holds` knows it again."""
+    """Return the attribute ``builder`` of a zoo, by which :func:`holds` recognises the zoo."""
     return {"name": name, "version": __version__, "config": dict(options)}
 
 
 def once(
     path: Path, name: str, options: Mapping[str, Any], defaults: Mapping[str, Any], make: Callable[[], None]
 ) -> bool:
-    """Make a zoo unless it is there; return whether it was made just now.
+    """Make a zoo unless it exists; return whether it was made.
 
     Args:
-        path: of the zoo.
-        name: of the builder.
+        path: path of the zoo.
+        name: name of the builder.
         options: JSON values that determine the zoo.
-        defaults: of these, for a zoo that was made before an option was there.
-        make: makes it.
+        defaults: default options, which stand for options that did not exist yet when an old zoo was made.
+        make: a function that makes the zoo.
 
     Raises:
         ZooError: the path holds something else.
-        MachineError: the folder that it is to lie in cannot be written to.
+        MachineError: the folder of the zoo cannot be written to.
     """
     if not holds(path, name, options, defaults):
         with alone(path):
-            if not holds(path, name, options, defaults):  # made by the one that was waited for
+            if not holds(path, name, options, defaults):  # another process may have made it in the meantime
                 make()
                 return True
-    logger.warning("%s is complete, it is left as it is", path)
+    logger.warning("%s exists and is complete; it is kept", path)
     return False
 
 
 def holds(path: Path, name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
-    """Return whether the zoo of these options is there.
+    """Return whether the path holds the zoo of these options.
 
     Raises:
-        ZooError: something else is there.
+        ZooError: the path holds something else.
     """
     if not path.exists():
         return False
     attribute = open_zoo(path, unhealthy=True).attributes["builder"] or {}
-    found = {**defaults, "builder": attribute.get("name"), **attribute.get("config", {})}
-    key = {"builder": name, **options}
-    if found != key:
-        raise ZooError(f"{path} holds a zoo with {difference(found, key)}; remove it, or choose another path")
+    stored = {**defaults, "builder": attribute.get("name"), **attribute.get("config", {})}
+    wanted = {"builder": name, **options}
+    if stored != wanted:
+        raise ZooError(
+            f"{path} holds a zoo with {difference(stored, wanted)}; remove that zoo, or choose another path"
+        )
     return True

@@ -1,10 +1,10 @@
-"""The builders of sine zoos: a config in; INRs of sin(f x), with the frequency f as a property, out."""
+"""The builders of sine zoos: INRs that are fitted to sin(f x), with the frequency f as a property."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,89 +18,81 @@ from attrs.validators import and_, deep_iterable, ge, gt, lt, min_len
 from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.engine import Engine
-from sneframe.zoo import create
+from sneframe.zoo import ZooWriter
 from sneframe.zoo.builder import ZooBuilder
-from sneframe_zoos.blocks import Blocks, finish
+from sneframe_zoos.block_build import BlockBuild, numbers_of_block
 from sneframe_zoos.fit import fit
 from sneframe_zoos.inr import architecture, draw_weights
-from sneframe_zoos.once import holds, made_by, once
+from sneframe_zoos.once import holds
 
 NAME = "zoos/sine"
 BLOCK = 250  #: networks trained together; a fixed number, so that a resumed build repeats the same arithmetic
-FREQUENCIES = (0.5, 10.0)  #: f is uniform between the two
+FREQUENCIES = (0.5, 10.0)  #: bounds of the uniform distribution of f
 
 
 @frozen(kw_only=True)
 class Sine:
-    """What determines a sine zoo; network ``k`` draws from a generator of its own, keyed by ``(seed, k)``."""
+    """The options of a sine zoo; network ``k`` has its own generator, keyed by ``(seed, k)``."""
 
-    networks: int = option(1000, "how many", check=ge(1))
+    networks: int = option(1000, "number of networks", check=ge(1))
     widths: tuple[int, ...] = option(
-        (32, 32), "of the hidden layers", check=deep_iterable(ge(1), iterable_validator=min_len(1))
+        (32, 32), "widths of the hidden layers", check=deep_iterable(ge(1), iterable_validator=min_len(1))
     )
-    seed: int = option(0, "of frequencies and initial weights", check=and_(ge(0), lt(2**64)))
-    steps: int = option(1000, "of Adam, at most, for each network", check=ge(1))
-    tolerance: float = option(1e-4, "the mean squared error at which a network is frozen", check=ge(0))
+    seed: int = option(0, "seed of the frequencies and the initial weights", check=and_(ge(0), lt(2**64)))
+    steps: int = option(1000, "largest number of Adam steps for each network", check=ge(1))
+    tolerance: float = option(1e-4, "mean squared error at which a network is frozen", check=ge(0))
     lr: float = option(1e-3, "Adam's learning rate", check=gt(0))
     weight_decay: float = option(1e-4, "Adam's L2 penalty", check=ge(0))
-    points: int = option(256, "equally spaced, in [-pi, pi]; what each network is fitted on", check=ge(2))
-    siren: bool = option(False, "whether the first layer starts as SIREN's does, its weights U(±1)")
+    points: int = option(
+        256, "number of equally spaced points in [-pi, pi] that each network is fitted to", check=ge(2)
+    )
+    siren: bool = option(False, "draw the weights of the first layer from U(±1), as SIREN does")
 
 
 @frozen(kw_only=True)
 class Demo:
-    """The demo zoo has nothing to configure."""
+    """The demo zoo has no options."""
 
 
 DEMO_ZOO = Sine(networks=1000, widths=(16, 16))
 
 
 def build(config: Sine, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-    """Make the zoo; one that is there already is left as it is, one that another process is making is waited for.
+    """Build the zoo. A complete zoo is kept; if another process is building the zoo, wait for it.
 
     Raises:
-        ZooError: the path holds something else: a zoo or an unfinished build of another configuration.
+        ZooError: the path holds something else: a zoo or an unfinished build of different options.
+        MachineError: the machine failed.
     """
-    if not once(path, NAME, _options(config), _options(Sine()), lambda: make(config, path, progress, engine)):
-        progress(config.networks, config.networks)
-
-
-def make(config: Sine, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-    """Train the networks block by block, then write the zoo.
-
-    Raises:
-        ZooError: an unfinished build of another configuration lies beside the path.
-    """
-    blocks = Blocks(path, {"builder": NAME, **_options(config)})
-    sizes = [len(numbers(config, block)) for block in range(math.ceil(config.networks / BLOCK))]
-    finish(blocks, partial(train, config), sizes, progress, engine)
-    described = architecture(config.widths)
-    with create(
-        path,
+    BlockBuild(
+        builder=NAME,
+        options=_options(config),
+        defaults=_options(Sine()),
+        networks=config.networks,
+        size=BLOCK,
+        train=partial(train, config),
+        write=partial(write, config),
         name="sine",
         description=f"INRs of sin(f x) on [-pi, pi], f uniform in {list(FREQUENCIES)}",
-        builder=made_by(NAME, _options(config)),
-    ) as zoo:
-        for block in range(len(sizes)):
-            arrays = blocks.load(block)
-            stacked = Networks(architecture=described, weights=torch.from_numpy(arrays["weights"]))
-            zoo.append(
-                described,
-                stacked.parameters(),
-                {"frequency": arrays["frequency"], "fit_mse": arrays["fit_mse"]},
-                group=np.array(numbers(config, block)),
-            )
-    blocks.remove()
+    ).run(path, progress, engine)
 
 
-def numbers(config: Sine, block: int) -> range:
-    """Return the networks of a block."""
-    return range(block * BLOCK, min((block + 1) * BLOCK, config.networks))
+def write(config: Sine, zoo: ZooWriter, block: int, arrays: Mapping[str, np.ndarray]) -> None:
+    """Add the networks of a block to the zoo; each network is a run group of its own."""
+    described = architecture(config.widths)
+    stacked = Networks(architecture=described, weights=torch.from_numpy(arrays["weights"]))
+    zoo.append(
+        described,
+        stacked.parameters(),
+        {"frequency": arrays["frequency"], "fit_mse": arrays["fit_mse"]},
+        group=np.array(numbers_of_block(config.networks, BLOCK, block)),
+    )
 
 
 def train(config: Sine, block: int) -> dict[str, np.ndarray]:
-    """Return ``weights (n, P)``, ``frequency (n,)`` and ``fit_mse (n,)`` of the networks of a block."""
-    keys = (np.array([config.seed, number], dtype=np.uint64) for number in numbers(config, block))
+    """Train the n networks of a block; return ``weights (n, P)``, ``frequency (n,)`` and ``fit_mse (n,)``."""
+    numbers = numbers_of_block(config.networks, BLOCK, block)
+    keys = (np.array([config.seed, number], dtype=np.uint64) for number in numbers)
     generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
     frequency = np.array([generator.uniform(*FREQUENCIES) for generator in generators])
     start = np.stack([draw_weights(config.widths, generator, siren=config.siren) for generator in generators])
@@ -119,7 +111,7 @@ def train(config: Sine, block: int) -> dict[str, np.ndarray]:
 
 
 def build_demo(_: Any, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-    """Build the demo zoo, a sine zoo small enough to wait for; nothing is said of one that is there."""
+    """Build the demo zoo, a sine zoo that takes half a minute; if it exists, nothing is logged."""
     if not holds(path, NAME, _options(DEMO_ZOO), _options(Sine())):
         build(DEMO_ZOO, path, progress, engine)
 
@@ -133,5 +125,5 @@ SINE = ZooBuilder(
     name=NAME, config=Sine, build=build, help="INRs of sine waves; the property is the frequency"
 )
 DEMO = ZooBuilder(
-    name="zoos/demo", config=Demo, build=build_demo, help="the sine zoo of the demo, made in half a minute"
+    name="zoos/demo", config=Demo, build=build_demo, help="the sine zoo of the demo, built in half a minute"
 )

@@ -110,7 +110,7 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
     if config.train_fraction < 1:
         group = selected.group[parts["train"]]
         parts["train"] = parts["train"][
-            splits.share(group, fraction=config.train_fraction, seed=config.split_seed)
+            splits.draw_fraction(group, fraction=config.train_fraction, seed=config.split_seed)
         ]
     return Data(
         zoo=selected,

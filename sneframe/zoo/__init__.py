@@ -1,4 +1,4 @@
-"""Zoos on disk: networks with their properties, written once, opened cheaply, selected and loaded."""
+"""Zoos on disk: networks with their properties, written once and opened without reading the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plugin offers to make a zoo with."""
+"""Zoo builders: what a plugin registers so that `sneframe zoo build` can make its zoos."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from sneframe.engine import Engine
 
 @frozen(kw_only=True)
 class ZooBuilder:
-    """One kind of zoo that can be made.
+    """A kind of zoo that can be built.
 
     Args:
-        name: ``PLUGIN/NAME``; ``sneframe zoo build NAME`` finds it.
+        name: ``PLUGIN/NAME``; the command ``sneframe zoo build NAME`` finds the builder by it.
         config: a frozen, keyword-only attrs class; each field becomes an option of the command.
-        build: called with a config, the path of the zoo to make, a function to call with ``(done, total)`` as it
-            goes on, first with what is there already, and an engine for what can be done at the same time; the zoo does not
-            depend on the engine. Returns when the zoo is complete; called again after a kill it goes on where it
-            stopped and ends with the same zoo.
-        help: one line.
+        build: a function that builds the zoo and returns when it is complete. It receives the config, the
+            path of the zoo, a progress function to call with ``(done, total)`` (the first call counts the
+            networks that exist already), and an engine that runs independent work in parallel. The zoo must
+            not depend on the engine. When it is called again after a kill, it continues where it stopped and
+            makes the same zoo.
+        help: one line for the command line.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Decoded weights on disk, for a zoo that does not fit into memory: written once, mapped afterwards."""
+"""A cache of decoded weights on disk, memory-mapped, for zoos that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def fits(size: int) -> bool:
-    """Return whether that many bytes leave half of the free memory free."""
-    import psutil  # type: ignore[import-untyped]  # it has no stubs of its own
+    """Return whether this many bytes take at most half of the free memory."""
+    import psutil  # type: ignore[import-untyped]  # psutil ships no type stubs
 
     return size <= int(psutil.virtual_memory().available) // 2
 
@@ -33,14 +33,14 @@ def default_folder() -> Path:
 
 
 def mapped(folder: Path, rows: np.ndarray, width: int, blocks: Iterable[tuple[int, np.ndarray]]) -> Tensor:
-    """Return ``(n, width)`` float32 that lies in a file, written first if it is not there.
+    """Return a memory-mapped float32 tensor ``(n, width)``; its file is written first if it is missing.
 
     Args:
-        folder: of one architecture of one zoo, named by id and digest.
-        rows: which of its networks; they name the file.
-        width: P.
-        blocks: start and ``(n_i, width)`` float32 of runs of rows, in order; read only if the file must be
-            written.
+        folder: the cache folder of one architecture of one zoo; its path holds the zoo's digest and the id.
+        rows: row numbers of the networks, shape ``(n,)``; the file's name is a hash of them.
+        width: the number of weights of a network, P.
+        blocks: the weights in order, as pairs of a start row and an array ``(n_i, width)`` float32; they are
+            read only if the file must be written.
 
     Raises:
         MachineError: the file cannot be written.
@@ -53,13 +53,14 @@ def mapped(folder: Path, rows: np.ndarray, width: int, blocks: Iterable[tuple[in
         if not (file.is_file() and file.stat().st_size == len(header) + 4 * len(rows) * width):
             _write(file, header, blocks)
         with warnings.catch_warnings():
-            # torch warns that the file is read-only; weights are never written in place.
+            # torch warns that the file is read-only. Nothing changes weights in place, so this is safe.
             warnings.simplefilter("ignore", UserWarning)
             return torch.from_numpy(np.load(file, mmap_mode="r"))
 
 
 def _write(file: Path, header: bytes, blocks: Iterable[tuple[int, np.ndarray]]) -> None:
-    # Plain writes, for a full disk under a memory map kills the process instead of raising.
+    # The file is written with plain writes: a full disk under a memory map kills the process instead of
+    # raising.
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".tmp-{uuid4().hex}")
     try:

@@ -1,7 +1,7 @@
-"""Arrays on disk: rows in, chunk files out, and back. Only this file knows zarr.
+"""Arrays on disk: rows are written to chunk files and read back. Only this module uses zarr.
 
-Chunks are encoded in memory and written by plain file operations, so that an interrupt leaves no write in
-flight and a full disk is seen where it happens.
+Chunks are encoded in memory and written with plain file operations. An interrupt therefore leaves no write in
+flight, and a full disk raises where it happens.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _BFLOAT16_EXPONENT = 0x7F80
 
 
 def stored_dtype(dtype: str) -> np.dtype[Any]:
-    """Return the numpy type in which values of a type of the format lie on disk and come back."""
+    """Return the numpy type that stores a type of the zoo format on disk."""
     return np.dtype({"bfloat16": "uint16", "string": "O"}.get(dtype, dtype))
 
 
 def content(values: np.ndarray) -> bytes | memoryview:
-    """Return the bytes that a digest is taken of: little-endian, C order; strings as length and UTF-8."""
+    """Return the bytes that are hashed: values little-endian in C order, strings as length and UTF-8."""
     if values.dtype == object:
         encoded = [text.encode() for text in values]
         return b"".join(len(text).to_bytes(8, "little") + text for text in encoded)
@@ -42,7 +42,7 @@ def content(values: np.ndarray) -> bytes | memoryview:
 
 
 def finite(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Return ``(n,)``: whether all values of a row ``(n, *shape)`` are finite."""
+    """Return, with shape ``(n,)``, whether all values of each row of ``(n, *shape)`` are finite."""
     if dtype == "bfloat16":
         good = (values & _BFLOAT16_EXPONENT) != _BFLOAT16_EXPONENT
     elif dtype in FLOATS:
@@ -56,7 +56,7 @@ def as_float32(values: np.ndarray, dtype: str) -> np.ndarray:
     """Return the values in single precision.
 
     Raises:
-        FloatingPointError: a finite value is too large for it.
+        FloatingPointError: a finite value is too large for single precision.
     """
     if dtype == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32)
@@ -65,7 +65,7 @@ def as_float32(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def widest(one: str, other: str) -> str:
-    """Return the narrowest type that holds all values of two: of float16 and bfloat16 it is float32."""
+    """Return the narrowest type that holds all values of two types; float16 and bfloat16 give float32."""
     if one == other:
         return one
     if "bfloat16" in (one, other):
@@ -74,7 +74,7 @@ def widest(one: str, other: str) -> str:
 
 
 def cast(values: np.ndarray, before: str, dtype: str) -> np.ndarray:
-    """Return values, as they are stored in one floating-point type, in a wider one."""
+    """Convert stored values from one floating-point type to a wider one."""
     if before == dtype:
         return values
     return (as_float32(values, before) if before == "bfloat16" else values).astype(dtype)
@@ -84,15 +84,15 @@ def cast(values: np.ndarray, before: str, dtype: str) -> np.ndarray:
 
 
 class ArrayWriter:
-    """One array, written whole chunks of rows at a time.
+    """Write one array, a whole chunk of rows at a time.
 
     Args:
-        root: of the zoo.
-        path: of the array in it.
-        dtype: one of the names of the format.
-        shape: of one row.
-        length: how many rows a chunk has.
-        attributes: of the array.
+        root: the zoo's folder.
+        path: the array's path in the zoo.
+        dtype: a type name of the zoo format.
+        shape: the shape of one row.
+        length: the number of rows in a chunk.
+        attributes: the array's attributes.
     """
 
     def __init__(
@@ -117,18 +117,18 @@ class ArrayWriter:
         self._chunk = self._in_memory(self._files)
 
     def write(self, rows: np.ndarray) -> None:
-        """Write the next chunk of rows ``(length, *shape)``; only the last may be shorter.
+        """Write the next chunk of rows ``(length, *shape)``; only the last chunk may be shorter.
 
         Raises:
-            OSError: the machine failed, as on a full disk.
+            OSError: the machine failed, for example because the disk is full.
         """
         for key in [key for key in self._files if key != METADATA]:
             del self._files[key]
         self._chunk[: len(rows)] = _for_zarr(rows)
         first = self._rows // self._chunks[0]
-        for place in np.ndindex(*chunk_grid(rows.shape, self._chunks)):
-            data = self._files[chunk_file(place)].to_bytes()
-            file = self._folder / chunk_file((first, *place[1:]))
+        for index in np.ndindex(*chunk_grid(rows.shape, self._chunks)):
+            data = self._files[chunk_file(index)].to_bytes()
+            file = self._folder / chunk_file((first, *index[1:]))
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
             self._sizes.append(len(data))
@@ -136,7 +136,7 @@ class ArrayWriter:
         self._hash.update(content(rows))
 
     def close(self) -> ArrayRecord:
-        """Write the array's metadata and return what the manifest is to say of it."""
+        """Write the array's metadata and return its record for the manifest."""
         shape = (self._rows, *self._shape)
         metadata = json.loads(self._files[METADATA].to_bytes()) | {"shape": shape}
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ class ArrayWriter:
         )
 
     def _in_memory(self, files: dict[str, Any]) -> zarr.Array[Any]:
-        """Make an array of the rows of one chunk, whose files land in a dictionary."""
+        """Make an array that holds one chunk of rows and stores its files in a dictionary."""
         import zarr
         from zarr.codecs import BloscCodec, Crc32cCodec
         from zarr.storage import MemoryStore
@@ -163,14 +163,15 @@ class ArrayWriter:
             chunks=self._chunks,
             dtype=str if kind.kind == "O" else kind,
             zarr_format=3,
-            # Blosc has no checksum of its own: a flipped bit would come back as another weight.
+            # Blosc has no checksum: without CRC-32C a flipped bit would be read as a different weight.
             compressors=[
                 BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=typesize),
                 Crc32cCodec(),
             ],
             fill_value=_fill_value(self._dtype),
             attributes=self._attributes,
-            # Otherwise a chunk that happens to hold the fill value alone is not written, as if it were lost.
+            # Otherwise zarr does not write a chunk that holds only the fill value, and the chunk would look
+            # lost.
             config={"write_empty_chunks": True},
         )
 
@@ -191,10 +192,10 @@ def _for_zarr(values: np.ndarray) -> np.ndarray:
 
 
 def read(root: Path, path: str, record: ArrayRecord, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Read the rows of an array from start to stop, strings as an object array.
+    """Read the rows of an array from start to stop; strings come as an object array.
 
     Raises:
-        ZooError: a chunk or the array's metadata is missing or damaged, by its file.
+        ZooError: a chunk or the array's metadata is missing or damaged; the error names the file.
         OSError: the machine failed.
     """
     import zarr
@@ -205,18 +206,20 @@ def read(root: Path, path: str, record: ArrayRecord, start: int = 0, stop: int |
         _check_size(root / path / name, size)
     try:
         array = zarr.open_array(LocalStore(root, read_only=True), path=path, mode="r", zarr_format=3)
-        found = (array.shape, array.chunks, "string" if record.dtype == "string" else array.dtype.name)
-    except Exception as error:  # on damaged metadata zarr fails with whatever its parser runs into
+        on_disk = (array.shape, array.chunks, "string" if record.dtype == "string" else array.dtype.name)
+    except Exception as error:  # damaged metadata makes zarr's parser raise all kinds of exceptions
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             raise
         raise ZooError(f"{root / path / METADATA}: missing or damaged array metadata") from error
-    if found != (record.shape, record.chunks, _name_in_zarr(record.dtype)):
-        raise ZooError(f"{root / path / METADATA}: the array is not the one that the manifest lists")
+    if on_disk != (record.shape, record.chunks, _name_in_zarr(record.dtype)):
+        raise ZooError(
+            f"{root / path / METADATA}: the array's shape, chunks or type differ from those in the manifest"
+        )
     try:
         values = np.asarray(array[start:stop])
     except (ValueError, RuntimeError) as error:
         file = root / path / _damaged_chunk(array, record, start, stop)
-        raise ZooError(f"{file}: damaged chunk: its checksum or its compressed data is wrong") from error
+        raise ZooError(f"{file}: damaged chunk: wrong checksum or wrong compressed data") from error
     return values.astype(object) if record.dtype == "string" else values
 
 
@@ -225,19 +228,19 @@ def _name_in_zarr(dtype: str) -> str:
 
 
 def _check_size(file: Path, size: int) -> None:
-    # zarr reads a chunk that is not there as the fill value, without a word.
+    # zarr silently reads a missing chunk as the fill value.
     try:
-        found = file.stat().st_size
+        actual = file.stat().st_size
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ZooError(f"{file}: this chunk is missing") from error
-    if found != size:
-        raise ZooError(f"{file}: damaged chunk: {found} bytes, should be {size}")
+    if actual != size:
+        raise ZooError(f"{file}: damaged chunk: it has {actual} bytes and should have {size}")
 
 
 def _damaged_chunk(array: zarr.Array[Any], record: ArrayRecord, start: int, stop: int) -> str:
-    """Return the first chunk that cannot be decoded alone."""
-    for place, name, _ in record.chunk_files(start, stop):
-        block = tuple(slice(i * c, (i + 1) * c) for i, c in zip(place, record.chunks, strict=True))
+    """Return the file of the first chunk that cannot be decoded."""
+    for index, name, _ in record.chunk_files(start, stop):
+        block = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, record.chunks, strict=True))
         try:
             array[block]
         except (ValueError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Columns: one value per network, some of which may be missing."""
+"""Columns: one value for each network; values may be missing."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ _KIND_OF_DTYPE = {
     "T": "string",
     "O": "string",
 }
-EXACT_IN_FLOAT = 1 << 53  #: up to here every int is a float
-MOST_NUMBERS = 0.1  #: a text of which so many values are numbers was rather meant to be a number
-#: A text that is a number, perhaps with a percent sign, a decimal comma or separators of thousands; ``007`` is a code.
+EXACT_IN_FLOAT = 1 << 53  #: every int up to this size has an exact float64
+MOST_NUMBERS = 0.1  #: a text column with at least this fraction of numbers was probably meant to hold numbers
+#: A text that is a number, with or without a percent sign, decimal comma or thousands separators. ``007`` is
+#: a code.
 NUMBER = re.compile(r"[+-]?(?!0\d)(?:\d[\d,' _]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*%?")
 BEYOND = "ints beyond 2**53 cannot share a column with floats"
 
 
 @frozen(eq=False)
 class Column:
-    """Values of one kind.
+    """The values of one column, all of one kind.
 
     Args:
         kind: ``float``, ``int``, ``bool`` or ``string``.
-        values: ``(N,)`` float64, int64, bool or objects of type str; something arbitrary where missing.
-        valid: ``(N,)`` bool, which values are there.
+        values: array ``(N,)`` of float64, int64, bool or str objects; missing entries are arbitrary.
+        valid: array ``(N,)`` of bool: False where a value is missing.
     """
 
     kind: str
@@ -49,10 +50,14 @@ class Column:
 
     @classmethod
     def of(cls, name: str, values: Any) -> Column:
-        """Read what a user gave: an array, a tensor, a list or a column; ``None`` and NaN are missing.
+        """Make a column of an array, a tensor, a list or a column; ``None`` and NaN are missing values.
+
+        Args:
+            name: what errors call the column.
+            values: one value for each network.
 
         Raises:
-            ZooError: not one axis, values of several kinds, or of none that a column can have.
+            ZooError: there is not exactly one axis, or the values have several kinds or an unknown kind.
         """
         if isinstance(values, Column):
             return values
@@ -71,8 +76,8 @@ class Column:
             if any(_kind_of(value) == "int" and abs(value) > EXACT_IN_FLOAT for value in array[valid]):
                 raise ZooError(f"{name}: {BEYOND}")
         if len(kinds) > 1:
-            raise ZooError(f"{name}: values of one kind are needed, got {', '.join(sorted(kinds))}")
-        # A column of nothing but missing values says nothing of its kind.
+            raise ZooError(f"{name}: all values must have the same kind, got {', '.join(sorted(kinds))}")
+        # Missing values have no kind, so a column that has only those becomes float.
         kind = kinds.pop() if kinds else "float"
         if kind not in KINDS:
             raise ZooError(f"{name}: a value must be a float, int, bool or string, got {kind}")
@@ -97,21 +102,23 @@ class Column:
 
     @classmethod
     def missing(cls, kind: str, length: int) -> Column:
-        """Return a column without any value."""
+        """Return a column in which every value is missing."""
         return cls(kind, np.full(length, _EMPTY[kind], dtype=_dtype(kind)), np.zeros(length, bool))
 
     @classmethod
     def joined(cls, name: str, columns: Sequence[Column]) -> Column:
-        """Concatenate columns; ints become floats beside floats, a column without values takes any kind.
+        """Concatenate columns.
+
+        Ints become floats if any column has floats, and a column without values takes any kind.
 
         Raises:
-            ZooError: kinds that differ, or an int that no float represents exactly.
+            ZooError: the kinds differ, or an int has no exact float.
         """
         kinds = set().union(*(column.kinds for column in columns)) or {columns[0].kind}
         if kinds == {"int", "float"}:
             kinds = {"float"}
         if len(kinds) > 1:
-            raise ZooError(f"{name}: values of one kind are needed, got {', '.join(sorted(kinds))}")
+            raise ZooError(f"{name}: all values must have the same kind, got {', '.join(sorted(kinds))}")
         kind = kinds.pop()
         parts = [column if column.kinds else cls.missing(kind, len(column)) for column in columns]
         for part in parts:
@@ -122,7 +129,7 @@ class Column:
 
     @property
     def kinds(self) -> set[str]:
-        """Its kind; none where every value is missing, for such a column can be of any."""
+        """The column's kind as a set; empty if every value is missing, because then any kind fits."""
         return {self.kind} if self.valid.any() else set()
 
     def take(self, rows: np.ndarray) -> Column:
@@ -130,7 +137,7 @@ class Column:
         return Column(self.kind, self.values[rows], self.valid[rows])
 
     def plain(self) -> np.ndarray:
-        """Return one array: missing numbers and bools as NaN (the column is then float), strings as None."""
+        """Return one array: missing numbers and bools are NaN (then all are float), missing strings None."""
         if self.kind == "float" or self.valid.all():
             return self.values.copy()
         if self.kind == "string":
@@ -138,7 +145,7 @@ class Column:
         return self._filled(np.dtype(np.float64), np.nan)
 
     def objects(self) -> list[Any]:
-        """Return plain Python values, None where missing."""
+        """Return plain Python values; missing ones are None."""
         return [
             value if there else None for value, there in zip(self.values.tolist(), self.valid, strict=True)
         ]
@@ -150,9 +157,11 @@ class Column:
 
 
 def no_category(column: Column) -> str | None:
-    """Return why a column of text does not look like a category, half a sentence, or None if it does.
+    """Return the reason why a text column does not look like a category, or None if it does.
 
-    Either some of its values are numbers, as if a few others had made a number text, or most are distinct, as names are.
+    There are two reasons: some values are numbers (a few other values then turned a numeric column into
+    text), or most values are distinct, as names are. The reason continues an error, such as "but 5 of 9
+    values are numbers".
     """
     texts = [text for text, there in zip(column.values.tolist(), column.valid, strict=True) if there]
     if column.kind != "string" or not texts:
@@ -160,7 +169,7 @@ def no_category(column: Column) -> str | None:
     numbers = [text for text in texts if NUMBER.fullmatch(text.strip())]
     words = [text for text in texts if not NUMBER.fullmatch(text.strip())]
     if len(numbers) >= MOST_NUMBERS * len(texts):
-        others = f"and others are not, such as {words[0]!r}" if words else "all of them stored as text"
+        others = f"and others are not, such as {words[0]!r}" if words else "stored as text"
         return f"but {len(numbers)} of {len(texts)} values are numbers, such as {numbers[0]!r}, {others}"
     distinct = len(set(texts))
     if distinct > max(2, len(texts) / 2):
@@ -169,12 +178,12 @@ def no_category(column: Column) -> str | None:
 
 
 def finite_or_none(value: Any) -> Any:
-    """Return a plain value as JSON can hold it: None for a number that is not finite."""
+    """Return a plain value that JSON can hold: None instead of a number that is not finite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_missing(value: Any) -> bool:
-    """Return whether a value stands for none: ``None`` or NaN."""
+    """Return whether a value is missing: ``None`` or NaN."""
     return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
 
 
@@ -199,4 +208,4 @@ def _check_text(name: str, values: np.ndarray) -> None:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise ZooError(f"{name}: {value!r} is not representable in UTF-8") from error
+            raise ZooError(f"{name}: {value!r} cannot be encoded as UTF-8") from error

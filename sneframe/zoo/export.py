@@ -1,4 +1,4 @@
-"""Exporting a zoo: a selection in; safetensors, CSV and JSON out, which any tool reads."""
+"""Export a selection of a zoo as safetensors, CSV and JSON files, which any tool can read."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from sneframe.zoo.staging import Staging, machine_errors
 
 
 def export(zoo: Zoo, folder: str | Path) -> None:
-    """Write a selection as files.
+    """Write the selected networks and their properties as files.
 
-    ``networks/ID.safetensors`` holds the state dict of a network in its stored types, ``properties.csv`` one
-    line per network (``file``, ``architecture``, ``group``, ``healthy``, properties; empty where missing),
-    ``splits.csv`` its splits if there are any, ``architectures/ID.json`` the architectures and ``zoo.json``
-    what the zoo says of itself.
+    - ``networks/ID.safetensors``: the state dict of a network, in the types that the zoo stores.
+    - ``properties.csv``: one line for each network with ``file``, ``architecture``, ``group``, ``healthy``
+      and the properties; a missing value is an empty cell.
+    - ``splits.csv``: the splits, if the zoo has any.
+    - ``architectures/ID.json``: the architectures.
+    - ``zoo.json``: the zoo's attributes.
 
     Args:
         zoo: the selection.
-        folder: where; it appears when it is complete.
+        folder: the folder to write; it appears when it is complete.
 
     Raises:
         ZooError: the selection is empty, the folder exists or lies in a zoo, or the zoo is damaged.
@@ -32,8 +34,8 @@ def export(zoo: Zoo, folder: str | Path) -> None:
     folder = Path(folder)
     if not len(zoo):
         raise ZooError(
-            f"{zoo.path}: no network is selected, so there is nothing to export; loosen `where`, or take the networks "
-            f"that are not healthy too (--unhealthy)"
+            f"{zoo.path}: no network is selected, so there is nothing to export; loosen `where`, or include "
+            f"unhealthy networks (--unhealthy)"
         )
     if os.path.lexists(folder):
         raise ZooError(f"{folder}: exists already; an export needs a new folder")
@@ -67,7 +69,7 @@ def _write_networks(zoo: Zoo, files: list[Path]) -> None:
 
     for positions, _, weights in zoo.stored():
         for n, position in enumerate(positions):
-            # Written by Python, so that a full disk is an OSError, and not one of safetensors' own.
+            # Python writes the file, so that a full disk raises OSError instead of an error of safetensors.
             files[position].write_bytes(save({name: values[n].clone() for name, values in weights.items()}))
 
 

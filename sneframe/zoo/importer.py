@@ -1,4 +1,4 @@
-"""What a plugin offers to import a zoo with, and the importing: networks from elsewhere in, a zoo and what was left out."""
+"""Zoo importers, which plugins register, and the import: published files become a zoo, the rest is listed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sneframe.zoo.write import create
 
 
 @frozen(kw_only=True, eq=False)
-class Found:
-    """Networks of one architecture.
+class Imported:
+    """Networks of one architecture that an importer has read.
 
     Args:
-        source: the file they come from, as people call it.
-        architecture: of all of them.
-        weights: for each parameter ``(n, *shape)``.
-        properties: ``(n,)`` values by name.
-        groups: ``(n,)`` training runs, ints or strings.
-        splits: ``(n,)`` by name of a split, 0 train, 1 val, 2 test, -1 unused.
+        source: the file that they come from, as a user would name it.
+        architecture: the architecture of all of them.
+        weights: values of shape ``(n, *shape)`` for each parameter.
+        properties: values of shape ``(n,)`` by name.
+        groups: run group of each network, shape ``(n,)``, ints or strings.
+        splits: values of shape ``(n,)`` by name of a split: 0 train, 1 val, 2 test, -1 unused.
     """
 
     source: str
@@ -42,11 +42,11 @@ class Found:
 
 @frozen(kw_only=True)
 class Skipped:
-    """What could not be imported.
+    """A file, or a network of it, that an importer leaves out.
 
     Args:
-        source: the file.
-        reason: one line.
+        source: the file or network, as a user would name it.
+        reason: why it is left out, in one line.
     """
 
     source: str
@@ -55,33 +55,34 @@ class Skipped:
 
 @frozen(kw_only=True)
 class ZooImporter:
-    """One layout of files that can be made a zoo of.
+    """An importer of one file format.
 
     Args:
-        name: ``PLUGIN/NAME``; ``sneframe zoo import NAME`` finds it.
+        name: ``PLUGIN/NAME``; the command ``sneframe zoo import NAME`` finds the importer by it.
         config: a frozen, keyword-only attrs class; each field becomes an option of the command.
-        read: called with a config, the path to import from, and a function to call with ``(done, total)``; yields what it
-            finds and what it leaves out, in an order that depends on the files alone.
-        help: one line.
+        read: a function that yields the networks it reads and what it skips, in an order that depends on the
+            files alone. It receives the config, the path to import from, and a progress function to call with
+            ``(done, total)``.
+        help: one line for the command line.
     """
 
     name: str
     config: type[Any]
-    read: Callable[[Any, Path, Callable[[int, int], None]], Iterator[Found | Skipped]]
+    read: Callable[[Any, Path, Callable[[int, int], None]], Iterator[Imported | Skipped]]
     help: str = field(default="")
 
 
 @frozen(kw_only=True)
-class Import:
-    """What became of it.
+class ImportResult:
+    """The result of an import.
 
     Args:
-        networks: in the zoo.
-        unhealthy: of these, with weights that are not finite.
-        architectures: how many different ones.
-        symmetry: how many networks have a symmetry of each origin, the weakest first.
-        skipped: what is not in the zoo.
-        listed: the file that says so, or None where nothing was left out.
+        networks: number of networks in the zoo.
+        unhealthy: how many of them have weights that are not finite.
+        architectures: number of different architectures.
+        symmetry: number of networks for each origin of the symmetry, the weakest origin first.
+        skipped: what was left out.
+        listed: the file that lists what was left out, or None if nothing was.
     """
 
     networks: int
@@ -103,25 +104,25 @@ def import_zoo(
     description: str = "",
     licence: str = "",
     overwrite: bool = False,
-) -> Import:
-    """Make a zoo of files that come from elsewhere.
+) -> ImportResult:
+    """Make a zoo of files in another format.
 
-    A file that cannot be read, or whose networks do not fit the others, is left out; what was, and why, stands in
-    ``OUT.skipped.csv``.
+    A file that cannot be read, or whose networks do not fit the others, is skipped. ``OUT.skipped.csv`` lists
+    what was skipped, and why.
 
     Args:
-        importer: of the files' layout.
-        config: of its class.
-        source: what to import.
-        out: the zoo to make.
-        progress: called with (done, total).
-        name: of the zoo; by default that of the source.
-        description: one paragraph.
-        licence: of the weights.
-        overwrite: whether to replace a zoo that is there.
+        importer: the importer of the files' format.
+        config: an instance of the importer's config class.
+        source: the file or folder to import.
+        out: path of the new zoo.
+        progress: a function that is called with (done, total).
+        name: name of the zoo; by default the name of the source.
+        description: one paragraph about the zoo.
+        licence: licence of the weights.
+        overwrite: whether a zoo at ``out`` may be replaced.
 
     Raises:
-        ZooError: nothing could be imported, or the zoo cannot be made there; there is none then.
+        ZooError: nothing could be imported, or the zoo cannot be written to ``out``; no zoo is written then.
         MachineError: the machine failed.
     """
     skipped: list[Skipped] = []
@@ -153,16 +154,16 @@ def import_zoo(
             for split, values in item.splits.items():
                 splits.setdefault(split, []).append((start, np.asarray(values)))
         if not len(zoo):
-            # Beside a zoo that stays stands what was left out of that one.
-            told = None if out.exists() else _list(skipped, listed)
-            raise ZooError(f"{source}: no network could be imported{_first(skipped, told)}")
+            # If an old zoo stays at this path, the list of what that zoo skipped stays, too.
+            written = None if out.exists() else _list(skipped, listed)
+            raise ZooError(f"{source}: no network could be imported{_first(skipped, written)}")
         for split, parts in splits.items():
             whole = np.full(len(zoo), UNUSED)
             for start, values in parts:
                 whole[start : start + len(values)] = values
             zoo.split(split, whole)
         networks, unhealthy, symmetry = len(zoo), zoo.unhealthy, zoo.symmetry
-    return Import(
+    return ImportResult(
         networks=networks,
         unhealthy=unhealthy,
         architectures=len(architectures),
@@ -173,14 +174,14 @@ def import_zoo(
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """Return a configuration as JSON values; of a path its name, for folders are nobody else's."""
+    """Return a configuration as JSON values; a path becomes its last part, as its folders are private."""
     return {
         key: value.name if isinstance(value, Path) else value for key, value in attrs.asdict(config).items()
     }
 
 
 def _list(skipped: Sequence[Skipped], path: Path) -> Path | None:
-    """Write what was left out, and why, and return where; without anything there is no such file."""
+    """Write the list of skipped files and return its path, or remove an old list if nothing was skipped."""
     if not skipped:
         path.unlink(missing_ok=True)
         return None
@@ -194,6 +195,6 @@ def _list(skipped: Sequence[Skipped], path: Path) -> Path | None:
 
 def _first(skipped: Sequence[Skipped], listed: Path | None) -> str:
     if not skipped:
-        return ", there is none"
-    where = "" if listed is None else f", in {listed}"
-    return f": {skipped[0].source}: {skipped[0].reason} ({len(skipped)} in all{where})"
+        return ": the importer found none"
+    where = "" if listed is None else f", listed in {listed}"
+    return f": {skipped[0].source}: {skipped[0].reason} ({len(skipped)} skipped in all{where})"

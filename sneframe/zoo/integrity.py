@@ -1,4 +1,4 @@
-"""Verifying a zoo: everything is read, and everything that is written twice is compared."""
+"""Verify a zoo: read everything, and compare all information that is stored twice."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _RUN_BYTES = 32 * MIB
 
 
 def verify(store: Store) -> None:
-    """Check files, checksums, digests and columns, and that healthy networks are finite.
+    """Check files, checksums, digests and columns, and that the weights of healthy networks are finite.
 
     Raises:
-        ZooError: the first thing that is wrong, by its file.
+        ZooError: something is wrong; the error names the first file with a fault.
     """
     _check_list(store)
     _check_files(store)
@@ -40,7 +40,7 @@ def verify(store: Store) -> None:
 
 
 def _check_list(store: Store) -> None:
-    """Compare the arrays that the manifest lists with those that its architectures and columns need."""
+    """Compare the arrays in the manifest with those that its architectures and columns need."""
     manifest = store.manifest
     known = {column_path(name) for name in (*COLUMNS, *manifest.properties)}
     known |= {split_path(name) for name in manifest.splits}
@@ -51,11 +51,11 @@ def _check_list(store: Store) -> None:
             known.add(parameter_path(architecture.id, parameter.name))
     for path in manifest.arrays:
         if path not in known:
-            raise ZooError(f"{store.path / path}: the manifest lists an array that the format does not know")
+            raise ZooError(f"{store.path / path}: the manifest lists an array that is not part of the format")
 
 
 def _check_files(store: Store) -> None:
-    """Compare the files that are there with those that must be."""
+    """Compare the files in the folder with the files that the zoo needs."""
     manifest = store.manifest
     groups = [
         "",
@@ -68,15 +68,15 @@ def _check_files(store: Store) -> None:
     for path, record in manifest.arrays.items():
         needed.add(store.path / path / METADATA)
         needed |= {store.path / path / name for _, name, _ in record.chunk_files(0, record.shape[0])}
-    found = {file for file in store.path.rglob("*") if not file.is_dir()}
-    for file in sorted(needed - found):
+    present = {file for file in store.path.rglob("*") if not file.is_dir()}
+    for file in sorted(needed - present):
         raise ZooError(f"{file}: this file is missing")
-    for file in sorted(found - needed):
+    for file in sorted(present - needed):
         raise ZooError(f"{file}: this file does not belong to the zoo")
 
 
 def _check_contents(store: Store) -> dict[str, np.ndarray]:
-    """Decode every chunk, compare every digest; return by architecture which networks are finite."""
+    """Decode every chunk and compare every digest; return which networks are finite, by architecture id."""
     is_finite = {key: np.ones(networks, bool) for key, networks in store.manifest.architectures.items()}
     for path, record in store.manifest.arrays.items():
         folder, key, _ = path.split("/") if path.count("/") == 2 else (path, "", "")
@@ -90,7 +90,7 @@ def _check_contents(store: Store) -> dict[str, np.ndarray]:
                 is_finite[key][start:stop] &= chunks.finite(values, record.dtype)
         if digest.hexdigest() != record.sha256:
             raise ZooError(
-                f"{store.path / path}: not the values that were written, though every chunk is intact"
+                f"{store.path / path}: every chunk is intact, but these are not the values that were written"
             )
     return is_finite
 
@@ -98,8 +98,8 @@ def _check_contents(store: Store) -> dict[str, np.ndarray]:
 def _check_columns(store: Store, is_finite: dict[str, np.ndarray]) -> None:
     index, row = store.architecture_index, store.column("row").values
     healthy = store.column("healthy").values
-    for place, (key, networks) in enumerate(store.manifest.architectures.items()):
-        here = np.flatnonzero(index == place)
+    for number, (key, networks) in enumerate(store.manifest.architectures.items()):
+        here = np.flatnonzero(index == number)
         if not np.array_equal(row[here], np.arange(networks)):
             raise ZooError(
                 f"{store.path / column_path('row')}: the networks of architecture {key} are not in order"
@@ -107,11 +107,13 @@ def _check_columns(store: Store, is_finite: dict[str, np.ndarray]) -> None:
         wrong = here[healthy[here] & ~is_finite[key]]
         if len(wrong):
             raise ZooError(
-                f"{store.path / column_path('healthy')}: network {wrong[0]} has weights that are not finite"
+                f"{store.path / column_path('healthy')}: network {wrong[0]} is marked as healthy, but has "
+                f"weights that are not finite"
             )
     if healthy.sum() != store.manifest.healthy:
         raise ZooError(
-            f"{store.path / column_path('healthy')}: does not have {store.manifest.healthy} healthy networks"
+            f"{store.path / column_path('healthy')}: marks {healthy.sum()} networks as healthy, the manifest "
+            f"says {store.manifest.healthy}"
         )
     for name in store.manifest.splits:
         what = f"{store.path / split_path(name)}"

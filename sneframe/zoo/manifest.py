@@ -1,4 +1,4 @@
-"""The manifest of a zoo, its root's attributes, written last: what must be there, and its digest."""
+"""The manifest of a zoo: the attributes of its root, written last, with a list of all arrays and a digest."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _COUNTS = deep_iterable(_COUNT)
 
 @frozen(kw_only=True)
 class ArrayRecord:
-    """What the manifest says of one array.
+    """The manifest's record of one array.
 
     Args:
         dtype: a name of :data:`DTYPES`, or ``string``.
-        shape: of the array.
+        shape: the shape of the array.
         chunks: the shape of a chunk.
-        sizes: of every chunk file in bytes, in C order of the chunk grid.
-        sha256: of the values: little-endian, C order; strings as length (8 bytes) and UTF-8.
+        sizes: the size of every chunk file in bytes, in C order of the chunk grid.
+        sha256: the hash of the values: little-endian in C order; strings as length (8 bytes) and UTF-8.
     """
 
     dtype: str = field(validator=in_((*DTYPES, "string")))
@@ -62,47 +62,47 @@ class ArrayRecord:
 
     def __attrs_post_init__(self) -> None:
         if not self.shape or len(self.chunks) != len(self.shape) or len(self.sizes) != math.prod(self.grid):
-            raise ValueError(f"an array of shape {list(self.shape)} does not have these chunks")
+            raise ValueError(f"the chunks of an array of shape {list(self.shape)} do not match its shape")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ArrayRecord:
-        """Read a record of the manifest; keys that are not known are left aside.
+        """Read a record of the manifest; unknown keys are ignored.
 
         Raises:
-            KeyError, TypeError, ValueError: something is missing, of a wrong type, or contradicts the rest.
+            KeyError, TypeError, ValueError: a key is missing, has a wrong type, or contradicts another.
         """
         return cls(**{key: data[key] for key in ("dtype", "shape", "chunks", "sizes", "sha256")})
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """How many chunks lie along each axis."""
+        """The number of chunks along each axis."""
         return chunk_grid(self.shape, self.chunks)
 
     def chunk_files(self, start: int, stop: int) -> Iterator[tuple[tuple[int, ...], str, int]]:
-        """Yield place, file name and size of the chunks that hold the rows from start to stop."""
+        """Yield grid index, file name and size of the chunks that hold the rows from start to stop."""
         first, last = start // self.chunks[0], -(-stop // self.chunks[0])
         along = math.prod(self.grid[1:])
-        places = product(range(first, last), *(range(count) for count in self.grid[1:]))
-        for place, size in zip(places, self.sizes[first * along : last * along], strict=True):
-            yield place, chunk_file(place), size
+        indices = product(range(first, last), *(range(count) for count in self.grid[1:]))
+        for index, size in zip(indices, self.sizes[first * along : last * along], strict=True):
+            yield index, chunk_file(index), size
 
 
 @frozen(kw_only=True)
 class Manifest:
-    """The attributes of a zoo's root, written last: what it is, what it holds, what must be there.
+    """The attributes of a zoo's root, written last. They describe the zoo and list all that must be in it.
 
     Args:
-        name: of the zoo.
-        description: one paragraph.
-        licence: of the weights.
-        source: where they came from.
-        builder: how they were made: name, version, seed, config.
-        networks: N.
-        healthy: how many networks are healthy.
-        architectures: id and N_a of each, in the order of the column ``architecture``.
-        properties: name and kind of each, in order.
-        splits: their names.
-        arrays: every array by its path.
+        name: name of the zoo.
+        description: one paragraph about it.
+        licence: licence of the weights.
+        source: where the weights came from.
+        builder: how the networks were made: name, version, seed, config.
+        networks: number of networks, N.
+        healthy: number of healthy networks.
+        architectures: number of networks N_a by architecture id, in the order of the column ``architecture``.
+        properties: kind by name of a property, in order.
+        splits: names of the splits.
+        arrays: record of every array by its path.
     """
 
     name: str = field(validator=instance_of(str))
@@ -119,7 +119,7 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content, whatever its chunks, its compression and its name."""
+        """SHA-256 of the content; it does not depend on the chunks, the compression or the zoo's name."""
         content = {
             "architectures": list(self.architectures),
             "arrays": {
@@ -162,7 +162,7 @@ class Manifest:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: something is missing, of a wrong type, or contradicts the rest.
+            KeyError, TypeError, ValueError: a key is missing, has a wrong type, or contradicts another.
         """
         manifest = cls(
             **{
@@ -176,30 +176,28 @@ class Manifest:
         )
         manifest._check()
         if data["digest"] != manifest.digest:
-            raise ValueError("its digest does not match the arrays it lists")
+            raise ValueError("the digest does not match the listed arrays")
         return manifest
 
     def _check(self) -> None:
-        """Check that what is listed adds up, so that readers need not."""
+        """Check that the entries agree with each other, so that readers can rely on it."""
         lengths = {column_path(name): self.networks for name in (*COLUMNS, *self.properties)}
         lengths |= {split_path(name): self.networks for name in self.splits}
         for path, length in lengths.items():
             if self.arrays[path].shape != (length,):
-                raise ValueError(
-                    f"{path} should have {length} values, it has {list(self.arrays[path].shape)}"
-                )
+                raise ValueError(f"{path} must have shape [{length}], got {list(self.arrays[path].shape)}")
         for name, kind in self.properties.items():
             if self.arrays[column_path(name)].dtype != KINDS[kind]:
                 raise ValueError(f"property {name!r} is not stored as {KINDS[kind]}")
         if sum(self.architectures.values()) != self.networks or not 0 < self.networks >= self.healthy:
-            raise ValueError("its numbers of networks do not add up")
+            raise ValueError("the numbers of networks do not add up")
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Return what a zoo says of itself; no array is touched.
+    """Read the manifest of a zoo; no array is read.
 
     Raises:
-        ZooError: nothing is there, or no zoo, or one that is half-built, newer or damaged.
+        ZooError: there is no zoo at the path, or it is half-built, damaged or of a newer format.
     """
     if not path.is_dir():
         raise ZooError(f"{path}: {'not a zoo: a file' if path.exists() else _absent(path)}")
@@ -212,7 +210,7 @@ def read_manifest(path: Path) -> Manifest:
     version = attributes.get("version")
     if isinstance(version, int) and version > VERSION:
         raise ZooError(
-            f"{path}: written by a newer sneframe (format version {version}, this one reads {VERSION})"
+            f"{path}: written by a newer sneframe (format version {version}; this one reads {VERSION})"
         )
     if version != VERSION:
         raise ZooError(f"{path}: damaged manifest: version {version!r}")
@@ -225,7 +223,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def is_zoo(path: Path) -> bool:
-    """Return whether a zoo lies there, be it half-built, damaged or newer."""
+    """Return whether the path is a zoo; a half-built, damaged or newer zoo counts, too."""
     try:
         return read_attributes(path).get("format") == FORMAT
     except FileNotFoundError:
@@ -235,7 +233,7 @@ def is_zoo(path: Path) -> bool:
 
 
 def enclosing_zoo(path: Path) -> Path | None:
-    """Return the zoo that a path lies in, if any."""
+    """Return the zoo that contains a path, or None."""
     for folder in (path.parent.resolve(), *path.parent.resolve().parents):
         try:
             if read_attributes(folder).get("format") == FORMAT:
@@ -250,17 +248,17 @@ def _half_built(path: Path) -> bool:
 
 
 def _absent(path: Path) -> str:
-    found = sorted(file.name for file in path.parent.glob("*.zarr")) if path.parent.is_dir() else []
-    return f"there is no such zoo (zoos in that folder: {', '.join(found) or 'none'})"
+    zoos = sorted(file.name for file in path.parent.glob("*.zarr")) if path.parent.is_dir() else []
+    return f"there is no such zoo (zoos in that folder: {', '.join(zoos) or 'none'})"
 
 
 def _no_manifest(path: Path) -> str:
     if _half_built(path):
-        return "half-built: it has no manifest, run its builder again"
-    found = sorted(file.name for file in path.glob("*.zarr"))
+        return "half-built: the zoo has no manifest; run its builder again"
+    zoos = sorted(file.name for file in path.glob("*.zarr"))
     hint = (
-        f"did you mean one of those in it: {', '.join(found)}?"
-        if found
+        f"did you mean a zoo in this folder: {', '.join(zoos)}?"
+        if zoos
         else "a zoo is a folder with a zarr.json"
     )
     return f"not a zoo ({hint})"

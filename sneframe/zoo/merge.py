@@ -1,4 +1,4 @@
-"""Merging zoos: several in, one out that knows of every network which zoo it came from."""
+"""Merge several zoos into one, with a column that says which zoo each network came from."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ def merge(
     description: str = "",
     overwrite: bool = False,
 ) -> None:
-    """Join zoos into one.
+    """Merge zoos into one, unhealthy networks included.
 
-    Networks come zoo by zoo, and within a zoo architecture by architecture. The column ``zoo`` holds the
-    label of each network's zoo (a zoo that has such a column keeps it); a group becomes ``LABEL/GROUP``, so
-    no two zoos share one. Splits of the same name are joined; a network whose zoo lacks a split is unused in
-    it.
+    Networks are ordered by zoo, and within a zoo by architecture. The column ``zoo`` holds the label of each
+    network's zoo; a zoo that already has such a column keeps its own. A run group becomes ``LABEL/GROUP``, so
+    that two zoos never share a group. Splits of the same name are joined; in a split that its zoo lacks, a
+    network is unused.
 
     Args:
-        paths: of the zoos, unhealthy networks included.
-        out: of the new zoo.
-        name: of the new zoo; by default the labels joined by ``+``.
-        labels: one for each zoo, without ``/``; by default their names, or those of their folders where the names are
-            not distinct or hold one.
-        description: one paragraph.
+        paths: paths of the zoos.
+        out: path of the new zoo.
+        name: name of the new zoo; by default the labels joined by ``+``.
+        labels: one label for each zoo, without ``/``. By default the zoos' names, or the names of their
+            folders if the zoos' names are not distinct or contain ``/``.
+        description: one paragraph about the new zoo.
         overwrite: whether a zoo at ``out`` may be replaced, once the new one is complete.
 
     Raises:
-        ZooError: a zoo that cannot be read, networks that come twice, labels that are not distinct, properties of
-            different kinds, or something that is at ``out`` already.
+        ZooError: a zoo cannot be read, two zoos hold the same networks, labels are not distinct, a property
+            has different kinds, or ``out`` exists.
         MachineError: the machine failed.
     """
     if len(paths) < 2:
-        raise ZooError(f"a merge needs two zoos at least, got {len(paths)}")
+        raise ZooError(f"a merge needs at least two zoos, got {len(paths)}")
     zoos = [open_zoo(path, unhealthy=True) for path in paths]
     _check_distinct(zoos)
     labels = _default_labels(zoos) if labels is None else list(labels)
     if len(labels) != len(zoos) or len(set(labels)) != len(labels):
         raise ZooError(
-            f"a merge needs one label for each of its {len(zoos)} zoos, distinct, got {', '.join(labels)}"
+            f"a merge needs a different label for each of its {len(zoos)} zoos, got {', '.join(labels)}"
         )
     for label in labels:
-        if "/" in label:  # a/b of the zoo "c" would be the same group as b of the zoo "c/a"
-            raise ZooError(f"a label must hold no '/', which parts it from the group, got {label!r}")
+        if "/" in label:  # group "a/b" of zoo "c" would equal group "b" of zoo "c/a"
+            raise ZooError(f"a label must not contain '/', which separates label and group, got {label!r}")
     sources = [
         {"label": label, "name": zoo.name, "digest": zoo.digest, "builder": zoo.attributes["builder"]}
         for label, zoo in zip(labels, zoos, strict=True)
@@ -83,18 +83,18 @@ def merge(
 
 
 def _check_distinct(zoos: Sequence[Zoo]) -> None:
-    """Refuse networks that come twice: under two labels they are two groups, and a split would part them."""
+    """Refuse zoos that share networks, because a split could put such a network on both sides."""
     held = [{zoo.digest, *_digests(zoo.attributes["builder"])} for zoo in zoos]
     for (first, one), (second, other) in combinations(zip(zoos, held, strict=True), 2):
         if both := one & other:
             raise ZooError(
-                f"{first.path} and {second.path} hold the same networks (digest {min(both)[:16]}…), which a split would "
-                f"put on both sides; name each zoo once"
+                f"{first.path} and {second.path} hold the same networks (digest {min(both)[:16]}…), so a "
+                f"split could put one network on both sides; name each zoo once"
             )
 
 
 def _digests(builder: Any) -> Iterator[str]:
-    """Yield the digests of the zoos that a zoo was merged of, as far as it says."""
+    """Yield the digests of the zoos that a merged zoo came from, as far as its attributes list them."""
     match builder:
         case {"name": "merge", "config": {"zoos": [*sources]}}:
             for source in sources:
@@ -112,7 +112,7 @@ def _default_labels(zoos: Sequence[Zoo]) -> list[str]:
 
 
 def _append(writer: ZooWriter, zoo: Zoo, label: str) -> np.ndarray:
-    """Add a whole zoo and return in which order its networks went in."""
+    """Add a whole zoo; return the positions of its networks in the order in which they were added."""
     columns = {name: zoo.typed_column(name) for name in zoo.properties}
     if ORIGIN not in columns:
         columns[ORIGIN] = Column.of(ORIGIN, [label] * len(zoo))

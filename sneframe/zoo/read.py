@@ -1,4 +1,4 @@
-"""Reading a zoo: a path in, a selection of networks out, and from it columns, splits and a batch."""
+"""Open a zoo as a selection of networks, which gives columns, splits and a batch of weights."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ def open_zoo(path: str | Path, *, unhealthy: bool = False) -> Zoo:
     """Open a zoo; no weights are read.
 
     Args:
-        path: of the zoo.
-        unhealthy: whether to keep networks that are marked as not healthy, with weights that may not be
-            finite.
+        path: path of the zoo.
+        unhealthy: whether to include networks that are marked as unhealthy; their weights may not be finite.
 
     Raises:
-        ZooError: nothing is there, or no zoo, or one that is half-built, newer or damaged.
+        ZooError: there is no zoo at the path, or it is half-built, damaged or of a newer format.
     """
     path = Path(path)
     with machine_errors(path):
@@ -58,14 +57,14 @@ def _frozen(ids: np.ndarray) -> np.ndarray:
 @final
 @frozen(eq=False, repr=False)
 class Zoo:
-    """Networks of a zoo, all of them or a selection; a value that never changes.
+    """A selection of the networks of a zoo, possibly all of them; an immutable value.
 
-    Made by :func:`open_zoo`; :meth:`where` and :meth:`select` give smaller ones. What it says of networks, it
-    says in the order of :attr:`ids`.
+    :func:`open_zoo` makes it; :meth:`where` and :meth:`select` return smaller selections. Every array about
+    networks has the order of :attr:`ids`.
 
     Args:
         store: the zoo on disk.
-        ids: ``(n,)`` int64, the networks' row numbers in the whole zoo.
+        ids: row numbers of the selected networks in the whole zoo, shape ``(n,)``, int64.
     """
 
     _store: Store
@@ -81,12 +80,12 @@ class Zoo:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The path of the zoo."""
         return self._store.path
 
     @property
     def name(self) -> str:
-        """The zoo's own name."""
+        """The name of the zoo, from its attributes."""
         return self._store.manifest.name
 
     @property
@@ -96,7 +95,7 @@ class Zoo:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """What its maker said of it, from name to builder; and format, version and digest."""
+        """Name, description, licence, source and builder from the author; format, version and digest."""
         manifest = self._store.manifest
         return MappingProxyType(
             {
@@ -113,12 +112,12 @@ class Zoo:
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
-        """The architectures that occur, in the order of the whole zoo."""
-        return tuple(self._store.architectures[index] for index in self._places)
+        """The architectures of the selected networks, in the order of the whole zoo."""
+        return tuple(self._store.architectures[number] for number in self._architecture_numbers)
 
     @property
     def symmetry(self) -> dict[str, int]:
-        """How many networks have a symmetry of each origin (see :class:`Architecture`), the weakest first."""
+        """The number of networks by origin of their symmetry (see :class:`Architecture`), weakest first."""
         counts = np.bincount(self.architecture_index, minlength=len(self.architectures)).tolist()
         return by_origin(
             (architecture.symmetry, count)
@@ -127,11 +126,14 @@ class Zoo:
 
     @cached_property
     def architecture_index(self) -> np.ndarray:
-        """``(n,)``, which of :attr:`architectures` each network has."""
-        return np.asarray(np.searchsorted(self._places, self._store.architecture_index[self.ids]))
+        """Index of each network's architecture in :attr:`architectures`, shape ``(n,)``."""
+        return np.asarray(
+            np.searchsorted(self._architecture_numbers, self._store.architecture_index[self.ids])
+        )
 
     @cached_property
-    def _places(self) -> np.ndarray:
+    def _architecture_numbers(self) -> np.ndarray:
+        """Indices, in the whole zoo's architectures, of the architectures of this selection."""
         return np.unique(self._store.architecture_index[self.ids])
 
     # -- columns ---------------------------------------------------------------------------------------------
@@ -142,35 +144,35 @@ class Zoo:
         return tuple(self._store.manifest.properties)
 
     def column(self, name: str) -> np.ndarray:
-        """Return ``(n,)`` values of a property, or of a column that every zoo has.
+        """Return the values of a property, or of a column that every zoo has, shape ``(n,)``.
 
-        Those are ``architecture`` (the id), ``architecture_summary``, ``row``, ``group`` and ``healthy``.
+        Every zoo has ``architecture`` (the id), ``architecture_summary``, ``row``, ``group`` and ``healthy``.
 
-        A float is float64, an int int64, a bool bool, a string an object array of str. Where values are
-        missing, ints and bools come as float64 with NaN, strings with None.
+        Floats come as float64, ints as int64, bools as bool, strings as an object array of str. If values are
+        missing, ints and bools come as float64 with NaN, and strings with None.
 
         Raises:
-            ZooError: an unknown name, or a damaged column.
+            ZooError: the name is unknown, or the column is damaged.
         """
         return self.typed_column(name).plain()
 
     def typed_column(self, name: str) -> Column:
-        """Return a column of :meth:`column` with its kind, and which of its values are there.
+        """Return the values of :meth:`column` with their kind and a mask of the missing ones.
 
         Raises:
-            ZooError: an unknown name, or a damaged column.
+            ZooError: the name is unknown, or the column is damaged.
         """
         with machine_errors(self.path):
             return self._store.column(name).take(self.ids)
 
     @property
     def group(self) -> np.ndarray:
-        """``(n,)`` int64 or str, the training run of each network."""
+        """Run group of each network, shape ``(n,)``, int64 or str; one training run is one group."""
         return self.column("group")
 
     @property
     def healthy(self) -> np.ndarray:
-        """``(n,)`` bool."""
+        """Whether each network is healthy, shape ``(n,)``, bool."""
         return self.column("healthy")
 
     @property
@@ -179,10 +181,10 @@ class Zoo:
         return self._store.manifest.splits
 
     def split(self, name: str) -> np.ndarray:
-        """Return ``(n,)`` int8: 0 train, 1 val, 2 test, -1 unused.
+        """Return a split, shape ``(n,)``, int8: 0 train, 1 val, 2 test, -1 unused.
 
         Raises:
-            ZooError: an unknown name, or a damaged array.
+            ZooError: the name is unknown, or the array is damaged.
         """
         with machine_errors(self.path):
             return np.asarray(self._store.split(name)[self.ids])
@@ -192,22 +194,22 @@ class Zoo:
     def where(self, expression: str) -> Zoo:
         """Return the networks for which an expression holds, such as ``step == 86 and healthy``.
 
-        It may use the columns of :meth:`column`, numbers, strings, ``True``, ``False``, comparisons (also
-        chained), ``in`` and ``not in`` a tuple or a text column, arithmetic, ``and``, ``or``, ``not`` and
-        parentheses. A comparison with a missing value is false, so ``accuracy == accuracy`` asks whether
-        there is one.
+        The expression may use the columns of :meth:`column`, numbers, strings, ``True``, ``False``,
+        comparisons (also chained), ``in`` and ``not in`` with a tuple or a text column, arithmetic, ``and``,
+        ``or``, ``not`` and parentheses. A comparison with a missing value is false, so ``accuracy ==
+        accuracy`` selects the networks that have an accuracy.
 
         Raises:
-            ZooError: an unknown column, an expression that is not understood, operands that do not go
-                together.
+            ZooError: a column is unknown, the expression is not supported, or its operands do not fit each
+                other.
         """
         return self.select(matches(expression, self.typed_column, len(self)))
 
     def select(self, positions: Sequence[int] | Sequence[bool] | np.ndarray) -> Zoo:
-        """Return the networks at these positions of this selection, or where a mask ``(n,)`` is true.
+        """Return the networks at these positions of this selection, or those where a mask ``(n,)`` is true.
 
         Raises:
-            ZooError: a position that is not there or comes twice, or a mask of another length.
+            ZooError: a position does not exist or is given twice, or the mask has a different length.
         """
         given = np.asarray(positions)
         if given.dtype == bool:
@@ -218,12 +220,12 @@ class Zoo:
             given = given.astype(np.int64)
         if given.ndim != 1 or given.dtype.kind not in "iu":
             raise ZooError(
-                f"{self.path}: positions must be ints (n,), got {given.dtype} of shape {given.shape}"
+                f"{self.path}: positions must be ints of shape (n,), got {given.dtype} of shape {given.shape}"
             )
         wrong = given[(given < 0) | (given >= len(self))]
         if len(wrong):
             raise ZooError(
-                f"{self.path}: there is no network at position {wrong[0]}, the selection has {len(self)}"
+                f"{self.path}: there is no network at position {wrong[0]}; the selection has {len(self)}"
             )
         if len(np.unique(given)) != len(given):
             raise ZooError(f"{self.path}: a position is given twice")
@@ -232,17 +234,17 @@ class Zoo:
     # -- weights ---------------------------------------------------------------------------------------------
 
     def load(self, cache: str | Path | None = None) -> Batch:
-        """Read the weights: ``(n_a, P_a)`` float32 per architecture, with :attr:`ids` as the batch's ids.
+        """Read the weights into a batch, ``(n_a, P_a)`` float32 for each architecture, with these ids.
 
-        What takes more than half of the free memory is decoded once into files and mapped from there; such
-        weights must not be changed in place.
+        Weights that would take more than half of the free memory are decoded once into files and
+        memory-mapped from there. Such weights must not be changed in place.
 
         Args:
-            cache: the folder of those files; by default in the user's cache folder.
+            cache: the folder of these files; by default a folder in the user's cache.
 
         Raises:
-            ZooError: nothing is selected, a chunk is missing or damaged (by its file), or a weight is too
-                large for single precision.
+            ZooError: nothing is selected, a chunk is missing or damaged (the error names its file), or a
+                weight is too large for single precision.
             MachineError: the machine failed.
         """
         import torch
@@ -254,19 +256,19 @@ class Zoo:
         folder = weights_cache.default_folder() if cache is None else Path(cache)
         fits = weights_cache.fits(4 * int(self._num_weights[self.architecture_index].sum()))
         weights, positions = {}, {}
-        for architecture, place, here, rows in self._by_architecture():
-            blocks = self._store.flat(place, rows)
+        for architecture, number, here, rows in self._by_architecture():
+            blocks = self._store.flat(number, rows)
             with machine_errors(self.path):
                 if fits:
                     tensor = torch.empty((len(rows), architecture.num_weights))
                     for start, block in blocks:
                         tensor[start : start + len(block)] = torch.from_numpy(block)
                 else:
-                    at = folder / self.digest / architecture.id
-                    tensor = weights_cache.mapped(at, rows, architecture.num_weights, blocks)
+                    files = folder / self.digest / architecture.id
+                    tensor = weights_cache.mapped(files, rows, architecture.num_weights, blocks)
             weights[architecture], positions[architecture] = tensor, here
         batch = join(weights, {architecture: self.ids[here] for architecture, here in positions.items()})
-        # A selection keeps its own order, which join does not know.
+        # join orders networks by architecture; this restores the order of the selection.
         order = np.argsort(np.concatenate(list(positions.values())))
         return evolve(batch, order=order, ids=self.ids)
 
@@ -275,25 +277,25 @@ class Zoo:
         return np.array([architecture.num_weights for architecture in self.architectures])
 
     def stored(self) -> Iterator[tuple[np.ndarray, Architecture, dict[str, Tensor]]]:
-        """Yield the weights in the types in which they are stored, in runs of networks of one architecture.
+        """Yield the weights in their stored types, in runs of networks of one architecture.
 
         Yields:
-            Positions ``(n,)`` in this selection, the architecture, and its parameters ``(n, *shape)`` by
-            name.
+            The networks' positions ``(n,)`` in this selection, the architecture, and its parameters ``(n,
+            *shape)`` by name.
 
         Raises:
-            ZooError: a chunk is missing or damaged, by its file.
+            ZooError: a chunk is missing or damaged; the error names its file.
         """
         import torch
 
-        for architecture, place, here, rows in self._by_architecture():
+        for architecture, number, here, rows in self._by_architecture():
             bfloat16 = {
                 p.name
                 for p in architecture.parameters
                 if self._store.record(architecture, p).dtype == "bfloat16"
             }
             with machine_errors(self.path):
-                for start, arrays in self._store.rows(place, rows):
+                for start, arrays in self._store.rows(number, rows):
                     n = len(next(iter(arrays.values())))
                     tensors = {
                         name: torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
@@ -304,20 +306,25 @@ class Zoo:
                     yield here[start : start + n], architecture, tensors
 
     def _by_architecture(self) -> Iterator[tuple[Architecture, int, np.ndarray, np.ndarray]]:
-        """Yield each architecture, its place in the whole zoo, positions here, and ascending rows there."""
+        """Yield each architecture with its networks.
+
+        Yields:
+            The architecture, its index in the whole zoo, the positions ``(n_a,)`` of its networks in this
+            selection, and their ascending row numbers ``(n_a,)`` among the whole zoo's networks of that
+            architecture.
+        """
         row = self.column("row")
-        for number, (place, architecture) in enumerate(
-            zip(self._places.tolist(), self.architectures, strict=True)
-        ):
-            here = np.flatnonzero(self.architecture_index == number)
+        numbers = self._architecture_numbers.tolist()
+        for index, (number, architecture) in enumerate(zip(numbers, self.architectures, strict=True)):
+            here = np.flatnonzero(self.architecture_index == index)
             here = here[np.argsort(row[here])]
-            yield architecture, place, here, row[here]
+            yield architecture, number, here, row[here]
 
     def verify(self) -> None:
-        """Read the whole zoo, not the selection alone, and check all that can be checked.
+        """Read the whole zoo, not only the selection, and check everything that can be checked.
 
         Raises:
-            ZooError: the first thing that is wrong, by its file.
+            ZooError: something is wrong; the error names the first file with a fault.
         """
         with machine_errors(self.path):
             integrity.verify(self._store)

@@ -1,7 +1,7 @@
-"""The expressions of ``zoo.where``: a text and columns in, one bool per network out. Nothing is evaluated.
+"""The expressions of ``zoo.where``, which give one bool for each network. Python's ``eval`` is not used.
 
-The text is parsed as a Python expression, and the few kinds of node that make sense on columns are walked.
-A comparison with a missing value is false, whatever the operator.
+The text is parsed as a Python expression, and only the few kinds of node that make sense for columns are
+evaluated. A comparison with a missing value is false, whatever the operator.
 """
 
 from __future__ import annotations
@@ -40,16 +40,15 @@ _SYNTAX = (
 
 
 def matches(expression: str, column: Callable[[str], Column], length: int) -> np.ndarray:
-    """Return ``(length,)`` bool: for which networks the expression holds.
+    """Return, with shape ``(length,)``, for which networks the expression holds.
 
     Args:
-        expression: such as ``step == 86 and test_accuracy > 0.5``.
-        column: returns a column by its name.
-        length: of the columns.
+        expression: an expression such as ``step == 86 and test_accuracy > 0.5``.
+        column: a function that returns a column by its name.
+        length: the length of the columns.
 
     Raises:
-        ZooError: an unknown column, a kind of expression that is not understood, operands that do not go
-            together.
+        ZooError: a column is unknown, the expression is not supported, or its operands do not fit each other.
     """
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
@@ -58,7 +57,7 @@ def matches(expression: str, column: Callable[[str], Column], length: int) -> np
     except SyntaxError as error:
         raise ZooError(f"cannot read {expression!r}: {error.msg}; {_SYNTAX}") from error
     except (RecursionError, MemoryError) as error:
-        raise ZooError(f"cannot read {expression[:40]!r}…: it is nested too deeply") from error
+        raise ZooError(f"cannot read {expression[:40]!r}…: the expression is nested too deeply") from error
     except ValueError as error:  # a null byte, or a number with too many digits
         raise ZooError(f"cannot read {expression!r}: {error}") from error
 
@@ -85,7 +84,8 @@ class _Evaluation:
         value = self._value(node)
         if value.kind != "bool":
             raise ZooError(
-                f"in {self.expression!r}: {self._text(node)!r} is a {value.kind}, a condition is needed"
+                f"in {self.expression!r}: a condition is needed, but {self._text(node)!r} is of kind "
+                f"{value.kind}"
             )
         return np.asarray(value.values & value.valid)
 
@@ -94,7 +94,7 @@ class _Evaluation:
         left = node.left
         for op, right in zip(node.ops, node.comparators, strict=True):
             if isinstance(op, ast.In | ast.NotIn):
-                holds &= self._member(left, right, negated=isinstance(op, ast.NotIn))
+                holds &= self._contained(left, right, negated=isinstance(op, ast.NotIn))
             elif type(op) in _COMPARISONS:
                 holds &= self._pair(_COMPARISONS[type(op)], left, right)
             else:
@@ -113,7 +113,7 @@ class _Evaluation:
         holds[holds] = compare(a.values[holds], b.values[holds])
         return holds
 
-    def _member(self, left: ast.expr, right: ast.expr, *, negated: bool) -> np.ndarray:
+    def _contained(self, left: ast.expr, right: ast.expr, *, negated: bool) -> np.ndarray:
         value = self._value(left)
         if isinstance(right, ast.Tuple | ast.List | ast.Set):
             holds = np.zeros(self.length, bool)
@@ -123,9 +123,7 @@ class _Evaluation:
         else:
             container = self._value(right)
             if value.kind != "string" or container.kind != "string":
-                raise ZooError(
-                    f"in {self.expression!r}: after `in` a tuple, a list or a text column is needed"
-                )
+                raise ZooError(f"in {self.expression!r}: `in` needs a tuple or list of values, or two texts")
             valid = value.valid & container.valid
             holds = np.array(
                 [part in whole for part, whole in zip(value.values, container.values, strict=True)], bool
@@ -156,7 +154,9 @@ class _Evaluation:
     def _number(self, node: ast.expr) -> Column:
         value = self._value(node)
         if value.kind == "string":
-            raise ZooError(f"in {self.expression!r}: {self._text(node)!r} is a string, a number is needed")
+            raise ZooError(
+                f"in {self.expression!r}: a number is needed, but {self._text(node)!r} is of kind string"
+            )
         return Column("float", value.values.astype(np.float64), value.valid)
 
     def _literal(self, node: ast.Constant) -> Column:
@@ -166,7 +166,7 @@ class _Evaluation:
         return literal.take(np.zeros(self.length, np.int64))
 
     def _dotted(self, node: ast.expr) -> str:
-        """Return a column's name; many zoos have names such as ``config.activation``."""
+        """Return a column's name, with its dots: many zoos have names such as ``config.activation``."""
         if isinstance(node, ast.Attribute):
             return f"{self._dotted(node.value)}.{node.attr}"
         if isinstance(node, ast.Name):

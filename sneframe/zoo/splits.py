@@ -1,4 +1,4 @@
-"""Splits: the groups of networks in, train, val, test or unused of each out."""
+"""Splits: assign networks to train, val, test or unused, without dividing a run group."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ def by_group(
     fractions: Sequence[float] | None = None,
     seed: int,
 ) -> np.ndarray:
-    """Draw a split that leaves every group whole.
+    """Draw a split that divides no run group.
 
-    The groups, sorted by label and then shuffled, are laid end to end; train, val and test are three
-    stretches of that line, and a group belongs to the stretch that its middle lies in. So where every group
-    is one network the sizes are met exactly, and otherwise each border is off by half a group at most. The
-    draw depends on the labels, their sizes and the seed alone, not on the order of the networks.
+    The groups are sorted by label, shuffled, and laid end to end on a line. Train, val and test are three
+    consecutive stretches of that line, and a group belongs to the stretch that contains its middle. If every
+    group is one network, the sizes are therefore exact; otherwise each border is off by at most half a group.
+    The split depends only on the labels, the sizes of the groups and the seed, not on the order of the
+    networks.
 
     Args:
-        group: ``(N,)`` ints or strings, such as ``zoo.group``.
-        sizes: how many networks are to be train, val and test; what is left over is unused.
-        fractions: the same as fractions of N, of sum 1 at most.
-        seed: of the shuffle.
+        group: run group of each network, shape ``(N,)``, ints or strings, such as ``zoo.group``.
+        sizes: number of networks for train, val and test; the rest is unused.
+        fractions: the same as fractions of N, with a sum of at most 1.
+        seed: seed of the shuffle.
 
     Returns:
-        ``(N,)`` int8: 0 train, 1 val, 2 test, -1 unused.
+        An array of shape ``(N,)``, int8: 0 train, 1 val, 2 test, -1 unused.
 
     Raises:
-        ZooError: sizes or fractions that are impossible, or one of the three ends up empty.
+        ZooError: the sizes or fractions are impossible, or train, val or test would be empty.
     """
     labels = np.asarray(group)
     if labels.ndim != 1:
-        raise ZooError(f"a split needs one group per network, got shape {labels.shape}")
+        raise ZooError(f"a split needs one group per network, got groups of shape {labels.shape}")
     borders = _borders(len(labels), sizes, fractions)
     _, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
     shuffled = np.random.default_rng(seed).permutation(len(counts))
@@ -54,25 +55,31 @@ def by_group(
     assignment = split_of_group[index]
     for code, name in enumerate(NAMES):
         if not (assignment == code).any():
-            raise ZooError(f"{name} is empty: {len(counts)} groups of up to {counts.max(initial=0)} networks")
+            raise ZooError(
+                f"{name} is empty: no split divides a group, and there are {len(counts)} groups of up to "
+                f"{counts.max(initial=0)} networks"
+            )
     return assignment
 
 
-def share(group: Sequence[int] | Sequence[str] | np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
-    """Draw a fraction of some networks that leaves every group whole; a smaller one lies within a larger one.
+def draw_fraction(
+    group: Sequence[int] | Sequence[str] | np.ndarray, *, fraction: float, seed: int
+) -> np.ndarray:
+    """Draw a fraction of the networks without dividing a run group.
 
-    The groups are laid end to end as in :func:`by_group`; those are drawn whose middle lies before the border.
+    The groups are laid end to end as in :func:`by_group`; a group is drawn if its middle lies before the
+    border. A smaller fraction is therefore a subset of a larger one with the same seed.
 
     Args:
-        group: ``(N,)`` ints or strings, one label per network.
-        fraction: of the networks, in (0, 1].
-        seed: of the shuffle.
+        group: run group of each network, shape ``(N,)``, ints or strings.
+        fraction: fraction of the networks to draw, in (0, 1].
+        seed: seed of the shuffle.
 
     Returns:
-        ``(N,)`` bool.
+        A mask of shape ``(N,)``, bool.
 
     Raises:
-        ZooError: no group fits in.
+        ZooError: the fraction is too small for any group.
     """
     _, index, counts = np.unique(np.asarray(group), return_inverse=True, return_counts=True)
     shuffled = np.random.default_rng(seed).permutation(len(counts))
@@ -81,13 +88,14 @@ def share(group: Sequence[int] | Sequence[str] | np.ndarray, *, fraction: float,
     drawn[shuffled] = middles < np.rint(fraction * len(index))
     if not drawn.any():
         raise ZooError(
-            f"a fraction of {fraction:g} leaves none of {len(counts)} groups of up to {counts.max(initial=0)} networks"
+            f"a fraction of {fraction:g} leaves none of the {len(counts)} groups, which have up to "
+            f"{counts.max(initial=0)} networks"
         )
     return np.asarray(drawn[index])
 
 
 def _borders(n: int, sizes: Sequence[int] | None, fractions: Sequence[float] | None) -> np.ndarray:
-    """Return how many networks lie before the end of train, of val, and of test."""
+    """Return the number of networks up to the end of train, of val and of test, shape ``(3,)``."""
     if (sizes is None) == (fractions is None):
         raise ZooError("a split needs either sizes or fractions")
     given: Any = sizes if fractions is None else fractions
@@ -96,26 +104,31 @@ def _borders(n: int, sizes: Sequence[int] | None, fractions: Sequence[float] | N
         raise ZooError(f"a split needs three positive numbers (train, val, test), got {list(given)}")
     if fractions is not None:
         if parts.sum() > 1 + 1e-9:
-            raise ZooError(f"fractions must add up to 1 at most, got {list(given)}")
+            raise ZooError(f"fractions must add up to at most 1, got {list(given)}")
         return np.asarray(np.rint(np.cumsum(parts) * n))
     if not all(isinstance(size, int | np.integer) for size in given):
         raise ZooError(
-            f"sizes are counts of networks, got {list(given)}; for parts of the whole pass fractions"
+            f"sizes must be whole numbers of networks, got {list(given)}; use fractions for parts of the zoo"
         )
     if parts.sum() > n:
-        raise ZooError(f"sizes {list(given)} add up to {int(parts.sum())}, there are {n} networks")
+        raise ZooError(f"sizes {list(given)} add up to {int(parts.sum())}, but there are only {n} networks")
     return np.asarray(np.cumsum(parts))
 
 
 def check_assignment(assignment: Sequence[int] | np.ndarray, group: np.ndarray, what: str) -> np.ndarray:
-    """Return an assignment as ``(N,)`` int8, if it is one of these networks and leaves groups whole.
+    """Check that an assignment fits the networks and divides no run group; return it as int8, shape ``(N,)``.
+
+    Args:
+        assignment: the split to check.
+        group: run group of each network, shape ``(N,)``.
+        what: what errors call the split.
 
     Raises:
-        ZooError: other values, another length, or a group that lies in two of train, val and test.
+        ZooError: the values or the length are wrong, or a group is divided between train, val and test.
     """
     given = np.asarray(assignment)
     if given.shape != group.shape:
-        raise ZooError(f"{what}: shape ({len(group)},) is needed, one value per network, got {given.shape}")
+        raise ZooError(f"{what}: must have one value per network, shape ({len(group)},), got {given.shape}")
     if given.dtype.kind not in "iu" or not np.isin(given, (TRAIN, VAL, TEST, UNUSED)).all():
         raise ZooError(f"{what}: values must be 0 (train), 1 (val), 2 (test) or -1 (unused)")
     used = np.flatnonzero(given != UNUSED)

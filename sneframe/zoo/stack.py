@@ -1,4 +1,4 @@
-"""The weights of one architecture on their way to disk: rows in, whole chunks out."""
+"""Collect the weights of one architecture and write them to disk in whole chunks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,14 @@ from sneframe.zoo.manifest import ArrayRecord
 
 @final
 class Stack:
-    """The networks of one architecture, waiting until a chunk is full."""
+    """A writer for the networks of one architecture; it keeps networks in memory until a chunk is full.
+
+    Args:
+        path: the zoo's path, for errors.
+        root: the folder in which the zoo is written.
+        architecture: the architecture of the networks.
+        index: index of the architecture in the zoo.
+    """
 
     def __init__(self, path: Path, root: Path, architecture: Architecture, index: int) -> None:
         self._path = path
@@ -45,19 +52,19 @@ class Stack:
 
     @property
     def symmetry(self) -> str:
-        """Where the symmetry of its networks comes from, of the one of which least is known."""
+        """The weakest origin of the symmetry among the networks' architectures."""
         return self._architecture.symmetry
 
     def weaken(self, symmetry: str) -> None:
-        """Note where the symmetry of further networks comes from."""
+        """Take the origin of further networks' symmetry into account; the weakest origin is stored."""
         self._architecture = self._architecture.weakened(symmetry)
         self._attributes["architecture"]["symmetry"] = self._architecture.symmetry
 
     def read(self, weights: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
-        """Return type and values of every parameter, in order, if they fit.
+        """Check the given weights and return type and values of every parameter, in order.
 
         Raises:
-            ZooError: a name, type, shape or length that does not.
+            ZooError: a name, type, shape or length does not fit.
         """
         known = {parameter.name: parameter for parameter in self._architecture.parameters}
         for name in weights:
@@ -74,7 +81,7 @@ class Stack:
             n = len(values) if n is None and values.ndim else n
             if values.shape != (n, *parameter.shape):
                 shape = ", ".join(map(str, ("n" if n is None else n, *parameter.shape)))
-                raise ZooError(f"{what}: shape ({shape}) is needed, got {values.shape}")
+                raise ZooError(f"{what}: must have shape ({shape}), got {values.shape}")
             before = self._dtypes.get(name, dtype)
             if dtype != before and not {dtype, before}.issubset(FLOATS):
                 raise ZooError(f"{what}: earlier networks have {before}, these have {dtype}")
@@ -84,7 +91,7 @@ class Stack:
         return arrays
 
     def add(self, arrays: Mapping[str, tuple[str, np.ndarray]]) -> None:
-        """Write what fills whole chunks, keep the rest."""
+        """Write the networks that fill whole chunks; keep the rest in memory."""
         if not self._dtypes:
             self._dtypes = {name: dtype for name, (dtype, _) in arrays.items()}
             sizes = {p.name: p.size for p in self._architecture.parameters}
@@ -109,7 +116,7 @@ class Stack:
             self._waiting.append({name: values.copy() for name, values in added.items()})
 
     def _widen(self, name: str, dtype: str) -> None:
-        """Write again, in a wider type, what there is of a parameter: no digit of any network may be lost."""
+        """Rewrite the stored values of a parameter in a wider type, so that no network loses a digit."""
         before = self._dtypes[name]
         self._dtypes[name] = dtype
         self._waiting = [{**rows, name: cast(rows[name], before, dtype)} for rows in self._waiting]
@@ -123,7 +130,7 @@ class Stack:
         shutil.rmtree(self._root / aside)
 
     def close(self) -> dict[str, ArrayRecord]:
-        """Write what is left and return the record of every parameter by its path."""
+        """Write the networks that are still in memory; return the record of every parameter by its path."""
         if self._waiting:
             self._length = fitting(self._length, self.networks)
             self._write(_joined(self._waiting))
@@ -155,7 +162,7 @@ def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
-    """Return the type of given weights, and their values as they will be stored."""
+    """Return the type of given weights, and the values as the zoo stores them."""
     if hasattr(values, "detach"):
         import torch
 
@@ -167,7 +174,7 @@ def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
     if array.dtype.name == "bfloat16":
         return "bfloat16", np.ascontiguousarray(array).view(np.uint16)
     if array.dtype.name not in DTYPES:
-        raise ZooError(f"{what}: {array.dtype} cannot be stored {choices(array.dtype.name, DTYPES)}")
+        raise ZooError(f"{what}: a zoo cannot store {array.dtype}; {choices(array.dtype.name, DTYPES)}")
     return array.dtype.name, array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

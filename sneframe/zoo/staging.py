@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all: filled beside its place under a temporary name, then renamed."""
+"""Write a folder that appears complete or not at all: it is filled under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from filelock import FileLock
 from sneframe.errors import MachineError, ZooError
 from sneframe.zoo.manifest import enclosing_zoo
 
-#: What a lock raises that somebody else holds (``filelock.Timeout`` is an OSError), or that the file system does not know.
+#: Raised if another process holds the lock (``filelock.Timeout`` is an OSError), or the file system has no
+#: locks.
 NOT_LOCKED = (OSError, NotImplementedError)
 
 
 @final
 class Staging:
-    """The temporary place of a folder.
+    """A temporary folder next to the target, in which the content is written before it is moved.
 
-    Temporary places of the same folder whose writer was killed are swept first. A writer holds a lock in its
-    own, which the system lets go of when the process ends, however it ends.
+    Temporary folders of the same target that a killed writer left behind are removed first. A writer holds a
+    lock in its temporary folder; the system releases the lock when the process ends, however it ends.
 
     Args:
-        target: where the folder is to appear.
-        overwrite: whether it may replace one that is there, once it is complete.
+        target: the path at which the folder is to appear.
+        overwrite: whether it may replace an existing folder, once it is complete.
 
     Raises:
-        ZooError: the target lies in a zoo.
-        OSError: the place cannot be made.
+        ZooError: the target lies inside a zoo.
+        OSError: the temporary folder cannot be made.
     """
 
     def __init__(self, target: Path, *, overwrite: bool = False) -> None:
@@ -42,15 +43,15 @@ class Staging:
         _sweep(self._target)
         self._made = [parent for parent in self._target.parents if not parent.exists()]
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._place = self._target.with_name(f"{self._target.name}.tmp-{uuid4().hex}")
-        self.folder = self._place / "content"
+        self._temporary = self._target.with_name(f"{self._target.name}.tmp-{uuid4().hex}")
+        self.folder = self._temporary / "content"
         try:
             self.folder.mkdir(parents=True)
-            (self._place / "lock").touch()
+            (self._temporary / "lock").touch()
         except OSError:
-            shutil.rmtree(self._place, ignore_errors=True)
+            shutil.rmtree(self._temporary, ignore_errors=True)
             raise
-        self._lock = FileLock(self._place / "lock", thread_local=False)
+        self._lock = FileLock(self._temporary / "lock", thread_local=False)
         with suppress(*NOT_LOCKED):
             self._lock.acquire(blocking=False)
 
@@ -58,13 +59,13 @@ class Staging:
         """Move the folder to its target.
 
         Raises:
-            ZooError: something else appeared there meanwhile.
-            OSError: the machine failed; what was there is there still.
+            ZooError: something else appeared at the target in the meantime.
+            OSError: the machine failed; an earlier folder at the target is kept.
         """
-        replaced = self._place / "replaced"
+        replaced = self._temporary / "replaced"
         if os.path.lexists(self._target):
             if not self._overwrite:
-                raise ZooError(f"{self._target}: exists already; it appeared while this one was written")
+                raise ZooError(f"{self._target}: exists already; it appeared while this folder was written")
             self._target.rename(replaced)
         try:
             self.folder.rename(self._target)
@@ -73,19 +74,19 @@ class Staging:
             raise
 
     def discard(self) -> None:
-        """Remove the temporary place and what is left in it, and the folders above that were made for it alone."""
+        """Remove the temporary folder, and parent folders that were made for the target and are empty."""
         self._lock.release()
-        shutil.rmtree(self._place, ignore_errors=True)
-        with suppress(OSError):  # not empty: the target is there, or somebody else's
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        with suppress(OSError):  # a parent is not empty: it holds the target, or somebody else's files
             for parent in self._made:
                 parent.rmdir()
 
 
 def check_place(target: Path) -> None:
-    """Check that a folder is not to appear in a zoo, whose readers would take it for damage.
+    """Check that a folder does not lie inside a zoo, because readers of that zoo would report it as damage.
 
     Raises:
-        ZooError: it is.
+        ZooError: the folder lies inside a zoo.
     """
     if (zoo := enclosing_zoo(target)) is not None:
         raise ZooError(f"{target}: lies in the zoo {zoo}; choose a path outside of it")
@@ -93,10 +94,10 @@ def check_place(target: Path) -> None:
 
 @contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors into the one line that a user reads.
+    """Turn an OSError of the block into a one-line error that names the path.
 
     Raises:
-        MachineError: for any OSError inside.
+        MachineError: the block raised OSError.
     """
     try:
         yield
@@ -107,24 +108,24 @@ def machine_errors(path: Path) -> Iterator[None]:
 def _sweep(target: Path) -> None:
     if not target.parent.is_dir():
         return
-    for place in target.parent.iterdir():
-        if place.name.startswith(f"{target.name}.tmp-") and _abandoned(place):
-            _restore(place / "replaced", target)
-            shutil.rmtree(place, ignore_errors=True)
+    for folder in target.parent.iterdir():
+        if folder.name.startswith(f"{target.name}.tmp-") and _abandoned(folder):
+            _restore(folder / "replaced", target)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _restore(replaced: Path, target: Path) -> None:
-    """Undo half of a replacement."""
+    """Move the earlier folder back, if a replacement stopped half-way."""
     if os.path.lexists(replaced) and not os.path.lexists(target):
         replaced.rename(target)
 
 
-def _abandoned(place: Path) -> bool:
-    """Return whether nobody holds the lock in a temporary place."""
-    if not (place / "lock").exists():
+def _abandoned(folder: Path) -> bool:
+    """Return whether no process holds the lock of a temporary folder."""
+    if not (folder / "lock").exists():
         return True
     try:
-        with FileLock(place / "lock").acquire(blocking=False):
+        with FileLock(folder / "lock").acquire(blocking=False):
             return True
     except NOT_LOCKED:
         return False

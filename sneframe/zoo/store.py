@@ -1,4 +1,4 @@
-"""A zoo on disk, read lazily: columns once, architectures when asked for, weights in runs of whole chunks."""
+"""Read a zoo lazily: columns once, architectures when they are needed, weights in runs of whole chunks."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _RUN_BYTES = 32 * MIB
 
 @final
 class Store:
-    """The whole zoo, which every selection of it shares.
+    """The whole zoo on disk; all selections of a zoo share one store.
 
     Args:
-        path: of the zoo.
-        manifest: of the zoo.
+        path: path of the zoo.
+        manifest: manifest of the zoo.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
@@ -47,7 +47,7 @@ class Store:
         """All architectures, in the order of the column ``architecture``.
 
         Raises:
-            ZooError: the description of one is missing or damaged.
+            ZooError: the description of an architecture is missing or damaged.
         """
         return tuple(self._architecture(key) for key in self.manifest.architectures)
 
@@ -66,12 +66,13 @@ class Store:
     # -- columns ---------------------------------------------------------------------------------------------
 
     def column(self, name: str) -> Column:
-        """Return a property, or one of the columns that every zoo has, for all networks.
+        """Return a property, or a column that every zoo has, for all networks.
 
-        ``architecture`` is the id, ``architecture_summary`` its line for people.
+        ``architecture`` holds ids, and ``architecture_summary`` the one-line descriptions of the
+        architectures.
 
         Raises:
-            ZooError: an unknown name, or a damaged column.
+            ZooError: the name is unknown, or the column is damaged.
         """
         if name not in self._columns:
             self._columns[name] = self._read_column(name)
@@ -98,20 +99,20 @@ class Store:
 
     @cached_property
     def architecture_index(self) -> np.ndarray:
-        """``(N,)``, which of :attr:`architectures` each network has."""
+        """Index of each network's architecture in :attr:`architectures`, shape ``(N,)``."""
         index = self._read(column_path("architecture"))
         counts = np.bincount(index.clip(0), minlength=len(self.manifest.architectures))
         if index.min() < 0 or counts.tolist() != list(self.manifest.architectures.values()):
             raise ZooError(
-                f"{self.path / column_path('architecture')}: does not match the manifest's architectures"
+                f"{self.path / column_path('architecture')}: does not match the architectures in the manifest"
             )
         return index
 
     def split(self, name: str) -> np.ndarray:
-        """Return ``(N,)`` int8: 0 train, 1 val, 2 test, -1 unused.
+        """Return a split, shape ``(N,)``, int8: 0 train, 1 val, 2 test, -1 unused.
 
         Raises:
-            ZooError: an unknown name, or a damaged array.
+            ZooError: the name is unknown, or the array is damaged.
         """
         if name not in self.manifest.splits:
             raise ZooError(f"{self.path}: unknown split {name!r}, {choices(name, self.manifest.splits)}")
@@ -123,20 +124,21 @@ class Store:
     # -- weights ---------------------------------------------------------------------------------------------
 
     def rows(self, architecture: int, rows: np.ndarray) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Yield runs of networks: where in ``rows`` one starts, and its parameters as stored, by name.
+        """Yield runs of networks: the start of the run in ``rows``, and the stored parameters by name.
 
         Args:
-            architecture: its index.
+            architecture: index of the architecture.
             rows: ascending row numbers among the networks of this architecture.
 
         Raises:
-            ZooError: a chunk that holds one of them is missing or damaged; others are not looked at.
+            ZooError: a chunk that holds one of the rows is missing or damaged; other chunks are not read.
         """
         described = self.architectures[architecture]
         paths = {p.name: parameter_path(described.id, p.name) for p in described.parameters}
         records = {p.name: self.record(described, p) for p in described.parameters}
         length = next(iter(records.values())).chunks[0]
-        chunk_bytes = max(1, sum(length * 4 * p.size for p in described.parameters))  # all may be empty
+        # At least 1, because all parameters may be empty.
+        chunk_bytes = max(1, sum(length * 4 * p.size for p in described.parameters))
         for first, last in _runs(np.unique(rows // length), max(1, _RUN_BYTES // chunk_bytes)):
             start, stop = first * length, min((last + 1) * length, self.manifest.architectures[described.id])
             begin, end = np.searchsorted(rows, (start, stop))
@@ -150,10 +152,10 @@ class Store:
             )
 
     def record(self, architecture: Architecture, parameter: Parameter) -> ArrayRecord:
-        """Return what the manifest says of a parameter's array.
+        """Return the manifest's record of a parameter's array.
 
         Raises:
-            ZooError: it says nothing, or something that the architecture contradicts.
+            ZooError: there is no record, or it contradicts the architecture.
         """
         path = parameter_path(architecture.id, parameter.name)
         record = self.manifest.arrays.get(path)
@@ -162,15 +164,15 @@ class Store:
         shape = (self.manifest.architectures[architecture.id], *parameter.shape)
         if record.shape != shape:
             raise ZooError(
-                f"{self.path / path}: its shape {record.shape} is not {shape}, as its architecture says"
+                f"{self.path / path}: the manifest says shape {record.shape}, the architecture says {shape}"
             )
         return record
 
     def flat(self, architecture: int, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(n, P)`` float32 in runs of networks, as :meth:`rows` does.
+        """Yield runs of networks like :meth:`rows`, with a network's weights in one row: ``(n, P)``, float32.
 
         Raises:
-            ZooError: as for :meth:`rows`, or a weight that single precision cannot hold.
+            ZooError: as for :meth:`rows`, or a weight is too large for single precision.
         """
         described = self.architectures[architecture]
         for start, arrays in self.rows(architecture, rows):
@@ -188,7 +190,7 @@ class Store:
 
 
 def _runs(numbers: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last of the runs of consecutive numbers, none longer than given."""
+    """Yield first and last number of each run of consecutive numbers; a run has at most ``longest``."""
     first = last = None
     for number in numbers.tolist():
         if first is not None and last is not None and (number != last + 1 or number - first >= longest):

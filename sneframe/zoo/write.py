@@ -1,4 +1,4 @@
-"""Writing a zoo: networks and their properties in, a folder out that appears only when it is complete."""
+"""Write a zoo: add networks with their properties; the folder appears only when the zoo is complete."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def create(
     builder: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> ZooWriter:
-    """Return a writer, to be used in a ``with`` block, at whose end the zoo appears.
+    """Return a writer for a new zoo. Use it in a ``with`` block; the zoo appears when the block ends.
 
     Args:
-        path: of the zoo, by custom ``NAME.zarr``.
-        name: of the zoo.
-        description: one paragraph.
-        licence: of the weights.
-        source: where they came from.
-        builder: JSON values that say how they were made: name, version, seed, config.
-        overwrite: whether a zoo that is there may be replaced, once this one is complete.
+        path: path of the zoo, by convention ``NAME.zarr``.
+        name: name of the zoo.
+        description: one paragraph about the zoo.
+        licence: licence of the weights.
+        source: where the weights came from.
+        builder: JSON values that say how the networks were made: name, version, seed, config.
+        overwrite: whether an existing zoo may be replaced, once the new one is complete.
 
     Raises:
-        ZooError: something is there already, or a text is none.
-        MachineError: what is there cannot be read.
+        ZooError: the path exists already, or a text is not a string.
+        MachineError: the path exists and cannot be read.
     """
     path = Path(path)
     texts = {"name": name, "description": description, "licence": licence, "source": source}
@@ -80,10 +80,11 @@ def create(
 
 @final
 class ZooWriter:
-    """Collects networks, writes whole chunks as they fill, and ends as a complete zoo or as nothing.
+    """Collect networks and write them in whole chunks; the result is a complete zoo or nothing.
 
-    Made by :func:`create`. A failure inside the ``with`` block, an interrupt or a full disk leaves no zoo and
-    no temporary folder; what a killed process leaves is swept when the same zoo is next written.
+    :func:`create` makes a writer. After a failure in the ``with`` block, an interrupt or a full disk, there
+    is neither a zoo nor a temporary folder. The temporary folder of a killed process is removed when the same
+    zoo is written again.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -107,12 +108,12 @@ class ZooWriter:
 
     @property
     def unhealthy(self) -> int:
-        """How many of them are not healthy."""
+        """The number of unhealthy networks so far."""
         return int(sum((~good).sum() for good in self._healthy))
 
     @property
     def symmetry(self) -> dict[str, int]:
-        """How many of them have a symmetry of each origin, the weakest first."""
+        """The number of networks by origin of their symmetry, the weakest origin first."""
         return by_origin((stack.symmetry, stack.networks) for stack in self._stacks.values())
 
     def __enter__(self) -> Self:
@@ -146,25 +147,31 @@ class ZooWriter:
         """Add n networks of one architecture.
 
         Args:
-            architecture: what they share; of equal ones the weakest origin of the symmetry is stored.
-            weights: for each of its parameters ``(n, *shape)``, a numpy array or a tensor (bfloat16 too) of
-                any float, int or bool type. Where appends have different floating-point types, the narrowest one that
-                holds all of them is stored; ints and bools must have the same type in every append.
-            properties: values ``(n,)`` by name; what an append does not give is missing for its networks.
-            group: the training run of each: ints or strings ``(n,)``, or one for all. Left out in every
-                append, each network is a group of its own.
-            healthy: ``(n,)`` bool; by default, whether all weights of a network are finite.
+            architecture: their architecture. If equal architectures differ in the origin of the symmetry, the
+                weakest origin is stored.
+            weights: the values of each parameter by name, an array or tensor of shape ``(n, *shape)`` of any
+                float (bfloat16, too), int or bool type. If appends have different floating-point types, the
+                zoo stores the narrowest type that holds all of them; ints and bools must have the same type
+                in every append.
+            properties: values of shape ``(n,)`` by name. If an append does not give a property, it is missing
+                for these networks.
+            group: run group of each network, ints or strings of shape ``(n,)``, or one group for all. If no
+                append gives groups, each network is a group of its own.
+            healthy: whether each network is healthy, shape ``(n,)``, bool; by default, whether all its
+                weights are finite.
 
         Raises:
-            ZooError: names, shapes, types or lengths that do not fit; nothing has been added then.
-            MachineError: the disk is full, or another failure of the machine.
+            ZooError: a name, shape, type or length does not fit; nothing has been added then.
+            MachineError: the disk is full, or the machine failed otherwise.
         """
         if self._staging is None:
-            raise ZooError(f"{self._path}: networks are added inside `with create(...) as zoo:`")
+            raise ZooError(f"{self._path}: networks can only be added inside `with create(...) as zoo:`")
         if self._broken:
-            raise ZooError(f"{self._path}: an earlier append failed half-way, the zoo cannot be completed")
+            raise ZooError(f"{self._path}: an earlier append failed half-way, so the zoo cannot be completed")
         if not isinstance(architecture, Architecture):
-            raise ZooError(f"{self._path}: an Architecture is needed, got {type(architecture).__name__}")
+            raise ZooError(
+                f"{self._path}: architecture must be an Architecture, got {type(architecture).__name__}"
+            )
         stack = self._stacks.get(architecture)
         if stack is None:
             stack = Stack(self._path, self._staging.folder, architecture, len(self._stacks))
@@ -191,14 +198,14 @@ class ZooWriter:
         self._length += n
 
     def split(self, name: str, assignment: Sequence[int] | np.ndarray) -> None:
-        """Store a split of all networks of the zoo, once all of them are added.
+        """Store a split of the zoo; all networks must have been added.
 
         Args:
-            name: of the split.
-            assignment: ``(N,)``, 0 train, 1 val, 2 test, -1 unused.
+            name: name of the split.
+            assignment: the part of each network, shape ``(N,)``: 0 train, 1 val, 2 test, -1 unused.
 
         Raises:
-            ZooError: other values, another length, or a group that lies in two of the three.
+            ZooError: the values or the length are wrong, or a group is divided between train, val and test.
         """
         what = f"{self._path}: split {name!r}"
         check_name(name, what)
@@ -212,13 +219,15 @@ class ZooWriter:
         what = f"{self._path}: property {name!r}"
         check_name(name, what, suffix=VALID)
         if name in RESERVED or name.endswith(VALID):
-            raise ZooError(f"{what}: this name is reserved ({', '.join(RESERVED)}, and what ends in {VALID})")
+            raise ZooError(
+                f"{what}: this name is reserved ({', '.join(RESERVED)}, and all names that end in {VALID})"
+            )
         column = Column.of(what, values)
         if len(column) != n:
             raise ZooError(f"{what}: {len(column)} values for {n} networks")
         kinds = self._kinds.get(name, set()) | column.kinds
         if len(kinds) > 1 and kinds != {"int", "float"}:
-            raise ZooError(f"{what}: values of one kind are needed, got {', '.join(sorted(kinds))}")
+            raise ZooError(f"{what}: all values must have the same kind, got {', '.join(sorted(kinds))}")
         return column
 
     def _group(self, group: Any, n: int) -> Column | None:
@@ -228,8 +237,11 @@ class ZooWriter:
         if group is None:
             return None
         column = Column.of(what, [group] * n if np.ndim(group) == 0 else group)
-        if column.kind not in ("int", "string") or not column.valid.all():
-            raise ZooError(f"{what}: must be made of ints or strings, got {column.kind}s")
+        if column.kind not in ("int", "string"):
+            raise ZooError(f"{what}: must be ints or strings, got {column.kind}s")
+        if not column.valid.all():
+            missing = int(np.argmin(column.valid))
+            raise ZooError(f"{what}: every network needs a group, network {missing} of this append has none")
         if len(column) != n:
             raise ZooError(f"{what}: {len(column)} values for {n} networks")
         if self._groups and self._groups[0] is not None and self._groups[0].kind != column.kind:
@@ -261,9 +273,9 @@ class ZooWriter:
 
     def _finish(self, root: Path) -> None:
         if self._broken:
-            raise ZooError(f"{self._path}: an append failed half-way, the zoo cannot be completed")
+            raise ZooError(f"{self._path}: an append failed half-way, so the zoo cannot be completed")
         if not self._length:
-            raise ZooError(f"{self._path}: a zoo needs at least one network, none was added")
+            raise ZooError(f"{self._path}: a zoo needs at least one network, but none was added")
         for name, assignment in self._splits.items():
             if len(assignment) != self._length:
                 raise ZooError(
@@ -290,7 +302,7 @@ class ZooWriter:
         (root / METADATA).write_text(group_json(manifest.to_json()), encoding="ascii")
 
     def _columns(self) -> dict[str, tuple[np.ndarray, str, dict[str, str]]]:
-        """Return values, type and attributes of every array beside the parameters."""
+        """Return values, type and attributes of every column and split, by path."""
         group = self._group_column()
         columns: dict[str, tuple[np.ndarray, str, dict[str, str]]] = {
             column_path("architecture"): (np.concatenate(self._architecture), "int32", {}),
@@ -309,7 +321,7 @@ class ZooWriter:
         return columns
 
     def _joined(self, name: str) -> Column:
-        """Return a property of all networks, missing where an append did not give it."""
+        """Return a property of all networks; it is missing where an append did not give it."""
         parts, end = [], 0
         for start, column in self._properties[name]:
             parts += [Column.missing(column.kind, start - end), column]
@@ -329,8 +341,8 @@ def _write_column(
 
 
 def _check_files(root: Path, manifest: Manifest) -> None:
-    """Look at every file once more before the manifest vouches for it."""
+    """Check the size of every file before the manifest lists it."""
     for path, record in manifest.arrays.items():
         for _, name, size in record.chunk_files(0, record.shape[0]):
             if (root / path / name).stat().st_size != size:
-                raise OSError(f"{path}/{name} was not written whole")
+                raise OSError(f"{path}/{name} was not written completely")

@@ -52,7 +52,7 @@ def test_one_of_another_version_is_left_alone(cache, monkeypatch):
 def test_one_of_another_configuration_is_not_used(cache, monkeypatch):
     demo_zoo(Reporter())
     monkeypatch.setattr(sine, "DEMO_ZOO", sine.Sine(networks=7, widths=(3,), steps=1))
-    with pytest.raises(ZooError, match=r"holds a zoo with networks=6 \(not 7\); remove it"):
+    with pytest.raises(ZooError, match=r"holds a zoo with networks=6 \(not 7\); remove that"):
         demo_zoo(Reporter())
 
 

@@ -66,13 +66,13 @@ def test_another_split_seed_draws_others(grouped):
 def test_the_draw_depends_on_labels_alone():
     group = np.array([5, 1, 1, 9, 9, 9, 2, 7])
     shuffled = np.random.default_rng(1).permutation(len(group))
-    whole, moved = (splits.share(each, fraction=0.5, seed=3) for each in (group, group[shuffled]))
+    whole, moved = (splits.draw_fraction(each, fraction=0.5, seed=3) for each in (group, group[shuffled]))
     assert set(group[whole]) == set(group[shuffled][moved])
 
 
 def test_a_fraction_that_leaves_nothing_is_refused():
-    with pytest.raises(ZooError, match=r"a fraction of 0\.1 leaves none of 2 groups of up to 3 networks"):
-        splits.share([1, 1, 1, 2, 2, 2], fraction=0.1, seed=0)
+    with pytest.raises(ZooError, match=r"a fraction of 0\.1 leaves none of the 2 groups"):
+        splits.draw_fraction([1, 1, 1, 2, 2, 2], fraction=0.1, seed=0)
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "-1"])

@@ -1,4 +1,4 @@
-"""Small zoos, and a reader written from the format's page alone, without zarr and without sneframe."""
+"""Small zoos, and a reader written from the page of the format, without zarr and without sneframe."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def weights() -> Callable[..., dict[str, np.ndarray]]:
 
 @pytest.fixture
 def small(tmp_path: Path, architecture: Architecture, other: Architecture) -> Path:
-    """Ten networks of two architectures, the last not healthy, with every kind of property."""
+    """Return a zoo of ten networks of two architectures, the last unhealthy, with every kind of property."""
     path = tmp_path / "small.zarr"
     with create(
         path, name="small", licence="CC0-1.0", builder={"name": "test", "version": "1", "seed": 3}
@@ -73,7 +73,7 @@ def small(tmp_path: Path, architecture: Architecture, other: Architecture) -> Pa
     return path
 
 
-# -- a reader by the specification -------------------------------------------------------------------------
+# -- a reader that follows the specification ---------------------------------------------------------------
 
 
 def spec_array(root: Path, path: str) -> np.ndarray:
@@ -81,13 +81,13 @@ def spec_array(root: Path, path: str) -> np.ndarray:
     shape, chunks = meta["shape"], meta["chunk_grid"]["configuration"]["chunk_shape"]
     text = meta["data_type"] == "string"
     out = np.empty(shape, dtype=object if text else meta["data_type"])
-    for place in itertools.product(*(range(math.ceil(s / c)) for s, c in zip(shape, chunks, strict=True))):
-        data = (root / path / "c" / "/".join(map(str, place))).read_bytes()
+    for index in itertools.product(*(range(math.ceil(s / c)) for s, c in zip(shape, chunks, strict=True))):
+        data = (root / path / "c" / "/".join(map(str, index))).read_bytes()
         data, checksum = data[:-4], int.from_bytes(data[-4:], "little")
         assert google_crc32c.value(data) == checksum
         raw = numcodecs.Blosc().decode(data)
         values = _strings(raw) if text else np.frombuffer(raw, np.dtype(meta["data_type"]).newbyteorder("<"))
-        block = tuple(slice(i * c, min((i + 1) * c, s)) for i, c, s in zip(place, chunks, shape, strict=True))
+        block = tuple(slice(i * c, min((i + 1) * c, s)) for i, c, s in zip(index, chunks, shape, strict=True))
         out[block] = values.reshape(chunks)[tuple(slice(0, b.stop - b.start) for b in block)]
     return out
 

@@ -1,3 +1,5 @@
+"""The cache of decoded weights, for zoos that do not fit into memory."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -29,12 +31,14 @@ def same(one: Batch, two: Batch) -> bool:
 
 
 def test_a_zoo_that_fits_writes_no_file(small: Path, tmp_path: Path) -> None:
+    """A zoo that fits into memory leaves the cache folder unmade."""
     open_zoo(small).load(cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.usefixtures("little_memory")
 def test_a_mapped_batch_equals_the_one_in_memory(small: Path, tmp_path: Path) -> None:
+    """Mapped weights equal those in memory; there is one file for each architecture."""
     zoo = open_zoo(small)
     mapped = zoo.load(cache=tmp_path / "cache")
     with pytest.MonkeyPatch.context() as patched:
@@ -48,6 +52,7 @@ def test_a_mapped_batch_equals_the_one_in_memory(small: Path, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("little_memory")
 def test_weights_are_decoded_once(small: Path, tmp_path: Path) -> None:
+    """A second load reads the cached files, not the chunks of the zoo."""
     first = open_zoo(small).load(cache=tmp_path / "cache")
     for file in (small / "architectures").rglob("c/0/*"):
         if file.is_file():
@@ -56,7 +61,8 @@ def test_weights_are_decoded_once(small: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_every_selection_has_its_own_file_and_order_does_not_matter(small: Path, tmp_path: Path) -> None:
+def test_each_set_of_networks_has_one_file(small: Path, tmp_path: Path) -> None:
+    """Two orders of the same networks share a file; other networks get another file."""
     zoo = open_zoo(small)
     for positions in ([5, 1, 3], [1, 3, 5]):
         batch = zoo.select(positions).load(cache=tmp_path / "cache")
@@ -67,6 +73,7 @@ def test_every_selection_has_its_own_file_and_order_does_not_matter(small: Path,
 
 @pytest.mark.usefixtures("little_memory")
 def test_a_cut_off_file_is_written_again(small: Path, tmp_path: Path) -> None:
+    """A cached file of the wrong size is replaced."""
     zoo = open_zoo(small).select([0, 1])
     first = zoo.load(cache=tmp_path / "cache").networks[0].weights.clone()
     (file,) = (tmp_path / "cache").rglob("*.npy")
@@ -76,6 +83,7 @@ def test_a_cut_off_file_is_written_again(small: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("little_memory")
 def test_a_damaged_zoo_leaves_no_file(small: Path, tmp_path: Path) -> None:
+    """A missing chunk raises, and no partly written file stays in the cache."""
     zoo = open_zoo(small)
     next(file for file in (small / "architectures").rglob("c/0/*") if file.is_file()).unlink()
     with pytest.raises(ZooError, match="this chunk is missing"):
@@ -86,7 +94,8 @@ def test_a_damaged_zoo_leaves_no_file(small: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_a_folder_that_cannot_be_written_is_the_machines_failure(small: Path, tmp_path: Path) -> None:
+def test_an_unwritable_cache_raises_machine_error(small: Path, tmp_path: Path) -> None:
+    """A cache path that is a file raises MachineError."""
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(MachineError):
         open_zoo(small).load(cache=tmp_path / "cache")
@@ -96,6 +105,7 @@ def test_a_folder_that_cannot_be_written_is_the_machines_failure(small: Path, tm
 def test_the_cache_is_in_the_users_cache_folder_by_default(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without a cache argument, files go to the user's cache folder, below the zoo's digest."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     open_zoo(small).load()
     assert list((tmp_path / "home" / "sneframe" / "zoos").iterdir()) == [

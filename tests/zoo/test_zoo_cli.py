@@ -1,3 +1,5 @@
+"""The commands `sneframe zoo info`, `verify`, `export` and `merge`."""
+
 from __future__ import annotations
 
 import json
@@ -19,6 +21,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def test_info_shows_what_the_zoo_holds(small: Path) -> None:
+    """`zoo info` prints counts, licence, architectures, properties, splits and the digest."""
     result = run("info", small)
     assert result.exit_code == 0
     for expected in (
@@ -35,6 +38,7 @@ def test_info_shows_what_the_zoo_holds(small: Path) -> None:
 
 
 def test_info_as_json_is_exact(small: Path) -> None:
+    """`zoo info --json` gives the same facts as exact values."""
     facts = json.loads(run("info", small, "--json").output)
     opened = open_zoo(small)
     assert (facts["name"], facts["networks"], facts["healthy"], facts["groups"]) == ("small", 10, 9, 5)
@@ -52,9 +56,10 @@ def test_info_as_json_is_exact(small: Path) -> None:
     assert facts["splits"] == {"default": {"train": 4, "val": 1, "test": 1, "unused": 4}}
 
 
-def test_info_of_a_zoo_with_infinite_and_missing_values_is_json(
+def test_info_with_infinite_values_is_json(
     tmp_path: Path, architecture: Architecture, weights: Callable[..., dict[str, np.ndarray]]
 ) -> None:
+    """Infinite and missing values still give valid JSON."""
     with create(tmp_path / "z.zarr", name="z") as writer:
         writer.append(architecture, weights(architecture, 2), {"loss": [np.inf, 0.5], "none": [None, None]})
     facts = json.loads(run("info", tmp_path / "z.zarr", "--json").output)
@@ -63,9 +68,10 @@ def test_info_of_a_zoo_with_infinite_and_missing_values_is_json(
     assert run("info", tmp_path / "z.zarr").exit_code == 0
 
 
-def test_names_reach_the_terminal_as_text(
+def test_names_are_printed_as_text(
     tmp_path: Path, architecture: Architecture, weights: Callable[..., dict[str, np.ndarray]]
 ) -> None:
+    """Markup and escape codes in names are printed as text."""
     with create(tmp_path / "z.zarr", name="[red]\x1b[31mz") as writer:
         writer.append(architecture, weights(architecture, 1), {"[bold]x": ["\x1b]0;title\x07"]})
     output = run("info", tmp_path / "z.zarr").output
@@ -74,13 +80,15 @@ def test_names_reach_the_terminal_as_text(
     assert "[bold]x" in output
 
 
-def test_verify_says_that_all_is_well(small: Path) -> None:
+def test_verify_reports_an_undamaged_zoo(small: Path) -> None:
+    """`zoo verify` prints the number of networks and the digest."""
     result = run("verify", small)
     assert result.exit_code == 0
     assert result.output.startswith(f"{small}: 10 networks, complete and undamaged, digest ")
 
 
-def test_verify_raises_what_is_wrong(small: Path) -> None:
+def test_verify_names_the_damaged_file(small: Path) -> None:
+    """`zoo verify` raises ZooError with the path of the damaged file."""
     (small / "networks" / "row" / "c" / "0").unlink()
     result = run("verify", small)
     assert isinstance(result.exception, ZooError)
@@ -93,14 +101,16 @@ def test_verify_raises_what_is_wrong(small: Path) -> None:
 def test_export_writes_the_selection(
     small: Path, tmp_path: Path, options: tuple[str, ...], networks: int
 ) -> None:
+    """`zoo export` writes the networks that --where and --unhealthy select."""
     result = run("export", small, tmp_path / "out", *options)
     assert result.output == f"{tmp_path / 'out'}: {networks} networks\n"
     assert len(list((tmp_path / "out" / "networks").iterdir())) == networks
 
 
-def test_merge_joins(
+def test_merge_joins_two_zoos(
     small: Path, tmp_path: Path, architecture: Architecture, weights: Callable[..., dict[str, np.ndarray]]
 ) -> None:
+    """`zoo merge` joins zoos under labels and replaces a zoo only with --overwrite."""
     with create(tmp_path / "more.zarr", name="more") as writer:
         writer.append(architecture, weights(architecture, 5, seed=3), {}, group="m")
     both, out = (small, tmp_path / "more.zarr"), tmp_path / "out.zarr"
@@ -114,11 +124,13 @@ def test_merge_joins(
 
 
 def test_a_path_that_is_no_zoo_is_a_zoo_error(tmp_path: Path) -> None:
+    """info, verify and export raise ZooError for a folder that is not a zoo."""
     for arguments in (("info", tmp_path), ("verify", tmp_path), ("export", tmp_path, tmp_path / "out")):
         assert isinstance(run(*arguments).exception, ZooError)
 
 
 def test_help_names_the_commands() -> None:
+    """The help lists info, verify, export and merge."""
     output = run("--help").output
     for name in ("info", "verify", "export", "merge"):
         assert name in output

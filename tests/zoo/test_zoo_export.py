@@ -1,3 +1,5 @@
+"""Exports: the files they write, and what stays after a failure."""
+
 from __future__ import annotations
 
 import csv
@@ -23,6 +25,7 @@ def table(file: Path) -> list[dict[str, str]]:
 def test_every_network_is_a_safetensors_file(
     small: Path, tmp_path: Path, architecture: Architecture, weights: Callable[..., dict[str, np.ndarray]]
 ) -> None:
+    """Each network is exported as its state dict, scalars included."""
     export(open_zoo(small), tmp_path / "out")
     expected = weights(architecture, 6)
     assert sorted(file.name for file in (tmp_path / "out/networks").iterdir()) == [
@@ -36,7 +39,8 @@ def test_every_network_is_a_safetensors_file(
     assert load_file(tmp_path / "out/networks/8.safetensors")["scale"].shape == ()
 
 
-def test_properties_are_a_csv_file_with_gaps_where_values_are_missing(small: Path, tmp_path: Path) -> None:
+def test_properties_are_exported_as_csv(small: Path, tmp_path: Path) -> None:
+    """A missing value is an empty cell, and floats keep all digits."""
     zoo = open_zoo(small, unhealthy=True)
     export(zoo, tmp_path / "out")
     rows = table(tmp_path / "out/properties.csv")
@@ -48,9 +52,8 @@ def test_properties_are_a_csv_file_with_gaps_where_values_are_missing(small: Pat
     assert [float(row["accuracy"]) for row in rows[:6]] == np.linspace(0, 1, 6).tolist()
 
 
-def test_splits_architectures_and_what_the_zoo_says_of_itself_are_exported(
-    small: Path, tmp_path: Path
-) -> None:
+def test_splits_architectures_and_attributes_are_exported(small: Path, tmp_path: Path) -> None:
+    """Splits, architectures and the zoo's attributes are exported as CSV and JSON."""
     zoo = open_zoo(small)
     export(zoo, tmp_path / "out")
     rows = table(tmp_path / "out/splits.csv")
@@ -64,11 +67,13 @@ def test_splits_architectures_and_what_the_zoo_says_of_itself_are_exported(
 
 
 def test_ints_beside_missing_values_stay_ints(small: Path, tmp_path: Path) -> None:
+    """An int column with missing values is not written as floats."""
     export(open_zoo(small).select([3, 8]), tmp_path / "out")
     assert [row["step"] for row in table(tmp_path / "out/properties.csv")] == ["3", ""]
 
 
-def test_a_selection_keeps_its_order_and_the_networks_their_numbers(small: Path, tmp_path: Path) -> None:
+def test_an_exported_selection_keeps_order_and_numbers(small: Path, tmp_path: Path) -> None:
+    """Rows follow the selection; files keep the numbers of the whole zoo."""
     export(open_zoo(small).select([8, 2]), tmp_path / "out")
     assert [row["file"] for row in table(tmp_path / "out/properties.csv")] == [
         "networks/8.safetensors", "networks/2.safetensors"
@@ -77,6 +82,7 @@ def test_a_selection_keeps_its_order_and_the_networks_their_numbers(small: Path,
 
 
 def test_bfloat16_is_exported_as_bfloat16(tmp_path: Path, make: Callable[..., Architecture]) -> None:
+    """bfloat16 weights stay bfloat16, and quotes and newlines in texts survive."""
     given = torch.tensor([[1.5, -3.0]], dtype=torch.bfloat16)
     with create(tmp_path / "z.zarr", name="z") as writer:
         writer.append(make({"w": (2,)}), {"w": given}, {"text": ['a "quoted", cell\nin two lines']})
@@ -86,20 +92,21 @@ def test_bfloat16_is_exported_as_bfloat16(tmp_path: Path, make: Callable[..., Ar
 
 
 def test_an_existing_folder_is_refused(small: Path, tmp_path: Path) -> None:
+    """An export never writes into an existing folder."""
     (tmp_path / "out").mkdir()
     with pytest.raises(ZooError, match="exists already; an export needs a new folder"):
         export(open_zoo(small), tmp_path / "out")
 
 
 def test_an_empty_selection_is_refused(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ZooError, match="no network is selected, so there is nothing to export; loosen `where`"
-    ):
+    """An export without networks raises and makes no folder."""
+    with pytest.raises(ZooError, match="no network is selected, so there is nothing to export"):
         export(open_zoo(small).where("step > 99"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_export_that_meets_damage_leaves_nothing(small: Path, tmp_path: Path) -> None:
+    """A damaged zoo raises, and no partial export stays."""
     zoo = open_zoo(small)
     next(file for file in (small / "architectures").rglob("c/0/*") if file.is_file()).unlink()
     before = sorted(tmp_path.iterdir())
@@ -111,6 +118,8 @@ def test_an_export_that_meets_damage_leaves_nothing(small: Path, tmp_path: Path)
 def test_an_export_on_a_full_disk_leaves_nothing(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A full disk raises MachineError, and no partial export stays."""
+
     def full(self: Path, *arguments: object, **more: object) -> int:
         raise OSError(28, "No space left on device")
 

@@ -1,3 +1,5 @@
+"""The zoo format: names, chunk shapes, digests, and what an independent reader sees."""
+
 from __future__ import annotations
 
 import json
@@ -38,11 +40,13 @@ NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
     ],
 )
 def test_names_are_percent_encoded(name: str, encoded: str) -> None:
+    """Names become the documented file names."""
     assert encode_name(name) == encoded
 
 
 @given(NAMES)
-def test_an_encoded_name_is_a_safe_file_name_and_decodes(name: str) -> None:
+def test_an_encoded_name_is_safe_and_decodes(name: str) -> None:
+    """Any name gives an ASCII file name without special characters, and decodes again."""
     encoded = encode_name(name)
     assert unquote(encoded, errors="strict") == name
     assert encoded.isascii()
@@ -52,6 +56,7 @@ def test_an_encoded_name_is_a_safe_file_name_and_decodes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "\ud800", 3])
 def test_a_name_that_cannot_be_encoded_is_refused(name: Any) -> None:
+    """Empty names, lone surrogates and other types than str raise ZooError."""
     with pytest.raises(ZooError, match="a name must be"):
         encode_name(name)
 
@@ -68,14 +73,14 @@ def test_a_name_that_cannot_be_encoded_is_refused(name: Any) -> None:
         (0, 4 << 20),
     ],
 )
-def test_a_chunk_holds_the_largest_power_of_two_of_networks_below_4_mib(
-    network_bytes: int, length: int
-) -> None:
+def test_chunk_length_is_a_power_of_two_within_4_mib(network_bytes: int, length: int) -> None:
+    """A chunk holds the largest power of two of networks that fits into 4 MiB."""
     assert chunk_length(network_bytes) == length
 
 
 @pytest.mark.parametrize(("networks", "length"), [(1, 1), (2, 2), (3, 4), (100, 128), (1000, 256)])
 def test_a_small_zoo_has_a_shorter_chunk(networks: int, length: int) -> None:
+    """The chunk length is at most the next power of two of the number of networks."""
     assert fitting(256, networks) == length
 
 
@@ -92,6 +97,7 @@ def test_a_small_zoo_has_a_shorter_chunk(networks: int, length: int) -> None:
 def test_chunks_are_whole_parameters_up_to_8_mib(
     length: int, shape: tuple[int, ...], itemsize: int, chunks: tuple[int, ...]
 ) -> None:
+    """A parameter is divided only if a chunk would exceed 8 MiB."""
     assert chunk_shape(length, shape, itemsize) == chunks
 
 
@@ -101,6 +107,7 @@ def test_arrays_can_be_read_by_the_specification_alone(
     weights: Callable[..., dict[str, np.ndarray]],
     by_specification: Callable[[Path, str], np.ndarray],
 ) -> None:
+    """A reader without zarr and sneframe, written from the page, reads all arrays."""
     expected = weights(architecture, 6)
     for name, values in expected.items():
         assert np.array_equal(by_specification(small, f"architectures/{architecture.id}/{name}"), values)
@@ -127,12 +134,14 @@ def test_arrays_can_be_read_by_the_specification_alone(
 def test_the_digest_is_the_one_of_the_specification(
     small: Path, digest_by_specification: Callable[[Path], str]
 ) -> None:
+    """The digest equals the one that the independent reader computes."""
     assert open_zoo(small).digest == digest_by_specification(small)
 
 
 def test_the_digest_does_not_depend_on_name_or_place(
     tmp_path: Path, architecture: Architecture, weights: Callable[..., dict[str, np.ndarray]]
 ) -> None:
+    """Zoos of equal content have equal digests, whatever their names and paths."""
     for name in ("a", "b"):
         with create(tmp_path / f"{name}.zarr", name=name, description=name) as writer:
             writer.append(architecture, weights(architecture, 3), {"loss": [1.0, 2.0, 3.0]})
@@ -142,13 +151,15 @@ def test_the_digest_does_not_depend_on_name_or_place(
 def test_the_digest_changes_with_one_value_of_one_property(
     tmp_path: Path, architecture: Architecture, weights: Callable[..., dict[str, np.ndarray]]
 ) -> None:
+    """One different value of one property gives a different digest."""
     for name, loss in (("a", 1.0), ("b", 1.5)):
         with create(tmp_path / f"{name}.zarr", name="z") as writer:
             writer.append(architecture, weights(architecture, 2), {"loss": [loss, 2.0]})
     assert open_zoo(tmp_path / "a.zarr").digest != open_zoo(tmp_path / "b.zarr").digest
 
 
-def test_zarr_opens_it_as_a_plain_group(small: Path, architecture: Architecture) -> None:
+def test_zarr_opens_a_zoo_as_a_plain_group(small: Path, architecture: Architecture) -> None:
+    """zarr alone reads the arrays and attributes of a zoo."""
     group = zarr.open_group(small, mode="r", zarr_format=3)
     assert group.attrs["format"] == "sneframe.zoo"
     array = group[f"architectures/{architecture.id}/0.weight"]
@@ -159,6 +170,7 @@ def test_zarr_opens_it_as_a_plain_group(small: Path, architecture: Architecture)
 
 
 def test_bfloat16_is_marked_on_its_array(tmp_path: Path, make: Callable[..., Architecture]) -> None:
+    """bfloat16 is stored as uint16 with an attribute that says so."""
     import torch
 
     architecture = make({"w": (2,)})
@@ -171,9 +183,8 @@ def test_bfloat16_is_marked_on_its_array(tmp_path: Path, make: Callable[..., Arc
     assert array[:].tolist() == [[0x3F80, 0x3F80]]
 
 
-def test_chunks_of_nothing_but_the_fill_value_are_written(
-    tmp_path: Path, make: Callable[..., Architecture]
-) -> None:
+def test_chunks_of_fill_values_are_written(tmp_path: Path, make: Callable[..., Architecture]) -> None:
+    """Chunks that hold only the fill value are written like any other."""
     architecture = make({"w": (2,), "n": (2,)})
     nothing = {"w": np.full((2, 2), np.nan, np.float32), "n": np.zeros((2, 2), np.int32)}
     with create(tmp_path / "z.zarr", name="z") as writer:
@@ -184,6 +195,8 @@ def test_chunks_of_nothing_but_the_fill_value_are_written(
 
 
 def test_the_manifest_is_strict_json(small: Path) -> None:
+    """The manifest has no NaN or Infinity."""
+
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
@@ -191,6 +204,7 @@ def test_the_manifest_is_strict_json(small: Path) -> None:
 
 
 def test_opening_imports_neither_torch_nor_zarr(small: Path) -> None:
+    """Opening a zoo imports neither torch nor zarr."""
     code = (
         "import sys; from sneframe.zoo import open_zoo, create; "
         f"assert open_zoo({str(small)!r}, unhealthy=True).digest; "

@@ -1,3 +1,5 @@
+"""Writers that are killed, interrupted, or meet a full disk."""
+
 from __future__ import annotations
 
 import os
@@ -57,11 +59,13 @@ def killed_writer(path: Path) -> Path:
 
 
 def test_a_killed_writer_leaves_nothing_at_the_path(tmp_path: Path) -> None:
+    """After SIGKILL there is nothing at the zoo's path."""
     killed_writer(tmp_path / "z.zarr")
     assert not (tmp_path / "z.zarr").exists()
 
 
 def test_what_a_killed_writer_leaves_is_no_zoo(tmp_path: Path) -> None:
+    """The temporary folder of a killed writer opens as half-built."""
     from sneframe.errors import ZooError
 
     left = killed_writer(tmp_path / "z.zarr")
@@ -69,9 +73,10 @@ def test_what_a_killed_writer_leaves_is_no_zoo(tmp_path: Path) -> None:
         open_zoo(left / "content")
 
 
-def test_what_a_killed_writer_leaves_is_swept_by_the_next(
+def test_the_next_writer_removes_what_a_kill_left(
     tmp_path: Path, architecture: Architecture, weights: Weights
 ) -> None:
+    """Writing the zoo again removes the temporary folder of a killed writer."""
     killed_writer(tmp_path / "z.zarr")
     with create(tmp_path / "z.zarr", name="again") as zoo:
         zoo.append(architecture, weights(architecture, 1), {})
@@ -80,17 +85,19 @@ def test_what_a_killed_writer_leaves_is_swept_by_the_next(
 
 
 def test_a_killed_overwrite_leaves_the_old_zoo(small: Path) -> None:
+    """Killing a writer that would overwrite a zoo leaves the old zoo intact."""
     killed_writer(small)
     open_zoo(small).verify()
 
 
-def test_an_overwrite_killed_between_its_two_renames_is_undone_by_the_next(
+def test_a_half_done_overwrite_is_undone_by_the_next(
     small: Path, architecture: Architecture, weights: Weights
 ) -> None:
+    """The next writer moves the old zoo back if a kill came between the two renames."""
     left = small.with_name(f"{small.name}.tmp-0")
     left.mkdir()
     small.rename(left / "replaced")
-    with pytest.raises(RuntimeError), create(small, name="next", overwrite=True) as zoo:  # noqa: PT012  # the whole block is what fails
+    with pytest.raises(RuntimeError), create(small, name="next", overwrite=True) as zoo:  # noqa: PT012
         zoo.append(architecture, weights(architecture, 1), {})
         raise RuntimeError
     assert open_zoo(small).name == "small"
@@ -100,6 +107,7 @@ def test_an_overwrite_killed_between_its_two_renames_is_undone_by_the_next(
 def test_another_writers_temporary_folder_is_left_alone(
     tmp_path: Path, architecture: Architecture, weights: Weights
 ) -> None:
+    """Folders of running writers and of other zoos are not removed."""
     with create(tmp_path / "z.zarr", name="slow") as slow:
         slow.append(architecture, weights(architecture, 1), {})
         with create(tmp_path / "z.zarr.tmp-mine", name="another name, alike") as alike:
@@ -112,13 +120,14 @@ def test_another_writers_temporary_folder_is_left_alone(
     open_zoo(tmp_path / "z.zarr").verify()
 
 
-def test_of_two_writers_of_one_zoo_the_second_to_finish_is_refused(
+def test_the_second_of_two_writers_is_refused(
     tmp_path: Path, architecture: Architecture, weights: Weights
 ) -> None:
+    """If two writers make the same zoo, the first to finish wins and the other raises."""
     from sneframe.errors import ZooError
 
-    with (  # noqa: PT012  # the whole block is what fails
-        pytest.raises(ZooError, match="exists already; it appeared while this one was written"),
+    with (  # noqa: PT012  # the whole block must fail
+        pytest.raises(ZooError, match="exists already; it appeared while this folder was"),
         create(tmp_path / "z.zarr", name="outer") as outer,
     ):
         outer.append(architecture, weights(architecture, 1), {})
@@ -132,6 +141,7 @@ def test_of_two_writers_of_one_zoo_the_second_to_finish_is_refused(
 def test_an_exception_inside_leaves_nothing(
     tmp_path: Path, make: Callable[..., Architecture], weights: Weights, error: type[BaseException]
 ) -> None:
+    """Any exception in the with block leaves neither a zoo nor a temporary folder."""
     architecture = make({"w": (512, 1024)})
     with pytest.raises(error), create(tmp_path / "z.zarr", name="z") as zoo:  # noqa: PT012
         zoo.append(architecture, weights(architecture, 3), {})
@@ -142,6 +152,7 @@ def test_an_exception_inside_leaves_nothing(
 def test_an_interrupt_while_a_chunk_is_written_leaves_nothing(
     tmp_path: Path, make: Callable[..., Architecture], weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Ctrl-C during a write leaves nothing."""
     architecture = make({"w": (512, 1024), "b": (4,)})
     written = []
     write_bytes = Path.write_bytes
@@ -160,6 +171,7 @@ def test_an_interrupt_while_a_chunk_is_written_leaves_nothing(
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    """SIGINT to a writing process leaves nothing."""
     process = writer(tmp_path / "z.zarr", "print('written', flush=True); sys.stdin.read()")
     with process:
         assert process.stdout is not None
@@ -176,6 +188,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    """A full disk is reported in one line, and nothing stays."""
     process = writer(tmp_path / "z.zarr", "pass", before=FULL)
     _, errors = process.communicate()
     last = errors.strip().splitlines()[-1]
@@ -187,6 +200,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_full_disk_at_the_very_end_leaves_the_old_zoo(
     small: Path, architecture: Architecture, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A full disk while the manifest is written keeps the old zoo."""
     write_text = Path.write_text
 
     def full(self: Path, data: str, encoding: str) -> int:
@@ -203,9 +217,10 @@ def test_a_full_disk_at_the_very_end_leaves_the_old_zoo(
     assert [file.name for file in small.parent.iterdir()] == [small.name]
 
 
-def test_after_a_failed_append_the_zoo_cannot_be_completed(
+def test_a_failed_append_prevents_completion(
     tmp_path: Path, make: Callable[..., Architecture], weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """After an append that failed half-way, further appends and completion are refused."""
     from sneframe.errors import ZooError
 
     architecture = make({"w": (512, 1024)})
@@ -213,7 +228,7 @@ def test_after_a_failed_append_the_zoo_cannot_be_completed(
     def full(self: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    with (  # noqa: PT012  # the whole block is what fails
+    with (  # noqa: PT012  # the whole block must fail
         pytest.raises(ZooError, match="an append failed half-way"),
         create(tmp_path / "z.zarr", name="z") as zoo,
     ):

@@ -1,3 +1,5 @@
+"""Opening a zoo: what is refused, and what can be read without the weights."""
+
 from __future__ import annotations
 
 import json
@@ -25,28 +27,34 @@ def refusal(path: Path) -> str:
     return message
 
 
-def test_a_path_that_is_not_there_lists_the_zoos_beside_it(small: Path) -> None:
+def test_a_missing_path_lists_zoos_next_to_it(small: Path) -> None:
+    """The error for a missing zoo lists the zoos in the same folder."""
     assert "there is no such zoo (zoos in that folder: small.zarr)" in refusal(small.with_name("smal.zarr"))
 
 
-def test_a_folder_that_is_not_there_either(tmp_path: Path) -> None:
+def test_a_path_in_a_missing_folder_lists_none(tmp_path: Path) -> None:
+    """If the folder is missing, too, the error lists no zoo."""
     assert "zoos in that folder: none" in refusal(tmp_path / "nowhere" / "z.zarr")
 
 
 def test_a_file_is_no_zoo(tmp_path: Path) -> None:
+    """A file is refused as a zoo."""
     (tmp_path / "weights.pt").write_bytes(b"")
     assert "not a zoo: a file" in refusal(tmp_path / "weights.pt")
 
 
 def test_a_folder_of_zoos_says_which_are_in_it(small: Path) -> None:
-    assert "not a zoo (did you mean one of those in it: small.zarr?)" in refusal(small.parent)
+    """Opening a folder of zoos suggests the zoos in it."""
+    assert "not a zoo (did you mean a zoo in this folder: small.zarr?)" in refusal(small.parent)
 
 
 def test_an_empty_folder_is_no_zoo(tmp_path: Path) -> None:
+    """The error for an empty folder explains what a zoo is."""
     assert "not a zoo (a zoo is a folder with a zarr.json)" in refusal(tmp_path)
 
 
 def test_another_zarr_store_is_no_zoo(tmp_path: Path) -> None:
+    """A zarr store without the format attribute is refused."""
     import zarr
 
     zarr.create_group(tmp_path / "other.zarr", zarr_format=3)
@@ -54,29 +62,32 @@ def test_another_zarr_store_is_no_zoo(tmp_path: Path) -> None:
 
 
 def test_a_zoo_without_its_manifest_is_half_built(small: Path) -> None:
+    """Without zarr.json a zoo is reported as half-built."""
     (small / "zarr.json").unlink()
-    assert "half-built: it has no manifest, run its builder again" in refusal(small)
+    assert "half-built: the zoo has no manifest; run its builder again" in refusal(small)
 
 
-def test_a_newer_version_is_refused_before_anything_else_is_looked_at(
-    small: Path, edit_manifest: Edit
-) -> None:
+def test_a_newer_format_version_is_refused_first(small: Path, edit_manifest: Edit) -> None:
+    """A newer format version is reported before the rest is read."""
+
     def newer(attributes: dict[str, Any]) -> None:
         attributes.clear()
         attributes.update(format="sneframe.zoo", version=2, arrays="in another form")
 
     edit_manifest(small, newer)
-    assert "written by a newer sneframe (format version 2, this one reads 1)" in refusal(small)
+    assert "written by a newer sneframe (format version 2; this one reads 1)" in refusal(small)
 
 
 @pytest.mark.parametrize("version", [0, "1", None, 1.5])
-def test_a_version_that_never_was_is_damage(small: Path, edit_manifest: Edit, version: object) -> None:
+def test_an_impossible_version_is_damage(small: Path, edit_manifest: Edit, version: object) -> None:
+    """A version that never existed is reported as damage."""
     edit_manifest(small, lambda attributes: attributes.update(version=version))
     assert "damaged manifest: version" in refusal(small)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"attributes": 3}', '{"attributes": null}', "\xff"])
 def test_a_manifest_that_is_no_json_object_is_damage(small: Path, text: str) -> None:
+    """A manifest that is not a JSON object is reported as damage."""
     (small / "zarr.json").write_bytes(text.encode("latin-1"))
     assert "damaged metadata" in _any_refusal(small)
 
@@ -95,6 +106,7 @@ KEYS = [
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_manifest_without_a_key_names_it(small: Path, edit_manifest: Edit, key: str) -> None:
+    """The error names a key that is missing in the manifest."""
     edit_manifest(small, lambda attributes: attributes.pop(key) and None)
     assert f"damaged manifest: '{key}' is missing" in refusal(small)
 
@@ -106,6 +118,7 @@ def test_a_manifest_without_a_key_names_it(small: Path, edit_manifest: Edit, key
 def test_a_manifest_with_a_wrong_type_is_damage(
     small: Path, edit_manifest: Edit, key: str, value: object
 ) -> None:
+    """A value of the wrong type is reported as damage."""
     edit_manifest(small, lambda attributes: attributes.update({key: value}))
     assert "damaged manifest: " in refusal(small)
 
@@ -131,11 +144,14 @@ def test_a_manifest_with_a_wrong_type_is_damage(
 def test_a_manifest_that_contradicts_itself_is_damage(
     small: Path, edit_manifest: Edit, change: Callable[[dict[str, Any]], object]
 ) -> None:
+    """Entries that contradict each other are reported as damage."""
     edit_manifest(small, lambda attributes: change(attributes) and None)
     assert "damaged manifest: " in refusal(small)
 
 
-def test_keys_that_are_not_known_are_left_aside(small: Path, edit_manifest: Edit) -> None:
+def test_unknown_keys_are_ignored(small: Path, edit_manifest: Edit) -> None:
+    """Additional keys in the manifest are ignored."""
+
     def extend(attributes: dict[str, Any]) -> None:
         attributes["later"] = 1
         attributes["properties"][0]["later"] = 1
@@ -146,6 +162,7 @@ def test_keys_that_are_not_known_are_left_aside(small: Path, edit_manifest: Edit
 
 
 def test_opening_and_columns_work_without_the_weights(small: Path) -> None:
+    """Columns and architectures can be read although all weights are deleted."""
     for file in (small / "architectures").rglob("c/**/*"):
         if file.is_file():
             file.unlink()
@@ -155,7 +172,8 @@ def test_opening_and_columns_work_without_the_weights(small: Path) -> None:
     assert len(zoo.architectures) == 2
 
 
-def test_unhealthy_networks_are_left_out_unless_asked_for(small: Path) -> None:
+def test_unhealthy_networks_are_excluded_by_default(small: Path) -> None:
+    """Unhealthy networks are included only with unhealthy=True."""
     assert open_zoo(small).ids.tolist() == list(range(9))
     everything = open_zoo(small, unhealthy=True)
     assert everything.ids.tolist() == list(range(10))
@@ -163,7 +181,8 @@ def test_unhealthy_networks_are_left_out_unless_asked_for(small: Path) -> None:
     assert np.isnan(everything.load().select([9]).networks[0].weights.numpy()).any()
 
 
-def test_what_its_maker_said_of_it_comes_back(small: Path) -> None:
+def test_attributes_come_back(small: Path) -> None:
+    """Name, licence, builder, properties and split names are those that were written."""
     zoo = open_zoo(small)
     assert zoo.name == "small"
     assert zoo.attributes["licence"] == "CC0-1.0"
@@ -173,6 +192,7 @@ def test_what_its_maker_said_of_it_comes_back(small: Path) -> None:
 
 
 def test_a_copied_zoo_is_the_same_zoo(small: Path, tmp_path: Path) -> None:
+    """A copy in another folder has the same digest and verifies."""
     copy = tmp_path / "elsewhere" / "copy.zarr"
     shutil.copytree(small, copy)
     assert open_zoo(copy).digest == open_zoo(small).digest
@@ -180,6 +200,7 @@ def test_a_copied_zoo_is_the_same_zoo(small: Path, tmp_path: Path) -> None:
 
 
 def test_an_architecture_whose_content_changed_is_named(small: Path, architecture: Any) -> None:
+    """A description that does not match its id raises an error with its file."""
     file = small / "architectures" / architecture.id / "zarr.json"
     content = json.loads(file.read_text())
     content["attributes"]["architecture"]["layers"][0]["kind"] = "conv2d"
@@ -189,7 +210,9 @@ def test_an_architecture_whose_content_changed_is_named(small: Path, architectur
     assert str(file) in str(caught.value)
 
 
-def test_the_package_offers_what_the_reference_lists() -> None:
+def test_the_package_exports_the_documented_names() -> None:
+    """sneframe.zoo.__all__ lists the documented names."""
     assert set(sneframe.zoo.__all__) == {
-        "create", "ZooWriter", "open_zoo", "Zoo", "by_group", "merge", "export", "ZooBuilder", "ZooImporter", "import_zoo"
+        "create", "ZooWriter", "open_zoo", "Zoo", "by_group", "merge", "export",
+        "ZooBuilder", "ZooImporter", "import_zoo",
     }  # fmt: skip

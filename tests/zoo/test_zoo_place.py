@@ -1,4 +1,4 @@
-"""Where a zoo or an export may appear, and what its files may be called."""
+"""The paths at which a zoo or an export may be written, and the names of its files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def another(tmp_path: Path, architecture: Architecture, weights: Weights) -> Pat
     return tmp_path / "another.zarr"
 
 
-# -- a place in a zoo -------------------------------------------------------------------------------------------
+# -- paths in a zoo -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("below", ["x", "networks/x", "new/x"])
 def test_nothing_is_made_in_a_zoo(
     small: Path, architecture: Architecture, weights: Weights, below: str
 ) -> None:
+    """A zoo cannot be written inside another zoo."""
     with (
         pytest.raises(
             ZooError, match=rf"{below}: lies in the zoo .*small\.zarr; choose a path outside of it"
@@ -49,21 +50,24 @@ def test_nothing_is_made_in_a_zoo(
     open_zoo(small, unhealthy=True).verify()
 
 
-def test_a_link_into_a_zoo_is_seen_through(small: Path, tmp_path: Path) -> None:
+def test_a_link_into_a_zoo_is_followed(small: Path, tmp_path: Path) -> None:
+    """A target below a symbolic link into a zoo is refused."""
     (tmp_path / "link").symlink_to(small / "networks")
     with pytest.raises(ZooError, match="lies in the zoo"):
         export(open_zoo(small), tmp_path / "link" / "out")
 
 
-def test_a_folder_beside_a_zoo_may_hold_folders_of_any_name(small: Path, tmp_path: Path) -> None:
+def test_a_folder_next_to_a_zoo_may_have_any_name(small: Path, tmp_path: Path) -> None:
+    """A folder called networks next to a zoo does not make its parent a zoo."""
     (tmp_path / "networks").mkdir()
     export(open_zoo(small), tmp_path / "out")
     assert (tmp_path / "out" / "zoo.json").exists()
 
 
-def test_export_merge_and_build_refuse_a_place_in_a_zoo(
+def test_commands_refuse_a_path_in_a_zoo(
     capsys: pytest.CaptureFixture[str], small: Path, another: Path
 ) -> None:
+    """export, merge and build exit with code 2 and one line."""
     for words in (
         ["zoo", "export", small, small / "x"],
         ["zoo", "merge", small, another, "--out", small / "x"],
@@ -75,12 +79,13 @@ def test_export_merge_and_build_refuse_a_place_in_a_zoo(
     open_zoo(small, unhealthy=True).verify()
 
 
-# -- a place that cannot be -------------------------------------------------------------------------------------
+# -- impossible paths ---------------------------------------------------------------------------------------
 
 
-def test_a_name_that_no_folder_can_have_is_one_line(
+def test_a_too_long_folder_name_is_one_line(
     capsys: pytest.CaptureFixture[str], small: Path, another: Path, tmp_path: Path
 ) -> None:
+    """A folder name that is too long exits with code 1 and one line."""
     for words in (
         ["zoo", "export", small, tmp_path / ("x" * 300)],
         ["zoo", "merge", small, another, "--out", tmp_path / ("x" * 300)],
@@ -94,6 +99,8 @@ def test_a_name_that_no_folder_can_have_is_one_line(
 
 
 def test_a_zoo_that_cannot_be_read_is_not_overwritten(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unreadable zoo is kept, and MachineError is raised."""
+
     def closed(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(self))
 
@@ -102,9 +109,11 @@ def test_a_zoo_that_cannot_be_read_is_not_overwritten(small: Path, monkeypatch: 
         create(small, name="new", overwrite=True)
 
 
-def test_a_folder_below_one_that_cannot_be_read_is_one_line(
+def test_an_unreadable_parent_is_one_line(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An unreadable parent folder raises MachineError with the path."""
+
     def closed(self: Path) -> object:
         raise PermissionError(13, "Permission denied", str(self))
 
@@ -113,7 +122,7 @@ def test_a_folder_below_one_that_cannot_be_read_is_one_line(
         export(open_zoo(small), tmp_path / "out")
 
 
-# -- a full disk ------------------------------------------------------------------------------------------------
+# -- a full disk --------------------------------------------------------------------------------------------
 
 FULL = """
 import resource, signal, sys
@@ -124,7 +133,8 @@ main(sys.argv[1:])
 """
 
 
-def test_an_export_to_a_full_disk_is_one_line_and_leaves_nothing(small: Path, tmp_path: Path) -> None:
+def test_a_full_disk_during_export_leaves_nothing(small: Path, tmp_path: Path) -> None:
+    """An export to a full disk prints one line and leaves nothing."""
     words = ["zoo", "export", str(small), str(tmp_path / "out")]
     before = sorted(tmp_path.iterdir())
     done = subprocess.run([sys.executable, "-c", FULL, *words], capture_output=True, text=True, check=False)
@@ -132,46 +142,49 @@ def test_an_export_to_a_full_disk_is_one_line_and_leaves_nothing(small: Path, tm
     assert sorted(tmp_path.iterdir()) == before
 
 
-# -- names that are too long for a file -------------------------------------------------------------------------
+# -- names that are too long for a file ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "size"), [("x" * 250, 250), ("λ" * 42, 252)])
-def test_a_property_name_that_is_too_long_is_refused_when_it_is_given(
+def test_a_too_long_property_name_is_refused(
     tmp_path: Path, architecture: Architecture, weights: Weights, name: str, size: int
 ) -> None:
+    """The append with the name raises; the zoo can still be completed."""
     with create(tmp_path / "z.zarr", name="z") as zoo:
         zoo.append(architecture, weights(architecture, 1), {})
         with pytest.raises(ZooError) as caught:
             zoo.append(architecture, weights(architecture, 1), {name: [1]})
-    assert f"property {name!r}: a name of at most 249 bytes is needed, percent-encoded, got {size}" in str(
-        caught.value
-    )
+    assert f"property {name!r}: " in str(caught.value)
+    assert f"at most 249 bytes, got {size}" in str(caught.value)
     assert len(open_zoo(tmp_path / "z.zarr")) == 1
 
 
-def test_a_parameter_name_that_is_too_long_is_refused_when_it_is_given(
+def test_a_too_long_parameter_name_is_refused(
     tmp_path: Path, make: Callable[..., Architecture], weights: Weights, architecture: Architecture
 ) -> None:
+    """The append with the name raises; the zoo can still be completed."""
     long = make({"x" * 256: (2,)})
     with create(tmp_path / "z.zarr", name="z") as zoo:
         zoo.append(architecture, weights(architecture, 1), {})
-        with pytest.raises(ZooError, match=r"parameter 'x+': a name of at most 255 bytes is needed"):
+        with pytest.raises(ZooError, match=r"parameter 'x+': .* at most 255 bytes"):
             zoo.append(long, weights(long, 1), {})
     assert len(open_zoo(tmp_path / "z.zarr")) == 1
 
 
-def test_a_split_name_that_is_too_long_is_refused_when_it_is_given(
+def test_a_too_long_split_name_is_refused(
     tmp_path: Path, architecture: Architecture, weights: Weights
 ) -> None:
+    """Storing a split with such a name raises."""
     with create(tmp_path / "z.zarr", name="z") as zoo:
         zoo.append(architecture, weights(architecture, 1), {})
-        with pytest.raises(ZooError, match=r"split 'x+': a name of at most 255 bytes is needed"):
+        with pytest.raises(ZooError, match=r"split 'x+': .* at most 255 bytes"):
             zoo.split("x" * 256, [0])
 
 
 def test_the_longest_names_are_stored(
     tmp_path: Path, make: Callable[..., Architecture], weights: Weights
 ) -> None:
+    """Names of exactly the longest size are stored and read."""
     architecture, name = make({"x" * 255: (2,)}), "y" * 249
     with create(tmp_path / "z.zarr", name="z") as zoo:
         zoo.append(architecture, weights(architecture, 2), {name: [1, None]})

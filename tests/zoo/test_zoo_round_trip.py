@@ -1,3 +1,5 @@
+"""What is written to a zoo is read from it, bit for bit."""
+
 from __future__ import annotations
 
 import tempfile
@@ -71,6 +73,7 @@ def _finite(dtype: str) -> st.SearchStrategy[Any] | None:
 )
 @given(parts=appends())
 def test_what_is_written_is_read(parts: list[dict[str, Any]]) -> None:
+    """Random appends come back bit for bit: weights, types, groups, properties, order."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "zoo.zarr"
         with create(path, name="any") as writer:
@@ -120,6 +123,7 @@ def test_what_is_written_is_read(parts: list[dict[str, Any]]) -> None:
 
 
 def test_bfloat16_tensors_come_back_bit_for_bit(tmp_path: Path, make: Callable[..., Architecture]) -> None:
+    """bfloat16 weights are stored as bfloat16 and loaded as float32."""
     architecture = make({"w": (5,)})
     given_weights = torch.randn(3, 5, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
     with create(tmp_path / "z.zarr", name="z") as writer:
@@ -132,6 +136,7 @@ def test_bfloat16_tensors_come_back_bit_for_bit(tmp_path: Path, make: Callable[.
 
 
 def test_a_tensor_that_needs_gradients_is_stored(tmp_path: Path, make: Callable[..., Architecture]) -> None:
+    """A torch parameter that requires gradients and is not contiguous is stored."""
     parameter = torch.nn.Parameter(torch.arange(6.0).reshape(3, 2).T)
     with create(tmp_path / "z.zarr", name="z") as writer:
         writer.append(make({"w": (3,)}), {"w": parameter}, {})
@@ -141,6 +146,7 @@ def test_a_tensor_that_needs_gradients_is_stored(tmp_path: Path, make: Callable[
 def test_many_appends_and_one_append_give_the_same_zoo(
     tmp_path: Path, make: Callable[..., Architecture], weights: Callable[..., dict[str, np.ndarray]]
 ) -> None:
+    """The digest and the chunk files do not depend on how networks were appended."""
     architecture = make({"w": (300, 300), "b": (300,)})  # 361 kB a network: eight networks share a chunk
     all_weights = weights(architecture, 37)
     loss = np.arange(37.0)
@@ -159,9 +165,10 @@ def test_many_appends_and_one_append_give_the_same_zoo(
             assert (one.path / file).read_bytes() == (many.path / file).read_bytes()
 
 
-def test_the_writer_keeps_a_copy_of_what_it_is_given(
+def test_the_writer_copies_its_arguments(
     tmp_path: Path, architecture: Architecture, weights: Callable[..., dict[str, np.ndarray]]
 ) -> None:
+    """Changing an array after append does not change the zoo."""
     buffer = weights(architecture, 2)
     expected = buffer["0.bias"].copy()
     loss, healthy = np.array([1.0, 2.0]), np.array([True, True])
@@ -176,9 +183,10 @@ def test_the_writer_keeps_a_copy_of_what_it_is_given(
     assert zoo.column("loss").tolist() == [1.0, 2.0]
 
 
-def test_a_large_parameter_is_cut_into_chunks_along_its_first_axis(
+def test_a_large_parameter_is_divided_into_chunks(
     tmp_path: Path, make: Callable[..., Architecture], by_specification: Callable[[Path, str], np.ndarray]
 ) -> None:
+    """A parameter of 20 MiB becomes three chunks along its first axis."""
     architecture = make({"w": (5, 1024, 1024), "b": (5,)})  # 20 MiB in one parameter
     values = np.arange(5 * 1024 * 1024, dtype=np.float32).reshape(1, 5, 1024, 1024)
     with create(tmp_path / "z.zarr", name="z") as writer:
@@ -195,9 +203,8 @@ def test_a_large_parameter_is_cut_into_chunks_along_its_first_axis(
     )
 
 
-def test_a_zoo_of_parameters_without_a_weight_comes_back(
-    tmp_path: Path, make: Callable[..., Architecture]
-) -> None:
+def test_empty_parameters_come_back(tmp_path: Path, make: Callable[..., Architecture]) -> None:
+    """Parameters of size 0 are written and read."""
     empty = make({"0.weight": (0, 2), "0.bias": (0,)})
     with create(tmp_path / "empty.zarr", name="empty") as zoo:
         zoo.append(empty, {"0.weight": np.zeros((3, 0, 2), "f4"), "0.bias": np.zeros((3, 0), "f4")}, {})

@@ -1,4 +1,4 @@
-"""A zoo says of every architecture where its symmetry comes from, and keeps the weakest origin."""
+"""A zoo stores the origin of every architecture's symmetry, and keeps the weakest origin."""
 
 import json
 
@@ -23,7 +23,7 @@ def write(path, weights, *symmetries, networks=2, seed=0):
 
 
 @pytest.mark.parametrize("symmetry", ORIGINS[1:])
-def test_what_was_appended_comes_back(tmp_path, weights, symmetry):
+def test_the_origin_of_a_symmetry_comes_back(tmp_path, weights, symmetry):
     """The origin of a symmetry is stored with its architecture."""
     zoo = write(tmp_path / "a.zarr", weights, symmetry)
     assert zoo.architectures[0].symmetry == symmetry
@@ -32,14 +32,14 @@ def test_what_was_appended_comes_back(tmp_path, weights, symmetry):
 
 
 @pytest.mark.parametrize("order", [("verified", "guessed"), ("guessed", "verified")])
-def test_the_weakest_of_equal_architectures_is_kept(tmp_path, weights, order):
-    """Networks that are appended later weaken what is known, and never strengthen it."""
+def test_the_weakest_origin_is_kept(tmp_path, weights, order):
+    """Appending equal architectures keeps the weakest origin, in either order."""
     zoo = write(tmp_path / "a.zarr", weights, *order)
     assert zoo.symmetry == {"guessed": 4}
 
 
-def test_a_merge_keeps_the_weakest(tmp_path, weights):
-    """Of two zoos of one architecture the merged one says no more than the less certain."""
+def test_a_merge_keeps_the_weakest_origin(tmp_path, weights):
+    """A merged zoo has the weaker origin of its sources."""
     write(tmp_path / "a.zarr", weights, "verified")
     write(tmp_path / "b.zarr", weights, "stated", seed=5)
     merge([tmp_path / "a.zarr", tmp_path / "b.zarr"], tmp_path / "c.zarr")
@@ -47,7 +47,7 @@ def test_a_merge_keeps_the_weakest(tmp_path, weights):
 
 
 def test_a_refused_append_weakens_nothing(tmp_path, weights):
-    """Networks that are not added say nothing of those that are."""
+    """An append that is refused does not change the stored origin."""
     verified = evolve(mlp(1, 3, 1), symmetry="verified")
     with create(tmp_path / "a.zarr", name="a") as zoo:
         zoo.append(verified, weights(verified, 2), {})
@@ -56,14 +56,14 @@ def test_a_refused_append_weakens_nothing(tmp_path, weights):
     assert open_zoo(tmp_path / "a.zarr").symmetry == {"verified": 2}
 
 
-def test_the_digest_does_not_depend_on_it(tmp_path, weights):
-    """Zoos of the same networks are equal, whatever is known of their symmetry."""
+def test_the_digest_does_not_depend_on_the_origin(tmp_path, weights):
+    """Zoos with equal networks have equal digests, whatever the origin of the symmetry."""
     zoos = [write(tmp_path / f"{s}.zarr", weights, s) for s in ("guessed", "verified")]
     assert zoos[0].digest == zoos[1].digest
 
 
-def test_a_description_without_it_counts_as_guessed():
-    """Of an older file nobody knows where its groups come from."""
+def test_a_missing_origin_counts_as_guessed():
+    """An old description without an origin is guessed, or none if it has no groups."""
     data = mlp(1, 3, 1).to_json()
     del data["symmetry"]
     assert Architecture.from_json(data).symmetry == "guessed"
@@ -82,14 +82,14 @@ def test_a_description_without_it_counts_as_guessed():
         ("none", "with groups"),
     ],
 )
-def test_an_origin_that_there_is_not_is_refused(symmetry, said):
-    """The origin is one of five words, and no groups come from nowhere."""
+def test_an_unknown_origin_is_refused(symmetry, said):
+    """The origin must be a known word, and "none" is impossible with groups."""
     with pytest.raises(ArchitectureError, match=said):
         Architecture.from_json({**mlp(1, 3, 1).to_json(), "symmetry": symmetry})
 
 
 def test_a_damaged_origin_is_named(tmp_path, weights):
-    """A zoo with an unknown origin is damaged, and the file is named."""
+    """A zoo with an unknown origin is damaged, and the error names the file."""
     zoo = write(tmp_path / "a.zarr", weights, "verified")
     file = next((zoo.path / "architectures").glob("*/zarr.json"))
     file.write_text(file.read_text().replace('"verified"', '"proven"'))
@@ -97,14 +97,14 @@ def test_a_damaged_origin_is_named(tmp_path, weights):
         open_zoo(zoo.path).architectures  # noqa: B018  # reads it
 
 
-def test_info_shows_how_many_of_each(tmp_path, weights):
-    """The command counts networks by origin, in its table and in its JSON."""
+def test_info_counts_networks_by_origin(tmp_path, weights):
+    """`zoo info` counts networks by origin, in its table and in its JSON."""
     with create(tmp_path / "a.zarr", name="a") as zoo:
         for symmetry, widths in (("verified", (1, 3, 1)), ("guessed", (1, 4, 1)), ("verified", (1, 5, 1))):
             found = evolve(mlp(*widths), symmetry=symmetry)
             zoo.append(found, weights(found, 2), {})
-    told = CliRunner().invoke(sneframe_command, ["zoo", "info", str(tmp_path / "a.zarr")])
-    assert "guessed: 2, verified: 4" in told.output
+    output = CliRunner().invoke(sneframe_command, ["zoo", "info", str(tmp_path / "a.zarr")])
+    assert "guessed: 2, verified: 4" in output.output
     facts = json.loads(
         CliRunner().invoke(sneframe_command, ["zoo", "info", str(tmp_path / "a.zarr"), "--json"]).output
     )
@@ -113,11 +113,12 @@ def test_info_shows_how_many_of_each(tmp_path, weights):
 
 
 def test_a_line_for_each_origin():
-    """What is not known or guessed says how more is found; what is derived needs no advice."""
+    """Each origin has a line; a guessed or missing symmetry comes with advice."""
     assert list(sentences({"none": 1, "guessed": 2, "derived": 9}, code="--module")) == [
-        "no symmetry is known of 1 of 12 networks, every neuron is taken as fixed; --module finds it from the code and "
+        "no symmetry is known of 1 of 12 networks, every neuron is taken as fixed; --module finds it "
+        "from the code and verifies it",
+        "symmetry guessed from names and shapes for 2 of 12 networks; --module finds it from the code and "
         "verifies it",
-        "symmetry guessed from names and shapes for 2 of 12 networks; --module finds it from the code and verifies it",
         "symmetry derived from the code, not verified, for 9 of 12 networks",
     ]
     assert list(sentences({"stated": 1})) == ["symmetry stated, not verified, for 1 of 1 network"]

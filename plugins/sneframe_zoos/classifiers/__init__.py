@@ -1,1 +1,1 @@
-"""Zoos of image classifiers: options → drawn runs → stacked training → a zoo."""
+"""Zoos of image classifiers: draw the hyper-parameters of each run, train runs in stacks, write the zoo."""

@@ -1,4 +1,4 @@
-"""Convolutional classifiers: the Small-CNN-zoo network, Arch1, Arch2, and wild ones, as values and as a module."""
+"""Convolutional classifiers: the network of the Small CNN Zoo, Arch1, Arch2, and random designs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class Conv:
     """One convolution of a :class:`ConvNet`, with its activation.
 
     Args:
-        width: channels it writes.
-        kernel: height and width of its kernel.
-        stride: of the convolution.
-        padding: zeros on every side.
-        pool: of the max-pooling behind it, 1 for none.
-        residual: whether what it reads is added to what it writes, before the activation.
-        activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`, or None for that of the network.
+        width: number of output channels.
+        kernel: height and width of the kernel.
+        stride: stride of the convolution.
+        padding: number of zeros on each side.
+        pool: size of the max-pooling after the convolution; 1 for no pooling.
+        residual: whether the input is added to the output, before the activation.
+        activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`, or None for the network's
+            activation.
     """
 
     width: int
@@ -36,21 +37,21 @@ class Conv:
     activation: str | None = None
 
     def side(self, side: int) -> int:
-        """Return the height and width of what it gives, of what it is given."""
+        """Return the height or width of the output maps for input maps of this height or width."""
         return ((side + 2 * self.padding - self.kernel) // self.stride + 1) // self.pool
 
 
 @frozen(kw_only=True)
 class ConvNet(Design):
-    """Convolutions, then features, then linear layers.
+    """The design of a CNN: convolutions, then a vector of features, then linear layers.
 
     Args:
-        convs: from first to last.
-        features: how maps become a vector: their mean, all their pixels, or the pixels of an adaptive average pooling
-            to ``grid`` × ``grid``.
-        grid: of the adaptive pooling.
+        convs: the convolutions, from first to last.
+        features: how maps become a vector: the mean of each map, all pixels, or the pixels of an adaptive
+            average pooling to ``grid`` × ``grid``.
+        grid: size of the adaptive pooling.
         hidden: widths of the linear layers before the last.
-        activation: of the network.
+        activation: activation of all layers that do not have their own.
     """
 
     convs: tuple[Conv, ...]
@@ -69,7 +70,7 @@ class ConvNet(Design):
         return next(side for side in range(1, 1 << 16) if self.sides(side) >= 1)
 
     def sides(self, side: int) -> int:
-        """Return height and width of the last maps, less than 1 where an image of this side is too small."""
+        """Return the height or width of the last maps; less than 1 if an image of this size is too small."""
         for conv in self.convs:
             side = conv.side(side)
             if side < 1:
@@ -81,10 +82,10 @@ class ConvClassifier(nn.Module):
     """The network of a :class:`ConvNet`.
 
     Args:
-        design: what it is built like.
-        image: ``(channels, height, width)``.
-        classes: how many logits.
-        dropout: probability behind every hidden layer.
+        design: the design.
+        image: shape of an image, ``(channels, height, width)``.
+        classes: number of logits.
+        dropout: probability of the dropout after each hidden layer.
     """
 
     def __init__(self, design: ConvNet, image: Shape, classes: int, dropout: float) -> None:
@@ -117,11 +118,11 @@ class ConvClassifier(nn.Module):
 
 
 class ConvLayer(nn.Module):
-    """A convolution, its shortcut, activation, pooling and dropout.
+    """A convolution with its residual connection, activation, pooling and dropout.
 
     Args:
-        inputs: channels it reads.
-        conv: what it is built like.
+        inputs: number of input channels.
+        conv: the design of the convolution.
         activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
         dropout: probability of the dropout.
     """
@@ -135,15 +136,15 @@ class ConvLayer(nn.Module):
         self.residual = conv.residual
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return maps ``(B, width, height', width')`` of ``(B, inputs, height, width)``."""
-        made = self.conv(maps)
+        """Return output maps ``(B, width, height', width')`` for maps ``(B, inputs, height, width)``."""
+        outputs = self.conv(maps)
         if self.residual:
-            made = made + maps
-        found: Tensor = self.dropout(self.pool(self.activation(made)))
-        return found
+            outputs = outputs + maps
+        dropped: Tensor = self.dropout(self.pool(self.activation(outputs)))
+        return dropped
 
 
-#: Unterthiner et al. (2020), the Small CNN Zoo: 4970 parameters on grey images with 10 classes.
+#: The network of the Small CNN Zoo, Unterthiner et al. (2020): 4970 weights for grey images and 10 classes.
 SMALL_CNN = ConvNet(convs=(Conv(width=16, stride=2),) * 3)
 #: After Andreis et al. (arXiv 2305.16625): three convolutions, adaptive pooling, flatten, two linear layers.
 ARCH1 = ConvNet(
@@ -151,7 +152,7 @@ ARCH1 = ConvNet(
     features="adaptive",
     hidden=(32,),
 )
-#: After the same: convolutions with max-pooling, flatten, two linear layers.
+#: After the same paper: convolutions with max-pooling, flatten, two linear layers.
 ARCH2 = ConvNet(
     convs=(Conv(width=8, kernel=5, padding=2, pool=2), Conv(width=12, padding=1, pool=2)),
     features="flatten",
@@ -160,19 +161,20 @@ ARCH2 = ConvNet(
 
 
 def wild(generator: np.random.Generator, activations: Sequence[str], activation: str) -> ConvNet:
-    """Draw a CNN of random depth, widths, kernels, strides, activations and residuals, after the CNN Wild Park.
+    """Draw a random CNN, after the CNN Wild Park.
 
-    Two to five convolutions of 4 … 32 channels, kernels of 3, 5 or 7 with padding; one in two of those behind the first
-    keeps the shape of what it reads and has a residual connection; one in two networks has a hidden linear layer.
+    It has two to five convolutions of 4 … 32 channels, with padded kernels of size 3, 5 or 7. After the
+    first, one convolution in two keeps the shape of its input and has a residual connection. One network in
+    two has a hidden linear layer.
 
     Args:
-        generator: to draw from.
-        activations: among which each convolution has its own.
-        activation: of the hidden linear layer.
+        generator: the generator to draw from.
+        activations: the activations to draw from; each convolution draws its own.
+        activation: activation of the hidden linear layer.
     """
     convs: list[Conv] = []
     for number in range(generator.integers(2, 6)):
-        same = bool(convs) and generator.random() < 0.5  # keeps its shape, so that it can have a residual
+        same = bool(convs) and generator.random() < 0.5  # a residual connection needs equal shapes
         kernel = int(generator.choice((3, 5, 7)))
         convs.append(
             Conv(

@@ -1,4 +1,4 @@
-"""A design: a value that says what a classifier is built like, before any weight is drawn."""
+"""Designs: values that describe how a classifier is built, before any weight is drawn."""
 
 from __future__ import annotations
 
@@ -23,34 +23,38 @@ Shape = tuple[int, int, int]  #: (channels, height, width) of an image
 
 
 class Design(ABC):
-    """A kind of network; subclasses are frozen attrs classes, and equal values build equal modules."""
+    """A description of a network. Subclasses are frozen attrs classes; equal designs build equal modules."""
 
     @abstractmethod
     def module(self, image: Shape, classes: int, *, dropout: float = 0.0) -> nn.Module:
-        """Build a classifier of images ``(B, channels, height, width)``, its logits ``(B, classes)``.
+        """Build a classifier that maps images ``(B, channels, height, width)`` to logits ``(B, classes)``.
 
         Args:
-            image: shape of one.
-            classes: how many.
-            dropout: the probability of every ``nn.Dropout`` in it; there is one behind each hidden layer.
+            image: shape of an image.
+            classes: number of classes.
+            dropout: probability of every ``nn.Dropout`` in the module; there is one after each hidden layer.
 
         Raises:
-            ZooError: the images are too small, or do not suit it.
+            ZooError: the images are too small, or do not fit the design.
         """
 
     @abstractmethod
     def smallest(self) -> int:
-        """Return the smallest height and width of an image that it takes, in pixels."""
+        """Return the smallest height and width of an image that the network takes, in pixels."""
 
     def check(self, name: str, image: Shape) -> None:
         """Check that images are large enough.
 
+        Args:
+            name: what the error calls the network.
+            image: shape of an image.
+
         Raises:
-            ZooError: they are too small.
+            ZooError: the images are too small.
         """
         _, height, width = image
         if min(height, width) < (least := self.smallest()):
             raise ZooError(
-                f"{name} takes images of {least} × {least} pixels at least, these are {height} × {width}; "
-                f"enlarge them with size"
+                f"{name} needs images of at least {least} × {least} pixels, these have {height} × {width}; "
+                f"enlarge them with the option size"
             )

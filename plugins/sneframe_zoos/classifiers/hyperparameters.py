@@ -1,4 +1,4 @@
-"""What is drawn for each training run, as the Small CNN Zoo does (Unterthiner et al., arXiv 2002.11448)."""
+"""Hyper-parameters, drawn for each run as in the Small CNN Zoo (Unterthiner et al., arXiv 2002.11448)."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ Optimiser = Literal["sgd", "momentum", "adam", "rmsprop"]
 Init = Literal["glorot_normal", "he_normal", "orthogonal", "normal", "truncated_normal"]
 OPTIMISERS: Final[tuple[Optimiser, ...]] = get_args(Optimiser)
 INITS: Final[tuple[Init, ...]] = get_args(Init)
-SCALED: Final = ("normal", "truncated_normal")  #: the inits that have a standard deviation of their own
+SCALED: Final = ("normal", "truncated_normal")  #: the inits whose standard deviation is drawn, too
 
 
 @frozen(kw_only=True)
 class Ranges:
-    """From what each hyper-parameter is drawn, independently of the others.
+    """The ranges from which the hyper-parameters are drawn, each independently of the others.
 
     Args:
-        lr: log-uniform between the two.
-        optimisers: uniform among them.
-        inits: uniform among them.
-        init_std: log-uniform between the two; only of :data:`SCALED`.
-        l2: log-uniform between the two.
-        dropout: uniform between 0 and this, in one of two runs; else 0.
-        activations: uniform among them.
-        train_fractions: uniform among them.
-        epochs: an integer, uniform from the first to the second.
+        lr: bounds of the learning rate, drawn log-uniformly.
+        optimisers: optimisers, drawn uniformly.
+        inits: initialisations, drawn uniformly.
+        init_std: bounds of the standard deviation, drawn log-uniformly, for the inits in :data:`SCALED` only.
+        l2: bounds of the penalty, drawn log-uniformly.
+        dropout: largest dropout probability; one run in two draws uniformly between 0 and this, the others
+            use 0.
+        activations: activations, drawn uniformly.
+        train_fractions: fractions of the training images, drawn uniformly.
+        epochs: smallest and largest number of epochs, drawn uniformly.
     """
 
     lr: tuple[float, float]
@@ -44,18 +45,19 @@ class Ranges:
 
 @frozen(kw_only=True)
 class Hyperparameters:
-    """Of one run; each is a property of its networks.
+    """The hyper-parameters of one run; each of them is a property of the run's networks.
 
     Args:
         lr: learning rate.
         optimiser: one of :data:`OPTIMISERS`.
-        init: of the kernels, one of :data:`INITS`.
-        init_std: standard deviation of the initial kernels where ``init`` is one of :data:`SCALED`, else NaN.
-        l2: times the sum of the squared kernels, added to the loss (Keras's ``l2``: its gradient is twice that).
-        dropout: probability behind each hidden layer.
-        activation: the activation of the hidden layers, where the design sets none.
-        train_fraction: of the training images.
-        epochs: passes over these.
+        init: initialisation of the kernels, one of :data:`INITS`.
+        init_std: standard deviation of the initial kernels if ``init`` is one of :data:`SCALED`, else NaN.
+        l2: penalty as in Keras: ``l2`` times the sum of the squared kernel weights is added to the loss, so
+            the gradient of a kernel gets ``2 · l2`` times its weights.
+        dropout: dropout probability after each hidden layer.
+        activation: activation of the hidden layers for which the design sets none.
+        train_fraction: fraction of the training images that the run trains on.
+        epochs: number of passes over these images.
     """
 
     lr: float

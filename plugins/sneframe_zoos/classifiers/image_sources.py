@@ -1,4 +1,4 @@
-"""Where images come from: ``digits``, ``npz:FILE``, ``idx:FOLDER``, ``folder:DIR``, ``torchvision:NAME`` → an ImageSet."""
+"""Image sources: read ``digits``, ``npz:FILE``, ``idx:FOLDER``, ``folder:DIR`` or ``torchvision:NAME``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 from sneframe.errors import MachineError, ZooError, choices
 from sneframe_zoos.classifiers.images import ImageSet
 
-SHARE = 0.75  #: of the images of a source without a test part of its own, how many are to train on
-IDX_MAGIC = b"\x00\x00\x08"  #: two zeros, then the code of unsigned bytes; the number of axes follows
+TRAIN_FRACTION = 0.75  #: fraction of training images, for a source that has no test images of its own
+IDX_MAGIC = b"\x00\x00\x08"  #: two zeros and the code of unsigned bytes; the number of axes follows
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
@@ -28,31 +28,30 @@ def read_images(
     size: int | None = None,
     grey: bool = False,
 ) -> ImageSet:
-    """Read images, take part of them, and bring them to size.
+    """Read images, keep the requested number of them, and resize them.
 
     Args:
-        data: ``digits`` (scikit-learn's, resized to 16 × 16), ``npz:FILE`` (keys ``images`` and ``labels``),
-            ``idx:FOLDER`` (MNIST's file format and names, ``.gz`` or not), ``folder:DIR`` (one folder of pictures per
-            class, or ``DIR/train`` and ``DIR/test`` of those; needs Pillow), ``torchvision:NAME[:ROOT]`` (a data set of
-            ``torchvision.datasets`` that lies in ROOT already; nothing is downloaded).
-        name: of the data; not given: of the file, folder or set.
-        train: how many images to train on, the first ones; not given: all that the source has for it, or three in
-            four of a source without a test part.
-        test: how many to test on; not given: all others that are for it.
-        size: pixels in height and width; not given: as they are.
-        grey: whether colours become luminance.
+        data: the source. ``digits``: digits of scikit-learn, resized to 16 × 16. ``npz:FILE``: keys
+            ``images`` and ``labels``. ``idx:FOLDER``: MNIST's file format and file names, with or without
+            ``.gz``. ``folder:DIR``: one folder of pictures per class, either in ``DIR`` or in both
+            ``DIR/train`` and ``DIR/test``; needs Pillow. ``torchvision:NAME[:ROOT]``: a data set of
+            ``torchvision.datasets`` that ROOT already holds; nothing is downloaded.
+        name: name of the data; by default the name of the file, folder or data set.
+        train: number of training images, the first ones; by default all training images, or three in four if
+            the source has no test images of its own.
+        test: number of test images; by default all others.
+        size: height and width in pixels; by default unchanged.
+        grey: whether to convert colours to grey.
 
     Raises:
-        ZooError: no such source or file, or it does not hold what it should; the message says where and what.
+        ZooError: there is no such source or file, or its content is wrong.
         MachineError: a file cannot be read.
     """
     kind, _, where = data.partition(":")
     if kind not in SOURCES:
-        raise ZooError(f"no image source {data!r}; {choices(kind, SHOWN)}")
+        raise ZooError(f"unknown image source {data!r}, {choices(kind, SHOWN)}")
     if kind != "digits" and not where:
-        raise ZooError(
-            f"image source {data!r} needs what stands behind the colon: {SHOWN[list(SOURCES).index(kind)]}"
-        )
+        raise ZooError(f"image source {data!r} is incomplete: write {SHOWN[list(SOURCES).index(kind)]}")
     try:
         called, images, labels, own = SOURCES[kind](where)
     except FileNotFoundError as error:
@@ -62,9 +61,11 @@ def read_images(
             f"{data}: cannot read {error.filename or where}: {error.strerror or error}"
         ) from error
     if own is None:
-        own = train if train is not None else math.floor(SHARE * len(images))
+        own = train if train is not None else math.floor(TRAIN_FRACTION * len(images))
         if own >= len(images):
-            raise ZooError(f"{data}: {own} images to train on leave none of its {len(images)} to test on")
+            raise ZooError(
+                f"{data}: {own} of its {len(images)} images are for training, which leaves no test image"
+            )
     labels = np.asarray(labels)
     count = int(labels.max()) + 1 if labels.size and labels.dtype.kind in "iu" else 0
     whole = ImageSet(name=name or called, images=images, labels=labels, classes=count, train=own)
@@ -74,35 +75,36 @@ def read_images(
     return taken if size is None else taken.resized(size)
 
 
-Raw = tuple[str, np.ndarray, np.ndarray, "int | None"]  # name, images, labels, how many are to train on
+#: name, images, labels, and the number of training images (None if the source has no test images of its own)
+Raw = tuple[str, np.ndarray, np.ndarray, "int | None"]
 
 
 def _digits(where: str) -> Raw:
     if where:
-        raise ZooError(f"image source 'digits' takes nothing behind a colon, got {where!r}")
+        raise ZooError(f"image source 'digits' has no argument, got {where!r} after the colon")
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    images = np.round(found.images * (255 / 16)).astype(np.uint8)
-    made = ImageSet(name="digits", images=images, labels=found.target, classes=10, train=1).resized(16)
-    return "digits", made.images, made.labels, None
+    digits = load_digits()
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    resized = ImageSet(name="digits", images=images, labels=digits.target, classes=10, train=1).resized(16)
+    return "digits", resized.images, resized.labels, None
 
 
 def _npz(where: str) -> Raw:
     path = Path(where)
     try:
-        # Arrays of objects are pickles, which can run anything: they are refused.
+        # Arrays of objects are pickles, which can run any code, so they are refused.
         whole = np.load(path, allow_pickle=False)
         if not isinstance(whole, np.lib.npyio.NpzFile):
-            raise ZooError(f"{path}: is one array, expected an .npz file with images and labels")
-        with whole as found:
-            if missing := [key for key in ("images", "labels") if key not in found]:
+            raise ZooError(f"{path}: holds a single array; an .npz file with images and labels is needed")
+        with whole as arrays:
+            if missing := [key for key in ("images", "labels") if key not in arrays]:
                 raise ZooError(
-                    f"{path}: has no {' and no '.join(missing)}; it holds {', '.join(found) or 'nothing'}"
+                    f"{path}: has no {' and no '.join(missing)}; it holds {', '.join(arrays) or 'nothing'}"
                 )
-            return path.stem, found["images"], found["labels"], None
+            return path.stem, arrays["images"], arrays["labels"], None
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ZooError(f"{path}: is no .npz file of plain arrays: {str(error).splitlines()[0]}") from error
+        raise ZooError(f"{path}: not an .npz file of plain arrays: {str(error).splitlines()[0]}") from error
 
 
 def _idx(where: str) -> Raw:
@@ -123,22 +125,23 @@ def _idx_file(folder: Path, name: str, axes: int) -> np.ndarray:
     try:
         content = gzip.decompress(path.read_bytes()) if path is packed else path.read_bytes()
     except (gzip.BadGzipFile, EOFError) as error:
-        raise ZooError(f"{path}: is no gzip file: {error}") from error
+        raise ZooError(f"{path}: not a gzip file: {error}") from error
     start = 4 + 4 * axes
     if content[:4] != IDX_MAGIC + bytes([axes]) or len(content) < start:
         raise ZooError(
-            f"{path}: is no idx file of unsigned bytes with {axes} axes, it begins {content[:4].hex(' ')}"
+            f"{path}: not an idx file of unsigned bytes with {axes} axes; it begins "
+            f"with {content[:4].hex(' ')}"
         )
     shape = tuple(int(size) for size in np.frombuffer(content, ">i4", axes, 4))
     if math.prod(shape) != len(content) - start:
-        raise ZooError(f"{path}: its header says {shape}, {len(content) - start} bytes follow")
+        raise ZooError(f"{path}: the header says shape {shape}, but {len(content) - start} bytes follow")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _folder(where: str) -> Raw:
     root = Path(where)
     if not root.is_dir():
-        raise ZooError(f"{root}: is no folder of pictures")
+        raise ZooError(f"{root}: not a folder of pictures")
     split = [root / part for part in ("train", "test")]
     if all(part.is_dir() for part in split):
         classes = _classes(split[0])
@@ -148,17 +151,17 @@ def _folder(where: str) -> Raw:
     else:
         images, labels = _pictures(root, _classes(root))
         own = None
-        # Its pictures stand class by class; a share of them must hold every class.
+        # The pictures are sorted by class. They are shuffled so that both parts contain every class.
         order = np.random.Generator(np.random.Philox(key=0)).permutation(len(images))
         images, labels = [images[i] for i in order], [labels[i] for i in order]
     return root.name, np.stack(images), np.array(labels, dtype=np.int64), own
 
 
 def _classes(folder: Path) -> list[str]:
-    found = sorted(each.name for each in folder.iterdir() if each.is_dir())
-    if len(found) < 2:
-        raise ZooError(f"{folder}: needs two folders at least, one per class, has {len(found)}")
-    return found
+    names = sorted(each.name for each in folder.iterdir() if each.is_dir())
+    if len(names) < 2:
+        raise ZooError(f"{folder}: needs at least two folders, one for each class, has {len(names)}")
+    return names
 
 
 def _pictures(folder: Path, classes: Sequence[str]) -> tuple[list[np.ndarray], list[int]]:
@@ -166,11 +169,11 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[list[np.ndarray], l
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise ZooError("image source 'folder' needs Pillow: pip install 'sneframe[images]'") from error
-    if strangers := sorted(
+    if unknown := sorted(
         each.name for each in folder.iterdir() if each.is_dir() and each.name not in classes
     ):
         raise ZooError(
-            f"{folder / strangers[0]}: a class that is not among the training images' {list(classes)}"
+            f"{folder / unknown[0]}: the training images have no such class, they have {list(classes)}"
         )
     images: list[np.ndarray] = []
     labels: list[int] = []
@@ -181,15 +184,16 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[list[np.ndarray], l
                 with Image.open(path) as picture:
                     image = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "I;16") else "RGB"))
             except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-                raise ZooError(f"{path}: is no picture that can be read: {error}") from error
+                raise ZooError(f"{path}: cannot be read as a picture: {error}") from error
             if images and image.shape != images[0].shape:
                 raise ZooError(
-                    f"{path}: is {image.shape}, others are {images[0].shape}; all must be of one shape"
+                    f"{path}: has shape {image.shape}, earlier pictures have {images[0].shape}; all must "
+                    f"have one shape"
                 )
             images.append(image)
             labels.append(number)
     if not images:
-        raise ZooError(f"{folder}: its {len(classes)} folders hold no picture ({', '.join(PICTURES)})")
+        raise ZooError(f"{folder}: its {len(classes)} folders contain no picture ({', '.join(PICTURES)})")
     return images, labels
 
 

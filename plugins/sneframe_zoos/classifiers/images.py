@@ -1,4 +1,4 @@
-"""Labelled images as classifiers see them: one value for every source of them."""
+"""Labelled images for classifiers: the value that every image source gives."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from sneframe.errors import ZooError
 
 @frozen(kw_only=True, eq=False)
 class ImageSet:
-    """Images with labels; the first ``train`` of them are for training, all others for testing.
+    """Images with labels; the first ``train`` images are for training, all others for testing.
 
     Args:
-        name: of the data, the property ``dataset`` of every network trained on it.
-        images: ``(n, H, W)`` grey or ``(n, H, W, 3)`` colour, uint8.
-        labels: ``(n,)`` int64, 0 … classes - 1.
-        classes: how many.
-        train: how many of the images are for training.
+        name: name of the data set; it becomes the property ``dataset`` of every network trained on it.
+        images: grey images ``(n, H, W)`` or colour images ``(n, H, W, 3)``, uint8.
+        labels: labels from 0 to classes - 1, shape ``(n,)``, int64.
+        classes: number of classes.
+        train: number of training images.
 
     Raises:
-        ZooError: other shapes or types, labels out of range, no image to train or to test on.
+        ZooError: a shape or type is wrong, a label is out of range, or there is no image to train or to test
+            on.
     """
 
     name: str
@@ -43,20 +44,23 @@ class ImageSet:
             or (images.ndim == 4 and images.shape[3] != 3)
         ):
             raise ZooError(
-                f"{self.name}: images must be uint8 (n, H, W) or (n, H, W, 3), got {images.dtype} {images.shape}"
+                f"{self.name}: images must be uint8 of shape (n, H, W) or (n, H, W, 3), got {images.dtype} "
+                f"{images.shape}"
             )
         if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
             raise ZooError(
-                f"{self.name}: labels must be integers ({len(images)},), one an image, got {labels.dtype} {labels.shape}"
+                f"{self.name}: labels must be integers of shape ({len(images)},), one for each image, got "
+                f"{labels.dtype} {labels.shape}"
             )
         if not 0 < self.train < len(images):
             raise ZooError(
-                f"{self.name}: {self.train} of {len(images)} images are for training; both parts need one at least"
+                f"{self.name}: {self.train} of {len(images)} images are for training; training and testing "
+                f"need at least one image each"
             )
         if not 2 <= self.classes <= len(images):
             raise ZooError(
-                f"{self.name}: labels number at least two classes, from 0, and no more than the {len(images)} images, got "
-                f"{labels.min()} … {labels.max()}"
+                f"{self.name}: labels must count from 0, with at least 2 classes and no more than the "
+                f"{len(images)} images, got {labels.min()} … {labels.max()}"
             )
         if labels.min() < 0 or labels.max() >= self.classes:
             raise ZooError(
@@ -65,17 +69,17 @@ class ImageSet:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """``(channels, H, W)`` of one image."""
+        """The shape of an image, ``(channels, H, W)``."""
         height, width, *channels = self.images.shape[1:]
         return (channels[0] if channels else 1, height, width)
 
     @property
     def digest(self) -> str:
-        """A hash of all that decides what a network learns from it, hexadecimal; the name does not."""
-        found = hashlib.sha256(repr((self.images.shape, self.train, self.classes)).encode())
-        found.update(self.images.tobytes())
-        found.update(self.labels.astype("<i8").tobytes())
-        return found.hexdigest()[:16]
+        """A hexadecimal hash of everything that training depends on; the name is not part of it."""
+        hashed = hashlib.sha256(repr((self.images.shape, self.train, self.classes)).encode())
+        hashed.update(self.images.tobytes())
+        hashed.update(self.labels.astype("<i8").tobytes())
+        return hashed.hexdigest()[:16]
 
     def tensors(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """Return images ``(n, channels, H, W)`` in [-1, 1] and labels ``(n,)``."""
@@ -84,40 +88,45 @@ class ImageSet:
         return images.to(dtype) / 127.5 - 1, torch.from_numpy(self.labels.astype(np.int64))
 
     def limited(self, train: int | None, test: int | None) -> ImageSet:
-        """Return it with the first so many images of each part; None takes all.
+        """Return an image set with the first images of each part.
 
-        Where the source had no test images of its own (see :func:`sneframe_zoos.classifiers.image_sources.read_images`), the
-        part behind the first ``train`` is the rest.
+        If the source has no test images of its own (see
+        :func:`sneframe_zoos.classifiers.image_sources.read_images`), the test part consists of all images
+        after the first ``train``.
+
+        Args:
+            train: number of training images; None keeps all.
+            test: number of test images; None keeps all.
 
         Raises:
-            ZooError: there are not as many.
+            ZooError: a part has fewer images.
         """
         parts = {"train": (train, self.train), "test": (test, len(self.images) - self.train)}
         for part, (wanted, there) in parts.items():
             if wanted is not None and wanted > there:
-                raise ZooError(f"{self.name}: {wanted} images to {part} on are asked for, it has {there}")
+                raise ZooError(f"{self.name}: {wanted} images to {part} on are needed, but there are {there}")
         kept = [there if wanted is None else wanted for wanted, there in parts.values()]
         rows = np.r_[: kept[0], self.train : self.train + kept[1]]
         return attrs.evolve(self, images=self.images[rows], labels=self.labels[rows], train=kept[0])
 
     def grey(self) -> ImageSet:
-        """Return it without colours: the luminance of ITU-R BT.601."""
+        """Return an image set in grey: the luminance of ITU-R BT.601."""
         if self.images.ndim == 3:
             return self
         luminance = self.images @ np.array([0.299, 0.587, 0.114])
         return attrs.evolve(self, images=luminance.round().astype(np.uint8))
 
     def resized(self, size: int) -> ImageSet:
-        """Return it at ``size`` × ``size`` pixels, bilinear, with antialiasing where it shrinks."""
+        """Return images of ``size`` × ``size`` pixels, resized bilinearly; antialiased if they shrink."""
         if self.shape[1:] == (size, size):
             return self
         images = torch.from_numpy(self.images)
         images = images[:, None] if images.ndim == 3 else images.movedim(-1, 1)
-        # In pieces: float images are four times as large.
+        # Resize in pieces, because float images take four times the memory.
         pieces = [
             F.interpolate(piece.float(), (size, size), mode="bilinear", antialias=True).round().clamp(0, 255)
             for piece in images.split(4096)
         ]
         whole = torch.cat([piece.to(torch.uint8) for piece in pieces])
-        made = whole[:, 0] if self.images.ndim == 3 else whole.movedim(1, -1).contiguous()
-        return attrs.evolve(self, images=made.numpy())
+        resized = whole[:, 0] if self.images.ndim == 3 else whole.movedim(1, -1).contiguous()
+        return attrs.evolve(self, images=resized.numpy())

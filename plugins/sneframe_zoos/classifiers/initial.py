@@ -1,4 +1,4 @@
-"""The weights that a classifier's training starts from."""
+"""Initial weights of classifiers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
 
-POSITION_STD = 0.02  #: of a transformer's positions
+POSITION_STD = 0.02  #: standard deviation of a transformer's initial positions
 
 
 def is_kernel(name: str, parameter: nn.Parameter) -> bool:
@@ -20,9 +20,10 @@ def is_kernel(name: str, parameter: nn.Parameter) -> bool:
 def draw_weights(module: nn.Module, hyper: Hyperparameters, generator: np.random.Generator) -> np.ndarray:
     """Return flat initial weights ``(P,)`` float64, in the order of ``module.named_parameters()``.
 
-    Kernels are drawn as ``hyper.init`` says (normal distributions with the variance of Glorot and Bengio 2010 or of He et
-    al. 2015, orthogonal matrices of Saxe et al. 2014, or of the deviation ``hyper.init_std``), biases are 0, the
-    scales of norms 1.
+    Kernels are drawn as ``hyper.init`` says: from a normal distribution with the variance of Glorot and
+    Bengio (2010) or He et al. (2015), as orthogonal matrices (Saxe et al., 2014), or from a normal or
+    truncated normal distribution of standard deviation ``hyper.init_std``. Biases are 0, and the scales of
+    norms are 1.
     """
     pieces: list[np.ndarray] = []
     for name, parameter in module.named_parameters():
@@ -54,15 +55,15 @@ def _kernel(shape: tuple[int, ...], hyper: Hyperparameters, generator: np.random
 
 
 def _orthogonal(rows: int, columns: int, generator: np.random.Generator) -> np.ndarray:
-    """Return a matrix ``(rows, columns)`` whose rows or columns, whichever are fewer, are orthonormal."""
+    """Return a random matrix ``(rows, columns)`` with orthonormal rows, or columns if they are fewer."""
     drawn = generator.normal(size=(max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(drawn)
-    q = q * np.sign(np.diag(r))  # else the distribution is not uniform
+    q = q * np.sign(np.diag(r))  # without this the distribution is not uniform
     return q if rows >= columns else q.T
 
 
 def _within_two(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """Return standard normal numbers, those beyond ±2 drawn again."""
+    """Return standard normal numbers; numbers beyond ±2 are drawn again."""
     values = generator.normal(size=shape)
     while (far := np.abs(values) > 2).any():
         values[far] = generator.normal(size=int(far.sum()))

@@ -1,4 +1,4 @@
-"""Fully connected classifiers, as values and as a module."""
+"""Fully connected classifiers: the design, the module, and random designs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sneframe_zoos.classifiers.design import ACTIVATIONS, Design, Shape
 
 @frozen(kw_only=True)
 class MLP(Design):
-    """Linear layers on all pixels.
+    """The design of an MLP: linear layers on all pixels.
 
     Args:
-        widths: of the hidden layers.
+        widths: widths of the hidden layers.
         activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
     """
 
@@ -29,7 +29,7 @@ class MLP(Design):
         return MLPClassifier((channels * height * width, *self.widths, classes), self.activation, dropout)
 
     def smallest(self) -> int:
-        """See :class:`~sneframe_zoos.classifiers.design.Design`: any image will do."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`; an MLP takes images of any size."""
         return 1
 
 
@@ -37,9 +37,9 @@ class MLPClassifier(nn.Module):
     """The network of an :class:`MLP`.
 
     Args:
-        sizes: from pixels to classes.
+        sizes: widths of all layers, from the number of pixels to the number of classes.
         activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
-        dropout: probability behind every hidden layer.
+        dropout: probability of the dropout after each hidden layer.
     """
 
     def __init__(self, sizes: tuple[int, ...], activation: str, dropout: float) -> None:
@@ -60,7 +60,7 @@ class MLPClassifier(nn.Module):
 
 
 def wild(generator: np.random.Generator, activation: str) -> MLP:
-    """Draw an MLP of one to four hidden layers of 8 … 64 neurons."""
+    """Draw an MLP with one to four hidden layers of 8 … 64 neurons."""
     depth = generator.integers(1, 5)
     return MLP(
         widths=tuple(int(generator.choice((8, 16, 24, 32, 48, 64))) for _ in range(depth)),

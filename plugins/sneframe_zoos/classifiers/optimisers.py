@@ -1,6 +1,7 @@
-"""The steps of sgd, momentum, adam and rmsprop on flat weights (G, P) of networks that train together.
+"""Steps of sgd, momentum, adam and rmsprop on the flat weights (G, P) of networks that train together.
 
-As ``torch.optim``'s SGD, SGD(momentum=0.9), Adam and RMSprop(alpha=0.9) do, each network at its own learning rate.
+They compute what SGD, SGD(momentum=0.9), Adam and RMSprop(alpha=0.9) of ``torch.optim`` compute, but with a
+learning rate for each network.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ import torch
 from torch import Tensor
 
 MOMENTUM = 0.9
-BETA1, BETA2 = 0.9, 0.999  # Adam's
-ALPHA = 0.9  # RMSprop's, as Keras has it
+BETA1, BETA2 = 0.9, 0.999  # defaults of Adam
+ALPHA = 0.9  # default of Keras for RMSprop
 EPSILON = 1e-8
 
 
 class Stepper:
-    """Steps networks, neighbours with the same optimiser at once.
+    """Take optimiser steps; neighbouring networks with the same optimiser are stepped at once.
 
     Args:
-        optimisers: of each network; equal ones are to stand together.
-        lr: ``(G,)``.
-        like: ``(G, P)``, the type and shape of the weights.
+        optimisers: the optimiser of each network; for speed, equal optimisers should be neighbours.
+        lr: learning rate of each network, shape ``(G,)``.
+        like: a tensor with the type and shape of the weights, ``(G, P)``.
     """
 
     def __init__(self, optimisers: Sequence[str], lr: Tensor, like: Tensor) -> None:
@@ -32,7 +33,7 @@ class Stepper:
         self._steps = 0
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with the networks of these rows alone."""
+        """Continue with the networks of these rows only."""
         self._optimisers = [self._optimisers[row] for row in rows.tolist()]
         self._lr, self._mean, self._square = (t[rows] for t in (self._lr, self._mean, self._square))
 

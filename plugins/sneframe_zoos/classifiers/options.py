@@ -1,4 +1,4 @@
-"""The options of ``zoo build cnn | mlp | transformer``, and the designs they lead to."""
+"""The options of ``zoo build cnn | mlp | transformer``, and the designs that they describe."""
 
 from __future__ import annotations
 
@@ -45,58 +45,75 @@ def _among(names: Sequence[str]) -> Any:
 
 @frozen(kw_only=True)
 class Classifiers(ABC):
-    """What determines a zoo of classifiers but their designs; run ``k`` draws from generators keyed by ``(seed, k)``."""
+    """The options of a zoo of classifiers, without those of their designs.
+
+    Run ``k`` draws from generators keyed by ``(seed, k)``.
+    """
 
     builder: ClassVar[str]  #: ``PLUGIN/NAME``
-    arch: str = option("", "which designs; each builder has its own")
+    arch: str = option("", "designs of the networks; each builder has its own")
 
-    networks: int = option(1000, "training runs; each leaves several checkpoints", check=ge(1))
+    networks: int = option(1000, "number of training runs; each leaves several checkpoints", check=ge(1))
     data: str = option(
         "digits", "images: digits, npz:FILE, idx:FOLDER, folder:DIR or torchvision:NAME[:ROOT]"
     )
     data_name: str | None = option(
-        None, "the property 'dataset'; default: the name of the file, folder or set"
+        None, "value of the property 'dataset'; default: the name of the file, folder or data set"
     )
     train_images: int | None = option(
-        None, "the first so many to train on; default: all that are for it, or 3 in 4", check=optional(ge(1))
+        None,
+        "number of training images, the first ones; default: all, or 3 in 4 if the source has no test images",
+        check=optional(ge(1)),
     )
     test_images: int | None = option(
-        None, "the next so many to test on; default: all others", check=optional(ge(1))
+        None, "number of test images, the first ones; default: all others", check=optional(ge(1))
     )
     size: int | None = option(
-        None, "pixels in height and width; default: as the images are", check=optional(ge(1))
+        None, "height and width of the images in pixels; default: unchanged", check=optional(ge(1))
     )
-    grey: bool = option(False, "whether colours become luminance")
-    seed: int = option(0, "of all that is drawn", check=and_(ge(0), lt(2**64)))
+    grey: bool = option(False, "convert colour images to grey")
+    seed: int = option(0, "seed of everything that is drawn", check=and_(ge(0), lt(2**64)))
     checkpoints: int = option(
-        3, "at most so many of each run, equally far apart, the last one among them", check=ge(1)
+        3, "largest number of checkpoints of a run, at equal distances, with the last epoch", check=ge(1)
     )
-    batch_size: int = option(64, "images in a step", check=ge(1))
-    epochs: tuple[int, int] = option((1, 8), "an integer, uniform", check=_pair(ge(0)))
-    lr: tuple[float, float] = option((5e-4, 5e-2), "learning rate, log-uniform", check=_pair(POSITIVE))
-    optimisers: tuple[str, ...] = option(OPTIMISERS, "uniform among them", check=_among(OPTIMISERS))
-    inits: tuple[str, ...] = option(INITS, "of kernels, uniform among them", check=_among(INITS))
+    batch_size: int = option(64, "number of images in a step", check=ge(1))
+    epochs: tuple[int, int] = option(
+        (1, 8), "smallest and largest number of epochs, drawn uniformly", check=_pair(ge(0))
+    )
+    lr: tuple[float, float] = option(
+        (5e-4, 5e-2), "bounds of the learning rate, drawn log-uniformly", check=_pair(POSITIVE)
+    )
+    optimisers: tuple[str, ...] = option(OPTIMISERS, "optimisers to draw from", check=_among(OPTIMISERS))
+    inits: tuple[str, ...] = option(INITS, "initialisations of the kernels to draw from", check=_among(INITS))
     init_std: tuple[float, float] = option(
-        (1e-2, 0.5), "deviation of the inits normal and truncated_normal, log-uniform", check=_pair(POSITIVE)
+        (1e-2, 0.5),
+        "bounds of the standard deviation of the inits normal and truncated_normal, drawn log-uniformly",
+        check=_pair(POSITIVE),
     )
-    l2: tuple[float, float] = option((1e-8, 1e-2), "penalty on kernels, log-uniform", check=_pair(POSITIVE))
-    dropout: float = option(0.5, "at most, uniform, in one of two runs; else 0", check=and_(ge(0), lt(1)))
+    l2: tuple[float, float] = option(
+        (1e-8, 1e-2), "bounds of the penalty on kernels, drawn log-uniformly", check=_pair(POSITIVE)
+    )
+    dropout: float = option(
+        0.5,
+        "largest dropout probability; one run in two draws uniformly below it, the others use 0",
+        check=and_(ge(0), lt(1)),
+    )
     activations: tuple[str, ...] = option(
-        ("relu", "tanh", "sigmoid", "selu"), "uniform among them", check=_among(tuple(ACTIVATIONS))
+        ("relu", "tanh", "sigmoid", "selu"), "activations to draw from", check=_among(tuple(ACTIVATIONS))
     )
     train_fractions: tuple[float, ...] = option(
         (0.1, 0.25, 0.5, 1.0),
-        "of the training images, uniform among them",
+        "fractions of the training images to draw from",
         check=deep_iterable(and_(gt(0), le(1)), iterable_validator=min_len(1)),
     )
 
     @abstractmethod
     def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
-        """Return how the network of a run is built, drawn from its generator where it varies."""
+        """Return the design of a run's network; what varies between runs is drawn from the generator."""
 
     @property
     def ranges(self) -> Ranges:
-        """From what the hyper-parameters are drawn."""
+        """The ranges from which the hyper-parameters are drawn."""
         names = [each.name for each in attrs.fields(Ranges)]
         return Ranges(**{name: getattr(self, name) for name in names})
 
@@ -104,7 +121,7 @@ class Classifiers(ABC):
         """Read the images.
 
         Raises:
-            ZooError: they are not there, or not as they should be.
+            ZooError: there are no such images, or their content is wrong.
             MachineError: a file cannot be read.
         """
         return _image_set(
@@ -117,7 +134,7 @@ class Classifiers(ABC):
         )
 
     def options(self) -> dict[str, Any]:
-        """Return JSON values that say how the zoo is made; of the images, what they are and not where they lie."""
+        """Return JSON values that determine the zoo; they name the images and their digest, not a folder."""
         options: dict[str, Any] = json.loads(json.dumps(attrs.asdict(self)))
         images = self.image_set()
         kind, colon, where = self.data.partition(":")
@@ -125,7 +142,7 @@ class Classifiers(ABC):
         return {**options, "data_name": images.name, "data_digest": images.digest}
 
 
-_image_set = cache(read_images)  #: read once in every process that trains blocks
+_image_set = cache(read_images)  #: each process that trains blocks reads the images once
 
 
 @frozen(kw_only=True)
@@ -136,7 +153,7 @@ class CNNs(Classifiers):
 
     arch: Literal["small-cnn", "arch1", "arch2", "wild"] = option(
         "small-cnn",
-        "small-cnn: of the Small CNN Zoo; arch1, arch2: after the SNE paper; wild: drawn for each run",
+        "small-cnn: as in the Small CNN Zoo; arch1, arch2: as in the SNE paper; wild: drawn for each run",
     )
 
     def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
@@ -153,10 +170,12 @@ class MLPs(Classifiers):
     builder: ClassVar[str] = "zoos/mlp"
 
     arch: Literal["mlp", "wild"] = option(
-        "mlp", "mlp: of these widths; wild: depth and widths drawn for each run"
+        "mlp", "mlp: hidden layers of the given widths; wild: depth and widths drawn for each run"
     )
     widths: tuple[int, ...] = option(
-        (32, 32), "of the hidden layers of an mlp", check=deep_iterable(ge(1), iterable_validator=min_len(1))
+        (32, 32),
+        "widths of the hidden layers, for arch mlp",
+        check=deep_iterable(ge(1), iterable_validator=min_len(1)),
     )
 
     def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
@@ -173,13 +192,15 @@ class Transformers(Classifiers):
     builder: ClassVar[str] = "zoos/transformer"
 
     arch: Literal["vit", "wild"] = option(
-        "vit", "vit: a vision transformer of these sizes; wild: sizes drawn for each run"
+        "vit", "vit: a vision transformer of the given sizes; wild: sizes drawn for each run"
     )
-    patch: int = option(7, "pixels in height and width of a patch of a vit", check=ge(1))
-    width: int = option(32, "of a token of a vit", check=ge(1))
-    blocks: int = option(2, "of a vit", check=ge(1))
-    heads: int = option(2, "of each attention of a vit; they divide the width", check=ge(1))
-    mlp: int = option(64, "width of the hidden layer of each block of a vit", check=ge(1))
+    patch: int = option(7, "height and width of a patch in pixels, for arch vit", check=ge(1))
+    width: int = option(32, "width of a token, for arch vit", check=ge(1))
+    blocks: int = option(2, "number of blocks, for arch vit", check=ge(1))
+    heads: int = option(
+        2, "number of heads of each attention, for arch vit; width must be a multiple of it", check=ge(1)
+    )
+    mlp: int = option(64, "width of the hidden layer of each block, for arch vit", check=ge(1))
 
     def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
         """See :class:`~sneframe_zoos.classifiers.options.Classifiers`."""

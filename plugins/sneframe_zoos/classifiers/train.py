@@ -1,7 +1,7 @@
-"""Train many classifiers of one design at once: what each run starts from and draws in, its checkpoints out.
+"""Train many classifiers of one design at once and return their checkpoints.
 
-Whatever is random is drawn for each run by itself, outside the vectorised step, so that who trains beside it
-changes nothing but rounding.
+All random numbers are drawn separately for each run, outside the vectorised step. The other runs of the stack
+therefore change only the rounding of a run.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sneframe_zoos.classifiers.images import ImageSet
 from sneframe_zoos.classifiers.initial import is_kernel
 from sneframe_zoos.classifiers.optimisers import Stepper
 
-EVALUATED = 500  #: images at a time
-#: (parameters, masks, images, labels) → the mean cross-entropy of one network
+EVALUATED = 500  #: number of images that are evaluated at a time
+#: a function of parameters, masks, images and labels that returns the mean cross-entropy of one network
 Loss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor], Tensor]
 
 
@@ -33,9 +33,9 @@ class Run:
     """One training run.
 
     Args:
-        number: of the run in its zoo; with the seed it decides all that is drawn for it.
-        hyper: its hyper-parameters.
-        weights: ``(P,)``, where it starts.
+        number: number of the run in its zoo; number and seed determine all random numbers of the run.
+        hyper: hyper-parameters of the run.
+        weights: initial weights, shape ``(P,)``.
     """
 
     number: int
@@ -45,16 +45,16 @@ class Run:
 
 @frozen(kw_only=True, eq=False)
 class Images:
-    """What all runs learn from: images ``(n, channels, H, W)`` and labels ``(n,)``, for training and for testing."""
+    """Images ``(n, channels, H, W)`` and labels ``(n,)`` of all runs, for training and for testing."""
 
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
 
     @classmethod
-    def of(cls, found: ImageSet) -> Images:
-        """Return the two parts of an image set."""
-        pictures, labels = found.tensors()
-        cut = found.train
+    def of(cls, images: ImageSet) -> Images:
+        """Divide an image set into its two parts."""
+        pictures, labels = images.tensors()
+        cut = images.train
         return cls(train=(pictures[:cut], labels[:cut]), test=(pictures[cut:], labels[cut:]))
 
 
@@ -63,14 +63,14 @@ class Checkpoint:
     """A network at the end of an epoch.
 
     Args:
-        run: number of its run.
-        epoch: counted from 1; 0 is before training.
-        final: whether it is the last of its run.
-        weights: ``(P,)``.
-        train_accuracy: on the run's own training images.
-        train_loss: mean cross-entropy on these, without the penalty.
-        test_accuracy: on all test images.
-        test_loss: mean cross-entropy on these.
+        run: number of the run.
+        epoch: number of the epoch, counted from 1; 0 means before training.
+        final: whether this is the last checkpoint of the run.
+        weights: the weights, shape ``(P,)``.
+        train_accuracy: accuracy on the run's own training images.
+        train_loss: mean cross-entropy on these images, without the penalty.
+        test_accuracy: accuracy on all test images.
+        test_loss: mean cross-entropy on the test images.
     """
 
     run: int
@@ -84,7 +84,7 @@ class Checkpoint:
 
     @property
     def healthy(self) -> bool:
-        """Whether the weights and the losses are finite: whether training has not diverged."""
+        """Whether the weights and the losses are finite, that is, whether training has not diverged."""
         return bool(
             np.isfinite(self.weights).all()
             and math.isfinite(self.train_loss)
@@ -95,17 +95,19 @@ class Checkpoint:
 def train(
     module: nn.Module, runs: Sequence[Run], images: Images, *, seed: int, batch_size: int, checkpoints: int
 ) -> list[Checkpoint]:
-    """Train all runs, of one design, and return their checkpoints.
+    """Train runs of one design at once and return their checkpoints.
 
     Args:
-        module: of the design; only its code is used, with each ``nn.Dropout`` at the rate of the run.
-        runs: what to train.
-        images: to train and to test on.
-        seed: of the zoo.
-        batch_size: images in a step.
-        checkpoints: at most so many of each run, at epochs equally far apart, the last one among them.
+        module: a module of the design. Its weights are not used, and each ``nn.Dropout`` has the rate of the
+            run.
+        runs: the runs to train.
+        images: training and test images.
+        seed: seed of the zoo.
+        batch_size: number of images in a step.
+        checkpoints: the largest number of checkpoints of a run. They are at equal distances; the last is the
+            last epoch.
     """
-    # Equal optimisers stand together, see Stepper.
+    # Make equal optimisers neighbours, so that Stepper steps them at once.
     runs = sorted(runs, key=lambda run: run.hyper.optimiser)
     dtype = images.train[0].dtype
     orders = [Order(run, len(images.train[0]), seed) for run in runs]
@@ -122,19 +124,19 @@ def train(
     gradients = vmap(grad(flat.loss(masks.network)))
 
     active = list(range(len(runs)))
-    found: list[Checkpoint] = []
+    results: list[Checkpoint] = []
     step = 0
     while True:
         for row, number in enumerate(active):
             if (epoch := planned[number].get(step)) is not None:
                 final = step == max(planned[number])
                 own = orders[number].own
-                found.append(
+                results.append(
                     _checkpoint(module, flat, runs[number], (epoch, final), weights[row], images, own)
                 )
         going = [row for row, number in enumerate(active) if step < max(planned[number])]
         if not going:
-            return found
+            return results
         if len(going) < len(active):
             rows = torch.tensor(going)
             active = [active[row] for row in going]
@@ -148,7 +150,7 @@ def train(
 
 
 def _plan(run: Run, order: Order, batch_size: int, checkpoints: int) -> dict[int, int]:
-    """Return the epoch of every checkpoint, by the number of steps before it."""
+    """Return the epochs of the checkpoints; the keys are the numbers of steps before them."""
     epochs = run.hyper.epochs
     at = (
         sorted({max(1, round(epochs * (k + 1) / checkpoints)) for k in range(checkpoints)}) if epochs else [0]
@@ -156,32 +158,32 @@ def _plan(run: Run, order: Order, batch_size: int, checkpoints: int) -> dict[int
     return {math.ceil(epoch * len(order.own) / batch_size): epoch for epoch in at}
 
 
-# -- what is drawn for each run ------------------------------------------------------------------------------------
+# -- what is drawn for each run -----------------------------------------------------------------------------
 
 
 def generator(seed: int, run: Run, purpose: str) -> torch.Generator:
-    """Return the generator of one run for one purpose."""
+    """Return the random generator of a run for one purpose."""
     return torch.Generator().manual_seed(word(f"{seed} {run.number} {purpose}") & ((1 << 63) - 1))
 
 
 class Order:
-    """In which order a run sees its images: its own share of them, shuffled for every epoch, without end.
+    """The endless order of a run's training images: its fraction of the images, shuffled anew in every epoch.
 
     Args:
-        run: whose.
-        count: training images there are.
-        seed: of the zoo.
+        run: the run.
+        count: number of training images in the image set.
+        seed: seed of the zoo.
     """
 
     def __init__(self, run: Run, count: int, seed: int) -> None:
         self._generator = generator(seed, run, "order")
-        share = max(1, round(run.hyper.train_fraction * count))
-        #: the images of this run
-        self.own = torch.randperm(count, generator=self._generator)[:share]
+        size = max(1, round(run.hyper.train_fraction * count))
+        #: indices of the images of this run
+        self.own = torch.randperm(count, generator=self._generator)[:size]
         self._left = self.own[:0]
 
     def take(self, count: int) -> Tensor:
-        """Return the next so many; a batch may end one epoch and begin the next."""
+        """Return the indices of the next ``count`` images; they may end one epoch and begin the next."""
         while len(self._left) < count:
             shuffled = self.own[torch.randperm(len(self.own), generator=self._generator)]
             self._left = torch.cat([self._left, shuffled])
@@ -190,7 +192,7 @@ class Order:
 
 
 class Mask(nn.Module):
-    """Stands where a dropout stood: multiplies by a mask that is drawn elsewhere."""
+    """A replacement for a dropout that multiplies by a given mask; :class:`Masks` draws the masks."""
 
     mask: Tensor
 
@@ -199,20 +201,20 @@ class Mask(nn.Module):
         self.register_buffer("mask", torch.ones(()), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the masked values, or in one pass that measures them, the values."""
+        """Return the masked values, and remember their shape, which :class:`Masks` measures in one pass."""
         self.shape = values.shape
         return values * self.mask
 
 
 class Masks:
-    """Draws the dropout masks of each run.
+    """Draw the dropout masks of each run.
 
     Args:
-        module: with its dropouts.
-        runs: whose; one of them without dropout draws nothing.
-        example: an image ``(1, channels, H, W)``, by which the places are measured.
-        seed: of the zoo.
-        batch_size: images in a step.
+        module: the module with its dropouts.
+        runs: the runs; nothing is drawn for a run without dropout.
+        example: an image ``(1, channels, H, W)``; a pass over it measures the shapes of the masks.
+        seed: seed of the zoo.
+        batch_size: number of images in a step.
     """
 
     def __init__(
@@ -221,25 +223,25 @@ class Masks:
         self._rates = [run.hyper.dropout for run in runs]
         self._generators = [generator(seed, run, "dropout") for run in runs]
         self._dtype = example.dtype
-        #: the module to train: dropouts are masks, or nothing where no run has any
+        #: the module to train: its dropouts are replaced by masks, or by identities if no run has dropout
         self.network = _replaced(module, Mask if any(self._rates) else nn.Identity)
-        places = {name: place for name, place in self.network.named_modules() if isinstance(place, Mask)}
-        if places:
+        masks = {name: mask for name, mask in self.network.named_modules() if isinstance(mask, Mask)}
+        if masks:
             with torch.no_grad():
                 self.network.to(example.dtype)(example)
-        self._shapes = {f"{name}.mask": (batch_size, *place.shape[1:]) for name, place in places.items()}
+        self._shapes = {f"{name}.mask": (batch_size, *mask.shape[1:]) for name, mask in masks.items()}
 
     def draw(self, active: Sequence[int]) -> dict[str, Tensor]:
-        """Return for every place a mask ``(G, B, …)``: 0, or 1 / (1 - rate)."""
-        made: dict[str, Tensor] = {}
+        """Return masks ``(G, B, …)`` with values 0 or 1 / (1 - rate), by name, for the active runs."""
+        drawn: dict[str, Tensor] = {}
         for name, shape in self._shapes.items():
             masks = torch.ones((len(active), *shape), dtype=self._dtype)
             for mask, number in zip(masks, active, strict=True):
                 if rate := self._rates[number]:
                     kept = torch.rand(shape, generator=self._generators[number]) >= rate
                     torch.mul(kept, 1 / (1 - rate), out=mask)
-            made[name] = masks
-        return made
+            drawn[name] = masks
+        return drawn
 
 
 def _replaced(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
@@ -251,14 +253,14 @@ def _replaced(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
     return twin
 
 
-# -- flat weights and modules --------------------------------------------------------------------------------------
+# -- flat weights and modules -------------------------------------------------------------------------------
 
 
 class FlatWeights:
-    """Where every parameter of a module stands in flat weights.
+    """The conversion between flat weights and the parameters of a module.
 
     Args:
-        module: whose parameters, in its own order.
+        module: the module; flat weights have the order of its parameters.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -266,11 +268,11 @@ class FlatWeights:
         self._shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
         kernel = [is_kernel(name, parameter) for name, parameter in parameters.items()]
-        #: ``(P,)`` 1 where a weight belongs to a kernel, else 0
+        #: 1 for weights of kernels, 0 for others, shape ``(P,)``
         self.kernels = torch.repeat_interleave(torch.tensor(kernel).float(), torch.tensor(self._sizes))
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:
-        """Return every parameter ``(…, *shape)`` of flat weights ``(…, P)``."""
+        """Return the parameters ``(…, *shape)`` by name, as views of flat weights ``(…, P)``."""
         pieces = weights.split(self._sizes, dim=-1)
         named = zip(self._shapes.items(), pieces, strict=True)
         return {name: piece.unflatten(-1, shape) for (name, shape), piece in named}
@@ -290,7 +292,7 @@ def _checkpoint(
     module: nn.Module,
     flat: FlatWeights,
     run: Run,
-    place: tuple[int, bool],
+    when: tuple[int, bool],
     weights: Tensor,
     images: Images,
     own: Tensor,
@@ -301,8 +303,8 @@ def _checkpoint(
     tested = evaluate(module, parameters, *images.test)
     return Checkpoint(
         run=run.number,
-        epoch=place[0],
-        final=place[1],
+        epoch=when[0],
+        final=when[1],
         weights=weights.numpy(),
         train_accuracy=trained[0],
         train_loss=trained[1],

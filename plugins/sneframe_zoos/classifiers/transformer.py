@@ -1,4 +1,4 @@
-"""Small vision transformers (Dosovitskiy et al., arXiv 2010.11929), as values and as a module."""
+"""Small vision transformers (Dosovitskiy et al., arXiv 2010.11929): design, module, and random designs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from sneframe_zoos.classifiers.design import ACTIVATIONS, Design, Shape
 
 @frozen(kw_only=True)
 class VisionTransformer(Design):
-    """Patches with learned positions, pre-norm blocks, and the mean over tokens.
+    """The design of a vision transformer: patches with positions, pre-norm blocks, the mean over tokens.
 
     Args:
-        patch: height and width of a patch, in pixels; what is left at the right and lower edge is not read.
-        width: of a token.
-        blocks: how many.
-        heads: of each attention; they divide the width.
+        patch: height and width of a patch in pixels; a rest at the right or lower edge of an image is
+            ignored.
+        width: width of a token.
+        blocks: number of blocks.
+        heads: number of heads of each attention; the width must be a multiple of it.
         mlp: width of the hidden layer of each block.
-        activation: of these hidden layers, a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
+        activation: activation of these hidden layers, a key of
+            :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
     """
 
     patch: int = 7
@@ -42,7 +44,7 @@ class VisionTransformer(Design):
         return TransformerClassifier(self, image, classes, dropout)
 
     def smallest(self) -> int:
-        """See :class:`~sneframe_zoos.classifiers.design.Design`: two patches in height and width."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`; height and width need two patches each."""
         return 2 * self.patch
 
 
@@ -50,10 +52,10 @@ class TransformerClassifier(nn.Module):
     """The network of a :class:`VisionTransformer`.
 
     Args:
-        design: what it is built like.
-        image: ``(channels, height, width)``.
-        classes: how many logits.
-        dropout: probability behind every attention, hidden layer and block.
+        design: the design.
+        image: shape of an image, ``(channels, height, width)``.
+        classes: number of logits.
+        dropout: probability of the dropout after each attention, hidden layer and block.
     """
 
     def __init__(self, design: VisionTransformer, image: Shape, classes: int, dropout: float) -> None:
@@ -76,11 +78,11 @@ class TransformerClassifier(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and two linear layers, each behind a norm and beside the stream.
+    """A pre-norm transformer block: attention and an MLP, each after a norm and added to the residual stream.
 
     Args:
-        design: what it is built like.
-        dropout: probability of its dropouts.
+        design: the design of the transformer.
+        dropout: probability of the dropouts.
     """
 
     def __init__(self, design: VisionTransformer, dropout: float) -> None:
@@ -103,7 +105,7 @@ class Block(nn.Module):
             rearrange(layer(read), "b t (h d) -> b h t d", h=self.heads)
             for layer in (self.query, self.key, self.value)
         )
-        # Written out: torch's fused attention cannot be vectorised over networks.
+        # Attention is written out because torch's fused attention cannot be vectorised over networks.
         scores = query @ key.mT / query.shape[-1] ** 0.5
         seen = rearrange(scores.softmax(-1) @ value, "b h t d -> b t (h d)")
         stream = stream + self.dropout1(self.out(seen))
@@ -112,7 +114,7 @@ class Block(nn.Module):
 
 
 def wild(generator: np.random.Generator, activation: str) -> VisionTransformer:
-    """Draw a transformer of one to three blocks, one to four heads and patches of 4, 5 or 7 pixels."""
+    """Draw a transformer with one to three blocks, 1, 2 or 4 heads, and patches of 4, 5 or 7 pixels."""
     return VisionTransformer(
         patch=int(generator.choice((4, 5, 7))),
         width=int(generator.choice((16, 24, 32))),

@@ -1,4 +1,4 @@
-"""Folders of checkpoints, and what imports them."""
+"""A fixture that imports a zoo with an importer of the plugin."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sneframe.zoo import import_zoo, open_zoo
 
 @pytest.fixture
 def imported(tmp_path):
-    """Import with an importer of the plugin: (name, source, options) in; the zoo, and what was left out by file, out."""
+    """Return a function that imports a source; it returns the zoo, and the reason for each skipped file."""
 
     def run(name, source, out="zoo.zarr", *, overwrite=False, base=tmp_path, **options):
         importer = load(["importers"]).importer(f"importers/{name}")

@@ -1,4 +1,4 @@
-"""Modules that tests import networks with; found as a user's would be, from the current folder."""
+"""Module factories for imports. Like a user's factories, they are imported from the current folder."""
 
 import torch
 from torch import nn
@@ -39,7 +39,7 @@ def by_activation(row):
 
 
 class Functional(nn.Module):
-    """Its function is a private setting, with a name or without."""
+    """A network whose activation is a private attribute, a named function or a lambda."""
 
     def __init__(self, function):
         super().__init__()
@@ -75,7 +75,7 @@ def lazy():
 
 
 def local(row):
-    """The class is made inside the function, and reads its activation from there."""
+    """Return a module whose class is defined in this function and takes its activation from it."""
     act = {"relu": torch.relu, "tanh": torch.tanh, "cumsum": lambda h: h.cumsum(-1)}[row["activation"]]
 
     class Net(nn.Module):
@@ -90,7 +90,7 @@ def local(row):
 
 
 class Masked(nn.Module):
-    """A mask, all true when made, says which neurons are added to others."""
+    """A network with a bool buffer, initially all true, that selects neurons."""
 
     def __init__(self):
         super().__init__()
@@ -106,12 +106,12 @@ def masked():
 
 
 def pair():
-    """No example input, and none that could be made up."""
+    """Return a module without an example input, for which none can be guessed."""
     return nn.Bilinear(2, 3, 4)
 
 
 class Tied(nn.Module):
-    """Reads words out with the table that it reads them in with."""
+    """A network whose output layer shares its weight with the embedding."""
 
     def __init__(self):
         super().__init__()

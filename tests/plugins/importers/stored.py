@@ -1,10 +1,10 @@
-"""What a zoo stores of one network."""
+"""Read one network of a zoo as it is stored."""
 
 
 def tensors(zoo, position):
-    """The state dict of a network as it is stored."""
+    """Return the stored state dict of the network at a position."""
     for positions, _, stacked in zoo.stored():
-        for place, at in enumerate(positions.tolist()):
-            if at == position:
-                return {name: value[place] for name, value in stacked.items()}
+        for row, each in enumerate(positions.tolist()):
+            if each == position:
+                return {name: value[row] for name, value in stacked.items()}
     raise AssertionError(position)

@@ -1,4 +1,4 @@
-"""Any folder of checkpoints."""
+"""The importer of folders of checkpoints, with tables and modules."""
 
 import csv
 import errno
@@ -44,7 +44,7 @@ def table(path, rows):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twelve networks of three architectures in four kinds of files, and a table."""
+    """Return twelve networks of three architectures in four kinds of files, and their table."""
     torch.manual_seed(0)
     source = tmp_path / "nets"
     states, rows = {}, []
@@ -82,10 +82,11 @@ def here(monkeypatch):
     monkeypatch.chdir(os.path.dirname(__file__))  # noqa: PTH120
 
 
-# -- what is imported -------------------------------------------------------------------------------------------
+# -- what is imported ---------------------------------------------------------------------------------------
 
 
 def test_weights_and_properties_are_those_of_the_files(folder, imported):
+    """Weights, properties and groups come from the files and the table."""
     source, states, rows, properties = folder
     zoo, skipped = imported("files", source, properties=properties, module="factories:of_row")
     assert skipped == {}
@@ -99,8 +100,8 @@ def test_weights_and_properties_are_those_of_the_files(folder, imported):
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
-def test_a_module_tells_of_connections_that_a_state_dict_does_not_show(tmp_path, imported):
-    """From names and shapes a residual network has no group, from its code it has the one of the stream."""
+def test_a_module_shows_residual_connections(tmp_path, imported):
+    """Names and shapes give a residual network no group; its module gives one for the stream."""
     torch.save(factories.Residual().state_dict(), tmp_path / "a.pt")
     table(tmp_path / "t.csv", [{"file": "a.pt", "kind": "residual"}])
     guessed, _ = imported("files", tmp_path)
@@ -110,8 +111,8 @@ def test_a_module_tells_of_connections_that_a_state_dict_does_not_show(tmp_path,
     assert [len(zoo.architectures[0].groups) for zoo in (guessed, found)] == [0, 1]
 
 
-def test_names_can_be_trusted(tmp_path, imported):
-    """With trust_names layers whose sizes fit are a chain, and the symmetry stays a guess."""
+def test_trust_names_makes_a_chain(tmp_path, imported):
+    """With trust_names, layers whose sizes fit are a chain; the symmetry is still guessed."""
     layers = nn.ModuleList([nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 3)])
     torch.save(layers.state_dict(), tmp_path / "a.pt")
     zoo, _ = imported("files", tmp_path, trust_names=True)
@@ -135,7 +136,7 @@ SAVED = {
 @pytest.mark.parametrize("first", [".pt", ".safetensors"])
 @pytest.mark.parametrize("module", SAVED.values(), ids=SAVED)
 def test_the_format_of_a_file_does_not_matter(tmp_path, imported, module, first):
-    """Modules that may be no chain are fixed, whether or not a format sorts names, and whichever file comes first."""
+    """Modules that may not be chains are fixed, in any file format and any order of files."""
     second = ".safetensors" if first == ".pt" else ".pt"
     WRITERS[first](module.state_dict(), tmp_path / f"a{first}")
     WRITERS[second](module.state_dict(), tmp_path / f"b{second}")
@@ -146,8 +147,8 @@ def test_the_format_of_a_file_does_not_matter(tmp_path, imported, module, first)
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
-def test_what_else_lies_in_a_folder_does_not_matter(tmp_path, imported):
-    """A network alone and beside others of its names and shapes has one description."""
+def test_other_files_do_not_change_a_description(tmp_path, imported):
+    """A network is described alike alone and next to another of the same names and shapes."""
     (tmp_path / "alone").mkdir()
     (tmp_path / "both").mkdir()
     state = factories.Residual().state_dict()
@@ -159,16 +160,16 @@ def test_what_else_lies_in_a_folder_does_not_matter(tmp_path, imported):
     assert alone.architectures == both.architectures
 
 
-def test_an_import_says_where_symmetry_comes_from(folder, imported):
-    """With a module symmetry is verified, of a Sequential without one guessed."""
+def test_a_module_gives_verified_symmetry(folder, imported):
+    """With a module, the symmetry of every network is verified."""
     source, _, _, properties = folder
     zoo, _ = imported("files", source, properties=properties, module="factories:of_row")
     assert zoo.symmetry == {"verified": 12}
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
-def test_without_a_module_symmetry_is_guessed_or_not_known(folder, imported):
-    """Names and shapes say something of the Sequential networks, and nothing of the residual ones."""
+def test_without_a_module_symmetry_is_guessed(folder, imported):
+    """Symmetry is guessed for Sequential networks, and unknown for residual ones."""
     source, _, _, properties = folder
     zoo, _ = imported("files", source, properties=properties)
     assert zoo.symmetry == {"none": 4, "guessed": 8}
@@ -176,6 +177,7 @@ def test_without_a_module_symmetry_is_guessed_or_not_known(folder, imported):
 
 @pytest.mark.filterwarnings("ignore:.*taken as:UserWarning")
 def test_without_a_table_there_are_files_and_no_properties(folder, imported):
+    """Without a table, all files are imported; the only property is their name."""
     source, states, _, _ = folder
     zoo, skipped = imported("files", source)
     assert skipped == {}
@@ -193,7 +195,8 @@ def test_without_a_table_there_are_files_and_no_properties(folder, imported):
         ("lambdas", lambda: factories.Functional(torch.relu)),
     ],
 )
-def test_activations_that_a_module_has_are_told_apart(tmp_path, imported, function, make):
+def test_activations_of_modules_are_distinguished(tmp_path, imported, function, make):
+    """Modules that differ only in their activation give different architectures."""
     rows = []
     for number in range(4):
         torch.save(make().state_dict(), tmp_path / f"{number}.pt")
@@ -205,13 +208,15 @@ def test_activations_that_a_module_has_are_told_apart(tmp_path, imported, functi
     assert zoo.architecture_index.tolist() == [0, 1, 0, 1]
 
 
-def test_the_activation_of_a_state_dict_is_told(tmp_path, imported):
+def test_the_activation_option_is_used(tmp_path, imported):
+    """Without a module, the option gives the activation."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     zoo, _ = imported("files", tmp_path, activation="tanh")
     assert zoo.architectures[0].layers[0].activation == "tanh"
 
 
 def test_a_split_of_the_table_is_stored(tmp_path, imported):
+    """The column split becomes the split "table"; an empty value is unused."""
     rows = []
     for number, split in enumerate(["train", "train", "val", "test", ""]):
         torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
@@ -222,6 +227,7 @@ def test_a_split_of_the_table_is_stored(tmp_path, imported):
 
 
 def test_a_group_in_two_parts_of_the_split_is_refused(tmp_path, imported):
+    """A group in two parts of the split raises, and no zoo is written."""
     rows = []
     for number, split in enumerate(["train", "test"]):
         torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
@@ -232,6 +238,7 @@ def test_a_group_in_two_parts_of_the_split_is_refused(tmp_path, imported):
 
 
 def test_json_lines_are_a_table_too(tmp_path, imported):
+    """JSON lines give typed properties, with missing values."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     torch.save(factories.mlp().state_dict(), tmp_path / "b.pt")
     lines = [{"file": "a.pt", "score": 1.5, "name": "ü", "ok": True}, {"file": "b.pt", "score": None}]
@@ -242,7 +249,8 @@ def test_json_lines_are_a_table_too(tmp_path, imported):
     assert zoo.typed_column("score").objects() == [1.5, None]
 
 
-def test_json_lines_may_have_a_byte_order_mark_and_any_separator_within_a_text(tmp_path, imported):
+def test_json_lines_may_have_a_byte_order_mark(tmp_path, imported):
+    """A byte order mark and a line separator in a text do not disturb JSON lines."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     line = json.dumps({"file": "a.pt", "note": "one\u2028two"}, ensure_ascii=False)
     (tmp_path / "t.jsonl").write_text(line + "\n", encoding="utf-8-sig")
@@ -250,7 +258,8 @@ def test_json_lines_may_have_a_byte_order_mark_and_any_separator_within_a_text(t
     assert zoo.column("note").tolist() == ["one\u2028two"]
 
 
-def test_a_file_that_cannot_be_weights_is_skipped_and_the_others_come(tmp_path, imported):
+def test_unusable_files_are_skipped(tmp_path, imported):
+    """float8, empty and sparse tensors and a circular link are skipped; the rest is imported."""
     state = factories.mlp().state_dict()
     torch.save(state, tmp_path / "good.pt")
     torch.save({name: value.to(torch.float8_e4m3fn) for name, value in state.items()}, tmp_path / "f8.pt")
@@ -261,8 +270,8 @@ def test_a_file_that_cannot_be_weights_is_skipped_and_the_others_come(tmp_path, 
     assert len(zoo) == 1
 
 
-def test_a_tensor_without_elements_is_left_out(tmp_path, imported):
-    """It holds no weight, and the others are a network."""
+def test_an_empty_tensor_is_ignored(tmp_path, imported):
+    """A tensor without elements holds no weight and is ignored."""
     state = factories.mlp().state_dict()
     torch.save({**state, "more": torch.ones(0, 2)}, tmp_path / "a.pt")
     zoo, skipped = imported("files", tmp_path)
@@ -282,8 +291,9 @@ def test_a_tensor_without_elements_is_left_out(tmp_path, imported):
         ([str(2**63), "1"], "float", [2.0**63, 1.0]),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*is text because of:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*is read as text because of:UserWarning")
 def test_columns_have_the_first_kind_that_fits(tmp_path, imported, texts, kind, values):
+    """A column is int, float, bool or text: the first kind that fits all values."""
     rows = []
     for number, text in enumerate(texts):
         torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
@@ -293,8 +303,8 @@ def test_columns_have_the_first_kind_that_fits(tmp_path, imported, texts, kind, 
     assert (column.kind, column.objects()) == (kind, values)
 
 
-def test_types_are_kept_where_they_agree(tmp_path, imported):
-    """A folder of half precision makes a zoo of half precision."""
+def test_equal_types_are_kept(tmp_path, imported):
+    """A folder of half-precision files makes a half-precision zoo."""
     state = {name: value.half() for name, value in factories.mlp().state_dict().items()}
     save_file(state, tmp_path / "a.safetensors")
     zoo, _ = imported("files", tmp_path)
@@ -309,8 +319,8 @@ def test_types_are_kept_where_they_agree(tmp_path, imported):
         ("float64", "bfloat16", "float64"),
     ],
 )
-def test_a_folder_of_two_types_makes_a_zoo_of_the_wider(tmp_path, imported, first, second, wide):
-    """No digit of a network is lost, and the order of the files does not matter."""
+def test_two_types_are_widened_without_loss(tmp_path, imported, first, second, wide):
+    """Files of two types are stored in a type that holds both, without loss."""
     states = {}
     for name, dtype in (("a", first), ("b", second)):
         states[name] = {n: v.to(getattr(torch, dtype)) for n, v in factories.mlp().state_dict().items()}
@@ -324,8 +334,8 @@ def test_a_folder_of_two_types_makes_a_zoo_of_the_wider(tmp_path, imported, firs
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "module._orig_mod.net."])
-def test_a_prefix_before_all_names_makes_no_other_architecture(tmp_path, imported, prefix):
-    """A trainer's wrapper and attribute are no part of the network, with its code and without."""
+def test_prefixes_of_wrappers_are_ignored(tmp_path, imported, prefix):
+    """A trainer's prefix before all names does not change the architecture."""
     torch.manual_seed(0)
     state = factories.mlp().state_dict()
     torch.save(state, tmp_path / "a.pt")
@@ -339,7 +349,8 @@ def test_a_prefix_before_all_names_makes_no_other_architecture(tmp_path, importe
         assert torch.equal(tensors(zoo, 1)["0.weight"], state["0.weight"])
 
 
-def test_one_state_dict_of_several(tmp_path, imported):
+def test_a_key_selects_a_state_dict(tmp_path, imported):
+    """The option key selects one of the state dicts in a checkpoint."""
     torch.save(
         {"actor": factories.mlp().state_dict(), "critic": factories.mlp(5).state_dict()}, tmp_path / "a.pt"
     )
@@ -348,6 +359,7 @@ def test_one_state_dict_of_several(tmp_path, imported):
 
 
 def test_weights_that_are_not_finite_are_kept_and_marked(tmp_path, imported):
+    """A network with NaN is imported and marked as unhealthy."""
     good, bad = factories.mlp().state_dict(), factories.mlp().state_dict()
     bad["0.bias"][0] = float("nan")
     torch.save(good, tmp_path / "a.pt")
@@ -360,6 +372,7 @@ def test_weights_that_are_not_finite_are_kept_and_marked(tmp_path, imported):
 
 @pytest.mark.filterwarnings("ignore:.*taken as:UserWarning")
 def test_an_export_comes_back(folder, imported, tmp_path):
+    """An exported zoo can be imported with equal weights and properties."""
     source, _, _, properties = folder
     zoo, _ = imported("files", source, properties=properties)
     export(zoo, tmp_path / "export")
@@ -375,10 +388,11 @@ def test_an_export_comes_back(folder, imported, tmp_path):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-# -- what is left out, with a reason ---------------------------------------------------------------------------------
+# -- what is skipped, and why -------------------------------------------------------------------------------
 
 
-def test_a_file_that_cannot_be_read_is_left_out_with_its_reason(folder, imported, tmp_path):
+def test_unreadable_files_are_listed_with_reasons(folder, imported, tmp_path):
+    """Each unreadable file is listed with its reason, and the rest is imported."""
     source, _, rows, _ = folder
     victims = [row["file"] for row in rows]
     (source / victims[0]).write_bytes(b"")
@@ -412,14 +426,16 @@ def test_a_file_that_cannot_be_read_is_left_out_with_its_reason(folder, imported
 
 
 def test_files_that_the_table_does_not_name_are_listed(folder, imported, tmp_path):
+    """Files that the table does not name are listed as skipped."""
     source, _, rows, _ = folder
     properties = table(tmp_path / "fewer.csv", rows[:-1])
     zoo, skipped = imported("files", source, properties=properties, module="factories:of_row")
-    assert skipped == {rows[-1]["file"]: "not in fewer.csv"}
+    assert skipped == {rows[-1]["file"]: "not listed in fewer.csv"}
     assert len(zoo) == 11
 
 
-def test_a_list_of_an_earlier_import_does_not_stay(folder, imported, tmp_path):
+def test_an_old_list_of_skips_is_removed(folder, imported, tmp_path):
+    """An import without skips removes the list of an earlier import."""
     source, _, rows, properties = folder
     imported("files", source, properties=table(tmp_path / "fewer.csv", rows[:-1]), module="factories:of_row")
     assert (tmp_path / "zoo.zarr.skipped.csv").exists()
@@ -428,34 +444,38 @@ def test_a_list_of_an_earlier_import_does_not_stay(folder, imported, tmp_path):
     assert not (tmp_path / "zoo.zarr.skipped.csv").exists()
 
 
-def test_a_failed_import_leaves_the_zoo_that_is_there_and_its_list(folder, tmp_path, imported):
+def test_a_failed_import_keeps_the_old_zoo(folder, tmp_path, imported):
+    """A failed overwrite keeps the old zoo and its list of skips."""
     source, _, rows, _ = folder
     imported("files", source, properties=table(tmp_path / "fewer.csv", rows[:-1]), module="factories:of_row")
     before = (tmp_path / "zoo.zarr.skipped.csv").read_text()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.pt").write_bytes(b"")
-    with pytest.raises(ZooError, match=r"no network could be imported: a\.pt: empty \(1 in all\)$"):
+    with pytest.raises(ZooError, match=r"imported: a\.pt: empty \(1 skipped in all\)$"):
         imported("files", tmp_path / "bad", overwrite=True)
     assert (tmp_path / "zoo.zarr.skipped.csv").read_text() == before
     assert len(open_zoo(tmp_path / "zoo.zarr")) == 11
 
 
 def test_a_failed_import_leaves_no_folders_behind(tmp_path, imported):
+    """A failed import makes no parent folders."""
     (tmp_path / "nets").mkdir()
-    with pytest.raises(ZooError, match="holds no file"):
+    with pytest.raises(ZooError, match="the folder has no file"):
         imported("files", tmp_path / "nets", out="new/deeper/zoo.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["nets"]
 
 
 @pytest.mark.parametrize("out", [".", "", "/"])
-def test_a_folder_that_is_there_is_no_place_for_a_zoo(tmp_path, monkeypatch, imported, out):
+def test_an_existing_folder_is_not_overwritten(tmp_path, monkeypatch, imported, out):
+    """A folder that is not a zoo is never overwritten."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ZooError, match="exists"):
         imported("files", tmp_path, out=Path(out), overwrite=True, base=Path())
 
 
-def test_the_current_folder_is_no_place_for_a_zoo_though_it_is_one(tmp_path, monkeypatch, imported):
+def test_the_current_folder_is_not_overwritten(tmp_path, monkeypatch, imported):
+    """The current folder cannot be replaced, even if it is a zoo."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     imported("files", tmp_path)
     monkeypatch.chdir(tmp_path / "zoo.zarr")
@@ -476,8 +496,9 @@ def test_the_current_folder_is_no_place_for_a_zoo_though_it_is_one(tmp_path, mon
         (("True", "false"), [True, False]),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*is text because of:UserWarning")
-def test_a_column_of_a_table_loses_nothing(tmp_path, words, found):
+@pytest.mark.filterwarnings("ignore:.*is read as text because of:UserWarning")
+def test_a_column_loses_no_digits(tmp_path, words, found):
+    """Codes and large numbers stay text; other numbers are converted exactly."""
     lines = "".join(f"{n}.pt,{word}\n" for n, word in enumerate(words))
     (tmp_path / "t.csv").write_text(f"\n\nfile,x\n{lines}")
     read = [entry.properties["x"] for entry in read_table(tmp_path / "t.csv")]
@@ -485,10 +506,11 @@ def test_a_column_of_a_table_loses_nothing(tmp_path, words, found):
     assert [type(value) for value in read] == [type(value) for value in found]
 
 
-def test_one_file_under_two_names_of_a_table_is_one(tmp_path, imported):
+def test_paths_in_a_table_are_normalised(tmp_path, imported):
+    """Two spellings of one path are the same file."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     (tmp_path / "t.csv").write_text("file,x\na.pt,1\n./a.pt,2\n")
-    with pytest.raises(ZooError, match=r"line 3: a\.pt stands in line 2 already"):
+    with pytest.raises(ZooError, match=r"line 3: a\.pt is already in line 2"):
         imported("files", tmp_path, properties=tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("file,x\n./sub/../a.pt,1\n")
     (tmp_path / "sub").mkdir()
@@ -499,7 +521,8 @@ def test_one_file_under_two_names_of_a_table_is_one(tmp_path, imported):
 @pytest.mark.parametrize(
     ("importer", "options"), [("files", {}), ("sane", {"like": "a.pt"}), ("model-zoos-pt", {})]
 )
-def test_an_activation_that_there_is_not_is_refused(tmp_path, imported, importer, options):
+def test_an_unknown_activation_is_refused(tmp_path, imported, importer, options):
+    """The error for an unknown activation suggests a similar one."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     torch.save({"trainset": 0}, tmp_path / "dataset.pt")
     source = tmp_path / "dataset.pt" if importer == "model-zoos-pt" else tmp_path
@@ -518,7 +541,8 @@ def test_an_activation_that_there_is_not_is_refused(tmp_path, imported, importer
         (torch.ones(8, 4, dtype=torch.complex64), "of type complex64; weights must be floating-point"),
     ],
 )
-def test_weights_that_are_no_floats_leave_their_file_out(tmp_path, imported, tensor, said):
+def test_files_with_other_weights_than_floats_are_skipped(tmp_path, imported, tensor, said):
+    """Files with int8 or complex weights are skipped; a bool mask is no weight."""
     state = factories.mlp().state_dict()
     torch.save({**state, "0.weight": tensor}, tmp_path / "a.pt")
     torch.save({**state, "mask": torch.ones(8, 4, dtype=torch.bool)}, tmp_path / "b.pt")
@@ -528,12 +552,13 @@ def test_weights_that_are_no_floats_leave_their_file_out(tmp_path, imported, ten
     assert len(zoo) == 1
 
 
-def test_nothing_to_import_is_an_error_and_no_zoo(tmp_path, imported):
+def test_nothing_to_import_is_an_error(tmp_path, imported):
+    """Without any network, the import raises and writes no zoo."""
     (tmp_path / "nets").mkdir()
-    with pytest.raises(ZooError, match=r"nets: holds no file that ends in \.safetensors, "):
+    with pytest.raises(ZooError, match=r"nets: the folder has no file that ends in \.safetensors, "):
         imported("files", tmp_path / "nets")
     (tmp_path / "nets" / "a.pt").write_bytes(b"")
-    with pytest.raises(ZooError, match=r"no network could be imported: a\.pt: empty \(1 in all, in "):
+    with pytest.raises(ZooError, match=r"a\.pt: empty \(1 skipped in all, listed in "):
         imported("files", tmp_path / "nets")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nets", "zoo.zarr.skipped.csv"]
 
@@ -544,45 +569,50 @@ def test_nothing_to_import_is_an_error_and_no_zoo(tmp_path, imported):
         ("", "the table is empty"),
         ("file,x\n", "the table is empty"),
         ("path,x\na.pt,1\n", "there is no column 'file'"),
-        ("file,x\na.pt\n", "line 2 has 1 values, the head has 2"),
+        ("file,x\na.pt\n", "line 2 has 1 values, but there are 2 columns"),
         ("file,x,x\na.pt,1,2\n", "a column is named twice"),
-        (",file,x\n0,a.pt,1\n", "column 1 has no name; pandas writes such a one"),
-        ("file;x\na.pt;1\n", "there is no column 'file', .*; commas are needed between columns"),
-        ("file,x\na.pt,1\na.pt,2\n", "line 3: a.pt stands in line 2 already"),
+        (",file,x\n0,a.pt,1\n", "column 1 has no name .pandas writes one"),
+        ("file;x\na.pt;1\n", "there is no column 'file', .*; a .csv needs commas between columns"),
+        ("file,x\na.pt,1\na.pt,2\n", "line 3: a.pt is already in line 2"),
         ("file,split\na.pt,training\n", "split must be train, val, test or empty, got 'training'"),
         ('file,x\n"a.pt,1\n', "damaged"),
-        ("file,x\n,1\n", "the name of a file is needed"),
+        ("file,x\n,1\n", "file must be the name of a file"),
     ],
 )
-def test_a_table_that_is_none_is_one_line(tmp_path, imported, content, said):
+def test_a_damaged_table_is_one_line(tmp_path, imported, content, said):
+    """An empty, damaged or ambiguous table raises one line with the reason."""
     (tmp_path / "t.csv").write_text(content)
     with pytest.raises(ZooError, match=said):
         imported("files", tmp_path, properties=tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", '{"file": 3}', "[" * 100_000])
-def test_json_lines_that_are_none_are_one_line(tmp_path, imported, content):
+def test_damaged_json_lines_are_one_line(tmp_path, imported, content):
+    """Damaged JSON lines raise one line with the name of the file."""
     (tmp_path / "t.jsonl").write_text(content)
     with pytest.raises(ZooError, match=r"t\.jsonl"):
         imported("files", tmp_path, properties=tmp_path / "t.jsonl")
 
 
-def test_a_table_that_is_not_there_is_named(tmp_path, imported):
+def test_a_missing_table_is_named(tmp_path, imported):
+    """A missing table and an unknown suffix raise an error with the path."""
     with pytest.raises(ZooError, match=r"gone\.csv: there is no such table"):
         imported("files", tmp_path, properties=tmp_path / "gone.csv")
-    with pytest.raises(ZooError, match=r"t\.xlsx: a table of properties ends in \.csv"):
+    with pytest.raises(ZooError, match=r"t\.xlsx: the name of a table must end in \.csv"):
         imported("files", tmp_path, properties=tmp_path / "t.xlsx")
 
 
 @pytest.mark.parametrize("name", ["row", "architecture", "healthy", "source", "architecture_summary"])
-def test_a_column_with_a_name_that_every_zoo_has_is_refused(tmp_path, imported, name):
+def test_a_reserved_column_is_refused(tmp_path, imported, name):
+    """A table cannot define a column that every zoo has."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     (tmp_path / "t.csv").write_text(f"file,{name}\na.pt,cnn\n")
     with pytest.raises(ZooError, match=rf"t\.csv, line 2: a property cannot be named '{name}'"):
         imported("files", tmp_path, properties=tmp_path / "t.csv")
 
 
-def test_blanks_around_the_names_of_columns_do_not_count(tmp_path, imported):
+def test_blanks_around_column_names_are_ignored(tmp_path, imported):
+    """Blanks around names and values of a CSV are ignored."""
     rows = []
     for number, split in enumerate(["train", "val", "test"]):
         torch.save(factories.mlp().state_dict(), tmp_path / f"{number}.pt")
@@ -593,7 +623,8 @@ def test_blanks_around_the_names_of_columns_do_not_count(tmp_path, imported):
     assert zoo.split("table").tolist() == [0, 1, 2]
 
 
-def test_a_folder_that_cannot_be_looked_into_is_listed(tmp_path, imported, monkeypatch):
+def test_an_unreadable_folder_is_listed(tmp_path, imported, monkeypatch):
+    """An unreadable folder is listed as skipped, and the rest is imported."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     (tmp_path / "private").mkdir()
     scan = os.scandir
@@ -621,14 +652,16 @@ def test_a_folder_that_cannot_be_looked_into_is_listed(tmp_path, imported, monke
         ("factories:lazy", "factories:lazy: LazyLinear: 'weight' has no shape yet"),
     ],
 )
-def test_a_factory_that_is_none_is_one_line(tmp_path, imported, word, said):
+def test_an_unusable_module_factory_is_one_line(tmp_path, imported, word, said):
+    """A module factory that is missing or fails raises one line, and no zoo is written."""
     torch.save(factories.mlp().state_dict(), tmp_path / "a.pt")
     with pytest.raises(ConfigError, match=said):
         imported("files", tmp_path, module=word)
     assert not (tmp_path / "zoo.zarr").exists()
 
 
-def test_weights_that_the_module_has_no_place_for_are_left_out(tmp_path, imported):
+def test_weights_that_do_not_fit_the_module_are_skipped(tmp_path, imported):
+    """Networks with other parameters than the module are skipped with the reason."""
     state = factories.mlp().state_dict()
     torch.save(state, tmp_path / "a.pt")
     torch.save({**state, "more": torch.zeros(2)}, tmp_path / "b.pt")
@@ -642,8 +675,8 @@ def test_weights_that_the_module_has_no_place_for_are_left_out(tmp_path, importe
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed:UserWarning")
-def test_the_command_ends_with_where_symmetry_comes_from(folder, tmp_path):
-    """The terminal has a line for each origin, with what finds more."""
+def test_the_command_prints_the_origin_of_symmetry(folder, tmp_path):
+    """`zoo import` prints a line for each origin of symmetry, with advice."""
     source, _, _, properties = folder
     words = ["zoo", "import", "files", str(source), "--properties", str(properties), "--out"]
     told = CliRunner().invoke(sneframe_command, [*words, str(tmp_path / "a.zarr")]).output

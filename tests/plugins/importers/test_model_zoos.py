@@ -1,4 +1,4 @@
-"""The model zoos of Schürholt et al., as folders of Ray Tune and as one pickled file: small faithful copies."""
+"""The model zoos of Schürholt et al., as folders of Ray Tune and as one pickled file, in small copies."""
 
 import json
 import os
@@ -62,10 +62,10 @@ def trial(folder, states, *, wide=False, nlin="tanh", seed=1):
     ]
     (folder / "result.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for epoch, state in states.items():
-        place = folder / (f"checkpoint_{epoch:06d}" if wide else f"checkpoint_{epoch}")
-        place.mkdir()
-        torch.save(state, place / "checkpoints")
-        torch.save({"state": {}}, place / "optimizer")
+        checkpoint = folder / (f"checkpoint_{epoch:06d}" if wide else f"checkpoint_{epoch}")
+        checkpoint.mkdir()
+        torch.save(state, checkpoint / "checkpoints")
+        torch.save({"state": {}}, checkpoint / "optimizer")
     return folder
 
 
@@ -75,10 +75,11 @@ def states():
     return {epoch: CNNSmall().state_dict() for epoch in (0, 1, 2)}
 
 
-# -- folders -------------------------------------------------------------------------------------------------------
+# -- folders ------------------------------------------------------------------------------------------------
 
 
 def test_checkpoints_have_the_metrics_of_their_epoch(tmp_path, states, imported):
+    """Each checkpoint has the settings of its trial and the metrics of its epoch."""
     source = tmp_path / "tune_zoo_mnist"
     trial(source / "NN_tune_trainable_a", states)
     trial(source / "NN_tune_trainable_b", {1: states[1]}, wide=True, nlin="relu", seed=2)
@@ -95,6 +96,7 @@ def test_checkpoints_have_the_metrics_of_their_epoch(tmp_path, states, imported)
 
 
 def test_the_symmetry_is_that_of_the_network(tmp_path, states, imported):
+    """The groups are verified on the published CNN."""
     trial(tmp_path / "zoo" / "a", {1: states[1]})
     zoo, _ = imported("model-zoos", tmp_path / "zoo")
     found = zoo.architectures[0]
@@ -106,13 +108,15 @@ def test_the_symmetry_is_that_of_the_network(tmp_path, states, imported):
     assert verify(CNNSmall(), found, torch.randn(2, 1, 28, 28)).error <= 1e-10
 
 
-def test_only_some_epochs(tmp_path, states, imported):
+def test_epochs_can_be_selected(tmp_path, states, imported):
+    """The option epochs selects checkpoints."""
     trial(tmp_path / "zoo" / "a", states)
     zoo, _ = imported("model-zoos", tmp_path / "zoo", epochs=(2,))
     assert zoo.column("epoch").tolist() == [2]
 
 
-def test_damaged_trials_and_checkpoints_are_left_out(tmp_path, states, imported):
+def test_damaged_trials_are_skipped(tmp_path, states, imported):
+    """Damaged trials and checkpoints are skipped with the reason."""
     source = tmp_path / "zoo"
     good = trial(source / "a", states)
     (good / "checkpoint_1" / "checkpoints").write_bytes(b"")
@@ -123,25 +127,26 @@ def test_damaged_trials_and_checkpoints_are_left_out(tmp_path, states, imported)
     zoo, skipped = imported("model-zoos", source)
     assert zoo.column("epoch").tolist() == [0, 2]
     assert skipped == {
-        "b": "params.json: no JSON",
-        "c": "result.json, line 2: no JSON object",
-        "d": "has no checkpoint_N/checkpoints",
+        "b": "params.json: not JSON",
+        "c": "result.json, line 2: not a JSON object",
+        "d": "the trial has no checkpoint_N/checkpoints",
         "a/checkpoint_1/checkpoints": "empty",
     }
 
 
 def test_a_folder_without_trials_is_an_error(tmp_path, imported):
+    """A folder without trials raises ZooError."""
     (tmp_path / "zoo").mkdir()
-    with pytest.raises(ZooError, match="holds no trial"):
+    with pytest.raises(ZooError, match="the folder has no trial"):
         imported("model-zoos", tmp_path / "zoo")
 
 
-# -- one pickled file -----------------------------------------------------------------------------------------------
+# -- one pickled file ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def authors():
-    """The authors' module, while files are written."""
+    """Provide the authors' module while files are written."""
     module = ModuleType("model_definitions_dataset")
     exec("class ModelDatasetBase:\n    pass\n", module.__dict__)
     sys.modules[module.__name__] = module
@@ -177,6 +182,7 @@ def packed(authors, tmp_path):
 
 
 def test_the_three_sets_are_read_without_their_class(packed, imported):
+    """dataset.pt is read without the authors' module, with its published split."""
     source, states = packed
     zoo, skipped = imported("model-zoos-pt", source)
     assert skipped == {}
@@ -191,7 +197,7 @@ def test_the_three_sets_are_read_without_their_class(packed, imported):
 
 INDEX = {
     "layer": ["conv2d", "conv2d_1", "dense"],
-    "idx_start": [0, 80, 99999],  # wrong, as in the files that were published
+    "idx_start": [0, 80, 99999],  # wrong, as in the published files
     "idx_length": [8 * 9 + 8, 4 * 8 * 9 + 4, 10 * 4 + 10],
     "kernel_no": [8, 4, 10],
     "kernel_size": [3, 3, 1],
@@ -206,7 +212,8 @@ def flat(authors, tmp_path, width, name="dataset.pt"):
     return weights
 
 
-def test_flat_vectors_are_cut_by_lengths_and_not_by_starts(authors, tmp_path, imported):
+def test_flat_vectors_are_divided_by_lengths(authors, tmp_path, imported):
+    """Flat vectors are divided by the lengths in the index, not by its wrong starts."""
     weights = flat(authors, tmp_path, sum(INDEX["idx_length"]))
     (tmp_path / "index_dict.json").write_text(json.dumps(INDEX))
     zoo, skipped = imported("model-zoos-pt", tmp_path / "dataset.pt")
@@ -223,22 +230,24 @@ def test_flat_vectors_are_cut_by_lengths_and_not_by_starts(authors, tmp_path, im
     assert torch.equal(torch.cat([value.flatten() for value in stored.values()]), weights[1])
 
 
-def test_flat_vectors_that_do_not_fit_are_left_out(authors, tmp_path, imported):
+def test_flat_vectors_that_do_not_fit_are_skipped(authors, tmp_path, imported):
+    """Flat vectors without an index, or of the wrong size, are skipped with the reason."""
     flat(authors, tmp_path, 100)
-    with pytest.raises(ZooError, match=r"trainset\[0\]: is a flat vector: index_dict.json is needed"):
+    with pytest.raises(ZooError, match=r"trainset\[0\]: .* index_dict\.json is needed"):
         imported("model-zoos-pt", tmp_path / "dataset.pt")
     (tmp_path / "index.json").write_text(json.dumps(INDEX))
-    with pytest.raises(ZooError, match=r"has 100 weights, the index is that of 422"):
+    with pytest.raises(ZooError, match=r"has 100 weights, but the index lists 422"):
         imported("model-zoos-pt", tmp_path / "dataset.pt", index=tmp_path / "index.json")
 
 
 @pytest.mark.parametrize(
     "change", [{"idx_length": [1, 2, 3]}, {"kernel_no": [8]}, {"layer": None}, {"kernel_no": ["x"] * 3}]
 )
-def test_an_index_that_is_none_is_one_line(authors, tmp_path, imported, change):
+def test_a_damaged_index_is_one_line(authors, tmp_path, imported, change):
+    """A damaged index raises one line with its path."""
     flat(authors, tmp_path, 10)
     (tmp_path / "index_dict.json").write_text(json.dumps(INDEX | change))
-    with pytest.raises(ZooError, match=r"index_dict\.json: no index of layers"):
+    with pytest.raises(ZooError, match=r"index_dict\.json: not an index of layers"):
         imported("model-zoos-pt", tmp_path / "dataset.pt")
 
 
@@ -250,14 +259,16 @@ class Bomb:
         return os.mkdir, (self.marker,)
 
 
-def test_a_bomb_in_it_does_not_go_off(tmp_path, imported):
+def test_pickled_code_is_not_run(tmp_path, imported):
+    """Code in a pickled file is not run."""
     torch.save({"trainset": Bomb(str(tmp_path / "owned"))}, tmp_path / "dataset.pt")
-    with pytest.raises(ZooError, match="trainset has no weights, its attributes are none"):
+    with pytest.raises(ZooError, match="trainset has no weights; its attributes are none"):
         imported("model-zoos-pt", tmp_path / "dataset.pt")
     assert not (tmp_path / "owned").exists()
 
 
 def test_other_files_are_refused(tmp_path, imported):
+    """Files of other formats, damaged files and missing files raise one line."""
     torch.save({"a": 1}, tmp_path / "dataset.pt")
     with pytest.raises(ZooError, match="holds none of trainset, valset, testset"):
         imported("model-zoos-pt", tmp_path / "dataset.pt")

@@ -1,4 +1,4 @@
-"""Token files of SANE: a small faithful copy, tokenised here by the letter."""
+"""Token files of SANE, in a small copy that is tokenised here."""
 
 import json
 
@@ -19,7 +19,7 @@ def network(seed):
 
 
 def tokenise(state, scales=None):
-    """One channel after the other: its weights, its bias, cut into tokens, the last one padded."""
+    """Turn a state dict into tokens: weights and bias of each channel, divided, the last token padded."""
     w, m, p = [], [], []
     for layer, stem in enumerate(dict.fromkeys(name.rpartition(".")[0] for name in state)):
         weight, bias = state[f"{stem}.weight"].flatten(1), state[f"{stem}.bias"]
@@ -39,13 +39,13 @@ def folder(tmp_path):
     root = tmp_path / "tokens"
     states = {}
     for part, count in (("trainset", 3), ("valset", 1), ("testset", 1)):
-        place = root / f"dataset_torch.{part}"
-        place.mkdir(parents=True)
+        samples = root / f"dataset_torch.{part}"
+        samples.mkdir(parents=True)
         for number in range(count):
             state = network(len(states))
             w, m, p = tokenise(state)
             props = {"test_acc": 0.1 * len(states), "training_iteration": 25}
-            torch.save({"w": w, "m": m, "p": p, "props": props}, place / f"sample_{number}.pt")
+            torch.save({"w": w, "m": m, "p": p, "props": props}, samples / f"sample_{number}.pt")
             states[f"dataset_torch.{part}/sample_{number}.pt"] = state
     torch.save(network(0), tmp_path / "like.pt")
     return root, tmp_path / "like.pt", states
@@ -57,7 +57,8 @@ def same(stored, state, tolerance=0.0):
         torch.testing.assert_close(stored[name], value, rtol=0, atol=tolerance)
 
 
-def test_tokens_become_the_network_again(folder, imported):
+def test_tokens_become_networks_again(folder, imported):
+    """Tokens are turned back into the original weights and properties."""
     root, like, states = folder
     zoo, skipped = imported("sane", root, like=like)
     assert skipped == {}
@@ -71,7 +72,8 @@ def test_tokens_become_the_network_again(folder, imported):
     assert set(zoo.column("training_iteration").tolist()) == {25}
 
 
-def test_standardisation_is_undone_by_the_part_s_own_scales(folder, imported):
+def test_standardisation_is_undone(folder, imported):
+    """Weights are rescaled with mean and standard deviation of their part."""
     root, like, states = folder
     scales = [{"mean": 0.5, "std": 2.0}, {"mean": -1.0, "std": 0.25}, {"mean": 0.1, "std": 3.0}]
     state = states["dataset_torch.testset/sample_0.pt"]
@@ -85,6 +87,7 @@ def test_standardisation_is_undone_by_the_part_s_own_scales(folder, imported):
 
 
 def test_a_sample_of_several_epochs_is_one_group(folder, imported):
+    """A sample with several epochs gives a network for each epoch, in one group."""
     root, like, _ = folder
     states = [network(50), network(51)]
     stacked = [torch.stack(each) for each in zip(*map(tokenise, states), strict=True)]
@@ -98,31 +101,36 @@ def test_a_sample_of_several_epochs_is_one_group(folder, imported):
         same(tensors(zoo, position), state)
 
 
-def test_tokens_of_another_network_are_left_out(folder, imported):
+def test_tokens_of_another_network_are_skipped(folder, imported):
+    """Tokens that do not fit the state dict are skipped with the reason."""
     root, like, _ = folder
     w, m, p = tokenise(network(0))
-    place = root / "dataset_torch.trainset"
-    torch.save({"w": w[:4], "m": m[:4], "p": p[:4]}, place / "sample_0.pt")
-    torch.save({"w": w, "m": m[:, :3], "p": p}, place / "sample_1.pt")
-    torch.save({"w": w}, place / "sample_2.pt")
-    torch.save({"w": w[1:], "m": m[1:], "p": p[1:]}, place / "sample_3.pt")
+    train = root / "dataset_torch.trainset"
+    torch.save({"w": w[:4], "m": m[:4], "p": p[:4]}, train / "sample_0.pt")
+    torch.save({"w": w, "m": m[:, :3], "p": p}, train / "sample_1.pt")
+    torch.save({"w": w}, train / "sample_2.pt")
+    torch.save({"w": w[1:], "m": m[1:], "p": p[1:]}, train / "sample_3.pt")
     _, skipped = imported("sane", root, like=like)
-    assert skipped == {
-        "dataset_torch.trainset/sample_0.pt": "tokens of 1 layers, the state dict beside them has 3",
-        "dataset_torch.trainset/sample_1.pt": "w (19, 20), m (19, 3) and p (19, 3) do not belong together",
-        "dataset_torch.trainset/sample_2.pt": "holds no tokens: w, m and p",
-        "dataset_torch.trainset/sample_3.pt": "layer 0 has 30 values, conv has 40",
-    }
+    reasons = [
+        "tokens of 1 layers, but the state dict (--like) has 3",
+        "w (19, 20), m (19, 3) and p (19, 3) do not fit",
+        "does not hold the tensors w, m and p",
+        "layer 0 has 30 values, but conv has 40 weights",
+    ]
+    assert len(skipped) == len(reasons)
+    for number, reason in enumerate(reasons):
+        assert reason in skipped[f"dataset_torch.trainset/sample_{number}.pt"]
 
 
-def test_what_is_beside_the_tokens_must_be_there(folder, imported, tmp_path):
+def test_damaged_extra_files_are_errors(folder, imported, tmp_path):
+    """A missing or unsuitable state dict, or a damaged normalisation, raises ZooError."""
     root, like, _ = folder
     with pytest.raises(ZooError, match=r"gone\.pt: not there"):
         imported("sane", root, like=tmp_path / "gone.pt")
     torch.save({**network(0), "bn.running_mean": torch.zeros(4)}, like)
-    with pytest.raises(ZooError, match=r"holds 'bn\.running_mean', which tokens of SANE have not"):
+    with pytest.raises(ZooError, match=r"holds 'bn\.running_mean', which tokens of SANE cannot hold"):
         imported("sane", root, like=like)
     torch.save(network(0), like)
     (root / "dataset_normalization_trainset.json").write_text('{"a": 3}')
-    with pytest.raises(ZooError, match="no normalisation of layers"):
+    with pytest.raises(ZooError, match="not a normalisation of layers"):
         imported("sane", root, like=like)

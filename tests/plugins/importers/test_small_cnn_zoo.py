@@ -1,4 +1,4 @@
-"""The Small CNN Zoo: a small faithful copy of its files, in TensorFlow's order."""
+"""The Small CNN Zoo, in a small copy of its files, in TensorFlow's order of axes."""
 
 import csv
 import gzip
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from sneframe.errors import ZooError
 
-LAYOUT = (
+VARIABLES = (
     ("sequential/conv2d/bias:0", (16,)),
     ("sequential/conv2d/kernel:0", (3, 3, 1, 16)),
     ("sequential/conv2d_1/bias:0", (16,)),
@@ -46,7 +46,7 @@ def folder(tmp_path):
         writer = csv.writer(file)
         writer.writerow(["varname", "start_idx", "end_idx", "shape"])
         start = 0
-        for name, shape in LAYOUT:
+        for name, shape in VARIABLES:
             end = start + int(np.prod(shape))
             writer.writerow([name, start, end, str(shape)])
             start = end
@@ -73,7 +73,7 @@ def folder(tmp_path):
 
 def split_of(weights, name):
     start = 0
-    for each, shape in LAYOUT:
+    for each, shape in VARIABLES:
         end = start + int(np.prod(shape))
         if each == name:
             return weights[start:end].reshape(shape)
@@ -82,6 +82,7 @@ def split_of(weights, name):
 
 
 def test_every_checkpoint_is_a_network_with_its_metrics(folder, imported):
+    """Each row becomes a network with its metrics, group, health and activation."""
     source, _ = folder
     zoo, skipped = imported("small-cnn-zoo", source)
     assert skipped == {}
@@ -100,6 +101,7 @@ def test_every_checkpoint_is_a_network_with_its_metrics(folder, imported):
 
 
 def test_a_network_computes_what_it_did_in_tensorflow(folder, imported):
+    """An imported network computes what its TensorFlow weights compute."""
     source, weights = folder
     zoo, _ = imported("small-cnn-zoo", source)
     position = int(np.flatnonzero(np.rint(zoo.column("test_accuracy") * 100) == 0)[0])
@@ -125,16 +127,18 @@ def test_a_network_computes_what_it_did_in_tensorflow(folder, imported):
     np.testing.assert_allclose(y.numpy(), x, rtol=1e-3)
 
 
-def test_only_some_steps(folder, imported):
+def test_steps_can_be_selected(folder, imported):
+    """The option steps selects checkpoints; the error for other steps lists all."""
     source, _ = folder
     zoo, _ = imported("small-cnn-zoo", source, steps=(86,))
     assert zoo.column("step").tolist() == [86] * 10
-    with pytest.raises(ZooError, match=r"no checkpoint of step 85 \(there are: 0, 40, 86\)"):
+    with pytest.raises(ZooError, match=r"no checkpoint of step 85 \(steps: 0, 40, 86\)"):
         imported("small-cnn-zoo", source, out="b.zarr", steps=(85,))
 
 
 @pytest.mark.parametrize("head", [True, False])
-def test_the_published_split_is_that_of_final_checkpoints(folder, imported, tmp_path, head):
+def test_the_published_split_is_that_of_nfn(folder, imported, tmp_path, head):
+    """The split equals the one that NFN computes, with and without the header line."""
     source, _ = folder
     order = np.random.default_rng(2).permutation(30).tolist()
     path = tmp_path / "mnist_split.csv"
@@ -143,9 +147,9 @@ def test_the_published_split_is_that_of_final_checkpoints(folder, imported, tmp_
     # As NFN reads it, step by step.
     final = [row for row in order if STEPS[row % 3] == 86]
     first, test = final[:5], final[5:]
-    places = list(range(5))
-    random.Random(0).shuffle(places)
-    train, val = [first[p] for p in places[:4]], [first[p] for p in places[4:]]
+    shuffled = list(range(5))
+    random.Random(0).shuffle(shuffled)
+    train, val = [first[i] for i in shuffled[:4]], [first[i] for i in shuffled[4:]]
     row = np.rint(zoo.column("test_accuracy") * 100).astype(int).tolist()
     found = dict(zip(row, zoo.split("published").tolist(), strict=True))
     assert {r for r, part in found.items() if part == 0} == set(train)
@@ -153,47 +157,53 @@ def test_the_published_split_is_that_of_final_checkpoints(folder, imported, tmp_
     assert {r for r, part in found.items() if part == 2} == set(test)
 
 
-def test_files_that_do_not_belong_together_are_refused(folder, imported):
+def test_files_that_do_not_fit_are_refused(folder, imported):
+    """Weights of the wrong shape or type, or missing weights, raise ZooError."""
     source, weights = folder
     np.save(source / "weights.npy", weights[:-1])
-    with pytest.raises(ZooError, match=r"weights\.npy: float32 \(29, 4970\), the metrics .* \(30, 4970\)"):
+    with pytest.raises(
+        ZooError, match=r"weights\.npy: .* \(30, 4970\), .* got float32 of shape \(29, 4970\)"
+    ):
         imported("small-cnn-zoo", source)
     np.save(source / "weights.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(ZooError, match=r"weights\.npy: damaged, or no array"):
+    with pytest.raises(ZooError, match=r"weights\.npy: damaged, or not an array"):
         imported("small-cnn-zoo", source)
     (source / "weights.npy").unlink()
     with pytest.raises(ZooError, match=r"weights\.npy: No such file"):
         imported("small-cnn-zoo", source)
 
 
-def test_an_array_that_claims_more_than_it_has_is_refused(folder, imported):
+def test_an_array_header_that_claims_too_much_is_refused(folder, imported):
+    """A header that claims more rows than the file holds raises ZooError."""
     source, _ = folder
     content = (source / "weights.npy").read_bytes()
     (source / "weights.npy").write_bytes(
         content.replace(b"(30, 4970)", b"(10000000000, 4970)")[:-17] + b"\0" * 8
     )
-    with pytest.raises(ZooError, match=r"weights\.npy: damaged, or no array"):
+    with pytest.raises(ZooError, match=r"weights\.npy: damaged, or not an array"):
         imported("small-cnn-zoo", source)
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('sequential/conv2d/gamma:0,0,16,"(16,)"', "is no kernel and no bias"),
-        ('sequential/conv2d/bias:0,0,15,"(16,)"', "stands from 0 to 15"),
-        ("sequential/conv2d/bias:0,0,16,\"__import__('os')\"", "no layout"),
-        ("sequential/conv2d/bias:0,0,16,16", "has shape 16"),
-        ("sequential/conv2d/bias:0,0", "no layout"),
+        ('sequential/conv2d/gamma:0,0,16,"(16,)"', "is neither a kernel nor a bias"),
+        ('sequential/conv2d/bias:0,0,15,"(16,)"', "but lies from 0 to 15"),
+        ("sequential/conv2d/bias:0,0,16,\"__import__('os')\"", "not a list of variables"),
+        ("sequential/conv2d/bias:0,0,16,16", "has the impossible shape 16"),
+        ("sequential/conv2d/bias:0,0", "not a list of variables"),
     ],
 )
-def test_a_layout_that_is_none_is_one_line(folder, imported, line, said):
+def test_a_damaged_list_of_variables_is_one_line(folder, imported, line, said):
+    """A damaged layout.csv raises one line, and its content is never evaluated."""
     source, _ = folder
     (source / "layout.csv").write_text(f"varname,start_idx,end_idx,shape\n{line}\n")
     with pytest.raises(ZooError, match=said):
         imported("small-cnn-zoo", source)
 
 
-def test_metrics_that_are_none_are_one_line(folder, imported):
+def test_damaged_metrics_are_one_line(folder, imported):
+    """Cut, foreign or empty metrics raise one line with the path."""
     source, _ = folder
     whole = (source / "metrics.csv.gz").read_bytes()
     for content in (whole[: len(whole) // 2], b"junk", b"", gzip.compress(b"a,b\n1,2\n")):
@@ -204,6 +214,7 @@ def test_metrics_that_are_none_are_one_line(folder, imported):
 
 @pytest.mark.parametrize("content", ["", "0\n1\n", "x\n", "0\n" * 31])
 def test_a_split_of_another_zoo_is_refused(folder, imported, tmp_path, content):
+    """A split file that is not a permutation of the rows raises ZooError."""
     source, _ = folder
     (tmp_path / "split.csv").write_text(content)
     with pytest.raises(ZooError, match=r"split\.csv: no"):

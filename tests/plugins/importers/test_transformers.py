@@ -1,18 +1,18 @@
-"""The transformer zoos of Transformer-NFN and DNG: small faithful copies."""
+"""The transformer zoos of Transformer-NFN and DNG, in small copies."""
 
 import json
 import zipfile
 
 import pytest
 import torch
-from sneframe_importers.dng_vit import SimpleViT
+from sneframe_importers.dng_vit import SimpleViT, positions
 from stored import tensors
 from torch import nn
 
 from sneframe.errors import ZooError
 from sneframe.symmetry import verify
 
-# -- Transformer-NFN -------------------------------------------------------------------------------------------------
+# -- Transformer-NFN ----------------------------------------------------------------------------------------
 
 
 def transformer(seed):
@@ -44,7 +44,8 @@ def nfn(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed")
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
-def test_checkpoints_have_what_the_metadata_say(nfn, imported, tmp_path, packed):
+def test_checkpoints_have_their_metadata(nfn, imported, tmp_path, packed):
+    """Checkpoints from a folder or an archive have the properties of the metadata."""
     root, metadata, states = nfn
     source = root
     if packed:
@@ -65,12 +66,13 @@ def test_checkpoints_have_what_the_metadata_say(nfn, imported, tmp_path, packed)
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed")
-def test_only_some_epochs_and_files_that_are_there(nfn, imported):
+def test_epochs_can_be_selected(nfn, imported):
+    """The option epochs selects checkpoints, and missing files are skipped."""
     root, metadata, _ = nfn
     (root / "1_75_0.91.pt").unlink()
     zoo, skipped = imported("transformer-nfn", root, metadata=metadata, epochs=(75,))
     assert zoo.column("ckpt_epoch").tolist() == [75, 75]
-    assert skipped == {"1_75_0.91.pt": "not there"}
+    assert list(skipped) == ["1_75_0.91.pt"]
     with pytest.raises(ZooError, match="no checkpoint of epoch 74"):
         imported("transformer-nfn", root, out="b.zarr", metadata=metadata, epochs=(74,))
 
@@ -79,22 +81,23 @@ def test_only_some_epochs_and_files_that_are_there(nfn, imported):
     ("content", "said"),
     [
         ("", "the table is empty"),
-        ("a,b\n1,2\n", "no metadata of the zoo, there is no column 'ckpt_file'"),
+        ("a,b\n1,2\n", "not the metadata of the zoo: there is no column 'ckpt_file'"),
         ("ckpt_file,ckpt_epoch\nx\n", "damaged: line 2 has 1 values"),
     ],
 )
-def test_metadata_that_are_none_are_one_line(nfn, imported, content, said):
+def test_damaged_metadata_are_one_line(nfn, imported, content, said):
+    """Empty, foreign or damaged metadata raise one line."""
     root, metadata, _ = nfn
     metadata.write_text(content)
     with pytest.raises(ZooError, match=rf"MNIST\.csv: {said}"):
         imported("transformer-nfn", root, metadata=metadata)
 
 
-# -- DNG -------------------------------------------------------------------------------------------------------------
+# -- DNG ----------------------------------------------------------------------------------------------------
 
 
 def vit(seed, dim=16, hidden=24, depth=2, patch=12):
-    """A state dict with the names of vit-pytorch's SimpleViT."""
+    """Return a state dict with the names of vit-pytorch's SimpleViT."""
     torch.manual_seed(seed)
 
     def norm(name, width):
@@ -147,6 +150,7 @@ def dng(tmp_path):
 
 
 def test_accuracies_are_fractions(dng, imported):
+    """Accuracies in per cent become fractions, and weights are unchanged."""
     root, states = dng
     zoo, skipped = imported("dng-vit", root)
     assert skipped == {}
@@ -161,18 +165,30 @@ def test_accuracies_are_fractions(dng, imported):
         assert all(torch.equal(stored[name], value) for name, value in state.items())
 
 
-def test_heads_and_stream_of_a_vit_can_be_moved(dng, imported):
+def test_neurons_of_a_vit_but_not_its_stream_can_be_moved(dng, imported):
+    """Heads and hidden layers have symmetries; constant positions are added to the stream, so it has none."""
     root, states = dng
     zoo, _ = imported("dng-vit", root)
     found = zoo.architectures[0]
-    # The stream; of each of two blocks its heads, what is inside of each, and the hidden layer.
-    assert len(found.groups) == 1 + 2 * 3
+    # Each of two blocks has three groups: its heads, the neurons in each head, and the hidden layer.
+    assert len(found.groups) == 2 * 3
     module = SimpleViT(next(iter(states.values())), heads=4)
     assert verify(module, found, torch.randn(2, 4, 12)).error <= 1e-10
 
 
+def test_positions_are_those_of_simple_vit():
+    """Moving right changes the first half of the waves, moving down the second."""
+    corner, right, down, _ = positions(4, 16)
+    assert corner.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 4 + [1.0] * 4
+    waves = torch.tensor([1.0, 10_000 ** (-1 / 3), 10_000 ** (-2 / 3), 1e-4])
+    torch.testing.assert_close(right[:8], torch.cat([waves.sin(), waves.cos()]))
+    torch.testing.assert_close(right[8:], corner[8:])
+    torch.testing.assert_close(down, torch.cat([corner[:8], right[:8]]))
+
+
 @pytest.mark.filterwarnings("ignore:.*taken as fixed")
-def test_another_transformer_is_described_by_its_names(dng, imported):
+def test_another_transformer_is_described_by_names(dng, imported):
+    """A transformer with additional parameters is described by names and shapes."""
     root, _ = dng
     state = {**vit(0), "pos_embedding": torch.randn(4, 16)}
     torch.save(state, root / "vit_models" / "model_0_5.pth")
@@ -181,7 +197,18 @@ def test_another_transformer_is_described_by_its_names(dng, imported):
     assert [len(architecture.groups) > 0 for architecture in zoo.architectures] == [False, True]
 
 
-def test_a_network_without_results_is_left_out(dng, imported):
+@pytest.mark.filterwarnings("ignore:.*taken as fixed")
+def test_a_width_without_positions_is_described_by_names(dng, imported):
+    """SimpleViT has no positions for a width of 6, so such a network is described by names and shapes."""
+    root, _ = dng
+    torch.save(vit(0, dim=6), root / "vit_models" / "model_0_5.pth")
+    zoo, skipped = imported("dng-vit", root)
+    assert skipped == {}
+    assert [architecture.symmetry for architecture in zoo.architectures] == ["none", "verified"]
+
+
+def test_a_network_without_results_is_skipped(dng, imported):
+    """Networks without results, and empty files, are skipped with the reason."""
     root, _ = dng
     torch.save(vit(7), root / "vit_models" / "model_9_5.pth")
     (root / "vit_models" / "model_1_5.pth").write_bytes(b"")
@@ -189,15 +216,16 @@ def test_a_network_without_results_is_left_out(dng, imported):
     assert len(zoo) == 2
     assert skipped == {
         "vit_models/model_1_5.pth": "empty",
-        "vit_models/model_9_5.pth": "no results of it in stat/results_*.json",
+        "vit_models/model_9_5.pth": "stat/results_*.json has no results for it",
     }
 
 
 @pytest.mark.parametrize(
     "content", ["{", '[{"model_id": 1}]', '[{"model_id": 1, "epoch": 2, "test_accuracy": "x"}]', "3"]
 )
-def test_results_that_are_none_are_one_line(dng, imported, content):
+def test_damaged_results_are_one_line(dng, imported, content):
+    """Damaged results raise one line with the path."""
     root, _ = dng
     (root / "stat" / "results_0_2.json").write_text(content)
-    with pytest.raises(ZooError, match=r"results_0_2\.json: no list of results"):
+    with pytest.raises(ZooError, match=r"results_0_2\.json: not a list of results"):
         imported("dng-vit", root)

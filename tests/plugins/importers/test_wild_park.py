@@ -1,4 +1,4 @@
-"""The CNN Wild Park: a small faithful copy, as a folder and as the zip archive."""
+"""The CNN Wild Park, in a small copy, as a folder and as a zip archive."""
 
 import json
 import sys
@@ -89,6 +89,7 @@ def zipped(root, path):
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 def test_networks_and_settings_are_read_without_the_class(park, imported, tmp_path, packed):
+    """Checkpoints of a folder or an archive are read without the authors' class."""
     root, states = park
     sys.modules.pop("create_random_cnns")
     source = zipped(root, tmp_path / "cnn_wild_park.zip") if packed else root
@@ -108,6 +109,7 @@ def test_networks_and_settings_are_read_without_the_class(park, imported, tmp_pa
 
 
 def test_layers_that_are_added_share_their_neurons(park, imported):
+    """Layers with a residual connection share a neuron group, verified on the module."""
     root, _ = park
     zoo, _ = imported("wild-park", root)
     architectures = {zoo.column("source")[i][0]: zoo.select([i]).architectures[0] for i in range(6)}
@@ -129,7 +131,8 @@ def test_layers_that_are_added_share_their_neurons(park, imported):
         assert verify(module, architectures[trial], torch.randn(1, 1, 16, 16)).error <= 1e-10
 
 
-def test_the_splits_that_are_published_are_stored(park, imported, tmp_path):
+def test_the_published_splits_are_stored(park, imported, tmp_path):
+    """Listed checkpoints are imported with their part; a missing file is skipped."""
     root, states = park
     names = list(states)
     listed = {
@@ -150,11 +153,12 @@ def test_the_splits_that_are_published_are_stored(park, imported, tmp_path):
     assert list(skipped.values()) == ["leads out of " + str(root)]
 
 
-def test_the_score_of_the_splits_stands_in_for_a_missing_result(cnn_config, imported, tmp_path):
+def test_scores_of_the_splits_replace_missing_results(cnn_config, imported, tmp_path):
+    """If a checkpoint has no result, its accuracy is the score from the splits."""
     _, content = checkpoint(cnn_config, NETWORKS["a"], 10, last_result=None)
-    place = tmp_path / "park" / "a" / "checkpoint_1" / "checkpoint.pt"
-    place.parent.mkdir(parents=True)
-    torch.save(content, place)
+    file = tmp_path / "park" / "a" / "checkpoint_1" / "checkpoint.pt"
+    file.parent.mkdir(parents=True)
+    torch.save(content, file)
     (tmp_path / "s.json").write_text(
         json.dumps({"val": {"path": ["a/checkpoint_1/checkpoint.pt"], "score": [0.25]}})
     )
@@ -166,19 +170,20 @@ def test_the_score_of_the_splits_stands_in_for_a_missing_result(cnn_config, impo
     ("change", "said"),
     [
         ({"model": None}, "no state dict under 'model'"),
-        ({"config": None}, "its config has no layers"),
+        ({"config": None}, "its config does not give layers"),
         (
             {"config": {"n_layers": 3, "activation": ["relu"] * 3}},
-            "3 layers are said to be in it, and 'layers.2.bias' is not",
+            "its config says 3 layers, but the state dict does not have 'layers.2.bias'",
         ),
         ({"config": {"n_layers": 2, "activation": ["relu", "swishy"]}}, "activation 'swishy'"),
         ({"config": {"n_layers": 2, "activation": "relu", "residual": [-1, 1]}}, "adds layer 1"),
-        ({"config": {"n_layers": 2, "activation": ["relu"]}}, "not as many activations"),
-        ({"config": {"n_layers": -1, "activation": "relu"}}, "not as many activations"),
-        ({"last_result": {"test/acc": "high"}}, "its test accuracy is no number"),
+        ({"config": {"n_layers": 2, "activation": ["relu"]}}, "2 layers, but has 1 activations"),
+        ({"config": {"n_layers": -1, "activation": "relu"}}, "-1 layers, but has 0 activations"),
+        ({"last_result": {"test/acc": "high"}}, "its test accuracy is not a number"),
     ],
 )
-def test_a_checkpoint_that_is_none_is_left_out(park, cnn_config, imported, change, said):
+def test_a_damaged_checkpoint_is_skipped(park, cnn_config, imported, change, said):
+    """Checkpoints with wrong content are skipped with the reason."""
     root, _ = park
     _, content = checkpoint(cnn_config, NETWORKS["a"], 10, **change)
     torch.save(content, root / "a" / "checkpoint_000010" / "checkpoint.pt")
@@ -187,7 +192,8 @@ def test_a_checkpoint_that_is_none_is_left_out(park, cnn_config, imported, chang
     assert said in skipped["a/checkpoint_000010/checkpoint.pt"]
 
 
-def test_layers_of_other_widths_cannot_be_added(park, cnn_config, imported):
+def test_residuals_of_other_widths_are_skipped(park, cnn_config, imported):
+    """A residual connection between different widths makes the checkpoint unusable."""
     root, _ = park
     settings = {**NETWORKS["b"], "residual": [-1, 0, -1]}
     _, content = checkpoint(cnn_config, settings, 10)
@@ -196,7 +202,8 @@ def test_layers_of_other_widths_cannot_be_added(park, cnn_config, imported):
     assert "fails on the example input" in skipped["b/checkpoint_000010/checkpoint.pt"]
 
 
-def test_a_member_that_grows_is_left_out(park, imported, tmp_path):
+def test_an_entry_that_grows_is_skipped(park, imported, tmp_path):
+    """An archive entry that would grow beyond any plausible size is skipped."""
     root, _ = park
     path = zipped(root, tmp_path / "park.zip")
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -206,7 +213,8 @@ def test_a_member_that_grows_is_left_out(park, imported, tmp_path):
     assert "would grow to 134217728 bytes" in skipped["cifar10_zooV2/z/checkpoint_000010/checkpoint.pt"]
 
 
-def test_names_that_climb_out_of_an_archive_are_only_names(park, imported, tmp_path):
+def test_archive_names_never_leave_the_archive(park, imported, tmp_path):
+    """Names with .. in an archive are only names; nothing is written to the disk."""
     root, _ = park
     path = tmp_path / "park.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -225,9 +233,10 @@ def test_names_that_climb_out_of_an_archive_are_only_names(park, imported, tmp_p
     assert made == set()
 
 
-def test_what_is_no_park_is_an_error(tmp_path, imported):
+def test_other_sources_are_errors(tmp_path, imported):
+    """A folder without checkpoints and a damaged archive raise ZooError."""
     (tmp_path / "a").mkdir()
-    with pytest.raises(ZooError, match="holds no checkpoint"):
+    with pytest.raises(ZooError, match="there is no checkpoint"):
         imported("wild-park", tmp_path / "a")
     (tmp_path / "a.zip").write_bytes(b"PK")
     with pytest.raises(ZooError, match="neither a folder nor a zip archive"):
@@ -238,7 +247,8 @@ def test_what_is_no_park_is_an_error(tmp_path, imported):
     "content",
     ["{", "{}", '{"training": {"path": [], "score": []}}', '{"train": {"path": ["a"], "score": []}}'],
 )
-def test_splits_that_are_none_are_one_line(park, imported, tmp_path, content):
+def test_damaged_splits_are_one_line(park, imported, tmp_path, content):
+    """Damaged splits raise one line with the path."""
     (tmp_path / "s.json").write_text(content)
     with pytest.raises(ZooError, match=r"s\.json: "):
         imported("wild-park", park[0], split=tmp_path / "s.json")

@@ -1,4 +1,4 @@
-"""Classifier zoos of digits: what they hold, builds that are killed and spread, networks that are loaded back."""
+"""Classifier zoos of digits: their content, killed and parallel builds, and the drawn hyper-parameters."""
 
 import math
 import subprocess
@@ -47,7 +47,8 @@ def open_(made, name, **options):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_network_loads_into_its_module_with_the_stated_accuracy(made, name):
+def test_a_network_has_the_stated_accuracy(made, name):
+    """A network loads into its module and has the stored test accuracy and loss."""
     config, zoo = CONFIGS[name], open_(made, name)
     images = config.image_set()
     pictures, labels = images.tensors()
@@ -65,6 +66,7 @@ def test_a_network_loads_into_its_module_with_the_stated_accuracy(made, name):
 
 
 def test_hyper_parameters_and_results_are_properties(made):
+    """Drawn hyper-parameters and measured results are the properties of a network."""
     zoo = open_(made, "small-cnn")
     hyper = ["lr", "optimiser", "init", "init_std", "l2", "dropout", "activation", "train_fraction", "epochs"]
     measured = [
@@ -77,7 +79,7 @@ def test_hyper_parameters_and_results_are_properties(made):
         "final",
     ]
     assert {"dataset", "arch", *hyper, *measured} == set(zoo.properties)
-    assert zoo.properties[0] == "test_accuracy"  # what is predicted where nothing is said
+    assert zoo.properties[0] == "test_accuracy"  # the property that runs predict by default
     gap = zoo.column("train_accuracy") - zoo.column("test_accuracy")
     np.testing.assert_array_equal(zoo.column("generalisation_gap"), gap)
     assert set(zoo.column("dataset")) == {"digits"}
@@ -87,7 +89,8 @@ def test_hyper_parameters_and_results_are_properties(made):
         assert zoo.column("optimiser")[row] == drawn.optimiser
 
 
-def test_checkpoints_of_a_run_are_one_group_with_one_final(made):
+def test_checkpoints_of_a_run_are_one_group(made):
+    """A run is one group with exactly one final checkpoint, at its last epoch."""
     zoo = open_(made, "small-cnn")
     for run in set(zoo.group):
         here = zoo.group == run
@@ -99,10 +102,12 @@ def test_checkpoints_of_a_run_are_one_group_with_one_final(made):
 
 
 def test_networks_of_a_block_may_differ_in_architecture(made):
+    """Wild designs of one block give one architecture each."""
     assert len(open_(made, "wild-cnn").architectures) == 4
 
 
-def test_the_zoo_says_what_it_was_made_of_and_not_where_that_lay(made, tmp_path):
+def test_the_zoo_records_its_images_without_a_path(made, tmp_path):
+    """The zoo stores name and digest of the images, but not their folder."""
     options = open_(made, "small-cnn").attributes["builder"]["config"]
     assert options["data"] == "digits"
     assert options["data_digest"] == CONFIGS["small-cnn"].image_set().digest
@@ -117,7 +122,7 @@ def test_the_zoo_says_what_it_was_made_of_and_not_where_that_lay(made, tmp_path)
     assert here["data"] == "npz:some.npz"
 
 
-# -- builds --------------------------------------------------------------------------------------------------------
+# -- builds -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -125,7 +130,8 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(classifier, "BLOCK", 2)
 
 
-def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path, small_blocks):
+def test_a_killed_build_continues_to_the_same_zoo(tmp_path, small_blocks):
+    """After a kill, the build continues with the missing blocks and gives the same zoo."""
     script = """
         import sys, time
         from pathlib import Path
@@ -143,7 +149,8 @@ def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path, small_blocks)
             return train(*args, **options)
 
         classifier.train, classifier.BLOCK = train_once, 2
-        config = MLPs(networks=6, train_images=200, test_images=100, widths=(8,), activations=("relu",), dropout=0.0)
+        images = {"train_images": 200, "test_images": 100}
+        config = MLPs(networks=6, **images, widths=(8,), activations=("relu",), dropout=0.0)
         classifier.build(config, Path(sys.argv[1]), lambda done, total: None, SerialEngine())
     """
     path = tmp_path / "killed.zarr"
@@ -163,33 +170,38 @@ def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path, small_blocks)
 
 
 def test_processes_make_the_same_zoo(tmp_path, made):
+    """Two processes and one process make equal zoos."""
     build(CONFIGS["small-cnn"], tmp_path / "other.zarr", quiet, ProcessEngine(workers=2))
     assert open_zoo(tmp_path / "other.zarr").digest == open_(made, "small-cnn").digest
 
 
-def test_a_complete_zoo_is_left_as_it_is_and_another_is_refused(made, caplog):
+def test_a_complete_zoo_is_kept(made, caplog):
+    """Building again keeps the zoo; other options at the same path are refused."""
     path = made / "mlp.zarr"
     build(CONFIGS["mlp"], path, quiet, SERIAL)
-    assert "is complete, it is left as it is" in caplog.text
+    assert "exists and is complete; it is kept" in caplog.text
     with pytest.raises(ZooError, match=r"holds a zoo with seed=0 \(not 7\)"):
         build(evolve(CONFIGS["mlp"], seed=7), path, quiet, SERIAL)
 
 
-def test_images_that_are_too_small_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ZooError, match="18 × 18 pixels at least, these are 16 × 16; enlarge them with size"):
+def test_too_small_images_are_refused_before_writing(tmp_path):
+    """Images too small for the design raise before any folder is made."""
+    with pytest.raises(ZooError, match="at least 18 × 18 pixels, these have 16 × 16; enlarge them"):
         build(CNNs(arch="arch1", **FEW), tmp_path / "a.zarr", quiet, SERIAL)
     assert [path for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
 
 
-def test_a_wild_design_that_is_too_large_is_refused_before_anything_is_written(tmp_path):
+def test_too_large_wild_designs_are_refused_before_writing(tmp_path):
+    """A drawn design that needs larger images raises before any folder is made."""
     np.savez(tmp_path / "tiny.npz", images=np.zeros((20, 9, 9), np.uint8), labels=np.arange(20) % 2)
     config = Transformers(arch="wild", networks=8, data=f"npz:{tmp_path / 'tiny.npz'}")
-    with pytest.raises(ZooError, match=r"pixels at least, these are 9 × 9"):
+    with pytest.raises(ZooError, match="pixels, these have 9 × 9"):
         build(config, tmp_path / "a.zarr", quiet, SERIAL)
     assert not (tmp_path / "a.zarr.part").exists()
 
 
 def test_a_diverged_run_is_kept_as_unhealthy(tmp_path):
+    """Networks of a diverged run are stored and marked as unhealthy."""
     config = MLPs(
         networks=2,
         train_images=100,
@@ -205,14 +217,16 @@ def test_a_diverged_run_is_kept_as_unhealthy(tmp_path):
 
 
 def test_another_seed_draws_other_networks():
+    """Two seeds share no network."""
     first, second = (train_block(evolve(CONFIGS["mlp"], seed=seed), 0) for seed in (0, 1))
     assert not np.isin(first["train_loss"], second["train_loss"]).any()
 
 
-# -- what is drawn -------------------------------------------------------------------------------------------------
+# -- what is drawn ------------------------------------------------------------------------------------------
 
 
-def test_hyper_parameters_lie_in_their_ranges_and_reach_all_of_them():
+def test_hyper_parameters_fill_their_ranges():
+    """Drawn values lie in their ranges, have the right distribution and take every choice."""
     config = CNNs()
     drawn = [draw(config, number).hyper for number in range(400)]
     for name in ("lr", "l2", "init_std"):
@@ -220,7 +234,7 @@ def test_hyper_parameters_lie_in_their_ranges_and_reach_all_of_them():
         values = np.array([getattr(each, name) for each in drawn])
         values = np.log(values[~np.isnan(values)])
         assert np.log(low) <= values.min() < values.max() <= np.log(high)
-        # log-uniform: the middle of the logarithms
+        # log-uniform: the mean of the logarithms is the middle of their range
         assert values.mean() == pytest.approx((np.log(low) + np.log(high)) / 2, abs=0.1 * np.log(high / low))
     assert {each.optimiser for each in drawn} == set(OPTIMISERS)
     assert {each.init for each in drawn} == set(INITS)
@@ -232,7 +246,8 @@ def test_hyper_parameters_lie_in_their_ranges_and_reach_all_of_them():
     assert scaled == [not np.isnan(each.init_std) for each in drawn]
 
 
-def test_an_empty_range_gives_its_one_value():
+def test_a_range_of_one_value_gives_that_value():
+    """Equal bounds give exactly their value."""
     ranges = CNNs(epochs=(4, 4), lr=(0.1, 0.1), dropout=0.0).ranges
     assert isinstance(ranges, Ranges)
     drawn = draw_hyperparameters(ranges, np.random.default_rng(0))
@@ -255,17 +270,20 @@ def test_an_empty_range_gives_its_one_value():
     ],
 )
 def test_bad_options_are_refused(options, message):
+    """Impossible options raise ValueError with the name of the option."""
     with pytest.raises(ValueError, match=message):
         CNNs(**options)
 
 
-def test_every_builder_names_itself_as_its_zoos_do():
+def test_builders_and_configs_have_equal_names():
+    """A builder has the name that its zoos store."""
     for builder in BUILDERS:
         assert builder.name == builder.config.builder
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_initial_kernels_have_the_stated_deviation(init):
+def test_initial_kernels_have_the_stated_std(init):
+    """Each initialisation has the standard deviation or orthogonality of its definition."""
     from sneframe_zoos.classifiers.initial import draw_weights
 
     hyper = evolve(draw(CNNs(), 0).hyper, init=init, init_std=0.05)
@@ -277,7 +295,7 @@ def test_initial_kernels_have_the_stated_deviation(init):
         "he_normal": (2 / 400) ** 0.5,
         "orthogonal": (1 / 400) ** 0.5,  # 300 orthonormal rows of 400
         "normal": 0.05,
-        "truncated_normal": 0.05 * 0.8796,  # of a normal cut at ±2 deviations
+        "truncated_normal": 0.05 * 0.8796,  # a normal distribution truncated at ±2 standard deviations
     }[init]
     assert kernel.std() == pytest.approx(expected, rel=0.02)
     assert not bias.any()

@@ -1,4 +1,4 @@
-"""Designs: what they build, how small an image may be, and the symmetry that is read off them."""
+"""Designs: the modules they build, the smallest image they take, and the symmetry of the modules."""
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ DESIGNS = {
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_every_group_of_a_design_is_a_symmetry(name):
+    """Moving the neuron groups of a design changes its weights, but not its outputs."""
     design, groups = DESIGNS[name]
     module = design.module((1, 28, 28), 10, dropout=0.1).eval()
     example = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -35,7 +36,8 @@ def test_every_group_of_a_design_is_a_symmetry(name):
     assert verified.moved > 0.9
 
 
-def test_the_small_cnn_has_the_4970_parameters_of_its_zoo():
+def test_the_small_cnn_has_4970_weights():
+    """The network of the Small CNN Zoo has the published shapes and 4970 weights."""
     module = convnet.SMALL_CNN.module((1, 28, 28), 10)
     shapes = [tuple(parameter.shape) for parameter in module.parameters()]
     assert shapes == [(16, 1, 3, 3), (16,), (16, 16, 3, 3), (16,), (16, 16, 3, 3), (16,), (10, 16), (10,)]
@@ -43,20 +45,23 @@ def test_the_small_cnn_has_the_4970_parameters_of_its_zoo():
 
 
 @pytest.mark.parametrize("name", ["small-cnn", "arch1", "arch2", "vit", "wild-1", "wild-vit"])
-def test_the_smallest_image_is_taken_and_a_smaller_one_is_not(name):
+def test_the_smallest_image_is_accepted(name):
+    """Images of the smallest size are accepted, and smaller images are refused."""
     design, _ = DESIGNS[name]
     least = design.smallest()
     assert design.module((1, least, least), 3)(torch.zeros(2, 1, least, least)).shape == (2, 3)
     if least > 1:
-        with pytest.raises(ZooError, match=f"{least} × {least} pixels at least, these are 40 × {least - 1}"):
+        with pytest.raises(ZooError, match=f"at least {least} × {least} pixels, these have 40 × {least - 1}"):
             design.module((1, 40, least - 1), 3)
 
 
 def test_the_smallest_image_of_the_small_cnn_is_15_pixels():
+    """Three strided convolutions reduce 15 pixels to 1."""
     assert convnet.SMALL_CNN.smallest() == 15  # 15 → 7 → 3 → 1
 
 
-def test_a_residual_adds_what_the_convolution_read():
+def test_a_residual_adds_the_input():
+    """A residual connection adds the input of the convolution before the activation."""
     design = ConvNet(convs=(Conv(width=2), Conv(width=2, padding=1, residual=True)), activation="tanh")
     module = design.module((1, 6, 6), 3).double()
     images = torch.randn(2, 1, 6, 6, dtype=torch.float64)
@@ -66,7 +71,8 @@ def test_a_residual_adds_what_the_convolution_read():
     torch.testing.assert_close(module(images), expected)
 
 
-def test_wild_networks_differ_and_are_drawn_again_from_the_same_seed():
+def test_wild_networks_are_determined_by_the_seed():
+    """Seeds give different designs, equal seeds equal ones, and all choices occur."""
     drawn = [convnet.wild(np.random.default_rng(seed), NAMES, "relu") for seed in range(20)]
     assert len(set(drawn)) == 20
     assert drawn[3] == convnet.wild(np.random.default_rng(3), NAMES, "relu")
@@ -77,11 +83,13 @@ def test_wild_networks_differ_and_are_drawn_again_from_the_same_seed():
 
 
 def test_heads_divide_the_width():
+    """A width that is not a multiple of the heads is refused."""
     with pytest.raises(ZooError, match="multiple of its heads, got 10 and 4"):
         transformer.VisionTransformer(width=10, heads=4).module((1, 28, 28), 10)
 
 
-def test_the_activation_of_a_run_becomes_that_of_its_network():
+def test_the_drawn_activation_is_used():
+    """The design of a run gets the activation that was drawn for it."""
     hyper = type("Hyper", (), {"activation": "selu"})
     generator = np.random.default_rng(0)
     assert CNNs(arch="arch2").design(hyper, generator) == ConvNet(

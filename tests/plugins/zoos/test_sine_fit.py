@@ -1,4 +1,4 @@
-"""The stacked training against autograd and torch.optim.Adam on one module at a time."""
+"""Stacked training of INRs, compared with autograd and torch.optim.Adam on one module at a time."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def module_of(weights, widths=WIDTHS):
 
 
 def train_alone(weights, target, *, steps, tolerance, lr, weight_decay):
-    """Transcribe the protocol for one network."""
+    """Train one network with torch.optim.Adam; return weights, error and the number of steps."""
     module = module_of(weights.clone())
     adam = torch.optim.Adam(module.parameters(), lr=lr, weight_decay=weight_decay)
     for step in range(steps + 1):
@@ -41,6 +41,7 @@ def train_alone(weights, target, *, steps, tolerance, lr, weight_decay):
 
 @pytest.mark.parametrize("widths", [(4,), WIDTHS, (3, 4, 5)])
 def test_error_and_gradient_are_those_of_autograd(widths):
+    """Error and gradient equal those of autograd."""
     weights, target = start(3, torch.float64, widths), targets(3, torch.float64)
     error, gradient = error_and_gradient(architecture(widths), weights, X.double(), target)
     for k in range(3):
@@ -52,18 +53,20 @@ def test_error_and_gradient_are_those_of_autograd(widths):
 
 
 def test_networks_trained_together_are_those_trained_alone():
+    """Training in a stack equals training one network at a time with torch.optim.Adam."""
     weights, target = start(4, torch.float64), targets(4, torch.float64)
     options = {"steps": 60, "tolerance": 0.02, "lr": 1e-2, "weight_decay": 1e-3}
     alone = [train_alone(weights[k], target[k], **options) for k in range(4)]
     ended = {step for _, _, step in alone}
     assert 60 in ended
-    assert len(ended) > 1  # both ways of ending are met
+    assert len(ended) > 1  # some networks reach the tolerance, others run all steps
     fitted, errors = fit(architecture(WIDTHS), weights, X.double(), target, **options)
     torch.testing.assert_close(fitted, torch.stack([w for w, _, _ in alone]), rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(errors, torch.stack([e for _, e, _ in alone]), rtol=1e-9, atol=1e-11)
 
 
-def test_a_network_within_the_tolerance_at_the_start_is_left_as_it_is():
+def test_a_network_within_the_tolerance_is_unchanged():
+    """A network that starts within the tolerance keeps its weights."""
     weights = start(2)
     fitted, _ = fit(
         architecture(WIDTHS), weights, X, targets(2), steps=5, tolerance=1e9, lr=1.0, weight_decay=0.0
@@ -71,7 +74,8 @@ def test_a_network_within_the_tolerance_at_the_start_is_left_as_it_is():
     assert torch.equal(fitted, weights)
 
 
-def test_a_diverged_network_does_not_hold_up_the_others():
+def test_a_diverged_network_does_not_affect_others():
+    """A network with NaN does not change the training of the others."""
     weights = start(2)
     weights[0, 0] = float("nan")
     fitted, errors = fit(
@@ -82,7 +86,8 @@ def test_a_diverged_network_does_not_hold_up_the_others():
     assert torch.isfinite(errors[1])
 
 
-def test_first_weights_follow_the_stated_distributions():
+def test_initial_weights_have_the_stated_distributions():
+    """Initial weights are uniform within the documented bounds; hidden biases are 0."""
     weights = start(2000).double()
     parts = dict(
         zip(
@@ -106,8 +111,8 @@ def test_first_weights_follow_the_stated_distributions():
     assert not parts["layers.1.bias"].any()
 
 
-def test_the_first_layer_of_a_siren_starts_twelve_times_as_steep():
-    """U(±1), and every other draw as before: √6 / 30 is the bound of one input otherwise."""
+def test_the_first_layer_of_a_siren_starts_steeper():
+    """With siren the first layer is U(±1) instead of U(±√6 / 30); all other draws stay."""
     plain, siren = (draw_weights((32, 32), np.random.default_rng(0), siren=siren) for siren in (False, True))
     assert np.abs(siren[:32]).max() <= 1
     np.testing.assert_allclose(siren[:32] * np.sqrt(6) / 30, plain[:32])

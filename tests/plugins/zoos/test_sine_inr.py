@@ -7,6 +7,7 @@ from sneframe.architecture import Architecture
 
 
 def test_the_forward_pass_is_the_documented_formula():
+    """The module computes the formula of its docstring."""
     module = SineINR((3, 2)).double()
     x = torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
     (w1, b1), (w2, b2), (w3, b3) = ((layer.weight, layer.bias) for layer in module.layers)
@@ -15,13 +16,15 @@ def test_the_forward_pass_is_the_documented_formula():
 
 
 def test_names_shapes_and_order_are_those_of_the_state_dict():
+    """The architecture lists the parameters of the state dict in its order."""
     state = SineINR((3, 2)).state_dict()
     assert [(p.name, p.shape) for p in architecture((3, 2)).parameters] == [
         (name, tuple(values.shape)) for name, values in state.items()
     ]
 
 
-def test_every_hidden_layer_is_a_group_of_neurons_that_can_be_permuted_and_flipped():
+def test_each_hidden_layer_has_a_neuron_group():
+    """Neurons of each hidden layer may be permuted and flipped in sign."""
     described = architecture((3, 2, 4))
     assert [(group.size, group.actions) for group in described.groups] == [
         (size, ("permute", "sign")) for size in (3, 2, 4)
@@ -30,7 +33,8 @@ def test_every_hidden_layer_is_a_group_of_neurons_that_can_be_permuted_and_flipp
     assert described.layers[-1].attributes == {"affine": [["add", 0.5]]}
 
 
-def test_describing_it_draws_nothing_from_the_global_generator():
+def test_describing_does_not_use_the_global_generator():
+    """Describing the architecture does not advance torch's global generator."""
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
@@ -39,11 +43,13 @@ def test_describing_it_draws_nothing_from_the_global_generator():
 
 
 def test_the_architecture_survives_json():
+    """The architecture equals itself after a round trip through JSON."""
     described = architecture((3, 2, 4))
     assert Architecture.from_json(described.to_json()) == described
 
 
-def test_moving_a_group_of_neurons_leaves_the_signal_unchanged():
+def test_permuting_neurons_keeps_the_signal():
+    """Permuting the neurons of all groups does not change the signal."""
     described = architecture((4, 3))
     module = SineINR((4, 3)).double()
     x = torch.linspace(-1, 1, 7, dtype=torch.float64)[:, None]
@@ -61,5 +67,5 @@ def test_moving_a_group_of_neurons_leaves_the_signal_unchanged():
 
 
 def test_the_architecture_of_a_zoo_is_verified():
-    """A zoo that is built says that running its networks agreed with their groups."""
+    """The symmetry of the architecture was verified by running the module."""
     assert architecture((4, 4)).symmetry == "verified"

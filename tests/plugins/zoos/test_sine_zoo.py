@@ -1,4 +1,4 @@
-"""The builder: what a sine zoo holds, and builds that are killed, repeated or misconfigured."""
+"""Sine zoos: their content, and builds that are killed, repeated or misconfigured."""
 
 import logging
 import subprocess
@@ -34,7 +34,8 @@ def small(tmp_path_factory):
     return path
 
 
-def test_a_network_loads_as_a_module_with_the_stated_error(small):
+def test_a_network_has_the_stated_error(small):
+    """A network loads into SineINR and has the stored fit error."""
     zoo = open_zoo(small)
     (networks,) = zoo.load().networks
     x = torch.from_numpy(np.linspace(-np.pi, np.pi, 32).astype(np.float32))
@@ -48,17 +49,20 @@ def test_a_network_loads_as_a_module_with_the_stated_error(small):
         assert error == pytest.approx(fit_mse, rel=1e-4)
 
 
-def test_networks_are_frozen_at_the_tolerance_or_ran_all_steps(small):
+def test_networks_are_frozen_at_the_tolerance(small):
+    """Some networks reach the tolerance, and none goes far below it."""
     errors = open_zoo(small).column("fit_mse")
     assert (errors <= 0.3).any()
-    assert (errors > 0.25).all()  # one step does not reach far below it
+    assert (errors > 0.25).all()  # one step never goes far below the tolerance
 
 
 def test_properties_begin_with_the_one_to_predict(small):
+    """The first property is the frequency."""
     assert open_zoo(small).properties == ("frequency", "fit_mse")
 
 
 def test_frequencies_lie_in_the_stated_range(small):
+    """Frequencies are distinct and lie in [0.5, 10]."""
     frequency = open_zoo(small).column("frequency")
     assert len(np.unique(frequency)) == 12
     assert frequency.min() >= 0.5
@@ -66,14 +70,17 @@ def test_frequencies_lie_in_the_stated_range(small):
 
 
 def test_every_network_is_a_group_of_its_own(small):
+    """Each network has its own run group."""
     assert list(open_zoo(small).group) == list(range(12))
 
 
 def test_nothing_but_the_zoo_is_left(small):
+    """A finished build leaves no lock and no blocks."""
     assert list(small.parent.iterdir()) == [small]
 
 
 def test_progress_ends_with_all_networks(tmp_path):
+    """Progress starts at 0 and ends with all networks."""
     seen = []
     build(
         Sine(networks=3, widths=(4,), steps=1), tmp_path / "a.zarr", lambda *pair: seen.append(pair), SERIAL
@@ -82,6 +89,7 @@ def test_progress_ends_with_all_networks(tmp_path):
 
 
 def test_a_network_is_drawn_the_same_in_a_larger_zoo(tmp_path, small):
+    """A network depends on the seed and its number, not on the size of the zoo."""
     build(
         Sine(networks=5, widths=(8, 8), steps=40, tolerance=0.3, points=32),
         tmp_path / "five.zarr",
@@ -94,12 +102,14 @@ def test_a_network_is_drawn_the_same_in_a_larger_zoo(tmp_path, small):
 
 
 def test_another_seed_makes_other_networks(tmp_path, small):
+    """Two seeds share no frequency."""
     build(Sine(networks=12, widths=(8, 8), steps=1, seed=1), tmp_path / "other.zarr", quiet, SERIAL)
     other = open_zoo(tmp_path / "other.zarr").column("frequency")
     assert not np.isin(other, open_zoo(small).column("frequency")).any()
 
 
-def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path):
+def test_a_killed_build_continues_to_the_same_zoo(tmp_path):
+    """After a kill, the build continues with the missing blocks and gives the same zoo."""
     script = """
         import sys, time
         from pathlib import Path
@@ -128,12 +138,13 @@ def test_a_build_that_was_killed_goes_on_to_the_same_zoo(tmp_path):
     resumed, config = [], Sine(networks=501, widths=(4,), steps=3)
     build(config, path, lambda done, _: resumed.append(done), SERIAL)
     build(config, tmp_path / "whole.zarr", quiet, SERIAL)
-    assert resumed == [250, 500, 501]  # what was there comes first
+    assert resumed == [250, 500, 501]  # the first call counts the finished block
     assert open_zoo(path).digest == open_zoo(tmp_path / "whole.zarr").digest
     assert sorted(tmp_path.iterdir()) == [path, tmp_path / "whole.zarr"]
 
 
-def test_a_resumed_build_does_not_train_finished_blocks_again(tmp_path, monkeypatch):
+def test_finished_blocks_are_not_trained_again(tmp_path, monkeypatch):
+    """A build that is resumed trains only the missing blocks."""
     from sneframe_zoos import sine
 
     config = Sine(networks=251, widths=(4,), steps=1)
@@ -154,13 +165,15 @@ def test_a_resumed_build_does_not_train_finished_blocks_again(tmp_path, monkeypa
 
 
 def test_processes_make_the_same_zoo(tmp_path):
+    """Two processes and one process make equal zoos."""
     config = Sine(networks=501, widths=(4,), steps=3)
     build(config, tmp_path / "serial.zarr", quiet, SERIAL)
     build(config, tmp_path / "process.zarr", quiet, ProcessEngine(workers=2))
     assert open_zoo(tmp_path / "serial.zarr").digest == open_zoo(tmp_path / "process.zarr").digest
 
 
-def test_builders_of_one_zoo_take_turns_and_the_second_finds_it_made(tmp_path, monkeypatch, caplog):
+def test_the_second_builder_waits_and_finds_the_zoo(tmp_path, monkeypatch, caplog):
+    """Two builders of one zoo take turns; the second finds the finished zoo."""
     from sneframe_zoos import sine
 
     config, path = Sine(networks=501, widths=(4,), steps=1), tmp_path / "a.zarr"
@@ -195,13 +208,15 @@ def test_builders_of_one_zoo_take_turns_and_the_second_finds_it_made(tmp_path, m
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_place_that_cannot_be_written_to_is_the_machines_failure(tmp_path):
+def test_an_impossible_path_raises_machine_error(tmp_path):
+    """A path below a file raises MachineError."""
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match=r"file/a\.zarr\.part\.lock: "):
         build(SMALL, tmp_path / "file" / "a.zarr", quiet, SERIAL)
 
 
 def test_an_unfinished_build_of_another_config_is_an_error(tmp_path):
+    """An unfinished build with other options is refused."""
     from sneframe_zoos.blocks import Blocks
 
     Blocks(tmp_path / "a.zarr", {"builder": "zoos/sine", "networks": 7})
@@ -209,15 +224,17 @@ def test_an_unfinished_build_of_another_config_is_an_error(tmp_path):
         build(SMALL, tmp_path / "a.zarr", quiet, SERIAL)
 
 
-def test_a_complete_zoo_is_left_as_it_is_and_said_so(small, caplog):
+def test_a_complete_zoo_is_kept(small, caplog):
+    """A complete zoo is not written again, and a warning says so."""
     before = (small / "zarr.json").stat().st_mtime_ns
     with caplog.at_level(logging.WARNING):
         build(SMALL, small, quiet, SERIAL)
-    assert f"{small} is complete, it is left as it is" in caplog.text
+    assert f"{small} exists and is complete; it is kept" in caplog.text
     assert (small / "zarr.json").stat().st_mtime_ns == before
 
 
 def test_a_zoo_of_another_config_is_an_error(small):
+    """A zoo with other options is refused, and the differences are named."""
     with pytest.raises(
         ZooError, match=r"small\.zarr holds a zoo with networks=12 \(not 11\), seed=0 \(not 3\)"
     ):
@@ -226,7 +243,8 @@ def test_a_zoo_of_another_config_is_an_error(small):
         )
 
 
-def test_a_file_in_the_way_is_an_error_and_is_kept(tmp_path):
+def test_a_file_at_the_path_is_kept(tmp_path):
+    """A file at the path raises, and is not changed."""
     path = tmp_path / "a.zarr"
     path.write_text("mine")
     with pytest.raises(ZooError, match="not a zoo"):
@@ -248,11 +266,13 @@ def test_a_file_in_the_way_is_an_error_and_is_kept(tmp_path):
     ],
 )
 def test_an_impossible_config_is_refused(options, message):
+    """Impossible options raise ValueError with the name of the option."""
     with pytest.raises(ValueError, match=f"^{message}$"):
         Sine(**options)
 
 
-def test_all_builders_are_offered_under_their_names():
+def test_all_builders_are_registered():
+    """The plugin registers five builders."""
     import sneframe_zoos
 
     names = [builder.name for builder in sneframe_zoos.sneframe_zoos()]
@@ -260,15 +280,17 @@ def test_all_builders_are_offered_under_their_names():
 
 
 def test_the_demo_zoo_is_a_sine_zoo(tmp_path, monkeypatch):
+    """The demo zoo is a sine zoo of 1000 networks of widths 16, 16."""
     from sneframe_zoos import sine
 
-    asked = []
-    monkeypatch.setattr(sine, "build", lambda *args: asked.append(args[:2]))
+    calls = []
+    monkeypatch.setattr(sine, "build", lambda *args: calls.append(args[:2]))
     DEMO.build(DEMO.config(), tmp_path / "demo.zarr", quiet, SERIAL)
-    assert asked == [(Sine(networks=1000, widths=(16, 16)), tmp_path / "demo.zarr")]
+    assert calls == [(Sine(networks=1000, widths=(16, 16)), tmp_path / "demo.zarr")]
 
 
-def test_a_zoo_made_before_an_option_was_there_is_the_one_with_its_default(small, monkeypatch):
+def test_an_old_zoo_counts_as_having_new_defaults(small, monkeypatch):
+    """A zoo that was made before an option existed counts as made with its default."""
     stored = open_zoo(small).attributes["builder"]
     older = {**stored, "config": {name: value for name, value in stored["config"].items() if name != "siren"}}
     monkeypatch.setattr("sneframe_zoos.once.open_zoo", lambda *_, **__: Older(older))

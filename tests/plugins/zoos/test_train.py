@@ -1,4 +1,4 @@
-"""Stacked training is training one by one: torch.optim on a plain module, the same batches and masks."""
+"""Stacked training equals training one by one: torch.optim on a plain module, with the same batches."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def runs_of(design, hypers):
 
 
 def one_by_one(design, run, images):
-    """A plain loop over one module: the final weights, flat."""
+    """Train one module in a plain loop; return its final weights, flat."""
     module = design.module(IMAGE, CLASSES, dropout=run.hyper.dropout).double()
     nn.utils.vector_to_parameters(torch.from_numpy(run.weights), module.parameters())
     kind, options = {
@@ -70,15 +70,15 @@ def one_by_one(design, run, images):
     optimiser = kind(module.parameters(), lr=run.hyper.lr, **options)
     order = Order(run, len(images.train[0]), SEED)
     masks = Masks(module, [run], images.train[0][:1], seed=SEED, batch_size=BATCH)
-    places = {name: place for name, place in masks.network.named_modules() if isinstance(place, Mask)}
-    trained = masks.network if places else module
-    if places:
+    modules = {name: mask for name, mask in masks.network.named_modules() if isinstance(mask, Mask)}
+    trained = masks.network if modules else module
+    if modules:
         nn.utils.vector_to_parameters(torch.from_numpy(run.weights), trained.parameters())
         optimiser = kind(trained.parameters(), lr=run.hyper.lr, **options)
     for _ in range(-(-run.hyper.epochs * len(order.own) // BATCH)):
         chosen = order.take(BATCH)
         for name, mask in masks.draw([0]).items():
-            places[name.removesuffix(".mask")].mask = mask[0]
+            modules[name.removesuffix(".mask")].mask = mask[0]
         loss = F.cross_entropy(trained(images.train[0][chosen]), images.train[1][chosen])
         kernels = [p for n, p in trained.named_parameters() if p.ndim > 1 and n.endswith("weight")]
         loss = loss + run.hyper.l2 * sum(kernel.square().sum() for kernel in kernels)
@@ -97,6 +97,7 @@ def stacked(design, runs, images, **options):
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_stacked_training_is_training_one_by_one(name, images):
+    """Training in a stack equals a plain loop with torch.optim, for all optimisers and designs."""
     design = DESIGNS[name]
     runs = runs_of(
         design,
@@ -113,7 +114,8 @@ def test_stacked_training_is_training_one_by_one(name, images):
         np.testing.assert_allclose(found[run.number].weights, one_by_one(design, run, images), atol=1e-10)
 
 
-def test_who_trains_beside_a_run_changes_nothing_but_rounding(images):
+def test_other_runs_change_only_the_rounding(images):
+    """The other runs of a stack do not change a run beyond rounding."""
     design = DESIGNS["small-cnn"]
     runs = runs_of(design, [hyper(optimiser=name, dropout=0.3) for name in hyperparameters.OPTIMISERS])
     together = stacked(design, runs, images)
@@ -123,7 +125,8 @@ def test_who_trains_beside_a_run_changes_nothing_but_rounding(images):
         assert together[run.number].test_accuracy == alone.test_accuracy
 
 
-def test_checkpoints_stand_at_epochs_equally_far_apart(images):
+def test_checkpoints_are_at_equal_distances(images):
+    """Checkpoints are at equal distances, and the last one is the last epoch."""
     design = DESIGNS["mlp"]
     runs = runs_of(design, [hyper(epochs=6), hyper(epochs=2), hyper(epochs=1)])
     module = design.module(IMAGE, CLASSES).double()
@@ -136,7 +139,8 @@ def test_checkpoints_stand_at_epochs_equally_far_apart(images):
     }
 
 
-def test_an_earlier_checkpoint_is_what_shorter_training_ends_with(images):
+def test_a_checkpoint_equals_a_shorter_run(images):
+    """The checkpoint of epoch 1 equals the end of a run of one epoch."""
     design = DESIGNS["mlp"]
     (run,) = runs_of(design, [hyper(epochs=3, optimiser="adam")])
     module = design.module(IMAGE, CLASSES).double()
@@ -145,7 +149,8 @@ def test_an_earlier_checkpoint_is_what_shorter_training_ends_with(images):
     np.testing.assert_array_equal(first.weights, stacked(design, [short], images)[5].weights)
 
 
-def test_a_run_sees_its_own_share_of_the_images_each_once_an_epoch():
+def test_each_epoch_sees_each_image_once():
+    """A run sees its fraction of the images once in each epoch, in a new order."""
     (run,) = runs_of(DESIGNS["mlp"], [hyper(train_fraction=0.25)])
     order = Order(run, 40, SEED)
     assert len(set(order.own.tolist())) == 10
@@ -154,20 +159,23 @@ def test_a_run_sees_its_own_share_of_the_images_each_once_an_epoch():
     assert epochs[0] != epochs[1]
 
 
-def test_a_batch_may_be_larger_than_all_images_together(images):
+def test_a_batch_may_be_larger_than_the_images(images):
+    """A batch may hold more images than the run has."""
     design = DESIGNS["mlp"]
     (run,) = runs_of(design, [hyper(dropout=0.5, epochs=3)])
     assert stacked(design, [run], images, batch_size=100)[5].healthy
 
 
 def test_a_run_that_diverges_is_not_healthy(images):
+    """A diverged run is unhealthy and does not affect the others."""
     design = DESIGNS["mlp"]
     runs = runs_of(design, [hyper(lr=1e200, epochs=1), hyper(epochs=1)])
     found = stacked(design, runs, images)
     assert [found[5].healthy, found[6].healthy] == [False, True]
 
 
-def test_accuracy_and_loss_are_those_of_the_module_without_dropout(images):
+def test_accuracy_and_loss_are_without_dropout(images):
+    """Stored accuracies and losses equal those of the module in eval mode."""
     design = DESIGNS["arch2"]
     (run,) = runs_of(design, [hyper(dropout=0.5, train_fraction=0.5)])
     found = stacked(design, [run], images)[5]
@@ -184,6 +192,7 @@ def test_accuracy_and_loss_are_those_of_the_module_without_dropout(images):
 
 
 def test_dropout_masks_keep_the_mean():
+    """Masks are 0 or 1 / (1 - rate), with mean 1; without dropout they are 1."""
     module = DESIGNS["mlp"].module(IMAGE, CLASSES, dropout=0.5)
     runs = runs_of(DESIGNS["mlp"], [hyper(dropout=0.25), hyper()])
     masks = Masks(module, runs, torch.zeros(1, *IMAGE), seed=SEED, batch_size=4000).draw([0, 1])

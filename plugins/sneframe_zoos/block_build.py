@@ -1,0 +1,87 @@
+"""A build in blocks: train the networks of a zoo block by block, then write the zoo."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from sneframe.engine import Engine
+from sneframe.zoo import ZooWriter, create
+from sneframe_zoos.blocks import Blocks, finish
+from sneframe_zoos.once import made_by, once
+
+
+def numbers_of_block(total: int, size: int, block: int) -> range:
+    """Return the numbers of the networks (or training runs) of a block.
+
+    Args:
+        total: number of networks in all blocks.
+        size: number of networks in a block; only the last block may be smaller.
+        block: number of the block.
+    """
+    return range(block * size, min((block + 1) * size, total))
+
+
+@frozen(kw_only=True)
+class BlockBuild:
+    """A zoo that is trained in blocks, so that a killed build continues with the first missing block.
+
+    Args:
+        builder: name of the builder, ``PLUGIN/NAME``.
+        options: JSON values that determine the zoo.
+        defaults: default options, which stand for options that did not exist yet when an old zoo was made.
+        networks: number of networks or training runs.
+        size: number of them in a block.
+        check: a function that raises ZooError if the zoo cannot be built; it is called before any folder is
+            made.
+        train: a function that can be pickled; it trains a block and returns its arrays.
+        write: a function that adds the arrays of a block to the zoo.
+        name: name of the zoo.
+        description: one paragraph about the zoo.
+    """
+
+    builder: str
+    options: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    networks: int
+    size: int
+    check: Callable[[], None] = lambda: None
+    train: Callable[[int], Mapping[str, np.ndarray]]
+    write: Callable[[ZooWriter, int, Mapping[str, np.ndarray]], None]
+    name: str
+    description: str
+
+    def run(self, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
+        """Build the zoo. A complete zoo is kept; if another process is building the zoo, wait for it.
+
+        Raises:
+            ZooError: the check failed, or the path holds a zoo or an unfinished build of different options.
+            MachineError: the machine failed.
+        """
+
+        def make() -> None:
+            self._make(path, progress, engine)
+
+        if not once(path, self.builder, self.options, self.defaults, make):
+            progress(self.networks, self.networks)
+
+    def _make(self, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
+        self.check()
+        blocks = Blocks(path, {"builder": self.builder, **self.options})
+        count = math.ceil(self.networks / self.size)
+        sizes = [len(numbers_of_block(self.networks, self.size, block)) for block in range(count)]
+        finish(blocks, self.train, sizes, progress, engine)
+        with create(
+            path,
+            name=self.name,
+            description=self.description,
+            builder=made_by(self.builder, self.options),
+        ) as zoo:
+            for block in range(count):
+                self.write(zoo, block, blocks.load(block))
+        blocks.remove()
