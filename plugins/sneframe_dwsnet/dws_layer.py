@@ -29,7 +29,7 @@ SetLayer = Callable[[int, int], nn.Module]
 
 
 @frozen(kw_only=True)
-class Route:
+class DWSRoute:
     """One map of a layer to a given target.
 
     Args:
@@ -73,9 +73,9 @@ class DWSLayer(nn.Module):
         self.reduction = reduction
         self.maps = nn.ModuleDict()
         #: the routes to each member, by the hidden axes along which they act, few axes first
-        self.routes: list[dict[Axes, list[Route]]] = []
+        self.routes: list[dict[Axes, list[DWSRoute]]] = []
         for target in members:
-            routes: dict[Axes, list[Route]] = {}
+            routes: dict[Axes, list[DWSRoute]] = {}
             for number, source in enumerate(members):
                 shared = tuple(axis for axis in source.axes if axis in target.axes)
                 copies = target.fixed if _is_copied(source, target, last=members[-1].layer) else 1
@@ -89,7 +89,7 @@ class DWSLayer(nn.Module):
                         else perceptron((widths[0], *[widths[1]] * deep))
                     )
                     factor = (0.25 if len(shared) == 2 else 1) / len(members)
-                    route = Route(name=name, source=number, factor=factor, copies=copies)
+                    route = DWSRoute(name=name, source=number, factor=factor, copies=copies)
                     routes.setdefault(along, []).append(route)
             self.routes.append({along: routes[along] for along in sorted(routes, key=len)})
 
@@ -103,7 +103,7 @@ class DWSLayer(nn.Module):
         return pool(x, axis, self.reduction)
 
     def _gather(
-        self, pooled: list[dict[Axes, Tensor]], hidden: Axes, routes: dict[Axes, list[Route]]
+        self, pooled: list[dict[Axes, Tensor]], hidden: Axes, routes: dict[Axes, list[DWSRoute]]
     ) -> Tensor:
         """Return the sum of a target's maps.
 

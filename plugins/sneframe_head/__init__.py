@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sneframe.hookspecs import hookimpl
 from sneframe.parts.part import Part
-from sneframe_head.head import MLP, Linear
+from sneframe_head.head import LinearHead, MLPHead
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (Linear, MLP)
+    return (LinearHead, MLPHead)

@@ -15,7 +15,7 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 
 @final
-class Linear(Head):
+class LinearHead(Head):
     """One linear map with bias, from the embedding ``(B, E)`` to T values."""
 
     name = "head/linear"
@@ -35,7 +35,7 @@ class Linear(Head):
 
 
 @final
-class MLP(Head):
+class MLPHead(Head):
     """Linear layers E → hidden → … → T, with ReLU and dropout between them."""
 
     name = "head/mlp"

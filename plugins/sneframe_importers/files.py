@@ -16,7 +16,7 @@ from sneframe.files.module_factory import Factory
 from sneframe.files.readers import Reader
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
-from sneframe_importers.table import Entry, read_table
+from sneframe_importers.table import TableEntry, read_table
 
 
 @frozen(kw_only=True)
@@ -62,7 +62,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     yield from unread
     if not names and config.properties is None:
         raise ZooError(f"{source}: the folder has no file that ends in {', '.join(SUFFIXES)}")
-    entries = [Entry(line=0, file=name, group=None, split=None, properties={}) for name in names]
+    entries = [TableEntry(line=0, file=name, group=None, split=None, properties={}) for name in names]
     if config.properties is not None:
         entries = read_table(config.properties)
     reader = Reader(
@@ -73,7 +73,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         trust_names=config.trust_names,
     )
 
-    def make(entry: Entry) -> Imported:
+    def make(entry: TableEntry) -> Imported:
         tensors = reader.weights(inside(source, entry.file))
         architecture = reader.describe(tensors, entry.properties)
         splits = {} if entry.split is None else {"table": entry.split}

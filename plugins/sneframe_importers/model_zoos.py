@@ -43,7 +43,7 @@ class ModelZoos:
 
 
 @frozen(kw_only=True)
-class Checkpoint:
+class SavedEpoch:
     """One epoch of a trial.
 
     Args:
@@ -70,7 +70,7 @@ def read(
         ZooError: there is no such folder, or it has no trial.
     """
     reader = Reader(flatten="channels_first", published=True)
-    checkpoints: list[Checkpoint] = []
+    checkpoints: list[SavedEpoch] = []
     for params in sorted(folder(source).rglob("params.json")):
         try:
             checkpoints += _trial(params.parent, source)
@@ -83,7 +83,7 @@ def read(
     if config.epochs:
         checkpoints = [each for each in checkpoints if each.epoch in config.epochs]
 
-    def make(checkpoint: Checkpoint) -> Imported:
+    def make(checkpoint: SavedEpoch) -> Imported:
         tensors = read_torch(inside(source, checkpoint.file)).tensors
         weights = {name: value for name, value in tensors.items() if value.is_floating_point()}
         activation = str(checkpoint.settings.get("nlin", "relu"))
@@ -103,7 +103,7 @@ IMPORTER = ZooImporter(
 )
 
 
-def _trial(trial: Path, source: Path) -> list[Checkpoint]:
+def _trial(trial: Path, source: Path) -> list[SavedEpoch]:
     """Return the checkpoints of a trial, ordered by epoch, with the metrics of their epochs.
 
     Raises:
@@ -127,7 +127,7 @@ def _trial(trial: Path, source: Path) -> list[Checkpoint]:
             file = (each / "checkpoints").relative_to(source).as_posix()
             name = trial.relative_to(source).as_posix()
             checkpoints.append(
-                Checkpoint(trial=name, file=file, epoch=int(match[1]), settings=settings, metrics=metrics)
+                SavedEpoch(trial=name, file=file, epoch=int(match[1]), settings=settings, metrics=metrics)
             )
     if not checkpoints:
         raise FileError("the trial has no checkpoint_N/checkpoints")

@@ -28,7 +28,7 @@ from sneframe.errors import ZooError
 from sneframe.symmetry.describe import describe
 from sneframe.zoo.importer import Imported, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL
-from sneframe_importers.typed import Source, typed
+from sneframe_importers.typed import ColumnSource, typed
 
 BLOCK = 2000  #: number of rows that are read at a time (40 MB)
 FINAL = 86  #: step of a run's last checkpoint
@@ -189,7 +189,7 @@ def _metrics(path: Path) -> dict[str, list[Any]]:
         ) from error
     lines = range(2, 2 + max(map(len, columns), default=0))
     metrics = {
-        name.removeprefix("config."): typed(values, Source(table=str(path), column=name, lines=lines))
+        name.removeprefix("config."): typed(values, ColumnSource(table=str(path), column=name, lines=lines))
         for name, values in zip(head, columns, strict=False)
         if name
     }

@@ -16,7 +16,7 @@ from attrs import frozen
 from sneframe.errors import ZooError, choices
 from sneframe.zoo.format import RESERVED
 from sneframe.zoo.splits import NAMES, UNUSED
-from sneframe_importers.typed import Source, is_missing, typed, typed_json
+from sneframe_importers.typed import ColumnSource, is_missing, typed, typed_json
 
 #: Columns that are not properties; only the first is required.
 FILE, GROUP, SPLIT = "file", "group", "split"
@@ -29,7 +29,7 @@ ID = re.compile("[0-9a-f]{16}")
 
 
 @frozen(kw_only=True)
-class Entry:
+class TableEntry:
     """One line of the table.
 
     Args:
@@ -47,7 +47,7 @@ class Entry:
     properties: Mapping[str, Any]
 
 
-def read_table(path: Path) -> list[Entry]:
+def read_table(path: Path) -> list[TableEntry]:
     """Read a table; the suffix ``.csv``, ``.tsv`` or ``.jsonl`` gives its format.
 
     The values of a CSV column are ints if all of them can be read as ints, else floats, else ``true`` and
@@ -65,7 +65,7 @@ def read_table(path: Path) -> list[Entry]:
     """
     lines = read_rows(path)
     derived = _derived(path, lines)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, TableEntry] = {}
     for number, values in lines:
         entry = _entry(path, number, {name: value for name, value in values.items() if name not in derived})
         if entry.file in entries:
@@ -126,7 +126,7 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     exported = _is_export(columns)
     for name, words in columns.items():
         if name not in (FILE, GROUP, SPLIT, *(DERIVED if exported else ())):
-            source = Source(table=str(path), column=name, lines=lines, exported=exported)
+            source = ColumnSource(table=str(path), column=name, lines=lines, exported=exported)
             columns[name] = typed(words, source)
     for row_number, line in enumerate(lines):
         yield line, {name: values[row_number] for name, values in columns.items()}
@@ -143,7 +143,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for name in dict.fromkeys(name for _, values in rows for name in values):
         if name not in (FILE, GROUP, SPLIT):
             having = [(number, values) for number, values in rows if name in values]
-            source = Source(table=str(path), column=name, lines=[number for number, _ in having])
+            source = ColumnSource(table=str(path), column=name, lines=[number for number, _ in having])
             column = typed_json([values[name] for _, values in having], source)
             for (_, values), value in zip(having, column, strict=True):
                 values[name] = value
@@ -183,7 +183,7 @@ def _is_export(columns: Mapping[str, Sequence[Any]]) -> bool:
     )
 
 
-def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:
+def _entry(path: Path, number: int, values: Mapping[str, Any]) -> TableEntry:
     where = f"{path}, line {number}"
     if FILE not in values:
         only = next(iter(values)) if len(values) == 1 else ""
@@ -195,7 +195,7 @@ def _entry(path: Path, number: int, values: Mapping[str, Any]) -> Entry:
     group, split = (None if is_missing(value) else value for value in (group, split))
     if split not in (None, *NAMES):
         raise ZooError(f"{where}: split must be {', '.join(NAMES)} or empty, got {split!r}")
-    return Entry(
+    return TableEntry(
         line=number,
         file=posixpath.normpath(file),
         group=None if group is None else str(group),

@@ -25,7 +25,7 @@ LONGEST = 40  #: number of letters of a value that a warning shows
 
 
 @frozen(kw_only=True)
-class Source:
+class ColumnSource:
     """The origin of a column, for warnings and errors.
 
     Args:
@@ -52,7 +52,7 @@ def is_missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def typed(values: Sequence[str], source: Source) -> list[Any]:
+def typed(values: Sequence[str], source: ColumnSource) -> list[Any]:
     """Convert the texts of a column to the first kind that fits all of them; missing values become None.
 
     The kinds are int, float, bool, fraction written with ``%``, and text, in this order.
@@ -84,7 +84,7 @@ def typed(values: Sequence[str], source: Source) -> list[Any]:
     return [None if gone else word for word, gone in zip(words, missing, strict=True)]
 
 
-def typed_json(values: Sequence[Any], source: Source) -> list[Any]:
+def typed_json(values: Sequence[Any], source: ColumnSource) -> list[Any]:
     """Convert the values of a column of JSON lines to one kind; missing values become None.
 
     Texts stay texts, unless the column also has numbers: then all values are read as texts of a CSV. The same
@@ -141,7 +141,7 @@ def _read_all(words: Sequence[str], missing: Sequence[bool], read: Callable[[str
         return None
 
 
-def _percent(words: Sequence[str], missing: Sequence[bool], source: Source) -> list[Any] | None:
+def _percent(words: Sequence[str], missing: Sequence[bool], source: ColumnSource) -> list[Any] | None:
     """Return values with ``%`` as fractions, or None if the column has another kind.
 
     Raises:
@@ -167,7 +167,7 @@ def _percent(words: Sequence[str], missing: Sequence[bool], source: Source) -> l
     ]
 
 
-def _explain_text(words: Sequence[str], missing: Sequence[bool], source: Source) -> None:
+def _explain_text(words: Sequence[str], missing: Sequence[bool], source: ColumnSource) -> None:
     """Warn about a column that only some of its values turn from numbers, or from truth values, into text."""
     there = [index for index, gone in enumerate(missing) if not gone]
     for read, kind in ((_number, "numbers"), (_bool, "true or false")):

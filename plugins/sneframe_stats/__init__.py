@@ -10,13 +10,13 @@ from sneframe.parts.part import Part
 from sneframe_stats import recipes
 from sneframe_stats.aggregator import Features
 from sneframe_stats.head import Boosting, Mean, Ridge
-from sneframe_stats.layer_encoder import Identity
+from sneframe_stats.layer_encoder import PassThrough
 from sneframe_stats.tokenizer import Statistics
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (Statistics, Identity, Features, Boosting, Ridge, Mean)
+    return (Statistics, PassThrough, Features, Boosting, Ridge, Mean)
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 
 @final
-class Identity(LayerEncoder):
+class PassThrough(LayerEncoder):
     """Takes the statistics of each parameter as its code, unchanged."""
 
     name = "stats/identity"

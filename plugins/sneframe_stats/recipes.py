@@ -14,7 +14,7 @@ from attrs import evolve
 from sneframe.config.schema import RunConfig, TrainConfig, use
 from sneframe_stats.aggregator import Features
 from sneframe_stats.head import Boosting, Mean, Ridge
-from sneframe_stats.layer_encoder import Identity
+from sneframe_stats.layer_encoder import PassThrough
 from sneframe_stats.tokenizer import Statistics
 
 
@@ -24,7 +24,7 @@ def boosting() -> RunConfig:
         recipe="stats/boosting",
         normalise=use("normalise/fan-in"),
         tokenizer=use(Statistics),
-        layer_encoder=use(Identity),
+        layer_encoder=use(PassThrough),
         aggregator=use(Features),
         head=use(Boosting),
     )

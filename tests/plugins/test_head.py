@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from sneframe_head.head import MLP
+from sneframe_head.head import MLPHead
 
 from sneframe.parts.carriers import Embedding
 from sneframe.parts.part import Spec
 
 
 def build(**options):
-    return MLP(MLP.Config(**options), Spec(carrier=Embedding, width=3, architectures=(), values=2))
+    return MLPHead(MLPHead.Config(**options), Spec(carrier=Embedding, width=3, architectures=(), values=2))
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (5, 4)])

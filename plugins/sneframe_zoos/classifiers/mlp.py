@@ -12,7 +12,7 @@ from sneframe_zoos.classifiers.design import ACTIVATIONS, Design, Shape
 
 
 @frozen(kw_only=True)
-class MLP(Design):
+class MLPDesign(Design):
     """The design of an MLP: linear layers on all pixels.
 
     Args:
@@ -34,7 +34,7 @@ class MLP(Design):
 
 
 class MLPClassifier(nn.Module):
-    """The network of an :class:`MLP`.
+    """The network of an :class:`MLPDesign`.
 
     Args:
         sizes: widths of all layers, from the number of pixels to the number of classes.
@@ -59,10 +59,10 @@ class MLPClassifier(nn.Module):
         return logits
 
 
-def wild(generator: np.random.Generator, activation: str) -> MLP:
+def wild(generator: np.random.Generator, activation: str) -> MLPDesign:
     """Draw an MLP with one to four hidden layers of 8 … 64 neurons."""
     depth = generator.integers(1, 5)
-    return MLP(
+    return MLPDesign(
         widths=tuple(int(generator.choice((8, 16, 24, 32, 48, 64))) for _ in range(depth)),
         activation=activation,
     )

@@ -21,7 +21,7 @@ from sneframe_zoos.classifiers.design import ACTIVATIONS, Design
 from sneframe_zoos.classifiers.hyperparameters import INITS, OPTIMISERS, Hyperparameters, Ranges
 from sneframe_zoos.classifiers.image_sources import read_images
 from sneframe_zoos.classifiers.images import ImageSet
-from sneframe_zoos.classifiers.mlp import MLP
+from sneframe_zoos.classifiers.mlp import MLPDesign
 from sneframe_zoos.classifiers.transformer import VisionTransformer
 
 CNNS: dict[str, ConvNet] = {"small-cnn": convnet.SMALL_CNN, "arch1": convnet.ARCH1, "arch2": convnet.ARCH2}
@@ -182,7 +182,7 @@ class MLPs(Classifiers):
         """See :class:`~sneframe_zoos.classifiers.options.Classifiers`."""
         if self.arch == "wild":
             return mlp.wild(generator, hyper.activation)
-        return MLP(widths=self.widths, activation=hyper.activation)
+        return MLPDesign(widths=self.widths, activation=hyper.activation)
 
 
 @frozen(kw_only=True)

@@ -64,7 +64,7 @@ class TransformerClassifier(nn.Module):
         tokens = (height // design.patch) * (width // design.patch)
         self.patch = nn.Conv2d(channels, design.width, design.patch, design.patch)
         self.position = nn.Parameter(torch.zeros(1, tokens, design.width))
-        self.blocks = nn.ModuleList(Block(design, dropout) for _ in range(design.blocks))
+        self.blocks = nn.ModuleList(TransformerBlock(design, dropout) for _ in range(design.blocks))
         self.norm = nn.LayerNorm(design.width)
         self.head = nn.Linear(design.width, classes)
 
@@ -77,7 +77,7 @@ class TransformerClassifier(nn.Module):
         return logits
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """A pre-norm transformer block: attention and an MLP, each after a norm and added to the residual stream.
 
     Args:

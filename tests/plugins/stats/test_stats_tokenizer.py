@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sneframe_stats import Identity, Statistics
+from sneframe_stats import PassThrough, Statistics
 
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.batch import Batch, join
@@ -82,7 +82,7 @@ def test_permutations_do_not_change_statistics():
 def test_the_identity_gives_statistics_as_codes():
     """Each parameter's code is its statistics."""
     part, tokens = tokenize(mixed_batch())
-    encoder = Identity(Identity.Config(), part.out)
+    encoder = PassThrough(PassThrough.Config(), part.out)
     codes = encoder(tokens)
     assert encoder.local
     assert (encoder.out.carrier, encoder.out.width) == (LayerCodes, 7)

@@ -16,7 +16,7 @@ DESIGNS = {
     "small-cnn": (convnet.SMALL_CNN, 3),
     "arch1": (convnet.ARCH1, 4),
     "arch2": (convnet.ARCH2, 3),
-    "mlp": (mlp.MLP(widths=(32, 16)), 2),
+    "mlp": (mlp.MLPDesign(widths=(32, 16)), 2),
     "vit": (transformer.VisionTransformer(), None),
     **{f"wild-{seed}": (convnet.wild(np.random.default_rng(seed), NAMES, "tanh"), None) for seed in range(4)},
     "wild-mlp": (mlp.wild(np.random.default_rng(0), "relu"), None),

@@ -6,7 +6,7 @@ import torch
 from sneframe_zoos.classifiers import convnet, hyperparameters
 from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
 from sneframe_zoos.classifiers.initial import draw_weights
-from sneframe_zoos.classifiers.mlp import MLP
+from sneframe_zoos.classifiers.mlp import MLPDesign
 from sneframe_zoos.classifiers.train import Images, Mask, Masks, Order, Run, train
 from sneframe_zoos.classifiers.transformer import VisionTransformer
 from torch import nn
@@ -20,7 +20,7 @@ DESIGNS = {
     ),
     "arch2": convnet.ARCH2,
     "wild": convnet.wild(np.random.default_rng(4), ("relu", "tanh"), "silu"),
-    "mlp": MLP(widths=(12, 8), activation="tanh"),
+    "mlp": MLPDesign(widths=(12, 8), activation="tanh"),
     "vit": VisionTransformer(patch=5, width=12, mlp=16),
 }
 
