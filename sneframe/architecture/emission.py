@@ -68,7 +68,7 @@ class Emission:
         ]
         return Architecture(layers=layers, groups=groups)
 
-    # -- permutations ------------------------------------------------------------------------------------------
+    # -- permutations ----------------------------------------------------------------------------------------
 
     def _add_unused(self) -> None:
         """Describe parameters that the forward pass never touched, as fixed."""
@@ -173,7 +173,7 @@ class Emission:
         self.groups.setdefault(key, _Group(leaf, leaf.size, outer))
         return key
 
-    # -- scale and sign ----------------------------------------------------------------------------------------
+    # -- scale and sign --------------------------------------------------------------------------------------
 
     def _act(self) -> None:
         """Find for each group the one scale and the one sign that all of its parameters answer to."""
@@ -228,7 +228,7 @@ class Emission:
             found.append(row)
         return found if any(power for row in found for power in row) else []
 
-    # -- layers --------------------------------------------------------------------------------------------------
+    # -- layers ----------------------------------------------------------------------------------------------
 
     def _layer(self, operation: Operation, axes: Mapping[str, list[list[tuple[Any, ...]]]]) -> Layer:
         order = list(self.state)

@@ -1,7 +1,7 @@
 """Describe a network of which there is no code: kinds of layers from names and shapes, groups where these leave no doubt.
 
-Which chains of layers are certain is said by :mod:`sneframe.architecture.named_chain`. Of anything else every axis is fixed,
-and a warning says why.
+Which chains of layers are certain is said by :mod:`sneframe.architecture.named_chain`. Of anything else every
+axis is fixed, and a warning says why.
 """
 
 from __future__ import annotations

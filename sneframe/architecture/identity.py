@@ -64,9 +64,10 @@ class _Unknown(Exception):  # noqa: N818  # no error: there is no text then
 def fingerprint(module: nn.Module) -> str | None:
     """Return a text by which modules differ that may compute different things with the same weights.
 
-    It says of all modules within: their classes, with the code of those that cannot be found by name or that are not
-    installed, the values that this code reads from where it was defined, default arguments; settings; shapes of parameters
-    and of floating-point buffers that are saved, which of them are tied; the content of all other tensors; hooks.
+    It says of all modules within: their classes, with the code of those that cannot be found by name or that
+    are not installed, the values that this code reads from where it was defined, default arguments; settings;
+    shapes of parameters and of floating-point buffers that are saved, which of them are tied; the content of
+    all other tensors; hooks.
 
     Returns:
         A SHA-256 in hexadecimal, or None where something is an object of which no text says what it does.

@@ -2,20 +2,22 @@
 
 A chain is made of linear and convolution layers, with batch norms between them. It is certain if
 
-1. the convolutions are numbered under one name, and so are the linear layers, which come after them: ``0``, ``2``, ``4``;
-   ``net.0``, ``net.1``; ``conv1``, ``conv2``, ``fc1``, ``fc2``. A stage of one layer needs no number. A batch norm stands
-   behind a layer under the same name (``net.1``), or has that layer's number and width (``bn1``);
-2. each layer takes as many inputs as the one before it has outputs (behind a convolution: a multiple of them);
-3. no connection around a layer fits the shapes. It would have to join two values of one width, so the input and all outputs
-   of layers must differ in width. A stage whose numbers leave gaps, one at least between any two layers, is an
-   ``nn.Sequential``: the missing numbers are its activations, and nothing leads out of its midst. So only its input and
-   its output count;
-4. each convolution is one. A transposed convolution has rows and columns exchanged, so a convolution with as many inputs
-   as outputs, or one that also fits the other way round, leaves the neurons beside it fixed. So does a first linear layer
-   that may be a table: square, without a bias.
+1. the convolutions are numbered under one name, and so are the linear layers, which come after them: ``0``,
+   ``2``, ``4``; ``net.0``, ``net.1``; ``conv1``, ``conv2``, ``fc1``, ``fc2``. A stage of one layer needs no
+   number. A batch norm stands behind a layer under the same name (``net.1``), or has that layer's number and
+   width (``bn1``);
+2. each layer takes as many inputs as the one before it has outputs (behind a convolution: a multiple of
+   them);
+3. no connection around a layer fits the shapes. It would have to join two values of one width, so the input
+   and all outputs of layers must differ in width. A stage whose numbers leave gaps, one at least between any
+   two layers, is an ``nn.Sequential``: the missing numbers are its activations, and nothing leads out of its
+   midst. So only its input and its output count;
+4. each convolution is one. A transposed convolution has rows and columns exchanged, so a convolution with as
+   many inputs as outputs, or one that also fits the other way round, leaves the neurons beside it fixed. So
+   does a first linear layer that may be a table: square, without a bias.
 
-What no name or shape shows is taken to be absent: groups in the first convolution, and functions between layers that treat
-neurons differently, such as a cumulative sum.
+What no name or shape shows is taken to be absent: groups in the first convolution, and functions between
+layers that treat neurons differently, such as a cumulative sum.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ class Entry:
         return [int(digits) for digits in DIGITS.findall(self.stem)]
 
 
-# -- names and shapes → layers ---------------------------------------------------------------------------------------
+# -- names and shapes → layers -------------------------------------------------------------------------------
 
 
 def entries_of(state: Mapping[str, Tensor]) -> list[Entry]:
@@ -125,7 +127,7 @@ def _kind(stem: str, shapes: Mapping[str, tuple[int, ...]]) -> str:  # noqa: PLR
     return f"conv{len(weight) - 2}d" if 2 < len(weight) <= 5 else "parameter"
 
 
-# -- layers → a chain ------------------------------------------------------------------------------------------------
+# -- layers → a chain ----------------------------------------------------------------------------------------
 
 
 def chain_of(entries: Sequence[Entry]) -> list[Entry]:
@@ -181,7 +183,7 @@ def _layer_before(norm: Entry, chain: Sequence[Entry]) -> Entry:
     return found[0]
 
 
-# -- is the chain certain? -------------------------------------------------------------------------------------------
+# -- is the chain certain? -----------------------------------------------------------------------------------
 
 
 def check_certain(chain: Sequence[Entry]) -> None:
@@ -212,7 +214,8 @@ def check_certain(chain: Sequence[Entry]) -> None:
             width = each.outputs
     for one, other in combinations(open_ends, 2):
         whole = one is open_ends[0] and other is open_ends[-1]
-        # A connection around the whole network moves no hidden neuron; two layers could still be in the other order.
+        # A connection around the whole network moves no hidden neuron; two layers could still be in the other
+        # order.
         swapped = len(chain) == 2 and chain[0].kind == chain[1].kind and not _is_sequential(stages[0])
         if one[0] == other[0] and not (whole and not swapped):
             raise Doubt(

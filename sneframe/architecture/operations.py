@@ -1,7 +1,7 @@
 """The layers of a traced module: which operations use which parameters, and what they read.
 
-A layer is a module of a known kind with its own parameters, or the parameters that one operation uses; joins of several
-branches, flattening and global pooling are layers without parameters.
+A layer is a module of a known kind with its own parameters, or the parameters that one operation uses; joins
+of several branches, flattening and global pooling are layers without parameters.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ ACTIVATIONS = {
     "_prelu_kernel": "prelu",
     "rrelu_with_noise": "leaky_relu",
 }
-#: What an activation can be called; ``other`` is one without a name here, with which nothing is known to commute.
+#: What an activation can be called; ``other`` is one without a name here, with which nothing is known to
+#: commute.
 KNOWN_ACTIVATIONS = tuple(sorted({*ACTIVATIONS.values(), "selu", "none", "other"}))
 SELU = 1.0507009873554805  #: the scale by which torch's elu becomes its selu
 JOINS = {

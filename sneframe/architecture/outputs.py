@@ -1,7 +1,7 @@
 """Find every tensor and number in what a module's ``forward`` returns, however deeply it is nested.
 
-A value that is missed here could depend on the order of the neurons without anybody noticing. So an object that may
-hold something but cannot be opened is refused by name, and is never skipped.
+A value that is missed here could depend on the order of the neurons without anybody noticing. So an object
+that may hold something but cannot be opened is refused by name, and is never skipped.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ HEAP_TYPE = 1 << 9  #: the flag of a class that is made while Python runs; one w
 def tensors(output: Any, of: str = "the module") -> list[tuple[str, Tensor]]:
     """Return every tensor in the output of a ``forward``, with its place, such as ``output[0].logits``.
 
-    Tuples, lists, named tuples, mappings, dataclasses, attrs classes, distributions of torch and any other object with
-    ``__dict__`` or ``__slots__`` are opened, at any depth. A tensor that lies in several places is returned once.
+    Tuples, lists, named tuples, mappings, dataclasses, attrs classes, distributions of torch and any other
+    object with ``__dict__`` or ``__slots__`` are opened, at any depth. A tensor that lies in several places
+    is returned once.
 
     Args:
         output: what the module returned.

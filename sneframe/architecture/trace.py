@@ -1,8 +1,9 @@
 """Run a module once and follow what happens to every axis: module and input in, constraints on spaces out.
 
-A dispatch mode sees each operation that torch carries out, below modules, autograd and composites: recurrent cells,
-attention and hand-written layers arrive as the same few dozen primitives. :mod:`.rules` says what each of them means
-for the axes it touches; what it has no rule for is not guessed, but fixed, with a warning that names it.
+A dispatch mode sees each operation that torch carries out, below modules, autograd and composites: recurrent
+cells, attention and hand-written layers arrive as the same few dozen primitives. :mod:`.rules` says what each
+of them means for the axes it touches; what it has no rule for is not guessed, but fixed, with a warning that
+names it.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def test_a_bias_of_other_neurons_is_refused():
     found["layers"][1]["parameters"][1]["axes"] = [[["hidden0"]]]
 
     with pytest.raises(
-        ArchitectureError, match=r"the bias of layer 1 \(linear\) does not move with its outputs"
+        ArchitectureError, match=r"the bias of layer 1 \(linear\) is not permuted together with its outputs"
     ):
         read_chain(Architecture.from_json(found))
 
@@ -194,6 +194,6 @@ def test_outputs_that_can_be_moved_are_refused():
         parameter["axes"][0] = [["hidden0"]]
 
     with pytest.raises(
-        ArchitectureError, match=r"layer 1 \(linear\) is the last one, and its outputs can be moved"
+        ArchitectureError, match=r"layer 1 \(linear\) is the last layer, and its outputs \w+ are not fixed"
     ):
         read_chain(Architecture.from_json(found))

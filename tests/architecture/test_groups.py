@@ -353,7 +353,7 @@ def test_a_description_with_one_axis_dropped_is_refused(name):
                     (*parameter.axes[:number], fixed, *parameter.axes[number + 1 :]),
                 )
     for parameter, axes in dropped.values():
-        with pytest.raises(ArchitectureError, match=r"no symmetry|move no weight|not stand before"):
+        with pytest.raises(ArchitectureError, match=r"no symmetry|move no weight|but occurs"):
             verify(module, replace(architecture, parameter, axes), example)
 
 
@@ -379,7 +379,7 @@ def test_a_description_with_two_groups_swapped_is_refused(name):
             tuple(tuple(swap.get(factor, factor) for factor in segment) for segment in axis)
             for axis in parameter.axes
         )
-        with pytest.raises(ArchitectureError, match=r"no symmetry|stands before it nowhere"):
+        with pytest.raises(ArchitectureError, match=r"no symmetry|but occurs 0 times"):
             verify(module, replace(architecture, parameter.name, axes), example)
 
 

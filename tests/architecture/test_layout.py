@@ -55,14 +55,14 @@ def test_layouts_of_one_summary_differ_by_names_or_neurons():
         nn.Sequential(nn.Linear(2, 4), nn.Identity(), nn.ReLU(), nn.Linear(4, 1))
     )
     said = difference(layout(one), layout(other))
-    assert said == f"{one.summary} with '2.weight' (1, 4), it is given '3.weight' (1, 4) in its place"
+    assert said == f"{one.summary} with '2.weight' (1, 4), but got '3.weight' (1, 4) instead"
 
     def plain(layer):
         return [Parameter(name=p.name, shape=p.shape, role=p.role) for p in layer.parameters]
 
     fixed = Architecture(layers=[evolve(layer, parameters=plain(layer)) for layer in one.layers])
     said = difference(layout(one), layout(fixed))
-    assert "neurons are described otherwise (the symmetry of the one is derived, of the other none)" in said
+    assert "neurons have other groups (expected a symmetry that is derived, got one that is none)" in said
 
 
 def test_a_layout_has_the_origin_of_its_architecture():
