@@ -1,4 +1,4 @@
-"""Symmetry: group elements drawn, applied and found by matching, and architectures verified by running them."""
+"""Symmetry: draw and apply group elements, align networks, and verify architectures by running them."""
 
 from sneframe.errors import Unverifiable
 from sneframe.symmetry.act import Element, apply, compose, inverse, sample

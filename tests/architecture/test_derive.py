@@ -242,9 +242,9 @@ def test_a_buffer_is_described_and_a_counter_is_not():
     ("module", "example", "said"),
     [
         (nn.Sequential(nn.Flatten()), None, "no parameter"),
-        (nn.Sequential(nn.Linear(3, 2), nn.Linear(3, 2)), None, "could be guessed"),
+        (nn.Sequential(nn.Linear(3, 2), nn.Linear(3, 2)), None, "could not make up an input"),
         (nn.Sequential(nn.Linear(3, 2)), torch.randn(2, 5), "fails on the example input: RuntimeError"),
-        (nn.Bilinear(2, 2, 2), None, "could be guessed"),
+        (nn.Bilinear(2, 2, 2), None, "could not make up an input"),
     ],
 )
 def test_a_module_that_cannot_be_run_is_refused(module, example, said):

@@ -353,7 +353,7 @@ def test_a_description_with_one_axis_dropped_is_refused(name):
                     (*parameter.axes[:number], fixed, *parameter.axes[number + 1 :]),
                 )
     for parameter, axes in dropped.values():
-        with pytest.raises(ArchitectureError, match=r"no symmetry|move no weight|but occurs"):
+        with pytest.raises(ArchitectureError, match=r"no symmetry|moves no weight|but occurs"):
             verify(module, replace(architecture, parameter, axes), example)
 
 

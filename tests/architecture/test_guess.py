@@ -110,7 +110,7 @@ def test_a_table_is_told_from_a_matrix_by_its_name():
         ({"a.weight": torch.zeros(3, 2), "a.bias": torch.zeros(4)}, "expected \\(3,\\)"),
         ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 3, 3, 3)}, "takes 2 inputs"),
         ({"1.weight": torch.zeros(8, 3), "2.weight": torch.zeros(4, 8, 3)}, "takes 3 inputs"),
-        ({"bn.running_mean": torch.zeros(3)}, "stands in no plain chain"),
+        ({"bn.running_mean": torch.zeros(3)}, "cannot be part of a plain chain"),
         (VGG()[1].state_dict(), "there is no linear or convolution layer"),
     ],
 )

@@ -179,7 +179,7 @@ def test_a_square_first_table_fixes_the_neurons_behind_it():
     """A first square weight without bias may be an embedding, so its outputs are fixed."""
     found, said = guessed(nn.Sequential(nn.Embedding(8, 8), RELU(), L(8, 6), RELU(), L(6, 2)))
     assert [group.size for group in found.groups] == [6]
-    assert "may be a table" in said[0]
+    assert "may be an embedding table" in said[0]
 
 
 def test_only_a_stated_activation_gives_scales_and_signs():

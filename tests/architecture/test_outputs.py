@@ -155,7 +155,7 @@ def test_the_parameters_of_a_distribution_are_found(distribution, ends):
 )
 def test_what_cannot_be_opened_is_refused_by_place_and_type(closed):
     """The error is one line, with the module's name."""
-    with pytest.raises(ArchitectureError, match=r"Net: output\[0\]\.logits is of type .*no tensor can be"):
+    with pytest.raises(ArchitectureError, match=r"Net: output\[0\]\.logits is of type .*cannot be searched"):
         tensors([Data(closed)], of="Net")
 
 
