@@ -127,7 +127,8 @@ def networks(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(network=networks(), seed=st.integers(0, 2**16))
-def test_a_network_of_linear_layers_is_described_by_a_symmetry_of_it(network, seed):
+def test_derived_symmetry_of_random_linear_networks_holds(network, seed):
+    """The architecture that is derived for a random network of linear layers is verified."""
     torch.manual_seed(seed)
     example = torch.randn(3, 2, 3)
     architecture = Architecture.from_module(network, example)
@@ -162,7 +163,8 @@ def cnns(draw):
 
 @settings(max_examples=40, deadline=None)
 @given(network=cnns(), seed=st.integers(0, 2**16))
-def test_a_convolutional_network_is_described_by_a_symmetry_of_it(network, seed):
+def test_derived_symmetry_of_random_cnns_holds(network, seed):
+    """The architecture that is derived for a random convolutional network is verified."""
     torch.manual_seed(seed)
     example = torch.randn(2, 2, 12, 12)
     architecture = Architecture.from_module(network, example)

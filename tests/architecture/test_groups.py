@@ -54,7 +54,8 @@ def plain(size, *places):
     return size, [place for each in places for place in ([each] if isinstance(each, str) else each)], []
 
 
-def test_the_small_cnn_zoo_network_has_three_groups_of_sixteen():
+def test_small_cnn_zoo_network_has_three_groups_of_sixteen():
+    """The network of the Small CNN Zoo has one group of 16 channels for each convolution."""
     _, architecture, _ = found("small-cnn")
     assert groups(architecture) == expect(
         plain(16, "convs.0.weight:0", "convs.0.bias:0", "convs.1.weight:1"),
@@ -63,7 +64,8 @@ def test_the_small_cnn_zoo_network_has_three_groups_of_sixteen():
     )
 
 
-def test_lenet_has_two_convolution_and_one_linear_group_and_blocks_behind_flatten():
+def test_lenet_reads_flattened_channels_as_blocks():
+    """LeNet has three groups; its first linear layer reads 16 columns of each flattened channel."""
     _, architecture, _ = found("lenet")
     assert groups(architecture) == expect(
         plain(6, "0.weight:0", "0.bias:0", "3.weight:1"),
@@ -75,6 +77,7 @@ def test_lenet_has_two_convolution_and_one_linear_group_and_blocks_behind_flatte
 
 
 def test_batch_norm_belongs_to_the_channels_before_it():
+    """The parameters of a batch norm are in the group of the channels before it."""
     _, architecture, _ = found("vgg")
     assert groups(architecture) == expect(
         plain(8, "0.weight:0", "0.bias:0", norm("1"), "4.weight:1"),
@@ -99,6 +102,7 @@ def stages(blocks, convs):
 
 
 def test_resnet18_has_four_streams_and_eight_inner_groups():
+    """A ResNet-18 has one group for each stage of its stream, and one within each block."""
     _, architecture, _ = found("resnet18")
     widths = (4, 8, 16, 32)
     streams = stages((False, False, True, False, True, False, True, False), convs=2)
@@ -112,8 +116,8 @@ def test_resnet18_has_four_streams_and_eight_inner_groups():
     assert groups(architecture) == expect(*expected)
 
 
-def test_a_bottleneck_resnet_has_five_streams_and_two_inner_groups_a_block():
-    """Its first block widens the stem's channels, so the stem has a stream of its own."""
+def test_bottleneck_resnet_has_five_streams():
+    """Its first block widens the channels, so the stem has a stream of its own; each block has two groups."""
     _, architecture, _ = found("bottleneck")
     widths = (4, 16, 32, 64, 128)
     streams = stages((True, False, True, False, True, False, True, False), convs=3)
@@ -131,7 +135,8 @@ def test_a_bottleneck_resnet_has_five_streams_and_two_inner_groups_a_block():
     assert groups(architecture) == expect(*expected)
 
 
-def test_a_depthwise_convolution_moves_with_the_channels_it_reads():
+def test_depthwise_convolution_shares_the_group_it_reads():
+    """A depthwise convolution is in the group of the channels that it reads."""
     _, architecture, _ = found("separable")
     assert groups(architecture) == expect(
         plain(8, "0.weight:0", "0.bias:0", norm("1"), "3.weight:0", "3.bias:0", norm("4"), "6.weight:1"),
@@ -139,7 +144,8 @@ def test_a_depthwise_convolution_moves_with_the_channels_it_reads():
     )
 
 
-def test_group_norm_and_a_grouped_convolution_move_their_groups_as_blocks():
+def test_grouped_convolution_moves_whole_blocks():
+    """Blocks of a grouped convolution are a group, with nested groups for inputs and outputs."""
     _, architecture, _ = found("grouped")
     blocks = ["0.weight:0", "0.bias:0", *norm("1", running=False), "3.weight:0", "3.bias:0", "7.weight:1"]
     inputs = ["0.weight:0", "0.bias:0", *norm("1", running=False), "3.weight:1"]
@@ -180,7 +186,8 @@ def parts_of(block):
     return f"{block}.attention.qkv.", f"{block}.attention.proj", (f"{block}.mlp.0", 24), f"{block}.mlp.2"
 
 
-def test_a_vision_transformer_has_one_stream_and_per_block_heads_qk_vo_and_mlp():
+def test_vision_transformer_groups():
+    """A ViT has one stream; each block has heads, queries with keys, values with outputs, and an MLP."""
     _, architecture, _ = found("vit")
     blocks = ["blocks.0", "blocks.1"]
     stream = [
@@ -195,7 +202,8 @@ def test_a_vision_transformer_has_one_stream_and_per_block_heads_qk_vo_and_mlp()
     assert groups(architecture) == transformer(blocks, stream, parts_of, width=12, heads=3)
 
 
-def test_a_gpt_has_the_same_groups_and_its_tied_table_is_described_once():
+def test_gpt_groups_and_tied_table():
+    """A GPT has the groups of a ViT, and its tied embedding table is described once."""
     _, architecture, _ = found("gpt")
     blocks = ["blocks.0", "blocks.1"]
     stream = ["words.weight:1", "positions.weight:1", *norm("norm", running=False)]
@@ -204,7 +212,8 @@ def test_a_gpt_has_the_same_groups_and_its_tied_table_is_described_once():
     assert architecture.layers[0].attributes["tied"] == {"head.weight": "words.weight"}
 
 
-def test_torchs_own_transformer_encoder_has_the_same_groups():
+def test_torch_transformer_encoder_groups():
+    """``nn.TransformerEncoder`` has the same groups as a hand-written transformer."""
     _, architecture, _ = found("transformer-encoder")
     blocks = ["1.layers.0", "1.layers.1"]
     stream = ["0.weight:0", "0.bias:0", "2.weight:1"]
@@ -233,7 +242,8 @@ def recurrent(suffix, *readers):
     return plain(6, rows, f"rnn.weight_hh_{suffix}:1", *readers)
 
 
-def test_the_gates_of_a_gru_share_one_group():
+def test_gates_of_a_gru_share_one_group():
+    """The three gates of a GRU share the group of its state."""
     _, architecture, _ = found("gru")
     assert groups(architecture) == expect(
         plain(5, "words.weight:1", "rnn.weight_ih_l0:1"), recurrent("l0", "head.weight:1")
@@ -242,7 +252,8 @@ def test_the_gates_of_a_gru_share_one_group():
     assert rows == (("hidden1",),) * 3
 
 
-def test_a_bidirectional_lstm_has_a_group_for_each_layer_and_direction():
+def test_bidirectional_lstm_groups():
+    """A bidirectional LSTM has one group for each layer and direction."""
     _, architecture, _ = found("lstm")
     readers = ("rnn.weight_ih_l1:1", "rnn.weight_ih_l1_reverse:1")
     assert groups(architecture) == expect(
@@ -254,7 +265,8 @@ def test_a_bidirectional_lstm_has_a_group_for_each_layer_and_direction():
     )
 
 
-def test_concatenated_channels_are_segments_of_what_reads_them():
+def test_concatenated_channels_become_segments():
+    """A layer after a concatenation in a U-Net has one segment for each part."""
     _, architecture, _ = found("unet")
     assert groups(architecture) == expect(
         plain(4, "down1.0.weight:0", "down1.0.bias:0", "down2.0.weight:1", "conv1.0.weight:1"),
@@ -267,7 +279,8 @@ def test_concatenated_channels_are_segments_of_what_reads_them():
     )
 
 
-def test_two_branches_keep_a_group_each():
+def test_two_branches_have_one_group_each():
+    """Two branches that are concatenated have a group each."""
     _, architecture, _ = found("two-branches")
     assert groups(architecture) == expect(
         plain(8, "left.0.weight:0", "left.0.bias:0", "joint.weight:1"),
@@ -276,7 +289,8 @@ def test_two_branches_keep_a_group_each():
     )
 
 
-def test_what_rotates_within_a_head_is_fixed_and_shared_values_move_alike_in_all_heads():
+def test_llama_fixes_rotated_neurons():
+    """Rotary positions fix queries and keys within a head; values shared by all heads are one group."""
     _, architecture, _ = found("llama")
     heads = plain(2, "q.weight:0", "q.bias:0", "o.weight:1")
     values = plain(4, "v.weight:0", "v.bias:0", "o.weight:1")
@@ -286,7 +300,8 @@ def test_what_rotates_within_a_head_is_fixed_and_shared_values_move_alike_in_all
     assert groups(architecture) == expect(heads, values, mlp, stream)
 
 
-def test_torchvisions_resnet18_has_four_streams_and_eight_inner_groups():
+def test_torchvision_resnet18_groups():
+    """The ResNet-18 of torchvision has four streams and eight groups within blocks."""
     models = pytest.importorskip("torchvision").models
     architecture = Architecture.from_module(models.resnet18(), torch.randn(1, 3, 64, 64))
     assert sorted(g.size for g in architecture.groups) == [64] * 3 + [128] * 3 + [256] * 3 + [512] * 3
@@ -296,7 +311,8 @@ def test_torchvisions_resnet18_has_four_streams_and_eight_inner_groups():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_moving_scaling_and_flipping_what_was_found_changes_nothing(name):
+def test_derived_groups_are_verified(name):
+    """Every group of every known network is verified, and the module is not changed."""
     module, architecture, example = found(name)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     seen = verify(module, architecture, example)
@@ -339,7 +355,8 @@ def without(axis, groups):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_description_with_one_axis_dropped_is_refused(name):
+def test_architecture_with_one_axis_fixed_is_refused(name):
+    """An architecture in which one axis of a group is fixed is refused."""
     module, architecture, example = found(name)
     architecture = permuting(architecture)
     dropped = {}
@@ -358,7 +375,8 @@ def test_a_description_with_one_axis_dropped_is_refused(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_description_with_two_groups_swapped_is_refused(name):
+def test_architecture_with_swapped_groups_is_refused(name):
+    """An architecture in which two groups are swapped in one parameter is refused."""
     module, architecture, example = found(name)
     architecture = permuting(architecture)
     alike = [
@@ -383,13 +401,15 @@ def test_a_description_with_two_groups_swapped_is_refused(name):
             verify(module, replace(architecture, parameter.name, axes), example)
 
 
-def test_a_description_of_another_module_is_refused():
+def test_architecture_of_another_module_is_refused():
+    """An architecture with other shapes than the module is refused."""
     module, _, example = found("lenet")
     with pytest.raises(ArchitectureError, match="is described as"):
         verify(module, Architecture.from_module(nn.Sequential(nn.Conv2d(1, 5, 5))), example)
 
 
-def test_a_wrong_scale_is_refused():
+def test_wrong_scale_is_refused():
+    """A scale that holds for ReLU is refused for tanh."""
     network = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
     relu = Architecture.from_module(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)))
     assert relu.groups[0].actions == ("permute", "scale")
@@ -397,13 +417,15 @@ def test_a_wrong_scale_is_refused():
         verify(network, relu, torch.randn(4, 3))
 
 
-def test_a_resnet_keeps_its_groups_whatever_the_size_of_the_image():
+def test_resnet_groups_do_not_depend_on_image_size():
+    """A ResNet has the same architecture for images of any size."""
     torch.manual_seed(0)
     module = ResNet()
     assert Architecture.from_module(module) == Architecture.from_module(module, torch.randn(1, 3, 96, 64))
 
 
-def test_a_gpt_keeps_its_groups_whatever_the_number_of_tokens():
+def test_gpt_groups_do_not_depend_on_token_count():
+    """A GPT has the same architecture for any number of tokens."""
     make, _ = NETWORKS["gpt"]
     module = make()
     assert Architecture.from_module(module, TOKENS) == Architecture.from_module(module, TOKENS[:1, :2])

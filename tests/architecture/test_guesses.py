@@ -87,8 +87,8 @@ DOUBTFUL = {
 
 
 @pytest.mark.parametrize("module", DOUBTFUL.values(), ids=DOUBTFUL)
-def test_what_may_be_no_chain_is_fixed(module):
-    """Where names and shapes leave a doubt there is no group, and one warning at least says why."""
+def test_doubtful_chains_are_fixed(module):
+    """If names and shapes leave a doubt, there is no group, and a warning gives the reason."""
     found, said = guessed(module)
     assert found.groups == ()
     assert found.symmetry == "none"
@@ -119,8 +119,8 @@ CERTAIN = {
 
 
 @pytest.mark.parametrize(("module", "shape", "sizes"), CERTAIN.values(), ids=CERTAIN)
-def test_a_certain_chain_has_its_true_groups(module, shape, sizes):
-    """A Sequential whose numbers leave gaps has one group for each hidden layer, and the groups are symmetries."""
+def test_certain_chain_has_its_true_groups(module, shape, sizes):
+    """A Sequential with gaps in its numbers has one group for each hidden layer, and these are verified."""
     found, said = guessed(module)
     assert said == []
     assert [group.size for group in found.groups] == sizes
@@ -152,14 +152,14 @@ def test_a_certain_chain_has_its_true_groups(module, shape, sizes):
     ids=["words", "list", "two stages", "batch norm by number", "two sequentials"],
 )  # fmt: skip
 def test_layers_of_different_widths_are_a_chain(module, sizes):
-    """Numbered layers are a chain where no two widths are equal, so that nothing could be added up."""
+    """Numbered layers are a chain if no two widths are equal, since no skip connection can fit."""
     found, said = guessed(module)
     assert [group.size for group in found.groups] == sizes
     assert said == []
 
 
-def test_a_square_convolution_fixes_its_neighbours_alone():
-    """Of a chain with one square convolution, only the neurons that it reads and writes are fixed."""
+def test_square_convolution_only_fixes_its_neighbours():
+    """One square convolution only fixes the neurons that it reads and writes."""
     layers = [
         nn.Conv1d(1, 4, 3),
         RELU(),
@@ -175,15 +175,15 @@ def test_a_square_convolution_fixes_its_neighbours_alone():
     assert line.startswith("'4.weight' may be a transposed convolution")
 
 
-def test_a_square_first_table_fixes_the_neurons_behind_it():
+def test_square_first_table_fixes_its_outputs():
     """A first square weight without bias may be an embedding, so its outputs are fixed."""
     found, said = guessed(nn.Sequential(nn.Embedding(8, 8), RELU(), L(8, 6), RELU(), L(6, 2)))
     assert [group.size for group in found.groups] == [6]
     assert "may be an embedding table" in said[0]
 
 
-def test_only_a_stated_activation_gives_scales_and_signs():
-    """Without a stated activation neurons are permuted, and no layer is said to have one."""
+def test_scales_and_signs_need_a_given_activation():
+    """Without a given activation, neurons are only permuted, and the activation is ``other``."""
     module = nn.Sequential(L(2, 8), RELU(), L(8, 1))
     assert guessed(module)[0].groups[0].actions == ("permute",)
     assert guessed(module)[0].layers[0].activation == "other"
@@ -191,7 +191,7 @@ def test_only_a_stated_activation_gives_scales_and_signs():
     assert guessed(module, activation="tanh")[0].groups[0].actions == ("permute", "sign")
 
 
-def test_numbers_in_names_are_counted():
+def test_numbers_in_names_are_compared_as_numbers():
     """Layer 10 comes after layer 9."""
     widths = [*range(20, 7, -1)]
     layers = [L(a, b) for a, b in pairwise(widths)]
@@ -202,7 +202,7 @@ def test_numbers_in_names_are_counted():
 
 @pytest.mark.parametrize("name", ["²1", "9" * 40, "1.2", "0", "a", "..", "", "01", "net.0.0"])
 def test_strange_names_are_described(name):
-    """No name of a parameter is too strange to be described."""
+    """Parameters with strange names are described without an error."""
     state = {f"{name}.weight": torch.zeros(3, 2), f"{name}1.weight": torch.zeros(0, 3), "x.": torch.zeros(())}
     with pytest.warns(UserWarning, match="fixed"):
         assert len(Architecture.from_state_dict(state).parameters) == 3
@@ -212,8 +212,8 @@ ANY = st.sampled_from([*DOUBTFUL.values(), *(module for module, _, _ in CERTAIN.
 
 
 @given(ANY, st.randoms(use_true_random=False), st.booleans())
-def test_the_order_of_the_keys_does_not_matter(module, random, trust):
-    """A state dict in any order, as file formats have it, is one architecture."""
+def test_order_of_the_keys_does_not_matter(module, random, trust):
+    """A state dict with its keys in any order gives the same architecture."""
     state = module.state_dict()
     names = list(state)
     random.shuffle(names)

@@ -97,8 +97,8 @@ MODELS = {
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_of_transformers_is_verified(name, seed):
-    """What is derived for the model is not refused, and neither its precision nor its outputs stand in the way."""
+def test_transformers_models_are_verified(name, seed):
+    """The architecture that is derived for a model of transformers is verified."""
     make, example = MODELS[name]
     torch.manual_seed(seed)
     with warnings.catch_warnings():
@@ -111,8 +111,8 @@ def test_a_model_of_transformers_is_verified(name, seed):
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vgg11_bn", "densenet121", "squeezenet1_0"])
-def test_a_model_of_torchvision_is_verified(name, seed):
-    """What is derived for the model is not refused."""
+def test_torchvision_models_are_verified(name, seed):
+    """The architecture that is derived for a model of torchvision is verified."""
     models = pytest.importorskip("torchvision").models
     torch.manual_seed(seed)
     model, example = getattr(models, name)(weights=None).eval(), torch.randn(1, 3, 64, 64)
@@ -120,8 +120,8 @@ def test_a_model_of_torchvision_is_verified(name, seed):
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto"])
-def test_a_model_of_timm_is_verified(name):
-    """What is derived for the model is not refused."""
+def test_timm_models_are_verified(name):
+    """The architecture that is derived for a model of timm is verified."""
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     model, example = timm.create_model(name, pretrained=False).eval(), torch.randn(1, 3, 224, 224)
