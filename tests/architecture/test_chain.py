@@ -1,4 +1,4 @@
-"""What is a chain, and what is not, for which reason."""
+"""Chains are read link by link; any other architecture is refused with the reason."""
 
 import pytest
 import torch
@@ -71,7 +71,7 @@ class ResidualCNN(nn.Module):
 
 
 class PositionsFirst(nn.Module):
-    """Flattens like Keras: the channels vary fastest."""
+    """Flattens like Keras: channels vary fastest."""
 
     def __init__(self):
         super().__init__()
@@ -91,7 +91,7 @@ def between_convolutions(layer):
 
 
 def flatten_without_blocks():
-    """Describe a flatten of four positions by hand, and leave out that the columns are blocks of them."""
+    """Return an architecture that flattens four positions, but whose columns are not blocks of four."""
     rows = (("hidden0",),)
     layers = [
         Layer(
@@ -128,8 +128,8 @@ REFUSED = {
     "layer 1 (linear) has weight (2, 4), expected a weight matrix and a bias": lambda: of(
         nn.Linear(3, 4), nn.Linear(4, 2, bias=False)
     ),
-    "layer 1 (batch_norm) has weight (4,), bias (4,), running_mean (4,), running_var (4,), expected": lambda: (
-        of(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    "layer 1 (batch_norm) has weight (4,), bias (4,), running_mean (4,), running_var (4,),": lambda: of(
+        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)
     ),
     "layer 1 (linear) writes hidden0, expected a group of neurons of its own that": lambda: (
         Architecture.from_module(Residual())

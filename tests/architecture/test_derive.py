@@ -1,4 +1,4 @@
-"""Architectures from live modules: layers, activations and constants; what cannot be followed is fixed and named."""
+"""Architectures derived from modules: layers, activations and attributes; unknown operations are fixed."""
 
 import pytest
 import torch
@@ -160,7 +160,7 @@ def test_deriving_leaves_the_module_unchanged():
 
 
 class Between(nn.Module):
-    """Something between two linear layers."""
+    """A function between two linear layers."""
 
     def __init__(self, between, reads=6):
         super().__init__()
@@ -192,12 +192,12 @@ def test_neurons_that_are_treated_differently_are_fixed(between):
 
 def test_operation_without_a_rule_is_named_in_a_warning():
     """An operation without a rule fixes the axes of its inputs, and a warning names both."""
-    said = "not followed at scatter_add, so these axes are fixed: 'first.bias' axis 0"
+    message = "not followed at scatter_add, so these axes are fixed: 'first.bias' axis 0"
 
     def between(x):
         return torch.zeros_like(x).scatter_add(1, torch.zeros(x.shape, dtype=torch.int64), x)
 
-    with pytest.warns(UserWarning, match=said):
+    with pytest.warns(UserWarning, match=message):
         found = Architecture.from_module(Between(between), torch.randn(5, 3))
     assert found.groups == ()
 
@@ -256,7 +256,7 @@ def test_only_floating_point_buffers_are_parameters():
 
 
 @pytest.mark.parametrize(
-    ("module", "example", "said"),
+    ("module", "example", "reason"),
     [
         (nn.Sequential(nn.Flatten()), None, "no parameter"),
         (nn.Sequential(nn.Linear(3, 2), nn.Linear(3, 2)), None, "could not make up an input"),
@@ -264,7 +264,7 @@ def test_only_floating_point_buffers_are_parameters():
         (nn.Bilinear(2, 2, 2), None, "could not make up an input"),
     ],
 )
-def test_module_that_cannot_be_run_is_refused(module, example, said):
+def test_module_that_cannot_be_run_is_refused(module, example, reason):
     """A module without parameters, or one that cannot run on any input, raises an error."""
-    with pytest.raises(ArchitectureError, match=said):
+    with pytest.raises(ArchitectureError, match=reason):
         Architecture.from_module(module, example)

@@ -1,4 +1,4 @@
-"""Architectures are values: equal content, equal id; what does not add up is refused."""
+"""Architectures are values: equal content gives an equal id, and inconsistent content is refused."""
 
 import json
 
@@ -9,7 +9,7 @@ from sneframe.errors import ArchitectureError
 
 
 def residual() -> Architecture:
-    """Two linear layers around which the input is added back."""
+    """Return an architecture with a skip connection around two linear layers."""
     return Architecture(
         groups=[
             NeuronGroup(name="stream", size=4),
@@ -85,12 +85,12 @@ def weight(**options):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "reason"),
     [
         (lambda: weight(shape=(3,), axes=[[["g"]]]), "unknown group 'g'"),
         (
             lambda: weight(shape=(3,), axes=[[["g"]]], groups=[NeuronGroup(name="g", size=2)]),
-            "add up to 2, its size is 3",
+            "add up to 2, but its size is 3",
         ),
         (lambda: weight(shape=(3, 2), axes=[[[3]]]), "1 axes are described"),
         (lambda: NeuronGroup(name="g", size=0), "at least 1"),
@@ -108,7 +108,7 @@ def weight(**options):
         (lambda: Architecture.from_json({"layers": []}), "not an architecture"),
     ],
 )
-def test_inconsistent_architectures_are_refused(make, said):
+def test_inconsistent_architectures_are_refused(make, reason):
     """An inconsistent group, layer or parameter raises an error that says what is wrong."""
-    with pytest.raises(ArchitectureError, match=said):
+    with pytest.raises(ArchitectureError, match=reason):
         make()

@@ -1,4 +1,4 @@
-"""What an operation means for neurons: found where it can be followed, fixed and said where it cannot, never wrong."""
+"""Operations are followed where possible, and otherwise fixed with a warning; no group is ever wrong."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from sneframe.architecture import Architecture
 
 
 class Between(nn.Module):
-    """Something between two linear layers."""
+    """A function between two linear layers."""
 
     def __init__(self, between, neurons=12, reads=12):
         super().__init__()
@@ -23,7 +23,7 @@ class Between(nn.Module):
 
 
 def groups(module, example):
-    """Return the groups of a module as sizes and actions, after each was held against brute force."""
+    """Return sizes and actions of the groups of a module, after a check of each by brute force."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         architecture = Architecture.from_module(module, example)
@@ -83,7 +83,7 @@ def test_gate_is_neither_scaled_nor_flipped(norm):
 
 
 class Gram(nn.Module):
-    """Reads some rows of the products of all channels with each other."""
+    """Reads some rows of the Gram matrix of all channels."""
 
     def __init__(self, rows):
         super().__init__()
@@ -267,7 +267,7 @@ def test_noise_may_be_permuted():
 
 
 class Masked(nn.Module):
-    """Neurons that a mask switches on and off; all are on when it is made."""
+    """Neurons with a mask that switches them on and off."""
 
     def __init__(self, mask, *, persistent=True):
         super().__init__()
@@ -281,8 +281,8 @@ class Masked(nn.Module):
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int64], ids=["booleans", "integers"])
 def test_axes_that_a_stored_mask_meets_are_fixed(dtype):
     """A mask in the state dict may differ between networks, so the axes it meets are fixed with a warning."""
-    said = "the buffer 'mask' holds integers or booleans, so these axes are fixed: 'first.bias' axis 0"
-    with pytest.warns(UserWarning, match=said):
+    message = "the buffer 'mask' holds integers or booleans, so these axes are fixed: 'first.bias' axis 0"
+    with pytest.warns(UserWarning, match=message):
         assert Architecture.from_module(Masked(torch.ones(8, dtype=dtype)), X).groups == ()
 
 

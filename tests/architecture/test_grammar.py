@@ -1,4 +1,4 @@
-"""Random small networks from a grammar: what is derived for each of them is verified by running it."""
+"""Random small networks from a grammar: the architecture derived for each is verified by running it."""
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class Dense(nn.Module):
 
 
 class Skip(nn.Module):
-    """x + f(x), with an inner width of its own."""
+    """x + f(x), where f has its own width."""
 
     def __init__(self, width, inner, activation):
         super().__init__()
@@ -80,7 +80,7 @@ class Heads(nn.Module):
 
 
 class Chunked(nn.Module):
-    """An LSTM cell's way with its gates, without the recurrence."""
+    """The gates of an LSTM cell, without the recurrence."""
 
     def __init__(self, inputs, width):
         super().__init__()
@@ -93,7 +93,7 @@ class Chunked(nn.Module):
 
 @st.composite
 def networks(draw):
-    """A stack of three to six layers on examples of two rows of three numbers."""
+    """Draw a stack of three to six layers, for examples of two rows of three numbers."""
     width, layers = 3, []
     for _ in range(draw(st.integers(2, 5))):
         kind = draw(

@@ -1,4 +1,4 @@
-"""The groups of known networks, written down by hand, are found; wrong ones are refused by running the network."""
+"""The groups of known networks are derived as written by hand, and wrong groups are refused."""
 
 import re
 from itertools import combinations
@@ -22,22 +22,23 @@ def found(name):
 
 
 def members(architecture):
-    """For each group where it acts, as ``parameter:axis`` words."""
-    places = {group.name: set() for group in architecture.groups}
+    """Return the axes of each group, as ``parameter:axis``."""
+    named_axes = {group.name: set() for group in architecture.groups}
     for parameter in architecture.parameters:
         for axis, segments in enumerate(parameter.axes):
             for segment in segments:
                 for factor in segment:
                     if isinstance(factor, str):
-                        places[factor].add(f"{parameter.name}:{axis}")
-    return places
+                        named_axes[factor].add(f"{parameter.name}:{axis}")
+    return named_axes
 
 
 def groups(architecture):
-    """Size and members of every group, and those of the group that it is nested in, whatever they are called."""
-    places = members(architecture)
+    """Return the size and the axes of each group, and the axes of its parent, without names of groups."""
+    named_axes = members(architecture)
     return sorted(
-        (g.size, sorted(places[g.name]), sorted(places.get(g.parent, ()))) for g in architecture.groups
+        (g.size, sorted(named_axes[g.name]), sorted(named_axes.get(g.parent, ())))
+        for g in architecture.groups
     )
 
 
@@ -47,11 +48,15 @@ def norm(name, *, running=True):
 
 
 def expect(*described):
-    return sorted((size, sorted(places), sorted(parent)) for size, places, parent in described)
+    return sorted((size, sorted(named_axes), sorted(parent)) for size, named_axes, parent in described)
 
 
-def plain(size, *places):
-    return size, [place for each in places for place in ([each] if isinstance(each, str) else each)], []
+def plain(size, *named_axes):
+    return (
+        size,
+        [named_axis for each in named_axes for named_axis in ([each] if isinstance(each, str) else each)],
+        [],
+    )
 
 
 def test_small_cnn_zoo_network_has_three_groups_of_sixteen():
@@ -88,7 +93,7 @@ def test_batch_norm_belongs_to_the_channels_before_it():
 
 
 def stages(blocks, convs):
-    """The streams of a residual network: who writes to each, who reads from it."""
+    """Return the streams of a residual network: the axes that write to each, and those that read it."""
     streams = [["stem.0.weight:0", *norm("stem.1")]]
     for number, has_shortcut in enumerate(blocks):
         name = f"blocks.{number}"
@@ -111,7 +116,10 @@ def test_resnet18_has_four_streams_and_eight_inner_groups():
         for stage, width in enumerate(widths)
         for b in (2 * stage, 2 * stage + 1)
     ]
-    expected = [*(plain(width, places) for width, places in zip(widths, streams, strict=True)), *inner]
+    expected = [
+        *(plain(width, named_axes) for width, named_axes in zip(widths, streams, strict=True)),
+        *inner,
+    ]
     assert len(expected) == 12
     assert groups(architecture) == expect(*expected)
 
@@ -131,7 +139,10 @@ def test_bottleneck_resnet_has_five_streams():
         for b in range(8)
         for conv in (1, 2)
     ]
-    expected = [*(plain(width, places) for width, places in zip(widths, streams, strict=True)), *inner]
+    expected = [
+        *(plain(width, named_axes) for width, named_axes in zip(widths, streams, strict=True)),
+        *inner,
+    ]
     assert groups(architecture) == expect(*expected)
 
 
@@ -154,7 +165,7 @@ def test_grouped_convolution_moves_whole_blocks():
 
 
 def transformer(blocks, stream, attention, *, width, heads):
-    """One stream, and in each block the heads, in them queries with keys and values with outputs, and the MLP."""
+    """Return one stream; and for each block, heads, queries with keys, values with outputs, and an MLP."""
     expected = [(width, stream, [])]
     for block in blocks:
         qkv, out, mlp1, mlp2 = attention(block)
@@ -198,7 +209,7 @@ def test_vision_transformer_groups():
         *norm("norm", running=False),
         "head.weight:1",
     ]
-    stream += [place for block in blocks for place in stream_of(block, "qkv")]
+    stream += [named_axis for block in blocks for named_axis in stream_of(block, "qkv")]
     assert groups(architecture) == transformer(blocks, stream, parts_of, width=12, heads=3)
 
 
@@ -207,7 +218,7 @@ def test_gpt_groups_and_tied_table():
     _, architecture, _ = found("gpt")
     blocks = ["blocks.0", "blocks.1"]
     stream = ["words.weight:1", "positions.weight:1", *norm("norm", running=False)]
-    stream += [place for block in blocks for place in stream_of(block, "qkv")]
+    stream += [named_axis for block in blocks for named_axis in stream_of(block, "qkv")]
     assert groups(architecture) == transformer(blocks, stream, parts_of, width=12, heads=3)
     assert architecture.layers[0].attributes["tied"] == {"head.weight": "words.weight"}
 
@@ -307,7 +318,7 @@ def test_torchvision_resnet18_groups():
     assert sorted(g.size for g in architecture.groups) == [64] * 3 + [128] * 3 + [256] * 3 + [512] * 3
 
 
-# -- verify -----------------------------------------------------------------------------------------------------
+# -- verify --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -323,7 +334,7 @@ def test_derived_groups_are_verified(name):
 
 
 def replace(architecture, name, axes):
-    """Describe one parameter otherwise."""
+    """Return an architecture with other axes for one parameter."""
     layers = [
         evolve(
             layer,
@@ -337,7 +348,7 @@ def replace(architecture, name, axes):
 
 
 def permuting(architecture):
-    """The same architecture with permutations alone."""
+    """Return an architecture without scales and signs."""
     layers = [
         evolve(layer, parameters=[evolve(p, scale=(), sign=()) for p in layer.parameters])
         for layer in architecture.layers
@@ -386,11 +397,12 @@ def test_architecture_with_swapped_groups_is_refused(name):
     ]
     for a, b in alike[:3]:
         swap = {a: b, b: a}
-        places = members(architecture)
+        named_axes = members(architecture)
         only = sorted(
-            {place.rpartition(":")[0] for place in places[a]} - {p.rpartition(":")[0] for p in places[b]}
+            {named_axis.rpartition(":")[0] for named_axis in named_axes[a]}
+            - {p.rpartition(":")[0] for p in named_axes[b]}
         )
-        if not only:  # queries with keys, and values with outputs, share the fused projection
+        if not only:  # both groups are on the fused projection
             continue
         parameter = next(p for p in architecture.parameters if p.name == only[0])
         axes = tuple(

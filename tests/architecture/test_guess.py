@@ -1,4 +1,4 @@
-"""Architectures of which there is no code: kinds by names and shapes, groups where these leave no doubt."""
+"""Architectures guessed from state dicts: kinds of layers, and groups if there is no doubt."""
 
 import pytest
 import torch
@@ -112,7 +112,7 @@ def test_embedding_table_is_known_by_its_name():
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "reason"),
     [
         ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 5)}, "takes 5 inputs"),
         ({"a.weight": torch.zeros(3, 2), "a.bias": torch.zeros(4)}, "expected \\(3,\\)"),
@@ -122,9 +122,9 @@ def test_embedding_table_is_known_by_its_name():
         (VGG()[1].state_dict(), "there is no linear or convolution layer"),
     ],
 )
-def test_warning_says_what_breaks_the_chain(state, said):
+def test_warning_says_what_breaks_the_chain(state, reason):
     """The warning gives the reason why layers are no chain."""
-    with pytest.warns(UserWarning, match=said):
+    with pytest.warns(UserWarning, match=reason):
         assert Architecture.from_state_dict(state).groups == ()
 
 

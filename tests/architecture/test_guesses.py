@@ -1,4 +1,4 @@
-"""Guesses from names and shapes: which chains are certain, and what is fixed."""
+"""Guesses from names and shapes: which chains are certain, and which neurons are fixed."""
 
 import warnings
 from collections import OrderedDict
@@ -21,15 +21,15 @@ def named(**layers):
 
 
 def guessed(module, **options):
-    """What names and shapes say of a module, and the warnings."""
-    with warnings.catch_warnings(record=True) as said:
+    """Return the architecture that is guessed for a module, and the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = Architecture.from_state_dict(module.state_dict(), **options)
-    return found, [str(each.message) for each in said]
+    return found, [str(each.message) for each in caught]
 
 
 class Lora(nn.Module):
-    """An adapter under the names of PEFT, between layers whose widths fit each other."""
+    """An adapter with the names of PEFT, whose layers have widths that fit each other."""
 
     def __init__(self):
         super().__init__()
@@ -89,11 +89,11 @@ DOUBTFUL = {
 @pytest.mark.parametrize("module", DOUBTFUL.values(), ids=DOUBTFUL)
 def test_doubtful_chains_are_fixed(module):
     """If names and shapes leave a doubt, there is no group, and a warning gives the reason."""
-    found, said = guessed(module)
+    found, messages = guessed(module)
     assert found.groups == ()
     assert found.symmetry == "none"
-    assert all("fixed" in line for line in said)
-    assert said
+    assert all("fixed" in line for line in messages)
+    assert messages
 
 
 CERTAIN = {
@@ -121,8 +121,8 @@ CERTAIN = {
 @pytest.mark.parametrize(("module", "shape", "sizes"), CERTAIN.values(), ids=CERTAIN)
 def test_certain_chain_has_its_true_groups(module, shape, sizes):
     """A Sequential with gaps in its numbers has one group for each hidden layer, and these are verified."""
-    found, said = guessed(module)
-    assert said == []
+    found, messages = guessed(module)
+    assert messages == []
     assert [group.size for group in found.groups] == sizes
     assert found.symmetry == "guessed"
     assert verify(module, found, torch.randn(shape)).error <= 1e-10
@@ -133,10 +133,14 @@ def test_certain_chain_has_its_true_groups(module, shape, sizes):
     [
         (named(fc1=L(2, 8), fc2=L(8, 5), fc3=L(5, 3)), [8, 5]),
         (nn.ModuleList([L(2, 32), L(32, 16), L(16, 1)]), [32, 16]),
-        (named(conv1=nn.Conv2d(1, 6, 3), conv2=nn.Conv2d(6, 12, 3), fc1=L(12, 20), fc2=L(20, 10)), [6, 12, 20]),
+        (
+            named(conv1=nn.Conv2d(1, 6, 3), conv2=nn.Conv2d(6, 12, 3), fc1=L(12, 20), fc2=L(20, 10)),
+            [6, 12, 20],
+        ),
         (
             named(
-                conv1=nn.Conv2d(1, 6, 3), bn1=nn.BatchNorm2d(6), conv2=nn.Conv2d(6, 12, 3), bn2=nn.BatchNorm2d(12),
+                conv1=nn.Conv2d(1, 6, 3), bn1=nn.BatchNorm2d(6),
+                conv2=nn.Conv2d(6, 12, 3), bn2=nn.BatchNorm2d(12),
                 fc=L(12, 10),
             ),
             [6, 12],
@@ -153,9 +157,9 @@ def test_certain_chain_has_its_true_groups(module, shape, sizes):
 )  # fmt: skip
 def test_layers_of_different_widths_are_a_chain(module, sizes):
     """Numbered layers are a chain if no two widths are equal, since no skip connection can fit."""
-    found, said = guessed(module)
+    found, messages = guessed(module)
     assert [group.size for group in found.groups] == sizes
-    assert said == []
+    assert messages == []
 
 
 def test_square_convolution_only_fixes_its_neighbours():
@@ -177,9 +181,9 @@ def test_square_convolution_only_fixes_its_neighbours():
 
 def test_square_first_table_fixes_its_outputs():
     """A first square weight without bias may be an embedding, so its outputs are fixed."""
-    found, said = guessed(nn.Sequential(nn.Embedding(8, 8), RELU(), L(8, 6), RELU(), L(6, 2)))
+    found, messages = guessed(nn.Sequential(nn.Embedding(8, 8), RELU(), L(8, 6), RELU(), L(6, 2)))
     assert [group.size for group in found.groups] == [6]
-    assert "may be an embedding table" in said[0]
+    assert "may be an embedding table" in messages[0]
 
 
 def test_scales_and_signs_need_a_given_activation():
@@ -195,8 +199,8 @@ def test_numbers_in_names_are_compared_as_numbers():
     """Layer 10 comes after layer 9."""
     widths = [*range(20, 7, -1)]
     layers = [L(a, b) for a, b in pairwise(widths)]
-    found, said = guessed(nn.ModuleList(layers))
-    assert said == []
+    found, messages = guessed(nn.ModuleList(layers))
+    assert messages == []
     assert [layer.parameters[0].name for layer in found.layers][9:11] == ["9.weight", "10.weight"]
 
 

@@ -1,4 +1,4 @@
-"""Fingerprints differ wherever modules may compute different things, and agree where only weights differ."""
+"""Fingerprints differ if modules may compute different functions, and agree if only weights differ."""
 
 import functools
 import types
@@ -12,7 +12,7 @@ from sneframe.architecture.identity import fingerprint
 
 
 class Plain(nn.Module):
-    """Settings and buffers are given from outside."""
+    """A module with the given settings and buffers."""
 
     def __init__(self, **settings):
         super().__init__()
@@ -52,9 +52,9 @@ def with_default(function):
 
 
 def typed_in(source):
-    """A class as a notebook has it: its module has no file."""
+    """Return a network whose class was defined as in a notebook: its Python module has no file."""
     module = types.ModuleType("__main__")
-    exec(source, vars(module))  # our own text
+    exec(source, vars(module))  # the text is our own
     return module.Net()
 
 

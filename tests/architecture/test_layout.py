@@ -1,4 +1,4 @@
-"""Layouts: one for networks that differ in their activations alone."""
+"""Layouts are equal for networks that differ only in their activations."""
 
 import torch
 from attrs import evolve
@@ -14,7 +14,7 @@ def network(activation, width=4):
 
 
 def test_layout_ignores_activations():
-    # ReLU lets neurons be scaled, tanh lets their signs be flipped, a sigmoid neither: three architectures
+    # ReLU allows scales, tanh allows signs, and a sigmoid neither: three architectures.
     """Networks that differ only in their activations have the same layout."""
     found = [
         Architecture.from_module(network(activation), torch.zeros(1, 2))
@@ -59,15 +59,15 @@ def test_difference_names_parameters_or_groups():
     other = Architecture.from_module(
         nn.Sequential(nn.Linear(2, 4), nn.Identity(), nn.ReLU(), nn.Linear(4, 1))
     )
-    said = difference(layout(one), layout(other))
-    assert said == f"{one.summary} with '2.weight' (1, 4), but got '3.weight' (1, 4) instead"
+    message = difference(layout(one), layout(other))
+    assert message == f"{one.summary} with '2.weight' (1, 4), but got '3.weight' (1, 4) instead"
 
     def plain(layer):
         return [Parameter(name=p.name, shape=p.shape, role=p.role) for p in layer.parameters]
 
     fixed = Architecture(layers=[evolve(layer, parameters=plain(layer)) for layer in one.layers])
-    said = difference(layout(one), layout(fixed))
-    assert "neurons have other groups (expected a symmetry that is derived, got one that is none)" in said
+    message = difference(layout(one), layout(fixed))
+    assert "neurons have other groups (expected a symmetry that is derived, got one that is none)" in message
 
 
 def test_layout_has_the_origin_of_its_architecture():

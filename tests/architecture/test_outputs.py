@@ -1,4 +1,4 @@
-"""Every tensor of what a forward returns is found, and what cannot be opened is refused."""
+"""Every tensor in the output of a forward is found, and an object that cannot be opened is refused."""
 
 import dataclasses
 import io
@@ -43,7 +43,7 @@ class OfClass:
 
 
 class Answer(OrderedDict):
-    """Holds each entry as an attribute too, as the outputs of transformers do."""
+    """A mapping whose entries are also attributes, like the outputs of transformers."""
 
     def __init__(self, **entries):
         super().__init__(**entries)
@@ -51,7 +51,7 @@ class Answer(OrderedDict):
 
 
 @pytest.mark.parametrize(
-    ("output", "places"),
+    ("output", "paths"),
     [
         (ONE, {"output": ONE}),
         ([ONE, (TWO, {"a": THREE})], {"output[0]": ONE, "output[1][0]": TWO, "output[1][1]['a']": THREE}),
@@ -68,23 +68,23 @@ class Answer(OrderedDict):
         (("word", None, torch.float32, torch.device("cpu"), {"a", "b"}, range(3)), {}),
     ],
 )
-def test_tensors_are_found_with_their_paths(output, places):
+def test_tensors_are_found_with_their_paths(output, paths):
     """Containers and objects of every kind are opened, at any depth."""
     found = dict(tensors(output))
-    assert found.keys() == places.keys()
-    assert all(found[place] is value for place, value in places.items())
+    assert found.keys() == paths.keys()
+    assert all(found[path] is value for path, value in paths.items())
 
 
 def test_tensor_at_two_paths_is_found_once():
     """A tensor that occurs twice is returned once, with its first path."""
-    assert [place for place, _ in tensors((ONE, {"again": ONE}))] == ["output[0]"]
+    assert [path for path, _ in tensors((ONE, {"again": ONE}))] == ["output[0]"]
 
 
 def test_cyclic_output_is_searched_once():
     """An output that contains itself does not loop forever."""
     output = [ONE]
     output.append(output)
-    assert [place for place, _ in tensors(output)] == ["output[0]"]
+    assert [path for path, _ in tensors(output)] == ["output[0]"]
 
 
 def test_very_deep_outputs_are_opened():
@@ -98,14 +98,14 @@ def test_very_deep_outputs_are_opened():
 def test_numbers_are_leaves_but_no_tensors():
     """A number is among the leaves, and not among the tensors."""
     output = (ONE, 2.5, {"steps": 3})
-    assert [place for place, _ in leaves(output)] == ["output[0]", "output[1]", "output[2]['steps']"]
-    assert [place for place, _ in tensors(output)] == ["output[0]"]
+    assert [path for path, _ in leaves(output)] == ["output[0]", "output[1]", "output[2]['steps']"]
+    assert [path for path, _ in tensors(output)] == ["output[0]"]
 
 
 def test_parts_of_a_packed_sequence_are_found():
     """The values and the batch sizes of a packed sequence are found."""
     packed = nn.utils.rnn.pack_sequence([THREE, TWO])
-    assert [place for place, _ in tensors(packed)] == ["output.data", "output.batch_sizes"]
+    assert [path for path, _ in tensors(packed)] == ["output.data", "output.batch_sizes"]
 
 
 def normal():
@@ -135,7 +135,7 @@ def normal():
 )
 def test_parameters_of_a_distribution_are_found(distribution, ends):
     """The parameters of a distribution, and of those inside it, are found."""
-    assert {place.removeprefix("output.") for place, _ in tensors(distribution)} >= ends
+    assert {path.removeprefix("output.") for path, _ in tensors(distribution)} >= ends
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Random programs: what is derived for each of them holds, weight by weight, and no program raises."""
+"""Random programs: the groups derived for each are true, weight by weight, and no program raises."""
 
 import warnings
 
@@ -13,10 +13,10 @@ KINDS = ("sequence", "image")
 
 
 def claims(kind, seed, length):
-    """Return how many groups were found in a program, and those that change what it computes."""
+    """Return the number of groups of a program, those that change its outputs, and its text."""
     program, example = build(seed, kind, length)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is not followed
+        warnings.simplefilter("ignore")  # about axes that are not followed
         architecture = Architecture.from_module(program, example)
     return len(architecture.groups), false_claims(program, architecture, example, seed=seed), program.text
 

@@ -1,4 +1,4 @@
-"""Group elements: drawn per network, independent of batch mates, applied to every axis of a group."""
+"""Group elements are drawn for each network alone, and applied to every axis of a group."""
 
 import numpy as np
 import pytest
@@ -182,13 +182,13 @@ def test_each_architecture_moves_by_its_own_groups():
         assert torch.equal(before.weights.sort(1).values, after.weights.sort(1).values)
 
 
-# -- products, inverses, scale and sign -------------------------------------------------------------------------
+# -- products, inverses, scale and sign ----------------------------------------------------------------------
 
 ALL = ("permute", "scale", "sign")
 
 
 def described(name):
-    """A network with nested groups, grouped convolutions, or scales and signs."""
+    """Return an architecture with nested groups, a grouped convolution, or scales and signs."""
     torch.manual_seed(0)
     if name == "attention":
         layer = nn.TransformerEncoderLayer(12, 3, 16, batch_first=True)

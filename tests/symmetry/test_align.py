@@ -1,4 +1,4 @@
-"""Weight matching: a network that was only moved is brought back; distance never grows."""
+"""Weight matching: a permuted copy is brought back, and no distance grows."""
 
 from itertools import combinations, pairwise
 
@@ -72,7 +72,7 @@ def test_aligning_unrelated_networks_lowers_the_distance():
 
 
 class Residual(nn.Module):
-    """A stream that a layer reads and writes: one group on both axes of a weight."""
+    """A layer reads and writes a stream, so one group is on both axes of its weight."""
 
     def __init__(self, width=12):
         super().__init__()
@@ -84,7 +84,7 @@ class Residual(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """A state that is multiplied by a weight: one group on both axes of it."""
+    """A weight multiplies the state, so one group is on both axes of the weight."""
 
     def __init__(self, kind=nn.RNN, width=12):
         super().__init__()
@@ -95,7 +95,7 @@ class Recurrent(nn.Module):
 
 
 class ResidualConvolutions(nn.Module):
-    """A stream of channels, with kernels behind both axes of a weight."""
+    """A stream of channels, with kernels after both axes of a weight."""
 
     def __init__(self, width=6):
         super().__init__()
@@ -108,7 +108,7 @@ class ResidualConvolutions(nn.Module):
 
 
 class Attention(nn.Module):
-    """Heads, and neurons within each of them: nested groups, beside a stream."""
+    """Heads with nested neurons, and a stream."""
 
     def __init__(self, width=12):
         super().__init__()
@@ -136,7 +136,7 @@ def squared(batch, other):
 
 @pytest.fixture(scope="module", params=KINDS)
 def pairs(request):
-    """A hundred pairs of networks of one kind, with weights that have nothing to do with each other."""
+    """A hundred pairs of networks of one kind, with unrelated weights."""
     make, shape = KINDS[request.param]
     torch.manual_seed(0)
     architecture = Architecture.from_module(make(), torch.randn(shape))

@@ -1,4 +1,4 @@
-"""Descriptions of modules are verified where they can be, and otherwise say that they are not."""
+"""Architectures of modules are verified if possible, and otherwise a warning says that they are not."""
 
 import copy
 
@@ -19,7 +19,7 @@ def mlp(width=4):
 
 
 class Flat(nn.Module):
-    """Takes no input that could be made up for its first layer."""
+    """A module for which no input can be made up from its first layer."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Verification: what is refused, what is verified, and what cannot be told."""
+"""Verification: which architectures are refused, verified, or cannot be verified."""
 
 import copy
 import os
@@ -18,7 +18,7 @@ ROWS = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
 
 
 class Net(nn.Module):
-    """A network with one hidden layer; what it returns is made by a function of hidden layer and answer."""
+    """A network with one hidden layer; a function of hidden neurons and outputs makes the result."""
 
     def __init__(self, last=lambda _h, y: y, width=8, outputs=3, activation=torch.relu):
         super().__init__()
@@ -31,7 +31,7 @@ class Net(nn.Module):
 
 
 def changed(architecture, change):
-    """Return a description in which a function changed the JSON values of each parameter."""
+    """Return an architecture after a function changed the JSON values of each parameter."""
     data = copy.deepcopy(architecture.to_json())
     for layer in data["layers"]:
         for parameter in layer["parameters"]:
@@ -40,7 +40,7 @@ def changed(architecture, change):
 
 
 def hidden(width=8, actions=("permute",), outputs=3):
-    """Return the description of a :class:`Net`: its hidden layer is one group."""
+    """Return the architecture of a :class:`Net`, whose hidden layer is one group."""
     architecture = Architecture.from_module(Net(width=width, outputs=outputs), ROWS)
     data = architecture.to_json()
     data["groups"][0]["actions"] = list(actions)
@@ -48,7 +48,7 @@ def hidden(width=8, actions=("permute",), outputs=3):
 
 
 def without_columns(architecture):
-    """Return a description in which the layer that reads the group does not move with it."""
+    """Return an architecture in which the columns that read the group are fixed."""
 
     def change(parameter):
         if parameter["name"] == "down.weight":
@@ -58,7 +58,7 @@ def without_columns(architecture):
     return changed(architecture, change)
 
 
-# -- groups and actions ---------------------------------------------------------------------------------------------
+# -- groups and actions --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("width", [2, 3, 8])
@@ -189,7 +189,7 @@ def test_passes_do_not_grow_with_the_number_of_groups():
     assert many.passes <= few.passes + 6
 
 
-# -- each number by its own size --------------------------------------------------------------------------------------
+# -- each number by its own size -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mask", [-1e20, float(torch.finfo(torch.float32).min), float("-inf")])
@@ -256,11 +256,11 @@ def test_outputs_of_every_kind_are_verified(last):
     assert verify(Net(last), hidden(), ROWS).error < 1e-10
 
 
-# -- precision and randomness -----------------------------------------------------------------------------------------
+# -- precision and randomness --------------------------------------------------------------------------------
 
 
 class Single(nn.Module):
-    """Normalises in single precision, as Llama does."""
+    """A network that normalises in single precision, as Llama does."""
 
     def __init__(self):
         super().__init__()
@@ -389,7 +389,7 @@ def test_uninformative_outputs_cannot_be_verified(last):
         verify(Net(last), hidden(), ROWS)
 
 
-# -- buffers and inputs -----------------------------------------------------------------------------------------------
+# -- buffers and inputs --------------------------------------------------------------------------------------
 
 
 class Buffered(Net):
@@ -457,7 +457,7 @@ def test_strict_module_keeps_its_example_input():
     assert verify(Strict(), hidden(), example).error < 1e-10
 
 
-# -- what verify is given ----------------------------------------------------------------------------------------------
+# -- what verify is given ------------------------------------------------------------------------------------
 
 
 def test_complex_weights_are_refused_by_name():

@@ -1,4 +1,4 @@
-"""What verification moves: each claim, by elements that are no identity."""
+"""Verification moves each claim, by elements other than the identity."""
 
 from itertools import permutations
 

@@ -1,4 +1,4 @@
-"""False descriptions of many networks are refused, every one; true ones are not."""
+"""Every false architecture of many networks is refused, and no true one is."""
 
 import itertools
 from collections import Counter
@@ -13,7 +13,7 @@ from sneframe.symmetry import verify
 
 
 def survivors(networks, count, seed):
-    """Verify so many false descriptions; return those that were not refused, and how many there were of each kind."""
+    """Verify ``count`` false architectures; return those that were not refused, and the counts by kind."""
     rng = np.random.default_rng(seed)
     known = [(name, *described(make, example), example) for name, make, example in networks]
     tried, passed = Counter(), []
@@ -47,7 +47,7 @@ def test_a_thousand_false_architectures_are_refused():
     networks = [*made()][:100]
     assert len(networks) == 100
     passed, tried = survivors(networks, 1000, seed=1)
-    print(dict(tried))  # noqa: T201  # the figures that an issue states
+    print(dict(tried))  # noqa: T201  # the figures for a report
     assert not passed
 
 

@@ -1,4 +1,4 @@
-"""Descriptions of real models of transformers, with random weights of small configurations, are verified."""
+"""Architectures of real models, small and with random weights, are verified."""
 
 import warnings
 
@@ -20,7 +20,7 @@ LAYERS = {"num_hidden_layers": 2}
 
 
 def text(name, kind, **options):
-    """Return what makes a model of words."""
+    """Return a function that makes a model of words, and an input."""
 
     def make():
         config = getattr(transformers, f"{name}Config")(vocab_size=40, **options)
@@ -30,7 +30,7 @@ def text(name, kind, **options):
 
 
 def image(name, kind, **options):
-    """Return what makes a model of images."""
+    """Return a function that makes a model of images, and an input."""
 
     def make():
         config = getattr(transformers, f"{name}Config")(image_size=16, patch_size=4, **options)
@@ -102,7 +102,7 @@ def test_transformers_models_are_verified(name, seed):
     make, example = MODELS[name]
     torch.manual_seed(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is not followed is fixed, which is not the subject here
+        warnings.simplefilter("ignore")  # about axes that are not followed, which do not matter here
         model = make().eval()
         architecture = Architecture.from_module(model, example)
     seen = verify(model, architecture, example, seed=seed)
