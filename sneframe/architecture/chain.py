@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from sneframe.architecture.description import Architecture, Axis, Layer, Parameter
+from sneframe.architecture.description import Architecture
+from sneframe.architecture.layer import Axis, Layer, Parameter
 from sneframe.errors import ArchitectureError
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from sneframe.architecture.layer import Factor, Parameter
 from sneframe.errors import ArchitectureError, choices
-
-if TYPE_CHECKING:
-    from sneframe.architecture.description import Factor, Parameter
 
 
 def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:

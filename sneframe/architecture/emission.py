@@ -22,7 +22,8 @@ import numpy as np
 from attrs import define, field
 from torch import Tensor, nn
 
-from sneframe.architecture.description import Architecture, Axis, Layer, NeuronGroup, Parameter, Segment
+from sneframe.architecture.description import Architecture
+from sneframe.architecture.layer import Axis, Layer, NeuronGroup, Parameter, Segment
 from sneframe.architecture.operations import Operation, attributes, kind_of, owner_path, role
 from sneframe.architecture.space import Space, find, fix, leaves, unnest
 from sneframe.architecture.trace import Trace

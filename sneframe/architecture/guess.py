@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from torch import Tensor
 
-from sneframe.architecture.description import Architecture, Axis, Layer, NeuronGroup, Parameter
+from sneframe.architecture.description import Architecture, Flatten
+from sneframe.architecture.layer import Axis, Layer, NeuronGroup, Parameter
 from sneframe.architecture.named_chain import (
     Doubt,
     Entry,
@@ -28,7 +28,6 @@ from sneframe.errors import ArchitectureError
 
 #: Activations that commute with a scale or a sign, so that the neurons behind them may be scaled or flipped.
 KEPT = {"scale": ("relu", "leaky_relu", "none"), "sign": ("tanh", "sine", "erf", "none")}
-Flatten = Literal["unknown", "channels_first"]
 HINT_MODULE = "--module (Architecture.from_module in Python) finds the groups from the code"
 HINT_TRUST = "--trust-names takes the layers for a chain all the same"
 

@@ -7,8 +7,8 @@ axes of its inputs and outputs. If no rule fits, nothing is guessed: the axes ar
 the operation.
 
 Example: in ``x @ W.T + b`` the rows of ``W`` and the axis of ``b`` become one space, because they are added.
-A later layer that reads the result adds its columns to that space. A space that the output of the module
-reads is fixed.
+If a later layer reads the result, its columns belong to that space, too. A space that reaches the output of
+the module is fixed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from torch.utils._pytree import tree_leaves
 
 from sneframe.architecture import rules
 from sneframe.architecture.call import Call, Label, constant_dims
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, completed, fix_dim, settle, whole
+from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.operations import Operations
 from sneframe.architecture.outputs import tensors as tensors_of_output
 from sneframe.architecture.rules.dims import joined

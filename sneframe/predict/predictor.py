@@ -14,7 +14,7 @@ from attrs import field, frozen
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.guess import Flatten
+from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
 from sneframe.errors import ArchitectureError, ConfigError, PartError, RunError
 from sneframe.files.module_factory import Factory

@@ -7,8 +7,8 @@ import math
 from torch import Tensor
 
 from sneframe.architecture.call import Call
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, fix_dim, separate_all, settle, space_of, unify_dims, whole
+from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.rules.dims import (
     Dims,
     aligned,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sneframe.architecture.call import Call
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, take
+from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.rules.dims import (
     Dims,
     aligned,

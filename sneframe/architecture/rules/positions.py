@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sneframe.architecture.call import Call
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, fix_dim, separate, separate_all, size_of, split_sizes
+from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.rules.dims import (
     Dims,
     action_of,

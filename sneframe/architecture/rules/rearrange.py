@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sneframe.architecture.call import Call
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Digit, Dim, separate_all, space_of, split_sizes, take, whole
+from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.rules.dims import (
     Dims,
     Rule,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from sneframe.architecture.call import Call
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, fix_dim, separate, separate_all, space_of, unify_dims
+from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.rules.dims import Dims, fix_all, fixed_dim, joined, set_power_of_parameters
 from sneframe.architecture.space import block
 
