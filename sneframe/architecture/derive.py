@@ -120,7 +120,7 @@ def _run(
         trace.run(module, args, kwargs)
     except ArchitectureError:
         raise
-    except Exception as error:  # whatever a stranger's forward may raise
+    except Exception as error:  # a forward may raise anything
         raise ArchitectureError(
             f"{type(module).__name__} fails on the example input: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:200]}"

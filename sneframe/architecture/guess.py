@@ -26,8 +26,8 @@ from sneframe.architecture.named_chain import (
 from sneframe.architecture.operations import role
 from sneframe.errors import ArchitectureError
 
-#: Activations that commute with a scale or a sign, so that the neurons behind them may be scaled or flipped.
-KEPT = {"scale": ("relu", "leaky_relu", "none"), "sign": ("tanh", "sine", "erf", "none")}
+#: Activations that commute with a scale or a sign, so that the neurons before them may be scaled or flipped.
+COMMUTING = {"scale": ("relu", "leaky_relu", "none"), "sign": ("tanh", "sine", "erf", "none")}
 HINT_MODULE = "--module (Architecture.from_module in Python) finds the groups from the code"
 HINT_TRUST = "--trust-names takes the layers for a chain all the same"
 
@@ -88,7 +88,7 @@ def _described(chain: Sequence[Entry], activation: str | None, fixed: Mapping[in
     """
     layers: list[Layer] = []
     groups: list[NeuronGroup] = []
-    actions = [action for action, names in KEPT.items() if activation in names]
+    actions = [action for action, names in COMMUTING.items() if activation in names]
     rows: Axis = ((chain[0].inputs,),)
     for position, entry in enumerate(chain):
         columns = rows

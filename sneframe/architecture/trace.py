@@ -56,9 +56,8 @@ class Trace(TorchDispatchMode):
         }
         self.operations = Operations(module)
         self._labels: dict[int, Label] = {}
-        self._views: dict[
-            int, tuple[Call, int]
-        ] = {}  # views of tensors without a label: the call that made one, and the number of its output
+        # Views of tensors without a label: the call that made each, and the number of its output.
+        self._views: dict[int, tuple[Call, int]] = {}
         self._seen: set[int] = set()
         self._aliases: dict[int, int] = {}  # number of tensors that share a storage
         self._blank: set[int] = set()  # tensors made without values
@@ -276,10 +275,8 @@ class Trace(TorchDispatchMode):
         """Keep track of the submodule in which each operation runs."""
         with ExitStack() as stack:
             for path, child in module.named_modules():
-                if isinstance(
-                    child, torch.jit.ScriptModule
-                ):  # it takes no hooks, but its operations are seen
-                    continue
+                if isinstance(child, torch.jit.ScriptModule):
+                    continue  # it takes no hooks, but its operations are seen
 
                 def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
                     self._stack.append(path)

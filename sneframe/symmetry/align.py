@@ -19,11 +19,8 @@ from sneframe.architecture import Architecture, NeuronGroup
 from sneframe.batch import Batch, Networks
 from sneframe.symmetry.act import Element, apply, compose
 
-DAMPING = (
-    0.0,
-    0.25,
-    0.5,
-)  #: bonuses for staying that are tried, as fractions of the bonus at which no neuron moves
+#: Bonuses for staying that are tried, as fractions of the bonus at which no neuron moves.
+DAMPING = (0.0, 0.25, 0.5)
 ROUNDING = (
     1e-12  #: a distance counts as smaller if it falls by more than this fraction of the initial distance
 )

@@ -23,11 +23,8 @@ from sneframe.symmetry.twin import Inputs, Outputs, Twin
 LEVELS = ((1.0, 1.0), (2.0, 0.3), (12.0, 0.1), (0.3, 1.0), (0.1, 1.0), (0.03, 1.0))
 FIRST = 3  #: the first trials start with these levels in turn
 GIVEN = None  #: used instead of a level: the weights of the module itself, with noise
-MULTIPLIERS = (
-    "weight",
-    "gamma",
-    "scale",
-)  #: ends of the names of vectors that multiply, which are drawn with standard deviation 1
+#: Ends of the names of vectors that multiply, which are drawn with standard deviation 1.
+MULTIPLIERS = ("weight", "gamma", "scale")
 
 
 @frozen(kw_only=True, eq=False)
@@ -132,7 +129,7 @@ def outputs(twin: Twin, state: Mapping[str, Tensor], inputs: Inputs, seed: int) 
     """Run a module, and return its outputs; None if it fails with these weights."""
     try:
         return twin.run(state, inputs, seed)
-    except Exception:  # noqa: BLE001  # whatever a stranger's forward may raise
+    except Exception:  # noqa: BLE001  # a forward may raise anything
         return None
 
 

@@ -164,9 +164,8 @@ class Twin:
         given = inputs.map(lambda value: value.detach().clone())
         default = torch.get_default_dtype()
         try:
-            torch.set_default_dtype(
-                self._default
-            )  # for tensors that the module makes as it runs, such as a first state
+            # For tensors that the module makes as it runs, such as a first state.
+            torch.set_default_dtype(self._default)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # they were shown when the module was described
                 return leaves(self._module(*given.args, **given.kwargs), self.name)

@@ -73,7 +73,8 @@ def verify(
     Raises:
         ArchitectureError: names or shapes differ from those of the module, or a group moves no weight or
             changes the outputs. The error names the group, the action and the change.
-        Unverifiable: the outputs are random or too noisy, or hardly depend on the weights of a group.
+        Unverifiable: the outputs are random or too noisy, or do not depend enough on the weights to show a
+            wrong move.
     """
     _check(module, architecture)
     if (claim := idle(architecture)) is not None:
@@ -94,7 +95,7 @@ def _check(module: nn.Module, architecture: Architecture) -> None:
     for parameter in architecture.parameters:
         value = state.get(parameter.name, tied.get(parameter.name))
         if value is None or tuple(value.shape) != parameter.shape or not value.is_floating_point():
-            got = "nothing" if value is None else f"{tuple(value.shape)} of {value.dtype}"
+            got = "no such parameter" if value is None else f"{tuple(value.shape)} of {value.dtype}"
             raise ArchitectureError(
                 f"parameter {parameter.name!r} is described as {parameter.shape}, but "
                 f"{type(module).__name__} has {got}"
@@ -175,9 +176,8 @@ class _Verification:
         state: dict[str, Tensor] = {}
         for name, value in networks.parameters().items():
             known = state.setdefault(first[name], value[0])
-            if not torch.allclose(
-                known, value[0], rtol=1e-12
-            ):  # a tensor with two names, moved differently under each
+            # A tensor with two names must move in the same way under both.
+            if not torch.allclose(known, value[0], rtol=1e-12):
                 return Change(path=name, size=float("inf"), seen=True)
         self.passes += 1
         return compare(now.outputs, outputs(self.twin, {**now.state, **state}, now.inputs, now.seed))
