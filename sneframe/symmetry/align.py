@@ -17,7 +17,8 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture, NeuronGroup
 from sneframe.batch import Batch, Networks
-from sneframe.symmetry.act import Element, apply, compose
+from sneframe.symmetry.act import Element, apply
+from sneframe.symmetry.product import compose
 
 #: Bonuses for staying that are tried, as fractions of the bonus at which no neuron moves.
 DAMPING = (0.0, 0.25, 0.5)
