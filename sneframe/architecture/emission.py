@@ -1,6 +1,6 @@
 """Emission: turn the spaces of a finished trace into the layers and groups of an architecture.
 
-Each leaf under ``permute`` that is not fixed becomes a :class:`~.description.NeuronGroup`, and each parameter
+Each leaf under ``permute`` that is not fixed becomes a :class:`~.layer.NeuronGroup`, and each parameter
 gets its axes in terms of these groups. The trace keeps separate spaces for ``scale`` and ``sign``. A group
 gets such an action if one leaf of that action covers exactly the neurons of the group, on every axis where it
 occurs.
@@ -111,7 +111,7 @@ class Emission:
         if self.unused:
             shown = ", ".join(map(repr, self.unused[:4]))
             more = f" and {len(self.unused) - 4} more" if len(self.unused) > 4 else ""
-            reason = f"the forward pass does not use {shown}{more}; taken as fixed"
+            reason = f"the forward pass does not use {shown}{more}, so every axis of these is taken as fixed"
             warnings.warn(f"{type(self.module).__name__}: {reason}", stacklevel=4)
 
     def _simplify(self) -> bool:

@@ -13,10 +13,10 @@ chain is certain if
    the outputs of all layers must have different widths. If the numbers of a stage have a gap between any two
    layers, the stage is an ``nn.Sequential``: the missing numbers are its activations, and no connection
    leaves it half-way. Then only its input and its output count;
-4. no convolution may be a transposed one, whose rows and columns are exchanged. If a convolution has as many
-   inputs as outputs, or also fits with both exchanged, the neurons that it reads and writes are fixed; the
-   rest of the chain stays certain. In the same way, the neurons after a first linear layer that may be an
-   embedding table (square and without a bias) are fixed.
+4. no convolution can be mistaken for a transposed one, whose rows and columns are exchanged. If a convolution
+   has as many inputs as outputs, or also fits with both exchanged, the neurons that it reads and writes are
+   fixed; the rest of the chain stays certain. In the same way, the neurons after a first linear layer that
+   may be an embedding table (square and without a bias) are fixed.
 
 Some things show in no name or shape, and are assumed to be absent: groups in the first convolution, and
 functions between layers that treat neurons differently, such as a cumulative sum.

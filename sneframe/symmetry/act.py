@@ -200,8 +200,8 @@ def _index(
 ) -> Tensor | None:
     """Return the index ``(B or 1, n)`` that gathers the kernels of a parameter; None if none of them moves.
 
-    A kernel consists of the trailing axes that no group acts on. Entry i is the kernel that moves to position
-    i.
+    A kernel consists of the trailing axes that no group acts on. Entry i is the number of the kernel that
+    moves to index i.
     """
     count = len(parameter.shape)
     while count and not any(isinstance(f, str) for segment in parameter.axes[count - 1] for f in segment):

@@ -90,8 +90,9 @@ def element(
 ) -> Element:
     """Draw an element for one network that moves exactly these claims.
 
-    No claim gets the identity: a permutation moves at least two neurons, scales lie in [1/2, 5/6] or [6/5,
-    2], and at least one sign is −1. A nested group is permuted within at least one element of its parent.
+    No claim gets the identity: a permutation moves at least two neurons, each scale lies between 6/5 and 2 or
+    is the inverse of such a number, and at least one sign is −1. A nested group is permuted within at least
+    one element of its parent.
 
     Args:
         architecture: the architecture of the network.
@@ -178,7 +179,7 @@ def sets(count: int, number: int, generator: torch.Generator) -> list[list[int]]
         halves = [[c for c in range(count) if (order[c] >> d) % 2 == bit] for d in digits for bit in (1, 0)]
         return [half for half in halves if half]
 
-    halves: list[list[int]] = []
-    while count and len(halves) < number:
-        halves += drawn()
-    return [*islice(halves, number)]
+    chosen: list[list[int]] = []
+    while count and len(chosen) < number:
+        chosen += drawn()
+    return [*islice(chosen, number)]
