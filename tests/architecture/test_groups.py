@@ -14,7 +14,7 @@ from sneframe.errors import ArchitectureError
 from sneframe.symmetry import verify
 
 
-def found(name):
+def derived(name):
     make, example = NETWORKS[name]
     torch.manual_seed(0)
     module = make()
@@ -61,7 +61,7 @@ def plain(size, *named_axes):
 
 def test_small_cnn_zoo_network_has_three_groups_of_sixteen():
     """The network of the Small CNN Zoo has one group of 16 channels for each convolution."""
-    _, architecture, _ = found("small-cnn")
+    _, architecture, _ = derived("small-cnn")
     assert groups(architecture) == expect(
         plain(16, "convs.0.weight:0", "convs.0.bias:0", "convs.1.weight:1"),
         plain(16, "convs.1.weight:0", "convs.1.bias:0", "convs.2.weight:1"),
@@ -71,7 +71,7 @@ def test_small_cnn_zoo_network_has_three_groups_of_sixteen():
 
 def test_lenet_reads_flattened_channels_as_blocks():
     """LeNet has three groups; its first linear layer reads 16 columns of each flattened channel."""
-    _, architecture, _ = found("lenet")
+    _, architecture, _ = derived("lenet")
     assert groups(architecture) == expect(
         plain(6, "0.weight:0", "0.bias:0", "3.weight:1"),
         plain(16, "3.weight:0", "3.bias:0", "7.weight:1"),
@@ -83,7 +83,7 @@ def test_lenet_reads_flattened_channels_as_blocks():
 
 def test_batch_norm_belongs_to_the_channels_before_it():
     """The parameters of a batch norm are in the group of the channels before it."""
-    _, architecture, _ = found("vgg")
+    _, architecture, _ = derived("vgg")
     assert groups(architecture) == expect(
         plain(8, "0.weight:0", "0.bias:0", norm("1"), "4.weight:1"),
         plain(16, "4.weight:0", "4.bias:0", norm("5"), "7.weight:1"),
@@ -108,7 +108,7 @@ def stages(blocks, convs):
 
 def test_resnet18_has_four_streams_and_eight_inner_groups():
     """A ResNet-18 has one group for each stage of its stream, and one within each block."""
-    _, architecture, _ = found("resnet18")
+    _, architecture, _ = derived("resnet18")
     widths = (4, 8, 16, 32)
     streams = stages((False, False, True, False, True, False, True, False), convs=2)
     inner = [
@@ -126,7 +126,7 @@ def test_resnet18_has_four_streams_and_eight_inner_groups():
 
 def test_bottleneck_resnet_has_five_streams():
     """Its first block widens the channels, so the stem has a stream of its own; each block has two groups."""
-    _, architecture, _ = found("bottleneck")
+    _, architecture, _ = derived("bottleneck")
     widths = (4, 16, 32, 64, 128)
     streams = stages((True, False, True, False, True, False, True, False), convs=3)
     inner = [
@@ -148,7 +148,7 @@ def test_bottleneck_resnet_has_five_streams():
 
 def test_depthwise_convolution_shares_the_group_it_reads():
     """A depthwise convolution is in the group of the channels that it reads."""
-    _, architecture, _ = found("separable")
+    _, architecture, _ = derived("separable")
     assert groups(architecture) == expect(
         plain(8, "0.weight:0", "0.bias:0", norm("1"), "3.weight:0", "3.bias:0", norm("4"), "6.weight:1"),
         plain(12, "6.weight:0", "6.bias:0", "10.weight:1"),
@@ -157,7 +157,7 @@ def test_depthwise_convolution_shares_the_group_it_reads():
 
 def test_grouped_convolution_moves_whole_blocks():
     """Blocks of a grouped convolution are a group, with nested groups for inputs and outputs."""
-    _, architecture, _ = found("grouped")
+    _, architecture, _ = derived("grouped")
     blocks = ["0.weight:0", "0.bias:0", *norm("1", running=False), "3.weight:0", "3.bias:0", "7.weight:1"]
     inputs = ["0.weight:0", "0.bias:0", *norm("1", running=False), "3.weight:1"]
     outputs = ["3.weight:0", "3.bias:0", "7.weight:1"]
@@ -199,7 +199,7 @@ def parts_of(block):
 
 def test_vision_transformer_groups():
     """A ViT has one stream; each block has heads, queries with keys, values with outputs, and an MLP."""
-    _, architecture, _ = found("vit")
+    _, architecture, _ = derived("vit")
     blocks = ["blocks.0", "blocks.1"]
     stream = [
         "patch.weight:0",
@@ -215,7 +215,7 @@ def test_vision_transformer_groups():
 
 def test_gpt_groups_and_tied_table():
     """A GPT has the groups of a ViT, and its tied embedding table is described once."""
-    _, architecture, _ = found("gpt")
+    _, architecture, _ = derived("gpt")
     blocks = ["blocks.0", "blocks.1"]
     stream = ["words.weight:1", "positions.weight:1", *norm("norm", running=False)]
     stream += [named_axis for block in blocks for named_axis in stream_of(block, "qkv")]
@@ -225,7 +225,7 @@ def test_gpt_groups_and_tied_table():
 
 def test_torch_transformer_encoder_groups():
     """``nn.TransformerEncoder`` has the same groups as a hand-written transformer."""
-    _, architecture, _ = found("transformer-encoder")
+    _, architecture, _ = derived("transformer-encoder")
     blocks = ["1.layers.0", "1.layers.1"]
     stream = ["0.weight:0", "0.bias:0", "2.weight:1"]
     for block in blocks:
@@ -255,7 +255,7 @@ def recurrent(suffix, *readers):
 
 def test_gates_of_a_gru_share_one_group():
     """The three gates of a GRU share the group of its state."""
-    _, architecture, _ = found("gru")
+    _, architecture, _ = derived("gru")
     assert groups(architecture) == expect(
         plain(5, "words.weight:1", "rnn.weight_ih_l0:1"), recurrent("l0", "head.weight:1")
     )
@@ -265,7 +265,7 @@ def test_gates_of_a_gru_share_one_group():
 
 def test_bidirectional_lstm_groups():
     """A bidirectional LSTM has one group for each layer and direction."""
-    _, architecture, _ = found("lstm")
+    _, architecture, _ = derived("lstm")
     readers = ("rnn.weight_ih_l1:1", "rnn.weight_ih_l1_reverse:1")
     assert groups(architecture) == expect(
         plain(5, "words.weight:1", "rnn.weight_ih_l0:1", "rnn.weight_ih_l0_reverse:1"),
@@ -278,7 +278,7 @@ def test_bidirectional_lstm_groups():
 
 def test_concatenated_channels_become_segments():
     """A layer after a concatenation in a U-Net has one segment for each part."""
-    _, architecture, _ = found("unet")
+    _, architecture, _ = derived("unet")
     assert groups(architecture) == expect(
         plain(4, "down1.0.weight:0", "down1.0.bias:0", "down2.0.weight:1", "conv1.0.weight:1"),
         plain(8, "down2.0.weight:0", "down2.0.bias:0", "middle.0.weight:1", "conv2.0.weight:1"),
@@ -292,7 +292,7 @@ def test_concatenated_channels_become_segments():
 
 def test_two_branches_have_one_group_each():
     """Two branches that are concatenated have a group each."""
-    _, architecture, _ = found("two-branches")
+    _, architecture, _ = derived("two-branches")
     assert groups(architecture) == expect(
         plain(8, "left.0.weight:0", "left.0.bias:0", "joint.weight:1"),
         plain(6, "right.0.weight:0", "right.0.bias:0", "joint.weight:1"),
@@ -302,7 +302,7 @@ def test_two_branches_have_one_group_each():
 
 def test_llama_fixes_rotated_neurons():
     """Rotary positions fix queries and keys within a head; values shared by all heads are one group."""
-    _, architecture, _ = found("llama")
+    _, architecture, _ = derived("llama")
     heads = plain(2, "q.weight:0", "q.bias:0", "o.weight:1")
     values = plain(4, "v.weight:0", "v.bias:0", "o.weight:1")
     mlp = plain(12, "gate.weight:0", "up.weight:0", "down.weight:1")
@@ -324,7 +324,7 @@ def test_torchvision_resnet18_groups():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_derived_groups_are_verified(name):
     """Every group of every known network is verified, and the module is not changed."""
-    module, architecture, example = found(name)
+    module, architecture, example = derived(name)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     seen = verify(module, architecture, example)
     assert seen.error <= 1e-10
@@ -368,7 +368,7 @@ def without(axis, groups):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_architecture_with_one_axis_fixed_is_refused(name):
     """An architecture in which one axis of a group is fixed is refused."""
-    module, architecture, example = found(name)
+    module, architecture, example = derived(name)
     architecture = permuting(architecture)
     dropped = {}
     for parameter in architecture.parameters:
@@ -388,7 +388,7 @@ def test_architecture_with_one_axis_fixed_is_refused(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_architecture_with_swapped_groups_is_refused(name):
     """An architecture in which two groups are swapped in one parameter is refused."""
-    module, architecture, example = found(name)
+    module, architecture, example = derived(name)
     architecture = permuting(architecture)
     alike = [
         (a.name, b.name)
@@ -415,7 +415,7 @@ def test_architecture_with_swapped_groups_is_refused(name):
 
 def test_architecture_of_another_module_is_refused():
     """An architecture with other shapes than the module is refused."""
-    module, _, example = found("lenet")
+    module, _, example = derived("lenet")
     with pytest.raises(ArchitectureError, match="is described as"):
         verify(module, Architecture.from_module(nn.Sequential(nn.Conv2d(1, 5, 5))), example)
 
