@@ -1,16 +1,7 @@
-"""What a network is before its weights: layers, parameters, and the groups that act on their axes."""
+"""Architectures: what a network is without its weights, and how to derive or guess it."""
 
-from sneframe.architecture.description import (
-    ACTIONS,
-    ORIGINS,
-    Architecture,
-    Axis,
-    Factor,
-    Layer,
-    NeuronGroup,
-    Parameter,
-    Segment,
-)
+from sneframe.architecture.description import ORIGINS, Architecture
+from sneframe.architecture.layer import ACTIONS, Axis, Factor, Layer, NeuronGroup, Parameter, Segment
 
 __all__ = [
     "ACTIONS",

@@ -1,4 +1,4 @@
-"""One operation under way: its arguments, and what is known of the axes of its tensors."""
+"""One operation of torch: its arguments, and what the trace knows about the axes of its tensors."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ from sneframe.architecture.space import Space
 
 @frozen(eq=False)
 class Label:
-    """What is known of a tensor.
+    """Everything that the trace knows about a tensor.
 
     Args:
-        dims: for each action the axes.
-        names: of the parameters that it is a view or copy of; empty for what depends on the network's input.
-        operation: the number of the layer that it is the output of, if any.
-        direct: whether only element-wise functions lie between it and that layer.
-        counted: axes of other tensors whose places its values count, as an argmax does; they are fixed where it is used.
-        buffer: the name of a buffer of integers or booleans that its values come from.
+        dims: the axes, by action.
+        names: the parameters that the tensor is a view or copy of; empty if it depends on the network's
+            input.
+        operation: the number of the layer that computed the tensor, if any.
+        direct: whether only element-wise functions lie between that layer and the tensor.
+        points_into: the axes of other tensors that the values are positions on, as those of an argmax are.
+            They are fixed as soon as an operation uses the values.
+        buffer: the name of the buffer of integers or booleans that the values come from.
     """
 
     dims: Mapping[str, Sequence[Dim]]
     names: tuple[str, ...] = ()
     operation: int | None = None
     direct: bool = False
-    counted: tuple[Dim, ...] = ()
+    points_into: tuple[Dim, ...] = ()
     buffer: str | None = None
 
 
 @define(eq=False)
 class Call:
-    """One operation under way.
+    """One operation of torch that has just run.
 
     Args:
-        name: without namespace, overload and the underscore of an in-place variant.
-        overload: which form of the operation ran, such as ``dim`` of ``max.dim``.
-        pointwise: whether torch says that this form works element by element.
-        view: whether its outputs show the memory of its input.
-        writes: tensors that it writes into.
-        args: positional arguments.
-        kwargs: the others.
-        outputs: its tensors.
-        inputs: its tensor arguments.
-        labels: of the tensor arguments that are known, by identity.
-        counted: for each output the axes whose places its values count, where a rule says so.
+        name: its name, without namespace, overload and the underscore of an in-place variant.
+        overload: the form of the operation, such as ``dim`` for ``max.dim``.
+        pointwise: whether torch tags this form as working element by element.
+        view: whether the outputs share the memory of the first input.
+        writes: the tensors that it writes into.
+        args: the positional arguments.
+        kwargs: the keyword arguments.
+        outputs: the tensors that it returned.
+        inputs: the tensors among its arguments.
+        labels: the labels of those inputs that have one, by the id of the tensor.
+        points_into: for each output, the axes that its values are positions on. A rule appends to it.
     """
 
     name: str
@@ -61,21 +63,25 @@ class Call:
     outputs: list[Tensor]
     inputs: list[Tensor]
     labels: dict[int, Label] = field(factory=dict)
-    counted: list[tuple[Dim, ...]] = field(factory=list)
+    points_into: list[tuple[Dim, ...]] = field(factory=list)
 
-    def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """Return an argument given by place or by name."""
-        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """Return the argument that was passed at this position or under this name."""
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
     def dims(self, value: Tensor, action: str) -> list[Dim]:
-        """Return the axes of an argument; of a constant each is free where its values do not change along it."""
+        """Return the axes of an input: those of its label, or :func:`constant_dims` if it has none."""
         if id(value) in self.labels:
             return list(self.labels[id(value)].dims[action])
         return constant_dims(value, action)
 
 
 def constant_dims(value: Tensor, action: str) -> list[Dim]:
-    """Return the axes of a constant: each is free where its values do not change along it."""
+    """Return the axes of a tensor that depends on no parameter and no input.
+
+    An axis along which the values are equal is free, because permuting them changes nothing; other axes are
+    fixed. Under scale and sign, the axes are free only if all values are zero.
+    """
     if action != "permute":
         free = not bool(value.any())
         return [whole(Space(size, action, fixed=not free, free=free)) for size in value.shape]
@@ -83,6 +89,6 @@ def constant_dims(value: Tensor, action: str) -> list[Dim]:
 
 
 def _alike(value: Tensor) -> Iterator[tuple[int, bool]]:
-    """Yield for each axis its size, and whether nothing changes along it."""
+    """Yield each axis as its size, and whether the values are equal along it."""
     for axis, size in enumerate(value.shape):
         yield size, size <= 1 or bool((value == value.narrow(axis, 0, 1)).all())

@@ -1,7 +1,8 @@
-"""Chains: architectures whose hidden neurons are each written by one layer and read by the next, and by no other.
+"""Chains: architectures in which each layer writes hidden neurons that only the next layer reads.
 
-What is a chain is read off the groups, not off the kinds of layers: linear layers and convolutions of any dimension,
-with pooling or flattening between them.
+Whether an architecture is a chain follows from its groups, not from the kinds of its layers. A multi-layer
+perceptron is a chain. So is a stack of convolutions and linear layers, with pooling or flattening between
+them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from sneframe.architecture.description import Architecture, Axis, Layer, Parameter
+from sneframe.architecture.description import Architecture
+from sneframe.architecture.layer import Axis, Layer, Parameter
 from sneframe.errors import ArchitectureError
 
 
@@ -20,13 +22,13 @@ class Link:
     """One layer of a chain.
 
     Args:
-        weight: ``(outputs, inputs · …, …)``.
-        bias: ``(outputs,)``.
-        outputs: how many neurons it writes.
-        inputs: how many neurons it reads.
-        positions: how many weights join an input to an output: the entries of a convolution's kernel, the positions
-            that were flattened in front of a linear layer, else 1. They vary fastest, so that a weight is
-            ``(outputs, inputs, positions)`` in another shape.
+        weight: the weight, of shape ``(outputs, inputs · …, …)``.
+        bias: the bias, of shape ``(outputs,)``.
+        outputs: number of neurons that it writes.
+        inputs: number of neurons that it reads.
+        positions: number of weights between one input and one output: the entries of a convolution's kernel,
+            or the positions that were flattened in front of a linear layer, else 1. They vary fastest, so the
+            weight can be viewed as ``(outputs, inputs, positions)``.
     """
 
     weight: Parameter
@@ -37,20 +39,20 @@ class Link:
 
 
 def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ...]:
-    """Return the links of a chain, from input to output.
+    """Return the layers of a chain, from input to output.
 
     Args:
-        architecture: to read.
-        layers: how many it must have, two at least.
+        architecture: the architecture to read.
+        layers: the smallest number of layers with parameters that it must have.
 
     Raises:
-        ArchitectureError: it is no chain of as many layers; the message is the reason, half a sentence.
+        ArchitectureError: the architecture is no such chain. The message gives the reason.
     """
     movable = {g.name for g in architecture.groups if "permute" in g.actions and g.parent is None}
     weighted = [number for number, layer in enumerate(architecture.layers) if layer.parameters]
     if len(weighted) < layers:
-        counted = "is one layer" if len(weighted) == 1 else f"are {len(weighted)} layers"
-        raise ArchitectureError(f"there {counted} with parameters")
+        amount = "is one layer" if len(weighted) == 1 else f"are {len(weighted)} layers"
+        raise ArchitectureError(f"there {amount} with parameters")
     links: list[Link] = []
     written: list[str] = []
     for number, layer in enumerate(architecture.layers):
@@ -67,16 +69,19 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
         rows = weight.axes[0]
         if number == weighted[-1]:
             if _groups(rows):
-                raise ArchitectureError(f"{named} is the last one, and its outputs can be moved")
+                raise ArchitectureError(
+                    f"{named} is the last layer, and its outputs {_words([rows])} are not fixed"
+                )
         else:
             group = rows[0][0] if len(rows) == 1 and len(rows[0]) == 1 else None
             if not isinstance(group, str) or group not in movable or group in written:
                 raise ArchitectureError(
-                    f"{named} writes {_words([rows])}, expected a group of neurons of its own that can be permuted"
+                    f"{named} writes {_words([rows])}, expected a group of neurons of its own "
+                    f"that can be permuted"
                 )
             written.append(group)
         if bias.axes != (rows,):
-            raise ArchitectureError(f"the bias of {named} does not move with its outputs")
+            raise ArchitectureError(f"the bias of {named} is not permuted together with its outputs")
         outputs, inputs, *kernel = weight.shape
         positions = columns * math.prod(kernel)
         links.append(
@@ -86,6 +91,7 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
 
 
 def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
+    """Return the weight and the bias of a layer that has just these two."""
     roles = {parameter.role: parameter for parameter in layer.parameters}
     if sorted(roles) != ["bias", "weight"] or len(layer.parameters) != 2 or len(roles["weight"].shape) < 2:
         shown = ", ".join(f"{p.role} {p.shape}" for p in layer.parameters)
@@ -94,7 +100,11 @@ def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
 
 
 def _reads(axis: Axis, group: str | None) -> int | None:
-    """Return how many places along an axis belong to one neuron of the group, or to one fixed input; or None."""
+    """Return how many positions along an axis belong to one neuron of the group, or to one fixed input.
+
+    Returns:
+        The number; None if the axis does not read the group, or reads something else as well.
+    """
     if group is None:
         return None if _groups(axis) else 1
     if len(axis) != 1 or axis[0][0] != group or any(isinstance(factor, str) for factor in axis[0][1:]):
@@ -103,11 +113,12 @@ def _reads(axis: Axis, group: str | None) -> int | None:
 
 
 def _groups(axis: Axis) -> list[str]:
+    """Return the names of the groups along an axis."""
     return [factor for segment in axis for factor in segment if isinstance(factor, str)]
 
 
 def _words(axes: Sequence[Axis]) -> str:
-    """Say what stands along axes: ``hidden0 × 9``, ``hidden0 + hidden1``."""
+    """Return the factors of axes as text, such as ``hidden0 × 9`` or ``hidden0 + hidden1``."""
     return " × ".join(
         " + ".join(" × ".join(str(factor) for factor in segment) for segment in axis) for axis in axes
     )

@@ -1,4 +1,8 @@
-"""Describe any module: run it once, follow every axis, and write down layers and groups."""
+"""Derive the architecture of a module by running it once.
+
+The module runs under a :class:`~.trace.Trace`, which follows every axis of every parameter through all
+operations. Then :class:`~.emission.Emission` turns what the trace has learned into layers and neuron groups.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from sneframe.architecture.operations import kind_of
 from sneframe.architecture.trace import Trace
 from sneframe.errors import ArchitectureError
 
-#: Sizes of images that are tried where no example input is given.
+#: Heights and widths that are tried in turn for a network of images if no example input is given.
 SIDES = (32, 28, 64, 16, 224, 8, 48, 96, 128)
 
 
@@ -27,12 +31,13 @@ def from_module(module: nn.Module, example_input: Any = None) -> Architecture:
 
 @frozen(kw_only=True, eq=False)
 class Derivation:
-    """What was found by running a module once.
+    """The result of running a module once.
 
     Args:
-        architecture: its description.
-        example_input: what it was run on: the given input, or the one that was made up.
-        unused: names of parameters that this run does not use. Another input may use them, and read neurons with them.
+        architecture: the architecture of the module.
+        example_input: the input that it was run on, given or made up.
+        unused: the names of parameters that this run did not use. With another input they may be used, and
+            read neurons that the architecture declares as movable.
     """
 
     architecture: Architecture
@@ -41,14 +46,14 @@ class Derivation:
 
 
 def derived(module: nn.Module, example_input: Any = None) -> Derivation:
-    """Describe a module by running it once, on an input that is made up where none is given.
+    """Derive the architecture of a module by running it once; without an input, one is made up.
 
     Raises:
         ArchitectureError: see :meth:`sneframe.architecture.Architecture.from_module`.
     """
     state = described(module)
     if not state:
-        raise ArchitectureError(f"{type(module).__name__}: no parameter to describe")
+        raise ArchitectureError(f"{type(module).__name__} has no parameters to describe")
     if example_input is None:
         trace, example_input = _guess(module, state)
     else:
@@ -60,14 +65,16 @@ def derived(module: nn.Module, example_input: Any = None) -> Derivation:
 
 
 def described(module: nn.Module) -> dict[str, Tensor]:
-    """Return the floating-point parameters and buffers of a module by name, a tied tensor once, by its first name.
+    """Return the tensors of a module that hold its weights, by name.
 
-    A tensor without elements is left out, since it holds no weight.
+    These are the floating-point parameters and the floating-point buffers in its state dict. A tied tensor is
+    returned once, under its first name. A tensor without elements is left out.
 
     Raises:
-        ArchitectureError: a parameter of a lazy module without a shape, of complex numbers, or on the meta device.
+        ArchitectureError: a parameter of a lazy module has no shape yet, a parameter holds complex numbers,
+            or a tensor is on the meta device.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
     kept = set(module.state_dict())
     for name, value in (*module.named_parameters(), *module.named_buffers()):
@@ -77,20 +84,26 @@ def described(module: nn.Module) -> dict[str, Tensor]:
             )
         if name in kept and isinstance(value, nn.Parameter) and value.is_complex():
             raise ArchitectureError(
-                f"{type(module).__name__}: {name!r} holds complex numbers ({value.dtype}); weights must be real numbers"
+                f"{type(module).__name__}: {name!r} holds complex numbers ({value.dtype}); "
+                f"weights must be real numbers"
             )
         if name in kept and value.is_meta:
             raise ArchitectureError(
-                f"{type(module).__name__}: {name!r} is on the meta device and has no values; give the module weights first"
+                f"{type(module).__name__}: {name!r} is on the meta device and has no values; "
+                f"give the module weights first"
             )
         if name in kept and value.is_floating_point() and value.numel() and id(value) not in seen:
             seen.add(id(value))
-            found[name] = value
-    return {name: found[name] for name in module.state_dict() if name in found}
+            tensors[name] = value
+    return {name: tensors[name] for name in module.state_dict() if name in tensors}
 
 
 def arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return positional and keyword arguments: a tuple is several, a mapping is by name, anything else is one."""
+    """Return the positional and the keyword arguments that an example input stands for.
+
+    A tuple holds positional arguments, a mapping holds keyword arguments, and anything else is the only
+    argument.
+    """
     if isinstance(example_input, Mapping):
         return (), dict(example_input)
     if isinstance(example_input, tuple):
@@ -101,12 +114,13 @@ def arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _run(
     module: nn.Module, state: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Trace:
+    """Run a module under a trace, and return the trace."""
     trace = Trace(module, state)
     try:
         trace.run(module, args, kwargs)
     except ArchitectureError:
         raise
-    except Exception as error:  # whatever a stranger's forward may raise
+    except Exception as error:  # a forward may raise anything
         raise ArchitectureError(
             f"{type(module).__name__} fails on the example input: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:200]}"
@@ -115,7 +129,7 @@ def _run(
 
 
 def _guess(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Trace, Tensor]:
-    """Run it on a made-up input that its first layer takes, and return this input too."""
+    """Run a module on an input that suits its first layer; return the trace and that input."""
     failure: ArchitectureError | None = None
     for value in _made_up(module):
         try:
@@ -123,12 +137,14 @@ def _guess(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Trace, Tenso
         except ArchitectureError as error:
             failure = failure or error
     raise ArchitectureError(
-        f"{type(module).__name__}: no input that it takes could be guessed, pass example_input"
+        f"{type(module).__name__}: could not make up an input that it takes; pass example_input"
         + (f" ({failure})" if failure else "")
     )
 
 
 def _made_up(module: nn.Module) -> Iterator[Tensor]:
+    """Yield random inputs of the shapes that the first layer of a known kind takes."""
+    """Yield random inputs of the shapes that the first layer of a known kind takes."""
     first = next((m for m in module.modules() if kind_of(m) is not None), None)
     generator = torch.Generator().manual_seed(0)
     like = next(iter(described(module).values()))

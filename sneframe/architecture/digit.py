@@ -1,6 +1,10 @@
-"""Digits: the axes of tensors, each a sequence of digits of the index along a space.
+"""Digits: each axis of a tensor is a sequence of digits of the index along a :class:`~.space.Space`.
 
-A view that splits an axis makes digits of it, and as long as nothing tells them apart, the space behind them stays whole.
+A view splits an axis without moving anything. A space of 12 elements that is viewed as ``(3, 4)`` gives two
+axes: the index ``i`` of the space is ``4 · first + second``, and each axis counts one of these two digits.
+The space itself stays one leaf, because a later view may put the digits together again. It is cut into blocks
+only when an operation treats its digits differently, for example when it sums over one of them (see
+:func:`separate`).
 """
 
 from __future__ import annotations
@@ -28,62 +32,64 @@ from sneframe.architecture.space import (
 
 @frozen(eq=False)
 class Digit:
-    """One digit of the index along a space: of the sizes ``(3, 8, 16)`` the digit 1 counts eight blocks of sixteen.
+    """One digit of the index along a space.
+
+    With ``sizes = (3, 8, 16)``, digit 1 takes 8 values, and counts blocks of 16 elements.
 
     Args:
-        space: of ``prod(sizes)`` elements.
-        sizes: of all digits of its index.
-        place: which of them this one is.
+        space: a space of ``prod(sizes)`` elements.
+        sizes: the sizes of all digits of its index, the slowest first.
+        position: the position of this digit among them.
     """
 
     space: Space
     sizes: tuple[int, ...]
-    place: int = 0
+    position: int = 0
 
     @property
     def size(self) -> int:
-        """How many values it takes."""
-        return self.sizes[self.place]
+        """Number of values that it takes."""
+        return self.sizes[self.position]
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the index itself."""
+        """Whether it is the whole index."""
         return len(self.sizes) == 1
 
     def is_of(self, other: Digit) -> bool:
-        """Whether both are digits of one index."""
+        """Whether both are digits of the same index."""
         return find(self.space) is find(other.space) and self.sizes == other.sizes
 
     def is_same(self, other: Digit) -> bool:
-        """Whether both count the same elements."""
-        return self.is_of(other) and self.place == other.place
+        """Whether both are the same digit of the same index."""
+        return self.is_of(other) and self.position == other.position
 
 
-#: An axis of a tensor, the last digit varying fastest; no digit where the size is 1.
+#: An axis of a tensor: its digits, the last varying fastest. An axis of size 1 has no digit.
 Dim = tuple[Digit, ...]
 
 
 def whole(space: Space) -> Dim:
-    """Return the axis of a space."""
+    """Return the axis that counts all elements of a space."""
     return (Digit(space, (space.size,)),) if space.size > 1 else ()
 
 
 def size_of(dim: Dim) -> int:
-    """Return how many elements an axis has."""
+    """Return the number of elements along an axis."""
     return math.prod(digit.size for digit in dim)
 
 
 def commit(digit: Digit) -> Space:
-    """Return the space of one digit; the space that it is a digit of is refined into blocks."""
+    """Cut the space of a digit into blocks, and return the space that this digit alone counts."""
     space, sizes = digit.space, digit.sizes
-    for _ in range(digit.place):
+    for _ in range(digit.position):
         _, space = block(space, sizes[0], math.prod(sizes[1:]))
         sizes = sizes[1:]
     return find(block(space, sizes[0], math.prod(sizes[1:]))[0] if len(sizes) > 1 else space)
 
 
 def space_of(dim: Dim, action: str) -> Space:
-    """Return one space for an axis of any digits."""
+    """Return one space for the whole axis, whatever digits it has."""
     dim = merged(dim)
     if not dim:
         return Space(1, action, fixed=True)
@@ -98,19 +104,19 @@ def space_of(dim: Dim, action: str) -> Space:
 
 
 def merged(dim: Dim) -> Dim:
-    """Return an axis in which all the digits of one index, where they follow each other, are the index itself."""
-    found: list[Digit] = []
+    """Put digits together: where all digits of an index follow each other, return the whole index."""
+    result: list[Digit] = []
     for digit in dim:
-        found.append(digit)
-        run = found[-len(digit.sizes) :]
-        complete = [part.place for part in run] == list(range(len(digit.sizes)))
+        result.append(digit)
+        run = result[-len(digit.sizes) :]
+        complete = [part.position for part in run] == list(range(len(digit.sizes)))
         if complete and all(part.is_of(digit) for part in run):
-            found[-len(run) :] = whole(digit.space)
-    return tuple(found)
+            result[-len(run) :] = whole(digit.space)
+    return tuple(result)
 
 
 def unify_dims(a: Dim, b: Dim) -> None:
-    """Make two axes the same."""
+    """Make two axes the same, so that one action moves both."""
     a, b = merged(a), merged(b)
     action = (a or b)[0].space.action if (a or b) else "permute"
     if [digit.size for digit in a] == [digit.size for digit in b]:
@@ -122,23 +128,26 @@ def unify_dims(a: Dim, b: Dim) -> None:
 
 
 def fix_dim(dim: Dim) -> None:
-    """Make the action trivial along an axis."""
+    """Fix all elements along an axis."""
     for digit in dim:
         try:
             fix(digit.space if digit.is_whole else commit(digit))
-        except Clash:  # the blocks that it counts do not fit those that are there: fix all elements
+        except Clash:  # its blocks do not fit the present refinement: fix the whole space
             fix(digit.space)
 
 
 def separate(dims: Sequence[Dim], together: Collection[int]) -> list[Dim]:
-    """Return axes some of which an operation treats together, and apart from the others.
+    """Separate the axes that an operation treats together, such as those that it sums over, from all others.
 
-    An index with digits among these axes and elsewhere is refined into blocks: an operation that sums over one of its
-    digits, say, does not commute with permutations that carry elements from one block to another.
+    A space with digits on both sides is cut into blocks. Example: an operation that sums over the second
+    digit does not commute with permutations that carry elements from one block to another.
 
     Args:
         dims: the axes of a tensor.
-        together: numbers of the axes that the operation treats as one, such as those that it sums over.
+        together: the numbers of the axes that the operation treats together.
+
+    Returns:
+        The same axes, in terms of the cut spaces.
     """
     dims = [merged(dim) for dim in dims]
     inside = [digit for axis, dim in enumerate(dims) for digit in dim if axis in together]
@@ -151,18 +160,21 @@ def separate(dims: Sequence[Dim], together: Collection[int]) -> list[Dim]:
 
 
 def separate_all(dims: Sequence[Dim]) -> list[Dim]:
-    """Return axes each of which an operation treats apart from all others."""
+    """Separate each axis from all others; see :func:`separate`."""
     return [tuple(_apart(digit) for digit in merged(dim)) for dim in dims]
 
 
 def completed(dims: Sequence[Dim]) -> list[Dim]:
-    """Return the axes of a tensor, those refined into blocks of whose index a digit is missing or stands twice."""
+    """Return the axes of a tensor, so that each index has all of its digits there, each of them once.
+
+    A space of which the tensor lacks a digit, or has one twice, is cut into blocks.
+    """
     dims = [merged(dim) for dim in dims]
     digits = [digit for dim in dims for digit in dim if not digit.is_whole]
 
     def is_complete(digit: Digit) -> bool:
-        places = sorted(other.place for other in digits if other.is_of(digit))
-        return places == list(range(len(digit.sizes)))
+        positions = sorted(other.position for other in digits if other.is_of(digit))
+        return positions == list(range(len(digit.sizes)))
 
     return [
         tuple(digit if digit.is_whole or is_complete(digit) else _apart(digit) for digit in dim)
@@ -171,9 +183,10 @@ def completed(dims: Sequence[Dim]) -> list[Dim]:
 
 
 def settle(dims: Sequence[Dim]) -> None:
-    """Let a nested space act alike in all elements of its outer space, unless that stands on one axis of the tensor.
+    """Unnest each nested space whose outer space is not on exactly one axis of the tensor.
 
-    Where the tensor lacks the outer space, or has it on two axes, nothing says which of its elements an entry is in.
+    If the tensor lacks the outer space, or has it on two axes, it is unclear in which outer element an entry
+    lies. The nested space must then act in the same way in all of them.
     """
     trees = [tree(digit.space) for dim in dims for digit in dim]
     for dim in dims:
@@ -184,6 +197,7 @@ def settle(dims: Sequence[Dim]) -> None:
 
 
 def _apart(digit: Digit) -> Digit:
+    """Return a digit as the whole index of a space of its own."""
     return digit if digit.is_whole else whole(commit(digit))[0]
 
 
@@ -191,7 +205,7 @@ def split_sizes(dims: Sequence[Dim], sizes: Sequence[int]) -> list[Dim]:
     """Read the axes of a contiguous tensor as axes of other sizes, as ``view`` does.
 
     Raises:
-        Clash: a digit would have to be cut where it has no border.
+        Clash: a digit cannot be cut into these sizes, because neither size divides the other.
     """
     queue = [digit for dim in dims for digit in dim]
     taken: list[list[Digit]] = []
@@ -205,9 +219,9 @@ def split_sizes(dims: Sequence[Dim], sizes: Sequence[int]) -> list[Dim]:
                     raise Clash
                 renew = partial(_renew, cut=digit, first=left)
                 taken = [[renew(other) for other in dim] for dim in taken]
-                rest = Digit(digit.space, _cut(digit, left), digit.place + 1)
+                rest = Digit(digit.space, _cut(digit, left), digit.position + 1)
                 queue = [rest, *(renew(other) for other in queue)]
-                digit = Digit(digit.space, _cut(digit, left), digit.place)
+                digit = Digit(digit.space, _cut(digit, left), digit.position)
             elif left % digit.size:
                 raise Clash
             taken[-1].append(digit)
@@ -216,22 +230,23 @@ def split_sizes(dims: Sequence[Dim], sizes: Sequence[int]) -> list[Dim]:
 
 
 def _cut(digit: Digit, first: int) -> tuple[int, ...]:
-    before, after = digit.sizes[: digit.place], digit.sizes[digit.place + 1 :]
+    """Return the sizes of all digits after this one was cut in two, ``first`` values for the slower part."""
+    before, after = digit.sizes[: digit.position], digit.sizes[digit.position + 1 :]
     return (*before, first, digit.size // first, *after)
 
 
 def _renew(other: Digit, *, cut: Digit, first: int) -> Digit:
-    """Return another digit of an index of which one digit was cut in two; the same digit on another axis stays."""
-    if not other.is_of(cut) or other.place == cut.place:
+    """Update another digit after one was cut in two; a copy of the cut digit stays as it is."""
+    if not other.is_of(cut) or other.position == cut.position:
         return other
-    return Digit(other.space, _cut(cut, first), other.place + (other.place > cut.place))
+    return Digit(other.space, _cut(cut, first), other.position + (other.position > cut.position))
 
 
 def take(dims: Sequence[Dim], axis: int, start: int, length: int) -> list[Dim]:
-    """Return the axes of a tensor of which a stretch along one axis was taken.
+    """Return the axes of the slice ``start : start + length`` along one axis of a tensor.
 
     Raises:
-        Clash: the stretch ends where the axis has no border.
+        Clash: the slice is empty, or does not begin and end at a border of the slowest digit.
     """
     size = size_of(dims[axis])
     if length == size:
@@ -242,21 +257,22 @@ def take(dims: Sequence[Dim], axis: int, start: int, length: int) -> list[Dim]:
     within = math.prod(digit.size for digit in inner)
     if start % within or length % within:
         raise Clash
-    at, count, after = start // within, length // within, first.size - (start + length) // within
-    own = [n for n in (at, count, after) if n]
-    if first.is_whole or first.place:  # what lies within another digit is cut alike in each of its elements
-        kept = whole(segment(commit(first), own)[at > 0])
+    before, count, after = start // within, length // within, first.size - (start + length) // within
+    sizes_cut = [n for n in (before, count, after) if n]
+    if first.is_whole or first.position:
+        # A digit within another one is cut in the same way in each of that one's elements.
+        kept = whole(segment(commit(first), sizes_cut)[before > 0])
         return [*dims[:axis], (*kept, *inner), *dims[axis + 1 :]]
     rest = math.prod(first.sizes[1:])
-    stretch = segment(first.space, [n * rest for n in own])[at > 0]
+    part = segment(first.space, [n * rest for n in sizes_cut])[before > 0]
     sizes = (count, *first.sizes[1:]) if count > 1 else first.sizes[1:]
     shift = int(count == 1)
 
     def renew(digit: Digit) -> Dim:
         if not digit.is_of(first):
             return (digit,)
-        if digit.place < shift:
+        if digit.position < shift:
             return ()
-        return (Digit(stretch, sizes, digit.place - shift),)
+        return (Digit(part, sizes, digit.position - shift),)
 
     return [tuple(new for digit in dim for new in renew(digit)) for dim in dims]

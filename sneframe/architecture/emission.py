@@ -1,4 +1,15 @@
-"""From what was learned of every axis to groups, axes and layers: a trace in, an architecture out."""
+"""Emission: turn the spaces of a finished trace into the layers and groups of an architecture.
+
+Each leaf under ``permute`` that is not fixed becomes a :class:`~.layer.NeuronGroup`, and each parameter
+gets its axes in terms of these groups. The trace keeps separate spaces for ``scale`` and ``sign``. A group
+gets such an action if one leaf of that action covers exactly the neurons of the group, on every axis where it
+occurs.
+
+Example: after a trace of ``Linear(3, 8)``, ``ReLU``, ``Linear(8, 2)`` the rows of the first weight, its bias
+and the columns of the second weight share one leaf of size 8. It becomes the group ``hidden0``. The same axes
+share a leaf under ``scale``, with the powers 1, 1 and −1, so the group may be scaled as well. Under ``sign``
+they are fixed, because ReLU is not odd.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +22,22 @@ import numpy as np
 from attrs import define, field
 from torch import Tensor, nn
 
-from sneframe.architecture.description import Architecture, Axis, Layer, NeuronGroup, Parameter, Segment
+from sneframe.architecture.description import Architecture
+from sneframe.architecture.layer import Axis, Layer, NeuronGroup, Parameter, Segment
 from sneframe.architecture.operations import Operation, attributes, kind_of, owner_path, role
 from sneframe.architecture.space import Space, find, fix, leaves, unnest
 from sneframe.architecture.trace import Trace
 
-Key = tuple[int, int | None]  # a leaf, and the leaf that it is nested in
+Key = tuple[int, int | None]  # the id of a leaf, and that of the leaf that it is nested in
 
-TRIVIAL, INTRICATE = -1, -2  # in the place of a leaf: nothing acts, or more than one leaf does
+#: Used instead of the id of a leaf for an element that is fixed, and for one on which several leaves act.
+FIXED, SEVERAL = -1, -2
 
 
 @define(eq=False)
 class _Group:
+    """A group in the making."""
+
     leaf: Space
     size: int
     parent: Key | None
@@ -31,13 +46,22 @@ class _Group:
 
 
 class Emission:
-    """Turns the spaces of a trace into groups and axes."""
+    """Turns the spaces of a trace into groups and axes.
+
+    Args:
+        module: the module that was traced.
+        state: its parameters and buffers by name.
+        trace: the finished trace.
+
+    Attributes:
+        unused: the names of parameters that the forward pass did not use.
+    """
 
     def __init__(self, module: nn.Module, state: Mapping[str, Tensor], trace: Trace) -> None:
         self.module = module
         self.state = state
         self.axes = trace.axes
-        self.operations = trace.operations.found
+        self.operations = trace.operations.layers
         self.groups: dict[Key, _Group] = {}
         known = {name for operation in self.operations for name in operation.names}
         self.unused = tuple(name for name in state if name not in known)
@@ -45,18 +69,18 @@ class Emission:
         self.powers: dict[str, dict[str, list[np.ndarray]]] = {}
 
     def architecture(self) -> Architecture:
-        """Return what the trace has found."""
+        """Return the architecture that the trace has found."""
         self._add_unused()
         while self._simplify():
             pass
-        found: dict[str, list[list[tuple[Any, ...]]]] = {}
+        axes: dict[str, list[list[tuple[Any, ...]]]] = {}
         for operation in self.operations:
             for name in operation.names:
-                found[name] = self._axes(name)
-        self._act()
+                axes[name] = self._axes(name)
+        self._add_scales_and_signs()
         for number, group in enumerate(self.groups.values()):
             group.name = f"hidden{number}"
-        layers = [self._layer(operation, found) for operation in self.operations]
+        layers = [self._layer(operation, axes) for operation in self.operations]
         groups = [
             NeuronGroup(
                 name=group.name,
@@ -68,56 +92,59 @@ class Emission:
         ]
         return Architecture(layers=layers, groups=groups)
 
-    # -- permutations ------------------------------------------------------------------------------------------
+    # -- permutations ----------------------------------------------------------------------------------------
 
     def _add_unused(self) -> None:
-        """Describe parameters that the forward pass never touched, as fixed."""
+        """Add the parameters that the forward pass does not use, with every axis fixed, and warn."""
         for name in self.unused:
             for spaces in self.axes[name].values():
                 for space in spaces:
                     fix(space)
             path = owner_path(name)
-            beside = next((o for o in self.operations if any(owner_path(n) == path for n in o.names)), None)
-            if beside is None:
+            layer = next((o for o in self.operations if any(owner_path(n) == path for n in o.names)), None)
+            if layer is None:
                 owner = dict(self.module.named_modules())[path]
                 kind = kind_of(owner)
-                beside = Operation(kind or "parameter", attributes=attributes(owner, kind) if kind else {})
-                self.operations.append(beside)
-            beside.names.append(name)
+                layer = Operation(kind or "parameter", attributes=attributes(owner, kind) if kind else {})
+                self.operations.append(layer)
+            layer.names.append(name)
         if self.unused:
             shown = ", ".join(map(repr, self.unused[:4]))
             more = f" and {len(self.unused) - 4} more" if len(self.unused) > 4 else ""
-            line = f"the forward pass does not use {shown}{more}; taken as fixed"
-            warnings.warn(f"{type(self.module).__name__}: {line}", stacklevel=4)
+            reason = f"the forward pass does not use {shown}{more}, so every axis of these is taken as fixed"
+            warnings.warn(f"{type(self.module).__name__}: {reason}", stacklevel=4)
 
     def _simplify(self) -> bool:
-        """Fix or unnest what an architecture cannot express; whether anything was."""
+        """Fix or unnest spaces that an architecture cannot express; return whether there were any."""
         self.changed = False
         for spaces in self.axes.values():
             axes = [self._segments(space) for space in spaces["permute"]]
             for axis, segments in enumerate(axes):
                 for segment in segments:
-                    for place, factor in enumerate(segment):
+                    for position, factor in enumerate(segment):
                         nested = isinstance(factor, Space) and factor.nested is not None
-                        if nested and self._parent(axes, axis, segment, place) is None:
+                        if nested and self._parent(axes, axis, segment, position) is None:
                             unnest(factor)
                             self.changed = True
         return self._fix_lonely() or self.changed
 
     def _fix_lonely(self) -> bool:
-        """Fix leaves on one axis of one parameter: nothing answers to them, as to the unused end of a table of masks."""
-        met: dict[int, tuple[int, Space]] = {}
+        """Fix leaves that occur on a single axis of a single parameter; return whether there were any.
+
+        No other weight would move with them, as with the unused end of a table.
+        """
+        counts: dict[int, tuple[int, Space]] = {}
         for spaces in self.axes.values():
             for space in spaces["permute"]:
                 for leaf in {id(leaf): leaf for leaf in leaves(space)}.values():
-                    met[id(leaf)] = (met.get(id(leaf), (0, leaf))[0] + 1, leaf)
-        lonely = [leaf for count, leaf in met.values() if count == 1 and not leaf.fixed and leaf.size > 1]
+                    counts[id(leaf)] = (counts.get(id(leaf), (0, leaf))[0] + 1, leaf)
+        lonely = [leaf for count, leaf in counts.values() if count == 1 and not leaf.fixed and leaf.size > 1]
         for leaf in lonely:
             fix(leaf)
         return bool(lonely)
 
     def _segments(self, space: Space) -> list[tuple[Any, ...]]:
-        """Return a space as segments of sizes and leaves."""
+        """Return a space as segments, whose factors are fixed sizes and leaves."""
         space = find(space)
         if space.is_leaf or space.size == 1:
             return [(space.size,)] if space.fixed or space.size == 1 else [(space,)]
@@ -133,58 +160,64 @@ class Emission:
         return _merged([_product((*segment, *inner[0])) for segment in outer])
 
     def _parent(
-        self, axes: list[list[tuple[Any, ...]]], axis: int, segment: tuple[Any, ...], place: int
+        self, axes: list[list[tuple[Any, ...]]], axis: int, segment: tuple[Any, ...], position: int
     ) -> Space | None:
-        """Return the leaf that a factor is nested in, where it stands before it: in its segment, or on one axis before.
+        """Return the leaf that a factor is nested in, if it occurs exactly once before it.
 
-        Where it stands in two places, nothing says in which of its elements an entry is.
+        It must come earlier in the same segment, or on an earlier axis. If it occurs twice, it is unclear in
+        which of its elements an entry lies.
         """
-        leaf = segment[place]
-        within = {id(found) for found in leaves(leaf.nested)} if leaf.nested is not None else set()
+        leaf = segment[position]
+        within = {id(each) for each in leaves(leaf.nested)} if leaf.nested is not None else set()
 
         def outer(factors: Sequence[Any]) -> list[Space]:
             return [f for f in factors if isinstance(f, Space) and id(f) in within]
 
-        found = outer(segment[:place])
-        if not found and not outer(segment[place + 1 :]) and all(len(segments) == 1 for segments in axes):
-            found = outer([factor for segments in axes[:axis] for factor in segments[0]])
-        return found[0] if len(found) == 1 and found[0].nested is None else None
+        parents = outer(segment[:position])
+        if (
+            not parents
+            and not outer(segment[position + 1 :])
+            and all(len(segments) == 1 for segments in axes)
+        ):
+            parents = outer([factor for segments in axes[:axis] for factor in segments[0]])
+        return parents[0] if len(parents) == 1 and parents[0].nested is None else None
 
     def _axes(self, name: str) -> list[list[tuple[Any, ...]]]:
-        """Return the axes of a parameter as segments of sizes and groups' keys; groups are met in order."""
+        """Return the axes of a parameter as segments of sizes and keys of groups; add new groups."""
         axes = [self._segments(space) for space in self.axes[name]["permute"]]
-        found: list[list[tuple[Any, ...]]] = []
+        result: list[list[tuple[Any, ...]]] = []
         for axis, segments in enumerate(axes):
-            found.append([])
+            result.append([])
             for segment in segments:
                 factors: list[Any] = []
-                for place, factor in enumerate(segment):
+                for position, factor in enumerate(segment):
                     if isinstance(factor, Space):
-                        parent = self._parent(axes, axis, segment, place)
+                        parent = self._parent(axes, axis, segment, position)
                         factors.append(self._key(factor, parent))
                     else:
                         factors.append(factor)
-                found[-1].append(tuple(factors))
-        return found
+                result[-1].append(tuple(factors))
+        return result
 
     def _key(self, leaf: Space, parent: Space | None) -> Key:
+        """Return the key of the group of a leaf; add the group if it is new."""
         outer = self._key(parent, None) if parent is not None else None
         key = (id(leaf), outer[0] if outer else None)
         self.groups.setdefault(key, _Group(leaf, leaf.size, outer))
         return key
 
-    # -- scale and sign ----------------------------------------------------------------------------------------
+    # -- scale and sign --------------------------------------------------------------------------------------
 
-    def _act(self) -> None:
-        """Find for each group the one scale and the one sign that all of its parameters answer to."""
+    def _add_scales_and_signs(self) -> None:
+        """Find the scale and the sign that act on a whole group in all of its parameters, for each group."""
         for action in ("scale", "sign"):
             uses: dict[int, list[tuple[str, int]]] = {}
             partners: dict[int, set[int]] = {}
             for name, spaces in self.axes.items():
                 for axis, space in enumerate(spaces[action]):
                     acts, acts_at = _spread(space)
-                    if (acts == INTRICATE).any():
-                        partners.update({id(leaf): {INTRICATE} for leaf in leaves(space)})
+                    if (acts == SEVERAL).any():
+                        partners.update({id(leaf): {SEVERAL} for leaf in leaves(space)})
                     moves, moves_at = _spread(spaces["permute"][axis])
                     power = _powers(space)
                     starts = np.cumsum([0, *map(_size, self._segments(spaces["permute"][axis]))])
@@ -195,13 +228,13 @@ class Emission:
                             for a, b in pairwise(starts)
                             if here[a:b].any()
                         )
-                        same_place = bool((acts_at[here] == moves_at[here]).all())
-                        fits = alike and same_place and bool((power[here] != 0).all())
-                        partners.setdefault(leaf, set()).update(moves[here].tolist() if fits else [INTRICATE])
+                        same_index = bool((acts_at[here] == moves_at[here]).all())
+                        fits = alike and same_index and bool((power[here] != 0).all())
+                        partners.setdefault(leaf, set()).update(moves[here].tolist() if fits else [SEVERAL])
                         uses.setdefault(leaf, []).append((name, axis))
             best: dict[int, int] = {}
             for leaf, moved in partners.items():
-                (group,) = moved if len(moved) == 1 else (INTRICATE,)
+                (group,) = moved if len(moved) == 1 else (SEVERAL,)
                 if (group, None) in self.groups and len(uses[leaf]) > max(
                     1, len(uses.get(best.get(group, 0), []))
                 ):
@@ -214,9 +247,11 @@ class Emission:
                 for name, spaces in self.axes.items()
             }
 
-    def _answers(self, name: str, axes: list[list[tuple[Any, ...]]], action: str) -> list[list[int]]:
-        """Return for every segment of every axis the power with which it answers; nothing where none does."""
-        found: list[list[int]] = []
+    def _powers_of_segments(
+        self, name: str, axes: list[list[tuple[Any, ...]]], action: str
+    ) -> list[list[int]]:
+        """Return the power of each segment of each axis of a parameter; an empty list if all are 0."""
+        result: list[list[int]] = []
         for segments, powers in zip(axes, self.powers[action][name], strict=True):
             start, row = 0, []
             for segment in segments:
@@ -225,12 +260,13 @@ class Emission:
                     size *= factor if isinstance(factor, int) else self.groups[factor].size
                 row.append(abs(int(powers[start])) if action == "sign" else int(powers[start]))
                 start += size
-            found.append(row)
-        return found if any(power for row in found for power in row) else []
+            result.append(row)
+        return result if any(power for row in result for power in row) else []
 
-    # -- layers --------------------------------------------------------------------------------------------------
+    # -- layers ----------------------------------------------------------------------------------------------
 
     def _layer(self, operation: Operation, axes: Mapping[str, list[list[tuple[Any, ...]]]]) -> Layer:
+        """Return the layer of an operation, with its parameters in the order of the state dict."""
         order = list(self.state)
         parameters = []
         for name in sorted(operation.names, key=order.index):
@@ -243,8 +279,8 @@ class Emission:
                     shape=tuple(self.state[name].shape),
                     role=role(name, operation.kind),
                     axes=tuple(segments),
-                    scale=self._answers(name, axes[name], "scale"),
-                    sign=self._answers(name, axes[name], "sign"),
+                    scale=self._powers_of_segments(name, axes[name], "scale"),
+                    sign=self._powers_of_segments(name, axes[name], "sign"),
                 )
             )
         tied = {
@@ -262,10 +298,12 @@ class Emission:
         )
 
     def _named(self, segment: tuple[Any, ...]) -> Segment:
+        """Return a segment with the names of groups instead of their keys."""
         return tuple(factor if isinstance(factor, int) else self.groups[factor].name for factor in segment)
 
 
 def _size(segment: tuple[Any, ...]) -> int:
+    """Return the number of elements of a segment."""
     size = 1
     for factor in segment:
         size *= factor.size if isinstance(factor, Space) else factor
@@ -273,48 +311,53 @@ def _size(segment: tuple[Any, ...]) -> int:
 
 
 def _product(factors: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return factors without ones, neighbouring sizes multiplied."""
-    found: list[Any] = []
+    """Return factors without ones, and with neighbouring fixed sizes multiplied."""
+    result: list[Any] = []
     for factor in factors:
-        if isinstance(factor, int) and found and isinstance(found[-1], int):
-            found[-1] *= factor
+        if isinstance(factor, int) and result and isinstance(result[-1], int):
+            result[-1] *= factor
         elif factor != 1:
-            found.append(factor)
-    return tuple(found) or (1,)
+            result.append(factor)
+    return tuple(result) or (1,)
 
 
 def _merged(segments: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return segments in which those that are fixed and follow each other are one."""
-    found: list[tuple[Any, ...]] = []
+    """Return segments in which neighbouring fixed ones are joined."""
+    result: list[tuple[Any, ...]] = []
     for segment in segments:
         fixed = len(segment) == 1 and isinstance(segment[0], int)
-        if fixed and found and len(found[-1]) == 1 and isinstance(found[-1][0], int):
-            found[-1] = (found[-1][0] + segment[0],)
+        if fixed and result and len(result[-1]) == 1 and isinstance(result[-1][0], int):
+            result[-1] = (result[-1][0] + segment[0],)
         else:
-            found.append(segment)
-    return found
+            result.append(segment)
+    return result
 
 
 def _spread(space: Space) -> tuple[np.ndarray, np.ndarray]:
-    """Return for every element of a space its leaf and its place in it, TRIVIAL or INTRICATE where there is no one leaf."""
+    """Return the leaf of each element of a space, and the index of the element in that leaf.
+
+    Returns:
+        Two arrays of shape ``(size,)``: the id of the leaf, or FIXED or SEVERAL; and the index, which counts
+        only for a leaf.
+    """
     space = find(space)
     if space.is_leaf:
-        leaf = TRIVIAL if space.fixed or space.size == 1 else id(space)
+        leaf = FIXED if space.fixed or space.size == 1 else id(space)
         return np.full(space.size, leaf, dtype=np.int64), np.arange(space.size)
     if space.segments:
         parts = [_spread(part) for part in space.segments]
-        return np.concatenate([leaf for leaf, _ in parts]), np.concatenate([place for _, place in parts])
+        return np.concatenate([leaf for leaf, _ in parts]), np.concatenate([index for _, index in parts])
     assert space.blocks is not None
     (outer, outer_at), (inner, inner_at) = (_spread(part) for part in space.blocks)
-    if (inner == TRIVIAL).all():
+    if (inner == FIXED).all():
         return outer.repeat(len(inner)), outer_at.repeat(len(inner))
-    if (outer == TRIVIAL).all() and find(space.blocks[1]).nested is None:
+    if (outer == FIXED).all() and find(space.blocks[1]).nested is None:
         return np.tile(inner, len(outer)), np.tile(inner_at, len(outer))
-    return np.full(space.size, INTRICATE), np.zeros(space.size, dtype=np.int64)
+    return np.full(space.size, SEVERAL), np.zeros(space.size, dtype=np.int64)
 
 
 def _powers(space: Space) -> np.ndarray:
-    """Return for every element of a parameter's axis the power with which it answers to scale; 0 where none is known."""
+    """Return the power of each element along an axis of a parameter; 0 if it is unknown."""
     if space.power is not None or not space.segments:
         return np.full(space.size, space.power or 0)
     return np.concatenate([_powers(part) for part in space.segments])

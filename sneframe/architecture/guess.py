@@ -1,35 +1,35 @@
-"""Describe a network of which there is no code: kinds of layers from names and shapes, groups where these leave no doubt.
+"""Guess the architecture of a network whose code is missing, from the names and shapes in its state dict.
 
-Which chains of layers are certain is said by :mod:`sneframe.architecture.named_chain`. Of anything else every axis is fixed,
-and a warning says why.
+The kinds of layers follow from names and shapes. Groups are only described for chains that are certain by the
+rules in :mod:`sneframe.architecture.named_chain`. For all other networks every axis is fixed, and a warning
+says why.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from torch import Tensor
 
-from sneframe.architecture.description import Architecture, Axis, Layer, NeuronGroup, Parameter
+from sneframe.architecture.description import Architecture, Flatten
+from sneframe.architecture.layer import Axis, Layer, NeuronGroup, Parameter
 from sneframe.architecture.named_chain import (
     Doubt,
     Entry,
-    beside_doubtful,
     chain_of,
     check_certain,
     entries_of,
+    next_to_doubtful,
     unclear_flattening,
 )
 from sneframe.architecture.operations import role
 from sneframe.errors import ArchitectureError
 
-#: What commutes with the activation, so that the neurons behind it may be scaled or flipped.
-KEPT = {"scale": ("relu", "leaky_relu", "none"), "sign": ("tanh", "sine", "erf", "none")}
-Flatten = Literal["unknown", "channels_first"]
-CODE = "--module (Architecture.from_module in Python) finds the groups from the code"
-TRUST = "--trust-names takes the names and shapes at their word"
+#: Activations that commute with a scale or a sign, so that the neurons before them may be scaled or flipped.
+COMMUTING = {"scale": ("relu", "leaky_relu", "none"), "sign": ("tanh", "sine", "erf", "none")}
+HINT_MODULE = "--module (Architecture.from_module in Python) finds the groups from the code"
+HINT_TRUST = "--trust-names takes the layers for a chain all the same"
 
 
 def from_state_dict(
@@ -46,18 +46,20 @@ def from_state_dict(
     try:
         chain = chain_of(entries)
     except Doubt as doubt:
-        warnings.warn(f"{doubt}, so every axis is taken as fixed; {CODE}", stacklevel=3)
+        warnings.warn(f"{doubt}, so every axis is taken as fixed; {HINT_MODULE}", stacklevel=3)
         return _fixed(entries)
     fixed: dict[int, str] = {}
     if not trust_names:
         try:
             check_certain(chain)
         except Doubt as doubt:
-            warnings.warn(f"{doubt}, so every axis is taken as fixed; {CODE}, {TRUST}", stacklevel=3)
+            warnings.warn(
+                f"{doubt}, so every axis is taken as fixed; {HINT_MODULE}, {HINT_TRUST}", stacklevel=3
+            )
             return _fixed(entries)
-        fixed = beside_doubtful(chain)
+        fixed = next_to_doubtful(chain)
         for reason in dict.fromkeys(fixed.values()):
-            warnings.warn(f"{reason}; {CODE}, {TRUST}", stacklevel=3)
+            warnings.warn(f"{reason}; {HINT_MODULE}, {HINT_TRUST}", stacklevel=3)
     if flatten == "unknown" and (unclear := unclear_flattening(chain)) is not None:
         warnings.warn(unclear[1], stacklevel=3)
         fixed[unclear[0]] = unclear[1]
@@ -65,6 +67,7 @@ def from_state_dict(
 
 
 def _fixed(entries: Sequence[Entry]) -> Architecture:
+    """Describe layers that are no certain chain: every axis is fixed."""
     layers = []
     for number, entry in enumerate(entries):
         parameters = [
@@ -76,14 +79,20 @@ def _fixed(entries: Sequence[Entry]) -> Architecture:
 
 
 def _described(chain: Sequence[Entry], activation: str | None, fixed: Mapping[int, str]) -> Architecture:
-    """Describe a chain, with a group for each hidden layer but those at the given places."""
+    """Describe a chain, with a group for each hidden layer.
+
+    Args:
+        chain: the layers of the chain.
+        activation: the activation after every layer but the last, if it is known.
+        fixed: the positions of layers whose neurons are fixed, with the reasons.
+    """
     layers: list[Layer] = []
     groups: list[NeuronGroup] = []
-    actions = [action for action, names in KEPT.items() if activation in names]
+    actions = [action for action, names in COMMUTING.items() if activation in names]
     rows: Axis = ((chain[0].inputs,),)
-    for place, entry in enumerate(chain):
+    for position, entry in enumerate(chain):
         columns = rows
-        before, last = chain[place - 1] if place else None, place == len(chain) - 1
+        before, last = chain[position - 1] if position else None, position == len(chain) - 1
         if before is not None and before.kind != "linear" and entry.kind == "linear":
             flat = entry.inputs != before.outputs
             layers.append(Layer(kind="flatten" if flat else "global_average_pool", inputs=(len(layers) - 1,)))
@@ -95,8 +104,9 @@ def _described(chain: Sequence[Entry], activation: str | None, fixed: Mapping[in
                     else ((entry.inputs,),)
                 )
         rows = ((entry.outputs,),)
-        if not last and place not in fixed:
-            # A max-pool behind a convolution, which a state dict does not show, keeps scales and no signs.
+        if not last and position not in fixed:
+            # A state dict does not show whether a max-pool follows a convolution; that commutes with scales,
+            # not with signs.
             kept = [action for action in actions if action != "sign" or entry.kind == "linear"]
             groups.append(
                 NeuronGroup(name=f"hidden{len(groups)}", size=entry.outputs, actions=("permute", *kept))
@@ -107,23 +117,31 @@ def _described(chain: Sequence[Entry], activation: str | None, fixed: Mapping[in
             parameters = []
             for name, shape in each.shapes.items():
                 axes = (rows, columns, *(((size,),) for size in shape[2:]))[: len(shape)]
-                # A batch norm undoes the scale of what it reads, and brings its own.
+                # A batch norm removes the scale of its input; its own weight and bias can be scaled.
                 own = rows if ends and not name.startswith("running") else ()
-                answers = {action: _answers(action, shape, own, columns, groups) for action in actions}
+                powers = {action: _powers(action, shape, own, columns, groups) for action in actions}
                 parameters.append(
-                    Parameter(name=each.name(name), shape=shape, role=name, axes=axes, **answers)
+                    Parameter(name=each.name(name), shape=shape, role=name, axes=axes, **powers)
                 )
-            # What stands behind a layer is known only where somebody says it.
-            behind = "none" if last or not ends else activation or "other"
+            # The activation after a layer is only known if the caller gives it.
+            after = "none" if last or not ends else activation or "other"
             inputs = (len(layers) - 1,) if layers else ()
-            layers.append(Layer(kind=each.kind, parameters=parameters, inputs=inputs, activation=behind))
+            layers.append(Layer(kind=each.kind, parameters=parameters, inputs=inputs, activation=after))
     return Architecture(layers=layers, groups=groups, symmetry="guessed" if groups else "none")
 
 
-def _answers(
+def _powers(
     action: str, shape: Sequence[int], rows: Axis, columns: Axis, groups: Sequence[NeuronGroup]
 ) -> list[list[int]]:
-    """Return the powers of an action for a parameter that answers to it on these rows and columns; none if there is none."""
+    """Return the powers of an action for a parameter, one per axis; an empty list if all are 0.
+
+    Args:
+        action: ``scale`` or ``sign``.
+        shape: the shape of the parameter.
+        rows: the axis of its outputs.
+        columns: the axis of its inputs.
+        groups: the groups described so far.
+    """
     acted = {group.name for group in groups if action in group.actions}
     writes, reads = (int(bool(axis) and axis[0][0] in acted) for axis in (rows, columns))
     powers = [[writes], [reads if action == "sign" else -reads], *([0] for _ in shape[2:])][: len(shape)]

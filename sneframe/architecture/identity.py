@@ -1,4 +1,8 @@
-"""The identity of a module: a text that differs where two modules may compute different things."""
+"""The fingerprint of a module: two modules with the same one compute the same function of their weights.
+
+A zoo of thousands of networks of one architecture is derived and verified once, because their modules have
+equal fingerprints.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: What every module has: parameters, buffers and submodules among it, which are looked at on their own.
+#: Attributes that every module has, such as its parameters, buffers and submodules. These are read
+#: separately.
 OWN = frozenset(vars(nn.Module()))
 HOOKS = tuple(name for name in sorted(OWN) if name.endswith("_hooks") and "state_dict" not in name)
-#: Counts the batches of training; no output depends on it.
+#: The buffer that counts training batches; no output depends on it.
 COUNTER = "num_batches_tracked"
-#: Where installed packages and Python itself lie: what their classes do is said by their names.
+#: The folders of installed packages and of Python itself. A class from there is identified by its name.
 INSTALLED = tuple(
     {str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")}
 )
-#: Attributes of a class that say nothing of what it computes.
+#: Attributes of a class that do not affect what it computes.
 SILENT = frozenset(vars(type("_", (), {}))) | {
     *("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__firstlineno__"),
     *(
@@ -54,26 +59,27 @@ PLAIN = (
     torch.device,
     torch.layout,
 )
-DEEPEST = 40  #: of what holds what holds …
+DEEPEST = 40  #: largest depth of nested values
 
 
-class _Unknown(Exception):  # noqa: N818  # no error: there is no text then
-    """Something of which no text says what it is."""
+class _Unknown(Exception):  # noqa: N818  # not an error: the result is None
+    """Signal a value that no text can describe."""
 
 
 def fingerprint(module: nn.Module) -> str | None:
-    """Return a text by which modules differ that may compute different things with the same weights.
+    """Return a text that differs between modules that may compute different functions of the same weights.
 
-    It says of all modules within: their classes, with the code of those that cannot be found by name or that are not
-    installed, the values that this code reads from where it was defined, default arguments; settings; shapes of parameters
-    and of floating-point buffers that are saved, which of them are tied; the content of all other tensors; hooks.
+    It covers the module and all modules within: their classes and settings; their hooks; the shapes of
+    parameters and of saved floating-point buffers, and which of them are tied; and the content of all other
+    tensors. For a class that is not installed, or that cannot be found by its name, it also covers the code,
+    the values that the code reads from its surroundings, and default arguments.
 
     Returns:
-        A SHA-256 in hexadecimal, or None where something is an object of which no text says what it does.
+        A SHA-256 in hexadecimal, or None if the module holds an object that no text can describe.
     """
     known = {id(each): f"module {name!r}" for name, each in module.named_modules()}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        known[id(tensor)] = f"tensor {name!r}"  # of a tied one its first name
+        known[id(tensor)] = f"tensor {name!r}"  # a tied tensor has its first name
     reading = _Reading(known)
     lines = []
     try:
@@ -93,28 +99,28 @@ def fingerprint(module: nn.Module) -> str | None:
             for key, buffer in each._buffers.items():
                 if buffer is not None and key != COUNTER:
                     saved = key not in each._non_persistent_buffers_set and buffer.is_floating_point()
-                    what = tuple(buffer.shape) if saved else reading.tensor(buffer)
-                    lines.append(f"  {key}: {what} {known[id(buffer)]}")
+                    content = tuple(buffer.shape) if saved else reading.tensor(buffer)
+                    lines.append(f"  {key}: {content} {known[id(buffer)]}")
     except (_Unknown, RecursionError):
         return None
     return hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()
 
 
 class _Reading:
-    """Makes texts of values; what has been read before, or is being read, is its number.
+    """Turns values into text; a value that was met before becomes its number.
 
     Args:
-        known: by id the texts of modules, parameters and buffers, which are looked at on their own.
+        known: the texts of modules, parameters and buffers, by id; these are read separately.
     """
 
     def __init__(self, known: Mapping[int, str]) -> None:
         self._known = known
         self._numbers: dict[int, int] = {}
-        self._kept: list[Any] = []  # so that no id comes back
+        self._kept: list[Any] = []  # keeps the values alive, so that no id is used twice
         self._depth = 0
 
     def text(self, value: Any) -> str:
-        """Return a text of a value, or raise _Unknown."""
+        """Return the text of a value, or raise _Unknown."""
         if isinstance(value, enum.Enum):
             return f"{type(value).__qualname__}.{value.name}"
         if type(value) in PLAIN or isinstance(value, torch.Size | np.generic | slice | range):
@@ -122,7 +128,7 @@ class _Reading:
         if id(value) in self._known:
             return self._known[id(value)]
         if isinstance(value, NAMED):
-            # Of a bound method also what it is bound to; modules and classes are known by its name.
+            # A bound method also depends on its object; modules and classes are part of its name.
             own = getattr(value, "__self__", None)
             bound = "" if own is None or isinstance(own, types.ModuleType | type) else self.text(own)
             return f"{value.__module__ if hasattr(value, '__module__') else ''}.{value.__qualname__} {bound}"
@@ -139,6 +145,7 @@ class _Reading:
             self._depth -= 1
 
     def _compound(self, value: Any) -> str:  # noqa: PLR0911  # one line per kind
+        """Return the text of a value that holds others, or raise _Unknown."""
         if isinstance(value, Tensor):
             return self.tensor(value)
         if isinstance(value, np.ndarray):
@@ -157,6 +164,7 @@ class _Reading:
         return self._callable(value)
 
     def _callable(self, value: Any) -> str:  # noqa: PLR0911  # one line per kind
+        """Return the text of a function, a module of Python or any other object, or raise _Unknown."""
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, types.MethodType):
@@ -172,7 +180,7 @@ class _Reading:
         return self._object(value)
 
     def tensor(self, value: Tensor) -> str:
-        """Return a text of a tensor's content, or raise _Unknown."""
+        """Return the text of a tensor: its type, shape and a hash of its content; or raise _Unknown."""
         if value.is_meta or value.layout != torch.strided or value.is_quantized:
             raise _Unknown
         flat = value.detach().cpu().contiguous().reshape(-1)
@@ -180,6 +188,7 @@ class _Reading:
         return f"tensor {value.dtype} {tuple(value.shape)} {content}"
 
     def _function(self, function: types.FunctionType) -> str:
+        """Return the name of an installed function, or the code of another one and the values it reads."""
         name = f"{function.__module__}.{function.__qualname__}"
         if _is_installed(function):
             return name
@@ -187,13 +196,14 @@ class _Reading:
         for cell in function.__closure__ or ():
             try:
                 cells.append(self.text(cell.cell_contents))
-            except ValueError:  # not filled yet
+            except ValueError:  # not filled in yet
                 cells.append("empty")
         around = self._globals(function.__code__, function.__globals__)
         defaults = self.text((function.__defaults__ or (), function.__kwdefaults__ or {}))
         return f"{name} {self._code(function.__code__)} {cells} {around} {defaults}"
 
     def _code(self, code: types.CodeType) -> str:
+        """Return compiled code as text."""
         constants = [
             self._code(each) if isinstance(each, types.CodeType) else self.text(each)
             for each in code.co_consts
@@ -201,31 +211,33 @@ class _Reading:
         return f"{code.co_code.hex()} {constants} {code.co_names} {code.co_freevars} {code.co_varnames}"
 
     def _globals(self, code: types.CodeType, names: Mapping[str, Any]) -> str:
-        """Say what code finds under the names that are defined outside of it, and in modules that are not installed."""
+        """Return the global values that code reads, also from Python modules that are not installed."""
         used = set(_names(code))
-        found = []
+        texts = []
         for name in sorted(used & names.keys()):
             value = names[name]
-            found.append(f"{name} {self.text(value)}")
+            texts.append(f"{name} {self.text(value)}")
             if isinstance(value, types.ModuleType) and not _lies_installed(value):
                 own = vars(value)
-                found += [f"{name}.{each} {self.text(own[each])}" for each in sorted(used & own.keys())]
-        return f"[{', '.join(found)}]"
+                texts += [f"{name}.{each} {self.text(own[each])}" for each in sorted(used & own.keys())]
+        return f"[{', '.join(texts)}]"
 
     def _class(self, cls: type) -> str:
+        """Return the name of an installed class, or the bases and attributes of another one."""
         name = f"{cls.__module__}.{cls.__qualname__}"
         if _is_installed(cls):
             return name
         bases = ", ".join(map(self.text, cls.__bases__))
-        found = []
+        texts = []
         for key, value in vars(cls).items():
             if key not in SILENT and not isinstance(
                 value, types.MemberDescriptorType | types.GetSetDescriptorType
             ):
-                found.append(f"{key} {self._attribute(value)}")
-        return f"{name} ({bases}) [{', '.join(found)}]"
+                texts.append(f"{key} {self._attribute(value)}")
+        return f"{name} ({bases}) [{', '.join(texts)}]"
 
     def _attribute(self, value: Any) -> str:
+        """Return the text of an attribute of a class."""
         if isinstance(value, staticmethod | classmethod):
             return f"{type(value).__name__} {self.text(value.__func__)}"
         if isinstance(value, property):
@@ -235,13 +247,14 @@ class _Reading:
         return self.text(value)
 
     def _object(self, value: Any) -> str:
-        """Say the class of an object and what it holds, where that is all there is to it."""
+        """Return the class and the attributes of an object; raise _Unknown if it may hold more than these."""
         if isinstance(value, nn.Module) or not hasattr(value, "__dict__") or _has_more(type(value)):
             raise _Unknown
         return f"{self.text(type(value))} {self.text(dict(vars(value)))}"
 
 
 def _names(code: types.CodeType) -> Iterable[str]:
+    """Yield all names that code uses, nested functions included."""
     yield from code.co_names
     for each in code.co_consts:
         if isinstance(each, types.CodeType):
@@ -249,7 +262,7 @@ def _names(code: types.CodeType) -> Iterable[str]:
 
 
 def _has_more(cls: type) -> bool:
-    """Whether an object of a class may hold something beside its ``__dict__``, as those of classes written in C do."""
+    """Whether objects of a class may hold more than their ``__dict__``, as with classes written in C."""
     written = 1 << 9  # Py_TPFLAGS_HEAPTYPE, which classes written in Python have
     return any(
         not each.__flags__ & written or vars(each).get("__slots__")
@@ -259,7 +272,7 @@ def _has_more(cls: type) -> bool:
 
 
 def _is_installed(value: type | types.FunctionType) -> bool:
-    """Whether a class or function can be found by its name, in Python itself or an installed package."""
+    """Whether a class or function can be found by its name in Python itself or in an installed package."""
     module = sys.modules.get(value.__module__ or "")
     if module is None:
         return False
@@ -273,11 +286,12 @@ def _is_installed(value: type | types.FunctionType) -> bool:
 def _lies_installed(module: types.ModuleType) -> bool:
     """Whether a module is part of Python or of an installed package."""
     file = getattr(module, "__file__", None)
-    if file is None:  # built in, or typed in
+    if file is None:  # built in, or typed into an interpreter
         return getattr(getattr(module, "__spec__", None), "origin", None) in ("built-in", "frozen")
     return _under(file)
 
 
 @functools.cache
 def _under(file: str) -> bool:
+    """Whether a file lies in a folder of installed packages or of Python itself."""
     return str(Path(file).resolve()).startswith(INSTALLED)

@@ -1,4 +1,4 @@
-"""Layouts: what is left of an architecture when it is forgotten which functions stand between the layers."""
+"""Layouts: the parameters of an architecture without its activations."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from sneframe.architecture.description import Architecture
 
 
 def layout(architecture: Architecture) -> Architecture:
-    """Return an architecture without its activations, and without the actions that follow from these.
+    """Return an architecture without its activations, and without scales and signs, which follow from them.
 
-    Networks that differ in their activations alone have one layout: the same parameters in the same order, and the same
-    neurons to be permuted.
+    Networks that differ only in their activations have the same layout: the same parameters in the same
+    order, and the same neurons that can be permuted.
     """
     return _plain(architecture, architecture.symmetry)
 
 
 @lru_cache(maxsize=4096)
 def _plain(architecture: Architecture, symmetry: str) -> Architecture:
-    # Equal architectures may have their symmetry from different sources: it is a key of its own.
+    # Equal architectures may differ in the origin of their symmetry, so it is part of the cache key.
     return Architecture(
         layers=tuple(
             evolve(
@@ -39,14 +39,23 @@ def _plain(architecture: Architecture, symmetry: str) -> Architecture:
 
 
 def difference(built: Architecture, given: Architecture) -> str:
-    """Say in half a sentence what two layouts differ in: ``1×8 · 8×1 (17 weights)``, a name, or the neurons that move."""
+    """Return in words what two layouts differ in: the shapes, a name, or the neurons that can be moved.
+
+    Args:
+        built: the layout that something was built for.
+        given: the layout that it got.
+    """
     if built.summary != given.summary:
-        return f"{built.summary}, it is given {given.summary}"
+        return f"{built.summary}, but got {given.summary}"
     for own, other in zip(built.parameters, given.parameters, strict=False):
         if (own.name, own.shape) != (other.name, other.shape):
-            return f"{built.summary} with {own.name!r} {own.shape}, it is given {other.name!r} {other.shape} in its place"
+            return (
+                f"{built.summary} with {own.name!r} {own.shape}, but got {other.name!r} {other.shape} instead"
+            )
     for own, other in zip(built.parameters, given.parameters, strict=False):
         if own.axes != other.axes:
-            known = f"the symmetry of the one is {built.symmetry}, of the other {given.symmetry}"
-            return f"{built.summary}, it is given a network of these sizes whose neurons are described otherwise ({known})"
-    return f"{built.summary}, it is given one of these sizes whose layers are joined otherwise"
+            return (
+                f"{built.summary}, but got a network of the same sizes whose neurons have other groups "
+                f"(expected a symmetry that is {built.symmetry}, got one that is {given.symmetry})"
+            )
+    return f"{built.summary}, but got a network of the same sizes whose layers are joined in another way"

@@ -1,21 +1,25 @@
-"""Read a chain of layers off the names and shapes of a state dict, and say whether it is certain.
+"""Find a chain of layers in the names and shapes of a state dict, and decide whether it is certain.
 
-A chain is made of linear and convolution layers, with batch norms between them. It is certain if
+A chain consists of linear and convolution layers, with batch norms between them. Example: ``net.0.weight`` of
+shape ``(16, 3)`` and ``net.2.weight`` of shape ``(5, 16)`` are a certain chain with 16 hidden neurons. A
+chain is certain if
 
-1. the convolutions are numbered under one name, and so are the linear layers, which come after them: ``0``, ``2``, ``4``;
-   ``net.0``, ``net.1``; ``conv1``, ``conv2``, ``fc1``, ``fc2``. A stage of one layer needs no number. A batch norm stands
-   behind a layer under the same name (``net.1``), or has that layer's number and width (``bn1``);
-2. each layer takes as many inputs as the one before it has outputs (behind a convolution: a multiple of them);
-3. no connection around a layer fits the shapes. It would have to join two values of one width, so the input and all outputs
-   of layers must differ in width. A stage whose numbers leave gaps, one at least between any two layers, is an
-   ``nn.Sequential``: the missing numbers are its activations, and nothing leads out of its midst. So only its input and
-   its output count;
-4. each convolution is one. A transposed convolution has rows and columns exchanged, so a convolution with as many inputs
-   as outputs, or one that also fits the other way round, leaves the neurons beside it fixed. So does a first linear layer
-   that may be a table: square, without a bias.
+1. the convolutions are numbered under one name, and so are the linear layers after them: ``0``, ``2``, ``4``;
+   or ``net.0``, ``net.1``; or ``conv1``, ``conv2``, ``fc1``, ``fc2``. A stage of one layer needs no number. A
+   batch norm follows a layer of the same name with a lower number (``net.1`` follows ``net.0``), or has the
+   number and the width of its layer (``bn1``);
+2. each layer has as many inputs as the layer before it has outputs (after a convolution: a multiple of them);
+3. no skip connection fits the shapes. A skip connection joins two values of the same width, so the input and
+   the outputs of all layers must have different widths. If the numbers of a stage have a gap between any two
+   layers, the stage is an ``nn.Sequential``: the missing numbers are its activations, and no connection
+   leaves it half-way. Then only its input and its output count;
+4. no convolution can be mistaken for a transposed one, whose rows and columns are exchanged. If a convolution
+   has as many inputs as outputs, or also fits with both exchanged, the neurons that it reads and writes are
+   fixed; the rest of the chain stays certain. In the same way, the neurons after a first linear layer that
+   may be an embedding table (square and without a bias) are fixed.
 
-What no name or shape shows is taken to be absent: groups in the first convolution, and functions between layers that treat
-neurons differently, such as a cumulative sum.
+Some things show in no name or shape, and are assumed to be absent: groups in the first convolution, and
+functions between layers that treat neurons differently, such as a cumulative sum.
 """
 
 from __future__ import annotations
@@ -31,23 +35,23 @@ EMBEDDING = re.compile(r"(^|[._])(\w*emb\w*|wte|wpe)$")
 RECURRENT = {4: "lstm", 3: "gru", 1: "rnn"}
 DIGITS = re.compile(r"[0-9]{1,18}")
 CHAIN = ("linear", "conv1d", "conv2d", "conv3d")
-#: The order of the parameters of one layer; others follow by name.
+#: The order of the parameters within a layer; other parameters follow in the order of their names.
 ROLES = ("weight", "bias", "running_mean", "running_var")
 
 
-class Doubt(Exception):  # noqa: N818  # no error: it becomes a warning
-    """Why names and shapes do not say that layers follow each other; half a sentence."""
+class Doubt(Exception):  # noqa: N818  # not an error: the caller makes a warning of it
+    """The reason why it is not certain that layers follow each other; it becomes part of a warning."""
 
 
 @define(eq=False)
 class Entry:
-    """The parameters under one name.
+    """One layer of a state dict: the parameters whose names differ only in the last part.
 
     Args:
-        stem: the name, without the last word.
-        kind: of the layer.
-        shapes: by the last word of each parameter's name.
-        norms: of a linear or convolution layer, the batch norms behind it.
+        stem: the common part of the names, such as ``net.0``.
+        kind: the kind of layer.
+        shapes: the shapes, by the last part of each name, such as ``weight``.
+        norms: the batch norms that follow the layer, if it is a linear or convolution layer.
     """
 
     stem: str
@@ -56,49 +60,49 @@ class Entry:
     norms: list[Entry] = field(factory=list)
 
     def name(self, last: str = "weight") -> str:
-        """Return the whole name of a parameter."""
+        """Return the full name of a parameter."""
         return f"{self.stem}.{last}" if self.stem else last
 
     @property
     def outputs(self) -> int:
-        """How many outputs the layer has."""
+        """Number of outputs of the layer."""
         return self.shapes["weight"][0]
 
     @property
     def inputs(self) -> int:
-        """How many inputs the layer takes."""
+        """Number of inputs of the layer."""
         return self.shapes["weight"][1]
 
     @property
     def words(self) -> list[str]:
-        """What stands between the numbers of the name: ``["net.", ""]`` of ``net.0``."""
+        """The parts of the name between its numbers: ``["net.", ""]`` for ``net.0``."""
         return DIGITS.split(self.stem)
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers in the name: ``[0]`` of ``net.0``."""
+        """The numbers in the name: ``[0]`` for ``net.0``."""
         return [int(digits) for digits in DIGITS.findall(self.stem)]
 
 
-# -- names and shapes → layers ---------------------------------------------------------------------------------------
+# -- names and shapes → layers -------------------------------------------------------------------------------
 
 
 def entries_of(state: Mapping[str, Tensor]) -> list[Entry]:
-    """Return the layers in the order of their names, numbers counted, whatever the order of the keys."""
+    """Return the layers in the natural order of their names; the order of the keys does not matter."""
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
-    for name in sorted((name for name, value in state.items() if value.is_floating_point()), key=_place):
+    for name in sorted((name for name, value in state.items() if value.is_floating_point()), key=_sort_key):
         stem, _, last = name.rpartition(".")
         shapes.setdefault(stem, {})[last] = tuple(state[name].shape)
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for stem, own in shapes.items():
         kind = _kind(stem, own)
         alone = [{last: shape} for last, shape in own.items()] if kind == "parameter" else [own]
-        found += [Entry(stem, kind, part) for part in alone]
-    return found
+        entries += [Entry(stem, kind, part) for part in alone]
+    return entries
 
 
-def _place(name: str) -> tuple[list[tuple[str, int]], str, int, str]:
-    """Return what names are sorted by: ``fc2`` before ``fc10``, the weight of a layer before its bias."""
+def _sort_key(name: str) -> tuple[list[tuple[str, int]], str, int, str]:
+    """Return a key that sorts ``fc2`` before ``fc10``, and the weight of a layer before its bias."""
     stem, _, last = name.rpartition(".")
     words, numbers = DIGITS.split(stem), [int(digits) for digits in DIGITS.findall(stem)]
     pieces = list(zip(words, [*numbers, -1], strict=True))
@@ -106,7 +110,7 @@ def _place(name: str) -> tuple[list[tuple[str, int]], str, int, str]:
 
 
 def _kind(stem: str, shapes: Mapping[str, tuple[int, ...]]) -> str:  # noqa: PLR0911  # one line per kind
-    """Return what kind of layer has parameters of these names and shapes."""
+    """Return the kind of layer that has parameters of these names and shapes."""
     if "in_proj_weight" in shapes:
         return "multihead_attention"
     recurrent = next((last for last in shapes if last.startswith("weight_hh")), None)
@@ -125,11 +129,15 @@ def _kind(stem: str, shapes: Mapping[str, tuple[int, ...]]) -> str:  # noqa: PLR
     return f"conv{len(weight) - 2}d" if 2 < len(weight) <= 5 else "parameter"
 
 
-# -- layers → a chain ------------------------------------------------------------------------------------------------
+# -- layers → a chain ----------------------------------------------------------------------------------------
 
 
 def chain_of(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the convolutions, and behind them the linear layers, each with its batch norms; what does not fit is doubt."""
+    """Return the chain: the convolutions, then the linear layers, each with its batch norms.
+
+    Raises:
+        Doubt: a layer is of another kind, or the sizes of two neighbours do not fit.
+    """
     for entry in entries:
         _check_entry(entry)
     layers = [each for each in entries if each.kind != "batch_norm"]
@@ -140,23 +148,24 @@ def chain_of(entries: Sequence[Entry]) -> list[Entry]:
         each.norms.clear()
     for entry in entries:
         if entry.kind == "batch_norm":
-            _layer_before(entry, chain).norms.append(entry)
+            _layer_of_norm(entry, chain).norms.append(entry)
     if len({each.kind for each in chain if each.kind != "linear"}) > 1:
-        raise Doubt("convolutions over different numbers of dimensions stand in no plain chain")
+        raise Doubt("convolutions over different numbers of dimensions cannot be part of a plain chain")
     for before, after in pairwise(chain):
         flattens = before.kind != "linear" and after.kind == "linear"
         if after.inputs != before.outputs and not (flattens and after.inputs % before.outputs == 0):
             raise Doubt(
-                f"{after.name()!r} takes {after.inputs} inputs, {before.name()!r} has {before.outputs} outputs"
+                f"{after.name()!r} takes {after.inputs} inputs, but {before.name()!r} "
+                f"has {before.outputs} outputs"
             )
     return chain
 
 
 def _check_entry(entry: Entry) -> None:
-    """Refuse what is neither a linear layer, a convolution nor a batch norm."""
+    """Raise Doubt unless a layer is a linear layer, a convolution or a batch norm of the usual shapes."""
     if entry.kind not in (*CHAIN, "batch_norm"):
         kind = entry.kind.replace("_", " ")
-        raise Doubt(f"{entry.name(next(iter(entry.shapes)))!r} ({kind}) stands in no plain chain")
+        raise Doubt(f"{entry.name(next(iter(entry.shapes)))!r} ({kind}) cannot be part of a plain chain")
     rows = entry.shapes["weight"][:1]
     for last, shape in entry.shapes.items():
         if last != "weight" and shape != rows:
@@ -164,28 +173,28 @@ def _check_entry(entry: Entry) -> None:
     if 0 in entry.shapes["weight"]:
         raise Doubt(f"{entry.name()!r} is empty")
     if entry.kind in CHAIN and "running_mean" in entry.shapes:
-        raise Doubt(f"{entry.name('running_mean')!r} stands in no plain chain")
+        raise Doubt(f"{entry.name('running_mean')!r} cannot be part of a plain chain")
 
 
-def _layer_before(norm: Entry, chain: Sequence[Entry]) -> Entry:
-    """Return the layer behind which a batch norm stands."""
+def _layer_of_norm(norm: Entry, chain: Sequence[Entry]) -> Entry:
+    """Return the layer that a batch norm follows."""
     alike = [each for each in chain if each.words == norm.words and each.numbers < norm.numbers]
     if alike:
-        found = [max(alike, key=lambda each: each.numbers)]
+        candidates = [max(alike, key=lambda each: each.numbers)]
     else:
-        found = [each for each in chain if each.numbers == norm.numbers and each.outputs == norm.outputs]
-    if len(found) != 1:
-        raise Doubt(f"behind which layer the batch norm {norm.name()!r} stands, its name does not say")
-    if found[0].outputs != norm.outputs:
-        raise Doubt(f"{norm.name()!r} does not fit the outputs of {found[0].name()!r}")
-    return found[0]
+        candidates = [each for each in chain if each.numbers == norm.numbers and each.outputs == norm.outputs]
+    if len(candidates) != 1:
+        raise Doubt(f"it is not certain which layer the batch norm {norm.name()!r} follows")
+    if candidates[0].outputs != norm.outputs:
+        raise Doubt(f"{norm.name()!r} does not fit the outputs of {candidates[0].name()!r}")
+    return candidates[0]
 
 
-# -- is the chain certain? -------------------------------------------------------------------------------------------
+# -- is the chain certain? -----------------------------------------------------------------------------------
 
 
 def check_certain(chain: Sequence[Entry]) -> None:
-    """Refuse a chain that might be something else of the same names and shapes: rules 1 and 3."""
+    """Raise Doubt unless a chain is certain by rules 1 and 3 of this module."""
     parts = [[each for each in chain if (each.kind == "linear") == linear] for linear in (False, True)]
     together = all(each.words == chain[0].words for each in chain)
     stages = [list(chain)] if together else [part for part in parts if part]
@@ -193,10 +202,10 @@ def check_certain(chain: Sequence[Entry]) -> None:
         ordered = [each.numbers for each in stage] == sorted(each.numbers for each in stage)
         pairs = list(pairwise(stage))
         strangers = [pair for pair in pairs if pair[0].words != pair[1].words]
-        if strangers or (pairs and (_running(stage) is None or not ordered)):
+        if strangers or (pairs and (_counting(stage) is None or not ordered)):
             before, after = (strangers or pairs)[0]
             raise Doubt(
-                f"{before.name()!r} and {after.name()!r} are not numbered under one name, so that their order is "
+                f"{before.name()!r} and {after.name()!r} are not numbered under one name, so their order is "
                 f"not certain"
             )
     open_ends: list[tuple[int, str]] = [(chain[0].inputs, f"the input of {chain[0].name()!r}")]
@@ -204,7 +213,7 @@ def check_certain(chain: Sequence[Entry]) -> None:
     for stage in stages:
         closed = _is_sequential(stage)
         for each in stage:
-            # Maps of a convolution may be flattened to another width.
+            # Flattened maps of a convolution have another width than the convolution.
             if each.inputs != width and not (closed and each is not stage[0]):
                 open_ends.append((each.inputs, f"the input of {each.name()!r}"))
             if not (closed and each is not stage[-1]):
@@ -212,84 +221,94 @@ def check_certain(chain: Sequence[Entry]) -> None:
             width = each.outputs
     for one, other in combinations(open_ends, 2):
         whole = one is open_ends[0] and other is open_ends[-1]
-        # A connection around the whole network moves no hidden neuron; two layers could still be in the other order.
+        # A skip connection around the whole network does not constrain hidden neurons. But two layers with
+        # these widths could also come in the other order.
         swapped = len(chain) == 2 and chain[0].kind == chain[1].kind and not _is_sequential(stages[0])
         if one[0] == other[0] and not (whole and not swapped):
             raise Doubt(
-                f"{one[1]} and {other[1]} have the same width, {one[0]}, so that there may be a connection around what "
-                f"lies between"
+                f"{one[1]} and {other[1]} have the same width, {one[0]}, so a skip connection may join them"
             )
 
 
-def _running(stage: Sequence[Entry]) -> int | None:
-    """Return the place of the one number in which the names of a stage differ; None if there is no such place."""
+def _counting(stage: Sequence[Entry]) -> int | None:
+    """Return the position of the one number that differs between all names of a stage, or None."""
     rows = [each.numbers for each in stage]
-    places = [place for place, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
-    return places[0] if len(places) == 1 and len({row[places[0]] for row in rows}) == len(rows) else None
+    positions = [n for n, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
+    unique = len(positions) == 1 and len({row[positions[0]] for row in rows}) == len(rows)
+    return positions[0] if unique else None
 
 
 def _is_sequential(stage: Sequence[Entry]) -> bool:
-    """Whether numbers are missing between any two layers: the activations of an ``nn.Sequential`` have them."""
-    words, place = stage[0].words, _running(stage)
-    if len(stage) < 2 or place is None or place != len(words) - 2 or words[-1] != "":
+    """Whether numbers are missing between any two layers, like those of activations in ``nn.Sequential``."""
+    words, position = stage[0].words, _counting(stage)
+    if len(stage) < 2 or position is None or position != len(words) - 2 or words[-1] != "":
         return False
     if words[-2] != "" and not words[-2].endswith("."):
         return False
     return all(
-        after.numbers[place] - before.numbers[place] - 1
+        after.numbers[position] - before.numbers[position] - 1
         > sum(norm.words == before.words for norm in before.norms)
         for before, after in pairwise(stage)
     )
 
 
-def beside_doubtful(chain: Sequence[Entry]) -> dict[int, str]:
-    """Return, for each layer whose neurons are beside one that may be of another kind, why they are fixed: rule 4."""
-    found: dict[int, str] = {}
-    for place in _turnable(chain):
+def next_to_doubtful(chain: Sequence[Entry]) -> dict[int, str]:
+    """Return the positions of layers whose neurons are fixed by rule 4 of this module, with the reasons."""
+    fixed: dict[int, str] = {}
+    for position in _maybe_transposed(chain):
         reason = (
-            f"{chain[place].name()!r} may be a transposed convolution, whose rows and columns are exchanged, so the "
-            f"neurons beside it are taken as fixed"
+            f"{chain[position].name()!r} may be a transposed convolution, whose rows and columns are "
+            f"exchanged, so the neurons that it reads and writes are taken as fixed"
         )
-        found |= {place: reason, place - 1: reason}
+        fixed |= {position: reason, position - 1: reason}
     first = chain[0]
     if first.kind == "linear" and first.inputs == first.outputs and "bias" not in first.shapes:
-        found[0] = f"{first.name()!r} may be a table (embedding), so the neurons behind it are taken as fixed"
-    return {place: reason for place, reason in found.items() if 0 <= place < len(chain) - 1}
+        fixed[0] = f"{first.name()!r} may be an embedding table, so the neurons after it are taken as fixed"
+    return {n: reason for n, reason in fixed.items() if 0 <= n < len(chain) - 1}
 
 
-def _turnable(chain: Sequence[Entry]) -> Iterator[int]:
-    """Yield the places of convolutions that fit the chain with rows and columns exchanged, others exchanged or not."""
+def _maybe_transposed(chain: Sequence[Entry]) -> Iterator[int]:
+    """Yield the positions of convolutions that also fit the chain with rows and columns exchanged.
+
+    The other convolutions may be exchanged or not, in any combination.
+    """
     convolutions = [each for each in chain if each.kind != "linear"]
-    ways = [list(_ways(each)) for each in convolutions]
+    ways = [list(_orientations(each)) for each in convolutions]
     linear = chain[len(convolutions)] if len(convolutions) < len(chain) else None
     ends = {way for way in ways[-1] if linear is None or linear.inputs % way[1] == 0} if ways else set()
     forth: list[set[tuple[int, int, bool]]] = []
     for own in ways:
         forth.append({way for way in own if not forth or any(way[0] == past[1] for past in forth[-1])})
-    for place in range(len(ways) - 1, -1, -1):
-        here = forth[place] & ends
+    for position in range(len(ways) - 1, -1, -1):
+        here = forth[position] & ends
         if any(turned for _, _, turned in here):
-            yield place
+            yield position
         ends = (
-            {way for way in forth[place - 1] if any(way[1] == later[0] for later in here)} if place else set()
+            {way for way in forth[position - 1] if any(way[1] == later[0] for later in here)}
+            if position
+            else set()
         )
 
 
-def _ways(entry: Entry) -> Iterator[tuple[int, int, bool]]:
-    """Yield inputs and outputs of a convolution as it is, and turned, if nothing of its own says how many outputs it has."""
+def _orientations(entry: Entry) -> Iterator[tuple[int, int, bool]]:
+    """Yield inputs and outputs of a convolution, and whether they are exchanged.
+
+    They may be exchanged if neither a bias nor a batch norm shows the number of outputs, or if both numbers
+    are equal.
+    """
     yield entry.inputs, entry.outputs, False
-    told = "bias" in entry.shapes or entry.norms
-    if not told or entry.inputs == entry.outputs:
+    shown = "bias" in entry.shapes or entry.norms
+    if not shown or entry.inputs == entry.outputs:
         yield entry.outputs, entry.inputs, True
 
 
 def unclear_flattening(chain: Sequence[Entry]) -> tuple[int, str] | None:
-    """Return the last convolution whose maps are flattened in an order that is not known, and what is said of it."""
-    for place, (before, after) in enumerate(pairwise(chain)):
+    """Return the position of the convolution whose maps are flattened in an unknown order, and the reason."""
+    for position, (before, after) in enumerate(pairwise(chain)):
         if before.kind != "linear" and after.kind == "linear" and before.outputs != after.inputs:
-            return place, (
-                f"{after.name()!r} reads {after.inputs} inputs from {before.outputs} channels: whether channels or "
-                f"positions vary fastest cannot be read off a state dict, so the neurons of {before.name()!r} are taken as "
-                f"fixed; flatten = channels_first says that it is torch's order"
+            return position, (
+                f"{after.name()!r} reads {after.inputs} inputs from {before.outputs} channels; a state dict "
+                f"does not show whether channels or positions vary fastest, so the neurons of "
+                f"{before.name()!r} are taken as fixed; flatten = channels_first declares torch's order"
             )
     return None

@@ -1,7 +1,8 @@
-"""The layers of a traced module: which operations use which parameters, and what they read.
+"""Collect the layers of a traced module: the parameters that each one uses, and the layers that it reads.
 
-A layer is a module of a known kind with its own parameters, or the parameters that one operation uses; joins of several
-branches, flattening and global pooling are layers without parameters.
+A layer is a module of a known kind, such as ``nn.Linear``, or one operation that uses parameters. Operations
+that join branches, flatten or pool globally are layers without parameters. Other operations belong to the
+layer before them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ KINDS: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.RNNCell, "rnn"),
     (nn.PReLU, "prelu"),
 )
-#: Made of many operations, whose activations are their own affair.
+#: Kinds made of many operations; the activations inside them are not those of the layer.
 COMPOSITE = ("multihead_attention", "lstm", "gru", "rnn")
 CHANNELS = ("conv", "batch_norm", "group_norm", "instance_norm", "add", "concatenate")
 ACTIVATIONS = {
@@ -46,7 +47,7 @@ ACTIVATIONS = {
     "_prelu_kernel": "prelu",
     "rrelu_with_noise": "leaky_relu",
 }
-#: What an activation can be called; ``other`` is one without a name here, with which nothing is known to commute.
+#: All names of activations. ``other`` is one that is not listed; nothing is known to commute with it.
 KNOWN_ACTIVATIONS = tuple(sorted({*ACTIVATIONS.values(), "selu", "none", "other"}))
 SELU = 1.0507009873554805  #: the scale by which torch's elu becomes its selu
 JOINS = {
@@ -68,31 +69,49 @@ KINDS_OF_OPERATIONS = {
 
 @define(eq=False)
 class Operation:
-    """A layer in the making."""
+    """A layer in the making.
+
+    Args:
+        kind: the kind of layer.
+        names: the names of its parameters.
+        inputs: the numbers of the layers that it reads.
+        activation: the activation after it.
+        attributes: further JSON values, such as a stride.
+        owner: the path of its module, if the module is of a known kind.
+    """
 
     kind: str
     names: list[str] = field(factory=list)
     inputs: set[int] = field(factory=set)
     activation: str = "none"
     attributes: dict[str, Any] = field(factory=dict)
-    owner: str | None = None  #: the path of its module, where that is of a known kind
+    owner: str | None = None
 
 
 class Operations:
-    """The layers met so far, in order.
+    """The layers that a trace has met so far, in order.
 
     Args:
-        module: that is traced.
+        module: the traced module.
+
+    Attributes:
+        layers: the layers met so far.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.found: list[Operation] = []
+        self.layers: list[Operation] = []
         self._owners = dict(module.named_modules())
         self._of_name: dict[str, int] = {}
         self._of_owner: dict[str, int] = {}
 
     def record(self, call: Call, stack: Sequence[str]) -> tuple[tuple[str, ...], int | None, bool]:
-        """Return three facts of a call's outputs: the parameters that they copy, their layer, and whether it is direct."""
+        """Add a call to the layers.
+
+        Returns:
+            Three facts about the outputs of the call, as in :class:`~.call.Label`: the parameters that they
+            copy, the number of their layer, and whether only element-wise functions lie between that layer
+            and them.
+        """
         labels = list(call.labels.values())
         names = tuple(dict.fromkeys(name for label in labels for name in label.names))
         streams = [label for label in labels if not label.names]
@@ -101,11 +120,11 @@ class Operations:
         sources = {label.operation for label in streams if label.operation is not None}
         if names:
             number = self._layer(call, names)
-            self.found[number].inputs |= {source for source in sources if source < number}
+            self.layers[number].inputs |= {source for source in sources if source < number}
             return (), number, True
         if len(sources) > 1:
-            self.found.append(Operation(JOINS.get(call.name, "multiply"), inputs=sources))
-            return (), len(self.found) - 1, True
+            self.layers.append(Operation(JOINS.get(call.name, "multiply"), inputs=sources))
+            return (), len(self.layers) - 1, True
         source = next(iter(sources), None)
         if source is None:
             return (), None, False
@@ -113,7 +132,7 @@ class Operations:
         return (), *self._after(call, source, stack, direct=direct)
 
     def _layer(self, call: Call, names: Sequence[str]) -> int:
-        """Return the layer of the parameters that an operation uses, a new one where they are met for the first time."""
+        """Return the number of the layer that has these parameters; add a layer if they are new."""
         known = [self._of_name[name] for name in names if name in self._of_name]
         if known:
             number = known[0]
@@ -124,26 +143,27 @@ class Operations:
             if kind is not None and path in self._of_owner:
                 number = self._of_owner[path]
             else:
-                self.found.append(Operation(kind or self._kind(call), owner=path if kind else None))
-                number = len(self.found) - 1
-                self.found[number].attributes.update(attributes(owner, kind) if kind else {})
+                self.layers.append(Operation(kind or self._kind(call), owner=path if kind else None))
+                number = len(self.layers) - 1
+                self.layers[number].attributes.update(attributes(owner, kind) if kind else {})
                 if kind is not None:
                     self._of_owner[path] = number
         for name in names:
             if name not in self._of_name:
                 self._of_name[name] = number
-                self.found[number].names.append(name)
+                self.layers[number].names.append(name)
         return number
 
     def _kind(self, call: Call) -> str:
+        """Return the kind of layer for an operation outside of any module of a known kind."""
         if call.name == "convolution":
             transposed = "_transpose" if call.args[6] else ""
             return f"conv{transposed}{call.args[0].ndim - 2}d"
         return KINDS_OF_OPERATIONS.get(call.name, "parameter")
 
     def _after(self, call: Call, source: int, stack: Sequence[str], *, direct: bool) -> tuple[int, bool]:
-        """Return the layer of what an operation without parameters makes of a layer's output."""
-        operation = self.found[source]
+        """Return the layer of the result of an operation without parameters, and whether it is direct."""
+        operation = self.layers[source]
         if operation.kind in COMPOSITE and operation.owner in stack:
             return source, False
         if call.name in ACTIVATIONS:
@@ -153,8 +173,8 @@ class Operations:
             if operation.activation == "none":
                 operation.activation = name
                 return source, direct
-            self.found.append(Operation("activation", inputs={source}, activation=name))
-            return len(self.found) - 1, True
+            self.layers.append(Operation("activation", inputs={source}, activation=name))
+            return len(self.layers) - 1, True
         if call.name in ("add", "sub", "mul", "div") and direct:
             constant = call.args[1]
             if isinstance(constant, int | float):
@@ -162,32 +182,35 @@ class Operations:
             return source, direct
         kind = _reshaping(call)
         if kind is not None and operation.kind.startswith(CHANNELS):
-            self.found.append(Operation(kind, inputs={source}))
-            return len(self.found) - 1, False
+            self.layers.append(Operation(kind, inputs={source}))
+            return len(self.layers) - 1, False
         return source, direct and call.name in ("view", "clone", "_unsafe_view", "t", "transpose")
 
 
 def owner_path(name: str) -> str:
-    """Return the path of the module that has a parameter; a parametrization, such as weight norm, is part of its module."""
+    """Return the path of the module that owns a parameter.
+
+    The parameters of a parametrization, such as weight norm, belong to the module that is parametrized.
+    """
     return name.rpartition(".")[0].partition("parametrizations.")[0].rstrip(".")
 
 
 def kind_of(owner: nn.Module) -> str | None:
-    """Return the kind of layer that a module is, by its class, or by the class that it was scripted from; or None."""
+    """Return the kind of layer of a module, by its class or the class that it was scripted from, or None."""
     scripted = getattr(owner, "original_name", None) if isinstance(owner, torch.jit.ScriptModule) else None
     return next((kind for cls, kind in KINDS if isinstance(owner, cls) or cls.__name__ == scripted), None)
 
 
 def attributes(owner: nn.Module, kind: str) -> dict[str, Any]:
-    """Return what else decides how a layer of a known kind computes, as JSON values."""
+    """Return the settings that decide how a layer of a known kind computes, as JSON values."""
     given: Any = owner
     if kind.startswith("conv") and hasattr(given, "stride"):  # a traced module has none
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "stride": list(given.stride),
             "padding": given.padding if isinstance(given.padding, str) else list(given.padding),
             "dilation": list(given.dilation),
         }
-        return found | ({"groups": given.groups} if given.groups != 1 else {})
+        return values | ({"groups": given.groups} if given.groups != 1 else {})
     if kind == "group_norm" and hasattr(given, "num_groups"):
         return {"num_groups": given.num_groups}
     if kind == "multihead_attention" and hasattr(given, "num_heads"):
@@ -196,13 +219,13 @@ def attributes(owner: nn.Module, kind: str) -> dict[str, Any]:
 
 
 def role(name: str, kind: str) -> str:
-    """Return what a parameter does in its layer: the last word of its name, without the number of a stacked layer."""
+    """Return the role of a parameter: the last part of its name, without the number of a stacked layer."""
     last = name.rpartition(".")[2]
     return re.sub(r"_l\d+(_reverse)?$", "", last) if kind in COMPOSITE else last
 
 
 def _reshaping(call: Call) -> str | None:
-    """Return ``flatten`` or a global pooling where a call is one, of channels and positions."""
+    """Return ``flatten`` or the kind of global pooling if a call is one of these; otherwise None."""
     value = call.inputs[0]
     if value.ndim < 3 or not call.outputs:
         return None

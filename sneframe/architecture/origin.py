@@ -1,4 +1,4 @@
-"""How many networks have a symmetry of which origin, counted and said."""
+"""Count networks by the origin of their symmetry, and put the counts into words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sneframe.architecture.description import ORIGINS
 from sneframe.errors import counted
 
 SENTENCES = {
-    "none": "no symmetry is known of {}, every neuron is taken as fixed",
+    "none": "no symmetry is known for {}, so every neuron is taken as fixed",
     "guessed": "symmetry guessed from names and shapes for {}",
     "stated": "symmetry stated, not verified, for {}",
     "derived": "symmetry derived from the code, not verified, for {}",
@@ -16,20 +16,28 @@ SENTENCES = {
 }
 
 
-def by_origin(found: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Add up networks by the origin of their symmetry, the weakest origin first; those of no network are left out."""
+def by_origin(counted_networks: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Add up numbers of networks by the origin of their symmetry.
+
+    Args:
+        counted_networks: pairs of an origin and a number of networks.
+
+    Returns:
+        The totals, the weakest origin first; origins without networks are left out.
+    """
     counts = dict.fromkeys(ORIGINS, 0)
-    for origin, networks in found:
+    for origin, networks in counted_networks:
         counts[origin] += networks
     return {origin: networks for origin, networks in counts.items() if networks}
 
 
 def sentences(counts: Mapping[str, int], *, code: str = "") -> Iterator[str]:
-    """Yield a line for each origin.
+    """Yield one line of text for each origin.
 
     Args:
-        counts: networks by origin.
-        code: what finds the symmetry from the code, said where it is not known or guessed.
+        counts: number of networks by origin.
+        code: the option that finds the symmetry from the code; the line names it if the symmetry is unknown
+            or guessed.
     """
     total = counted(sum(counts.values()), "network")
     for origin, networks in counts.items():

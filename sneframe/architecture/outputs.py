@@ -1,7 +1,7 @@
-"""Find every tensor and number in what a module's ``forward`` returns, however deeply it is nested.
+"""Find every tensor and number in the output of a ``forward``, however deeply it is nested.
 
-A value that is missed here could depend on the order of the neurons without anybody noticing. So an object that may
-hold something but cannot be opened is refused by name, and is never skipped.
+A value that is missed here could depend on the order of the neurons without anybody noticing. So an object
+that may hold values but cannot be opened is an error, and is never skipped.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from sneframe.errors import ArchitectureError
 
-#: A value, and where it lies, such as ``output[0].logits``.
-Place: TypeAlias = tuple[str, Any]
+#: The path of a value, such as ``output[0].logits``, and the value.
+Item: TypeAlias = tuple[str, Any]
 
-#: Values that hold neither a tensor nor a number that was computed.
+#: Types of values that hold no tensor and no computed number.
 PLAIN = (
     str,
     bytes,
@@ -49,7 +49,7 @@ PLAIN = (
     torch.memory_format,
 )
 SEQUENCES = (tuple, list, deque, ValuesView, KeysView, ItemsView)
-#: Code, and what can be read only once: nobody can see what lies inside.
+#: Types of code, inside which nothing can be looked for.
 CLOSED = (
     nn.Module,
     functools.partial,
@@ -59,75 +59,79 @@ CLOSED = (
     types.CodeType,
     types.FrameType,
 )
-HEAP_TYPE = 1 << 9  #: the flag of a class that is made while Python runs; one written in C mostly lacks it
+HEAP_TYPE = (
+    1 << 9
+)  #: the flag of a class that was made while Python ran; classes written in C usually lack it
 
 
 def tensors(output: Any, of: str = "the module") -> list[tuple[str, Tensor]]:
-    """Return every tensor in the output of a ``forward``, with its place, such as ``output[0].logits``.
+    """Return every tensor in the output of a ``forward``, with its path, such as ``output[0].logits``.
 
-    Tuples, lists, named tuples, mappings, dataclasses, attrs classes, distributions of torch and any other object with
-    ``__dict__`` or ``__slots__`` are opened, at any depth. A tensor that lies in several places is returned once.
+    Tuples, lists, named tuples, mappings, dataclasses, attrs classes, distributions of torch and any other
+    object with ``__dict__`` or ``__slots__`` are opened, at any depth. A tensor that occurs several times is
+    returned once.
 
     Args:
-        output: what the module returned.
-        of: the name of the module, for the error.
+        output: the value that the module returned.
+        of: the name of the module, for error messages.
 
     Raises:
-        ArchitectureError: an object that cannot be opened, such as a generator, a function or a NumPy array.
+        ArchitectureError: the output holds an object that cannot be opened, such as a generator, a function
+            or a NumPy array.
     """
-    return [(place, value) for place, value in leaves(output, of) if isinstance(value, Tensor)]
+    return [(path, value) for path, value in leaves(output, of) if isinstance(value, Tensor)]
 
 
 def leaves(output: Any, of: str = "the module") -> list[tuple[str, Any]]:
-    """Return every tensor and every number in the output of a ``forward``; otherwise as :func:`tensors`."""
-    found: list[Place] = []
-    seen: dict[int, Any] = {}  # the values are kept, so that no identity is used twice
-    waiting: list[Place] = [("output", output)]
+    """Return every tensor and every number in the output of a ``forward``; see :func:`tensors`."""
+    items: list[Item] = []
+    seen: dict[int, Any] = {}  # keeps the values alive, so that no id is used twice
+    waiting: list[Item] = [("output", output)]
     while waiting:
-        place, value = waiting.pop()
+        path, value = waiting.pop()
         if isinstance(value, Number):
-            found.append((place, value))
+            items.append((path, value))
         elif not isinstance(value, PLAIN) and id(value) not in seen:
             seen[id(value)] = value
             if isinstance(value, Tensor):
-                found.append((place, value))
+                items.append((path, value))
             else:
-                waiting.extend(reversed([*_opened(place, value, of)]))
-    return found
+                waiting.extend(reversed([*_opened(path, value, of)]))
+    return items
 
 
-def _opened(place: str, value: Any, of: str) -> Iterator[Place]:
-    """Yield what lies directly inside a value."""
+def _opened(path: str, value: Any, of: str) -> Iterator[Item]:
+    """Yield the values directly inside a value."""
     if isinstance(value, CLOSED):
-        raise _closed(place, value, of)
+        raise _closed(path, value, of)
     if isinstance(value, weakref.ref):
-        yield place, value()
+        yield path, value()
         return
     if isinstance(value, Mapping):
-        yield from _entries(place, value)
+        yield from _entries(path, value)
     elif isinstance(value, SEQUENCES):
         names = getattr(value, "_fields", None)
         for number, item in enumerate(value):
-            yield f"{place}.{names[number]}" if names else f"{place}[{number}]", item
+            yield f"{path}.{names[number]}" if names else f"{path}[{number}]", item
     elif isinstance(value, Set):
         if any(not isinstance(item, PLAIN) and not isinstance(item, Number) for item in value):
-            raise _closed(place, value, of)
+            raise _closed(path, value, of)
     elif not _written_in_python(value):
-        raise _closed(place, value, of)
+        raise _closed(path, value, of)
     for name, item in _attributes(value):
-        yield f"{place}.{name}", item
+        yield f"{path}.{name}", item
 
 
-def _entries(place: str, value: Mapping[Any, Any]) -> Iterator[Place]:
-    """Yield what a mapping holds; an entry that is an attribute too, as in transformers, is called like one."""
+def _entries(path: str, value: Mapping[Any, Any]) -> Iterator[Item]:
+    """Yield the entries of a mapping; one that is also an attribute, as in transformers, gets that path."""
     attributes = getattr(value, "__dict__", {})
     for key, item in value.items():
         as_attribute = isinstance(key, str) and attributes.get(key) is item
-        yield f"{place}.{key}" if as_attribute else f"{place}[{key!r}]", item
+        yield f"{path}.{key}" if as_attribute else f"{path}[{key!r}]", item
 
 
 def _attributes(value: Any) -> Iterable[tuple[str, Any]]:
-    """Yield the attributes that an object stores: in its dictionary, in slots, and tensors that its classes hold."""
+    """Yield the attributes of an object: from its dictionary, from slots, and tensors from its classes."""
     yield from getattr(value, "__dict__", {}).items()
     for cls in type(value).__mro__:
         for name, item in vars(cls).items():
@@ -149,16 +153,17 @@ def _attributes(value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _written_in_python(value: Any) -> bool:
-    """Whether all that an object holds lies in its attributes: it is no iterator, and no class of it is written in C."""
+    """Whether an object holds only its attributes: it is no iterator, and no class of it is written in C."""
     if isinstance(value, Iterator):
         return False
     kept = hasattr(value, "__dict__") or any("__slots__" in cls.__dict__ for cls in type(value).__mro__)
     return kept and all(cls.__flags__ & HEAP_TYPE for cls in type(value).__mro__ if cls is not object)
 
 
-def _closed(place: str, value: Any, of: str) -> ArchitectureError:
+def _closed(path: str, value: Any, of: str) -> ArchitectureError:
+    """Return the error for an object that cannot be opened."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     return ArchitectureError(
-        f"{of}: {place} is of type {kind}, in which no tensor can be looked for; return tensors, or objects "
-        f"that hold tensors"
+        f"{of}: {path} is of type {kind}, which cannot be searched for tensors; return tensors, or "
+        f"objects that hold tensors"
     )

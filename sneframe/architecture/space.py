@@ -1,9 +1,15 @@
-"""Spaces: what can be permuted, scaled or flipped along an axis, as constraints are met one by one.
+"""Spaces: which elements along an axis may still be permuted, scaled or flipped while a network is traced.
 
-A :class:`Space` stands for the elements along an axis. At first it is one *leaf*, free as a whole. What is learned
-of a network only ever refines it: into *segments* that follow each other, into *blocks* (an outer times an inner
-space), into the same space as another (:func:`unify`), or into *fixed* elements. Each refinement leaves a subgroup of
-the group before it, so a constraint that cannot be expressed exactly may always be met by fixing more.
+A :class:`Space` stands for the elements along one axis, under one action. It starts as a single *leaf*, whose
+elements may be moved freely. Each constraint that the trace meets refines the space: it is cut into
+consecutive *segments*, it is cut into *blocks* (an outer space times an inner space), it becomes the same as
+another space (:func:`unify`), or it is *fixed*. A refinement keeps a subgroup of the moves that were allowed
+before it. So a constraint that cannot be expressed exactly can always be met by fixing more.
+
+Example: the rows of the weight of ``nn.Linear(4, 6)`` are a space of 6 elements. If the outputs are split
+into two halves of 3, the space becomes two segments of 3: no permutation may carry a neuron from one half to
+the other. If the halves are then added, the two segments are unified, and one permutation of 3 neurons acts
+on both.
 """
 
 from __future__ import annotations
@@ -14,8 +20,8 @@ from itertools import accumulate, pairwise
 from attrs import define, field
 
 
-class Clash(Exception):  # noqa: N818  # not an error: whoever meets it fixes what it was about
-    """Two constraints that no refinement expresses."""
+class Clash(Exception):  # noqa: N818  # not an error: the caller fixes the spaces instead
+    """Signal that no refinement expresses two constraints at once."""
 
 
 @define(eq=False)
@@ -23,13 +29,20 @@ class Space:
     """The elements along an axis, under one action.
 
     Args:
-        size: how many.
+        size: number of elements.
         action: ``permute``, ``scale`` or ``sign``.
-        fixed: whether the action is trivial on it; of a refined space its leaves say so.
-        nested: the outer space in each element of which this one acts on its own (neurons within a head), if any.
-        free: whether nothing is known of it, so that it takes over whatever it is unified with (a broadcast axis).
+        fixed: whether the action must leave the elements alone; of a refined space, only the flags of its
+            leaves count.
+        nested: the outer space, if this space acts separately within each element of an outer one, as the
+            neurons of an attention head do; None if it acts in the same way everywhere.
+        free: whether nothing is known about it, as along a broadcast axis; it then takes over the properties
+            of the space that it is unified with.
         shared: whether another space was unified with it.
-        power: for scale and sign of a parameter's axis how its weights answer, −1 where it is summed over.
+        power: for scale and sign, the power of the factor that multiplies the weights along a parameter's
+            axis: 1 for an axis of outputs, −1 for an axis that is summed over; None as long as it is unknown.
+        segments: the consecutive spaces that it was cut into.
+        blocks: the outer and the inner space that it was cut into.
+        same: the space that it was unified with.
     """
 
     size: int
@@ -45,12 +58,12 @@ class Space:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it is not refined."""
+        """Whether it has not been refined."""
         return not self.segments and self.blocks is None
 
 
 def find(space: Space) -> Space:
-    """Return the representative of the spaces that this one was unified with."""
+    """Return the one space that represents this space and all that it was unified with."""
     while space.same is not None:
         if space.same.same is not None:
             space.same = space.same.same
@@ -68,16 +81,16 @@ def leaves(space: Space) -> Iterator[Space]:
 
 
 def tree(space: Space) -> set[int]:
-    """Return the identities of a space and of all that it was refined into."""
+    """Return the ids of a space and of all spaces that it was refined into."""
     space = find(space)
-    found = {id(space)}
+    ids = {id(space)}
     for child in space.segments or space.blocks or ():
-        found |= tree(child)
-    return found
+        ids |= tree(child)
+    return ids
 
 
 def nodes(space: Space) -> Iterator[Space]:
-    """Yield a space and all that it was refined into."""
+    """Yield a space and all spaces that it was refined into."""
     space = find(space)
     yield space
     for child in [*space.segments, *(space.blocks or ())]:
@@ -85,18 +98,18 @@ def nodes(space: Space) -> Iterator[Space]:
 
 
 def is_fixed(space: Space) -> bool:
-    """Whether the action is trivial on all of it."""
+    """Whether all elements are fixed."""
     return all(leaf.fixed for leaf in leaves(space))
 
 
 def fix(space: Space) -> None:
-    """Make the action trivial on all of it."""
+    """Fix all elements."""
     for leaf in list(leaves(space)):
         leaf.fixed = True
 
 
 def unnest(space: Space) -> None:
-    """Let it act alike in every element of the space that it was nested in."""
+    """Make a nested space act in the same way in every element of its outer space."""
     space = find(space)
     before, space.nested = space.nested, None
     for child in space.segments or (space.blocks or ())[:1]:
@@ -104,7 +117,7 @@ def unnest(space: Space) -> None:
             unnest(child)
 
 
-# -- refinement -----------------------------------------------------------------------------------------------
+# -- refinement ----------------------------------------------------------------------------------------------
 
 
 def segment(space: Space, sizes: Sequence[int]) -> list[Space]:
@@ -129,7 +142,7 @@ def segment(space: Space, sizes: Sequence[int]) -> list[Space]:
 
 
 def _regroup(space: Space, sizes: Sequence[int]) -> list[Space]:
-    """Cut along the segments that are there, and cut those up that lie across a border."""
+    """Cut a space that has segments already; a segment across a new border is cut in two."""
     borders = list(accumulate(sizes))
     pieces: list[Space] = []
     start = 0
@@ -149,7 +162,7 @@ def _regroup(space: Space, sizes: Sequence[int]) -> list[Space]:
 
 
 def block(space: Space, outer: int, inner: int) -> tuple[Space, Space]:  # noqa: PLR0911  # one line per form
-    """Cut a space into ``outer`` blocks of ``inner`` elements, and return the space of blocks and that within one."""
+    """Cut a space into ``outer`` blocks of ``inner`` elements; return the spaces of both."""
     space = find(space)
     unit = Space(1, space.action, fixed=True)
     if outer == 1:
@@ -160,7 +173,8 @@ def block(space: Space, outer: int, inner: int) -> tuple[Space, Space]:  # noqa:
         return Space(outer, space.action, fixed=True), Space(inner, space.action, fixed=True)
     if space.is_leaf:
         if space.action != "permute":
-            # A factor per block times a factor per place would be less than what the space had, and is of no use.
+            # One factor per block times one per position is less than one factor per element, and no layer
+            # needs it.
             space.fixed = True
             return block(space, outer, inner)
         blocks = _child(space, outer)
@@ -182,6 +196,7 @@ def block(space: Space, outer: int, inner: int) -> tuple[Space, Space]:  # noqa:
 
 
 def _reblock(space: Space, blocks: tuple[Space, Space], outer: int, inner: int) -> tuple[Space, Space]:
+    """Cut a space that has blocks already into blocks of another size; one size must divide the other."""
     first, second = find(blocks[0]), find(blocks[1])
     if first.size == outer:
         return first, second
@@ -195,7 +210,7 @@ def _reblock(space: Space, blocks: tuple[Space, Space], outer: int, inner: int) 
 
 
 def unify(a: Space, b: Space) -> None:
-    """Make two spaces of one size the same: one action on both."""
+    """Make two spaces of the same size one space, so that one action moves both."""
     a, b = find(a), find(b)
     if a is b:
         return
@@ -209,7 +224,7 @@ def unify(a: Space, b: Space) -> None:
     if b.is_leaf and not a.is_leaf:
         a, b = b, a
     if not a.is_leaf:
-        _join(a, b)
+        _unify_parts(a, b)
         a, b = find(a), find(b)
         if a is b:
             return
@@ -225,8 +240,8 @@ def unify(a: Space, b: Space) -> None:
     a.same = b
 
 
-def _join(a: Space, b: Space) -> None:
-    """Unify what two refined spaces were refined into."""
+def _unify_parts(a: Space, b: Space) -> None:
+    """Unify two spaces, at least one of them refined, part by part."""
     if a.blocks is not None and b.blocks is not None:
         outer, inner = block(a, find(b.blocks[0]).size, find(b.blocks[1]).size)
         unify(outer, b.blocks[0])
@@ -241,19 +256,21 @@ def _join(a: Space, b: Space) -> None:
 
 
 def _nested_alike(a: Space, b: Space) -> bool:
+    """Whether both are nested in the same space, or in none."""
     if a.nested is None or b.nested is None:
         return a.nested is b.nested
     return find(a.nested) is find(b.nested)
 
 
 def _child(space: Space, size: int) -> Space:
+    """Return a leaf of this size with the properties of the space that it is cut from."""
     return Space(
         size, space.action, fixed=space.fixed, nested=space.nested, free=space.free, power=space.power
     )
 
 
 def multiply(outer: Space, inner: Space, action: str) -> Space:
-    """Return the space of ``outer`` blocks, each of ``inner`` elements."""
+    """Return the product of two spaces: one copy of ``inner`` for each element of ``outer``."""
     if outer.size == 1:
         return inner
     if inner.size == 1:

@@ -1,8 +1,14 @@
-"""Run a module once and follow what happens to every axis: module and input in, constraints on spaces out.
+"""Trace: run a module once, and learn what each operation demands of the axes of its tensors.
 
-A dispatch mode sees each operation that torch carries out, below modules, autograd and composites: recurrent cells,
-attention and hand-written layers arrive as the same few dozen primitives. :mod:`.rules` says what each of them means
-for the axes it touches; what it has no rule for is not guessed, but fixed, with a warning that names it.
+A dispatch mode of torch sees every primitive operation that runs, below modules, autograd and composite
+functions. So recurrent cells, attention and hand-written layers all arrive as the same few dozen primitives.
+The trace gives each tensor a :class:`~.call.Label`, and :mod:`.rules` says what an operation means for the
+axes of its inputs and outputs. If no rule fits, nothing is guessed: the axes are fixed, and a warning names
+the operation.
+
+Example: in ``x @ W.T + b`` the rows of ``W`` and the axis of ``b`` become one space, because they are added.
+If a later layer reads the result, its columns belong to that space, too. A space that reaches the output of
+the module is fixed.
 """
 
 from __future__ import annotations
@@ -21,8 +27,8 @@ from torch.utils._pytree import tree_leaves
 
 from sneframe.architecture import rules
 from sneframe.architecture.call import Call, Label, constant_dims
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, completed, fix_dim, settle, whole
+from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.operations import Operations
 from sneframe.architecture.outputs import tensors as tensors_of_output
 from sneframe.architecture.rules.dims import joined
@@ -34,8 +40,12 @@ class Trace(TorchDispatchMode):
     """Labels every tensor of one forward pass.
 
     Args:
-        module: that runs under it.
-        state: the parameters and buffers to describe, by name, each tensor once.
+        module: the module that will run.
+        state: the parameters and buffers to follow, by name, each tensor once.
+
+    Attributes:
+        axes: the spaces of each parameter, by name and action, one per axis.
+        operations: the layers met so far.
     """
 
     def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -46,42 +56,41 @@ class Trace(TorchDispatchMode):
         }
         self.operations = Operations(module)
         self._labels: dict[int, Label] = {}
-        self._views: dict[
-            int, tuple[Call, int]
-        ] = {}  # of constants: how they were made, and which output they are
+        # Views of tensors without a label: the call that made each, and the number of its output.
+        self._views: dict[int, tuple[Call, int]] = {}
         self._seen: set[int] = set()
-        self._aliases: dict[int, int] = {}  # how many tensors lie in a storage
+        self._aliases: dict[int, int] = {}  # number of tensors that share a storage
         self._blank: set[int] = set()  # tensors made without values
         self._parameters = {_storage(value) for value in state.values()}
-        self._kept: list[Any] = []  # an identity must not be used again while labels are looked up by it
+        self._kept: list[Any] = []  # keeps tensors alive, so that no id is used twice
         self._stack: list[str] = []
         for name, value in state.items():
             dims = {action: [whole(space) for space in spaces] for action, spaces in self.axes[name].items()}
             self._keep(value, Label(dims, names=(name,)))
         for name, value in module.state_dict(keep_vars=True).items():
             if isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex()):
-                # A mask or a table of places belongs to the network, and nothing here moves it.
+                # A mask or a table of indices belongs to the network, and no action moves it.
                 self._keep(value, Label(_fixed(value.shape), buffer=name))
 
     # -- running ---------------------------------------------------------------------------------------------
 
     def run(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Run the module; its inputs and outputs stay where they are."""
-        for value in _given((args, kwargs)):
+        """Run the module, with the axes of its inputs and outputs fixed."""
+        for value in _input_tensors((args, kwargs)):
             self._keep(value, Label(_fixed(value.shape)))
-        with _primitives(module), self._modules(module), torch.no_grad(), _Leaving(self), self:
+        with _primitives(module), self._modules(module), torch.no_grad(), _Conversions(self), self:
             output = module(*args, **kwargs)
         for _, value in tensors_of_output(output, of=type(module).__name__):
             if (label := self._label(value)) is not None:
-                self._use(label)
+                self._use_values(label)
                 self.fix(label)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Carry out an operation, then label its outputs."""
+        """Run an operation, and label its outputs."""
         kwargs = kwargs or {}
         inputs, writes = _tensors((args, kwargs)), _written(func, args, kwargs)
         for value in inputs:
-            self._note(value)
+            self._count(value)
         if writes and any(self._label(value) is not None for value in inputs):
             for value in writes:
                 self._prepare(value)
@@ -100,19 +109,19 @@ class Trace(TorchDispatchMode):
             labels=labels,
         )
         for value in call.outputs:
-            self._note(value)
-        self._learn(call)
+            self._count(value)
+        self._label_outputs(call)
         return result
 
-    def _learn(self, call: Call) -> None:
-        """Note what is known of the outputs of a call, labelled or not."""
+    def _label_outputs(self, call: Call) -> None:
+        """Label the outputs of a call, if anything is known about its inputs."""
         if call.name in rules.BLANK:
             self._blank |= {id(value) for value in call.outputs}
         if call.name in rules.NOISE and (not call.labels or call.name.endswith("_like")):
             for value in call.outputs:
                 self._keep(value, Label(_draws(value.shape)))
         elif call.name in rules.CONSTANTS:
-            pass  # what it is made like lends its shape alone
+            pass  # only the shape of the input matters
         elif call.labels:
             self._follow(call)
         elif call.view:
@@ -121,67 +130,71 @@ class Trace(TorchDispatchMode):
                     self._views[id(value)] = (call, number)
 
     def _follow(self, call: Call) -> None:
-        """Label the outputs of a call: one place turns whatever a rule may meet into axes that are fixed, and said."""
+        """Apply the rule of an operation, and label its outputs; if that fails, fix all inputs and warn."""
         for label in call.labels.values():
-            self._use(label)
+            self._use_values(label)
         buffers = sorted({label.buffer for label in call.labels.values() if label.buffer is not None})
-        before = self._loose() if buffers else frozenset()
+        before = self._movable() if buffers else frozenset()
         try:
             dims = [self._settled(its) for its in rules.apply(call)]
             if len(dims) != len(call.outputs):
                 raise Clash
             self._agree(call, dims)
-        except Exception:  # noqa: BLE001  # a stranger's operation, in a form that no rule foresaw
+        except Exception:  # noqa: BLE001  # an operation in a form that no rule expects
             dims = self._give_up(call)
-        self._say(before, f"the buffer {buffers[0]!r} holds integers or booleans" if buffers else "")
+        self._warn(before, f"the buffer {buffers[0]!r} holds integers or booleans" if buffers else "")
         names, operation, direct = self.operations.record(call, self._stack)
-        counted = call.counted or [()] * len(call.outputs)
-        for output, found, places in zip(call.outputs, dims, counted, strict=True):
+        points_into = call.points_into or [()] * len(call.outputs)
+        for output, own, axes in zip(call.outputs, dims, points_into, strict=True):
             stays = any(output is value for value in call.writes) and self._is_shared(output)
-            its = self._labels[id(output)].dims if stays and id(output) in call.labels else found
-            self._keep(output, Label(its, names=names, operation=operation, direct=direct, counted=places))
+            its = self._labels[id(output)].dims if stays and id(output) in call.labels else own
+            label = Label(its, names=names, operation=operation, direct=direct, points_into=axes)
+            self._keep(output, label)
 
-    def _settled(self, found: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
-        dims = {action: completed(its) for action, its in found.items()}
+    def _settled(self, axes: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
+        """Return the axes of an output, completed and settled."""
+        dims = {action: completed(its) for action, its in axes.items()}
         for its in dims.values():
             settle(its)
         return dims
 
     def _agree(self, call: Call, dims: Sequence[Mapping[str, Sequence[Dim]]]) -> None:
-        """Let what is written into a tensor that others see part of have the axes that it had before.
+        """Require that a tensor whose memory others share keeps its axes when an operation writes into it.
 
         Raises:
-            Clash: it is no output of the call, or its axes cannot be the same.
+            Clash: the tensor is not an output of the call, it is a parameter, or its axes cannot stay the
+                same.
         """
         for value in call.writes if call.name not in rules.BATCH_NORMS else ():
-            place = next((n for n, output in enumerate(call.outputs) if output is value), None)
+            number = next((n for n, output in enumerate(call.outputs) if output is value), None)
             label = self._labels.get(id(value))
-            if place is None or _storage(value) in self._parameters:
+            if number is None or _storage(value) in self._parameters:
                 raise Clash
             if label is None or not self._is_shared(value):
                 continue
             for action, its in label.dims.items():
-                joined([completed(its), list(dims[place][action])])
+                joined([completed(its), list(dims[number][action])])
 
     def _give_up(self, call: Call) -> list[dict[str, list[Dim]]]:
-        before = self._loose()
+        """Fix the axes of all inputs of a call, warn, and return fixed axes for its outputs."""
+        before = self._movable()
         for label in call.labels.values():
             self.fix(label)
         where = f" in {self._stack[-1]!r}" if self._stack and self._stack[-1] else ""
-        self._say(before, f"not followed at {call.name}{where}")
-        call.counted = []
+        self._warn(before, f"not followed at {call.name}{where}")
+        call.points_into = []
         return [_fixed(output.shape) for output in call.outputs]
 
-    def _say(self, before: frozenset[tuple[str, int]], reason: str) -> None:
-        """Warn of the axes that may no longer be permuted."""
-        lost = sorted(before - self._loose()) if before else []
+    def _warn(self, before: frozenset[tuple[str, int]], reason: str) -> None:
+        """Warn about the axes that could be permuted before, and no longer can be."""
+        lost = sorted(before - self._movable()) if before else []
         if lost:
             named = ", ".join(f"{name!r} axis {axis}" for name, axis in lost[:4])
             more = f" and {len(lost) - 4} more" if len(lost) > 4 else ""
             warnings.warn(f"{reason}, so these axes are fixed: {named}{more}", stacklevel=2)
 
-    def _loose(self) -> frozenset[tuple[str, int]]:
-        """Return the axes of parameters along which something may still be permuted."""
+    def _movable(self) -> frozenset[tuple[str, int]]:
+        """Return the axes of parameters along which neurons can still be permuted, as pairs (name, axis)."""
         return frozenset(
             (name, axis)
             for name, spaces in self.axes.items()
@@ -192,31 +205,32 @@ class Trace(TorchDispatchMode):
     # -- labels ----------------------------------------------------------------------------------------------
 
     def fix(self, label: Label) -> None:
-        """Fix every axis under every action."""
+        """Fix all axes of a tensor, under every action."""
         for dims in label.dims.values():
             for dim in dims:
                 fix_dim(dim)
 
-    def _use(self, label: Label) -> None:
-        """Fix the axes whose places the values of a tensor count: from here on something depends on them."""
-        for dim in label.counted:
+    def _use_values(self, label: Label) -> None:
+        """Fix the axes that the values of a tensor are positions on, since an operation uses these values."""
+        for dim in label.points_into:
             fix_dim(dim)
 
     def leave(self, value: Tensor) -> None:
-        """Fix the axes of a tensor whose values are read by something else than torch: nothing of that is seen."""
+        """Fix the axes of a tensor that leaves torch, because what happens to its values cannot be seen."""
         if (label := self._label(value)) is not None:
-            before = self._loose()
-            self._use(label)
+            before = self._movable()
+            self._use_values(label)
             self.fix(label)
             where = f" in {self._stack[-1]!r}" if self._stack and self._stack[-1] else ""
-            self._say(before, f"not followed where values leave torch{where}")
+            self._warn(before, f"not followed where values leave torch{where}")
 
     def _keep(self, value: Tensor, label: Label) -> None:
+        """Set the label of a tensor."""
         self._labels[id(value)] = label
         self._kept.append(value)
 
     def _label(self, value: Tensor) -> Label | None:
-        """Return what is known of a tensor; of a view of a constant what follows from the constant's label."""
+        """Return the label of a tensor; an unlabelled view gets its label from its source."""
         if (label := self._labels.get(id(value))) is not None:
             return label
         if id(value) not in self._views:
@@ -236,8 +250,8 @@ class Trace(TorchDispatchMode):
 
     # -- writing ---------------------------------------------------------------------------------------------
 
-    def _note(self, value: Tensor) -> None:
-        """Count the tensors that lie in one storage."""
+    def _count(self, value: Tensor) -> None:
+        """Count a tensor among those that share its storage."""
         if id(value) not in self._seen:
             self._seen.add(id(value))
             self._kept.append(value)
@@ -245,11 +259,11 @@ class Trace(TorchDispatchMode):
             self._aliases[storage] = self._aliases.get(storage, 0) + 1
 
     def _is_shared(self, value: Tensor) -> bool:
-        """Whether other tensors see what is written into one."""
+        """Whether other tensors share the memory of this one."""
         return self._aliases[_storage(value)] > 1
 
     def _prepare(self, value: Tensor) -> None:
-        """Label the constant that a tensor is a view of, before something that depends on neurons is written there."""
+        """Label a constant, or its source if it is a view, before labelled values are written into it."""
         while self._label(value) is None and id(value) in self._views:
             value = self._views[id(value)][0].inputs[0]
         if self._label(value) is None:
@@ -258,13 +272,11 @@ class Trace(TorchDispatchMode):
 
     @contextmanager
     def _modules(self, module: nn.Module) -> Iterator[None]:
-        """Know at every operation in which submodule it happens."""
+        """Keep track of the submodule in which each operation runs."""
         with ExitStack() as stack:
             for path, child in module.named_modules():
-                if isinstance(
-                    child, torch.jit.ScriptModule
-                ):  # it takes no hooks; its operations are seen all the same
-                    continue
+                if isinstance(child, torch.jit.ScriptModule):
+                    continue  # it takes no hooks, but its operations are seen
 
                 def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
                     self._stack.append(path)
@@ -277,8 +289,8 @@ class Trace(TorchDispatchMode):
             yield
 
 
-class _Leaving(TorchFunctionMode):
-    """Notices tensors that are turned into arrays of numpy or lists of Python."""
+class _Conversions(TorchFunctionMode):
+    """Notices tensors that are converted to NumPy arrays or Python lists."""
 
     OUT = (Tensor.numpy, Tensor.__array__, Tensor.tolist, Tensor.__dlpack__)
 
@@ -287,7 +299,7 @@ class _Leaving(TorchFunctionMode):
         self._trace = trace
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch."""
+        """Call a function of torch; a tensor that it converts is fixed first."""
         if func in self.OUT:
             self._trace.leave(args[0])
         return func(*args, **(kwargs or {}))
@@ -295,7 +307,7 @@ class _Leaving(TorchFunctionMode):
 
 @contextmanager
 def _primitives(module: nn.Module) -> Iterator[None]:
-    """Let attention and recurrent layers be carried out step by step, in evaluation mode."""
+    """Run a module in evaluation mode, without fused kernels, so that each step of attention is seen."""
     fast = torch.backends.mha.get_fastpath_enabled()
     onednn = torch._C._get_mkldnn_enabled()  # the public switch warns about devices that are not there
     modes = [(child, child.training) for child in module.modules()]
@@ -313,19 +325,19 @@ def _primitives(module: nn.Module) -> Iterator[None]:
 
 
 def _name(func: Any) -> str:
-    """Return the name of an operation without namespace, overload and the underscore of an in-place variant."""
+    """Return the name of an operation, without namespace, overload and in-place underscore."""
     name: str = func.overloadpacket.__name__
     in_place = func._schema.is_mutable and name.endswith("_") and not name.endswith("__")
     return name[:-1] if in_place else name
 
 
 def _storage(value: Tensor) -> int:
-    """Return what identifies the memory that a tensor lies in, alone or with others; 0 of one without such memory."""
+    """Return the id of the memory of a tensor, which several tensors may share; 0 if it has none."""
     return value.untyped_storage()._cdata if value.layout == torch.strided else 0
 
 
-def _given(inputs: Any) -> list[Tensor]:
-    """Return the tensors among what a module is given; what cannot be opened holds none that is looked for."""
+def _input_tensors(inputs: Any) -> list[Tensor]:
+    """Return the tensors among the inputs of a module, inside objects too, if these can be opened."""
     try:
         return [value for _, value in tensors_of_output(inputs)]
     except ArchitectureError:
@@ -333,36 +345,38 @@ def _given(inputs: Any) -> list[Tensor]:
 
 
 def _tensors(value: Any) -> list[Tensor]:
+    """Return the tensors in nested tuples, lists and dicts."""
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
 def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    """Return the tensors that an operation writes into, as its schema says."""
+    """Return the tensors that an operation writes into, according to its schema."""
     if not func._schema.is_mutable:
         return []
-    found: list[Tensor] = []
+    written: list[Tensor] = []
     for number, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             given = args[number] if number < len(args) else kwargs.get(argument.name)
-            found += _tensors(given)
-    return found
+            written += _tensors(given)
+    return written
 
 
 def _is_view(func: Any) -> bool:
-    """Whether the outputs of an operation are other views of its input."""
+    """Whether the outputs of an operation are views of its input."""
     aliases = [each.alias_info for each in func._schema.returns]
     return any(alias is not None and not alias.is_write for alias in aliases)
 
 
 def _fixed(shape: Sequence[int]) -> dict[str, list[Dim]]:
+    """Return fixed axes of a shape, by action."""
     return {action: [whole(Space(size, action, fixed=True)) for size in shape] for action in ACTIONS}
 
 
 def _draws(shape: Sequence[int]) -> dict[str, list[Dim]]:
-    """Return the axes of noise: any permutation of independent draws is as likely as they are."""
+    """Return the axes of noise, which can be permuted: any order of independent draws is equally likely."""
     return {**_fixed(shape), "permute": [whole(Space(size, free=True)) for size in shape]}
 
 
 def _unwritten(shape: Sequence[int]) -> dict[str, list[Dim]]:
-    """Return the axes of memory that is yet to be written: it takes over whatever comes."""
+    """Return the axes of memory without values: they take over the axes of what is written into it."""
     return {action: [whole(Space(size, action, free=True)) for size in shape] for action in ACTIONS}

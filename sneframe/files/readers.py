@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.guess import Flatten
+from sneframe.architecture.description import Flatten
 from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.errors import ConfigError, FileError, choices
 from sneframe.files import common_prefix, find_state_dict, read_state_dict, with_aliases

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.guess import Flatten
+from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
 from sneframe.errors import ArchitectureError, ConfigError, PartError, RunError
 from sneframe.files.module_factory import Factory
@@ -38,7 +38,7 @@ BATCH = 32  #: the number of networks that are encoded together
 #: The doubt about a network whose symmetry is not certain, by the origin of its symmetry.
 UNSURE = {
     "guessed": "its symmetry is guessed from names and shapes",
-    "none": "its symmetry is not known, so no neuron is permuted",
+    "none": "its symmetry is not known, so every neuron is taken as fixed",
 }
 MEMORY = 2 << 30  #: bytes that encoding a large network may use by default
 T = TypeVar("T")

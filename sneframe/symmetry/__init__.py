@@ -1,8 +1,9 @@
-"""Symmetry: group elements drawn, applied and found by matching, and architectures verified by running them."""
+"""Symmetry: draw and apply group elements, align networks, and verify architectures by running them."""
 
 from sneframe.errors import Unverifiable
-from sneframe.symmetry.act import Element, apply, compose, inverse, sample
+from sneframe.symmetry.act import Element, apply, sample
 from sneframe.symmetry.align import align
+from sneframe.symmetry.product import compose, inverse
 from sneframe.symmetry.verify import Verified, verify
 
 __all__ = [

@@ -1,7 +1,11 @@
 """Draw group elements and apply them to a batch: one element per network, without a loop over networks.
 
-An element is drawn by hashing (seed, step, network id, group, neuron), so it does not depend on who shares the
-batch, on the number of processes or on the device.
+A group element permutes, scales and flips the neurons of a network. Example: in a network ``W2 · relu(W1 ·
+x)``, it may swap the first two rows of W1 and the first two columns of W2, or double a row of W1 and halve
+the column of W2 that reads it. The network computes the same function before and after.
+
+An element is drawn by hashing (seed, step, network id, group, neuron). So it does not depend on the other
+networks of the batch, on the number of processes or on the device.
 """
 
 from __future__ import annotations
@@ -22,17 +26,18 @@ from sneframe.rng import mix, shift, uniform, word
 
 @frozen(kw_only=True, eq=False)
 class Element:
-    """One group element per network of one architecture.
+    """One group element g for each network of one architecture.
 
-    (g·x) at place i is what x has at place ``permutations[i]``, times ``scales[i]`` and ``signs[i]`` to the powers that
-    the parameter states. A group that a mapping lacks is left alone by it.
+    Along an axis of a group, ``(g·x)[i] = scales[i]^p · signs[i]^q · x[permutations[i]]``, where p and q are
+    the powers that the parameter declares. A group that is missing in one of the mappings is not permuted,
+    scaled or flipped.
 
     Args:
-        architecture: whose groups act.
-        permutations: by group ``(B, n)``, or ``(B, m, n)`` for a group nested in one of size m; entry ``[b, i]`` is
-            the neuron that moves to place i.
-        scales: by group ``(B, n)``, positive.
-        signs: by group ``(B, n)``, 1 or −1.
+        architecture: the architecture of the networks.
+        permutations: by name of the group, shape ``(B, n)``, or ``(B, m, n)`` for a group nested in one of
+            size m. Entry ``[b, i]`` is the neuron that moves to index i in network b.
+        scales: by name of the group, shape ``(B, n)``, positive.
+        signs: by name of the group, shape ``(B, n)``, 1 or −1.
     """
 
     architecture: Architecture
@@ -41,20 +46,23 @@ class Element:
     signs: Mapping[str, Tensor] = field(factory=dict)
 
     def move(self, networks: Networks) -> Networks:
-        """Return g·x of networks of :attr:`architecture`, the first by the first element, and so on."""
+        """Return g·x: the first network moved by the first element, the second by the second, and so on."""
         return evolve(networks, weights=_apply(networks, self))
 
 
 def sample(
     batch: Batch, *, seed: int, step: int, actions: Sequence[str] = ("permute",)
 ) -> tuple[Element, ...]:
-    """Draw an element of every group of every network, uniformly; scales are 2^u, u uniform in [−1, 1].
+    """Draw a random element for every network of a batch.
+
+    Permutations and signs are uniform; scales are 2^u, with u uniform in [−1, 1].
 
     Args:
-        batch: whose architectures' groups are drawn, and whose ids seed the draw.
-        seed: of the run.
-        step: of the run: another step draws another element.
-        actions: what of ``permute``, ``scale`` and ``sign`` to draw; a group does only what its actions allow.
+        batch: the networks; the draw depends on their ids.
+        seed: the seed of the run.
+        step: the step of the run; each step draws other elements.
+        actions: the actions to draw, of ``permute``, ``scale`` and ``sign``; a group only gets those that it
+            allows.
     """
     ids = batch.rows(torch.from_numpy(batch.ids).to(batch.device, non_blocking=True))
     return tuple(
@@ -63,37 +71,28 @@ def sample(
 
 
 def apply(batch: Batch, elements: Sequence[Element]) -> Batch:
-    """Return g·x: weights ``(B, P)`` of the same shapes, the neurons of every group moved, scaled and flipped."""
+    """Return g·x: the batch with the neurons of every network permuted, scaled and flipped."""
     return batch.replace(_apply(n, g) for n, g in zip(batch.networks, elements, strict=True))
 
 
-def compose(second: Sequence[Element], first: Sequence[Element]) -> tuple[Element, ...]:
-    """Return the elements that act like ``first`` followed by ``second``."""
-    return tuple(_compose(g, h) for g, h in zip(second, first, strict=True))
-
-
-def inverse(elements: Sequence[Element]) -> tuple[Element, ...]:
-    """Return the elements that undo these."""
-    return tuple(_inverse(element) for element in elements)
-
-
 def moves(element: Element, parameter: Parameter) -> bool:
-    """Whether an element brings a weight of this parameter to another place, or multiplies one by anything but 1."""
+    """Whether an element moves a weight of this parameter, or multiplies one by a factor other than 1."""
     values = (element.permutations, element.scales, element.signs)
     given = next((value for each in values for value in each.values()), None)
     if given is None:
         return False
-    index = _places(parameter, element, {}, given.device)
+    index = _index(parameter, element, {}, given.device)
     if index is not None and bool((index != torch.arange(index.shape[1], device=given.device)).any()):
         return True
     factor = _factor(parameter, element, torch.ones((1, 1), dtype=torch.float64, device=given.device))
     return factor is not None and bool((factor != 1).any())
 
 
-# -- drawing ------------------------------------------------------------------------------------------------------
+# -- drawing -------------------------------------------------------------------------------------------------
 
 
 def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequence[str]) -> Element:
+    """Draw one element for each of the networks, which have these ids."""
     architecture = networks.architecture
     if not architecture.groups:
         return Element(architecture=architecture, permutations={})
@@ -114,7 +113,12 @@ def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequen
 
 @lru_cache(maxsize=1024)
 def _neurons(architecture: Architecture, device: torch.device) -> tuple[list[int], Tensor, Tensor, Tensor]:
-    """Return of all neurons, group by group: their counts, the groups' names hashed, and each one's group and number."""
+    """Return the neurons of all groups, one group after the other.
+
+    Returns:
+        The number of neurons of each group; the hashed name of each group; and for each neuron, the number of
+        its group and its own number within the group.
+    """
     counts = [group.size * _outer(architecture, group) for group in architecture.groups]
     words = torch.tensor([word(group.name) for group in architecture.groups])
     of_group = torch.tensor([number for number, count in enumerate(counts) for _ in range(count)])
@@ -124,14 +128,15 @@ def _neurons(architecture: Architecture, device: torch.device) -> tuple[list[int
 
 
 def _outer(architecture: Architecture, group: NeuronGroup) -> int:
-    """Return in how many elements of an outer group a nested group acts, 1 for any other."""
+    """Return the size of the outer group if a group is nested, otherwise 1."""
     return next((other.size for other in architecture.groups if other.name == group.parent), 1)
 
 
-# -- applying -----------------------------------------------------------------------------------------------------
+# -- applying ------------------------------------------------------------------------------------------------
 
 
 def _apply(networks: Networks, element: Element) -> Tensor:
+    """Return the weights ``(B, P)`` of networks that an element has moved."""
     weights = networks.weights
     if element.permutations:
         weights = _permuted(weights, element)
@@ -145,79 +150,89 @@ def _apply(networks: Networks, element: Element) -> Tensor:
 
 
 def _permuted(weights: Tensor, element: Element) -> Tensor:
-    """Return ``(B, P)``: all neurons moved, each parameter gathered straight to where it belongs.
+    """Return the weights ``(B, P)`` with all neurons permuted.
 
-    Only where a gradient has to flow are the parameters gathered for themselves and joined, one more copy of all.
+    Each parameter is gathered directly into the result. If a gradient is needed, the parameters are gathered
+    separately and concatenated, which costs one more copy.
     """
     known: dict[Axis, Tensor] = {}
     joined = weights.requires_grad and torch.is_grad_enabled()
-    found = None if joined else torch.empty_like(weights)
+    result = None if joined else torch.empty_like(weights)
     pieces = []
     for parameter, offset in _located(element):
         own = weights[:, offset : offset + parameter.size]
-        into = None if found is None else found[:, offset : offset + parameter.size]
-        index = _places(parameter, element, known, weights.device)
+        into = None if result is None else result[:, offset : offset + parameter.size]
+        index = _index(parameter, element, known, weights.device)
         if index is not None:
             own = _gather_kernels(own, index, into)
         elif into is not None:
             into.copy_(own)
         pieces.append(own)
-    return torch.cat(pieces, dim=1) if found is None else found
+    return torch.cat(pieces, dim=1) if result is None else result
 
 
 def _gather_kernels(own: Tensor, index: Tensor, into: Tensor | None) -> Tensor:
-    """Return ``(B, n k)``: kernels of k weights brought from the places ``(B or 1, n)``, written to ``into`` if given.
+    """Return ``(B, n·k)`` weights: kernels of k weights, gathered by an index ``(B or 1, n)``.
 
-    The index is that of kernels, not of weights, and the last axis gathered the longest: twice as fast as a gather of
-    single weights. Here unflatten stands for einops, which would take as long as a small parameter does.
+    Gathering whole kernels, with the longest axis last, is twice as fast as gathering single weights.
+    unflatten is used instead of einops, whose overhead would be as long as the work on a small parameter.
+
+    Args:
+        own: the weights of one parameter.
+        index: the kernel that moves to each position.
+        into: the memory for the result, or None for new memory.
     """
     kernels = own.unflatten(1, (index.shape[1], -1)).transpose(1, 2)
-    places = index.unsqueeze(1).expand_as(kernels)
+    indices = index.unsqueeze(1).expand_as(kernels)
     if into is None:
-        return kernels.gather(2, places).transpose(1, 2).flatten(1)
-    torch.gather(kernels, 2, places, out=into.unflatten(1, (index.shape[1], -1)).transpose(1, 2))
+        return kernels.gather(2, indices).transpose(1, 2).flatten(1)
+    torch.gather(kernels, 2, indices, out=into.unflatten(1, (index.shape[1], -1)).transpose(1, 2))
     return into
 
 
 def _located(element: Element) -> Iterator[tuple[Parameter, int]]:
-    """Yield every parameter, and where it starts in the flat weights."""
+    """Yield every parameter, and the position at which it starts in the flat weights."""
     return zip(element.architecture.parameters, element.architecture.offsets, strict=True)
 
 
-def _places(
+def _index(
     parameter: Parameter, element: Element, known: dict[Axis, Tensor], device: torch.device
 ) -> Tensor | None:
-    """Return ``(B or 1, n)``: for each place in the axes up to the last that moves, the place that moves there."""
+    """Return the index ``(B or 1, n)`` that gathers the kernels of a parameter; None if none of them moves.
+
+    A kernel consists of the trailing axes that no group acts on. Entry i is the number of the kernel that
+    moves to index i.
+    """
     count = len(parameter.shape)
     while count and not any(isinstance(f, str) for segment in parameter.axes[count - 1] for f in segment):
         count -= 1
     if not count:
         return None
     if _nests_across(parameter, element.architecture):
-        return _joint_places(parameter.axes[:count], element, device)
+        return _joint_index(parameter.axes[:count], element, device)
     index: Tensor | None = None
     for axis in parameter.axes[:count]:
         if axis not in known:
-            known[axis] = _axis_places(axis, element, device)
+            known[axis] = _axis_index(axis, element, device)
         along = known[axis]
-        index = along if index is None else _product_places(index, along)
+        index = along if index is None else _product_index(index, along)
     return index
 
 
-def _product_places(slow: Tensor, fast: Tensor) -> Tensor:
-    """Return ``(B or 1, m·n)`` places in a product of axes of which one is given ``(B, m)``, the other ``(B, n)``."""
+def _product_index(slow: Tensor, fast: Tensor) -> Tensor:
+    """Return the index ``(B or 1, m·n)`` of two axes together, given those of each, of lengths m and n."""
     return (rearrange(slow * fast.shape[1], "b m -> b m 1") + rearrange(fast, "b n -> b 1 n")).flatten(1)
 
 
-def _axis_places(axis: Axis, element: Element, device: torch.device) -> Tensor:
-    """Return ``(B or 1, n)``: for each place along an axis the place that moves there."""
+def _axis_index(axis: Axis, element: Element, device: torch.device) -> Tensor:
+    """Return ``(B or 1, n)``: for each position along an axis, the position that moves there."""
     match axis:
         case ((str(group),),) if group in element.permutations:
-            return element.permutations[group]  # nothing else stands on this axis
+            return element.permutations[group]  # the group is the whole axis
     segments, start = [], 0
     groups = {group.name: group for group in element.architecture.groups}
     for segment in axis:
-        # Most segments hold one factor, and after a concatenation there are many of them.
+        # A shortcut: most segments have one factor, and after a concatenation there are many segments.
         if len(segment) == 1 and not (isinstance(segment[0], str) and groups[segment[0]].parent):
             (factor,) = segment
             size = factor if isinstance(factor, int) else groups[factor].size
@@ -236,8 +251,8 @@ def _axis_places(axis: Axis, element: Element, device: torch.device) -> Tensor:
     return torch.cat([s.expand(width, -1) for s in segments], dim=1) if len(segments) > 1 else segments[0]
 
 
-def _joint_places(axes: Sequence[Axis], element: Element, device: torch.device) -> Tensor:
-    """Return ``(B or 1, n)`` places along axes of which a group on one acts within a group on another."""
+def _joint_index(axes: Sequence[Axis], element: Element, device: torch.device) -> Tensor:
+    """Return the index ``(B or 1, n)`` of several axes, where a group is nested in one on another axis."""
     walk = _Walk(element, device)
     for axis in axes:
         (segment,) = axis
@@ -247,36 +262,43 @@ def _joint_places(axes: Sequence[Axis], element: Element, device: torch.device) 
 
 
 class _Walk:
-    """Goes through factors from the slowest to the fastest, keeping where along each group every place stands."""
+    """Builds an index factor by factor, from the slowest to the fastest.
+
+    Attributes:
+        index: the index ``(B or 1, n)`` for the factors so far.
+        neurons: for each group so far, the neuron that each of the n positions belongs to.
+    """
 
     def __init__(self, element: Element, device: torch.device) -> None:
         self.element = element
         self.groups = {group.name: group for group in element.architecture.groups}
         self.index = torch.zeros((1, 1), dtype=torch.int64, device=device)
-        self.places: dict[str, Tensor] = {}
+        self.neurons: dict[str, Tensor] = {}
 
     def length(self, factor: int | str) -> int:
+        """Return the size of a factor."""
         return factor if isinstance(factor, int) else self.groups[factor].size
 
     def step(self, factor: int | str, size: int) -> None:
+        """Add a factor of this size."""
         device = self.index.device
         if isinstance(factor, str) and factor in self.element.permutations:
             order, parent = self.element.permutations[factor], self.groups[factor].parent
-            along = rearrange(order, "b n -> b 1 n") if parent is None else order[:, self.places[parent]]
+            along = rearrange(order, "b n -> b 1 n") if parent is None else order[:, self.neurons[parent]]
         else:
             along = torch.arange(size, device=device)[None, None]
         width = self.index.shape[1]
-        self.places = {
-            name: place.repeat_interleave(size, output_size=len(place) * size)
-            for name, place in self.places.items()
+        self.neurons = {
+            name: neuron.repeat_interleave(size, output_size=len(neuron) * size)
+            for name, neuron in self.neurons.items()
         }
         if isinstance(factor, str):
-            self.places[factor] = torch.arange(size, device=device).repeat(width)
+            self.neurons[factor] = torch.arange(size, device=device).repeat(width)
         self.index = (rearrange(self.index, "b p -> b p 1") * size + along).flatten(1)
 
 
 def _nests_across(parameter: Parameter, architecture: Architecture) -> bool:
-    """Whether a nested group stands on another axis than the group that it is nested in."""
+    """Whether a nested group is on another axis than its parent."""
     parents = {group.name: group.parent for group in architecture.groups}
     for axis in parameter.axes:
         for segment in axis:
@@ -287,7 +309,7 @@ def _nests_across(parameter: Parameter, architecture: Architecture) -> bool:
 
 
 def _factors(element: Element, weights: Tensor) -> Iterator[tuple[Parameter, int, Tensor]]:
-    """Yield parameters that are scaled or flipped, where they start, and what they are multiplied by."""
+    """Yield each parameter that is scaled or flipped, the position at which it starts, and its factor."""
     if element.scales or element.signs:
         for parameter, offset in _located(element):
             factor = _factor(parameter, element, weights)
@@ -296,7 +318,7 @@ def _factors(element: Element, weights: Tensor) -> Iterator[tuple[Parameter, int
 
 
 def _factor(parameter: Parameter, element: Element, weights: Tensor) -> Tensor | None:
-    """Return what a parameter is multiplied by, in a shape that broadcasts to ``(B, *shape)``; None for no factor."""
+    """Return the factor of a parameter, which broadcasts to ``(B, *shape)``; None if there is none."""
     product: Tensor | None = None
     for action, values in (("scale", element.scales), ("sign", element.signs)):
         for number, powers in enumerate(parameter.powers.get(action, ()) if values else ()):
@@ -316,7 +338,7 @@ def _along(
     architecture: Architecture,
     weights: Tensor,
 ) -> Tensor:
-    """Return ``(B, n)`` what the places along an axis are multiplied by."""
+    """Return the factors ``(B, n)`` of the positions along an axis."""
     sizes = {group.name: group.size for group in architecture.groups}
     parts = []
     for segment, power in zip(axis, powers, strict=True):
@@ -331,55 +353,3 @@ def _along(
             ).flatten(1)
         parts.append(part.expand(-1, length))
     return torch.cat(parts, dim=1)
-
-
-# -- products and inverses ------------------------------------------------------------------------------------------
-
-
-def _compose(second: Element, first: Element) -> Element:
-    """(g·(h·x))[i] = d_g[i] (h·x)[π_g(i)] = d_g[i] d_h[π_g(i)] x[π_h(π_g(i))]."""
-    permutations = {}
-    for group in first.architecture.groups:
-        g, h = second.permutations.get(group.name), first.permutations.get(group.name)
-        moved = second.permutations.get(group.parent) if group.parent else None
-        if h is not None and moved is not None:
-            h = h.gather(1, rearrange(moved, "b m -> b m 1").expand_as(h))
-        found = h.gather(-1, g) if g is not None and h is not None else g if g is not None else h
-        if found is not None:
-            permutations[group.name] = found
-    return Element(
-        architecture=first.architecture,
-        permutations=permutations,
-        scales=_product(second, second.scales, first.scales),
-        signs=_product(second, second.signs, first.signs),
-    )
-
-
-def _product(second: Element, g: Mapping[str, Tensor], h: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = dict(g)
-    for name, values in h.items():
-        order = second.permutations.get(name)
-        moved = values if order is None else values.gather(1, order)
-        found[name] = found[name] * moved if name in found else moved
-    return found
-
-
-def _inverse(element: Element) -> Element:
-    permutations: dict[str, Tensor] = {}
-    for group in element.architecture.groups:
-        order = element.permutations.get(group.name)
-        if order is None:
-            continue
-        back = order.argsort(dim=-1)
-        outer = permutations.get(group.parent) if group.parent else None
-        if outer is not None:
-            back = back.gather(1, rearrange(outer, "b m -> b m 1").expand_as(back))
-        permutations[group.name] = back
-
-    def undone(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        moved = {n: v.gather(1, permutations[n]) if n in permutations else v for n, v in values.items()}
-        return {name: 1 / value for name, value in moved.items()}
-
-    return evolve(
-        element, permutations=permutations, scales=undone(element.scales), signs=undone(element.signs)
-    )

@@ -1,4 +1,7 @@
-"""Weight matching (Ainsworth et al. 2023, Git Re-Basin §3.2): order one network's neurons as another's are ordered."""
+"""Weight matching (Ainsworth et al. 2023, Git Re-Basin §3.2): order neurons like those of a reference.
+
+Example: if a network is a copy of its reference with shuffled hidden neurons, the result undoes the shuffle.
+"""
 
 from __future__ import annotations
 
@@ -14,31 +17,32 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture, NeuronGroup
 from sneframe.batch import Batch, Networks
-from sneframe.symmetry.act import Element, apply, compose
+from sneframe.symmetry.act import Element, apply
+from sneframe.symmetry.product import compose
 
-DAMPING = (
-    0.0,
-    0.25,
-    0.5,
-)  #: bonuses for staying that are tried, as fractions of the one that moves no neuron
-ROUNDING = 1e-12  #: a distance counts as smaller if it falls by more than this part of the one at the start
+#: Bonuses for staying that are tried, as fractions of the bonus at which no neuron moves.
+DAMPING = (0.0, 0.25, 0.5)
+ROUNDING = (
+    1e-12  #: a distance counts as smaller if it falls by more than this fraction of the initial distance
+)
 
 
 def align(batch: Batch, reference: Batch, *, sweeps: int = 20) -> tuple[Element, ...]:
-    """Return permutations that bring each network of a batch close to the one at its place in another.
+    """Return permutations that bring each network close to the network of the same index in another batch.
 
-    Coordinate descent on the squared distance: one group after the other is permuted while all others stay, until a
-    sweep over all groups changes nothing. A network takes a permutation only if its distance, which is computed anew,
-    falls; so no network ends farther from its reference than it began.
+    This is coordinate descent on the squared distance: one group after the other is permuted while all others
+    stay, until a sweep over all groups changes nothing. A permutation is accepted only if it lowers the
+    distance of the network, which is computed again. So no network ends farther from its reference than it
+    began.
 
-    With a group that stands on one axis of each weight, the best permutation is the solution of one linear assignment.
-    A group that stands on two axes of a weight, such as a residual stream or the state of a recurrent network, makes
-    the distance quadratic in the permutation. The assignment for its linear part is tried first. If that raises the
-    distance, neurons get a bonus for staying where they are, and then the best exchange of two neurons is tried, whose
-    effect is known exactly.
+    If a group is on only one axis of each parameter, the best permutation solves a linear assignment problem.
+    If it is on two axes of a parameter, like a residual stream or the state of a recurrent network, the
+    distance is quadratic in the permutation. Then the assignment for the linear part is tried first. If it
+    raises the distance, it is tried again with a bonus for neurons that stay. If that fails too, the best
+    exchange of two neurons is tried, whose effect is known exactly.
 
     Args:
-        batch: the networks to be moved.
+        batch: the networks to permute.
         reference: networks of the same architectures and sizes, in the same order.
         sweeps: the largest number of sweeps over all groups.
     """
@@ -60,30 +64,30 @@ def _align(networks: Networks, reference: Networks, sweeps: int) -> Element:
 
 @frozen
 class Occurrence:
-    """One place where a group stands: a segment of an axis of a parameter.
+    """A segment of an axis of a parameter that contains a group.
 
     Args:
-        parameter: its name.
-        axis: its number.
-        start: where the segment begins along the axis.
-        factors: the sizes of the segment's factors.
-        place: which of the factors is the group.
-        outer: which of the factors is the group's parent; None for a group that has no parent.
+        parameter: the name of the parameter.
+        axis: the number of the axis.
+        start: the position at which the segment begins along the axis.
+        factors: the sizes of the factors of the segment.
+        position: the position of the group among the factors.
+        outer: the position of the parent of the group among the factors; None for a group without a parent.
     """
 
     parameter: str
     axis: int
     start: int
     factors: tuple[int, ...]
-    place: int
+    position: int
     outer: int | None
 
 
 class _Descent:
-    """Networks on their way to their references: a step brings a network nearer, or leaves it where it is.
+    """The descent of networks towards their references; a step never increases a distance.
 
     Attributes:
-        total: the element that has been applied so far.
+        total: the product of all elements that were applied so far.
     """
 
     def __init__(self, networks: Networks, reference: Networks) -> None:
@@ -94,7 +98,7 @@ class _Descent:
         self.total = Element(architecture=networks.architecture, permutations=self._still)
 
     def step(self, group: NeuronGroup) -> bool:
-        """Permute one group in every network that this brings nearer; return whether there is one."""
+        """Permute one group in every network whose distance this lowers; return whether there is any."""
         occurrences = [*_occurrences(group, self._architecture)]
         crossings = [*_crossings(occurrences)]
         similar = self._similar(occurrences)
@@ -113,12 +117,12 @@ class _Descent:
         occurrences: Sequence[Occurrence],
         crossings: Sequence[tuple[Occurrence, Occurrence]],
     ) -> np.ndarray:
-        """Exchange the two best neurons of each network while this brings any nearer; return ``(B,)`` which it did."""
+        """Exchange two neurons of each network as long as this helps; return ``(B,)``, whether it did."""
         helped = np.zeros(len(self._moved), bool)
         for _ in range(group.size):
             gain = -_corners(self._similar(occurrences)[:, 0])
             for pair in crossings:
-                # Where exchanged rows meet exchanged columns, the effects of both do not add up.
+                # The effects of the exchanged rows and columns do not add up where both cross.
                 own, other = (_crossed(*pair, networks) for networks in (self._moved, self._reference))
                 gain += (_corners(own) * _corners(other)).sum(3)
             best = gain.flatten(1).argmax(1).cpu()
@@ -132,7 +136,7 @@ class _Descent:
         return helped
 
     def _take(self, group: NeuronGroup, order: Tensor) -> np.ndarray:
-        """Apply orders ``(B, m, n)`` of one group to the networks that get nearer; return ``(B,)`` bool, which do."""
+        """Apply orders ``(B, m, n)`` of a group where the distance falls; return ``(B,)``, where it fell."""
         device = self._moved.weights.device
         order = order.to(device) if group.parent else order[:, 0].to(device)
         still = self._still[group.name]
@@ -146,49 +150,52 @@ class _Descent:
         self._moved = self._applied(step)
         self.total = compose((step,), (self.total,))[0]
         self._distance = torch.where(nearer, distance, self._distance)
-        found: np.ndarray = nearer.cpu().numpy()
-        return found
+        accepted: np.ndarray = nearer.cpu().numpy()
+        return accepted
 
     def _element(self, group: NeuronGroup, order: Tensor) -> Element:
+        """Return the element that permutes one group and leaves the others alone."""
         return Element(architecture=self._architecture, permutations={**self._still, group.name: order})
 
     def _applied(self, element: Element) -> Networks:
+        """Return the current networks after an element was applied."""
         size = len(self._moved)
         alone = Batch(networks=[self._moved], order=np.arange(size), ids=np.arange(size))
         return apply(alone, (element,)).networks[0]
 
     def _distances(self, networks: Networks) -> Tensor:
-        """Return ``(B,)`` float64 squared distances to the references."""
+        """Return the squared distances ``(B,)`` to the references, in float64."""
         return (networks.weights.double() - self._reference.weights.double()).square().sum(1)
 
     def _similar(self, occurrences: Sequence[Occurrence]) -> Tensor:
-        """Return ``(B, m, n, n)`` products of the references' neurons (rows) with the networks' own (columns)."""
+        """Return ``(B, m, n, n)`` inner products of reference neurons (rows) with own neurons (columns)."""
         similar: Tensor | None = None
         for occurrence in occurrences:
             own, other = (_view(occurrence, networks) for networks in (self._moved, self._reference))
             product = torch.einsum("bmik,bmjk->bmij", other.double(), own.double())
             similar = product if similar is None else similar + product
-        assert similar is not None  # a group stands on some axis
+        assert similar is not None  # every group is on some axis
         return similar
 
 
 def _identity(architecture: Architecture, size: int, device: torch.device) -> dict[str, Tensor]:
+    """Return the identity permutation of every group, for ``size`` networks."""
     sizes = {group.name: group.size for group in architecture.groups}
-    found = {}
+    identity = {}
     for group in architecture.groups:
         order = torch.arange(group.size, device=device)
         shape = (size, sizes[group.parent], group.size) if group.parent else (size, group.size)
-        found[group.name] = order.expand(shape)
-    return found
+        identity[group.name] = order.expand(shape)
+    return identity
 
 
 def _assign(similar: Tensor, damping: float, left: np.ndarray) -> Tensor:
-    """Return ``(B, m, n)`` the orders of most similarity, of the networks that are left; the others stay.
+    """Return the orders ``(B, m, n)`` with the highest similarity.
 
     Args:
-        similar: ``(B, m, n, n)``; row i, column j: how well neuron j fits place i.
-        damping: the bonus of a neuron that stays, as a fraction of the most that one place can win by a move.
-        left: ``(B,)`` bool.
+        similar: the similarity ``(B, m, n, n)``; row i and column j say how well neuron j fits at index i.
+        damping: the bonus for a neuron that stays, as a fraction of the largest gain of one index by a move.
+        left: ``(B,)`` bool, the networks to solve; the others get the identity.
     """
     size = similar.shape[-1]
     order = torch.arange(size).repeat(*similar.shape[:2], 1)
@@ -198,15 +205,16 @@ def _assign(similar: Tensor, damping: float, left: np.ndarray) -> Tensor:
         similar = similar + torch.diag_embed(bonus.unsqueeze(2).expand_as(stays))
     rows = similar.cpu().numpy()
     for number in np.flatnonzero(left):
-        found = [linear_sum_assignment(matrix, maximize=True)[1] for matrix in rows[number]]
-        order[number] = torch.from_numpy(np.stack(found))
+        columns = [linear_sum_assignment(matrix, maximize=True)[1] for matrix in rows[number]]
+        order[number] = torch.from_numpy(np.stack(columns))
     return order
 
 
 def _occurrences(group: NeuronGroup, architecture: Architecture) -> Iterator[Occurrence]:
-    """Yield where a group stands.
+    """Yield the segments that contain a group.
 
-    Where its parent stands on another axis it is left out: a nested group is matched by its other places.
+    A segment of a nested group is left out if the parent is on another axis; the other segments decide the
+    order.
     """
     sizes = {each.name: each.size for each in architecture.groups}
     for parameter in architecture.parameters:
@@ -216,45 +224,45 @@ def _occurrences(group: NeuronGroup, architecture: Architecture) -> Iterator[Occ
                 factors = tuple(factor if isinstance(factor, int) else sizes[factor] for factor in segment)
                 if group.name in segment and (group.parent is None or group.parent in segment):
                     outer = None if group.parent is None else segment.index(group.parent)
-                    place = segment.index(group.name)
-                    yield Occurrence(parameter.name, number, start, factors, place, outer)
+                    position = segment.index(group.name)
+                    yield Occurrence(parameter.name, number, start, factors, position, outer)
                 start += math.prod(factors)
 
 
 def _crossings(occurrences: Sequence[Occurrence]) -> Iterator[tuple[Occurrence, Occurrence]]:
-    """Yield the pairs of occurrences on two axes of one parameter: there the distance is quadratic in the order."""
+    """Yield the pairs of occurrences on two axes of one parameter, which make the distance quadratic."""
     for first, second in combinations(occurrences, 2):
         if first.parameter == second.parameter and first.axis != second.axis and first.outer is None:
             yield first, second
 
 
 def _view(occurrence: Occurrence, networks: Networks) -> Tensor:
-    """Return ``(B, m, n, rest)``: outer elements of a nested group, else m = 1; neurons; all else."""
+    """Return weights ``(B, m, n, rest)`` for m elements of the parent (1 without one) and n neurons."""
     split = _along(networks.parameters()[occurrence.parameter], occurrence).movedim(occurrence.axis + 1, 1)
     split = split.unflatten(1, occurrence.factors)
-    place = occurrence.place + 1
+    position = occurrence.position + 1
     if occurrence.outer is None:
-        return split.movedim(place, 1).unsqueeze(1).unsqueeze(-1).flatten(3)
-    return split.movedim((occurrence.outer + 1, place), (1, 2)).unsqueeze(-1).flatten(3)
+        return split.movedim(position, 1).unsqueeze(1).unsqueeze(-1).flatten(3)
+    return split.movedim((occurrence.outer + 1, position), (1, 2)).unsqueeze(-1).flatten(3)
 
 
 def _crossed(first: Occurrence, second: Occurrence, networks: Networks) -> Tensor:
-    """Return ``(B, n, n, rest)`` float64: what stands where the segments of one group on two axes cross."""
+    """Return the weights ``(B, n, n, rest)`` at which two segments of one group cross, in float64."""
     values = networks.parameters()[first.parameter].double()
     # The later axis is split first and its neurons go to the end, so that the earlier axis keeps its number.
     for occurrence, to in ((second, -1), (first, 1)):
         axis = occurrence.axis + 1
         values = _along(values, occurrence).unflatten(axis, occurrence.factors)
-        values = values.movedim(axis + occurrence.place, to)
+        values = values.movedim(axis + occurrence.position, to)
     return values.movedim(-1, 2).unsqueeze(-1).flatten(3)
 
 
 def _along(values: Tensor, occurrence: Occurrence) -> Tensor:
-    """Return of a parameter ``(B, *shape)`` the stretch of an axis that the segment covers."""
+    """Return the part of a parameter ``(B, *shape)`` that a segment covers."""
     return values.narrow(occurrence.axis + 1, occurrence.start, math.prod(occurrence.factors))
 
 
 def _corners(values: Tensor) -> Tensor:
-    """Return ``(B, n, n, …)``: at i, j what stands at (i, i) and (j, j), less what stands at (i, j) and (j, i)."""
+    """Return ``(B, n, n, …)`` with v[i, i] + v[j, j] − v[i, j] − v[j, i] at (i, j)."""
     diagonal = torch.diagonal(values, dim1=1, dim2=2).movedim(-1, 1)
     return diagonal.unsqueeze(1) + diagonal.unsqueeze(2) - values - values.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Descriptions of modules, verified by running them wherever that is possible."""
+"""Derive the architectures of modules, and verify them by running the modules wherever that is possible."""
 
 from __future__ import annotations
 
@@ -18,38 +18,40 @@ from sneframe.batch import Batch, stacked
 from sneframe.errors import ArchitectureError, Unverifiable
 from sneframe.symmetry import verify
 
-#: Weights above which a module is not verified: that takes a copy of it in float64, and runs it several times.
+#: A module with more weights is not verified, since that runs a copy in float64 many times.
 LARGEST = 20_000_000
 
 
 def describe(module: nn.Module, example_input: Any = None) -> Architecture:
-    """Describe a module, and verify the description by running the module.
+    """Derive the architecture of a module, and verify it by running the module.
 
     Args:
-        module: left as it is.
-        example_input: what its ``forward`` takes: a tensor, a tuple of arguments, or a mapping by name. Not given, it is the
-            module's own ``example_input_array``, which Lightning knows, or one is made up for the first layer.
+        module: the module; it is not changed.
+        example_input: an input of its ``forward``: a tensor, a tuple of arguments, or a mapping from names to
+            arguments. By default, the attribute ``example_input_array`` of a Lightning module, or an input
+            made up for the first layer.
 
     Returns:
-        A description whose symmetry is ``verified``; ``derived`` where the module cannot be verified, with a warning.
+        An architecture whose symmetry is ``verified``, or ``derived`` if the module cannot be verified.
 
     Raises:
-        ArchitectureError: the module cannot be described, or what was derived of it is refuted by running it.
+        ArchitectureError: no architecture can be derived, or running the module refutes it.
 
     Warns:
-        UserWarning: axes that could not be followed; why the description is not verified.
+        UserWarning: some axes could not be followed, or the architecture could not be verified; the text says
+            why.
     """
     if example_input is None:
         example_input = getattr(module, "example_input_array", None)
-    found = derived(module, example_input)
-    architecture, reason = found.architecture, None
-    if found.unused and architecture.groups:
-        reason = f"its run does not use {found.unused[0]!r}, which may read neurons that are moved"
+    derivation = derived(module, example_input)
+    architecture, reason = derivation.architecture, None
+    if derivation.unused and architecture.groups:
+        reason = f"its run does not use {derivation.unused[0]!r}, which may read neurons of a group"
     elif architecture.num_weights > LARGEST:
         reason = f"it has {architecture.num_weights} weights, more than {LARGEST}"
     else:
         try:
-            verify(module, architecture, found.example_input)
+            verify(module, architecture, derivation.example_input)
         except Unverifiable as error:
             reason = str(error)
     if reason is None:
@@ -61,16 +63,16 @@ def describe(module: nn.Module, example_input: Any = None) -> Architecture:
 
 @final
 class Descriptions:
-    """Describes modules, and each that differs from the others once; see :func:`describe`."""
+    """Describes modules with :func:`describe`, and modules with the same fingerprint only once."""
 
     def __init__(self) -> None:
         self._known: dict[str, Architecture] = {}
 
     def of(self, module: nn.Module, example_input: Any = None) -> Architecture:
-        """Return the description of a module.
+        """Return the architecture of a module.
 
         Raises:
-            ArchitectureError: as :func:`describe`.
+            ArchitectureError: see :func:`describe`.
         """
         own, example = fingerprint(module), _kind(example_input)
         if own is None or example is None:
@@ -82,7 +84,7 @@ class Descriptions:
 
 
 def _kind(example_input: Any) -> str | None:
-    """Return what the structure of an example input is, its values left aside; None if it holds others than tensors."""
+    """Return the structure of an example input as text, without values; None if it holds unknown objects."""
     leaves, structure = tree_flatten(example_input)
     if not all(leaf is None or isinstance(leaf, Tensor | str | int | float | torch.dtype) for leaf in leaves):
         return None
@@ -95,14 +97,15 @@ def _kind(example_input: Any) -> str | None:
 def from_modules(modules: Iterable[nn.Module], example_inputs: Sequence[Any] | None = None) -> Batch:
     """Stack live modules into a batch; network ``i`` is ``modules[i]``.
 
-    Their descriptions are verified, each of those that differ once; see :func:`describe`.
+    Their architectures are derived and verified, once for modules with the same fingerprint; see
+    :func:`describe`.
 
     Args:
-        modules: of any mix of architectures.
-        example_inputs: for each module what its ``forward`` takes; not given, one is made up for its first layer.
+        modules: the modules, of any mix of architectures.
+        example_inputs: an input for each module; by default, one is made up for its first layer.
 
     Raises:
-        ArchitectureError: a module that cannot be described, or another number of inputs.
+        ArchitectureError: a module cannot be described, or the number of inputs is not that of the modules.
     """
     modules, known = list(modules), Descriptions()
     examples = [None] * len(modules) if example_inputs is None else list(example_inputs)

@@ -1,9 +1,9 @@
-"""Choose the elements that a symmetry is tested with: which groups move together, and how each of them moves.
+"""Choose the group elements that test a symmetry: which claims move together, and how each of them moves.
 
-A claim is one action of one group, such as "group hidden0 may be permuted". Claims are tested many at a time. A set of
-claims is moved by elements that are no identity, while all other claims stay still. If the outputs stay as they are
-for random sets, then each claim holds by itself: the moves that leave a network unchanged form a group, and a random
-set lies outside of any smaller group than the one that is described in at least half of the cases.
+A claim is one action of one group, such as "group hidden0 may be permuted". Claims are tested many at a time:
+a set of claims moves, while all others stay. If the outputs of the network do not change for several random
+sets, each claim holds by itself. The reason is that the moves which leave a network unchanged form a group.
+If one claim were false, a random set would leave that group in at least half of the cases.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 from sneframe.architecture import Architecture, NeuronGroup, Parameter
 from sneframe.symmetry.act import Element, moves
 
-#: Ways to permute n neurons: all in one cycle, two of them, at random. A cycle and a swap of two of its neighbours
-#: make every permutation.
+#: Ways to permute n neurons: all in one cycle, a swap of two, or at random. Cycles and swaps of two
+#: neighbours generate every permutation.
 PERMUTATIONS = ("cycle", "swap", "shuffle")
 
 
@@ -28,9 +28,9 @@ class Claim:
     """One action of one group.
 
     Args:
-        group: that acts.
+        group: the group.
         action: ``permute``, ``scale`` or ``sign``.
-        outer: how many elements the group has that this one is nested in; None for a group that is not nested.
+        outer: the size of the parent of the group; None for a group without a parent.
     """
 
     group: NeuronGroup
@@ -43,7 +43,7 @@ class Claim:
 
 
 def claims(architecture: Architecture) -> list[Claim]:
-    """Return all that an architecture says may be done, but for a permutation of one neuron, which is no move."""
+    """Return all claims of an architecture, except permutations of a single neuron, which move nothing."""
     sizes = {group.name: group.size for group in architecture.groups}
     return [
         Claim(group=group, action=action, outer=sizes[group.parent] if group.parent else None)
@@ -54,7 +54,7 @@ def claims(architecture: Architecture) -> list[Claim]:
 
 
 def holders(architecture: Architecture) -> dict[str, list[Parameter]]:
-    """Return for each group the parameters that it acts on, small ones first."""
+    """Return the parameters that each group acts on, the smallest first."""
     holding: dict[str, list[Parameter]] = {group.name: [] for group in architecture.groups}
     for parameter in sorted(architecture.parameters, key=lambda p: p.size):
         for name in {factor for axis in parameter.axes for segment in axis for factor in segment}:
@@ -64,7 +64,7 @@ def holders(architecture: Architecture) -> dict[str, list[Parameter]]:
 
 
 def idle(architecture: Architecture) -> Claim | None:
-    """Return a claim whose elements leave every weight where it is, None where there is none."""
+    """Return a claim that moves no weight at all, or None if there is none."""
     holding = holders(architecture)
     for claim in claims(architecture):
         count = claim.group.size
@@ -74,7 +74,8 @@ def idle(architecture: Architecture) -> Claim | None:
             permutations={
                 claim.group.name: order[None] if claim.outer is None else order.expand(1, claim.outer, -1)
             },
-            # Powers of two, so that products which are 1 are exactly 1; two of them, so that a quotient is not 1.
+            # Powers of two, so that products equal to 1 are exact; two different ones, so that quotients are
+            # not 1.
             scales={claim.group.name: 2.0 ** (1 + torch.arange(count, dtype=torch.float64) % 2)[None]},
             signs={claim.group.name: (-1.0) ** (1 + torch.arange(count, dtype=torch.float64) % 2)[None]},
         )
@@ -87,16 +88,18 @@ def idle(architecture: Architecture) -> Claim | None:
 def element(
     architecture: Architecture, moved: Sequence[Claim], generator: torch.Generator, *, turn: int
 ) -> Element:
-    """Draw an element of one network that acts by these claims alone, and is no identity in any of them.
+    """Draw an element for one network that moves exactly these claims.
 
-    Of several neurons or outer elements some may stay; a nested group moves within at least one of its outer elements.
-    Scales lie in [1/2, 5/6] or [6/5, 2]. At least one sign is −1.
+    No claim gets the identity: a permutation moves at least two neurons, each scale lies between 6/5 and 2 or
+    is the inverse of such a number, and at least one sign is −1. A nested group is permuted within at least
+    one element of its parent.
 
     Args:
-        architecture: whose groups act.
-        moved: the claims that act.
-        generator: of random numbers, on the CPU.
-        turn: a number that goes through :data:`PERMUTATIONS`: in turn 0, 3, … all neurons move, and none stays.
+        architecture: the architecture of the network.
+        moved: the claims that move.
+        generator: the random numbers, on the CPU.
+        turn: selects the kinds of :data:`PERMUTATIONS`. In turn 0, all neurons of every group move in a
+            cycle; in later turns the kinds alternate between claims.
     """
     permutations: dict[str, Tensor] = {}
     scales: dict[str, Tensor] = {}
@@ -104,7 +107,7 @@ def element(
     for number, claim in enumerate(moved):
         name, size = claim.group.name, claim.group.size
         if claim.action == "permute":
-            # In turn 0 all move in a cycle; afterwards neighbouring claims take turns.
+            # In turn 0 all move in a cycle; in later turns the kinds alternate between claims.
             kind = PERMUTATIONS[(turn + number if turn else 0) % len(PERMUTATIONS)]
             outer = 1 if claim.outer is None else claim.outer
             moving = _some(outer, generator) if turn else torch.ones(outer, dtype=torch.bool)
@@ -130,7 +133,7 @@ def _some(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _permutation(size: int, kind: str, generator: torch.Generator) -> Tensor:
-    """Return a random permutation ``(size,)`` of a kind of :data:`PERMUTATIONS`, never the identity."""
+    """Return a random permutation ``(size,)`` of one of the :data:`PERMUTATIONS`, never the identity."""
     drawn = torch.randperm(size, generator=generator)
     order = torch.arange(size)
     if kind == "swap":
@@ -143,7 +146,7 @@ def _permutation(size: int, kind: str, generator: torch.Generator) -> Tensor:
 
 
 def part(whole: Element, moved: Sequence[Claim]) -> Element:
-    """Return what an element does by these claims."""
+    """Return the part of an element that belongs to these claims."""
 
     def of(action: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = {claim.group.name for claim in moved if claim.action == action}
@@ -158,11 +161,16 @@ def part(whole: Element, moved: Sequence[Claim]) -> Element:
 
 
 def sets(count: int, number: int, generator: torch.Generator) -> list[list[int]]:
-    """Return so many sets of the claims 0, …, count − 1, none of them empty.
+    """Return random sets of the claims 0, …, count − 1.
 
-    The claims are numbered at random. For each binary digit the claims where it is 1 form a set, and the others
-    another one; then they are numbered anew. So after 2 log₂(count) sets, of each two claims either has moved while the
-    other one stayed.
+    The claims get random numbers. For each binary digit of these numbers, the claims with a 1 form one set,
+    and the claims with a 0 another; then they get new numbers. So after 2 log₂(count) sets, every claim has
+    moved once while any given other claim stayed.
+
+    Args:
+        count: number of claims.
+        number: number of sets; none of them is empty.
+        generator: the random numbers.
     """
 
     def drawn() -> list[list[int]]:
@@ -171,7 +179,7 @@ def sets(count: int, number: int, generator: torch.Generator) -> list[list[int]]
         halves = [[c for c in range(count) if (order[c] >> d) % 2 == bit] for d in digits for bit in (1, 0)]
         return [half for half in halves if half]
 
-    found: list[list[int]] = []
-    while count and len(found) < number:
-        found += drawn()
-    return [*islice(found, number)]
+    chosen: list[list[int]] = []
+    while count and len(chosen) < number:
+        chosen += drawn()
+    return [*islice(chosen, number)]

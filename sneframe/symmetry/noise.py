@@ -1,9 +1,10 @@
-"""How exactly each number of a network's outputs is known, and whether a move of its weights changes it.
+"""Decide whether a move of weights changes the outputs of a network by more than rounding noise.
 
-A network is run again with weights that are off by a rounding error or so: what that changes is the noise of a number.
-It is run again with weights that are off by a thousandth: what that changes says how strongly the number depends on
-the weights. Each number is judged by its own noise and its own dependence. So one that is large, such as a masked logit
-of −1e20, hides no other.
+Two measurements are made for each number of the outputs. The network runs with weights that are changed by
+about a rounding error; the change of the number is its noise. Then it runs with weights that are changed by a
+thousandth; the change of the number shows how strongly it depends on the weights. Each number is judged by
+its own noise and its own dependence. So a large number, such as a masked logit of −1e20, does not hide
+changes of the others.
 """
 
 from __future__ import annotations
@@ -15,22 +16,24 @@ from attrs import frozen
 from torch import Tensor
 
 STEP = 1e-3  #: the relative change of weights by which dependence is measured
-ROUNDINGS = 8  #: the relative change of weights by which noise is measured, in units of the type's precision
-MARGIN = 32  #: a change is no noise if it is so many times larger
-FLOOR = 1e-12  #: of a number's dependence on its weights: no smaller change is looked for
+ROUNDINGS = 8  #: the same for noise, in units of the precision of the type
+MARGIN = 32  #: a change larger than the noise by this factor counts as a real change
+FLOOR = 1e-12  #: the smallest change that is looked for, as a fraction of the dependence on the weights
 
 
 @frozen(kw_only=True, eq=False)
 class Expected:
-    """One output tensor, and how far each number in it may be off.
+    """One output tensor, with the tolerance of each of its numbers.
 
     Args:
-        value: as it is, in float64, or in a type of integers or booleans.
-        tolerance: of each number; infinite where it cannot be told whether it has changed.
-        size: of each number: what a relative change refers to.
-        sharp: where a number depends on the weights, and a change of it would be seen.
-        blurred: where a number depends on the weights, and a change of it would be lost in noise.
-        repeated: the largest change between two equal runs that is no rounding error, as a fraction of the largest number.
+        value: the values, in float64, or in a type of integers or booleans.
+        tolerance: the largest change of each number that counts as noise; infinite if a change could not be
+            recognised.
+        size: the size of each number, to which relative changes refer.
+        sharp: whether each number depends on the weights, and a real change would exceed the tolerance.
+        blurred: whether each number depends on the weights, but a real change would be lost in noise.
+        repeated: the largest change between two equal runs that is more than a rounding error, as a fraction
+            of the largest number.
     """
 
     value: Tensor
@@ -46,12 +49,12 @@ class Change:
     """The largest change of a network's outputs.
 
     Args:
-        place: of the output.
-        size: as a fraction of the number's size.
+        path: the path of the output tensor, such as ``output[0]``.
+        size: the change, as a fraction of the size of the number.
         seen: whether it is more than noise.
     """
 
-    place: str
+    path: str
     size: float
     seen: bool
 
@@ -63,13 +66,13 @@ def expect(
     far: Sequence[Tensor | None],
     eps: float,
 ) -> Expected:
-    """Measure how exactly a tensor is known.
+    """Measure the tolerance of each number of an output tensor.
 
     Args:
-        value: what is expected.
-        again: the same of an equal run.
-        near: the same of weights that differ by :data:`ROUNDINGS` × ``eps`` of their size.
-        far: the same of weights that differ by :data:`STEP` of their size.
+        value: the output tensor.
+        again: the same output in an equal run; None if it was missing.
+        near: the same output for weights that are changed by the fraction :data:`ROUNDINGS` × ``eps``.
+        far: the same output for weights that are changed by the fraction :data:`STEP`.
         eps: the relative precision of the numbers that the network computes with.
     """
     others = [
@@ -96,7 +99,7 @@ def expect(
         _largest(changes[1 + len(near) :]),
     )
     if not value.is_floating_point():
-        # A number that jumps says nothing while it may jump of itself, and must be the same otherwise.
+        # An integer must stay the same, unless small changes of the weights alone can change it.
         stable = (noise == 0) & (response == 0)
         return Expected(
             value=value,
@@ -111,8 +114,8 @@ def expect(
     active = value.isfinite() & (response > 64 * eps * scale)
     rounding = ROUNDINGS * eps * scale
     tolerance = _largest([MARGIN * noise, max(FLOOR, MARGIN * ROUNDINGS * eps) * dependence, rounding])
-    # A number that does not depend on the weights may be rounded in another way. A neuron that is off may be barely
-    # off, so it is as noisy as its neighbours.
+    # A number that does not depend on the weights may still be rounded differently. It may come from a ReLU
+    # that is barely off, so it is taken to be as noisy as its neighbours.
     least = MARGIN * float(noise[active].median()) if active.any() else 0.0
     still = torch.maximum(MARGIN * noise, rounding).clamp(min=least)
     tolerance = torch.where(active, tolerance, torch.where(value.isfinite(), still, 0.0))
@@ -130,22 +133,22 @@ def expect(
     )
 
 
-def compare(expected: Mapping[str, Expected], found: Mapping[str, Tensor] | None) -> Change:
-    """Return the largest change that is more than noise, or the largest of all where none is.
+def compare(expected: Mapping[str, Expected], moved: Mapping[str, Tensor] | None) -> Change:
+    """Return the largest change that is more than noise; if there is none, the largest change.
 
     Args:
-        expected: the outputs by place.
-        found: the outputs with moved weights; None if the module failed on these.
+        expected: the outputs by path.
+        moved: the outputs with moved weights; None if the module failed with these.
     """
-    if found is None or found.keys() != expected.keys():
-        missing = sorted(expected.keys() ^ found.keys()) if found is not None else sorted(expected)
-        return Change(place=missing[0], size=float("inf"), seen=True)
-    worst = Change(place="", size=0.0, seen=False)
-    for place, known in expected.items():
-        value = found[place]
+    if moved is None or moved.keys() != expected.keys():
+        missing = sorted(expected.keys() ^ moved.keys()) if moved is not None else sorted(expected)
+        return Change(path=missing[0], size=float("inf"), seen=True)
+    worst = Change(path="", size=0.0, seen=False)
+    for path, known in expected.items():
+        value = moved[path]
         if value.shape != known.value.shape or value.dtype != known.value.dtype:
             if not bool(known.tolerance.isinf().all()) or known.tolerance.numel() == 0:
-                return Change(place=place, size=float("inf"), seen=True)
+                return Change(path=path, size=float("inf"), seen=True)
             continue
         if not value.numel():
             continue
@@ -157,13 +160,17 @@ def compare(expected: Mapping[str, Expected], found: Mapping[str, Tensor] | None
         counted = seen if seen.any() else known.sharp & (known.size > 0)
         if counted.any():
             relative = float((change[counted] / size[counted].clamp(min=1e-300)).max())
-            made = Change(place=place, size=relative, seen=bool(seen.any()))
+            made = Change(path=path, size=relative, seen=bool(seen.any()))
             worst = max(worst, made, key=lambda each: (each.seen, each.size))
     return worst
 
 
 def difference(first: Tensor, second: Tensor) -> Tensor:
-    """Return how far numbers are apart, in float64: 0 where both are the same infinity or no number, else infinite."""
+    """Return the absolute difference of each number, in float64.
+
+    It is 0 if both are the same infinity or both are NaN, and infinite if only one of them is finite. For
+    integers and booleans it is 1 where they differ.
+    """
     if not first.is_floating_point():
         return (first != second).double()
     same = (first == second) | (first.isnan() & second.isnan())

@@ -1,4 +1,8 @@
-"""Draw weights, buffers and inputs at random, with which a change of a network's outputs can be seen."""
+"""Draw random weights, buffers and inputs at which a change of the outputs of a network can be seen.
+
+Example: if the drawn weights of a deep ReLU network are too small, all its outputs are zero, and a wrong move
+of the weights would change nothing. Such a draw is rejected, and the next scale of weights is tried.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,14 @@ from torch import Tensor
 from sneframe.symmetry.noise import ROUNDINGS, STEP, Expected, expect
 from sneframe.symmetry.twin import Inputs, Outputs, Twin
 
-#: Weights are drawn with variance gain² / (number of inputs), biases with standard deviation ``shift``. A network of
-#: many layers may forget its first ones at a small gain, and be chaotic at a large one, so draws differ.
+#: Pairs (gain, shift). Weights are drawn with variance gain² / (number of inputs), biases with standard
+#: deviation shift. A deep network may forget its first layers at a small gain and be chaotic at a large one,
+#: so several are tried.
 LEVELS = ((1.0, 1.0), (2.0, 0.3), (12.0, 0.1), (0.3, 1.0), (0.1, 1.0), (0.03, 1.0))
-FIRST = 3  #: so many of these are begun with in turn
-GIVEN = None  #: in the place of a level: the weights that the module has, disturbed
-MULTIPLIERS = ("weight", "gamma", "scale")  #: ends of names of vectors that multiply, and whose gain is 1
+FIRST = 3  #: the first trials start with these levels in turn
+GIVEN = None  #: used instead of a level: the weights of the module itself, with noise
+#: Ends of the names of vectors that multiply, which are drawn with standard deviation 1.
+MULTIPLIERS = ("weight", "gamma", "scale")
 
 
 @frozen(kw_only=True, eq=False)
@@ -26,10 +32,10 @@ class Trial:
     """A network with drawn weights, and what it returns.
 
     Args:
-        state: values of all parameters and persistent buffers, by name.
-        inputs: what it was run on.
-        seed: of the random numbers it draws as it runs.
-        outputs: what is expected of each output, by place.
+        state: the values of all parameters and persistent buffers, by name.
+        inputs: the inputs that it was run on.
+        seed: the seed of the random numbers that it draws as it runs.
+        outputs: the outputs with their tolerances, by path.
     """
 
     state: Mapping[str, Tensor]
@@ -44,56 +50,62 @@ class Trial:
 
     @property
     def sharp(self) -> int:
-        """How many numbers of the outputs would show a change of the weights."""
+        """Number of output numbers that would show a wrong move of the weights."""
         return sum(int(known.sharp.sum()) for known in self.outputs.values())
 
     @property
     def tolerance(self) -> float:
-        """The largest change of a number that would pass for noise, as a fraction of its size."""
+        """The largest change of a number that would count as noise, as a fraction of its size."""
         known = [output for output in self.outputs.values() if output.sharp.any()]
         return max((float((o.tolerance / o.size)[o.sharp].max()) for o in known), default=0.0)
 
     def influence(self, twin: Twin, generator: torch.Generator) -> dict[str, float] | None:
-        """Return for each parameter how much the outputs depend on it, in tolerances of a number; None if unknown."""
+        """Return how much the outputs depend on each parameter, in tolerances; None if it is unknown."""
         factors = {}
-        for place, known in self.outputs.items():
+        for path, known in self.outputs.items():
             if known.sharp.any() and known.value.is_floating_point():
                 signs = torch.where(torch.rand(known.value.shape, generator=generator) < 0.5, -1.0, 1.0)
-                factors[place] = torch.where(known.sharp, signs / known.tolerance, 0.0)
-        found = twin.influence(self.state, self.inputs, self.seed, factors)
-        if found is None:
+                factors[path] = torch.where(known.sharp, signs / known.tolerance, 0.0)
+        influence = twin.influence(self.state, self.inputs, self.seed, factors)
+        if influence is None:
             return None
-        return {name: value / self.sharp**0.5 for name, value in found.items()}
+        return {name: value / self.sharp**0.5 for name, value in influence.items()}
 
     def fault(self, twin: Twin) -> str | None:
-        """Return why moved weights could not be told from noise, None where they can."""
+        """Return the reason why a wrong move of weights might go unnoticed, or None if it would be seen."""
         if self.repeated:
-            return f"the outputs of {twin.name} differ by {self.repeated:.2g} of their size between two equal runs"
+            return (
+                f"the outputs of {twin.name} differ by {self.repeated:.2g} of their size "
+                f"between two equal runs"
+            )
         kind, eps = str(twin.precision).removeprefix("torch."), torch.finfo(twin.precision).eps
-        for place, known in self.outputs.items():
+        for path, known in self.outputs.items():
             blurred, sharp = int(known.blurred.sum()), int(known.sharp.sum())
             if blurred > sharp or (known.value.is_floating_point() and ROUNDINGS * eps > STEP):
                 return (
-                    f"{twin.name} computes in {kind}, and rounding alone changes {place} so much that a wrong move of "
-                    f"its weights may not be seen"
+                    f"{twin.name} computes in {kind}, and rounding alone changes {path} so much that "
+                    f"a wrong move of its weights might not be seen"
                 )
             value = known.value
             if value.is_floating_point() and value.numel() and bool(value.isnan().all()):
-                return f"{place} of {twin.name} is not a number at random weights"
+                return f"{path} of {twin.name} is not a number at random weights"
         if not self.sharp:
-            return f"no floating-point output of {twin.name} is finite, other than zero and dependent on its weights"
+            return (
+                f"no floating-point output of {twin.name} is finite, other than zero "
+                f"and dependent on its weights"
+            )
         return None
 
 
 def trial(twin: Twin, number: int, seed: int) -> Trial | str:
-    """Draw a trial in which moved weights can be told from noise, or return why none was found.
+    """Draw a trial in which a wrong move of weights would be seen, or return the reason why there is none.
 
-    The first one keeps buffers and inputs as they are given. Later ones vary them where the module still runs.
+    Trial 0 keeps the given buffers and inputs. Later trials vary them, if the module still runs.
 
     Args:
-        twin: that is run.
-        number: of the trial.
-        seed: of the draws.
+        twin: the copy of the module to run.
+        number: the number of the trial.
+        seed: the seed of the draws.
     """
     generator = torch.Generator().manual_seed(1000 * seed + number)
     fault = f"{twin.name} fails on random weights"
@@ -104,29 +116,29 @@ def trial(twin: Twin, number: int, seed: int) -> Trial | str:
             made = _measured(twin, state, inputs, seed + number, generator)
             if made is None:
                 continue
-            found = made.fault(twin)
-            if found is None:
+            reason = made.fault(twin)
+            if reason is None:
                 return made
-            fault = found
+            fault = reason
             if made.repeated:
                 return fault
     return fault
 
 
 def outputs(twin: Twin, state: Mapping[str, Tensor], inputs: Inputs, seed: int) -> Outputs | None:
-    """Run a module; return None if it fails on these weights."""
+    """Run a module, and return its outputs; None if it fails with these weights."""
     try:
         return twin.run(state, inputs, seed)
-    except Exception:  # noqa: BLE001  # whatever a stranger's forward may raise
+    except Exception:  # noqa: BLE001  # a forward may raise anything
         return None
 
 
 def _measured(
     twin: Twin, state: Mapping[str, Tensor], inputs: Inputs, seed: int, generator: torch.Generator
 ) -> Trial | None:
-    """Run a module on weights and on others near them; None if it fails on these."""
-    found = outputs(twin, state, inputs, seed)
-    if found is None:
+    """Run a module with weights, and with others near them; return None if it fails with these weights."""
+    values = outputs(twin, state, inputs, seed)
+    if values is None:
         return None
     eps = torch.finfo(twin.precision).eps
 
@@ -137,21 +149,21 @@ def _measured(
     near = [other(ROUNDINGS * eps) for _ in range(2)]
     far = [other(STEP) for _ in range(2)]
     expected = {
-        place: expect(value, again.get(place), [o.get(place) for o in near], [o.get(place) for o in far], eps)
-        for place, value in found.items()
+        path: expect(value, again.get(path), [o.get(path) for o in near], [o.get(path) for o in far], eps)
+        for path, value in values.items()
     }
     return Trial(state=state, inputs=inputs, seed=seed, outputs=expected)
 
 
 def _off(state: Mapping[str, Tensor], step: float, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return weights that are off by a fraction of their size."""
+    """Return weights that are changed at random by about a fraction ``step`` of their size."""
     return {
         name: value * (1 + step * _normal(value, generator)) if value.is_floating_point() else value
         for name, value in state.items()
     }
 
 
-# -- weights ----------------------------------------------------------------------------------------------------------
+# -- weights -------------------------------------------------------------------------------------------------
 
 
 def weights(
@@ -160,9 +172,10 @@ def weights(
     """Draw the floating-point tensors of a state.
 
     Args:
-        given: the state.
-        level: gain and shift, see :data:`LEVELS`; :data:`GIVEN` for the values as given, disturbed by half their spread.
-        generator: of random numbers, on the CPU.
+        given: the state of the module.
+        level: gain and shift, see :data:`LEVELS`; or :data:`GIVEN` for the given values plus noise of half
+            their standard deviation.
+        generator: the random numbers, on the CPU.
     """
     drawn = {}
     for name, value in given.items():
@@ -185,16 +198,17 @@ def weights(
 
 
 def _normal(value: Tensor, generator: torch.Generator) -> Tensor:
+    """Return standard normal numbers in the shape of a tensor."""
     return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
 
 
-# -- buffers and inputs -------------------------------------------------------------------------------------------------
+# -- buffers and inputs --------------------------------------------------------------------------------------
 
 
 def _surroundings(
     twin: Twin, number: int, generator: torch.Generator
 ) -> Iterator[tuple[Inputs, Mapping[str, Tensor]]]:
-    """Yield inputs and buffers, those that vary most first, those as given last."""
+    """Yield inputs and buffers to run with: the most varied ones first, the given ones last."""
     if number:
         inputs = [_redrawn, _shuffled] if number % 2 else [_shuffled, _redrawn]
         whole = any(value.is_floating_point() and value.numel() for value in twin.inputs.tensors)
@@ -215,36 +229,37 @@ def _surroundings(
 def _runs(
     twin: Twin, inputs: Inputs, buffers: Mapping[str, Tensor], number: int, generator: torch.Generator
 ) -> bool:
-    """Whether the module takes inputs and buffers, and makes no less of them than of those given."""
+    """Whether the module runs with these inputs and buffers, without more NaN than with the given ones."""
     for level in (LEVELS[number % FIRST], GIVEN):
         state = weights(twin.state, level, generator)
         known = outputs(twin, state, twin.inputs, 0)
-        found = outputs(twin, {**state, **buffers}, inputs, 0)
-        if known is not None and found is not None and found.keys() == known.keys():
-            pairs = [(known[place], found[place]) for place in known]
+        varied = outputs(twin, {**state, **buffers}, inputs, 0)
+        if known is not None and varied is not None and varied.keys() == known.keys():
+            pairs = [(known[path], varied[path]) for path in known]
             if all(a.shape == b.shape and int(b.isnan().sum()) <= int(a.isnan().sum()) for a, b in pairs):
                 return True
     return False
 
 
 def _varied(value: Tensor, way: Callable[..., Tensor], generator: torch.Generator) -> Tensor:
+    """Return a tensor varied in this way, if it has floating-point numbers; otherwise as it is."""
     return way(value, generator) if value.is_floating_point() and value.numel() else value
 
 
 def _redrawn(value: Tensor, generator: torch.Generator) -> Tensor:
-    """Return normal numbers of a tensor's mean and spread, or of spread 1 where it has none."""
+    """Return normal numbers with the mean and standard deviation of a tensor (1 if that is zero)."""
     spread = float((value - value.mean()).square().mean().sqrt()) or 1.0
     return (float(value.mean()) + spread * _normal(value, generator)).to(value.dtype)
 
 
 def _shuffled(value: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the values of a tensor in another order."""
+    """Return the values of a tensor in random order."""
     order = torch.randperm(value.numel(), generator=generator).to(value.device)
     return value.flatten()[order].view(value.shape)
 
 
 def _flipped(value: Tensor, generator: torch.Generator) -> Tensor:
-    """Return random booleans, or other values in another order."""
+    """Return random booleans for a tensor of booleans, or other values in random order."""
     if value.dtype != torch.bool:
         return _shuffled(value, generator)
     return (torch.rand(value.shape, generator=generator) < 0.5).to(value.device)

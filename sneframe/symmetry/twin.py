@@ -1,4 +1,4 @@
-"""Run a copy of a module again and again, each time with other weights, in the same computation."""
+"""Twin: a copy of a module that can be run again and again with other weights, always in the same way."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from sneframe.architecture.derive import arguments
 from sneframe.architecture.outputs import leaves
 from sneframe.errors import ArchitectureError, one_line
 
-#: What each number type of a network's outputs is compared in.
+#: The outputs of a network, by path: floats as float64, other types as they are.
 Outputs = dict[str, Tensor]
 
 
 @frozen(kw_only=True, eq=False)
 class Inputs:
-    """What a ``forward`` takes.
+    """The arguments of a ``forward``.
 
     Args:
-        args: by position.
-        kwargs: by name.
+        args: the positional arguments.
+        kwargs: the keyword arguments.
     """
 
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(factory=dict)
 
     def map(self, function: Any) -> Inputs:
-        """Return the inputs with each tensor, at any depth, replaced by what the function makes of it."""
+        """Return the inputs with a function applied to each tensor, at any depth."""
 
         def each(value: Any) -> Any:
             return function(value) if isinstance(value, Tensor) else value
@@ -51,16 +51,22 @@ class Inputs:
 
 
 class Twin:
-    """A copy of a module in evaluation mode, whose runs leave no trace in each other.
+    """A copy of a module in evaluation mode, whose runs do not affect each other.
 
     Args:
-        module: that is copied.
-        example_input: as for :meth:`~sneframe.architecture.Architecture.from_module`.
+        module: the module to copy.
+        example_input: an input, as for :meth:`~sneframe.architecture.Architecture.from_module`.
         wide: whether weights and inputs become float64; otherwise they keep their types.
 
+    Attributes:
+        inputs: the arguments for the example input.
+        first_name: for each name of a parameter or persistent buffer, the first name of the same tensor.
+        state: the values of the parameters and persistent buffers of the module, each tensor once.
+        precision: the coarsest floating-point type of any result between the weights and the outputs.
+
     Raises:
-        ArchitectureError: the module cannot be copied, or returns something in which no tensor can be looked for.
-        Exception: whatever its ``forward`` raises on the example input.
+        ArchitectureError: the module cannot be copied, or its output cannot be searched for tensors.
+        Exception: any error that its ``forward`` raises on the example input.
     """
 
     def __init__(self, module: nn.Module, example_input: Any, *, wide: bool) -> None:
@@ -78,61 +84,59 @@ class Twin:
             *self._module.named_buffers(remove_duplicate=False),
         )
         first: dict[int, str] = {}
-        #: Of each name of a parameter or persistent buffer the first name of the same tensor.
         self.first_name = {name: first.setdefault(id(value), name) for name, value in named if name in kept}
-        self._places = {name: value for name, value in named if self.first_name.get(name) == name}
-        #: The values of the parameters and persistent buffers as the module was given, each tensor once.
-        self.state = {name: value.detach().clone() for name, value in self._places.items()}
+        self._tensors = {name: value for name, value in named if self.first_name.get(name) == name}
+        self.state = {name: value.detach().clone() for name, value in self._tensors.items()}
         python = [m for m in self._module.modules() if not isinstance(m, torch.jit.ScriptModule)]
         self._attributes = [(each, dict(vars(each)), dict(each._buffers)) for each in python]
         self._buffers = [(value, value.detach().clone()) for value in self._module.buffers()]
-        #: The coarsest type of floating-point numbers that anything is rounded to between weights and outputs.
         self.precision = self._watched()
 
     def run(self, state: Mapping[str, Tensor], inputs: Inputs, seed: int) -> Outputs:
-        """Return what the module makes of inputs: each output tensor and number by its place, floats as float64.
+        """Run the module, and return each output tensor and number by its path, floats as float64.
 
         Args:
-            state: values of parameters and persistent buffers by name; what it lacks is as it was given.
-            inputs: of which a copy is passed.
-            seed: of the random numbers that the module may draw as it runs.
+            state: the values of parameters and persistent buffers, by name; missing ones keep the values of
+                the module.
+            inputs: the inputs; the module gets a copy.
+            seed: the seed of the random numbers that the module may draw as it runs.
         """
         with torch.no_grad():
-            found = self._forward(state, inputs, seed)
-        return {place: _comparable(place, value, self.name) for place, value in found}
+            values = self._forward(state, inputs, seed)
+        return {path: _comparable(path, value, self.name) for path, value in values}
 
     def influence(
         self, state: Mapping[str, Tensor], inputs: Inputs, seed: int, factors: Mapping[str, Tensor]
     ) -> dict[str, float] | None:
-        """Return for each parameter and buffer how much a sum of the outputs depends on it.
+        """Return how much a weighted sum of the outputs depends on each parameter and buffer.
 
-        That is ‖w · ∂s/∂w‖ of its weights w, where s is the sum of all output numbers times their factors.
+        For weights w this is ‖w · ∂s/∂w‖, where s is the sum of all output numbers times their factors.
 
         Args:
-            state: as in :meth:`run`.
-            inputs: as in :meth:`run`.
-            seed: as in :meth:`run`.
-            factors: by place, of the shape of an output tensor.
+            state: see :meth:`run`.
+            inputs: see :meth:`run`.
+            seed: see :meth:`run`.
+            factors: the factors, by path, in the shape of each output tensor.
 
         Returns:
-            By name; None where there are no gradients, as in a forward that switches them off.
+            The values by name; None if there are no gradients, as in a forward that switches them off.
         """
-        weights = {name: value for name, value in self._places.items() if value.is_floating_point()}
+        weights = {name: value for name, value in self._tensors.items() if value.is_floating_point()}
         needed = {name: value.requires_grad for name, value in weights.items()}
         try:
             with torch.enable_grad():
                 for value in weights.values():
                     value.requires_grad_(True)
-                found = self._forward(state, inputs, seed)
+                values = self._forward(state, inputs, seed)
                 total = sum(
-                    (value.double() * factors[place].to(value.device)).sum()
-                    for place, value in found
-                    if isinstance(value, Tensor) and value.requires_grad and place in factors
+                    (value.double() * factors[path].to(value.device)).sum()
+                    for path, value in values
+                    if isinstance(value, Tensor) and value.requires_grad and path in factors
                 )
                 if not isinstance(total, Tensor):
                     return None
                 made = torch.autograd.grad(total, [*weights.values()], allow_unused=True)
-        except Exception:  # noqa: BLE001  # a stranger's forward need not be made for gradients
+        except Exception:  # noqa: BLE001  # not every forward can be differentiated
             return None
         finally:
             for name, value in weights.items():
@@ -143,7 +147,7 @@ class Twin:
         }
 
     def _forward(self, state: Mapping[str, Tensor], inputs: Inputs, seed: int) -> list[tuple[str, Any]]:
-        """Return all that lies in the output, after everything that a run may have changed is as it was given."""
+        """Undo all that earlier runs may have changed, run the module, and return its output values."""
         for each, attributes, buffers in self._attributes:
             vars(each).clear()
             vars(each).update(attributes)
@@ -152,40 +156,43 @@ class Twin:
         with torch.no_grad():
             for buffer, value in self._buffers:
                 buffer.copy_(value)
-            for name, place in self._places.items():
-                place.copy_(state.get(name, self.state[name]).view(place.shape))
+            for name, tensor in self._tensors.items():
+                tensor.copy_(state.get(name, self.state[name]).view(tensor.shape))
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002  # the module may draw from the global state
         given = inputs.map(lambda value: value.detach().clone())
         default = torch.get_default_dtype()
         try:
-            torch.set_default_dtype(
-                self._default
-            )  # for what the module makes as it runs, such as a first state
+            # For tensors that the module makes as it runs, such as a first state.
+            torch.set_default_dtype(self._default)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # said already when the module was described
+                warnings.simplefilter("ignore")  # they were shown when the module was described
                 return leaves(self._module(*given.args, **given.kwargs), self.name)
         finally:
             torch.set_default_dtype(default)
 
     def _watched(self) -> torch.dtype:
-        """Run the module on the example input, and return the coarsest type that its weights' influence passes."""
-        watch = _Precision([value for value in self._places.values() if value.is_floating_point()])
+        """Run the module on the example input; return the coarsest type that depends on its weights."""
+        watch = _Precision([value for value in self._tensors.values() if value.is_floating_point()])
         try:
             with watch:
                 self.run(self.state, self.inputs, 0)
         except ArchitectureError:
             raise
-        except Exception:  # noqa: BLE001  # some operations cannot be watched: run it without
+        except Exception:  # noqa: BLE001  # some operations cannot run in the mode: run without it
             self.run(self.state, self.inputs, 0)
         return max(watch.seen, key=lambda dtype: torch.finfo(dtype).eps)
 
 
 class _Precision(TorchDispatchMode):
-    """Notes the floating-point types of all that depends on some tensors.
+    """Notes the floating-point types of all tensors that depend on the weights.
 
-    Memory is told apart by its address; every tensor is kept while it is watched, so that none is used again.
+    A tensor is known by the address of its memory. All tensors are kept alive meanwhile, so that no address
+    is used twice.
+
+    Args:
+        weights: the weights.
     """
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
@@ -197,7 +204,7 @@ class _Precision(TorchDispatchMode):
             self._note(value)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Carry out an operation, and note its outputs if they depend on the weights."""
+        """Run an operation, and note its outputs if they depend on the weights."""
         result = func(*args, **(kwargs or {}))
         inputs = (value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor))
         if any(_memory(value) in self._dependent for value in inputs):
@@ -214,6 +221,7 @@ class _Precision(TorchDispatchMode):
 
 
 def _memory(value: Tensor) -> int:
+    """Return the address that identifies the memory of a tensor."""
     try:
         return value.untyped_storage()._cdata
     except (NotImplementedError, RuntimeError):  # a sparse tensor has no single storage
@@ -222,7 +230,7 @@ def _memory(value: Tensor) -> int:
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Put back every state of random numbers that running a module may change."""
+    """Restore all random states that running a module may change."""
     devices = {p.device.index or 0 for p in module.parameters() if p.device.type == "cuda"}
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=sorted(devices)):
@@ -234,16 +242,16 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 
 def twin(module: nn.Module, example_input: Any) -> Twin:
-    """Return a copy that computes in float64, or in its own types where float64 fails.
+    """Return a copy of a module that computes in float64, or in its own types if float64 fails.
 
     Raises:
-        ArchitectureError: it fails on the example input in its own types too.
+        ArchitectureError: the module fails on the example input in its own types too.
     """
     try:
         return Twin(module, example_input, wide=True)
     except ArchitectureError:
         raise
-    except Exception:  # noqa: BLE001, S110  # whatever a stranger's forward may raise in a type that it never had
+    except Exception:  # noqa: BLE001, S110  # a forward may raise anything in a type it was not written for
         pass
     try:
         return Twin(module, example_input, wide=False)
@@ -256,7 +264,7 @@ def twin(module: nn.Module, example_input: Any) -> Twin:
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """Return a deep copy, of which tensors that hang on a graph of gradients are cut off."""
+    """Return a deep copy, in which tensors with a gradient graph are detached."""
     known: dict[int, Any] = {}
     for each in module.modules():
         for value in tree_leaves(vars(each)):
@@ -270,13 +278,13 @@ def _copied(module: nn.Module) -> nn.Module:
         ) from error
 
 
-def _comparable(place: str, value: Any, name: str) -> Tensor:
-    """Return an output as a plain tensor on the CPU, floats as float64, complex numbers as pairs."""
+def _comparable(path: str, value: Any, name: str) -> Tensor:
+    """Return an output value as a dense tensor on the CPU: floats as float64, complex numbers as pairs."""
     if not isinstance(value, Tensor):
         value = torch.tensor(complex(value) if isinstance(value, complex) else value)
     value = value.detach()
     if value.is_meta:
-        raise ArchitectureError(f"{name}: {place} is on the meta device and has no values")
+        raise ArchitectureError(f"{name}: {path} is on the meta device and has no values")
     if value.is_nested:
         value = torch.cat([each.flatten() for each in value.unbind()])
     elif value.layout != torch.strided:

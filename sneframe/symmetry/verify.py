@@ -1,4 +1,10 @@
-"""Verify an architecture by running its network: moved neurons must not change what it computes."""
+"""Verify an architecture by running its network: moving neurons must not change the outputs.
+
+Example: an architecture claims that the 16 neurons of group ``hidden0`` may be permuted. A copy of the
+network gets random weights and runs once. Then the weights are permuted as the architecture describes, and
+the copy runs again. If the outputs differ by more than rounding noise, the claim is false, and the error
+names it.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +25,23 @@ from sneframe.symmetry.noise import Change, compare
 from sneframe.symmetry.trial import Trial, outputs, trial
 from sneframe.symmetry.twin import Twin, twin, undisturbed
 
-SETS = 12  #: at least so many random sets of claims are moved in all
-VISIBLE = 3  #: so many tolerances a number of the outputs must depend on a group's weights
-SINGLES = 64  #: so many claims are moved one by one where halving a set finds none that is false alone
+SETS = 12  #: smallest number of random sets of claims that are moved
+VISIBLE = 3  #: how strongly the outputs must depend on the weights of a group, in units of their tolerance
+SINGLES = 64  #: number of claims that are moved one by one if neither half of a set is false alone
 
 
 @frozen(kw_only=True)
 class Verified:
-    """What was seen when nothing was found wrong.
+    """The result of a verification that found nothing wrong.
 
     Args:
         error: the largest change of a number in the outputs, as a fraction of its size.
-        tolerance: the largest change that would have been taken for noise, as a fraction of a number's size.
-        groups: how many groups were moved.
-        actions: how many actions they were moved by, all groups counted together.
-        moved: the fraction of the described weights that change when all groups move.
-        passes: how often the network was run with moved weights.
-        precision: the coarsest type of floating-point numbers that it computed with, such as ``float64``.
+        tolerance: the largest change that would have counted as noise, as a fraction of the size of a number.
+        groups: number of groups that were moved.
+        actions: number of actions that were tested, over all groups.
+        moved: the fraction of the weights that change when all groups move.
+        passes: number of runs with moved weights.
+        precision: the coarsest floating-point type that the network computed with, such as ``float64``.
     """
 
     error: float
@@ -50,30 +56,29 @@ class Verified:
 def verify(
     module: nn.Module, architecture: Architecture, example_input: Any, *, draws: int = 3, seed: int = 0
 ) -> Verified:
-    """Check that each action of each group leaves a network's outputs as they are.
+    """Check that no action of any group changes the outputs of a network.
 
-    A copy of the module is run in double precision, with every parameter and buffer drawn at random. All groups are
-    moved at once, and then random halves of them, so that each has moved while each other one stayed. Each number of
-    the outputs is judged by its own noise, see :mod:`.noise`. The time is that of a few dozen forward passes, however
-    many groups there are.
+    A copy of the module runs in double precision, with random values for every parameter and buffer. All
+    groups move at once, and then random halves of them, so that each group has moved while each other one
+    stayed. Each number of the outputs is judged by its own noise, see :mod:`.noise`. This takes a few dozen
+    forward passes, however many groups there are.
 
     Args:
-        module: left as it is.
-        architecture: what is said to describe it.
-        example_input: as for :meth:`~sneframe.architecture.Architecture.from_module`.
-        draws: how many times weights are drawn.
-        seed: of the draws.
+        module: the module; it is not changed.
+        architecture: the architecture to verify.
+        example_input: an input, as for :meth:`~sneframe.architecture.Architecture.from_module`.
+        draws: how often weights are drawn.
+        seed: the seed of the draws.
 
     Raises:
-        ArchitectureError: names or shapes differ from the module's; a group moves no weight, or changes the outputs. The
-            error names the group, the action and the change.
-        Unverifiable: the outputs are random or too noisy, or do not show what the weights are.
+        ArchitectureError: names or shapes differ from those of the module, or a group moves no weight or
+            changes the outputs. The error names the group, the action and the change.
+        Unverifiable: the outputs are random or too noisy, or do not depend enough on the weights to show a
+            wrong move.
     """
     _check(module, architecture)
     if (claim := idle(architecture)) is not None:
-        raise ArchitectureError(
-            f"group {claim.group.name!r} of {type(module).__name__}: its elements move no weight ({claim.action})"
-        )
+        raise ArchitectureError(f"{claim} of {type(module).__name__} moves no weight")
     known = claims(architecture)
     with undisturbed(module):
         check = _Verification(architecture, twin(module, example_input), known)
@@ -84,20 +89,27 @@ def verify(
 
 
 def _check(module: nn.Module, architecture: Architecture) -> None:
-    """Check that all that is described is there, in these shapes."""
+    """Check that the module has every parameter of the architecture, in the same shape."""
     state = described(module)
     tied = module.state_dict()
     for parameter in architecture.parameters:
         value = state.get(parameter.name, tied.get(parameter.name))
         if value is None or tuple(value.shape) != parameter.shape or not value.is_floating_point():
-            got = "nothing" if value is None else f"{tuple(value.shape)} of {value.dtype}"
+            got = "no such parameter" if value is None else f"{tuple(value.shape)} of {value.dtype}"
             raise ArchitectureError(
-                f"parameter {parameter.name!r} is described as {parameter.shape}, {type(module).__name__} has {got}"
+                f"parameter {parameter.name!r} is described as {parameter.shape}, but "
+                f"{type(module).__name__} has {got}"
             )
 
 
 class _Verification:
-    """One verification under way."""
+    """One verification under way.
+
+    Args:
+        architecture: the architecture to verify.
+        twin: the copy of the module that is run.
+        known: the claims of the architecture.
+    """
 
     def __init__(self, architecture: Architecture, twin: Twin, known: Sequence[Claim]) -> None:
         self.architecture = architecture
@@ -110,7 +122,7 @@ class _Verification:
         self.random = 0.0
 
     def run(self, draws: int, seed: int, generator: torch.Generator) -> None:
-        """Move all claims, and random sets of them, at each draw of weights."""
+        """Move all claims at each draw of weights, then random sets of claims."""
         clear: list[Trial] = []
         faults: list[str] = []
         for number in range(draws):
@@ -132,7 +144,7 @@ class _Verification:
         self._check_visible(clear, generator)
 
     def verified(self) -> Verified:
-        """Return what was seen."""
+        """Return the result."""
         return Verified(
             error=self.error,
             tolerance=self.tolerance,
@@ -154,7 +166,7 @@ class _Verification:
         self.error = max(self.error, change.size)
 
     def _change(self, now: Trial, acting: Element) -> Change:
-        """Return what an element changes."""
+        """Return the largest change of the outputs after an element has moved the weights."""
         first = self.twin.first_name
         named = {name: now.state[tensor] for name, tensor in first.items() if tensor in now.state}
         weights = flatten(self.architecture, named, dtype=torch.float64)
@@ -164,17 +176,16 @@ class _Verification:
         state: dict[str, Tensor] = {}
         for name, value in networks.parameters().items():
             known = state.setdefault(first[name], value[0])
-            if not torch.allclose(
-                known, value[0], rtol=1e-12
-            ):  # one tensor of two names, which move differently
-                return Change(place=name, size=float("inf"), seen=True)
+            # A tensor with two names must move in the same way under both.
+            if not torch.allclose(known, value[0], rtol=1e-12):
+                return Change(path=name, size=float("inf"), seen=True)
         self.passes += 1
         return compare(now.outputs, outputs(self.twin, {**now.state, **state}, now.inputs, now.seed))
 
     def _guilty(
         self, now: Trial, acting: Element, moved: Sequence[Claim], change: Change
     ) -> tuple[Sequence[Claim], Change]:
-        """Halve a set of claims that changes the outputs until one is left, or several that only change them together."""
+        """Find the false claim in a set by halving; return several if only their combination is false."""
         while len(moved) > 1:
             middle = len(moved) // 2
             for half in (moved[:middle], moved[middle:]):
@@ -191,22 +202,24 @@ class _Verification:
         return moved, change
 
     def _refuse(self, guilty: Sequence[Claim], change: Change) -> None:
-        what = " and ".join(map(str, guilty[:3])) + (
+        """Raise the error for false claims; Unverifiable if the outputs are random anyway."""
+        named = " and ".join(map(str, guilty[:3])) + (
             f" and {len(guilty) - 3} more" if len(guilty) > 3 else ""
         )
         size = f"by {change.size:.2g} of their size" if change.size < float("inf") else "to something else"
-        found = f"{what} changes the outputs of {self.twin.name} {size}, at {change.place}"
+        fault = f"{named} changes the outputs of {self.twin.name} {size}, at {change.path}"
         if self.random:
             raise Unverifiable(
-                f"the outputs of {self.twin.name} differ by {self.random:.2g} of their size between runs with other "
-                f"random numbers, and with the same ones {found}: its symmetry cannot be verified"
+                f"the outputs of {self.twin.name} differ by {self.random:.2g} of their size between "
+                f"runs with different random numbers, and with the same ones {fault}, so its symmetry "
+                f"cannot be verified"
             )
-        raise ArchitectureError(f"{found}: no symmetry")
+        raise ArchitectureError(f"{fault}: no symmetry")
 
     def _check_visible(self, clear: Sequence[Trial], generator: torch.Generator) -> None:
-        """Check that no group's weights are all but forgotten by the outputs, so that a mistake would not be seen.
+        """Check that the outputs depend enough on the weights of each group to show a wrong claim.
 
-        What the outputs do not depend on at all is no matter: nothing that is said of it is false.
+        A group on which the outputs do not depend at all is fine, because no claim about it can be false.
         """
         dependence = [each.influence(self.twin, generator) for each in clear]
         first = self.twin.first_name
@@ -215,11 +228,11 @@ class _Verification:
             forgotten = bool(seen) and all(value < VISIBLE for value in seen) and max(seen) > 0
             if forgotten and None not in dependence:
                 raise Unverifiable(
-                    f"the outputs of {self.twin.name} hardly depend on group {name!r}: a mistake in it would change them "
-                    f"by less than rounding does, so its symmetry cannot be verified"
+                    f"the outputs of {self.twin.name} hardly depend on group {name!r}: a wrong move of it "
+                    f"would change them by less than rounding does, so its symmetry cannot be verified"
                 )
 
     def _random(self, now: Trial) -> float:
-        """Return how far the outputs differ when only the random numbers that the module draws are others."""
+        """Return how much the outputs change if the module draws other random numbers as it runs."""
         change = compare(now.outputs, outputs(self.twin, now.state, now.inputs, now.seed + 1))
         return change.size if change.seen else 0.0

@@ -18,7 +18,7 @@ from attrs import frozen
 from torch import Tensor
 
 from sneframe import plugins
-from sneframe.architecture.description import ACTIONS
+from sneframe.architecture.layer import ACTIONS
 from sneframe.batch import Batch
 from sneframe.config.schema import SLOTS, Choice, RunConfig, plugins_named
 from sneframe.config.structure import structure, unstructure

@@ -1,4 +1,4 @@
-"""Networks of many families, small, written as people write them."""
+"""Small networks of many families, written as people write them."""
 
 import torch
 import torch.nn.functional as F
@@ -137,7 +137,7 @@ class Separable(nn.Sequential):
 
 
 class Grouped(nn.Sequential):
-    """Group norm, and a convolution in as many groups."""
+    """Group norm, and a convolution with the same number of groups."""
 
     def __init__(self):
         super().__init__(
@@ -153,7 +153,7 @@ class Grouped(nn.Sequential):
 
 
 class Attention(nn.Module):
-    """As in vision transformers: one reshape to (3, heads, width), then unbind."""
+    """Attention as in vision transformers: one reshape to (3, heads, width), then unbind."""
 
     def __init__(self, width, heads):
         super().__init__()
@@ -167,7 +167,7 @@ class Attention(nn.Module):
 
 
 class CausalAttention(nn.Module):
-    """As in GPT: split, a buffer of the mask, softmax by hand."""
+    """Attention as in GPT: split, a mask in a buffer, softmax by hand."""
 
     def __init__(self, width, heads, tokens):
         super().__init__()
@@ -303,7 +303,7 @@ def encoder():
 
 TOKENS = torch.tensor([[0, 3, 5, 2, 6], [1, 1, 4, 0, 2]])
 
-#: name: how it is made, what it takes
+#: by name: a function that makes the network, and an input
 NETWORKS = {
     "small-cnn": (SmallCNN, torch.randn(2, 1, 28, 28)),
     "lenet": (LeNet, torch.randn(2, 1, 28, 28)),

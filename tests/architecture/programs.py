@@ -1,7 +1,7 @@
-"""Random programs over sequences and images: what people write in a ``forward``, put together in any order.
+"""Random programs over sequences and images: operations that people write in a ``forward``, in any order.
 
-An operation is a function ``(builder, x) -> step`` that looks at the shape of the value so far and returns what is to be
-done with it, or None where it does not fit. A step is called with the value and all values before it.
+An operation is a function ``(builder, x) -> step``. It looks at the shape of the value so far, and returns a
+step that fits, or None. A step is called with the value and with all values before it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 Step = Callable[[Tensor, Sequence[Tensor]], Tensor]
 Operation = Callable[["Builder", Tensor], "Step | None"]
 
-LARGEST = 4000  #: elements of a value: programs stay small
+LARGEST = 4000  #: largest number of elements of a value
 OPERATIONS: dict[str, tuple[str, Operation]] = {}
 
 
 class Program(nn.Module):
-    """Runs its steps one after the other; each sees the values before it."""
+    """Runs its steps one after the other; each step sees the values before it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Program(nn.Module):
         return self.values(x)[-1]
 
     def values(self, x: Tensor) -> list[Tensor]:
-        """Return the input and what each step makes of it."""
+        """Return the input and the result of each step."""
         values = [x]
         RUNNING.append(self)
         try:
@@ -49,11 +49,11 @@ class Program(nn.Module):
         return " · ".join(name for name, _ in self.steps)
 
 
-RUNNING: list[Program] = []  #: programs under way, the innermost last
+RUNNING: list[Program] = []  #: programs that are running, the innermost last
 
 
 class Part:
-    """A module of whichever program is running: a deep copy of a program runs its own."""
+    """A module of the program that is running, so that a deep copy of a program runs its own modules."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -66,7 +66,7 @@ class Part:
 
 
 class Builder:
-    """Draws a program: a step is kept where it runs on what the steps before it give, and gives finite numbers."""
+    """Draws a program; a step is kept if it runs on the value before it and returns finite numbers."""
 
     def __init__(self, seed: int, kind: str) -> None:
         self.rng = random.Random(seed)
@@ -79,18 +79,18 @@ class Builder:
     # -- for operations ----------------------------------------------------------------------------------
 
     def add(self, module: nn.Module) -> Part:
-        """Make a module part of the program."""
+        """Add a module to the program."""
         self.program.parts.append(module.double().eval())
         return Part(len(self.program.parts) - 1)
 
     def parameter(self, *shape: int) -> Part:
-        """Make a parameter part of the program; its tensor is ``.p`` of what is returned."""
+        """Add a parameter to the program; its tensor is the attribute ``p`` of the result."""
         holder = nn.Module()
         holder.p = nn.Parameter(torch.randn(shape))
         return self.add(holder)
 
     def axis(self, x: Tensor, first: int = 1) -> int:
-        """Draw an axis behind the batch."""
+        """Draw an axis after the batch axis."""
         return self.rng.randrange(first, x.ndim)
 
     def factor(self, size: int) -> int | None:
@@ -104,7 +104,7 @@ class Builder:
         return self.rng.choice(same) if same else None
 
     def linear_with(self, side: str, size: int) -> Part | None:
-        """Draw a linear layer that the program has already, of so many inputs or outputs."""
+        """Draw a linear layer of the program with this number of inputs or outputs, if there is one."""
         parts = enumerate(self.program.parts)
         fits = [n for n, part in parts if isinstance(part, nn.Linear) and getattr(part, side) == size]
         return Part(self.rng.choice(fits)) if fits else None
@@ -112,7 +112,7 @@ class Builder:
     # -- building ----------------------------------------------------------------------------------------
 
     def build(self, length: int) -> Program:
-        """Return a program of so many steps, and what reads its last value."""
+        """Return a program of ``length`` steps, often followed by layers that read the last value."""
         names = [name for name, (kind, _) in OPERATIONS.items() if kind in (self.kind, "any")]
         self._try("linear" if self.kind == "sequence" else "conv")
         for _ in range(length):
@@ -148,7 +148,7 @@ class Builder:
 
 
 def build(seed: int, kind: str, length: int) -> tuple[Program, Tensor]:
-    """Return a program and what it takes."""
+    """Return a program and an input for it."""
     torch.manual_seed(seed)
     builder = Builder(seed, kind)
     return builder.build(length), builder.example
@@ -186,7 +186,7 @@ def on_axis(name: str, function: Callable[[Tensor, int], Tensor], kind: str = "a
 
 
 def in_groups(name: str, function: Callable[[Tensor], Tensor]) -> None:
-    """Do something to the last axis of groups that one axis is divided into."""
+    """Add an operation that divides one axis into groups and applies a function along each group."""
 
     def draw(builder: Builder, x: Tensor) -> Step | None:
         axis = builder.axis(x)
@@ -203,7 +203,7 @@ def in_groups(name: str, function: Callable[[Tensor], Tensor]) -> None:
     OPERATIONS[name] = ("any", draw)
 
 
-# What is written into a tensor that others see part of.
+# Writes into a tensor whose memory other tensors share.
 
 
 def _plus_first(x: Tensor) -> Tensor:
@@ -862,11 +862,11 @@ def loop(builder: Builder, x: Tensor) -> Step | None:
 
     def step(x: Tensor, _values: Sequence[Tensor]) -> Tensor:
         h = torch.zeros(len(x), 6, dtype=x.dtype)
-        found = []
+        states = []
         for row in x.unbind(1):
             h = torch.tanh(enter(row) + stay(h))
-            found.append(h)
-        return torch.stack(found, 1)
+            states.append(h)
+        return torch.stack(states, 1)
 
     return step
 

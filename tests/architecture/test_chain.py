@@ -1,4 +1,4 @@
-"""What is a chain, and what is not, for which reason."""
+"""Chains are read link by link; any other architecture is refused with the reason."""
 
 import pytest
 import torch
@@ -19,21 +19,25 @@ def cnn(*head, side=6):
     return Architecture.from_module(nn.Sequential(*layers), torch.zeros(2, 2, side, side))
 
 
-def test_an_mlp_is_a_chain():
+def test_mlp_is_a_chain():
+    """Each layer of an MLP is a link with its sizes and one position."""
     assert sizes(mlp(2, 5, 4, 3)) == [(5, 2, 1), (4, 5, 1), (3, 4, 1)]
 
 
-def test_a_cnn_with_global_pooling_is_a_chain_and_its_kernels_are_positions():
+def test_cnn_kernels_are_positions_of_a_chain():
+    """A CNN with global pooling is a chain, whose positions are the entries of its kernels."""
     architecture = cnn(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 
     assert sizes(architecture) == [(5, 2, 9), (4, 5, 4), (3, 4, 1)]
 
 
-def test_what_is_flattened_in_front_of_a_linear_layer_are_positions():
+def test_flattened_positions_belong_to_the_linear_layer():
+    """The positions that were flattened are those of the linear layer that reads them."""
     assert sizes(cnn(nn.Flatten(), nn.Linear(36, 3))) == [(5, 2, 9), (4, 5, 4), (3, 4, 9)]
 
 
-def test_a_chain_may_be_of_one_dimension_and_keep_its_biases_first():
+def test_one_dimensional_chain_with_biases_first():
+    """A chain may have 1-d convolutions, and biases that come before the weights."""
     network = nn.Sequential(nn.Conv1d(3, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
     found = Architecture.from_module(network, torch.zeros(2, 3, 6)).to_json()
     for layer in found["layers"]:
@@ -67,7 +71,7 @@ class ResidualCNN(nn.Module):
 
 
 class PositionsFirst(nn.Module):
-    """Flattens like Keras: the channels vary fastest."""
+    """Flattens like Keras: channels vary fastest."""
 
     def __init__(self):
         super().__init__()
@@ -87,7 +91,7 @@ def between_convolutions(layer):
 
 
 def flatten_without_blocks():
-    """Describe a flatten of four positions by hand, and leave out that the columns are blocks of them."""
+    """Return an architecture that flattens four positions, but whose columns are not blocks of four."""
     rows = (("hidden0",),)
     layers = [
         Layer(
@@ -124,8 +128,8 @@ REFUSED = {
     "layer 1 (linear) has weight (2, 4), expected a weight matrix and a bias": lambda: of(
         nn.Linear(3, 4), nn.Linear(4, 2, bias=False)
     ),
-    "layer 1 (batch_norm) has weight (4,), bias (4,), running_mean (4,), running_var (4,), expected": lambda: (
-        of(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    "layer 1 (batch_norm) has weight (4,), bias (4,), running_mean (4,), running_var (4,),": lambda: of(
+        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)
     ),
     "layer 1 (linear) writes hidden0, expected a group of neurons of its own that": lambda: (
         Architecture.from_module(Residual())
@@ -154,7 +158,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_what_is_no_chain_is_refused_with_the_reason(reason):
+def test_other_architectures_are_refused_with_the_reason(reason):
+    """An architecture that is no chain raises an error of one line that begins with the reason."""
     with pytest.raises(ArchitectureError) as caught:
         read_chain(REFUSED[reason]())
 
@@ -162,13 +167,15 @@ def test_what_is_no_chain_is_refused_with_the_reason(reason):
     assert "\n" not in str(caught.value)
 
 
-def test_fewer_layers_than_are_needed_are_refused():
+def test_too_few_layers_are_refused():
+    """A chain with fewer layers than requested is refused."""
     assert len(read_chain(mlp(1, 4, 4, 1), layers=3)) == 3
     with pytest.raises(ArchitectureError, match=r"^there are 2 layers with parameters$"):
         read_chain(mlp(1, 4, 1), layers=3)
 
 
-def test_a_layer_that_reads_two_is_refused():
+def test_layer_with_two_inputs_is_refused():
+    """A layer of a chain reads only the layer before it."""
     found = mlp(1, 4, 4, 1).to_json()
     found["layers"][2]["inputs"] = [0, 1]
 
@@ -178,22 +185,24 @@ def test_a_layer_that_reads_two_is_refused():
         read_chain(Architecture.from_json(found))
 
 
-def test_a_bias_of_other_neurons_is_refused():
+def test_bias_of_other_neurons_is_refused():
+    """A bias must have the same group as the rows of its weight."""
     found = mlp(1, 4, 4, 1).to_json()
     found["layers"][1]["parameters"][1]["axes"] = [[["hidden0"]]]
 
     with pytest.raises(
-        ArchitectureError, match=r"the bias of layer 1 \(linear\) does not move with its outputs"
+        ArchitectureError, match=r"the bias of layer 1 \(linear\) is not permuted together with its outputs"
     ):
         read_chain(Architecture.from_json(found))
 
 
 def test_outputs_that_can_be_moved_are_refused():
+    """The outputs of the last layer must be fixed."""
     found = mlp(1, 4, 4).to_json()
     for parameter in found["layers"][1]["parameters"]:
         parameter["axes"][0] = [["hidden0"]]
 
     with pytest.raises(
-        ArchitectureError, match=r"layer 1 \(linear\) is the last one, and its outputs can be moved"
+        ArchitectureError, match=r"layer 1 \(linear\) is the last layer, and its outputs \w+ are not fixed"
     ):
         read_chain(Architecture.from_json(found))

@@ -1,4 +1,4 @@
-"""Architectures from live modules: layers, activations and constants; what cannot be followed is fixed and named."""
+"""Architectures derived from modules: layers, activations and attributes; unknown operations are fixed."""
 
 import pytest
 import torch
@@ -44,7 +44,8 @@ def groups(architecture):
     return {group.name: group.size for group in architecture.groups}
 
 
-def test_an_mlp_has_one_group_per_hidden_layer():
+def test_mlp_has_one_group_per_hidden_layer():
+    """Each hidden layer of an MLP is one group, which its rows, bias and reader share."""
     found = Architecture.from_module(MLP)
     assert groups(found) == {"hidden0": 8, "hidden1": 6}
     assert found.parameters[2].axes == ((("hidden1",),), (("hidden0",),))
@@ -53,6 +54,7 @@ def test_an_mlp_has_one_group_per_hidden_layer():
 
 
 def test_relu_keeps_scales_and_tanh_keeps_signs():
+    """Neurons before ReLU can be scaled, and neurons before tanh can be flipped."""
     found = Architecture.from_module(MLP)
     assert [group.actions for group in found.groups] == [("permute", "scale"), ("permute", "sign")]
     weights = [p for p in found.parameters if p.role == "weight"]
@@ -63,12 +65,14 @@ def test_relu_keeps_scales_and_tanh_keeps_signs():
 @pytest.mark.parametrize(
     "activation", [nn.GELU(), nn.SiLU(), nn.Sigmoid(), nn.ReLU6(), nn.ELU(), nn.Softplus()]
 )
-def test_other_activations_keep_neither(activation):
+def test_other_activations_only_allow_permutations(activation):
+    """Neurons before any other activation can only be permuted."""
     found = Architecture.from_module(nn.Sequential(nn.Linear(3, 4), activation, nn.Linear(4, 1)))
     assert found.groups[0].actions == ("permute",)
 
 
-def test_the_layers_of_a_cnn_are_named_with_their_constants():
+def test_cnn_layers_have_kinds_and_attributes():
+    """The layers of a CNN have their kinds, and convolutions have stride, padding and dilation."""
     found = Architecture.from_module(SmallCNN())
     assert kinds(found) == ["conv2d", "conv2d", "conv2d", "global_average_pool", "linear"]
     assert found.num_weights == 4970
@@ -76,11 +80,13 @@ def test_the_layers_of_a_cnn_are_named_with_their_constants():
 
 
 def test_flattening_is_a_layer():
+    """A flatten between convolutions and linear layers is a layer without parameters."""
     found = Architecture.from_module(LeNet())
     assert kinds(found) == ["conv2d", "conv2d", "flatten", "linear", "linear"]
 
 
-def test_average_and_maximum_pooling_are_told_apart():
+def test_average_and_maximum_pooling_have_different_kinds():
+    """Global average pooling and global maximum pooling are layers of different kinds."""
     found = [
         kinds(
             Architecture.from_module(nn.Sequential(nn.Conv2d(1, 4, 3), pool, nn.Flatten(), nn.Linear(4, 1)))
@@ -90,7 +96,8 @@ def test_average_and_maximum_pooling_are_told_apart():
     assert found == ["global_average_pool", "global_max_pool"]
 
 
-def test_the_constants_of_a_sine_network_are_kept():
+def test_constants_of_a_sine_network_are_attributes():
+    """The factor before a sine and the offset at the end are attributes of their layers."""
     found = Architecture.from_module(Siren())
     assert found.layers[0].activation == "sine"
     assert found.layers[0].attributes["affine"] == [["mul", 30.0]]
@@ -108,7 +115,8 @@ class Residual(nn.Module):
         return self.c(x + self.b(x))
 
 
-def test_a_residual_connection_is_a_layer_that_joins_two():
+def test_residual_connection_is_a_layer_that_adds():
+    """A residual connection is a layer that adds two others, and its stream is one group."""
     found = Architecture.from_module(Residual())
     assert [(layer.kind, layer.inputs) for layer in found.layers] == [
         ("linear", ()),
@@ -123,7 +131,8 @@ def test_a_residual_connection_is_a_layer_that_joins_two():
     ("module", "shape"),
     [(MLP, (3,)), (GAP, (3, 12, 12)), (LeNet(), (1, 28, 28)), (SmallCNN(), (1, 28, 28)), (Siren(), (2,))],
 )
-def test_moving_neurons_does_not_change_what_the_network_computes(module, shape):
+def test_moving_neurons_leaves_the_outputs_unchanged(module, shape):
+    """Random elements of the derived groups do not change the outputs of a network."""
     module = module.double().eval()
     batch = from_modules([module]).to(dtype=torch.float64)
     torch.manual_seed(0)
@@ -138,7 +147,8 @@ def test_moving_neurons_does_not_change_what_the_network_computes(module, shape)
     assert torch.allclose(*outputs, atol=1e-10, rtol=1e-10)
 
 
-def test_the_module_is_left_as_it_is():
+def test_deriving_leaves_the_module_unchanged():
+    """Deriving changes neither weights, nor modes, nor hooks of a module."""
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 1)).train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     Architecture.from_module(module)
@@ -150,7 +160,7 @@ def test_the_module_is_left_as_it_is():
 
 
 class Between(nn.Module):
-    """Something between two linear layers."""
+    """A function between two linear layers."""
 
     def __init__(self, between, reads=6):
         super().__init__()
@@ -171,7 +181,8 @@ class Between(nn.Module):
         lambda x: x.roll(1, -1),
     ],
 )
-def test_what_an_operation_tells_apart_is_fixed(between):
+def test_neurons_that_are_treated_differently_are_fixed(between):
+    """Neurons that an operation treats differently are in no group."""
     module = Between(between)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warnings.warn", lambda *_, **__: None)
@@ -179,19 +190,20 @@ def test_what_an_operation_tells_apart_is_fixed(between):
     assert found.groups == ()
 
 
-def test_an_operation_that_is_not_followed_is_named():
-    """An operation without a rule fixes the axes it meets, and a warning names both."""
-    said = "not followed at scatter_add, so these axes are fixed: 'first.bias' axis 0"
+def test_operation_without_a_rule_is_named_in_a_warning():
+    """An operation without a rule fixes the axes of its inputs, and a warning names both."""
+    message = "not followed at scatter_add, so these axes are fixed: 'first.bias' axis 0"
 
     def between(x):
         return torch.zeros_like(x).scatter_add(1, torch.zeros(x.shape, dtype=torch.int64), x)
 
-    with pytest.warns(UserWarning, match=said):
+    with pytest.warns(UserWarning, match=message):
         found = Architecture.from_module(Between(between), torch.randn(5, 3))
     assert found.groups == ()
 
 
-def test_a_parameter_that_is_never_used_is_described_as_fixed():
+def test_unused_parameter_is_fixed_with_a_warning():
+    """A parameter that the forward pass does not use is described with fixed axes, and a warning names it."""
     module = Between(nn.ReLU())
     module.spare = nn.Linear(2, 2)
     with pytest.warns(UserWarning, match=r"does not use 'spare.weight', 'spare.bias'"):
@@ -200,7 +212,9 @@ def test_a_parameter_that_is_never_used_is_described_as_fixed():
     assert groups(found) == {"hidden0": 6}
 
 
-def test_a_layer_that_is_used_twice_is_one_layer_with_one_group():
+def test_layer_used_twice_is_described_once():
+    """A layer that is used twice is one layer, whose inputs and outputs share a group."""
+
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -216,7 +230,9 @@ def test_a_layer_that_is_used_twice_is_one_layer_with_one_group():
     assert verify(module, found, torch.randn(4, 3)).error <= 1e-10
 
 
-def test_an_input_by_name_is_passed_by_name():
+def test_mapping_is_passed_as_keyword_arguments():
+    """An example input that is a mapping is passed as keyword arguments."""
+
     class Named(nn.Module):
         def __init__(self):
             super().__init__()
@@ -228,7 +244,8 @@ def test_an_input_by_name_is_passed_by_name():
     assert groups(Architecture.from_module(Named(), {"signal": torch.randn(2, 3)})) == {"hidden0": 4}
 
 
-def test_a_buffer_is_described_and_a_counter_is_not():
+def test_only_floating_point_buffers_are_parameters():
+    """The running statistics of a batch norm are described, and its counter of batches is not."""
     found = Architecture.from_module(nn.Sequential(nn.Conv1d(2, 3, 1), nn.BatchNorm1d(3), nn.Conv1d(3, 1, 1)))
     assert [p.name for p in found.parameters if p.name.startswith("1.")] == [
         "1.weight",
@@ -239,14 +256,15 @@ def test_a_buffer_is_described_and_a_counter_is_not():
 
 
 @pytest.mark.parametrize(
-    ("module", "example", "said"),
+    ("module", "example", "reason"),
     [
         (nn.Sequential(nn.Flatten()), None, "no parameter"),
-        (nn.Sequential(nn.Linear(3, 2), nn.Linear(3, 2)), None, "could be guessed"),
+        (nn.Sequential(nn.Linear(3, 2), nn.Linear(3, 2)), None, "could not make up an input"),
         (nn.Sequential(nn.Linear(3, 2)), torch.randn(2, 5), "fails on the example input: RuntimeError"),
-        (nn.Bilinear(2, 2, 2), None, "could be guessed"),
+        (nn.Bilinear(2, 2, 2), None, "could not make up an input"),
     ],
 )
-def test_a_module_that_cannot_be_run_is_refused(module, example, said):
-    with pytest.raises(ArchitectureError, match=said):
+def test_module_that_cannot_be_run_is_refused(module, example, reason):
+    """A module without parameters, or one that cannot run on any input, raises an error."""
+    with pytest.raises(ArchitectureError, match=reason):
         Architecture.from_module(module, example)

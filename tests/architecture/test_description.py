@@ -1,4 +1,4 @@
-"""Architectures are values: equal content, equal id; what does not add up is refused."""
+"""Architectures are values: equal content gives an equal id, and inconsistent content is refused."""
 
 import json
 
@@ -9,7 +9,7 @@ from sneframe.errors import ArchitectureError
 
 
 def residual() -> Architecture:
-    """Two linear layers around which the input is added back."""
+    """Return an architecture with a skip connection around two linear layers."""
     return Architecture(
         groups=[
             NeuronGroup(name="stream", size=4),
@@ -42,13 +42,15 @@ def residual() -> Architecture:
     )
 
 
-def test_json_and_back_is_the_same_architecture():
+def test_json_round_trip_keeps_the_architecture():
+    """An architecture that went through JSON is equal and has the same id."""
     there = json.loads(json.dumps(residual().to_json()))
     assert Architecture.from_json(there) == residual()
     assert Architecture.from_json(there).id == residual().id
 
 
-def test_the_id_is_the_hash_of_the_canonical_json():
+def test_id_is_the_hash_of_the_canonical_json():
+    """The id is the beginning of the SHA-256 of the canonical JSON."""
     import hashlib
 
     found = residual()
@@ -56,17 +58,20 @@ def test_the_id_is_the_hash_of_the_canonical_json():
 
 
 def test_another_activation_is_another_architecture():
+    """Two architectures that differ in an activation are not equal."""
     changed = residual().to_json()
     changed["layers"][1]["activation"] = "tanh"
     assert Architecture.from_json(changed) != residual()
 
 
-def test_levels_count_layers_with_parameters_along_the_longest_path():
+def test_levels_follow_the_longest_path():
+    """The level of a layer counts the layers with parameters before it on the longest path."""
     assert residual().levels == (0, 1, 2, 3, 3)
     assert residual().depth == 4
 
 
 def test_offsets_and_sizes_follow_the_parameters():
+    """Offsets and the number of weights follow from the sizes of the parameters."""
     assert residual().offsets == (0, 8, 32, 56)
     assert residual().num_weights == 60
     assert residual().layer_of_parameter == (0, 1, 2, 4)
@@ -80,12 +85,12 @@ def weight(**options):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "reason"),
     [
         (lambda: weight(shape=(3,), axes=[[["g"]]]), "unknown group 'g'"),
         (
             lambda: weight(shape=(3,), axes=[[["g"]]], groups=[NeuronGroup(name="g", size=2)]),
-            "add up to 2, its size is 3",
+            "add up to 2, but its size is 3",
         ),
         (lambda: weight(shape=(3, 2), axes=[[[3]]]), "1 axes are described"),
         (lambda: NeuronGroup(name="g", size=0), "at least 1"),
@@ -103,6 +108,7 @@ def weight(**options):
         (lambda: Architecture.from_json({"layers": []}), "not an architecture"),
     ],
 )
-def test_what_does_not_add_up_is_refused(make, said):
-    with pytest.raises(ArchitectureError, match=said):
+def test_inconsistent_architectures_are_refused(make, reason):
+    """An inconsistent group, layer or parameter raises an error that says what is wrong."""
+    with pytest.raises(ArchitectureError, match=reason):
         make()

@@ -1,4 +1,4 @@
-"""What an operation means for neurons: found where it can be followed, fixed and said where it cannot, never wrong."""
+"""Operations are followed where possible, and otherwise fixed with a warning; no group is ever wrong."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from sneframe.architecture import Architecture
 
 
 class Between(nn.Module):
-    """Something between two linear layers."""
+    """A function between two linear layers."""
 
     def __init__(self, between, neurons=12, reads=12):
         super().__init__()
@@ -23,7 +23,7 @@ class Between(nn.Module):
 
 
 def groups(module, example):
-    """Return the groups of a module as sizes and actions, after each was held against brute force."""
+    """Return sizes and actions of the groups of a module, after a check of each by brute force."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         architecture = Architecture.from_module(module, example)
@@ -54,28 +54,28 @@ ALL = ("permute", "scale", "sign")
     ],
     ids=["softmax", "norm by hand", "unit length", "running sum over groups", "maximum"],
 )
-def test_what_acts_within_groups_refines_neurons_to_blocks(between):
-    """Three groups of four neurons are never taken for twelve neurons that may change places."""
+def test_softmax_within_groups_refines_to_blocks(between):
+    """Three blocks of four neurons are never taken for twelve neurons that can be permuted freely."""
     found = groups(Between(between), X)
     assert all(size < 12 for size, _ in found)
 
 
-def test_softmax_within_groups_moves_groups_and_their_neurons():
-    """Groups change places as a whole, and neurons within each."""
+def test_softmax_within_blocks_allows_two_permutations():
+    """Whole blocks can be permuted, and so can the neurons within each block."""
     found = groups(Between(lambda h: h.view(-1, 3, 4).softmax(-1).flatten(1)), X)
     assert found == [(3, PERMUTED), (4, PERMUTED)]
 
 
-def test_maxout_moves_pairs_and_what_is_in_a_pair():
-    """Six pairs, of each of which the larger is read."""
+def test_maxout_permutes_pairs_and_within_pairs():
+    """With maxout, six pairs can be permuted, and so can the two neurons of a pair."""
     found = groups(Between(lambda h: h.view(-1, 6, 2).amax(-1), reads=6), X)
     assert (6, PERMUTED) in found or (6, SCALED) in found
     assert (2, PERMUTED) in found
 
 
 @pytest.mark.parametrize("norm", [nn.GroupNorm(2, 16), nn.Conv1d(16, 16, 3, groups=2)], ids=["norm", "conv"])
-def test_a_gate_is_neither_scaled_nor_flipped(norm):
-    """Two groups of channels, of which the second gates the first, are permuted alone."""
+def test_gate_is_neither_scaled_nor_flipped(norm):
+    """If one half of the channels gates the other, neurons can only be permuted."""
     module = nn.Sequential(nn.Conv1d(3, 16, 1), norm, nn.GLU(1), nn.Conv1d(8, 2, 1))
     found = groups(module, torch.randn(2, 3, 9))
     assert found
@@ -83,7 +83,7 @@ def test_a_gate_is_neither_scaled_nor_flipped(norm):
 
 
 class Gram(nn.Module):
-    """Reads some rows of the products of all channels with each other."""
+    """Reads some rows of the Gram matrix of all channels."""
 
     def __init__(self, rows):
         super().__init__()
@@ -95,7 +95,7 @@ class Gram(nn.Module):
 
 
 def test_rows_of_a_gram_matrix_leave_the_other_channels_free():
-    """The three channels whose rows are read are fixed, as rows and as columns."""
+    """If only three rows of a Gram matrix are read, the other three channels can be permuted."""
     assert groups(Gram(3), IMAGE) == [(3, PERMUTED)]
     assert groups(Gram(6), IMAGE) == [(6, PERMUTED)]
 
@@ -113,13 +113,13 @@ class Partial(nn.Module):
         return self.b(h)
 
 
-def test_what_is_written_through_a_view_moves_with_the_channels_there():
-    """The first four channels share their neurons with what overwrites them; the others are on their own."""
+def test_writes_through_a_view_join_their_channels():
+    """Channels that are overwritten share a group with the new values; the others have their own group."""
     assert groups(Partial(), IMAGE) == [(4, ALL), (4, ALL)]
 
 
-def test_a_write_to_other_places_fixes_the_neurons():
-    """``y[:, 1:] = h[:, :-1]`` ties every neuron to the next."""
+def test_writes_at_shifted_indices_fix_the_neurons():
+    """``y[:, 1:] = h[:, :-1]`` ties each neuron to the next one, so all are fixed."""
 
     def shifted(h):
         y = h.clone()
@@ -129,8 +129,8 @@ def test_a_write_to_other_places_fixes_the_neurons():
     assert groups(Between(shifted), X) == []
 
 
-def test_a_tensor_that_is_filled_by_parts_is_followed():
-    """Zeros that neurons are written into take over their order."""
+def test_tensor_filled_by_slices_is_followed():
+    """Zeros take over the group of the neurons that are written into them."""
 
     def between(h):
         y = h.new_zeros(len(h), 14)
@@ -167,19 +167,19 @@ def test_a_tensor_that_is_filled_by_parts_is_followed():
         "integer constant",
     ],
 )
-def test_what_is_not_homogeneous_is_permuted_alone(between):
-    """Neurons may change places, and may be neither scaled nor flipped."""
+def test_functions_that_are_not_homogeneous_only_permute(between):
+    """Before a function that is not homogeneous, neurons can be permuted, but not scaled or flipped."""
     assert groups(Between(between), X) == [(12, PERMUTED)]
 
 
-def test_the_neurons_that_a_table_is_read_at_stay_in_order():
-    """A lookup carries the order of its places, so that what reads its result moves with them."""
+def test_lookup_keeps_the_order_of_its_indices():
+    """The result of a lookup has the axes of its indices, so treating its elements differently fixes them."""
     module = Between(lambda h: torch.tensor([0.3, -1.0])[(h > 0).long()].to(h) * torch.arange(12.0).to(h))
     assert groups(module, X) == []
 
 
-def test_max_over_an_axis_is_followed_as_amax_is():
-    """``torch.max(x, dim)`` returns values and places; the places are not used."""
+def test_max_with_unused_indices_is_followed():
+    """``torch.max(x, dim)`` also returns indices; if they are not used, neurons stay free."""
     module = nn.Sequential(nn.Conv1d(3, 8, 1), nn.ReLU(), nn.Conv1d(8, 6, 1))
     reading = nn.Linear(6, 2)
 
@@ -194,13 +194,13 @@ def test_max_over_an_axis_is_followed_as_amax_is():
     assert groups(Pooled(), torch.randn(2, 3, 10)) == [(8, SCALED), (6, SCALED)]
 
 
-def test_places_of_a_maximum_that_are_used_fix_the_neurons():
-    """The number of the largest neuron is another one after they have changed places."""
+def test_used_indices_of_a_maximum_fix_the_neurons():
+    """The index of the largest neuron changes under permutation, so using it fixes the neurons."""
     assert groups(Between(lambda h: h * h.argmax(-1, keepdim=True)), X) == []
 
 
-def test_sorted_neurons_may_change_places_before_they_are_sorted():
-    """What is sorted has an order of its own."""
+def test_neurons_can_be_permuted_before_sorting():
+    """Sorting gives the same result in any order of the neurons."""
     assert groups(Between(lambda h: h.sort(-1).values), X) == [(12, PERMUTED)]
 
 
@@ -213,7 +213,7 @@ def test_sorted_neurons_may_change_places_before_they_are_sorted():
     ids=["pixel shuffle", "channel shuffle"],
 )
 def test_blocks_that_do_not_fit_are_fixed_with_a_warning(module):
-    """Groups of three channels cannot be read as groups of four: the warning names the operation and the axes."""
+    """If groups of three channels meet groups of four, a warning names the operation and the fixed axes."""
     with pytest.warns(
         UserWarning, match=r"not followed at \w+ in '3', so these axes are fixed: '0.bias' axis 0"
     ):
@@ -221,7 +221,7 @@ def test_blocks_that_do_not_fit_are_fixed_with_a_warning(module):
 
 
 def test_weight_norm_keeps_the_scale_of_its_lengths():
-    """g v / ‖v‖: the lengths g carry the scale, the directions v do not."""
+    """In weight norm, g v / ‖v‖, the lengths g carry the scale, and the directions v do not."""
     module = Between(nn.ReLU())
     nn.utils.parametrizations.weight_norm(module.first)
     with warnings.catch_warnings():
@@ -232,8 +232,8 @@ def test_weight_norm_keeps_the_scale_of_its_lengths():
     assert false_claims(module, found, X) == {}
 
 
-def test_a_shift_over_positions_leaves_channels_free():
-    """``roll`` along rows, as in shifted windows, and circular padding."""
+def test_shift_over_positions_leaves_channels_free():
+    """Channels stay free if only positions are shifted, by ``roll`` or by circular padding."""
 
     class Roll(nn.Module):
         def forward(self, x):
@@ -243,8 +243,8 @@ def test_a_shift_over_positions_leaves_channels_free():
     assert groups(module, IMAGE) == [(8, ALL)]
 
 
-def test_a_bilinear_layer_reads_neurons_twice():
-    """Both factors of ``nn.Bilinear`` are the same neurons."""
+def test_bilinear_layer_reads_neurons_twice():
+    """If both inputs of ``nn.Bilinear`` are the same neurons, these are one group."""
 
     class Product(nn.Module):
         def __init__(self):
@@ -259,7 +259,7 @@ def test_a_bilinear_layer_reads_neurons_twice():
 
 
 def test_noise_may_be_permuted():
-    """Independent draws are as likely in another order, as in a dropout that was left on."""
+    """Noise on neurons leaves them free, since independent draws are equally likely in any order."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = Architecture.from_module(Between(lambda h: h + torch.randn_like(h)), X)
@@ -267,7 +267,7 @@ def test_noise_may_be_permuted():
 
 
 class Masked(nn.Module):
-    """Neurons that a mask switches on and off; all are on when it is made."""
+    """Neurons with a mask that switches them on and off."""
 
     def __init__(self, mask, *, persistent=True):
         super().__init__()
@@ -279,33 +279,33 @@ class Masked(nn.Module):
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int64], ids=["booleans", "integers"])
-def test_the_axes_that_a_stored_mask_meets_are_fixed(dtype):
-    """A mask is kept with the weights and may differ from network to network, though it is all ones here."""
-    said = "the buffer 'mask' holds integers or booleans, so these axes are fixed: 'first.bias' axis 0"
-    with pytest.warns(UserWarning, match=said):
+def test_axes_that_a_stored_mask_meets_are_fixed(dtype):
+    """A mask in the state dict may differ between networks, so the axes it meets are fixed with a warning."""
+    message = "the buffer 'mask' holds integers or booleans, so these axes are fixed: 'first.bias' axis 0"
+    with pytest.warns(UserWarning, match=message):
         assert Architecture.from_module(Masked(torch.ones(8, dtype=dtype)), X).groups == ()
 
 
-def test_a_mask_that_is_no_part_of_the_state_is_code():
-    """A buffer that is not stored has the values that the code gives it, whichever network it is."""
+def test_mask_outside_of_the_state_dict_counts_as_code():
+    """A mask that is not saved is the same in every network, so its values count: all ones fix nothing."""
     module = Masked(torch.ones(8, dtype=torch.bool), persistent=False)
     assert [size for size, _ in groups(module, X)] == [8]
 
 
-def test_a_mask_of_numbers_moves_with_its_neurons():
-    """A floating-point buffer is one of the weights."""
+def test_floating_point_mask_moves_with_its_neurons():
+    """A floating-point buffer counts as weights, and moves with the neurons."""
     assert [size for size, _ in groups(Masked(torch.ones(8)), X)] == [8]
 
 
 @pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.trace(m, X)], ids=["script", "trace"])
-def test_a_scripted_module_is_described_as_the_module_is(make):
-    """Operations are seen below the interpreter, and kinds of layers are known by the classes' names."""
+def test_scripted_module_has_the_same_architecture(make):
+    """A scripted or traced module has the architecture of the original module."""
     module = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
     assert Architecture.from_module(make(module), X) == Architecture.from_module(module, X)
 
 
 def test_values_that_leave_torch_are_fixed():
-    """What numpy makes of neurons is not seen, so they stay where they are, and a warning says so."""
+    """Neurons that are converted to NumPy are fixed, and a warning says so."""
     module = Between(lambda h: h + torch.from_numpy(h.detach().numpy()).cumsum(-1))
     with pytest.warns(
         UserWarning, match="not followed where values leave torch in 'between'|where values leave torch, so"
@@ -313,8 +313,8 @@ def test_values_that_leave_torch_are_fixed():
         assert Architecture.from_module(module, X).groups == ()
 
 
-def test_a_nested_group_whose_parent_stands_in_two_places_acts_alike():
-    """A shuffled grouped convolution with a shortcut: nothing says in which group a neuron is, so all are alike."""
+def test_nested_group_with_two_parents_is_unnested():
+    """If it is unclear in which block a neuron lies, all blocks are permuted in the same way."""
 
     class Shuffled(nn.Module):
         def __init__(self):

@@ -1,4 +1,4 @@
-"""Random small networks from a grammar: what is derived for each of them is verified by running it."""
+"""Random small networks from a grammar: the architecture derived for each is verified by running it."""
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class Dense(nn.Module):
 
 
 class Skip(nn.Module):
-    """x + f(x), with an inner width of its own."""
+    """x + f(x), where f has its own width."""
 
     def __init__(self, width, inner, activation):
         super().__init__()
@@ -80,7 +80,7 @@ class Heads(nn.Module):
 
 
 class Chunked(nn.Module):
-    """An LSTM cell's way with its gates, without the recurrence."""
+    """The gates of an LSTM cell, without the recurrence."""
 
     def __init__(self, inputs, width):
         super().__init__()
@@ -93,7 +93,7 @@ class Chunked(nn.Module):
 
 @st.composite
 def networks(draw):
-    """A stack of three to six layers on examples of two rows of three numbers."""
+    """Draw a stack of three to six layers, for examples of two rows of three numbers."""
     width, layers = 3, []
     for _ in range(draw(st.integers(2, 5))):
         kind = draw(
@@ -127,7 +127,8 @@ def networks(draw):
 
 @settings(max_examples=60, deadline=None)
 @given(network=networks(), seed=st.integers(0, 2**16))
-def test_a_network_of_linear_layers_is_described_by_a_symmetry_of_it(network, seed):
+def test_derived_symmetry_of_random_linear_networks_holds(network, seed):
+    """The architecture that is derived for a random network of linear layers is verified."""
     torch.manual_seed(seed)
     example = torch.randn(3, 2, 3)
     architecture = Architecture.from_module(network, example)
@@ -162,7 +163,8 @@ def cnns(draw):
 
 @settings(max_examples=40, deadline=None)
 @given(network=cnns(), seed=st.integers(0, 2**16))
-def test_a_convolutional_network_is_described_by_a_symmetry_of_it(network, seed):
+def test_derived_symmetry_of_random_cnns_holds(network, seed):
+    """The architecture that is derived for a random convolutional network is verified."""
     torch.manual_seed(seed)
     example = torch.randn(2, 2, 12, 12)
     architecture = Architecture.from_module(network, example)

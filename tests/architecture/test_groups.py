@@ -1,4 +1,4 @@
-"""The groups of known networks, written down by hand, are found; wrong ones are refused by running the network."""
+"""The groups of known networks are derived as written by hand, and wrong groups are refused."""
 
 import re
 from itertools import combinations
@@ -14,7 +14,7 @@ from sneframe.errors import ArchitectureError
 from sneframe.symmetry import verify
 
 
-def found(name):
+def derived(name):
     make, example = NETWORKS[name]
     torch.manual_seed(0)
     module = make()
@@ -22,22 +22,23 @@ def found(name):
 
 
 def members(architecture):
-    """For each group where it acts, as ``parameter:axis`` words."""
-    places = {group.name: set() for group in architecture.groups}
+    """Return the axes of each group, as ``parameter:axis``."""
+    named_axes = {group.name: set() for group in architecture.groups}
     for parameter in architecture.parameters:
         for axis, segments in enumerate(parameter.axes):
             for segment in segments:
                 for factor in segment:
                     if isinstance(factor, str):
-                        places[factor].add(f"{parameter.name}:{axis}")
-    return places
+                        named_axes[factor].add(f"{parameter.name}:{axis}")
+    return named_axes
 
 
 def groups(architecture):
-    """Size and members of every group, and those of the group that it is nested in, whatever they are called."""
-    places = members(architecture)
+    """Return the size and the axes of each group, and the axes of its parent, without names of groups."""
+    named_axes = members(architecture)
     return sorted(
-        (g.size, sorted(places[g.name]), sorted(places.get(g.parent, ()))) for g in architecture.groups
+        (g.size, sorted(named_axes[g.name]), sorted(named_axes.get(g.parent, ())))
+        for g in architecture.groups
     )
 
 
@@ -47,15 +48,20 @@ def norm(name, *, running=True):
 
 
 def expect(*described):
-    return sorted((size, sorted(places), sorted(parent)) for size, places, parent in described)
+    return sorted((size, sorted(named_axes), sorted(parent)) for size, named_axes, parent in described)
 
 
-def plain(size, *places):
-    return size, [place for each in places for place in ([each] if isinstance(each, str) else each)], []
+def plain(size, *named_axes):
+    return (
+        size,
+        [named_axis for each in named_axes for named_axis in ([each] if isinstance(each, str) else each)],
+        [],
+    )
 
 
-def test_the_small_cnn_zoo_network_has_three_groups_of_sixteen():
-    _, architecture, _ = found("small-cnn")
+def test_small_cnn_zoo_network_has_three_groups_of_sixteen():
+    """The network of the Small CNN Zoo has one group of 16 channels for each convolution."""
+    _, architecture, _ = derived("small-cnn")
     assert groups(architecture) == expect(
         plain(16, "convs.0.weight:0", "convs.0.bias:0", "convs.1.weight:1"),
         plain(16, "convs.1.weight:0", "convs.1.bias:0", "convs.2.weight:1"),
@@ -63,8 +69,9 @@ def test_the_small_cnn_zoo_network_has_three_groups_of_sixteen():
     )
 
 
-def test_lenet_has_two_convolution_and_one_linear_group_and_blocks_behind_flatten():
-    _, architecture, _ = found("lenet")
+def test_lenet_reads_flattened_channels_as_blocks():
+    """LeNet has three groups; its first linear layer reads 16 columns of each flattened channel."""
+    _, architecture, _ = derived("lenet")
     assert groups(architecture) == expect(
         plain(6, "0.weight:0", "0.bias:0", "3.weight:1"),
         plain(16, "3.weight:0", "3.bias:0", "7.weight:1"),
@@ -75,7 +82,8 @@ def test_lenet_has_two_convolution_and_one_linear_group_and_blocks_behind_flatte
 
 
 def test_batch_norm_belongs_to_the_channels_before_it():
-    _, architecture, _ = found("vgg")
+    """The parameters of a batch norm are in the group of the channels before it."""
+    _, architecture, _ = derived("vgg")
     assert groups(architecture) == expect(
         plain(8, "0.weight:0", "0.bias:0", norm("1"), "4.weight:1"),
         plain(16, "4.weight:0", "4.bias:0", norm("5"), "7.weight:1"),
@@ -85,7 +93,7 @@ def test_batch_norm_belongs_to_the_channels_before_it():
 
 
 def stages(blocks, convs):
-    """The streams of a residual network: who writes to each, who reads from it."""
+    """Return the streams of a residual network: the axes that write to each, and those that read it."""
     streams = [["stem.0.weight:0", *norm("stem.1")]]
     for number, has_shortcut in enumerate(blocks):
         name = f"blocks.{number}"
@@ -99,7 +107,8 @@ def stages(blocks, convs):
 
 
 def test_resnet18_has_four_streams_and_eight_inner_groups():
-    _, architecture, _ = found("resnet18")
+    """A ResNet-18 has one group for each stage of its stream, and one within each block."""
+    _, architecture, _ = derived("resnet18")
     widths = (4, 8, 16, 32)
     streams = stages((False, False, True, False, True, False, True, False), convs=2)
     inner = [
@@ -107,14 +116,17 @@ def test_resnet18_has_four_streams_and_eight_inner_groups():
         for stage, width in enumerate(widths)
         for b in (2 * stage, 2 * stage + 1)
     ]
-    expected = [*(plain(width, places) for width, places in zip(widths, streams, strict=True)), *inner]
+    expected = [
+        *(plain(width, named_axes) for width, named_axes in zip(widths, streams, strict=True)),
+        *inner,
+    ]
     assert len(expected) == 12
     assert groups(architecture) == expect(*expected)
 
 
-def test_a_bottleneck_resnet_has_five_streams_and_two_inner_groups_a_block():
-    """Its first block widens the stem's channels, so the stem has a stream of its own."""
-    _, architecture, _ = found("bottleneck")
+def test_bottleneck_resnet_has_five_streams():
+    """Its first block widens the channels, so the stem has a stream of its own; each block has two groups."""
+    _, architecture, _ = derived("bottleneck")
     widths = (4, 16, 32, 64, 128)
     streams = stages((True, False, True, False, True, False, True, False), convs=3)
     inner = [
@@ -127,20 +139,25 @@ def test_a_bottleneck_resnet_has_five_streams_and_two_inner_groups_a_block():
         for b in range(8)
         for conv in (1, 2)
     ]
-    expected = [*(plain(width, places) for width, places in zip(widths, streams, strict=True)), *inner]
+    expected = [
+        *(plain(width, named_axes) for width, named_axes in zip(widths, streams, strict=True)),
+        *inner,
+    ]
     assert groups(architecture) == expect(*expected)
 
 
-def test_a_depthwise_convolution_moves_with_the_channels_it_reads():
-    _, architecture, _ = found("separable")
+def test_depthwise_convolution_shares_the_group_it_reads():
+    """A depthwise convolution is in the group of the channels that it reads."""
+    _, architecture, _ = derived("separable")
     assert groups(architecture) == expect(
         plain(8, "0.weight:0", "0.bias:0", norm("1"), "3.weight:0", "3.bias:0", norm("4"), "6.weight:1"),
         plain(12, "6.weight:0", "6.bias:0", "10.weight:1"),
     )
 
 
-def test_group_norm_and_a_grouped_convolution_move_their_groups_as_blocks():
-    _, architecture, _ = found("grouped")
+def test_grouped_convolution_moves_whole_blocks():
+    """Blocks of a grouped convolution are a group, with nested groups for inputs and outputs."""
+    _, architecture, _ = derived("grouped")
     blocks = ["0.weight:0", "0.bias:0", *norm("1", running=False), "3.weight:0", "3.bias:0", "7.weight:1"]
     inputs = ["0.weight:0", "0.bias:0", *norm("1", running=False), "3.weight:1"]
     outputs = ["3.weight:0", "3.bias:0", "7.weight:1"]
@@ -148,7 +165,7 @@ def test_group_norm_and_a_grouped_convolution_move_their_groups_as_blocks():
 
 
 def transformer(blocks, stream, attention, *, width, heads):
-    """One stream, and in each block the heads, in them queries with keys and values with outputs, and the MLP."""
+    """Return one stream; and for each block, heads, queries with keys, values with outputs, and an MLP."""
     expected = [(width, stream, [])]
     for block in blocks:
         qkv, out, mlp1, mlp2 = attention(block)
@@ -180,8 +197,9 @@ def parts_of(block):
     return f"{block}.attention.qkv.", f"{block}.attention.proj", (f"{block}.mlp.0", 24), f"{block}.mlp.2"
 
 
-def test_a_vision_transformer_has_one_stream_and_per_block_heads_qk_vo_and_mlp():
-    _, architecture, _ = found("vit")
+def test_vision_transformer_groups():
+    """A ViT has one stream; each block has heads, queries with keys, values with outputs, and an MLP."""
+    _, architecture, _ = derived("vit")
     blocks = ["blocks.0", "blocks.1"]
     stream = [
         "patch.weight:0",
@@ -191,21 +209,23 @@ def test_a_vision_transformer_has_one_stream_and_per_block_heads_qk_vo_and_mlp()
         *norm("norm", running=False),
         "head.weight:1",
     ]
-    stream += [place for block in blocks for place in stream_of(block, "qkv")]
+    stream += [named_axis for block in blocks for named_axis in stream_of(block, "qkv")]
     assert groups(architecture) == transformer(blocks, stream, parts_of, width=12, heads=3)
 
 
-def test_a_gpt_has_the_same_groups_and_its_tied_table_is_described_once():
-    _, architecture, _ = found("gpt")
+def test_gpt_groups_and_tied_table():
+    """A GPT has the groups of a ViT, and its tied embedding table is described once."""
+    _, architecture, _ = derived("gpt")
     blocks = ["blocks.0", "blocks.1"]
     stream = ["words.weight:1", "positions.weight:1", *norm("norm", running=False)]
-    stream += [place for block in blocks for place in stream_of(block, "qkv")]
+    stream += [named_axis for block in blocks for named_axis in stream_of(block, "qkv")]
     assert groups(architecture) == transformer(blocks, stream, parts_of, width=12, heads=3)
     assert architecture.layers[0].attributes["tied"] == {"head.weight": "words.weight"}
 
 
-def test_torchs_own_transformer_encoder_has_the_same_groups():
-    _, architecture, _ = found("transformer-encoder")
+def test_torch_transformer_encoder_groups():
+    """``nn.TransformerEncoder`` has the same groups as a hand-written transformer."""
+    _, architecture, _ = derived("transformer-encoder")
     blocks = ["1.layers.0", "1.layers.1"]
     stream = ["0.weight:0", "0.bias:0", "2.weight:1"]
     for block in blocks:
@@ -233,8 +253,9 @@ def recurrent(suffix, *readers):
     return plain(6, rows, f"rnn.weight_hh_{suffix}:1", *readers)
 
 
-def test_the_gates_of_a_gru_share_one_group():
-    _, architecture, _ = found("gru")
+def test_gates_of_a_gru_share_one_group():
+    """The three gates of a GRU share the group of its state."""
+    _, architecture, _ = derived("gru")
     assert groups(architecture) == expect(
         plain(5, "words.weight:1", "rnn.weight_ih_l0:1"), recurrent("l0", "head.weight:1")
     )
@@ -242,8 +263,9 @@ def test_the_gates_of_a_gru_share_one_group():
     assert rows == (("hidden1",),) * 3
 
 
-def test_a_bidirectional_lstm_has_a_group_for_each_layer_and_direction():
-    _, architecture, _ = found("lstm")
+def test_bidirectional_lstm_groups():
+    """A bidirectional LSTM has one group for each layer and direction."""
+    _, architecture, _ = derived("lstm")
     readers = ("rnn.weight_ih_l1:1", "rnn.weight_ih_l1_reverse:1")
     assert groups(architecture) == expect(
         plain(5, "words.weight:1", "rnn.weight_ih_l0:1", "rnn.weight_ih_l0_reverse:1"),
@@ -254,8 +276,9 @@ def test_a_bidirectional_lstm_has_a_group_for_each_layer_and_direction():
     )
 
 
-def test_concatenated_channels_are_segments_of_what_reads_them():
-    _, architecture, _ = found("unet")
+def test_concatenated_channels_become_segments():
+    """A layer after a concatenation in a U-Net has one segment for each part."""
+    _, architecture, _ = derived("unet")
     assert groups(architecture) == expect(
         plain(4, "down1.0.weight:0", "down1.0.bias:0", "down2.0.weight:1", "conv1.0.weight:1"),
         plain(8, "down2.0.weight:0", "down2.0.bias:0", "middle.0.weight:1", "conv2.0.weight:1"),
@@ -267,8 +290,9 @@ def test_concatenated_channels_are_segments_of_what_reads_them():
     )
 
 
-def test_two_branches_keep_a_group_each():
-    _, architecture, _ = found("two-branches")
+def test_two_branches_have_one_group_each():
+    """Two branches that are concatenated have a group each."""
+    _, architecture, _ = derived("two-branches")
     assert groups(architecture) == expect(
         plain(8, "left.0.weight:0", "left.0.bias:0", "joint.weight:1"),
         plain(6, "right.0.weight:0", "right.0.bias:0", "joint.weight:1"),
@@ -276,8 +300,9 @@ def test_two_branches_keep_a_group_each():
     )
 
 
-def test_what_rotates_within_a_head_is_fixed_and_shared_values_move_alike_in_all_heads():
-    _, architecture, _ = found("llama")
+def test_llama_fixes_rotated_neurons():
+    """Rotary positions fix queries and keys within a head; values shared by all heads are one group."""
+    _, architecture, _ = derived("llama")
     heads = plain(2, "q.weight:0", "q.bias:0", "o.weight:1")
     values = plain(4, "v.weight:0", "v.bias:0", "o.weight:1")
     mlp = plain(12, "gate.weight:0", "up.weight:0", "down.weight:1")
@@ -286,18 +311,20 @@ def test_what_rotates_within_a_head_is_fixed_and_shared_values_move_alike_in_all
     assert groups(architecture) == expect(heads, values, mlp, stream)
 
 
-def test_torchvisions_resnet18_has_four_streams_and_eight_inner_groups():
+def test_torchvision_resnet18_groups():
+    """The ResNet-18 of torchvision has four streams and eight groups within blocks."""
     models = pytest.importorskip("torchvision").models
     architecture = Architecture.from_module(models.resnet18(), torch.randn(1, 3, 64, 64))
     assert sorted(g.size for g in architecture.groups) == [64] * 3 + [128] * 3 + [256] * 3 + [512] * 3
 
 
-# -- verify -----------------------------------------------------------------------------------------------------
+# -- verify --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_moving_scaling_and_flipping_what_was_found_changes_nothing(name):
-    module, architecture, example = found(name)
+def test_derived_groups_are_verified(name):
+    """Every group of every known network is verified, and the module is not changed."""
+    module, architecture, example = derived(name)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     seen = verify(module, architecture, example)
     assert seen.error <= 1e-10
@@ -307,7 +334,7 @@ def test_moving_scaling_and_flipping_what_was_found_changes_nothing(name):
 
 
 def replace(architecture, name, axes):
-    """Describe one parameter otherwise."""
+    """Return an architecture with other axes for one parameter."""
     layers = [
         evolve(
             layer,
@@ -321,7 +348,7 @@ def replace(architecture, name, axes):
 
 
 def permuting(architecture):
-    """The same architecture with permutations alone."""
+    """Return an architecture without scales and signs."""
     layers = [
         evolve(layer, parameters=[evolve(p, scale=(), sign=()) for p in layer.parameters])
         for layer in architecture.layers
@@ -339,8 +366,9 @@ def without(axis, groups):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_description_with_one_axis_dropped_is_refused(name):
-    module, architecture, example = found(name)
+def test_architecture_with_one_axis_fixed_is_refused(name):
+    """An architecture in which one axis of a group is fixed is refused."""
+    module, architecture, example = derived(name)
     architecture = permuting(architecture)
     dropped = {}
     for parameter in architecture.parameters:
@@ -353,13 +381,14 @@ def test_a_description_with_one_axis_dropped_is_refused(name):
                     (*parameter.axes[:number], fixed, *parameter.axes[number + 1 :]),
                 )
     for parameter, axes in dropped.values():
-        with pytest.raises(ArchitectureError, match=r"no symmetry|move no weight|not stand before"):
+        with pytest.raises(ArchitectureError, match=r"no symmetry|moves no weight|but occurs"):
             verify(module, replace(architecture, parameter, axes), example)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_description_with_two_groups_swapped_is_refused(name):
-    module, architecture, example = found(name)
+def test_architecture_with_swapped_groups_is_refused(name):
+    """An architecture in which two groups are swapped in one parameter is refused."""
+    module, architecture, example = derived(name)
     architecture = permuting(architecture)
     alike = [
         (a.name, b.name)
@@ -368,28 +397,31 @@ def test_a_description_with_two_groups_swapped_is_refused(name):
     ]
     for a, b in alike[:3]:
         swap = {a: b, b: a}
-        places = members(architecture)
+        named_axes = members(architecture)
         only = sorted(
-            {place.rpartition(":")[0] for place in places[a]} - {p.rpartition(":")[0] for p in places[b]}
+            {named_axis.rpartition(":")[0] for named_axis in named_axes[a]}
+            - {p.rpartition(":")[0] for p in named_axes[b]}
         )
-        if not only:  # queries with keys, and values with outputs, share the fused projection
+        if not only:  # both groups are on the fused projection
             continue
         parameter = next(p for p in architecture.parameters if p.name == only[0])
         axes = tuple(
             tuple(tuple(swap.get(factor, factor) for factor in segment) for segment in axis)
             for axis in parameter.axes
         )
-        with pytest.raises(ArchitectureError, match=r"no symmetry|stands before it nowhere"):
+        with pytest.raises(ArchitectureError, match=r"no symmetry|but occurs 0 times"):
             verify(module, replace(architecture, parameter.name, axes), example)
 
 
-def test_a_description_of_another_module_is_refused():
-    module, _, example = found("lenet")
+def test_architecture_of_another_module_is_refused():
+    """An architecture with other shapes than the module is refused."""
+    module, _, example = derived("lenet")
     with pytest.raises(ArchitectureError, match="is described as"):
         verify(module, Architecture.from_module(nn.Sequential(nn.Conv2d(1, 5, 5))), example)
 
 
-def test_a_wrong_scale_is_refused():
+def test_wrong_scale_is_refused():
+    """A scale that holds for ReLU is refused for tanh."""
     network = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
     relu = Architecture.from_module(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)))
     assert relu.groups[0].actions == ("permute", "scale")
@@ -397,13 +429,15 @@ def test_a_wrong_scale_is_refused():
         verify(network, relu, torch.randn(4, 3))
 
 
-def test_a_resnet_keeps_its_groups_whatever_the_size_of_the_image():
+def test_resnet_groups_do_not_depend_on_image_size():
+    """A ResNet has the same architecture for images of any size."""
     torch.manual_seed(0)
     module = ResNet()
     assert Architecture.from_module(module) == Architecture.from_module(module, torch.randn(1, 3, 96, 64))
 
 
-def test_a_gpt_keeps_its_groups_whatever_the_number_of_tokens():
+def test_gpt_groups_do_not_depend_on_token_count():
+    """A GPT has the same architecture for any number of tokens."""
     make, _ = NETWORKS["gpt"]
     module = make()
     assert Architecture.from_module(module, TOKENS) == Architecture.from_module(module, TOKENS[:1, :2])

@@ -1,4 +1,4 @@
-"""Architectures of which there is no code: kinds by names and shapes, groups where these leave no doubt."""
+"""Architectures guessed from state dicts: kinds of layers, and groups if there is no doubt."""
 
 import pytest
 import torch
@@ -18,13 +18,15 @@ def groups(architecture):
     ("activation", "layer"),
     [("relu", nn.ReLU()), ("tanh", nn.Tanh()), ("gelu", nn.GELU()), ("none", nn.Identity())],
 )
-def test_a_chain_gives_what_its_module_gives(activation, layer):
+def test_guess_equals_derivation_for_a_chain(activation, layer):
+    """The guess for a sequential MLP with a known activation equals the derived architecture."""
     network = nn.Sequential(nn.Linear(3, 8), layer, nn.Linear(8, 5), layer, nn.Linear(5, 2))
     found = Architecture.from_state_dict(network.state_dict(), activation=activation)
     assert found == Architecture.from_module(network)
 
 
-def test_a_chain_of_convolutions_with_batch_norm_is_verified_by_its_module():
+def test_guess_for_convolutions_with_batch_norm():
+    """The groups that are guessed for convolutions with a batch norm are verified."""
     network = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2),
@@ -34,7 +36,8 @@ def test_a_chain_of_convolutions_with_batch_norm_is_verified_by_its_module():
     assert verify(network, found, torch.randn(2, 1, 9, 9)).error <= 1e-10
 
 
-def test_neurons_that_a_max_pool_may_follow_are_not_flipped():
+def test_channels_before_a_possible_max_pool_are_not_flipped():
+    """Channels of a convolution, which a max-pool may follow, are never flipped."""
     network = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2),
@@ -45,7 +48,7 @@ def test_neurons_that_a_max_pool_may_follow_are_not_flipped():
 
 
 def test_trusted_names_make_a_chain_where_sizes_fit():
-    """With trust_names any layers whose sizes fit are a chain, and it is still a guess."""
+    """With trust_names, any layers whose sizes fit are a chain, and the symmetry is still guessed."""
     state = SmallCNN().state_dict()
     with pytest.warns(UserWarning, match="have the same width, 16.*--trust-names"):
         assert Architecture.from_state_dict(state).groups == ()
@@ -54,13 +57,15 @@ def test_trusted_names_make_a_chain_where_sizes_fit():
     assert found.symmetry == "guessed"
 
 
-def test_unclear_flattening_leaves_the_neurons_before_it_fixed():
+def test_unclear_flattening_fixes_the_channels_before_it():
+    """If the order of flattening is unknown, the channels before it are fixed, and a warning says so."""
     with pytest.warns(UserWarning, match=r"'3.weight' are taken as fixed"):
         found = Architecture.from_state_dict(LeNet().state_dict())
     assert groups(found) == {"hidden0": 6, "hidden1": 20}
 
 
-def test_a_flattening_that_is_known_lets_the_neurons_before_it_move():
+def test_known_flattening_frees_the_channels_before_it():
+    """If the order of flattening is known, the channels before it are a group, which is verified."""
     found = Architecture.from_state_dict(LeNet().state_dict(), flatten="channels_first")
     assert len(found.groups) == 3
     moved = verify(LeNet(), found, NETWORKS["lenet"][1])
@@ -69,7 +74,8 @@ def test_a_flattening_that_is_known_lets_the_neurons_before_it_move():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit", "gpt", "gru", "unet", "transformer-encoder"])
-def test_what_is_no_chain_is_fixed_with_a_warning_and_its_layers_are_told(name):
+def test_networks_that_are_no_chain_are_fixed(name):
+    """A network that is no chain gets fixed axes and a warning, and all of its parameters are described."""
     module = NETWORKS[name][0]()
     with pytest.warns(UserWarning, match="every axis is taken as fixed"):
         found = Architecture.from_state_dict(module.state_dict())
@@ -93,33 +99,37 @@ def test_what_is_no_chain_is_fixed_with_a_warning_and_its_layers_are_told(name):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*taken as fixed")
-def test_kinds_are_told_by_names_and_shapes(layer, kind):
+def test_kinds_follow_from_names_and_shapes(layer, kind):
+    """The kind of a layer follows from the names and shapes of its parameters."""
     assert Architecture.from_state_dict(layer.state_dict()).layers[0].kind == kind
 
 
 @pytest.mark.filterwarnings("ignore:.*taken as fixed")
-def test_a_table_is_told_from_a_matrix_by_its_name():
+def test_embedding_table_is_known_by_its_name():
+    """A weight matrix with the name of a table, such as ``wte``, is an embedding."""
     state = {"wte.weight": torch.zeros(5, 4), "head.weight": torch.zeros(5, 4)}
     assert [layer.kind for layer in Architecture.from_state_dict(state).layers] == ["linear", "embedding"]
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "reason"),
     [
         ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 5)}, "takes 5 inputs"),
         ({"a.weight": torch.zeros(3, 2), "a.bias": torch.zeros(4)}, "expected \\(3,\\)"),
         ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 3, 3, 3)}, "takes 2 inputs"),
         ({"1.weight": torch.zeros(8, 3), "2.weight": torch.zeros(4, 8, 3)}, "takes 3 inputs"),
-        ({"bn.running_mean": torch.zeros(3)}, "stands in no plain chain"),
+        ({"bn.running_mean": torch.zeros(3)}, "cannot be part of a plain chain"),
         (VGG()[1].state_dict(), "there is no linear or convolution layer"),
     ],
 )
-def test_the_warning_says_what_breaks_the_chain(state, said):
-    with pytest.warns(UserWarning, match=said):
+def test_warning_says_what_breaks_the_chain(state, reason):
+    """The warning gives the reason why layers are no chain."""
+    with pytest.warns(UserWarning, match=reason):
         assert Architecture.from_state_dict(state).groups == ()
 
 
 @pytest.mark.parametrize("state", [{}, {"steps": torch.tensor(3)}])
-def test_a_state_dict_without_weights_is_refused(state):
+def test_state_dict_without_weights_is_refused(state):
+    """A state dict without floating-point tensors is refused."""
     with pytest.raises(ArchitectureError, match="describes no network"):
         Architecture.from_state_dict(state)

@@ -1,4 +1,4 @@
-"""Guesses from names and shapes: which chains are certain, and what is fixed."""
+"""Guesses from names and shapes: which chains are certain, and which neurons are fixed."""
 
 import warnings
 from collections import OrderedDict
@@ -21,15 +21,15 @@ def named(**layers):
 
 
 def guessed(module, **options):
-    """What names and shapes say of a module, and the warnings."""
-    with warnings.catch_warnings(record=True) as said:
+    """Return the architecture that is guessed for a module, and the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = Architecture.from_state_dict(module.state_dict(), **options)
-    return found, [str(each.message) for each in said]
+    return found, [str(each.message) for each in caught]
 
 
 class Lora(nn.Module):
-    """An adapter under the names of PEFT, between layers whose widths fit each other."""
+    """An adapter with the names of PEFT, whose layers have widths that fit each other."""
 
     def __init__(self):
         super().__init__()
@@ -87,13 +87,13 @@ DOUBTFUL = {
 
 
 @pytest.mark.parametrize("module", DOUBTFUL.values(), ids=DOUBTFUL)
-def test_what_may_be_no_chain_is_fixed(module):
-    """Where names and shapes leave a doubt there is no group, and one warning at least says why."""
-    found, said = guessed(module)
+def test_doubtful_chains_are_fixed(module):
+    """If names and shapes leave a doubt, there is no group, and a warning gives the reason."""
+    found, messages = guessed(module)
     assert found.groups == ()
     assert found.symmetry == "none"
-    assert all("fixed" in line for line in said)
-    assert said
+    assert all("fixed" in line for line in messages)
+    assert messages
 
 
 CERTAIN = {
@@ -119,10 +119,10 @@ CERTAIN = {
 
 
 @pytest.mark.parametrize(("module", "shape", "sizes"), CERTAIN.values(), ids=CERTAIN)
-def test_a_certain_chain_has_its_true_groups(module, shape, sizes):
-    """A Sequential whose numbers leave gaps has one group for each hidden layer, and the groups are symmetries."""
-    found, said = guessed(module)
-    assert said == []
+def test_certain_chain_has_its_true_groups(module, shape, sizes):
+    """A Sequential with gaps in its numbers has one group for each hidden layer, and these are verified."""
+    found, messages = guessed(module)
+    assert messages == []
     assert [group.size for group in found.groups] == sizes
     assert found.symmetry == "guessed"
     assert verify(module, found, torch.randn(shape)).error <= 1e-10
@@ -133,10 +133,14 @@ def test_a_certain_chain_has_its_true_groups(module, shape, sizes):
     [
         (named(fc1=L(2, 8), fc2=L(8, 5), fc3=L(5, 3)), [8, 5]),
         (nn.ModuleList([L(2, 32), L(32, 16), L(16, 1)]), [32, 16]),
-        (named(conv1=nn.Conv2d(1, 6, 3), conv2=nn.Conv2d(6, 12, 3), fc1=L(12, 20), fc2=L(20, 10)), [6, 12, 20]),
+        (
+            named(conv1=nn.Conv2d(1, 6, 3), conv2=nn.Conv2d(6, 12, 3), fc1=L(12, 20), fc2=L(20, 10)),
+            [6, 12, 20],
+        ),
         (
             named(
-                conv1=nn.Conv2d(1, 6, 3), bn1=nn.BatchNorm2d(6), conv2=nn.Conv2d(6, 12, 3), bn2=nn.BatchNorm2d(12),
+                conv1=nn.Conv2d(1, 6, 3), bn1=nn.BatchNorm2d(6),
+                conv2=nn.Conv2d(6, 12, 3), bn2=nn.BatchNorm2d(12),
                 fc=L(12, 10),
             ),
             [6, 12],
@@ -152,14 +156,14 @@ def test_a_certain_chain_has_its_true_groups(module, shape, sizes):
     ids=["words", "list", "two stages", "batch norm by number", "two sequentials"],
 )  # fmt: skip
 def test_layers_of_different_widths_are_a_chain(module, sizes):
-    """Numbered layers are a chain where no two widths are equal, so that nothing could be added up."""
-    found, said = guessed(module)
+    """Numbered layers are a chain if no two widths are equal, since no skip connection can fit."""
+    found, messages = guessed(module)
     assert [group.size for group in found.groups] == sizes
-    assert said == []
+    assert messages == []
 
 
-def test_a_square_convolution_fixes_its_neighbours_alone():
-    """Of a chain with one square convolution, only the neurons that it reads and writes are fixed."""
+def test_square_convolution_only_fixes_its_neighbours():
+    """One square convolution only fixes the neurons that it reads and writes."""
     layers = [
         nn.Conv1d(1, 4, 3),
         RELU(),
@@ -175,15 +179,15 @@ def test_a_square_convolution_fixes_its_neighbours_alone():
     assert line.startswith("'4.weight' may be a transposed convolution")
 
 
-def test_a_square_first_table_fixes_the_neurons_behind_it():
+def test_square_first_table_fixes_its_outputs():
     """A first square weight without bias may be an embedding, so its outputs are fixed."""
-    found, said = guessed(nn.Sequential(nn.Embedding(8, 8), RELU(), L(8, 6), RELU(), L(6, 2)))
+    found, messages = guessed(nn.Sequential(nn.Embedding(8, 8), RELU(), L(8, 6), RELU(), L(6, 2)))
     assert [group.size for group in found.groups] == [6]
-    assert "may be a table" in said[0]
+    assert "may be an embedding table" in messages[0]
 
 
-def test_only_a_stated_activation_gives_scales_and_signs():
-    """Without a stated activation neurons are permuted, and no layer is said to have one."""
+def test_scales_and_signs_need_a_given_activation():
+    """Without a given activation, neurons are only permuted, and the activation is ``other``."""
     module = nn.Sequential(L(2, 8), RELU(), L(8, 1))
     assert guessed(module)[0].groups[0].actions == ("permute",)
     assert guessed(module)[0].layers[0].activation == "other"
@@ -191,18 +195,18 @@ def test_only_a_stated_activation_gives_scales_and_signs():
     assert guessed(module, activation="tanh")[0].groups[0].actions == ("permute", "sign")
 
 
-def test_numbers_in_names_are_counted():
+def test_numbers_in_names_are_compared_as_numbers():
     """Layer 10 comes after layer 9."""
     widths = [*range(20, 7, -1)]
     layers = [L(a, b) for a, b in pairwise(widths)]
-    found, said = guessed(nn.ModuleList(layers))
-    assert said == []
+    found, messages = guessed(nn.ModuleList(layers))
+    assert messages == []
     assert [layer.parameters[0].name for layer in found.layers][9:11] == ["9.weight", "10.weight"]
 
 
 @pytest.mark.parametrize("name", ["²1", "9" * 40, "1.2", "0", "a", "..", "", "01", "net.0.0"])
 def test_strange_names_are_described(name):
-    """No name of a parameter is too strange to be described."""
+    """Parameters with strange names are described without an error."""
     state = {f"{name}.weight": torch.zeros(3, 2), f"{name}1.weight": torch.zeros(0, 3), "x.": torch.zeros(())}
     with pytest.warns(UserWarning, match="fixed"):
         assert len(Architecture.from_state_dict(state).parameters) == 3
@@ -212,8 +216,8 @@ ANY = st.sampled_from([*DOUBTFUL.values(), *(module for module, _, _ in CERTAIN.
 
 
 @given(ANY, st.randoms(use_true_random=False), st.booleans())
-def test_the_order_of_the_keys_does_not_matter(module, random, trust):
-    """A state dict in any order, as file formats have it, is one architecture."""
+def test_order_of_the_keys_does_not_matter(module, random, trust):
+    """A state dict with its keys in any order gives the same architecture."""
     state = module.state_dict()
     names = list(state)
     random.shuffle(names)

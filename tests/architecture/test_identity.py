@@ -1,4 +1,4 @@
-"""Fingerprints differ wherever modules may compute different things, and agree where only weights differ."""
+"""Fingerprints differ if modules may compute different functions, and agree if only weights differ."""
 
 import functools
 import types
@@ -12,7 +12,7 @@ from sneframe.architecture.identity import fingerprint
 
 
 class Plain(nn.Module):
-    """Settings and buffers are given from outside."""
+    """A module with the given settings and buffers."""
 
     def __init__(self, **settings):
         super().__init__()
@@ -52,9 +52,9 @@ def with_default(function):
 
 
 def typed_in(source):
-    """A class as a notebook has it: its module has no file."""
+    """Return a network whose class was defined as in a notebook: its Python module has no file."""
     module = types.ModuleType("__main__")
-    exec(source, vars(module))  # our own text
+    exec(source, vars(module))  # the text is our own
     return module.Net()
 
 
@@ -129,8 +129,8 @@ PAIRS = {
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS.values(), ids=PAIRS)
-def test_modules_that_compute_something_else_differ(one, other):
-    """The text differs between the two, and is the same for a second module like the first."""
+def test_different_modules_have_different_fingerprints(one, other):
+    """Two modules that compute different functions differ, and two equal modules do not."""
     first, again, second = fingerprint(one()), fingerprint(one()), fingerprint(other())
     assert first is not None
     assert first == again
@@ -148,8 +148,8 @@ def test_modules_that_compute_something_else_differ(one, other):
     ],
     ids=["batch norm", "recurrence", "transformer", "spectral norm", "saved buffer"],
 )
-def test_weights_are_no_part_of_the_identity(make):
-    """Modules that differ in their weights alone have one text."""
+def test_weights_do_not_change_the_fingerprint(make):
+    """Modules that differ only in their weights have the same fingerprint."""
     first, second = make(), make()
     with torch.no_grad():
         for tensor in second.state_dict().values():
@@ -158,8 +158,8 @@ def test_weights_are_no_part_of_the_identity(make):
     assert fingerprint(first) == fingerprint(second)
 
 
-def test_the_counter_of_a_batch_norm_does_not_count():
-    """How many batches a batch norm has seen is no part of the identity."""
+def test_batch_counter_does_not_change_the_fingerprint():
+    """The number of batches that a batch norm has seen does not change the fingerprint."""
     module = nn.BatchNorm1d(3)
     before = fingerprint(module)
     module.num_batches_tracked.add_(7)
@@ -169,13 +169,13 @@ def test_the_counter_of_a_batch_norm_does_not_count():
 @pytest.mark.parametrize(
     "value", [torch.Generator(), nn.Linear(2, 2).forward, iter([1]), torch.ones(2).to_sparse()]
 )
-def test_an_object_of_which_no_text_says_what_it_does_gives_none(value):
-    """Random generators, other modules and iterators have states that no text can say."""
+def test_objects_without_a_text_give_no_fingerprint(value):
+    """A random generator, another module, an iterator or a sparse tensor gives no fingerprint."""
     assert fingerprint(Plain(thing=[value])) is None
 
 
-def test_what_holds_itself_has_a_text():
-    """A setting that refers to itself, or to the module, ends."""
+def test_cyclic_settings_have_a_fingerprint():
+    """A setting that contains itself, or the module, does not loop forever."""
     ring = []
     ring.append(ring)
     module = Plain(ring=ring)

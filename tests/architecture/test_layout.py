@@ -1,4 +1,4 @@
-"""Layouts: one for networks that differ in their activations alone."""
+"""Layouts are equal for networks that differ only in their activations."""
 
 import torch
 from attrs import evolve
@@ -13,8 +13,9 @@ def network(activation, width=4):
     return nn.Sequential(nn.Linear(2, width), activation, nn.Linear(width, 3))
 
 
-def test_networks_that_differ_in_their_activations_alone_have_one_layout():
-    # ReLU lets neurons be scaled, tanh lets their signs be flipped, a sigmoid neither: three architectures
+def test_layout_ignores_activations():
+    # ReLU allows scales, tanh allows signs, and a sigmoid neither: three architectures.
+    """Networks that differ only in their activations have the same layout."""
     found = [
         Architecture.from_module(network(activation), torch.zeros(1, 2))
         for activation in (nn.ReLU(), nn.Tanh(), nn.Sigmoid())
@@ -23,7 +24,8 @@ def test_networks_that_differ_in_their_activations_alone_have_one_layout():
     assert len(set(map(layout, found))) == 1
 
 
-def test_a_layout_keeps_parameters_and_neurons_that_can_be_permuted():
+def test_layout_keeps_parameters_and_permutations():
+    """A layout keeps the parameters and groups, without scales and signs."""
     relu = Architecture.from_module(network(nn.ReLU()), torch.zeros(1, 2))
     found = layout(relu)
     assert [(p.name, p.shape, p.axes) for p in found.parameters] == [
@@ -33,40 +35,43 @@ def test_a_layout_keeps_parameters_and_neurons_that_can_be_permuted():
     assert not any(parameter.powers for parameter in found.parameters)
 
 
-def test_the_layout_of_a_layout_is_itself():
+def test_layout_of_a_layout_is_itself():
+    """The layout of a layout is itself."""
     found = layout(mlp(1, 4, 1))
     assert layout(found) == found
 
 
 def test_other_widths_have_another_layout():
+    """Networks of different widths have different layouts."""
     assert layout(mlp(1, 4, 1)) != layout(mlp(1, 5, 1))
 
 
 def test_neurons_that_cannot_be_permuted_make_another_layout():
+    """A group that may not be permuted makes a different layout."""
     free = mlp(1, 4, 1)
     bound = evolve(free, groups=[NeuronGroup(name="hidden0", size=4, actions=())])
     assert layout(free) != layout(bound)
 
 
-def test_layouts_of_one_summary_differ_by_names_or_neurons():
-    """An error that shows two layouts says in what they differ, though their sizes are the same."""
+def test_difference_names_parameters_or_groups():
+    """If two layouts have the same sizes, the error says which names or groups differ."""
     one = Architecture.from_module(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1)))
     other = Architecture.from_module(
         nn.Sequential(nn.Linear(2, 4), nn.Identity(), nn.ReLU(), nn.Linear(4, 1))
     )
-    said = difference(layout(one), layout(other))
-    assert said == f"{one.summary} with '2.weight' (1, 4), it is given '3.weight' (1, 4) in its place"
+    message = difference(layout(one), layout(other))
+    assert message == f"{one.summary} with '2.weight' (1, 4), but got '3.weight' (1, 4) instead"
 
     def plain(layer):
         return [Parameter(name=p.name, shape=p.shape, role=p.role) for p in layer.parameters]
 
     fixed = Architecture(layers=[evolve(layer, parameters=plain(layer)) for layer in one.layers])
-    said = difference(layout(one), layout(fixed))
-    assert "neurons are described otherwise (the symmetry of the one is derived, of the other none)" in said
+    message = difference(layout(one), layout(fixed))
+    assert "neurons have other groups (expected a symmetry that is derived, got one that is none)" in message
 
 
-def test_a_layout_has_the_origin_of_its_architecture():
-    """Of two equal architectures one may be verified and the other guessed, and so are their layouts."""
+def test_layout_has_the_origin_of_its_architecture():
+    """A layout has the origin of symmetry of its architecture, even if an equal one has another."""
     derived = Architecture.from_module(network(nn.ReLU()))
     assert [layout(evolve(derived, symmetry=s)).symmetry for s in ("verified", "guessed")] == [
         "verified",

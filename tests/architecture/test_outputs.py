@@ -1,4 +1,4 @@
-"""Every tensor of what a forward returns is found, and what cannot be opened is refused."""
+"""Every tensor in the output of a forward is found, and an object that cannot be opened is refused."""
 
 import dataclasses
 import io
@@ -43,7 +43,7 @@ class OfClass:
 
 
 class Answer(OrderedDict):
-    """Holds each entry as an attribute too, as the outputs of transformers do."""
+    """A mapping whose entries are also attributes, like the outputs of transformers."""
 
     def __init__(self, **entries):
         super().__init__(**entries)
@@ -51,7 +51,7 @@ class Answer(OrderedDict):
 
 
 @pytest.mark.parametrize(
-    ("output", "places"),
+    ("output", "paths"),
     [
         (ONE, {"output": ONE}),
         ([ONE, (TWO, {"a": THREE})], {"output[0]": ONE, "output[1][0]": TWO, "output[1][1]['a']": THREE}),
@@ -68,27 +68,27 @@ class Answer(OrderedDict):
         (("word", None, torch.float32, torch.device("cpu"), {"a", "b"}, range(3)), {}),
     ],
 )
-def test_tensors_are_found_with_their_places(output, places):
+def test_tensors_are_found_with_their_paths(output, paths):
     """Containers and objects of every kind are opened, at any depth."""
     found = dict(tensors(output))
-    assert found.keys() == places.keys()
-    assert all(found[place] is value for place, value in places.items())
+    assert found.keys() == paths.keys()
+    assert all(found[path] is value for path, value in paths.items())
 
 
-def test_a_tensor_in_two_places_is_found_once():
-    """The first place names it."""
-    assert [place for place, _ in tensors((ONE, {"again": ONE}))] == ["output[0]"]
+def test_tensor_at_two_paths_is_found_once():
+    """A tensor that occurs twice is returned once, with its first path."""
+    assert [path for path, _ in tensors((ONE, {"again": ONE}))] == ["output[0]"]
 
 
-def test_an_output_that_holds_itself_is_found_once():
-    """A cycle ends."""
+def test_cyclic_output_is_searched_once():
+    """An output that contains itself does not loop forever."""
     output = [ONE]
     output.append(output)
-    assert [place for place, _ in tensors(output)] == ["output[0]"]
+    assert [path for path, _ in tensors(output)] == ["output[0]"]
 
 
 def test_very_deep_outputs_are_opened():
-    """Depth is not bounded by Python's recursion."""
+    """The depth is not limited by Python's recursion."""
     output = ONE
     for _ in range(5000):
         output = [output]
@@ -96,16 +96,16 @@ def test_very_deep_outputs_are_opened():
 
 
 def test_numbers_are_leaves_but_no_tensors():
-    """A number that was computed can be compared, and cannot be followed."""
+    """A number is among the leaves, and not among the tensors."""
     output = (ONE, 2.5, {"steps": 3})
-    assert [place for place, _ in leaves(output)] == ["output[0]", "output[1]", "output[2]['steps']"]
-    assert [place for place, _ in tensors(output)] == ["output[0]"]
+    assert [path for path, _ in leaves(output)] == ["output[0]", "output[1]", "output[2]['steps']"]
+    assert [path for path, _ in tensors(output)] == ["output[0]"]
 
 
-def test_the_parts_of_a_packed_sequence_are_found():
-    """The values and the sizes of its batches."""
+def test_parts_of_a_packed_sequence_are_found():
+    """The values and the batch sizes of a packed sequence are found."""
     packed = nn.utils.rnn.pack_sequence([THREE, TWO])
-    assert [place for place, _ in tensors(packed)] == ["output.data", "output.batch_sizes"]
+    assert [path for path, _ in tensors(packed)] == ["output.data", "output.batch_sizes"]
 
 
 def normal():
@@ -133,9 +133,9 @@ def normal():
         ),
     ],
 )
-def test_the_parameters_of_a_distribution_are_found(distribution, ends):
-    """Those of the distributions and transforms inside it too."""
-    assert {place.removeprefix("output.") for place, _ in tensors(distribution)} >= ends
+def test_parameters_of_a_distribution_are_found(distribution, ends):
+    """The parameters of a distribution, and of those inside it, are found."""
+    assert {path.removeprefix("output.") for path, _ in tensors(distribution)} >= ends
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def test_the_parameters_of_a_distribution_are_found(distribution, ends):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_cannot_be_opened_is_refused_by_place_and_type(closed):
-    """The error is one line, with the module's name."""
-    with pytest.raises(ArchitectureError, match=r"Net: output\[0\]\.logits is of type .*no tensor can be"):
+def test_unknown_objects_are_refused_by_path_and_type(closed):
+    """An object that cannot be opened raises an error with the module, the path and the type."""
+    with pytest.raises(ArchitectureError, match=r"Net: output\[0\]\.logits is of type .*cannot be searched"):
         tensors([Data(closed)], of="Net")
 
 
@@ -180,13 +180,13 @@ class Actor(nn.Module):
     ],
 )
 def test_axes_of_nested_outputs_are_fixed(wrap):
-    """Only the hidden neurons of the network can be moved."""
+    """Neurons in a nested output are fixed, so only the hidden neurons are a group."""
     architecture = Architecture.from_module(Actor(wrap), torch.randn(5, 4))
     assert [group.size for group in architecture.groups] == [8]
 
 
-def test_a_module_that_returns_a_function_is_refused():
-    """What such an output computes cannot be known."""
+def test_module_that_returns_a_function_is_refused():
+    """A module that returns a function is refused, because its values cannot be known."""
     with pytest.raises(ArchitectureError, match="Actor: output is of type function"):
         Architecture.from_module(Actor(lambda y: lambda: y), torch.randn(5, 4))
 
@@ -201,26 +201,26 @@ class Odd(nn.Module):
 
 
 def test_complex_weights_are_refused_by_name():
-    """The error names the parameter."""
+    """Complex weights raise an error that names the parameter."""
     with pytest.raises(ArchitectureError, match="'odd' holds complex numbers"):
         Architecture.from_module(Odd(torch.zeros(2, dtype=torch.complex64)), torch.randn(2, 3))
 
 
 def test_weights_on_the_meta_device_are_refused_by_name():
-    """The error names the parameter."""
+    """Weights on the meta device raise an error that names the parameter."""
     with pytest.raises(ArchitectureError, match="'odd' is on the meta device"):
         Architecture.from_module(Odd(torch.zeros(2, device="meta")), torch.randn(2, 3))
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
-def test_a_tensor_without_elements_is_left_out(shape):
-    """It holds no weight."""
+def test_tensor_without_elements_is_left_out(shape):
+    """A parameter without elements is not described."""
     architecture = Architecture.from_module(Odd(torch.zeros(shape)), torch.randn(2, 3))
     assert [parameter.name for parameter in architecture.parameters] == ["linear.weight", "linear.bias"]
 
 
-def test_an_empty_tensor_that_the_forward_uses_is_left_out():
-    """An operation on it does not crash the derivation."""
+def test_empty_tensor_used_by_the_forward_is_left_out():
+    """An operation on a parameter without elements does not break the derivation."""
 
     class Joined(Odd):
         def forward(self, x):

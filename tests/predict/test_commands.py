@@ -84,7 +84,7 @@ def test_a_network_that_is_not_finite_does_not_stop_the_others(call, finished, f
     assert "nan.pt: its embedding is not finite" in err
 
 
-@pytest.mark.filterwarnings("ignore:.*stands in no plain chain")
+@pytest.mark.filterwarnings("ignore:.*cannot be part of a plain chain")
 def test_control_codes_in_a_name_do_not_reach_the_terminal(call, finished, tmp_path):
     """Control codes in the names of parameters are replaced."""
     torch.save({"\x1b]0;title\x07w": torch.ones(2)}, tmp_path / "hostile.pt")

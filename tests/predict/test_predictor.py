@@ -306,7 +306,7 @@ def test_a_method_for_one_architecture_says_what_it_cannot_take(toy_zoo_path, tm
         "dwsnet", "train.epochs=1", f"zoo.path={toy_zoo_path}", "zoo.property=scale", "device=cpu"
     )
     folder = sneframe.run(config, tmp_path / "run").folder
-    with pytest.raises(PartError, match=r"was built for linear 1×4.* it is given linear 1×9"):
+    with pytest.raises(PartError, match=r"was built for linear 1×4.* but got linear 1×9"):
         sneframe.load(folder).predict(nn.Sequential(nn.Linear(1, 9), nn.ReLU(), nn.Linear(9, 1)))
 
 

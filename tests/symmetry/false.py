@@ -1,4 +1,4 @@
-"""Descriptions that are false by one mistake, and a test of that which uses nothing of what it tests."""
+"""Make architectures with one mistake, and decide in plain loops whether an architecture is false."""
 
 import copy
 
@@ -23,14 +23,14 @@ def parameters(description):
     return [p for layer in description["layers"] for p in layer["parameters"]]
 
 
-def standing(description, *, where=lambda _group: True):
-    """All places where a group stands: parameter, axis, number of the segment, number of the factor."""
+def occurrences(description, *, where=lambda _group: True):
+    """Return all occurrences of groups: parameter, axis, number of the segment, number of the factor."""
     return [
-        (p, axis, number, place)
+        (p, axis, number, position)
         for p in parameters(description)
         for axis, segments in enumerate(p["axes"])
         for number, segment in enumerate(segments)
-        for place, factor in enumerate(segment)
+        for position, factor in enumerate(segment)
         if isinstance(factor, str) and where(factor)
     ]
 
@@ -40,13 +40,13 @@ def pick(rng, values):
 
 
 def leave_out(description, rng):
-    """One axis does not move with its group."""
-    found = pick(rng, standing(description))
-    if found is None:
+    """Fix one axis of a group."""
+    chosen = pick(rng, occurrences(description))
+    if chosen is None:
         return None
-    p, axis, number, place = found
-    group = p["axes"][axis][number][place]
-    p["axes"][axis][number][place] = sizes(description)[group]
+    p, axis, number, position = chosen
+    group = p["axes"][axis][number][position]
+    p["axes"][axis][number][position] = sizes(description)[group]
     for action in ("scale", "sign"):
         if action in p:
             p[action][axis][number] = 0
@@ -54,23 +54,23 @@ def leave_out(description, rng):
 
 
 def exchange(description, rng):
-    """One axis moves with another group of the same size."""
+    """Replace a group on one axis by another group of the same size."""
     size = sizes(description)
     plain = [g["name"] for g in description["groups"] if g["parent"] is None]
     pairs = [(a, b) for a in plain for b in plain if a != b and size[a] == size[b]]
     if not pairs:
         return None
     a, b = pick(rng, pairs)
-    found = pick(rng, standing(description, where=lambda group: group == a))
-    if found is None:
+    chosen = pick(rng, occurrences(description, where=lambda group: group == a))
+    if chosen is None:
         return None
-    p, axis, number, place = found
-    p["axes"][axis][number][place] = b
+    p, axis, number, position = chosen
+    p["axes"][axis][number][position] = b
     return [a, b]
 
 
 def merge(description, rng):
-    """All of a segment of several factors is one group, wherever that segment stands, and fixed where it does not."""
+    """Replace a segment of several factors by one large group, wherever the segment occurs."""
     size = sizes(description)
     segments = {
         tuple(segment)
@@ -94,33 +94,33 @@ def merge(description, rng):
 
 
 def add_action(description, rng):
-    """A group may also be scaled, or flipped: what writes it to the power 1, what reads it to −1."""
+    """Allow one more action for a group: power 1 for rows, and −1 for columns."""
     action = pick(rng, ["scale", "sign"])
     lacking = [g for g in description["groups"] if action not in g["actions"] and g["parent"] is None]
     group = pick(rng, lacking)
     if group is None:
         return None
     group["actions"].append(action)
-    if rng.random() < 0.8:  # else it moves no weight
-        for p, axis, number, _ in standing(description, where=lambda name: name == group["name"]):
+    if rng.random() < 0.8:  # otherwise the action moves no weight
+        for p, axis, number, _ in occurrences(description, where=lambda name: name == group["name"]):
             powers = p.setdefault(action, [[0] * len(segments) for segments in p["axes"]])
             powers[axis][number] = 1 if axis == 0 or action == "sign" else -1
     return [group["name"]]
 
 
 def change_power(description, rng):
-    """One power of a scale is another one."""
-    places = [
+    """Change one power of a scale."""
+    nonzero = [
         (p, axis, number)
         for p in parameters(description)
         for axis, powers in enumerate(p.get("scale", ()))
         for number, power in enumerate(powers)
         if power
     ]
-    found = pick(rng, places)
-    if found is None:
+    chosen = pick(rng, nonzero)
+    if chosen is None:
         return None
-    p, axis, number = found
+    p, axis, number = chosen
     p["scale"][axis][number] = pick(rng, [-p["scale"][axis][number], 0])
     return [factor for factor in p["axes"][axis][number] if isinstance(factor, str)]
 
@@ -130,7 +130,7 @@ def sizes(description):
 
 
 def mistaken(architecture, rng):
-    """Return a description with one mistake, its kind, and the groups it is about; None where that kind is none."""
+    """Return an architecture with one mistake, its kind and its groups; None if the mistake is impossible."""
     kind = pick(rng, list(kinds()))
     description = copy.deepcopy(architecture.to_json())
     about = kinds()[kind](description, rng)
@@ -139,14 +139,14 @@ def mistaken(architecture, rng):
     try:
         return Architecture.from_json(description), kind, about
     except ArchitectureError:
-        return None  # it contradicts itself, and is no description
+        return None  # it contradicts itself
 
 
-# -- a slow and plain way to move one group alone -----------------------------------------------------------------------
+# -- a slow and plain way to move one group alone ------------------------------------------------------------
 
 
 def moved(weight, parameter, architecture, group, action, values):
-    """Return a parameter with one group moved by one action: index arithmetic on the grid of all its entries."""
+    """Return a parameter with one group moved by one action, by arithmetic on the indices of all entries."""
     size = {each.name: each.size for each in architecture.groups}
     parent = next(each.parent for each in architecture.groups if each.name == group)
     grid = np.indices(parameter.shape)
@@ -154,17 +154,17 @@ def moved(weight, parameter, architecture, group, action, values):
     factor = np.ones(parameter.shape)
 
     def coordinates(name):
-        """For each place of a group: axis, where its segment stands, its stride, its place in the group, its power."""
+        """Yield for each occurrence of a group: axis, segment, mask of it, stride, index in the group."""
         for axis, segments in enumerate(parameter.axes):
             start = 0
             for number, segment in enumerate(segments):
                 lengths = [size.get(f, f) for f in segment]
                 total = int(np.prod(lengths))
                 inside = (grid[axis] >= start) & (grid[axis] < start + total)
-                for place, f in enumerate(segment):
-                    stride = int(np.prod(lengths[place + 1 :]))
+                for position, f in enumerate(segment):
+                    stride = int(np.prod(lengths[position + 1 :]))
                     if f == name:
-                        at = (grid[axis] - start) // stride % lengths[place]
+                        at = (grid[axis] - start) // stride % lengths[position]
                         yield axis, number, inside, stride, at
                 start += total
 
@@ -181,7 +181,7 @@ def moved(weight, parameter, architecture, group, action, values):
 
 
 def is_false(module, architecture, example, about, rng):
-    """Whether moving one of these groups alone moves no weight, or changes an output by a millionth of its size."""
+    """Whether moving one of these groups alone moves no weight, or changes an output by 1e-6 of its size."""
     twin = copy.deepcopy(module).double().eval()
     args = example if isinstance(example, tuple) else (example,)
     args = [a.double() if a.is_floating_point() else a for a in args]

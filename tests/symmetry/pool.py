@@ -1,4 +1,4 @@
-"""A hundred small networks of many families, each with its true description."""
+"""A hundred small networks of many families, each with its true architecture."""
 
 import warnings
 
@@ -116,7 +116,7 @@ def made():
     rows, image = torch.randn(4, 3), torch.randn(2, 2, 8, 8)
     sequence = torch.randn(2, 4, 3)
     for name, (make, example) in NETWORKS.items():
-        if name not in ("resnet18", "bottleneck"):  # larger than a thousand runs can pay for
+        if name not in ("resnet18", "bottleneck"):  # too large for a thousand runs
             yield name, make, example
     for activation in ACTIVATIONS:
         for widths in ((2,), (4, 4), (3, 2, 3), (8, 5)):
@@ -137,7 +137,7 @@ def made():
 
 
 def described(make, example):
-    """Return a network and its description."""
+    """Return a network and its architecture."""
     torch.manual_seed(0)
     module = make()
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Group elements: drawn per network, independent of batch mates, applied to every axis of a group."""
+"""Group elements are drawn for each network alone, and applied to every axis of a group."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,8 @@ def forward(parameters, x):
     seed=st.integers(0, 2**31),
     step=st.integers(-1, 10**6),
 )
-def test_a_permuted_mlp_computes_the_same(widths, seed, step):
+def test_permuted_mlp_computes_the_same(widths, seed, step):
+    """A permuted MLP computes the same function."""
     batch = batch_of(mlp(*widths), [7])
     moved = apply(batch, sample(batch, seed=seed, step=step))
     x = torch.randn(3, widths[0], dtype=torch.float64)
@@ -66,7 +67,8 @@ def test_a_permuted_mlp_computes_the_same(widths, seed, step):
     assert torch.allclose(*outputs, atol=1e-12)
 
 
-def test_an_element_moves_rows_and_columns_as_written_by_hand():
+def test_permutation_of_rows_and_columns_by_hand():
+    """A permutation moves rows, bias and columns as a calculation by hand does."""
     architecture = mlp(1, 3, 2)
     batch = join({architecture: torch.arange(14.0)[None]}, {architecture: [0]})
     element = Element(architecture=architecture, permutations={"h0": torch.tensor([[2, 0, 1]])})
@@ -76,7 +78,7 @@ def test_an_element_moves_rows_and_columns_as_written_by_hand():
 
 
 def test_blocks_and_segments_move_as_wholes():
-    """Columns = [group × fixed 2, fixed 1]: flattened channels followed by an extra input."""
+    """Columns of a flattened channel move together, and a fixed extra input stays."""
     architecture = Architecture(
         groups=[NeuronGroup(name="g", size=3)],
         layers=[
@@ -91,8 +93,8 @@ def test_blocks_and_segments_move_as_wholes():
     assert apply(batch, (element,)).networks[0].weights[0].tolist() == [2, 3, 4, 5, 0, 1, 6]
 
 
-def test_a_nested_group_moves_within_each_head_and_with_it():
-    """q, k (heads × inner rows) and v: attention whose heads move as blocks, q and k permuted within each head alike."""
+def test_nested_group_moves_within_each_head_and_with_it():
+    """Heads move as blocks, queries and keys are permuted within each head, and the outputs stay."""
     heads, inner, width = 3, 4, 5
     rows = (("heads", "qk"),)
     architecture = Architecture(
@@ -125,7 +127,8 @@ def test_a_nested_group_moves_within_each_head_and_with_it():
     assert torch.allclose(attend(before), attend(after), atol=1e-12)
 
 
-def test_a_network_draws_the_same_element_whoever_shares_its_batch():
+def test_element_does_not_depend_on_the_batch():
+    """A network gets the same element alone and in any batch."""
     architecture = mlp(1, 8, 8, 1)
     together = sample(batch_of(architecture, [3, 5, 11]), seed=1, step=2)[0].permutations
     alone = sample(batch_of(architecture, [5]), seed=1, step=2)[0].permutations
@@ -135,17 +138,20 @@ def test_a_network_draws_the_same_element_whoever_shares_its_batch():
 
 @pytest.mark.parametrize("other", [{"seed": 2, "step": 2}, {"seed": 1, "step": 3}])
 def test_another_seed_or_step_draws_another_element(other):
+    """Another seed or step draws another element."""
     batch = batch_of(mlp(1, 16, 16, 1), [0])
     first, second = sample(batch, seed=1, step=2)[0], sample(batch, **other)[0]
     assert not torch.equal(first.permutations["h0"], second.permutations["h0"])
 
 
-def test_the_groups_of_a_network_draw_apart():
+def test_groups_of_a_network_draw_different_permutations():
+    """Two groups of the same size get different permutations."""
     element = sample(batch_of(mlp(1, 16, 16, 1), [0]), seed=1, step=2)[0]
     assert not torch.equal(element.permutations["h0"], element.permutations["h1"])
 
 
 def test_every_permutation_of_three_neurons_is_equally_likely():
+    """Every permutation of three neurons is equally likely."""
     element = sample(batch_of(mlp(1, 3, 1), range(6000)), seed=0, step=0)[0]
     codes = (element.permutations["h0"] * torch.tensor([9, 3, 1])).sum(1)
     counts = np.unique(codes.numpy(), return_counts=True)[1]
@@ -153,7 +159,8 @@ def test_every_permutation_of_three_neurons_is_equally_likely():
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
-def test_a_group_without_permute_is_left_alone():
+def test_group_without_permute_is_left_alone():
+    """A group that may not be permuted is not moved."""
     architecture = Architecture(
         groups=[NeuronGroup(name="g", size=4, actions=("scale",))],
         layers=[Layer(kind="linear", parameters=[Parameter(name="w", shape=(4,), axes=((("g",),),))])],
@@ -164,7 +171,8 @@ def test_a_group_without_permute_is_left_alone():
     )
 
 
-def test_mixed_architectures_move_each_by_their_own_groups():
+def test_each_architecture_moves_by_its_own_groups():
+    """In a mixed batch, each network is permuted by the groups of its architecture."""
     one, two = mlp(1, 3, 1), mlp(2, 5, 4, 1)
     batch = join(
         {one: torch.randn(2, one.num_weights), two: torch.randn(1, two.num_weights)}, {one: [4, 0], two: [2]}
@@ -174,13 +182,13 @@ def test_mixed_architectures_move_each_by_their_own_groups():
         assert torch.equal(before.weights.sort(1).values, after.weights.sort(1).values)
 
 
-# -- products, inverses, scale and sign -------------------------------------------------------------------------
+# -- products, inverses, scale and sign ----------------------------------------------------------------------
 
 ALL = ("permute", "scale", "sign")
 
 
 def described(name):
-    """A network with nested groups, grouped convolutions, or scales and signs."""
+    """Return an architecture with nested groups, a grouped convolution, or scales and signs."""
     torch.manual_seed(0)
     if name == "attention":
         layer = nn.TransformerEncoderLayer(12, 3, 16, batch_first=True)
@@ -201,6 +209,7 @@ def described(name):
 
 @pytest.mark.parametrize("name", ["attention", "grouped", "plain"])
 def test_acting_twice_is_acting_once_by_the_product(name):
+    """Two elements one after the other have the effect of their composition."""
     batch = batch_of(described(name), range(4))
     first, second = (sample(batch, seed=seed, step=0, actions=ALL) for seed in (1, 2))
     twice = apply(apply(batch, first), second).networks[0].weights
@@ -210,7 +219,8 @@ def test_acting_twice_is_acting_once_by_the_product(name):
 
 
 @pytest.mark.parametrize("name", ["attention", "grouped", "plain"])
-def test_the_inverse_undoes_an_element(name):
+def test_inverse_undoes_an_element(name):
+    """The inverse undoes an element."""
     batch = batch_of(described(name), range(4))
     element = sample(batch, seed=1, step=0, actions=ALL)
     moved = apply(batch, element)
@@ -219,7 +229,8 @@ def test_the_inverse_undoes_an_element(name):
     assert torch.allclose(back.networks[0].weights, batch.networks[0].weights, atol=1e-12)
 
 
-def test_scales_multiply_rows_and_divide_columns_as_written_by_hand():
+def test_scales_of_rows_and_columns_by_hand():
+    """Scales multiply rows and divide columns, as a calculation by hand does."""
     architecture = Architecture.from_module(nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1)))
     batch = join({architecture: torch.tensor([[1.0, 2, 3, 4, 5, 6, 7]])}, {architecture: [0]})
     scales = {"hidden0": torch.tensor([[10.0, 0.5]])}
@@ -227,7 +238,8 @@ def test_scales_multiply_rows_and_divide_columns_as_written_by_hand():
     assert moved.networks[0].weights[0].tolist() == [10, 1, 30, 2, 0.5, 12, 7]
 
 
-def test_signs_flip_rows_and_columns_as_written_by_hand():
+def test_signs_of_rows_and_columns_by_hand():
+    """Signs flip rows and columns, as a calculation by hand does."""
     architecture = Architecture.from_module(nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 1)))
     batch = join({architecture: torch.tensor([[1.0, 2, 3, 4, 5, 6, 7]])}, {architecture: [0]})
     signs = {"hidden0": torch.tensor([[-1.0, 1]])}
@@ -235,7 +247,8 @@ def test_signs_flip_rows_and_columns_as_written_by_hand():
     assert moved.networks[0].weights[0].tolist() == [-1, 2, -3, 4, -5, 6, 7]
 
 
-def test_scales_are_between_a_half_and_two_and_signs_are_even():
+def test_distribution_of_scales_and_signs():
+    """Logarithms of scales are uniform in [−1, 1], and both signs are equally likely."""
     batch = batch_of(
         Architecture.from_module(nn.Sequential(nn.Linear(1, 64), nn.Identity(), nn.Linear(64, 1))), range(64)
     )
@@ -246,7 +259,8 @@ def test_scales_are_between_a_half_and_two_and_signs_are_even():
     assert set(signs.unique().tolist()) == {-1, 1}
 
 
-def test_only_the_actions_that_are_asked_for_are_drawn():
+def test_only_requested_actions_are_drawn():
+    """Only the requested actions are drawn."""
     batch = batch_of(described("plain"), range(2))
     element = sample(batch, seed=0, step=0)[0]
     assert (set(element.permutations), element.scales, element.signs) == ({"hidden0", "hidden1"}, {}, {})
@@ -254,15 +268,16 @@ def test_only_the_actions_that_are_asked_for_are_drawn():
     assert (flipped.permutations, set(flipped.signs)) == ({}, {"hidden0"})
 
 
-def test_the_batch_that_is_moved_stays_as_it_is():
+def test_applying_leaves_the_original_batch_unchanged():
+    """Applying an element does not change the original batch."""
     batch = batch_of(described("plain"), range(2))
     before = batch.networks[0].weights.clone()
     apply(batch, sample(batch, seed=0, step=0, actions=("scale", "sign")))
     assert torch.equal(batch.networks[0].weights, before)
 
 
-def test_a_gradient_flows_back_to_where_each_weight_came_from():
-    """The derivative of ⟨c, g·x⟩ is g⁻¹·c, and g·x is what it is without a gradient."""
+def test_gradient_flows_back_to_the_moved_weights():
+    """The derivative of ⟨c, g·x⟩ is g⁻¹·c, and g·x is the same with and without a gradient."""
     architecture = mlp(2, 5, 4, 1)
     weights = torch.randn(3, architecture.num_weights)
     batch = join({architecture: weights}, {architecture: range(3)})

@@ -1,4 +1,4 @@
-"""Weight matching: a network that was only moved is brought back; distance never grows."""
+"""Weight matching: a permuted copy is brought back, and no distance grows."""
 
 from itertools import combinations, pairwise
 
@@ -29,14 +29,16 @@ def described(name):
 
 
 @pytest.mark.parametrize("name", ["lenet", "unet", "gru", "separable"])
-def test_a_network_that_was_only_moved_is_brought_back(name):
+def test_permuted_copy_is_recovered(name):
+    """A network that was only permuted is brought back exactly."""
     batch = random_batch(described(name))
     moved = apply(batch, sample(batch, seed=1, step=0))
     back = apply(moved, align(moved, batch))
     assert torch.equal(back.networks[0].weights, batch.networks[0].weights)
 
 
-def test_heads_and_what_lies_within_them_are_brought_closer():
+def test_permuted_heads_are_brought_closer():
+    """Permuted heads, and the neurons within them, are brought closer to the reference."""
     batch = random_batch(described("vit"))
     moved = apply(batch, sample(batch, seed=1, step=0))
     back = apply(moved, align(moved, batch)).networks[0].weights
@@ -45,7 +47,7 @@ def test_heads_and_what_lies_within_them_are_brought_closer():
 
 
 def test_one_hidden_layer_gets_the_best_assignment():
-    """With one group the problem is one assignment, solved here from its definition."""
+    """With one group the result is the best assignment, which is solved here from its definition."""
     architecture = mlp(2, 5, 1)
     a, b = random_batch(architecture, 1, 0), random_batch(architecture, 1, 1)
 
@@ -58,7 +60,8 @@ def test_one_hidden_layer_gets_the_best_assignment():
     assert align(b, a)[0].permutations["hidden0"][0].tolist() == expected.tolist()
 
 
-def test_aligning_unrelated_networks_never_increases_their_distance():
+def test_aligning_unrelated_networks_lowers_the_distance():
+    """Aligning unrelated networks lowers the distance of every pair."""
     architecture = mlp(3, 8, 8, 2)
     a, b = random_batch(architecture, 6, 0), random_batch(architecture, 6, 1)
     distance = [
@@ -69,7 +72,7 @@ def test_aligning_unrelated_networks_never_increases_their_distance():
 
 
 class Residual(nn.Module):
-    """A stream that a layer reads and writes: one group on both axes of a weight."""
+    """A layer reads and writes a stream, so one group is on both axes of its weight."""
 
     def __init__(self, width=12):
         super().__init__()
@@ -81,7 +84,7 @@ class Residual(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """A state that is multiplied by a weight: one group on both axes of it."""
+    """A weight multiplies the state, so one group is on both axes of the weight."""
 
     def __init__(self, kind=nn.RNN, width=12):
         super().__init__()
@@ -92,7 +95,7 @@ class Recurrent(nn.Module):
 
 
 class ResidualConvolutions(nn.Module):
-    """A stream of channels, with kernels behind both axes of a weight."""
+    """A stream of channels, with kernels after both axes of a weight."""
 
     def __init__(self, width=6):
         super().__init__()
@@ -105,7 +108,7 @@ class ResidualConvolutions(nn.Module):
 
 
 class Attention(nn.Module):
-    """Heads, and neurons within each of them: nested groups, beside a stream."""
+    """Heads with nested neurons, and a stream."""
 
     def __init__(self, width=12):
         super().__init__()
@@ -133,7 +136,7 @@ def squared(batch, other):
 
 @pytest.fixture(scope="module", params=KINDS)
 def pairs(request):
-    """A hundred pairs of networks of one kind, with weights that have nothing to do with each other."""
+    """A hundred pairs of networks of one kind, with unrelated weights."""
     make, shape = KINDS[request.param]
     torch.manual_seed(0)
     architecture = Architecture.from_module(make(), torch.randn(shape))
@@ -141,13 +144,13 @@ def pairs(request):
 
 
 def test_no_pair_ends_farther_than_it_began(pairs):
-    """Of a hundred pairs of each kind none ends farther apart, also where the distance is quadratic."""
+    """None of a hundred pairs of each kind ends farther apart, even if the distance is quadratic."""
     one, two = pairs
     assert (squared(apply(two, align(two, one)), one) <= squared(two, one)).all()
 
 
 def test_another_sweep_never_raises_the_distance(pairs):
-    """With one sweep more a pair is as near as before, or nearer."""
+    """One more sweep never raises the distance of a pair."""
     one, two = pairs
     path = [squared(apply(two, align(two, one, sweeps=sweeps)), one) for sweeps in range(1, 5)]
     assert all((after <= before * (1 + 1e-12)).all() for before, after in pairwise(path))
@@ -155,15 +158,15 @@ def test_another_sweep_never_raises_the_distance(pairs):
 
 @pytest.mark.parametrize("kind", ["residual", "recurrent", "gru", "residual convolutions"])
 def test_copies_are_recovered_where_a_group_crosses_itself(kind):
-    """Each of forty moved copies is brought back, although its group stands on both axes of a weight."""
+    """Forty permuted copies are recovered, although the group is on both axes of a weight."""
     make, shape = KINDS[kind]
     batch = random_batch(Architecture.from_module(make(), torch.randn(shape)), 40)
     moved = apply(batch, sample(batch, seed=1, step=0))
     assert torch.equal(apply(moved, align(moved, batch)).networks[0].weights, batch.networks[0].weights)
 
 
-def test_no_exchange_of_two_neurons_would_bring_a_pair_nearer():
-    """Where a group crosses itself, the end is a minimum under exchanges, which are all tried here one by one."""
+def test_result_is_a_minimum_under_exchanges():
+    """If a group is on both axes of a weight, no exchange of two neurons lowers the final distance."""
     architecture = Architecture.from_module(Residual(5), torch.randn(2, 3))
     one, two = random_batch(architecture, 20, 1), random_batch(architecture, 20, 2)
     end = apply(two, align(two, one))
@@ -176,7 +179,7 @@ def test_no_exchange_of_two_neurons_would_bring_a_pair_nearer():
 
 
 def test_matching_permutes_and_does_not_scale():
-    """A network that was scaled as well as moved keeps its scales: matching finds permutations alone."""
+    """A network that was permuted and scaled keeps its scales, because matching only permutes."""
     batch = random_batch(mlp(3, 8, 2))
     moved = apply(batch, sample(batch, seed=1, step=0, actions=("permute", "scale")))
     (element,) = align(moved, batch)

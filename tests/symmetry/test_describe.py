@@ -1,4 +1,4 @@
-"""Descriptions of modules are verified where they can be, and otherwise say that they are not."""
+"""Architectures of modules are verified if possible, and otherwise a warning says that they are not."""
 
 import copy
 
@@ -19,7 +19,7 @@ def mlp(width=4):
 
 
 class Flat(nn.Module):
-    """Takes no input that could be made up for its first layer."""
+    """A module for which no input can be made up from its first layer."""
 
     def __init__(self):
         super().__init__()
@@ -32,18 +32,18 @@ class Flat(nn.Module):
 PAIR = (torch.ones(3, 1), torch.ones(3, 1))
 
 
-def test_a_module_is_verified_with_an_input_that_is_made_up():
-    """Without an example input the one that was made up serves to verify, too."""
+def test_module_is_verified_with_a_made_up_input():
+    """Without an example input, the made-up one is also used to verify."""
     assert describe(mlp()).symmetry == "verified"
 
 
-def test_a_module_is_verified_with_the_given_input():
-    """With an example input the module is described and verified with it."""
+def test_module_is_verified_with_the_given_input():
+    """A module is derived and verified with the given example input."""
     assert describe(Flat(), ([*PAIR],)).symmetry == "verified"
 
 
-def test_a_stored_example_input_is_used():
-    """A module that brings an example_input_array, as in Lightning, is verified with it."""
+def test_stored_example_input_is_used():
+    """The attribute example_input_array of a module, as in Lightning, is used as example input."""
     module = Flat()
     with pytest.raises(ArchitectureError, match="pass example_input"):
         describe(module)
@@ -51,8 +51,8 @@ def test_a_stored_example_input_is_used():
     assert describe(module).symmetry == "verified"
 
 
-def test_a_module_without_groups_is_described():
-    """A running sum tells neurons apart, so there is no group, and this is known."""
+def test_module_without_groups_is_verified():
+    """A module whose neurons are all fixed has no groups, and its symmetry is verified."""
 
     class Net(nn.Module):
         def __init__(self):
@@ -66,8 +66,8 @@ def test_a_module_without_groups_is_described():
     assert (found.groups, found.symmetry) == ((), "verified")
 
 
-def test_what_cannot_be_verified_says_so(monkeypatch):
-    """Where verifying is impossible the symmetry stays derived, and a warning says why."""
+def test_unverifiable_module_stays_derived_with_a_warning(monkeypatch):
+    """If a module cannot be verified, its symmetry is derived, and a warning gives the reason."""
 
     def refuse(*args, **kwargs):
         raise Unverifiable("two equal runs differ")
@@ -78,14 +78,14 @@ def test_what_cannot_be_verified_says_so(monkeypatch):
 
 
 def test_very_large_modules_are_not_verified(monkeypatch):
-    """A module with more weights than LARGEST is described, and a warning says that it is not verified."""
+    """A module with more weights than LARGEST is derived, and a warning says that it is not verified."""
     monkeypatch.setattr(describing, "LARGEST", 10)
     with pytest.warns(UserWarning, match="it has 17 weights, more than 10"):
         assert describe(mlp()).symmetry == "derived"
 
 
-def test_a_false_group_is_an_error(monkeypatch):
-    """A description that running the module refutes is no warning but an error."""
+def test_false_group_is_an_error(monkeypatch):
+    """An architecture that running the module refutes is an error, not a warning."""
 
     def wrong(module, example_input):
         found = true(module, example_input)
@@ -103,7 +103,7 @@ def test_a_false_group_is_an_error(monkeypatch):
 
 
 def test_equal_modules_are_verified_once(monkeypatch):
-    """Of a list of modules each that differs from the others is verified once."""
+    """Modules with the same fingerprint are verified once."""
     calls = []
     monkeypatch.setattr(describing, "verify", lambda module, *args: calls.append(module))
     modules = [mlp(), mlp(), mlp(3), mlp()]
@@ -112,8 +112,8 @@ def test_equal_modules_are_verified_once(monkeypatch):
     assert [architecture.symmetry for architecture in batch.architectures] == ["verified"] * 2
 
 
-def test_another_kind_of_example_input_is_described_anew(monkeypatch):
-    """One module on inputs of two shapes is described twice, as its forward may look at them."""
+def test_example_input_of_another_shape_is_described_anew(monkeypatch):
+    """A module is derived again for an input of another shape, since its forward may depend on it."""
     calls = []
     monkeypatch.setattr(
         describing, "verify", lambda module, architecture, example: calls.append(example.shape)
@@ -124,16 +124,16 @@ def test_another_kind_of_example_input_is_described_anew(monkeypatch):
     assert calls == [(3, 2), (3, 5, 2)]
 
 
-def test_example_inputs_are_one_for_each_module():
-    """from_modules takes an example input for each module, and refuses another number of them."""
+def test_one_example_input_per_module_is_needed():
+    """from_modules takes one example input for each module, and refuses any other number."""
     batch = from_modules([Flat(), Flat()], [([*PAIR],)] * 2)
     assert len(batch) == 2
     with pytest.raises(ArchitectureError, match="1 example inputs for 2 modules"):
         from_modules([mlp(), mlp()], [None])
 
 
-def test_a_batch_keeps_the_weakest_symmetry(monkeypatch):
-    """Of equal architectures the one of which less is known stands for all."""
+def test_batch_keeps_the_weakest_symmetry(monkeypatch):
+    """Among equal architectures, the one with the least reliable symmetry represents all."""
     found = describe(mlp())
     modules = [mlp(), mlp()]
     weights = [module.state_dict() for module in modules]
@@ -142,7 +142,7 @@ def test_a_batch_keeps_the_weakest_symmetry(monkeypatch):
     assert batch.architectures[0].symmetry == "guessed"
 
 
-def test_modules_are_left_as_they_are():
+def test_describing_changes_no_weight():
     """Describing changes no weight of a module."""
     module = mlp()
     before = copy.deepcopy(module.state_dict())
@@ -150,8 +150,8 @@ def test_modules_are_left_as_they_are():
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
-def test_groups_are_symmetries_of_which_the_origin_is_kept():
-    """A description written by hand is stated, and one without groups says that nothing is known."""
+def test_hand_written_groups_are_stated():
+    """An architecture written by hand is stated, and equals the derived one."""
     found = describe(mlp())
     by_hand = type(found)(
         layers=found.layers,
@@ -161,8 +161,8 @@ def test_groups_are_symmetries_of_which_the_origin_is_kept():
     assert (by_hand.symmetry, found.weakened("stated").symmetry) == ("stated", "stated")
 
 
-def test_a_head_that_the_run_does_not_use_leaves_the_trunk_unverified():
-    """Another task may read the neurons of the trunk with weights that would not move."""
+def test_unused_head_leaves_the_trunk_unverified():
+    """A head that the run does not use may read neurons of the trunk, so these are not verified."""
 
     class Tasks(nn.Module):
         def __init__(self):
@@ -184,7 +184,7 @@ def test_a_head_that_the_run_does_not_use_leaves_the_trunk_unverified():
 
 @pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.trace(m, torch.randn(2, 3))])
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-def test_a_scripted_module_is_verified(make):
-    """A copy of it runs with other weights as that of a module of Python does."""
+def test_scripted_module_is_verified(make):
+    """A scripted or traced module is verified like any other."""
     module = make(nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)))
     assert describe(module, torch.randn(2, 3)).symmetry == "verified"

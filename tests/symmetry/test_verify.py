@@ -1,4 +1,4 @@
-"""Verification: what is refused, what is verified, and what cannot be told."""
+"""Verification: which architectures are refused, verified, or cannot be verified."""
 
 import copy
 import os
@@ -18,7 +18,7 @@ ROWS = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
 
 
 class Net(nn.Module):
-    """A network with one hidden layer; what it returns is made by a function of hidden layer and answer."""
+    """A network with one hidden layer; a function of hidden neurons and outputs makes the result."""
 
     def __init__(self, last=lambda _h, y: y, width=8, outputs=3, activation=torch.relu):
         super().__init__()
@@ -31,7 +31,7 @@ class Net(nn.Module):
 
 
 def changed(architecture, change):
-    """Return a description in which a function changed the JSON values of each parameter."""
+    """Return an architecture after a function changed the JSON values of each parameter."""
     data = copy.deepcopy(architecture.to_json())
     for layer in data["layers"]:
         for parameter in layer["parameters"]:
@@ -40,7 +40,7 @@ def changed(architecture, change):
 
 
 def hidden(width=8, actions=("permute",), outputs=3):
-    """Return the description of a :class:`Net`: its hidden layer is one group."""
+    """Return the architecture of a :class:`Net`, whose hidden layer is one group."""
     architecture = Architecture.from_module(Net(width=width, outputs=outputs), ROWS)
     data = architecture.to_json()
     data["groups"][0]["actions"] = list(actions)
@@ -48,7 +48,7 @@ def hidden(width=8, actions=("permute",), outputs=3):
 
 
 def without_columns(architecture):
-    """Return a description in which the layer that reads the group does not move with it."""
+    """Return an architecture in which the columns that read the group are fixed."""
 
     def change(parameter):
         if parameter["name"] == "down.weight":
@@ -58,13 +58,13 @@ def without_columns(architecture):
     return changed(architecture, change)
 
 
-# -- groups and actions ---------------------------------------------------------------------------------------------
+# -- groups and actions --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("width", [2, 3, 8])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_group_with_an_axis_left_out_is_refused(width, seed):
-    """At every seed and size, groups of two neurons too."""
+def test_group_with_an_axis_left_out_is_refused(width, seed):
+    """A group that misses one of its axes is refused, at every seed and size."""
     with pytest.raises(
         ArchitectureError, match="permuting the neurons of group 'hidden0' changes the outputs"
     ):
@@ -72,7 +72,7 @@ def test_a_group_with_an_axis_left_out_is_refused(width, seed):
 
 
 def test_two_groups_that_only_move_together_are_refused():
-    """Two halves of a product of neurons are one group of two neurons each, said to be two."""
+    """Two factors of a product share one group; describing them as two groups is refused."""
 
     class Product(nn.Module):
         def __init__(self):
@@ -100,8 +100,8 @@ def test_two_groups_that_only_move_together_are_refused():
 
 
 @pytest.mark.parametrize(("action", "word"), [("scale", "scaling"), ("sign", "flipping the signs of")])
-def test_the_action_that_is_false_is_named(action, word):
-    """Behind a GELU neurons can be permuted, but neither scaled nor flipped."""
+def test_false_action_is_named(action, word):
+    """Before a GELU, neurons can be permuted but not scaled or flipped; the error names the false action."""
 
     def change(parameter):
         parameter.pop("scale", None)
@@ -116,14 +116,16 @@ def test_the_action_that_is_false_is_named(action, word):
         verify(Net(activation=F.gelu), wrong, ROWS)
 
 
-def test_an_action_that_moves_no_weight_is_refused():
-    """A sign that stands in no parameter says nothing."""
-    with pytest.raises(ArchitectureError, match=r"'hidden0' of Net: its elements move no weight \(sign\)"):
+def test_action_that_moves_no_weight_is_refused():
+    """An action without powers in any parameter is refused."""
+    with pytest.raises(
+        ArchitectureError, match="flipping the signs of the neurons of group 'hidden0' of Net moves no weight"
+    ):
         verify(Net(), hidden(actions=("permute", "sign")), ROWS)
 
 
-def test_the_scale_of_one_neuron_is_tested():
-    """A group of one neuron cannot be permuted, but scaled."""
+def test_scale_of_one_neuron_is_tested():
+    """A group of one neuron cannot be permuted, but its scale is tested."""
     true = Architecture.from_module(Net(width=1), ROWS)
     assert verify(Net(width=1), true, ROWS).groups == len(true.groups)
 
@@ -144,8 +146,8 @@ def test_the_scale_of_one_neuron_is_tested():
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.GELU])
-def test_a_fault_in_the_first_of_sixty_layers_is_seen(activation):
-    """Weights are drawn that a deep network does not forget."""
+def test_false_first_layer_of_sixty_is_refused(activation):
+    """A false first group is seen in a deep network, because suitable weights are drawn."""
     layers = [layer for _ in range(60) for layer in (nn.Linear(8, 8), activation())]
     module = nn.Sequential(nn.Linear(4, 8), activation(), *layers, nn.Linear(8, 2))
 
@@ -160,16 +162,16 @@ def test_a_fault_in_the_first_of_sixty_layers_is_seen(activation):
         verify(module, changed(Architecture.from_json(data), change), ROWS)
 
 
-def test_a_group_that_the_outputs_forget_cannot_be_verified():
-    """Of a hundred sigmoid layers the first change nothing that is larger than a rounding error."""
+def test_outputs_that_forget_a_group_cannot_be_verified():
+    """The first of a hundred sigmoid layers change the outputs by less than a rounding error."""
     layers = [layer for _ in range(100) for layer in (nn.Linear(4, 4), nn.Sigmoid())]
     module = nn.Sequential(*layers, nn.Linear(4, 2))
     with pytest.raises(Unverifiable, match="hardly depend on group 'hidden0'"):
         verify(module, Architecture.from_module(module, ROWS), ROWS)
 
 
-def test_a_group_without_any_influence_is_verified():
-    """Nothing that is said of neurons that nobody reads is false."""
+def test_group_without_any_influence_is_verified():
+    """A group of neurons that nothing reads is verified, because no claim about it can be false."""
     module = Net(lambda h, y: y + 0 * h.sum(-1, keepdim=True))
     module.idle = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 3))
     module.last = lambda h, y: (y, module.idle(y).detach() * 0)[0]
@@ -179,7 +181,7 @@ def test_a_group_without_any_influence_is_verified():
 
 
 def test_passes_do_not_grow_with_the_number_of_groups():
-    """Sixty groups take a few passes more than one."""
+    """Sixty groups need only a few more passes than one."""
     layers = [layer for _ in range(60) for layer in (nn.Linear(4, 4), nn.GELU())]
     module = nn.Sequential(*layers, nn.Linear(4, 2))
     few, many = (verify(m, Architecture.from_module(m, ROWS), ROWS) for m in (Net(), module))
@@ -187,20 +189,20 @@ def test_passes_do_not_grow_with_the_number_of_groups():
     assert many.passes <= few.passes + 6
 
 
-# -- each number by its own size --------------------------------------------------------------------------------------
+# -- each number by its own size -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mask", [-1e20, float(torch.finfo(torch.float32).min), float("-inf")])
-def test_a_masked_logit_hides_no_other(mask):
-    """A number that is large, or infinite, says nothing of the others in its tensor."""
+def test_masked_logit_hides_no_other_number(mask):
+    """A very large or infinite number does not hide changes of the others in its tensor."""
     module = Net(lambda _h, y: y.masked_fill(torch.tensor([False, True, False]), mask))
     assert verify(module, hidden(), ROWS).error < 1e-10
     with pytest.raises(ArchitectureError, match="no symmetry"):
         verify(module, without_columns(hidden()), ROWS)
 
 
-def test_a_large_output_hides_no_small_one():
-    """The hidden neurons are an output of their own, a trillionth of the other's size."""
+def test_large_output_hides_no_small_one():
+    """A change of hidden neurons in the outputs is seen beside numbers that are 1e12 times larger."""
     module = Net(lambda h, y: torch.cat([1e9 * y, 1e-3 * h], -1))
     with pytest.raises(ArchitectureError, match="no symmetry"):
         verify(module, hidden(), ROWS)
@@ -226,14 +228,14 @@ class Frozen:
     ],
     ids=["nested", "distribution", "object", "complex", "sparse", "number", "ragged"],
 )
-def test_hidden_neurons_that_are_an_output_are_refused(wrap):
-    """Whatever the object is that they lie in, even beside an answer that does not change."""
+def test_hidden_neurons_in_the_outputs_are_refused(wrap):
+    """Hidden neurons in the outputs are found inside any object, beside an output that does not change."""
     with pytest.raises(ArchitectureError, match=r"at output\[1\]"):
         verify(Net(lambda h, y: (y, wrap(h))), hidden(), ROWS)
 
 
-def test_what_cannot_be_opened_is_refused():
-    """A function among the outputs might hold anything."""
+def test_output_that_cannot_be_opened_is_refused():
+    """A function among the outputs is refused, because it may hold anything."""
     with pytest.raises(ArchitectureError, match=r"Net: output\[1\] is of type function"):
         verify(Net(lambda h, y: (y, lambda: h)), hidden(), ROWS)
 
@@ -250,15 +252,15 @@ def test_what_cannot_be_opened_is_refused():
     ids=["constant", "discrete", "off", "sum-of-one", "sorted"],
 )
 def test_outputs_of_every_kind_are_verified(last):
-    """Constants, indices, numbers that are off, and numbers that are always one, do not stand in the way."""
+    """Constants, indices, numbers that are zero and numbers that are always one cause no error."""
     assert verify(Net(last), hidden(), ROWS).error < 1e-10
 
 
-# -- precision and randomness -----------------------------------------------------------------------------------------
+# -- precision and randomness --------------------------------------------------------------------------------
 
 
 class Single(nn.Module):
-    """Normalises in single precision, as Llama does."""
+    """A network that normalises in single precision, as Llama does."""
 
     def __init__(self):
         super().__init__()
@@ -271,7 +273,7 @@ class Single(nn.Module):
 
 
 def test_single_precision_inside_is_measured():
-    """The tolerance follows, so that what is true is verified and what is false is refused."""
+    """The tolerance follows the precision: a true architecture is verified and a false one refused."""
     true = Architecture.from_module(Single(), ROWS)
     seen = verify(Single(), true, ROWS)
     assert seen.precision == "float32"
@@ -280,8 +282,8 @@ def test_single_precision_inside_is_measured():
         verify(Single(), without_columns(true), ROWS)
 
 
-def test_single_precision_off_the_path_does_not_count():
-    """Positions in single precision do not depend on the weights."""
+def test_single_precision_of_constants_does_not_count():
+    """Numbers in single precision that do not depend on the weights do not lower the precision."""
 
     class Positions(Net):
         def forward(self, x):
@@ -291,7 +293,7 @@ def test_single_precision_off_the_path_does_not_count():
 
 
 def test_half_precision_inside_cannot_be_verified():
-    """What is lost by rounding is more than a wrong move might change."""
+    """In half precision, rounding changes the outputs more than a wrong move might."""
 
     class Half(Net):
         def forward(self, x):
@@ -302,8 +304,8 @@ def test_half_precision_inside_cannot_be_verified():
 
 
 @pytest.mark.parametrize("depth", [4, 8])
-def test_a_deep_siren_is_verified_and_a_false_one_refused(depth):
-    """Its rounding errors grow thirtyfold in each layer."""
+def test_deep_siren_is_verified_and_a_false_one_refused(depth):
+    """Rounding errors grow thirtyfold per layer; true groups are verified and false ones refused."""
 
     class Sine(nn.Module):
         def forward(self, x):
@@ -323,8 +325,8 @@ def test_a_deep_siren_is_verified_and_a_false_one_refused(depth):
         verify(module, changed(true, change), ROWS)
 
 
-def test_a_module_that_fails_in_double_precision_runs_in_its_own():
-    """A matrix of its own, in single precision, is multiplied by what the weights make."""
+def test_module_without_double_precision_uses_its_own():
+    """A module that multiplies by a constant in single precision is run in its own precision."""
     summing = torch.ones(8, 1)
 
     class Table(Net):
@@ -336,8 +338,8 @@ def test_a_module_that_fails_in_double_precision_runs_in_its_own():
     assert seen.precision == "float32"
 
 
-def test_a_first_state_made_in_the_forward_is_of_the_right_type():
-    """``torch.zeros`` in a forward makes what the network computes in."""
+def test_tensors_made_in_a_forward_are_double():
+    """``torch.zeros`` in a forward makes numbers in double precision."""
 
     class Started(nn.Module):
         def __init__(self):
@@ -352,42 +354,42 @@ def test_a_first_state_made_in_the_forward_is_of_the_right_type():
     assert (seen.groups, seen.precision) == (1, "float64")
 
 
-def test_noise_on_the_outputs_does_not_stand_in_the_way():
-    """The random numbers of a run are the same in each one."""
+def test_noise_on_the_outputs_is_no_obstacle():
+    """Noise on the outputs is the same in each run, so a true group is verified."""
     module = Net(lambda _h, y: y + torch.randn_like(y))
     assert verify(module, hidden(), ROWS).error < 1e-10
-    with pytest.raises(Unverifiable, match=r"differ by .* between runs with other random numbers"):
+    with pytest.raises(Unverifiable, match=r"differ by .* between runs with different random numbers"):
         verify(module, without_columns(hidden()), ROWS)
 
 
 def test_noise_of_each_neuron_cannot_be_verified():
-    """A neuron that moves does not take its random numbers along."""
+    """With noise on each neuron, a neuron that moves does not take its noise along."""
     module = Net(activation=lambda x: F.dropout(torch.relu(x), 0.5, training=True))
-    with pytest.raises(Unverifiable, match="between runs with other random numbers"):
+    with pytest.raises(Unverifiable, match="between runs with different random numbers"):
         verify(module, hidden(), ROWS)
 
 
 @pytest.mark.parametrize("draw", [random.random, np.random.random])
-def test_random_numbers_of_python_and_numpy_are_the_same_in_each_run(draw):
-    """They may be drawn anywhere in a forward."""
+def test_python_and_numpy_draw_the_same_in_each_run(draw):
+    """Random numbers of Python and NumPy are the same in each run."""
     assert verify(Net(lambda _h, y: y * (1 + draw())), hidden(), ROWS).error < 1e-10
 
 
-def test_outputs_that_differ_between_equal_runs_are_named():
-    """Nothing can be compared with them."""
+def test_irreproducible_outputs_cannot_be_verified():
+    """Outputs that differ between two equal runs cannot be verified."""
     module = Net(lambda _h, y: y + os.urandom(1)[0] / 256)
     with pytest.raises(Unverifiable, match=r"the outputs of Net differ by .* between two equal runs"):
         verify(module, hidden(), ROWS)
 
 
 @pytest.mark.parametrize("last", [lambda _h, y: 0 * y, lambda _h, y: y / 0 * 0, lambda _h, y: y.argmax(-1)])
-def test_outputs_that_show_nothing_cannot_be_verified(last):
-    """Zero, not a number, or whole numbers alone."""
+def test_uninformative_outputs_cannot_be_verified(last):
+    """Outputs that are all zero, all NaN or all integers cannot be verified."""
     with pytest.raises(Unverifiable, match=r"at random weights|no floating-point output"):
         verify(Net(last), hidden(), ROWS)
 
 
-# -- buffers and inputs -----------------------------------------------------------------------------------------------
+# -- buffers and inputs --------------------------------------------------------------------------------------
 
 
 class Buffered(Net):
@@ -410,8 +412,8 @@ class Buffered(Net):
     ],
     ids=["mask", "levels", "order", "float"],
 )
-def test_a_group_that_holds_by_the_values_of_a_buffer_is_refused(buffer, use):
-    """Buffers in the state dict are the network's: another network may have others."""
+def test_group_that_depends_on_buffer_values_is_refused(buffer, use):
+    """A group that only holds for the values of a saved buffer is refused, since these may differ."""
     with pytest.raises(ArchitectureError, match="no symmetry"):
         verify(Buffered(buffer, use), hidden(), ROWS)
 
@@ -426,13 +428,13 @@ def test_a_group_that_holds_by_the_values_of_a_buffer_is_refused(buffer, use):
     ],
     ids=["table", "counter", "needed-as-it-is", "a-size"],
 )
-def test_other_buffers_do_not_stand_in_the_way(buffer, use):
-    """Numbers without an axis stay; those that the module needs as they are stay too."""
+def test_other_buffers_are_no_obstacle(buffer, use):
+    """Buffers that the group does not depend on, or that the module needs as they are, cause no error."""
     assert verify(Buffered(buffer, use), hidden(), ROWS).error < 1e-10
 
 
-def test_an_input_of_zeros_is_redrawn():
-    """At zero the first layer does nothing, and a mistake in it would not be seen."""
+def test_input_of_zeros_is_redrawn():
+    """An input of zeros, at which the first layer does nothing, is drawn again."""
 
     def change(parameter):
         if parameter["name"] == "up.weight":
@@ -443,8 +445,8 @@ def test_an_input_of_zeros_is_redrawn():
         verify(Net(), changed(hidden(), change), torch.zeros(2, 4))
 
 
-def test_an_input_that_must_be_as_it_is_stays():
-    """Where the module fails on a drawn input the example is taken."""
+def test_strict_module_keeps_its_example_input():
+    """If a module fails on drawn inputs, its example input is used."""
 
     class Strict(Net):
         def forward(self, x):
@@ -455,11 +457,11 @@ def test_an_input_that_must_be_as_it_is_stays():
     assert verify(Strict(), hidden(), example).error < 1e-10
 
 
-# -- what verify is given ----------------------------------------------------------------------------------------------
+# -- what verify is given ------------------------------------------------------------------------------------
 
 
 def test_complex_weights_are_refused_by_name():
-    """A description of the real ones says nothing of these."""
+    """Complex weights raise an error that names the parameter."""
     module = Net()
     module.phase = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
     with pytest.raises(ArchitectureError, match="'phase' holds complex numbers"):
@@ -467,21 +469,21 @@ def test_complex_weights_are_refused_by_name():
 
 
 def test_empty_tensors_are_no_obstacle():
-    """An empty parameter, an empty buffer and an empty output."""
+    """An empty parameter, an empty buffer and an empty output cause no error."""
     module = Net(lambda _h, y: (y, y[:0]))
     module.none = nn.Parameter(torch.zeros(0, 3))
     module.register_buffer("nothing", torch.zeros(0, dtype=torch.int64))
     assert verify(module, Architecture.from_module(module, ROWS), ROWS).groups == 1
 
 
-def test_a_module_that_fails_is_one_error():
-    """It says what the module raised."""
+def test_module_that_fails_raises_one_error():
+    """The error says what a module that fails raised."""
     with pytest.raises(ArchitectureError, match="Net fails on the example input: RuntimeError"):
         verify(Net(), hidden(), torch.randn(2, 5))
 
 
-def test_a_tied_weight_moves_in_one_way():
-    """A description that moves one tensor in two ways under its two names is refused."""
+def test_tied_weight_moves_in_one_way():
+    """An architecture that moves a tied tensor in two ways under its two names is refused."""
 
     class Tied(nn.Module):
         def __init__(self):
@@ -502,8 +504,8 @@ def test_a_tied_weight_moves_in_one_way():
         verify(Tied(), Architecture.from_json(data), ROWS)
 
 
-def test_the_module_is_left_as_it_is():
-    """Weights, modes, types, hooks, attributes and all random numbers."""
+def test_verifying_leaves_the_module_unchanged():
+    """Weights, modes, types, hooks, attributes and all random states are unchanged afterwards."""
     module = Net(lambda _h, y: y + torch.randn_like(y) + random.random() + np.random.random())  # noqa: NPY002
     module.train()
     module.down.eval()
@@ -522,7 +524,7 @@ def test_the_module_is_left_as_it_is():
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_a_run_leaves_no_trace_in_the_next():
+def test_runs_do_not_affect_each_other():
     """A module that changes its inputs, its buffers and its attributes is verified."""
 
     class Untidy(Net):
@@ -542,8 +544,8 @@ def test_a_run_leaves_no_trace_in_the_next():
     assert verify(Untidy(), hidden(), ROWS.clone()).error < 1e-10
 
 
-def test_a_description_without_groups_claims_nothing():
-    """Nothing moves, and nothing is wrong."""
+def test_architecture_without_groups_is_verified():
+    """Without groups nothing moves, so nothing can be wrong."""
     data = hidden().to_json()
     for layer in data["layers"]:
         for parameter in layer["parameters"]:

@@ -1,4 +1,4 @@
-"""What verification moves: each claim, by elements that are no identity."""
+"""Verification moves each claim, by elements other than the identity."""
 
 from itertools import permutations
 
@@ -24,8 +24,8 @@ def drawn(architecture, turn, seed=0):
     return element(architecture, claims(architecture), generator, turn=turn)
 
 
-def test_a_permutation_of_one_neuron_is_no_claim():
-    """Its scale and its sign still are."""
+def test_permutation_of_one_neuron_is_no_claim():
+    """A group of one neuron has claims for scale and sign, and none for its permutation."""
     group = NeuronGroup(name="g", size=1, actions=("permute", "scale", "sign"))
     parameter = Parameter(name="b", shape=(1,), axes=((("g",),),), scale=((1,),), sign=((1,),))
     assert [claim.action for claim in claims(one(group, parameter))] == ["scale", "sign"]
@@ -33,8 +33,8 @@ def test_a_permutation_of_one_neuron_is_no_claim():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("turn", range(6))
-def test_an_element_is_never_the_identity(size, turn):
-    """Whatever is drawn, each action moves a neuron."""
+def test_element_is_never_the_identity(size, turn):
+    """Each claim of a drawn element moves a neuron."""
     group = NeuronGroup(name="g", size=size, actions=("permute", "scale", "sign"))
     parameter = Parameter(name="b", shape=(size,), axes=((("g",),),), scale=((1,),), sign=((1,),))
     architecture = one(group, parameter)
@@ -45,15 +45,15 @@ def test_an_element_is_never_the_identity(size, turn):
 
 
 def test_all_neurons_move_in_turn_0():
-    """The first element is a cycle through all of them."""
+    """In turn 0 every neuron moves."""
     architecture = one(NeuronGroup(name="g", size=8), bias([[("g",)]]))
     order = drawn(architecture, 0).permutations["g"]
     assert bool((order[0] != torch.arange(8)).all())
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_the_elements_of_a_few_turns_make_every_permutation(size):
-    """A network that has only some of the permutations of a group is not mistaken for one that has all."""
+def test_elements_of_a_few_turns_generate_every_permutation(size):
+    """The permutations of a few turns generate all permutations of the group."""
     architecture = one(
         NeuronGroup(name="g", size=size), Parameter(name="b", shape=(size,), axes=((("g",),),))
     )
@@ -64,8 +64,8 @@ def test_the_elements_of_a_few_turns_make_every_permutation(size):
     assert made == {*permutations(range(size))}
 
 
-def test_a_nested_group_moves_in_some_outer_elements_alone():
-    """In turns after the first it also stays still in some of them."""
+def test_nested_group_moves_in_only_some_outer_elements():
+    """After turn 0, a nested group moves in some elements of its parent and stays in others."""
     heads = NeuronGroup(name="h", size=4)
     nested = NeuronGroup(name="n", size=2, parent="h")
     architecture = one(nested, Parameter(name="b", shape=(8,), axes=((("h", "n"),),)), parents=[heads])
@@ -89,20 +89,20 @@ def test_a_nested_group_moves_in_some_outer_elements_alone():
         ),
     ],
 )
-def test_an_action_that_moves_no_weight_is_found(group, parameter, action):
-    """The powers are missing, cancel, or the group stands nowhere."""
+def test_action_that_moves_no_weight_is_found(group, parameter, action):
+    """A claim moves no weight if its powers are missing, its powers cancel, or no axis has its group."""
     assert idle(one(group, parameter)).action == action
 
 
-def test_a_scale_on_both_axes_moves_a_weight():
-    """The scales of two neurons differ, so their quotient is not 1."""
+def test_scale_on_both_axes_moves_a_weight():
+    """A scale on both axes moves a weight, because the scales of two neurons differ."""
     parameter = bias([[("g",)], [("g",)]], scale=((1,), (-1,)))
     assert idle(one(NeuronGroup(name="g", size=8, actions=("scale",)), parameter)) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
 def test_each_claim_moves_while_each_other_one_stays(count):
-    """Within twice as many sets as a number of claims has binary digits."""
+    """For every two claims, one of the sets moves the first and not the second."""
     found = sets(count, 2 * max(1, (count - 1).bit_length()), torch.Generator().manual_seed(0))
     assert all(found)
     for a in range(count):

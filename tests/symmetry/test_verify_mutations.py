@@ -1,4 +1,4 @@
-"""False descriptions of many networks are refused, every one; true ones are not."""
+"""Every false architecture of many networks is refused, and no true one is."""
 
 import itertools
 from collections import Counter
@@ -13,7 +13,7 @@ from sneframe.symmetry import verify
 
 
 def survivors(networks, count, seed):
-    """Verify so many false descriptions; return those that were not refused, and how many there were of each kind."""
+    """Verify ``count`` false architectures; return those that were not refused, and the counts by kind."""
     rng = np.random.default_rng(seed)
     known = [(name, *described(make, example), example) for name, make, example in networks]
     tried, passed = Counter(), []
@@ -34,27 +34,27 @@ def survivors(networks, count, seed):
     raise AssertionError
 
 
-def test_false_descriptions_are_refused():
-    """Sixty descriptions with one mistake each, of a tenth of the networks, are all refused."""
+def test_false_architectures_are_refused():
+    """Sixty architectures with one mistake each, for a tenth of the networks, are all refused."""
     passed, tried = survivors([*made()][::10], 60, seed=0)
     assert not passed
     assert tried.keys() == kinds().keys()
 
 
 @pytest.mark.slow
-def test_a_thousand_false_descriptions_are_refused():
-    """A thousand descriptions with one mistake each, of a hundred networks, are all refused."""
+def test_a_thousand_false_architectures_are_refused():
+    """A thousand architectures with one mistake each, for a hundred networks, are all refused."""
     networks = [*made()][:100]
     assert len(networks) == 100
     passed, tried = survivors(networks, 1000, seed=1)
-    print(dict(tried))  # noqa: T201  # the figures that an issue states
+    print(dict(tried))  # noqa: T201  # the figures for a report
     assert not passed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("make", "example"), [row[1:] for row in made()], ids=[row[0] for row in made()])
-def test_true_descriptions_are_verified(make, example):
-    """The description that is derived for a network is not refused, whatever the seed."""
+def test_true_architectures_are_verified(make, example):
+    """The architecture that is derived for a network is verified at every seed."""
     module, architecture = described(make, example)
     for seed in range(3):
         assert verify(module, architecture, example, seed=seed).error < 1e-10

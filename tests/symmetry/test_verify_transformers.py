@@ -1,4 +1,4 @@
-"""Descriptions of real models of transformers, with random weights of small configurations, are verified."""
+"""Architectures of real models, small and with random weights, are verified."""
 
 import warnings
 
@@ -20,7 +20,7 @@ LAYERS = {"num_hidden_layers": 2}
 
 
 def text(name, kind, **options):
-    """Return what makes a model of words."""
+    """Return a function that makes a model of words, and an input."""
 
     def make():
         config = getattr(transformers, f"{name}Config")(vocab_size=40, **options)
@@ -30,7 +30,7 @@ def text(name, kind, **options):
 
 
 def image(name, kind, **options):
-    """Return what makes a model of images."""
+    """Return a function that makes a model of images, and an input."""
 
     def make():
         config = getattr(transformers, f"{name}Config")(image_size=16, patch_size=4, **options)
@@ -97,12 +97,12 @@ MODELS = {
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_of_transformers_is_verified(name, seed):
-    """What is derived for the model is not refused, and neither its precision nor its outputs stand in the way."""
+def test_transformers_models_are_verified(name, seed):
+    """The architecture that is derived for a model of transformers is verified."""
     make, example = MODELS[name]
     torch.manual_seed(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is not followed is fixed, which is not the subject here
+        warnings.simplefilter("ignore")  # about axes that are not followed, which do not matter here
         model = make().eval()
         architecture = Architecture.from_module(model, example)
     seen = verify(model, architecture, example, seed=seed)
@@ -111,8 +111,8 @@ def test_a_model_of_transformers_is_verified(name, seed):
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vgg11_bn", "densenet121", "squeezenet1_0"])
-def test_a_model_of_torchvision_is_verified(name, seed):
-    """What is derived for the model is not refused."""
+def test_torchvision_models_are_verified(name, seed):
+    """The architecture that is derived for a model of torchvision is verified."""
     models = pytest.importorskip("torchvision").models
     torch.manual_seed(seed)
     model, example = getattr(models, name)(weights=None).eval(), torch.randn(1, 3, 64, 64)
@@ -120,8 +120,8 @@ def test_a_model_of_torchvision_is_verified(name, seed):
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto"])
-def test_a_model_of_timm_is_verified(name):
-    """What is derived for the model is not refused."""
+def test_timm_models_are_verified(name):
+    """The architecture that is derived for a model of timm is verified."""
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     model, example = timm.create_model(name, pretrained=False).eval(), torch.randn(1, 3, 224, 224)

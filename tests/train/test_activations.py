@@ -63,7 +63,7 @@ def test_another_layout_is_refused_in_one_line(recipe):
     other = mlp(1, 5, 5, 1)
     batch = join({other: torch.zeros(2, other.num_weights)}, {other: range(2)})
     with pytest.raises(
-        PartError, match=r"was built for linear 1×5 · linear 5×4 .*, it is given linear 1×5 · linear 5×5"
+        PartError, match=r"was built for linear 1×5 · linear 5×4 .*, but got linear 1×5 · linear 5×5"
     ):
         encoder(batch)
 

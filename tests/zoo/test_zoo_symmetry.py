@@ -115,8 +115,8 @@ def test_info_counts_networks_by_origin(tmp_path, weights):
 def test_a_line_for_each_origin():
     """Each origin has a line; a guessed or missing symmetry comes with advice."""
     assert list(sentences({"none": 1, "guessed": 2, "derived": 9}, code="--module")) == [
-        "no symmetry is known of 1 of 12 networks, every neuron is taken as fixed; --module finds it "
-        "from the code and verifies it",
+        "no symmetry is known for 1 of 12 networks, so every neuron is taken as fixed; --module "
+        "finds it from the code and verifies it",
         "symmetry guessed from names and shapes for 2 of 12 networks; --module finds it from the code and "
         "verifies it",
         "symmetry derived from the code, not verified, for 9 of 12 networks",

@@ -1,7 +1,11 @@
-"""What each of torch's primitive operations means for the axes of the tensors that it touches.
+"""Rules: what each primitive operation of torch means for the axes of its tensors.
 
-A rule takes a call and returns, for each output and each action, its axes; on the way it refines and unifies the
-spaces of its inputs.
+A rule takes a :class:`~sneframe.architecture.call.Call` and returns the axes of each output, by action. On
+the way it refines and unifies the spaces of the inputs.
+
+Example: the rule of ``mm``, for a ``(b, n)`` tensor times an ``(n, m)`` tensor, unifies the two spaces of
+size n, because the sum over n stays the same only if both factors are permuted in the same way. It returns
+the axes b and m.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from sneframe.architecture.call import Call
 from sneframe.architecture.rules.contract import convolution, distances, matmul, trilinear
 from sneframe.architecture.rules.dims import Dims, Rule
 from sneframe.architecture.rules.elementwise import SAME, elementwise, fill, glu, mask
-from sneframe.architecture.rules.place import (
+from sneframe.architecture.rules.positions import (
     POSITIONS,
     along,
     columns_of_patches,
@@ -48,7 +52,7 @@ from sneframe.architecture.rules.reduce import norm, order, reduce, softmax, wei
 from sneframe.architecture.space import Clash
 
 VIEWS = {"view", "_unsafe_view", "reshape", "_reshape_alias"}
-#: Element by element, though torch does not tag them so.
+#: Operations that work element by element, although torch does not tag them as such.
 ELEMENTWISE = {
     "hardswish",
     "_prelu_kernel",
@@ -59,17 +63,17 @@ ELEMENTWISE = {
     "log_sigmoid_forward",
     "bernoulli",
 }
-#: What makes a new tensor that does not depend on the values of the one it is made like.
+#: Operations that make a new tensor from the shape of another, not from its values.
 CONSTANTS = {
     *("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"),
     *("new_empty_strided", "empty_strided", "empty", "scalar_tensor", "_local_scalar_dense"),
 }
-#: What fills a tensor with independent draws: after a permutation it is, in distribution, the same.
+#: Operations that fill a tensor with independent draws. A permutation does not change their distribution.
 NOISE = {
     *("rand", "randn", "rand_like", "randn_like", "normal", "uniform", "exponential", "log_normal", "cauchy"),
     *("geometric", "bernoulli", "random"),
 }
-#: What is made without values, to be written into.
+#: Operations that make a tensor without values, to be written into.
 BLANK = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 REDUCTIONS = {
     *("mean", "sum", "amax", "amin", "var", "std", "var_mean", "std_mean", "logsumexp", "prod", "any", "all"),
@@ -90,7 +94,7 @@ def apply(call: Call) -> list[Dims]:
     """Return the axes of every output of a call.
 
     Raises:
-        Clash: there is no rule for it, or its constraints cannot be expressed.
+        Clash: there is no rule for the operation, or its constraints cannot be expressed.
     """
     rule = RULES.get(f"{call.name}.{call.overload}") or RULES.get(call.name)
     if rule is None:

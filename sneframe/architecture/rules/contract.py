@@ -1,4 +1,4 @@
-"""Products that sum over an axis: matrices and convolutions."""
+"""Rules of products that sum over an axis: matrix products and convolutions."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import math
 from torch import Tensor
 
 from sneframe.architecture.call import Call
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, fix_dim, separate_all, settle, space_of, unify_dims, whole
+from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.rules.dims import (
     Dims,
     aligned,
-    answer,
+    are_fixed,
     fix_all,
     fixed_dim,
-    is_trivial,
     joined,
-    mark,
+    set_power,
+    set_power_of_parameters,
     summed,
 )
 from sneframe.architecture.space import Space, block, find, unify
 
 
 def matmul(call: Call) -> list[Dims]:
-    """``mm``, ``bmm``, ``mv`` and their sums with a third: one axis is summed over, of both factors the same."""
+    """Matrix products, also those that add a tensor: unify the two axes that are summed over."""
     added = call.name in ("addmm", "addbmm", "baddbmm", "addmv")
     a, b = call.args[1:3] if added else call.args[:2]
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         first, second = separate_all(call.dims(a, action)), separate_all(call.dims(b, action))
         batch = first[:-2] if call.name in ("bmm", "baddbmm") else []
@@ -35,35 +35,40 @@ def matmul(call: Call) -> list[Dims]:
             for one, other in zip(batch, second[:-2], strict=False):
                 unify_dims(one, other)
             unify_dims(first[-1], second[len(batch)])
-            settle([*batch, first[-1]])  # what lies within a row of one factor meets all columns of the other
+            # A space nested in the rows of one factor meets all columns of the other.
+            settle([*batch, first[-1]])
         else:
             _contract(call, (a, first), (b, second), len(batch))
             batch = [
-                one if not is_trivial([one]) else other for one, other in zip(batch, second, strict=False)
+                one if not are_fixed([one]) else other for one, other in zip(batch, second, strict=False)
             ]
         rows = first[len(batch) : -1]
         dims = [*batch, *rows, *second[len(batch) + 1 :]]
         if added:
             each = [dims, aligned(call.dims(call.args[0], action), len(dims))]
             dims = joined(each) if action == "permute" else summed(each)
-            mark(call, [call.args[0]], action, 1)
-        found[action] = dims
-    return [found]
+            set_power_of_parameters(call, [call.args[0]], action, 1)
+        result[action] = dims
+    return [result]
 
 
 def _contract(call: Call, a: tuple[Tensor, list[Dim]], b: tuple[Tensor, list[Dim]], batch: int) -> None:
-    """Meet the summed axis under scale and sign: columns answer a neuron's scale with its inverse."""
+    """Handle scale and sign in a matrix product.
+
+    If one factor is a parameter, its columns get the power −1, since they read neurons that were scaled, and
+    its rows get the power 1.
+    """
     known = [call.labels.get(id(value)) for value, _ in (a, b)]
     of_parameter = [label is not None and bool(label.names) for label in known]
     if sum(of_parameter) == 1 and not batch:
         unify_dims(a[1][-1], b[1][batch])
         columns = b[1][batch] if of_parameter[1] else a[1][-1]
         rows = b[1][batch + 1 :] if of_parameter[1] else a[1][batch:-1]
-        answer([columns], -1)
-        answer(rows, 1)
+        set_power([columns], -1)
+        set_power(rows, 1)
         return
     first, second = a[1], b[1]
-    if is_trivial(first) or is_trivial(second):
+    if are_fixed(first) or are_fixed(second):
         fix_dim(first[-1])
         fix_dim(second[batch])
     else:
@@ -72,11 +77,11 @@ def _contract(call: Call, a: tuple[Tensor, list[Dim]], b: tuple[Tensor, list[Dim
 
 
 def convolution(call: Call) -> list[Dims]:
-    """Channels are summed over, the kernel and what it slides over are positions; groups move as blocks."""
+    """Unify the channels of the input with the columns of the weight; the axes of positions are fixed."""
     x, weight, bias = call.args[:3]
     transposed, groups = call.argument(6, "transposed"), call.argument(8, "groups")
     label = call.labels.get(id(weight))
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         batch, channels, *positions = separate_all(call.dims(x, action))
         rows, columns, *kernel = separate_all(call.dims(weight, action))
@@ -85,26 +90,27 @@ def convolution(call: Call) -> list[Dims]:
             rows, columns = columns, rows
         if groups == 1:
             unify_dims(channels, columns)
-            answer([columns], -1)
+            set_power([columns], -1)
             outputs = rows
         else:
             outputs = _grouped(action, groups, channels, rows, columns, transposed=transposed)
-        answer([rows], 1)
+        set_power([rows], 1)
         if action != "permute" and (label is None or not label.names):
             fix_all([channels, rows, columns])
         if bias is not None:
             (own,) = call.dims(bias, action)
             unify_dims(outputs, own)
-            answer([own], 1)
+            set_power([own], 1)
         shape = call.outputs[0].shape
-        found[action] = [batch, outputs, *(fixed_dim(size, action) for size in shape[2:])]
-    return [found]
+        result[action] = [batch, outputs, *(fixed_dim(size, action) for size in shape[2:])]
+    return [result]
 
 
 def _grouped(action: str, groups: int, channels: Dim, rows: Dim, columns: Dim, *, transposed: bool) -> Dim:
-    """Meet the axes of a grouped convolution: groups move as blocks, with what they read and what they write.
+    """Handle the axes of a grouped convolution, and return the axis of its outputs.
 
-    Of the two axes of its kernel one spans all groups, and the other only what lies within one.
+    Groups of channels can be permuted as whole blocks, in the input, the weight and the output together. One
+    of the two axes of the weight spans all groups, and the other one only the channels within a group.
     """
     if action != "permute":
         fix_dim(channels)
@@ -120,7 +126,7 @@ def _grouped(action: str, groups: int, channels: Dim, rows: Dim, columns: Dim, *
     unify(outer, across)
     own = find(space_of(within, action))
     if own.size > 1 and own.is_leaf and not (own.shared or own.fixed or own.nested):
-        own.nested = find(outer)  # of its own in each group: so far nothing is known of it
+        own.nested = find(outer)  # so far nothing is known about it: it may act separately in each group
     if not transposed:
         unify(inner, own) if inner.size > 1 else None
         return rows
@@ -132,16 +138,16 @@ def _grouped(action: str, groups: int, channels: Dim, rows: Dim, columns: Dim, *
 
 
 def trilinear(call: Call) -> list[Dims]:
-    """Three tensors broadcast against each other, multiplied, and summed over some axes, as ``nn.Bilinear`` does."""
+    """Product of three broadcast tensors, summed over some axes, as in ``nn.Bilinear``."""
     ndim = call.args[0].ndim + len(call.args[3])
     gone = {axis % ndim for axis in call.args[6]}
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         each = []
         for value, new in zip(call.args[:3], call.args[3:6], strict=True):
             queue = separate_all(call.dims(value, action))
-            places = {axis % ndim for axis in new}
-            each.append([() if axis in places else queue.pop(0) for axis in range(ndim)])
+            added = {axis % ndim for axis in new}
+            each.append([() if axis in added else queue.pop(0) for axis in range(ndim)])
         if action == "permute":
             dims = joined(each)
             settle(dims)
@@ -149,13 +155,13 @@ def trilinear(call: Call) -> list[Dims]:
             for one in each:
                 fix_all(one)
             dims = joined(each)
-        found[action] = [dim for axis, dim in enumerate(dims) if axis not in gone]
-    return [found]
+        result[action] = [dim for axis, dim in enumerate(dims) if axis not in gone]
+    return [result]
 
 
 def distances(call: Call) -> list[Dims]:
-    """Distances between the rows of two tensors: the columns are summed over."""
-    found: Dims = {}
+    """``cdist``, the distances between the rows of two tensors: the columns are summed over."""
+    result: Dims = {}
     for action in ACTIONS:
         each = [separate_all(call.dims(value, action)) for value in call.args[:2]]
         if action == "permute":
@@ -166,5 +172,5 @@ def distances(call: Call) -> list[Dims]:
             for dims in each:
                 fix_all(dims)
             batch = [fixed_dim(size, action) for size in call.outputs[0].shape[:-2]]
-        found[action] = [*batch, each[0][-2], each[1][-2]]
-    return [found]
+        result[action] = [*batch, each[0][-2], each[1][-2]]
+    return [result]

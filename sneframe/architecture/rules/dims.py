@@ -1,4 +1,4 @@
-"""What rules do to axes: name them, join them, fix them, note how they answer to scale."""
+"""What rules do with axes: make them, unify them, fix them, and note the powers of scales and signs."""
 
 from __future__ import annotations
 
@@ -14,76 +14,76 @@ Rule = Callable[[Call], list[Dims]]
 
 
 def action_of(dims: Sequence[Dim]) -> str:
-    """Return the action that axes are of."""
+    """Return the action whose axes these are."""
     return next((digit.space.action for dim in dims for digit in dim), "permute")
 
 
 def free_dim(size: int, action: str) -> Dim:
-    """Return an axis of which nothing is known, as along the copies of a broadcast."""
+    """Return an axis about which nothing is known, as along the copies that broadcasting makes."""
     return whole(Space(size, action, free=True))
 
 
 def fixed_dim(size: int, action: str) -> Dim:
-    """Return an axis along which nothing acts."""
+    """Return an axis whose elements are fixed."""
     return whole(Space(size, action, fixed=True))
 
 
-def in_place(dims: Sequence[Dim], axis: int, size: int) -> list[Dim]:
-    """Return axes along one of which places count: it is fixed, and has this size afterwards."""
+def with_fixed(dims: Sequence[Dim], axis: int, size: int) -> list[Dim]:
+    """Fix one axis, and return the axes with a fixed one of the given size in its place."""
     fix_dim(dims[axis])
     return [*dims[:axis], fixed_dim(size, action_of(dims)), *dims[axis + 1 :]]
 
 
 def without(dims: list[Dim], axis: int) -> list[Dim]:
-    """Return the axes but one."""
+    """Return all axes but one."""
     return [*dims[:axis], *dims[axis + 1 :]]
 
 
 def aligned(dims: list[Dim], ndim: int) -> list[Dim]:
-    """Return axes padded in front to so many, as broadcasting does."""
+    """Return axes with axes of size 1 added in front, up to ``ndim``, as broadcasting does."""
     return [()] * (ndim - len(dims)) + list(dims)
 
 
 def joined(each: Sequence[list[Dim]]) -> list[Dim]:
-    """Make axes of the same place the same, and return them; an axis of size 1 is broadcast."""
-    found: list[Dim] = []
-    for place in zip(*each, strict=True):
-        present = [dim for dim in place if dim]
+    """Unify the axes of several tensors number by number, and return them; an axis of size 1 is broadcast."""
+    result: list[Dim] = []
+    for axes in zip(*each, strict=True):
+        present = [dim for dim in axes if dim]
         for other in present[1:]:
             unify_dims(present[0], other)
-        found.append(present[0] if present else ())
-    return found
+        result.append(present[0] if present else ())
+    return result
 
 
 def summed(each: Sequence[list[Dim]]) -> list[Dim]:
-    """Join axes under scale and sign; one on which a summand is broadcast is fixed, as that summand is."""
-    for place in zip(*each, strict=True):
-        if not all(place):
-            fix_all(place)
+    """Unify the axes of summands under scale and sign; fix each axis along which one of them is broadcast."""
+    for axes in zip(*each, strict=True):
+        if not all(axes):
+            fix_all(axes)
     return joined(each)
 
 
 def fix_all(dims: Sequence[Dim]) -> None:
-    """Make the action trivial along all of these axes."""
+    """Fix all of these axes."""
     for dim in dims:
         fix_dim(dim)
 
 
-def is_trivial(dims: Sequence[Dim]) -> bool:
-    """Whether the action is trivial along all of these axes."""
+def are_fixed(dims: Sequence[Dim]) -> bool:
+    """Whether all of these axes are fixed."""
     return all(is_fixed(digit.space) for dim in dims for digit in dim)
 
 
-def mark(call: Call, values: Sequence[Any], action: str, power: int) -> None:
-    """Note how the axes of parameters among these values answer to scale."""
+def set_power_of_parameters(call: Call, values: Sequence[Any], action: str, power: int) -> None:
+    """Set the power of the axes of those values that are parameters."""
     for value in values:
         label = call.labels.get(id(value))
         if label is not None and label.names:
-            answer(label.dims[action], power)
+            set_power(label.dims[action], power)
 
 
-def answer(dims: Sequence[Dim], power: int) -> None:
-    """Note the power with which an axis answers; an axis that would have to answer in two ways is fixed."""
+def set_power(dims: Sequence[Dim], power: int) -> None:
+    """Set the power of axes under scale or sign; an axis that would need two different powers is fixed."""
     for dim in dims:
         for digit in dim:
             if digit.space.power not in (None, power):

@@ -1,48 +1,52 @@
-"""Views, slices, concatenation: the same axes in another order, cut up or put together."""
+"""Rules of operations that only rearrange elements: views, slices, concatenation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from sneframe.architecture.call import Call
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Digit, Dim, separate_all, space_of, split_sizes, take, whole
+from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.rules.dims import (
     Dims,
     Rule,
     action_of,
     aligned,
+    are_fixed,
     fix_all,
     fixed_dim,
     free_dim,
-    in_place,
-    is_trivial,
     joined,
+    with_fixed,
     without,
 )
 from sneframe.architecture.space import Clash, Space, find
 
 
 def structural(change: Callable[[Call, list[Dim]], list[list[Dim]]]) -> Rule:
-    """Make a rule of a change that is the same under every action: axes of the first argument in, of the outputs out."""
+    """Return a rule for an operation that treats the axes in the same way under every action.
+
+    Args:
+        change: a function from the call and the axes of its first argument to the axes of each output.
+    """
 
     def rule(call: Call) -> list[Dims]:
-        found: list[Dims] = [{} for _ in call.outputs]
+        result: list[Dims] = [{} for _ in call.outputs]
         for action in ACTIONS:
-            for dims, its in zip(found, change(call, call.dims(call.inputs[0], action)), strict=True):
+            for dims, its in zip(result, change(call, call.dims(call.inputs[0], action)), strict=True):
                 dims[action] = its
-        return found
+        return result
 
     return rule
 
 
 def view(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """The same numbers, cut into axes of other sizes."""
+    """``view`` and ``reshape``: cut the same elements into axes of other sizes."""
     return [split_sizes(dims, call.outputs[0].shape)]
 
 
 def same(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Copies."""
+    """Copies keep their axes."""
     return [dims for _ in call.outputs]
 
 
@@ -59,21 +63,21 @@ def transpose(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def units(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``squeeze`` and ``unsqueeze``: axes of size 1 come and go."""
+    """``squeeze`` and ``unsqueeze``: remove or add axes of size 1."""
     queue = [dim for dim in dims if dim]
     return [[queue.pop(0) if size > 1 else () for size in call.outputs[0].shape]]
 
 
 def expand(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Broadcast axes of size 1, and new ones in front."""
+    """``expand``: broadcast axes of size 1, and add axes in front."""
     shape, action = call.outputs[0].shape, action_of(dims)
-    # The copies along a new axis may be permuted, but a scale of their own they cannot have.
+    # The copies along a new axis may be permuted, but cannot have a scale each.
     new = free_dim if action == "permute" else fixed_dim
     return [[dim or new(size, action) for dim, size in zip(aligned(dims, len(shape)), shape, strict=True)]]
 
 
 def repeat(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Copies of the whole one after another along an axis."""
+    """``repeat``: several copies of a tensor, one after the other along an axis."""
     times, action = call.argument(1, "repeats"), action_of(dims)
     new = free_dim if action == "permute" else fixed_dim
     pairs = zip(aligned(dims, len(times)), times, strict=True)
@@ -81,48 +85,48 @@ def repeat(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def slice_(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """A stretch along one axis."""
+    """``x[start:stop]``: consecutive elements of one axis."""
     axis, size = call.argument(1, "dim", 0) % len(dims), call.inputs[0].shape
     start, step = call.argument(2, "start") or 0, call.argument(4, "step", 1)
     length = call.outputs[0].shape[axis]
     if step != 1:
-        return [in_place(separate_all(dims), axis, length)]
+        return [with_fixed(separate_all(dims), axis, length)]
     start = max(0, start + size[axis]) if start < 0 else min(start, size[axis])
-    return [stretch(dims, axis, start, length)]
+    return [slice_or_fix(dims, axis, start, length)]
 
 
-def stretch(dims: list[Dim], axis: int, start: int, length: int) -> list[Dim]:
-    """Return the axes of a tensor of which a stretch was taken; the axis is fixed where it has no border there."""
+def slice_or_fix(dims: list[Dim], axis: int, start: int, length: int) -> list[Dim]:
+    """Return the axes of a slice of a tensor; an axis that cannot be cut there is fixed."""
     try:
         return take(dims, axis, start, length)
     except Clash:
-        return in_place(separate_all(dims), axis, length)
+        return with_fixed(separate_all(dims), axis, length)
 
 
 def select(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """One place of one axis."""
+    """``x[i]``: one element of one axis."""
     axis, index = call.argument(1, "dim") % len(dims), call.argument(2, "index")
-    return [without(stretch(dims, axis, index % call.inputs[0].shape[axis], 1), axis)]
+    return [without(slice_or_fix(dims, axis, index % call.inputs[0].shape[axis], 1), axis)]
 
 
 def unbind(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Every place of one axis apart."""
+    """``unbind``: each element of one axis is an output of its own."""
     axis = call.argument(1, "dim", 0) % len(dims)
-    return [without(stretch(dims, axis, index, 1), axis) for index in range(len(call.outputs))]
+    return [without(slice_or_fix(dims, axis, index, 1), axis) for index in range(len(call.outputs))]
 
 
 def split(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Stretches along one axis."""
+    """``split``: each output holds consecutive elements of one axis."""
     axis = call.argument(2, "dim", 0) % len(dims)
-    found, start = [], 0
+    result, start = [], 0
     for output in call.outputs:
-        found.append(stretch(dims, axis, start, output.shape[axis]))
+        result.append(slice_or_fix(dims, axis, start, output.shape[axis]))
         start += output.shape[axis]
-    return found
+    return result
 
 
 def pixel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Channels become positions."""
+    """``pixel_shuffle``: channels become positions."""
     *batch, channels, height, width = call.inputs[0].shape
     r = call.argument(1, "upscale_factor")
     *kept, c, r1, r2, h, w = split_sizes(dims, [*batch, channels // r**2, r, r, height, width])
@@ -130,7 +134,7 @@ def pixel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def pixel_unshuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Positions become channels."""
+    """``pixel_unshuffle``: positions become channels."""
     *batch, channels, height, width = call.inputs[0].shape
     r = call.argument(1, "downscale_factor")
     *kept, c, h, r1, w, r2 = split_sizes(dims, [*batch, channels, height // r, r, width // r, r])
@@ -138,7 +142,7 @@ def pixel_unshuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def channel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Groups of channels are dealt out in turn."""
+    """``channel_shuffle``: take one channel from each group in turn."""
     batch, channels, *positions = call.inputs[0].shape
     groups = call.argument(1, "groups")
     b, g, c, *kept = split_sizes(dims, [batch, groups, channels // groups, *positions])
@@ -146,9 +150,9 @@ def channel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def cat(call: Call) -> list[Dims]:
-    """One after another along an axis: its space gets a segment for each."""
+    """``cat``: the space along the joined axis has one segment for each tensor."""
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
-    found: Dims = {}
+    result: Dims = {}
     parts = [value for value in call.args[0] if value.shape != (0,) and value.shape[axis]]
     for action in ACTIONS:
         each = [call.dims(value, action) for value in parts]
@@ -160,18 +164,18 @@ def cat(call: Call) -> list[Dims]:
         total = sum(space.size for space in spaces)
         flat = [part for space in spaces for part in (find(space).segments or [space])]
         together = flat[0] if len(flat) == 1 else Space(total, action, segments=flat, nested=nested)
-        found[action] = [*dims[:axis], whole(together), *dims[axis:]]
-    return [found]
+        result[action] = [*dims[:axis], whole(together), *dims[axis:]]
+    return [result]
 
 
 def stack(call: Call) -> list[Dims]:
-    """Stack: the new axis counts tensors, and along one other axis each of them keeps its own space."""
+    """``stack``: the new axis counts the tensors, and on one other axis each of them keeps its own space."""
     values = call.args[0]
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         each = [call.dims(value, action) for value in values]
-        own = next((place for place, dim in enumerate(each[0]) if dim and not is_trivial([dim])), None)
+        own = next((n for n, dim in enumerate(each[0]) if dim and not are_fixed([dim])), None)
         if own is None or len(values) == 1:
             dims, new = joined(each), fixed_dim(len(values), action)
         else:
@@ -181,14 +185,14 @@ def stack(call: Call) -> list[Dims]:
             dims = joined([[*dims[:own], (), *dims[own + 1 :]] for dims in each])
             dims[own] = (Digit(together, (len(values), size), 1),)
             new = (Digit(together, (len(values), size), 0),)
-        found[action] = [*dims[:axis], new, *dims[axis:]]
-    return [found]
+        result[action] = [*dims[:axis], new, *dims[axis:]]
+    return [result]
 
 
 def pad(call: Call) -> list[Dims]:
-    """What is added around is constant, so it may be permuted as it likes."""
+    """``constant_pad_nd``: the added elements are equal, so they may be permuted freely."""
     pads, value = list(call.argument(1, "pad")), call.argument(2, "value", 0)
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         dims = call.dims(call.inputs[0], action)
         if action != "permute" and value:
@@ -206,5 +210,5 @@ def pad(call: Call) -> list[Dims]:
                 ]
                 parts = [part for part in parts if part.size]
                 dims[axis] = whole(Space(sum(part.size for part in parts), action, segments=parts))
-        found[action] = dims
-    return [found]
+        result[action] = dims
+    return [result]

@@ -145,7 +145,7 @@ def test_pooling_refuses_other_carriers():
 
 def test_networks_of_another_architecture_are_refused(networks):
     """The error shows both architectures."""
-    with pytest.raises(PartError, match=r"was built for .*1×4.*, it is given .*1×8"):
+    with pytest.raises(PartError, match=r"was built for .*1×4.*, but got .*1×8"):
         tokenizer(mlp(1, 4, 4, 1))(networks(mlp(1, 8, 8, 1)))
 
 

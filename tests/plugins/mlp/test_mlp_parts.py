@@ -101,7 +101,7 @@ def test_networks_of_another_architecture_are_refused():
     """The error shows both architectures."""
     encoder = model("mlp", *SMALL).encoder
     with pytest.raises(
-        PartError, match=r"layer_encoder 'mlp/columns' was built for .*2×5.*, it is given .*2×9"
+        PartError, match=r"layer_encoder 'mlp/columns' was built for .*2×5.*, but got .*2×9"
     ):
         encoder.layer_encoder(batch(mlp(2, 9, 3)).networks)
 

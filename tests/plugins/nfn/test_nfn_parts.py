@@ -252,7 +252,7 @@ def test_pools_refuse_other_carriers(pool):
 
 def test_networks_of_another_architecture_are_refused(build, networks):
     """The error shows both architectures."""
-    with pytest.raises(PartError, match=r"was built for .*1×4.*, it is given .*1×8"):
+    with pytest.raises(PartError, match=r"was built for .*1×4.*, but got .*1×8"):
         build(mlp(1, 4, 1))(networks(mlp(1, 8, 1)))
 
 

@@ -1,4 +1,4 @@
-"""Tables, indexing, pooling and resampling: axes along which places count."""
+"""Rules of operations for which the position along an axis matters: tables, indexing, pooling, resampling."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ import torch
 from torch import Tensor
 
 from sneframe.architecture.call import Call
-from sneframe.architecture.description import ACTIONS
 from sneframe.architecture.digit import Dim, fix_dim, separate, separate_all, size_of, split_sizes
-from sneframe.architecture.rules.dims import Dims, action_of, answer, fix_all, fixed_dim, in_place, joined
+from sneframe.architecture.layer import ACTIONS
+from sneframe.architecture.rules.dims import (
+    Dims,
+    action_of,
+    fix_all,
+    fixed_dim,
+    joined,
+    set_power,
+    with_fixed,
+)
 from sneframe.architecture.space import Clash
 
-#: How many trailing axes are positions; of these nothing is permuted.
+#: Number of trailing axes that are positions, which are never permuted.
 POSITIONS = {
     **{
         f"{kind}{n}d": n
@@ -37,19 +45,19 @@ POSITIONS = {
 
 
 def embedding(call: Call) -> list[Dims]:
-    """Rows of a table at places that the input says."""
+    """``embedding``: read the rows of a table at given indices; the rows are fixed."""
     table, index = call.args[:2]
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         entries, *columns = separate_all(call.dims(table, action))
         fix_dim(entries)
-        answer(columns, 1)
-        found[action] = [*_places(call, index, action), *columns]
-    return [found]
+        set_power(columns, 1)
+        result[action] = [*_index_dims(call, index, action), *columns]
+    return [result]
 
 
-def _places(call: Call, index: Tensor, action: str) -> list[Dim]:
-    """Return the axes of a tensor of places: where they depend on neurons, they move with these."""
+def _index_dims(call: Call, index: Tensor, action: str) -> list[Dim]:
+    """Return the axes of a tensor of indices; they can be permuted only if the indices depend on neurons."""
     if id(index) not in call.labels:
         return [fixed_dim(size, action) for size in index.shape]
     dims = list(call.dims(index, action))
@@ -59,7 +67,7 @@ def _places(call: Call, index: Tensor, action: str) -> list[Dim]:
 
 
 def index(call: Call) -> list[Dims]:
-    """``x[:, index]``: one axis is read at given places."""
+    """``x[:, index]``: read one axis at given indices; the axis is fixed."""
     if call.name == "index_select":
         axis, index = call.args[1] % call.args[0].ndim, call.args[2]
     else:
@@ -67,22 +75,22 @@ def index(call: Call) -> list[Dims]:
         if len(given) != 1 or given[0][1].dtype == torch.bool:
             raise Clash
         axis, index = given[0]
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         dims = separate(call.dims(call.args[0], action), {axis})
         fix_dim(dims[axis])
-        found[action] = [*dims[:axis], *_places(call, index, action), *dims[axis + 1 :]]
-    return [found]
+        result[action] = [*dims[:axis], *_index_dims(call, index, action), *dims[axis + 1 :]]
+    return [result]
 
 
 def gather(call: Call) -> list[Dims]:
-    """Along one axis each element is read at a place of its own; along the others all stays where it is."""
+    """``gather``: each element is read at an index of its own along one axis, which is fixed."""
     value, axis, index = call.args[:3]
     axis %= max(1, value.ndim)
     others = [n for n in range(value.ndim) if n != axis]
     if any(value.shape[n] != index.shape[n] for n in others):
         raise Clash
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         dims = separate_all(call.dims(value, action))
         fix_dim(dims[axis])
@@ -93,12 +101,12 @@ def gather(call: Call) -> list[Dims]:
             fix_all(where)
             rest = [dims[n] for n in others]
         along = where[axis] if action == "permute" else fixed_dim(index.shape[axis], action)
-        found[action] = [*rest[:axis], along, *rest[axis:]]
-    return [found]
+        result[action] = [*rest[:axis], along, *rest[axis:]]
+    return [result]
 
 
 def along(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Running sums, flips, shifts: along some axes places count, the others stay."""
+    """Running sums, flips and shifts: the axes along which they work are fixed, and the others are kept."""
     shapes = [output.shape for output in call.outputs]
     if call.name == "roll" and not call.argument(2, "dims"):
         axes = list(range(len(dims)))  # it rolls the flattened tensor
@@ -112,17 +120,17 @@ def along(call: Call, dims: list[Dim]) -> list[list[Dim]]:
         fix_all(dims)
     for axis in axes:
         fix_dim(dims[axis])
-    places = {axis % len(dims) for axis in axes}
+    positional_axes = {axis % len(dims) for axis in axes}
 
     def made(shape: Sequence[int]) -> list[Dim]:
         action = action_of(dims)
-        return [fixed_dim(shape[n], action) if n in places else dim for n, dim in enumerate(dims)]
+        return [fixed_dim(shape[n], action) if n in positional_axes else dim for n, dim in enumerate(dims)]
 
     return [made(shape) for shape in shapes]
 
 
 def diagonal(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """The same place on two axes."""
+    """``diagonal``: fix the two axes that must have equal indices."""
     first, second = (call.argument(n, f"dim{n - 1}", n - 2) % len(dims) for n in (2, 3))
     dims = separate_all(dims)
     fix_all([dims[first], dims[second]])
@@ -131,14 +139,14 @@ def diagonal(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def windows(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``x.unfold(dim, size, step)``: stretches of one axis, each on a new last axis."""
+    """``x.unfold(dim, size, step)``: windows along one axis, whose elements are on a new last axis."""
     axis, size = call.argument(1, "dimension") % len(dims), call.argument(2, "size")
-    dims = in_place(separate_all(dims), axis, call.outputs[0].shape[axis])
+    dims = with_fixed(separate_all(dims), axis, call.outputs[0].shape[axis])
     return [[*dims, fixed_dim(size, action_of(dims))]]
 
 
 def columns_of_patches(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``F.unfold``: every channel of an image becomes the places of a patch."""
+    """``F.unfold``: each channel of an image becomes a channel times the positions within a patch."""
     batch, channels, *positions = separate_all(dims)
     fix_all(positions)
     action, shape = action_of(dims), call.outputs[0].shape
@@ -147,41 +155,41 @@ def columns_of_patches(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def patches_to_image(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``F.fold``: the places of patches are summed where they overlap."""
+    """``F.fold``: overlapping patches are summed into an image; only channels can be permuted."""
     shape, action = call.outputs[0].shape, action_of(dims)
     rows, columns = call.inputs[0].shape[-2:]
     split = split_sizes(dims, [*call.inputs[0].shape[:-2], shape[-3], rows // shape[-3], columns])
-    *batch, channels, patch, places = separate_all(split)
-    fix_all([patch, places])
+    *batch, channels, patch, positions = separate_all(split)
+    fix_all([patch, positions])
     return [[*batch, channels, *(fixed_dim(size, action) for size in shape[-2:])]]
 
 
 def resampled(call: Call) -> list[Dims]:
-    """``F.grid_sample``: places of an image that a grid says; its channels stay."""
+    """``F.grid_sample``: read an image at the points of a grid; only channels can be permuted."""
     value, grid = call.args[:2]
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         batch, channels, *positions = separate_all(call.dims(value, action))
         fix_all([batch, *positions])
         if id(grid) in call.labels:
             fix_all(call.dims(grid, action))
-        found[action] = [
+        result[action] = [
             batch,
             channels,
             *(fixed_dim(size, action) for size in call.outputs[0].shape[2:]),
         ]
-    return [found]
+    return [result]
 
 
 def positional(call: Call) -> list[Dims]:
-    """Pooling and resampling: the last axes are positions, the others stay."""
+    """Pooling and resampling: the trailing axes are positions and are fixed; the others are kept."""
     value, count = call.inputs[0], POSITIONS[call.name]
-    found: Dims = {}
+    result: Dims = {}
     for action in ACTIONS:
         dims = separate_all(call.dims(value, action))
         fix_all(dims[-count:])
         if action == "sign" and "max" in call.name:
             fix_all(dims)
-        places = [fixed_dim(size, action) for size in call.outputs[0].shape[-count:]]
-        found[action] = [*dims[:-count], *places]
-    return [found for _ in call.outputs]
+        positions = [fixed_dim(size, action) for size in call.outputs[0].shape[-count:]]
+        result[action] = [*dims[:-count], *positions]
+    return [result for _ in call.outputs]

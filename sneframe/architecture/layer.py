@@ -1,0 +1,133 @@
+"""The parts of an architecture: layers, their parameters, and the groups of neurons that act along axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from attrs import field, frozen
+
+from sneframe.errors import ArchitectureError, choices
+
+ACTIONS = ("permute", "scale", "sign")
+
+#: A part of an axis: a fixed size, or the name of a group.
+Factor: TypeAlias = int | str
+#: A product of factors, the last varying fastest: ``("conv", 9)`` is a group times 9 fixed positions.
+Segment: TypeAlias = tuple[Factor, ...]
+#: Segments that follow each other along one axis, as after a concatenation.
+Axis: TypeAlias = tuple[Segment, ...]
+
+
+def _ints(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(values)
+
+
+def _strings(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+@frozen(kw_only=True)
+class NeuronGroup:
+    """A set of neurons that can be permuted, scaled or flipped without changing what the network computes.
+
+    Args:
+        name: the name, unique in its architecture.
+        size: number of neurons.
+        actions: the actions that are allowed, a subset of ``permute``, ``scale`` and ``sign``.
+        parent: the name of the outer group, if this group acts separately within each element of an outer
+            one. For example, the neurons of an attention head are nested in the group of heads.
+    """
+
+    name: str
+    size: int
+    actions: tuple[str, ...] = field(default=("permute",), converter=_strings)
+    parent: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.size < 1:
+            raise ArchitectureError(f"group {self.name!r}: size must be at least 1, got {self.size}")
+        for action in self.actions:
+            if action not in ACTIONS:
+                raise ArchitectureError(
+                    f"group {self.name!r}: unknown action {action!r}, {choices(action, ACTIONS)}"
+                )
+
+
+def _axes(value: Any) -> tuple[Axis, ...]:
+    return tuple(tuple(tuple(segment) for segment in axis) for axis in value)
+
+
+def _powers(value: Iterable[Iterable[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(powers) for powers in value)
+
+
+@frozen(kw_only=True)
+class Parameter:
+    """One named tensor of a network.
+
+    Args:
+        name: the name in the state dict.
+        shape: the shape.
+        role: what it does in its layer: ``weight``, ``bias``, ``running_mean``, …
+        axes: the segments of each axis; by default every axis is fixed.
+        scale: one power for each segment of each axis. If the neurons of a group are scaled by s, the weights
+            along the segment are multiplied by s to this power: 1 for rows, which write the neurons, −1 for
+            columns, which read them. Empty if all powers are 0.
+        sign: the same for signs; the powers are 0 or 1.
+    """
+
+    name: str
+    shape: tuple[int, ...] = field(converter=_ints)
+    role: str = "weight"
+    axes: tuple[Axis, ...] = field(converter=_axes)
+    scale: tuple[tuple[int, ...], ...] = field(default=(), converter=_powers)
+    sign: tuple[tuple[int, ...], ...] = field(default=(), converter=_powers)
+
+    @axes.default
+    def _fixed(self) -> tuple[Axis, ...]:
+        return tuple(((size,),) for size in self.shape)
+
+    @property
+    def powers(self) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """The powers of ``scale`` and ``sign``; a key is missing if all of its powers are 0."""
+        return {key: powers for key, powers in (("scale", self.scale), ("sign", self.sign)) if powers}
+
+    @property
+    def size(self) -> int:
+        """Number of its weights."""
+        return math.prod(self.shape)
+
+    @property
+    def fan_in(self) -> int:
+        """Number of inputs of one output: the product of all axes but the first; 1 for a vector."""
+        return math.prod(self.shape[1:])
+
+
+def _parameters(values: Iterable[Parameter]) -> tuple[Parameter, ...]:
+    return tuple(values)
+
+
+def _attributes(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(values)
+
+
+@frozen(kw_only=True)
+class Layer:
+    """One operation: its parameters, and the layers that it reads.
+
+    Args:
+        kind: the kind of operation: ``linear``, ``conv2d``, ``global_average_pool``, ``flatten``, …
+        parameters: the parameters, possibly none.
+        inputs: the indices of the earlier layers that it reads; empty for a layer that reads the network's
+            input.
+        activation: the name of the element-wise function after it, or ``none``.
+        attributes: further JSON values, such as a stride.
+    """
+
+    kind: str
+    parameters: tuple[Parameter, ...] = field(default=(), converter=_parameters)
+    inputs: tuple[int, ...] = field(default=(), converter=_ints)
+    activation: str = "none"
+    attributes: Mapping[str, Any] = field(factory=dict, converter=_attributes, hash=False)
