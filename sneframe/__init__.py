@@ -10,7 +10,7 @@ from sneframe._version import __version__
 if TYPE_CHECKING:
     from sneframe.architecture import Architecture
     from sneframe.batch import Batch, from_state_dicts
-    from sneframe.compose import encoder, recipe
+    from sneframe.compose import encoder, recipe, use
     from sneframe.hookspecs import hookimpl
     from sneframe.predict.predictor import load
     from sneframe.symmetry.describe import from_modules
@@ -29,6 +29,7 @@ __all__ = [
     "open_zoo",
     "recipe",
     "run",
+    "use",
 ]
 
 # Public names are imported when they are first used: the command line's --help need not wait for torch.
@@ -43,6 +44,7 @@ _HOMES = {
     "open_zoo": "sneframe.zoo",
     "recipe": "sneframe.compose",
     "run": "sneframe.train.run",
+    "use": "sneframe.compose",
 }
 
 

@@ -1,4 +1,7 @@
-"""From a recipe's name, a file and overrides to one configuration; and from a recipe to an encoder."""
+"""From names to a configuration: of a recipe, a file and overrides to one value in which every part is a class.
+
+Names of parts end here. Whatever takes a :class:`~sneframe.config.schema.RunConfig` needs no plugin to be installed.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from typing import Any
 from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch
-from sneframe.config.schema import NONE, RunConfig, merge, parse_set, plugins_named, read_toml, stands_alone
-from sneframe.config.structure import structure, unstructure
-from sneframe.errors import ConfigError
+from sneframe.config.schema import NONE, Choice, RunConfig, merge, parse_set, read_toml, stands_alone
+from sneframe.config.structure import choose, structure, unstructure
+from sneframe.errors import ConfigError, PartError
 from sneframe.model import Encoder, build_encoder
+from sneframe.parts.part import Part, fault
 from sneframe.zoo import Zoo
 
 
@@ -28,6 +32,24 @@ def recipe(name: str, *words: str) -> RunConfig:
         ConfigError: an override that is impossible.
     """
     return compose(name, None, parse_set(words))
+
+
+def use(part: type[Part] | str, /, **options: Any) -> Choice:
+    """Choose a part: ``use(PadChunk, chunk_size=32)``, or ``use("head/mlp", hidden=(128,))`` for one of another plugin.
+
+    Args:
+        part: its class, which no plugin needs to offer, or its name ``PLUGIN/NAME``.
+        options: options of the part; those that are left out have their defaults.
+
+    Raises:
+        ConfigError: an option that the part does not have, or a wrong value.
+        PluginError: there is no such plugin or part.
+        PartError: the class is no part.
+    """
+    found = plugins.part(part) if isinstance(part, str) else part
+    if problem := fault(found):
+        raise PartError(" ".join(problem.split()))
+    return choose(found, options)
 
 
 def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: str) -> Encoder:
@@ -53,8 +75,7 @@ def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: s
     if isinstance(networks, Batch) and not len(networks):
         raise ConfigError("an encoder is built for the networks of a batch or a zoo, and these hold none")
     architectures = networks.architectures if isinstance(networks, Batch) else _architectures(networks)
-    config = recipe(name, *words)
-    built = build_encoder(config, plugins.load(plugins_named(unstructure(config))), architectures)
+    built = build_encoder(recipe(name, *words), architectures)
     if isinstance(networks, Batch):
         with plugins.Blamed(built.normalise):
             built.normalise.fit(networks.blocks())
@@ -109,8 +130,7 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
                 f"--plugin names the recipe {name!r}, {file} the recipe {given!r}; leave out one of them"
             )
         data = merge(start, {**data, "recipe": name})
-    data = merge(data, overrides)
-    return structure(data, plugins.load(plugins_named(data)))
+    return structure(merge(data, overrides), plugins.part)
 
 
 def _whole(name: str) -> str:

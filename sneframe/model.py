@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from sneframe import declared, plugins
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
-from sneframe.config.schema import Choice, RunConfig, plugins_named
-from sneframe.config.structure import structure, unstructure
+from sneframe.config.schema import SLOTS, Choice, RunConfig
 from sneframe.errors import ArchitecturesRefused, PartError, PluginError, SneframeError
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.augmentation import Augmentation
@@ -25,16 +24,11 @@ from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import Part, Spec
 from sneframe.parts.tokenizer import Tokenizer
-from sneframe.plugins import Blamed, Registry
+from sneframe.plugins import Blamed
 
-#: The parts of every model in their order, and the class of each.
-CHAIN: Mapping[str, type[Part]] = {
-    "normalise": Normalise,
-    "tokenizer": Tokenizer,
-    "layer_encoder": LayerEncoder,
-    "aggregator": Aggregator,
-    "head": Head,
-}
+CHAIN = SLOTS[
+    :5
+]  #: the slots of the parts that every model has, in their order: normalise first, the head last
 
 
 class Encoder(nn.Module):
@@ -112,32 +106,29 @@ class Model(nn.Module):
         return Output(embedding=embedding, value=value)
 
 
-def build_encoder(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Encoder:
+def build_encoder(config: RunConfig, architectures: Sequence[Architecture]) -> Encoder:
     """Build the encoder of a configuration for the architectures of a training zoo.
 
     Raises:
         PartError: parts that do not fit each other, or that cannot take these architectures.
     """
     try:
-        return _encoder(config, registry, architectures)
+        return _encoder(config, architectures)
     except ArchitecturesRefused as error:
         raise _with_choices(error, architectures) from error
 
 
-def _encoder(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Encoder:
+def _encoder(config: RunConfig, architectures: Sequence[Architecture]) -> Encoder:
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures))
-    return Encoder(*itertools.islice(build_parts(config, registry, spec), 4))
+    return Encoder(*itertools.islice(build_parts(config, spec), 4))
 
 
-def build_model(
-    config: RunConfig, registry: Registry, architectures: Sequence[Architecture], values: int = 1
-) -> Model:
+def build_model(config: RunConfig, architectures: Sequence[Architecture], values: int = 1) -> Model:
     """Build encoder and head; see :func:`build_encoder`.
 
     Args:
-        config: of the run.
-        registry: with every part that the configuration names.
-        architectures: of the training zoo.
+        config: configuration of the run.
+        architectures: architectures of the training zoo.
         values: T, how many values the head predicts.
 
     Raises:
@@ -146,7 +137,7 @@ def build_model(
     """
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
     try:
-        *chain, head = build_parts(config, registry, spec)
+        *chain, head = build_parts(config, spec)
     except ArchitecturesRefused as error:
         raise _with_choices(error, architectures) from error
     encoder = Encoder(*chain)
@@ -169,9 +160,7 @@ def _recipe_for(plugin: str, architectures: Sequence[Architecture]) -> str | Non
         recipes = plugins.load([plugin]).recipes
         for name in sorted(recipes, key=lambda name: name != default):
             with suppress(SneframeError), torch.device("meta"):
-                data = unstructure(recipes[name]())
-                registry = plugins.load(plugins_named(data))
-                _encoder(structure(data, registry), registry, architectures)
+                _encoder(recipes[name](), architectures)
                 return plugin if name == default else name
     return None
 
@@ -206,7 +195,7 @@ def check_head(head: Head, encoder: nn.Module) -> None:
         )
 
 
-def build_invariance(config: RunConfig, registry: Registry, model: Model) -> InvarianceLoss | None:
+def build_invariance(config: RunConfig, model: Model) -> InvarianceLoss | None:
     """Build the invariance loss, or None where the configuration names none.
 
     Raises:
@@ -216,13 +205,15 @@ def build_invariance(config: RunConfig, registry: Registry, model: Model) -> Inv
         return None
     if not model.head.trained:
         raise PartError(
-            f"invariance {config.invariance.part!r} is a loss to train with, and head {config.head.part!r} is fitted; "
+            f"invariance {config.invariance.part.name!r} is a loss to train with, "
+            f"and head {config.head.part.name!r} is fitted; "
             f"choose a head that is trained (`sneframe plugins --load` lists the heads), or invariance.part = 'none'"
         )
-    return _build(config.invariance, registry, model.encoder.aggregator.out, InvarianceLoss)
+    loss: InvarianceLoss = _build(config.invariance, model.encoder.aggregator.out)
+    return loss
 
 
-def build_augmentations(config: RunConfig, registry: Registry, model: Model) -> list[Augmentation]:
+def build_augmentations(config: RunConfig, model: Model) -> list[Augmentation]:
     """Build what is done to the networks of a training step, in its order.
 
     Raises:
@@ -230,61 +221,48 @@ def build_augmentations(config: RunConfig, registry: Registry, model: Model) -> 
     """
     if config.augmentation and not model.head.trained:
         raise PartError(
-            f"augmentation {config.augmentation[0].part!r} changes the networks of training steps, and head "
-            f"{config.head.part!r} is fitted; choose a head that is trained (`sneframe plugins --load` lists the heads), "
+            f"augmentation {config.augmentation[0].part.name!r} changes the networks of training steps, and head "
+            f"{config.head.part.name!r} is fitted; choose a head that is trained "
+            f"(`sneframe plugins --load` lists the heads), "
             f"or augmentation = []"
         )
     spec = model.encoder.normalise.out
-    return [_build(choice, registry, spec, Augmentation) for choice in config.augmentation]
+    return [_build(choice, spec) for choice in config.augmentation]
 
 
-def build_parts(config: RunConfig, registry: Registry, spec: Spec) -> Iterator[Any]:
+def build_parts(config: RunConfig, spec: Spec) -> Iterator[Any]:
     """Yield normalise, tokenizer, layer encoder, aggregator and head, each built from what the one before it gives.
 
     Args:
-        config: of the run.
-        registry: with every part that the configuration names.
-        spec: of what the first is given.
+        config: configuration of the run.
+        spec: the spec of what the first part is given.
 
     Raises:
         PartError: the part that would come next does not fit.
         PluginError: it fails in a way that it did not foresee.
     """
-    for slot, kind in CHAIN.items():
-        part = _build(getattr(config, slot), registry, spec, kind)
+    for slot in CHAIN:
+        part = _build(getattr(config, slot), spec)
         if slot == "aggregator" and part.out.carrier is not Embedding:
             raise _fault(part, f"must give Embedding, it declares {part.out.carrier.__name__}")
         yield part
         spec = part.out
 
 
-def head_class(config: RunConfig, registry: Registry) -> type[Head]:
-    """Return the class of the head that a configuration chooses, which can be asked before the head is built.
-
-    Raises:
-        PartError: the part is no head.
-        PluginError: there is no such part.
-    """
-    found = _class_of(config.head, registry, CHAIN["head"])
-    assert issubclass(found, Head)
-    return found
+def head_class(config: RunConfig) -> type[Head]:
+    """Return the class of the head, which can be asked before the head is built."""
+    assert issubclass(config.head.part, Head)
+    return config.head.part
 
 
-def _class_of(choice: Choice, registry: Registry, kind: type[Part]) -> type[Part]:
-    part = registry.part(choice.part)
-    if not issubclass(part, kind):
-        raise PartError(f"part {choice.part!r} is a {part.slot}, it cannot be the {kind.slot}")
-    return part
-
-
-def _build(choice: Choice, registry: Registry, spec: Spec, kind: type[Part]) -> Any:
-    part = _class_of(choice, registry, kind)
+def _build(choice: Choice, spec: Spec) -> Any:
+    part = choice.part
     try:
         made = part(choice.config, spec)
     except SneframeError:
         raise
     except (Exception, SystemExit) as error:  # a part may fail in any way; the cause is chained
-        raise plugins.failed(choice.part, f"{part.slot} {choice.part!r}", error) from error
+        raise plugins.failed(part.name, f"{part.slot} {part.name!r}", error) from error
     if not isinstance(getattr(made, "out", None), Spec):
         raise _fault(part, "states no Spec in out")
     if made.out is spec and isinstance(made, Tokenizer | LayerEncoder | Aggregator):

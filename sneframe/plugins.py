@@ -7,8 +7,11 @@ Only what is named is loaded, so a stranger's broken plugin cannot hurt; whateve
 from __future__ import annotations
 
 import reprlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from types import TracebackType
 from typing import Any, final
 
@@ -81,6 +84,20 @@ def installed() -> dict[str, Installed]:
     Raises:
         PluginError: two distributions offer a plugin of the same name.
     """
+    return dict(_scan(tuple(map(_state, sys.path))))
+
+
+def _state(folder: str) -> object:
+    """Return what changes when a distribution is installed in a folder or removed from it."""
+    try:
+        stat = Path(folder).stat()
+    except OSError:
+        return folder
+    return folder, stat.st_ino, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=1)  # a recipe asks once for each part that it names
+def _scan(_: tuple[object, ...]) -> dict[str, Installed]:
     found: dict[str, Installed] = {}
     for entry in metadata.entry_points(group=GROUP):
         dist = entry.dist
@@ -142,6 +159,56 @@ def load(names: Iterable[str]) -> Registry:
     )
 
 
+def part(name: str, class_paths: Mapping[str, str] | None = None) -> type[Part]:
+    """Load the plugin of a part, and return the class of the part.
+
+    Args:
+        name: ``PLUGIN/NAME``.
+        class_paths: what :func:`unregistered` returned when a model was trained. A part that no plugin offers now either is
+            taken from its module, if that is imported. Nothing is imported for it: no file may choose what is executed.
+
+    Raises:
+        PluginError: there is no such plugin or part, or the plugin does not load.
+    """
+    plugin, path = name.partition("/")[0], (class_paths or {}).get(name)
+    if path is None:
+        return load([plugin]).part(name)
+    if offered := load({plugin} & installed().keys()).parts.get(name):
+        return offered
+    module, _, steps = path.partition(":")
+    found: Any = sys.modules.get(module)
+    for step in steps.split("."):
+        found = getattr(found, "__dict__", {}).get(step)  # a module's own __getattr__ might import something
+    if fault(found) or found.name != name:
+        raise PluginError(
+            f"no plugin offers part {name!r}, and this process knows no class {steps} of the module {module}; "
+            f"define or import it first, or install a plugin that offers it"
+        )
+    made: type[Part] = found
+    return made
+
+
+def unregistered(parts: Iterable[type[Part]]) -> dict[str, str]:
+    """Return ``MODULE:CLASS``, by name, for the parts that no plugin offers, such as one that is defined in a notebook.
+
+    Raises:
+        PluginError: a plugin offers another class by the name of one of them.
+    """
+    by_name = {part.name: part for part in parts}
+    offered = load({name.partition("/")[0] for name in by_name} & installed().keys()).parts
+    for name, own in by_name.items():
+        if name in offered and _class_path(offered[name]) != _class_path(own):
+            raise PluginError(
+                f"{owner(name)} offers {_class_path(offered[name])} as part {name!r}; "
+                f"give {_class_path(own)} another name"
+            )
+    return {name: _class_path(own) for name, own in by_name.items() if name not in offered}
+
+
+def _class_path(part: type[Part]) -> str:
+    return f"{part.__module__}:{part.__qualname__}"
+
+
 def failed(name: str, what: str, error: BaseException) -> PluginError:
     """Return the error for what a part of this name, ``PLUGIN/NAME``, did not foresee."""
     return faulty(name, f"{what} fails: {one_line(error)}")
@@ -184,8 +251,7 @@ class Blamed:
 
 def owner(name: str) -> str:
     """Return which plugin offers what is named ``PLUGIN/NAME``, with its distribution and version."""
-    plugin = name.partition("/")[0]
-    return str(installed().get(plugin, f"plugin {plugin!r}"))
+    return str(installed().get(name.partition("/")[0], "unregistered part"))
 
 
 def _find(name: str, known: Mapping[str, Any], noun: str) -> Any:

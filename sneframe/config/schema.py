@@ -1,8 +1,8 @@
 """The configuration of a run as attrs classes, and the reading of raw TOML before it becomes one.
 
-A recipe returns a whole :class:`RunConfig`; a TOML file and ``--set KEY=VALUE`` override it. Strings end here:
-inside, a part is its class and its options are an instance of its own ``Config`` (:mod:`.structure`). TOML has no
-null: None is the string ``"none"`` there, so that a configuration written out says everything.
+A recipe returns a whole :class:`RunConfig`; a TOML file and ``--set KEY=VALUE`` override it. In a :class:`RunConfig` a
+part is its class, and its options are an instance of its own ``Config``; only plain data holds names of parts. TOML has
+no null: None is the string ``"none"`` there, so that a written configuration is complete.
 """
 
 from __future__ import annotations
@@ -32,23 +32,35 @@ def option(default: Any = attrs.NOTHING, help: str = "", *, check: Any = None, c
 
 @frozen(kw_only=True)
 class Choice:
-    """A part and its options.
+    """A part and its options; :func:`sneframe.use` makes one.
 
     Args:
-        part: its name, ``PLUGIN/NAME``.
-        config: an instance of that part's ``Config``; in a recipe, for a part of another plugin, a mapping of options
-            that becomes one when the recipe is structured.
+        part: the class of the part.
+        config: an instance of that class's ``Config``.
     """
 
-    part: str
+    part: type[Part]
     config: Any
 
+    @property
+    def plugin(self) -> str:
+        """The name of the part's plugin: ``sne`` for the part ``sne/pad-chunk``."""
+        return self.part.name.partition("/")[0]
 
-def use(part: type[Part] | str, **options: Any) -> Choice:
-    """Choose a part in a recipe: ``use(PadChunk, chunk_size=32)``, ``use("head/mlp", hidden=(128,))``."""
-    if isinstance(part, str):
-        return Choice(part=part, config=options)
-    return Choice(part=part.name, config=part.Config(**options))
+
+def _fill_their_slot(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check that every part chosen under a key of a :class:`RunConfig` belongs there.
+
+    Raises:
+        ConfigError: it is a part of another slot, or no :class:`Choice`.
+    """
+    for choice in value if isinstance(value, tuple) else (value,):
+        if not isinstance(choice, Choice):
+            raise ConfigError(f"{attribute.name} must be a part such as use('PLUGIN/NAME'), got {choice!r}")
+        if choice.part.slot != attribute.name:
+            raise ConfigError(
+                f"part {choice.part.name!r} is a {choice.part.slot}, it cannot be the {attribute.name}"
+            )
 
 
 @frozen(kw_only=True)
@@ -142,16 +154,25 @@ class RunConfig:
     device: str = option("auto", "auto | cpu | cuda", check=in_(("auto", "cpu", "cuda")))
     precision: str = option("no", "no (float32) | bf16 (autocast)", check=in_(("no", "bf16")))
     zoo: ZooConfig = field(factory=ZooConfig)
-    normalise: Choice
-    tokenizer: Choice
-    layer_encoder: Choice
-    aggregator: Choice
-    head: Choice
-    invariance: Choice | None = None
+    normalise: Choice = field(validator=_fill_their_slot)
+    tokenizer: Choice = field(validator=_fill_their_slot)
+    layer_encoder: Choice = field(validator=_fill_their_slot)
+    aggregator: Choice = field(validator=_fill_their_slot)
+    head: Choice = field(validator=_fill_their_slot)
+    invariance: Choice | None = field(default=None, validator=optional(_fill_their_slot))
     augmentation: tuple[Choice, ...] = option(
-        (), "what is done to the networks of a training step, in this order", converter=tuple
+        (),
+        "what is done to the networks of a training step, in this order",
+        converter=tuple,
+        check=_fill_their_slot,
     )
     train: TrainConfig = field(factory=TrainConfig)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """All parts with their options, in the order of the keys."""
+        slots: list[Choice | None] = [getattr(self, slot) for slot in SLOTS]
+        return (*(choice for choice in slots if choice is not None), *self.augmentation)
 
 
 #: The keys that name one part each; ``augmentation`` names any number.
@@ -222,12 +243,3 @@ def stands_alone(data: Mapping[str, Any]) -> bool:
     """
     tables = (data.get(slot) for slot in SLOTS if slot != "invariance")
     return all(isinstance(table, Mapping) and "part" in table for table in tables)
-
-
-def plugins_named(data: Mapping[str, Any]) -> set[str]:
-    """Return the names of the plugins whose parts a configuration names."""
-    tables = [data.get(slot) for slot in SLOTS]
-    listed = data.get("augmentation", ())
-    tables += listed if isinstance(listed, list | tuple) else ()
-    parts = (table.get("part") for table in tables if isinstance(table, Mapping))
-    return {part.partition("/")[0] for part in parts if isinstance(part, str) and part != NONE}

@@ -132,7 +132,8 @@ def fault(cls: object) -> str | None:  # noqa: PLR0911  # one line per thing tha
     """Return what is wrong with an offered part class, or None: the check that the registry makes."""
     if not (isinstance(cls, type) and issubclass(cls, Part)):
         return f"{cls!r} is not a subclass of sneframe.parts.part.Part"
-    slot_class = next((base for base in cls.__mro__[1:] if "slot" in vars(base) and base is not Part), None)
+    abstract = (base for base in cls.__mro__[1:] if base.__module__.startswith("sneframe.parts."))
+    slot_class = next((base for base in abstract if "slot" in vars(base)), None)
     if slot_class is None:
         return (
             f"{cls.__qualname__} subclasses no abstract part (Tokenizer, LayerEncoder, Aggregator, Head, …)"

@@ -18,7 +18,7 @@ from sneframe.model import CHAIN, Model, build_model, build_parts, check_head
 from sneframe.parts.head import Head
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import Part, Spec
-from sneframe.plugins import Blamed, Registry
+from sneframe.plugins import Blamed
 
 NETWORKS = 6  #: of each architecture
 SEED = 7
@@ -136,25 +136,25 @@ def toy_batch(architectures: Sequence[Architecture], networks: int = NETWORKS, s
     )
 
 
-def chained(config: RunConfig, registry: Registry) -> Built:
+def chained(config: RunConfig) -> Built:
     """Return a configuration's chain on toy networks: of two architectures, or of one where the method takes no more.
 
     Raises:
         PartError: it takes neither.
     """
     try:
-        return _chained(config, registry, toy_architectures(mixed=True))
+        return _chained(config, toy_architectures(mixed=True))
     except PartError:
-        return _chained(config, registry, toy_architectures(mixed=False))
+        return _chained(config, toy_architectures(mixed=False))
 
 
-def _chained(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Built:
+def _chained(config: RunConfig, architectures: Sequence[Architecture]) -> Built:
     batch = toy_batch(architectures)
 
     def build(seed: int) -> tuple[Chain, Failure | None]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return _build(config, registry, batch)
+            return _build(config, batch)
 
     def rebuild(seed: int) -> Chain:
         return build(seed)[0]
@@ -163,11 +163,11 @@ def _chained(config: RunConfig, registry: Registry, architectures: Sequence[Arch
     return Built(chain=chain, batch=batch, rebuild=rebuild, failure=failure)
 
 
-def _build(config: RunConfig, registry: Registry, batch: Batch) -> tuple[Chain, Failure | None]:
+def _build(config: RunConfig, batch: Batch) -> tuple[Chain, Failure | None]:
     """Build and fit the parts of a chain up to the first that fails, and return what it said."""
     parts: list[Part] = []
     spec = Spec(carrier=Batch, width=1, architectures=batch.architectures)
-    left = build_parts(config, registry, spec)
+    left = build_parts(config, spec)
     for slot in CHAIN:
         law = "built"
         try:
@@ -182,7 +182,7 @@ def _build(config: RunConfig, registry: Registry, batch: Batch) -> tuple[Chain, 
             elif isinstance(part, Head) and not part.trained:
                 _finish(part, Chain(parts), batch.architectures)
         except PluginError as error:
-            blamed = getattr(config, slot).part == error.part
+            blamed = getattr(config, slot).part.name == error.part
             return Chain(parts), Failure(slot=slot, law=law, said=said(error)) if blamed else None
         parts.append(part)
     return Chain(parts), None
@@ -204,9 +204,7 @@ def said(error: BaseException) -> str:
     return str(error) if isinstance(error, (PartError, PluginError)) else one_line(error)
 
 
-def built(
-    config: RunConfig, registry: Registry, architectures: Sequence[Architecture]
-) -> tuple[Model, Callable[[int], Model]]:
+def built(config: RunConfig, architectures: Sequence[Architecture]) -> tuple[Model, Callable[[int], Model]]:
     """Return a configuration's model for toy networks, and what makes it again from a seed.
 
     Raises:
@@ -217,7 +215,7 @@ def built(
     def build(seed: int) -> Model:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = build_model(config, registry, architectures)
+            model = build_model(config, architectures)
         model.double().eval()
         with Blamed(model.encoder.normalise):
             model.encoder.normalise.fit([toy_batch(architectures)])

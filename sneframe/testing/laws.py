@@ -10,24 +10,26 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import attrs
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from sneframe import plugins
 from sneframe.architecture.description import ACTIONS
 from sneframe.batch import Batch
-from sneframe.config.schema import SLOTS, Choice, RunConfig, plugins_named
-from sneframe.config.structure import structure, unstructure
+from sneframe.compose import use
+from sneframe.config.schema import SLOTS, Choice, RunConfig
+from sneframe.config.structure import choose, plain, structure, unstructure
 from sneframe.declared import check_term, differences, wrong_augmented
 from sneframe.errors import ConfigError, PartError, PluginError, SneframeError
 from sneframe.model import CHAIN, Model, build_augmentations, build_invariance
 from sneframe.parts.invariance import LossTerm, Output
 from sneframe.parts.part import Part
-from sneframe.plugins import Blamed, Registry
+from sneframe.plugins import Blamed
 from sneframe.rng import Draw
 from sneframe.testing.case import SEED, Built, Case, built, chained, said
 from sneframe.testing.compare import difference, rows_of, tensors_of
@@ -72,44 +74,44 @@ class Finding:
 # -- findings -------------------------------------------------------------------------------------------------------
 
 
-def check(config: RunConfig, registry: Registry, only: Collection[str] | None = None) -> Iterator[Finding]:
+def check(config: RunConfig, only: Collection[str] | None = None) -> Iterator[Finding]:
     """Yield what every law says of every part of a configuration.
 
     A part that raises, or that does not give what it declares, is a finding; of the parts behind it nothing is measured.
 
     Args:
-        config: of a run.
-        registry: with every part that it names.
+        config: configuration of a run.
         only: the names of the parts to look at; not given: all.
 
     Raises:
         PartError: the parts do not fit each other, or take no toy networks.
     """
-    made = chained(config, registry)
-    broken = yield from _check_chain(made, config, registry, only)
+    made = chained(config)
+    broken = yield from _check_chain(made, config, only)
     beside = [(_check_loss, config.invariance)] if config.invariance is not None else []
     beside += [(partial(_check_augmentation, place), each) for place, each in enumerate(config.augmentation)]
     for measure, choice in beside:
-        if only is not None and choice.part not in only:
+        name = choice.part.name
+        if only is not None and name not in only:
             continue
         if broken:
-            yield _unmeasured(choice.part, broken)
+            yield _unmeasured(name, broken)
             continue
         try:
-            yield from measure(config, registry, made.batch)
+            yield from measure(config, made.batch)
         except PartError:
             raise
         except Exception as error:  # noqa: BLE001  # a part may fail in any way
-            yield _fault(choice.part, "runs", said(error))
+            yield _fault(name, "runs", said(error))
 
 
 def _check_chain(
-    made: Built, config: RunConfig, registry: Registry, only: Collection[str] | None
+    made: Built, config: RunConfig, only: Collection[str] | None
 ) -> Generator[Finding, None, str]:
     """Yield what is found of the parts of a chain; return which of them is at fault, ``SLOT 'NAME'``, or nothing."""
     carried, broken = set(ACTIONS), ""
     for slot in CHAIN:
-        name = getattr(config, slot).part
+        name = getattr(config, slot).part.name
         wanted = only is None or name in only
         if broken or slot not in made.chain.parts:
             failure = made.failure
@@ -126,7 +128,7 @@ def _check_chain(
             yield from faults or [_kept(name, DECLARED)]
             if readable:
                 yield from _measured(case, carried)
-                same = _configuration(config, registry, getattr(config, slot))
+                same = _configuration(getattr(config, slot))
                 yield _finding(case.part, "configuration round trip", same)
         broken = f"{slot} {name!r}" if faults else ""
     return broken
@@ -196,8 +198,8 @@ def check_plugin(name: str) -> Iterator[Finding]:
     for recipe, make in registry.recipes.items():
         try:
             own.append(_composed(make))
-            wanted = {choice.part for choice in _choices(own[-1][0])} & (offered.keys() - seen)
-            found = list(check(*own[-1], only=wanted)) if wanted else []
+            wanted = {choice.part.name for choice in own[-1].choices} & (offered.keys() - seen)
+            found = list(check(own[-1], wanted)) if wanted else []
         except SneframeError as error:
             yield _fault(recipe, "recipe", str(error))
             continue
@@ -220,31 +222,23 @@ def check_plugin(name: str) -> Iterator[Finding]:
 class _Lazy:
     """What an iterator gives, from the start as often as it is asked for; no plugin is loaded before it is needed."""
 
-    def __init__(self, values: Iterator[tuple[RunConfig, Registry]]) -> None:
+    def __init__(self, values: Iterator[RunConfig]) -> None:
         self._left = values
-        self._known: list[tuple[RunConfig, Registry]] = []
+        self._known: list[RunConfig] = []
 
-    def __iter__(self) -> Iterator[tuple[RunConfig, Registry]]:
+    def __iter__(self) -> Iterator[RunConfig]:
         yield from self._known
         for value in self._left:
             self._known.append(value)
             yield value
 
 
-def _choices(config: RunConfig) -> list[Choice]:
-    """Return every part that a configuration names, with its options."""
-    slots: list[Choice | None] = [getattr(config, slot) for slot in SLOTS]
-    return [*(choice for choice in slots if choice is not None), *config.augmentation]
+def _composed(make: Callable[[], RunConfig]) -> RunConfig:
+    """Return a recipe's configuration as a run gets it: out of plain data, where every part must be one that is offered."""
+    return structure(unstructure(make()), plugins.part)
 
 
-def _composed(make: Callable[[], RunConfig]) -> tuple[RunConfig, Registry]:
-    """Return a recipe's configuration, and all that it names."""
-    data = unstructure(make())
-    registry = plugins.load(plugins_named(data))
-    return structure(data, registry), registry
-
-
-def _of_others(name: str) -> Iterator[tuple[RunConfig, Registry]]:
+def _of_others(name: str) -> Iterator[RunConfig]:
     """Yield the recipes of all other plugins; of one that is broken none, for it is not the one that is looked at."""
     for plugin in plugins.installed():
         if plugin != name:
@@ -254,14 +248,13 @@ def _of_others(name: str) -> Iterator[tuple[RunConfig, Registry]]:
                         yield _composed(make)
 
 
-def _in_any(part: type[Part], recipes: Iterable[tuple[RunConfig, Registry]]) -> list[Finding]:
+def _in_any(part: type[Part], recipes: Iterable[RunConfig]) -> list[Finding]:
     """Return the findings on a part in the first recipe in which it fits and can be measured; none if there is none."""
-    for config, _ in recipes:
-        table = {"part": part.name}
-        data = {**unstructure(config), part.slot: table if part.slot in SLOTS else [table]}
+    for config in recipes:
         try:
-            registry = plugins.load(plugins_named(data))
-            found = list(check(structure(data, registry), registry, only={part.name}))
+            chosen = use(part)
+            changes: dict[str, Any] = {part.slot: chosen if part.slot in SLOTS else (chosen,)}
+            found = list(check(evolve(config, **changes), {part.name}))
         except (PartError, ConfigError):
             continue
         if not any(finding.is_unmeasured for finding in found):
@@ -289,19 +282,18 @@ def _unmeasured(name: str, broken: str) -> Finding:
     return Finding(part=name, law=UNMEASURED, error=None, claimed=False, kept=False, said=said)
 
 
-def _configuration(config: RunConfig, registry: Registry, choice: Choice) -> float:
+def _configuration(choice: Choice) -> float:
     """Infinite where a part's options do not come back from plain data as they were."""
-    again = _choices(structure(unstructure(config), registry))
-    same = [attrs.asdict(each.config) for each in again if each.part == choice.part]
-    return 0.0 if attrs.asdict(choice.config) in same else math.inf
+    again = choose(choice.part, plain(choice.config))
+    return 0.0 if attrs.asdict(again.config) == attrs.asdict(choice.config) else math.inf
 
 
-def _check_loss(config: RunConfig, registry: Registry, batch: Batch) -> Iterator[Finding]:
+def _check_loss(config: RunConfig, batch: Batch) -> Iterator[Finding]:
     """Yield what holds of an invariance loss: finite gradients that reach the encoder, the same for the same draw."""
-    model, rebuild = built(config, registry, batch.architectures)
+    model, rebuild = built(config, batch.architectures)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        loss = build_invariance(config, registry, model)
+        loss = build_invariance(config, model)
     assert loss is not None
     assert config.invariance is not None
     loss.double()
@@ -318,7 +310,7 @@ def _check_loss(config: RunConfig, registry: Registry, batch: Batch) -> Iterator
 
     with torch.no_grad():
         yield _finding(loss, "seeded determinism", difference(term(model), term(rebuild(SEED))))
-        yield _finding(loss, "configuration round trip", _configuration(config, registry, config.invariance))
+        yield _finding(loss, "configuration round trip", _configuration(config.invariance))
     found = term(model)
     if found.requires_grad:
         found.backward()
@@ -331,10 +323,10 @@ def _check_loss(config: RunConfig, registry: Registry, batch: Batch) -> Iterator
     yield _finding(loss, "finite gradients", 0.0 if finite else math.inf)
 
 
-def _check_augmentation(place: int, config: RunConfig, registry: Registry, batch: Batch) -> Iterator[Finding]:
+def _check_augmentation(place: int, config: RunConfig, batch: Batch) -> Iterator[Finding]:
     """Yield what holds of an augmentation: the same for the same draw, another at every step, a batch as it was."""
-    model, _ = built(config, registry, batch.architectures)
-    part = build_augmentations(config, registry, model)[place].double()
+    model, _ = built(config, batch.architectures)
+    part = build_augmentations(config, model)[place].double()
     target = torch.linspace(-1, 1, len(batch), dtype=torch.float64).unsqueeze(1)
 
     def changed(positions: np.ndarray, step: int = 3) -> tuple[Batch, Tensor]:
@@ -364,9 +356,7 @@ def _check_augmentation(place: int, config: RunConfig, registry: Registry, batch
             worst, difference((rows[position], targets[position]), (rows_of(single, single)[0], value[0]))
         )
     yield _finding(part, "alone as in a batch", worst, claimed=not part.mixes)
-    yield _finding(
-        part, "configuration round trip", _configuration(config, registry, config.augmentation[place])
-    )
+    yield _finding(part, "configuration round trip", _configuration(config.augmentation[place]))
 
 
 def _as_it_was(batch: Batch, before: Batch) -> bool:

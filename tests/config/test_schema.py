@@ -8,8 +8,8 @@ import pytest
 from attrs import evolve, field, frozen
 
 from sneframe import plugins
-from sneframe.compose import compose, recipe
-from sneframe.config.schema import merge, option, parse_set, plugins_named, use
+from sneframe.compose import compose, recipe, use
+from sneframe.config.schema import merge, option, parse_set
 from sneframe.config.structure import structure, to_commented_toml, to_toml, unstructure
 from sneframe.errors import ConfigError, PluginError
 from sneframe.parts.head import Head
@@ -21,14 +21,12 @@ def changed(*words):
 
 def test_toml_and_back_is_the_same_configuration():
     config = recipe("sne")
-    data = tomllib.loads(to_toml(config))
-    assert structure(data, plugins.load(plugins_named(data))) == config
+    assert structure(tomllib.loads(to_toml(config)), plugins.part) == config
 
 
 def test_the_commented_form_is_the_same_configuration():
     config = recipe("sne")
-    data = tomllib.loads(to_commented_toml(config))
-    assert structure(data, plugins.load(plugins_named(data))) == config
+    assert structure(tomllib.loads(to_commented_toml(config)), plugins.part) == config
 
 
 @final
@@ -52,10 +50,12 @@ class Scaled(Head):
     "options", [{}, {"scale": {}}, {"scale": {"a.b \n": 0.5, "c": 2}, "steps": [{"n": 1}], "last": 7}]
 )
 def test_an_option_that_is_a_table_is_written_and_read_back(form, options):
-    loaded = plugins.load(["sne", "normalise", "invariance", "head"])
-    registry = evolve(loaded, parts={**loaded.parts, Scaled.name: Scaled})
     config = evolve(recipe("sne"), head=use(Scaled, **options))
-    assert structure(tomllib.loads(form(config)), registry) == config
+
+    def find(name):
+        return Scaled if name == Scaled.name else plugins.part(name)
+
+    assert structure(tomllib.loads(form(config)), find) == config
 
 
 def test_every_option_is_explained():
@@ -71,7 +71,7 @@ def test_an_override_is_read_as_toml():
 
 
 def test_another_part_drops_the_options_of_the_one_it_replaces():
-    assert changed("head.part=head/linear").head.config == plugins.load(["head"]).part("head/linear").Config()
+    assert changed("head.part=head/linear").head.config == plugins.part("head/linear").Config()
 
 
 def test_options_of_the_same_part_stay():
@@ -190,9 +190,7 @@ def test_merging_leaves_its_arguments_as_they_are():
 
 def test_a_recipe_survives_the_way_through_plain_data():
     config = recipe("sne/paper")
-    assert unstructure(
-        structure(unstructure(config), plugins.load(["sne", "head", "normalise", "invariance"]))
-    ) == unstructure(config)
+    assert unstructure(structure(unstructure(config), plugins.part)) == unstructure(config)
 
 
 @pytest.mark.parametrize(

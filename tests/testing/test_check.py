@@ -17,7 +17,8 @@ import sneframe
 from sneframe.parts.aggregator import Aggregator
 from sneframe.architecture import Architecture
 from sneframe.parts.augmentation import Augmentation
-from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.compose import use
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe.parts.invariance import InvarianceLoss, LossTerm
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise

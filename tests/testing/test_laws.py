@@ -10,9 +10,8 @@ from torch import nn
 from sneframe import plugins
 from sneframe.batch import Networks
 from sneframe.cli import main
-from sneframe.compose import recipe
-from sneframe.config.schema import Choice, option, plugins_named
-from sneframe.config.structure import structure, unstructure
+from sneframe.compose import recipe, use
+from sneframe.config.schema import option
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.augmentation import Augmentation
 from sneframe.parts.carriers import ChunkTokens, Embedding, LayerCodes
@@ -21,7 +20,6 @@ from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import ANY_ACTION
 from sneframe.parts.tokenizer import Tokenizer
-from sneframe.plugins import Registry
 from sneframe.testing import laws
 
 SHIPPED = (
@@ -52,7 +50,7 @@ def test_the_parts_of_a_plugin_keep_what_they_claim(plugin):
 
 def test_what_dwsnet_and_stats_claim_is_invariance_under_permutations():
     for name in ("dwsnet", "stats"):
-        findings = {f.law: f for f in check(recipe(name), recipe(name).aggregator.part)}
+        findings = {f.law: f for f in check(recipe(name), recipe(name).aggregator.part.name)}
         assert findings["symmetric under permute"].claimed
         assert not findings["symmetric under scale"].claimed
         assert findings["symmetric under scale"].error > 0.1
@@ -187,8 +185,7 @@ BREAKERS = {
 
 
 def check(config, *only):
-    registry = plugins.load(plugins_named(unstructure(config)))
-    return list(laws.check(structure(unstructure(config), registry), registry, only or None))
+    return list(laws.check(config, only or None))
 
 
 SNE = ("sne", "layer_encoder.width=8", "tokenizer.chunk_size=4")
@@ -197,10 +194,7 @@ SNE = ("sne", "layer_encoder.width=8", "tokenizer.chunk_size=4")
 def findings_with(slot, part, words=SNE):
     """Check a recipe, SNE if none is named, with one part replaced by a broken one."""
     config = evolve(recipe(*words), invariance=None)
-    registry = plugins.load(plugins_named(unstructure(config)))
-    config = evolve(config, **{slot: Choice(part=part.name, config=part.Config())})
-    registry = Registry(plugins=registry.plugins, parts={**registry.parts, part.name: part})
-    return list(laws.check(config, registry, only={part.name}))
+    return list(laws.check(evolve(config, **{slot: use(part)}), only={part.name}))
 
 
 @pytest.mark.parametrize("law", BREAKERS)
@@ -229,11 +223,8 @@ def test_a_part_that_leaves_itself_untrained_is_caught():
 def test_a_head_behind_a_part_that_cuts_gradients_off_is_not_blamed():
     """The fault is that of the part before it."""
     config = evolve(recipe(*SNE), invariance=None)
-    registry = plugins.load(plugins_named(unstructure(config)))
     cutting = aggregator("cutting", lambda self, codes: codes.mean(1).detach())
-    config = evolve(config, aggregator=Choice(part=cutting.name, config=cutting.Config()))
-    registry = Registry(plugins=registry.plugins, parts={**registry.parts, cutting.name: cutting})
-    found = list(laws.check(config, registry))
+    found = list(laws.check(evolve(config, aggregator=use(cutting))))
     assert {f.part for f in found if f.is_fault and f.law == "finite gradients"} == {cutting.name}
 
 
@@ -392,10 +383,7 @@ def shortened(batch, target, draw):
 def test_an_augmentation_that_breaks_a_law_is_caught(change, law):
     part = augmentation("broken", change)
     config = evolve(recipe("sne", "layer_encoder.width=8"), invariance=None)
-    config = evolve(config, augmentation=(Choice(part=part.name, config=part.Config()),))
-    registry = plugins.load(plugins_named(unstructure(recipe("sne"))))
-    registry = Registry(plugins=registry.plugins, parts={**registry.parts, part.name: part})
-    findings = list(laws.check(config, registry, only={part.name}))
+    findings = list(laws.check(evolve(config, augmentation=(use(part),)), only={part.name}))
     assert law in {finding.law for finding in findings if finding.is_fault}
 
 

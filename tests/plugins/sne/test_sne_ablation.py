@@ -4,10 +4,7 @@ import pytest
 import torch
 
 import sneframe
-from sneframe import plugins
 from sneframe.batch import join
-from sneframe.config.schema import plugins_named
-from sneframe.config.structure import unstructure
 from sneframe.testing import laws, mlp
 
 # The constants of an untrained encoder are 1 here, on purpose.
@@ -45,8 +42,7 @@ def embedding(architecture, weights, *words):
 @pytest.mark.parametrize("words", SWITCHES.values(), ids=SWITCHES)
 def test_what_is_left_keeps_the_laws(words):
     config = sneframe.recipe("sne", *SMALL, *words)
-    registry = plugins.load(plugins_named(unstructure(config)))
-    findings = list(laws.check(config, registry, only={"sne/chunk-set", "sne/layer-set"}))
+    findings = list(laws.check(config, only={"sne/chunk-set", "sne/layer-set"}))
     assert {finding.part for finding in findings} == {"sne/chunk-set", "sne/layer-set"}
     assert [finding for finding in findings if finding.is_fault] == []
 
