@@ -54,9 +54,8 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
             f"{path}: expected {FORMAT} version {VERSION}, got {header.get('format')} {header.get('version')}"
         )
     try:
-        # A model that is older than this key was made of parts of plugins alone.
-        find = partial(plugins.part, class_paths=dict(header.get("unregistered", {})))
-        config = structure(header["config"], find)
+        find = partial(plugins.part, class_paths=dict(header["unregistered"]))
+        config = structure(dict(header["config"]), find)
         architectures = [Architecture.from_json(data) for data in header["architectures"]]
         tasks = Tasks.from_json(header["tasks"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArchitectureError) as error:
