@@ -1,4 +1,4 @@
-"""Plain data and TOML to and from a :class:`~.schema.RunConfig`, strictly: one line says what is wrong, and where."""
+"""Turn plain data into a :class:`~.schema.RunConfig` and back. One line says what is wrong, and where."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def structure(data: Mapping[str, Any], part: Callable[[str], type[Part]]) -> Run
     for slot in SLOTS:
         if slot != "invariance" and slot not in data:
             raise ConfigError(
-                f"the configuration names no {slot}; start from a recipe with --plugin, `sneframe plugins --load` lists them"
+                f"the configuration names no {slot}; start from a recipe with --plugin, "
+                f"`sneframe plugins --load` lists them"
             )
     try:
         return _converter(part).structure(data, RunConfig)
@@ -56,10 +57,10 @@ def choose(part: type[Part], options: Mapping[str, Any]) -> Choice:
 
 
 def unstructure(config: RunConfig) -> dict[str, Any]:
-    """Return a configuration as plain data, complete: :func:`structure` makes the same one of it.
+    """Return a complete configuration as plain data, which :func:`structure` turns into the same one.
 
     Raises:
-        ConfigError: a value that may be None is the word for it.
+        ConfigError: a value that could be None is the word ``"none"``.
     """
     found: dict[str, Any] = plain(config)
     return found | {"invariance": found["invariance"] if config.invariance else {"part": NONE}}
@@ -99,10 +100,10 @@ def _commented(attribute: attrs.Attribute[Any], shown: Any) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a configuration as plain data: attrs classes as tables, parts as names, None as ``"none"``.
+    """Return a value as plain data: attrs classes as tables, parts as names, None as ``"none"``.
 
     Raises:
-        ConfigError: a value that may be None is the word for it.
+        ConfigError: a value that could be None is the word ``"none"``.
     """
     if value is None:
         return NONE
@@ -121,7 +122,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-# -- the converter ------------------------------------------------------------------------------------------------
+# -- the converter ----------------------------------------------------------------------------------------
 
 
 def _converter(part: Callable[[str], type[Part]]) -> cattrs.Converter:
