@@ -1,4 +1,7 @@
-"""zoo → batch → normalise → tokenizer → layer encoder → aggregator → head → loss, metrics → report."""
+"""Encode the weights of trained networks, and predict properties from them.
+
+zoo → batch → normalise → tokenizer → layer encoder → aggregator → head → loss, metrics → report
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ __all__ = [
     "use",
 ]
 
-# Public names are imported when they are first used: the command line's --help need not wait for torch.
+# Public names are imported when they are first used, so that --help does not wait for torch.
 _HOMES = {
     "Architecture": "sneframe.architecture",
     "Batch": "sneframe.batch",

@@ -42,7 +42,7 @@ class Encoder(nn.Module):
         self.tokenizer = tokenizer
         self.layer_encoder = layer_encoder
         self.aggregator = aggregator
-        self._compared = False  # whether what the parts declare was compared with what they give
+        self._compared = False  # whether the results of the parts were compared with what they declare
 
     @property
     def width(self) -> int:
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
         """Return ``(B, E)``.
 
         Raises:
-            PartError: networks that a part cannot take.
+            PartError: a part cannot take these networks.
         """
         batch = self._in_layout(batch)
         value: Any = batch
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
         return batch.restore([self._values(*pair) for pair in zip(batch.networks, value, strict=True)])
 
     def _in_layout(self, batch: Batch) -> Batch:
-        """Return the batch for parts one of which is built for one layout: as networks of that."""
+        """If a part is built for one layout, return the batch as networks of that layout."""
         parts: tuple[Part, ...] = (self.normalise, self.tokenizer, self.layer_encoder, self.aggregator)
         for part in parts:
             if part.layout is not None:
@@ -78,7 +78,7 @@ class Encoder(nn.Module):
         return batch
 
     def _values(self, networks: Networks, embedding: object) -> Tensor:
-        """Return ``(B, E)`` of one architecture; a wrong shape would be broadcast in the loss."""
+        """Return the embeddings ``(B, E)`` of one architecture. The loss would broadcast a wrong shape."""
         values, shape = getattr(embedding, "values", None), (len(networks), self.width)
         if not isinstance(values, Tensor) or values.shape != shape:
             got = tuple(values.shape) if isinstance(values, Tensor) else type(embedding).__name__
@@ -87,13 +87,13 @@ class Encoder(nn.Module):
 
 
 class Model(nn.Module):
-    """An encoder and a head: batch in, :class:`~sneframe.parts.invariance.Output` out."""
+    """An encoder and a head: a batch goes in, an :class:`~sneframe.parts.invariance.Output` comes out."""
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self._compared = False  # as the encoder's
+        self._compared = False  # as in the encoder
 
     def forward(self, batch: Batch) -> Output:
         """Return embeddings ``(B, E)`` and raw values ``(B, T)``."""
@@ -110,7 +110,7 @@ def build_encoder(config: RunConfig, architectures: Sequence[Architecture]) -> E
     """Build the encoder of a configuration for the architectures of a training zoo.
 
     Raises:
-        PartError: parts that do not fit each other, or that cannot take these architectures.
+        PartError: the parts do not fit each other, or cannot take these architectures.
     """
     try:
         return _encoder(config, architectures)
@@ -132,8 +132,9 @@ def build_model(config: RunConfig, architectures: Sequence[Architecture], values
         values: T, how many values the head predicts.
 
     Raises:
-        PartError: as :func:`build_encoder`; also a head without gradients behind an encoder that needs them.
-        PluginError: a part that fails in a way it did not foresee.
+        PartError: as in :func:`build_encoder`; also if a head without gradients follows an encoder that needs
+            them.
+        PluginError: a part fails unexpectedly.
     """
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
     try:
@@ -146,9 +147,9 @@ def build_model(config: RunConfig, architectures: Sequence[Architecture], values
 
 
 def recipes_for(architectures: Sequence[Architecture]) -> list[str]:
-    """Return for each installed plugin a recipe of it that takes these architectures; none if it has no such recipe.
+    """Return, for each installed plugin that has one, a recipe that takes these architectures.
 
-    Every plugin is loaded, so this is for a moment when something went wrong. The default recipe of a plugin is tried
+    Every plugin is loaded, so call this only to explain an error. The default recipe of a plugin is tried
     first, and is called by the name of the plugin. The encoders are built without memory for their weights.
     """
     return [found for plugin in plugins.installed() if (found := _recipe_for(plugin, architectures))]
@@ -156,7 +157,7 @@ def recipes_for(architectures: Sequence[Architecture]) -> list[str]:
 
 def _recipe_for(plugin: str, architectures: Sequence[Architecture]) -> str | None:
     default = f"{plugin}/default"
-    with suppress(SneframeError):  # a plugin that does not load has nothing to suggest
+    with suppress(SneframeError):  # a plugin that does not load suggests nothing
         recipes = plugins.load([plugin]).recipes
         for name in sorted(recipes, key=lambda name: name != default):
             with suppress(SneframeError), torch.device("meta"):
@@ -166,7 +167,7 @@ def _recipe_for(plugin: str, architectures: Sequence[Architecture]) -> str | Non
 
 
 def _with_choices(error: ArchitecturesRefused, architectures: Sequence[Architecture]) -> ArchitecturesRefused:
-    """Return the error, which then also says which recipes take these architectures."""
+    """Return the error with the recipes that take these architectures added."""
     names = ", ".join(recipes_for(architectures)) or "none of those installed"
     return ArchitecturesRefused(f"{error}; recipes that take this zoo: {names}")
 
@@ -175,11 +176,11 @@ def check_head(head: Head, encoder: nn.Module) -> None:
     """Check that an encoder with weights to train has a head that trains them.
 
     Args:
-        head: of the model.
-        encoder: the parts in front of it.
+        head: head of the model.
+        encoder: the parts in front of the head.
 
     Raises:
-        PartError: the head is fitted.
+        PartError: the encoder has weights to train, and the head is fitted.
     """
     trained = [
         part
@@ -189,17 +190,17 @@ def check_head(head: Head, encoder: nn.Module) -> None:
     if trained and not head.trained:
         named = " and ".join(f"{part.slot} {part.name!r}" for part in trained)
         raise PartError(
-            f"head {head.name!r} is fitted to finished embeddings and gives no gradient, so {named} cannot be "
-            f"trained in front of it; choose a head that is trained, or parts in front of it that have nothing to train; "
-            f"`sneframe plugins --load` lists the parts"
+            f"head {head.name!r} is fitted to finished embeddings and gives no gradient, so {named} cannot "
+            f"be trained in front of it; choose a head that is trained, "
+            f"or parts in front of it that have nothing to train; `sneframe plugins --load` lists the parts"
         )
 
 
 def build_invariance(config: RunConfig, model: Model) -> InvarianceLoss | None:
-    """Build the invariance loss, or None where the configuration names none.
+    """Build the invariance loss, or return None if the configuration has none.
 
     Raises:
-        PartError: it cannot be built, or nothing could be trained with it.
+        PartError: the loss cannot be built, or there is nothing to train with it.
     """
     if config.invariance is None:
         return None
@@ -207,22 +208,23 @@ def build_invariance(config: RunConfig, model: Model) -> InvarianceLoss | None:
         raise PartError(
             f"invariance {config.invariance.part.name!r} is a loss to train with, "
             f"and head {config.head.part.name!r} is fitted; "
-            f"choose a head that is trained (`sneframe plugins --load` lists the heads), or invariance.part = 'none'"
+            f"choose a head that is trained (`sneframe plugins --load` lists the heads), "
+            f"or invariance.part = 'none'"
         )
     loss: InvarianceLoss = _build(config.invariance, model.encoder.aggregator.out)
     return loss
 
 
 def build_augmentations(config: RunConfig, model: Model) -> list[Augmentation]:
-    """Build what is done to the networks of a training step, in its order.
+    """Build the augmentations, in the order in which they work.
 
     Raises:
         PartError: one cannot be built, or there are no training steps.
     """
     if config.augmentation and not model.head.trained:
         raise PartError(
-            f"augmentation {config.augmentation[0].part.name!r} changes the networks of training steps, and head "
-            f"{config.head.part.name!r} is fitted; choose a head that is trained "
+            f"augmentation {config.augmentation[0].part.name!r} changes the networks of training steps, "
+            f"and head {config.head.part.name!r} is fitted; choose a head that is trained "
             f"(`sneframe plugins --load` lists the heads), "
             f"or augmentation = []"
         )
@@ -231,15 +233,15 @@ def build_augmentations(config: RunConfig, model: Model) -> list[Augmentation]:
 
 
 def build_parts(config: RunConfig, spec: Spec) -> Iterator[Any]:
-    """Yield normalise, tokenizer, layer encoder, aggregator and head, each built from what the one before it gives.
+    """Yield normalise, tokenizer, layer encoder, aggregator and head, each built from the spec of the last.
 
     Args:
         config: configuration of the run.
-        spec: the spec of what the first part is given.
+        spec: spec of the input of the first part.
 
     Raises:
-        PartError: the part that would come next does not fit.
-        PluginError: it fails in a way that it did not foresee.
+        PartError: the next part does not fit.
+        PluginError: the next part fails unexpectedly.
     """
     for slot in CHAIN:
         part = _build(getattr(config, slot), spec)

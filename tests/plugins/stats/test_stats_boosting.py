@@ -89,12 +89,12 @@ def test_too_few_networks_for_one_split_are_warned_of(caplog, networks, constant
 
 
 def test_targets_of_another_shape_are_refused():
-    with pytest.raises(PartError, match=r"is to be fitted to targets \(80, 2\), got \(80, 1\)"):
+    with pytest.raises(PartError, match=r"is fitted to targets of shape \(80, 2\), got \(80, 1\)"):
         build().fit(X, Y[:, :1])
 
 
 def test_predicting_before_fitting_is_refused():
-    with pytest.raises(PartError, match="'stats/boosting' predicts after it was fitted"):
+    with pytest.raises(PartError, match="'stats/boosting' can only predict after it was fitted"):
         build()(X)
 
 

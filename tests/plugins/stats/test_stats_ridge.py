@@ -108,7 +108,7 @@ def test_a_model_read_back_from_disk_predicts_the_same(tmp_path):
 
 
 def test_targets_of_another_shape_are_refused():
-    with pytest.raises(PartError, match=r"is to be fitted to targets \(40, 2\), got \(40, 1\)"):
+    with pytest.raises(PartError, match=r"is fitted to targets of shape \(40, 2\), got \(40, 1\)"):
         build().fit(X, Y[:, :1])
 
 
@@ -118,7 +118,7 @@ def test_one_network_is_refused():
 
 
 def test_predicting_before_fitting_is_refused():
-    with pytest.raises(PartError, match="'stats/ridge' predicts after it was fitted"):
+    with pytest.raises(PartError, match="'stats/ridge' can only predict after it was fitted"):
         build()(X)
 
 
