@@ -2,8 +2,8 @@
 
 The letters for sizes in the whole code base, in names and in einops patterns:
 
-    B networks in a batch · L layers or parameters · Q chunks · C chunk size · D code width · E embedding width
-    P weights of one network · N networks in a zoo · T predicted values
+    B networks in a batch · L layers or parameters · Q chunks · C chunk size · D code width
+    E embedding width · P weights of one network · N networks in a zoo · T predicted values
 
 Nothing is padded across networks, and the code of a network never depends on the other networks of its batch.
 """
@@ -77,7 +77,8 @@ class Batch:
 
     Args:
         networks: one entry per architecture, each architecture once.
-        order: ``(B,)`` host indices that bring the concatenated rows of ``networks`` into the order of ``ids``.
+        order: ``(B,)`` host indices that bring the concatenated rows of ``networks`` into the order of
+            ``ids``.
         ids: ``(B,)`` host integers, the number of each network (a row of a zoo, an index in a list).
     """
 
@@ -128,8 +129,8 @@ class Batch:
     def blocks(self, positions: np.ndarray | None = None) -> Iterator[Batch]:
         """Yield the networks in batches of one architecture, each network once.
 
-        A batch has at most :data:`BLOCK` weights, or one network, so that a zoo that is mapped from a file is never
-        copied as a whole.
+        A batch has at most :data:`BLOCK` weights, or one network, so that a zoo that is mapped from a file is
+        never copied as a whole.
 
         Args:
             positions: positions of the networks; all networks if not given.
@@ -160,14 +161,14 @@ class Batch:
         )
 
     def restore(self, rows: Sequence[Tensor]) -> Tensor:
-        """Concatenate the rows ``(B_a, …)`` of each architecture, and put them in the order of :attr:`ids`."""
+        """Concatenate rows ``(B_a, …)`` per architecture, and put them in the order of :attr:`ids`."""
         joined = rows[0] if len(rows) == 1 else torch.cat(tuple(rows))
         if self._in_order:
             return joined
         return joined.index_select(0, torch.from_numpy(self.order).to(joined.device, non_blocking=True))
 
     def rows(self, values: Tensor) -> list[Tensor]:
-        """Split ``(B, …)``, in the order of :attr:`ids`, into rows per architecture; inverts :meth:`restore`."""
+        """Split ``(B, …)``, in the order of :attr:`ids`, into rows per architecture."""
         if not self._in_order:
             inverse = np.empty_like(self.order)
             inverse[self.order] = np.arange(len(self.order))

@@ -25,8 +25,8 @@ class Scores:
         tau: Kendall's tau-b, which corrects for ties; None if all true or all predicted values are equal.
         spearman: Spearman's rank correlation; None if all true or all predicted values are equal.
         ties: fraction of the pairs of networks with equal true values, which have no order to predict.
-        floor: fraction of the networks whose true value is in the lowest 2 % of the range, such as accuracies at
-            chance level.
+        floor: fraction of the networks whose true value is in the lowest 2 % of the range, such as accuracies
+            at chance level.
         accuracy: for a category, the fraction of the networks whose most probable class is the true one.
         balanced_accuracy: for a category, the mean of the accuracies of the true classes.
     """
@@ -64,7 +64,8 @@ def score_classes(true: np.ndarray, probabilities: np.ndarray) -> Scores:
     """Score predicted probabilities of classes.
 
     Args:
-        true: ``(n,)`` indices of the true classes; −1 means a class without a probability, which is always missed.
+        true: ``(n,)`` indices of the true classes; −1 means a class without a probability, which is always
+            missed.
         probabilities: ``(n, K)``; each row sums to 1.
     """
     truth = np.where(true[:, None] == np.arange(probabilities.shape[1]), 1.0, 0.0)

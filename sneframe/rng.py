@@ -1,7 +1,7 @@
 """Random numbers as pure functions of seed, step and network, on any device and with any number of processes.
 
-The generator is counter-based: it hashes (seed, step, network id, counter) into 64 bits. So a number depends neither on
-the other networks of a batch nor on the numbers drawn before it.
+The generator is counter-based: it hashes (seed, step, network id, counter) into 64 bits. So a number depends
+neither on the other networks of a batch nor on the numbers drawn before it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Draw:
     Args:
         seed: seed of the run.
         step: number of the step, counted from 0 over the whole run.
-        positions: ``(B,)`` host integers, the positions of this process's networks in the whole batch of the step.
+        positions: ``(B,)`` host integers, the positions of this process's networks in the whole batch of the
+            step.
         size: size of the whole batch of the step, over all processes.
     """
 
@@ -33,13 +34,13 @@ class Draw:
     size: int
 
     def apart(self, name: str) -> Draw:
-        """Return the same step with another seed, so that users with different names draw independent numbers."""
+        """Return the same step with another seed, so that different names draw independent numbers."""
         return evolve(self, seed=word(f"{self.seed} {name}") & ((1 << 63) - 1))
 
 
 def streams(ids: Tensor, *, seed: int, step: int) -> Tensor:
-    """Return 64 bits ``(B, 1)`` for the network ids ``(B,)``, from which all numbers of a step are derived."""
-    # The id is hashed before the seed is mixed in; otherwise network 1 at seed 0 would equal network 0 at seed 1.
+    """Return 64 bits ``(B, 1)`` for network ids ``(B,)``, from which all numbers of a step are derived."""
+    # The id is hashed before the seed is mixed in; else network 1 at seed 0 would equal network 0 at seed 1.
     return mix(mix(mix(rearrange(ids, "b -> b 1"), word("network")), seed), step)
 
 

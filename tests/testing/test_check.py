@@ -290,7 +290,7 @@ def test_a_part_that_fits_nowhere_else_is_not_measured(odd):
     findings = list(laws.check_plugin("odd"))
     (behind,) = [each for each in findings if each.part == "odd/codes"]
     assert behind.is_unmeasured
-    assert "stands behind tokenizer 'odd/size'" in behind.said
+    assert "comes after tokenizer 'odd/size'" in behind.said
 
 
 def test_codes_that_are_not_finite_are_a_fault(odd):
