@@ -13,6 +13,7 @@ from sneframe.tasks import Regression
 
 
 def test_by_hand():
+    """Three values, calculated by hand."""
     found = score(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))
     assert found.mse == pytest.approx(2 / 3)
     assert found.r2 == pytest.approx(0.0)
@@ -28,12 +29,14 @@ def test_ties_count_as_tau_b_counts_them():
 
 @given(values=st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=2, max_size=20))
 def test_r2_is_that_of_scikit_learn(values):
+    """R² equals that of scikit-learn."""
     true, predicted = np.array(values).T
     if np.var(true) > 1e-9:
         assert score(true, predicted).r2 == pytest.approx(r2_score(true, predicted))
 
 
 def test_a_constant_prediction_has_no_tau():
+    """Equal predictions have no rank correlation."""
     assert score(np.array([1.0, 2.0]), np.array([1.0, 1.0])).tau is None
 
 
@@ -44,11 +47,13 @@ def test_a_constant_truth_has_no_r2(value):
 
 
 def test_a_property_of_one_value_is_refused():
+    """With equal values there is nothing to learn."""
     with pytest.raises(ZooError, match="the one value 3 in all 2 training networks"):
         Regression.fit("depth", np.array([3.0, 3.0]))
 
 
-def test_predict_undoes_what_the_loss_standardises():
+def test_predictions_are_in_the_units_of_the_property():
+    """Targets are standardised, and predictions are converted back."""
     task = Regression.fit("f", np.array([1.0, 5.0]))
     assert (task.mean, task.std) == (3.0, 2.0)
     value = torch.tensor([[1.0], [-0.5]])

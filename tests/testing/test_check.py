@@ -346,10 +346,8 @@ def test_the_command_shows_every_fault_and_ends_with_two(odd, capsys):
     assert "odd/codes: gives what it declares" in err
 
 
-def test_a_network_at_which_a_part_fails_keeps_no_other_from_being_predicted(
-    odd, toy_zoo_path, tmp_path, capsys
-):
-    """The line names the file, the plugin and the part."""
+def test_one_failing_network_does_not_stop_the_others(odd, toy_zoo_path, tmp_path, capsys):
+    """``predict`` goes on with the other files; the line names file, plugin and part."""
     odd(("codes = [", "codes = 1 / (tokens[0].architecture.num_weights - 25) and ["))
     folder = sneframe.run(recipe("odd", f"zoo.path={toy_zoo_path}", "device=cpu"), tmp_path / "run").folder
     for name, width in (("bad", 8), ("good", 4)):

@@ -41,14 +41,16 @@ SHIPPED = (
 
 
 @pytest.mark.parametrize("plugin", SHIPPED)
-def test_the_parts_of_a_plugin_keep_what_they_claim(plugin):
+def test_the_parts_of_a_plugin_keep_their_claims(plugin):
+    """Every part of a shipped plugin is measured, and none has a fault."""
     findings = list(laws.check_plugin(plugin))
     assert [finding for finding in findings if finding.is_fault] == []
     offered = plugins.load([plugin]).parts
     assert {finding.part for finding in findings} == set(offered)
 
 
-def test_what_dwsnet_and_stats_claim_is_invariance_under_permutations():
+def test_dwsnet_and_stats_claim_permutations():
+    """They claim invariance under permutations, and not under scaling."""
     for name in ("dwsnet", "stats"):
         findings = {f.law: f for f in check(recipe(name), recipe(name).aggregator.part.name)}
         assert findings["symmetric under permute"].claimed
@@ -56,7 +58,8 @@ def test_what_dwsnet_and_stats_claim_is_invariance_under_permutations():
         assert findings["symmetric under scale"].error > 0.1
 
 
-def test_sne_claims_no_symmetry_and_has_none_where_chunks_are_no_rows():
+def test_sne_with_small_chunks_has_no_symmetry():
+    """If chunks are no rows, SNE is not invariant to permutations, and does not claim it."""
     findings = {f.law: f for f in check(recipe("sne", "tokenizer.chunk_size=4"), "sne/layer-set")}
     assert not findings["symmetric under permute"].claimed
     assert findings["symmetric under permute"].error > 1e-4
@@ -199,6 +202,7 @@ def findings_with(slot, part, words=SNE):
 
 @pytest.mark.parametrize("law", BREAKERS)
 def test_a_part_that_breaks_a_law_is_caught(law):
+    """For each law there is a part that breaks it, and is caught."""
     faults = {finding.law for finding in findings_with("aggregator", BREAKERS[law]) if finding.is_fault}
     assert law in faults
 
@@ -220,7 +224,7 @@ def test_a_part_that_leaves_itself_untrained_is_caught():
     assert found.said == "gradients do not reach layer_encoder 'sne/chunk-set' and aggregator 'toy/cutting'"
 
 
-def test_a_head_behind_a_part_that_cuts_gradients_off_is_not_blamed():
+def test_a_head_after_a_cut_gradient_is_not_blamed():
     """The fault is that of the part before it."""
     config = evolve(recipe(*SNE), invariance=None)
     cutting = aggregator("cutting", lambda self, codes: codes.mean(1).detach())
@@ -252,6 +256,7 @@ def test_an_invariance_loss_that_trains_no_encoder_is_caught():
 
 
 def test_a_layer_encoder_that_reads_padding_is_caught():
+    """Padding must not change the codes."""
     faults = {finding.law for finding in findings_with("layer_encoder", Leaky) if finding.is_fault}
     assert faults == {"blind to padding"}
 
@@ -273,6 +278,7 @@ class PerWeight(Normalise):
 
 
 def test_a_normalisation_that_tells_neurons_apart_is_caught():
+    """A constant for each weight breaks the claimed invariance to permutations."""
     faults = {finding.law for finding in findings_with("normalise", PerWeight) if finding.is_fault}
     assert faults == {"symmetric under permute"}
 
@@ -296,7 +302,8 @@ class Ramp(Tokenizer):
         return batch.replace(n.weights * torch.arange(n.weights.shape[1]) for n in batch.networks).networks
 
 
-def test_a_tokenizer_of_flat_weights_that_tells_neurons_apart_is_caught():
+def test_a_tokenizer_that_tells_neurons_apart_is_caught():
+    """The law also moves carriers that are plain networks."""
     faults = {finding.law for finding in findings_with("tokenizer", Ramp, ("deepsets",)) if finding.is_fault}
     assert faults == {"symmetric under permute"}
 
@@ -326,7 +333,8 @@ class Forgetful(Aggregator):
         return tuple(Embedding(architecture=e.architecture, values=e.codes.mean(1)) for e in codes)
 
 
-def test_a_configuration_that_does_not_come_back_is_caught():
+def test_options_that_change_in_a_file_are_caught():
+    """Options must be the same after they were written and read."""
     faults = {finding.law for finding in findings_with("aggregator", Forgetful) if finding.is_fault}
     assert faults == {"configuration round trip"}
 
@@ -381,6 +389,7 @@ def shortened(batch, target, draw):
     ],
 )
 def test_an_augmentation_that_breaks_a_law_is_caught(change, law):
+    """For each law of augmentations there is one that breaks it, and is caught."""
     part = augmentation("broken", change)
     config = evolve(recipe("sne", "layer_encoder.width=8"), invariance=None)
     findings = list(laws.check(evolve(config, augmentation=(use(part),)), only={part.name}))
@@ -397,11 +406,13 @@ def run(*arguments):
 
 
 def test_check_says_how_many_claims_are_kept(capsys):
+    """The last line counts parts and claims."""
     assert run("check", "stats") == 0
     assert "in float64: 6 parts, " in capsys.readouterr().out
 
 
-def test_check_shows_every_law_when_asked(capsys):
+def test_check_all_shows_every_law(capsys):
+    """With --all, a table shows every law."""
     assert run("check", "head", "--all") == 0
     shown = capsys.readouterr().out
     assert "head/linear" in shown
@@ -409,11 +420,13 @@ def test_check_shows_every_law_when_asked(capsys):
 
 
 def test_check_of_an_unknown_plugin_is_one_line(capsys):
+    """The error suggests the name of an installed plugin."""
     assert run("check", "snee") == 2
     assert "unknown plugin 'snee', did you mean 'sne'?" in capsys.readouterr().err
 
 
-def test_check_ends_with_two_where_a_claim_is_broken(capsys, monkeypatch):
+def test_check_exits_with_2_if_a_claim_is_broken(capsys, monkeypatch):
+    """A broken claim is wrong input, so the exit code is 2."""
     monkeypatch.setattr(laws, "check_plugin", lambda _: findings_with("layer_encoder", Leaky))
     assert run("check", "toy") == 2
     captured = capsys.readouterr()
