@@ -77,7 +77,7 @@ def mine(zoo, part=Mean):
 
 
 def test_a_choice_holds_the_class_of_its_part():
-    """A recipe's configuration holds classes and instances of their Config, whichever plugin they are from."""
+    """The configuration of a recipe holds classes, and instances of their Config."""
     head = recipe("sne").head
     assert head.part is plugins.part("head/mlp")
     assert isinstance(head.config, head.part.Config)

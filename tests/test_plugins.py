@@ -1,4 +1,4 @@
-"""The seam: what is installed is found, only what is named is loaded, and every fault names who is at fault."""
+"""The seam: plugins are found from metadata, loaded by name, and named when they are at fault."""
 
 import pytest
 
@@ -191,7 +191,8 @@ def test_a_part_that_raises_in_init_is_named(install, toy_zoo_path, tmp_path):
 
 def test_a_part_without_a_spec_is_named(install, toy_zoo_path, tmp_path):
     """A part whose ``out`` is no Spec is named."""
-    made = "def __init__(self, config, spec):\n        super().__init__(config, spec)\n        self.out = 64\n\n    def"
+    made = "def __init__(self, config, spec):\n        super().__init__(config, spec)\n"
+    made += "        self.out = 64\n\n    def"
     install(PART.replace("def", made, 1))
     run_fails(toy_zoo_path, tmp_path, "aggregator 'odd/mean' states no Spec in out")
 
@@ -244,7 +245,7 @@ def test_a_recipe_that_is_no_function_is_refused(install):
     load_fails("recipe 'odd/default' is 5, not a function")
 
 
-# -- what only shows when it is used, and never in the list ----------------------------------------------------------
+# -- faults that show only when a recipe is used ---------------------------------------------------------
 
 HOOK = "import sneframe\n@sneframe.hookimpl\ndef sneframe_recipes():\n    return "
 

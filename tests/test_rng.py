@@ -1,4 +1,4 @@
-"""Random numbers that are functions of seed, step and network: their distribution, and what they depend on."""
+"""Random numbers as functions of seed, step and network: their distribution, and what they depend on."""
 
 import numpy as np
 import torch

@@ -68,7 +68,7 @@ def test_values_that_a_kind_cannot_have_are_refused(values, kind, problem):
     ],
 )
 def test_a_text_that_is_no_category_is_not_trained(values, problem):
-    """Without zoo.task = category nobody trains classes "0.5409" and "0.5", or one class per network."""
+    """Numbers stored as text, and texts that differ in most networks, need zoo.task = category."""
     with pytest.raises(ZooError, match=problem):
         make_task("p", column(*values))
     assert type(make_task("p", column(*values), kind="category")) is Category
@@ -79,7 +79,7 @@ def test_a_text_that_is_no_category_is_not_trained(values, problem):
     [("a", "b"), ("a", "b", "a", "b", "c", "c"), ("007", "012", "007", "012"), ("3x3", "5x5", "3x3")],
 )
 def test_names_and_codes_are_categories(values):
-    """A few values that come again are classes, numbers or not."""
+    """A few repeated values are classes, whether they look like numbers or not."""
     assert type(make_task("p", column(*values))) is Category
 
 
@@ -91,7 +91,7 @@ def test_a_number_can_be_a_category():
 
 
 def test_a_fraction_is_learned_by_cross_entropy_less_its_least():
-    """At logit 0 and target 1/4: ln 2 − H(1/4); met targets cost nothing."""
+    """At logit 0 and target 1/4 the loss is ln 2 − H(1/4); a met target costs nothing."""
     task = Fraction(name="p", mean=0.5)
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     value = torch.tensor([[0.0], [math.log(1 / 3)], [0.0]])
@@ -114,7 +114,7 @@ def test_a_fitted_fraction_is_clipped():
 
 
 def test_categories_by_hand():
-    """Probabilities ½, ½: the Brier score is ¼ + ¼, the cross-entropy ln 2; an unknown class costs one more."""
+    """With probabilities ½, ½ the Brier score is ½ and the loss ln 2; an unknown class costs 1 more."""
     task = Category.fit("p", np.array(["b", "a", "b", "b"], dtype=object))
     assert (task.classes, task.frequencies) == (("a", "b"), (0.25, 0.75))
     assert task.targets(np.array(["b", "c"], dtype=object)).tolist() == [[0.0, 1.0], [0.0, 0.0]]
@@ -148,7 +148,7 @@ def test_the_balanced_accuracy_is_the_mean_over_classes():
 
 
 def test_the_mass_of_ties_and_of_the_floor():
-    """Of 6 pairs the 3 among the three 0.1s are tied; these and 0.11 lie within 2 % of the range above 0.1."""
+    """Three of six pairs are tied; 0.1 and 0.11 lie in the lowest 2 % of the range."""
     assert score(np.array([0.1, 0.1, 0.1, 0.9]), np.arange(4.0)).ties == 0.5
     assert score(np.array([0.1, 0.11, 0.9, 0.5]), np.arange(4.0)).floor == 0.5
 

@@ -1,4 +1,4 @@
-"""A stranger's distribution, built and installed into a venv of its own: found, loaded, mixed with ours, run."""
+"""A distribution of somebody else, built and installed into a venv of its own, is found, loaded and run."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parent / "third_party"
 
 MIXED = """
-# sne's tokenizer and layer encoder, the stranger's aggregator
+# the tokenizer and layer encoder of sne with the aggregator of the other distribution
 [tokenizer]
 part = "sne/pad-chunk"
 chunk_size = 16
@@ -39,7 +39,7 @@ epochs = 1
 
 @pytest.fixture(scope="module")
 def sneframe(tmp_path_factory):
-    """The command of a venv that sees this environment's packages, and has the stranger's package installed."""
+    """The command of a venv with the packages of this environment and the other distribution."""
     home = tmp_path_factory.mktemp("venv")
     venv.create(home, with_pip=True)
     python = home / "bin" / "python"

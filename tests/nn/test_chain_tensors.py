@@ -1,4 +1,4 @@
-"""The members of a chain: folded, unfolded, and moved channel by channel."""
+"""The weights and biases of a chain: folded, unfolded, and moved channel by channel."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from sneframe.testing.compare import difference
 
 @pytest.fixture(scope="module")
 def cnn():
-    """Two convolutions and a linear layer that reads four positions of each channel; it may be scaled and flipped, too."""
+    """Two convolutions, and a linear layer that reads four positions of each channel; no activations."""
     layers = (nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
     return Architecture.from_module(nn.Sequential(*layers), torch.zeros(2, 2, 6, 6))
 
@@ -82,7 +82,7 @@ def test_positions_and_fixed_axes_become_channels(cnn):
         (3, 4, 8),
         (3, 2),
     ]
-    # of a first weight position by position, and of each every input; of a last one every output
+    # The first weight has every position and input as a channel, the last one every position and output.
     assert folded[0][1, 2, 2 * 5 + 1] == views["0.weight"][1, 2, 1, 5 // 3, 5 % 3]
     assert folded[2][1, 3, 2, 7] == views["1.weight"][1, 3, 2, 7 // 3, 7 % 3]
     assert folded[4][1, 3, 2 * 2 + 1] == views["3.weight"][1, 1, 4 * 3 + 2]
@@ -197,8 +197,8 @@ def test_a_part_for_chains_refuses_a_short_chain():
         chained(mlp(1, 4, 1), layers=3)
 
     assert str(caught.value) == (
-        "tokenizer 'test/chained' takes a chain of at least 3 layers with weight and bias, but there are 2 layers with "
-        f"parameters in {mlp(1, 4, 1).summary}"
+        "tokenizer 'test/chained' takes a chain of at least 3 layers with weight and bias, "
+        f"but there are 2 layers with parameters in {mlp(1, 4, 1).summary}"
     )
 
 

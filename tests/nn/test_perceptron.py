@@ -1,4 +1,4 @@
-"""Linear layers with ReLU between them, and nothing that was not asked for."""
+"""A perceptron has linear layers with ReLU between them, and only what was asked for."""
 
 import torch
 from torch import nn
