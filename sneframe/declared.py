@@ -100,7 +100,7 @@ def _of_batch(given: object, batch: Batch) -> Iterator[str]:
     if not isinstance(given, Batch):
         yield f"must give a Batch, but gives {_shown(given)}"
     elif given.architectures != batch.architectures or given.ids.tolist() != batch.ids.tolist():
-        yield f"must give the {len(batch)} networks it was given, but gives {len(given)} others"
+        yield f"must give the same {len(batch)} networks, but gives {len(given)} others"
 
 
 def _of_carrier(part: Part, carrier: object, networks: Networks) -> Iterator[Difference]:
@@ -112,7 +112,8 @@ def _of_carrier(part: Part, carrier: object, networks: Networks) -> Iterator[Dif
     if architecture != networks.architecture:
         got = getattr(architecture, "summary", "none")
         yield Difference(
-            f"must give a carrier of {networks.architecture.summary} in its place, but gives one of {got}"
+            f"must give carriers in the order of the architectures, "
+            f"but gives one of {got} for {networks.architecture.summary}"
         )
     if not hasattr(type(carrier), "extent"):
         return  # a plugin's own carrier need not have an extent
@@ -120,7 +121,7 @@ def _of_carrier(part: Part, carrier: object, networks: Networks) -> Iterator[Dif
         count, width = carrier.extent  # type: ignore[attr-defined]  # it has one, and it may be wrong
     except Exception as error:  # noqa: BLE001  # any tensors, in foreign code
         why = str(error) if isinstance(error, ValueError) else one_line(error)
-        yield Difference(f"gives {type(carrier).__name__} of which the {why}")
+        yield Difference(f"gives a wrong {type(carrier).__name__}: {why}")
         return
     if count != len(networks):
         yield Difference(f"must carry each of {len(networks)} networks, but carries {count}")

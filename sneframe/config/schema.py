@@ -17,7 +17,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
 
-from sneframe.config.validators import SEED, SHARE, check_names, finite, named, names
+from sneframe.config.validators import FRACTION, SEED, check_names, finite, named, names
 from sneframe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class ZooConfig:
         0, "seed of the random split; the seed of the run does not change the split", check=SEED
     )
     train_fraction: float = option(
-        1.0, "fraction of the training networks to use, drawn by group and split_seed", check=SHARE
+        1.0, "fraction of the training networks to use, drawn by group and split_seed", check=FRACTION
     )
     balance: str | None = option(
         None,

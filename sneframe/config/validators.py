@@ -61,4 +61,4 @@ def check_heads(owner: str, width: int, heads: int) -> None:
 #: The range of a seed: TOML's whole numbers have 64 bits, one of them for the sign.
 SEED = and_(ge(0), lt(2**63))
 #: The range of a fraction that leaves something: above 0, at most 1.
-SHARE = and_(gt(0), le(1))
+FRACTION = and_(gt(0), le(1))

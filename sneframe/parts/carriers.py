@@ -87,7 +87,7 @@ class ChunkTokens:
         if _sizes("mask", self.mask, "Q, C") != (chunks, size):
             raise ValueError(f"mask must be {(chunks, size)} as chunks are, got {tuple(self.mask.shape)}")
         if _sizes("parameter", self.parameter, "Q")[0] != chunks or sum(self.counts) != chunks:
-            raise ValueError(f"parameter and counts must tell of {chunks} chunks, got {sum(self.counts)}")
+            raise ValueError(f"parameter and counts must cover {chunks} chunks, got {sum(self.counts)}")
         return networks, size
 
 
@@ -199,7 +199,7 @@ class LayerCodes(Unmoved):
         """B and D."""
         networks, codes, width = _sizes("codes", self.codes, "B, L, D")
         if codes != len(self.units):
-            raise ValueError(f"units must tell of each of {codes} codes, got {len(self.units)}")
+            raise ValueError(f"units must have an entry for each of {codes} codes, got {len(self.units)}")
         return networks, width
 
 
