@@ -1,4 +1,7 @@
-"""zoo → batch → normalise → tokenizer → layer encoder → aggregator → head → loss, metrics → report."""
+"""Encode the weights of trained networks, and predict properties from them.
+
+zoo → batch → normalise → tokenizer → layer encoder → aggregator → head → loss, metrics → report
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from sneframe._version import __version__
 if TYPE_CHECKING:
     from sneframe.architecture import Architecture
     from sneframe.batch import Batch, from_state_dicts
-    from sneframe.compose import encoder, recipe
+    from sneframe.compose import encoder, recipe, use
     from sneframe.hookspecs import hookimpl
     from sneframe.predict.predictor import load
     from sneframe.symmetry.describe import from_modules
@@ -29,9 +32,10 @@ __all__ = [
     "open_zoo",
     "recipe",
     "run",
+    "use",
 ]
 
-# Public names are imported when they are first used: the command line's --help need not wait for torch.
+# Public names are imported when they are first used, so that --help does not wait for torch.
 _HOMES = {
     "Architecture": "sneframe.architecture",
     "Batch": "sneframe.batch",
@@ -43,6 +47,7 @@ _HOMES = {
     "open_zoo": "sneframe.zoo",
     "recipe": "sneframe.compose",
     "run": "sneframe.train.run",
+    "use": "sneframe.compose",
 }
 
 

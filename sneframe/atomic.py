@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written to a temporary name, one for each writer, and renamed."""
+"""Files that appear whole or not at all: each writer uses a temporary name of its own, then renames it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file as a whole.
 
     Raises:
-        MachineError: the disk does not take it; the file is as it was before.
+        MachineError: the disk refuses it; the file stays as it was.
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
@@ -29,10 +29,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Check that a file can be made, before what it is to hold is computed.
+    """Check that a file can be made, before its content is computed.
 
     Raises:
-        ConfigError: something else than a file is there, or the file's own folder is not.
+        ConfigError: the path is no plain file, or its folder does not exist.
     """
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "no plain file"

@@ -1,11 +1,11 @@
 """Weights in memory: :class:`Networks` of one architecture, stacked; a :class:`Batch` of any mix.
 
-The shape legend of the whole code base, in names and einops patterns alike:
+The letters for sizes in the whole code base, in names and in einops patterns:
 
-    B networks in a batch · L layers or parameters · Q chunks · C chunk size · D code width · E embedding width
-    P weights of one network · N networks in a zoo · T predicted values
+    B networks in a batch · L layers or parameters · Q chunks · C chunk size · D code width
+    E embedding width · P weights of one network · N networks in a zoo · T predicted values
 
-Nothing is padded across networks, and what a network is encoded to never depends on who shares its batch.
+Nothing is padded across networks, and the code of a network never depends on the other networks of its batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sneframe.errors import ArchitectureError
 if TYPE_CHECKING:
     from sneframe.symmetry import Element
 
-BLOCK = 1 << 24  #: weights that are copied at a time where every network is read once: 64 MiB
+BLOCK = 1 << 24  #: largest number of weights copied at a time when every network is read once: 64 MiB
 
 
 @frozen(kw_only=True, eq=False)
@@ -33,8 +33,8 @@ class Networks:
     """Networks of one architecture.
 
     Args:
-        architecture: what they share.
-        weights: ``(B, P)``, each row the parameters of one network, flattened, in the architecture's order.
+        architecture: the architecture that they share.
+        weights: ``(B, P)``; a row has the parameters of one network, flattened, in the architecture's order.
     """
 
     architecture: Architecture
@@ -71,14 +71,15 @@ def _networks(values: Iterable[Networks]) -> tuple[Networks, ...]:
 
 @frozen(kw_only=True, eq=False)
 class Batch:
-    """Networks of any mix of architectures, in an order of their own.
+    """Networks of any mix of architectures, in an order that does not depend on the architectures.
 
     Row ``i`` of whatever a model returns for a batch belongs to network ``ids[i]``.
 
     Args:
         networks: one entry per architecture, each architecture once.
-        order: ``(B,)`` host indices that bring the concatenated rows of ``networks`` into the order of ``ids``.
-        ids: ``(B,)`` host integers, the networks' own numbers (rows of a zoo, positions in a list).
+        order: ``(B,)`` host indices that bring the concatenated rows of ``networks`` into the order of
+            ``ids``.
+        ids: ``(B,)`` host integers, the number of each network (a row of a zoo, an index in a list).
     """
 
     networks: tuple[Networks, ...] = field(converter=_networks)
@@ -95,12 +96,12 @@ class Batch:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return self.networks[0].weights.device
 
     @cached_property
     def _place(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each position of the batch: which entry of :attr:`networks`, and which row of it."""
+        """For each position of the batch, the index of its entry in :attr:`networks` and its row there."""
         sizes = [len(networks) for networks in self.networks]
         entry = np.repeat(np.arange(len(sizes)), sizes)
         row = np.concatenate([np.arange(size) for size in sizes])
@@ -108,11 +109,11 @@ class Batch:
 
     @property
     def entry(self) -> np.ndarray:
-        """For each position of the batch the index of its architecture in :attr:`networks`."""
+        """For each position of the batch, the index of its architecture in :attr:`networks`."""
         return self._place[0]
 
     def select(self, positions: np.ndarray | Sequence[int]) -> Batch:
-        """Return the networks at these positions, in this order; no weight is read back to the host."""
+        """Return the networks at these positions, in this order. No weight is copied to the host."""
         positions = np.asarray(positions, dtype=np.int64)
         entry, row = self._place[0][positions], self._place[1][positions]
         networks, placed = [], []
@@ -126,13 +127,13 @@ class Batch:
         return Batch(networks=networks, order=order, ids=self.ids[positions])
 
     def blocks(self, positions: np.ndarray | None = None) -> Iterator[Batch]:
-        """Yield networks in batches of one architecture, each network once.
+        """Yield the networks in batches of one architecture, each network once.
 
-        A batch has at most :data:`BLOCK` weights, or is one network: a zoo that is mapped from a file is never copied
-        as a whole.
+        A batch has at most :data:`BLOCK` weights, or one network, so that a zoo that is mapped from a file is
+        never copied as a whole.
 
         Args:
-            positions: which networks; all of them where not given.
+            positions: positions of the networks; all networks if not given.
         """
         positions = np.arange(len(self)) if positions is None else positions
         entry = self.entry[positions]
@@ -149,25 +150,25 @@ class Batch:
         )
 
     def joined(self, architecture: Architecture) -> Batch:
-        """Return the same networks as those of one architecture, whose parameters are theirs."""
+        """Return the same networks as networks of one architecture that has the same parameters."""
         weights = torch.cat([networks.weights for networks in self.networks])
         return evolve(self, networks=(Networks(architecture=architecture, weights=weights),))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
-        """Return the batch on another device or in another floating type."""
+        """Return the batch on another device, or with another floating-point type."""
         return self.replace(
             n.weights.to(device=device, dtype=dtype, non_blocking=True) for n in self.networks
         )
 
     def restore(self, rows: Sequence[Tensor]) -> Tensor:
-        """Concatenate per-architecture rows ``(B_a, …)`` and bring them into the order of :attr:`ids`."""
+        """Concatenate rows ``(B_a, …)`` per architecture, and put them in the order of :attr:`ids`."""
         joined = rows[0] if len(rows) == 1 else torch.cat(tuple(rows))
         if self._in_order:
             return joined
         return joined.index_select(0, torch.from_numpy(self.order).to(joined.device, non_blocking=True))
 
     def rows(self, values: Tensor) -> list[Tensor]:
-        """Split ``(B, …)`` in the order of :attr:`ids` into rows per architecture: :meth:`restore` backwards."""
+        """Split ``(B, …)``, in the order of :attr:`ids`, into rows per architecture."""
         if not self._in_order:
             inverse = np.empty_like(self.order)
             inverse[self.order] = np.arange(len(self.order))
@@ -185,12 +186,12 @@ def from_state_dicts(
     """Stack state dicts into a batch; network ``i`` is ``states[i]``.
 
     Args:
-        states: as modules give them.
-        activation: of every layer but the last; see :meth:`Architecture.from_state_dict`.
-        trust_names: take names and shapes at their word; see there.
+        states: state dicts of modules.
+        activation: activation after every layer but the last; see :meth:`Architecture.from_state_dict`.
+        trust_names: whether to trust names and shapes where they leave doubt; see there.
 
     Raises:
-        ArchitectureError: a state dict that cannot be described.
+        ArchitectureError: a state dict cannot be described.
     """
     return stacked(
         (Architecture.from_state_dict(state, activation=activation, trust_names=trust_names), state)
@@ -201,17 +202,17 @@ def from_state_dicts(
 def flatten(
     architecture: Architecture, state: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Return ``(P,)``: the parameters of a state dict, flattened in the architecture's order."""
+    """Return the parameters of a state dict as ``(P,)``, flattened in the architecture's order."""
     return torch.cat([state[p.name].detach().reshape(-1).to(dtype) for p in architecture.parameters])
 
 
 def stacked(described: Iterable[tuple[Architecture, Mapping[str, Tensor]]]) -> Batch:
     """Stack described state dicts into a batch; network ``i`` is the i-th.
 
-    Of equal architectures the weakest symmetry is kept.
+    If equal architectures have symmetries of different origin, the weakest origin is kept.
 
     Raises:
-        ArchitectureError: there is none.
+        ArchitectureError: there is no state dict.
     """
     rows: dict[Architecture, list[Tensor]] = {}
     positions: dict[Architecture, list[int]] = {}

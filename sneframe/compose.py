@@ -1,4 +1,7 @@
-"""From a recipe's name, a file and overrides to one configuration; and from a recipe to an encoder."""
+"""From names to a configuration: recipe, file and overrides become one value in which each part is a class.
+
+Names of parts end here. Code that takes a :class:`~sneframe.config.schema.RunConfig` looks up no plugin.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from typing import Any
 from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch
-from sneframe.config.schema import NONE, RunConfig, merge, parse_set, plugins_named, read_toml, stands_alone
-from sneframe.config.structure import structure, unstructure
-from sneframe.errors import ConfigError
+from sneframe.config.schema import NONE, Choice, RunConfig, merge, parse_set, read_toml, stands_alone
+from sneframe.config.structure import choose, structure, unstructure
+from sneframe.errors import ConfigError, PartError
 from sneframe.model import Encoder, build_encoder
+from sneframe.parts.part import Part, fault
 from sneframe.zoo import Zoo
 
 
@@ -24,37 +28,55 @@ def recipe(name: str, *words: str) -> RunConfig:
         words: overrides such as ``"train.epochs=50"``.
 
     Raises:
-        PluginError: no such plugin, recipe or part.
-        ConfigError: an override that is impossible.
+        PluginError: there is no such plugin, recipe or part.
+        ConfigError: an override is wrong.
     """
     return compose(name, None, parse_set(words))
 
 
-def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: str) -> Encoder:
-    """Build the untrained encoder of a recipe: an ``nn.Module`` from a :class:`~sneframe.batch.Batch` to ``(B, E)``.
+def use(part: type[Part] | str, /, **options: Any) -> Choice:
+    """Choose a part by class, ``use(PadChunk, chunk_size=32)``, or by name, ``use("head/mlp", hidden=(8,))``.
 
-    With ``torch.manual_seed(config.seed)`` in front, it begins with the weights of a run of that recipe on these training
-    networks, and its normalisation has the run's constants.
+    Args:
+        part: the class, which no plugin needs to offer, or the name ``PLUGIN/NAME`` of a part of any plugin.
+        options: options of the part; those that are left out have their defaults.
+
+    Raises:
+        ConfigError: the part has no such option, or the value is wrong.
+        PluginError: there is no such plugin or part.
+        PartError: the class is no complete part.
+    """
+    found = plugins.part(part) if isinstance(part, str) else part
+    if problem := fault(found):
+        raise PartError(" ".join(problem.split()))
+    return choose(found, options)
+
+
+def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: str) -> Encoder:
+    """Build the untrained encoder of a recipe, a module from :class:`~sneframe.batch.Batch` to ``(B, E)``.
+
+    If you call ``torch.manual_seed(config.seed)`` first, the encoder starts with the same weights as a run of
+    that recipe on these training networks, and its normalisation has the same constants.
 
     Args:
         name: ``PLUGIN/NAME``; ``PLUGIN`` alone means ``PLUGIN/default``.
-        networks: the training networks, as a batch or a selection of a zoo; the normalisation is fitted to them. Or their
-            architectures alone: then nothing is fitted, and the first forward warns of it, until
-            ``encoder.normalise.fit(batch.blocks())`` or a state dict of a fitted encoder.
+        networks: the training networks, as a batch or a selection of a zoo; the normalisation is fitted to
+            them. Or only their architectures: then nothing is fitted, and the first forward warns, unless
+            ``encoder.normalise.fit(batch.blocks())`` was called or the state dict of a fitted encoder was
+            loaded.
         words: overrides such as ``"layer_encoder.width=32"``.
 
     Raises:
-        PartError: a method that cannot take these architectures.
-        PluginError: no such plugin, recipe or part.
-        ConfigError: an override that is impossible; something else in the place of the networks.
+        PartError: the method cannot take these architectures.
+        PluginError: there is no such plugin, recipe or part.
+        ConfigError: an override is wrong, or ``networks`` is something else.
     """
     if isinstance(networks, Zoo):
         networks = networks.load()
     if isinstance(networks, Batch) and not len(networks):
         raise ConfigError("an encoder is built for the networks of a batch or a zoo, and these hold none")
     architectures = networks.architectures if isinstance(networks, Batch) else _architectures(networks)
-    config = recipe(name, *words)
-    built = build_encoder(config, plugins.load(plugins_named(unstructure(config))), architectures)
+    built = build_encoder(recipe(name, *words), architectures)
     if isinstance(networks, Batch):
         with plugins.Blamed(built.normalise):
             built.normalise.fit(networks.blocks())
@@ -62,10 +84,10 @@ def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: s
 
 
 def _architectures(given: object) -> tuple[Architecture, ...]:
-    """Return the architectures that an encoder is to be built for.
+    """Return the given architectures.
 
     Raises:
-        ConfigError: something else, or none.
+        ConfigError: something else was given, or an empty list.
     """
     found = tuple(given) if isinstance(given, Sequence) else ()
     if found and all(isinstance(each, Architecture) for each in found):
@@ -73,7 +95,8 @@ def _architectures(given: object) -> tuple[Architecture, ...]:
     odd = next((each for each in found if not isinstance(each, Architecture)), given)
     raise ConfigError(
         f"an encoder is built for a Batch, a Zoo, or a list of architectures, got {type(odd).__name__}"
-        f"{' of nothing' if isinstance(odd, Sequence) and not odd else ''}; sneframe.from_modules makes a batch of modules"
+        f"{' of nothing' if isinstance(odd, Sequence) and not odd else ''}; "
+        f"sneframe.from_modules makes a batch of modules"
     )
 
 
@@ -81,18 +104,19 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
     """Lay a file and overrides over a recipe.
 
     Args:
-        plugin: a recipe's name, or a plugin's for its default; not given: the recipe that the file names, if it is
-            not complete without one.
-        file: TOML, complete or not.
-        overrides: laid over both.
+        plugin: name of a recipe, or of a plugin for its default recipe. If not given, an incomplete file
+            names the recipe itself.
+        file: a TOML file, complete or not.
+        overrides: values that are laid over both.
 
     Raises:
-        ConfigError: nothing to start from, or an impossible configuration.
-        PluginError: a plugin, recipe or part that is not there.
+        ConfigError: there is nothing to start from, or the configuration is wrong.
+        PluginError: there is no such plugin or recipe.
     """
     if plugin is None and file is None:
         raise ConfigError(
-            "name a recipe with --plugin, or a file with --config; `sneframe plugins --load` lists the recipes"
+            "name a recipe with --plugin, or a file with --config; "
+            "`sneframe plugins --load` lists the recipes"
         )
     data: dict[str, Any] = read_toml(file) if file is not None else {}
     name = plugin
@@ -109,10 +133,9 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
                 f"--plugin names the recipe {name!r}, {file} the recipe {given!r}; leave out one of them"
             )
         data = merge(start, {**data, "recipe": name})
-    data = merge(data, overrides)
-    return structure(data, plugins.load(plugins_named(data)))
+    return structure(merge(data, overrides), plugins.part)
 
 
 def _whole(name: str) -> str:
-    """Return a recipe's name; a plugin's alone means its default."""
+    """Return the name of a recipe; the name of a plugin means its default recipe."""
     return name if "/" in name else f"{name}/default"

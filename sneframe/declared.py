@@ -1,4 +1,4 @@
-"""What a part declares and what it gives, compared: a part and its result in, a line for each difference out.
+"""Compare what a part declares with what it gives, and return one line for each difference.
 
 A run compares its parts at the first batch; ``sneframe check`` and the laws compare them on toy networks.
 """
@@ -21,11 +21,11 @@ from sneframe.parts.part import Part
 
 @frozen
 class Difference:
-    """One way in which what a part gives is not what it declares.
+    """One difference between what a part declares and what it gives.
 
     Args:
-        line: what is wrong, which goes on after the name of the part: ``declares width 99, but gives width 32``.
-        readable: whether what it gives can be read all the same, network by network.
+        line: what is wrong, to be read after the name of the part: ``declares width 99, but gives width 32``.
+        readable: whether the result can still be read, network by network.
     """
 
     line: str
@@ -33,17 +33,18 @@ class Difference:
 
 
 def check(part: Part, given: object, batch: Batch) -> None:
-    """Compare what a part of the chain declares with what it gave for a batch.
+    """Compare what a part of the chain declares with its result for a batch.
 
     Raises:
-        PluginError: every difference, in one line that names the part, its plugin, distribution and version.
+        PluginError: they differ; one line names every difference, the part, its plugin, distribution and
+            version.
     """
     if lines := [each.line for each in differences(part, given, batch)]:
         raise plugins.faulty(part.name, f"{part.slot} {part.name!r} {'; it '.join(lines)}")
 
 
 def differences(part: Part, given: object, batch: Batch) -> Iterator[Difference]:
-    """Yield each way in which what a part of the chain gave for a batch differs from what it declares."""
+    """Yield each difference between what a part of the chain declares and its result for a batch."""
     if isinstance(part, Normalise):
         yield from map(Difference, _of_batch(given, batch))
     elif isinstance(part, Head):
@@ -58,23 +59,23 @@ def differences(part: Part, given: object, batch: Batch) -> Iterator[Difference]
 
 
 def wrong_count(given: object, batch: Batch) -> str:
-    """Return what is wrong with a result that is not one carrier for each architecture."""
+    """Return the fault of a result that is not one carrier for each architecture."""
     got = len(given) if isinstance(given, tuple | list) else _shown(given)
     return f"must give one carrier for each of {len(batch.networks)} architectures, got {got}"
 
 
 def check_augmented(part: Part, given: object, batch: Batch, target: Tensor) -> None:
-    """Check that an augmentation gave other weights for the same networks, and a target for each.
+    """Check that an augmentation returned a batch of the same networks, and a target for each of them.
 
     Raises:
-        PluginError: it gave something else.
+        PluginError: it returned something else.
     """
     if lines := wrong_augmented(given, batch, target):
         raise plugins.faulty(part.name, f"{part.slot} {part.name!r} {'; it '.join(lines)}")
 
 
 def wrong_augmented(given: object, batch: Batch, target: Tensor) -> list[str]:
-    """Return what is wrong with what an augmentation gave for a batch and its targets, lines as of a difference."""
+    """Return the faults in the result of an augmentation, as lines of a :class:`Difference`."""
     if not (isinstance(given, tuple) and len(given) == 2):
         return [f"must give a batch and its targets, but gives {_shown(given)}"]
     lines = list(_of_batch(given[0], batch))
@@ -84,10 +85,10 @@ def wrong_augmented(given: object, batch: Batch, target: Tensor) -> list[str]:
 
 
 def check_term(part: Part, given: object) -> None:
-    """Check that an invariance loss gave a sum and a count.
+    """Check that an invariance loss returned a sum and a count.
 
     Raises:
-        PluginError: it gave something else.
+        PluginError: it returned something else.
     """
     if not isinstance(given, LossTerm) or not isinstance(given.total, Tensor) or given.total.ndim:
         got = f"a LossTerm of {_shown(given.total)}" if isinstance(given, LossTerm) else _shown(given)
@@ -99,7 +100,7 @@ def _of_batch(given: object, batch: Batch) -> Iterator[str]:
     if not isinstance(given, Batch):
         yield f"must give a Batch, but gives {_shown(given)}"
     elif given.architectures != batch.architectures or given.ids.tolist() != batch.ids.tolist():
-        yield f"must give the {len(batch)} networks it was given, but gives {len(given)} others"
+        yield f"must give the same {len(batch)} networks, but gives {len(given)} others"
 
 
 def _of_carrier(part: Part, carrier: object, networks: Networks) -> Iterator[Difference]:
@@ -111,15 +112,16 @@ def _of_carrier(part: Part, carrier: object, networks: Networks) -> Iterator[Dif
     if architecture != networks.architecture:
         got = getattr(architecture, "summary", "none")
         yield Difference(
-            f"must give a carrier of {networks.architecture.summary} in its place, but gives one of {got}"
+            f"must give carriers in the order of the architectures, "
+            f"but gives one of {got} for {networks.architecture.summary}"
         )
     if not hasattr(type(carrier), "extent"):
-        return  # a carrier of the plugin's own need not say
+        return  # a plugin's own carrier need not have an extent
     try:
-        count, width = carrier.extent  # type: ignore[attr-defined]  # there is one, and it may be wrong
-    except Exception as error:  # noqa: BLE001  # tensors of any shape, and a stranger's property
+        count, width = carrier.extent  # type: ignore[attr-defined]  # it has one, and it may be wrong
+    except Exception as error:  # noqa: BLE001  # any tensors, in foreign code
         why = str(error) if isinstance(error, ValueError) else one_line(error)
-        yield Difference(f"gives {type(carrier).__name__} of which the {why}")
+        yield Difference(f"gives a wrong {type(carrier).__name__}: {why}")
         return
     if count != len(networks):
         yield Difference(f"must carry each of {len(networks)} networks, but carries {count}")

@@ -1,4 +1,4 @@
-"""Devices and processes, through accelerate: it prepares model and optimiser, and nothing else."""
+"""Devices and processes, through accelerate, which prepares model and optimiser, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 def prepare(device: str, precision: str) -> Accelerator:
-    """Return the accelerator of this process: its device, its rank among others, its precision.
+    """Return the accelerator of this process, with its device, its rank and its precision.
 
     Raises:
-        ConfigError: CUDA is asked for where there is none.
+        ConfigError: CUDA is asked for, and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device = 'cuda', but torch finds no CUDA device here; choose 'cpu' or 'auto'")
-    # accelerate keeps its state per process; a second run in a notebook may ask for another device or precision.
+    # accelerate keeps its state per process; a second run in a notebook may want another device or precision.
     alone = not PartialState._shared_state or PartialState().num_processes == 1  # it has no public test
     AcceleratorState._reset_state(reset_partial_state=alone)
     cpu = device == "cpu" or not torch.cuda.is_available()
@@ -33,27 +33,29 @@ def prepare(device: str, precision: str) -> Accelerator:
 
 
 def missing_processes(accelerator: Accelerator) -> str | None:
-    """Return a line that says so where accelerate was asked for several processes and started this one alone.
+    """If accelerate was asked for several processes but started only this one, return a line that says so.
 
-    Its launcher does so on a machine without GPUs. Of the number that it was given nothing is left but the address at
-    which several processes would have met.
+    Its launcher does this on a machine without GPUs. The only trace of the request is the address at which
+    the processes would have met.
     """
-    alone = accelerator.num_processes == 1 and "ACCELERATE_USE_CPU" in os.environ  # of that launcher alone
+    alone = (
+        accelerator.num_processes == 1 and "ACCELERATE_USE_CPU" in os.environ
+    )  # only that launcher sets it
     if not alone or "MASTER_ADDR" not in os.environ:
         return None
     return (
-        "warning: accelerate was asked for several processes and started one; on a CPU several are started by "
-        "accelerate launch --multi_gpu --num_machines 1 --num_processes N"
+        "warning: accelerate was asked for several processes and started one; on a CPU several are started "
+        "by accelerate launch --multi_gpu --num_machines 1 --num_processes N"
     )
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Return whether that many bytes leave half of a GPU's free memory free; elsewhere nothing is moved."""
+    """Return whether so many bytes leave half of a GPU's free memory free. Other devices have room."""
     return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // 2
 
 
 def from_main_process(accelerator: Accelerator, make: Callable[[], T]) -> T:
-    """Return what the main process makes, to every process; a failure there ends all of them."""
+    """Return the result of the main process to every process. An error there ends all of them."""
     made: list[T | None] = [make() if accelerator.is_main_process else None]
     found = broadcast_object_list(made)[0] if accelerator.num_processes > 1 else made[0]
     return cast("T", found)

@@ -1,6 +1,6 @@
-"""The errors a user can meet: each is one line that says what, where, what was got and what could be.
+"""The errors a user can meet. Each is one line: what is wrong, where, what was got, and what the choices are.
 
-``exit_code`` is what the command line returns: 2 for the user's input, 1 where the machine, or a part of the work, failed.
+The command line exits with ``exit_code``: 2 for wrong input, 1 if the machine or a part of the work failed.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ class SneframeError(Exception):
     exit_code = 2
 
     def __str__(self) -> str:
-        # Names of files and properties come from outside, and may hold line breaks.
+        # Names of files and properties come from the user, and may hold line breaks.
         return printable(super().__str__())
 
 
 class ArchitectureError(SneframeError):
-    """A network's structure that is inconsistent, or that cannot be read."""
+    """The structure of a network is inconsistent, or cannot be read."""
 
 
-class Unverifiable(ArchitectureError):  # noqa: N818  # says what is so, as Interrupted does
-    """A symmetry that running the network can neither confirm nor refute, because its outputs are random or too noisy."""
+class Unverifiable(ArchitectureError):  # noqa: N818  # it says what is so, as Interrupted does
+    """Running the network can neither confirm nor refute a symmetry: its outputs are random or too noisy."""
 
 
 class ZooError(SneframeError):
-    """A zoo that is missing, damaged, incomplete, or that lacks what was asked of it."""
+    """A zoo is missing, damaged or incomplete, or lacks what was asked for."""
 
 
 class FileError(SneframeError):
-    """A file with a network's weights that is missing, damaged, of no known kind, or that asks for more than to be read."""
+    """A weights file is missing, damaged, of an unknown kind, or would run code if it were read."""
 
 
 class ConfigError(SneframeError):
-    """A configuration that has an unknown key, a wrong type or an impossible value."""
+    """A configuration has an unknown key, or a value of a wrong type or range."""
 
 
 class PluginError(SneframeError):
-    """A plugin that is not installed, does not load, offers what it must not, or of which a part fails.
+    """A plugin is not installed, does not load or offers something wrong, or one of its parts fails.
 
     Attributes:
-        part: the part that failed, ``PLUGIN/NAME``; None where none did.
-        said: what is said of that part, without its plugin.
+        part: the part that failed, ``PLUGIN/NAME``; None if no part failed.
+        said: the message without the plugin.
     """
 
     part: str | None = None
@@ -52,42 +52,42 @@ class PluginError(SneframeError):
 
 
 class PartError(SneframeError):
-    """Parts that do not fit each other, or the architectures they are given."""
+    """Parts do not fit each other, or do not fit the given architectures."""
 
 
-class ArchitecturesRefused(PartError):  # noqa: N818  # says what happened
-    """A part that cannot take the architectures of a zoo. Another method may take them."""
+class ArchitecturesRefused(PartError):  # noqa: N818  # it says what happened
+    """A part cannot take the architectures of a zoo. Another method may take them."""
 
 
 class RunError(SneframeError):
-    """A run that cannot go on: a diverged loss, a run folder that does not match."""
+    """A run cannot go on: its loss diverged, or its folder does not match."""
 
 
-class CellsFailed(RunError):  # noqa: N818  # as it is said
-    """Cells of a comparison that failed; its table is written, with the reasons."""
+class CellsFailed(RunError):  # noqa: N818  # it says what happened
+    """Some cells of a comparison failed. Its table is written, with the reasons."""
 
     exit_code = 1
 
 
 class MachineError(SneframeError):
-    """The machine failed, not the user: a full disk, a lost device."""
+    """The machine failed: its disk is full, or a device is lost."""
 
     exit_code = 1
 
 
 class Interrupted(SneframeError):  # noqa: N818  # no error: the user asked for it
-    """Ctrl-C, after the last state was kept."""
+    """The user pressed Ctrl-C. The last state is on disk."""
 
     exit_code = 130
 
 
 def printable(text: str) -> str:
-    """Return text as one line without control characters, for names may hold line breaks and terminal codes."""
+    """Return text without line breaks and terminal codes, which names may hold."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def one_line(error: BaseException) -> str:
-    """Return the kind of an error that was not foreseen, and what it says, as one line."""
+    """Return the class and the message of an unexpected error, as one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

@@ -1,7 +1,7 @@
-"""The seam: four hooks by which a plugin offers what it has. They return data and run nothing.
+"""The seam: four hooks through which a plugin offers what it has. Hooks return data and run nothing.
 
-A plugin is an installed module named in the entry-point group ``sneframe``; it marks functions of these
-names with :data:`hookimpl`. Hooks discover; the objects they return do the work.
+A plugin is an installed module that is named in the entry-point group ``sneframe``. It marks functions with
+these names with :data:`hookimpl`. The objects that the hooks return do the work.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 @hookspec
 def sneframe_parts() -> Sequence[type[Part]]:  # type: ignore[empty-body]  # a specification has no body
-    """Return the classes of parts: what fills the slots of a run configuration."""
+    """Return the classes of parts, which fill the slots of a run configuration."""
 
 
 @hookspec
 def sneframe_zoos() -> Sequence[ZooBuilder | ZooImporter]:  # type: ignore[empty-body]
-    """Return zoo builders, what ``sneframe zoo build NAME`` can make, and importers, for ``sneframe zoo import NAME``."""
+    """Return zoo builders and importers, for ``sneframe zoo build NAME`` and ``sneframe zoo import NAME``."""
 
 
 @hookspec
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:  # type: ignore[empty-body]
-    """Return recipes by name: functions without arguments, each returning a complete run configuration."""
+    """Return recipes by name: functions without arguments that return a complete run configuration."""
 
 
 @hookspec
 def sneframe_suites() -> Sequence[Suite]:  # type: ignore[empty-body]
-    """Return suites: named lists of runs that make one table, what ``sneframe compare --suite NAME`` makes."""
+    """Return suites, named lists of runs that make one table, for ``sneframe compare --suite NAME``."""

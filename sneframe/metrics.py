@@ -1,4 +1,4 @@
-"""Metrics of predicted against true values: squared error, R², Kendall's τ-b, Spearman's ρ; accuracy of categories."""
+"""Metrics of predictions: squared error, R², Kendall's τ-b and Spearman's ρ; accuracy for categories."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import numpy as np
 from attrs import frozen
 from scipy.stats import kendalltau, spearmanr
 
-FLOOR = 0.02  #: of the range of the truth: what lies no higher above its smallest value lies at the floor
+FLOOR = (
+    0.02  #: fraction of the range of the true values; values no higher above the smallest are at the floor
+)
 
 
 @frozen(kw_only=True)
 class Scores:
-    """How well values were predicted; None where a metric is undefined or does not apply, never 0 or NaN.
+    """How well values were predicted. A metric that is undefined or does not apply is None, never 0 or NaN.
 
     Args:
-        n: how many networks.
-        mse: mean squared error, in squared units of the property; of a category the Brier score Σ_k (p_k − y_k)², p the
-            predicted probabilities of its classes (Brier 1950).
-        r2: 1 − mse / variance; None for fewer than two networks or a constant truth.
-        tau: Kendall's tau-b, which discounts ties; None where either side is constant.
-        spearman: Spearman's rank correlation; None where either side is constant.
-        ties: the share of the pairs of networks that have the same true value, which no order can be told of.
-        floor: the share of networks whose true value lies in the lowest 2 % of its range, such as those at chance level.
-        accuracy: of a category, the share of networks whose most probable class is the true one.
-        balanced_accuracy: the mean over true classes of the share that is told.
+        n: number of networks.
+        mse: mean squared error, in squared units of the property. For a category it is the Brier score
+            Σ_k (p_k − y_k)², where p are the predicted probabilities of the classes (Brier 1950).
+        r2: 1 − mse / variance; None for fewer than two networks, or for equal true values.
+        tau: Kendall's tau-b, which corrects for ties; None if all true or all predicted values are equal.
+        spearman: Spearman's rank correlation; None if all true or all predicted values are equal.
+        ties: fraction of the pairs of networks with equal true values, which have no order to predict.
+        floor: fraction of the networks whose true value is in the lowest 2 % of the range, such as accuracies
+            at chance level.
+        accuracy: for a category, the fraction of the networks whose most probable class is the true one.
+        balanced_accuracy: for a category, the mean of the accuracies of the true classes.
     """
 
     n: int
@@ -40,10 +43,10 @@ class Scores:
 
 
 def score(true: np.ndarray, predicted: np.ndarray) -> Scores:
-    """Score ``(n,)`` predictions against ``(n,)`` truths."""
+    """Score ``(n,)`` predictions against ``(n,)`` true values."""
     true, predicted = np.asarray(true, np.float64), np.asarray(predicted, np.float64)
     mse = float(np.mean((true - predicted) ** 2))
-    # The variance of equal values is rounding, not always 0: [0.1, 0.1, 0.1] has 2e-34.
+    # The variance of equal values is not always 0: rounding gives 2e-34 for [0.1, 0.1, 0.1].
     variance = float(np.var(true)) if np.ptp(true) > 0 else 0.0
     varied = len(true) > 1 and np.ptp(true) > 0 and np.ptp(predicted) > 0
     return Scores(
@@ -58,26 +61,27 @@ def score(true: np.ndarray, predicted: np.ndarray) -> Scores:
 
 
 def score_classes(true: np.ndarray, probabilities: np.ndarray) -> Scores:
-    """Score the probabilities of classes.
+    """Score predicted probabilities of classes.
 
     Args:
-        true: ``(n,)`` indices of classes; −1 is a class that has no probability, and is never told.
-        probabilities: ``(n, K)``, each row sums to 1.
+        true: ``(n,)`` indices of the true classes; −1 means a class without a probability, which is always
+            missed.
+        probabilities: ``(n, K)``; each row sums to 1.
     """
     truth = np.where(true[:, None] == np.arange(probabilities.shape[1]), 1.0, 0.0)
-    # A class without a probability of its own is missed by 1, as any class of probability 0 is.
+    # A class without a probability is missed by 1, like a class of probability 0.
     square = ((probabilities - truth) ** 2).sum(1) + (true < 0)
-    told = probabilities.argmax(1) == true
+    right = probabilities.argmax(1) == true
     return Scores(
         n=len(true),
         mse=float(square.mean()),
-        accuracy=float(told.mean()),
-        balanced_accuracy=float(np.mean([told[true == each].mean() for each in np.unique(true)])),
+        accuracy=float(right.mean()),
+        balanced_accuracy=float(np.mean([right[true == each].mean() for each in np.unique(true)])),
     )
 
 
 def _ties(true: np.ndarray) -> float | None:
-    """Return the share of pairs that are equal."""
+    """Return the fraction of pairs that are equal."""
     if len(true) < 2:
         return None
     _, counts = np.unique(true, return_counts=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from sneframe import declared, plugins
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
-from sneframe.config.schema import Choice, RunConfig, plugins_named
-from sneframe.config.structure import structure, unstructure
+from sneframe.config.schema import SLOTS, Choice, RunConfig
 from sneframe.errors import ArchitecturesRefused, PartError, PluginError, SneframeError
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.augmentation import Augmentation
@@ -25,16 +24,11 @@ from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import Part, Spec
 from sneframe.parts.tokenizer import Tokenizer
-from sneframe.plugins import Blamed, Registry
+from sneframe.plugins import Blamed
 
-#: The parts of every model in their order, and the class of each.
-CHAIN: Mapping[str, type[Part]] = {
-    "normalise": Normalise,
-    "tokenizer": Tokenizer,
-    "layer_encoder": LayerEncoder,
-    "aggregator": Aggregator,
-    "head": Head,
-}
+CHAIN = SLOTS[
+    :5
+]  #: the slots of the parts that every model has, in their order: normalise first, the head last
 
 
 class Encoder(nn.Module):
@@ -48,7 +42,7 @@ class Encoder(nn.Module):
         self.tokenizer = tokenizer
         self.layer_encoder = layer_encoder
         self.aggregator = aggregator
-        self._compared = False  # whether what the parts declare was compared with what they give
+        self._compared = False  # whether the results of the parts were compared with what they declare
 
     @property
     def width(self) -> int:
@@ -59,7 +53,7 @@ class Encoder(nn.Module):
         """Return ``(B, E)``.
 
         Raises:
-            PartError: networks that a part cannot take.
+            PartError: a part cannot take these networks.
         """
         batch = self._in_layout(batch)
         value: Any = batch
@@ -74,7 +68,7 @@ class Encoder(nn.Module):
         return batch.restore([self._values(*pair) for pair in zip(batch.networks, value, strict=True)])
 
     def _in_layout(self, batch: Batch) -> Batch:
-        """Return the batch for parts one of which is built for one layout: as networks of that."""
+        """If a part is built for one layout, return the batch as networks of that layout."""
         parts: tuple[Part, ...] = (self.normalise, self.tokenizer, self.layer_encoder, self.aggregator)
         for part in parts:
             if part.layout is not None:
@@ -84,7 +78,7 @@ class Encoder(nn.Module):
         return batch
 
     def _values(self, networks: Networks, embedding: object) -> Tensor:
-        """Return ``(B, E)`` of one architecture; a wrong shape would be broadcast in the loss."""
+        """Return the embeddings ``(B, E)`` of one architecture. The loss would broadcast a wrong shape."""
         values, shape = getattr(embedding, "values", None), (len(networks), self.width)
         if not isinstance(values, Tensor) or values.shape != shape:
             got = tuple(values.shape) if isinstance(values, Tensor) else type(embedding).__name__
@@ -93,13 +87,13 @@ class Encoder(nn.Module):
 
 
 class Model(nn.Module):
-    """An encoder and a head: batch in, :class:`~sneframe.parts.invariance.Output` out."""
+    """An encoder and a head: a batch goes in, an :class:`~sneframe.parts.invariance.Output` comes out."""
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self._compared = False  # as the encoder's
+        self._compared = False  # as in the encoder
 
     def forward(self, batch: Batch) -> Output:
         """Return embeddings ``(B, E)`` and raw values ``(B, T)``."""
@@ -112,41 +106,39 @@ class Model(nn.Module):
         return Output(embedding=embedding, value=value)
 
 
-def build_encoder(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Encoder:
+def build_encoder(config: RunConfig, architectures: Sequence[Architecture]) -> Encoder:
     """Build the encoder of a configuration for the architectures of a training zoo.
 
     Raises:
-        PartError: parts that do not fit each other, or that cannot take these architectures.
+        PartError: the parts do not fit each other, or cannot take these architectures.
     """
     try:
-        return _encoder(config, registry, architectures)
+        return _encoder(config, architectures)
     except ArchitecturesRefused as error:
         raise _with_choices(error, architectures) from error
 
 
-def _encoder(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Encoder:
+def _encoder(config: RunConfig, architectures: Sequence[Architecture]) -> Encoder:
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures))
-    return Encoder(*itertools.islice(build_parts(config, registry, spec), 4))
+    return Encoder(*itertools.islice(build_parts(config, spec), 4))
 
 
-def build_model(
-    config: RunConfig, registry: Registry, architectures: Sequence[Architecture], values: int = 1
-) -> Model:
+def build_model(config: RunConfig, architectures: Sequence[Architecture], values: int = 1) -> Model:
     """Build encoder and head; see :func:`build_encoder`.
 
     Args:
-        config: of the run.
-        registry: with every part that the configuration names.
-        architectures: of the training zoo.
+        config: configuration of the run.
+        architectures: architectures of the training zoo.
         values: T, how many values the head predicts.
 
     Raises:
-        PartError: as :func:`build_encoder`; also a head without gradients behind an encoder that needs them.
-        PluginError: a part that fails in a way it did not foresee.
+        PartError: as in :func:`build_encoder`; also if a head without gradients follows an encoder that needs
+            them.
+        PluginError: a part fails unexpectedly.
     """
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
     try:
-        *chain, head = build_parts(config, registry, spec)
+        *chain, head = build_parts(config, spec)
     except ArchitecturesRefused as error:
         raise _with_choices(error, architectures) from error
     encoder = Encoder(*chain)
@@ -155,9 +147,9 @@ def build_model(
 
 
 def recipes_for(architectures: Sequence[Architecture]) -> list[str]:
-    """Return for each installed plugin a recipe of it that takes these architectures; none if it has no such recipe.
+    """Return, for each installed plugin that has one, a recipe that takes these architectures.
 
-    Every plugin is loaded, so this is for a moment when something went wrong. The default recipe of a plugin is tried
+    Every plugin is loaded, so call this only to explain an error. The default recipe of a plugin is tried
     first, and is called by the name of the plugin. The encoders are built without memory for their weights.
     """
     return [found for plugin in plugins.installed() if (found := _recipe_for(plugin, architectures))]
@@ -165,19 +157,17 @@ def recipes_for(architectures: Sequence[Architecture]) -> list[str]:
 
 def _recipe_for(plugin: str, architectures: Sequence[Architecture]) -> str | None:
     default = f"{plugin}/default"
-    with suppress(SneframeError):  # a plugin that does not load has nothing to suggest
+    with suppress(SneframeError):  # a plugin that does not load suggests nothing
         recipes = plugins.load([plugin]).recipes
         for name in sorted(recipes, key=lambda name: name != default):
             with suppress(SneframeError), torch.device("meta"):
-                data = unstructure(recipes[name]())
-                registry = plugins.load(plugins_named(data))
-                _encoder(structure(data, registry), registry, architectures)
+                _encoder(recipes[name](), architectures)
                 return plugin if name == default else name
     return None
 
 
 def _with_choices(error: ArchitecturesRefused, architectures: Sequence[Architecture]) -> ArchitecturesRefused:
-    """Return the error, which then also says which recipes take these architectures."""
+    """Return the error with the recipes that take these architectures added."""
     names = ", ".join(recipes_for(architectures)) or "none of those installed"
     return ArchitecturesRefused(f"{error}; recipes that take this zoo: {names}")
 
@@ -186,11 +176,11 @@ def check_head(head: Head, encoder: nn.Module) -> None:
     """Check that an encoder with weights to train has a head that trains them.
 
     Args:
-        head: of the model.
-        encoder: the parts in front of it.
+        head: head of the model.
+        encoder: the parts in front of the head.
 
     Raises:
-        PartError: the head is fitted.
+        PartError: the encoder has weights to train, and the head is fitted.
     """
     trained = [
         part
@@ -200,91 +190,81 @@ def check_head(head: Head, encoder: nn.Module) -> None:
     if trained and not head.trained:
         named = " and ".join(f"{part.slot} {part.name!r}" for part in trained)
         raise PartError(
-            f"head {head.name!r} is fitted to finished embeddings and gives no gradient, so {named} cannot be "
-            f"trained in front of it; choose a head that is trained, or parts in front of it that have nothing to train; "
-            f"`sneframe plugins --load` lists the parts"
+            f"head {head.name!r} is fitted to finished embeddings and gives no gradient, so {named} cannot "
+            f"be trained in front of it; choose a head that is trained, "
+            f"or parts in front of it that have nothing to train; `sneframe plugins --load` lists the parts"
         )
 
 
-def build_invariance(config: RunConfig, registry: Registry, model: Model) -> InvarianceLoss | None:
-    """Build the invariance loss, or None where the configuration names none.
+def build_invariance(config: RunConfig, model: Model) -> InvarianceLoss | None:
+    """Build the invariance loss, or return None if the configuration has none.
 
     Raises:
-        PartError: it cannot be built, or nothing could be trained with it.
+        PartError: the loss cannot be built, or there is nothing to train with it.
     """
     if config.invariance is None:
         return None
     if not model.head.trained:
         raise PartError(
-            f"invariance {config.invariance.part!r} is a loss to train with, and head {config.head.part!r} is fitted; "
-            f"choose a head that is trained (`sneframe plugins --load` lists the heads), or invariance.part = 'none'"
+            f"invariance {config.invariance.part.name!r} is a loss to train with, "
+            f"and head {config.head.part.name!r} is fitted; "
+            f"choose a head that is trained (`sneframe plugins --load` lists the heads), "
+            f"or invariance.part = 'none'"
         )
-    return _build(config.invariance, registry, model.encoder.aggregator.out, InvarianceLoss)
+    loss: InvarianceLoss = _build(config.invariance, model.encoder.aggregator.out)
+    return loss
 
 
-def build_augmentations(config: RunConfig, registry: Registry, model: Model) -> list[Augmentation]:
-    """Build what is done to the networks of a training step, in its order.
+def build_augmentations(config: RunConfig, model: Model) -> list[Augmentation]:
+    """Build the augmentations, in the order in which they work.
 
     Raises:
         PartError: one cannot be built, or there are no training steps.
     """
     if config.augmentation and not model.head.trained:
         raise PartError(
-            f"augmentation {config.augmentation[0].part!r} changes the networks of training steps, and head "
-            f"{config.head.part!r} is fitted; choose a head that is trained (`sneframe plugins --load` lists the heads), "
+            f"augmentation {config.augmentation[0].part.name!r} changes the networks of training steps, "
+            f"and head {config.head.part.name!r} is fitted; choose a head that is trained "
+            f"(`sneframe plugins --load` lists the heads), "
             f"or augmentation = []"
         )
     spec = model.encoder.normalise.out
-    return [_build(choice, registry, spec, Augmentation) for choice in config.augmentation]
+    return [_build(choice, spec) for choice in config.augmentation]
 
 
-def build_parts(config: RunConfig, registry: Registry, spec: Spec) -> Iterator[Any]:
-    """Yield normalise, tokenizer, layer encoder, aggregator and head, each built from what the one before it gives.
+def build_parts(config: RunConfig, spec: Spec) -> Iterator[Any]:
+    """Yield normalise, tokenizer, layer encoder, aggregator and head, each built from the spec of the last.
 
     Args:
-        config: of the run.
-        registry: with every part that the configuration names.
-        spec: of what the first is given.
+        config: configuration of the run.
+        spec: spec of the input of the first part.
 
     Raises:
-        PartError: the part that would come next does not fit.
-        PluginError: it fails in a way that it did not foresee.
+        PartError: the next part does not fit.
+        PluginError: the next part fails unexpectedly.
     """
-    for slot, kind in CHAIN.items():
-        part = _build(getattr(config, slot), registry, spec, kind)
+    for slot in CHAIN:
+        part = _build(getattr(config, slot), spec)
         if slot == "aggregator" and part.out.carrier is not Embedding:
             raise _fault(part, f"must give Embedding, it declares {part.out.carrier.__name__}")
         yield part
         spec = part.out
 
 
-def head_class(config: RunConfig, registry: Registry) -> type[Head]:
-    """Return the class of the head that a configuration chooses, which can be asked before the head is built.
-
-    Raises:
-        PartError: the part is no head.
-        PluginError: there is no such part.
-    """
-    found = _class_of(config.head, registry, CHAIN["head"])
-    assert issubclass(found, Head)
-    return found
+def head_class(config: RunConfig) -> type[Head]:
+    """Return the class of the head, which can be asked before the head is built."""
+    assert issubclass(config.head.part, Head)
+    return config.head.part
 
 
-def _class_of(choice: Choice, registry: Registry, kind: type[Part]) -> type[Part]:
-    part = registry.part(choice.part)
-    if not issubclass(part, kind):
-        raise PartError(f"part {choice.part!r} is a {part.slot}, it cannot be the {kind.slot}")
-    return part
-
-
-def _build(choice: Choice, registry: Registry, spec: Spec, kind: type[Part]) -> Any:
-    part = _class_of(choice, registry, kind)
+def _build(choice: Choice, spec: Spec) -> Any:
+    part = choice.part
     try:
         made = part(choice.config, spec)
     except SneframeError:
         raise
     except (Exception, SystemExit) as error:  # a part may fail in any way; the cause is chained
-        raise plugins.failed(choice.part, f"{part.slot} {choice.part!r}", error) from error
+        raise plugins.failed(part.name, f"{part.slot} {part.name!r}", error) from error
     if not isinstance(getattr(made, "out", None), Spec):
         raise _fault(part, "states no Spec in out")
     if made.out is spec and isinstance(made, Tokenizer | LayerEncoder | Aggregator):

@@ -1,14 +1,17 @@
-"""The plugins of this installation: names in, a :class:`Registry` of what they offer out.
+"""The installed plugins: their names go in, and a :class:`Registry` of what they offer comes out.
 
-Only what is named is loaded, so a stranger's broken plugin cannot hurt; whatever goes wrong is one
+Only named plugins are loaded, so a broken plugin hurts nobody who does not use it. Whatever goes wrong is one
 :class:`~sneframe.errors.PluginError` that names the plugin, its distribution and its version.
 """
 
 from __future__ import annotations
 
 import reprlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from types import TracebackType
 from typing import Any, final
 
@@ -25,13 +28,13 @@ from sneframe.parts.part import Part, fault
 from sneframe.zoo.builder import ZooBuilder
 from sneframe.zoo.importer import ZooImporter
 
-#: What is raised in a part and is no fault of it.
+#: Errors that a part may raise or pass on without being at fault.
 NOT_TO_BLAME = (SneframeError, Warning, MemoryError, torch.OutOfMemoryError)
 
 
 @frozen(kw_only=True)
 class Installed:
-    """A plugin as the installed packages' metadata describe it; nothing of it is imported."""
+    """A plugin as described by the metadata of its distribution; nothing of it is imported."""
 
     name: str
     distribution: str
@@ -76,11 +79,25 @@ class Registry:
 
 
 def installed() -> dict[str, Installed]:
-    """List the installed plugins from metadata alone.
+    """Return the installed plugins by name, from metadata alone.
 
     Raises:
         PluginError: two distributions offer a plugin of the same name.
     """
+    return dict(_scan(tuple(map(_state, sys.path))))
+
+
+def _state(folder: str) -> object:
+    """Return a value that changes when a distribution is installed in a folder or removed from it."""
+    try:
+        stat = Path(folder).stat()
+    except OSError:
+        return folder
+    return folder, stat.st_ino, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=1)  # a recipe looks plugins up once for each part that it names
+def _scan(_: tuple[object, ...]) -> dict[str, Installed]:
     found: dict[str, Installed] = {}
     for entry in metadata.entry_points(group=GROUP):
         dist = entry.dist
@@ -103,7 +120,8 @@ def load(names: Iterable[str]) -> Registry:
     """Load exactly the named plugins.
 
     Raises:
-        PluginError: one is not installed, fails to import, misspells a hook, or offers what it must not.
+        PluginError: a plugin is not installed, cannot be imported, misspells a hook, or offers something
+            wrong.
     """
     known = installed()
     plugins: dict[str, Installed] = {}
@@ -120,7 +138,8 @@ def load(names: Iterable[str]) -> Registry:
         for offer in _call(manager, "sneframe_zoos", known[name]):
             if not isinstance(offer, ZooBuilder | ZooImporter):
                 raise PluginError(
-                    f"{known[name]}: sneframe_zoos offers {_shown(offer)}, which is no ZooBuilder and no ZooImporter"
+                    f"{known[name]}: sneframe_zoos offers {_shown(offer)}, "
+                    f"which is no ZooBuilder and no ZooImporter"
                 )
             noun = "zoo" if isinstance(offer, ZooBuilder) else "importer"
             _add(offered[noun], offer.name, offer, known[name], noun)
@@ -142,13 +161,64 @@ def load(names: Iterable[str]) -> Registry:
     )
 
 
+def part(name: str, class_paths: Mapping[str, str] | None = None) -> type[Part]:
+    """Load the plugin of a part, and return the class of the part.
+
+    Args:
+        name: ``PLUGIN/NAME``.
+        class_paths: the result of :func:`unregistered` when the model was trained. If still no plugin offers
+            such a part, its class is taken from its module, provided that the module is imported already.
+            Nothing is imported for it, because no file may choose what is executed.
+
+    Raises:
+        PluginError: there is no such plugin or part, or the plugin does not load.
+    """
+    plugin, path = name.partition("/")[0], (class_paths or {}).get(name)
+    if path is None:
+        return load([plugin]).part(name)
+    if offered := load({plugin} & installed().keys()).parts.get(name):
+        return offered
+    module, _, steps = path.partition(":")
+    found: Any = sys.modules.get(module)
+    for step in steps.split("."):
+        found = getattr(found, "__dict__", {}).get(step)  # a module's own __getattr__ might import something
+    if fault(found) or found.name != name:
+        raise PluginError(
+            f"no plugin offers part {name!r}, and this process knows no class {steps} of the module "
+            f"{module}; define or import it first, or install a plugin that offers it"
+        )
+    made: type[Part] = found
+    return made
+
+
+def unregistered(parts: Iterable[type[Part]]) -> dict[str, str]:
+    """Return ``MODULE:CLASS``, by name, of the parts that no plugin offers, such as those of a notebook.
+
+    Raises:
+        PluginError: a plugin offers another class with the name of one of the parts.
+    """
+    by_name = {part.name: part for part in parts}
+    offered = load({name.partition("/")[0] for name in by_name} & installed().keys()).parts
+    for name, own in by_name.items():
+        if name in offered and _class_path(offered[name]) != _class_path(own):
+            raise PluginError(
+                f"{owner(name)} offers {_class_path(offered[name])} as part {name!r}; "
+                f"give {_class_path(own)} another name"
+            )
+    return {name: _class_path(own) for name, own in by_name.items() if name not in offered}
+
+
+def _class_path(part: type[Part]) -> str:
+    return f"{part.__module__}:{part.__qualname__}"
+
+
 def failed(name: str, what: str, error: BaseException) -> PluginError:
-    """Return the error for what a part of this name, ``PLUGIN/NAME``, did not foresee."""
+    """Return the error for an unexpected error in the part of this name, ``PLUGIN/NAME``."""
     return faulty(name, f"{what} fails: {one_line(error)}")
 
 
 def faulty(name: str, said: str) -> PluginError:
-    """Return the error that says something of a part of this name, with its plugin, distribution and version."""
+    """Return the error that ``said`` describes, with the part's plugin, distribution and version in front."""
     error = PluginError(f"{owner(name)}: {said}")
     error.part, error.said = name, said
     return error
@@ -156,14 +226,14 @@ def faulty(name: str, said: str) -> PluginError:
 
 @final
 class Blamed:
-    """Names the part at fault where the code under ``with Blamed(part):`` raises what sneframe does not foresee.
+    """Name the part at fault when the code under ``with Blamed(part):`` raises an unexpected error.
 
     Args:
-        part: that is called there.
+        part: the part that this code calls.
 
     Raises:
-        PluginError: one line, the cause is chained. Errors of sneframe, warnings that are errors, and a lack of memory pass
-            as they are.
+        PluginError: one line with the unexpected error, which is chained. Errors of sneframe, warnings that
+            are raised as errors, and a lack of memory pass unchanged.
     """
 
     __slots__ = ("part",)
@@ -183,9 +253,8 @@ class Blamed:
 
 
 def owner(name: str) -> str:
-    """Return which plugin offers what is named ``PLUGIN/NAME``, with its distribution and version."""
-    plugin = name.partition("/")[0]
-    return str(installed().get(plugin, f"plugin {plugin!r}"))
+    """Return the plugin of the part ``PLUGIN/NAME``, with its distribution and version."""
+    return str(installed().get(name.partition("/")[0], "unregistered part"))
 
 
 def _find(name: str, known: Mapping[str, Any], noun: str) -> Any:
@@ -196,7 +265,7 @@ def _find(name: str, known: Mapping[str, Any], noun: str) -> Any:
     return known[name]
 
 
-# A plugin may fail in any way, and even ask to exit; the cause is chained.
+# A plugin may fail in any way, and even exit; the cause is chained.
 
 
 def _register(plugin: Installed) -> pluggy.PluginManager:
@@ -211,7 +280,7 @@ def _register(plugin: Installed) -> pluggy.PluginManager:
 
 
 def _call(manager: pluggy.PluginManager, hook: str, plugin: Installed, nothing: Any = ()) -> Any:
-    """Return what a hook returns, as a dict or a tuple, whichever ``nothing`` is."""
+    """Return the result of a hook, as a value of the type of ``nothing``: a dict or a tuple."""
     implementations = getattr(manager.hook, hook).get_hookimpls()
     if not implementations:
         return nothing
@@ -227,7 +296,7 @@ def _call(manager: pluggy.PluginManager, hook: str, plugin: Installed, nothing: 
 
 
 def _checked(name: str, function: Callable[[], RunConfig], plugin: Installed) -> Callable[[], RunConfig]:
-    """Return a recipe that is called as promised, and returns what it promised."""
+    """Return a recipe whose errors name it, and whose result is checked to be a RunConfig."""
 
     def recipe() -> RunConfig:
         try:

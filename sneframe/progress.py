@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, plain lines elsewhere, nothing where nobody looks."""
+"""Progress for people: a bar on a terminal, plain lines elsewhere, nothing without a console."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sneframe.errors import printable
 
 
 class Advance(Protocol):
-    """What a bar is moved with."""
+    """A function that moves a bar."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Say that ``done`` of ``total`` are done."""
+        """Report that ``done`` of ``total`` are done."""
 
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 def _ignore(done: int, total: int, note: str = "") -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 def _paced(advance: Advance, unit: str) -> Advance:
-    """Return a function that adds to each note the pace and the time left."""
+    """Return a function that adds the pace and the time left to each note."""
     begun, before = time.monotonic(), -1
 
     def paced(done: int, total: int, note: str = "") -> None:
@@ -47,10 +47,10 @@ def _paced(advance: Advance, unit: str) -> Advance:
 
 
 class Reporter:
-    """Says what a run is doing.
+    """Reports what a run is doing.
 
     Args:
-        console: where to; none is silent.
+        console: where to print; without one the reporter is silent.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -63,12 +63,12 @@ class Reporter:
 
     @contextmanager
     def bar(self, label: str, unit: str = "") -> Iterator[Advance]:
-        """Yield a function to call with (done, total, note) as the work goes on.
+        """Yield a function to call with (done, total, note) as the work proceeds.
 
         Args:
             label: what is being done.
-            unit: of what is counted, to say how many a second and for how long to wait; what was done before the
-                first call does not count for that.
+            unit: unit of the counts. If it is given, each note says how many are done in a second and how
+                long the rest will take; what was done before the first call does not count for that.
         """
         with self._shown(label, timed=not unit) as advance:
             yield _paced(advance, unit) if unit else advance

@@ -1,7 +1,7 @@
-"""What a run draws at random: pure functions of seed, step and network, on any device and over any processes.
+"""Random numbers as pure functions of seed, step and network, on any device and with any number of processes.
 
-A counter-based generator: 64 bits are hashed out of (seed, step, network id, counter), so that a number depends neither
-on who shares the batch nor on what was drawn before it.
+The generator is counter-based: it hashes (seed, step, network id, counter) into 64 bits. So a number depends
+neither on the other networks of a batch nor on the numbers drawn before it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from torch import Tensor
 
 @frozen(kw_only=True, eq=False)
 class Draw:
-    """Where in the run a step stands, so that what it draws at random depends on nothing else.
+    """A step of a run, on which alone the random numbers of this step depend.
 
     Args:
-        seed: of the run.
-        step: counted from 0 over the whole run.
-        positions: ``(B,)`` host integers, where this process's networks stand in the step's whole batch.
-        size: of the step's whole batch, over all processes.
+        seed: seed of the run.
+        step: number of the step, counted from 0 over the whole run.
+        positions: ``(B,)`` host integers, the positions of this process's networks in the whole batch of the
+            step.
+        size: size of the whole batch of the step, over all processes.
     """
 
     seed: int
@@ -33,37 +34,37 @@ class Draw:
     size: int
 
     def apart(self, name: str) -> Draw:
-        """Return the same place with another seed: what two users draw under two names has nothing in common."""
+        """Return the same step with another seed, so that different names draw independent numbers."""
         return evolve(self, seed=word(f"{self.seed} {name}") & ((1 << 63) - 1))
 
 
 def streams(ids: Tensor, *, seed: int, step: int) -> Tensor:
-    """Return 64 bits ``(B, 1)`` for each network id ``(B,)``: where all that a step draws for it begins."""
-    # Hashed before the seed comes in: else network 1 at seed 0 would be network 0 at seed 1.
+    """Return 64 bits ``(B, 1)`` for network ids ``(B,)``, from which all numbers of a step are derived."""
+    # The id is hashed before the seed is mixed in; else network 1 at seed 0 would equal network 0 at seed 1.
     return mix(mix(mix(rearrange(ids, "b -> b 1"), word("network")), seed), step)
 
 
 def counted(stream: Tensor, count: int, salt: int = 0) -> Tensor:
-    """Return 64 bits ``(B, count)`` out of ``(B, 1)`` streams; another salt gives others."""
+    """Return 64 bits ``(B, count)`` from streams ``(B, 1)``; another salt gives other bits."""
     return mix(mix(stream, salt), torch.arange(count, device=stream.device))
 
 
 def uniform(bits: Tensor) -> Tensor:
-    """Return float64 numbers, uniform in [0, 1), out of 64 bits each."""
+    """Return float64 numbers, uniform in [0, 1), each from 64 bits."""
     return shift(bits, 11).to(torch.float64) / (1 << 53)
 
 
 def normal(stream: Tensor, count: int) -> Tensor:
-    """Return standard normal numbers ``(B, count)`` float32 out of ``(B, 1)`` streams (Box and Muller 1958)."""
+    """Return standard normal float32 numbers ``(B, count)`` from streams ``(B, 1)`` (Box and Muller 1958)."""
     half = (count + 1) // 2
     bits = counted(stream, half)
-    # 32 bits each are enough for float32; the radius wants (0, 1], so that its logarithm is finite.
+    # 32 bits each are enough for float32. The radius needs (0, 1], so that its logarithm is finite.
     radius = (-2 * ((shift(bits, 32) + 1).to(torch.float32) / (1 << 32)).log()).sqrt()
     angle = (bits & 0xFFFFFFFF).to(torch.float32) * (2 * math.pi / (1 << 32))
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
 
 
-# -- SplitMix64's finaliser (Steele, Lea and Flood 2014) on wrapping int64 ------------------------------------------
+# -- SplitMix64's finaliser (Steele, Lea and Flood 2014) on wrapping int64 -------------------------------
 
 
 def mix(state: Tensor, with_word: Tensor | int) -> Tensor:
@@ -75,7 +76,7 @@ def mix(state: Tensor, with_word: Tensor | int) -> Tensor:
 
 
 def shift(z: Tensor, bits: int) -> Tensor:
-    """Shift right without the sign: torch's ``>>`` on int64 is arithmetic."""
+    """Shift right without the sign; torch's ``>>`` on int64 keeps it."""
     return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 

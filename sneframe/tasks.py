@@ -1,7 +1,8 @@
-"""A property becomes a task: what the head is trained on, and how its raw output becomes a value again.
+"""A task is how a property is learned: the targets, the loss, and how raw outputs become values again.
 
-The property's type decides: a number is regressed, a number in [0, 1] is a fraction such as an accuracy and learned as a
-soft label, a text is a category. Several properties are learned side by side, each on columns of its own of the raw output.
+The type of the property decides. A number is regressed; a number in [0, 1], such as an accuracy, is a
+fraction, learned as a soft label; a text is a category. Several properties are learned together, each on its
+own columns of the raw output.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sneframe.errors import ZooError
 from sneframe.metrics import Scores, score, score_classes
 from sneframe.zoo.column import Column, no_category
 
-SPREAD = 0.1  #: a property in [0, 1] whose training values span less is no fraction, but a small number
+SPREAD = 0.1  #: if its training values span less, a property in [0, 1] is a small number and no fraction
 MOST_CLASSES = 100
 
 
@@ -41,12 +42,12 @@ def _numbers(values: Iterable[float]) -> tuple[float, ...]:
 
 
 class Task(ABC):
-    """What a property asks of the head; a frozen value, fitted on the training networks.
+    """How a property is learned: a frozen value, fitted to the training networks.
 
     Attributes:
-        name: of the property.
-        kind: of task, as the configuration and files call it.
-        width: T, how many columns of the raw output are its own.
+        name: name of the property.
+        kind: kind of the task, as the configuration and files call it.
+        width: T, the number of its columns in the raw output.
     """
 
     kind: ClassVar[str]
@@ -59,38 +60,38 @@ class Task(ABC):
 
     @abstractmethod
     def truth(self, column: Column) -> np.ndarray:
-        """Return ``(n,)`` true values as :meth:`predict` gives them: float64, or labels."""
+        """Return the true values ``(n,)`` in the form of :meth:`predict`: float64, or labels."""
 
     @abstractmethod
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return what raw outputs ``(n, T)`` are trained on, float64."""
+        """Return the targets ``(n, T)`` of the raw outputs, float64."""
 
     @abstractmethod
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return ``(B,)`` losses of raw outputs ``(B, T)`` on targets ``(B, T)``."""
+        """Return the losses ``(B,)`` of raw outputs ``(B, T)`` for targets ``(B, T)``."""
 
     @abstractmethod
     def predict(self, value: Tensor) -> np.ndarray:
-        """Return ``(B,)`` values of the property for raw outputs ``(B, T)``: float64, or labels."""
+        """Return the values ``(B,)`` of the property for raw outputs ``(B, T)``: float64, or labels."""
 
     @abstractmethod
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
-        """Score raw outputs ``(n, T)`` against ``(n,)`` true values."""
+        """Score raw outputs ``(n, T)`` against true values ``(n,)``."""
 
     @abstractmethod
     def constant(self) -> Tensor:
-        """Return the raw output ``(T,)`` that says the same of all networks, the mean of the training networks."""
+        """Return the raw output ``(T,)`` that predicts the mean of the training networks."""
 
 
 @frozen(kw_only=True)
 class Regression(Task):
-    """A real property: squared error on the target standardised by the training networks.
+    """A real property: squared error on targets that are standardised by the training networks.
 
     Args:
-        name: of the property.
-        mean: over the training networks.
-        std: over the training networks.
-        within: limits that a prediction is cut to, or None.
+        name: name of the property.
+        mean: mean over the training networks.
+        std: standard deviation over the training networks.
+        within: limits to which predictions are clipped, or None.
     """
 
     kind = "regression"
@@ -103,7 +104,7 @@ class Regression(Task):
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray, within: tuple[float, float] | None = None) -> Regression:
-        """Standardise by ``(n,)`` training values.
+        """Return the task for the training values ``(n,)``.
 
         Raises:
             ZooError: all training networks have the same value.
@@ -122,13 +123,13 @@ class Regression(Task):
     def targets(self, truth: np.ndarray) -> np.ndarray:
         """Return standardised values ``(n, 1)`` float64.
 
-        Single precision comes after it, never before: a float32 near 1.7e9 is a multiple of 128.
+        Convert to single precision afterwards, never before: a float32 near 1.7e9 is a multiple of 128.
         """
         standardised: np.ndarray = (np.asarray(truth, np.float64) - self.mean) / self.std
         return standardised[:, None]
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return ``(B,)`` squared errors, in standardised units."""
+        """Return the squared errors ``(B,)``, in standardised units."""
         return (value.float() - target).square().squeeze(1)
 
     def predict(self, value: Tensor) -> np.ndarray:
@@ -137,21 +138,21 @@ class Regression(Task):
         return values if self.within is None else values.clip(*self.within)
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
-        """Score in the unit of the property."""
+        """Score in the units of the property."""
         return score(truth, self.predict(value))
 
     def constant(self) -> Tensor:
-        """Return zero, which is the mean."""
+        """Return zero, the standardised mean."""
         return torch.zeros(1)
 
 
 @frozen(kw_only=True)
 class Fraction(Task):
-    """A property in [0, 1], such as an accuracy: binary cross-entropy of logits on soft labels, as in SNE and NFN.
+    """A property in [0, 1], such as an accuracy: binary cross-entropy with soft labels, as in SNE and NFN.
 
     Args:
-        name: of the property.
-        mean: over the training networks.
+        name: name of the property.
+        mean: mean over the training networks.
     """
 
     kind = "fraction"
@@ -165,11 +166,11 @@ class Fraction(Task):
         return column.values.astype(np.float64)
 
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return the values themselves ``(n, 1)``."""
+        """Return the true values as they are, ``(n, 1)``."""
         return np.asarray(truth, np.float64)[:, None]
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return ``(B,)`` cross-entropies, less those of the targets with themselves: 0 where a target is met."""
+        """Return the cross-entropies ``(B,)`` minus the entropies of the targets, so that the least is 0."""
         least = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
         return (F.binary_cross_entropy_with_logits(value.float(), target, reduction="none") - least).squeeze(
             1
@@ -194,11 +195,12 @@ class Category(Task):
     """A category, such as the training set: cross-entropy.
 
     Args:
-        name: of the property.
-        classes: the labels of the training networks, in order.
-        frequencies: of each among them.
-        fitted: whether the head is fitted to one column of zeros and ones for each class, by squared error, and gives no
-            logits: then the largest is the class, and probabilities are what is left of them cut to [0, 1], brought to 1.
+        name: name of the property.
+        classes: labels of the training networks, in order.
+        frequencies: frequency of each class in the training networks.
+        fitted: whether the head is fitted by squared error, to a column of zeros and ones for each class, and
+            gives no logits. Then the largest output is the class, and the outputs are clipped to [0, 1] and
+            divided by their sum to get probabilities.
     """
 
     kind = "category"
@@ -210,64 +212,64 @@ class Category(Task):
 
     @classmethod
     def fit(cls, name: str, labels: np.ndarray, *, fitted: bool = False) -> Category:
-        """Take the classes of ``(n,)`` training labels.
+        """Return the task for the training labels ``(n,)``.
 
         Raises:
-            ZooError: there is one class, or more than a hundred.
+            ZooError: there is only one class, or more than a hundred.
         """
         classes, counts = np.unique(labels.astype(str), return_counts=True)
         if len(classes) == 1:
             raise ZooError(
-                f"property {name!r} has the one value {str(classes[0])!r} in all {len(labels)} training networks: "
-                f"there is nothing to learn"
+                f"property {name!r} has the one value {str(classes[0])!r} in all {len(labels)} training "
+                f"networks: there is nothing to learn"
             )
         if len(classes) > MOST_CLASSES:
             raise ZooError(
-                f"property {name!r} has {len(classes)} different values in the training networks, a category has "
-                f"{MOST_CLASSES} at most"
+                f"property {name!r} has {len(classes)} different values in the training networks, "
+                f"a category has {MOST_CLASSES} at most"
             )
-        shares = counts / counts.sum()
-        return cls(name=name, classes=classes.tolist(), frequencies=shares.tolist(), fitted=fitted)
+        frequencies = counts / counts.sum()
+        return cls(name=name, classes=classes.tolist(), frequencies=frequencies.tolist(), fitted=fitted)
 
     @property
     def width(self) -> int:
-        """One column a class."""
+        """K, one column for each class."""
         return len(self.classes)
 
     def truth(self, column: Column) -> np.ndarray:
-        """Return ``(n,)`` labels."""
+        """Return the labels ``(n,)``."""
         return labels(column)
 
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return ``(n, K)`` zeros and a one; a class that no training network has is a row of zeros."""
+        """Return one-hot rows ``(n, K)``; a class that no training network has is a row of zeros."""
         return np.where(truth[:, None] == np.array(self.classes, dtype=object), 1.0, 0.0)
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return ``(B,)`` cross-entropies."""
+        """Return the cross-entropies ``(B,)``."""
         return -(target * value.float().log_softmax(1)).sum(1)
 
     def predict(self, value: Tensor) -> np.ndarray:
-        """Return ``(B,)`` labels."""
+        """Return the labels ``(B,)``."""
         return np.array(self.classes, dtype=object)[value.detach().cpu().argmax(1).numpy()]
 
     def probabilities(self, value: Tensor) -> np.ndarray:
-        """Return ``(B, K)`` probabilities."""
+        """Return the probabilities ``(B, K)``."""
         value = value.detach().double().cpu()
         if not self.fitted:
             return value.softmax(1).numpy()
-        # Not all may be cut to 0: the largest keeps a trace.
+        # The largest output gets a little more, because all outputs may be clipped to 0.
         cut = value.clamp(0, 1) + 1e-9 * F.one_hot(value.argmax(1), self.width)
-        shares: np.ndarray = (cut / cut.sum(1, keepdim=True)).numpy()
-        return shares
+        probabilities: np.ndarray = (cut / cut.sum(1, keepdim=True)).numpy()
+        return probabilities
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
         """Score probabilities; a class that no training network has is always missed."""
-        places = {label: place for place, label in enumerate(self.classes)}
-        true = np.array([places.get(label, -1) for label in truth])
+        index = {label: number for number, label in enumerate(self.classes)}
+        true = np.array([index.get(label, -1) for label in truth])
         return score_classes(true, self.probabilities(value))
 
     def constant(self) -> Tensor:
-        """Return what gives each class its frequency."""
+        """Return the raw output for which the probability of each class is its frequency."""
         frequencies = torch.tensor(self.frequencies, dtype=torch.float64)
         return frequencies if self.fitted else frequencies.log()
 
@@ -276,7 +278,7 @@ KINDS: dict[str, type[Task]] = {each.kind: each for each in (Regression, Fractio
 
 
 def labels(column: Column) -> np.ndarray:
-    """Return the values of a column as texts ``(n,)``, objects of type str; whole floats as ints are written."""
+    """Return the values of a column as texts ``(n,)`` of dtype object; whole floats are written as ints."""
     values = column.values.tolist()
     if column.kind == "float":
         values = [int(value) if value.is_integer() else value for value in values]
@@ -287,15 +289,17 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
     """Choose the task of a property by its type.
 
     Args:
-        name: of the property.
+        name: name of the property.
         training: its values in the training networks.
-        kind: ``regression``, ``fraction`` or ``category``; ``auto``: a text or a bool is a category, a float that lies in
-            [0, 1] and spans a tenth of it is a fraction, any other number is regressed.
+        kind: ``regression``, ``fraction`` or ``category``. With ``auto``, a text or a bool is a category, a
+            float whose values are in [0, 1] and span at least a tenth of it is a fraction, and any other
+            number is regressed.
         fitted: whether the head is fitted by squared error, so that a fraction is regressed.
 
     Raises:
-        ZooError: values that the kind cannot have, or one value for all; with ``auto``, a text that looks like no
-            category: more than half of its values are distinct, or some of them are numbers.
+        ZooError: the kind cannot have these values, or all values are equal. With ``auto`` also if a text
+            does not look like a category: more than half of its values are distinct, or some of them are
+                numbers.
     """
     if kind == "auto":
         kind = _kind_of(training)
@@ -307,17 +311,18 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
         return Category.fit(name, labels(training), fitted=fitted)
     if training.kind in ("string", "bool"):
         raise ZooError(
-            f"property {name!r} holds {training.kind}s, which zoo.task = {kind!r} cannot be of; it is a category"
+            f"property {name!r} holds {training.kind}s, which zoo.task = {kind!r} cannot learn; "
+            f"it is a category"
         )
     values = training.values.astype(np.float64)
     if kind == "regression":
         return Regression.fit(name, values)
     if values.min() < 0 or values.max() > 1:
         raise ZooError(
-            f"property {name!r} lies in [{values.min():g}, {values.max():g}], a fraction in [0, 1]; choose zoo.task = "
-            f"'regression'"
+            f"property {name!r} lies in [{values.min():g}, {values.max():g}], a fraction in [0, 1]; "
+            f"choose zoo.task = 'regression'"
         )
-    regressed = Regression.fit(name, values, within=(0.0, 1.0))  # which refuses what is constant
+    regressed = Regression.fit(name, values, within=(0.0, 1.0))  # this refuses equal values
     return regressed if fitted else Fraction(name=name, mean=regressed.mean)
 
 
@@ -336,22 +341,22 @@ def _tasks(values: Iterable[Task]) -> tuple[Task, ...]:
 
 @frozen(kw_only=True, slots=False)
 class Tasks:
-    """The properties of a run, learned side by side; the first is the main one, which decides the best epoch.
+    """The tasks of a run, learned together. The first is the main one, which decides the best epoch.
 
     Args:
-        each: at least one task.
+        each: the tasks, at least one.
     """
 
     each: tuple[Task, ...] = field(converter=_tasks)
 
     @property
     def main(self) -> Task:
-        """The first."""
+        """The main task."""
         return self.each[0]
 
     @property
     def width(self) -> int:
-        """T, the columns of the raw output."""
+        """T, the number of columns of the raw output."""
         return sum(task.width for task in self.each)
 
     @cached_property
@@ -360,27 +365,28 @@ class Tasks:
         return tuple(slice(start, end) for start, end in pairwise(ends))
 
     def split(self, value: Tensor) -> Iterator[tuple[Task, Tensor]]:
-        """Yield each task with its own columns of raw outputs ``(B, T)``."""
+        """Yield each task with its own columns of the raw outputs ``(B, T)``."""
         for task, columns in zip(self.each, self._columns, strict=True):
             yield task, value[:, columns]
 
     def targets(self, columns: Mapping[str, Column]) -> np.ndarray:
-        """Return ``(n, T)`` float64 of the networks that the columns are of."""
+        """Return the targets ``(n, T)``, float64, of the networks to which the columns belong."""
         return np.concatenate([task.targets(task.truth(columns[task.name])) for task in self.each], axis=1)
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return ``(B,)`` losses, each the mean over tasks."""
+        """Return the losses ``(B,)``, averaged over the tasks."""
         pairs = zip(self.split(value), self._columns, strict=True)
         losses = [task.loss(own, target[:, columns]) for (task, own), columns in pairs]
         return losses[0] if len(losses) == 1 else rearrange(losses, "task b -> task b").mean(0)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return plain data."""
-        return [{"kind": task.kind, **attrs.asdict(task)} for task in self.each]  # type: ignore[arg-type]  # the abstract class is none
+        # Task is no attrs class, but its subclasses are.
+        return [{"kind": task.kind, **attrs.asdict(task)} for task in self.each]  # type: ignore[arg-type]
 
     @classmethod
     def from_json(cls, data: Sequence[Mapping[str, Any]]) -> Tasks:
-        """Read what :meth:`to_json` gave."""
+        """Return the tasks from the data of :meth:`to_json`."""
         made = []
         for each in data:
             options = dict(each)

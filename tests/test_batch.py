@@ -33,13 +33,15 @@ def first_weights(batch):
 
 
 def test_a_joined_batch_is_in_the_order_of_its_ids():
+    """Joining sorts the networks of all architectures by their ids."""
     batch = mixed()
     assert batch.ids.tolist() == [0, 1, 2, 3, 4, 5]
     assert first_weights(batch) == [0, 1, 2, 3, 4, 5]
 
 
 @given(positions=st.lists(st.integers(0, 5), min_size=1, max_size=8))
-def test_a_selection_is_in_the_order_asked_for(positions):
+def test_a_selection_is_in_the_given_order(positions):
+    """Selected networks come in the order of the given positions, repeated ones too."""
     selected = mixed().select(positions)
     assert selected.ids.tolist() == positions
     assert first_weights(selected) == positions
@@ -47,12 +49,14 @@ def test_a_selection_is_in_the_order_asked_for(positions):
 
 @given(positions=st.permutations(range(6)))
 def test_rows_is_the_inverse_of_restore(positions):
+    """Splitting values into rows per architecture and restoring them changes nothing."""
     batch = mixed().select(positions)
     values = torch.arange(6.0)
     assert torch.equal(batch.restore(batch.rows(values)), values)
 
 
 def test_parameters_are_views_in_the_architectures_order():
+    """Parameters are read without a copy."""
     module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     batch = from_modules([module])
     for name, value in module.state_dict().items():
@@ -61,7 +65,8 @@ def test_parameters_are_views_in_the_architectures_order():
         assert found.untyped_storage().data_ptr() == batch.networks[0].weights.untyped_storage().data_ptr()
 
 
-def test_modules_of_several_architectures_keep_their_places():
+def test_modules_keep_their_order():
+    """Modules of several architectures keep their order in a batch."""
     modules = [nn.Sequential(nn.Linear(1, n), nn.ReLU(), nn.Linear(n, 1)) for n in (3, 4, 3)]
     batch = sneframe.from_modules(modules)
     assert len(batch.networks) == 2
@@ -69,6 +74,7 @@ def test_modules_of_several_architectures_keep_their_places():
 
 
 def test_state_dicts_give_the_batch_of_their_modules():
+    """State dicts give the same batch as the modules that they are from."""
     modules = [nn.Sequential(nn.Linear(1, n), nn.ReLU(), nn.Linear(n, 1)) for n in (3, 4)]
     one, other = from_modules(modules), from_state_dicts([m.state_dict() for m in modules], activation="relu")
     assert one.architectures == other.architectures
@@ -76,15 +82,18 @@ def test_state_dicts_give_the_batch_of_their_modules():
 
 
 def test_weights_of_another_size_are_refused():
+    """Weights must have the size of the architecture."""
     with pytest.raises(ArchitectureError, match=r"must be \(B, 3\).*got \(2, 4\)"):
         Networks(architecture=vector(3), weights=torch.zeros(2, 4))
 
 
 def test_an_empty_batch_is_refused():
+    """A batch needs at least one network."""
     with pytest.raises(ArchitectureError, match="at least one network"):
         from_modules([])
 
 
 def test_a_selection_may_leave_an_architecture_out():
+    """An architecture without a selected network is no longer in the batch."""
     selected = mixed().select(np.array([3]))
     assert [a.num_weights for a in selected.architectures] == [1]

@@ -47,19 +47,22 @@ OPTIONAL = {"PIL": ("images", "pillow"), "ray": ("ray", "ray"), "pyarrow": ("par
 @pytest.mark.parametrize(
     "module", sorted(imported() - {"pytest", *OPTIONAL})
 )  # sneframe.testing is for those who have it
-def test_what_is_imported_is_declared(module):
+def test_imported_packages_are_declared(module):
+    """Every imported package is a dependency of the project."""
     offering = {canonical(name) for name in metadata.packages_distributions()[module]}
     assert offering & set(declared())
 
 
 @pytest.mark.parametrize("module", OPTIONAL)
-def test_what_may_be_imported_is_an_extra(module):
+def test_optional_packages_are_extras(module):
+    """Every package that is imported only if it is there belongs to an extra."""
     extra, distribution = OPTIONAL[module]
     assert module in imported()
     assert distribution in declared([extra])
 
 
-def test_what_is_declared_is_pinned():
+def test_declared_packages_are_pinned():
+    """Every dependency has a version in constraints.txt."""
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {canonical(line.partition("==")[0]) for line in pins if "==" in line}
     assert set(declared()) <= pinned

@@ -117,6 +117,7 @@ def test_a_file_name_occurs_once():
 
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_a_plugin_imports_no_other_plugin(plugin):
+    """Plugins use parts of other plugins by name only."""
     folder = Path(importlib.import_module(plugin).__file__).parent
     for path in folder.rglob("*.py"):
         others = {name.split(".")[0] for name in imports(path)} & set(PLUGINS) - {plugin}
@@ -124,13 +125,15 @@ def test_a_plugin_imports_no_other_plugin(plugin):
 
 
 def test_core_and_plugins_come_from_one_installation():
+    """The tests do not mix a checkout with an installed package."""
     # An editable checkout keeps its plugins in a folder of their own, a wheel puts all side by side.
     homes = {Path(importlib.import_module(plugin).__file__).parent.parent for plugin in PLUGINS}
     assert homes in ({CORE.parent}, {CORE.parent / "plugins"})
 
 
 @pytest.mark.parametrize("path", core_files(), ids=lambda path: str(path.relative_to(CORE)))
-def test_a_core_file_is_one_idea(path):
+def test_a_core_file_is_short(path):
+    """A file of the core has at most 400 lines."""
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 

@@ -1,4 +1,4 @@
-"""The seam: what is installed is found, only what is named is loaded, and every fault names who is at fault."""
+"""The seam: plugins are found from metadata, loaded by name, and named when they are at fault."""
 
 import pytest
 
@@ -43,7 +43,8 @@ def run_fails(zoo, tmp_path, said):
     assert "\n" not in str(caught.value)
 
 
-def test_the_shipped_plugins_are_found_without_importing_them():
+def test_shipped_plugins_are_found():
+    """The shipped plugins are found from metadata, with their distribution."""
     found = plugins.installed()
     assert {
         "sne",
@@ -61,6 +62,7 @@ def test_the_shipped_plugins_are_found_without_importing_them():
 
 
 def test_an_installed_plugin_is_loaded_by_name(install):
+    """A plugin of another distribution is loaded by its name."""
     install(PART)
     registry = plugins.load(["odd"])
     assert list(registry.parts) == ["odd/mean"]
@@ -68,24 +70,28 @@ def test_an_installed_plugin_is_loaded_by_name(install):
 
 
 def test_a_broken_plugin_does_not_hurt_the_others(install):
+    """A plugin that fails at import does not disturb the loading of another."""
     install("raise RuntimeError('no')")
     assert "sne/pad-chunk" in plugins.load(["sne"]).parts
 
 
 def test_loading_leaves_nothing_behind(install):
+    """A plugin that was loaded before does not appear in another registry."""
     install(PART)
     plugins.load(["odd"])
     assert list(plugins.load(["head"]).parts) == ["head/linear", "head/mlp"]
 
 
 def test_an_unknown_plugin_names_the_installed_ones():
+    """The error for an unknown plugin suggests a name and lists all."""
     with pytest.raises(
         PluginError, match=r"unknown plugin 'snee', did you mean 'sne'\? \(installed: .*stats"
     ):
         plugins.load(["snee"])
 
 
-def test_an_import_that_fails_names_plugin_distribution_and_version(install):
+def test_a_failed_import_names_the_plugin(install):
+    """The error of an import names plugin, distribution and version."""
     install("import nothing_of_this_name")
     load_fails(
         r"plugin 'odd' \(sneframe-odd 1.2\): does not load: ModuleNotFoundError: .*nothing_of_this_name"
@@ -93,42 +99,50 @@ def test_an_import_that_fails_names_plugin_distribution_and_version(install):
 
 
 def test_a_misspelt_hook_is_named(install):
+    """A hook with an unknown name is an error."""
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_partz():\n    return []")
     load_fails("sneframe_partz")
 
 
 def test_a_hook_with_a_wrong_argument_is_named(install):
+    """A hook with an unknown argument is an error."""
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_parts(register):\n    return []")
     load_fails("register")
 
 
 def test_a_hook_that_raises_is_named(install):
+    """The error of a hook becomes one line."""
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_parts():\n    raise ValueError('two\\nlines')")
     load_fails("sneframe_parts fails: ValueError: two lines")
 
 
 def test_a_hook_that_returns_no_list_is_named(install):
+    """A hook that returns a number is an error."""
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_parts():\n    return 5")
     load_fails("sneframe_parts fails: TypeError")
 
 
 def test_a_hook_wrapper_is_refused(install):
+    """Hooks return data, so they cannot wrap others."""
     install("import sneframe\n@sneframe.hookimpl(wrapper=True)\ndef sneframe_parts():\n    yield")
     load_fails("cannot be a wrapper")
 
 
-def test_two_distributions_of_one_plugin_name_are_both_named(install):
+def test_a_clash_names_both_distributions(install):
+    """If two distributions offer a plugin of one name, the error names both."""
     install(PART)
     install(PART, distribution="sneframe-other", module="sneframe_other_module")
     load_fails(r"plugin 'odd' is offered by sneframe-odd 1.2 and sneframe-other 1.2")
 
 
 def test_a_part_offered_twice_is_refused(install):
+    """Each name of a part is offered once."""
     install(PART.replace("return [Mean]", "return [Mean, Mean]"))
     load_fails("part 'odd/mean' is offered twice")
 
 
 def test_a_part_in_another_plugins_name_is_refused(install):
+    """The name of a part begins with the name of its plugin."""
     install(PART.replace("{plugin}/mean", "sne/mean"))
     load_fails("part 'sne/mean' must be named 'odd/…'")
 
@@ -159,11 +173,13 @@ def test_a_part_in_another_plugins_name_is_refused(install):
     ],
 )
 def test_a_class_that_is_no_part_is_named(install, change, said):
+    """The error for a class that is no complete part says what is missing."""
     install(PART.replace(*change))
     load_fails(said)
 
 
-def test_a_part_that_raises_when_it_is_made_is_named(install, toy_zoo_path, tmp_path):
+def test_a_part_that_raises_in_init_is_named(install, toy_zoo_path, tmp_path):
+    """An error in ``__init__`` names the part, and leaves no folder."""
     install(
         PART.replace(
             "def forward", "def __init__(self, config, spec):\n        {}['width']\n\n    def forward"
@@ -173,13 +189,16 @@ def test_a_part_that_raises_when_it_is_made_is_named(install, toy_zoo_path, tmp_
     assert list(tmp_path.glob("run")) == []
 
 
-def test_a_part_that_says_nothing_of_what_it_gives_is_named(install, toy_zoo_path, tmp_path):
-    made = "def __init__(self, config, spec):\n        super().__init__(config, spec)\n        self.out = 64\n\n    def"
+def test_a_part_without_a_spec_is_named(install, toy_zoo_path, tmp_path):
+    """A part whose ``out`` is no Spec is named."""
+    made = "def __init__(self, config, spec):\n        super().__init__(config, spec)\n"
+    made += "        self.out = 64\n\n    def"
     install(PART.replace("def", made, 1))
     run_fails(toy_zoo_path, tmp_path, "aggregator 'odd/mean' states no Spec in out")
 
 
-def test_what_a_part_refuses_on_purpose_is_its_own_error(install, toy_zoo_path, tmp_path):
+def test_a_part_error_passes_unchanged(install, toy_zoo_path, tmp_path):
+    """A PartError that a part raises on purpose stays as it is."""
     refused = (
         "def __init__(self, config, spec):\n        raise sneframe.errors.PartError('not these')\n\n    def"
     )
@@ -197,11 +216,12 @@ def test_what_a_part_refuses_on_purpose_is_its_own_error(install, toy_zoo_path, 
         ("codes", "declares Embedding, but gives LayerCodes"),
         (
             "[Embedding(architecture=c.architecture, values=c.codes.mean((0, 1))) for c in codes]",
-            r"gives Embedding of which the values must be \(B, E\), got \(64,\)",
+            r"gives a wrong Embedding: values must be \(B, E\), got \(64,\)",
         ),
     ],
 )
-def test_a_wrong_number_of_outputs_is_named(install, toy_zoo_path, result, said):
+def test_a_wrong_output_is_named(install, toy_zoo_path, result, said):
+    """An output that is not what the part declares names the part."""
     out = "def __init__(self, config, spec):\n        super().__init__(config, spec)\n"
     out += "        self.out = spec.gives(Embedding, spec.width)\n\n    def"
     install(PART.replace("def", out, 1).replace("return ()", f"return {result}"))
@@ -214,16 +234,18 @@ def test_a_wrong_number_of_outputs_is_named(install, toy_zoo_path, result, said)
 
 
 def test_a_zoo_that_is_no_builder_is_refused(install):
+    """A plugin offers zoo builders and importers, nothing else."""
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_zoos():\n    return ['sine']")
     load_fails("'sine', which is no ZooBuilder and no ZooImporter")
 
 
 def test_a_recipe_that_is_no_function_is_refused(install):
+    """A recipe must be a function."""
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_recipes():\n    return {'odd/default': 5}")
     load_fails("recipe 'odd/default' is 5, not a function")
 
 
-# -- what only shows when it is used, and never in the list ----------------------------------------------------------
+# -- faults that show only when a recipe is used ---------------------------------------------------------
 
 HOOK = "import sneframe\n@sneframe.hookimpl\ndef sneframe_recipes():\n    return "
 
@@ -262,7 +284,8 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("source", "said"), FAULTS.values(), ids=FAULTS)
-def test_a_fault_of_a_recipe_is_one_line_and_exit_code_2(install, capsys, source, said):
+def test_a_faulty_recipe_is_one_line(install, capsys, source, said):
+    """Whatever is wrong with a recipe is one line, and the exit code is 2."""
     install(source)
     with pytest.raises(SystemExit) as left:
         main(["run", "--plugin", "odd"])
@@ -273,7 +296,8 @@ def test_a_fault_of_a_recipe_is_one_line_and_exit_code_2(install, capsys, source
 
 
 @pytest.mark.parametrize(("source", "said"), FAULTS.values(), ids=FAULTS)
-def test_the_list_of_plugins_shows_the_others_beside_a_faulty_one(install, capsys, monkeypatch, source, said):
+def test_the_list_shows_a_faulty_plugin_too(install, capsys, monkeypatch, source, said):
+    """``plugins --load`` shows the error of a faulty plugin, and all other plugins."""
     monkeypatch.setenv("COLUMNS", "300")
     install(source)
     with pytest.raises(SystemExit) as left:

@@ -28,7 +28,8 @@ def lines(monkeypatch):
     return report
 
 
-def test_pace_and_time_left_are_said(lines):
+def test_pace_and_time_left_are_shown(lines):
+    """A line shows the pace and the time left; the last line shows no time left."""
     first, second, last = lines((0, 100), (20, 100), (100, 100))
     assert first == "zoo 0/100"
     assert second.startswith("zoo 20/100 ")
@@ -37,7 +38,8 @@ def test_pace_and_time_left_are_said(lines):
     assert "left" not in last
 
 
-def test_what_was_there_before_does_not_count_for_the_pace(monkeypatch):
+def test_earlier_work_does_not_count_for_the_pace(monkeypatch):
+    """What was done before the first call does not count for the pace."""
     times = iter([0.0, 100.0, 110.0])  # made, first call, second call
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
     notes = []
@@ -48,4 +50,5 @@ def test_what_was_there_before_does_not_count_for_the_pace(monkeypatch):
 
 
 def test_without_a_unit_nothing_is_added(lines):
+    """Without a unit there is no pace."""
     assert lines((1, 3), (3, 3), unit="") == ["zoo 1/3", "zoo 3/3"]

@@ -29,7 +29,8 @@ def column(*values):
         ((True, False), Category),
     ],
 )
-def test_the_type_of_a_property_decides(values, kind):
+def test_the_type_of_a_property_decides_its_task(values, kind):
+    """Texts and bools are categories, floats in [0, 1] fractions, other numbers are regressed."""
     assert type(make_task("p", column(*values))) is kind
 
 
@@ -44,7 +45,8 @@ def test_the_type_of_a_property_decides(values, kind):
         (tuple(range(101)), "category", "101 different values .* 100 at most"),
     ],
 )
-def test_what_a_kind_cannot_have_is_refused(values, kind, problem):
+def test_values_that_a_kind_cannot_have_are_refused(values, kind, problem):
+    """The error says what is wrong with the values."""
     with pytest.raises(ZooError, match=problem):
         make_task("p", column(*values), kind=kind)
 
@@ -66,7 +68,7 @@ def test_what_a_kind_cannot_have_is_refused(values, kind, problem):
     ],
 )
 def test_a_text_that_is_no_category_is_not_trained(values, problem):
-    """Without zoo.task = category nobody trains classes "0.5409" and "0.5", or one class per network."""
+    """Numbers stored as text, and texts that differ in most networks, need zoo.task = category."""
     with pytest.raises(ZooError, match=problem):
         make_task("p", column(*values))
     assert type(make_task("p", column(*values), kind="category")) is Category
@@ -77,18 +79,19 @@ def test_a_text_that_is_no_category_is_not_trained(values, problem):
     [("a", "b"), ("a", "b", "a", "b", "c", "c"), ("007", "012", "007", "012"), ("3x3", "5x5", "3x3")],
 )
 def test_names_and_codes_are_categories(values):
-    """A few values that come again are classes, numbers or not."""
+    """A few repeated values are classes, whether they look like numbers or not."""
     assert type(make_task("p", column(*values))) is Category
 
 
 def test_a_number_can_be_a_category():
+    """With zoo.task = category, numbers become labels."""
     task = make_task("p", column(3, 10, 3), kind="category")
     assert task.classes == ("10", "3")
     assert labels(column(3.0, 2.5)).tolist() == ["3", "2.5"]
 
 
 def test_a_fraction_is_learned_by_cross_entropy_less_its_least():
-    """At logit 0 and target 1/4: ln 2 − H(1/4); met targets cost nothing."""
+    """At logit 0 and target 1/4 the loss is ln 2 − H(1/4); a met target costs nothing."""
     task = Fraction(name="p", mean=0.5)
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     value = torch.tensor([[0.0], [math.log(1 / 3)], [0.0]])
@@ -97,19 +100,21 @@ def test_a_fraction_is_learned_by_cross_entropy_less_its_least():
 
 
 def test_a_fraction_is_scored_as_a_fraction():
+    """Scores are computed from fractions, not from logits."""
     task = Fraction(name="p", mean=0.75)
     assert task.predict(torch.tensor([[0.0]])).tolist() == [0.5]
     assert task.score(np.array([0.75, 0.25]), torch.zeros(2, 1)).mse == pytest.approx(1 / 16)
     assert task.predict(task.constant().expand(1, 1)).tolist() == pytest.approx([0.75])
 
 
-def test_a_fitted_fraction_is_regressed_and_cut_to_its_limits():
+def test_a_fitted_fraction_is_clipped():
+    """A fitted head regresses a fraction, and its predictions are clipped to [0, 1]."""
     task = make_task("p", column(0.0, 1.0), fitted=True)
     assert task.predict(torch.tensor([[-3.0], [0.0], [3.0]])).tolist() == [0.0, 0.5, 1.0]
 
 
 def test_categories_by_hand():
-    """Probabilities ½, ½: the Brier score is ¼ + ¼, the cross-entropy ln 2; an unknown class costs one more."""
+    """With probabilities ½, ½ the Brier score is ½ and the loss ln 2; an unknown class costs 1 more."""
     task = Category.fit("p", np.array(["b", "a", "b", "b"], dtype=object))
     assert (task.classes, task.frequencies) == (("a", "b"), (0.25, 0.75))
     assert task.targets(np.array(["b", "c"], dtype=object)).tolist() == [[0.0, 1.0], [0.0, 0.0]]
@@ -121,18 +126,21 @@ def test_categories_by_hand():
 
 
 @pytest.mark.parametrize("fitted", [False, True])
-def test_the_constant_of_a_category_says_its_frequencies(fitted):
+def test_the_constant_of_a_category_is_its_frequencies(fitted):
+    """The baseline predicts the frequencies of the classes."""
     task = Category(name="p", classes=("a", "b"), frequencies=(0.25, 0.75), fitted=fitted)
     assert task.probabilities(task.constant().expand(1, 2)).tolist()[0] == pytest.approx([0.25, 0.75])
 
 
-def test_what_was_fitted_by_squared_error_is_brought_to_probabilities():
+def test_outputs_of_a_fitted_head_become_probabilities():
+    """The outputs are clipped to [0, 1] and divided by their sum."""
     task = Category(name="p", classes=("a", "b"), frequencies=(0.5, 0.5), fitted=True)
     found = task.probabilities(torch.tensor([[-0.2, 0.4], [-1.0, -2.0], [3.0, 1.0]]))
     assert found.tolist() == [pytest.approx(row, abs=1e-8) for row in ([0.0, 1.0], [1.0, 0.0], [0.5, 0.5])]
 
 
 def test_the_balanced_accuracy_is_the_mean_over_classes():
+    """Each class counts alike, whatever its size."""
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
     found = score_classes(np.array([0, 0, 0, 1]), probabilities)
     assert (found.accuracy, found.balanced_accuracy) == (0.75, 0.5)
@@ -140,12 +148,13 @@ def test_the_balanced_accuracy_is_the_mean_over_classes():
 
 
 def test_the_mass_of_ties_and_of_the_floor():
-    """Of 6 pairs the 3 among the three 0.1s are tied; these and 0.11 lie within 2 % of the range above 0.1."""
+    """Three of six pairs are tied; 0.1 and 0.11 lie in the lowest 2 % of the range."""
     assert score(np.array([0.1, 0.1, 0.1, 0.9]), np.arange(4.0)).ties == 0.5
     assert score(np.array([0.1, 0.11, 0.9, 0.5]), np.arange(4.0)).floor == 0.5
 
 
-def test_properties_side_by_side_have_columns_of_their_own():
+def test_each_property_has_columns_of_its_own():
+    """Two properties share the raw output, and their losses are averaged."""
     tasks = Tasks(
         each=[
             Regression(name="x", mean=1.0, std=2.0),
@@ -163,6 +172,7 @@ def test_properties_side_by_side_have_columns_of_their_own():
 
 
 def test_soft_labels_may_be_mixed():
+    """The loss of mixed labels is the mixture of the losses."""
     task = Category(name="p", classes=("a", "b"), frequencies=(0.5, 0.5))
     value = torch.tensor([[0.3, -0.7]])
     one, other = (task.loss(value, torch.tensor([row])) for row in ([1.0, 0.0], [0.0, 1.0]))

@@ -1,4 +1,4 @@
-"""A stranger's distribution, built and installed into a venv of its own: found, loaded, mixed with ours, run."""
+"""A distribution of somebody else, built and installed into a venv of its own, is found, loaded and run."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parent / "third_party"
 
 MIXED = """
-# sne's tokenizer and layer encoder, the stranger's aggregator
+# the tokenizer and layer encoder of sne with the aggregator of the other distribution
 [tokenizer]
 part = "sne/pad-chunk"
 chunk_size = 16
@@ -39,7 +39,7 @@ epochs = 1
 
 @pytest.fixture(scope="module")
 def sneframe(tmp_path_factory):
-    """The command of a venv that sees this environment's packages, and has the stranger's package installed."""
+    """The command of a venv with the packages of this environment and the other distribution."""
     home = tmp_path_factory.mktemp("venv")
     venv.create(home, with_pip=True)
     python = home / "bin" / "python"
@@ -57,19 +57,22 @@ def sneframe(tmp_path_factory):
     return call
 
 
-def test_it_is_listed_with_its_distribution_and_version(sneframe):
+def test_the_plugin_is_listed(sneframe):
+    """The plugin is listed with its distribution and version."""
     found = next(line for line in sneframe("plugins").stdout.splitlines() if "sneframe_median" in line)
     assert all(word in found for word in ("median", "sneframe-median", "2.5"))
 
 
 def test_its_recipe_runs(sneframe, toy_zoo_path, tmp_path):
+    """Its recipe runs, and the folder records its distribution."""
     done = sneframe("run", "--plugin", "median", "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     environment = (tmp_path / "run" / "environment.json").read_text()
     assert '"distribution": "sneframe-median"' in environment
 
 
-def test_its_aggregator_runs_behind_the_parts_of_sne(sneframe, toy_zoo_path, tmp_path):
+def test_its_part_runs_with_the_parts_of_sne(sneframe, toy_zoo_path, tmp_path):
+    """A file can combine its aggregator with the parts of other plugins."""
     file = tmp_path / "mixed.toml"
     file.write_text(MIXED)
     done = sneframe("run", "--config", str(file), "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "run"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.compose import use
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_deepsets.aggregator import ParameterSet
 from sneframe_deepsets.layer_encoder import WeightSet
 

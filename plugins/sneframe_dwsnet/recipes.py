@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.compose import use
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_dwsnet.aggregator import InvariantPooling
 from sneframe_dwsnet.layer_encoder import DWSLayers
 from sneframe_dwsnet.tokenizer import WeightChannels

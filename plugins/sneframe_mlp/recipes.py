@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.compose import use
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_mlp.aggregator import Perceptron
 from sneframe_mlp.layer_encoder import Columns
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.compose import use
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_nfn.aggregator import HNPPool
 from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers
 from sneframe_nfn.tokenizer import WeightChannels

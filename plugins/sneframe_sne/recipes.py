@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.compose import use
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_sne.aggregator import LayerSet
 from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.chunk_layer_encoder import MessageChunkSet

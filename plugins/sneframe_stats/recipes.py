@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.compose import use
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_stats.aggregator import Features
 from sneframe_stats.head import Boosting, Mean, Ridge
 from sneframe_stats.layer_encoder import PassThrough

@@ -350,7 +350,7 @@ def _rounded(values: Sequence[float] | Sequence[str]) -> list[float] | list[str]
 def _deciding(value: Any) -> Any:
     """Return a configuration as plain data, without the values that are their class's default."""
     if isinstance(value, Choice):
-        return {"part": value.part, **_deciding(value.config)}
+        return {"part": value.part.name, **_deciding(value.config)}
     if isinstance(value, tuple | list):
         return [_deciding(item) for item in value]
     if not attrs.has(type(value)):

@@ -11,8 +11,6 @@ from attrs import frozen
 from sneframe.bench import cell as cells
 from sneframe.bench.cell import Cell, Outcome
 from sneframe.bench.source import LIBRARIES, Made, changes, libraries, sources
-from sneframe.config.schema import plugins_named
-from sneframe.config.structure import unstructure
 from sneframe.errors import counted
 
 
@@ -72,7 +70,7 @@ def look(folder: Path, wanted: Iterable[Cell], policy: Policy) -> list[Finished]
         outcome = cells.read(path)
         changed: list[str] = []
         if outcome.source is not None:
-            names = frozenset(plugins_named(unstructure(cell.config)))
+            names = frozenset(choice.plugin for choice in cell.config.choices)
             made.setdefault(names, sources(cell.config))
             changed = changes(outcome.source, made[names])
         again = cell.key in policy.rerun or (policy.retry and outcome.failed is not None)

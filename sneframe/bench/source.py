@@ -19,8 +19,7 @@ from attrs import frozen
 
 import sneframe
 from sneframe.bench.brought import brought, of_package
-from sneframe.config.schema import RunConfig, plugins_named
-from sneframe.config.structure import unstructure
+from sneframe.config.schema import RunConfig
 from sneframe.plugins import Installed, installed
 
 CORE = "sneframe"
@@ -51,7 +50,7 @@ def sources(config: RunConfig) -> dict[str, Made]:
     root = Path(sneframe.__file__).parent
     found = {CORE: Made(CORE, sneframe.__version__, _hash(_core(root)))}
     known = installed()
-    for name in sorted(plugins_named(unstructure(config)) & known.keys()):
+    for name in sorted({choice.plugin for choice in config.choices} & known.keys()):
         found[f"plugin {name}"] = Made(known[name].distribution, known[name].version, _own(known[name]))
     return found
 

@@ -129,13 +129,12 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
         SneframeError: it cannot be run.
     """
     from sneframe import plugins
-    from sneframe.config.schema import plugins_named
     from sneframe.config.structure import structure
     from sneframe.run_folder.environment import Environment
     from sneframe.run_folder.json_files import read_json
     from sneframe.train.run import run
 
-    config = structure(job["config"], plugins.load(plugins_named(job["config"])))
+    config = structure(job["config"], plugins.part)
     folder = Path(job["folder"]) / "run"
     metrics = run(config, folder, reporter=Notes(note)).metrics
     environment = read_json(folder / "environment.json", Environment)

@@ -1,1 +1,1 @@
-"""The configuration of a run: its schema, and how plain data becomes one."""
+"""The configuration of a run: its schema, and how plain data becomes a configuration."""

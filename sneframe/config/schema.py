@@ -1,8 +1,9 @@
 """The configuration of a run as attrs classes, and the reading of raw TOML before it becomes one.
 
-A recipe returns a whole :class:`RunConfig`; a TOML file and ``--set KEY=VALUE`` override it. Strings end here:
-inside, a part is its class and its options are an instance of its own ``Config`` (:mod:`.structure`). TOML has no
-null: None is the string ``"none"`` there, so that a configuration written out says everything.
+A recipe returns a whole :class:`RunConfig`; a TOML file and ``--set KEY=VALUE`` override it. In a
+:class:`RunConfig` a part is its class, and its options are an instance of its own ``Config``; only plain data
+holds names of parts. TOML has no null, so None is the string ``"none"`` there, and a written configuration is
+complete.
 """
 
 from __future__ import annotations
@@ -16,44 +17,62 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
 
-from sneframe.config.validators import SEED, SHARE, check_names, finite, named, names
+from sneframe.config.validators import FRACTION, SEED, check_names, finite, named, names
 from sneframe.errors import ConfigError
 
 if TYPE_CHECKING:
     from sneframe.parts.part import Part
 
-NONE = "none"  #: what None is in TOML, in JSON and in ``--set``
+NONE = "none"  #: the word for None in TOML, in JSON and in ``--set``
 
 
-def option(default: Any = attrs.NOTHING, help: str = "", *, check: Any = None, converter: Any = None) -> Any:  # noqa: A002
-    """Return an attrs field with a one-line help text, shown by ``sneframe config``."""
+def option(
+    default: Any = attrs.NOTHING,
+    help: str = "",  # noqa: A002  # the word that users of argparse and click know
+    *,
+    check: Any = None,
+    converter: Any = None,
+) -> Any:
+    """Return an attrs field with a one-line help text, which ``sneframe config`` shows."""
     return field(default=default, validator=check, converter=converter, metadata={"help": help})
 
 
 @frozen(kw_only=True)
 class Choice:
-    """A part and its options.
+    """A part and its options; :func:`sneframe.use` makes one.
 
     Args:
-        part: its name, ``PLUGIN/NAME``.
-        config: an instance of that part's ``Config``; in a recipe, for a part of another plugin, a mapping of options
-            that becomes one when the recipe is structured.
+        part: the class of the part.
+        config: an instance of that class's ``Config``.
     """
 
-    part: str
+    part: type[Part]
     config: Any
 
+    @property
+    def plugin(self) -> str:
+        """The name of the part's plugin: ``sne`` for the part ``sne/pad-chunk``."""
+        return self.part.name.partition("/")[0]
 
-def use(part: type[Part] | str, **options: Any) -> Choice:
-    """Choose a part in a recipe: ``use(PadChunk, chunk_size=32)``, ``use("head/mlp", hidden=(128,))``."""
-    if isinstance(part, str):
-        return Choice(part=part, config=options)
-    return Choice(part=part.name, config=part.Config(**options))
+
+def _fill_their_slot(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check that every part chosen under a key of a :class:`RunConfig` belongs there.
+
+    Raises:
+        ConfigError: it is a part of another slot, or no :class:`Choice`.
+    """
+    for choice in value if isinstance(value, tuple) else (value,):
+        if not isinstance(choice, Choice):
+            raise ConfigError(f"{attribute.name} must be a part such as use('PLUGIN/NAME'), got {choice!r}")
+        if choice.part.slot != attribute.name:
+            raise ConfigError(
+                f"part {choice.part.name!r} is a {choice.part.slot}, it cannot be the {attribute.name}"
+            )
 
 
 @frozen(kw_only=True)
 class ZooConfig:
-    """Which networks, and what to predict of them."""
+    """Which networks a run uses, and what it predicts about them."""
 
     path: str | None = option(None, "folder of the zoo; none: the demo zoo, built once and cached")
     property: str | None = option(
@@ -61,13 +80,13 @@ class ZooConfig:
     )
     also: tuple[str, ...] = option(
         (),
-        "properties that are learned beside it; the best epoch is that of the first alone",
+        "further properties to learn; the first property alone decides the best epoch",
         converter=tuple,
         check=names,
     )
     task: str = option(
         "auto",
-        "auto | regression | fraction | category: what the property is; auto: its type says",
+        "auto | regression | fraction | category: what the property is; auto: decided by its type",
         check=in_(("auto", "regression", "fraction", "category")),
     )
     where: str | None = option(
@@ -81,17 +100,19 @@ class ZooConfig:
         check=deep_iterable(finite),
     )
     split_seed: int = option(
-        0, "seed of the random split; apart from the seed of the run, so that seeds share a split", check=SEED
+        0, "seed of the random split; the seed of the run does not change the split", check=SEED
     )
-    train_fraction: float = option(1.0, "of the training networks, by group and split_seed", check=SHARE)
+    train_fraction: float = option(
+        1.0, "fraction of the training networks to use, drawn by group and split_seed", check=FRACTION
+    )
     balance: str | None = option(
         None,
-        "'architecture' or a property: each of its values makes up the same part of an epoch; none: as they come",
+        "'architecture' or a property: each value gets an equal part of every epoch; none: no balancing",
         check=named,
     )
     show: tuple[str, ...] = option(
         (),
-        "columns that the maps of the report are coloured by, beside what is predicted",
+        "further columns by which the maps of the report are coloured",
         converter=tuple,
         check=names,
     )
@@ -106,65 +127,78 @@ class TrainConfig:
     """How the model is trained."""
 
     epochs: int = option(30, "passes over the training networks", check=ge(0))
-    batch_size: int = option(64, "networks a step, over all processes", check=ge(1))
+    batch_size: int = option(64, "networks in a step, over all processes", check=ge(1))
     lr: float = option(1e-3, "highest learning rate", check=gt(0))
     schedule: str = option("one-cycle", "one-cycle | constant", check=in_(("one-cycle", "constant")))
     warmup: float = option(
         0.1, "fraction of the steps over which the learning rate rises", check=and_(ge(0), le(1))
     )
-    weight_decay: float = option(0.01, "of AdamW", check=ge(0))
-    clip: float | None = option(1.0, "largest norm of the gradient; none: any", check=optional(gt(0)))
-    task_weight: float = option(1.0, "of the task loss; 0 trains on the invariance loss alone", check=ge(0))
+    weight_decay: float = option(0.01, "weight decay of AdamW", check=ge(0))
+    clip: float | None = option(1.0, "largest norm of the gradient; none: no limit", check=optional(gt(0)))
+    task_weight: float = option(
+        1.0, "weight of the task loss; 0 trains on the invariance loss alone", check=ge(0)
+    )
     select: str = option(
         "mse",
-        "mse | tau: the validation metric that picks the best epoch; of a category: its Brier score | accuracy",
+        "mse | tau: validation metric that picks the best epoch; for a category: Brier score | accuracy",
         check=in_(("mse", "tau")),
     )
     patience: int | None = option(
-        None, "stop after this many epochs without a better one; none: never", check=optional(ge(1))
+        None, "stop after this many epochs without improvement; none: never", check=optional(ge(1))
     )
-    budget: float | None = option(None, "seconds of training, at most; none: any", check=optional(gt(0)))
+    budget: float | None = option(
+        None, "at most this many seconds of training; none: no limit", check=optional(gt(0))
+    )
     invariance_every: int | None = option(
         None,
-        "measure e_g and e_noise on the validation networks after every so many epochs; none: only at the end",
+        "measure e_g and e_noise on the validation networks every N epochs; none: only at the end",
         check=optional(ge(1)),
     )
 
 
 @frozen(kw_only=True)
 class RunConfig:
-    """Everything that decides a run's numbers."""
+    """Everything that decides the numbers of a run."""
 
     recipe: str | None = option(
-        None, "the recipe this configuration started from; where it is complete a record, it decides nothing"
+        None, "the recipe this configuration started from; a record that decides nothing in a complete file"
     )
-    seed: int = option(0, "of initialisation, batches, dropout and group elements", check=SEED)
+    seed: int = option(0, "seed of initialisation, batches, dropout and group elements", check=SEED)
     device: str = option("auto", "auto | cpu | cuda", check=in_(("auto", "cpu", "cuda")))
     precision: str = option("no", "no (float32) | bf16 (autocast)", check=in_(("no", "bf16")))
     zoo: ZooConfig = field(factory=ZooConfig)
-    normalise: Choice
-    tokenizer: Choice
-    layer_encoder: Choice
-    aggregator: Choice
-    head: Choice
-    invariance: Choice | None = None
+    normalise: Choice = field(validator=_fill_their_slot)
+    tokenizer: Choice = field(validator=_fill_their_slot)
+    layer_encoder: Choice = field(validator=_fill_their_slot)
+    aggregator: Choice = field(validator=_fill_their_slot)
+    head: Choice = field(validator=_fill_their_slot)
+    invariance: Choice | None = field(default=None, validator=optional(_fill_their_slot))
     augmentation: tuple[Choice, ...] = option(
-        (), "what is done to the networks of a training step, in this order", converter=tuple
+        (),
+        "parts that change the networks of a training step, in this order",
+        converter=tuple,
+        check=_fill_their_slot,
     )
     train: TrainConfig = field(factory=TrainConfig)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """All parts with their options, in the order of the keys."""
+        slots: list[Choice | None] = [getattr(self, slot) for slot in SLOTS]
+        return (*(choice for choice in slots if choice is not None), *self.augmentation)
 
 
 #: The keys that name one part each; ``augmentation`` names any number.
 SLOTS = ("normalise", "tokenizer", "layer_encoder", "aggregator", "head", "invariance")
 
-# -- data in: recipe, file, overrides -------------------------------------------------------------------------
+# -- data in: recipe, file, overrides ----------------------------------------------------------------------
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        ConfigError: it is missing or not TOML.
+        ConfigError: the file is missing, or is no TOML.
     """
     try:
         return tomllib.loads(
@@ -177,10 +211,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_set(words: Iterable[str]) -> dict[str, Any]:
-    """Read ``train.epochs=50`` words; a value is TOML, or else a plain string.
+    """Read words such as ``train.epochs=50``. A value that is no TOML is a plain string.
 
     Raises:
-        ConfigError: a word without ``=``, or a key set twice over, once as a table and once as a value.
+        ConfigError: a word has no ``=``, or sets a key to a table that another word sets to a value.
     """
     tree: dict[str, Any] = {}
     for word in words:
@@ -202,7 +236,7 @@ def parse_set(words: Iterable[str]) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one configuration over another; naming another part drops the options of the one it replaces."""
+    """Lay one configuration over another. A part that replaces another part drops the other's options."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
@@ -218,16 +252,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def stands_alone(data: Mapping[str, Any]) -> bool:
     """Return whether a configuration names a part for every slot that must have one.
 
-    Such a one is complete: nothing is laid under it, and a key that it lacks has the default of its class.
+    If so, no recipe is laid under it, and a key that it lacks has the default of its class.
     """
     tables = (data.get(slot) for slot in SLOTS if slot != "invariance")
     return all(isinstance(table, Mapping) and "part" in table for table in tables)
-
-
-def plugins_named(data: Mapping[str, Any]) -> set[str]:
-    """Return the names of the plugins whose parts a configuration names."""
-    tables = [data.get(slot) for slot in SLOTS]
-    listed = data.get("augmentation", ())
-    tables += listed if isinstance(listed, list | tuple) else ()
-    parts = (table.get("part") for table in tables if isinstance(table, Mapping))
-    return {part.partition("/")[0] for part in parts if isinstance(part, str) and part != NONE}

@@ -1,8 +1,8 @@
-"""A cattrs converter that takes nothing for something else, and the one line that says what it refused, and where.
+"""A cattrs converter that refuses values of a wrong type, and one line for what it refused and where.
 
-cattrs by default turns 3.7 into 3, "64" into 64 and "no" into True. The converters made here refuse all of these.
-The configuration (:mod:`~sneframe.config.structure`) and the files of a run folder (:mod:`sneframe.run_folder.json_files`)
-are both read by one.
+cattrs by default turns 3.7 into 3, "64" into 64 and "no" into True. The converters made here refuse all of
+these. They read the configuration (:mod:`~sneframe.config.structure`) and the files of a run folder
+(:mod:`sneframe.run_folder.json_files`).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ SHOWN.maxlist = SHOWN.maxtuple = SHOWN.maxdict = 20
 
 
 def strict_converter(*, table: str, none: Any, extra: bool) -> cattrs.Converter:
-    """Return a converter of plain data to attrs classes that refuses whatever is not of the right type.
+    """Return a converter from plain data to attrs classes that refuses values of a wrong type.
 
     Args:
         table: what the format calls a mapping, with its article, such as ``an object`` in JSON.
-        none: what stands for no value: None in JSON, and a word in TOML, which has no null.
-        extra: whether keys that a class does not know are passed over; otherwise they are refused.
+        none: the value that means None: null in JSON, and a word in TOML, which has no null.
+        extra: whether keys that a class does not know are ignored; otherwise they are refused.
     """
     converter = cattrs.Converter(forbid_extra_keys=not extra, detailed_validation=True)
     for kind, words in ((bool, "true or false"), (str, "a string"), (int, "a whole number")):
@@ -83,7 +83,7 @@ def strict_converter(*, table: str, none: Any, extra: bool) -> cattrs.Converter:
 
 
 def exactly(kind: type, words: str) -> Callable[[Any, Any], Any]:
-    """Return a hook that takes values of one type alone: no bool for an int, no int for a bool."""
+    """Return a hook that takes values of exactly one type: no bool as an int, no int as a bool."""
 
     def check(value: Any, _: Any) -> Any:
         if type(value) is not kind:
@@ -99,17 +99,17 @@ def may_be_none(kind: Any) -> bool:
 
 
 def refused(wanted: str, value: object) -> TypeError:
-    """Return the error for a value that is something else than what is wanted."""
+    """Return the error for a value that is not what is wanted."""
     return TypeError(f"must be {wanted}, got {SHOWN.repr(value)}")
 
 
 def first_line(error: BaseException, whole: str, path: str = "") -> str:
-    """Return what is wrong first, as ``PLACE: PROBLEM`` in one line.
+    """Return the first problem as one line, ``KEY: PROBLEM``.
 
     Args:
-        error: that a converter raised, with all errors that it found, as a tree.
-        whole: what all of the data are called, where no place in them can be named.
-        path: where the tree stands in the data.
+        error: the error that a converter raised, a tree of all errors that it met.
+        whole: the name of the data as a whole, for problems without a key.
+        path: the key of the data to which the tree belongs.
     """
     if isinstance(error, ClassValidationError | IterableValidationError):
         inner = error.exceptions[0]
@@ -120,13 +120,13 @@ def first_line(error: BaseException, whole: str, path: str = "") -> str:
         return f"unknown key {f'{path}.{key}'.strip('.')!r}, {choices(key, known)}"
     if isinstance(error, KeyError):
         return f"{path or whole} is missing"
-    # attrs' validators put the sentence first and the objects it speaks of behind it.
+    # The validators of attrs put the message first, and the objects that it is about after it.
     said = error.args[0] if error.args and isinstance(error.args[0], str) else error
     return f"{path}: {said}".removeprefix(": ")
 
 
 def _place(error: BaseException) -> str:
-    """Return the name, the key or the number under which an error was met, and nothing where cattrs noted none."""
+    """Return the field, key or index at which an error was met; empty where cattrs noted none."""
     for note in reversed(getattr(error, "__notes__", ())):
         if isinstance(note, AttributeValidationNote):
             return note.name
@@ -138,7 +138,7 @@ def _place(error: BaseException) -> str:
 def _each(
     converter: cattrs.Converter, items: Iterable[tuple[Any, Any]], kind: Any
 ) -> Iterator[tuple[Any, Any]]:
-    """Structure the items of a list or a mapping; an error keeps the place of its item."""
+    """Structure the items of a list or a mapping; an error notes the key or index of its item."""
     for place, item in items:
         try:
             yield place, converter.structure(item, kind)
@@ -148,7 +148,7 @@ def _each(
 
 
 def _made_from(origin: Any) -> Callable[[Any], bool]:
-    """Return what tells types such as ``tuple[int, ...]``, which is made from ``tuple``."""
+    """Return a test for types that are made from ``origin``, as ``tuple[int, ...]`` is from ``tuple``."""
     return lambda kind: get_origin(kind) is origin
 
 

@@ -1,8 +1,8 @@
-"""Plain data and TOML to and from a :class:`~.schema.RunConfig`, strictly: one line says what is wrong, and where."""
+"""Turn plain data into a :class:`~.schema.RunConfig` and back. One line says what is wrong, and where."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import attrs
@@ -16,34 +16,54 @@ from sneframe.config.toml import inline
 from sneframe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sneframe.plugins import Registry
+    from sneframe.parts.part import Part
+
+#: Makes options out of plain data.
+OPTIONS = strict_converter(table="a table", none=NONE, extra=False)
 
 
-def structure(data: Mapping[str, Any], registry: Registry) -> RunConfig:
-    """Check a configuration and return it as a value.
+def structure(data: Mapping[str, Any], part: Callable[[str], type[Part]]) -> RunConfig:
+    """Check a configuration and return it as a value, in which parts are classes.
+
+    Args:
+        data: the configuration as plain data, in which parts are names.
+        part: returns the class of the part with a given name, as :func:`sneframe.plugins.part` does.
 
     Raises:
-        ConfigError: one line that says where, what was got, and what could be.
+        ConfigError: one line says where, what was got, and what the choices are.
     """
     for slot in SLOTS:
         if slot != "invariance" and slot not in data:
             raise ConfigError(
-                f"the configuration names no {slot}; start from a recipe with --plugin, `sneframe plugins --load` lists them"
+                f"the configuration names no {slot}; start from a recipe with --plugin, "
+                f"`sneframe plugins --load` lists them"
             )
     try:
-        return _converter(registry).structure(data, RunConfig)
+        return _converter(part).structure(data, RunConfig)
     except BaseValidationError as error:
         raise ConfigError(first_line(error, "the configuration")) from error
 
 
-def unstructure(config: RunConfig) -> dict[str, Any]:
-    """Return a configuration as plain data, complete: :func:`structure` makes the same one of it.
+def choose(part: type[Part], options: Mapping[str, Any]) -> Choice:
+    """Return a part with its options, which are checked as strictly as those of a file.
 
     Raises:
-        ConfigError: a value that may be None is the word for it.
+        ConfigError: one line says which option of which part, what was got, and what the choices are.
     """
-    plain: dict[str, Any] = _plain(config)
-    return plain | {"invariance": plain["invariance"] if config.invariance else {"part": NONE}}
+    try:
+        return Choice(part=part, config=OPTIONS.structure(plain(options), part.Config))
+    except BaseValidationError as error:
+        raise ConfigError(first_line(error, part.name, part.name)) from error
+
+
+def unstructure(config: RunConfig) -> dict[str, Any]:
+    """Return a complete configuration as plain data, which :func:`structure` turns into the same one.
+
+    Raises:
+        ConfigError: a value that could be None is the word ``"none"``.
+    """
+    found: dict[str, Any] = plain(config)
+    return found | {"invariance": found["invariance"] if config.invariance else {"part": NONE}}
 
 
 def to_toml(config: RunConfig) -> str:
@@ -53,16 +73,16 @@ def to_toml(config: RunConfig) -> str:
 
 def to_commented_toml(config: RunConfig) -> str:
     """Return the complete configuration as TOML in which every key is explained."""
-    plain = unstructure(config)
-    tables = [attribute for attribute in attrs.fields(RunConfig) if isinstance(plain[attribute.name], dict)]
+    found = unstructure(config)
+    tables = [attribute for attribute in attrs.fields(RunConfig) if isinstance(found[attribute.name], dict)]
     lines = [
         line
         for attribute in attrs.fields(RunConfig)
         if attribute not in tables
-        for line in _commented(attribute, plain[attribute.name])
+        for line in _commented(attribute, found[attribute.name])
     ]
     for table in tables:
-        value, shown = getattr(config, table.name), plain[table.name]
+        value, shown = getattr(config, table.name), found[table.name]
         lines += ["", f"[{table.name}]"]
         if table.name in SLOTS:
             lines.append(tomli_w.dumps({"part": shown["part"]}).rstrip())
@@ -79,11 +99,16 @@ def _commented(attribute: attrs.Attribute[Any], shown: Any) -> list[str]:
     return [f"# {help_text}"] * bool(help_text) + [f"{attribute.name} = {inline(shown)}"]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as plain data: attrs classes as tables, parts as names, None as ``"none"``.
+
+    Raises:
+        ConfigError: a value that could be None is the word ``"none"``.
+    """
     if value is None:
         return NONE
     if isinstance(value, Choice):
-        return {"part": value.part, **_plain(value.config)}
+        return {"part": value.part.name, **plain(value.config)}
     if attrs.has(type(value)):
         found = {attribute.name: getattr(value, attribute.name) for attribute in attrs.fields(type(value))}
         for name in (name for name, item in found.items() if item == NONE):
@@ -91,24 +116,24 @@ def _plain(value: Any) -> Any:
                 raise ConfigError(f"{name}: {NONE!r} is the word for no value, it cannot be one")
         value = found
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
-# -- the converter ------------------------------------------------------------------------------------------------
+# -- the converter ----------------------------------------------------------------------------------------
 
 
-def _converter(registry: Registry) -> cattrs.Converter:
+def _converter(part: Callable[[str], type[Part]]) -> cattrs.Converter:
     converter = strict_converter(table="a table", none=NONE, extra=False)
 
     def choice(data: Any, _: Any) -> Choice:
         if not isinstance(data, Mapping) or not isinstance(data.get("part"), str):
             raise refused("a table with part = 'PLUGIN/NAME'", data)
-        part = registry.part(data["part"])
+        found = part(data["part"])
         options = {key: value for key, value in data.items() if key != "part"}
-        return Choice(part=part.name, config=converter.structure(options, part.Config))
+        return Choice(part=found, config=OPTIONS.structure(options, found.Config))
 
     def choice_or_none(data: Any, kind: Any) -> Choice | None:
         if not isinstance(data, Mapping):
@@ -119,6 +144,6 @@ def _converter(registry: Registry) -> cattrs.Converter:
             raise TypeError(f"part = {NONE!r} has no options, got {options[0]!r}; name a part too")
         return None
 
-    converter.register_structure_hook(Choice, choice)
+    converter.register_structure_hook_func(lambda kind: kind is Choice, choice)
     converter.register_structure_hook_func(lambda kind: kind == Choice | None, choice_or_none)
     return converter

@@ -1,4 +1,4 @@
-"""A suite: a named list of runs that makes one table. It is data, offered by plugins; :mod:`sneframe.bench` runs it."""
+"""A suite: a named list of runs that makes one table. Plugins offer it, and :mod:`sneframe.bench` runs it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Metric = Literal["mse", "r2", "tau", "accuracy"]
 
 
 def _words(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """Return words such as ``train.epochs=50``; a string is one of them."""
+    """Return words such as ``train.epochs=50`` as a tuple; a string is one word."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
@@ -32,8 +32,8 @@ class Row:
     """One line of the table.
 
     Args:
-        label: what it is called there.
-        recipe: ``PLUGIN/NAME``; one that is not there is shown as failed, with the reason.
+        label: its name in the table.
+        recipe: ``PLUGIN/NAME``; a recipe that does not exist is shown as failed, with the reason.
         overrides: words such as ``layer_encoder.width=32``.
     """
 
@@ -44,11 +44,11 @@ class Row:
 
 @frozen(kw_only=True)
 class Variation:
-    """What is varied across the table, such as the fraction of the training networks.
+    """One setting that is varied across the table, such as the fraction of the training networks.
 
     Args:
-        label: what it is called there.
-        overrides: words, laid over those of the row.
+        label: its name in the table.
+        overrides: words that are laid over those of the row.
     """
 
     label: str
@@ -57,11 +57,11 @@ class Variation:
 
 @frozen(kw_only=True)
 class Built:
-    """A zoo that is built where it is missing.
+    """A zoo that is built if it is missing.
 
     Args:
         builder: ``PLUGIN/NAME`` of a zoo builder.
-        options: of its configuration.
+        options: options of the builder's configuration.
     """
 
     builder: str
@@ -74,15 +74,16 @@ class Suite:
 
     Args:
         name: ``PLUGIN/NAME``.
-        title: of the table, one line.
-        rows: at least one.
-        zoo: what is built, or the path of a zoo; None: the demo zoo.
-        property: to predict; None: the zoo's first float property.
-        overrides: words, for all rows alike; they are laid over the recipe, and rows and variations over them.
-        variations: none: one without a name.
-        seeds: how many; they are 0, 1, ….
-        budget: seconds of training a run, or None.
-        metric: by which rows are ordered.
+        title: title of the table, one line.
+        rows: the rows, at least one.
+        zoo: the zoo to build, or the path of a zoo; None: the demo zoo.
+        property: the property to predict; None: the zoo's first float property.
+        overrides: words for all rows; they are laid over the recipe, and those of rows and variations over
+            them.
+        variations: the variations; empty: one without a name.
+        seeds: number of seeds, which are 0, 1, ….
+        budget: seconds of training for each run, or None.
+        metric: the metric by which rows are ordered.
     """
 
     name: str

@@ -9,7 +9,7 @@ import tomli_w
 
 
 def inline(value: Any) -> str:
-    """Return a value as TOML on one line, for a table of its own would end the one that the value belongs to."""
+    """Return a value as TOML on one line; a table of its own would end the one that holds it."""
     if isinstance(value, Mapping):
         keys = {name: tomli_w.dumps({name: 0}).removesuffix(" = 0\n") for name in value}
         return f"{{ {', '.join(f'{keys[name]} = {inline(item)}' for name, item in value.items())} }}"

@@ -1,4 +1,4 @@
-"""Checks of options that attrs does not have; each raises an error of one line that names the option."""
+"""Checks of options that attrs does not have; each raises a one-line error that names the option."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sneframe.errors import PartError
 
 
 def named(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    """Check that a name or an expression, where one is given, is not empty, as that of an unset variable is."""
+    """Check that a given name or expression is not empty, as an unset shell variable is."""
     if value is not None and not value.strip():
         raise ValueError(f"'{attribute.name}' must not be empty; leave it out instead")
 
@@ -22,11 +22,11 @@ def check_names(where: str, names: Iterable[str]) -> None:
     """Check that each of several properties is named, and is named once.
 
     Args:
-        where: what names them, as the error says it.
-        names: of the properties.
+        where: the option that lists the names, for the error.
+        names: names of the properties.
 
     Raises:
-        ValueError: a name is empty, or comes twice.
+        ValueError: a name is empty, or is listed twice.
     """
     seen: set[str] = set()
     for name in names:
@@ -43,22 +43,22 @@ def names(_: Any, attribute: attrs.Attribute[Any], value: Sequence[str]) -> None
 
 
 def finite(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-    """Check that a number is neither infinite nor NaN, which TOML has too."""
+    """Check that a number is neither infinite nor NaN; TOML can say both."""
     if not math.isfinite(value):
         raise ValueError(f"'{attribute.name}' must be finite, got {value}")
 
 
 def check_heads(owner: str, width: int, heads: int) -> None:
-    """Check that every head gets as many values.
+    """Check that every attention head gets the same number of values.
 
     Raises:
-        PartError: it does not, and whose heads they are.
+        PartError: the heads do not divide the width; the error names the ``owner`` of the heads.
     """
     if width % heads:
         raise PartError(f"{owner}: heads must divide width, got heads = {heads} and width = {width}")
 
 
-#: What a seed can be: TOML's whole numbers have 64 bits, one of them for the sign.
+#: The range of a seed: TOML's whole numbers have 64 bits, one of them for the sign.
 SEED = and_(ge(0), lt(2**63))
-#: A part of something that is there.
-SHARE = and_(gt(0), le(1))
+#: The range of a fraction that leaves something: above 0, at most 1.
+FRACTION = and_(gt(0), le(1))

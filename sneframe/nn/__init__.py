@@ -1,1 +1,1 @@
-"""Pieces that the parts of several plugins are built from."""
+"""Building blocks that several plugins share."""

@@ -1,9 +1,9 @@
-"""The members of a chain, its weights and biases, as arrays along axes of neurons: what layers that permute neurons act on.
+"""The weights and biases of a chain as arrays along axes of neurons, for equivariant layers.
 
-Axis l of a chain of L layers is its row of neurons after l layers: axis 0 the inputs, axis L the outputs. Weight l
-(counted from 0) has the axes l + 1 and l, bias l the axis l + 1. Layers are equivariant to permutations along the
-exchangeable axes: all of them, or the hidden ones 1 … L − 1 alone. What varies along the others, and with the positions
-of a kernel, is channels.
+In a chain of L layers, axis l is the row of neurons after l layers: axis 0 is the inputs, axis L the outputs.
+Weight l (counted from 0) has the axes l + 1 and l, bias l has the axis l + 1. Layers are equivariant to
+permutations along the exchangeable axes: all axes, or only the hidden ones 1 … L − 1. The other axes, and the
+positions of a kernel, are folded into the channels. A weight or a bias is called a member of the chain.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.chain import Link
 from sneframe.parts.carriers import NeuronFeatures, WeightFeatures
 
-Axes = tuple[int, ...]  #: descending: rows stand before columns
+Axes = tuple[int, ...]  #: descending, so that rows come before columns
 Features = TypeVar("Features", WeightFeatures, NeuronFeatures)
 
 
@@ -29,15 +29,15 @@ class Member:
     """One weight or bias of a chain.
 
     Args:
-        link: its layer.
+        link: the layer.
         role: ``weight`` or ``bias``.
-        layer: l, counted from 0.
-        axes: its exchangeable axes.
-        positions: how many features of one channel lie between two neurons, 1 of a bias.
-        fixed: the size of its fixed axis, 1 if it has none.
-        shape: of its features, without networks and channels.
-        outside: einops names of the axes of its features in the carrier, positions apart.
-        inside: the same, what is not exchangeable folded into the channels.
+        layer: l, the index of the layer, counted from 0.
+        axes: the exchangeable axes.
+        positions: number of features in one channel between two neurons; 1 for a bias.
+        fixed: size of the axis that is not exchangeable; 1 if there is none.
+        shape: shape of the features, without networks and channels.
+        outside: einops pattern of the features in the carrier, with positions as an axis ``k``.
+        inside: einops pattern with everything that is not exchangeable folded into the channels.
     """
 
     link: Link
@@ -52,23 +52,23 @@ class Member:
 
     @property
     def label(self) -> str:
-        """Its name among the members: ``weight_0``, ``bias_2``."""
+        """The name of the member: ``weight_0``, ``bias_2``."""
         return f"{self.role}_{self.layer}"
 
     @property
     def folded(self) -> int:
-        """How many values of one channel stand side by side."""
+        """Number of values of one channel that are folded together."""
         return self.positions * self.fixed
 
     def fold(self, features: Tensor) -> Tensor:
-        """Return ``(B, *axes, positions · fixed · channels)`` of ``(B, channels, *shape)``."""
+        """Turn ``(B, channels, *shape)`` into ``(B, *axes, positions · fixed · channels)``."""
         batch, channels = features.shape[:2]
         if self.role == "weight":
             features = features.reshape(batch, channels, self.link.outputs, self.link.inputs, self.positions)
         return rearrange(features, f"{self.outside} -> {self.inside}")
 
     def unfold(self, features: Tensor) -> Tensor:
-        """Return ``(B, channels, *shape)``: :meth:`fold` backwards."""
+        """Invert :meth:`fold`; return ``(B, channels, *shape)``."""
         sizes = {"fixed": self.fixed} if "fixed" in self.outside else {}
         if self.role == "weight":
             sizes["k"] = self.positions
@@ -79,12 +79,12 @@ class Member:
 def members_of(
     links: Sequence[Link], *, exchangeable: Literal["all", "hidden"], carrier: type = WeightFeatures
 ) -> tuple[Member, ...]:
-    """Return weight and bias of every link in turn.
+    """Return the weight and the bias of every link in turn.
 
     Args:
-        links: of the chain.
-        exchangeable: which axes are.
-        carrier: of the features, ``WeightFeatures``, or ``NeuronFeatures``, which have one position.
+        links: links of the chain.
+        exchangeable: which axes are exchangeable.
+        carrier: carrier of the features: ``WeightFeatures``, or ``NeuronFeatures``, which have one position.
     """
     last = len(links) - 1
     found = []
@@ -125,7 +125,7 @@ def members_of(
 
 
 def fold(features: WeightFeatures | NeuronFeatures, members: Sequence[Member]) -> list[Tensor]:
-    """Return ``(B, *axes, folded · channels)`` of each of the members, in their order."""
+    """Return ``(B, *axes, folded · channels)`` for each of the members, in their order."""
     tensors = {"weight": features.weights, "bias": features.biases}
     return [member.fold(tensors[member.role][member.layer]) for member in members]
 
@@ -136,7 +136,7 @@ def unfold(
     carrier: type[Features],
     architecture: Architecture,
 ) -> Features:
-    """Return the features of ``(B, *axes, folded · channels)``: :func:`fold` backwards, of all members of a chain."""
+    """Invert :func:`fold`: return the features of a chain from the tensors of all its members."""
     made: dict[str, dict[int, Tensor]] = {"weight": {}, "bias": {}}
     for member, tensor in zip(members, tensors, strict=True):
         made[member.role][member.layer] = member.unfold(tensor)
@@ -145,17 +145,17 @@ def unfold(
 
 
 def subsets(axes: Axes) -> list[Axes]:
-    """Return every subset of some axes, few axes first, then low ones."""
+    """Return every subset of some axes, those with few axes first, then those with low axes."""
     return [s for size in range(len(axes) + 1) for s in sorted(combinations(axes, size))]
 
 
 def pools(x: Tensor, axes: Axes, pool: Callable[[Tensor, int], Tensor]) -> dict[Axes, Tensor]:
-    """Return ``x (B, *axes, D)`` pooled to every subset of its axes, each from a subset with one axis more.
+    """Pool ``x (B, *axes, D)`` to every subset of its axes, each time from a subset with one axis more.
 
     Args:
-        x: to pool.
-        axes: it has.
-        pool: over one dimension of a tensor, given its number.
+        x: the tensor to pool.
+        axes: the axes of ``x``.
+        pool: function that pools a tensor over one dimension, given its index.
     """
     found = {axes: x}
     for kept in reversed(subsets(axes)[:-1]):
@@ -166,8 +166,8 @@ def pools(x: Tensor, axes: Axes, pool: Callable[[Tensor, int], Tensor]) -> dict[
 
 
 def spread(x: Tensor, along: Axes, axes: Axes) -> Tensor:
-    """Give ``x (B, *along, D)`` an axis of size 1 for every one of the axes that it lacks."""
-    for place, axis in enumerate(axes, start=1):
+    """Add to ``x (B, *along, D)`` a dimension of size 1 for each of ``axes`` that it lacks."""
+    for dimension, axis in enumerate(axes, start=1):
         if axis not in along:
-            x = x.unsqueeze(place)
+            x = x.unsqueeze(dimension)
     return x

@@ -1,6 +1,6 @@
-"""Encodings of what a parameter is and where it stands: its type, and its level in the network (SNE §3.3).
+"""Encoding of the type of a parameter and of its level in the network (SNE §3.3).
 
-For every method that reads weights as sets, and so has to be told what they belong to.
+Methods that read weights as sets need it to know what the weights belong to.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from sneframe.architecture import Architecture
 
 
 class LevelTypeEncoding(nn.Module):
-    """A learned vector per type plus sinusoids of absolute and of relative depth.
+    """A learned vector per type, plus sinusoids of absolute and relative depth.
 
-    A type that the training zoo did not have gets the vector of index 0, which is trained by nothing and starts at
-    zero: an unseen type is encoded as no type.
+    A type that the training zoo does not have gets the vector with index 0. It is zero at the start and is
+    never trained, so an unseen type is encoded as no type.
 
     Args:
-        architectures: of the training zoo; their types make the table.
+        architectures: architectures of the training zoo; each of their types has a vector.
         width: D, even.
-        level: whether there are sinusoids; without them all levels are alike.
-        type: whether there are vectors per type; without them all types are alike.
-        std: standard deviation of these vectors at the start.
+        level: whether to add sinusoids; without them all levels are encoded alike.
+        type: whether to add vectors for types; without them all types are encoded alike.
+        std: standard deviation of the vectors at the start.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class LevelTypeEncoding(nn.Module):
         ] = {}
 
     def forward(self, architecture: Architecture, units: tuple[tuple[int, ...], ...], like: Tensor) -> Tensor:
-        """Return ``(L, D)`` for L units, each the indices of the parameters it stands for.
+        """Return ``(L, D)`` for L units, each given by the indices of its parameters.
 
-        A unit of several parameters has the mean of their types; all of them lie in one layer, so at one level.
+        A unit of several parameters has the mean of their types. They are in one layer, and so at one level.
         """
         members, starts, sinusoids = self._constant(architecture, units, like.device)
         if self.table is None:
@@ -73,7 +73,7 @@ class LevelTypeEncoding(nn.Module):
             )
             relative = levels / max(1, architecture.depth - 1)
             half = self.width // 2
-            # Relative depth lies in [0, 1]: scaled so that its slowest wave turns a quarter over the network.
+            # Relative depth is in [0, 1]; the scale lets its slowest wave turn a quarter over the network.
             waves = torch.cat([sinusoid(levels, half), sinusoid(relative * 100, self.width - half)], dim=1)
             if not self.level:
                 waves = torch.zeros_like(waves)

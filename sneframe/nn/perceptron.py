@@ -1,4 +1,4 @@
-"""A perceptron: linear layers with ReLU between them, as parts of several methods have them."""
+"""A perceptron: linear layers with ReLU between them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import nn
 
 
 def perceptron(widths: Sequence[int], *, dropout: float = 0.0, bias: bool = True) -> nn.Sequential:
-    """Return linear layers from the first of the widths to the last, behind each but the last ReLU and, if any, dropout.
+    """Return linear layers between the widths; ReLU, and dropout if any, follow each layer but the last.
 
     Args:
-        widths: two at least.
-        dropout: share of values that are dropped in training.
-        bias: whether the linear layers have one.
+        widths: at least two widths, from the input to the output.
+        dropout: fraction of the values that are dropped in training.
+        bias: whether the linear layers have biases.
     """
     layers: list[nn.Module] = []
     for width, following in pairwise(widths[:-1]):

@@ -1,4 +1,4 @@
-"""Seven numbers of a set of weights, which do not depend on their order (StatNN, arXiv 2002.11448)."""
+"""Seven statistics of a set of weights, which do not depend on their order (StatNN, arXiv 2002.11448)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
-COUNT: Final = 2 + len(QUANTILES)  #: how many numbers
+COUNT: Final = 2 + len(QUANTILES)  #: number of statistics
 
 
 def statistics(values: Tensor) -> Tensor:
-    """Return mean, variance and quantiles ``(B, 7)`` of ``(B, n)`` values."""
-    # torch.quantile refuses more than 2^24 elements, and would sort once more for itself
+    """Return mean, variance and quantiles ``(B, 7)`` of values ``(B, n)``."""
+    # torch.quantile refuses more than 2^24 elements, and would sort again.
     ordered = values.sort(dim=1).values
     count = values.shape[1]
     variance = values.var(dim=1) if count > 1 else torch.zeros_like(values[:, 0])

@@ -1,1 +1,1 @@
-"""The abstract parts that plugins make final, and the carriers that flow between them."""
+"""The abstract parts that plugins implement, and the carriers that flow between them."""

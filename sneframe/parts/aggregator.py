@@ -1,4 +1,4 @@
-"""Aggregator: codes of layers in, one embedding per network out."""
+"""Aggregator: takes the codes of layers, and gives one embedding per network."""
 
 from __future__ import annotations
 

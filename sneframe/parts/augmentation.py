@@ -1,4 +1,4 @@
-"""Augmentation: what is done to networks, and to their targets, before a training step; never when a model is scored."""
+"""Augmentation: changes networks and their targets before a training step, never when a model is scored."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from sneframe.rng import Draw
 
 
 class Augmentation(Part):
-    """Changes raw weights, before normalisation, at every training step anew.
+    """Changes raw weights, before normalisation, anew at every training step.
 
-    What it does to a network is drawn from seed, step and network id (:mod:`sneframe.rng`), so that it depends neither
-    on the number of processes nor, unless it ``mixes``, on who shares the batch. Architectures, their order and the ids
-    stay as they are.
+    The change is drawn from seed, step and network id (:mod:`sneframe.rng`), so it does not depend on the
+    number of processes. It does not depend on the other networks of the batch either, unless the part
+    ``mixes``. Architectures, their order and the ids stay as they are.
     """
 
     slot = "augmentation"
-    #: Whether networks of a batch are mixed with each other, so that what becomes of one depends on its mates.
+    #: Whether the networks of a batch are mixed with each other, so that each result depends on the others.
     mixes: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return other networks in the place of these, and their targets.
+        """Return the changed networks and their targets.
 
         Args:
-            batch: raw weights.
-            target: ``(B, T)`` what raw outputs are trained on, in the order of ``batch.ids``; of a category a soft label.
-            draw: where in the run this step stands; its seed is this augmentation's own.
+            batch: the networks, with raw weights.
+            target: ``(B, T)``, the targets in the order of ``batch.ids``; for a category, soft labels.
+            draw: source of random numbers for this step, with a seed of this augmentation's own.
         """

@@ -1,17 +1,19 @@
-"""Carriers: what flows between parts, one value per architecture of the batch, in the order of ``batch.networks``.
+"""Carriers: the values that flow between parts, one per architecture, in the order of ``batch.networks``.
 
-``extent`` of a carrier is how many networks it carries, and the width that a Spec declares of it. It is read at the first
-batch of a run alone, and raises a ValueError that says what is wrong where its tensors do not fit each other.
+``extent`` of a carrier is the number of networks in it, and the width that a Spec declares for it. It is read
+only at the first batch of a run, and raises a ValueError with the reason if the tensors do not fit each
+other.
 
-``act`` returns what a carrier becomes when a group element is applied to the networks that it was made of, as far as the
-part that made it keeps the symmetry. What no longer shows the order of neurons stays as it is. A carrier without ``act``
-cannot be moved, and the laws of symmetry then measure nothing of the part that gives it.
+``act`` returns what a carrier becomes when a group element is applied to the networks that it was made from,
+provided that the part that made it keeps the symmetry. A carrier in which the order of neurons no longer
+shows stays as it is. A carrier without ``act`` cannot be moved, and the laws of symmetry then measure nothing
+about the part that gives it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import torch
 from attrs import evolve, frozen
@@ -23,8 +25,6 @@ from sneframe.batch import Networks
 
 if TYPE_CHECKING:
     from sneframe.symmetry import Element
-
-FeaturesT = TypeVar("FeaturesT", "WeightFeatures", "NeuronFeatures")
 
 
 def _sizes(name: str, value: object, axes: str) -> tuple[int, ...]:
@@ -40,16 +40,24 @@ def _sizes(name: str, value: object, axes: str) -> tuple[int, ...]:
 
 
 def _channels(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[int, int]:
-    """Return how many networks and channels the features of all layers have.
+    """Return the numbers of networks and of channels, which the features of all layers share.
 
     Raises:
-        ValueError: they differ, or there are none.
+        ValueError: the layers differ, or there are none.
     """
     found = {tuple(value.shape[:2]) for value in (*weights, *biases)}
     if len(found) != 1 or len(next(iter(found))) != 2:
         shown = ", ".join(map(str, sorted(found))) or "none"
         raise ValueError(f"weights and biases must begin with one (B, channels), got {shown}")
-    return next(iter(found))  # type: ignore[return-value]  # its length was looked at
+    return next(iter(found))  # type: ignore[return-value]  # its length was checked above
+
+
+class Unmoved:
+    """A carrier in which the order of neurons no longer shows, so that no group element changes it."""
+
+    def act(self, element: Element) -> Self:  # noqa: ARG002  # other carriers need it
+        """Return the carrier itself."""
+        return self
 
 
 @frozen(kw_only=True, eq=False)
@@ -59,11 +67,11 @@ class ChunkTokens:
     Chunks are cut across neurons, so no group element can be applied to them: there is no ``act``.
 
     Args:
-        architecture: of these networks.
+        architecture: architecture of the networks.
         chunks: ``(B, Q, C)``, zero where padded.
-        mask: ``(Q, C)`` bool, true where a weight stands, false where padded.
-        parameter: ``(Q,)`` for each chunk the index of its parameter, ascending.
-        counts: for each parameter how many chunks it has; they sum to Q.
+        mask: ``(Q, C)`` bool, true for a weight, false for padding.
+        parameter: ``(Q,)``, for each chunk the index of its parameter, ascending.
+        counts: number of chunks of each parameter; the sum is Q.
     """
 
     architecture: Architecture
@@ -79,12 +87,12 @@ class ChunkTokens:
         if _sizes("mask", self.mask, "Q, C") != (chunks, size):
             raise ValueError(f"mask must be {(chunks, size)} as chunks are, got {tuple(self.mask.shape)}")
         if _sizes("parameter", self.parameter, "Q")[0] != chunks or sum(self.counts) != chunks:
-            raise ValueError(f"parameter and counts must tell of {chunks} chunks, got {sum(self.counts)}")
+            raise ValueError(f"parameter and counts must cover {chunks} chunks, got {sum(self.counts)}")
         return networks, size
 
 
 @frozen(kw_only=True, eq=False)
-class StatTokens:
+class StatTokens(Unmoved):
     """Statistics of every parameter: ``stats (B, L, S)``."""
 
     architecture: Architecture
@@ -96,21 +104,10 @@ class StatTokens:
         networks, _, width = _sizes("stats", self.stats, "B, L, S")
         return networks, width
 
-    def act(self, element: Element) -> StatTokens:  # noqa: ARG002  # others need it
-        """Return the same statistics, which no group element changes."""
-        return self
-
 
 @frozen(kw_only=True, eq=False)
-class WeightFeatures:
-    """Channels on every weight and bias of a chain of layers.
-
-    Args:
-        architecture: of these networks.
-        weights: per layer ``(B, channels, *shape)`` of its parameter: ``(B, channels, out, in)`` of a linear layer,
-            ``(B, channels, out, in, height, width)`` of a 2-D convolution.
-        biases: per layer ``(B, channels, out)``.
-    """
+class Features:
+    """Channels on the weights and biases of a chain of layers."""
 
     architecture: Architecture
     weights: tuple[Tensor, ...]
@@ -118,16 +115,47 @@ class WeightFeatures:
 
     @property
     def extent(self) -> tuple[int, int]:
-        """B and how many channels."""
+        """B and the number of channels."""
         return _channels(self.weights, self.biases)
 
-    def act(self, element: Element) -> WeightFeatures:
-        """Return g·x: every channel moved as the weights themselves are."""
-        return _acted(self, element)
+    def act(self, element: Element) -> Self:
+        """Return g·x: every channel is moved as the weights are.
+
+        If the entries of a kernel are folded into the channels, a channel is written on each entry, moved,
+        and read from the first.
+        """
+        links = read_chain(self.architecture)
+        entries = [link.weight.size // w[0, 0].numel() for link, w in zip(links, self.weights, strict=True)]
+        values: dict[str, Tensor] = {}
+        for link, count, weight, bias in zip(links, entries, self.weights, self.biases, strict=True):
+            values[link.weight.name] = weight.flatten(2).repeat_interleave(count, dim=2)
+            values[link.bias.name] = bias
+        names, sizes = zip(*((p.name, p.size) for p in self.architecture.parameters), strict=True)
+        flat = torch.cat([values[name] for name in names], dim=2)
+        channels = [Networks(architecture=element.architecture, weights=each) for each in flat.unbind(1)]
+        moved = torch.stack([each.act(element).weights for each in channels], dim=1)
+        found = dict(zip(names, moved.split(sizes, dim=2), strict=True))
+        weights = [
+            found[link.weight.name][..., ::count].reshape(weight.shape)
+            for link, count, weight in zip(links, entries, self.weights, strict=True)
+        ]
+        return evolve(self, weights=tuple(weights), biases=tuple(found[link.bias.name] for link in links))
+
+
+@frozen(kw_only=True, eq=False)
+class WeightFeatures(Features):
+    """Channels on every weight and bias of a chain of layers.
+
+    Args:
+        architecture: architecture of the networks.
+        weights: per layer ``(B, channels, *shape)``, with the shape of its weight: ``(B, channels, out, in)``
+            for a linear layer, ``(B, channels, out, in, height, width)`` for a 2-D convolution.
+        biases: per layer ``(B, channels, out)``.
+    """
 
     @classmethod
     def of(cls, networks: Networks, links: Sequence[Link]) -> WeightFeatures:
-        """Return one channel, the weights and biases of a chain themselves, as views."""
+        """Return the weights and biases of a chain as one channel, without a copy."""
         views = networks.parameters()
         return cls(
             architecture=networks.architecture,
@@ -137,67 +165,29 @@ class WeightFeatures:
 
 
 @frozen(kw_only=True, eq=False)
-class NeuronFeatures:
-    """Channels on every pair of neurons that a chain of layers joins, and on every neuron.
+class NeuronFeatures(Features):
+    """Channels on every pair of neurons that a chain of layers connects, and on every neuron.
 
-    Of linear layers they are what ``WeightFeatures`` are. A kernel between two channels of a convolution, or the positions
-    of a channel that was flattened in front of a linear layer, have one vector together: what was told apart by its
-    position is folded into the channels.
+    For linear layers they equal ``WeightFeatures``. A kernel between two channels of a convolution has one
+    vector, and so have the positions of a channel that was flattened in front of a linear layer: positions
+    are folded into the channels.
 
     Args:
-        architecture: of these networks.
-        weights: per layer ``(B, channels, out, in)``, of a convolution out and in its channels, behind a flatten in the
-            channels that were flattened.
+        architecture: architecture of the networks.
+        weights: per layer ``(B, channels, out, in)``. For a convolution, out and in are its channels; after a
+            flatten, in are the channels that were flattened.
         biases: per layer ``(B, channels, out)``.
     """
 
-    architecture: Architecture
-    weights: tuple[Tensor, ...]
-    biases: tuple[Tensor, ...]
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """B and how many channels."""
-        return _channels(self.weights, self.biases)
-
-    def act(self, element: Element) -> NeuronFeatures:
-        """Return g·x: every channel moved as the weights between the same neurons are."""
-        return _acted(self, element)
-
-
-def _acted(features: FeaturesT, element: Element) -> FeaturesT:
-    """Apply an element to every channel as to the weights.
-
-    Where the entries of a kernel are folded into the channels, a channel is written on each of them, moved, and read off
-    the first.
-    """
-    architecture = features.architecture
-    links = read_chain(architecture)
-    entries = [link.weight.size // w[0, 0].numel() for link, w in zip(links, features.weights, strict=True)]
-    values: dict[str, Tensor] = {}
-    for link, count, weight, bias in zip(links, entries, features.weights, features.biases, strict=True):
-        values[link.weight.name] = weight.flatten(2).repeat_interleave(count, dim=2)
-        values[link.bias.name] = bias
-    names, sizes = zip(*((p.name, p.size) for p in architecture.parameters), strict=True)
-    flat = torch.cat([values[name] for name in names], dim=2)
-    channels = [Networks(architecture=element.architecture, weights=each) for each in flat.unbind(1)]
-    moved = torch.stack([each.act(element).weights for each in channels], dim=1)
-    found = dict(zip(names, moved.split(sizes, dim=2), strict=True))
-    weights = [
-        found[link.weight.name][..., ::count].reshape(weight.shape)
-        for link, count, weight in zip(links, entries, features.weights, strict=True)
-    ]
-    return evolve(features, weights=tuple(weights), biases=tuple(found[link.bias.name] for link in links))
-
 
 @frozen(kw_only=True, eq=False)
-class LayerCodes:
+class LayerCodes(Unmoved):
     """One code per parameter or per layer.
 
     Args:
-        architecture: of these networks.
+        architecture: architecture of the networks.
         codes: ``(B, L, D)``.
-        units: for each of the L codes the indices of the parameters it stands for.
+        units: for each of the L codes the indices of the parameters that it stands for.
     """
 
     architecture: Architecture
@@ -209,21 +199,17 @@ class LayerCodes:
         """B and D."""
         networks, codes, width = _sizes("codes", self.codes, "B, L, D")
         if codes != len(self.units):
-            raise ValueError(f"units must tell of each of {codes} codes, got {len(self.units)}")
+            raise ValueError(f"units must have an entry for each of {codes} codes, got {len(self.units)}")
         return networks, width
-
-    def act(self, element: Element) -> LayerCodes:  # noqa: ARG002  # others need it
-        """Return the same codes, which no group element changes."""
-        return self
 
 
 def each_parameter(architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-    """Return the units of codes that stand for one parameter each."""
+    """Return the units for codes that stand for one parameter each."""
     return tuple((parameter,) for parameter in range(len(architecture.parameters)))
 
 
 @frozen(kw_only=True, eq=False)
-class Embedding:
+class Embedding(Unmoved):
     """One vector per network: ``values (B, E)``."""
 
     architecture: Architecture
@@ -234,7 +220,3 @@ class Embedding:
         """B and E."""
         networks, width = _sizes("values", self.values, "B, E")
         return networks, width
-
-    def act(self, element: Element) -> Embedding:  # noqa: ARG002  # others need it
-        """Return the same vectors, which no group element changes."""
-        return self

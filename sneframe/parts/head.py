@@ -1,4 +1,4 @@
-"""Head: embedding (B, E) in, predicted values (B, T) out; trained by gradients, or fitted afterwards."""
+"""Head: predicts values (B, T) from embeddings (B, E); trained by gradients, or fitted afterwards."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sneframe.parts.part import Part, Spec
 class Head(Part):
     """Predicts values from embeddings. By default, gradients train it together with the encoder.
 
-    Ask a head, instead of testing its type: ``trained`` says whether gradients train it, and ``finish`` does what is
-    left to do after the training.
+    Ask a head instead of testing its type: ``trained`` says whether gradients train it, and ``finish`` does
+    what is left to do after the training.
     """
 
     slot = "head"
@@ -40,10 +40,10 @@ class Head(Part):
 
 
 class FittedHead(Head):
-    """Predicts by a library's estimator, fitted once on the embeddings of the training networks.
+    """Predicts with an estimator of a library, fitted once to the embeddings of the training networks.
 
-    What is saved is the training embeddings and targets, as tensors, never a pickled estimator; loading fits
-    again with the same seed.
+    A saved model holds the training embeddings and targets as tensors, never a pickled estimator. Loading
+    fits the estimator again with the same seed.
     """
 
     slot = "head"
@@ -60,7 +60,7 @@ class FittedHead(Head):
 
     @abstractmethod
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit to ``(N, E)`` embeddings and ``(N, T)`` targets, which :meth:`keep` keeps."""
+        """Fit the estimator to ``(N, E)`` embeddings and ``(N, T)`` targets, which :meth:`keep` keeps."""
 
     @abstractmethod
     def forward(self, embedding: Tensor) -> Tensor:
@@ -75,14 +75,14 @@ class FittedHead(Head):
         self.fit(embeddings, targets)
 
     def keep(self, embeddings: Tensor, targets: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Keep what the head is fitted to, and return both as float64 arrays on the host, as libraries take them.
+        """Keep embeddings and targets, and return both as float64 arrays on the host, as libraries take them.
 
         Raises:
-            PartError: targets that are not ``(N, T)``.
+            PartError: the targets are not ``(N, T)``.
         """
         if targets.shape != (len(embeddings), self.values):
             raise PartError(
-                f"head {self.name!r} is to be fitted to targets {(len(embeddings), self.values)}, "
+                f"head {self.name!r} is fitted to targets of shape {(len(embeddings), self.values)}, "
                 f"got {tuple(targets.shape)}"
             )
         self.embeddings, self.targets = embeddings, targets
@@ -95,7 +95,7 @@ class FittedHead(Head):
             PartError: the head is not fitted.
         """
         if self.embeddings is None:
-            raise PartError(f"head {self.name!r} predicts after it was fitted, it was not")
+            raise PartError(f"head {self.name!r} can only predict after it was fitted")
         return host(embedding)
 
 

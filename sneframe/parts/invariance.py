@@ -1,4 +1,4 @@
-"""Invariance loss: what a model pays for telling a network from the same network with its neurons moved."""
+"""Invariance loss: the penalty for a model whose output changes when the neurons of a network are moved."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sneframe.rng import Draw
 
 @frozen(kw_only=True, eq=False)
 class Output:
-    """What a model gives for a batch, in the order of ``batch.ids``.
+    """The output of a model for a batch, in the order of ``batch.ids``.
 
     Args:
-        embedding: ``(B, E)``.
-        value: ``(B, T)``, raw: before any sigmoid, in standardised units.
+        embedding: embeddings ``(B, E)``.
+        value: raw values ``(B, T)``, before any sigmoid, in standardised units.
     """
 
     embedding: Tensor
@@ -27,31 +27,32 @@ class Output:
 
 @frozen(kw_only=True, eq=False)
 class LossTerm:
-    """A sum over this process's networks, and the count over all processes that it is to be divided by."""
+    """The sum over the networks of this process, and the count over all processes by which it is divided."""
 
     total: Tensor
     count: int
 
 
 class InvarianceLoss(Part):
-    """A loss on the model's answers to a batch and to what a symmetry makes of it.
+    """A loss on the model's outputs for a batch and for the batch moved by a symmetry.
 
-    It may own parameters (a projection, a decoder). The group acts on raw weights, before normalisation.
+    It may have trainable weights of its own (a projection, a decoder). The group acts on raw weights, before
+    normalisation.
     """
 
     slot = "invariance"
 
     @abstractmethod
     def weight(self, progress: float) -> float:
-        """Return λ at this fraction of the training, in [0, 1]."""
+        """Return λ at this progress of the training, a fraction in [0, 1]."""
 
     @abstractmethod
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
         """Return the loss of a batch.
 
         Args:
-            model: maps a :class:`Batch` to an :class:`Output`.
-            batch: raw weights.
+            model: the model, from a :class:`Batch` to an :class:`Output`.
+            batch: the networks, with raw weights.
             output: the model's output for ``batch``, already computed.
-            draw: where in the run this step stands.
+            draw: source of random numbers for this step.
         """

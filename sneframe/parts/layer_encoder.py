@@ -1,4 +1,4 @@
-"""Layer encoder: tokens in, codes of parameters or layers (or equivariant features) out."""
+"""Layer encoder: takes tokens, and gives codes of parameters or layers, or equivariant features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sneframe.parts.part import Part
 class LayerEncoder(Part):
     """Encodes the layers of every network.
 
-    ``local`` states that the code of a layer needs no other layer; such an encoder can be driven layer by layer,
+    If ``local`` is true, the code of a layer needs no other layer. Such an encoder can work layer by layer,
     which is how very large networks are encoded.
     """
 

@@ -1,4 +1,4 @@
-"""Normalise: batch in, batch out; fitted on the training networks only."""
+"""Normalise: rescales the weights of a batch; fitted to the training networks only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sneframe.parts.part import Part, Spec
 
 
 class Normalise(Part):
-    """Rescales weights; its constants are buffers, saved with the model.
+    """Rescales weights. Its constants are buffers, which are saved with the model.
 
-    It ``keeps`` the actions under which what it gives moves as the weights do: a constant for each weight breaks
-    ``permute``, any centring breaks ``sign`` and ``scale``.
+    It ``keeps`` the actions under which its output moves as the weights do: a constant for each weight breaks
+    ``permute``, and any centring breaks ``sign`` and ``scale``.
 
-    A part that learns constants defines :meth:`learn`, and is called through :meth:`fit`. Whether it was fitted is a
-    buffer of its own, so a state dict, a copy and a saved model say it too. The first forward of a part that learns
-    constants and was never fitted warns, once.
+    A part that learns constants defines :meth:`learn`; callers use :meth:`fit`. Whether the part was fitted
+    is a buffer too, so a state dict, a copy and a saved model know it. If a part that learns constants was
+    never fitted, its first forward warns, once.
     """
 
     slot = "normalise"
@@ -35,23 +35,22 @@ class Normalise(Part):
     def __init__(self, config: Any, spec: Spec) -> None:
         super().__init__(config, spec)
         self.register_buffer("fitted", torch.tensor(False))
-        self._settled = False  # whether it was looked at, which on a GPU waits for all that was asked of it
+        self._settled = False  # whether `fitted` was checked; reading it on a GPU waits for all earlier work
         self.register_forward_pre_hook(_look)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "fit" in vars(cls):
-            raise TypeError(
-                f"{cls.__qualname__} defines fit, which is to note that it was called; define learn"
-            )
+            raise TypeError(f"{cls.__qualname__} must define learn, not fit: fit notes that it was called")
 
     @final
     def fit(self, batches: Iterable[Batch]) -> None:
         """Learn the constants from the training networks.
 
         Args:
-            batches: each training network once, in batches small enough to be copied, as
-                :meth:`sneframe.batch.Batch.blocks` gives them; they are read once and need not fit into memory together.
+            batches: each training network once, in batches that are small enough to be copied, such as those
+                of :meth:`sneframe.batch.Batch.blocks`. They are read once, and need not fit into memory
+                together.
 
         Raises:
             PartError: there is no network, or these networks leave a constant undefined.
@@ -64,10 +63,10 @@ class Normalise(Part):
         self._settled = True
 
     def learn(self, batches: Iterable[Batch]) -> None:
-        """Set the constants; a part without any leaves this out. Called by :meth:`fit`, whose arguments it has."""
+        """Set the constants; :meth:`fit` calls this. A part without constants leaves it out."""
 
     def warn_unless_fitted(self) -> None:
-        """Warn, once, where the constants are those that the part was made with.
+        """Warn, once, if the constants are still those that the part was built with.
 
         Warns:
             UserWarning: the part learns constants, and was never fitted.
@@ -77,26 +76,27 @@ class Normalise(Part):
         self._settled = True
         if type(self).learn is not Normalise.learn and not self.fitted:
             warnings.warn(
-                f"normalise {self.name!r} was never fitted, so it does not rescale as a run does: give the training "
-                f"networks to sneframe.encoder(NAME, networks), or call encoder.normalise.fit(batch.blocks())",
+                f"normalise {self.name!r} was never fitted, so it does not rescale as a run does: "
+                f"give the training networks to sneframe.encoder(NAME, networks), "
+                f"or call encoder.normalise.fit(batch.blocks())",
                 stacklevel=2,
             )
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], *rest: Any) -> None:
         super()._load_from_state_dict(state_dict, *rest)
-        self._settled = False  # the tensors may be those of a part that was never fitted
+        self._settled = False  # the state dict may be that of a part that was never fitted
 
     @abstractmethod
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with rescaled weights.
 
         Raises:
-            PartError: an architecture the constants say nothing about.
+            PartError: there are no constants for an architecture.
         """
 
 
 class _Counted:
-    """Passes batches on, and counts their networks: an iterator that was read before gives none."""
+    """Passes batches on and counts their networks; an iterator that was read before has none."""
 
     def __init__(self, batches: Iterable[Batch]) -> None:
         self._batches = batches
@@ -111,6 +111,6 @@ class _Counted:
 
 
 def _look(part: nn.Module, _given: object) -> None:
-    """Warn of an unfitted part before its forward; a function, so that a part with it can be pickled."""
+    """Warn of an unfitted part before its forward. This is a function so that the part can be pickled."""
     assert isinstance(part, Normalise)
     part.warn_unless_fitted()

@@ -1,7 +1,7 @@
-"""Part and Spec: what every part has, and what it says of what flows through it before any data flows.
+"""Part and Spec: what every part has, and how it describes its input and output before any data flows.
 
-A part is built from its own ``Config`` and the :class:`Spec` of what it will be given, and states in ``out`` the
-spec of what it gives. :mod:`sneframe.model` folds the specs down the chain before any weight is read.
+A part is built from its own ``Config`` and the :class:`Spec` of its input, and states in ``out`` the spec of
+its output. :mod:`sneframe.model` passes the specs down the chain before any weight is read.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sneframe.errors import ArchitectureError, ArchitecturesRefused, PartError
 
 @frozen(kw_only=True)
 class Spec:
-    """What one part gives the next.
+    """Description of the values that flow from one part to the next.
 
     Args:
-        carrier: the class that carries it.
-        width: of its last axis: S, channels, D or E.
-        architectures: of the training zoo.
-        values: T, how many values the head is to predict.
+        carrier: class of the values.
+        width: size of their last axis: S, channels, D or E.
+        architectures: architectures of the training zoo.
+        values: T, how many values the head has to predict.
     """
 
     carrier: type
@@ -37,27 +37,28 @@ class Spec:
     values: int = 1
 
     def gives(self, carrier: type, width: int) -> Spec:
-        """Return the spec after a part that gives this carrier at this width."""
+        """Return the spec of the output of a part that gives this carrier with this width."""
         return evolve(self, carrier=carrier, width=width)
 
 
-#: What a part claims that answers to no single weight, or to each weight alone.
+#: The claim of a part that treats every weight alike, or reads no weight.
 ANY_ACTION = frozenset(ACTIONS)
 
 
 class Part(nn.Module, ABC):
-    """What every part has; subclasses are either abstract (one per slot) or final.
+    """Base of all parts. A subclass is either abstract, one per slot, or final.
 
-    A final part names itself ``PLUGIN/NAME``, nests a frozen, keyword-only attrs class ``Config``, and lists in
-    ``takes`` the carriers it can be given. It claims in ``keeps`` the actions (``permute``, ``scale``, ``sign``) that
-    it does not break: what it gives moves as the weights do, or stays; :mod:`sneframe.testing.laws` measures that.
+    A final part has a name ``PLUGIN/NAME``, a nested attrs class ``Config`` that is frozen and keyword-only,
+    and a tuple ``takes`` of the carriers that it accepts. In ``keeps`` it claims the actions (``permute``,
+    ``scale``, ``sign``) that it does not break: its output moves as the weights do, or stays.
+    :mod:`sneframe.testing.laws` measures these claims.
 
     Args:
-        config: an instance of its own ``Config``.
-        spec: what it will be given.
+        config: an instance of the part's own ``Config``.
+        spec: spec of the part's input.
 
     Raises:
-        PartError: it cannot take this carrier or these architectures.
+        PartError: the part cannot take this carrier or these architectures.
     """
 
     slot: ClassVar[str]
@@ -68,7 +69,7 @@ class Part(nn.Module, ABC):
 
     config: Any
     out: Spec
-    #: Of a part that is built for one: that of all networks it is given.
+    #: The layout of all networks, for a part that is built for one layout.
     layout: Architecture | None = None
 
     def __init__(self, config: Any, spec: Spec) -> None:
@@ -80,13 +81,13 @@ class Part(nn.Module, ABC):
         self.out = spec
 
     def one_layout(self, spec: Spec) -> Architecture:
-        """Return the layout that all networks of the zoo have, for a part that is built for one.
+        """Return the layout that all networks of the zoo share, for a part that is built for one layout.
 
-        It is kept in :attr:`layout`: an encoder then gives its parts all networks of a batch as those of one
-        architecture, this layout, whatever activations they have.
+        The layout is kept in :attr:`layout`. An encoder then passes all networks of a batch to its parts as
+        networks of one architecture, this layout, whatever activations they have.
 
         Raises:
-            ArchitecturesRefused: the zoo holds several.
+            ArchitecturesRefused: the zoo holds several layouts.
         """
         layouts = tuple(dict.fromkeys(map(layout, spec.architectures)))
         if len(layouts) != 1:
@@ -99,29 +100,29 @@ class Part(nn.Module, ABC):
         return layouts[0]
 
     def one_chain(self, spec: Spec, *, layers: int = 2) -> tuple[Link, ...]:
-        """Return the links of the zoo's only layout, for a part that is built for a chain.
+        """Return the links of the zoo's only layout, for a part that is built for a chain of layers.
 
         Args:
-            spec: what the part will be given.
-            layers: how many it needs.
+            spec: spec of the part's input.
+            layers: smallest number of layers that the part can take.
 
         Raises:
-            ArchitecturesRefused: the zoo holds several layouts, or one that is no chain of as many layers.
+            ArchitecturesRefused: the zoo holds several layouts, or its layout is no chain of so many layers.
         """
         architecture = self.one_layout(spec)
         try:
             return read_chain(architecture, layers=layers)
         except ArchitectureError as error:
             raise ArchitecturesRefused(
-                f"{self.slot} {self.name!r} takes a chain of at least {layers} layers with weight and bias, but {error} "
-                f"in {architecture.summary}"
+                f"{self.slot} {self.name!r} takes a chain of at least {layers} layers with weight and bias, "
+                f"but {error} in {architecture.summary}"
             ) from error
 
     def check_layout(self, given: Architecture) -> None:
-        """Check that networks have the layout that a part was built for.
+        """Check that networks have the layout that the part was built for.
 
         Raises:
-            PartError: they have another.
+            PartError: they have another layout.
         """
         assert self.layout is not None
         if (own := layout(given)) != self.layout:
@@ -129,10 +130,11 @@ class Part(nn.Module, ABC):
 
 
 def fault(cls: object) -> str | None:  # noqa: PLR0911  # one line per thing that can be wrong
-    """Return what is wrong with an offered part class, or None: the check that the registry makes."""
+    """Return the fault of a class that is to be used as a part, or None."""
     if not (isinstance(cls, type) and issubclass(cls, Part)):
         return f"{cls!r} is not a subclass of sneframe.parts.part.Part"
-    slot_class = next((base for base in cls.__mro__[1:] if "slot" in vars(base) and base is not Part), None)
+    abstract = (base for base in cls.__mro__[1:] if base.__module__.startswith("sneframe.parts."))
+    slot_class = next((base for base in abstract if "slot" in vars(base)), None)
     if slot_class is None:
         return (
             f"{cls.__qualname__} subclasses no abstract part (Tokenizer, LayerEncoder, Aggregator, Head, …)"

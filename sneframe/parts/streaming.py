@@ -1,7 +1,7 @@
-"""What parts need so that a large network can be encoded parameter by parameter, as :mod:`sneframe.predict.stream` does.
+"""Methods with which parts encode a large network parameter by parameter, for :mod:`sneframe.predict.stream`.
 
-Each protocol belongs to one slot: a normalisation rescales some weights, a tokenizer cuts a stretch of a parameter, and a
-layer encoder encodes one unit from its blocks.
+Each protocol belongs to one slot: a normalisation rescales some weights, a tokenizer cuts a stretch of a
+parameter, and a layer encoder encodes one unit from its blocks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Block:
     """Some tokens of one parameter of one network.
 
     Args:
-        parameter: its index in the architecture.
+        parameter: index of the parameter in the architecture.
         chunks: ``(q, C)``.
-        mask: ``(q, C)`` bool, true where a weight stands.
+        mask: ``(q, C)`` bool, true for a weight, false for padding.
     """
 
     parameter: int
@@ -43,7 +43,7 @@ class Cuts(Protocol):
     """A tokenizer that can cut stretches of one parameter by themselves."""
 
     def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
-        """Yield start and end of stretches of a parameter's flat weights, ``most`` in each, cut alone as in the whole."""
+        """Yield start and end of stretches of at most ``most`` flat weights, cut alone as in the whole."""
 
     def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return the chunks ``(q, C)`` of one stretch, and their mask."""
@@ -54,10 +54,10 @@ class Pools(Protocol):
     """A layer encoder that can encode one unit by itself."""
 
     def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-        """Return for each code the parameters it stands for."""
+        """Return for each code the indices of the parameters that it stands for."""
 
     def least(self) -> int:
-        """Return the bytes that encoding a unit takes at least, however large it is, beside its blocks."""
+        """Return the bytes that encoding a unit of any size takes at least, without its blocks."""
 
     def encode_unit(
         self,
@@ -70,11 +70,11 @@ class Pools(Protocol):
         """Return the code ``(1, D)`` of one unit of one network.
 
         Args:
-            architecture: of the network.
+            architecture: architecture of the network.
             unit: one of :meth:`units`.
-            blocks: yields the unit's tokens in order, from the start whenever it is called.
-            memory: bytes that may be taken.
+            blocks: function that yields the unit's tokens in order, from the start at each call.
+            memory: bytes that may be used.
 
         Raises:
-            PartError: more is needed.
+            PartError: the unit needs more memory.
         """

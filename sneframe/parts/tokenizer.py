@@ -1,4 +1,4 @@
-"""Tokenizer: batch in, one carrier of tokens per architecture out."""
+"""Tokenizer: takes a batch, and gives one carrier of tokens per architecture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sneframe.parts.part import Part
 
 
 class Tokenizer(Part):
-    """Views the weights of a batch as tokens: chunks, statistics, features on weights."""
+    """Turns the weights of a batch into tokens: chunks, statistics, or features on weights."""
 
     slot = "tokenizer"
     takes = (Batch,)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from sneframe import plugins
 from sneframe.architecture import Architecture
-from sneframe.config.schema import RunConfig, plugins_named
+from sneframe.config.schema import RunConfig
 from sneframe.config.structure import structure, unstructure
 from sneframe.errors import ArchitectureError, RunError, one_line
 from sneframe.model import Model, build_model
@@ -28,6 +29,7 @@ def save_model(path: Path, model: Model, tasks: Tasks, config: RunConfig, **extr
         "format": FORMAT,
         "version": VERSION,
         "config": unstructure(config),
+        "unregistered": plugins.unregistered(choice.part for choice in config.choices),
         "architectures": [a.to_json() for a in model.encoder.aggregator.out.architectures],
         "tasks": tasks.to_json(),
         LIBRARY: metadata.version(LIBRARY),
@@ -44,7 +46,7 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
 
     Raises:
         RunError: the file is missing or damaged, or does not match its own configuration.
-        PluginError: a part it was made of is not installed.
+        ConfigError: a part it was made of is not there.
     """
     tensors, header = read_tensors(path)
     if header.get("format") != FORMAT or header.get("version") != VERSION:
@@ -52,13 +54,13 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
             f"{path}: expected {FORMAT} version {VERSION}, got {header.get('format')} {header.get('version')}"
         )
     try:
-        registry = plugins.load(plugins_named(header["config"]))
-        config = structure(header["config"], registry)
+        find = partial(plugins.part, class_paths=dict(header["unregistered"]))
+        config = structure(dict(header["config"]), find)
         architectures = [Architecture.from_json(data) for data in header["architectures"]]
         tasks = Tasks.from_json(header["tasks"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArchitectureError) as error:
         raise RunError(f"{path}: damaged header: it describes no run: {one_line(error)}") from error
-    model = build_model(config, registry, architectures, tasks.width)
+    model = build_model(config, architectures, tasks.width)
     then, now = header.get(LIBRARY), metadata.version(LIBRARY)
     if not model.head.trained and then != now:
         warnings.warn(

@@ -53,7 +53,7 @@ def going_on(folder: Path) -> str:
 
 def _take(folder: Path | str | None, config: RunConfig) -> Path:
     """Make a folder ours: of several runs that want it, the one that creates ``config.toml`` has it."""
-    path = None if folder is None else Path(folder)
+    path, text = None if folder is None else Path(folder), to_toml(config)
     try:
         check_place(path or Path("runs"))
         if path is None:
@@ -62,7 +62,7 @@ def _take(folder: Path | str | None, config: RunConfig) -> Path:
             raise FileExistsError
         path.mkdir(parents=True, exist_ok=True)
         with (path / "config.toml").open("x", encoding="utf-8") as file:
-            file.write(to_toml(config))
+            file.write(text)
     except FileExistsError as error:
         raise RunError(
             f"{path} exists and is not empty; go on with --resume {path}, or write elsewhere with --out"

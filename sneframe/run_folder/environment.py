@@ -13,8 +13,8 @@ from attrs import field, frozen
 from cattrs.gen import make_dict_unstructure_fn, override
 
 import sneframe
+from sneframe import plugins
 from sneframe.config.schema import RunConfig
-from sneframe.plugins import Registry
 from sneframe.run_folder.json_files import CONVERTER
 from sneframe.zoo import Zoo
 
@@ -72,6 +72,7 @@ class Environment:
         zoo: of the run.
         recipe: ``PLUGIN/NAME``, or None for a configuration that started from none.
         started: date and time, ISO 8601.
+        unregistered: the parts that no plugin offers, such as those of a notebook: ``MODULE:CLASS`` by the part's name.
         resumed: the same of each later sitting, in which the run was gone on with.
     """
 
@@ -87,24 +88,38 @@ class Environment:
     zoo: UsedZoo
     recipe: str | None
     started: str
+    unregistered: Mapping[str, str] = field(factory=dict)
     resumed: tuple[Environment, ...] = ()
 
 
 CONVERTER.register_unstructure_hook(
-    Environment, make_dict_unstructure_fn(Environment, CONVERTER, resumed=override(omit_if_default=True))
+    Environment,
+    make_dict_unstructure_fn(
+        Environment,
+        CONVERTER,
+        unregistered=override(omit_if_default=True),
+        resumed=override(omit_if_default=True),
+    ),
 )
 
 
-def describe(registry: Registry, zoo: Zoo, config: RunConfig, accelerator: Accelerator) -> Environment:
-    """Return what this run runs on."""
+def describe(zoo: Zoo, config: RunConfig, accelerator: Accelerator) -> Environment:
+    """Return what this run runs on.
+
+    Raises:
+        PluginError: a part that no plugin offers has the name of one that a plugin offers.
+    """
+    known = plugins.installed()
+    unregistered = plugins.unregistered(choice.part for choice in config.choices)
+    used = {choice.plugin for choice in config.choices if choice.part.name not in unregistered}
     return Environment(
         sneframe=sneframe.__version__,
         python=platform.python_version(),
         platform=platform.platform(),
         packages={name: metadata.version(name) for name in PACKAGES},
         plugins={
-            name: UsedPlugin(distribution=plugin.distribution, version=plugin.version)
-            for name, plugin in registry.plugins.items()
+            name: UsedPlugin(distribution=known[name].distribution, version=known[name].version)
+            for name in sorted(used)
         },
         device=str(accelerator.device),
         precision=config.precision,
@@ -120,4 +135,5 @@ def describe(registry: Registry, zoo: Zoo, config: RunConfig, accelerator: Accel
         ),
         recipe=config.recipe,
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        unregistered=unregistered,
     )

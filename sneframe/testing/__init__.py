@@ -1,4 +1,4 @@
-"""For the tests of plugins: toy networks and zoos, :mod:`~sneframe.testing.laws`, fixtures.
+"""Tools for the tests of plugins: toy networks and zoos, :mod:`~sneframe.testing.laws`, fixtures.
 
 ``pytest_plugins = "sneframe.testing.fixtures"`` brings the fixture ``toy_zoo_path``.
 """

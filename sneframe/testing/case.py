@@ -1,4 +1,4 @@
-"""A part in its chain, on toy networks that can be permuted, scaled and flipped."""
+"""Build a part and the parts in front of it, on toy networks that can be permuted, scaled and flipped."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from sneframe.model import CHAIN, Model, build_model, build_parts, check_head
 from sneframe.parts.head import Head
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import Part, Spec
-from sneframe.plugins import Blamed, Registry
+from sneframe.plugins import Blamed
 
-NETWORKS = 6  #: of each architecture
+NETWORKS = 6  #: number of networks of each architecture
 SEED = 7
 
 
 class Chain(nn.Module):
-    """The parts of a configuration in their order, as many as could be built: normalise first, the head last.
+    """The parts of a configuration, as far as they could be built, from normalise to head.
 
     Args:
-        parts: in their order.
+        parts: the parts, in their order.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
@@ -42,10 +42,10 @@ class Chain(nn.Module):
         return found
 
     def forward(self, batch: Batch, last: str) -> Any:
-        """Return what the part of the slot ``last`` gives: a batch, carriers, or the values of the head.
+        """Return the output of the part in the slot ``last``: a batch, carriers, or the values of the head.
 
         Raises:
-            PluginError: a part on the way there fails.
+            PluginError: a part fails.
         """
         value: Any = batch
         for slot in self.parts:
@@ -61,12 +61,12 @@ class Chain(nn.Module):
 
 @frozen(kw_only=True)
 class Failure:
-    """What a part does that leaves no more to be measured of it, or of the parts behind it.
+    """A failure of a part after which neither it nor the parts behind it can be measured.
 
     Args:
-        slot: of the part.
-        law: what was tried: ``built``, ``fitted``.
-        said: what became of it, one line.
+        slot: slot of the part.
+        law: what failed: ``built`` or ``fitted``.
+        said: the error, one line.
     """
 
     slot: str
@@ -76,13 +76,14 @@ class Failure:
 
 @frozen(kw_only=True, eq=False)
 class Built:
-    """A configuration's chain on toy networks.
+    """The chain of a configuration, built for toy networks.
 
     Args:
-        chain: in float64 and evaluation mode, its constants fitted; without the part that fails and those behind it.
-        batch: raw weights of toy networks, float64.
-        rebuild: makes the same chain again, from a seed; that of ``chain`` is SEED.
-        failure: of the first part that cannot be built or fitted, or None.
+        chain: the parts in float64 and evaluation mode, with fitted constants; the chain ends before a part
+            that fails.
+        batch: toy networks with raw weights, float64.
+        rebuild: function that builds the same chain from another seed; the seed of ``chain`` is SEED.
+        failure: failure of the first part that cannot be built or fitted, or None.
     """
 
     chain: Chain
@@ -96,10 +97,10 @@ class Case:
     """A part in its chain.
 
     Args:
-        part: that is looked at.
-        chain: in which it stands, in float64 and evaluation mode, its constants fitted.
-        batch: raw weights of toy networks, float64.
-        rebuild: makes the same chain again, from a seed; that of ``chain`` is SEED.
+        part: the part to measure.
+        chain: the chain of the part, in float64 and evaluation mode, with fitted constants.
+        batch: toy networks with raw weights, float64.
+        rebuild: function that builds the same chain from another seed; the seed of ``chain`` is SEED.
     """
 
     part: Part
@@ -108,12 +109,12 @@ class Case:
     rebuild: Callable[[int], Chain]
 
     def output(self, batch: Batch, chain: Chain | None = None) -> Any:
-        """Return what the chain gives up to and with the part: a batch, carriers, embeddings or values."""
+        """Return the output of the chain up to this part: a batch, carriers, embeddings or values."""
         return (chain or self.chain)(batch, self.part.slot)
 
 
 def toy_architectures(*, mixed: bool) -> tuple[Architecture, ...]:
-    """Return MLPs without activation, which may be permuted, scaled and flipped: one, or two of different depth."""
+    """Return one MLP, or two of different depth; without activations all actions apply to them."""
 
     def mlp(*widths: int) -> Architecture:
         with torch.random.fork_rng(devices=[]):
@@ -136,25 +137,25 @@ def toy_batch(architectures: Sequence[Architecture], networks: int = NETWORKS, s
     )
 
 
-def chained(config: RunConfig, registry: Registry) -> Built:
-    """Return a configuration's chain on toy networks: of two architectures, or of one where the method takes no more.
+def chained(config: RunConfig) -> Built:
+    """Return the chain of a configuration, for two toy architectures, or for one if the method takes no more.
 
     Raises:
-        PartError: it takes neither.
+        PartError: the method takes neither.
     """
     try:
-        return _chained(config, registry, toy_architectures(mixed=True))
+        return _chained(config, toy_architectures(mixed=True))
     except PartError:
-        return _chained(config, registry, toy_architectures(mixed=False))
+        return _chained(config, toy_architectures(mixed=False))
 
 
-def _chained(config: RunConfig, registry: Registry, architectures: Sequence[Architecture]) -> Built:
+def _chained(config: RunConfig, architectures: Sequence[Architecture]) -> Built:
     batch = toy_batch(architectures)
 
     def build(seed: int) -> tuple[Chain, Failure | None]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return _build(config, registry, batch)
+            return _build(config, batch)
 
     def rebuild(seed: int) -> Chain:
         return build(seed)[0]
@@ -163,11 +164,11 @@ def _chained(config: RunConfig, registry: Registry, architectures: Sequence[Arch
     return Built(chain=chain, batch=batch, rebuild=rebuild, failure=failure)
 
 
-def _build(config: RunConfig, registry: Registry, batch: Batch) -> tuple[Chain, Failure | None]:
-    """Build and fit the parts of a chain up to the first that fails, and return what it said."""
+def _build(config: RunConfig, batch: Batch) -> tuple[Chain, Failure | None]:
+    """Build and fit the parts of a chain up to the first that fails, and return its failure."""
     parts: list[Part] = []
     spec = Spec(carrier=Batch, width=1, architectures=batch.architectures)
-    left = build_parts(config, registry, spec)
+    left = build_parts(config, spec)
     for slot in CHAIN:
         law = "built"
         try:
@@ -182,14 +183,14 @@ def _build(config: RunConfig, registry: Registry, batch: Batch) -> tuple[Chain, 
             elif isinstance(part, Head) and not part.trained:
                 _finish(part, Chain(parts), batch.architectures)
         except PluginError as error:
-            blamed = getattr(config, slot).part == error.part
+            blamed = getattr(config, slot).part.name == error.part
             return Chain(parts), Failure(slot=slot, law=law, said=said(error)) if blamed else None
         parts.append(part)
     return Chain(parts), None
 
 
 def _finish(head: Head, chain: Chain, architectures: Sequence[Architecture]) -> None:
-    """Fit a head to more networks than are looked at, so that there is something to tell apart."""
+    """Fit a head to more networks than are measured, so that their embeddings differ enough."""
     networks = toy_batch(architectures, networks=64, seed=SEED + 2)
     with torch.no_grad():
         embedding = networks.restore([carrier.values for carrier in chain(networks, "aggregator")])
@@ -198,16 +199,14 @@ def _finish(head: Head, chain: Chain, architectures: Sequence[Architecture]) -> 
 
 
 def said(error: BaseException) -> str:
-    """Return what an error says, in one line: of a part that failed, what it raised."""
+    """Return the message of an error as one line; for a part that failed, the error that it raised."""
     if isinstance(error, PluginError) and error.part is not None:
         return one_line(error.__cause__) if error.__cause__ is not None else error.said
     return str(error) if isinstance(error, (PartError, PluginError)) else one_line(error)
 
 
-def built(
-    config: RunConfig, registry: Registry, architectures: Sequence[Architecture]
-) -> tuple[Model, Callable[[int], Model]]:
-    """Return a configuration's model for toy networks, and what makes it again from a seed.
+def built(config: RunConfig, architectures: Sequence[Architecture]) -> tuple[Model, Callable[[int], Model]]:
+    """Return the model of a configuration for toy networks, and a function that builds it from a seed.
 
     Raises:
         PartError: the method does not take these architectures.
@@ -217,7 +216,7 @@ def built(
     def build(seed: int) -> Model:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = build_model(config, registry, architectures)
+            model = build_model(config, architectures)
         model.double().eval()
         with Blamed(model.encoder.normalise):
             model.encoder.normalise.fit([toy_batch(architectures)])

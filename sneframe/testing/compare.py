@@ -1,4 +1,4 @@
-"""Compare what parts give: how far apart, and which rows are whose."""
+"""Compare the outputs of parts: how far they are apart, and which rows belong to which network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sneframe.parts.carriers import ChunkTokens
 
 
 def difference(a: Any, b: Any) -> float:
-    """Return the largest difference between the tensors of two values, over their size; infinite where shapes differ."""
+    """Return the largest difference between two values, relative to their size; inf if shapes differ."""
     pairs = list(zip(tensors_of(a), tensors_of(b), strict=False))
     if len(tensors_of(a)) != len(tensors_of(b)) or any(x.shape != y.shape for x, y in pairs):
         return math.inf
@@ -32,7 +32,7 @@ def tensors_of(value: Any) -> list[Tensor]:
     """Return the floating-point tensors of a value: a tensor, a batch, a carrier, or a tuple of these."""
     if isinstance(value, Tensor):
         return [value] if value.is_floating_point() else []
-    if isinstance(value, ChunkTokens):  # what stands in the place of padding is nobody's
+    if isinstance(value, ChunkTokens):  # the values of padding do not count
         return [torch.where(value.mask, value.chunks, torch.zeros_like(value.chunks))]
     if attrs.has(type(value)) and not isinstance(value, Architecture):
         value = [getattr(value, attribute.name) for attribute in attrs.fields(type(value))]
@@ -42,7 +42,7 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 
 def rows_of(value: Any, batch: Batch) -> list[list[Tensor]]:
-    """Return what belongs to each network of a batch, in the order of the batch."""
+    """Return the rows of each network of a batch, in the order of the batch."""
     if isinstance(value, Tensor):
         return [[row] for row in value]
     carriers = value.networks if isinstance(value, Batch) else value

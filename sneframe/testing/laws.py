@@ -1,6 +1,6 @@
-"""Laws that every part is held to: a recipe in, for each part and law what was measured and what was claimed.
+"""Hold every part of a configuration to the laws, and report what was measured and what the part claims.
 
-The laws themselves are in :mod:`sneframe.testing.measures`; all are measured on toy networks in float64.
+The laws are in :mod:`sneframe.testing.measures`. All are measured on toy networks in float64.
 """
 
 from __future__ import annotations
@@ -10,45 +10,47 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import attrs
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from sneframe import plugins
 from sneframe.architecture.layer import ACTIONS
 from sneframe.batch import Batch
-from sneframe.config.schema import SLOTS, Choice, RunConfig, plugins_named
-from sneframe.config.structure import structure, unstructure
+from sneframe.compose import use
+from sneframe.config.schema import SLOTS, Choice, RunConfig
+from sneframe.config.structure import choose, plain, structure, unstructure
 from sneframe.declared import check_term, differences, wrong_augmented
 from sneframe.errors import ConfigError, PartError, PluginError, SneframeError
 from sneframe.model import CHAIN, Model, build_augmentations, build_invariance
 from sneframe.parts.invariance import LossTerm, Output
 from sneframe.parts.part import Part
-from sneframe.plugins import Blamed, Registry
+from sneframe.plugins import Blamed
 from sneframe.rng import Draw
 from sneframe.testing.case import SEED, Built, Case, built, chained, said
 from sneframe.testing.compare import difference, rows_of, tensors_of
 from sneframe.testing.measures import LAWS, Immovable, gradients, half, symmetry
 
-EXACT = 1e-9  #: in float64: more than rounding in a few hundred sums
+EXACT = 1e-9  #: tolerance in float64; the rounding of a few hundred sums is smaller
 UNMEASURED = "not measured"
 DECLARED = "gives what it declares"
 
 
 @frozen(kw_only=True)
 class Finding:
-    """What one law says of one part.
+    """The result of one law for one part.
 
     Args:
-        part: its name; of a recipe that cannot be made, the recipe's.
-        law: the law's name.
-        error: the largest relative change, or None where the law does not apply or nothing could be measured.
-        claimed: whether the part claims to keep it; others are measured all the same.
-        kept: whether it does.
-        said: what was seen where it is no number, such as what the part raised, one line; else empty.
+        part: name of the part, or of a recipe that cannot be made.
+        law: name of the law.
+        error: the largest relative change; None if the law does not apply, or nothing could be measured.
+        claimed: whether the part claims to keep the law; laws that are not claimed are measured too.
+        kept: whether the part keeps the law.
+        said: a result that is no number, such as the error that the part raised, one line; else empty.
     """
 
     part: str
@@ -65,51 +67,52 @@ class Finding:
 
     @property
     def is_unmeasured(self) -> bool:
-        """Whether nothing could be measured, as a part in front of it is at fault."""
+        """Whether nothing could be measured, because a part in front of it is at fault."""
         return self.law == UNMEASURED
 
 
-# -- findings -------------------------------------------------------------------------------------------------------
+# -- findings ------------------------------------------------------------------------------------------
 
 
-def check(config: RunConfig, registry: Registry, only: Collection[str] | None = None) -> Iterator[Finding]:
-    """Yield what every law says of every part of a configuration.
+def check(config: RunConfig, only: Collection[str] | None = None) -> Iterator[Finding]:
+    """Yield the result of every law for every part of a configuration.
 
-    A part that raises, or that does not give what it declares, is a finding; of the parts behind it nothing is measured.
+    A part that raises, or that does not give what it declares, is a finding. The parts behind it are not
+    measured.
 
     Args:
-        config: of a run.
-        registry: with every part that it names.
-        only: the names of the parts to look at; not given: all.
+        config: configuration of a run.
+        only: names of the parts to measure; all parts if not given.
 
     Raises:
-        PartError: the parts do not fit each other, or take no toy networks.
+        PartError: the parts do not fit each other, or do not take the toy networks.
     """
-    made = chained(config, registry)
-    broken = yield from _check_chain(made, config, registry, only)
+    made = chained(config)
+    broken = yield from _check_chain(made, config, only)
     beside = [(_check_loss, config.invariance)] if config.invariance is not None else []
     beside += [(partial(_check_augmentation, place), each) for place, each in enumerate(config.augmentation)]
     for measure, choice in beside:
-        if only is not None and choice.part not in only:
+        name = choice.part.name
+        if only is not None and name not in only:
             continue
         if broken:
-            yield _unmeasured(choice.part, broken)
+            yield _unmeasured(name, broken)
             continue
         try:
-            yield from measure(config, registry, made.batch)
+            yield from measure(config, made.batch)
         except PartError:
             raise
         except Exception as error:  # noqa: BLE001  # a part may fail in any way
-            yield _fault(choice.part, "runs", said(error))
+            yield _fault(name, "runs", said(error))
 
 
 def _check_chain(
-    made: Built, config: RunConfig, registry: Registry, only: Collection[str] | None
+    made: Built, config: RunConfig, only: Collection[str] | None
 ) -> Generator[Finding, None, str]:
-    """Yield what is found of the parts of a chain; return which of them is at fault, ``SLOT 'NAME'``, or nothing."""
+    """Yield the findings for a chain, and return the part at fault as ``SLOT 'NAME'``, or an empty string."""
     carried, broken = set(ACTIONS), ""
     for slot in CHAIN:
-        name = getattr(config, slot).part
+        name = getattr(config, slot).part.name
         wanted = only is None or name in only
         if broken or slot not in made.chain.parts:
             failure = made.failure
@@ -126,14 +129,14 @@ def _check_chain(
             yield from faults or [_kept(name, DECLARED)]
             if readable:
                 yield from _measured(case, carried)
-                same = _configuration(config, registry, getattr(config, slot))
+                same = _configuration(getattr(config, slot))
                 yield _finding(case.part, "configuration round trip", same)
         broken = f"{slot} {name!r}" if faults else ""
     return broken
 
 
 def _contract(case: Case) -> tuple[list[Finding], bool]:
-    """Return the faults of what a part gives, and whether the laws can read it all the same."""
+    """Return the faults in the output of a part, and whether the laws can still read it."""
     name = case.part.name
     try:
         with torch.no_grad():
@@ -153,7 +156,7 @@ def _contract(case: Case) -> tuple[list[Finding], bool]:
 
 
 def _measured(case: Case, carried: Collection[str]) -> Iterator[Finding]:
-    """Yield what every law says of one part; a law at which the part raises is not kept."""
+    """Yield the result of every law for one part. If the part raises, the law is not kept."""
     laws: list[tuple[str, Callable[[], float | None], bool, float]] = [
         (f"symmetric under {action}", partial(symmetry, case, action), action in carried, EXACT)
         for action in ACTIONS
@@ -173,7 +176,7 @@ def _tried(
         return _finding(part, name, law(), claimed=claimed, tolerance=tolerance)
     except Immovable as error:
         return Finding(part=part.name, law=name, error=None, claimed=False, kept=True, said=str(error))
-    except Exception as error:  # noqa: BLE001  # a part may fail in any way, and others are still to be measured
+    except Exception as error:  # noqa: BLE001  # a part may fail in any way, and other parts remain
         if isinstance(error, PluginError) and error.part not in (None, part.name):
             return Finding(
                 part=part.name, law=name, error=None, claimed=False, kept=True
@@ -182,10 +185,10 @@ def _tried(
 
 
 def check_plugin(name: str) -> Iterator[Finding]:
-    """Yield what every law says of every part that a plugin offers, each once.
+    """Yield the result of every law for every part that a plugin offers, each part once.
 
-    A part is looked at in the first recipe of its own plugin that names it; one that no recipe names takes its slot in
-    a recipe of any installed plugin that it fits. So does one of which nothing could be measured there.
+    A part is measured in the first recipe of its own plugin that uses it. If no recipe uses it, or if it
+    could not be measured there, it is put into the first recipe of any installed plugin that it fits.
 
     Raises:
         PluginError: there is no such plugin, or it does not load.
@@ -196,8 +199,8 @@ def check_plugin(name: str) -> Iterator[Finding]:
     for recipe, make in registry.recipes.items():
         try:
             own.append(_composed(make))
-            wanted = {choice.part for choice in _choices(own[-1][0])} & (offered.keys() - seen)
-            found = list(check(*own[-1], only=wanted)) if wanted else []
+            wanted = {choice.part.name for choice in own[-1].choices} & (offered.keys() - seen)
+            found = list(check(own[-1], wanted)) if wanted else []
         except SneframeError as error:
             yield _fault(recipe, "recipe", str(error))
             continue
@@ -218,34 +221,26 @@ def check_plugin(name: str) -> Iterator[Finding]:
 
 
 class _Lazy:
-    """What an iterator gives, from the start as often as it is asked for; no plugin is loaded before it is needed."""
+    """Iterates over the same values again and again; a plugin is loaded only when its value is needed."""
 
-    def __init__(self, values: Iterator[tuple[RunConfig, Registry]]) -> None:
+    def __init__(self, values: Iterator[RunConfig]) -> None:
         self._left = values
-        self._known: list[tuple[RunConfig, Registry]] = []
+        self._known: list[RunConfig] = []
 
-    def __iter__(self) -> Iterator[tuple[RunConfig, Registry]]:
+    def __iter__(self) -> Iterator[RunConfig]:
         yield from self._known
         for value in self._left:
             self._known.append(value)
             yield value
 
 
-def _choices(config: RunConfig) -> list[Choice]:
-    """Return every part that a configuration names, with its options."""
-    slots: list[Choice | None] = [getattr(config, slot) for slot in SLOTS]
-    return [*(choice for choice in slots if choice is not None), *config.augmentation]
+def _composed(make: Callable[[], RunConfig]) -> RunConfig:
+    """Return a recipe's configuration by way of plain data, where plugins must offer every part."""
+    return structure(unstructure(make()), plugins.part)
 
 
-def _composed(make: Callable[[], RunConfig]) -> tuple[RunConfig, Registry]:
-    """Return a recipe's configuration, and all that it names."""
-    data = unstructure(make())
-    registry = plugins.load(plugins_named(data))
-    return structure(data, registry), registry
-
-
-def _of_others(name: str) -> Iterator[tuple[RunConfig, Registry]]:
-    """Yield the recipes of all other plugins; of one that is broken none, for it is not the one that is looked at."""
+def _of_others(name: str) -> Iterator[RunConfig]:
+    """Yield the recipes of all other plugins. A broken one is passed over: it is not the one to check."""
     for plugin in plugins.installed():
         if plugin != name:
             with suppress(SneframeError):
@@ -254,14 +249,13 @@ def _of_others(name: str) -> Iterator[tuple[RunConfig, Registry]]:
                         yield _composed(make)
 
 
-def _in_any(part: type[Part], recipes: Iterable[tuple[RunConfig, Registry]]) -> list[Finding]:
-    """Return the findings on a part in the first recipe in which it fits and can be measured; none if there is none."""
-    for config, _ in recipes:
-        table = {"part": part.name}
-        data = {**unstructure(config), part.slot: table if part.slot in SLOTS else [table]}
+def _in_any(part: type[Part], recipes: Iterable[RunConfig]) -> list[Finding]:
+    """Return the findings on a part in the first recipe that it fits and in which it can be measured."""
+    for config in recipes:
         try:
-            registry = plugins.load(plugins_named(data))
-            found = list(check(structure(data, registry), registry, only={part.name}))
+            chosen = use(part)
+            changes: dict[str, Any] = {part.slot: chosen if part.slot in SLOTS else (chosen,)}
+            found = list(check(evolve(config, **changes), {part.name}))
         except (PartError, ConfigError):
             continue
         if not any(finding.is_unmeasured for finding in found):
@@ -285,23 +279,22 @@ def _fault(name: str, law: str, said: str) -> Finding:
 
 
 def _unmeasured(name: str, broken: str) -> Finding:
-    said = f"it stands behind {broken}, which is at fault or could not be measured"
+    said = f"it comes after {broken}, which is at fault or could not be measured"
     return Finding(part=name, law=UNMEASURED, error=None, claimed=False, kept=False, said=said)
 
 
-def _configuration(config: RunConfig, registry: Registry, choice: Choice) -> float:
-    """Infinite where a part's options do not come back from plain data as they were."""
-    again = _choices(structure(unstructure(config), registry))
-    same = [attrs.asdict(each.config) for each in again if each.part == choice.part]
-    return 0.0 if attrs.asdict(choice.config) in same else math.inf
+def _configuration(choice: Choice) -> float:
+    """Return inf if the options of a part change on the way through plain data, else 0."""
+    again = choose(choice.part, plain(choice.config))
+    return 0.0 if attrs.asdict(again.config) == attrs.asdict(choice.config) else math.inf
 
 
-def _check_loss(config: RunConfig, registry: Registry, batch: Batch) -> Iterator[Finding]:
-    """Yield what holds of an invariance loss: finite gradients that reach the encoder, the same for the same draw."""
-    model, rebuild = built(config, registry, batch.architectures)
+def _check_loss(config: RunConfig, batch: Batch) -> Iterator[Finding]:
+    """Yield the findings on an invariance loss: determinism, round trip, gradients that reach the encoder."""
+    model, rebuild = built(config, batch.architectures)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        loss = build_invariance(config, registry, model)
+        loss = build_invariance(config, model)
     assert loss is not None
     assert config.invariance is not None
     loss.double()
@@ -318,7 +311,7 @@ def _check_loss(config: RunConfig, registry: Registry, batch: Batch) -> Iterator
 
     with torch.no_grad():
         yield _finding(loss, "seeded determinism", difference(term(model), term(rebuild(SEED))))
-        yield _finding(loss, "configuration round trip", _configuration(config, registry, config.invariance))
+        yield _finding(loss, "configuration round trip", _configuration(config.invariance))
     found = term(model)
     if found.requires_grad:
         found.backward()
@@ -331,10 +324,10 @@ def _check_loss(config: RunConfig, registry: Registry, batch: Batch) -> Iterator
     yield _finding(loss, "finite gradients", 0.0 if finite else math.inf)
 
 
-def _check_augmentation(place: int, config: RunConfig, registry: Registry, batch: Batch) -> Iterator[Finding]:
-    """Yield what holds of an augmentation: the same for the same draw, another at every step, a batch as it was."""
-    model, _ = built(config, registry, batch.architectures)
-    part = build_augmentations(config, registry, model)[place].double()
+def _check_augmentation(place: int, config: RunConfig, batch: Batch) -> Iterator[Finding]:
+    """Yield the findings on an augmentation: a sound batch, determinism, a new change at every step."""
+    model, _ = built(config, batch.architectures)
+    part = build_augmentations(config, model)[place].double()
     target = torch.linspace(-1, 1, len(batch), dtype=torch.float64).unsqueeze(1)
 
     def changed(positions: np.ndarray, step: int = 3) -> tuple[Batch, Tensor]:
@@ -364,12 +357,10 @@ def _check_augmentation(place: int, config: RunConfig, registry: Registry, batch
             worst, difference((rows[position], targets[position]), (rows_of(single, single)[0], value[0]))
         )
     yield _finding(part, "alone as in a batch", worst, claimed=not part.mixes)
-    yield _finding(
-        part, "configuration round trip", _configuration(config, registry, config.augmentation[place])
-    )
+    yield _finding(part, "configuration round trip", _configuration(config.augmentation[place]))
 
 
 def _as_it_was(batch: Batch, before: Batch) -> bool:
-    """Whether a batch of the same networks has weights of their type, and finite ones."""
+    """Return whether the weights of a batch are finite, and have the type of those before."""
     pairs = zip(batch.networks, before.networks, strict=True)
     return all(n.weights.dtype == m.weights.dtype and bool(n.weights.isfinite().all()) for n, m in pairs)

@@ -1,6 +1,7 @@
-"""The laws themselves: each a function of a case, which returns the largest relative change that it saw; 0 keeps the law.
+"""The laws: each is a function of a case that returns the largest relative change; 0 keeps the law.
 
-A law is about a chain of parts up to the one in question, on toy networks in float64. None says that it does not apply.
+A law measures a chain of parts up to the part in question, on toy networks in float64. None means that the
+law does not apply.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from sneframe.testing.case import SEED, Case, toy_batch
 from sneframe.testing.compare import difference, rows_of, tensors_of
 
 
-class Immovable(Exception):  # noqa: N818  # says what the carrier is
-    """A part gives a carrier that no group element can be applied to, because its class has no method ``act``."""
+class Immovable(Exception):  # noqa: N818  # it says what the carrier is
+    """A part gives a carrier to which no group element can be applied: its class has no method ``act``."""
 
 
 def symmetry(case: Case, action: str) -> float:
-    """Measure what a group element changes that it must not: a carrier moves as the weights do, or stays.
+    """Measure how far the carrier of moved networks is from the moved carrier.
 
     Raises:
-        Immovable: the carrier cannot be moved, so there is nothing that it should equal.
+        Immovable: the carrier cannot be moved, so there is nothing to compare with.
     """
     elements = sample(case.batch, seed=SEED, step=1, actions=(action,))
     moved = case.output(apply(case.batch, elements))
     given = case.output(case.batch)
-    if isinstance(given, Tensor):  # the values that a head gives stay
+    if isinstance(given, Tensor):  # the values of a head must stay
         return difference(given, moved)
     carriers, others = (each.networks if isinstance(each, Batch) else each for each in (given, moved))
     for carrier in carriers:
@@ -49,7 +50,7 @@ def symmetry(case: Case, action: str) -> float:
 
 
 def alone(case: Case) -> float:
-    """What it changes that a network is encoded by itself instead of in its batch."""
+    """Measure the change when a network is encoded alone instead of in its batch."""
     together = rows_of(case.output(case.batch), case.batch)
     worst = 0.0
     for position in range(len(case.batch)):
@@ -60,7 +61,7 @@ def alone(case: Case) -> float:
 
 
 def mates(case: Case) -> float:
-    """What it changes that a network's batch mates are other networks, larger ones by far."""
+    """Measure the change when the other networks of the batch are replaced by far larger ones."""
     first = case.batch.select([0])
     others = toy_batch(case.batch.architectures, seed=SEED + 1)
     others = others.replace(n.weights * 100 for n in others.networks)
@@ -69,20 +70,20 @@ def mates(case: Case) -> float:
     rows[own.architecture] = torch.cat([own.weights, rows[own.architecture]])
     ids = {a: np.arange(len(w)) * 10 + number for number, (a, w) in enumerate(rows.items())}
     mixed = join(rows, ids)
-    place = int(np.flatnonzero(mixed.ids == ids[own.architecture][0])[0])
-    return difference(rows_of(case.output(first), first)[0], rows_of(case.output(mixed), mixed)[place])
+    position = int(np.flatnonzero(mixed.ids == ids[own.architecture][0])[0])
+    return difference(rows_of(case.output(first), first)[0], rows_of(case.output(mixed), mixed)[position])
 
 
 def order(case: Case) -> float:
-    """What it changes that the networks of a batch come in another order."""
+    """Measure the change when the networks of a batch come in another order."""
     turned = np.random.default_rng(SEED).permutation(len(case.batch))
     moved = case.batch.select(turned)
     rows, others = rows_of(case.output(case.batch), case.batch), rows_of(case.output(moved), moved)
-    return max(difference(rows[position], others[place]) for place, position in enumerate(turned))
+    return max(difference(rows[position], others[index]) for index, position in enumerate(turned))
 
 
 def padding(case: Case) -> float | None:
-    """What other numbers in the place of padding change; of a layer encoder that takes chunks."""
+    """Measure the change when padding holds other numbers; for a layer encoder that takes chunks."""
     if not isinstance(case.part, LayerEncoder):
         return None
     tokens = case.chain(case.batch, "tokenizer")
@@ -94,14 +95,14 @@ def padding(case: Case) -> float | None:
 
 
 def state(case: Case) -> float:
-    """What it changes that a model of another seed is given this one's state dict."""
+    """Measure the change when a chain with another seed loads the state dict of this one."""
     other = case.rebuild(SEED + 1)
     other.load_state_dict(case.chain.state_dict())
     return difference(case.output(case.batch), case.output(case.batch, other))
 
 
 def determinism(case: Case) -> float:
-    """What it changes to build the model again from the same seed, and to call it twice."""
+    """Measure the change when the chain is called twice, and when it is built again from the same seed."""
     first = case.output(case.batch)
     return max(
         difference(first, case.output(case.batch)),
@@ -110,17 +111,18 @@ def determinism(case: Case) -> float:
 
 
 def gradients(case: Case) -> float | None:
-    """Infinite where a gradient is not finite, None where there is nothing to train.
+    """Return inf if a gradient is not finite, 0 if all are, and None if there is nothing to train.
 
     Raises:
-        PartError: from the part's output no gradient reaches any parameter of its own, or any of a part before it that
-            gradients still reach from what the part is given. A fitted head gives none, and need not.
+        PartError: the gradient of the part's output reaches none of its own trainable weights, or none of a
+            part in front of it that the gradient of its input reaches. A fitted head passes no gradient, and
+            need not.
     """
     slots = list(case.chain.parts)
-    place = slots.index(case.part.slot)
-    found = _gradients(case, slots[: place + 1])
+    index = slots.index(case.part.slot)
+    found = _gradients(case, slots[: index + 1])
     if _gives_gradients(case.part):
-        given = _gradients(case, slots[:place]) if place else {}
+        given = _gradients(case, slots[:index]) if index else {}
         due = [slot for slot in found if slot == case.part.slot or given.get(slot)]
         if cut := [case.chain.part(slot) for slot in due if not found[slot]]:
             raise PartError(f"gradients do not reach {' and '.join(f'{p.slot} {p.name!r}' for p in cut)}")
@@ -131,12 +133,12 @@ def gradients(case: Case) -> float | None:
 
 
 def _gives_gradients(part: Part) -> bool:
-    """Whether a part is trained by gradients, or passes them on to the parts in front of it."""
+    """Return whether gradients train a part, or pass through it to the parts in front of it."""
     return not isinstance(part, Head) or part.trained
 
 
 def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
-    """Return the gradients that the output of the last slot sends to each part that has something to train, by slot."""
+    """Return by slot the gradients from the last slot's output, for parts with trainable weights."""
     model = copy.deepcopy(case.chain)
     tensors = [tensor for tensor in tensors_of(model(case.batch, slots[-1])) if tensor.requires_grad]
     if tensors:
@@ -146,7 +148,7 @@ def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
 
 
 def half(case: Case) -> float | None:
-    """What bfloat16 autocast changes of the output in float32, over its size; None for what has no arithmetic."""
+    """Measure the change from float32 to bfloat16 autocast; None for a fitted head."""
     if not _gives_gradients(case.part):
         return None
     model = copy.deepcopy(case.chain).float()

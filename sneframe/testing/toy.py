@@ -1,4 +1,4 @@
-"""A toy zoo: random networks whose property can be read off their weights, made in milliseconds."""
+"""A toy zoo: random networks with a property that shows in their weights, made in milliseconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sneframe.zoo import create
 
 
 def mlp(*widths: int, activation: str = "relu") -> Architecture:
-    """Describe an MLP: ``mlp(1, 8, 1)`` has one hidden layer of eight neurons, which may be permuted."""
+    """Describe an MLP: ``mlp(1, 8, 1)`` has one hidden layer of eight neurons, which can be permuted."""
     groups = [NeuronGroup(name=f"hidden{number}", size=size) for number, size in enumerate(widths[1:-1])]
     factors: list[int | str] = [widths[0], *(group.name for group in groups), widths[-1]]
     layers = []
@@ -41,17 +41,17 @@ def toy_zoo(
     seed: int = 0,
     name: str = "toy",
 ) -> Path:
-    """Write a zoo of random MLPs 1 → hidden → 1 to ``path``, and return it.
+    """Write a zoo of random MLPs 1 → hidden → 1, and return its path.
+
+    The property ``scale`` is the factor by which all weights of a network were multiplied. ``kind`` is an
+    integer and ``label`` a string; each has one value per architecture.
 
     Args:
-        path: of the zoo to make.
-        networks: of each architecture.
-        hidden: the hidden widths of each architecture.
-        seed: of the weights.
-        name: of the zoo.
-
-    Its property ``scale`` is the factor that all weights of a network were multiplied with, ``kind`` an integer,
-    ``label`` a string.
+        path: path of the new zoo.
+        networks: number of networks of each architecture.
+        hidden: hidden widths of each architecture.
+        seed: seed of the weights.
+        name: name of the zoo.
     """
     generator = np.random.default_rng(seed)
     with create(path, name=name, description="random MLPs") as writer:

@@ -17,9 +17,8 @@ import torch
 from accelerate import Accelerator
 from attrs import evolve, frozen
 
-from sneframe import devices, plugins
-from sneframe.config.schema import RunConfig, plugins_named
-from sneframe.config.structure import structure, unstructure
+from sneframe import devices
+from sneframe.config.schema import RunConfig
 from sneframe.errors import Interrupted
 from sneframe.model import build_augmentations, build_invariance, build_model, head_class
 from sneframe.plugins import Blamed
@@ -74,8 +73,7 @@ def run(
         KeyboardInterrupt: Ctrl-C before there is a folder.
     """
     started = time.perf_counter()
-    registry = plugins.load(plugins_named(unstructure(config)))
-    config = _with_whole_path(structure(unstructure(config), registry))
+    config = _with_whole_path(config)
     accelerator = devices.prepare(config.device, config.precision)
     reporter = reporter if reporter is not None and accelerator.is_main_process else Reporter()
     if warning := devices.missing_processes(accelerator):
@@ -83,21 +81,21 @@ def run(
 
     with accelerator.main_process_first():  # which may have to build the demo zoo
         data = load_data(config.zoo, reporter)
-    tasks = _tasks(data, config, fitted=not head_class(config, registry).trained)
+    tasks = _tasks(data, config, fitted=not head_class(config).trained)
     torch.manual_seed(config.seed)
-    model = build_model(config, registry, data.training_architectures(), tasks.width)
+    model = build_model(config, data.training_architectures(), tasks.width)
     with Blamed(model.encoder.normalise):
         model.encoder.normalise.fit(data.training_blocks())
     objective = Objective(
         model,
         tasks,
-        build_invariance(config, registry, model),
-        augmentations=build_augmentations(config, registry, model),
+        build_invariance(config, model),
+        augmentations=build_augmentations(config, model),
         task_weight=config.train.task_weight,
         processes=accelerator.num_processes,
     )
 
-    described = environment.describe(registry, data.zoo, config, accelerator)
+    described = environment.describe(data.zoo, config, accelerator)
     folder = devices.from_main_process(
         accelerator, lambda: open_folder(out, config, described, resume=resume)
     )

@@ -1,14 +1,17 @@
 """A cell's key, and its file: written, read, found again."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from attrs import evolve
 
 import sneframe
+from sneframe import plugins
 from sneframe.bench import cell as cells
 from sneframe.bench.cell import Cell, StoredZoo, Target
+from sneframe.config.structure import structure
 from sneframe.errors import RunError
 from sneframe.metrics import Scores
 
@@ -40,6 +43,24 @@ def left(n=5):
 def changed(cell, *words):
     zoo = f"zoo.path={cell.zoo.path}"
     return evolve(cell, config=sneframe.recipe("stats", zoo, "zoo.property=scale", "seed=3", *words))
+
+
+COMMITTED = sorted((Path(__file__).parents[2] / "docs/benchmarks").rglob("*-0-*.json"))
+
+
+@pytest.mark.skipif(not COMMITTED, reason="the committed cells are in the repository only")
+def test_the_keys_of_committed_cells_stay():
+    """The configuration that a committed cell stores still has the key that the cell was written under."""
+    by_recipe = {}
+    for path in COMMITTED:
+        stored = json.loads(path.read_text())
+        if len(stored.get("tests", ())) == 1:  # of others the file does not say how the targets were split
+            by_recipe.setdefault(stored["recipe"], stored)
+    assert len(by_recipe) > 5
+    for stored in by_recipe.values():
+        zoo = StoredZoo(path=Path("gone"), label="gone", **stored["zoo"])
+        config = structure(stored["config"], plugins.part)
+        assert Cell(recipe="any", overrides=(), config=config, zoo=zoo).key == stored["key"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ SHIPPED = plugins.load(["suites"]).suites
 
 
 def test_words_may_be_one_string():
+    """Overrides can be one string, a list or a tuple."""
     assert Row(label="a", recipe="b", overrides="seed=1").overrides == ("seed=1",)
     assert Variation(label="a", overrides=["seed=1", "device=cpu"]).overrides == ("seed=1", "device=cpu")
 
@@ -20,13 +21,15 @@ def test_words_may_be_one_string():
     [{"rows": []}, {"seeds": 0}, {"budget": 0}, {"metric": "mae"}],
     ids=lambda wrong: next(iter(wrong)),
 )
-def test_a_suite_that_cannot_be_is_refused(wrong):
+def test_a_wrong_suite_is_refused(wrong):
+    """A suite has rows, seeds, a positive budget and a known metric."""
     row = Row(label="a", recipe="b")
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Suite(**{"name": "x/y", "title": "z", "rows": [row], **wrong})
 
 
 def test_the_suites_of_the_papers_are_there():
+    """The shipped suites, and one of them in detail."""
     assert set(SHIPPED) == {
         "suites/inr-frequency",
         "suites/inr-data-efficiency",
@@ -43,13 +46,15 @@ def test_the_suites_of_the_papers_are_there():
 
 
 @pytest.mark.parametrize("name", ["suites/sne-ablation", "suites/sne-chunk-size", "suites/cnn-accuracy"])
-def test_the_rows_on_sne_are_configurations_and_differ(name):
+def test_the_rows_of_a_suite_differ(name):
+    """Every row is a valid configuration, and no two rows are the same."""
     suite = SHIPPED[name]
     made = [sneframe.recipe(row.recipe, *suite.overrides, *row.overrides) for row in suite.rows]
     assert len({str(config) for config in made}) == len(suite.rows)
 
 
-def test_the_zoo_of_the_suites_can_be_built():
+def test_the_zoos_of_the_suites_can_be_built():
+    """The builder of each suite takes its options."""
     for suite in SHIPPED.values():
         plugin = suite.zoo.builder.partition("/")[0]
         builder = plugins.load([plugin]).zoo(suite.zoo.builder)
@@ -60,7 +65,8 @@ def test_the_zoo_of_the_suites_can_be_built():
             assert (config.arch, config.networks, config.data) == ("small-cnn", 1000, "digits")
 
 
-def test_what_is_no_suite_is_refused(monkeypatch):
+def test_something_else_than_a_suite_is_refused(monkeypatch):
+    """A plugin can offer only suites as suites."""
     import sneframe_suites
 
     from sneframe.hookspecs import hookimpl

@@ -1,4 +1,4 @@
-"""The members of a chain: folded, unfolded, and moved channel by channel."""
+"""The weights and biases of a chain: folded, unfolded, and moved channel by channel."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from sneframe.testing.compare import difference
 
 @pytest.fixture(scope="module")
 def cnn():
-    """Two convolutions and a linear layer that reads four positions of each channel; it may be scaled and flipped, too."""
+    """Two convolutions, and a linear layer that reads four positions of each channel; no activations."""
     layers = (nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
     return Architecture.from_module(nn.Sequential(*layers), torch.zeros(2, 2, 6, 6))
 
@@ -45,7 +45,8 @@ def random_neuron_features(architecture, channels=2):
     )
 
 
-def test_the_weights_of_a_chain_are_one_channel_whatever_stands_first(cnn):
+def test_the_weights_of_a_chain_are_one_channel(cnn):
+    """It makes no difference whether weight or bias comes first in a layer."""
     found = cnn.to_json()
     for layer in found["layers"]:
         layer["parameters"].reverse()
@@ -64,7 +65,8 @@ def test_the_weights_of_a_chain_are_one_channel_whatever_stands_first(cnn):
         assert torch.equal(features.biases[number][:, 0], views[f"{name}.bias"])
 
 
-def test_positions_and_what_is_fixed_are_folded_into_channels(cnn):
+def test_positions_and_fixed_axes_become_channels(cnn):
+    """Kernel positions, inputs and outputs are folded into the channels."""
     batch = batch_of(cnn)
     views = batch.networks[0].parameters()
     members = members_of(read_chain(cnn), exchangeable="hidden")
@@ -80,7 +82,7 @@ def test_positions_and_what_is_fixed_are_folded_into_channels(cnn):
         (3, 4, 8),
         (3, 2),
     ]
-    # of a first weight position by position, and of each every input; of a last one every output
+    # The first weight has every position and input as a channel, the last one every position and output.
     assert folded[0][1, 2, 2 * 5 + 1] == views["0.weight"][1, 2, 1, 5 // 3, 5 % 3]
     assert folded[2][1, 3, 2, 7] == views["1.weight"][1, 3, 2, 7 // 3, 7 % 3]
     assert folded[4][1, 3, 2 * 2 + 1] == views["3.weight"][1, 1, 4 * 3 + 2]
@@ -88,6 +90,7 @@ def test_positions_and_what_is_fixed_are_folded_into_channels(cnn):
 
 @pytest.mark.parametrize("exchangeable", ["all", "hidden"])
 def test_unfolding_undoes_folding_in_any_order(cnn, exchangeable):
+    """Unfolding inverts folding, whatever the order of the members."""
     given = features_of(batch_of(cnn)), random_neuron_features(cnn)
     for features in given:
         carrier = type(features)
@@ -97,6 +100,7 @@ def test_unfolding_undoes_folding_in_any_order(cnn, exchangeable):
 
 
 def test_features_on_pairs_of_neurons_have_one_position(cnn):
+    """NeuronFeatures have no positions to fold."""
     features = random_neuron_features(cnn)
     members = members_of(read_chain(cnn), exchangeable="all", carrier=NeuronFeatures)
 
@@ -106,11 +110,13 @@ def test_features_on_pairs_of_neurons_have_one_position(cnn):
     assert torch.equal(folded[2], features.weights[1].permute(0, 2, 3, 1))
 
 
-def test_subsets_come_with_few_axes_first_then_low_ones():
+def test_subsets_are_ordered():
+    """Subsets with few axes come first, then those with low axes."""
     assert subsets((2, 1)) == [(), (1,), (2,), (2, 1)]
 
 
-def test_pools_are_of_every_subset_of_axes():
+def test_pools_cover_every_subset_of_axes():
+    """Each subset of axes has its sum over the others."""
     x = torch.arange(24.0).reshape(1, 2, 3, 4)
 
     found = pools(x, (5, 4), torch.sum)
@@ -122,7 +128,8 @@ def test_pools_are_of_every_subset_of_axes():
     assert found[()].tolist() == [[60, 66, 72, 78]]
 
 
-def test_what_lacks_an_axis_is_spread_along_it():
+def test_spread_adds_missing_axes():
+    """Every missing axis becomes a dimension of size 1."""
     x = torch.randn(3, 4, 5)
 
     assert spread(x, (2,), (2, 1)).shape == (3, 4, 1, 5)
@@ -130,7 +137,8 @@ def test_what_lacks_an_axis_is_spread_along_it():
 
 
 @pytest.mark.parametrize("action", ["permute", "scale", "sign"])
-def test_features_that_are_the_weights_are_moved_as_the_weights_are(cnn, action):
+def test_weight_features_move_as_the_weights(cnn, action):
+    """Each channel is permuted, scaled and flipped like the weights."""
     batch = batch_of(cnn)
     elements = sample(batch, seed=0, step=0, actions=(action,))
     moved = apply(batch, elements)
@@ -147,7 +155,8 @@ def test_features_that_are_the_weights_are_moved_as_the_weights_are(cnn, action)
         assert difference(evolve(found, weights=weights, biases=biases), features_of(moved)) < 1e-12
 
 
-def test_features_on_pairs_of_neurons_are_moved_along_rows_and_columns(cnn):
+def test_neuron_features_move_along_rows_and_columns(cnn):
+    """Rows and columns are permuted like the neurons."""
     features = random_neuron_features(cnn)
     (element,) = sample(batch_of(cnn), seed=0, step=0)
     before, after = element.permutations.values()  # of the channels of either convolution
@@ -177,20 +186,23 @@ def chained(*architectures, layers=2):
     return Chained(Spec(carrier=Batch, width=1, architectures=architectures), layers)
 
 
-def test_a_part_for_chains_gets_the_links_of_the_only_architecture(cnn):
+def test_a_part_for_chains_gets_the_links(cnn):
+    """A part for chains gets the links of the only layout."""
     assert chained(cnn, layers=3).links == read_chain(layout(cnn))
 
 
-def test_a_part_for_chains_refuses_what_is_none_with_the_reason():
+def test_a_part_for_chains_refuses_a_short_chain():
+    """The refusal says why the architecture is no chain of so many layers."""
     with pytest.raises(PartError) as caught:
         chained(mlp(1, 4, 1), layers=3)
 
     assert str(caught.value) == (
-        "tokenizer 'test/chained' takes a chain of at least 3 layers with weight and bias, but there are 2 layers with "
-        f"parameters in {mlp(1, 4, 1).summary}"
+        "tokenizer 'test/chained' takes a chain of at least 3 layers with weight and bias, "
+        f"but there are 2 layers with parameters in {mlp(1, 4, 1).summary}"
     )
 
 
 def test_a_part_for_chains_refuses_a_mixed_zoo():
+    """A part for chains takes only one layout."""
     with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
         chained(mlp(1, 4, 1), mlp(1, 5, 1))

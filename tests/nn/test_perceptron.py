@@ -1,4 +1,4 @@
-"""Linear layers with ReLU between them, and nothing that was not asked for."""
+"""A perceptron has linear layers with ReLU between them, and only what was asked for."""
 
 import torch
 from torch import nn
@@ -10,7 +10,8 @@ def kinds(layers):
     return [type(layer) for layer in layers]
 
 
-def test_relu_stands_between_layers_and_behind_none_of_the_last():
+def test_relu_follows_each_layer_but_the_last():
+    """The output layer is linear."""
     layers = perceptron((3, 5, 4, 2))
 
     assert kinds(layers) == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
@@ -20,9 +21,11 @@ def test_relu_stands_between_layers_and_behind_none_of_the_last():
     assert torch.equal(layers(x), expected)
 
 
-def test_dropout_stands_behind_relu_where_there_is_any():
+def test_dropout_follows_relu():
+    """If there is dropout, it follows each ReLU."""
     assert kinds(perceptron((3, 5, 2), dropout=0.5)) == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
 
 
 def test_layers_without_bias_map_zero_to_zero():
+    """Without biases, zero stays zero."""
     assert not perceptron((3, 5, 2), bias=False)(torch.zeros(1, 3)).any()

@@ -1,4 +1,4 @@
-"""Heads answer for themselves: whether gradients train them, and what they do after the training."""
+"""A head says whether gradients train it, and does itself what is left after the training."""
 
 import pytest
 import torch
@@ -83,13 +83,13 @@ def test_finishing_a_fitted_head_fits_it():
 
 
 def test_a_fitted_head_refuses_targets_of_another_width():
-    """``finish`` passes on what ``fit`` has to say of wrong targets."""
-    with pytest.raises(PartError, match=r"targets \(2, 1\), got \(2, 5\)"):
+    """The error of ``fit`` for targets of a wrong shape reaches the caller."""
+    with pytest.raises(PartError, match=r"targets of shape \(2, 1\), got \(2, 5\)"):
         Mean(Empty(), SPEC).finish(torch.zeros(2, 3), torch.zeros(2, 5))
 
 
 def test_a_head_is_asked_and_its_type_is_not_tested():
-    """Any head that says it is not trained is refused behind a part with something to train."""
+    """Any head that is not trained is refused behind a part with something to train."""
     encoder = nn.ModuleList([Scale(Empty(), Spec(carrier=Batch, width=1, architectures=SPEC.architectures))])
     check_head(Sum(Empty(), SPEC), encoder)
     with pytest.raises(PartError, match=r"head 'toy/late' .*normalise 'toy/scale' cannot be trained"):

@@ -33,9 +33,8 @@ def model(architecture, tokenizer, layers, pool):
     data = unstructure(recipe("dwsnet"))
     data |= {"tokenizer": {"part": tokenizer}, "aggregator": {"part": pool}}
     data["layer_encoder"] = {"part": layers, **LAYERS[layers]}
-    registry = plugins.load(["dwsnet", "nfn", "normalise", "head", "invariance"])
     torch.manual_seed(0)
-    built = build_model(structure(data, registry), registry, (architecture,)).double().eval()
+    built = build_model(structure(data, plugins.part), (architecture,)).double().eval()
     built.encoder.normalise.fit([toy_batch((architecture,))])
     return built.encoder
 

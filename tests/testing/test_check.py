@@ -1,4 +1,4 @@
-"""Broken parts of a stranger: ``check`` names every fault, and a run names the part at its first batch."""
+"""Broken parts of a plugin: ``check`` names every fault, and a run names the part at its first batch."""
 
 import pytest
 import torch
@@ -17,7 +17,8 @@ import sneframe
 from sneframe.parts.aggregator import Aggregator
 from sneframe.architecture import Architecture
 from sneframe.parts.augmentation import Augmentation
-from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.compose import use
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe.parts.invariance import InvarianceLoss, LossTerm
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise
@@ -72,7 +73,9 @@ class Codes(LayerEncoder):
 
     def forward(self, tokens):
         codes = [
-            LayerCodes(architecture=t.architecture, codes=self.linear(t.values), units=each_parameter(t.architecture))
+            LayerCodes(
+                architecture=t.architecture, codes=self.linear(t.values), units=each_parameter(t.architecture)
+            )
             for t in tokens
         ]
         return tuple(codes)  # codes
@@ -109,8 +112,9 @@ class Small(InvarianceLoss):
 
 def default():
     return RunConfig(
-        recipe="odd/default", normalise=use("odd/scale"), tokenizer=use("odd/size"), layer_encoder=use("odd/codes"),
-        aggregator=use("odd/mean"), head=use("head/linear"), train=TrainConfig(epochs=1),
+        recipe="odd/default", normalise=use("odd/scale"), tokenizer=use("odd/size"),
+        layer_encoder=use("odd/codes"), aggregator=use("odd/mean"),
+        head=use("head/linear"), train=TrainConfig(epochs=1),
         invariance=use("odd/small"), augmentation=(use("odd/noise"),),
     )
 
@@ -127,7 +131,7 @@ def sneframe_recipes():
 
 OWNER = "plugin 'odd' (sneframe-odd 1.2)"
 
-#: What is changed in the plugin, the part at fault, and what is said of it.
+#: The change of the plugin, the part that is then at fault, and the message.
 FAULTS = {
     "a wrong width": (
         ("spec.gives(LayerCodes, 8)", "spec.gives(LayerCodes, 99)"),
@@ -157,7 +161,7 @@ FAULTS = {
     "codes without their axis": (
         ("codes=self.linear(t.values)", "codes=self.linear(t.values).mean(1)"),
         "odd/codes",
-        "gives LayerCodes of which the codes must be (B, L, D), got",
+        "gives a wrong LayerCodes: codes must be (B, L, D), got",
     ),
     "a normalisation that gives tensors": (
         ("        return batch\n", "        return batch.networks\n"),
@@ -219,12 +223,12 @@ def odd(install):
 
 
 def faults():
-    """What check finds, as pairs of part and line."""
+    """Return the faults that check finds, as part, law and message."""
     return [(f.part, f.law, f.said) for f in laws.check_plugin("odd") if f.is_fault]
 
 
 def test_the_plugin_that_the_others_break_has_no_fault(odd):
-    """Each of its six parts is measured."""
+    """Each of the six parts is measured."""
     odd()
     findings = list(laws.check_plugin("odd"))
     assert [each for each in findings if each.is_fault or each.is_unmeasured] == []
@@ -242,7 +246,7 @@ def test_check_names_the_part_at_fault(odd, change, part, said):
 
 @pytest.mark.parametrize(("change", "part", "said"), FAULTS.values(), ids=FAULTS)
 def test_a_run_names_the_part_at_fault(odd, toy_zoo_path, tmp_path, change, part, said):
-    """One line with plugin, distribution, version and part."""
+    """The error is one line with plugin, distribution, version and part."""
     odd(change)
     with pytest.raises(PluginError) as caught:
         sneframe.run(recipe("odd", f"zoo.path={toy_zoo_path}", "device=cpu"), tmp_path / "run")
@@ -254,7 +258,7 @@ def test_a_run_names_the_part_at_fault(odd, toy_zoo_path, tmp_path, change, part
 
 
 def test_all_differences_of_a_part_are_in_one_line(odd, toy_zoo_path, tmp_path):
-    """A wrong width and a wrong number of networks."""
+    """A wrong width and a wrong number of networks are named together."""
     odd(
         ("spec.gives(LayerCodes, 8)", "spec.gives(LayerCodes, 99)"),
         ("self.linear(t.values)", "self.linear(t.values[:2])"),
@@ -276,7 +280,7 @@ def test_faults_of_several_parts_are_all_found(odd):
 
 
 def test_parts_in_front_of_a_fault_are_measured(odd):
-    """And one behind it in a recipe of another plugin, where it fits one."""
+    """A part behind it is measured in a recipe of another plugin, if it fits one."""
     odd(FAULTS["forward that raises"][0])
     findings = list(laws.check_plugin("odd"))
     for part in ("odd/scale", "odd/size", "odd/mean"):
@@ -284,28 +288,28 @@ def test_parts_in_front_of_a_fault_are_measured(odd):
 
 
 def test_a_part_that_fits_nowhere_else_is_not_measured(odd):
-    """It takes the tokens of a tokenizer that fails, and is not blamed for it."""
+    """A part that takes the tokens of a failing tokenizer is not blamed for it."""
     odd(FAULTS["init that raises"][0])
     findings = list(laws.check_plugin("odd"))
     (behind,) = [each for each in findings if each.part == "odd/codes"]
     assert behind.is_unmeasured
-    assert "stands behind tokenizer 'odd/size'" in behind.said
+    assert "comes after tokenizer 'odd/size'" in behind.said
 
 
 def test_codes_that_are_not_finite_are_a_fault(odd):
-    """Of finite weights."""
+    """Finite weights must give finite codes."""
     odd(("codes=self.linear(t.values)", "codes=self.linear(t.values) * float('nan')"))
     assert faults() == [("odd/codes", "finite", "gives NaN or infinity for finite weights")]
 
 
 def test_codes_of_another_type_are_a_fault(odd):
-    """Check works in float64."""
+    """Check works in float64, and so must the part."""
     odd(("codes=self.linear(t.values)", "codes=self.linear(t.values).float()"))
     assert ("odd/codes", "in the type it is given", "gives float32 for float64") in faults()
 
 
 def test_a_wrong_width_leaves_the_laws_to_be_measured(odd):
-    """What can still be read is held to them."""
+    """An output with a wrong width can still be read, so the laws are measured."""
     odd(("spec.gives(LayerCodes, 8)", "spec.gives(LayerCodes, 99)"))
     findings = [each for each in laws.check_plugin("odd") if each.part == "odd/codes"]
     assert [each.law for each in findings if each.is_fault] == ["gives what it declares"]
@@ -313,7 +317,7 @@ def test_a_wrong_width_leaves_the_laws_to_be_measured(odd):
 
 
 def test_a_law_at_which_a_part_raises_is_a_finding(odd):
-    """Here a single network."""
+    """A part that fails for a single network breaks the law about single networks."""
     odd(("codes = [", "codes = 1 / (len(tokens[0].values) - 1) and ["))
     found = faults()
     assert ("odd/codes", "alone as in a batch", "ZeroDivisionError: division by zero") in found
@@ -330,7 +334,7 @@ def test_a_recipe_that_raises_is_a_finding(odd):
 
 
 def test_the_command_shows_every_fault_and_ends_with_two(odd, capsys):
-    """With plugin, distribution and version, and the type it works in."""
+    """The last lines name plugin, distribution and version, and the exit code is 2."""
     odd(FAULTS["a wrong width"][0], FAULTS["an augmentation that raises"][0])
     with pytest.raises(SystemExit) as left:
         main(["check", "odd"])
@@ -345,10 +349,8 @@ def test_the_command_shows_every_fault_and_ends_with_two(odd, capsys):
     assert "odd/codes: gives what it declares" in err
 
 
-def test_a_network_at_which_a_part_fails_keeps_no_other_from_being_predicted(
-    odd, toy_zoo_path, tmp_path, capsys
-):
-    """The line names the file, the plugin and the part."""
+def test_one_failing_network_does_not_stop_the_others(odd, toy_zoo_path, tmp_path, capsys):
+    """``predict`` goes on with the other files; the line names file, plugin and part."""
     odd(("codes = [", "codes = 1 / (tokens[0].architecture.num_weights - 25) and ["))
     folder = sneframe.run(recipe("odd", f"zoo.path={toy_zoo_path}", "device=cpu"), tmp_path / "run").folder
     for name, width in (("bad", 8), ("good", 4)):
@@ -378,7 +380,7 @@ def test_a_network_at_which_a_part_fails_keeps_no_other_from_being_predicted(
     ],
 )
 def test_a_name_that_is_no_plugins_is_answered(capsys, name, said):
-    """With the command that was meant."""
+    """For the name of a recipe or a part, the error says which command is meant."""
     with pytest.raises(SystemExit) as left:
         main(["check", name])
     assert left.value.code == 2

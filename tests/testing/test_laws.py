@@ -1,4 +1,4 @@
-"""Every registered part keeps what it claims; and for each law a part that breaks it is caught."""
+"""Every shipped part keeps its claims; and for each law, a part that breaks it is caught."""
 
 from typing import final
 
@@ -10,18 +10,16 @@ from torch import nn
 from sneframe import plugins
 from sneframe.batch import Networks
 from sneframe.cli import main
-from sneframe.compose import recipe
-from sneframe.config.schema import Choice, option, plugins_named
-from sneframe.config.structure import structure, unstructure
+from sneframe.compose import recipe, use
+from sneframe.config.schema import option
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.augmentation import Augmentation
-from sneframe.parts.carriers import ChunkTokens, Embedding, LayerCodes
+from sneframe.parts.carriers import ChunkTokens, Embedding, LayerCodes, each_parameter
 from sneframe.parts.invariance import InvarianceLoss, LossTerm
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import ANY_ACTION
 from sneframe.parts.tokenizer import Tokenizer
-from sneframe.plugins import Registry
 from sneframe.testing import laws
 
 SHIPPED = (
@@ -43,78 +41,63 @@ SHIPPED = (
 
 
 @pytest.mark.parametrize("plugin", SHIPPED)
-def test_the_parts_of_a_plugin_keep_what_they_claim(plugin):
+def test_the_parts_of_a_plugin_keep_their_claims(plugin):
+    """Every part of a shipped plugin is measured, and none has a fault."""
     findings = list(laws.check_plugin(plugin))
     assert [finding for finding in findings if finding.is_fault] == []
     offered = plugins.load([plugin]).parts
     assert {finding.part for finding in findings} == set(offered)
 
 
-def test_what_dwsnet_and_stats_claim_is_invariance_under_permutations():
+def test_dwsnet_and_stats_claim_permutations():
+    """They claim invariance under permutations, and not under scaling."""
     for name in ("dwsnet", "stats"):
-        findings = {f.law: f for f in check(recipe(name), recipe(name).aggregator.part)}
+        findings = {f.law: f for f in check(recipe(name), recipe(name).aggregator.part.name)}
         assert findings["symmetric under permute"].claimed
         assert not findings["symmetric under scale"].claimed
         assert findings["symmetric under scale"].error > 0.1
 
 
-def test_sne_claims_no_symmetry_and_has_none_where_chunks_are_no_rows():
+def test_sne_with_small_chunks_has_no_symmetry():
+    """If chunks are no rows, SNE is not invariant to permutations, and does not claim it."""
     findings = {f.law: f for f in check(recipe("sne", "tokenizer.chunk_size=4"), "sne/layer-set")}
     assert not findings["symmetric under permute"].claimed
     assert findings["symmetric under permute"].error > 1e-4
 
 
-# -- parts that break a law -------------------------------------------------------------------------------------
+# -- parts that break a law ------------------------------------------------------------------------------
 
 
-class Codes:
-    """What the broken layer encoders share: the mean of each chunk, averaged over the chunks of a parameter."""
-
-    @staticmethod
-    def of(entry, *, masked=True):
-        values = torch.where(entry.mask, entry.chunks, 0) if masked else entry.chunks
-        means = values.mean(-1)
-        codes = torch.stack([part.mean(1) for part in means.split(entry.counts, dim=1)], 1)[..., None].expand(
-            -1, -1, 8
-        )
-        units = tuple((number,) for number in range(len(entry.counts)))
-        return LayerCodes(architecture=entry.architecture, codes=codes, units=units)
+@frozen(kw_only=True)
+class NoOptions:
+    """The options of a part that has none."""
 
 
-@final
-class Leaky(LayerEncoder):
-    """Reads padding."""
+def layer_encoder(own_name, claims=frozenset(), *, masked=True):
+    """Make a layer encoder whose codes are the means of chunks, averaged over each parameter."""
 
-    name, takes = "toy/leaky", (ChunkTokens,)
+    class Means(LayerEncoder):
+        name, takes, keeps, Config = own_name, (ChunkTokens,), claims, NoOptions
 
-    @frozen(kw_only=True)
-    class Config:
-        """No options."""
+        def __init__(self, config, spec):
+            super().__init__(config, spec)
+            self.out = spec.gives(LayerCodes, 8)
 
-    def __init__(self, config, spec):
-        super().__init__(config, spec)
-        self.out = spec.gives(LayerCodes, 8)
+        def forward(self, tokens):
+            return tuple(map(self.codes, tokens))
 
-    def forward(self, tokens):
-        return tuple(Codes.of(entry, masked=False) for entry in tokens)
+        def codes(self, entry):
+            values = torch.where(entry.mask, entry.chunks, 0) if masked else entry.chunks
+            means = values.mean(-1).split(entry.counts, dim=1)
+            codes = torch.stack([part.mean(1) for part in means], 1)[..., None].expand(-1, -1, 8)
+            units = each_parameter(entry.architecture)
+            return LayerCodes(architecture=entry.architecture, codes=codes, units=units)
+
+    return Means
 
 
-@final
-class Claiming(LayerEncoder):
-    """Claims what chunks cannot give: to see no difference when neurons are scaled."""
-
-    name, takes, keeps = "toy/claiming", (ChunkTokens,), ANY_ACTION
-
-    @frozen(kw_only=True)
-    class Config:
-        """No options."""
-
-    def __init__(self, config, spec):
-        super().__init__(config, spec)
-        self.out = spec.gives(LayerCodes, 8)
-
-    def forward(self, tokens):
-        return tuple(Codes.of(entry) for entry in tokens)
+Leaky = layer_encoder("toy/leaky", masked=False)  # it reads padding
+Claiming = layer_encoder("toy/claiming", ANY_ACTION)  # it claims a symmetry that chunks cannot have
 
 
 def aggregator(name, values):
@@ -146,13 +129,13 @@ def aggregator(name, values):
 
 
 def by_mates(self, codes):
-    """A batch statistic: a network depends on who shares its batch."""
+    """Depend on the other networks of the batch, as a batch statistic does."""
     values = codes.mean(1)
     return values - values.mean(0)
 
 
 def by_place(self, codes):
-    """A network depends on where in the batch it stands."""
+    """Depend on the position in the batch."""
     return codes.mean(1) + torch.arange(len(codes)).to(codes)[:, None]
 
 
@@ -161,7 +144,7 @@ def by_chance(self, codes):
 
 
 def by_memory(self, codes):
-    """Depends on a constant that no state dict holds."""
+    """Depend on a constant that is not in the state dict."""
     return codes.mean(1) * self.kept
 
 
@@ -170,7 +153,7 @@ def with_endless_gradient(self, codes):
 
 
 def coarse(self, codes):
-    """A difference of large numbers: nothing is left of it in half precision."""
+    """Take the difference of large numbers, of which nothing is left in half precision."""
     wide = torch.nn.functional.linear(codes.mean(1), torch.eye(codes.shape[-1]).to(self.scale))
     return (wide + 1000) - 1000
 
@@ -187,8 +170,7 @@ BREAKERS = {
 
 
 def check(config, *only):
-    registry = plugins.load(plugins_named(unstructure(config)))
-    return list(laws.check(structure(unstructure(config), registry), registry, only or None))
+    return list(laws.check(config, only or None))
 
 
 SNE = ("sne", "layer_encoder.width=8", "tokenizer.chunk_size=4")
@@ -197,20 +179,18 @@ SNE = ("sne", "layer_encoder.width=8", "tokenizer.chunk_size=4")
 def findings_with(slot, part, words=SNE):
     """Check a recipe, SNE if none is named, with one part replaced by a broken one."""
     config = evolve(recipe(*words), invariance=None)
-    registry = plugins.load(plugins_named(unstructure(config)))
-    config = evolve(config, **{slot: Choice(part=part.name, config=part.Config())})
-    registry = Registry(plugins=registry.plugins, parts={**registry.parts, part.name: part})
-    return list(laws.check(config, registry, only={part.name}))
+    return list(laws.check(evolve(config, **{slot: use(part)}), only={part.name}))
 
 
 @pytest.mark.parametrize("law", BREAKERS)
 def test_a_part_that_breaks_a_law_is_caught(law):
+    """For each law there is a part that breaks it, and is caught."""
     faults = {finding.law for finding in findings_with("aggregator", BREAKERS[law]) if finding.is_fault}
     assert law in faults
 
 
 def test_an_aggregator_that_cuts_gradients_off_is_caught():
-    """It has nothing to train itself, and leaves the layer encoder before it untrained."""
+    """The layer encoder in front of it is left untrained."""
     cutting = aggregator("cutting", lambda self, codes: codes.mean(1).detach() * self.scale)
     (found,) = [finding for finding in findings_with("aggregator", cutting) if finding.is_fault]
     assert (found.law, found.said) == (
@@ -220,35 +200,28 @@ def test_an_aggregator_that_cuts_gradients_off_is_caught():
 
 
 def test_a_part_that_leaves_itself_untrained_is_caught():
-    """Its output has no gradient at all, so both it and the parts before it are named."""
+    """If the output has no gradient, the part and those in front of it are named."""
     cutting = aggregator("cutting", lambda self, codes: (codes.mean(1) * self.scale).detach())
     (found,) = [finding for finding in findings_with("aggregator", cutting) if finding.is_fault]
     assert found.said == "gradients do not reach layer_encoder 'sne/chunk-set' and aggregator 'toy/cutting'"
 
 
-def test_a_head_behind_a_part_that_cuts_gradients_off_is_not_blamed():
-    """The fault is that of the part before it."""
+def test_a_head_after_a_cut_gradient_is_not_blamed():
+    """Only the part that cuts the gradient is blamed."""
     config = evolve(recipe(*SNE), invariance=None)
-    registry = plugins.load(plugins_named(unstructure(config)))
     cutting = aggregator("cutting", lambda self, codes: codes.mean(1).detach())
-    config = evolve(config, aggregator=Choice(part=cutting.name, config=cutting.Config()))
-    registry = Registry(plugins=registry.plugins, parts={**registry.parts, cutting.name: cutting})
-    found = list(laws.check(config, registry))
+    found = list(laws.check(evolve(config, aggregator=use(cutting))))
     assert {f.part for f in found if f.is_fault and f.law == "finite gradients"} == {cutting.name}
 
 
 def test_an_invariance_loss_that_trains_no_encoder_is_caught():
-    """What it is computed from is cut off."""
+    """A loss that is cut off from the encoder is caught."""
 
     @final
     class Idle(InvarianceLoss):
         """Always the same."""
 
-        name = "toy/idle"
-
-        @frozen(kw_only=True)
-        class Config:
-            """No options."""
+        name, Config = "toy/idle", NoOptions
 
         def weight(self, progress):
             return 1.0
@@ -261,19 +234,16 @@ def test_an_invariance_loss_that_trains_no_encoder_is_caught():
 
 
 def test_a_layer_encoder_that_reads_padding_is_caught():
+    """Padding must not change the codes."""
     faults = {finding.law for finding in findings_with("layer_encoder", Leaky) if finding.is_fault}
     assert faults == {"blind to padding"}
 
 
 @final
 class PerWeight(Normalise):
-    """A constant for every weight: tells hidden neurons apart, and claims that it does not."""
+    """Has a constant for every weight, and yet claims invariance to permutations."""
 
-    name, keeps = "toy/per-weight", frozenset({"permute"})
-
-    @frozen(kw_only=True)
-    class Config:
-        """No options."""
+    name, keeps, Config = "toy/per-weight", frozenset({"permute"}), NoOptions
 
     def forward(self, batch):
         return batch.replace(
@@ -282,19 +252,16 @@ class PerWeight(Normalise):
 
 
 def test_a_normalisation_that_tells_neurons_apart_is_caught():
+    """A constant for each weight breaks the claimed invariance to permutations."""
     faults = {finding.law for finding in findings_with("normalise", PerWeight) if finding.is_fault}
     assert faults == {"symmetric under permute"}
 
 
 @final
 class Ramp(Tokenizer):
-    """Flat weights, each times its number: claims that they move as the weights do."""
+    """Multiplies each weight by its index, and yet claims invariance to permutations."""
 
-    name, keeps = "toy/ramp", frozenset({"permute"})
-
-    @frozen(kw_only=True)
-    class Config:
-        """No options."""
+    name, keeps, Config = "toy/ramp", frozenset({"permute"}), NoOptions
 
     def __init__(self, config, spec):
         super().__init__(config, spec)
@@ -305,13 +272,14 @@ class Ramp(Tokenizer):
         return batch.replace(n.weights * torch.arange(n.weights.shape[1]) for n in batch.networks).networks
 
 
-def test_a_tokenizer_of_flat_weights_that_tells_neurons_apart_is_caught():
+def test_a_tokenizer_that_tells_neurons_apart_is_caught():
+    """The law also moves carriers that are plain networks."""
     faults = {finding.law for finding in findings_with("tokenizer", Ramp, ("deepsets",)) if finding.is_fault}
     assert faults == {"symmetric under permute"}
 
 
 def test_a_claim_counts_only_where_all_parts_before_keep_it():
-    """Behind chunks, which promise nothing, a layer encoder's claim cannot be held against it."""
+    """Behind chunks, which claim nothing, the claim of a layer encoder does not count."""
     findings = {finding.law: finding for finding in findings_with("layer_encoder", Claiming)}
     assert not findings["symmetric under scale"].claimed
     assert findings["symmetric under scale"].error > 0.01
@@ -319,7 +287,7 @@ def test_a_claim_counts_only_where_all_parts_before_keep_it():
 
 @final
 class Forgetful(Aggregator):
-    """Its configuration does not come back from plain data as it was."""
+    """Has an option that changes each time it is read."""
 
     name, takes = "toy/forgetful", (LayerCodes,)
 
@@ -335,34 +303,32 @@ class Forgetful(Aggregator):
         return tuple(Embedding(architecture=e.architecture, values=e.codes.mean(1)) for e in codes)
 
 
-def test_a_configuration_that_does_not_come_back_is_caught():
+def test_options_that_change_in_a_file_are_caught():
+    """Options must be the same after they were written and read."""
     faults = {finding.law for finding in findings_with("aggregator", Forgetful) if finding.is_fault}
     assert faults == {"configuration round trip"}
 
 
-# -- augmentations that break a law -------------------------------------------------------------------------------
+# -- augmentations that break a law ----------------------------------------------------------------------
 
 
 def augmentation(name, change):
     """Make an augmentation that returns ``change(batch, target, draw)``."""
 
-    @frozen(kw_only=True)
-    class Config:
-        """No options."""
-
     def forward(self, batch, target, draw):
         return change(batch, target, draw)
 
-    return type(name.title(), (Augmentation,), {"name": f"toy/{name}", "Config": Config, "forward": forward})
+    members = {"name": f"toy/{name}", "Config": NoOptions, "forward": forward}
+    return type(name.title(), (Augmentation,), members)
 
 
 def with_a_constant(batch, target, draw):
-    """The noise of two published code bases: σ · std(w), the same at every step."""
+    """Add σ · std(w), the same at every step, as two published code bases do."""
     return batch.replace(n.weights + 0.1 * n.weights.std(1, keepdim=True) for n in batch.networks), target
 
 
 def with_shared_noise(batch, target, draw):
-    """Scaled by the largest weight of the whole batch."""
+    """Scale by the largest weight of the whole batch."""
     largest = max(float(n.weights.abs().max()) for n in batch.networks)
     factor = 1 + 0.1 * (draw.step + 1) * largest
     return batch.replace(n.weights * factor for n in batch.networks), target
@@ -373,7 +339,7 @@ def with_chance(batch, target, draw):
 
 
 def shortened(batch, target, draw):
-    """Leaves out the last network of several."""
+    """Leave out the last of several networks."""
     places = range(max(1, len(batch) - 1))
     factor = draw.step + 1.0
     batch = batch.select(list(places))
@@ -390,16 +356,14 @@ def shortened(batch, target, draw):
     ],
 )
 def test_an_augmentation_that_breaks_a_law_is_caught(change, law):
+    """For each law of augmentations there is one that breaks it, and is caught."""
     part = augmentation("broken", change)
     config = evolve(recipe("sne", "layer_encoder.width=8"), invariance=None)
-    config = evolve(config, augmentation=(Choice(part=part.name, config=part.Config()),))
-    registry = plugins.load(plugins_named(unstructure(recipe("sne"))))
-    registry = Registry(plugins=registry.plugins, parts={**registry.parts, part.name: part})
-    findings = list(laws.check(config, registry, only={part.name}))
+    findings = list(laws.check(evolve(config, augmentation=(use(part),)), only={part.name}))
     assert law in {finding.law for finding in findings if finding.is_fault}
 
 
-# -- the command ------------------------------------------------------------------------------------------------
+# -- the command -----------------------------------------------------------------------------------------
 
 
 def run(*arguments):
@@ -409,11 +373,13 @@ def run(*arguments):
 
 
 def test_check_says_how_many_claims_are_kept(capsys):
+    """The last line counts parts and claims."""
     assert run("check", "stats") == 0
     assert "in float64: 6 parts, " in capsys.readouterr().out
 
 
-def test_check_shows_every_law_when_asked(capsys):
+def test_check_all_shows_every_law(capsys):
+    """With --all, a table shows every law."""
     assert run("check", "head", "--all") == 0
     shown = capsys.readouterr().out
     assert "head/linear" in shown
@@ -421,11 +387,13 @@ def test_check_shows_every_law_when_asked(capsys):
 
 
 def test_check_of_an_unknown_plugin_is_one_line(capsys):
+    """The error suggests the name of an installed plugin."""
     assert run("check", "snee") == 2
     assert "unknown plugin 'snee', did you mean 'sne'?" in capsys.readouterr().err
 
 
-def test_check_ends_with_two_where_a_claim_is_broken(capsys, monkeypatch):
+def test_check_exits_with_2_if_a_claim_is_broken(capsys, monkeypatch):
+    """A broken claim is wrong input, so the exit code is 2."""
     monkeypatch.setattr(laws, "check_plugin", lambda _: findings_with("layer_encoder", Leaky))
     assert run("check", "toy") == 2
     captured = capsys.readouterr()

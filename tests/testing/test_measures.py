@@ -28,7 +28,7 @@ class Rows:
 
 @frozen(kw_only=True, eq=False)
 class Fixed:
-    """A carrier that says nothing of group elements."""
+    """A carrier without ``act``."""
 
     architecture: Architecture
     rows: Tensor
@@ -52,7 +52,7 @@ def case_of(make):
 
 
 def first_rows(carrier, factor=None):
-    """Return what makes the carrier of the rows of the first weight, each times its own factor if there is one."""
+    """Return a function that makes a carrier of the rows of the first weight, with a factor for each row."""
 
     def make(networks):
         rows = next(iter(networks.parameters().values()))
@@ -63,12 +63,12 @@ def first_rows(carrier, factor=None):
 
 
 def test_a_plugins_own_carrier_moves_as_it_says():
-    """A carrier with ``act`` is compared with what a group element makes of it."""
+    """The carrier of moved networks is compared with the moved carrier."""
     assert symmetry(case_of(first_rows(Rows)), "permute") < 1e-12
 
 
 def test_a_carrier_that_moves_otherwise_is_measured():
-    """Rows that know their place do not move as the weights do."""
+    """Rows with a factor for their index do not move as the weights do."""
     assert symmetry(case_of(first_rows(Rows, factor=True)), "permute") > 0.1
 
 

@@ -15,7 +15,6 @@ from safetensors import safe_open
 
 import sneframe
 from sneframe import atomic, plugins
-from sneframe.config.schema import plugins_named
 from sneframe.config.structure import structure
 from sneframe.errors import ConfigError, Interrupted, MachineError, PartError, RunError, ZooError
 from sneframe.metrics import score
@@ -91,7 +90,7 @@ def test_no_network_is_in_two_splits(toy_zoo_path):
 
 def test_a_run_folder_can_be_run_again_from_its_own_config(finished, tmp_path):
     data = tomllib.loads((finished.folder / "config.toml").read_text())
-    config = structure(data, plugins.load(plugins_named(data)))
+    config = structure(data, plugins.part)
     again = sneframe.run(config, tmp_path / "again")
     assert {**again.metrics, "seconds": None} == {**finished.metrics, "seconds": None}
     assert all(
@@ -240,7 +239,7 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
         (["zoo.sizes=[0.5, 0.5, 0.0]"], ZooError, "three positive"),
         (["zoo.sizes=[1.5, 10, 10]"], ConfigError, "zoo.sizes must be"),
         (["device=cuda"], ConfigError, "no CUDA device"),
-        (["head.part=sne/pad-chunk"], PartError, "cannot be the head"),
+        (["head.part=sne/pad-chunk"], ConfigError, "cannot be the head"),
         (["tokenizer.part=stats/statistics"], PartError, "takes ChunkTokens, it is given StatTokens"),
         (["invariance.part=invariance/none"], ConfigError, "invariance/none"),
         (["layer_encoder.heads=3"], PartError, "heads must divide width"),

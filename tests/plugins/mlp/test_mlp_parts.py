@@ -9,10 +9,7 @@ from sneframe_mlp import sneframe_parts, sneframe_recipes
 from torch import nn
 
 import sneframe
-from sneframe import plugins
 from sneframe.batch import join
-from sneframe.config.schema import plugins_named
-from sneframe.config.structure import unstructure
 from sneframe.errors import ConfigError, PartError
 from sneframe.model import build_model
 from sneframe.parts.part import fault
@@ -26,7 +23,7 @@ SMALL = ("layer_encoder.width=6", "aggregator.hidden=[7]", "normalise.part=norma
 def model(name, *words, architectures=(ARCHITECTURE,)):
     torch.manual_seed(0)
     config = sneframe.recipe(name, *words)
-    return build_model(config, plugins.load(plugins_named(unstructure(config))), architectures)
+    return build_model(config, architectures)
 
 
 def batch(architecture=ARCHITECTURE, count=3, dtype=torch.float64):

@@ -6,10 +6,7 @@ import torch
 from sneframe_nfn import sneframe_recipes
 
 import sneframe
-from sneframe import plugins
 from sneframe.batch import join
-from sneframe.config.schema import plugins_named
-from sneframe.config.structure import unstructure
 from sneframe.errors import PartError
 from sneframe.model import build_model
 from sneframe.testing import mlp, toy_zoo
@@ -28,7 +25,7 @@ SINE = mlp(1, 32, 32, 1, activation="sine")
 
 def model_of(name, architecture, *words):
     config = sneframe.recipe(name, *words)
-    return build_model(config, plugins.load(plugins_named(unstructure(config))), [architecture])
+    return build_model(config, [architecture])
 
 
 def size(model):

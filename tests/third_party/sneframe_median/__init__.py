@@ -5,7 +5,8 @@ from typing import final
 from attrs import frozen
 
 import sneframe
-from sneframe.config.schema import RunConfig, TrainConfig, use
+from sneframe.compose import use
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.carriers import Embedding, LayerCodes
 
