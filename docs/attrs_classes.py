@@ -1,6 +1,7 @@
 """A griffe extension that gives attrs classes the signature of the ``__init__`` that attrs writes for them.
 
-griffe reads the source and runs nothing, so without this the page on Python shows attrs classes without a signature.
+griffe reads the source and runs nothing. Without this extension, the page on Python would show no signature for
+them.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def is_field(member: griffe.Object) -> bool:
 
 
 def default(value: Any) -> Any:
-    """Return the default that a field's value states: None where it must be given, False where it is no argument."""
+    """Return the default that a field's value states: None if there is none, False if it is no argument."""
     if not isinstance(value, griffe.ExprCall) or str(value.function) not in FIELDS:
         return value
     words = {each.name: each.value for each in value.arguments if isinstance(each, griffe.ExprKeyword)}

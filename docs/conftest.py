@@ -5,12 +5,12 @@ Each page has a namespace and an empty folder of its own, and its blocks run fro
 - A block with a title, such as ``toml title="run.toml"``, becomes the file of that name.
 - A ``python`` block is executed.
 - In a ``bash`` block, the commands in :data:`COMMANDS` are executed and must succeed.
-- In a ``console`` block, the commands after ``$`` are executed and must print the lines that follow them. ``...`` matches
-  anything.
+- In a ``console`` block, the commands after ``$`` are executed and must print the lines that follow them.
+  ``...`` matches anything.
 - Other blocks, such as ``text``, are not executed.
 
-The options in :data:`SMALL` are added to the ``sneframe`` commands of ``bash`` blocks, and the demo zoo is a tiny one, so
-that each command takes about a second. ``<!-- skip: next "reason" -->`` before a block skips it.
+The options in :data:`SMALL` are added to the ``sneframe`` commands of ``bash`` blocks, and the demo zoo is a
+tiny one, so that each command takes about a second. ``<!-- skip: next "reason" -->`` before a block skips it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SMALL = {
 TITLED = re.compile(r'(?P<language>\w+) title="(?P<title>[^"]+)"$\n', re.MULTILINE)
 
 
-# -- the commands of bash and console blocks ------------------------------------------------------------------
+# -- the commands of bash and console blocks -----------------------------------------------------------------
 
 
 def sneframe(words: list[str]) -> tuple[int, str]:
@@ -132,7 +132,7 @@ def evaluate_console(example: Example) -> str | None:
     return None
 
 
-# -- blocks that are files ------------------------------------------------------------------------------------
+# -- blocks that are files -----------------------------------------------------------------------------------
 
 
 def parse_files(document: Document) -> Iterator[Region]:
@@ -149,7 +149,7 @@ def write_file(example: Example) -> None:
     path.write_text(example.region.lexemes["source"])
 
 
-# -- pages ----------------------------------------------------------------------------------------------------
+# -- pages ---------------------------------------------------------------------------------------------------
 
 
 def enter(namespace: dict[str, Any]) -> None:

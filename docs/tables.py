@@ -1,12 +1,13 @@
 """Writes the tables of options into the pages, between ``<!-- table: … -->`` and ``<!-- end -->``.
 
-Run ``python docs/tables.py`` after a change to a command, the configuration or a part. A test fails while a page
-differs from what this script would write.
+Run ``python docs/tables.py`` after a change to a command, the configuration or a part. A test fails while a
+page differs from what this script would write.
 
 The first word of a marker names the kind of table:
 
 - ``command COMMAND``: the arguments and options of a command;
-- ``command COMMANDS``: those that several commands share, given as ``predict, embed`` or as a group, ``zoo build``;
+- ``command COMMANDS``: those that several commands share; COMMANDS is a list such as ``predict, embed``, or a
+  group such as ``zoo build``;
 - ``command COMMAND beyond COMMANDS``: those that the other commands lack;
 - ``keys SECTION``: the keys of a section of the configuration;
 - ``slot NAME``: the options of every part that fits into a slot;
@@ -97,7 +98,7 @@ def without(rows: Iterable[tuple[str, ...]], known: Iterable[tuple[str, ...]]) -
     return (row for row in rows if row not in known)
 
 
-# -- commands ---------------------------------------------------------------------------------------------------
+# -- commands ------------------------------------------------------------------------------------------------
 
 
 def commands(group: click.Group = sneframe_command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -178,7 +179,7 @@ def values(option: click.Option) -> str:
     return f"{words}; repeatable" if option.multiple else words
 
 
-# -- configuration and parts -------------------------------------------------------------------------------------
+# -- configuration and parts ---------------------------------------------------------------------------------
 
 
 def shipped_parts() -> dict[str, Any]:
@@ -192,7 +193,7 @@ def part_rows(name: str) -> list[tuple[str, str, str, str]]:
 
 
 def key_rows(cls: type[Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield a row for each key of a section, or each option of a part; sections and parts have tables of their own."""
+    """Yield a row for each key of a section, or each option of a part; sections and parts are left out."""
     kinds = typing.get_type_hints(cls)
     for attribute in attrs.fields(cls):
         if "help" in attribute.metadata:
@@ -201,7 +202,7 @@ def key_rows(cls: type[Any]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def slot_rows(slot: str) -> Iterator[tuple[str, str, str, str, str]]:
-    """Yield the options of every part that fits into a slot; options that an earlier part has are not repeated."""
+    """Yield the options of each part for a slot; options that an earlier part has are not repeated."""
     earlier: dict[str, list[tuple[str, str, str, str]]] = {}
     for name, part in shipped_parts().items():
         if part.slot != slot:
@@ -239,11 +240,11 @@ def default_words(value: Any) -> str:
     return code(tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip())
 
 
-# -- committed runs ----------------------------------------------------------------------------------------------
+# -- committed runs ------------------------------------------------------------------------------------------
 
 
 def history_rows(folder: str, *epochs: str) -> Iterator[tuple[str, ...]]:
-    """Yield validation scores and invariance errors of runs after some epochs, from their committed histories."""
+    """Yield validation scores and invariance errors after some epochs, from committed histories."""
     for path in sorted((DOCS / folder).glob("*.jsonl"), key=lambda path: float(path.stem.partition("-")[2])):
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         by_epoch = {record["epoch"]: record["val"] for record in records}
@@ -260,7 +261,7 @@ def history_rows(folder: str, *epochs: str) -> Iterator[tuple[str, ...]]:
             )
 
 
-# -- Markdown ----------------------------------------------------------------------------------------------------
+# -- Markdown ------------------------------------------------------------------------------------------------
 
 
 def markdown(heading: tuple[str, ...], body: Iterable[tuple[str, ...]]) -> str:
