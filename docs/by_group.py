@@ -1,4 +1,4 @@
-"""The measured error of every method under every group of some networks: the table of docs/symmetry.md."""
+"""Measures how much each method changes when one neuron group moves: the table of docs/symmetry.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sneframe.testing.case import toy_batch
 from sneframe.testing.compare import difference
 from sneframe.testing.laws import EXACT
 
-#: Recipes and what is set in them: chunks of four, so that they are cut across the neurons of small networks.
+#: Recipes with overrides. Chunks hold four weights, so that they cut across the neurons of small networks.
 METHODS = (
     ("sne", "tokenizer.chunk_size=4"),
     ("sne/paper", "tokenizer.chunk_size=4"),
@@ -33,7 +33,7 @@ METHODS = (
 
 
 class Residual(nn.Module):
-    """A residual block: one group on the stream, one inside."""
+    """A residual block: one neuron group is the stream, and one is inside the block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Residual(nn.Module):
 
 
 def networks() -> Iterator[tuple[str, nn.Module, Tensor, Sequence[str]]]:
-    """Yield networks by name, with an input, and what each of their groups holds."""
+    """Yield networks: name, module, example input, and the name of each neuron group."""
     images, tokens = torch.randn(2, 1, 6, 6), torch.randn(2, 5, 10)
     yield (
         "linear",
@@ -76,7 +76,7 @@ def networks() -> Iterator[tuple[str, nn.Module, Tensor, Sequence[str]]]:
 
 
 def by_group() -> Iterator[tuple[str, ...]]:
-    """Yield for every network, group and action what it changes of each method's embedding, over its size."""
+    """Yield a row for each network, group and action: the relative change of each method's embedding."""
     for name, network, example, held in networks():
         architecture = Architecture.from_module(network, example)
         assert len(held) == len(architecture.groups), (name, architecture.groups)
@@ -89,7 +89,7 @@ def by_group() -> Iterator[tuple[str, ...]]:
 
 
 def _encoder(method: Sequence[str], batch: Batch) -> nn.Module | None:
-    """Return an untrained encoder in float64, or None for a method that does not take the architecture."""
+    """Return an untrained encoder in float64, or None for a method that refuses the architecture."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
@@ -101,7 +101,7 @@ def _encoder(method: Sequence[str], batch: Batch) -> nn.Module | None:
 
 
 def _moved(batch: Batch, group: str, action: str) -> Batch:
-    """Return a batch with one group of every network moved."""
+    """Return a batch in which one neuron group of each network has moved."""
     kinds = ("permutations", "scales", "signs")
     elements = [
         evolve(g, **{kind: {n: t for n, t in getattr(g, kind).items() if n == group} for kind in kinds})

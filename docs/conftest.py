@@ -1,15 +1,16 @@
 """Executes the examples of these pages.
 
-Every page has a namespace and an empty folder of its own, and is executed from top to bottom:
+Each page has a namespace and an empty folder of its own, and its blocks run from top to bottom:
 
-- a block with a title, such as ``toml title="run.toml"``, becomes the file of that name;
-- a ``python`` block is executed as it stands;
-- of a ``bash`` block the commands in :data:`COMMANDS` are executed, and must succeed;
-- of a ``console`` block the commands after ``$`` are executed, and must print what follows them, where ``...``
-  stands for anything.
+- A block with a title, such as ``toml title="run.toml"``, becomes the file of that name.
+- A ``python`` block is executed.
+- In a ``bash`` block, the commands in :data:`COMMANDS` are executed and must succeed.
+- In a ``console`` block, the commands after ``$`` are executed and must print the lines that follow them.
+  ``...`` matches anything.
+- Other blocks, such as ``text``, are not executed.
 
-``sneframe`` commands of ``bash`` blocks get the words of :data:`SMALL`, so that each takes about a second here; the
-demo zoo is a tiny one. ``<!-- skip: next "reason" -->`` in front of a block leaves it out.
+The options in :data:`SMALL` are added to the ``sneframe`` commands of ``bash`` blocks, and the demo zoo is a
+tiny one, so that each command takes about a second. ``<!-- skip: next "reason" -->`` before a block skips it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
-#: Appended to commands: of an option that comes twice the last one counts.
+#: Options that make commands small. They are appended, and the last of two equal options counts.
 SMALL = {
     "zoo build sine": ["--networks", "24", "--steps", "10"],
     "run": ["--set", "train.epochs=1"],
@@ -41,7 +42,7 @@ SMALL = {
 TITLED = re.compile(r'(?P<language>\w+) title="(?P<title>[^"]+)"$\n', re.MULTILINE)
 
 
-# -- the commands of bash and console blocks ------------------------------------------------------------------
+# -- the commands of bash and console blocks -----------------------------------------------------------------
 
 
 def sneframe(words: list[str]) -> tuple[int, str]:
@@ -58,7 +59,7 @@ def sneframe(words: list[str]) -> tuple[int, str]:
 
 
 def pip(words: list[str]) -> tuple[int, str]:
-    """Install the plugin in a folder, as ``pip install -e FOLDER`` would; other packages are there already."""
+    """Install a plugin as ``pip install -e FOLDER`` would; other packages are installed already."""
     if words[:2] != ["install", "-e"] or words[2] == ".":
         return 0, ""
     folder = Path(words[2]).absolute()
@@ -90,9 +91,9 @@ COMMANDS: dict[str, Callable[[list[str]], tuple[int, str]]] = {
 
 
 def evaluate_bash(example: Example) -> str | None:
-    """Run the lines that start with a known command, made small; return what the first failing one said.
+    """Run the lines that start with a known command, and return the output of the first that fails.
 
-    ``> FILE`` at the end of a line writes the output there.
+    ``> FILE`` at the end of a line writes the output to a file.
     """
     for line in example.parsed.splitlines():
         words = shlex.split(line, comments=True)
@@ -109,7 +110,7 @@ def evaluate_bash(example: Example) -> str | None:
 
 
 def small(words: list[str]) -> list[str]:
-    """Return what makes a ``sneframe`` command small; a run that is resumed takes no further words."""
+    """Return the options that make a ``sneframe`` command small; a resumed run takes no further options."""
     line = " ".join(words)
     return [
         word
@@ -120,7 +121,7 @@ def small(words: list[str]) -> list[str]:
 
 
 def evaluate_console(example: Example) -> str | None:
-    """Run the commands after ``$``; return the first that prints something else than the page says."""
+    """Run the commands after ``$``, and return the first whose output differs from the page."""
     checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     for block in re.split(r"^\$ ", example.parsed, flags=re.MULTILINE)[1:]:
         line, _, expected = block.partition("\n")
@@ -131,40 +132,40 @@ def evaluate_console(example: Example) -> str | None:
     return None
 
 
-# -- blocks that are files ------------------------------------------------------------------------------------
+# -- blocks that are files -----------------------------------------------------------------------------------
 
 
 def parse_files(document: Document) -> Iterator[Region]:
-    """Find the blocks with a title."""
+    """Yield the blocks with a title."""
     for region in RawFencedCodeBlockLexer(info_pattern=TITLED)(document):
         region.evaluator = write_file
         yield region
 
 
 def write_file(example: Example) -> None:
-    """Write a block to the file that its title names."""
+    """Write a block into the file that its title names."""
     path = Path(example.region.lexemes["title"])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(example.region.lexemes["source"])
 
 
-# -- pages ----------------------------------------------------------------------------------------------------
+# -- pages ---------------------------------------------------------------------------------------------------
 
 
 def enter(namespace: dict[str, Any]) -> None:
-    """Go to an empty folder, where the demo zoo is a tiny one."""
+    """Enter an empty folder, and make the demo zoo a tiny one."""
     from sneframe.train import data
 
     folder = Path(tempfile.mkdtemp()).resolve()
     patch = namespace["_patch"] = pytest.MonkeyPatch()
     patch.chdir(folder)
-    patch.setattr(sys, "path", [str(folder), *sys.path])  # as Python does where it is started
+    patch.setattr(sys, "path", [str(folder), *sys.path])  # as Python does with the folder it is started in
     patch.setenv("COLUMNS", "110")
     patch.setattr(data, "demo_zoo", lambda reporter: tiny_zoo(folder / ".demo.zarr"))
 
 
 def leave(namespace: dict[str, Any]) -> None:
-    """Go back, and remove the folder and what was imported from it."""
+    """Leave the folder, and remove it together with the modules that were imported from it."""
     folder = Path.cwd()
     namespace["_patch"].undo()
     for name, module in list(sys.modules.items()):
@@ -174,7 +175,7 @@ def leave(namespace: dict[str, Any]) -> None:
 
 
 def tiny_zoo(path: Path) -> Path:
-    """Return a sine zoo of 24 networks, built if it is not there."""
+    """Return a sine zoo of 24 networks, which is built at the first call."""
     from sneframe_zoos.sine import Sine, build
 
     from sneframe.engine import SerialEngine
@@ -201,5 +202,5 @@ pytest_collect_file = PAGES.pytest()
 
 @pytest.fixture
 def pages() -> Sybil:
-    """Return what executes a page, for pages that lie elsewhere."""
+    """Return the parser of pages, for pages outside this folder."""
     return PAGES

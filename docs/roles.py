@@ -1,4 +1,4 @@
-"""Docstrings' ``:class:`~sneframe.batch.Batch` `` becomes Markdown: the last word, as code, linked where the site has it."""
+"""A griffe extension that turns the roles in docstrings into code and links."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):`~?(?P<target>[\w.]+)`")
 
 
 class Roles(griffe.Extension):
-    """A griffe extension, named in mkdocs.yml."""
+    """The extension, named in mkdocs.yml."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of one object."""
@@ -20,7 +20,7 @@ class Roles(griffe.Extension):
 
 
 def markdown(role: re.Match[str]) -> str:
-    """Return a role as code, with a link that may lead nowhere."""
+    """Return the last word of a role's target as code; it becomes a link if the site has the target."""
     target = role["target"]
     shown = f"<code>{target.rpartition('.')[2]}</code>"
     return f'<autoref identifier="{target}" optional>{shown}</autoref>' if "." in target else shown

@@ -1,9 +1,10 @@
-"""The README, which lies outside this folder, is executed as the pages are."""
+"""The examples of the README, which lies outside this folder, are executed like those of the pages."""
 
 from pathlib import Path
 
 
-def test_the_examples_of_the_readme_run(pages):
+def test_readme_examples_run(pages):
+    """Every command and example of the README succeeds."""
     document = pages.parse(Path(__file__).parents[1] / "README.md")
     pages.setup(document.namespace)
     try:

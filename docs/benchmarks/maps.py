@@ -1,6 +1,7 @@
-"""Draws the maps of a run's test networks side by side: ``python docs/benchmarks/maps.py RUN FILE.png``.
+"""Draws the maps of a run's test networks side by side.
 
-They are those of the run's own report, coloured by what ``zoo.show`` names and by the predicted property.
+Run ``python docs/benchmarks/maps.py RUN FILE.png``. The maps are those of the run's report, coloured by the columns in
+``zoo.show`` and by the predicted property.
 """
 
 from __future__ import annotations

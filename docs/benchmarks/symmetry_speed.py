@@ -1,6 +1,6 @@
-"""Times sampling and applying permutations beside one gather of the same weights: 256 networks of the Small CNN Zoo.
+"""Measures the time to draw and apply permutations, and the time of one gather of the same weights.
 
-Run as ``python docs/benchmarks/symmetry_speed.py [THREADS]``.
+The weights are those of 256 networks of the Small CNN Zoo. Run ``python docs/benchmarks/symmetry_speed.py [THREADS]``.
 """
 
 from __future__ import annotations
