@@ -125,7 +125,7 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embeddi
             _say_doubtful(path, zoo.symmetry)
             if not len(zoo):
                 raise ZooError(f"{path}: there is no network with an embedding")
-            yield EmbeddingTable(sources=sources(zoo), values=values, properties=properties(zoo))
+            yield EmbeddingTable(sources=zoo.sources, values=values, properties=properties(zoo))
         else:
             yield EmbeddingTable(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
 
@@ -150,13 +150,6 @@ def _say_doubtful(path: Path, counts: Mapping[str, int]) -> None:
     for origin, line in zip(counts, sentences(counts), strict=True):
         if origin in ("none", "guessed"):
             warnings.warn(f"{path}: {line}", DoubtWarning, stacklevel=3)
-
-
-def sources(zoo: Zoo) -> list[str]:
-    """Return what the networks of a zoo are called: their files where they were imported, else its name and a number."""
-    if "source" in zoo.properties:
-        return [str(value) for value in zoo.column("source")]
-    return [f"{zoo.name}/{number}" for number in zoo.ids.tolist()]
 
 
 def properties(zoo: Zoo) -> dict[str, list[Any]]:
