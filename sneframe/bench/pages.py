@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 import sneframe
-from sneframe.bench.bootstrap import DRAWS
+from sneframe.report.bootstrap import DRAWS
 from sneframe.bench.table import Difference, Line, Spread
 from sneframe.config.suite import METRICS
 from sneframe.report.template import template

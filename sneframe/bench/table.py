@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from sneframe.bench.bootstrap import DRAWS, interval, resampled
+from sneframe.report.bootstrap import DRAWS, interval, resampled
 from sneframe.bench.cell import Outcome, Test
 from sneframe.config.suite import METRICS
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from sneframe.atomic import write_bytes
 from sneframe.errors import RunError
 from sneframe.predict.embedding_table import EmbeddingTable
-from sneframe.report.figures import PALETTE
+from sneframe.report.drawing import PALETTE
 from sneframe.report.projection import Projection, project
 from sneframe.report.template import template
 from sneframe.zoo.column import finite_or_none

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sneframe.bench.bootstrap import counts
+from sneframe.report.bootstrap import counts
 from sneframe.bench.cell import Outcome, Test
 from sneframe.bench.table import Difference, Entry, Spread, lines
 from sneframe.config.suite import METRICS

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sneframe.bench import bootstrap
-from sneframe.bench.bootstrap import counts, interval, resampled
 from sneframe.metrics import score
+from sneframe.report import bootstrap
+from sneframe.report.bootstrap import counts, interval, resampled
 
 DRAWS = 60
 
@@ -20,7 +20,7 @@ def values(n, *, ties):
 
 @pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
 @pytest.mark.parametrize("metric", ["mse", "r2", "tau"])
-def test_every_resample_is_scored_as_its_networks_are(metric, ties):
+def test_every_resample_is_scored_by_the_metrics(metric, ties):
     true, predicted = values(12, ties=ties)
     drawn = np.concatenate(list(counts(12, DRAWS))).astype(int)
     expected = []
