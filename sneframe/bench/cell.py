@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from sneframe import atomic
 from sneframe.bench.source import Made
 from sneframe.config.schema import Choice, RunConfig
 from sneframe.config.structure import unstructure
+from sneframe.errors import counted
 from sneframe.metrics import Scores
 from sneframe.run_folder.json_files import fault, parse_json, read_json, read_text, structured
 from sneframe.run_folder.measured import Seconds
@@ -116,7 +118,9 @@ class Test:
         ids: ``(n,)`` int64.
         true: ``(n,)`` float64, or labels.
         predicted: ``(n,)``, the same.
-        failed: why there are none.
+        group: ``(n,)`` int64, equal for networks of one run group; None where every network is one of its own, and in
+            cells from before run groups were kept.
+        failed: why there are no scores.
     """
 
     __test__ = False  # pytest takes it for a class of tests
@@ -126,6 +130,7 @@ class Test:
     ids: np.ndarray = EMPTY
     true: np.ndarray = EMPTY
     predicted: np.ndarray = EMPTY
+    group: np.ndarray | None = None
     failed: str | None = None
 
 
@@ -149,13 +154,19 @@ class Outcome:
         total_seconds: of the run: reading, training, testing and reporting.
         peak_memory: the largest resident set of its process, in bytes.
         source: the distributions that made it, by name; None for a file that does not say.
-        libraries: the versions of libraries, by name.
+        libraries: the versions of sneframe, Python, libraries and plugins, by name.
+        baseline: scores of predicting the training mean for the test networks of its own zoo.
+        machine: the machine in general words, with the number of threads.
+        finished: date and time, ISO 8601; None in cells from before this was kept.
     """
 
     seed: int
     failed: str | None = None
     source: Mapping[str, Made] | None = None
     libraries: Mapping[str, str] = field(factory=dict)
+    baseline: Scores | None = None
+    machine: str = ""
+    finished: str | None = None
     tests: tuple[Test, ...] = ()
     size: int = 0
     epochs: int = 0
@@ -192,6 +203,17 @@ class _Head:
     seed: int
     failed: str | None
     source: Mapping[str, Made] | None = None
+    finished: str | None = None
+
+
+@frozen(kw_only=True)
+class _Machine:
+    """The part of a cell's file that says where it ran."""
+
+    system: str
+    processor: str
+    cores: int
+    device: str = "cpu"
 
 
 @frozen(kw_only=True)
@@ -204,6 +226,7 @@ class _WrittenTest:
     ids: Any = None
     true: Any = None
     predicted: Any = None
+    group: Any = None
 
 
 @frozen(kw_only=True)
@@ -220,6 +243,9 @@ class _Finished(_Head):
     seconds: Seconds
     peak_memory: int
     versions: Mapping[str, str] = field(factory=dict)
+    baseline: Scores | None = None
+    machine: _Machine | None = None
+    threads: int | None = None
 
 
 # -- to and from files ----------------------------------------------------------------------------------------
@@ -253,6 +279,7 @@ def write(folder: Path, cell: Cell, left: Mapping[str, Any], source: Mapping[str
         "overrides": list(cell.overrides),
         "seed": cell.config.seed,
         "zoo": {"name": cell.zoo.name, "digest": cell.zoo.digest},
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **left,
         "source": {name: attrs.asdict(made) for name, made in source.items()},
         "config": _without_place(cell.config),
@@ -275,7 +302,7 @@ def read(path: Path) -> Outcome:
     if head.format != FORMAT or head.version != VERSION:
         fault(path, f"not a {FORMAT} of version {VERSION}; remove it, and the cell is run again")
     if head.failed is not None:
-        return Outcome(seed=head.seed, failed=head.failed, source=head.source)
+        return Outcome(seed=head.seed, failed=head.failed, source=head.source, finished=head.finished)
     found = structured(path, data, _Finished)
     return Outcome(
         seed=found.seed,
@@ -293,6 +320,9 @@ def read(path: Path) -> Outcome:
         peak_memory=found.peak_memory,
         source=found.source,
         libraries=found.versions,
+        baseline=found.baseline,
+        machine=_machine(found),
+        finished=found.finished,
     )
 
 
@@ -302,14 +332,17 @@ def described(
     ids: Sequence[int],
     true: Sequence[float] | Sequence[str],
     predicted: Sequence[float] | Sequence[str],
+    group: np.ndarray,
 ) -> dict[str, Any]:
-    """Return a test for the file: scores in full, values rounded to single precision."""
+    """Return a test for the file: scores in full, values rounded to single precision, run groups where they matter."""
+    _, numbers, times = np.unique(group, return_inverse=True, return_counts=True)
     return {
         "zoo": digest,
         "scores": attrs.asdict(scores),
         "ids": [int(number) for number in ids],
         "true": _rounded(true),
         "predicted": _rounded(predicted),
+        **({"group": numbers.tolist()} if times.max(initial=0) > 1 else {}),
         "failed": None,
     }
 
@@ -337,6 +370,17 @@ def _test(path: Path, place: str, written: _WrittenTest) -> Test:
         ids=column("ids", np.int64),
         true=column("true", kind),
         predicted=column("predicted", kind),
+        group=None if written.group is None else column("group", np.int64),
+    )
+
+
+def _machine(found: _Finished) -> str:
+    """Return where a cell ran, in a few words; nothing for a cell that does not say."""
+    if (machine := found.machine) is None:
+        return ""
+    threads = "" if found.threads is None else f", {counted(found.threads, 'thread')}"
+    return (
+        f"{machine.system} {machine.processor}, {counted(machine.cores, 'core')}, {machine.device}{threads}"
     )
 
 

@@ -17,6 +17,7 @@ from sneframe.bench import pages
 from sneframe.bench.build import built
 from sneframe.bench.cell import Cell, Outcome, StoredZoo, Target
 from sneframe.bench.finished import Policy, look, said
+from sneframe.bench.header import Header, header
 from sneframe.bench.naming import Identity, refuse_twice, stem
 from sneframe.bench.precheck import check
 from sneframe.bench.source import sources
@@ -84,6 +85,7 @@ def compare(
     retry: bool = False,
     rerun: Sequence[str] = (),
     reuse: bool = False,
+    command: str | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
     """Run every cell of a suite that has not been run, and write the table of all.
@@ -101,6 +103,7 @@ def compare(
         retry: run failed cells again.
         rerun: labels or recipes of rows whose cells are all run again.
         reuse: use finished cells whatever made them.
+        command: that makes the comparison again, for the pages to say.
         reporter: says what is being done; silent where not given.
 
     Raises:
@@ -141,9 +144,9 @@ def compare(
     try:
         _run(settings, folder, reporter, policy)
     except KeyboardInterrupt as error:
-        _write(suite, settings, folder, identity, reporter)
+        _write(suite, settings, folder, identity, reporter, command)
         raise Interrupted("finished cells are kept; the same command goes on with the others") from error
-    return _write(suite, settings, folder, identity, reporter)
+    return _write(suite, settings, folder, identity, reporter, command)
 
 
 def whole_name(recipe: str) -> str:
@@ -339,7 +342,12 @@ def _noting(advance: Advance, number: int, total: int, name: str) -> Any:
 
 
 def _write(
-    suite: Suite, settings: Sequence[Setting], folder: Path, identity: Identity, reporter: Reporter
+    suite: Suite,
+    settings: Sequence[Setting],
+    folder: Path,
+    identity: Identity,
+    reporter: Reporter,
+    command: str | None,
 ) -> Result:
     entries = [_entry(setting, suite.seeds, folder) for setting in settings]
     table = lines(entries, suite.metric)
@@ -356,10 +364,26 @@ def _write(
         budget=suite.budget,
         lines=table,
         identity=str(identity),
+        header=_header(suite, settings, entries, command),
     )
     for kind, render in (("html", pages.html), ("csv", pages.csv), ("md", pages.markdown)):
         atomic.write_bytes(paths[kind], render(shown).encode(errors="replace"))
     return Result(lines=table, html=paths["html"], csv=paths["csv"], markdown=paths["md"])
+
+
+def _header(
+    suite: Suite, settings: Sequence[Setting], entries: Sequence[Entry], command: str | None
+) -> Header:
+    made = [cell for setting in settings for cell in _made(setting)]
+    zoos = [zoo for cell in made for zoo in (cell.zoo, *(target.zoo for target in cell.targets))]
+    return header(
+        zoos=[(zoo.name, zoo.digest) for zoo in zoos],
+        configs=[cell.config.zoo for cell in made],
+        outcomes=[outcome for entry in entries for outcome in entry.outcomes],
+        seeds=suite.seeds,
+        budget=suite.budget,
+        command=command,
+    )
 
 
 def _entry(setting: Setting, seeds: int, folder: Path) -> Entry:

@@ -1,4 +1,4 @@
-"""A table → HTML, CSV and Markdown. HTML and Markdown say the same in the same words, CSV holds the bare numbers."""
+"""A table → HTML, CSV and Markdown. HTML and Markdown say the same in the same words; CSV holds the bare numbers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from functools import cached_property
 from typing import Any
 
 from attrs import frozen
+from markupsafe import Markup
 
 import sneframe
-from sneframe.report.bootstrap import DRAWS
+from sneframe.bench import charts
+from sneframe.bench.header import Header
 from sneframe.bench.table import Difference, Line, Spread
 from sneframe.config.suite import METRICS
+from sneframe.report.bootstrap import DRAWS
 from sneframe.report.template import template
-from sneframe.report.words import count, duration, number, ratio
+from sneframe.report.words import NOTHING, count, duration, number, ratio, rough
+from sneframe.report.words import limits as limits_in_words
 
 NAMES = {"mse": "MSE", "r2": "R²", "tau": "τ", "accuracy": "accuracy"}
-NOTHING = "–"
+MOST_DRAWN = 6  #: columns that get charts of their own
 
 
 @frozen(kw_only=True, slots=False)
@@ -35,6 +39,7 @@ class Table:
         budget: seconds of training, or None.
         lines: of all columns.
         identity: what tells the page from those of other comparisons; nothing for a page that stands alone.
+        header: what the comparison was made of, or None.
     """
 
     title: str
@@ -43,6 +48,7 @@ class Table:
     budget: float | None
     lines: tuple[Line, ...]
     identity: str = ""
+    header: Header | None = None
 
     @cached_property
     def columns(self) -> dict[str, tuple[Line, ...]]:
@@ -183,7 +189,7 @@ def spread(metric: str, value: Spread | None) -> str:
 
 def limits(metric: str, between: tuple[float, float] | None) -> str:
     """Return ``0.031 … 0.042``."""
-    return NOTHING if between is None else " … ".join(_short(metric, value) for value in between)
+    return limits_in_words(between, "number" if metric == "mse" else "ratio")
 
 
 def difference(metric: str, value: Difference | None) -> str:
@@ -217,15 +223,77 @@ def seconds(value: float) -> str:
 def notes(table: Table) -> tuple[str, ...]:
     """Return what the numbers mean, a paragraph each."""
     budget = () if table.budget is None else (f"Each run trains for {duration(table.budget)} at most.",)
+    several = any(line.done > 1 for line in table.lines)
+    means = (
+        "Scores are means over seeds ± their standard deviation."
+        if several
+        else "Scores are those of one seed."
+    )
+    grouped = any(line.test is not None and line.test.group is not None for line in table.lines)
+    drawn = "test networks, drawn by run group" if grouped else "test networks"
     return (
         *budget,
-        f"Scores are means over seeds ± their standard deviation. Intervals come from {count(DRAWS)} resamples of the "
-        f"test networks: of the mean over seeds, and of its difference to the best on the same resamples; ≈ marks a "
-        f"difference whose interval holds 0.",
-        "Epochs are those trained, the one of the best validation score in brackets; † marks a training that its "
-        "budget cut. A step is a training step, to best the training until the best epoch, memory the largest resident "
-        "set of the run’s process.",
+        f"{means} The 95 % intervals are percentiles of {count(DRAWS)} resamples of the {drawn}: those of the mean over "
+        f"seeds, and of its difference to the best on the same resamples. ≈ marks a difference whose interval holds 0.",
+        "Epochs are those trained, with the one of the best validation score in brackets; † marks a training that its "
+        "budget cut. A step is a training step; to best is the training until the best epoch; memory is the largest "
+        "resident set of the run’s process.",
     )
+
+
+@frozen(kw_only=True)
+class Figures:
+    """The charts of one column.
+
+    Args:
+        intervals: of all methods; None where no method has a score.
+        costs: the metric against training time and model size, each with its caption.
+        predictions: of each method.
+        seed: whose predictions they are.
+    """
+
+    intervals: Markup | None
+    costs: tuple[tuple[Markup, str], ...] = ()
+    predictions: tuple[Markup, ...] = ()
+    seed: int = 0
+
+
+def figures(table: Table, place: int, lines: Sequence[Line]) -> Figures | None:
+    """Draw the charts of a column; ids in them contain its place.
+
+    Returns:
+        None for a column without scores, and where there are too many columns for charts of each.
+    """
+    known = [line for line in lines if line.scores.get(table.metric) is not None]
+    if not known or len(table.columns) > MOST_DRAWN:
+        return None
+    look, heading, prefix = charts.marks(list(table.rows)), NAMES[table.metric], f"{place}"
+    captions = {
+        "time": f"{heading} against the training time, validation included.",
+        "size": f"{heading} against the number of trainable weights.",
+    }
+    costs = (
+        (charts.against(known, table.metric, heading, cost, look, prefix), said)
+        for cost, said in captions.items()
+    )
+    ends, name = charts.common_limits(known), table.property or "property"
+    drawn = (charts.predictions(line, name, ends, f"{prefix}-{row}-") for row, line in enumerate(known))
+    return Figures(
+        intervals=charts.intervals(known, table.metric, heading, look, prefix),
+        costs=tuple((chart, said) for chart, said in costs if chart is not None),
+        predictions=tuple(chart for chart in drawn if chart is not None),
+        seed=known[0].outcomes[0].seed if known[0].outcomes else 0,
+    )
+
+
+def overview(table: Table) -> Markup | None:
+    """Draw the metric over the variations of a suite; nothing for one column, and for pairs of zoos."""
+    if len(table.columns) < 2 or table.matrices:
+        return None
+    if not any(line.scores.get(table.metric) for line in table.lines):
+        return None
+    columns = list(dict.fromkeys(line.column for line in table.lines))
+    return charts.over_variations(table.rows, columns, table.metric, NAMES[table.metric])
 
 
 def html(table: Table) -> str:
@@ -240,12 +308,23 @@ def html(table: Table) -> str:
         verdict=verdict,
         spread=spread,
         metric=NAMES[table.metric],
+        figures=figures,
+        overview=overview(table),
+        several=any(line.done > 1 for line in table.lines),
+        most_drawn=MOST_DRAWN,
     )
 
 
 def markdown(table: Table) -> str:
     """Return the same as Markdown."""
     blocks = [f"# {_plain(table.title)}"]
+    if table.header is not None:
+        facts = [f"- {name}: {_plain(text)}" for name, text in table.header.facts]
+        blocks.append("\n".join(facts))
+        if table.header.command is not None:
+            # Indented code takes every character as it is.
+            blocks.append(f"    {' '.join(table.header.command.split())}")
+        blocks += map(_plain, table.header.lacks)
     if len(table.columns) > 1:
         body = [
             (_plain(row), *(_pivot(table, lines.get(column)) for column in table.columns))
@@ -273,11 +352,11 @@ def csv(table: Table) -> str:
     """Return one line per row and column, numbers in full."""
     text = io.StringIO()
     writer = csv_module.writer(text, lineterminator="\n")
-    heads = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std", "low", "high")]
+    heads = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std", "low", "high", "seeds")]
     writer.writerow(("column", "row", "recipe", "seeds", "of", "networks", *heads, *CSV))
     for lines in table.columns.values():
         for line in lines:
-            scores = [number for metric in METRICS for number in _numbers(line.scores.get(metric))]
+            scores = [number for metric in METRICS for number in _numbers(line, metric)]
             head = (line.column, line.row, line.recipe, line.done, line.seeds, line.networks)
             writer.writerow(_bare(value) for value in (*head, *scores, *(of(line) for of in CSV.values())))
     return text.getvalue()
@@ -301,10 +380,13 @@ CSV: dict[str, Callable[[Line], Any]] = {
 }
 
 
-def _numbers(value: Spread | None) -> tuple[float | None, ...]:
+def _numbers(line: Line, metric: str) -> tuple[float | str | None, ...]:
+    """Return mean, standard deviation, both limits, and the value of each seed."""
+    value = line.scores.get(metric)
     if value is None:
-        return (None,) * 4
-    return (value.mean, value.std, *(value.interval or (None, None)))
+        return (None,) * 5
+    seeds = " ".join(map(repr, line.each.get(metric, ())))
+    return (value.mean, value.std, *(value.interval or (None, None)), seeds)
 
 
 def _bare(value: Any) -> str:
@@ -343,5 +425,5 @@ def _plain(text: str) -> str:
 
 
 def _short(metric: str, value: float) -> str:
-    """Return what says how sure another number is, in three digits."""
-    return f"{value:#.3g}".removesuffix(".").replace("-", "−") if metric == "mse" else ratio(value)
+    """Return a number that says how certain another one is, in three digits."""
+    return rough(value) if metric == "mse" else ratio(value)

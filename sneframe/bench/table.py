@@ -8,11 +8,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
-from sneframe.report.bootstrap import DRAWS, interval, resampled
 from sneframe.bench.cell import Outcome, Test
 from sneframe.config.suite import METRICS
+from sneframe.report.bootstrap import DRAWS, interval, resampled
 
 
 @frozen(kw_only=True, eq=False)
@@ -90,6 +90,9 @@ class Line:
         seeds: that there are to be.
         networks: test networks.
         scores: for each metric its spread, or None where it is undefined.
+        each: for each metric its value for every seed; empty where a seed has none.
+        outcomes: of the seeds that ended.
+        test: of the first of them.
         best: whether it is the best of its column.
         against: the best of its column; None for that one itself.
         size: trainable weights.
@@ -115,6 +118,9 @@ class Line:
     seeds: int
     networks: int = 0
     scores: dict[str, Spread | None]
+    each: dict[str, tuple[float, ...]] = field(factory=dict)
+    outcomes: tuple[Outcome, ...] = field(default=(), eq=False, repr=False)
+    test: Test | None = field(default=None, eq=False, repr=False)
     best: bool = False
     against: Difference | None = None
     size: int | None = None
@@ -157,8 +163,9 @@ def _tested(entry: Entry) -> list[tuple[Outcome, Test]]:
 def _draws(tested: Sequence[tuple[Outcome, Test]], draws: int) -> Draws:
     """Return for each metric ``(draws,)`` means over seeds."""
     found: Draws = {}
-    for metric in METRICS:
-        each = [resampled(metric, test.true, test.predicted, draws) for _, test in tested]
+    alike = all(_same(test.group, tested[0][1].group) for _, test in tested)
+    for metric in METRICS if alike else ():
+        each = [resampled(metric, test.true, test.predicted, draws, group=test.group) for _, test in tested]
         known = [values for values in each if values is not None]
         found[metric] = np.mean(known, axis=0) if known and len(known) == len(each) else None
     return found
@@ -190,11 +197,17 @@ def _against(
         return None
     (_, one), (_, other) = tested[0][0], tested[1][0]
     same = np.array_equal(one.ids, other.ids) and np.array_equal(one.true, other.true)
-    both = [each[metric] for each in drawn]
+    same = same and _same(one.group, other.group)
+    both = [each.get(metric) for each in drawn]
     between = None
     if same and both[0] is not None and both[1] is not None:
         between = interval(both[0] - both[1])
     return Difference(mean=fmean(mine) - fmean(best), interval=between)
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Return whether two tests are resampled by the same run groups."""
+    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 def _line(
@@ -222,7 +235,7 @@ def _line(
     outcomes = [outcome for outcome, _ in tested]
     scores: dict[str, Spread | None] = {}
     for metric in METRICS:
-        values, draws = _values(tested, metric), drawn[metric]
+        values, draws = _values(tested, metric), drawn.get(metric)
         scores[metric] = _spread(values, None if draws is None else interval(draws)) if values else None
     test = tested[0][1]
     return Line(
@@ -230,6 +243,9 @@ def _line(
         done=len(tested),
         networks=test.scores.n if test.scores else 0,
         scores=scores,
+        each={metric: tuple(_values(tested, metric)) for metric in METRICS},
+        outcomes=tuple(outcomes),
+        test=test,
         best=best,
         against=against,
         size=outcomes[0].size,

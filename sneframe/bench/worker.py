@@ -177,9 +177,8 @@ def _own_test(folder: Path, digest: str) -> dict[str, Any]:
 
     read = read_folder(folder)
     found = read.predictions[0]
-    return cells.described(
-        digest, read.metrics.test, found.ids.tolist(), found.true.tolist(), found.predicted.tolist()
-    )
+    true, predicted = found.true.tolist(), found.predicted.tolist()
+    return cells.described(digest, read.metrics.test, found.ids.tolist(), true, predicted, found.group)
 
 
 def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,9 +204,8 @@ def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any])
         return {"zoo": target["digest"], "failed": said(error)}
     task, own = next(tasks.split(value))
     true, ids = task.truth(data.columns[name].take(positions)), data.batch.ids[positions].tolist()
-    return cells.described(
-        target["digest"], task.score(true, own), ids, true.tolist(), task.predict(own).tolist()
-    )
+    scores, predicted, group = task.score(true, own), task.predict(own).tolist(), data.zoo.group[positions]
+    return cells.described(target["digest"], scores, ids, true.tolist(), predicted, group)
 
 
 def peak_memory() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 SHIPPED = "suites"  #: the plugin whose suites need no prefix
 REFERENCES = ("stats/pooled", "stats/mean")  #: what takes any architecture, and what has learnt nothing
+UNSAID = ("retry", "rerun", "reuse", "quiet")  #: options that change no number of the table
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -163,12 +165,30 @@ def compare(
         retry=retry,
         rerun=rerun,
         reuse=reuse,
+        command=_command(click.get_current_context()),
         reporter=Reporter(console),
     )
     if console is not None:
         _print(console, suite, result)
         console.print(printable(f"table: {result.html}"), soft_wrap=True)
     _check_all_ran(result)
+
+
+def _command(context: click.Context) -> str:
+    """Return the command as it was given, without the options that change no number of the table."""
+    words = ["sneframe", "compare"]
+    for option in context.command.params:
+        name = option.name or ""
+        if name in UNSAID or context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        if isinstance(value, bool):
+            words.append((option.opts if value else option.secondary_opts)[0])
+        elif option.multiple:  # type: ignore[attr-defined]  # an option has it
+            words += [word for each in value for word in (option.opts[0], each)]
+        else:
+            words += [option.opts[0], ",".join(value) if isinstance(value, tuple) else f"{value}"]
+    return shlex.join(words)
 
 
 def _suite(name: str) -> Suite:

@@ -33,6 +33,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = (0, (4, 3))
 MOST_VECTOR_POINTS = 2000
+SHORT = 24  #: characters of a name that fits twice into the width of a figure
 STYLE: dict[Any, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sneframe",
@@ -92,11 +93,12 @@ def label(axes: Axes, *, x: str = "", y: str = "") -> None:
     axes.set_ylabel(y, parse_math=False)
 
 
-def legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
-    """Put the legend below the axes, where it covers neither data nor labels."""
+def legend(figure: Figure, axes: Axes) -> None:
+    """Put the legend below the axes, where it covers neither data nor labels; short names stand in two columns."""
     handles, names = axes.get_legend_handles_labels()
     if not handles:
         return
+    columns = 2 if max(map(len, names)) <= SHORT else 1
     made = figure.legend(handles, names, loc="outside lower center", ncols=columns)
     for text in made.get_texts():
         text.set_parse_math(False)
@@ -155,7 +157,9 @@ def _together(found: str) -> str:
     """Return points that follow each other with one style as one group, which is a third of the size."""
     groups = []
     for (clip, shape, look), each in groupby(_POINT.findall(found), key=lambda point: (*point[:2], point[4])):
-        uses = (f'<use xlink:href="{shape}" x="{float(x):.2f}" y="{float(y):.2f}"/>' for _, _, x, y, _ in each)
+        uses = (
+            f'<use xlink:href="{shape}" x="{float(x):.2f}" y="{float(y):.2f}"/>' for _, _, x, y, _ in each
+        )
         groups.append(f'<g clip-path="{clip}" style="{look}">{"".join(uses)}</g>')
     return "".join(groups)
 

@@ -195,7 +195,7 @@ def _classes(axes: Axes, places: np.ndarray, labels: np.ndarray) -> None:
         points(axes, *places[rest].T, color=GREY, alpha=0.6, label=f"{len(names) - len(named)} others")
     for name, colour in zip(named, PALETTE, strict=False):
         here = labels.astype(str) == name
-        points(axes, *places[here].T, color=colour, alpha=0.8, label=shown(name, 28))
+        points(axes, *places[here].T, color=colour, alpha=0.8, label=shown(name, 52))
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

@@ -188,11 +188,11 @@ def classes(predictions: Predictions) -> list[ClassRow]:
 
 
 def _names(run: RunFolder) -> dict[str, str]:
-    """Return what the page calls each architecture: its summary, with the first digits of its id if several share it."""
+    """Return what the page calls each architecture: its summary; if several share it, the first digits of its id too."""
     summaries = run.environment.zoo.architectures
     times = Counter(summaries.values())
     return {
-        name: summary if times[summary] == 1 else f"{summary} · {name[:6]}"
+        name: summary if times[summary] == 1 else f"{name[:6]}: {summary}"
         for name, summary in summaries.items()
     }
 

@@ -18,6 +18,14 @@ def template(package: str, name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (words.number, words.rough, words.ratio, words.limits, words.count, words.duration, words.moment)
-    environment.filters |= {filter.__name__: filter for filter in filters}
+    filters = (
+        words.number,
+        words.rough,
+        words.ratio,
+        words.limits,
+        words.count,
+        words.duration,
+        words.moment,
+    )
+    environment.filters |= {each.__name__: each for each in filters}
     return environment.get_template(name)
