@@ -106,11 +106,7 @@ def _lacks(outcomes: Sequence[Outcome], command: str | None) -> Iterator[str]:
     """Yield what the page leaves out, and why."""
     undated = sum(outcome.finished is None and outcome.failed is None for outcome in outcomes)
     if undated:
-        which = (
-            "All cells are"
-            if undated == len(outcomes)
-            else f"{counted(undated, 'cell')} of {len(outcomes)} are"
-        )
-        yield f"{which} from before cells kept the date, so it is not shown."
+        have = "has no date: it was" if undated == 1 else "have no date: they were"
+        yield f"{counted(undated, 'cell')} of {len(outcomes)} {have} run before cells kept one."
     if command is None:
         yield "The command is not known: Python code made this comparison."

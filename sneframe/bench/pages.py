@@ -380,19 +380,20 @@ CSV: dict[str, Callable[[Line], Any]] = {
 }
 
 
-def _numbers(line: Line, metric: str) -> tuple[float | str | None, ...]:
+def _numbers(line: Line, metric: str) -> tuple[float | tuple[float, ...] | None, ...]:
     """Return mean, standard deviation, both limits, and the value of each seed."""
     value = line.scores.get(metric)
     if value is None:
         return (None,) * 5
-    seeds = " ".join(map(repr, line.each.get(metric, ())))
-    return (value.mean, value.std, *(value.interval or (None, None)), seeds)
+    return (value.mean, value.std, *(value.interval or (None, None)), line.each.get(metric, ()))
 
 
 def _bare(value: Any) -> str:
-    """Return a value for CSV; a text that a spreadsheet would take for a formula becomes one by no means."""
+    """Return a value for CSV; a text that a spreadsheet would take for a formula gets a quote in front."""
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return " ".join(map(repr, value))
     text = repr(value) if isinstance(value, float) else str(value)
     return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 

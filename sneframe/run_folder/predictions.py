@@ -125,10 +125,10 @@ def _values_of(kind: str) -> list[str]:
 
 def _read_values(texts: list[str], kinds: Iterable[str]) -> list[list[float | str]]:
     """Return the values of each property in one row."""
-    rest, found = iter(texts), []
-    for kind in kinds:
-        found.append([_value(next(rest), kind if what in VALUES else "") for what in _values_of(kind)])
-    return found
+    rest = iter(texts)
+    return [
+        [_value(next(rest), kind if what in VALUES else "") for what in _values_of(kind)] for kind in kinds
+    ]
 
 
 def _value(text: str, kind: str) -> float | str:

@@ -55,32 +55,38 @@ def changed(cell, *words):
     ],
 )
 def test_whatever_decides_the_numbers_makes_another_cell(cell, word):
+    """A change of any option that decides the numbers changes the key."""
     assert changed(cell, word).key != cell.key
 
 
 def test_options_of_an_augmentation_make_another_cell(cell):
+    """The options of an augmentation belong to the key."""
     one, other = (f'augmentation=[{{part="augmentation/noise", std={std}}}]' for std in (0.1, 0.2))
     assert changed(cell, one).key != changed(cell, other).key
     assert changed(cell, one).key == changed(cell, 'augmentation=[{part="augmentation/noise"}]').key
 
 
 def test_another_zoo_makes_another_cell(cell, other_zoo_path):
+    """The digest of the zoo belongs to the key."""
     assert evolve(cell, zoo=StoredZoo.of(other_zoo_path)).key != cell.key
 
 
-def test_what_it_is_tested_on_makes_another_cell(cell, other_zoo_path):
+def test_other_targets_make_another_cell(cell, other_zoo_path):
+    """The zoos that a model is tested on belong to the key."""
     target = Target(zoo=StoredZoo.of(other_zoo_path), divided=False)
     keys = {evolve(cell, targets=targets).key for targets in ((), (target,), (evolve(target, divided=True),))}
     assert len(keys) == 3
 
 
-def test_names_and_places_do_not(cell, tmp_path):
+def test_names_and_paths_make_no_other_cell(cell, tmp_path):
+    """Neither the name of the recipe nor the path of the zoo belongs to the key."""
     moved = evolve(cell.config, recipe="other/name", zoo=evolve(cell.config.zoo, path="elsewhere.zarr"))
     place = evolve(cell.zoo, path=tmp_path, label="x", name="y")
     assert evolve(cell, recipe="other/name", overrides=(), config=moved, zoo=place).key == cell.key
 
 
 def test_what_is_written_is_read(cell, tmp_path):
+    """A cell is read back as it was written."""
     path = cells.write(tmp_path, cell, left(), {})
     assert path.name == f"stats-default-toy-3-{cell.key}.json"
     found = cells.read(path)
@@ -94,19 +100,23 @@ def test_what_is_written_is_read(cell, tmp_path):
 
 
 def test_values_are_single_precision_in_few_digits(cell):
+    """True and predicted values are stored with as many digits as float32 has."""
     described = cells.described("z", Scores(n=1, mse=0, r2=None, tau=None), [1], [0.1], [1 / 3])
     assert json.dumps(described["true"] + described["predicted"]) == "[0.1, 0.33333334]"
 
 
 def test_a_cell_of_500_networks_is_small(cell, tmp_path):
+    """The file of a cell stays small enough to commit."""
     assert cells.write(tmp_path, cell, left(500), {}).stat().st_size < 20_000
 
 
-def test_a_file_names_no_place(cell, tmp_path):
+def test_a_file_holds_no_path(cell, tmp_path):
+    """No path of the machine is in the file."""
     assert str(cell.zoo.path.parent) not in cells.write(tmp_path, cell, left(), {}).read_text()
 
 
 def test_a_cell_is_found_whatever_it_was_called(cell, tmp_path):
+    """A cell is found under the name of another recipe with the same configuration."""
     path = cells.write(tmp_path, cell, left(), {})
     assert cells.find(tmp_path, evolve(cell, recipe="other/name")) == path
     assert cells.find(tmp_path, changed(cell, "seed=4")) is None
@@ -131,6 +141,7 @@ def test_a_default_that_has_changed_makes_another_cell(cell, tmp_path):
 
 
 def test_a_failure_is_read_as_one(cell, tmp_path):
+    """A failed cell is read with its reason and without tests."""
     found = cells.read(cells.write(tmp_path, cell, {"failed": "no memory"}, {}))
     assert (found.seed, found.failed) == (3, "no memory")
     assert found.test("z").failed == "no memory"
@@ -151,6 +162,7 @@ def test_a_failure_is_read_as_one(cell, tmp_path):
     ],
 )
 def test_a_damaged_file_is_named(cell, tmp_path, change, said):
+    """A damaged cell is one line that names the file and the place in it."""
     path = cells.write(tmp_path, cell, left(), {})
     data = json.loads(path.read_text())
     change(data)

@@ -72,6 +72,7 @@ for (let y = 4; y < box.height; y += 8) for (let x = 4; x < box.width; x += 8) {
 
 @needs_browser
 def test_hovering_shows_names_and_properties_as_text(tmp_path: Path) -> None:
+    """Hovering over a point shows its name and properties, as text."""
     page = write_map(some(), "run", tmp_path / "map.html", colour="kind")
     found = driven(
         page,
@@ -88,7 +89,8 @@ def test_hovering_shows_names_and_properties_as_text(tmp_path: Path) -> None:
 
 
 @needs_browser
-def test_searching_lists_what_is_found(tmp_path: Path) -> None:
+def test_a_search_lists_networks(tmp_path: Path) -> None:
+    """A search lists the networks that it finds."""
     page = write_map(some(), "run", tmp_path / "map.html")
     ask = """
     const box = document.getElementById("search"), told = {};
@@ -115,6 +117,7 @@ def test_searching_lists_what_is_found(tmp_path: Path) -> None:
 
 @needs_browser
 def test_colours_are_a_ramp_or_a_legend(tmp_path: Path) -> None:
+    """A number is coloured by a ramp, a label by a legend."""
     page = write_map(some(), "run", tmp_path / "map.html", colour="accuracy")
     ask = """
     const legend = document.getElementById("legend"), colour = document.getElementById("colour");
@@ -136,6 +139,7 @@ def test_colours_are_a_ramp_or_a_legend(tmp_path: Path) -> None:
 @needs_browser
 @pytest.mark.parametrize("width", [340, 1300])
 def test_a_map_is_never_wider_than_its_window(tmp_path: Path, width: int) -> None:
+    """The page has no horizontal scroll bar."""
     page = write_map(some(**{"p" * 120: ["v" * 300] * 40}), "r" * 200, tmp_path / "map.html")
     ask = HOVER + "return { wide: document.documentElement.scrollWidth, seen: seen.length };"
     found = driven(page, tmp_path, ask, width=width)
@@ -144,6 +148,7 @@ def test_a_map_is_never_wider_than_its_window(tmp_path: Path, width: int) -> Non
 
 
 def test_names_cannot_end_the_data(tmp_path: Path) -> None:
+    """A name that holds </script> does not end the data."""
     page = write_map(some(), "run", tmp_path / "map.html").read_text(encoding="utf-8")
     assert page.count("<script") == 2
     assert page.count("</script>") == 2
@@ -152,6 +157,7 @@ def test_names_cannot_end_the_data(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_are_missing(tmp_path: Path) -> None:
+    """NaN and infinity are missing values."""
     page = write_map(some(loss=[float("inf"), float("nan")] + [1.0] * 38), "run", tmp_path / "map.html")
     text = page.read_text(encoding="utf-8")
     data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
@@ -159,14 +165,14 @@ def test_numbers_that_are_not_finite_are_missing(tmp_path: Path) -> None:
 
 
 def test_too_few_networks_are_one_line(tmp_path: Path) -> None:
+    """Too few networks are an error of one line."""
     with pytest.raises(RunError, match="A map needs at least 5 networks"):
         write_map(some(4), "run", tmp_path / "map.html")
     assert not (tmp_path / "map.html").exists()
 
 
-def test_many_networks_are_drawn_in_part_and_it_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_drawn_subset_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many networks some are drawn at random, and the page says how many."""
     monkeypatch.setattr("sneframe.report.projection.MOST_NETWORKS", 20)
     page = write_map(some(), "run", tmp_path / "map.html").read_text(encoding="utf-8")
     assert "20 of them, drawn at random, are shown" in page
