@@ -18,6 +18,7 @@ from sneframe.bench.table import Line, Spread
 from sneframe.report.drawing import (
     BLUE,
     GREY,
+    GROUND,
     INK,
     label,
     legend,
@@ -36,6 +37,10 @@ SMALL = 2.3  #: inches, of the predictions of one method
 POINT = 0.5 * 9.5  #: points, about the width of a letter
 #: seconds that a time axis is marked at
 TIMES = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36_000, 360_000)
+MORE_TIMES = (
+    *(digit * 10.0**power for power in range(-4, 1) for digit in (1, 2, 5)),
+    *(10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18_000, 36_000, 72_000),
+)
 Marks = Mapping[str, Mapping[str, str]]
 
 
@@ -68,6 +73,7 @@ def intervals(lines: Sequence[Line], metric: str, heading: str, look: Marks, pre
                 xycoords=("axes fraction", "data"),
                 va="center",
                 parse_math=False,
+                bbox={"facecolor": GROUND, "edgecolor": "none", "pad": 1},
             )
         if baseline is not None:
             axes.axvline(baseline, color=GREY, linewidth=1.2, linestyle=(0, (1, 1.5)), zorder=1)
@@ -91,7 +97,7 @@ def against(
     """Draw the metric against a cost, ``time`` (seconds of training) or ``size`` (trainable weights).
 
     Returns:
-        None where fewer than two lines have both.
+        None where the lines do not differ in that cost.
     """
     of = {"time": lambda line: line.train_seconds, "size": lambda line: line.size}[cost]
     known = [
@@ -99,7 +105,7 @@ def against(
         for line in lines
         if (spread := line.scores.get(metric)) is not None and of(line) is not None
     ]
-    if len(known) < 2:
+    if len({each for *_, each in known}) < 2:
         return None
     costs, means = [each for *_, each in known], [spread.mean for _, spread, _ in known]
     with style():
@@ -176,12 +182,13 @@ def predictions(line: Line, name: str, limits: tuple[float, float] | None, prefi
         axes = figure.add_subplot()
         if test.true.dtype.kind in "OU":
             matrix(axes, test.true, test.predicted, names=False)
+            label(axes, x="predicted", y="true")
         else:
             predicted = test.predicted if limits is None else test.predicted.clip(*limits)
             ends = test.true if limits is None else np.array(limits)
             identity(axes, ends, ends if limits is not None else predicted)
             points(axes, test.true, predicted, small=True, color=BLUE, alpha=0.7)
-        label(axes, x="true", y="predicted")
+            label(axes, x="true", y="predicted")
         axes.set_title(shown(line.row, 26), fontsize=9.5, color=INK, parse_math=False)
         return svg(figure, f"predictions{prefix}", f"Predicted against true {name}, {line.row}")
 
@@ -215,7 +222,7 @@ def _cost_axis(axes: Axes, costs: Sequence[float], cost: str) -> None:
         axes.set_xscale("symlog", linthresh=min(each for each in costs if each > 0), linscale=0.6)
     if cost == "time":
         if spans(costs, 3):
-            axes.xaxis.set_major_locator(FixedLocator(TIMES))
+            axes.xaxis.set_major_locator(FixedLocator(TIMES if spans(costs, 100) else MORE_TIMES))
             axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _time(value)))
     else:

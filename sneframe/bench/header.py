@@ -50,7 +50,7 @@ def header(
         budget: seconds of training, or None.
         command: that makes it again, or None.
     """
-    facts = [("Zoo", ", ".join(f"{name} ({digest[:16]})" for name, digest in dict.fromkeys(zoos)))]
+    facts = [("Zoo", "; ".join(f"{name}, digest {digest[:16]}" for name, digest in dict.fromkeys(zoos)))]
     names = dict.fromkeys(config.property for config in configs if config.property is not None)
     if names:
         facts.append(("Property", ", ".join(names)))

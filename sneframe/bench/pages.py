@@ -138,11 +138,17 @@ def shown_metrics(lines: Sequence[Line], metric: str) -> tuple[str, ...]:
     return (metric, *(each for each in shown if each != metric))
 
 
+def name_of(metric: str, lines: Sequence[Line]) -> str:
+    """Return what a metric is called; the MSE of a category is its Brier score."""
+    category = any(line.scores.get("accuracy") for line in lines)
+    return "Brier score" if metric == "mse" and category else NAMES[metric]
+
+
 def headings(table: Table) -> tuple[str, ...]:
     """Return what stands over the columns of the table, but for the first, which names the row."""
-    others = [NAMES[metric] for metric in table.metrics[1:]]
+    main, *others = (name_of(metric, table.lines) for metric in table.metrics)
     costs = ("size", "epochs", "a step", "training", "to best", "memory")
-    return (NAMES[table.metric], "95 % interval", "against the best", *others, *costs)
+    return (main, "95 % interval", "against the best", *others, *costs)
 
 
 def words(table: Table, line: Line) -> tuple[str, ...]:
@@ -267,10 +273,10 @@ def figures(table: Table, place: int, lines: Sequence[Line]) -> Figures | None:
     known = [line for line in lines if line.scores.get(table.metric) is not None]
     if not known or len(table.columns) > MOST_DRAWN:
         return None
-    look, heading, prefix = charts.marks(list(table.rows)), NAMES[table.metric], f"{place}"
+    look, heading, prefix = charts.marks(list(table.rows)), name_of(table.metric, table.lines), f"{place}"
     captions = {
-        "time": f"{heading} against the training time, validation included.",
-        "size": f"{heading} against the number of trainable weights.",
+        "time": "The same against the training time, validation included.",
+        "size": "The same against the number of trainable weights.",
     }
     costs = (
         (charts.against(known, table.metric, heading, cost, look, prefix), said)
@@ -293,7 +299,7 @@ def overview(table: Table) -> Markup | None:
     if not any(line.scores.get(table.metric) for line in table.lines):
         return None
     columns = list(dict.fromkeys(line.column for line in table.lines))
-    return charts.over_variations(table.rows, columns, table.metric, NAMES[table.metric])
+    return charts.over_variations(table.rows, columns, table.metric, name_of(table.metric, table.lines))
 
 
 def html(table: Table) -> str:
@@ -307,7 +313,8 @@ def html(table: Table) -> str:
         reason=reason,
         verdict=verdict,
         spread=spread,
-        metric=NAMES[table.metric],
+        metric=name_of(table.metric, table.lines),
+        category=any(line.scores.get("accuracy") for line in table.lines),
         figures=figures,
         overview=overview(table),
         several=any(line.done > 1 for line in table.lines),
@@ -330,14 +337,16 @@ def markdown(table: Table) -> str:
             (_plain(row), *(_pivot(table, lines.get(column)) for column in table.columns))
             for row, lines in table.rows.items()
         ]
-        blocks.append(f"{NAMES[table.metric]}\n\n{_grid(('', *map(_plain, table.columns)), body)}")
+        blocks.append(
+            f"{name_of(table.metric, table.lines)}\n\n{_grid(('', *map(_plain, table.columns)), body)}"
+        )
     for matrix in table.matrices:
         body = [
             (_plain(source), *(_pivot(table, matrix.lines[source, target]) for target in matrix.targets))
             for source in matrix.sources
         ]
         heads = ("trained on ↓, tested on →", *map(_plain, matrix.targets))
-        blocks.append(f"{_plain(matrix.name)}: {NAMES[table.metric]}\n\n{_grid(heads, body)}")
+        blocks.append(f"{_plain(matrix.name)}: {name_of(table.metric, table.lines)}\n\n{_grid(heads, body)}")
     for column, lines in table.columns.items():
         if column:
             blocks.append(f"## {_plain(column)}")

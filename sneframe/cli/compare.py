@@ -255,11 +255,11 @@ def _with_references(suite: Suite) -> Suite:
 def _print(console: Any, suite: Suite, result: Result) -> None:
     from rich.table import Table
 
-    from sneframe.bench.pages import NAMES, reason, shown_metrics, spread
+    from sneframe.bench.pages import name_of, reason, shown_metrics, spread
     from sneframe.errors import printable
 
     metrics = shown_metrics(result.lines, suite.metric)
-    table = Table("", *(NAMES[metric] for metric in metrics), title=printable(suite.title))
+    table = Table("", *(name_of(metric, result.lines) for metric in metrics), title=printable(suite.title))
     for line in result.lines:
         name = f"{line.row}, {line.column}" if line.column else line.row
         scores = (spread(metric, line.scores[metric]) for metric in metrics)

@@ -43,7 +43,9 @@ def resampled(
     """
     if (true.dtype.kind in "OU") != (metric == "accuracy"):
         return None
-    blocks = counts(len(true), draws) if group is None else _Grouped(group, draws)
+    blocks: Iterable[np.ndarray] = counts(len(true), draws)
+    if group is not None and len(np.unique(group)) < len(true):
+        blocks = _Grouped(group, draws)
     if metric == "accuracy":
         return _means(blocks, (true == predicted).astype(np.float64))[:, 0]
     if metric == "tau" and len(true) > MOST_FOR_TAU:

@@ -1,6 +1,7 @@
 """A cell's key, and its file: written, read, found again."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ def left(n=5):
     scores = Scores(n=n, mse=0.123456789012, r2=None, tau=0.5)
     return {
         "failed": None,
-        "tests": [cells.described("z", scores, range(n), true.tolist(), predicted.tolist())],
+        "tests": [
+            cells.described("z", scores, range(n), true.tolist(), predicted.tolist(), np.arange(n) // 2)
+        ],
         "size": 7,
         "epochs": 3,
         "planned": 4,
@@ -99,9 +102,29 @@ def test_what_is_written_is_read(cell, tmp_path):
     assert test.true.tolist() == expected["true"]
 
 
+def test_run_groups_are_kept_where_they_matter(cell, tmp_path):
+    """A test keeps run groups as numbers if one has several networks, and a cell says when it was finished."""
+    outcome = cells.read(cells.write(tmp_path, cell, left(), {}))
+    assert outcome.tests[0].group.tolist() == [0, 0, 1, 1, 2]
+    assert outcome.finished.endswith("+00:00")
+    alone = cells.described("z", Scores(n=2, mse=0.0), [1, 2], [0.0, 1.0], [0.0, 1.0], np.array(["b", "a"]))
+    assert "group" not in alone
+
+
+def test_cells_of_the_benchmarks_are_read():
+    """Cells from before dates and run groups were kept have none, and keep their baseline and machine."""
+    folder = Path(__file__).parents[2] / "docs" / "benchmarks" / "inr-frequency" / "cells"
+    outcome = cells.read(sorted(folder.glob("*.json"))[0])
+    assert (outcome.finished, outcome.tests[0].group) == (None, None)
+    assert outcome.baseline.n == outcome.tests[0].scores.n
+    assert outcome.machine == "Linux x86_64, 2 cores, cpu, 1 thread"
+
+
 def test_values_are_single_precision_in_few_digits(cell):
     """True and predicted values are stored with as many digits as float32 has."""
-    described = cells.described("z", Scores(n=1, mse=0, r2=None, tau=None), [1], [0.1], [1 / 3])
+    described = cells.described(
+        "z", Scores(n=1, mse=0, r2=None, tau=None), [1], [0.1], [1 / 3], np.array([5])
+    )
     assert json.dumps(described["true"] + described["predicted"]) == "[0.1, 0.33333334]"
 
 

@@ -268,15 +268,15 @@ def test_a_column_has_its_charts():
 def test_seeds_and_the_mean_predictor_are_drawn():
     """A seed is a dot, if there are several; the score of the mean predictor is a line."""
     plain = charts.intervals([BEST], "mse", "MSE", charts.marks([BEST.row]), "")
-    seeds = evolve(BEST, each={"mse": (0.03, 0.04, 0.05)})
+    seeds = evolve(BEST, each={"mse": (0.032, 0.035, 0.04)})
     assert charts.intervals([seeds], "mse", "MSE", charts.marks([BEST.row]), "").count("<use") == (
         plain.count("<use") + 3
     )
-    one = evolve(BEST, each={"mse": (0.03,)})
+    one = evolve(BEST, each={"mse": (0.032,)})
     assert charts.intervals([one], "mse", "MSE", charts.marks([BEST.row]), "").count("<use") == plain.count(
         "<use"
     )
-    mean = with_test(BEST, [0.0, 1.0, 2.0], baseline=Scores(n=3, mse=0.05))
+    mean = with_test(BEST, [0.0, 1.0, 2.0], baseline=Scores(n=3, mse=0.04))
     drawn = charts.intervals([mean], "mse", "MSE", charts.marks([BEST.row]), "")
     assert drawn.count("stroke-dasharray") == plain.count("stroke-dasharray") + 1
 
@@ -335,7 +335,7 @@ def test_a_header_says_what_the_comparison_was_made_of():
         command="sneframe compare --recipes a",
     )
     assert found.facts == (
-        ("Zoo", "sine (0123456789abcdef)"),
+        ("Zoo", "sine, digest 0123456789abcdef"),
         ("Property", "f"),
         (
             "Split",
@@ -352,7 +352,7 @@ def test_a_header_says_what_the_comparison_was_made_of():
     text = Elements(pages.html(table(BEST, header=found))).text
     assert "sneframe compare --recipes a" in text
     shown = pages.markdown(table(BEST, header=found))
-    assert "- Zoo: sine (0123456789abcdef)\n" in shown
+    assert "- Zoo: sine, digest 0123456789abcdef\n" in shown
     assert "\n    sneframe compare --recipes a\n" in shown
     for _, fact in found.facts:
         assert fact in text
