@@ -1,4 +1,4 @@
-"""A cell: one configuration with its seed on one zoo. What it is → its key; what it left → a small JSON file."""
+"""A cell: one configuration with its seed on one zoo. Its configuration makes its key, its result a small JSON file."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class StoredZoo:
     """A zoo on disk.
 
     Args:
-        path: where it lies here.
-        label: what it is called in a table.
-        name: its own name.
-        digest: of its content.
+        path: its folder on this machine.
+        label: its name in a table.
+        name: the name in its manifest.
+        digest: digest of its content.
     """
 
     path: Path
@@ -46,10 +46,10 @@ class StoredZoo:
 
     @classmethod
     def of(cls, path: Path) -> StoredZoo:
-        """Open a zoo, of which no weights are read.
+        """Open a zoo; no weights are read.
 
         Raises:
-            ZooError: there is none.
+            ZooError: there is no zoo.
         """
         zoo = open_zoo(path, unhealthy=True)
         return cls(path=path.resolve(), label=path.resolve().stem, name=zoo.name, digest=zoo.digest)
@@ -60,9 +60,9 @@ class Target:
     """Another zoo that a model is tested on.
 
     Args:
-        zoo: that zoo.
-        divided: whether it is split as the zoos are that models are trained on, for it is one of them. Else its test
-            networks are those of its stored split, or all.
+        zoo: the other zoo.
+        divided: true for a zoo that other models of the comparison train on, which is split like them. Otherwise its
+            test networks are those of its stored split, or all.
     """
 
     zoo: StoredZoo
@@ -71,14 +71,14 @@ class Target:
 
 @frozen(kw_only=True)
 class Cell:
-    """What is to be run.
+    """One run of a comparison.
 
     Args:
-        recipe: the name it started from.
-        overrides: the words that were laid over it, for people.
-        config: complete, with its seed, its budget and the path of its zoo.
-        zoo: that it is trained on.
-        targets: that its one model is tested on as well.
+        recipe: name of the recipe it started from.
+        overrides: the words that were laid over the recipe, for people.
+        config: the complete configuration, with seed, budget and path of the zoo.
+        zoo: the zoo to train on.
+        targets: other zoos that the same model is tested on.
     """
 
     recipe: str
@@ -89,10 +89,10 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """What decides its numbers, as 16 hexadecimal digits: configuration and digests, neither names nor paths.
+        """Hash of what decides the numbers, 16 hexadecimal digits: configuration and digests, not names or paths.
 
-        Values that are the default of their class are left out: an option that is new since a cell was run leaves it
-        what it was. Whether a default has changed meanwhile, :func:`find` sees.
+        Values that equal the default of their class are left out, so an option that a later version adds does not
+        change the key. :func:`find` notices if a default has changed.
         """
         decides = {
             "config": _deciding(evolve(self.config, recipe=None, zoo=evolve(self.config.zoo, path=None))),
@@ -103,18 +103,18 @@ class Cell:
 
     @property
     def file(self) -> str:
-        """The name of its file, which begins with what it is for people and ends with its key."""
+        """The name of its file: recipe, zoo and seed for people, then the key."""
         label = self.zoo.label.replace(" ", "-")
         return f"{self.recipe.replace('/', '-')}-{label}-{self.config.seed}-{self.key}.json"
 
 
 @frozen(kw_only=True, eq=False)
 class Test:
-    """Test networks of one zoo, and how they were predicted.
+    """The test networks of one zoo with their predictions.
 
     Args:
-        digest: of the zoo.
-        scores: of the predictions before they were rounded.
+        digest: digest of the zoo.
+        scores: scores of the predictions before they were rounded.
         ids: ``(n,)`` int64.
         true: ``(n,)`` float64, or labels.
         predicted: ``(n,)``, the same.
@@ -123,7 +123,7 @@ class Test:
         failed: why there are no scores.
     """
 
-    __test__ = False  # pytest takes it for a class of tests
+    __test__ = False  # or pytest takes it for a class of tests
 
     digest: str
     scores: Scores | None = None
@@ -136,24 +136,24 @@ class Test:
 
 @frozen(kw_only=True, eq=False)
 class Outcome:
-    """What a cell left.
+    """The result of a cell.
 
     Args:
-        seed: of the run.
-        failed: why it did not end, or None; then the rest but seed and source is empty.
-        tests: of its own zoo first, then of the targets.
+        seed: seed of the run.
+        failed: why it failed, or None; a failed cell has only its seed, source and date.
+        tests: the test on its own zoo first, then those on the targets.
         size: trainable weights.
-        epochs: that were begun; 0 for a method without epochs.
+        epochs: epochs that were begun; 0 for a method without epochs.
         planned: ``train.epochs``.
-        passes: over the training networks, the part of a cut epoch included.
-        best_epoch: the one that was tested; 0 where there is none.
-        stopped_by: ``budget`` or ``patience``, where that ended the training.
-        train_seconds: of the training, validation included, or of fitting a head.
-        step_seconds: of one step, or None without steps.
-        seconds_to_best: of training until the best epoch was scored.
-        total_seconds: of the run: reading, training, testing and reporting.
-        peak_memory: the largest resident set of its process, in bytes.
-        source: the distributions that made it, by name; None for a file that does not say.
+        passes: passes over the training networks; a cut epoch counts in part.
+        best_epoch: the epoch that was tested; 0 where there is none.
+        stopped_by: ``budget`` or ``patience``, if that ended the training.
+        train_seconds: seconds of training, validation included, or of fitting a head.
+        step_seconds: seconds of one step; None without steps.
+        seconds_to_best: seconds of training until the best epoch was scored.
+        total_seconds: seconds of the run: reading, training and testing.
+        peak_memory: largest resident set of its process, in bytes.
+        source: the distributions that made it, by name; None in a file that does not say.
         libraries: the versions of sneframe, Python, libraries and plugins, by name.
         baseline: scores of predicting the training mean for the test networks of its own zoo.
         machine: the machine in general words, with the number of threads.
@@ -189,14 +189,14 @@ class Outcome:
 
 @frozen(kw_only=True)
 class _Configured:
-    """Of a cell's file, what it is a cell of."""
+    """The part of a cell's file that says what was run."""
 
     config: Mapping[str, Any]
 
 
 @frozen(kw_only=True)
 class _Head:
-    """Of a cell's file, what is there of one that failed too; one that is older than ``source`` has none."""
+    """The part of a cell's file that a failed cell has, too; old files have no ``source``."""
 
     format: str
     version: int
@@ -218,7 +218,7 @@ class _Machine:
 
 @frozen(kw_only=True)
 class _WrittenTest:
-    """A test as it stands in the file; of one that failed there are no scores and no columns."""
+    """A test as it is in the file; a failed one has neither scores nor columns."""
 
     zoo: str
     failed: str | None
@@ -231,7 +231,7 @@ class _WrittenTest:
 
 @frozen(kw_only=True)
 class _Finished(_Head):
-    """Of a cell's file, what is there of one that did not fail; see :class:`Outcome`."""
+    """The file of a cell that did not fail; see :class:`Outcome`."""
 
     tests: tuple[_WrittenTest, ...]
     size: int
@@ -252,10 +252,10 @@ class _Finished(_Head):
 
 
 def find(folder: Path, cell: Cell) -> Path | None:
-    """Return the file of a cell, whatever recipe it was called by when it was run.
+    """Return the file of a cell, also if it was run under the name of another recipe.
 
     Raises:
-        RunError: a damaged file is in its place.
+        RunError: the file is damaged.
     """
     wanted = json.loads(json.dumps(_without_place(cell.config)))
     for path in sorted(folder.glob(f"*-{cell.key}.json")):
@@ -266,10 +266,10 @@ def find(folder: Path, cell: Cell) -> Path | None:
 
 
 def write(folder: Path, cell: Cell, left: Mapping[str, Any], source: Mapping[str, Made]) -> Path:
-    """Write what a cell left, and what made it, as one file, which appears whole.
+    """Write the result of a cell and what made it as one file, which appears whole.
 
     Raises:
-        MachineError: the folder does not take it.
+        MachineError: the file cannot be written.
     """
     content = {
         "format": FORMAT,
@@ -285,7 +285,7 @@ def write(folder: Path, cell: Cell, left: Mapping[str, Any], source: Mapping[str
         "config": _without_place(cell.config),
     }
     path = folder / cell.file
-    # A line for each key: what changes is seen, and arrays do not take a line a number.
+    # One line for each key: a diff shows what changed, and an array does not take a line for each number.
     lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
     atomic.write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
     return path
@@ -295,12 +295,12 @@ def read(path: Path) -> Outcome:
     """Read what :func:`write` wrote.
 
     Raises:
-        RunError: the file is damaged, or of a newer version.
+        RunError: the file is damaged, or its version is newer.
     """
     data = parse_json(path, read_text(path))
     head = structured(path, data, _Head)
     if head.format != FORMAT or head.version != VERSION:
-        fault(path, f"not a {FORMAT} of version {VERSION}; remove it, and the cell is run again")
+        fault(path, f"not a {FORMAT} of version {VERSION}; remove it to run the cell again")
     if head.failed is not None:
         return Outcome(seed=head.seed, failed=head.failed, source=head.source, finished=head.finished)
     found = structured(path, data, _Finished)
@@ -385,7 +385,7 @@ def _machine(found: _Finished) -> str:
 
 
 def _rounded(values: Sequence[float] | Sequence[str]) -> list[float] | list[str]:
-    """Return values in as few digits as tell float32 numbers apart; labels as they are."""
+    """Return values with as many digits as float32 needs; labels as they are."""
     if values and isinstance(values[0], str):
         return [str(value) for value in values]
     return [float(str(value)) for value in np.asarray(values, np.float32)]
@@ -410,7 +410,7 @@ def _deciding(value: Any) -> Any:
 
 
 def _agrees(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether everything that was stored is what is wanted."""
+    """Return whether every stored value equals the wanted one."""
     return all(
         key in wanted
         and (

@@ -35,7 +35,7 @@ from sneframe.zoo.cache import default_folder
 
 @frozen(kw_only=True)
 class Result:
-    """What a comparison leaves: its table, and the pages that show it."""
+    """The result of a comparison: the lines of its table, and its pages."""
 
     lines: tuple[Line, ...]
     html: Path
@@ -48,13 +48,13 @@ class Setting:
     """The cells of one row and one column, over seeds.
 
     Args:
-        row: of the suite.
-        column: of the suite; from one zoo to another its label says both.
-        within: label of the suite's column alone.
-        source: what the zoo is called that is trained on, empty where there is one.
-        target: what the zoo is called whose test networks count, empty where it is the source.
-        digest: of that zoo.
-        cells: one per seed, or the one reason why there are none.
+        row: row of the suite.
+        column: heading of the column; from zoo to zoo it names both.
+        within: label of the suite's variation alone.
+        source: label of the zoo to train on; empty if there is only one.
+        target: label of the zoo to test on; empty if it is the source.
+        digest: digest of the zoo to test on.
+        cells: one cell per seed, or the reason why there are none.
     """
 
     row: Row
@@ -68,7 +68,7 @@ class Setting:
 
 @frozen(kw_only=True)
 class Crossing:
-    """A zoo to train on, and the zoos that its models are tested on; none: on its own test networks."""
+    """A zoo to train on, and the zoos to test its models on; without any, its own test networks are used."""
 
     source: StoredZoo
     targets: tuple[StoredZoo, ...]
@@ -88,30 +88,31 @@ def compare(
     command: str | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
-    """Run every cell of a suite that has not been run, and write the table of all.
+    """Run the missing cells of a suite, and write the table of all cells.
 
-    A finished cell is run again if the distributions that made it, or their source, have changed since.
+    A finished cell is run again if the distributions that made it, or their source, have changed.
 
     Args:
         suite: what to run.
-        out: folder of ``cells/`` and of the pages, which are named after the suite, and get a hash behind that name where
-            it is taken by the pages of another comparison.
+        out: folder of ``cells/`` and of the pages. These are named after the suite; if another comparison has pages of
+            that name, a hash is appended.
         train: zoos to train on, in place of the suite's.
-        test: zoos that each of their models is tested on; none: the own test networks.
+        test: zoos to test every model on; without any, the test networks of its own zoo.
         leave_one_out: for each zoo of ``train``, train on all others together, merged under ``out``, and test on it.
-        zoos: folder of zoos that are built; not given: the user's cache.
+        zoos: folder for zoos that are built; default: the user's cache.
         retry: run failed cells again.
         rerun: labels or recipes of rows whose cells are all run again.
-        reuse: use finished cells whatever made them.
-        command: that makes the comparison again, for the pages to say.
-        reporter: says what is being done; silent where not given.
+        reuse: use finished cells although the code that made them has changed.
+        command: the command that makes the comparison again, which the pages show.
+        reporter: receives progress; default: none.
 
     Raises:
-        ConfigError: fewer than two zoos of which one is to be left out, or zoos to test on beside them; a row to run again
-            that the suite does not have; a zoo or a row that is named twice.
-        ZooError: there is no such zoo, or it has no such property, which is found before a cell is run.
-        SneframeError: no row has a configuration, or the folder cannot be written to. A cell that fails is in the table.
-        Interrupted: after Ctrl-C; finished cells are kept, and the table of them is written.
+        ConfigError: leaving one out has fewer than two zoos, or zoos to test on; ``rerun`` names a row that the suite does
+            not have; a zoo or a row is named twice.
+        ZooError: a zoo or a property does not exist. This is found before any cell is run.
+        SneframeError: no row has a valid configuration, or the folder cannot be written. A failing cell raises nothing;
+            the table shows it.
+        Interrupted: after Ctrl-C; finished cells are kept, and their table is written.
     """
     reporter = reporter or Reporter()
     again = _rows_again(suite, rerun)
@@ -129,7 +130,7 @@ def compare(
     if leave_one_out:
         if targets or len(sources) < 2:
             raise ConfigError(
-                f"leaving one out needs two zoos to train on at least, and none to test on; got {len(sources)} and "
+                f"leaving one out needs at least two zoos to train on and none to test on; got {len(sources)} and "
                 f"{len(targets)}"
             )
         crossings = left_out(sources, Path(out) / "zoos", reporter)
@@ -145,16 +146,16 @@ def compare(
         _run(settings, folder, reporter, policy)
     except KeyboardInterrupt as error:
         _write(suite, settings, folder, identity, reporter, command)
-        raise Interrupted("finished cells are kept; the same command goes on with the others") from error
+        raise Interrupted("finished cells are kept; the same command runs the others") from error
     return _write(suite, settings, folder, identity, reporter, command)
 
 
 def whole_name(recipe: str) -> str:
-    """Return a recipe's name; a plugin's alone means its default."""
+    """Return the full name of a recipe; the name of a plugin means its default recipe."""
     return recipe if "/" in recipe else f"{recipe}/default"
 
 
-# -- what there is to run -------------------------------------------------------------------------------------
+# -- what to run ----------------------------------------------------------------------------------------------
 
 
 def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> StoredZoo:
@@ -167,16 +168,18 @@ def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> StoredZ
 
 
 def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> list[Crossing]:
-    """Return for each zoo the merged others and itself; a merged zoo is made once, its name says of what.
+    """Return for each zoo the others, merged, as the zoo to train on, and itself as the zoo to test on.
+
+    A merged zoo is made once; its name contains a hash of its parts.
 
     Args:
-        sources: two zoos at least, none twice.
-        folder: of merged zoos.
-        reporter: says what is merged.
+        sources: at least two zoos, none twice.
+        folder: folder for merged zoos.
+        reporter: receives a line for each merge.
 
     Raises:
-        ZooError: zoos that cannot be merged.
-        MachineError: the folder cannot be written to.
+        ZooError: the zoos cannot be merged.
+        MachineError: the folder cannot be written.
     """
     labels = _labels(sources)
     found = []
@@ -197,13 +200,13 @@ def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> 
 
 
 def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> list[Setting]:
-    """Return all cells, those of one row and column together.
+    """Return all cells, grouped by row and column.
 
     Args:
-        suite: rows and columns.
+        suite: rows and variations.
         crossings: sources and targets.
-        divided: whether of a target that is a source too the test networks of its split are taken: the others are
-            trained on for another row of the same table.
+        divided: whether a target that is also a source is tested only on the test networks of its split, because other
+            models of the same table train on the rest.
     """
     sources = [crossing.source for crossing in crossings]
     labels = _labels([*sources, *(target for crossing in crossings for target in crossing.targets)])
@@ -241,8 +244,8 @@ def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> 
 def _cells(
     suite: Suite, row: Row, column: Variation, source: StoredZoo, targets: tuple[Target, ...]
 ) -> tuple[Cell, ...] | str:
-    """Return a cell for each seed, or why there can be none."""
-    # Whatever zoo keys a recipe has: networks and splits are the suite's, and the same for all rows.
+    """Return a cell for each seed, or the reason why there can be none."""
+    # The zoo keys of a recipe are ignored: all rows have the networks and splits of the suite.
     zoo = {each.name: NONE if each.default is None else each.default for each in attrs.fields(ZooConfig)}
     zoo |= {"path": str(source.path), "property": suite.property or NONE}
     overrides: dict[str, Any] = {"zoo": {k: list(v) if isinstance(v, tuple) else v for k, v in zoo.items()}}
@@ -268,7 +271,7 @@ def _cells(
 
 
 def _labels(places: Sequence[StoredZoo]) -> dict[StoredZoo, str]:
-    """Return what zoos are called: by their folders' names, and where two share one, by their digests too."""
+    """Return the labels of zoos: the names of their folders, with digests where two zoos share a name."""
     digests: dict[str, set[str]] = defaultdict(set)
     for place in places:
         digests[place.label].add(place.digest)
@@ -278,14 +281,14 @@ def _labels(places: Sequence[StoredZoo]) -> dict[StoredZoo, str]:
     }
 
 
-# -- running and showing --------------------------------------------------------------------------------------
+# -- running and writing --------------------------------------------------------------------------------------
 
 
 def _rows_again(suite: Suite, rerun: Sequence[str]) -> list[Row]:
     """Return the rows of a suite that are named by label or recipe.
 
     Raises:
-        ConfigError: it has no such row, or one is named twice.
+        ConfigError: there is no such row, or one is named twice.
     """
     known = {word for row in suite.rows for word in (row.label, row.recipe)}
     for name in rerun:
@@ -304,7 +307,7 @@ def _made(setting: Setting) -> tuple[Cell, ...]:
 
 
 def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: Policy) -> None:
-    """Run what is missing: the first seed of every row and column, then the second, …; a table is whole early."""
+    """Run the missing cells: first one seed of every row and column, then the next, so that a table is soon complete."""
     named = [
         (cell, f"{setting.row.label}{setting.column and f', {setting.column}'}")
         for setting in settings
@@ -321,12 +324,11 @@ def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: 
     with reporter.bar("cells") as advance:
         for number, cell in enumerate(missing):
             (now,) = look(folder, [cell], policy)
-            if not now.missing:  # another process has finished it meanwhile
+            if not now.missing:  # another process has finished it
                 continue
             name = f"{labels[cell.key]}, seed {cell.config.seed}"
-            source = sources(
-                cell.config
-            )  # as it is now: an edit in a running comparison makes the cell one to run again
+            # As it is now: an edit while the comparison runs makes this cell one to run again.
+            source = sources(cell.config)
             left = run_cell(cell, _noting(advance, number, len(missing), name))
             before = cells.find(folder, cell)
             path = cells.write(folder, cell, left, source)
@@ -354,7 +356,7 @@ def _write(
     called = stem(folder.parent, suite, identity)
     if called != (plain := suite.name.rpartition("/")[2]):
         reporter.say(
-            f"{folder.parent / plain}.html is of another comparison and stays; this table is {called}"
+            f"{folder.parent / plain}.html shows another comparison and is kept; this table is {called}"
         )
     paths = {kind: folder.parent / f"{called}.{kind}" for kind in ("html", "csv", "md")}
     shown = pages.Table(

@@ -33,12 +33,12 @@ class Table:
     """What the pages show.
 
     Args:
-        title: one line.
-        property: that was predicted, or None for the zoo's first.
-        metric: that orders the lines.
+        title: title of the page, one line.
+        property: the predicted property; None for the zoo's first.
+        metric: the metric that orders the lines.
         budget: seconds of training, or None.
-        lines: of all columns.
-        identity: what tells the page from those of other comparisons; nothing for a page that stands alone.
+        lines: the lines of all columns.
+        identity: text that distinguishes the page from those of other comparisons; empty for a page on its own.
         header: what the comparison was made of, or None.
     """
 
@@ -52,7 +52,7 @@ class Table:
 
     @cached_property
     def columns(self) -> dict[str, tuple[Line, ...]]:
-        """The lines of each column, best first, failed ones last."""
+        """The lines of each column, the best first and failed ones last."""
         names = dict.fromkeys(line.column for line in self.lines)
         return {
             name: tuple(sorted((line for line in self.lines if line.column == name), key=self._rank))
@@ -69,7 +69,7 @@ class Table:
 
     @cached_property
     def matrices(self) -> tuple[Matrix, ...]:
-        """For each row, and each column of the suite, what is trained on × what is tested on; none without several."""
+        """For each row and variation, zoos trained on × zoos tested on; none if there is only one of both."""
         found: dict[str, dict[tuple[str, str], Line]] = {}
         for line in self.lines:
             name = f"{line.row}, {line.within}" if line.within else line.row
@@ -86,9 +86,9 @@ class Table:
         )
 
     def shade(self, line: Line) -> float | None:
-        """Return where a score lies between the worst (0) and the best (1) of all matrices, or None without one.
+        """Return where a score lies between the worst (0) and the best (1) of all matrices; None without a score.
 
-        Squared errors are compared in their logarithms: they differ by orders of magnitude.
+        Squared errors are compared by their logarithms, because they differ by orders of magnitude.
         """
 
         def scale(value: float) -> float:
@@ -104,7 +104,7 @@ class Table:
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that are shown, the one that orders the lines first."""
+        """The metrics to show; the one that orders the lines comes first."""
         return shown_metrics(self.lines, self.metric)
 
     def _rank(self, line: Line) -> tuple[bool, float]:
@@ -119,10 +119,10 @@ class Matrix:
     """One method, trained on each source and tested on each target.
 
     Args:
-        name: of the row.
-        sources: labels.
-        targets: labels.
-        lines: one for each pair.
+        name: label of the row, with the variation if there is one.
+        sources: labels of the zoos trained on.
+        targets: labels of the zoos tested on.
+        lines: one line for each pair.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Matrix:
 
 
 def shown_metrics(lines: Sequence[Line], metric: str) -> tuple[str, ...]:
-    """Return the metrics that are shown, the one that orders the lines first: those of numbers, or of a category."""
+    """Return the metrics to show, of numbers or of a category; the one that orders the lines comes first."""
     told = any(line.scores.get("accuracy") for line in lines)
     shown = ("mse", "accuracy") if told else ("mse", "r2", "tau")
     return (metric, *(each for each in shown if each != metric))
@@ -145,14 +145,14 @@ def name_of(metric: str, lines: Sequence[Line]) -> str:
 
 
 def headings(table: Table) -> tuple[str, ...]:
-    """Return what stands over the columns of the table, but for the first, which names the row."""
+    """Return the headings of the table's columns, without the first column, which names the row."""
     main, *others = (name_of(metric, table.lines) for metric in table.metrics)
     costs = ("size", "epochs", "a step", "training", "to best", "memory")
     return (main, "95 % interval", "against the best", *others, *costs)
 
 
 def words(table: Table, line: Line) -> tuple[str, ...]:
-    """Return what stands under :func:`headings`, for a line that has a score."""
+    """Return the values under :func:`headings` for a line that has a score."""
     main = line.scores[table.metric]
     return (
         spread(table.metric, main),
@@ -169,14 +169,14 @@ def words(table: Table, line: Line) -> tuple[str, ...]:
 
 
 def verdict(line: Line) -> str:
-    """Return what stands in place of a score that is not there."""
+    """Return the text in place of a missing score."""
     if not line.failed:
         return NOTHING
     return "failed" if line.applicable else "not applicable"
 
 
 def reason(line: Line) -> str:
-    """Return what a line lacks and why, or nothing."""
+    """Return what a line lacks and why; empty if it is complete."""
     if line.failed:
         said = verdict(line) if not line.done else f"{line.done} of {line.seeds} seeds are finished, failed"
         return f"{said}: {'; '.join(line.failed)}"
@@ -213,7 +213,7 @@ def difference(metric: str, value: Difference | None) -> str:
 
 
 def epochs(line: Line) -> str:
-    """Return ``12.4 of 40 † (11)``; a method without epochs has none."""
+    """Return ``12.4 of 40 † (11)``; a dash for a method without epochs."""
     if not line.passes:
         return NOTHING
     whole = line.planned is not None and abs(line.passes - line.planned) < 1e-9
@@ -227,7 +227,7 @@ def seconds(value: float) -> str:
 
 
 def notes(table: Table) -> tuple[str, ...]:
-    """Return what the numbers mean, a paragraph each."""
+    """Return what the numbers mean, in paragraphs."""
     budget = () if table.budget is None else (f"Each run trains for {duration(table.budget)} at most.",)
     several = any(line.done > 1 for line in table.lines)
     means = (
@@ -255,7 +255,7 @@ class Figures:
         intervals: of all methods; None where no method has a score.
         costs: the metric against training time and model size, each with its caption.
         predictions: of each method.
-        seed: whose predictions they are.
+        seed: the seed that made the predictions.
     """
 
     intervals: Markup | None
@@ -323,7 +323,7 @@ def html(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """Return the same as Markdown."""
+    """Return the same tables as Markdown."""
     blocks = [f"# {_plain(table.title)}"]
     if table.header is not None:
         facts = [f"- {name}: {_plain(text)}" for name, text in table.header.facts]
@@ -429,7 +429,7 @@ def _grid(heading: tuple[str, ...], body: list[tuple[str, ...]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text that Markdown, and HTML in it, take for a text of one line."""
+    """Return a text as one line in which neither Markdown nor HTML sees markup."""
     escaped = html_module.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", escaped)
 

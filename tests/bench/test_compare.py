@@ -218,7 +218,7 @@ def test_a_cell_that_does_not_say_what_made_it_is_used(finished, ran):
     suite, out = finished
     edit(out, "stats/default", lambda data: data.pop("source"))
     lines = again(suite, out)
-    assert "2 cells of these say nothing of their source and are used as they are" in lines
+    assert "2 cells of these do not say which source made them, and are used as they are" in lines
     assert ran == []
 
 
@@ -227,7 +227,7 @@ def test_reuse_takes_cells_whatever_made_them(finished, ran):
     suite, out = finished
     edit(out, "stats/default", lambda data: data["source"]["plugin stats"].update(version="0.0.9"))
     lines = again(suite, out, reuse=True)
-    assert "2 cells of these are used though what made them has changed since" in lines
+    assert "2 cells of these are used although the code that made them has changed" in lines
     assert ran == []
 
 
@@ -248,7 +248,7 @@ def test_other_versions_of_libraries_are_said(finished, ran):
     """They change last digits, so cells are used, and a line says that not all were made alike."""
     suite, out = finished
     edit(out, "stats/default", lambda data: data["versions"].update(torch="1.0"))
-    assert "some of these were made by other versions of libraries: 2 by torch 1.0" in again(suite, out)
+    assert "some of these were made with other library versions: 2 by torch 1.0" in again(suite, out)
     assert ran == []
 
 
@@ -287,7 +287,7 @@ def test_the_page_of_other_methods_stays(suite, unrun, row, tmp_path):
     assert first.html.read_text() == before
     assert second.html.stem == second.csv.stem == second.markdown.stem
     assert (
-        f"{out / 'two'}.html is of another comparison and stays; this table is {second.html.stem}"
+        f"{out / 'two'}.html shows another comparison and is kept; this table is {second.html.stem}"
         in lines.lines
     )
     assert compare(other, out).html == second.html
