@@ -1,7 +1,8 @@
 """The files of an installed distribution: its metadata in, the files that Python may import from it out.
 
-An ordinary installation lists its files (``RECORD``). An editable one lists only where Python finds its modules: paths in
-``.pth`` files, or the table of a setuptools finder. The files are then collected from there.
+An ordinary installation lists its files (``RECORD``). An editable one lists only where Python finds its
+modules: paths in ``.pth`` files, or the table of a setuptools finder. The files are then collected from
+there.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ CODE = (".py", *EXTENSION_SUFFIXES)
 def brought(distribution: metadata.Distribution) -> dict[str, Path]:
     """Return every file that can be imported from a distribution, and the data files in its packages.
 
-    All files of a package count; in a folder without ``__init__.py`` only code counts. Hidden folders, virtual
-    environments, caches and metadata never count, nor do tests, docs and builds next to the packages of an editable
-    project.
+    All files of a package count; in a folder without ``__init__.py`` only code counts. Hidden folders,
+    virtual environments, caches and metadata never count, nor do tests, docs and builds next to the packages
+    of an editable project.
 
     Args:
         distribution: an installed distribution. Only its metadata are read; nothing is imported.
@@ -54,7 +55,7 @@ def of_package(root: Path, *, whole: bool = True) -> Iterator[Path]:
 
     Args:
         root: a folder.
-        whole: true for a package, whose files all count. In any other folder code counts, and the packages in it.
+        whole: true for a package, whose files all count. Elsewhere code counts, and the packages in it.
     """
     try:
         inner = sorted(root.iterdir())
@@ -93,16 +94,16 @@ def _is_aside(path: Path) -> bool:
     return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
-# -- reading the metadata ----------------------------------------------------------------------------------------
+# -- reading the metadata --------------------------------------------------------------------------
 
 
 def _files(distribution: metadata.Distribution) -> list[metadata.PackagePath]:
-    """Return the files in ``RECORD``; the list of sources in a checkout is not used, for it may be outdated."""
+    """Return the files in ``RECORD``; a checkout's list of sources may be outdated and is not used."""
     return list(distribution.files or ()) if distribution.read_text("RECORD") is not None else []
 
 
 def _recorded(distribution: metadata.Distribution) -> Iterator[metadata.PackagePath]:
-    """Yield the listed files that Python imports in place: no metadata, commands, caches or ``.pth`` files."""
+    """Yield the listed files that Python imports in place: no metadata, commands, caches, ``.pth`` files."""
     for file in _files(distribution):
         first = file.parts[0]
         if first in ("..", "/") or first.endswith((".dist-info", ".egg-info")) or "__pycache__" in file.parts:

@@ -1,4 +1,4 @@
-"""A cell: one configuration with its seed on one zoo. Its configuration makes its key, its result a small JSON file."""
+"""A cell: one configuration with its seed on one zoo, its key, and its result as a JSON file."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Target:
 
     Args:
         zoo: the other zoo.
-        divided: true for a zoo that other models of the comparison train on, which is split like them. Otherwise its
-            test networks are those of its stored split, or all.
+        divided: true for a zoo that other models of the comparison train on, which is split like them.
+            Otherwise its test networks are those of its stored split, or all.
     """
 
     zoo: StoredZoo
@@ -89,10 +89,10 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Hash of what decides the numbers, 16 hexadecimal digits: configuration and digests, not names or paths.
+        """Hash (16 hexadecimal digits) of what decides the numbers: configuration and digests, not names.
 
-        Values that equal the default of their class are left out, so an option that a later version adds does not
-        change the key. :func:`find` notices if a default has changed.
+        Values that equal the default of their class are left out, so an option that a later version adds does
+        not change the key. :func:`find` notices if a default has changed.
         """
         decides = {
             "config": _deciding(evolve(self.config, recipe=None, zoo=evolve(self.config.zoo, path=None))),
@@ -118,8 +118,8 @@ class Test:
         ids: ``(n,)`` int64.
         true: ``(n,)`` float64, or labels.
         predicted: ``(n,)``, the same.
-        group: ``(n,)`` int64, equal for networks of one run group; None where every network is one of its own, and in
-            cells from before run groups were kept.
+        group: ``(n,)`` int64, equal for networks of one run group; None where every network is one of its
+            own, and in cells from before run groups were kept.
         failed: why there are no scores.
     """
 
@@ -248,7 +248,7 @@ class _Finished(_Head):
     threads: int | None = None
 
 
-# -- to and from files ----------------------------------------------------------------------------------------
+# -- to and from files -----------------------------------------------------------------------------
 
 
 def find(folder: Path, cell: Cell) -> Path | None:
@@ -334,7 +334,7 @@ def described(
     predicted: Sequence[float] | Sequence[str],
     group: np.ndarray,
 ) -> dict[str, Any]:
-    """Return a test for the file: scores in full, values rounded to single precision, run groups where they matter."""
+    """Return a test for the file: scores in full, values in single precision, run groups if needed."""
     _, numbers, times = np.unique(group, return_inverse=True, return_counts=True)
     return {
         "zoo": digest,
@@ -402,7 +402,7 @@ def _deciding(value: Any) -> Any:
     found = {}
     for attribute in attrs.fields(type(value)):
         default: Any = attribute.default
-        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class that its stubs call a function
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # its stubs call it a function
             default = default.factory()
         if (item := getattr(value, attribute.name)) != default:
             found[attribute.name] = _deciding(item)

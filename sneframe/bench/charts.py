@@ -1,4 +1,4 @@
-"""The charts of a comparison: intervals, error against cost, error over variations, predictions of each method.
+"""The charts of a comparison: intervals, error against cost, error over variations, predictions.
 
 They are as wide as a telephone is, so that they can be read there; the page puts several side by side.
 """
@@ -173,7 +173,7 @@ def over_variations(
 
 
 def predictions(line: Line, name: str, limits: tuple[float, float] | None, prefix: str) -> Markup | None:
-    """Draw the predictions of one method's first seed against the true values; None for a line without them."""
+    """Draw the predictions of a method's first seed against the true values; None if there are none."""
     test = line.test
     if test is None or not len(test.true):
         return None
@@ -194,7 +194,7 @@ def predictions(line: Line, name: str, limits: tuple[float, float] | None, prefi
 
 
 def common_limits(lines: Sequence[Line]) -> tuple[float, float] | None:
-    """Return limits that hold the true values; predictions outside are drawn at the edge, so that none shrinks the rest."""
+    """Return limits around the true values; predictions outside are drawn at the edge."""
     tests = [line.test for line in lines if line.test is not None and line.test.true.dtype.kind == "f"]
     if not tests or not len(tests[0].true):
         return None
@@ -205,7 +205,7 @@ def common_limits(lines: Sequence[Line]) -> tuple[float, float] | None:
 
 
 def _baseline(known: Sequence[tuple[Line, Spread]], metric: str) -> float | None:
-    """Return the score of the mean predictor, where the cells hold it and all lines have the same test networks."""
+    """Return the score of the mean predictor, if all lines have the same one."""
     found = set()
     for line, _ in known:
         scores = line.outcomes[0].baseline if line.outcomes else None

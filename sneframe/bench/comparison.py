@@ -94,11 +94,12 @@ def compare(
 
     Args:
         suite: what to run.
-        out: folder of ``cells/`` and of the pages. These are named after the suite; if another comparison has pages of
-            that name, a hash is appended.
+        out: folder of ``cells/`` and of the pages. These are named after the suite; if another comparison has
+            pages of that name, a hash is appended.
         train: zoos to train on, in place of the suite's.
         test: zoos to test every model on; without any, the test networks of its own zoo.
-        leave_one_out: for each zoo of ``train``, train on all others together, merged under ``out``, and test on it.
+        leave_one_out: for each zoo of ``train``, train on all others together, merged under ``out``, and test
+            on it.
         zoos: folder for zoos that are built; default: the user's cache.
         retry: run failed cells again.
         rerun: labels or recipes of rows whose cells are all run again.
@@ -107,11 +108,11 @@ def compare(
         reporter: receives progress; default: none.
 
     Raises:
-        ConfigError: leaving one out has fewer than two zoos, or zoos to test on; ``rerun`` names a row that the suite does
-            not have; a zoo or a row is named twice.
+        ConfigError: leaving one out has fewer than two zoos, or zoos to test on; ``rerun`` names a row that
+            the suite does not have; a zoo or a row is named twice.
         ZooError: a zoo or a property does not exist. This is found before any cell is run.
-        SneframeError: no row has a valid configuration, or the folder cannot be written. A failing cell raises nothing;
-            the table shows it.
+        SneframeError: no row has a valid configuration, or the folder cannot be written. A failing cell
+            raises nothing; the table shows it.
         Interrupted: after Ctrl-C; finished cells are kept, and their table is written.
     """
     reporter = reporter or Reporter()
@@ -130,8 +131,8 @@ def compare(
     if leave_one_out:
         if targets or len(sources) < 2:
             raise ConfigError(
-                f"leaving one out needs at least two zoos to train on and none to test on; got {len(sources)} and "
-                f"{len(targets)}"
+                f"leaving one out needs at least two zoos to train on and none to test on; "
+                f"got {len(sources)} and {len(targets)}"
             )
         crossings = left_out(sources, Path(out) / "zoos", reporter)
     else:
@@ -155,7 +156,7 @@ def whole_name(recipe: str) -> str:
     return recipe if "/" in recipe else f"{recipe}/default"
 
 
-# -- what to run ----------------------------------------------------------------------------------------------
+# -- what to run -----------------------------------------------------------------------------------
 
 
 def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> StoredZoo:
@@ -205,8 +206,8 @@ def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> 
     Args:
         suite: rows and variations.
         crossings: sources and targets.
-        divided: whether a target that is also a source is tested only on the test networks of its split, because other
-            models of the same table train on the rest.
+        divided: whether a target that is also a source is tested only on the test networks of its split,
+            because other models of the same table train on the rest.
     """
     sources = [crossing.source for crossing in crossings]
     labels = _labels([*sources, *(target for crossing in crossings for target in crossing.targets)])
@@ -281,7 +282,7 @@ def _labels(places: Sequence[StoredZoo]) -> dict[StoredZoo, str]:
     }
 
 
-# -- running and writing --------------------------------------------------------------------------------------
+# -- running and writing ---------------------------------------------------------------------------
 
 
 def _rows_again(suite: Suite, rerun: Sequence[str]) -> list[Row]:
@@ -307,7 +308,7 @@ def _made(setting: Setting) -> tuple[Cell, ...]:
 
 
 def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: Policy) -> None:
-    """Run the missing cells: first one seed of every row and column, then the next, so that a table is soon complete."""
+    """Run the missing cells: a seed of every row and column, then the next; a table is soon whole."""
     named = [
         (cell, f"{setting.row.label}{setting.column and f', {setting.column}'}")
         for setting in settings

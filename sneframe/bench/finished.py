@@ -56,8 +56,8 @@ class Finished:
 def look(folder: Path, wanted: Iterable[Cell], policy: Policy) -> list[Finished]:
     """Look for cells in a folder.
 
-    A cell counts only if the distributions that made it, and their source, are unchanged. A cell from before these were
-    kept counts as it is.
+    A cell counts only if the distributions that made it, and their source, are unchanged. A cell from before
+    these were kept counts as it is.
 
     Raises:
         RunError: the file of a cell is damaged.
@@ -94,7 +94,8 @@ def said(found: Sequence[Finished], labels: Mapping[str, str]) -> Iterator[str]:
     yield from dict.fromkeys(f"{labels[e.cell.key]}: {', '.join(e.changed)}, run again" for e in again)
     unsaid = sum(each.outcome is not None and each.outcome.source is None for each in used)
     if unsaid:
-        yield f"{counted(unsaid, 'cell')} of these do not say which source made them, and are used as they are"
+        unknown = counted(unsaid, "cell")
+        yield f"{unknown} of these do not say which source made them, and are used as they are"
     if old := sum(bool(each.changed) for each in used):
         yield f"{counted(old, 'cell')} of these are used although the code that made them has changed"
     now, others = libraries(), Counter[str]()

@@ -1,4 +1,4 @@
-"""What a comparison was made of: zoos, split, command, versions, machines and dates, as its pages say them."""
+"""What a comparison was made of: zoos, split, command, versions, machines and dates."""
 
 from __future__ import annotations
 

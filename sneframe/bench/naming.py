@@ -23,7 +23,8 @@ class Identity:
     """Hashes of what a comparison compares.
 
     Args:
-        rest: hash of zoos, property, variations, budget and overrides. Seeds do not count: a comparison may get more.
+        rest: hash of zoos, property, variations, budget and overrides. Seeds do not count: a comparison may
+            get more.
         rows: hash of each row.
     """
 
@@ -32,7 +33,7 @@ class Identity:
 
     @classmethod
     def of(cls, suite: Suite, zoos: Iterable[object]) -> Identity:
-        """Return the identity of a suite on zoos; a zoo may be any object whose text is the same for the same zoo."""
+        """Return the identity of a suite on zoos; a zoo is any object whose text identifies it."""
         variations = [[each.label, *each.overrides] for each in suite.variations]
         rest = [sorted(map(str, zoos)), suite.property, suite.budget, suite.overrides, variations]
         rows = [_hash([row.label, row.recipe, *row.overrides]) for row in suite.rows]
@@ -42,7 +43,7 @@ class Identity:
         return " ".join((self.rest, *sorted(self.rows)))
 
     def keeps(self, page: Path) -> bool:
-        """Return whether a page shows this comparison, perhaps with fewer rows, so that it may be replaced."""
+        """Return whether a page shows this comparison, perhaps with fewer rows, and may be replaced."""
         try:
             found = MARK.search(page.read_text(encoding="utf-8", errors="replace")[:HEAD])
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A table → HTML, CSV and Markdown. HTML and Markdown say the same in the same words; CSV holds the bare numbers."""
+"""A table → HTML, CSV and Markdown. HTML and Markdown use the same words; CSV holds the bare numbers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Table:
         metric: the metric that orders the lines.
         budget: seconds of training, or None.
         lines: the lines of all columns.
-        identity: text that distinguishes the page from those of other comparisons; empty for a page on its own.
+        identity: text that distinguishes the page from those of other comparisons; empty for a page on its
+            own.
         header: what the comparison was made of, or None.
     """
 
@@ -86,9 +87,10 @@ class Table:
         )
 
     def shade(self, line: Line) -> float | None:
-        """Return where a score lies between the worst (0) and the best (1) of all matrices; None without a score.
+        """Return where a score lies between the worst (0) and the best (1) of all matrices.
 
-        Squared errors are compared by their logarithms, because they differ by orders of magnitude.
+        A line without a score gives None. Squared errors are compared by their logarithms, because
+        they differ by orders of magnitude.
         """
 
         def scale(value: float) -> float:
@@ -239,11 +241,12 @@ def notes(table: Table) -> tuple[str, ...]:
     drawn = "test networks, drawn by run group" if grouped else "test networks"
     return (
         *budget,
-        f"{means} The 95 % intervals are percentiles of {count(DRAWS)} resamples of the {drawn}: those of the mean over "
-        f"seeds, and of its difference to the best on the same resamples. ≈ marks a difference whose interval holds 0.",
-        "Epochs are those trained, with the one of the best validation score in brackets; † marks a training that its "
-        "budget cut. A step is a training step; to best is the training until the best epoch; memory is the largest "
-        "resident set of the run’s process.",
+        f"{means} The 95 % intervals are percentiles of {count(DRAWS)} resamples of the {drawn}: those of the "
+        f"mean over seeds, and of its difference to the best on the same resamples. ≈ marks a difference whose "
+        f"interval holds 0.",
+        "Epochs are those trained, with the one of the best validation score in brackets; † marks a training "
+        "that its budget cut. A step is a training step; to best is the training until the best epoch; memory "
+        "is the largest resident set of the run’s process.",
     )
 
 

@@ -16,7 +16,7 @@ DERIVED = "architecture"  #: an epoch can be balanced by this, too, which is no 
 
 
 def check(rows: Sequence[tuple[Cell, ...] | str]) -> None:
-    """Check the configurations of all rows, and that their zoos have the columns they name; no weights are read.
+    """Check the configurations of all rows, and that the zoos have their columns; no weights are read.
 
     Args:
         rows: for each row and column its cells, or the reason why there are none.

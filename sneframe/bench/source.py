@@ -1,8 +1,8 @@
 """What made a cell: sneframe and the plugins that its configuration names, with a hash of their source.
 
-The hash covers the files that can change a number. That of a plugin covers its whole distribution. The plugins of
-sneframe's own distribution are hashed package by package, so a change in one does not touch the cells of the others. The
-hash of sneframe itself leaves out the packages that only show numbers.
+The hash covers the files that can change a number. That of a plugin covers its whole distribution. The
+plugins of sneframe's own distribution are hashed package by package, so a change in one does not touch the
+cells of the others. The hash of sneframe itself leaves out the packages that only show numbers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Made:
 
 
 def sources(config: RunConfig) -> dict[str, Made]:
-    """Return what makes a run of a configuration: ``sneframe``, and ``plugin NAME`` for each plugin it names."""
+    """Return what makes a run: ``sneframe``, and ``plugin NAME`` for each plugin of the configuration."""
     root = Path(sneframe.__file__).parent
     found = {CORE: Made(CORE, sneframe.__version__, _hash(_core(root)))}
     known = installed()
@@ -94,7 +94,7 @@ def _own(plugin: Installed) -> str:
 
 
 def _package(module: str) -> Iterator[tuple[str, Path]]:
-    """Yield the names and paths of the files of the package, or single-file module, that contains a module."""
+    """Yield the names and paths of the files of the package or single-file module around a module."""
     spec = util.find_spec(module.partition(".")[0])
     if spec is not None and spec.origin is None and "." in module:
         spec = util.find_spec(
@@ -127,7 +127,7 @@ def _hash(files: Iterable[tuple[str, Path]]) -> str:
 
 @lru_cache(maxsize=4096)
 def _content(path: Path, changed: int, size: int) -> str:  # noqa: ARG001  # keys of the cache
-    """Return the hash of a file. Comments, docstrings and layout of Python change no number and do not count."""
+    """Return the hash of a file. Comments, docstrings and layout of Python do not count."""
     data = path.read_bytes()
     if path.suffix == ".py":
         with suppress(SyntaxError, ValueError):  # a file that does not parse is hashed as it is

@@ -1,8 +1,9 @@
 """The bootstrap over test networks: predictions in, one value of a metric for every resample out.
 
-A resample says how often each of n networks is drawn. Networks of one run group, such as checkpoints of one training run,
-are not independent, so whole run groups are drawn. All methods are scored on the same resamples, so the difference of two
-methods is paired. Scores come from the counts by matrix products, without a loop over resamples.
+A resample says how often each of n networks is drawn. Networks of one run group, such as checkpoints of one
+training run, are not independent, so whole run groups are drawn. All methods are scored on the same
+resamples, so the difference of two methods is paired. Scores come from the counts by matrix products, without
+a loop over resamples.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def resampled(
         group: ``(n,)`` run groups, which are drawn as a whole; None: every network is one of its own.
 
     Returns:
-        None for τ of more than :data:`MOST_FOR_TAU` networks, for the accuracy of numbers, and for every other metric of
-        labels (a Brier score needs the probabilities of all classes, which are not kept).
+        None for τ of more than :data:`MOST_FOR_TAU` networks, for the accuracy of numbers, and for every
+        other metric of labels (a Brier score needs the probabilities of all classes, which are not kept).
     """
     if (true.dtype.kind in "OU") != (metric == "accuracy"):
         return None
@@ -65,7 +66,7 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
 
 
 def counts(networks: int, draws: int) -> Iterable[np.ndarray]:
-    """Return ``(d, n)`` float32 blocks: how often each resample draws each network. They are always the same."""
+    """Return ``(d, n)`` float32 blocks, always the same: how often each resample draws each network."""
     return _kept(networks, draws) if networks * draws <= KEPT else _Drawn(networks, draws)
 
 
@@ -126,7 +127,7 @@ def _r2(true: np.ndarray, predicted: np.ndarray, blocks: Iterable[np.ndarray]) -
 
 
 def _tau(true: np.ndarray, predicted: np.ndarray, blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """τ-b = Σ_{i<j} s_ij t_ij / √(pairs untied in s · pairs untied in t), each pair as often as both are drawn."""
+    """τ-b = Σ_{i<j} s_ij t_ij / √(untied in s · untied in t); a pair counts as often as it is drawn."""
     agree = _signs(true) * _signs(predicted)
     values = []
     for block in blocks:
@@ -147,7 +148,7 @@ def _signs(values: np.ndarray) -> np.ndarray:
 
 
 def _untied(values: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Return ``(d,)`` twice the number of pairs whose values differ: n² − the sum of the squared counts of each value."""
+    """Return ``(d,)`` twice the number of pairs whose values differ: n² − Σ (count of a value)²."""
     order = np.argsort(values, kind="stable")
     starts = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)
     ordered = block[:, order].astype(np.float64)

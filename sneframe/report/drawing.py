@@ -1,7 +1,8 @@
 """The style of all figures, as inline SVG: the same data give the same bytes, and text stays text.
 
-Figures follow the page: ink, lines and plain points are drawn in the page's CSS variables, so they change with light
-and dark. Names that come from a zoo are drawn as plain text, never as mathematics, and cut where they are long.
+Figures follow the page: ink, lines and plain points are drawn in the page's CSS variables, so they change
+with light and dark. Names that come from a zoo are drawn as plain text, never as mathematics, and cut where
+they are long.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ GREY = "#8a8f98"
 GRID = "#e6e8eb"
 GROUND = "#fdfefe"  #: the colour behind a figure
 BLUE = "#2a6ebb"
-#: The CSS variable for which each colour stands; the colour itself is used where the page has no such variable.
+#: The CSS variable for which each colour stands; without such a variable the colour itself is used.
 VARIABLES = {INK: "--text", GREY: "--quiet", GRID: "--line", GROUND: "--card", BLUE: "--point"}
 # Okabe and Ito's colours, which stay apart for colour-blind readers and are visible on white and on black.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -94,7 +95,7 @@ def label(axes: Axes, *, x: str = "", y: str = "") -> None:
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Put the legend below the axes, where it covers neither data nor labels; short names stand in two columns."""
+    """Put the legend below the axes, where it covers no data and no labels; short names get two columns."""
     handles, names = axes.get_legend_handles_labels()
     if not handles:
         return
@@ -147,7 +148,8 @@ def svg(figure: Figure, name: str, alt: str) -> Markup:
 
 
 _POINT = re.compile(
-    r'\s*<g clip-path="([^"]*)">\s*<use xlink:href="([^"]*)" x="([-\d.]+)" y="([-\d.]+)" style="([^"]*)"/>\s*</g>'
+    r'\s*<g clip-path="([^"]*)">\s*<use xlink:href="([^"]*)" x="([-\d.]+)" y="([-\d.]+)" style="([^"]*)"/>'
+    r"\s*</g>"
 )
 _REFERENCE = re.compile(r'( id="|href="#|url\(#)')
 _COLOUR = re.compile("|".join(VARIABLES))

@@ -1,4 +1,4 @@
-"""Embedded networks → an interactive map: one page that loads nothing and allows its one script by its hash."""
+"""Embedded networks → an interactive map: a page that loads nothing and allows its one script by hash."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def headings(scores: PropertyScores) -> dict[str, tuple[str, str]]:
 
 
 def worst(predictions: Predictions) -> list[Worst]:
-    """Return the worst predictions, the worst first: the largest errors, or the least probable true classes."""
+    """Return the worst predictions, worst first: the largest errors, or the least probable true classes."""
     if predictions.probability is None:
         errors = predictions.predicted - predictions.true
         order = np.argsort(-np.abs(errors), kind="stable")
@@ -188,7 +188,7 @@ def classes(predictions: Predictions) -> list[ClassRow]:
 
 
 def _names(run: RunFolder) -> dict[str, str]:
-    """Return what the page calls each architecture: its summary; if several share it, the first digits of its id too."""
+    """Return the name of each architecture: its summary, with the start of its id if that is shared."""
     summaries = run.environment.zoo.architectures
     times = Counter(summaries.values())
     return {
@@ -306,7 +306,7 @@ def _map(run: RunFolder) -> dict[str, Any]:
 
 
 def _coloured(run: RunFolder) -> dict[str, np.ndarray]:
-    """Return what maps are coloured by: properties, the architecture where there are several, and ``zoo.show``."""
+    """Return what maps are coloured by: properties, the architecture if there are several, ``zoo.show``."""
     found = {
         name: predictions.true
         for name, predictions in zip(run.metrics.by_property, run.predictions, strict=True)

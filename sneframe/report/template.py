@@ -1,4 +1,4 @@
-"""Templates → pages: escaped, strict about missing values, with the numbers and the style that all pages share."""
+"""Templates → pages: escaped, strict about missing values, with common number formats and style."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``predictions.csv``: true and predicted values of validation and test networks, one row for each network."""
+"""``predictions.csv``: true and predicted values, one row for each validation and test network."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def header_of(kinds: Mapping[str, str]) -> list[str]:
     """Return the names of the columns.
 
     Args:
-        kinds: the kind of task of each property by its name, the main one first. The columns of the others end in
-            their name; a category has a third column, the probability of the true class.
+        kinds: the kind of task of each property by its name, the main one first. The columns of the others
+            end in their name; a category has a third column, the probability of the true class.
     """
     columns = list(COLUMNS)
     for number, (name, kind) in enumerate(kinds.items()):

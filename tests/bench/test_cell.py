@@ -103,7 +103,7 @@ def test_what_is_written_is_read(cell, tmp_path):
 
 
 def test_run_groups_are_kept_where_they_matter(cell, tmp_path):
-    """A test keeps run groups as numbers if one has several networks, and a cell says when it was finished."""
+    """A test keeps run groups as numbers if one has several networks, and a cell says when it finished."""
     outcome = cells.read(cells.write(tmp_path, cell, left(), {}))
     assert outcome.tests[0].group.tolist() == [0, 0, 1, 1, 2]
     assert outcome.finished.endswith("+00:00")

@@ -127,7 +127,7 @@ def test_a_split_that_a_recipe_brings_is_not_taken(suite, ran, row, tmp_path, mo
     assert ran[0].config.zoo == ZooConfig(path=ran[0].config.zoo.path, property="scale")
 
 
-# -- what finished cells count for -------------------------------------------------------------------------------
+# -- what finished cells count for -----------------------------------------------------------------
 
 
 class Lines(Reporter):
@@ -269,7 +269,7 @@ def test_a_row_to_run_again_that_is_not_there_is_named(suite, ran, tmp_path):
     assert ran == []
 
 
-# -- pages --------------------------------------------------------------------------------------------------------
+# -- pages -----------------------------------------------------------------------------------------
 
 
 def pages_in(folder):
@@ -319,7 +319,7 @@ def test_a_page_that_is_not_ours_stays(suite, unrun, row, tmp_path):
     assert (tmp_path / "out" / "two.html").read_text() == "mine"
 
 
-# -- columns ------------------------------------------------------------------------------------------------------
+# -- columns ---------------------------------------------------------------------------------------
 
 
 def test_variations_are_laid_over_rows(suite, ran, row, tmp_path):
@@ -335,7 +335,7 @@ def test_variations_are_laid_over_rows(suite, ran, row, tmp_path):
     assert sorted(cell.config.zoo.train_fraction for cell in ran) == [0.25, 1.0]
 
 
-# -- failures -----------------------------------------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 def test_a_missing_recipe_fails_alone(suite, ran, row, tmp_path):
@@ -412,7 +412,7 @@ def test_a_missing_zoo_ends_the_comparison(suite, tmp_path):
         compare(evolve(suite, zoo="nowhere.zarr"), tmp_path / "out")
 
 
-# -- from zoos to zoos ----------------------------------------------------------------------------------------------
+# -- from zoos to zoos -----------------------------------------------------------------------------
 
 
 def test_one_training_is_tested_on_every_target(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
@@ -564,7 +564,7 @@ def test_leaving_one_out_needs_two_zoos(suite, toy_zoo_path, other_zoo_path, tmp
         compare(suite, tmp_path / "out", train=[toy_zoo_path, toy_zoo_path], leave_one_out=True)
 
 
-# -- a zoo that is built ------------------------------------------------------------------------------------------
+# -- a zoo that is built ---------------------------------------------------------------------------
 
 
 def test_the_zoo_of_a_suite_is_built_once(suite, ran, row, tmp_path):

@@ -80,12 +80,13 @@ def test_markdown_word_by_word():
     assert pages.markdown(table(FAILED, SECOND, BEST)).splitlines()[:9] == [
         "# Methods",
         "",
-        "|  | MSE | 95 % interval | against the best | R² | τ | size | epochs | a step | training | to best | "
-        "memory |",
+        "|  | MSE | 95 % interval | against the best | R² | τ | size | epochs | a step | training | "
+        "to best | memory |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| sne/fair | **0.03670 ± 0.00210** | 0.0310 … 0.0423 | best | 0.995 ± 0.000 | 0.957 ± 0.002 | 150\u202f321 | "
-        "12.4 of 40 † (12) | 123 ms | 10 min 0 s | 9 min 50 s | 600 MiB |",
-        "| stats | 0.3250 | 0.290 … 0.360 | +0.288 (+0.250 … +0.322) | −0.100 | – | 0 | – | – | 2 s | – | 400 MiB |",
+        "| sne/fair | **0.03670 ± 0.00210** | 0.0310 … 0.0423 | best | 0.995 ± 0.000 | 0.957 ± 0.002 | "
+        "150\u202f321 | 12.4 of 40 † (12) | 123 ms | 10 min 0 s | 9 min 50 s | 600 MiB |",
+        "| stats | 0.3250 | 0.290 … 0.360 | +0.288 (+0.250 … +0.322) | −0.100 | – | 0 | "
+        "– | – | 2 s | – | 400 MiB |",
         "| nfn | failed |  |  |  |  |  |  |  |  |  |  |",
         "",
         "- stats: 1 of 3 seeds are finished",
@@ -104,8 +105,8 @@ def test_csv_word_by_word():
     against = "best,against_mean,against_low,against_high,size,epochs,of_epochs,cut,best_epoch"
     assert pages.csv(table(line)).splitlines() == [
         f"column,row,recipe,seeds,of,networks,{','.join(heads)},{against},{costs}",
-        ",stats,stats/boosting,1,3,500,0.325,,0.29,0.36,,-0.1,,,,-0.2 0.0,,,,,,,,,,,0,0.2883,0.25,0.3215,0,0.0,30,0,"
-        "0.0,,2.0,,419430400,",
+        ",stats,stats/boosting,1,3,500,0.325,,0.29,0.36,,-0.1,,,,-0.2 0.0,,,,,,,,,,,0,0.2883,"
+        "0.25,0.3215,0,0.0,30,0,0.0,,2.0,,419430400,",
     ]
 
 
@@ -235,7 +236,7 @@ def test_a_page_loads_nothing():
     assert "failed: no" in page
 
 
-# -- charts and header ---------------------------------------------------------------------------------------------
+# -- charts and header -----------------------------------------------------------------------------
 
 
 def with_test(line, predicted, **more):
@@ -368,7 +369,7 @@ def test_what_old_cells_lack_is_said():
     )
 
 
-# -- from zoo to zoo -----------------------------------------------------------------------------------------------
+# -- from zoo to zoo -------------------------------------------------------------------------------
 
 
 def crossed(row, source, target, mean, **more):

@@ -33,7 +33,7 @@ def some(networks: int = 40, **more: object) -> EmbeddingTable:
 
 
 def driven(page: Path, tmp_path: Path, script: str, width: int = 900) -> dict[str, object]:
-    """Open a page in a frame, run a script on its ``document`` and ``window``, and return what it gives as JSON."""
+    """Open a page in a frame, run a script on its ``document`` and ``window``, and return the JSON result."""
     frame = tmp_path / "frame.html"
     run = f"const found = ((document, window) => {{ {script} }})(contentDocument, contentWindow);"
     source = escape(page.read_text(encoding="utf-8"))
@@ -64,7 +64,8 @@ const canvas = document.getElementById("canvas"), box = canvas.getBoundingClient
 const tip = document.getElementById("tip");
 const seen = [];
 for (let y = 4; y < box.height; y += 8) for (let x = 4; x < box.width; x += 8) {
-  canvas.dispatchEvent(new window.PointerEvent("pointermove", { clientX: box.left + x, clientY: box.top + y }));
+  const at = { clientX: box.left + x, clientY: box.top + y };
+  canvas.dispatchEvent(new window.PointerEvent("pointermove", at));
   if (!tip.hidden) seen.push(tip.querySelector("strong").textContent);
 }
 """
@@ -97,7 +98,8 @@ def test_a_search_lists_networks(tmp_path: Path) -> None:
     for (const words of ["net1", "kind=mlp", "nothing like it", "accuracy=0.5"]) {
       box.value = words;
       box.dispatchEvent(new window.Event("input"));
-      told[words] = [document.getElementById("count").textContent, document.getElementById("found").children.length];
+      const count = document.getElementById("count").textContent;
+      told[words] = [count, document.getElementById("found").children.length];
     }
     box.value = "net17";
     box.dispatchEvent(new window.Event("input"));
@@ -121,7 +123,8 @@ def test_colours_are_a_ramp_or_a_legend(tmp_path: Path) -> None:
     page = write_map(some(), "run", tmp_path / "map.html", colour="accuracy")
     ask = """
     const legend = document.getElementById("legend"), colour = document.getElementById("colour");
-    const told = { first: colour.value, ramp: legend.textContent, bars: legend.querySelectorAll(".ramp").length };
+    const bars = legend.querySelectorAll(".ramp").length;
+    const told = { first: colour.value, ramp: legend.textContent, bars };
     colour.value = "kind";
     colour.dispatchEvent(new window.Event("change"));
     told.kinds = [...legend.children].map((each) => each.textContent);

@@ -216,7 +216,7 @@ def test_many_architectures_are_cut(write_run: Callable[..., Path], edit: Edit) 
 
 
 def test_architectures_of_one_summary_have_their_id(write_run: Callable[..., Path], edit: Edit) -> None:
-    """Architectures that differ in what the summary does not say are told apart by the first digits of their ids."""
+    """Architectures with the same summary are distinguished by the first digits of their ids."""
     folder = write_run(networks=40, architectures=2)
     edit(
         folder / "environment.json",
