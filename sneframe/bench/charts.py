@@ -5,7 +5,8 @@ They are as wide as a telephone is, so that they can be read there; the page put
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -41,7 +42,11 @@ MORE_TIMES = (
     *(digit * 10.0**power for power in range(-4, 1) for digit in (1, 2, 5)),
     *(10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18_000, 36_000, 72_000),
 )
-Marks = Mapping[str, Mapping[str, str]]
+Marks = Mapping[str, Mapping[str, Any]]
+COSTS: dict[str, Callable[[Line], float | None]] = {
+    "time": lambda line: line.train_seconds,
+    "size": lambda line: line.size,
+}
 
 
 def marks(rows: Sequence[str]) -> Marks:
@@ -99,11 +104,10 @@ def against(
     Returns:
         None where the lines do not differ in that cost.
     """
-    of = {"time": lambda line: line.train_seconds, "size": lambda line: line.size}[cost]
     known = [
-        (line, spread, float(of(line)))
+        (line, spread, float(each))
         for line in lines
-        if (spread := line.scores.get(metric)) is not None and of(line) is not None
+        if (spread := line.scores.get(metric)) is not None and (each := COSTS[cost](line)) is not None
     ]
     if len({each for *_, each in known}) < 2:
         return None
@@ -137,7 +141,7 @@ def over_variations(
     with style():
         figure = Figure(figsize=(WIDTH * 1.35, 3.2 + 0.2 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
-        values = []
+        values: list[float] = []
         for number, (row, lines) in enumerate(rows.items()):
             found: list[tuple[int, Spread]] = []
             for place, column in enumerate(columns):

@@ -241,12 +241,12 @@ def notes(table: Table) -> tuple[str, ...]:
     drawn = "test networks, drawn by run group" if grouped else "test networks"
     return (
         *budget,
-        f"{means} The 95 % intervals are percentiles of {count(DRAWS)} resamples of the {drawn}: those of the "
-        f"mean over seeds, and of its difference to the best on the same resamples. ≈ marks a difference whose "
-        f"interval holds 0.",
+        f"{means} The 95 % intervals are percentiles of {count(DRAWS)} resamples of the {drawn}: those of "
+        f"the mean over seeds, and of its difference to the best on the same resamples. ≈ marks a difference "
+        f"whose interval holds 0.",
         "Epochs are those trained, with the one of the best validation score in brackets; † marks a training "
-        "that its budget cut. A step is a training step; to best is the training until the best epoch; memory "
-        "is the largest resident set of the run’s process.",
+        "that its budget cut. A step is a training step; to best is the training until the best epoch; "
+        "memory is the largest resident set of the run’s process.",
     )
 
 

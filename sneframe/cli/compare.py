@@ -190,7 +190,7 @@ def _command(context: click.Context) -> str:
         value = context.params[name]
         if isinstance(value, bool):
             words.append((option.opts if value else option.secondary_opts)[0])
-        elif option.multiple:  # type: ignore[attr-defined]  # an option has it
+        elif option.multiple:
             words += [word for each in value for word in (option.opts[0], each)]
         else:
             words += [option.opts[0], ",".join(value) if isinstance(value, tuple) else f"{value}"]

@@ -73,7 +73,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def mark(number: int) -> dict[str, str]:
+def mark(number: int) -> dict[str, Any]:
     """Return the colour and the marker of a method; the first 36 differ."""
     return {
         "color": PALETTE[number % len(PALETTE)],
