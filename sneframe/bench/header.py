@@ -106,7 +106,10 @@ def _lacks(outcomes: Sequence[Outcome], command: str | None) -> Iterator[str]:
     """Yield what the page leaves out, and why."""
     undated = sum(outcome.finished is None and outcome.failed is None for outcome in outcomes)
     if undated:
-        have = "has no date: it was" if undated == 1 else "have no date: they were"
-        yield f"{counted(undated, 'cell')} of {len(outcomes)} {have} run before cells kept one."
+        cells = f"{counted(undated, 'cell')} of {len(outcomes)}"
+        yield (
+            f"Not known for {cells}, from before it was kept: the date, and the run groups of test networks, which are "
+            f"resampled one by one."
+        )
     if command is None:
         yield "The command is not known: Python code made this comparison."
