@@ -108,8 +108,8 @@ def _lacks(outcomes: Sequence[Outcome], command: str | None) -> Iterator[str]:
     if undated:
         cells = f"{counted(undated, 'cell')} of {len(outcomes)}"
         yield (
-            f"Not known for {cells}, from before it was kept: the date, and the run groups of test networks, which are "
-            f"resampled one by one."
+            f"Not known for {cells}, from before it was kept: the date, and the run groups of test networks, "
+            f"which are resampled one by one."
         )
     if command is None:
         yield "The command is not known: Python code made this comparison."

@@ -208,7 +208,7 @@ def test_quiet_prints_nothing(capsys, here, asked):
         (["--recipes", "stats", "--zoo", "a.zarr", "--train", "b.zarr"], "leave out --zoo"),
         (["--recipes", "stats", "--test", "b.zarr"], "--test needs something to train on"),
         (["--recipes", "stats", "--budget", "soon"], "'soon' is not a time such as 90s, 10m or 1h"),
-        (["--recipes", "stats", "--budget", "0m"], "'0m' is no time"),
+        (["--recipes", "stats", "--budget", "0m"], "'0m' is not a time"),
         (["--recipes", ""], "the list is empty; leave the option out instead"),
         (["--suite", "sne-ablation", "--recipes", " , "], "the list is empty; leave the option out instead"),
         (["--recipes", "stats", "--train", ""], "the list is empty; leave the option out instead"),
