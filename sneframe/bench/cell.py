@@ -15,58 +15,17 @@ from attrs import evolve, field, frozen
 
 from sneframe import atomic
 from sneframe.bench.source import Made
+from sneframe.bench.zoos import StoredZoo, Target
 from sneframe.config.schema import Choice, RunConfig
 from sneframe.config.structure import unstructure
 from sneframe.errors import counted
 from sneframe.metrics import Scores
 from sneframe.run_folder.json_files import fault, parse_json, read_json, read_text, structured
 from sneframe.run_folder.measured import Seconds
-from sneframe.zoo import open_zoo
 
 FORMAT = "sneframe.cell"
 VERSION = 1
 EMPTY = np.empty(0)
-
-
-@frozen(kw_only=True)
-class StoredZoo:
-    """A zoo on disk.
-
-    Args:
-        path: its folder on this machine.
-        label: its name in a table.
-        name: the name in its manifest.
-        digest: digest of its content.
-    """
-
-    path: Path
-    label: str
-    name: str
-    digest: str
-
-    @classmethod
-    def of(cls, path: Path) -> StoredZoo:
-        """Open a zoo; no weights are read.
-
-        Raises:
-            ZooError: there is no zoo.
-        """
-        zoo = open_zoo(path, unhealthy=True)
-        return cls(path=path.resolve(), label=path.resolve().stem, name=zoo.name, digest=zoo.digest)
-
-
-@frozen(kw_only=True)
-class Target:
-    """Another zoo that a model is tested on.
-
-    Args:
-        zoo: the other zoo.
-        divided: true for a zoo that other models of the comparison train on, which is split like them.
-            Otherwise its test networks are those of its stored split, or all.
-    """
-
-    zoo: StoredZoo
-    divided: bool
 
 
 @frozen(kw_only=True)

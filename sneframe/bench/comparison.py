@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,22 @@ from sneframe import atomic
 from sneframe.bench import cell as cells
 from sneframe.bench import pages
 from sneframe.bench.build import built
-from sneframe.bench.cell import Cell, Outcome, StoredZoo, Target
+from sneframe.bench.cell import Cell, Outcome
 from sneframe.bench.finished import Policy, look, said
 from sneframe.bench.header import Header, header
 from sneframe.bench.naming import Identity, refuse_twice, stem
 from sneframe.bench.precheck import check
+from sneframe.bench.sheet import Table
 from sneframe.bench.source import sources
 from sneframe.bench.table import Entry, Line, lines
 from sneframe.bench.worker import run_cell
+from sneframe.bench.zoos import Crossing, StoredZoo, Target, labels_of, left_out
 from sneframe.compose import compose
 from sneframe.config.schema import NONE, RunConfig, ZooConfig, merge, parse_set
 from sneframe.config.suite import Built, Row, Suite, Variation
 from sneframe.errors import ConfigError, Interrupted, MachineError, SneframeError, choices
 from sneframe.progress import Advance, Reporter
 from sneframe.train.data import demo_zoo
-from sneframe.zoo import merge as merge_zoos
 from sneframe.zoo.cache import default_folder
 
 
@@ -64,14 +63,6 @@ class Setting:
     target: str
     digest: str
     cells: tuple[Cell, ...] | str
-
-
-@frozen(kw_only=True)
-class Crossing:
-    """A zoo to train on, and the zoos to test its models on; without any, its own test networks are used."""
-
-    source: StoredZoo
-    targets: tuple[StoredZoo, ...]
 
 
 def compare(
@@ -168,38 +159,6 @@ def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> StoredZ
     return StoredZoo.of(Path(suite.zoo))
 
 
-def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> list[Crossing]:
-    """Return for each zoo the others, merged, as the zoo to train on, and itself as the zoo to test on.
-
-    A merged zoo is made once; its name contains a hash of its parts.
-
-    Args:
-        sources: at least two zoos, none twice.
-        folder: folder for merged zoos.
-        reporter: receives a line for each merge.
-
-    Raises:
-        ZooError: the zoos cannot be merged.
-        MachineError: the folder cannot be written.
-    """
-    labels = _labels(sources)
-    found = []
-    for target in sources:
-        others = [source for source in sources if source.digest != target.digest]
-        label = f"all but {labels[target]}"
-        digest = hashlib.sha256(" ".join(source.digest for source in others).encode()).hexdigest()[:8]
-        path = folder / f"{label.replace(' ', '-')}-{digest}.zarr"
-        if len(others) == 1:
-            path = others[0].path
-        elif not path.exists():
-            reporter.say(f"merging {', '.join(labels[source] for source in others)}, once, into {path}")
-            merge_zoos(
-                [source.path for source in others], path, labels=[labels[s].replace("/", "-") for s in others]
-            )
-        found.append(Crossing(source=evolve(StoredZoo.of(path), label=label), targets=(target,)))
-    return found
-
-
 def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> list[Setting]:
     """Return all cells, grouped by row and column.
 
@@ -210,7 +169,7 @@ def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> 
             because other models of the same table train on the rest.
     """
     sources = [crossing.source for crossing in crossings]
-    labels = _labels([*sources, *(target for crossing in crossings for target in crossing.targets)])
+    labels = labels_of([*sources, *(target for crossing in crossings for target in crossing.targets)])
     among = {source.digest for source in sources if divided}
     found = []
     for crossing in crossings:
@@ -269,17 +228,6 @@ def _cells(
         )
         for seed in range(suite.seeds)
     )
-
-
-def _labels(places: Sequence[StoredZoo]) -> dict[StoredZoo, str]:
-    """Return the labels of zoos: the names of their folders, with digests where two zoos share a name."""
-    digests: dict[str, set[str]] = defaultdict(set)
-    for place in places:
-        digests[place.label].add(place.digest)
-    return {
-        place: place.label if len(digests[place.label]) == 1 else f"{place.label} {place.digest[:6]}"
-        for place in places
-    }
 
 
 # -- running and writing ---------------------------------------------------------------------------
@@ -360,7 +308,7 @@ def _write(
             f"{folder.parent / plain}.html shows another comparison and is kept; this table is {called}"
         )
     paths = {kind: folder.parent / f"{called}.{kind}" for kind in ("html", "csv", "md")}
-    shown = pages.Table(
+    shown = Table(
         title=suite.title,
         property=suite.property,
         metric=suite.metric,

@@ -261,7 +261,8 @@ def _with_references(suite: Suite) -> Suite:
 def _print(console: Any, suite: Suite, result: Result) -> None:
     from rich.table import Table
 
-    from sneframe.bench.pages import name_of, reason, shown_metrics, spread
+    from sneframe.bench.pages import reason, spread
+    from sneframe.bench.sheet import name_of, shown_metrics
     from sneframe.errors import printable
 
     metrics = shown_metrics(result.lines, suite.metric)

@@ -9,7 +9,8 @@ from attrs import evolve
 
 import sneframe
 from sneframe.bench import cell as cells
-from sneframe.bench.cell import Cell, StoredZoo, Target
+from sneframe.bench.cell import Cell
+from sneframe.bench.zoos import StoredZoo, Target
 from sneframe.errors import RunError
 from sneframe.metrics import Scores
 

@@ -12,7 +12,7 @@ from attrs import evolve
 from sneframe.bench import charts, pages
 from sneframe.bench.cell import Outcome, Test
 from sneframe.bench.header import header
-from sneframe.bench.pages import Table
+from sneframe.bench.sheet import Table
 from sneframe.bench.table import Difference, Line, Spread
 from sneframe.config.schema import ZooConfig
 from sneframe.metrics import Scores, score

@@ -11,7 +11,8 @@ import pytest
 
 import sneframe
 from sneframe.bench import worker
-from sneframe.bench.cell import Cell, StoredZoo
+from sneframe.bench.cell import Cell
+from sneframe.bench.zoos import StoredZoo
 
 
 def cell_of(zoo, *words, recipe="stats"):

@@ -178,4 +178,4 @@ def test_a_drawn_subset_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Of very many networks some are drawn at random, and the page says how many."""
     monkeypatch.setattr("sneframe.report.projection.MOST_NETWORKS", 20)
     page = write_map(some(), "run", tmp_path / "map.html").read_text(encoding="utf-8")
-    assert "20 of them, drawn at random, are shown" in page
+    assert "The map shows 20 of them, drawn at random" in page
