@@ -121,8 +121,8 @@ class Matrix:
 
 def shown_metrics(lines: Sequence[Line], metric: str) -> tuple[str, ...]:
     """Return the metrics to show, of numbers or of a category; the one that orders the lines comes first."""
-    told = any(line.scores.get("accuracy") for line in lines)
-    shown = ("mse", "accuracy") if told else ("mse", "r2", "tau")
+    category = any(line.scores.get("accuracy") for line in lines)
+    shown = ("mse", "accuracy") if category else ("mse", "r2", "tau")
     return (metric, *(each for each in shown if each != metric))
 
 
