@@ -262,11 +262,20 @@ class Category(Task):
         probabilities: np.ndarray = (cut / cut.sum(1, keepdim=True)).numpy()
         return probabilities
 
+    def probability_of(self, truth: np.ndarray, value: Tensor) -> np.ndarray:
+        """Return ``(n,)`` probabilities of the true classes; 0 for a class that no training network has."""
+        true, probabilities = self._indices(truth), self.probabilities(value)
+        found: np.ndarray = np.where(true < 0, 0.0, probabilities[np.arange(len(true)), true])
+        return found
+
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
         """Score probabilities; a class that no training network has is always missed."""
-        index = {label: number for number, label in enumerate(self.classes)}
-        true = np.array([index.get(label, -1) for label in truth])
-        return score_classes(true, self.probabilities(value))
+        return score_classes(self._indices(truth), self.probabilities(value))
+
+    def _indices(self, truth: np.ndarray) -> np.ndarray:
+        """Return the index of each label among the classes; −1 for a class that no training network has."""
+        indices = {label: index for index, label in enumerate(self.classes)}
+        return np.array([indices.get(label, -1) for label in truth])
 
     def constant(self) -> Tensor:
         """Return the raw output for which the probability of each class is its frequency."""

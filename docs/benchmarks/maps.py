@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sneframe.report.figures import PALETTE
+from sneframe.report.drawing import PALETTE
 from sneframe.report.projection import Projection, project
 from sneframe.run_folder.load import read_folder
 

@@ -1,4 +1,4 @@
-"""The bench: recipes × seeds on one zoo, each cell in a process of its own → one table as HTML, CSV and Markdown."""
+"""Recipes × seeds on one zoo, each cell in its own process → one table as HTML, CSV and Markdown."""
 
 from sneframe.bench.comparison import compare
 

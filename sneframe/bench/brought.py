@@ -1,7 +1,8 @@
-"""What an installed distribution brings: its metadata in, the files that Python may import from it out.
+"""The files of an installed distribution: its metadata in, the files that Python may import from it out.
 
-A distribution that is installed as usual lists its files (``RECORD``). One that is installed editable lists only where
-Python is sent to: paths in ``.pth`` files, or the table of a finder of setuptools. There the files are looked for.
+An ordinary installation lists its files (``RECORD``). An editable one lists only where Python finds its
+modules: paths in ``.pth`` files, or the table of a setuptools finder. The files are then collected from
+there.
 """
 
 from __future__ import annotations
@@ -16,23 +17,24 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 INSTALLED = ("site-packages", "dist-packages")  #: folders that many distributions share
-#: Folders beside the packages of a project that hold nothing of what it brings.
+#: Folders next to the packages of a project whose files are not part of the distribution.
 BESIDE = ("build", "dist", "doc", "docs", "node_modules", "test", "tests", *INSTALLED)
-SCRIPTS = ("conftest.py", "noxfile.py", "setup.py")  #: modules beside them that are run by tools alone
+SCRIPTS = ("conftest.py", "noxfile.py", "setup.py")  #: modules next to the packages that only tools run
 CODE = (".py", *EXTENSION_SUFFIXES)
 
 
 def brought(distribution: metadata.Distribution) -> dict[str, Path]:
-    """Return every file that can be imported from a distribution, and the data in its packages.
+    """Return every file that can be imported from a distribution, and the data files in its packages.
 
-    Of a package all files count; of a folder without ``__init__.py`` those of code. Hidden folders, virtual environments,
-    caches and metadata do not count; beside the packages of an editable project neither do tests, docs and builds.
+    All files of a package count; in a folder without ``__init__.py`` only code counts. Hidden folders,
+    virtual environments, caches and metadata never count, nor do tests, docs and builds next to the packages
+    of an editable project.
 
     Args:
-        distribution: as its metadata describe it; nothing of it is imported.
+        distribution: an installed distribution. Only its metadata are read; nothing is imported.
 
     Returns:
-        Paths by name: the path below the folder from which the file is imported.
+        Paths by name. The name is the path below the folder from which the file is imported.
     """
     found: dict[str, Path] = {}
     for file in _recorded(distribution):
@@ -49,15 +51,15 @@ def brought(distribution: metadata.Distribution) -> dict[str, Path]:
 
 
 def of_package(root: Path, *, whole: bool = True) -> Iterator[Path]:
-    """Yield the files of a package in order, without hidden ones, virtual environments and what Python makes.
+    """Yield the files of a package in order, without hidden files, virtual environments and Python caches.
 
     Args:
         root: a folder.
-        whole: whether it is a package, all files of which count; of another folder code counts, and what lies in packages.
+        whole: true for a package, whose files all count. Elsewhere code counts, and the packages in it.
     """
     try:
         inner = sorted(root.iterdir())
-    except PermissionError:  # nothing can be imported from it
+    except PermissionError:  # then Python cannot import from it either
         return
     whole = whole or root / "__init__.py" in inner
     for path in inner:
@@ -71,13 +73,13 @@ def of_package(root: Path, *, whole: bool = True) -> Iterator[Path]:
 
 
 def _named(place: Path) -> dict[str, Path]:
-    """Return the files of a module or a package by their names below the folder in which it lies."""
+    """Return the files of a module or package by their names below its parent folder."""
     files = of_package(place, whole=False) if place.is_dir() else [place] * place.is_file()
     return {path.relative_to(place.parent).as_posix(): path for path in files}
 
 
 def _may_be_imported(path: Path) -> bool:
-    """Whether what lies beside the packages of a project is one, or a module."""
+    """Whether a path in the root of a project is a package or module of it."""
     if path.is_dir():
         return path.name.isidentifier() and path.name not in BESIDE and not _is_aside(path)
     return (
@@ -86,22 +88,22 @@ def _may_be_imported(path: Path) -> bool:
 
 
 def _is_aside(path: Path) -> bool:
-    """Whether a folder is a cache, a virtual environment, or a link to a folder in which it lies."""
+    """Whether a folder is a cache, a virtual environment, or a link to one of its own parents."""
     if path.name == "__pycache__" or (path / "pyvenv.cfg").is_file():
         return True
     return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
-# -- what the metadata say ---------------------------------------------------------------------------------------
+# -- reading the metadata --------------------------------------------------------------------------
 
 
 def _files(distribution: metadata.Distribution) -> list[metadata.PackagePath]:
-    """Return what ``RECORD`` lists; a list of sources beside a checkout may be an old one."""
+    """Return the files in ``RECORD``; a checkout's list of sources may be outdated and is not used."""
     return list(distribution.files or ()) if distribution.read_text("RECORD") is not None else []
 
 
 def _recorded(distribution: metadata.Distribution) -> Iterator[metadata.PackagePath]:
-    """Yield the listed files that are imported from where they lie: no metadata, commands, caches, or ways elsewhere."""
+    """Yield the listed files that Python imports in place: no metadata, commands, caches, ``.pth`` files."""
     for file in _files(distribution):
         first = file.parts[0]
         if first in ("..", "/") or first.endswith((".dist-info", ".egg-info")) or "__pycache__" in file.parts:
@@ -111,7 +113,7 @@ def _recorded(distribution: metadata.Distribution) -> Iterator[metadata.PackageP
 
 
 def _modules(distribution: metadata.Distribution) -> Iterator[Path]:
-    """Yield the modules and packages that the metadata name one by one, with the folder in which each lies."""
+    """Yield the paths of the modules and packages that the metadata name one by one."""
     for file in _files(distribution):
         if file.name.startswith("__editable__") and file.suffix == ".py":
             yield from _table(Path(str(file.locate())))
@@ -122,7 +124,7 @@ def _modules(distribution: metadata.Distribution) -> Iterator[Path]:
 
 
 def _table(finder: Path) -> Iterator[Path]:
-    """Yield where a finder of setuptools sends Python to: what its ``MAPPING`` says, read and not run."""
+    """Yield the paths in the ``MAPPING`` of a setuptools finder, which is parsed and not run."""
     if not finder.is_file():
         return
     for node in ast.parse(finder.read_bytes()).body:
@@ -134,7 +136,7 @@ def _table(finder: Path) -> Iterator[Path]:
 
 
 def _roots(distribution: metadata.Distribution) -> list[Path]:
-    """Return the folders that are on Python's path for this distribution alone."""
+    """Return the folders that are on Python's path only because of this distribution."""
     found: list[Path] = []
     for file in _files(distribution):
         path = Path(str(file.locate()))
@@ -153,7 +155,7 @@ def _roots(distribution: metadata.Distribution) -> list[Path]:
 
 
 def _project(distribution: metadata.Distribution) -> Iterator[Path]:
-    """Yield the sources of an editable project whose build tool sends Python there by other means."""
+    """Yield the source folders of an editable project whose build tool uses some other mechanism."""
     try:
         said = json.loads(distribution.read_text("direct_url.json") or "{}")
         url = urlsplit(said["url"]) if said.get("dir_info", {}).get("editable") else None

@@ -1,4 +1,4 @@
-"""The zoo of a suite: found, or built once and kept."""
+"""The zoo of a suite, which is built once and kept."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sneframe.progress import Reporter
 
 
 def built(zoo: Built, folder: Path, reporter: Reporter) -> Path:
-    """Return the path of a zoo in a folder, where it is built if it is not there.
+    """Return the path of a zoo in a folder; build it there if it is missing.
 
-    Its name says builder, options and the version of the builder's plugin, so that another zoo is another folder.
+    The name depends on builder, options and plugin version, so different zoos never share a path.
 
     Raises:
-        PluginError: no such builder.
-        ConfigError: options that it does not have.
-        Interrupted: after Ctrl-C; a builder goes on where it stopped.
+        PluginError: there is no such builder.
+        ConfigError: the builder does not have one of the options.
+        Interrupted: after Ctrl-C; the builder continues where it stopped.
     """
     plugin = zoo.builder.partition("/")[0]
     registry = plugins.load([plugin])
@@ -44,5 +44,5 @@ def built(zoo: Built, folder: Path, reporter: Reporter) -> Path:
         with reporter.bar(zoo.builder, unit="networks") as advance:
             builder.build(config, path, advance, make_engine("process"))
     except KeyboardInterrupt as error:
-        raise Interrupted(f"{path} is not complete; the same command goes on with it") from error
+        raise Interrupted(f"{path} is not complete; the same command continues it") from error
     return path

@@ -1,7 +1,8 @@
-"""A cell: one configuration with its seed on one zoo. What it is → its key; what it left → a small JSON file."""
+"""A cell: one configuration with its seed on one zoo, its key, and its result as a JSON file."""
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,13 @@ from attrs import evolve, field, frozen
 
 from sneframe import atomic
 from sneframe.bench.source import Made
+from sneframe.bench.zoos import StoredZoo, Target
 from sneframe.config.schema import Choice, RunConfig
 from sneframe.config.structure import unstructure
+from sneframe.errors import counted
 from sneframe.metrics import Scores
 from sneframe.run_folder.json_files import fault, parse_json, read_json, read_text, structured
 from sneframe.run_folder.measured import Seconds
-from sneframe.zoo import open_zoo
 
 FORMAT = "sneframe.cell"
 VERSION = 1
@@ -27,56 +29,15 @@ EMPTY = np.empty(0)
 
 
 @frozen(kw_only=True)
-class StoredZoo:
-    """A zoo on disk.
-
-    Args:
-        path: where it lies here.
-        label: what it is called in a table.
-        name: its own name.
-        digest: of its content.
-    """
-
-    path: Path
-    label: str
-    name: str
-    digest: str
-
-    @classmethod
-    def of(cls, path: Path) -> StoredZoo:
-        """Open a zoo, of which no weights are read.
-
-        Raises:
-            ZooError: there is none.
-        """
-        zoo = open_zoo(path, unhealthy=True)
-        return cls(path=path.resolve(), label=path.resolve().stem, name=zoo.name, digest=zoo.digest)
-
-
-@frozen(kw_only=True)
-class Target:
-    """Another zoo that a model is tested on.
-
-    Args:
-        zoo: that zoo.
-        divided: whether it is split as the zoos are that models are trained on, for it is one of them. Else its test
-            networks are those of its stored split, or all.
-    """
-
-    zoo: StoredZoo
-    divided: bool
-
-
-@frozen(kw_only=True)
 class Cell:
-    """What is to be run.
+    """One run of a comparison.
 
     Args:
-        recipe: the name it started from.
-        overrides: the words that were laid over it, for people.
-        config: complete, with its seed, its budget and the path of its zoo.
-        zoo: that it is trained on.
-        targets: that its one model is tested on as well.
+        recipe: name of the recipe it started from.
+        overrides: the words that were laid over the recipe, for people.
+        config: the complete configuration, with seed, budget and path of the zoo.
+        zoo: the zoo to train on.
+        targets: other zoos that the same model is tested on.
     """
 
     recipe: str
@@ -87,10 +48,10 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """What decides its numbers, as 16 hexadecimal digits: configuration and digests, neither names nor paths.
+        """Hash (16 hexadecimal digits) of what decides the numbers: configuration and digests, not names.
 
-        Values that are the default of their class are left out: an option that is new since a cell was run leaves it
-        what it was. Whether a default has changed meanwhile, :func:`find` sees.
+        Values that equal the default of their class are left out, so an option that a later version adds does
+        not change the key. :func:`find` notices if a default has changed.
         """
         decides = {
             "config": _deciding(evolve(self.config, recipe=None, zoo=evolve(self.config.zoo, path=None))),
@@ -101,61 +62,70 @@ class Cell:
 
     @property
     def file(self) -> str:
-        """The name of its file, which begins with what it is for people and ends with its key."""
+        """The name of its file: recipe, zoo and seed for people, then the key."""
         label = self.zoo.label.replace(" ", "-")
         return f"{self.recipe.replace('/', '-')}-{label}-{self.config.seed}-{self.key}.json"
 
 
 @frozen(kw_only=True, eq=False)
 class Test:
-    """Test networks of one zoo, and how they were predicted.
+    """The test networks of one zoo with their predictions.
 
     Args:
-        digest: of the zoo.
-        scores: of the predictions before they were rounded.
+        digest: digest of the zoo.
+        scores: scores of the predictions before they were rounded.
         ids: ``(n,)`` int64.
         true: ``(n,)`` float64, or labels.
         predicted: ``(n,)``, the same.
-        failed: why there are none.
+        group: ``(n,)`` int64, equal for networks of one run group; None where every network is one of its
+            own, and in cells from before run groups were kept.
+        failed: why there are no scores.
     """
 
-    __test__ = False  # pytest takes it for a class of tests
+    __test__ = False  # or pytest takes it for a class of tests
 
     digest: str
     scores: Scores | None = None
     ids: np.ndarray = EMPTY
     true: np.ndarray = EMPTY
     predicted: np.ndarray = EMPTY
+    group: np.ndarray | None = None
     failed: str | None = None
 
 
 @frozen(kw_only=True, eq=False)
 class Outcome:
-    """What a cell left.
+    """The result of a cell.
 
     Args:
-        seed: of the run.
-        failed: why it did not end, or None; then the rest but seed and source is empty.
-        tests: of its own zoo first, then of the targets.
+        seed: seed of the run.
+        failed: why it failed, or None; a failed cell has only its seed, source and date.
+        tests: the test on its own zoo first, then those on the targets.
         size: trainable weights.
-        epochs: that were begun; 0 for a method without epochs.
+        epochs: epochs that were begun; 0 for a method without epochs.
         planned: ``train.epochs``.
-        passes: over the training networks, the part of a cut epoch included.
-        best_epoch: the one that was tested; 0 where there is none.
-        stopped_by: ``budget`` or ``patience``, where that ended the training.
-        train_seconds: of the training, validation included, or of fitting a head.
-        step_seconds: of one step, or None without steps.
-        seconds_to_best: of training until the best epoch was scored.
-        total_seconds: of the run: reading, training, testing and reporting.
-        peak_memory: the largest resident set of its process, in bytes.
-        source: the distributions that made it, by name; None for a file that does not say.
-        libraries: the versions of libraries, by name.
+        passes: passes over the training networks; a cut epoch counts in part.
+        best_epoch: the epoch that was tested; 0 where there is none.
+        stopped_by: ``budget`` or ``patience``, if that ended the training.
+        train_seconds: seconds of training, validation included, or of fitting a head.
+        step_seconds: seconds of one step; None without steps.
+        seconds_to_best: seconds of training until the best epoch was scored.
+        total_seconds: seconds of the run: reading, training and testing.
+        peak_memory: largest resident set of its process, in bytes.
+        source: the distributions that made it, by name; None in a file that does not say.
+        libraries: the versions of sneframe, Python, libraries and plugins, by name.
+        baseline: scores of predicting the training mean for the test networks of its own zoo.
+        machine: the machine in general words, with the number of threads.
+        finished: date and time, ISO 8601; None in cells from before this was kept.
     """
 
     seed: int
     failed: str | None = None
     source: Mapping[str, Made] | None = None
     libraries: Mapping[str, str] = field(factory=dict)
+    baseline: Scores | None = None
+    machine: str = ""
+    finished: str | None = None
     tests: tuple[Test, ...] = ()
     size: int = 0
     epochs: int = 0
@@ -178,25 +148,36 @@ class Outcome:
 
 @frozen(kw_only=True)
 class _Configured:
-    """Of a cell's file, what it is a cell of."""
+    """The part of a cell's file that says what was run."""
 
     config: Mapping[str, Any]
 
 
 @frozen(kw_only=True)
 class _Head:
-    """Of a cell's file, what is there of one that failed too; one that is older than ``source`` has none."""
+    """The part of a cell's file that a failed cell has, too; old files have no ``source``."""
 
     format: str
     version: int
     seed: int
     failed: str | None
     source: Mapping[str, Made] | None = None
+    finished: str | None = None
+
+
+@frozen(kw_only=True)
+class _Machine:
+    """The part of a cell's file that says where it ran."""
+
+    system: str
+    processor: str
+    cores: int
+    device: str = "cpu"
 
 
 @frozen(kw_only=True)
 class _WrittenTest:
-    """A test as it stands in the file; of one that failed there are no scores and no columns."""
+    """A test as it is in the file; a failed one has neither scores nor columns."""
 
     zoo: str
     failed: str | None
@@ -204,11 +185,12 @@ class _WrittenTest:
     ids: Any = None
     true: Any = None
     predicted: Any = None
+    group: Any = None
 
 
 @frozen(kw_only=True)
 class _Finished(_Head):
-    """Of a cell's file, what is there of one that did not fail; see :class:`Outcome`."""
+    """The file of a cell that did not fail; see :class:`Outcome`."""
 
     tests: tuple[_WrittenTest, ...]
     size: int
@@ -220,16 +202,19 @@ class _Finished(_Head):
     seconds: Seconds
     peak_memory: int
     versions: Mapping[str, str] = field(factory=dict)
+    baseline: Scores | None = None
+    machine: _Machine | None = None
+    threads: int | None = None
 
 
-# -- to and from files ----------------------------------------------------------------------------------------
+# -- to and from files -----------------------------------------------------------------------------
 
 
 def find(folder: Path, cell: Cell) -> Path | None:
-    """Return the file of a cell, whatever recipe it was called by when it was run.
+    """Return the file of a cell, also if it was run under the name of another recipe.
 
     Raises:
-        RunError: a damaged file is in its place.
+        RunError: the file is damaged.
     """
     wanted = json.loads(json.dumps(_without_place(cell.config)))
     for path in sorted(folder.glob(f"*-{cell.key}.json")):
@@ -240,10 +225,10 @@ def find(folder: Path, cell: Cell) -> Path | None:
 
 
 def write(folder: Path, cell: Cell, left: Mapping[str, Any], source: Mapping[str, Made]) -> Path:
-    """Write what a cell left, and what made it, as one file, which appears whole.
+    """Write the result of a cell and what made it as one file, which appears whole.
 
     Raises:
-        MachineError: the folder does not take it.
+        MachineError: the file cannot be written.
     """
     content = {
         "format": FORMAT,
@@ -253,12 +238,13 @@ def write(folder: Path, cell: Cell, left: Mapping[str, Any], source: Mapping[str
         "overrides": list(cell.overrides),
         "seed": cell.config.seed,
         "zoo": {"name": cell.zoo.name, "digest": cell.zoo.digest},
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **left,
         "source": {name: attrs.asdict(made) for name, made in source.items()},
         "config": _without_place(cell.config),
     }
     path = folder / cell.file
-    # A line for each key: what changes is seen, and arrays do not take a line a number.
+    # One line for each key: a diff shows what changed, and an array does not take a line for each number.
     lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
     atomic.write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
     return path
@@ -268,14 +254,14 @@ def read(path: Path) -> Outcome:
     """Read what :func:`write` wrote.
 
     Raises:
-        RunError: the file is damaged, or of a newer version.
+        RunError: the file is damaged, or its version is newer.
     """
     data = parse_json(path, read_text(path))
     head = structured(path, data, _Head)
     if head.format != FORMAT or head.version != VERSION:
-        fault(path, f"not a {FORMAT} of version {VERSION}; remove it, and the cell is run again")
+        fault(path, f"not a {FORMAT} of version {VERSION}; remove it to run the cell again")
     if head.failed is not None:
-        return Outcome(seed=head.seed, failed=head.failed, source=head.source)
+        return Outcome(seed=head.seed, failed=head.failed, source=head.source, finished=head.finished)
     found = structured(path, data, _Finished)
     return Outcome(
         seed=found.seed,
@@ -293,6 +279,9 @@ def read(path: Path) -> Outcome:
         peak_memory=found.peak_memory,
         source=found.source,
         libraries=found.versions,
+        baseline=found.baseline,
+        machine=_machine(found),
+        finished=found.finished,
     )
 
 
@@ -302,14 +291,17 @@ def described(
     ids: Sequence[int],
     true: Sequence[float] | Sequence[str],
     predicted: Sequence[float] | Sequence[str],
+    group: np.ndarray,
 ) -> dict[str, Any]:
-    """Return a test for the file: scores in full, values rounded to single precision."""
+    """Return a test for the file: scores in full, values in single precision, run groups if needed."""
+    _, numbers, times = np.unique(group, return_inverse=True, return_counts=True)
     return {
         "zoo": digest,
         "scores": attrs.asdict(scores),
         "ids": [int(number) for number in ids],
         "true": _rounded(true),
         "predicted": _rounded(predicted),
+        **({"group": numbers.tolist()} if times.max(initial=0) > 1 else {}),
         "failed": None,
     }
 
@@ -337,11 +329,22 @@ def _test(path: Path, place: str, written: _WrittenTest) -> Test:
         ids=column("ids", np.int64),
         true=column("true", kind),
         predicted=column("predicted", kind),
+        group=None if written.group is None else column("group", np.int64),
+    )
+
+
+def _machine(found: _Finished) -> str:
+    """Return where a cell ran, in a few words; nothing for a cell that does not say."""
+    if (machine := found.machine) is None:
+        return ""
+    threads = "" if found.threads is None else f", {counted(found.threads, 'thread')}"
+    return (
+        f"{machine.system} {machine.processor}, {counted(machine.cores, 'core')}, {machine.device}{threads}"
     )
 
 
 def _rounded(values: Sequence[float] | Sequence[str]) -> list[float] | list[str]:
-    """Return values in as few digits as tell float32 numbers apart; labels as they are."""
+    """Return values with as many digits as float32 needs; labels as they are."""
     if values and isinstance(values[0], str):
         return [str(value) for value in values]
     return [float(str(value)) for value in np.asarray(values, np.float32)]
@@ -358,7 +361,7 @@ def _deciding(value: Any) -> Any:
     found = {}
     for attribute in attrs.fields(type(value)):
         default: Any = attribute.default
-        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class that its stubs call a function
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # its stubs call it a function
             default = default.factory()
         if (item := getattr(value, attribute.name)) != default:
             found[attribute.name] = _deciding(item)
@@ -366,7 +369,7 @@ def _deciding(value: Any) -> Any:
 
 
 def _agrees(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether everything that was stored is what is wanted."""
+    """Return whether every stored value equals the wanted one."""
     return all(
         key in wanted
         and (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,26 +13,28 @@ from sneframe import atomic
 from sneframe.bench import cell as cells
 from sneframe.bench import pages
 from sneframe.bench.build import built
-from sneframe.bench.cell import Cell, Outcome, StoredZoo, Target
+from sneframe.bench.cell import Cell, Outcome
 from sneframe.bench.finished import Policy, look, said
+from sneframe.bench.header import Header, header
 from sneframe.bench.naming import Identity, refuse_twice, stem
 from sneframe.bench.precheck import check
+from sneframe.bench.sheet import Table
 from sneframe.bench.source import sources
 from sneframe.bench.table import Entry, Line, lines
 from sneframe.bench.worker import run_cell
+from sneframe.bench.zoos import Crossing, StoredZoo, Target, labels_of, left_out
 from sneframe.compose import compose
 from sneframe.config.schema import NONE, RunConfig, ZooConfig, merge, parse_set
 from sneframe.config.suite import Built, Row, Suite, Variation
 from sneframe.errors import ConfigError, Interrupted, MachineError, SneframeError, choices
 from sneframe.progress import Advance, Reporter
 from sneframe.train.data import demo_zoo
-from sneframe.zoo import merge as merge_zoos
 from sneframe.zoo.cache import default_folder
 
 
 @frozen(kw_only=True)
 class Result:
-    """What a comparison leaves: its table, and the pages that show it."""
+    """The result of a comparison: the lines of its table, and its pages."""
 
     lines: tuple[Line, ...]
     html: Path
@@ -47,13 +47,13 @@ class Setting:
     """The cells of one row and one column, over seeds.
 
     Args:
-        row: of the suite.
-        column: of the suite; from one zoo to another its label says both.
-        within: label of the suite's column alone.
-        source: what the zoo is called that is trained on, empty where there is one.
-        target: what the zoo is called whose test networks count, empty where it is the source.
-        digest: of that zoo.
-        cells: one per seed, or the one reason why there are none.
+        row: row of the suite.
+        column: heading of the column; from zoo to zoo it names both.
+        within: label of the suite's variation alone.
+        source: label of the zoo to train on; empty if there is only one.
+        target: label of the zoo to test on; empty if it is the source.
+        digest: digest of the zoo to test on.
+        cells: one cell per seed, or the reason why there are none.
     """
 
     row: Row
@@ -63,14 +63,6 @@ class Setting:
     target: str
     digest: str
     cells: tuple[Cell, ...] | str
-
-
-@frozen(kw_only=True)
-class Crossing:
-    """A zoo to train on, and the zoos that its models are tested on; none: on its own test networks."""
-
-    source: StoredZoo
-    targets: tuple[StoredZoo, ...]
 
 
 def compare(
@@ -84,31 +76,35 @@ def compare(
     retry: bool = False,
     rerun: Sequence[str] = (),
     reuse: bool = False,
+    command: str | None = None,
     reporter: Reporter | None = None,
 ) -> Result:
-    """Run every cell of a suite that has not been run, and write the table of all.
+    """Run the missing cells of a suite, and write the table of all cells.
 
-    A finished cell is run again if the distributions that made it, or their source, have changed since.
+    A finished cell is run again if the distributions that made it, or their source, have changed.
 
     Args:
         suite: what to run.
-        out: folder of ``cells/`` and of the pages, which are named after the suite, and get a hash behind that name where
-            it is taken by the pages of another comparison.
+        out: folder of ``cells/`` and of the pages. These are named after the suite; if another comparison has
+            pages of that name, a hash is appended.
         train: zoos to train on, in place of the suite's.
-        test: zoos that each of their models is tested on; none: the own test networks.
-        leave_one_out: for each zoo of ``train``, train on all others together, merged under ``out``, and test on it.
-        zoos: folder of zoos that are built; not given: the user's cache.
+        test: zoos to test every model on; without any, the test networks of its own zoo.
+        leave_one_out: for each zoo of ``train``, train on all others together, merged under ``out``, and test
+            on it.
+        zoos: folder for zoos that are built; default: the user's cache.
         retry: run failed cells again.
         rerun: labels or recipes of rows whose cells are all run again.
-        reuse: use finished cells whatever made them.
-        reporter: says what is being done; silent where not given.
+        reuse: use finished cells although the code that made them has changed.
+        command: the command that makes the comparison again, which the pages show.
+        reporter: receives progress; default: none.
 
     Raises:
-        ConfigError: fewer than two zoos of which one is to be left out, or zoos to test on beside them; a row to run again
-            that the suite does not have; a zoo or a row that is named twice.
-        ZooError: there is no such zoo, or it has no such property, which is found before a cell is run.
-        SneframeError: no row has a configuration, or the folder cannot be written to. A cell that fails is in the table.
-        Interrupted: after Ctrl-C; finished cells are kept, and the table of them is written.
+        ConfigError: leaving one out has fewer than two zoos, or zoos to test on; ``rerun`` names a row that
+            the suite does not have; a zoo or a row is named twice.
+        ZooError: a zoo or a property does not exist. This is found before any cell is run.
+        SneframeError: no row has a valid configuration, or the folder cannot be written. A failing cell
+            raises nothing; the table shows it.
+        Interrupted: after Ctrl-C; finished cells are kept, and their table is written.
     """
     reporter = reporter or Reporter()
     again = _rows_again(suite, rerun)
@@ -126,8 +122,8 @@ def compare(
     if leave_one_out:
         if targets or len(sources) < 2:
             raise ConfigError(
-                f"leaving one out needs two zoos to train on at least, and none to test on; got {len(sources)} and "
-                f"{len(targets)}"
+                f"leaving one out needs at least two zoos to train on and none to test on; "
+                f"got {len(sources)} and {len(targets)}"
             )
         crossings = left_out(sources, Path(out) / "zoos", reporter)
     else:
@@ -141,17 +137,17 @@ def compare(
     try:
         _run(settings, folder, reporter, policy)
     except KeyboardInterrupt as error:
-        _write(suite, settings, folder, identity, reporter)
-        raise Interrupted("finished cells are kept; the same command goes on with the others") from error
-    return _write(suite, settings, folder, identity, reporter)
+        _write(suite, settings, folder, identity, reporter, command)
+        raise Interrupted("finished cells are kept; the same command runs the others") from error
+    return _write(suite, settings, folder, identity, reporter, command)
 
 
 def whole_name(recipe: str) -> str:
-    """Return a recipe's name; a plugin's alone means its default."""
+    """Return the full name of a recipe; the name of a plugin means its default recipe."""
     return recipe if "/" in recipe else f"{recipe}/default"
 
 
-# -- what there is to run -------------------------------------------------------------------------------------
+# -- what to run -----------------------------------------------------------------------------------
 
 
 def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> StoredZoo:
@@ -163,47 +159,17 @@ def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> StoredZ
     return StoredZoo.of(Path(suite.zoo))
 
 
-def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> list[Crossing]:
-    """Return for each zoo the merged others and itself; a merged zoo is made once, its name says of what.
-
-    Args:
-        sources: two zoos at least, none twice.
-        folder: of merged zoos.
-        reporter: says what is merged.
-
-    Raises:
-        ZooError: zoos that cannot be merged.
-        MachineError: the folder cannot be written to.
-    """
-    labels = _labels(sources)
-    found = []
-    for target in sources:
-        others = [source for source in sources if source.digest != target.digest]
-        label = f"all but {labels[target]}"
-        digest = hashlib.sha256(" ".join(source.digest for source in others).encode()).hexdigest()[:8]
-        path = folder / f"{label.replace(' ', '-')}-{digest}.zarr"
-        if len(others) == 1:
-            path = others[0].path
-        elif not path.exists():
-            reporter.say(f"merging {', '.join(labels[source] for source in others)}, once, into {path}")
-            merge_zoos(
-                [source.path for source in others], path, labels=[labels[s].replace("/", "-") for s in others]
-            )
-        found.append(Crossing(source=evolve(StoredZoo.of(path), label=label), targets=(target,)))
-    return found
-
-
 def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> list[Setting]:
-    """Return all cells, those of one row and column together.
+    """Return all cells, grouped by row and column.
 
     Args:
-        suite: rows and columns.
+        suite: rows and variations.
         crossings: sources and targets.
-        divided: whether of a target that is a source too the test networks of its split are taken: the others are
-            trained on for another row of the same table.
+        divided: whether a target that is also a source is tested only on the test networks of its split,
+            because other models of the same table train on the rest.
     """
     sources = [crossing.source for crossing in crossings]
-    labels = _labels([*sources, *(target for crossing in crossings for target in crossing.targets)])
+    labels = labels_of([*sources, *(target for crossing in crossings for target in crossing.targets)])
     among = {source.digest for source in sources if divided}
     found = []
     for crossing in crossings:
@@ -238,8 +204,8 @@ def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> 
 def _cells(
     suite: Suite, row: Row, column: Variation, source: StoredZoo, targets: tuple[Target, ...]
 ) -> tuple[Cell, ...] | str:
-    """Return a cell for each seed, or why there can be none."""
-    # Whatever zoo keys a recipe has: networks and splits are the suite's, and the same for all rows.
+    """Return a cell for each seed, or the reason why there can be none."""
+    # The zoo keys of a recipe are ignored: all rows have the networks and splits of the suite.
     zoo = {each.name: NONE if each.default is None else each.default for each in attrs.fields(ZooConfig)}
     zoo |= {"path": str(source.path), "property": suite.property or NONE}
     overrides: dict[str, Any] = {"zoo": {k: list(v) if isinstance(v, tuple) else v for k, v in zoo.items()}}
@@ -264,25 +230,14 @@ def _cells(
     )
 
 
-def _labels(places: Sequence[StoredZoo]) -> dict[StoredZoo, str]:
-    """Return what zoos are called: by their folders' names, and where two share one, by their digests too."""
-    digests: dict[str, set[str]] = defaultdict(set)
-    for place in places:
-        digests[place.label].add(place.digest)
-    return {
-        place: place.label if len(digests[place.label]) == 1 else f"{place.label} {place.digest[:6]}"
-        for place in places
-    }
-
-
-# -- running and showing --------------------------------------------------------------------------------------
+# -- running and writing ---------------------------------------------------------------------------
 
 
 def _rows_again(suite: Suite, rerun: Sequence[str]) -> list[Row]:
     """Return the rows of a suite that are named by label or recipe.
 
     Raises:
-        ConfigError: it has no such row, or one is named twice.
+        ConfigError: there is no such row, or one is named twice.
     """
     known = {word for row in suite.rows for word in (row.label, row.recipe)}
     for name in rerun:
@@ -301,7 +256,7 @@ def _made(setting: Setting) -> tuple[Cell, ...]:
 
 
 def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: Policy) -> None:
-    """Run what is missing: the first seed of every row and column, then the second, …; a table is whole early."""
+    """Run the missing cells: a seed of every row and column, then the next; a table is soon whole."""
     named = [
         (cell, f"{setting.row.label}{setting.column and f', {setting.column}'}")
         for setting in settings
@@ -318,12 +273,11 @@ def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: 
     with reporter.bar("cells") as advance:
         for number, cell in enumerate(missing):
             (now,) = look(folder, [cell], policy)
-            if not now.missing:  # another process has finished it meanwhile
+            if not now.missing:  # another process has finished it
                 continue
             name = f"{labels[cell.key]}, seed {cell.config.seed}"
-            source = sources(
-                cell.config
-            )  # as it is now: an edit in a running comparison makes the cell one to run again
+            # As it is now: an edit while the comparison runs makes this cell one to run again.
+            source = sources(cell.config)
             left = run_cell(cell, _noting(advance, number, len(missing), name))
             before = cells.find(folder, cell)
             path = cells.write(folder, cell, left, source)
@@ -339,27 +293,48 @@ def _noting(advance: Advance, number: int, total: int, name: str) -> Any:
 
 
 def _write(
-    suite: Suite, settings: Sequence[Setting], folder: Path, identity: Identity, reporter: Reporter
+    suite: Suite,
+    settings: Sequence[Setting],
+    folder: Path,
+    identity: Identity,
+    reporter: Reporter,
+    command: str | None,
 ) -> Result:
     entries = [_entry(setting, suite.seeds, folder) for setting in settings]
     table = lines(entries, suite.metric)
     called = stem(folder.parent, suite, identity)
     if called != (plain := suite.name.rpartition("/")[2]):
         reporter.say(
-            f"{folder.parent / plain}.html is of another comparison and stays; this table is {called}"
+            f"{folder.parent / plain}.html shows another comparison and is kept; this table is {called}"
         )
     paths = {kind: folder.parent / f"{called}.{kind}" for kind in ("html", "csv", "md")}
-    shown = pages.Table(
+    shown = Table(
         title=suite.title,
         property=suite.property,
         metric=suite.metric,
         budget=suite.budget,
         lines=table,
         identity=str(identity),
+        header=_header(suite, settings, entries, command),
     )
     for kind, render in (("html", pages.html), ("csv", pages.csv), ("md", pages.markdown)):
         atomic.write_bytes(paths[kind], render(shown).encode(errors="replace"))
     return Result(lines=table, html=paths["html"], csv=paths["csv"], markdown=paths["md"])
+
+
+def _header(
+    suite: Suite, settings: Sequence[Setting], entries: Sequence[Entry], command: str | None
+) -> Header:
+    made = [cell for setting in settings for cell in _made(setting)]
+    zoos = [zoo for cell in made for zoo in (cell.zoo, *(target.zoo for target in cell.targets))]
+    return header(
+        zoos=[(zoo.name, zoo.digest) for zoo in zoos],
+        configs=[cell.config.zoo for cell in made],
+        outcomes=[outcome for entry in entries for outcome in entry.outcomes],
+        seeds=suite.seeds,
+        budget=suite.budget,
+        command=command,
+    )
 
 
 def _entry(setting: Setting, seeds: int, folder: Path) -> Entry:

@@ -1,4 +1,4 @@
-"""Which cells of a comparison are run: those that are missing, and finished ones that something else made."""
+"""Which cells of a comparison are run: missing ones, and finished ones whose code has changed since."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Policy:
     """Which finished cells are run again.
 
     Args:
-        retry: those that failed.
-        reuse: none for what made them: they are used whatever that was.
-        rerun: those of these keys, whatever they left.
+        retry: run failed cells again.
+        reuse: use finished cells although the code that made them has changed.
+        rerun: keys of cells that are run again in any case.
     """
 
     retry: bool = False
@@ -31,13 +31,13 @@ class Policy:
 
 @frozen(kw_only=True)
 class Finished:
-    """A cell that was looked for.
+    """A cell, and its finished result if there is one.
 
     Args:
-        cell: itself.
-        outcome: what it left; None where it is missing.
-        changed: what made it and is another thing now, a few words each.
-        again: whether it is to be run though it left something.
+        cell: the cell.
+        outcome: its result; None where it is missing.
+        changed: what has changed since the cell was made, a few words each.
+        again: whether it is run again although it has a result.
     """
 
     cell: Cell
@@ -47,18 +47,18 @@ class Finished:
 
     @property
     def missing(self) -> bool:
-        """Whether it is to be run."""
+        """Whether the cell is run."""
         return self.outcome is None or self.again
 
 
 def look(folder: Path, wanted: Iterable[Cell], policy: Policy) -> list[Finished]:
     """Look for cells in a folder.
 
-    A cell counts only if the distributions that made it, and their source, are those of now. One that does not say what
-    made it, as those from before this was kept, counts as it is.
+    A cell counts only if the distributions that made it, and their source, are unchanged. A cell from before
+    these were kept counts as it is.
 
     Raises:
-        RunError: a damaged file is in the place of one.
+        RunError: the file of a cell is damaged.
     """
     made: dict[frozenset[str], Mapping[str, Made]] = {}
     found = []
@@ -80,11 +80,11 @@ def look(folder: Path, wanted: Iterable[Cell], policy: Policy) -> list[Finished]
 
 
 def said(found: Sequence[Finished], labels: Mapping[str, str]) -> Iterator[str]:
-    """Yield what there is to say of cells before they are run, a line each.
+    """Yield the lines that are printed before cells are run.
 
     Args:
-        found: by :func:`look`.
-        labels: of their rows, by key.
+        found: the result of :func:`look`.
+        labels: the row of each cell, by key.
     """
     used = [each for each in found if not each.missing]
     yield f"{len(found)} cells, {len(used)} of them finished before"
@@ -92,13 +92,14 @@ def said(found: Sequence[Finished], labels: Mapping[str, str]) -> Iterator[str]:
     yield from dict.fromkeys(f"{labels[e.cell.key]}: {', '.join(e.changed)}, run again" for e in again)
     unsaid = sum(each.outcome is not None and each.outcome.source is None for each in used)
     if unsaid:
-        yield f"{counted(unsaid, 'cell')} of these say nothing of their source and are used as they are"
+        unknown = counted(unsaid, "cell")
+        yield f"{unknown} of these do not say which source made them, and are used as they are"
     if old := sum(bool(each.changed) for each in used):
-        yield f"{counted(old, 'cell')} of these are used though what made them has changed since"
+        yield f"{counted(old, 'cell')} of these are used although the code that made them has changed"
     now, others = libraries(), Counter[str]()
     for each in used:
         before = each.outcome.libraries if each.outcome is not None else {}
         others.update(f"{n} {before[n]}" for n in LIBRARIES if n in before and before[n] != now[n])
     if others:
         listed = ", ".join(f"{count} by {library}" for library, count in others.items())
-        yield f"some of these were made by other versions of libraries: {listed}"
+        yield f"some of these were made with other library versions: {listed}"

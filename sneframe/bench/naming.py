@@ -1,4 +1,4 @@
-"""What a comparison's pages are called, after its suite unless that name is taken; and names that mean the same, refused."""
+"""The names of a comparison's pages, and the refusal of two names that mean the same."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from sneframe.config.suite import Suite
 from sneframe.errors import ConfigError
 
 MARK = re.compile(r'<meta name="comparison" content="([0-9a-f ]+)">')
-HEAD = 4096  #: characters of a page in which its mark stands
+HEAD = 4096  #: characters at the start of a page that contain its mark
 
 
 @frozen(kw_only=True)
 class Identity:
-    """What a comparison compares, in hashes.
+    """Hashes of what a comparison compares.
 
     Args:
-        rest: of zoos, property, columns, budget and overrides; seeds do not count, a comparison may get more of them.
-        rows: of each row.
+        rest: hash of zoos, property, variations, budget and overrides. Seeds do not count: a comparison may
+            get more.
+        rows: hash of each row.
     """
 
     rest: str
@@ -32,7 +33,7 @@ class Identity:
 
     @classmethod
     def of(cls, suite: Suite, zoos: Iterable[object]) -> Identity:
-        """Return what a suite compares on zoos, which are given in any form that is the same for the same zoos."""
+        """Return the identity of a suite on zoos; a zoo is any object whose text identifies it."""
         variations = [[each.label, *each.overrides] for each in suite.variations]
         rest = [sorted(map(str, zoos)), suite.property, suite.budget, suite.overrides, variations]
         rows = [_hash([row.label, row.recipe, *row.overrides]) for row in suite.rows]
@@ -42,7 +43,7 @@ class Identity:
         return " ".join((self.rest, *sorted(self.rows)))
 
     def keeps(self, page: Path) -> bool:
-        """Return whether a page is of this comparison, perhaps with fewer rows, so that nothing is lost with it."""
+        """Return whether a page shows this comparison, perhaps with fewer rows, and may be replaced."""
         try:
             found = MARK.search(page.read_text(encoding="utf-8", errors="replace")[:HEAD])
         except FileNotFoundError:
@@ -54,9 +55,9 @@ class Identity:
 
 
 def stem(folder: Path, suite: Suite, identity: Identity) -> str:
-    """Return what the pages of a suite are called in a folder.
+    """Return the name of a suite's pages in a folder, without a suffix.
 
-    That is the suite's name, or, where another comparison has that page, its name and a hash of what it compares.
+    That is the name of the suite; if the page of another comparison has that name, a hash is appended.
     """
     name = suite.name.rpartition("/")[2]
     return name if identity.keeps(folder / f"{name}.html") else f"{name}-{_hash(str(identity))}"
@@ -67,14 +68,14 @@ def _hash(value: Any) -> str:
 
 
 def refuse_twice(what: str, named: Iterable[tuple[str, Hashable]]) -> None:
-    """Refuse names of which two mean the same.
+    """Refuse a list in which two names mean the same.
 
     Args:
-        what: that is to be done with them, as the error says it.
-        named: each name with what it means.
+        what: the purpose of the names, for the error, such as ``compare``.
+        named: each name with its meaning.
 
     Raises:
-        ConfigError: two mean the same.
+        ConfigError: two names mean the same.
     """
     known: dict[Hashable, str] = {}
     for name, meant in named:

@@ -1,146 +1,39 @@
-"""A table → HTML, CSV and Markdown. HTML and Markdown say the same in the same words, CSV holds the bare numbers."""
+"""A table → HTML, CSV and Markdown. HTML and Markdown use the same words; CSV holds the bare numbers."""
 
 from __future__ import annotations
 
 import csv as csv_module
 import html as html_module
 import io
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 from attrs import frozen
+from markupsafe import Markup
 
 import sneframe
-from sneframe.bench.bootstrap import DRAWS
+from sneframe.bench import charts
+from sneframe.bench.sheet import Table, name_of
 from sneframe.bench.table import Difference, Line, Spread
 from sneframe.config.suite import METRICS
+from sneframe.report.bootstrap import DRAWS
 from sneframe.report.template import template
-from sneframe.report.words import count, duration, number, ratio
+from sneframe.report.words import NOTHING, count, duration, number, ratio, rough
+from sneframe.report.words import limits as limits_in_words
 
-NAMES = {"mse": "MSE", "r2": "R²", "tau": "τ", "accuracy": "accuracy"}
-NOTHING = "–"
-
-
-@frozen(kw_only=True, slots=False)
-class Table:
-    """What the pages show.
-
-    Args:
-        title: one line.
-        property: that was predicted, or None for the zoo's first.
-        metric: that orders the lines.
-        budget: seconds of training, or None.
-        lines: of all columns.
-        identity: what tells the page from those of other comparisons; nothing for a page that stands alone.
-    """
-
-    title: str
-    property: str | None
-    metric: str
-    budget: float | None
-    lines: tuple[Line, ...]
-    identity: str = ""
-
-    @cached_property
-    def columns(self) -> dict[str, tuple[Line, ...]]:
-        """The lines of each column, best first, failed ones last."""
-        names = dict.fromkeys(line.column for line in self.lines)
-        return {
-            name: tuple(sorted((line for line in self.lines if line.column == name), key=self._rank))
-            for name in names
-        }
-
-    @cached_property
-    def rows(self) -> dict[str, dict[str, Line]]:
-        """The lines of each row, by column."""
-        found: dict[str, dict[str, Line]] = {}
-        for line in self.lines:
-            found.setdefault(line.row, {})[line.column] = line
-        return found
-
-    @cached_property
-    def matrices(self) -> tuple[Matrix, ...]:
-        """For each row, and each column of the suite, what is trained on × what is tested on; none without several."""
-        found: dict[str, dict[tuple[str, str], Line]] = {}
-        for line in self.lines:
-            name = f"{line.row}, {line.within}" if line.within else line.row
-            found.setdefault(name, {})[line.source, line.target] = line
-        sources, targets = (
-            tuple(dict.fromkeys(getattr(n, end) for n in self.lines)) for end in ("source", "target")
-        )
-        if len(sources) * len(targets) == 1 or any(
-            len(lines) < len(sources) * len(targets) for lines in found.values()
-        ):
-            return ()
-        return tuple(
-            Matrix(name=name, sources=sources, targets=targets, lines=lines) for name, lines in found.items()
-        )
-
-    def shade(self, line: Line) -> float | None:
-        """Return where a score lies between the worst (0) and the best (1) of all matrices, or None without one.
-
-        Squared errors are compared in their logarithms: they differ by orders of magnitude.
-        """
-
-        def scale(value: float) -> float:
-            return -math.log(max(value, 1e-12)) if self.metric == "mse" else value
-
-        scores = (each.scores.get(self.metric) for each in self.lines)
-        known = [scale(score.mean) for score in scores if score is not None]
-        own = line.scores.get(self.metric)
-        if own is None:
-            return None
-        low, high = min(known), max(known)
-        return 1.0 if high == low else (scale(own.mean) - low) / (high - low)
-
-    @cached_property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics that are shown, the one that orders the lines first."""
-        return shown_metrics(self.lines, self.metric)
-
-    def _rank(self, line: Line) -> tuple[bool, float]:
-        spread = line.scores.get(self.metric)
-        if spread is None:
-            return True, 0.0
-        return False, spread.mean if self.metric == "mse" else -spread.mean
-
-
-@frozen(kw_only=True)
-class Matrix:
-    """One method, trained on each source and tested on each target.
-
-    Args:
-        name: of the row.
-        sources: labels.
-        targets: labels.
-        lines: one for each pair.
-    """
-
-    name: str
-    sources: tuple[str, ...]
-    targets: tuple[str, ...]
-    lines: dict[tuple[str, str], Line]
-
-
-def shown_metrics(lines: Sequence[Line], metric: str) -> tuple[str, ...]:
-    """Return the metrics that are shown, the one that orders the lines first: those of numbers, or of a category."""
-    told = any(line.scores.get("accuracy") for line in lines)
-    shown = ("mse", "accuracy") if told else ("mse", "r2", "tau")
-    return (metric, *(each for each in shown if each != metric))
+MOST_DRAWN = 6  #: columns that get charts of their own
 
 
 def headings(table: Table) -> tuple[str, ...]:
-    """Return what stands over the columns of the table, but for the first, which names the row."""
-    others = [NAMES[metric] for metric in table.metrics[1:]]
+    """Return the headings of the table's columns, without the first column, which names the row."""
+    main, *others = (name_of(metric, table.lines) for metric in table.metrics)
     costs = ("size", "epochs", "a step", "training", "to best", "memory")
-    return (NAMES[table.metric], "95 % interval", "against the best", *others, *costs)
+    return (main, "95 % interval", "against the best", *others, *costs)
 
 
 def words(table: Table, line: Line) -> tuple[str, ...]:
-    """Return what stands under :func:`headings`, for a line that has a score."""
+    """Return the values under :func:`headings` for a line that has a score."""
     main = line.scores[table.metric]
     return (
         spread(table.metric, main),
@@ -157,14 +50,14 @@ def words(table: Table, line: Line) -> tuple[str, ...]:
 
 
 def verdict(line: Line) -> str:
-    """Return what stands in place of a score that is not there."""
+    """Return the text in place of a missing score."""
     if not line.failed:
         return NOTHING
     return "failed" if line.applicable else "not applicable"
 
 
 def reason(line: Line) -> str:
-    """Return what a line lacks and why, or nothing."""
+    """Return what a line lacks and why; empty if it is complete."""
     if line.failed:
         said = verdict(line) if not line.done else f"{line.done} of {line.seeds} seeds are finished, failed"
         return f"{said}: {'; '.join(line.failed)}"
@@ -183,7 +76,7 @@ def spread(metric: str, value: Spread | None) -> str:
 
 def limits(metric: str, between: tuple[float, float] | None) -> str:
     """Return ``0.031 … 0.042``."""
-    return NOTHING if between is None else " … ".join(_short(metric, value) for value in between)
+    return limits_in_words(between, "number" if metric == "mse" else "ratio")
 
 
 def difference(metric: str, value: Difference | None) -> str:
@@ -201,7 +94,7 @@ def difference(metric: str, value: Difference | None) -> str:
 
 
 def epochs(line: Line) -> str:
-    """Return ``12.4 of 40 † (11)``; a method without epochs has none."""
+    """Return ``12.4 of 40 † (11)``; a dash for a method without epochs."""
     if not line.passes:
         return NOTHING
     whole = line.planned is not None and abs(line.passes - line.planned) < 1e-9
@@ -215,17 +108,80 @@ def seconds(value: float) -> str:
 
 
 def notes(table: Table) -> tuple[str, ...]:
-    """Return what the numbers mean, a paragraph each."""
+    """Return what the numbers mean, in paragraphs."""
     budget = () if table.budget is None else (f"Each run trains for {duration(table.budget)} at most.",)
+    several = any(line.done > 1 for line in table.lines)
+    means = (
+        "Scores are means over seeds ± their standard deviation."
+        if several
+        else "Scores are those of one seed."
+    )
+    grouped = any(line.test is not None and line.test.group is not None for line in table.lines)
+    drawn = "test networks, drawn by run group" if grouped else "test networks"
     return (
         *budget,
-        f"Scores are means over seeds ± their standard deviation. Intervals come from {count(DRAWS)} resamples of the "
-        f"test networks: of the mean over seeds, and of its difference to the best on the same resamples; ≈ marks a "
-        f"difference whose interval holds 0.",
-        "Epochs are those trained, the one of the best validation score in brackets; † marks a training that its "
-        "budget cut. A step is a training step, to best the training until the best epoch, memory the largest resident "
-        "set of the run’s process.",
+        f"{means} The 95 % intervals are percentiles of {count(DRAWS)} resamples of the {drawn}: those of "
+        f"the mean over seeds, and of its difference to the best on the same resamples. ≈ marks a difference "
+        f"whose interval holds 0.",
+        "Epochs are those trained, with the one of the best validation score in brackets; † marks a training "
+        "that its budget cut. A step is a training step; to best is the training until the best epoch; "
+        "memory is the largest resident set of the run’s process.",
     )
+
+
+@frozen(kw_only=True)
+class Figures:
+    """The charts of one column.
+
+    Args:
+        intervals: of all methods; None where no method has a score.
+        costs: the metric against training time and model size, each with its caption.
+        predictions: of each method.
+        seed: the seed that made the predictions.
+    """
+
+    intervals: Markup | None
+    costs: tuple[tuple[Markup, str], ...] = ()
+    predictions: tuple[Markup, ...] = ()
+    seed: int = 0
+
+
+def figures(table: Table, place: int, lines: Sequence[Line]) -> Figures | None:
+    """Draw the charts of a column; ids in them contain its place.
+
+    Returns:
+        None for a column without scores, and where there are too many columns for charts of each.
+    """
+    known = [line for line in lines if line.scores.get(table.metric) is not None]
+    if not known or len(table.columns) > MOST_DRAWN:
+        return None
+    look, heading, prefix = charts.marks(list(table.rows)), name_of(table.metric, table.lines), f"{place}"
+    captions = {
+        "time": "The same against the training time, validation included.",
+        "size": "The same against the number of trainable weights.",
+    }
+    costs = (
+        (charts.against(known, table.metric, heading, cost, look, prefix), said)
+        for cost, said in captions.items()
+    )
+    ends, name = charts.common_limits(known), table.property or "property"
+    drawn = (charts.predictions(line, name, ends, f"{prefix}-{row}-") for row, line in enumerate(known))
+    return Figures(
+        intervals=charts.intervals(known, table.metric, heading, look, prefix),
+        costs=tuple((chart, said) for chart, said in costs if chart is not None),
+        predictions=tuple(chart for chart in drawn if chart is not None),
+        seed=known[0].outcomes[0].seed if known[0].outcomes else 0,
+    )
+
+
+def overview(table: Table) -> Markup | None:
+    """Draw the metric over the variations of a suite; nothing for one column, and for pairs of zoos."""
+    if len(table.columns) < 2 or table.matrices:
+        return None
+    if not any(line.scores.get(table.metric) for line in table.lines):
+        return None
+    columns = list(dict.fromkeys(line.column for line in table.lines))
+    return charts.over_variations(table.rows, columns, table.metric, name_of(table.metric, table.lines))
 
 
 def html(table: Table) -> str:
@@ -239,26 +195,40 @@ def html(table: Table) -> str:
         reason=reason,
         verdict=verdict,
         spread=spread,
-        metric=NAMES[table.metric],
+        metric=name_of(table.metric, table.lines),
+        category=any(line.scores.get("accuracy") for line in table.lines),
+        figures=figures,
+        overview=overview(table),
+        several=any(line.done > 1 for line in table.lines),
+        most_drawn=MOST_DRAWN,
     )
 
 
 def markdown(table: Table) -> str:
-    """Return the same as Markdown."""
+    """Return the same tables as Markdown."""
     blocks = [f"# {_plain(table.title)}"]
+    if table.header is not None:
+        facts = [f"- {name}: {_plain(text)}" for name, text in table.header.facts]
+        blocks.append("\n".join(facts))
+        if table.header.command is not None:
+            # Indented code takes every character as it is.
+            blocks.append(f"    {' '.join(table.header.command.split())}")
+        blocks += map(_plain, table.header.lacks)
     if len(table.columns) > 1:
         body = [
             (_plain(row), *(_pivot(table, lines.get(column)) for column in table.columns))
             for row, lines in table.rows.items()
         ]
-        blocks.append(f"{NAMES[table.metric]}\n\n{_grid(('', *map(_plain, table.columns)), body)}")
+        blocks.append(
+            f"{name_of(table.metric, table.lines)}\n\n{_grid(('', *map(_plain, table.columns)), body)}"
+        )
     for matrix in table.matrices:
         body = [
             (_plain(source), *(_pivot(table, matrix.lines[source, target]) for target in matrix.targets))
             for source in matrix.sources
         ]
         heads = ("trained on ↓, tested on →", *map(_plain, matrix.targets))
-        blocks.append(f"{_plain(matrix.name)}: {NAMES[table.metric]}\n\n{_grid(heads, body)}")
+        blocks.append(f"{_plain(matrix.name)}: {name_of(table.metric, table.lines)}\n\n{_grid(heads, body)}")
     for column, lines in table.columns.items():
         if column:
             blocks.append(f"## {_plain(column)}")
@@ -273,11 +243,11 @@ def csv(table: Table) -> str:
     """Return one line per row and column, numbers in full."""
     text = io.StringIO()
     writer = csv_module.writer(text, lineterminator="\n")
-    heads = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std", "low", "high")]
+    heads = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std", "low", "high", "seeds")]
     writer.writerow(("column", "row", "recipe", "seeds", "of", "networks", *heads, *CSV))
     for lines in table.columns.values():
         for line in lines:
-            scores = [number for metric in METRICS for number in _numbers(line.scores.get(metric))]
+            scores = [number for metric in METRICS for number in _numbers(line, metric)]
             head = (line.column, line.row, line.recipe, line.done, line.seeds, line.networks)
             writer.writerow(_bare(value) for value in (*head, *scores, *(of(line) for of in CSV.values())))
     return text.getvalue()
@@ -301,16 +271,20 @@ CSV: dict[str, Callable[[Line], Any]] = {
 }
 
 
-def _numbers(value: Spread | None) -> tuple[float | None, ...]:
+def _numbers(line: Line, metric: str) -> tuple[float | tuple[float, ...] | None, ...]:
+    """Return mean, standard deviation, both limits, and the value of each seed."""
+    value = line.scores.get(metric)
     if value is None:
-        return (None,) * 4
-    return (value.mean, value.std, *(value.interval or (None, None)))
+        return (None,) * 5
+    return (value.mean, value.std, *(value.interval or (None, None)), line.each.get(metric, ()))
 
 
 def _bare(value: Any) -> str:
-    """Return a value for CSV; a text that a spreadsheet would take for a formula becomes one by no means."""
+    """Return a value for CSV; a text that a spreadsheet would take for a formula gets a quote in front."""
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return " ".join(map(repr, value))
     text = repr(value) if isinstance(value, float) else str(value)
     return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
@@ -337,11 +311,11 @@ def _grid(heading: tuple[str, ...], body: list[tuple[str, ...]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text that Markdown, and HTML in it, take for a text of one line."""
+    """Return a text as one line in which neither Markdown nor HTML sees markup."""
     escaped = html_module.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", escaped)
 
 
 def _short(metric: str, value: float) -> str:
-    """Return what says how sure another number is, in three digits."""
-    return f"{value:#.3g}".removesuffix(".").replace("-", "−") if metric == "mse" else ratio(value)
+    """Return a number that says how certain another one is, in three digits."""
+    return rough(value) if metric == "mse" else ratio(value)

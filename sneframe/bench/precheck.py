@@ -1,4 +1,4 @@
-"""What would end every cell of a comparison, found before the first is run."""
+"""Checks before the first cell is run, for errors that would end every cell of a comparison."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sneframe.config.schema import ZooConfig
 from sneframe.errors import ConfigError, ZooError
 from sneframe.zoo import open_zoo
 
-DERIVED = "architecture"  #: what an epoch can be balanced by beside properties
+DERIVED = "architecture"  #: an epoch can be balanced by this, too, which is no property
 
 
 def check(rows: Sequence[tuple[Cell, ...] | str]) -> None:
-    """Check the configurations of all rows, and that the zoos have the columns that they name; no weights are read.
+    """Check the configurations of all rows, and that the zoos have their columns; no weights are read.
 
     Args:
-        rows: the cells of each row and column, or why there are none.
+        rows: for each row and column its cells, or the reason why there are none.
 
     Raises:
         ConfigError: no row has a configuration.
-        ZooError: a zoo lacks a column, or none of its networks is selected.
+        ZooError: a zoo lacks a column, or ``zoo.where`` selects no network.
     """
     reasons = [row for row in rows if isinstance(row, str)]
     if len(reasons) == len(rows):
@@ -34,7 +34,7 @@ def check(rows: Sequence[tuple[Cell, ...] | str]) -> None:
             continue
         cell = row[0]  # the seeds of a row read the same columns
         config = evolve(cell.config.zoo, path=None)
-        # A model is tested on another zoo for its main property alone.
+        # Another zoo only needs the main property.
         tested = ZooConfig(property=config.property)
         for place, asked in ((cell.zoo, config), *((target.zoo, tested) for target in cell.targets)):
             if (place.digest, asked) not in seen:

@@ -1,8 +1,8 @@
-"""What made a cell: the distributions of sneframe and of the plugins that its configuration names, and their source.
+"""What made a cell: sneframe and the plugins that its configuration names, with a hash of their source.
 
-Each has a hash of the files that can change a number. A plugin's is of all that its distribution brings. The plugins of
-sneframe's own distribution are hashed package by package, so that a change in one leaves the cells of all others what they
-were; the hash of sneframe itself leaves out what only shows numbers.
+The hash covers the files that can change a number. That of a plugin covers its whole distribution. The
+plugins of sneframe's own distribution are hashed package by package, so a change in one does not touch the
+cells of the others. The hash of sneframe itself leaves out the packages that only show numbers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sneframe.config.schema import RunConfig
 from sneframe.plugins import Installed, installed
 
 CORE = "sneframe"
-SHOWING = ("bench", "cli", "report", "testing")  #: packages of sneframe that change no number
-LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy")  #: whose versions are said where they differ
+SHOWING = ("bench", "cli", "report", "testing")  #: packages of sneframe that cannot change a number
+LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy")  #: a comparison says where their versions differ
 
 
 @frozen
@@ -32,9 +32,9 @@ class Made:
     """One distribution that took part in a cell.
 
     Args:
-        distribution: its name.
-        version: as its metadata say it.
-        source: a hash of the files, 16 hexadecimal digits.
+        distribution: name of the distribution.
+        version: version in its metadata.
+        source: hash of its files, 16 hexadecimal digits.
     """
 
     distribution: str
@@ -46,7 +46,7 @@ class Made:
 
 
 def sources(config: RunConfig) -> dict[str, Made]:
-    """Return what a run of a configuration is made by: ``sneframe``, and ``plugin NAME`` for each plugin it names."""
+    """Return what makes a run: ``sneframe``, and ``plugin NAME`` for each plugin of the configuration."""
     root = Path(sneframe.__file__).parent
     found = {CORE: Made(CORE, sneframe.__version__, _hash(_core(root)))}
     known = installed()
@@ -56,7 +56,7 @@ def sources(config: RunConfig) -> dict[str, Made]:
 
 
 def changes(before: Mapping[str, Made], now: Mapping[str, Made]) -> list[str]:
-    """Return what differs, a few words each: ``plugin spectra 0.1 → 0.2``, ``plugin spectra 0.1, its source``."""
+    """Return the differences, such as ``plugin spectra 0.1 → 0.2`` or ``plugin spectra 0.1, its source``."""
     found = []
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
@@ -74,14 +74,14 @@ def changes(before: Mapping[str, Made], now: Mapping[str, Made]) -> list[str]:
 
 
 def libraries() -> dict[str, str]:
-    """Return the versions of the libraries that decide the last digits of numbers."""
+    """Return the versions of the libraries that affect the last digits of numbers."""
     return {name: metadata.version(name) for name in LIBRARIES}
 
 
 def _own(plugin: Installed) -> str:
-    """Return the hash of a plugin's package, or of its one module, and of all else that its distribution brings.
+    """Return the hash of a plugin's package or module, and of the other files of its distribution.
 
-    Nothing of it is imported.
+    Nothing is imported.
     """
     files = dict(_package(plugin.module.partition(":")[0]))
     distribution = plugin.entry_point.dist
@@ -93,10 +93,12 @@ def _own(plugin: Installed) -> str:
 
 
 def _package(module: str) -> Iterator[tuple[str, Path]]:
-    """Yield the files of the package, or of the one module, in which a module lies; by name."""
+    """Yield the names and paths of the files of the package or single-file module around a module."""
     spec = util.find_spec(module.partition(".")[0])
     if spec is not None and spec.origin is None and "." in module:
-        spec = util.find_spec(module)  # its first name is a namespace that other distributions share
+        spec = util.find_spec(
+            module
+        )  # the first name is a namespace package, which other distributions share
     if spec is None:
         return
     if spec.submodule_search_locations:
@@ -107,7 +109,7 @@ def _package(module: str) -> Iterator[tuple[str, Path]]:
 
 
 def _core(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files of sneframe that can change a number; by name."""
+    """Yield the names and paths of the files of sneframe that can change a number."""
     for path in of_package(root):
         inner = path.relative_to(root)
         if inner.parts[0] not in SHOWING:
@@ -123,11 +125,11 @@ def _hash(files: Iterable[tuple[str, Path]]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _content(path: Path, changed: int, size: int) -> str:  # noqa: ARG001  # which tell an edited file from the one before
-    """Return the hash of a file; of Python without comments, docstrings and layout, which change no number."""
+def _content(path: Path, changed: int, size: int) -> str:  # noqa: ARG001  # keys of the cache
+    """Return the hash of a file. Comments, docstrings and layout of Python do not count."""
     data = path.read_bytes()
     if path.suffix == ".py":
-        with suppress(SyntaxError, ValueError):  # what does not parse is taken as it is
+        with suppress(SyntaxError, ValueError):  # a file that does not parse is hashed as it is
             data = ast.unparse(_bare(ast.parse(data))).encode()
     return hashlib.sha256(data).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What the cells left → the lines of a table: over seeds, over resampled test networks, and against the best."""
+"""Results of cells → lines of a table, with spreads over seeds, intervals, and the difference to the best."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
-from sneframe.bench.bootstrap import DRAWS, interval, resampled
 from sneframe.bench.cell import Outcome, Test
 from sneframe.config.suite import METRICS
+from sneframe.report.bootstrap import DRAWS, interval, resampled
 
 
 @frozen(kw_only=True, eq=False)
@@ -20,15 +20,15 @@ class Entry:
     """The outcomes of one row in one column.
 
     Args:
-        row: label.
+        row: label of the row.
         recipe: ``PLUGIN/NAME``.
-        column: label, empty where there is one column.
-        within: label of the suite's column alone, where the label of this one says source and target too.
-        source: label of the zoo that is trained on, empty where all are the same.
-        target: label of the zoo that is tested on, the same.
-        digest: of the zoo whose test networks count here.
-        outcomes: one per seed; a seed that was not run is not there.
-        seeds: how many there are to be.
+        column: heading of the column; empty if there is only one.
+        within: label of the suite's variation alone; the column may name source and target, too.
+        source: label of the zoo to train on; empty if there is only one.
+        target: label of the zoo to test on; empty if there is only one.
+        digest: digest of the zoo to test on.
+        outcomes: one per seed that was run.
+        seeds: number of seeds that are planned.
     """
 
     row: str
@@ -47,9 +47,9 @@ class Spread:
     """A number over seeds.
 
     Args:
-        mean: over seeds.
-        std: over seeds, with n − 1 below; None for one seed.
-        interval: of the mean over seeds, under resampled test networks; or None.
+        mean: mean over seeds.
+        std: standard deviation over seeds (n − 1); None for one seed.
+        interval: 95 % interval of the mean over seeds, from resampled test networks; or None.
     """
 
     mean: float
@@ -59,11 +59,11 @@ class Spread:
 
 @frozen(kw_only=True)
 class Difference:
-    """A line against the best of its column, on the same resampled test networks.
+    """The difference between a line and the best of its column, on the same resampled test networks.
 
     Args:
-        mean: how much greater the metric is.
-        interval: of that, or None where the two were not tested on the same networks.
+        mean: metric of the line − metric of the best.
+        interval: 95 % interval of the difference; None if the two were not tested on the same networks.
     """
 
     mean: float
@@ -71,38 +71,41 @@ class Difference:
 
     @property
     def clear(self) -> bool:
-        """Whether 0 lies outside."""
+        """Whether 0 lies outside the interval."""
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
 
 @frozen(kw_only=True)
 class Line:
-    """One line of the table; numbers are means over the seeds that ended.
+    """One line of the table; numbers are means over the finished seeds.
 
     Args:
-        row: label.
+        row: label of the row.
         recipe: ``PLUGIN/NAME``.
-        column: label.
-        within: label of the suite's column alone, where the label of this one says source and target too.
-        source: label of the zoo that was trained on, empty where all are the same.
-        target: label of the zoo that was tested on, the same.
-        done: seeds that ended.
-        seeds: that there are to be.
-        networks: test networks.
-        scores: for each metric its spread, or None where it is undefined.
-        best: whether it is the best of its column.
-        against: the best of its column; None for that one itself.
+        column: heading of the column.
+        within: label of the suite's variation alone; the column may name source and target, too.
+        source: label of the zoo trained on; empty if there is only one.
+        target: label of the zoo tested on; empty if there is only one.
+        done: number of finished seeds.
+        seeds: number of planned seeds.
+        networks: number of test networks.
+        scores: spread of each metric; None where it is undefined.
+        each: values of each metric, one for every seed; empty if a seed has none.
+        outcomes: results of the finished seeds.
+        test: test of the first finished seed.
+        best: whether this is the best line of its column.
+        against: difference to the best of the column; None for the best itself.
         size: trainable weights.
-        passes: over the training networks.
-        planned: epochs.
-        cut: seeds that the budget ended.
-        best_epoch: 0 where there is none.
-        train_seconds: of training.
-        step_seconds: of a step.
-        seconds_to_best: of training.
-        peak_memory: in bytes, the largest of all seeds.
-        failed: the reasons, each once.
-        applicable: false where runs ended well, and their models cannot take the networks of this column.
+        passes: passes over the training networks.
+        planned: planned epochs.
+        cut: number of seeds that the budget ended.
+        best_epoch: best epoch in validation; 0 without epochs.
+        train_seconds: seconds of training.
+        step_seconds: seconds of one step.
+        seconds_to_best: seconds of training until the best epoch was scored.
+        peak_memory: largest resident set of all seeds, in bytes.
+        failed: reasons of failures, each once.
+        applicable: false if the runs succeeded but their models cannot take the networks of this column.
     """
 
     row: str
@@ -115,6 +118,9 @@ class Line:
     seeds: int
     networks: int = 0
     scores: dict[str, Spread | None]
+    each: dict[str, tuple[float, ...]] = field(factory=dict)
+    outcomes: tuple[Outcome, ...] = field(default=(), eq=False, repr=False)
+    test: Test | None = field(default=None, eq=False, repr=False)
     best: bool = False
     against: Difference | None = None
     size: int | None = None
@@ -131,7 +137,7 @@ class Line:
 
 
 def lines(entries: Sequence[Entry], metric: str, draws: int = DRAWS) -> tuple[Line, ...]:
-    """Return a line for each entry, in their order."""
+    """Return a line for each entry, in the same order."""
     tested = [_tested(entry) for entry in entries]
     drawn = [_draws(tests, draws) for tests in tested]
     best = _best(entries, tested, metric)
@@ -149,23 +155,24 @@ Draws = dict[str, "np.ndarray | None"]
 
 
 def _tested(entry: Entry) -> list[tuple[Outcome, Test]]:
-    """Return the outcomes that ended with a test."""
+    """Return the results that have a test, with that test."""
     pairs = [(outcome, outcome.test(entry.digest)) for outcome in entry.outcomes]
     return [(outcome, test) for outcome, test in pairs if test.failed is None]
 
 
 def _draws(tested: Sequence[tuple[Outcome, Test]], draws: int) -> Draws:
-    """Return for each metric ``(draws,)`` means over seeds."""
+    """Return ``(draws,)`` means over seeds for each metric."""
     found: Draws = {}
-    for metric in METRICS:
-        each = [resampled(metric, test.true, test.predicted, draws) for _, test in tested]
+    alike = all(_same(test.group, tested[0][1].group) for _, test in tested)
+    for metric in METRICS if alike else ():
+        each = [resampled(metric, test.true, test.predicted, draws, group=test.group) for _, test in tested]
         known = [values for values in each if values is not None]
         found[metric] = np.mean(known, axis=0) if known and len(known) == len(each) else None
     return found
 
 
 def _values(tested: Sequence[tuple[Outcome, Test]], metric: str) -> list[float]:
-    """Return a metric for every seed; empty where one of them has none."""
+    """Return a metric for every seed; nothing if a seed has none."""
     values = [getattr(test.scores, metric) for _, test in tested]
     return [] if None in values else values
 
@@ -173,7 +180,7 @@ def _values(tested: Sequence[tuple[Outcome, Test]], metric: str) -> list[float]:
 def _best(
     entries: Sequence[Entry], tested: Sequence[Sequence[tuple[Outcome, Test]]], metric: str
 ) -> dict[str, int]:
-    """Return for each column the number of the best entry in it."""
+    """Return the index of the best entry in each column."""
     candidates: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for number, entry in enumerate(entries):
         if values := _values(tested[number], metric):
@@ -190,11 +197,17 @@ def _against(
         return None
     (_, one), (_, other) = tested[0][0], tested[1][0]
     same = np.array_equal(one.ids, other.ids) and np.array_equal(one.true, other.true)
-    both = [each[metric] for each in drawn]
+    same = same and _same(one.group, other.group)
+    both = [each.get(metric) for each in drawn]
     between = None
     if same and both[0] is not None and both[1] is not None:
         between = interval(both[0] - both[1])
     return Difference(mean=fmean(mine) - fmean(best), interval=between)
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Return whether two tests are resampled by the same run groups."""
+    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 def _line(
@@ -222,7 +235,7 @@ def _line(
     outcomes = [outcome for outcome, _ in tested]
     scores: dict[str, Spread | None] = {}
     for metric in METRICS:
-        values, draws = _values(tested, metric), drawn[metric]
+        values, draws = _values(tested, metric), drawn.get(metric)
         scores[metric] = _spread(values, None if draws is None else interval(draws)) if values else None
     test = tested[0][1]
     return Line(
@@ -230,6 +243,9 @@ def _line(
         done=len(tested),
         networks=test.scores.n if test.scores else 0,
         scores=scores,
+        each={metric: tuple(_values(tested, metric)) for metric in METRICS},
+        outcomes=tuple(outcomes),
+        test=test,
         best=best,
         against=against,
         size=outcomes[0].size,

@@ -1,6 +1,6 @@
-"""One cell in a process of its own: a job on standard input, what it left on standard output, one JSON a line.
+"""One cell in its own process: a job on standard input, the result on standard output, one JSON value a line.
 
-The process ends when the one that started it does: its standard input is closed then, and it waits for that.
+The process ends with its parent: it waits for its standard input to be closed, which happens then.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from sneframe.errors import SneframeError, printable
 from sneframe.progress import Advance, Reporter
 
 Note = Callable[[str], None]
-GRACE = 10.0  #: seconds that a process is given to end by itself
+GRACE = 10.0  #: seconds for a process to end by itself before it is killed
 
 
-# -- the side that asks ---------------------------------------------------------------------------------------
+# -- the parent ----------------------------------------------------------------------------------------------
 
 
 def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
-    """Run a cell in a new process and return what it left: ``{"failed": REASON}``, or all that goes into its file.
+    """Run a cell in a new process and return the content of its file, or ``{"failed": REASON}``.
 
-    Whatever befalls the process is a failure of the cell, in one line.
+    Whatever happens to the process is a failure of the cell, with a reason of one line.
 
     Args:
-        cell: what to run.
-        note: is told how far it is.
+        cell: the cell to run.
+        note: receives progress.
     """
     with tempfile.TemporaryDirectory(prefix="sneframe-") as folder, tempfile.TemporaryFile() as errors:
         job = job_of(cell, folder)
@@ -49,7 +49,7 @@ def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            start_new_session=True,  # Ctrl-C is for the one that asks, which then ends this one
+            start_new_session=True,  # Ctrl-C goes to the parent only, which then ends this one
             text=True,
         )
         assert process.stdin is not None
@@ -63,14 +63,14 @@ def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
                     return dict(said)
                 note(said["note"])
         except BrokenPipeError:
-            pass  # it ended before it had read its job; the reason is what it wrote
+            pass  # it ended before it read its job; its error output has the reason
         finally:
             _end(process)
         return {"failed": _reason(process.returncode, errors)}
 
 
 def job_of(cell: Cell, folder: str) -> dict[str, Any]:
-    """Return what a process is told of a cell; it works in the folder."""
+    """Return the job of a cell for a process, which works in the folder."""
     targets = [
         {"path": str(each.zoo.path), "digest": each.zoo.digest, "divided": each.divided}
         for each in cell.targets
@@ -93,7 +93,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _reason(code: int, errors: IO[bytes]) -> str:
-    """Say why a process that left nothing ended."""
+    """Return why a process ended without a result."""
     errors.seek(0)
     lines = [line for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
     ended = f"its process was killed by signal {-code}" if code < 0 else f"its process ended with {code}"
@@ -102,14 +102,14 @@ def _reason(code: int, errors: IO[bytes]) -> str:
     return printable(f"{ended}{f': {lines[-1].strip()}' if lines else ''}")
 
 
-# -- the side that works --------------------------------------------------------------------------------------
+# -- the process ---------------------------------------------------------------------------------------------
 
 
 class Notes(Reporter):
-    """Passes on how far a run is.
+    """A reporter that passes progress on.
 
     Args:
-        note: to whom.
+        note: receives each line.
     """
 
     def __init__(self, note: Note) -> None:
@@ -117,16 +117,16 @@ class Notes(Reporter):
         self._note = note
 
     @contextmanager
-    def bar(self, label: str, unit: str = "") -> Iterator[Advance]:  # noqa: ARG002  # a note has no pace
+    def bar(self, label: str, unit: str = "") -> Iterator[Advance]:  # noqa: ARG002  # a note shows no speed
         """Yield a function that notes (done, total, note)."""
         yield lambda done, total, note="": self._note(f"{label} {done}/{total} {note}".rstrip())
 
 
 def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
-    """Run a job and return what goes into the file of its cell.
+    """Run a job and return the content of the cell's file.
 
     Raises:
-        SneframeError: it cannot be run.
+        SneframeError: the job cannot be run.
     """
     from sneframe import plugins
     from sneframe.config.structure import structure
@@ -176,13 +176,12 @@ def _own_test(folder: Path, digest: str) -> dict[str, Any]:
 
     read = read_folder(folder)
     found = read.predictions[0]
-    return cells.described(
-        digest, read.metrics.test, found.ids.tolist(), found.true.tolist(), found.predicted.tolist()
-    )
+    true, predicted = found.true.tolist(), found.predicted.tolist()
+    return cells.described(digest, read.metrics.test, found.ids.tolist(), true, predicted, found.group)
 
 
 def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any]) -> dict[str, Any]:
-    """Test the model on another zoo; a method that cannot take it says so."""
+    """Test the model on another zoo; if it cannot take that zoo, return the reason."""
     from sneframe import devices
     from sneframe.run_folder import checkpoint
     from sneframe.train import evaluate
@@ -200,19 +199,18 @@ def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any])
         value = evaluate.predict(
             model, data, positions, accelerator, batch_size=config.train.batch_size
         ).value
-    except Exception as error:  # noqa: BLE001  # a model may fail in any way on networks that it was not made for
+    except Exception as error:  # noqa: BLE001  # a model may fail in any way on other networks
         return {"zoo": target["digest"], "failed": said(error)}
     task, own = next(tasks.split(value))
     true, ids = task.truth(data.columns[name].take(positions)), data.batch.ids[positions].tolist()
-    return cells.described(
-        target["digest"], task.score(true, own), ids, true.tolist(), task.predict(own).tolist()
-    )
+    scores, predicted, group = task.score(true, own), task.predict(own).tolist(), data.zoo.group[positions]
+    return cells.described(target["digest"], scores, ids, true.tolist(), predicted, group)
 
 
 def peak_memory() -> int:
-    """Return the largest resident set that this process had, in bytes.
+    """Return the largest resident set that this process has had, in bytes.
 
-    On Linux a new process inherits the ``ru_maxrss`` of the one that started it, so its own high-water mark is read.
+    On Linux a new process inherits ``ru_maxrss`` from its parent, so ``VmHWM`` is read instead.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -230,8 +228,8 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    """Do the one job that standard input holds."""
-    # What libraries print is no answer: it goes where errors go.
+    """Run the one job on standard input."""
+    # What libraries print is no answer, so it goes to the error output.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     job = json.loads(sys.stdin.readline())
@@ -243,13 +241,13 @@ def main() -> None:
 
     try:
         left = work(job, lambda text: answer({"note": text}))
-    except Exception as error:  # noqa: BLE001  # a method may fail in any way; it is its cell that fails
+    except Exception as error:  # noqa: BLE001  # whatever fails in a method fails its cell
         left = {"failed": said(error)}
     answer(left)
 
 
 def said(error: Exception) -> str:
-    """Return an error as the one line that stands in the table."""
+    """Return an error as one line for the table."""
     if isinstance(error, SneframeError):
         return str(error)
     return printable(" ".join(f"{type(error).__name__}: {error}".split()))

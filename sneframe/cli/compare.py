@@ -1,8 +1,9 @@
-"""``sneframe compare``: methods on the same zoo, splits and seeds, as one table."""
+"""``sneframe compare``: one table of methods on the same zoo, splits and seeds."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from sneframe.bench.comparison import Result
     from sneframe.config.suite import Suite
 
-SHIPPED = "suites"  #: the plugin whose suites need no prefix
-REFERENCES = ("stats/pooled", "stats/mean")  #: what takes any architecture, and what has learnt nothing
+SHIPPED = "suites"  #: the suites of this plugin need no prefix
+REFERENCES = ("stats/pooled", "stats/mean")  #: a method for any architecture, and one that learns nothing
+UNSAID = ("retry", "rerun", "reuse", "quiet")  #: options that change no number of the table
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 class Seconds(click.ParamType[float]):
-    """``90``, ``90s``, ``10m`` or ``1.5h`` as seconds."""
+    """A time such as ``90``, ``90s``, ``10m`` or ``1.5h``, in seconds."""
 
     name = "time"
 
@@ -27,45 +29,49 @@ class Seconds(click.ParamType[float]):
         """Read a time."""
         found = re.fullmatch(r"(\d+(?:\.\d*)?)([smh]?)", str(value).strip())
         if found is None or not float(found[1]):
-            self.fail(f"{value!r} is no time such as 90s, 10m or 1h", param, ctx)
+            self.fail(f"{value!r} is not a time such as 90s, 10m or 1h", param, ctx)
         return float(found[1]) * UNITS[found[2]]
 
 
 class Listed(click.ParamType[tuple[str, ...]]):
-    """Words between commas."""
+    """A list of words, separated by commas."""
 
     name = "a,b,…"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Split them."""
+        """Split the list."""
         found = tuple(word.strip() for word in str(value).split(",") if word.strip())
         if not found:
-            self.fail("names nothing; leave the option out instead", param, ctx)
+            self.fail("the list is empty; leave the option out instead", param, ctx)
         return found
 
 
 @click.command()
 @click.option(
-    "--suite", "name", help="A suite, PLUGIN/NAME; those of the plugin suites by their names alone."
+    "--suite", "name", help="Suite to run, PLUGIN/NAME; the suites that are shipped need no PLUGIN."
 )
-@click.option("--recipes", type=Listed(), help="What to compare; of a suite, the only rows to run.")
-@click.option("--zoo", help="Folder of the zoo, in place of the suite's; without either the demo zoo.")
+@click.option("--recipes", type=Listed(), help="Recipes to compare; with --suite, the rows to run.")
+@click.option("--zoo", help="Folder of the zoo, in place of the suite's.  [default: the demo zoo]")
 @click.option("--property", "property_name", help="The property to predict.")
 @click.option("--train", type=Listed(), help="Zoos to train on, each by itself, in place of --zoo.")
-@click.option("--test", type=Listed(), help="Zoos to test every model on; without it its own test networks.")
+@click.option("--test", type=Listed(), help="Zoos to test every model on.  [default: its own test networks]")
 @click.option(
-    "--leave-one-out", is_flag=True, help="For each zoo of --train: train on all others together, test on it."
+    "--leave-one-out",
+    is_flag=True,
+    help="For each zoo of --train, train on all others together and test on it.",
 )
 @click.option(
     "--references/--no-references",
     default=None,
-    help="Whether the mean and pooled StatNN stand beside the others.  [default: with --train]",
+    help="Whether to add the rows stats/mean and stats/pooled.  [default: with --train]",
 )
-@click.option("--seeds", type=click.IntRange(1), help="How many: 0, 1, …  [default: 3]")
+@click.option("--seeds", type=click.IntRange(1), help="Number of seeds: 0, 1, …  [default: 3]")
 @click.option(
-    "--budget", type=Seconds(), help="Training time of a run, such as 10m; the suite's, or no limit."
+    "--budget",
+    type=Seconds(),
+    help="Training time of each run, such as 10m.  [default: the suite's, or no limit]",
 )
 @click.option(
     "--set",
@@ -77,25 +83,27 @@ class Listed(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--metric",
     type=click.Choice(["mse", "r2", "tau", "accuracy"]),
-    help="That orders the table.  [default: mse]",
+    help="Metric that orders the table.  [default: mse]",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default="compare", show_default=True, help="Folder to write to."
 )
 @click.option(
-    "--zoos", type=click.Path(path_type=Path), help="Folder of zoos that are built; the user's cache."
+    "--zoos",
+    type=click.Path(path_type=Path),
+    help="Folder for zoos that are built.  [default: the user's cache]",
 )
-@click.option("--retry", is_flag=True, help="Run cells again that failed.")
+@click.option("--retry", is_flag=True, help="Run failed cells again.")
 @click.option(
     "--rerun",
     multiple=True,
     metavar="RECIPE",
-    help="Run all cells of this row again; may be given several times.",
+    help="Run all cells of this row again; can be given several times.",
 )
 @click.option(
     "--reuse",
     is_flag=True,
-    help="Use finished cells though their plugins or the source of these have changed.",
+    help="Use finished cells although the code that made them has changed.",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def compare(
@@ -120,9 +128,9 @@ def compare(
 ) -> None:
     """Run methods on the same zoo, splits and seeds, and write one table of them.
 
-    Every cell, one recipe with one seed, runs in a process of its own. What it leaves is kept under OUT/cells, and used
-    again as long as what made it is the same: the same command goes on with the cells that are missing. It ends with 1
-    if a cell failed.
+    Every cell, one recipe with one seed, runs in its own process. Its result is kept under OUT/cells and used
+    again as long as the code that made it is the same, so the same command runs only the missing cells. The
+    exit code is 1 if a cell failed.
     """
     from attrs import evolve
 
@@ -163,12 +171,30 @@ def compare(
         retry=retry,
         rerun=rerun,
         reuse=reuse,
+        command=_command(click.get_current_context()),
         reporter=Reporter(console),
     )
     if console is not None:
         _print(console, suite, result)
         console.print(printable(f"table: {result.html}"), soft_wrap=True)
     _check_all_ran(result)
+
+
+def _command(context: click.Context) -> str:
+    """Return the command as it was given, without the options that change no number of the table."""
+    words = ["sneframe", "compare"]
+    for option in context.command.params:
+        name = option.name or ""
+        if name in UNSAID or context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        if isinstance(value, bool):
+            words.append((option.opts if value else option.secondary_opts)[0])
+        elif option.multiple:
+            words += [word for each in value for word in (option.opts[0], each)]
+        else:
+            words += [option.opts[0], ",".join(value) if isinstance(value, tuple) else f"{value}"]
+    return shlex.join(words)
 
 
 def _suite(name: str) -> Suite:
@@ -179,7 +205,7 @@ def _suite(name: str) -> Suite:
 
 
 def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
-    """Return a suite of some of its rows, named by label or recipe."""
+    """Return the suite with only some of its rows, named by label or recipe."""
     from attrs import evolve
 
     from sneframe.bench.naming import refuse_twice
@@ -197,10 +223,10 @@ def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
 
 
 def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:
-    """Return a suite of recipes, each of which has a configuration with the words of ``--set``.
+    """Return a suite of recipes, after a check of each configuration with the words of ``--set``.
 
     Raises:
-        SneframeError: one has none or is named twice, which is better known before the others are run.
+        SneframeError: a recipe has no valid configuration, or is named twice.
     """
     from sneframe.bench.comparison import whole_name
     from sneframe.bench.naming import refuse_twice
@@ -222,7 +248,7 @@ def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:
 
 
 def _with_references(suite: Suite) -> Suite:
-    """Return a suite in which every number has what it must beat beside it."""
+    """Return the suite with the reference rows, which every method should beat."""
     from attrs import evolve
 
     from sneframe.config.suite import Row
@@ -235,11 +261,12 @@ def _with_references(suite: Suite) -> Suite:
 def _print(console: Any, suite: Suite, result: Result) -> None:
     from rich.table import Table
 
-    from sneframe.bench.pages import NAMES, reason, shown_metrics, spread
+    from sneframe.bench.pages import reason, spread
+    from sneframe.bench.sheet import name_of, shown_metrics
     from sneframe.errors import printable
 
     metrics = shown_metrics(result.lines, suite.metric)
-    table = Table("", *(NAMES[metric] for metric in metrics), title=printable(suite.title))
+    table = Table("", *(name_of(metric, result.lines) for metric in metrics), title=printable(suite.title))
     for line in result.lines:
         name = f"{line.row}, {line.column}" if line.column else line.row
         scores = (spread(metric, line.scores[metric]) for metric in metrics)
@@ -252,10 +279,10 @@ def _print(console: Any, suite: Suite, result: Result) -> None:
 
 
 def _check_all_ran(result: Result) -> None:
-    """Check that no cell failed; a method that cannot take the networks of a target is no failure.
+    """Check that no cell failed. A method that cannot take the networks of a target has not failed.
 
     Raises:
-        CellsFailed: one did.
+        CellsFailed: a cell failed.
     """
     from sneframe.errors import CellsFailed
 

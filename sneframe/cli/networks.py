@@ -130,7 +130,7 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embeddi
             _say_doubtful(path, zoo.symmetry)
             if not len(zoo):
                 raise ZooError(f"{path}: none of the {counted(total, 'network')} has a finite embedding")
-            yield EmbeddingTable(sources=sources(zoo), values=values, properties=properties(zoo))
+            yield EmbeddingTable(sources=zoo.sources, values=values, properties=properties(zoo))
         else:
             yield EmbeddingTable(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
 
@@ -155,13 +155,6 @@ def _say_doubtful(path: Path, counts: Mapping[str, int]) -> None:
     for origin, line in zip(counts, sentences(counts), strict=True):
         if origin in ("none", "guessed"):
             warnings.warn(f"{path}: {line}", DoubtWarning, stacklevel=3)
-
-
-def sources(zoo: Zoo) -> list[str]:
-    """Return the names of a zoo's networks: their files if they were imported, or zoo and number."""
-    if "source" in zoo.properties:
-        return [str(value) for value in zoo.column("source")]
-    return [f"{zoo.name}/{number}" for number in zoo.ids.tolist()]
 
 
 def properties(zoo: Zoo) -> dict[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""Run folder → ``report.html``, which loads nothing and runs no script; embedded networks → an interactive map."""
+"""Run folder → ``report.html``, which loads nothing and runs no script; embeddings → a map."""
 
 from sneframe.report.map import write_map
 from sneframe.report.page import write_report

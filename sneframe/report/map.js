@@ -1,5 +1,5 @@
 "use strict";
-// The map of map.html.j2. Names come from outside: they are only ever text, never markup.
+// The map of map.html.j2. Names come from outside, so they are set as text and never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
 const [canvas, frame, tip] = [at("canvas"), at("frame"), at("tip")];
@@ -68,9 +68,8 @@ function paint() {
 }
 
 function place([x, y]) {
-  const side = Math.min(canvas.clientWidth, canvas.clientHeight) - 32;
-  const left = (canvas.clientWidth - side) / 2, top = (canvas.clientHeight - side) / 2;
-  return [(left + x * side) * view.zoom + view.x, (top + (1 - y) * side) * view.zoom + view.y];
+  const wide = canvas.clientWidth - 32, high = canvas.clientHeight - 32;
+  return [(16 + x * wide) * view.zoom + view.x, (16 + (1 - y) * high) * view.zoom + view.y];
 }
 
 function draw() {

@@ -1,4 +1,4 @@
-"""Embedded networks → an interactive map: one page that loads nothing; its one script is named by its hash."""
+"""Embedded networks → an interactive map: a page that loads nothing and allows its one script by hash."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from markupsafe import Markup
 from sneframe.atomic import write_bytes
 from sneframe.errors import RunError
 from sneframe.predict.embedding_table import EmbeddingTable
-from sneframe.report.figures import PALETTE
+from sneframe.report.drawing import PALETTE
 from sneframe.report.projection import Projection, project
 from sneframe.report.template import template
 from sneframe.zoo.column import finite_or_none
 
-DIGITS = 5  #: of a coordinate
+DIGITS = 5  #: decimals of a coordinate
 
 
 def write_map(embedded: EmbeddingTable, name: str, path: Path, *, colour: str | None = None) -> Path:
-    """Write a page on which networks can be hovered over, coloured by any property, and searched.
+    """Write a page that shows networks as points, coloured by any property, with names on hover and a search.
 
     Args:
         embedded: the networks.
-        name: of the run whose embeddings they are.
-        path: of the page.
-        colour: the property that networks are coloured by at first, where they have it.
+        name: name of the run that embedded them.
+        path: file to write.
+        colour: the property that first colours the networks, if they have it.
 
     Returns:
-        the path.
+        The path.
 
     Raises:
         RunError: there are too few networks for a map.
-        MachineError: the disk does not take it.
+        MachineError: the file cannot be written.
     """
     projection = project(embedded.values)
     if not isinstance(projection, Projection):
@@ -56,7 +56,7 @@ def write_map(embedded: EmbeddingTable, name: str, path: Path, *, colour: str | 
         of=len(embedded),
         shares=projection.shares,
         digest=digest,
-        # Inside a script element only "<" could end it; as an escape it stands in JSON strings alone.
+        # Only "<" could end a script element. It occurs in JSON strings alone, so an escape is safe.
         data=Markup(data.replace("<", "\\u003c")),  # noqa: S704
         script=Markup(script),  # noqa: S704  # our own file
     )
@@ -79,7 +79,7 @@ def _data(embedded: EmbeddingTable, projection: Projection) -> dict[str, Any]:
 
 
 def _unit(points: np.ndarray) -> list[list[float]]:
-    """Return points scaled into [0, 1]², as wide as high."""
-    low, span = points.min(0), max(float(np.ptp(points, axis=0).max()), 1e-12)
-    middle = (span - np.ptp(points, axis=0)) / 2
-    return np.round((points - low + middle) / span, DIGITS).tolist()
+    """Return points scaled to [0, 1] along each axis, so that the map fills its box."""
+    low, span = points.min(0), np.ptp(points, axis=0)
+    scaled = np.where(span > 1e-12, (points - low) / np.maximum(span, 1e-12), 0.5)
+    return np.round(scaled, DIGITS).tolist()

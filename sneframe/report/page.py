@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attrs import frozen
 from markupsafe import Markup
 
 from sneframe import atomic
+from sneframe.metrics import Scores
 from sneframe.report import figures
+from sneframe.report.bootstrap import interval, resampled
+from sneframe.report.drawing import BLUE, PALETTE
 from sneframe.report.projection import SEED, Projection, project
 from sneframe.report.template import template
 from sneframe.report.words import number, ratio
@@ -17,14 +22,80 @@ from sneframe.run_folder.load import RunFolder, read_folder
 from sneframe.run_folder.measured import PropertyScores
 from sneframe.run_folder.predictions import CATEGORY, Predictions
 
+DRAWS = 2_000  #: resamples of the test networks; a comparison, which subtracts intervals, draws more
+FEWEST = 30  #: test networks; with fewer, the page warns
+MOST_ROWS = 20  #: architectures that the page lists
+MOST_WORST = 10  #: worst predictions that the page lists
+
+
+@frozen(kw_only=True)
+class ArchitectureRow:
+    """One line of the table of architectures.
+
+    Args:
+        id: of the architecture.
+        counts: networks in train, val and test.
+        scores: of its test networks; None where it has none.
+    """
+
+    id: str
+    counts: tuple[int, int, int]
+    scores: Scores | None
+
+
+@frozen(kw_only=True)
+class Worst:
+    """One of the worst predictions.
+
+    Args:
+        source: the name of the network.
+        architecture: its id.
+        true: value.
+        predicted: value.
+        error: predicted − true of a number; of a category the probability of the true class.
+    """
+
+    source: str
+    architecture: str
+    true: float | str
+    predicted: float | str
+    error: float
+
+
+@frozen(kw_only=True)
+class ClassRow:
+    """One line of the table of classes.
+
+    Args:
+        name: the label.
+        n: test networks of this class.
+        predicted: test networks for which it was predicted.
+        right: test networks of this class for which it was predicted.
+    """
+
+    name: str
+    n: int
+    predicted: int
+    right: int
+
+    @property
+    def recall(self) -> float | None:
+        """Fraction of the networks of this class that are predicted correctly; None without such networks."""
+        return self.right / self.n if self.n else None
+
+    @property
+    def precision(self) -> float | None:
+        """Fraction of the predictions of this class that are right; None without such predictions."""
+        return self.right / self.predicted if self.predicted else None
+
 
 def write_report(folder: Path) -> Path:
     """Render ``report.html`` of a finished run into its folder, and return its path.
 
-    The same folder gives the same bytes; an older report stands until the new one is complete.
+    The same folder gives the same bytes. An older report stays until the new one is complete.
 
     Raises:
-        RunError: a file of the folder is missing, malformed or at odds with another.
+        RunError: a file of the folder is missing or malformed, or contradicts another.
         MachineError: the report cannot be written.
     """
     text = render(read_folder(folder))
@@ -37,18 +108,27 @@ def write_report(folder: Path) -> Path:
 def render(run: RunFolder) -> str:
     """Return the page of a run."""
     colours = _colours(run)
+    properties = list(zip(run.metrics.by_property.items(), run.predictions, strict=True))
     return template("sneframe.report", "report.html.j2").render(
         run=run,
         metrics=run.metrics,
         env=run.environment,
         colours=colours,
-        headings={name: headings(scores) for name, scores in run.metrics.by_property.items()},
+        headings={name: headings(scores) for (name, scores), _ in properties},
+        intervals={name: _intervals(predictions) for (name, _), predictions in properties},
+        draws=DRAWS,
+        groups=len(np.unique(run.predictions[0].group)),
+        few=run.metrics.test.n < FEWEST,
+        parts=[sum(run.metrics.architectures.get(part, {}).values()) for part in ("train", "val", "test")],
+        mix=_mix(run),
+        most_rows=MOST_ROWS,
         drawn={
             name: _predictions(name, scores, predictions, colours, place)
-            for place, ((name, scores), predictions) in enumerate(
-                zip(run.metrics.by_property.items(), run.predictions, strict=True)
-            )
+            for place, ((name, scores), predictions) in enumerate(properties)
         },
+        classes={name: classes(predictions) for (name, _), predictions in properties},
+        names=_names(run),
+        worst={name: worst(predictions) for (name, _), predictions in properties},
         error=_error(run.metrics),
         curves=_curves(run),
         map=_map(run),
@@ -56,7 +136,7 @@ def render(run: RunFolder) -> str:
 
 
 def headings(scores: PropertyScores) -> dict[str, tuple[str, str]]:
-    """Return for each metric that is shown of a property what stands over its column, and how it is written."""
+    """Return the metrics that the page shows for a property: the heading of each, and how it is written."""
     if scores.task == CATEGORY:
         return {
             "accuracy": ("accuracy", "ratio"),
@@ -71,32 +151,113 @@ def headings(scores: PropertyScores) -> dict[str, tuple[str, str]]:
     }
 
 
+def worst(predictions: Predictions) -> list[Worst]:
+    """Return the worst predictions, worst first: the largest errors, or the least probable true classes."""
+    if predictions.probability is None:
+        errors = predictions.predicted - predictions.true
+        order = np.argsort(-np.abs(errors), kind="stable")
+    else:
+        errors = predictions.probability
+        order = np.argsort(errors, kind="stable")
+    return [
+        Worst(
+            source=str(predictions.source[row]),
+            architecture=str(predictions.architecture[row]),
+            true=predictions.true[row],
+            predicted=predictions.predicted[row],
+            error=float(errors[row]),
+        )
+        for row in order[:MOST_WORST]
+    ]
+
+
+def classes(predictions: Predictions) -> list[ClassRow]:
+    """Return how well each class is predicted, in their order; nothing for a number."""
+    if predictions.probability is None:
+        return []
+    true, predicted = predictions.true.astype(str), predictions.predicted.astype(str)
+    return [
+        ClassRow(
+            name=name,
+            n=int((true == name).sum()),
+            predicted=int((predicted == name).sum()),
+            right=int(((true == name) & (predicted == name)).sum()),
+        )
+        for name in np.union1d(true, predicted).tolist()
+    ]
+
+
+def _names(run: RunFolder) -> dict[str, str]:
+    """Return the name of each architecture: its summary, with the start of its id if that is shared."""
+    summaries = run.environment.zoo.architectures
+    times = Counter(summaries.values())
+    return {
+        name: summary if times[summary] == 1 else f"{name[:6]}: {summary}"
+        for name, summary in summaries.items()
+    }
+
+
+def _intervals(predictions: Predictions) -> dict[str, tuple[float, float]]:
+    """Return the 95 % interval of each metric that has one, from resamples of the run groups."""
+    found = {}
+    for metric in ("mse", "r2", "tau", "accuracy"):
+        drawn = resampled(metric, predictions.true, predictions.predicted, DRAWS, group=predictions.group)
+        if drawn is not None and (between := interval(drawn)) is not None:
+            found[metric] = between
+    return found
+
+
+def _mix(run: RunFolder) -> list[ArchitectureRow]:
+    """Return the architectures, those with the most networks first."""
+    parts = [run.metrics.architectures.get(part, {}) for part in ("train", "val", "test")]
+    rows = []
+    for name in dict.fromkeys([*run.metrics.by_architecture, *(name for part in parts for name in part)]):
+        train, val, test = (part.get(name, 0) for part in parts)
+        scores = run.metrics.by_architecture.get(name)
+        rows.append(ArchitectureRow(id=name, counts=(train, val, test), scores=scores))
+    return sorted(rows, key=lambda row: -sum(row.counts))
+
+
 def _error(scores: PropertyScores) -> str:
     return "Brier score" if scores.task == CATEGORY else "MSE"
 
 
 def _colours(run: RunFolder) -> dict[str, str]:
-    """Return a colour for each architecture of a zoo that mixes a few; empty where one colour does."""
+    """Return a colour for each architecture of a zoo that mixes a few; empty where one colour is enough."""
     architectures = list(run.metrics.by_architecture)
-    if not 1 < len(architectures) <= len(figures.PALETTE):
+    if not 1 < len(architectures) <= len(PALETTE):
         return {}
-    return dict(zip(architectures, figures.PALETTE, strict=False))
+    return dict(zip(architectures, PALETTE, strict=False))
 
 
 def _predictions(
     name: str, found: PropertyScores, predictions: Predictions, colours: dict[str, str], place: int
-) -> Markup:
-    """Draw predicted against true values: points of numbers, a matrix of classes; figures are told apart by their place."""
-    scores = found.test
+) -> list[tuple[str, Markup]]:
+    """Draw the predictions of a property: numbers and their errors as points, categories as a matrix.
+
+    Returns:
+        Each figure with its kind; ids in it contain the place, so that they differ within the page.
+    """
+    scores, prefix = found.test, _prefix(place)
     if found.task == CATEGORY:
         alt = f"Predicted against true {name} of {scores.n} test networks; accuracy {ratio(scores.accuracy)}"
-        return figures.confusion(predictions, name, alt, prefix=_prefix(place))
-    shown = [colours.get(architecture, figures.BLUE) for architecture in predictions.architecture.tolist()]
+        return [("confusion", figures.confusion(predictions, name, alt, prefix=prefix))]
+    shown = [colours.get(architecture, BLUE) for architecture in predictions.architecture.tolist()]
     alt = (
         f"Predicted against true {name} of {scores.n} test networks, with the identity line; "
         f"R² {ratio(scores.r2)}, Kendall's τ {ratio(scores.tau)}"
     )
-    return figures.scatter(predictions, name, shown, alt, prefix=_prefix(place))
+    errors = (
+        f"Errors of the predicted {name} over its true value; the largest is {number(_largest(predictions))}"
+    )
+    return [
+        ("scatter", figures.scatter(predictions, name, shown, alt, prefix=prefix)),
+        ("residuals", figures.residuals(predictions, name, shown, errors, prefix=prefix)),
+    ]
+
+
+def _largest(predictions: Predictions) -> float:
+    return float(np.abs(predictions.predicted - predictions.true).max())
 
 
 def _prefix(place: int) -> str:
@@ -107,16 +268,17 @@ def _curves(run: RunFolder) -> Markup | None:
     if not run.history:
         return None
     first, last = run.history[0], run.history[-1]
+    error, baseline = _error(run.metrics), run.metrics.baseline.val.mse
     alt = (
         f"Over {len(run.history)} epochs the training task loss goes from {number(first.train.task)} to "
-        f"{number(last.train.task)}, the validation {_error(run.metrics)} from {number(first.val.mse)} to "
-        f"{number(last.val.mse)}"
+        f"{number(last.train.task)}, the validation {error} from {number(first.val.mse)} to "
+        f"{number(last.val.mse)}; that of the mean predictor is {number(baseline)}"
     )
-    return figures.curves(run.history, _error(run.metrics), run.metrics.best_epoch or None, alt)
+    return figures.curves(run.history, error, run.metrics.best_epoch or None, alt, baseline=baseline)
 
 
 def _map(run: RunFolder) -> dict[str, Any]:
-    """Return the two maps and what their captions need, or the sentence that says why there is none."""
+    """Return the maps with the numbers of their captions, or the sentence that says why there is none."""
     if run.embeddings is None:
         return {"missing": "The run kept no embeddings of its test networks."}
     projection = project(run.embeddings.values)
@@ -144,12 +306,12 @@ def _map(run: RunFolder) -> dict[str, Any]:
 
 
 def _coloured(run: RunFolder) -> dict[str, np.ndarray]:
-    """Return what maps are coloured by: properties, the architecture where there are several, and ``zoo.show``."""
+    """Return what maps are coloured by: properties, the architecture if there are several, ``zoo.show``."""
     found = {
         name: predictions.true
         for name, predictions in zip(run.metrics.by_property, run.predictions, strict=True)
     }
     if len(run.metrics.by_architecture) > 1:
-        names, summaries = run.predictions[0].architecture.tolist(), run.environment.zoo.architectures
-        found["architecture"] = np.array([summaries.get(name, name) for name in names], dtype=object)
+        ids, names = run.predictions[0].architecture.tolist(), _names(run)
+        found["architecture"] = np.array([names.get(each, each) for each in ids], dtype=object)
     return {**found, **run.shown}

@@ -1,4 +1,4 @@
-"""Embeddings → two maps of the plane: PCA, which is linear, and t-SNE, which keeps neighbours together."""
+"""Embeddings → two maps: PCA, which is linear, and t-SNE, which keeps neighbours together."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FEWEST_NETWORKS = 5
 
 @frozen(kw_only=True, eq=False)
 class Projection:
-    """Where the networks lie in the plane.
+    """Positions of networks on both maps.
 
     Args:
-        rows: ``(n,)`` which of the embeddings are shown.
-        pca: ``(n, 2)``.
-        shares: of the variance that the two axes of ``pca`` carry.
-        tsne: ``(n, 2)``.
-        perplexity: of ``tsne``.
+        rows: ``(n,)`` indices of the embeddings that are shown.
+        pca: ``(n, 2)`` coordinates.
+        shares: fractions of the variance along the two axes of ``pca``.
+        tsne: ``(n, 2)`` coordinates.
+        perplexity: perplexity of ``tsne``.
     """
 
     rows: np.ndarray
@@ -33,9 +33,9 @@ class Projection:
 
 
 def project(values: np.ndarray) -> Projection | str:
-    """Project ``(N, E)`` embeddings, or say in one sentence why there is no map of them.
+    """Project ``(N, E)`` embeddings, or return a sentence that says why there is no map.
 
-    More than 5000 networks are sub-sampled; t-SNE sees at most 50 principal components.
+    Of more than 5000 networks 5000 are drawn at random. t-SNE uses at most 50 principal components.
     """
     if len(values) < FEWEST_NETWORKS or values.shape[1] < 2:
         return (
@@ -49,7 +49,7 @@ def project(values: np.ndarray) -> Projection | str:
         rows = np.sort(np.random.default_rng(SEED).choice(rows, MOST_NETWORKS, replace=False))
     pca = PCA(n_components=min(MOST_WIDTH, len(rows), values.shape[1]), random_state=SEED)
     components = pca.fit_transform(values[rows])
-    # t-SNE needs fewer neighbours than networks; three times the perplexity is how many it looks at.
+    # t-SNE looks at three times the perplexity as many neighbours, which must be fewer than the networks.
     perplexity = min(30.0, (len(rows) - 1) / 3)
     tsne = TSNE(init="pca", perplexity=perplexity, random_state=SEED).fit_transform(components)
     first, second = pca.explained_variance_ratio_[:2]

@@ -1,4 +1,4 @@
-"""Templates → pages: escaped, strict about what is missing, with the numbers and the style that all pages share."""
+"""Templates → pages: escaped, strict about missing values, with common number formats and style."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sneframe.report import words
 
 
 def template(package: str, name: str) -> jinja2.Template:
-    """Return the template of a package; ``style.css`` is the one of all pages."""
+    """Return a template of a package; every page includes the one ``style.css``."""
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [jinja2.PackageLoader(package, ""), jinja2.PackageLoader("sneframe.report", "")]
@@ -18,10 +18,14 @@ def template(package: str, name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": words.number,
-        "ratio": words.ratio,
-        "count": words.count,
-        "duration": words.duration,
-    }
+    filters = (
+        words.number,
+        words.rough,
+        words.ratio,
+        words.limits,
+        words.count,
+        words.duration,
+        words.moment,
+    )
+    environment.filters |= {each.__name__: each for each in filters}
     return environment.get_template(name)

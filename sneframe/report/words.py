@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+NOTHING = "–"
+
 
 def number(value: float) -> str:
-    """Return four significant digits, zeros at the end included: columns of them compare at a glance."""
+    """Return four significant digits, zeros at the end included, so that columns compare at a glance."""
     return f"{value:#.4g}".removesuffix(".").replace("-", "−")
 
 
+def rough(value: float) -> str:
+    """Return three significant digits, for what says how certain another number is."""
+    return f"{value:#.3g}".removesuffix(".").replace("-", "−")
+
+
 def ratio(value: float | None) -> str:
-    """Return R² or τ, which live at most at 1, to three places; "–" where it is not defined."""
+    """Return a number that is at most 1, such as R² or τ, to three places; "–" where it is undefined."""
     if value is None:
-        return "–"
+        return NOTHING
     return f"{value:z.3f}".replace("-", "−") if abs(value) < 1000 else number(value)
+
+
+def limits(between: tuple[float, float] | None, written: str) -> str:
+    """Return ``0.031 … 0.042``; "–" where there is no interval.
+
+    Args:
+        between: the lower and the upper limit.
+        written: ``number`` or ``ratio``.
+    """
+    if between is None:
+        return NOTHING
+    return " … ".join(ratio(value) if written == "ratio" else rough(value) for value in between)
 
 
 def count(value: int) -> str:
@@ -22,9 +41,14 @@ def count(value: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the units in which it is said."""
+    """Return a time in seconds, minutes or hours."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def moment(iso: str) -> str:
+    """Return a date and time of ISO 8601 for people."""
+    return iso.replace("T", " ").replace("+00:00", " UTC")

@@ -14,12 +14,14 @@ from sneframe.metrics import Scores
 
 @frozen(kw_only=True)
 class Baseline:
-    """Scores of predicting the same for every network: the mean of the training networks, or their frequencies.
+    """Scores of the baseline that predicts the same for every network: the training mean, or frequencies.
 
     Args:
-        test: of the test networks.
+        val: scores for the validation networks.
+        test: scores for the test networks.
     """
 
+    val: Scores
     test: Scores
 
 
@@ -84,6 +86,8 @@ class Metrics(PropertyScores):
     Args:
         property: name of the main property.
         also: scores of the other properties, by name.
+        architectures: how many networks of each architecture, by its id, are in ``train``, ``val`` and
+            ``test``.
         invariance: of the test networks; None where it could not be measured.
         size: trainable weights of the model.
         epochs: that were trained; 0 for a method without gradients.
@@ -96,6 +100,7 @@ class Metrics(PropertyScores):
 
     property: str
     also: Mapping[str, PropertyScores]
+    architectures: Mapping[str, Mapping[str, int]]
     invariance: Invariance | None
     size: int
     epochs: int

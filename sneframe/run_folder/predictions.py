@@ -1,11 +1,11 @@
-"""``predictions.csv``: true and predicted values of validation and test networks, one row for each network."""
+"""``predictions.csv``: true and predicted values, one row for each validation and test network."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from sneframe import atomic
 from sneframe.run_folder.json_files import fault, read_text
 from sneframe.run_folder.measured import Metrics
 
-COLUMNS = ["id", "split", "architecture", "true", "predicted"]
+COLUMNS = ["id", "split", "architecture", "source", "group"]
+VALUES = ["true", "predicted"]
 CATEGORY = "category"  #: the task whose values are labels, not numbers
 
 
@@ -26,33 +27,48 @@ class Predictions:
 
     Args:
         ids: ``(n,)`` int64, distinct.
-        architecture: ``(n,)`` str, their architectures' ids.
+        architecture: ``(n,)`` str, the id of each network's architecture.
+        source: ``(n,)`` str, the name of each network; see :attr:`sneframe.zoo.Zoo.sources`.
+        group: ``(n,)`` str, the run group of each network.
         true: ``(n,)`` float64, or labels.
         predicted: ``(n,)``, the same.
+        probability: ``(n,)`` float64, the predicted probability of the true class; None for a number.
     """
 
     ids: np.ndarray
     architecture: np.ndarray
+    source: np.ndarray
+    group: np.ndarray
     true: np.ndarray
     predicted: np.ndarray
+    probability: np.ndarray | None = None
 
 
-def header_of(also: Iterable[str]) -> list[str]:
-    """Return the names of the columns, with two more for each further property."""
-    return [*COLUMNS, *(f"{what} {name}" for name in also for what in ("true", "predicted"))]
+def header_of(kinds: Mapping[str, str]) -> list[str]:
+    """Return the names of the columns.
+
+    Args:
+        kinds: the kind of task of each property by its name, the main one first. The columns of the others
+            end in their name; a category has a third column, the probability of the true class.
+    """
+    columns = list(COLUMNS)
+    for number, (name, kind) in enumerate(kinds.items()):
+        columns += [f"{what} {name}" if number else what for what in _values_of(kind)]
+    return columns
 
 
-def write_predictions(path: Path, also: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write rows of id, split, architecture, and a true and a predicted value for each property.
+def write_predictions(path: Path, kinds: Mapping[str, str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a row for each network, with the values of :func:`header_of`.
 
     Raises:
-        MachineError: the folder does not take it.
+        MachineError: the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header_of(also))
+    writer.writerow(header_of(kinds))
     writer.writerows((repr(each) if isinstance(each, float) else each for each in row) for row in rows)
-    atomic.write_text(path, text.getvalue())
+    # A name may hold a lone surrogate, which UTF-8 cannot.
+    atomic.write_bytes(path, text.getvalue().encode(errors="replace"))
 
 
 def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
@@ -61,9 +77,9 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
     Raises:
         RunError: the file is missing or malformed, or is not about as many networks as the metrics.
     """
-    tasks = [each.task for each in metrics.by_property.values()]
-    columns, expected = header_of(metrics.also), metrics.test.n
-    ids, architectures, values = [], [], []
+    kinds = {name: each.task for name, each in metrics.by_property.items()}
+    columns, expected = header_of(kinds), metrics.test.n
+    named, values = [], []
     rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         if (header := next(rows, [])) != columns:
@@ -71,37 +87,52 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
         for row in rows:
             if len(row) != len(columns):
                 raise ValueError(f"must have {len(columns)} values, got {len(row)}")
-            number, split, architecture, *pairs = row
+            number, split, *names = row[: len(COLUMNS)]
             if split not in ("val", "test"):
                 raise ValueError(f"split must be val or test, got {split!r}")
-            read = [_value(text, tasks[place // 2]) for place, text in enumerate(pairs)]
+            read = _read_values(row[len(COLUMNS) :], kinds.values())
             if split == "test":
-                ids.append(np.int64(number))
-                architectures.append(architecture)
+                named.append((np.int64(number), *names))
                 values.append(read)
     except (csv.Error, ValueError, OverflowError) as error:
         fault(path, f"line {rows.line_num}: {error}", error)
-    if len(ids) != expected:
-        fault(path, f"{len(ids)} test networks, metrics.json counts {expected}")
+    if len(named) != expected:
+        fault(path, f"{len(named)} test networks, metrics.json counts {expected}")
+    ids, architectures, sources, groups = zip(*named, strict=True) if named else ((),) * 4
     if len(set(ids)) != len(ids):
         fault(path, "a test network stands in it twice")
     found = []
-    for place, task in enumerate(tasks):
-        kind: Any = object if task == CATEGORY else np.float64
-        true, predicted = (np.array([row[2 * place + side] for row in values], kind) for side in (0, 1))
+    for place, kind in enumerate(kinds.values()):
+        dtype: Any = object if kind == CATEGORY else np.float64
+        true, predicted, *more = zip(*(row[place] for row in values), strict=True)
         found.append(
             Predictions(
                 ids=np.array(ids, np.int64),
                 architecture=np.array(architectures, dtype=str),
-                true=true,
-                predicted=predicted,
+                source=np.array(sources, dtype=str),
+                group=np.array(groups, dtype=str),
+                true=np.array(true, dtype),
+                predicted=np.array(predicted, dtype),
+                probability=np.array(more[0], np.float64) if more else None,
             )
         )
     return tuple(found)
 
 
-def _value(text: str, task: str) -> float | str:
-    if task == CATEGORY:
+def _values_of(kind: str) -> list[str]:
+    return [*VALUES, "probability"] if kind == CATEGORY else VALUES
+
+
+def _read_values(texts: list[str], kinds: Iterable[str]) -> list[list[float | str]]:
+    """Return the values of each property in one row."""
+    rest = iter(texts)
+    return [
+        [_value(next(rest), kind if what in VALUES else "") for what in _values_of(kind)] for kind in kinds
+    ]
+
+
+def _value(text: str, kind: str) -> float | str:
+    if kind == CATEGORY:
         return text
     value = float(text)
     if not math.isfinite(value):

@@ -19,7 +19,7 @@ from sneframe.parts.invariance import Output
 from sneframe.run_folder.measured import Baseline, Invariance, PropertyScores
 from sneframe.run_folder.shown import Shown
 from sneframe.symmetry import apply, sample
-from sneframe.tasks import Task, Tasks
+from sneframe.tasks import Category, Task, Tasks
 from sneframe.train.data import Data
 from sneframe.zoo.column import finite_or_none
 
@@ -166,16 +166,16 @@ def property_scores(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> dict
             task=task.kind,
             val=val[task.name],
             test=test[task.name],
-            baseline=Baseline(test=baseline(task, data)),
+            baseline=Baseline(val=baseline(task, data, "val"), test=baseline(task, data, "test")),
             by_architecture=by_architecture(task, data, value),
         )
         for task, value in tasks.split(values["test"])
     }
 
 
-def baseline(task: Task, data: Data) -> Scores:
-    """Score what says of all test networks what is the mean of the training networks."""
-    truth = _truth(task, data, data.split.test)
+def baseline(task: Task, data: Data, part: str) -> Scores:
+    """Score the baseline that predicts the training mean for every network of ``val`` or ``test``."""
+    truth = _truth(task, data, getattr(data.split, part))
     return task.score(truth, task.constant().expand(len(truth), -1))
 
 
@@ -192,14 +192,30 @@ def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, Scores]:
 
 
 def prediction_rows(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of ``predictions.csv``: id, split, architecture, then true and predicted value of each property."""
+    """Yield the rows of ``predictions.csv``; see :func:`sneframe.run_folder.predictions.header_of`."""
     index, names = _architecture_ids(data)
+    sources, groups = data.zoo.sources, data.zoo.group
     for part, value in values.items():
         positions = getattr(data.split, part)
-        pairs = [(_truth(task, data, positions), task.predict(own)) for task, own in tasks.split(value)]
-        columns = [column.tolist() for pair in pairs for column in pair]
+        columns: list[Any] = []
+        for task, own in tasks.split(value):
+            truth = _truth(task, data, positions)
+            columns += [truth.tolist(), task.predict(own).tolist()]
+            if isinstance(task, Category):
+                columns.append(task.probability_of(truth, own).tolist())
         for position, *row in zip(positions, *columns, strict=True):
-            yield int(data.batch.ids[position]), part, names[index[position]], *row
+            named = names[index[position]], sources[position], str(groups[position])
+            yield int(data.batch.ids[position]), part, *named, *row
+
+
+def mix(data: Data) -> dict[str, dict[str, int]]:
+    """Count the networks of each architecture, by its id, in ``train``, ``val`` and ``test``."""
+    index, names = _architecture_ids(data)
+    found = {}
+    for part in ("train", "val", "test"):
+        counts = np.bincount(index[getattr(data.split, part)], minlength=len(names)).tolist()
+        found[part] = {name: count for name, count in zip(names, counts, strict=True) if count}
+    return found
 
 
 def shown(data: Data) -> Shown:

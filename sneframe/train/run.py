@@ -188,8 +188,9 @@ def finish(
     values, test = {part: each.value for part, each in predicted.items()}, predicted["test"]
     found = evaluate.property_scores(tasks, data, values)
     if accelerator.is_main_process:
-        also, rows = (task.name for task in tasks.each[1:]), evaluate.prediction_rows(tasks, data, values)
-        write_predictions(folder / "predictions.csv", also, rows)
+        kinds = {task.name: task.kind for task in tasks.each}
+        rows = evaluate.prediction_rows(tasks, data, values)
+        write_predictions(folder / "predictions.csv", kinds, rows)
         if data.shown:
             write_json(folder / "shown.json", evaluate.shown(data), indent=None)
         kept = {"ids": torch.from_numpy(data.batch.ids[data.split.test]), "values": test.embedding}
@@ -208,6 +209,7 @@ def finish(
         property=tasks.main.name,
         **attrs.asdict(found.pop(tasks.main.name), recurse=False),
         also=found,
+        architectures=evaluate.mix(data),
         invariance=invariance,
         size=sum(parameter.numel() for parameter in model.parameters()),
         epochs=training.epoch,

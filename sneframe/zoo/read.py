@@ -171,6 +171,13 @@ class Zoo:
         return self.column("group")
 
     @property
+    def sources(self) -> list[str]:
+        """The name of each network: the file it was imported from, else the name of the zoo and its number there."""
+        if "source" in self.properties:
+            return [str(value) for value in self.column("source")]
+        return [f"{self.name}/{number}" for number in self.ids.tolist()]
+
+    @property
     def healthy(self) -> np.ndarray:
         """Whether each network is healthy, shape ``(n,)``, bool."""
         return self.column("healthy")

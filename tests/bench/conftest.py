@@ -1,10 +1,10 @@
-"""What the tests of the bench share: recipes that train in milliseconds, and cells that run in this process."""
+"""Recipes that train in milliseconds, and cells that run in this process."""
 
 import tempfile
 
 import pytest
 
-from sneframe.bench import comparison, worker
+from sneframe.bench import comparison, pages, worker
 from sneframe.config.suite import Row, Suite
 from sneframe.testing import toy_zoo
 
@@ -64,4 +64,7 @@ def ran(monkeypatch):
                 return {"failed": worker.said(error)}
 
     monkeypatch.setattr(comparison, "run_cell", run)
+    # Charts take seconds; test_pages draws them.
+    monkeypatch.setattr(pages, "figures", lambda *_: None)
+    monkeypatch.setattr(pages, "overview", lambda _: None)
     return found

@@ -1,4 +1,4 @@
-"""Which files a distribution brings, however it is installed, and that a change of any of them changes a plugin's hash."""
+"""The files of a distribution, however it is installed; a change of any of them changes the plugin's hash."""
 
 import importlib
 import json
@@ -84,7 +84,7 @@ def finder(project):
 
 
 def test_a_path_file_leads_to_the_project(project, install):
-    """Packages and modules beside each other count; tests, builds, environments and data of the project do not."""
+    """Packages and modules next to each other count; tests, builds, environments and data do not."""
     assert brought(install({"_mine.pth": f"{project}\n"})).keys() == COUNTED
 
 
@@ -131,7 +131,7 @@ def test_a_link_to_a_folder_above_ends(project, install):
     assert brought(install({"_mine.pth": f"{project}\n"})).keys() == COUNTED
 
 
-# -- the hash of a plugin ------------------------------------------------------------------------------------------
+# -- the hash of a plugin --------------------------------------------------------------------------
 
 
 def hashed(distribution, *, called="mine"):

@@ -10,7 +10,8 @@ from attrs import evolve
 import sneframe
 from sneframe import plugins
 from sneframe.bench import cell as cells
-from sneframe.bench.cell import Cell, StoredZoo, Target
+from sneframe.bench.cell import Cell
+from sneframe.bench.zoos import StoredZoo, Target
 from sneframe.config.structure import structure
 from sneframe.errors import RunError
 from sneframe.metrics import Scores
@@ -28,7 +29,9 @@ def left(n=5):
     scores = Scores(n=n, mse=0.123456789012, r2=None, tau=0.5)
     return {
         "failed": None,
-        "tests": [cells.described("z", scores, range(n), true.tolist(), predicted.tolist())],
+        "tests": [
+            cells.described("z", scores, range(n), true.tolist(), predicted.tolist(), np.arange(n) // 2)
+        ],
         "size": 7,
         "epochs": 3,
         "planned": 4,
@@ -76,32 +79,38 @@ def test_the_keys_of_committed_cells_stay():
     ],
 )
 def test_whatever_decides_the_numbers_makes_another_cell(cell, word):
+    """A change of any option that decides the numbers changes the key."""
     assert changed(cell, word).key != cell.key
 
 
 def test_options_of_an_augmentation_make_another_cell(cell):
+    """The options of an augmentation belong to the key."""
     one, other = (f'augmentation=[{{part="augmentation/noise", std={std}}}]' for std in (0.1, 0.2))
     assert changed(cell, one).key != changed(cell, other).key
     assert changed(cell, one).key == changed(cell, 'augmentation=[{part="augmentation/noise"}]').key
 
 
 def test_another_zoo_makes_another_cell(cell, other_zoo_path):
+    """The digest of the zoo belongs to the key."""
     assert evolve(cell, zoo=StoredZoo.of(other_zoo_path)).key != cell.key
 
 
-def test_what_it_is_tested_on_makes_another_cell(cell, other_zoo_path):
+def test_other_targets_make_another_cell(cell, other_zoo_path):
+    """The zoos that a model is tested on belong to the key."""
     target = Target(zoo=StoredZoo.of(other_zoo_path), divided=False)
     keys = {evolve(cell, targets=targets).key for targets in ((), (target,), (evolve(target, divided=True),))}
     assert len(keys) == 3
 
 
-def test_names_and_places_do_not(cell, tmp_path):
+def test_names_and_paths_make_no_other_cell(cell, tmp_path):
+    """Neither the name of the recipe nor the path of the zoo belongs to the key."""
     moved = evolve(cell.config, recipe="other/name", zoo=evolve(cell.config.zoo, path="elsewhere.zarr"))
     place = evolve(cell.zoo, path=tmp_path, label="x", name="y")
     assert evolve(cell, recipe="other/name", overrides=(), config=moved, zoo=place).key == cell.key
 
 
 def test_what_is_written_is_read(cell, tmp_path):
+    """A cell is read back as it was written."""
     path = cells.write(tmp_path, cell, left(), {})
     assert path.name == f"stats-default-toy-3-{cell.key}.json"
     found = cells.read(path)
@@ -114,20 +123,44 @@ def test_what_is_written_is_read(cell, tmp_path):
     assert test.true.tolist() == expected["true"]
 
 
+def test_run_groups_are_kept_where_they_matter(cell, tmp_path):
+    """A test keeps run groups as numbers if one has several networks, and a cell says when it finished."""
+    outcome = cells.read(cells.write(tmp_path, cell, left(), {}))
+    assert outcome.tests[0].group.tolist() == [0, 0, 1, 1, 2]
+    assert outcome.finished.endswith("+00:00")
+    alone = cells.described("z", Scores(n=2, mse=0.0), [1, 2], [0.0, 1.0], [0.0, 1.0], np.array(["b", "a"]))
+    assert "group" not in alone
+
+
+def test_cells_of_the_benchmarks_are_read():
+    """Cells from before dates and run groups were kept have none, and keep their baseline and machine."""
+    folder = Path(__file__).parents[2] / "docs" / "benchmarks" / "inr-frequency" / "cells"
+    outcome = cells.read(sorted(folder.glob("*.json"))[0])
+    assert (outcome.finished, outcome.tests[0].group) == (None, None)
+    assert outcome.baseline.n == outcome.tests[0].scores.n
+    assert outcome.machine == "Linux x86_64, 2 cores, cpu, 1 thread"
+
+
 def test_values_are_single_precision_in_few_digits(cell):
-    described = cells.described("z", Scores(n=1, mse=0, r2=None, tau=None), [1], [0.1], [1 / 3])
+    """True and predicted values are stored with as many digits as float32 has."""
+    described = cells.described(
+        "z", Scores(n=1, mse=0, r2=None, tau=None), [1], [0.1], [1 / 3], np.array([5])
+    )
     assert json.dumps(described["true"] + described["predicted"]) == "[0.1, 0.33333334]"
 
 
 def test_a_cell_of_500_networks_is_small(cell, tmp_path):
+    """The file of a cell stays small enough to commit."""
     assert cells.write(tmp_path, cell, left(500), {}).stat().st_size < 20_000
 
 
-def test_a_file_names_no_place(cell, tmp_path):
+def test_a_file_holds_no_path(cell, tmp_path):
+    """No path of the machine is in the file."""
     assert str(cell.zoo.path.parent) not in cells.write(tmp_path, cell, left(), {}).read_text()
 
 
 def test_a_cell_is_found_whatever_it_was_called(cell, tmp_path):
+    """A cell is found under the name of another recipe with the same configuration."""
     path = cells.write(tmp_path, cell, left(), {})
     assert cells.find(tmp_path, evolve(cell, recipe="other/name")) == path
     assert cells.find(tmp_path, changed(cell, "seed=4")) is None
@@ -152,6 +185,7 @@ def test_a_default_that_has_changed_makes_another_cell(cell, tmp_path):
 
 
 def test_a_failure_is_read_as_one(cell, tmp_path):
+    """A failed cell is read with its reason and without tests."""
     found = cells.read(cells.write(tmp_path, cell, {"failed": "no memory"}, {}))
     assert (found.seed, found.failed) == (3, "no memory")
     assert found.test("z").failed == "no memory"
@@ -172,6 +206,7 @@ def test_a_failure_is_read_as_one(cell, tmp_path):
     ],
 )
 def test_a_damaged_file_is_named(cell, tmp_path, change, said):
+    """A damaged cell is one line that names the file and the place in it."""
     path = cells.write(tmp_path, cell, left(), {})
     data = json.loads(path.read_text())
     change(data)

@@ -74,7 +74,8 @@ def suite():
     )
 
 
-def test_all_methods_cross_data_sets_and_those_that_can_cross_architectures(suite, zoos, ran, tmp_path):
+def test_methods_cross_data_sets_and_architectures(suite, zoos, ran, tmp_path):
+    """Every method is tested on another data set; only some can take other architectures."""
     result = compare(
         suite, tmp_path / "out", train=[zoos["digits"], zoos["negative"]], test=list(zoos.values())
     )
@@ -93,7 +94,8 @@ def test_all_methods_cross_data_sets_and_those_that_can_cross_architectures(suit
     assert "not applicable" in page
 
 
-def test_one_model_learns_several_zoos_and_is_told_of_one_that_was_left_out(suite, zoos, ran, tmp_path):
+def test_a_zoo_is_left_out_of_training(suite, zoos, ran, tmp_path):
+    """One model is trained on several zoos together and tested on the one that was left out."""
     rows = [row for row in suite.rows if row.recipe in ("stats/pooled", "sne/message")]
     small = Suite(
         **{
@@ -113,7 +115,8 @@ def test_one_model_learns_several_zoos_and_is_told_of_one_that_was_left_out(suit
     assert all(line.done == 1 and line.networks == 24 for line in result.lines)
 
 
-def test_the_data_set_of_a_network_is_a_category_that_can_be_predicted(zoos, tmp_path):
+def test_the_data_set_is_a_category(zoos, tmp_path):
+    """The data set that a network was trained on is a category that can be predicted."""
     from sneframe.zoo import merge
 
     merge([zoos["digits"], zoos["negative"], zoos["mlp"]], tmp_path / "all.zarr")

@@ -21,7 +21,8 @@ def cells_in(folder):
     return {path: json.loads(path.read_text()) for path in sorted((folder / "cells").iterdir())}
 
 
-def test_every_row_is_run_with_every_seed_on_the_same_networks(suite, ran, tmp_path):
+def test_every_row_has_every_seed_and_the_same_networks(suite, ran, tmp_path):
+    """Each recipe is run with each seed, and all are tested on the same networks."""
     result = compare(suite, tmp_path / "out")
     found = list(cells_in(tmp_path / "out").values())
     assert sorted((each["recipe"], each["seed"]) for each in found) == [
@@ -38,7 +39,8 @@ def test_every_row_is_run_with_every_seed_on_the_same_networks(suite, ran, tmp_p
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"cells", "two.html", "two.csv", "two.md"}
 
 
-def test_a_cell_is_what_a_run_of_its_configuration_is(suite, ran, tmp_path):
+def test_a_cell_has_the_scores_of_its_run(suite, ran, tmp_path):
+    """A cell holds the scores that a run of its configuration gives."""
     compare(suite, tmp_path / "out")
     metrics = sneframe.run(ran[0].config, tmp_path / "run").metrics
     cell = next(each for each in cells_in(tmp_path / "out").values() if each["key"] == ran[0].key)
@@ -47,6 +49,7 @@ def test_a_cell_is_what_a_run_of_its_configuration_is(suite, ran, tmp_path):
 
 
 def test_the_first_seed_of_all_rows_comes_first(suite, ran, tmp_path):
+    """The first seed of every row is run before any second seed."""
     compare(suite, tmp_path / "out")
     assert [(cell.recipe, cell.config.seed) for cell in ran] == [
         ("stats/default", 0),
@@ -57,6 +60,7 @@ def test_the_first_seed_of_all_rows_comes_first(suite, ran, tmp_path):
 
 
 def test_a_finished_cell_is_never_run_again(suite, ran, tmp_path):
+    """The same comparison again runs nothing and changes no cell."""
     first = compare(suite, tmp_path / "out")
     before = cells_in(tmp_path / "out")
     ran.clear()
@@ -66,7 +70,8 @@ def test_a_finished_cell_is_never_run_again(suite, ran, tmp_path):
     assert cells_in(tmp_path / "out") == before
 
 
-def test_what_is_added_is_run_alone(suite, ran, row, tmp_path):
+def test_only_added_cells_are_run(suite, ran, row, tmp_path):
+    """A comparison with more rows and seeds runs only the new cells."""
     compare(suite, tmp_path / "out")
     ran.clear()
     more = evolve(suite, rows=[*suite.rows, row("stats/mlp")], seeds=3)
@@ -86,6 +91,7 @@ def test_what_is_added_is_run_alone(suite, ran, row, tmp_path):
     ids=["budget", "option"],
 )
 def test_a_changed_configuration_is_another_cell(suite, ran, tmp_path, change):
+    """Another budget or option makes another cell."""
     one = evolve(suite, rows=suite.rows[1:], seeds=1)
     compare(one, tmp_path / "out")
     compare(evolve(one, **change), tmp_path / "out")
@@ -93,13 +99,15 @@ def test_a_changed_configuration_is_another_cell(suite, ran, tmp_path, change):
 
 
 def test_rows_that_are_one_configuration_are_one_cell(suite, ran, row, tmp_path):
+    """Two rows with the same configuration share a cell."""
     rows = [row("stats/default", label="this"), row("stats/default", label="that")]
     result = compare(evolve(suite, rows=rows, seeds=1), tmp_path / "out")
     assert len(ran) == 1
     assert [line.done for line in result.lines] == [1, 1]
 
 
-def test_the_budget_is_the_runs(suite, ran, tmp_path):
+def test_the_budget_cuts_the_run(suite, ran, tmp_path):
+    """The budget of a suite ends the training of each run."""
     compare(evolve(suite, budget=0.001, seeds=1, overrides=("train.epochs=9",)), tmp_path / "out")
     cell = next(each for each in cells_in(tmp_path / "out").values() if each["recipe"] == "sne/default")
     assert (cell["stopped_by"], cell["epochs"], cell["planned"]) == ("budget", 1, 9)
@@ -119,7 +127,7 @@ def test_a_split_that_a_recipe_brings_is_not_taken(suite, ran, row, tmp_path, mo
     assert ran[0].config.zoo == ZooConfig(path=ran[0].config.zoo.path, property="scale")
 
 
-# -- what finished cells count for -------------------------------------------------------------------------------
+# -- what finished cells count for -----------------------------------------------------------------
 
 
 class Lines(Reporter):
@@ -210,7 +218,7 @@ def test_a_cell_that_does_not_say_what_made_it_is_used(finished, ran):
     suite, out = finished
     edit(out, "stats/default", lambda data: data.pop("source"))
     lines = again(suite, out)
-    assert "2 cells of these say nothing of their source and are used as they are" in lines
+    assert "2 cells of these do not say which source made them, and are used as they are" in lines
     assert ran == []
 
 
@@ -219,7 +227,7 @@ def test_reuse_takes_cells_whatever_made_them(finished, ran):
     suite, out = finished
     edit(out, "stats/default", lambda data: data["source"]["plugin stats"].update(version="0.0.9"))
     lines = again(suite, out, reuse=True)
-    assert "2 cells of these are used though what made them has changed since" in lines
+    assert "2 cells of these are used although the code that made them has changed" in lines
     assert ran == []
 
 
@@ -240,7 +248,7 @@ def test_other_versions_of_libraries_are_said(finished, ran):
     """They change last digits, so cells are used, and a line says that not all were made alike."""
     suite, out = finished
     edit(out, "stats/default", lambda data: data["versions"].update(torch="1.0"))
-    assert "some of these were made by other versions of libraries: 2 by torch 1.0" in again(suite, out)
+    assert "some of these were made with other library versions: 2 by torch 1.0" in again(suite, out)
     assert ran == []
 
 
@@ -261,7 +269,7 @@ def test_a_row_to_run_again_that_is_not_there_is_named(suite, ran, tmp_path):
     assert ran == []
 
 
-# -- pages --------------------------------------------------------------------------------------------------------
+# -- pages -----------------------------------------------------------------------------------------
 
 
 def pages_in(folder):
@@ -279,7 +287,7 @@ def test_the_page_of_other_methods_stays(suite, unrun, row, tmp_path):
     assert first.html.read_text() == before
     assert second.html.stem == second.csv.stem == second.markdown.stem
     assert (
-        f"{out / 'two'}.html is of another comparison and stays; this table is {second.html.stem}"
+        f"{out / 'two'}.html shows another comparison and is kept; this table is {second.html.stem}"
         in lines.lines
     )
     assert compare(other, out).html == second.html
@@ -311,10 +319,11 @@ def test_a_page_that_is_not_ours_stays(suite, unrun, row, tmp_path):
     assert (tmp_path / "out" / "two.html").read_text() == "mine"
 
 
-# -- columns ------------------------------------------------------------------------------------------------------
+# -- columns ---------------------------------------------------------------------------------------
 
 
-def test_columns_are_laid_over_rows(suite, ran, row, tmp_path):
+def test_variations_are_laid_over_rows(suite, ran, row, tmp_path):
+    """The overrides of a variation win over those of the row."""
     variations = [Variation(label=f"{f:.0%}", overrides=f"zoo.train_fraction={f}") for f in (0.25, 1.0)]
     result = compare(
         evolve(suite, rows=[row("stats/default")], variations=variations, seeds=1), tmp_path / "out"
@@ -326,10 +335,11 @@ def test_columns_are_laid_over_rows(suite, ran, row, tmp_path):
     assert sorted(cell.config.zoo.train_fraction for cell in ran) == [0.25, 1.0]
 
 
-# -- failures -----------------------------------------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
-def test_what_is_not_there_fails_alone(suite, ran, row, tmp_path):
+def test_a_missing_recipe_fails_alone(suite, ran, row, tmp_path):
+    """A recipe that does not exist fails; the other rows are run."""
     rows = [row("nowhere/best"), row("stats/best"), row("stats/default", "head.leafs=3"), *suite.rows]
     result = compare(evolve(suite, rows=rows, seeds=1), tmp_path / "out")
     assert [line.done for line in result.lines] == [0, 0, 0, 1, 1]
@@ -355,7 +365,8 @@ def test_a_run_that_fails_stops_nothing_and_is_kept(suite, ran, row, tmp_path):
     assert [cell.config.layer_encoder.config.heads for cell in ran] == [3]
 
 
-def test_a_cell_that_is_damaged_is_named(suite, ran, tmp_path):
+def test_a_damaged_cell_is_named(suite, ran, tmp_path):
+    """A damaged cell ends the comparison with the name of its file."""
     compare(evolve(suite, seeds=1), tmp_path / "out")
     path = next(iter(cells_in(tmp_path / "out")))
     path.write_text("{")
@@ -363,7 +374,8 @@ def test_a_cell_that_is_damaged_is_named(suite, ran, tmp_path):
         compare(evolve(suite, seeds=1), tmp_path / "out")
 
 
-def test_ctrl_c_keeps_what_is_finished(suite, ran, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_finished_cells(suite, ran, tmp_path, monkeypatch):
+    """After Ctrl-C the finished cells and their table are there."""
     import sneframe.bench.comparison as module
 
     real = module.run_cell
@@ -385,7 +397,8 @@ def test_ctrl_c_keeps_what_is_finished(suite, ran, tmp_path, monkeypatch):
     assert [line.done for line in result.lines] == [2, 2]
 
 
-def test_what_a_killed_writer_left_is_swept(suite, ran, tmp_path):
+def test_leftovers_of_a_killed_writer_are_removed(suite, ran, tmp_path):
+    """Temporary files of a killed writer are removed."""
     left = tmp_path / "out" / "cells" / ".stats-0.json.0123.tmp"
     left.parent.mkdir(parents=True)
     left.write_text("{")
@@ -393,15 +406,17 @@ def test_what_a_killed_writer_left_is_swept(suite, ran, tmp_path):
     assert not left.exists()
 
 
-def test_a_zoo_that_is_missing_ends_it(suite, tmp_path):
+def test_a_missing_zoo_ends_the_comparison(suite, tmp_path):
+    """A zoo that does not exist ends the comparison before any cell is run."""
     with pytest.raises(ZooError, match="nowhere"):
         compare(evolve(suite, zoo="nowhere.zarr"), tmp_path / "out")
 
 
-# -- from zoos to zoos ----------------------------------------------------------------------------------------------
+# -- from zoos to zoos -----------------------------------------------------------------------------
 
 
-def test_every_target_is_read_from_one_training(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+def test_one_training_is_tested_on_every_target(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    """One model is tested on all zoos of --test."""
     rows = [row("sne/default"), row("dwsnet/default")]
     places = [toy_zoo_path, other_zoo_path]
     result = compare(evolve(suite, rows=rows, seeds=1), tmp_path / "out", train=places, test=places)
@@ -420,9 +435,8 @@ def test_every_target_is_read_from_one_training(suite, ran, row, toy_zoo_path, o
     assert by["dwsnet/default", "toy → toy"].done == 1
 
 
-def test_a_column_of_the_suite_has_a_matrix_of_its_own(
-    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
-):
+def test_a_variation_has_its_own_matrix(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    """With variations there is a matrix for each of them."""
     variations = [Variation(label=f"{f:.0%}", overrides=f"zoo.train_fraction={f}") for f in (0.5, 1.0)]
     crossed = evolve(suite, rows=[row("stats/pooled")], variations=variations, seeds=1)
     result = compare(crossed, tmp_path / "out", train=[toy_zoo_path], test=[other_zoo_path])
@@ -432,10 +446,8 @@ def test_a_column_of_the_suite_has_a_matrix_of_its_own(
     ]
 
 
-def test_a_target_that_is_a_source_is_tested_on_its_test_networks(
-    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
-):
-    """For its other networks were trained on; the networks of a zoo that is none are all tested."""
+def test_a_source_is_tested_on_its_test_networks(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    """Models train on the rest of a source; every network of another target is tested."""
     one = evolve(suite, rows=[row("sne/default")], seeds=1)
     config = sneframe.recipe("sne", f"zoo.path={other_zoo_path}", "zoo.property=scale").zoo
     expected = load_data(config, Reporter()).split.test.tolist()
@@ -448,9 +460,8 @@ def test_a_target_that_is_a_source_is_tested_on_its_test_networks(
     assert alone["tests"][1]["ids"] == list(range(20))
 
 
-def test_the_scores_on_a_target_are_those_of_the_saved_model(
-    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
-):
+def test_target_scores_are_those_of_the_model(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    """The scores on a target are those of the model of that run."""
     from sneframe.run_folder.checkpoint import load_model
 
     one = evolve(suite, rows=[row("sne/default")], seeds=1)
@@ -462,8 +473,8 @@ def test_the_scores_on_a_target_are_those_of_the_saved_model(
     assert cell["tests"][1]["predicted"] == pytest.approx(expected.tolist(), rel=1e-5)
 
 
-def test_a_target_without_the_property_is_found_before_a_cell_is_run(suite, ran, row, toy_zoo_path, tmp_path):
-    """A column that could only be empty is refused, and names the zoo and what it has."""
+def test_a_target_without_the_property_is_refused(suite, ran, row, toy_zoo_path, tmp_path):
+    """The error comes before any cell is run, and names the zoo and its properties."""
     from sneframe.testing import mlp
     from sneframe.zoo import create
 
@@ -477,7 +488,8 @@ def test_a_target_without_the_property_is_found_before_a_cell_is_run(suite, ran,
     assert ran == []
 
 
-def test_zoos_of_one_name_are_told_apart(suite, ran, row, toy_zoo_path, tmp_path):
+def test_zoos_of_one_name_get_their_digest(suite, ran, row, toy_zoo_path, tmp_path):
+    """Zoos whose folders have the same name are labelled with their digests."""
     from sneframe.testing import toy_zoo
 
     same = toy_zoo(tmp_path / "toy.zarr", seed=5)
@@ -488,6 +500,7 @@ def test_zoos_of_one_name_are_told_apart(suite, ran, row, toy_zoo_path, tmp_path
 
 
 def test_one_zoo_is_left_out_at_a_time(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    """For each zoo a model is trained on all the others together."""
     from sneframe.testing import toy_zoo
 
     third = toy_zoo(tmp_path / "third.zarr", hidden=((3,),), networks=12, seed=2)
@@ -505,9 +518,8 @@ def test_one_zoo_is_left_out_at_a_time(suite, ran, row, toy_zoo_path, other_zoo_
     assert len(merged["all but toy"]) == 20 + 12
 
 
-def test_what_was_merged_for_leaving_one_out_is_merged_once(
-    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
-):
+def test_zoos_are_merged_once(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    """A second comparison uses the merged zoos of the first."""
     from sneframe.testing import toy_zoo
 
     third = toy_zoo(tmp_path / "third.zarr", hidden=((3,),), networks=12, seed=2)
@@ -524,9 +536,8 @@ def test_what_was_merged_for_leaving_one_out_is_merged_once(
     assert len(list((tmp_path / "out" / "zoos").iterdir())) == 5
 
 
-def test_of_two_zoos_each_is_trained_on_for_the_other(
-    suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path
-):
+def test_two_zoos_need_no_merge(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    """Of two zoos each is trained on and the other is tested on, without a merge."""
     one = evolve(suite, rows=[row("stats/pooled", "head.trees=2")], seeds=1)
     result = compare(one, tmp_path / "out", train=[toy_zoo_path, other_zoo_path], leave_one_out=True)
     assert [line.column for line in result.lines] == ["all but toy → toy", "all but other → other"]
@@ -535,11 +546,10 @@ def test_of_two_zoos_each_is_trained_on_for_the_other(
     assert not (tmp_path / "out" / "zoos").exists()
 
 
-def test_leaving_one_out_needs_two_zoos_and_nothing_else_to_test_on(
-    suite, toy_zoo_path, other_zoo_path, tmp_path
-):
+def test_leaving_one_out_needs_two_zoos(suite, toy_zoo_path, other_zoo_path, tmp_path):
+    """Fewer than two zoos, or zoos to test on, are refused."""
     with pytest.raises(
-        ConfigError, match="needs two zoos to train on at least, and none to test on; got 1 and 0"
+        ConfigError, match="needs at least two zoos to train on and none to test on; got 1 and 0"
     ):
         compare(suite, tmp_path / "out", train=[toy_zoo_path], leave_one_out=True)
     with pytest.raises(ConfigError, match="got 2 and 1"):
@@ -554,10 +564,11 @@ def test_leaving_one_out_needs_two_zoos_and_nothing_else_to_test_on(
         compare(suite, tmp_path / "out", train=[toy_zoo_path, toy_zoo_path], leave_one_out=True)
 
 
-# -- a zoo that is built ------------------------------------------------------------------------------------------
+# -- a zoo that is built ---------------------------------------------------------------------------
 
 
 def test_the_zoo_of_a_suite_is_built_once(suite, ran, row, tmp_path):
+    """The zoo of a suite is built by the first comparison and used by the second."""
     zoo = Built(builder="zoos/sine", options={"networks": 24, "widths": (3,), "steps": 2})
     one = evolve(suite, rows=[row("stats/default")], seeds=1, zoo=zoo, property="frequency")
     compare(one, tmp_path / "out", zoos=tmp_path / "zoos")
@@ -574,13 +585,15 @@ def test_the_zoo_of_a_suite_is_built_once(suite, ran, row, tmp_path):
     assert len(list((tmp_path / "zoos").iterdir())) == 2
 
 
-def test_an_option_that_a_builder_has_not_is_one_line(suite, tmp_path):
+def test_an_unknown_builder_option_is_one_line(suite, tmp_path):
+    """An option that the builder does not have is an error of one line."""
     zoo = Built(builder="zoos/sine", options={"network": 24})
     with pytest.raises(sneframe.errors.ConfigError, match=r"zoo 'zoos/sine': .*'network'"):
         compare(evolve(suite, zoo=zoo), tmp_path / "out", zoos=tmp_path)
 
 
 def test_a_category_is_compared_by_its_accuracy(suite, ran, row, tmp_path):
+    """Rows of a category are ordered by accuracy, and the Brier score is shown."""
     from sneframe.testing import toy_zoo
 
     zoo = toy_zoo(tmp_path / "two.zarr", hidden=((4, 4), (5,)))

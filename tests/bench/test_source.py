@@ -78,8 +78,8 @@ def test_a_plugin_is_hashed_without_being_imported(plugin):
     assert "spectra_of_mine" not in sys.modules
 
 
-def test_a_plugin_of_one_file_and_one_that_does_not_parse_have_hashes(tmp_path, plugin):
-    """Neither of them is empty."""
+def test_odd_plugins_have_hashes(tmp_path, plugin):
+    """A plugin of one file and one that does not parse have hashes that are not empty."""
     (tmp_path / "lone_of_mine.py").write_text("x = (")
     before = hashed("lone_of_mine")
     (tmp_path / "lone_of_mine.py").write_text("x = ((")
@@ -91,8 +91,8 @@ def test_a_module_that_is_not_there_has_no_hash():
     assert hashed("nowhere_of_mine") == ""
 
 
-def test_a_cell_is_made_by_sneframe_and_the_plugins_of_its_parts():
-    """Those of other methods are not among them."""
+def test_a_cell_names_the_plugins_of_its_parts():
+    """Sneframe and the plugins of its parts made a cell; those of other methods did not."""
     found = sources(sneframe.recipe("stats"))
     assert (
         {"sneframe", "plugin stats", "plugin head", "plugin normalise"}

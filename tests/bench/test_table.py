@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from sneframe.bench.bootstrap import counts
 from sneframe.bench.cell import Outcome, Test
 from sneframe.bench.table import Difference, Entry, Spread, lines
 from sneframe.config.suite import METRICS
 from sneframe.metrics import score
+from sneframe.report.bootstrap import counts
 
 TRUE = np.arange(8.0)
 
@@ -27,7 +27,7 @@ GOOD = entry("good", outcome(0, 1.0), outcome(1, 2.0))
 BAD = entry("bad", outcome(0, np.linspace(1, 5, 8)), outcome(1, 3.0))
 
 
-def test_scores_are_means_over_seeds_with_their_deviation():
+def test_scores_are_means_over_seeds():
     """Squared errors of 1 and of 4: mean 2.5, deviation with n − 1 below 3/√2."""
     line = lines([GOOD], "mse")[0]
     assert line.scores["mse"].mean == 2.5
@@ -35,7 +35,8 @@ def test_scores_are_means_over_seeds_with_their_deviation():
     assert (line.done, line.seeds, line.networks) == (2, 2, 8)
 
 
-def test_one_seed_has_no_deviation():
+def test_one_seed_has_no_standard_deviation():
+    """One seed has a mean and no standard deviation, so no ± is shown."""
     assert lines([entry("one", outcome(0, 1.0), seeds=1)], "mse")[0].scores["mse"].std is None
 
 
@@ -47,7 +48,8 @@ def test_the_interval_is_of_the_mean_over_seeds():
     assert line.scores["mse"].interval == pytest.approx(np.quantile(means, [0.025, 0.975]), rel=1e-5)
 
 
-def test_the_best_is_the_one_with_the_lowest_error_and_the_others_are_told_how_far_they_are():
+def test_others_are_compared_with_the_best():
+    """The best has the lowest error; the others have their paired difference to it."""
     good, bad = lines([GOOD, BAD], "mse", draws=500)
     assert good.best
     assert good.against is None
@@ -68,29 +70,34 @@ def test_the_metric_says_which_is_the_best(metric, best):
 
 
 def test_columns_have_a_best_of_their_own():
+    """Each column has its own best line."""
     found = lines([GOOD, entry("bad", *BAD.outcomes, column="other")], "mse", draws=50)
     assert all(line.best for line in found)
 
 
 def test_other_test_networks_are_not_paired():
+    """Lines with other test networks have a difference without an interval."""
     other = entry("other", outcome(0, 5.0, ids=np.arange(8) + 1), outcome(1, 5.0, ids=np.arange(8) + 1))
     against = lines([GOOD, other], "mse", draws=50)[1].against
     assert against == Difference(mean=22.5, interval=None)
     assert not against.clear
 
 
-def test_a_difference_whose_interval_holds_0_is_not_clear():
+def test_a_difference_around_zero_is_not_clear():
+    """A difference is clear if 0 lies outside its interval."""
     assert not Difference(mean=0.1, interval=(-0.1, 0.3)).clear
     assert Difference(mean=0.1, interval=(0.05, 0.3)).clear
 
 
 def test_a_failed_seed_leaves_the_others():
+    """A failed seed leaves the scores of the other seeds."""
     line = lines([entry("half", outcome(0, 1.0), Outcome(seed=1, failed="no memory"))], "mse", draws=50)[0]
     assert line.scores["mse"].mean == 1.0
     assert (line.done, line.seeds, line.failed) == (1, 2, ("no memory",))
 
 
-def test_a_row_of_failures_has_no_score_and_each_reason_once():
+def test_a_row_of_failures_has_each_reason_once():
+    """A row without a finished seed has no score, and each reason once."""
     reasons = (Outcome(seed=0, failed="no"), Outcome(seed=1, failed="no"), Outcome(seed=2, failed="never"))
     good, bad = lines([GOOD, entry("bad", *reasons, seeds=3)], "mse", draws=50)
     assert bad.scores == dict.fromkeys(METRICS)
@@ -100,7 +107,8 @@ def test_a_row_of_failures_has_no_score_and_each_reason_once():
     assert good.best
 
 
-def test_a_model_that_cannot_take_a_zoo_has_not_failed():
+def test_a_refused_zoo_is_no_failure():
+    """A method that cannot take a zoo is not applicable, which is no failure."""
     refused = Outcome(seed=0, tests=(Test(digest="z", failed="another architecture"),))
     line = lines([entry("tied", refused)], "mse", draws=50)[0]
     assert not line.applicable
@@ -118,6 +126,7 @@ def test_a_seed_without_a_score_leaves_none():
 
 
 def test_costs_are_means_and_memory_is_the_largest():
+    """Times are means over seeds; memory is that of the largest seed."""
     first = outcome(0, 1.0, train_seconds=2.0, step_seconds=0.1, seconds_to_best=1.0, peak_memory=10)
     second = outcome(1, 1.0, train_seconds=4.0, step_seconds=0.3, seconds_to_best=2.0, peak_memory=30)
     line = lines([entry("costs", first, second)], "mse", draws=50)[0]
@@ -126,6 +135,7 @@ def test_costs_are_means_and_memory_is_the_largest():
 
 
 def test_a_cut_training_is_counted():
+    """A line counts the seeds that the budget ended."""
     first = outcome(0, 1.0, stopped_by="budget", passes=2.5)
     line = lines([entry("cut", first, outcome(1, 1.0))], "mse", draws=50)[0]
     assert (line.cut, line.passes, line.planned) == (1, 3.25, 4)

@@ -11,7 +11,8 @@ import pytest
 
 import sneframe
 from sneframe.bench import worker
-from sneframe.bench.cell import Cell, StoredZoo
+from sneframe.bench.cell import Cell
+from sneframe.bench.zoos import StoredZoo
 
 
 def cell_of(zoo, *words, recipe="stats"):
@@ -19,7 +20,8 @@ def cell_of(zoo, *words, recipe="stats"):
     return Cell(recipe=f"{recipe}/default", overrides=words, config=config, zoo=StoredZoo.of(zoo))
 
 
-def test_a_cell_comes_back_with_what_it_cost(toy_zoo_path):
+def test_a_cell_comes_back_with_its_costs(toy_zoo_path):
+    """A finished cell holds seconds, memory, versions and threads."""
     left = worker.run_cell(cell_of(toy_zoo_path, "head.trees=2"), lambda note: None)
     assert left["failed"] is None
     assert left["tests"][0]["scores"]["n"] == 6
@@ -30,6 +32,7 @@ def test_a_cell_comes_back_with_what_it_cost(toy_zoo_path):
 
 
 def test_a_run_that_fails_is_a_reason(toy_zoo_path):
+    """A run that fails comes back as a reason of one line."""
     left = worker.run_cell(cell_of(toy_zoo_path, "zoo.property=scales"), lambda note: None)
     assert set(left) == {"failed"}
     assert "did you mean 'scale'" in left["failed"]
@@ -53,13 +56,15 @@ def interpreter(tmp_path, monkeypatch, script):
         ("exit 0", "its process ended with 0"),
     ],
 )
-def test_a_process_that_leaves_nothing_is_a_reason(toy_zoo_path, tmp_path, monkeypatch, script, said):
+def test_a_dead_process_is_a_reason(toy_zoo_path, tmp_path, monkeypatch, script, said):
+    """A process that ends without an answer comes back as a reason."""
     cell = cell_of(toy_zoo_path)
     interpreter(tmp_path, monkeypatch, script)
     assert worker.run_cell(cell, lambda note: None) == {"failed": said}
 
 
-def test_how_far_it_is_is_noted(toy_zoo_path, tmp_path, monkeypatch):
+def test_progress_is_noted(toy_zoo_path, tmp_path, monkeypatch):
+    """The process reports its progress."""
     cell, notes = cell_of(toy_zoo_path), []
     interpreter(
         tmp_path,
@@ -90,7 +95,8 @@ def test_a_process_ends_when_the_one_that_started_it_does(toy_zoo_path, tmp_path
     assert not folder.exists()
 
 
-def test_ctrl_c_ends_the_cell_under_way_and_keeps_the_others(toy_zoo_path, tmp_path):
+def test_ctrl_c_ends_the_running_cell(toy_zoo_path, tmp_path):
+    """Ctrl-C ends the cell that runs and keeps the finished ones."""
     out = tmp_path / "out"
     command = [
         *(
@@ -117,7 +123,7 @@ def test_ctrl_c_ends_the_cell_under_way_and_keeps_the_others(toy_zoo_path, tmp_p
         finally:
             process.kill()
     assert process.returncode == 130
-    assert errors == "stopped: finished cells are kept; the same command goes on with the others\n"
+    assert errors == "stopped: finished cells are kept; the same command runs the others\n"
     under_way.wait(60)  # one that was only starting ends when it finds no job
     assert [path.name.partition("-")[0] for path in (out / "cells").iterdir()] == ["stats"]
     assert (out / "recipes.md").exists()

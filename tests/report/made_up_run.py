@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,10 @@ def _write(
     (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
     _json(folder / "environment.json", _environment(zoo, summaries))
     _history(folder / "history.jsonl", epochs, rng)
-    lines = ["id,split,architecture,true,predicted"]
-    lines += [",".join(map(str, row)) for row in zip(ids, splits, kinds, true, predicted, strict=True)]
+    lines = ["id,split,architecture,source,group,true,predicted"]
+    sources = [f"nets/{number}.pt" for number in ids]
+    rows = zip(ids, splits, kinds, sources, ids, true, predicted, strict=True)
+    lines += [",".join(map(str, row)) for row in rows]
     (folder / "predictions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     test = splits == "test"
@@ -99,10 +102,18 @@ def _write(
         "also": {},
         "val": _scores(true[~test], predicted[~test]),
         "test": _scores(true[test], predicted[test]),
-        "baseline": {"test": _scores(true[test], np.full(networks, 5.25))},
+        "baseline": {
+            "val": _scores(true[~test], np.full(networks, 5.25)),
+            "test": _scores(true[test], np.full(networks, 5.25)),
+        },
         "by_architecture": {
             kind: _scores(true[test & (kinds == kind)], predicted[test & (kinds == kind)])
             for kind in summaries
+        },
+        "architectures": {
+            "train": dict.fromkeys(summaries, 900 // len(summaries)),
+            "val": dict(Counter(kinds[~test].tolist())),
+            "test": dict(Counter(kinds[test].tolist())),
         },
         "invariance": {"e_g": 0.0123, "e_noise": 0.57},
         "size": 158001,

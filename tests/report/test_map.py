@@ -33,7 +33,7 @@ def some(networks: int = 40, **more: object) -> EmbeddingTable:
 
 
 def driven(page: Path, tmp_path: Path, script: str, width: int = 900) -> dict[str, object]:
-    """Open a page in a frame, run a script on its ``document`` and ``window``, and return what it gives as JSON."""
+    """Open a page in a frame, run a script on its ``document`` and ``window``, and return the JSON result."""
     frame = tmp_path / "frame.html"
     run = f"const found = ((document, window) => {{ {script} }})(contentDocument, contentWindow);"
     source = escape(page.read_text(encoding="utf-8"))
@@ -64,7 +64,8 @@ const canvas = document.getElementById("canvas"), box = canvas.getBoundingClient
 const tip = document.getElementById("tip");
 const seen = [];
 for (let y = 4; y < box.height; y += 8) for (let x = 4; x < box.width; x += 8) {
-  canvas.dispatchEvent(new window.PointerEvent("pointermove", { clientX: box.left + x, clientY: box.top + y }));
+  const at = { clientX: box.left + x, clientY: box.top + y };
+  canvas.dispatchEvent(new window.PointerEvent("pointermove", at));
   if (!tip.hidden) seen.push(tip.querySelector("strong").textContent);
 }
 """
@@ -72,6 +73,7 @@ for (let y = 4; y < box.height; y += 8) for (let x = 4; x < box.width; x += 8) {
 
 @needs_browser
 def test_hovering_shows_names_and_properties_as_text(tmp_path: Path) -> None:
+    """Hovering over a point shows its name and properties, as text."""
     page = write_map(some(), "run", tmp_path / "map.html", colour="kind")
     found = driven(
         page,
@@ -88,14 +90,16 @@ def test_hovering_shows_names_and_properties_as_text(tmp_path: Path) -> None:
 
 
 @needs_browser
-def test_searching_lists_what_is_found(tmp_path: Path) -> None:
+def test_a_search_lists_networks(tmp_path: Path) -> None:
+    """A search lists the networks that it finds."""
     page = write_map(some(), "run", tmp_path / "map.html")
     ask = """
     const box = document.getElementById("search"), told = {};
     for (const words of ["net1", "kind=mlp", "nothing like it", "accuracy=0.5"]) {
       box.value = words;
       box.dispatchEvent(new window.Event("input"));
-      told[words] = [document.getElementById("count").textContent, document.getElementById("found").children.length];
+      const count = document.getElementById("count").textContent;
+      told[words] = [count, document.getElementById("found").children.length];
     }
     box.value = "net17";
     box.dispatchEvent(new window.Event("input"));
@@ -115,10 +119,12 @@ def test_searching_lists_what_is_found(tmp_path: Path) -> None:
 
 @needs_browser
 def test_colours_are_a_ramp_or_a_legend(tmp_path: Path) -> None:
+    """A number is coloured by a ramp, a label by a legend."""
     page = write_map(some(), "run", tmp_path / "map.html", colour="accuracy")
     ask = """
     const legend = document.getElementById("legend"), colour = document.getElementById("colour");
-    const told = { first: colour.value, ramp: legend.textContent, bars: legend.querySelectorAll(".ramp").length };
+    const bars = legend.querySelectorAll(".ramp").length;
+    const told = { first: colour.value, ramp: legend.textContent, bars };
     colour.value = "kind";
     colour.dispatchEvent(new window.Event("change"));
     told.kinds = [...legend.children].map((each) => each.textContent);
@@ -136,6 +142,7 @@ def test_colours_are_a_ramp_or_a_legend(tmp_path: Path) -> None:
 @needs_browser
 @pytest.mark.parametrize("width", [340, 1300])
 def test_a_map_is_never_wider_than_its_window(tmp_path: Path, width: int) -> None:
+    """The page has no horizontal scroll bar."""
     page = write_map(some(**{"p" * 120: ["v" * 300] * 40}), "r" * 200, tmp_path / "map.html")
     ask = HOVER + "return { wide: document.documentElement.scrollWidth, seen: seen.length };"
     found = driven(page, tmp_path, ask, width=width)
@@ -144,6 +151,7 @@ def test_a_map_is_never_wider_than_its_window(tmp_path: Path, width: int) -> Non
 
 
 def test_names_cannot_end_the_data(tmp_path: Path) -> None:
+    """A name that holds </script> does not end the data."""
     page = write_map(some(), "run", tmp_path / "map.html").read_text(encoding="utf-8")
     assert page.count("<script") == 2
     assert page.count("</script>") == 2
@@ -152,6 +160,7 @@ def test_names_cannot_end_the_data(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_are_missing(tmp_path: Path) -> None:
+    """NaN and infinity are missing values."""
     page = write_map(some(loss=[float("inf"), float("nan")] + [1.0] * 38), "run", tmp_path / "map.html")
     text = page.read_text(encoding="utf-8")
     data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
@@ -159,14 +168,14 @@ def test_numbers_that_are_not_finite_are_missing(tmp_path: Path) -> None:
 
 
 def test_too_few_networks_are_one_line(tmp_path: Path) -> None:
+    """Too few networks are an error of one line."""
     with pytest.raises(RunError, match="A map needs at least 5 networks"):
         write_map(some(4), "run", tmp_path / "map.html")
     assert not (tmp_path / "map.html").exists()
 
 
-def test_many_networks_are_drawn_in_part_and_it_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_drawn_subset_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many networks some are drawn at random, and the page says how many."""
     monkeypatch.setattr("sneframe.report.projection.MOST_NETWORKS", 20)
     page = write_map(some(), "run", tmp_path / "map.html").read_text(encoding="utf-8")
-    assert "20 of them, drawn at random, are shown" in page
+    assert "The map shows 20 of them, drawn at random" in page

@@ -31,13 +31,13 @@ def console(page: Path, profile: Path) -> list[str]:
     "name", ["frequency", "</svg><script>alert(1)</script><img src=https://example.invalid/>"]
 )
 def test_the_console_stays_empty(write_run: Callable[..., Path], tmp_path: Path, name: str) -> None:
+    """The browser has nothing to complain about, whatever the names."""
     page = write_report(write_run(networks=40, architectures=3, property=name, zoo=name))
     assert console(page, tmp_path / "profile") == []
 
 
-def test_what_a_page_would_load_or_run_is_blocked_and_said(
-    write_run: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_planted_content_is_blocked(write_run: Callable[..., Path], tmp_path: Path) -> None:
+    """The policy of the page blocks a planted image and a planted script."""
     page = write_report(write_run(networks=12))
     html = page.read_text(encoding="utf-8")
     planted = '<img src="https://example.invalid/x.png"><script>document.title = "run"</script></main>'
@@ -51,6 +51,7 @@ def test_what_a_page_would_load_or_run_is_blocked_and_said(
 def test_a_page_is_never_wider_than_its_window(
     write_run: Callable[..., Path], tmp_path: Path, width: int
 ) -> None:
+    """The page has no horizontal scroll bar, even with names of 300 letters."""
     page = write_report(write_run(networks=40, architectures=3, zoo="z" * 300, property="p" * 300))
     # A frame, since a browser's own window has a least width.
     frame = tmp_path / "frame.html"

@@ -11,6 +11,7 @@ from sneframe.errors import RunError
 
 
 def test_the_command_renders_again_and_prints_the_path(write_run: Callable[..., Path]) -> None:
+    """sneframe report renders the page and prints its path."""
     folder = write_run(networks=12)
     result = CliRunner().invoke(report, [str(folder)], catch_exceptions=False)
     assert result.exit_code == 0
@@ -18,6 +19,7 @@ def test_the_command_renders_again_and_prints_the_path(write_run: Callable[..., 
     assert (folder / "report.html").read_bytes().startswith(b"<!DOCTYPE html>")
 
 
-def test_the_command_names_a_folder_that_holds_no_run(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    """A folder without a finished run is an error of one line."""
     with pytest.raises(RunError, match=r"metrics.json: no such file; is the run finished\?$"):
         CliRunner().invoke(report, [str(tmp_path)], catch_exceptions=False)

@@ -16,6 +16,8 @@ from sneframe.run_folder.load import read_folder
 
 Edit = Callable[[Path, Callable[[dict[str, Any]], object]], None]
 
+HEADER = "id,split,architecture,source,group,true,predicted"
+
 
 def test_a_folder_is_read_back_as_values(write_run: Callable[..., Path], edit: Edit) -> None:
     folder = write_run(networks=6, epochs=2)
@@ -32,11 +34,13 @@ def test_only_test_networks_are_kept_of_the_predictions(write_run: Callable[...,
     folder = write_run(networks=6)
     edit(folder / "metrics.json", lambda d: d["test"].update(n=2))
     (folder / "embeddings.safetensors").unlink()
-    rows = "id,split,architecture,true,predicted\n7,test,a,1.0,1.5\n8,val,a,3.0,3.0\n2,test,b,-2e-3,0\n"
+    rows = f"{HEADER}\n7,test,a,x.pt,u,1.0,1.5\n8,val,a,y.pt,u,3.0,3.0\n2,test,b,z.pt,v,-2e-3,0\n"
     (folder / "predictions.csv").write_text(rows, encoding="utf-8")
     predictions, *_ = read_folder(folder).predictions
     assert predictions.ids.tolist() == [7, 2]
     assert predictions.architecture.tolist() == ["a", "b"]
+    assert predictions.source.tolist() == ["x.pt", "z.pt"]
+    assert predictions.group.tolist() == ["u", "v"]
     assert predictions.true.tolist() == [1.0, -0.002]
     assert predictions.predicted.tolist() == [1.5, 0.0]
 
@@ -62,7 +66,7 @@ def test_a_missing_file_is_named(write_run: Callable[..., Path], name: str) -> N
         ("config.toml", 6, "not TOML"),
         ("environment.json", 1, "not JSON"),
         ("history.jsonl", 2, "line 30: not JSON"),
-        ("predictions.csv", 45, "line 13: must have 5 values"),
+        ("predictions.csv", 45, "line 13: must have 7 values"),
         ("metrics.json", 1, "not JSON"),
         ("metrics.json", 400, "not JSON"),
         ("embeddings.safetensors", 1, "not safetensors"),
@@ -124,14 +128,14 @@ def test_a_run_without_epochs_needs_no_history(write_run: Callable[..., Path]) -
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("1,train,a,0.0,0.0", "line 2: split must be val or test, got 'train'"),
-        ("1,test,a,0.0", "line 2: must have 5 values, got 4"),
-        ("1,test,a,zero,0.0", "line 2: could not convert string to float: 'zero'"),
-        ("one,test,a,0.0,0.0", "line 2: .*'one'"),
-        ("99999999999999999999,test,a,0.0,0.0", "line 2: "),
-        ("1,test,a,0.0,nan", "line 2: a value must be finite, got nan"),
-        ("1,test,a,0.0,0.0\n1,test,a,0.0,0.0", "a test network stands in it twice"),
-        ('1,test,"a,0.0,0.0', "line 2: unexpected end of data"),
+        ("1,train,a,s,g,0.0,0.0", "line 2: split must be val or test, got 'train'"),
+        ("1,test,a,s,g,0.0", "line 2: must have 7 values, got 6"),
+        ("1,test,a,s,g,zero,0.0", "line 2: could not convert string to float: 'zero'"),
+        ("one,test,a,s,g,0.0,0.0", "line 2: .*'one'"),
+        ("99999999999999999999,test,a,s,g,0.0,0.0", "line 2: "),
+        ("1,test,a,s,g,0.0,nan", "line 2: a value must be finite, got nan"),
+        ("1,test,a,s,g,0.0,0.0\n1,test,a,s,g,0.0,0.0", "a test network stands in it twice"),
+        ('1,test,"a,s,g,0.0,0.0', "line 2: unexpected end of data"),
     ],
 )
 def test_a_bad_line_of_the_predictions_is_named(
@@ -139,7 +143,7 @@ def test_a_bad_line_of_the_predictions_is_named(
 ) -> None:
     folder = write_run(networks=6)
     edit(folder / "metrics.json", lambda d: d["test"].update(n=1 + row.count("\n")))
-    text = f"id,split,architecture,true,predicted\n{row}\n"
+    text = f"{HEADER}\n{row}\n"
     (folder / "predictions.csv").write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match=rf"predictions.csv: {problem}"):
         read_folder(folder)
@@ -150,7 +154,7 @@ def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, go
     path = write_run(networks=6) / "predictions.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(
-        RunError, match=rf"the columns must be id, split, architecture, true, predicted, got {got}$"
+        RunError, match=rf"the columns must be id, split, architecture, source, group, true, predicted, got {got}$"
     ):
         read_folder(path.parent)
 

@@ -1,0 +1,105 @@
+"""The zoos of a comparison: which are trained on, which are tested on, and what they are called."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from sneframe.progress import Reporter
+from sneframe.zoo import merge, open_zoo
+
+
+@frozen(kw_only=True)
+class StoredZoo:
+    """A zoo on disk.
+
+    Args:
+        path: its folder on this machine.
+        label: its name in a table.
+        name: the name in its manifest.
+        digest: digest of its content.
+    """
+
+    path: Path
+    label: str
+    name: str
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path) -> StoredZoo:
+        """Open a zoo; no weights are read.
+
+        Raises:
+            ZooError: there is no zoo.
+        """
+        zoo = open_zoo(path, unhealthy=True)
+        return cls(path=path.resolve(), label=path.resolve().stem, name=zoo.name, digest=zoo.digest)
+
+
+@frozen(kw_only=True)
+class Target:
+    """Another zoo that a model is tested on.
+
+    Args:
+        zoo: the other zoo.
+        divided: true for a zoo that other models of the comparison train on, which is split like them.
+            Otherwise its test networks are those of its stored split, or all.
+    """
+
+    zoo: StoredZoo
+    divided: bool
+
+
+@frozen(kw_only=True)
+class Crossing:
+    """A zoo to train on, and the zoos to test its models on; without any, its own test networks are used."""
+
+    source: StoredZoo
+    targets: tuple[StoredZoo, ...]
+
+
+def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> list[Crossing]:
+    """Return for each zoo the others, merged, as the zoo to train on, and itself as the zoo to test on.
+
+    A merged zoo is made once; its name contains a hash of its parts.
+
+    Args:
+        sources: at least two zoos, none twice.
+        folder: folder for merged zoos.
+        reporter: receives a line for each merge.
+
+    Raises:
+        ZooError: the zoos cannot be merged.
+        MachineError: the folder cannot be written.
+    """
+    labels = labels_of(sources)
+    found = []
+    for target in sources:
+        others = [source for source in sources if source.digest != target.digest]
+        label = f"all but {labels[target]}"
+        digest = hashlib.sha256(" ".join(source.digest for source in others).encode()).hexdigest()[:8]
+        path = folder / f"{label.replace(' ', '-')}-{digest}.zarr"
+        if len(others) == 1:
+            path = others[0].path
+        elif not path.exists():
+            reporter.say(f"merging {', '.join(labels[source] for source in others)}, once, into {path}")
+            merge(
+                [source.path for source in others], path, labels=[labels[s].replace("/", "-") for s in others]
+            )
+        found.append(Crossing(source=evolve(StoredZoo.of(path), label=label), targets=(target,)))
+    return found
+
+
+def labels_of(places: Sequence[StoredZoo]) -> dict[StoredZoo, str]:
+    """Return the labels of zoos: the names of their folders, with digests where two zoos share a name."""
+    digests: dict[str, set[str]] = defaultdict(set)
+    for place in places:
+        digests[place.label].add(place.digest)
+    return {
+        place: place.label if len(digests[place.label]) == 1 else f"{place.label} {place.digest[:6]}"
+        for place in places
+    }

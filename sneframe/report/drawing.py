@@ -1,0 +1,177 @@
+"""The style of all figures, as inline SVG: the same data give the same bytes, and text stays text.
+
+Figures follow the page: ink, lines and plain points are drawn in the page's CSS variables, so they change
+with light and dark. Names that come from a zoo are drawn as plain text, never as mathematics, and cut where
+they are long.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+INK = "#1f2328"
+GREY = "#8a8f98"
+GRID = "#e6e8eb"
+GROUND = "#fdfefe"  #: the colour behind a figure
+BLUE = "#2a6ebb"
+#: The CSS variable for which each colour stands; without such a variable the colour itself is used.
+VARIABLES = {INK: "--text", GREY: "--quiet", GRID: "--line", GROUND: "--card", BLUE: "--point"}
+# Okabe and Ito's colours, which stay apart for colour-blind readers and are visible on white and on black.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = (0, (4, 3))
+MOST_VECTOR_POINTS = 2000
+SHORT = 24  #: characters of a name that fits twice into the width of a figure
+STYLE: dict[Any, object] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sneframe",
+    "font.size": 9.5,
+    "text.color": INK,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.5,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Set the style of all figures; the user's own matplotlib settings do not count."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        # Matplotlib only measures text here. The browser draws it, in a font that has the letter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def mark(number: int) -> dict[str, Any]:
+    """Return the colour and the marker of a method; the first 36 differ."""
+    return {
+        "color": PALETTE[number % len(PALETTE)],
+        "marker": MARKERS[(number + number // len(PALETTE)) % len(MARKERS)],
+    }
+
+
+def points(axes: Axes, x: np.ndarray, y: np.ndarray, *, small: bool = False, **look: Any) -> Any:
+    """Draw points; more than 2000 are one image."""
+    size = 26 if len(x) <= 100 else 16 if len(x) <= 500 else 9 if len(x) <= MOST_VECTOR_POINTS else 4
+    many = len(x) > (300 if small else MOST_VECTOR_POINTS)
+    return axes.scatter(x, y, s=size / 2 if small else size, linewidths=0, rasterized=many, zorder=2, **look)
+
+
+def label(axes: Axes, *, x: str = "", y: str = "") -> None:
+    """Name the axes, in plain text."""
+    axes.set_xlabel(x, parse_math=False)
+    axes.set_ylabel(y, parse_math=False)
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """Put the legend below the axes, where it covers no data and no labels; short names get two columns."""
+    handles, names = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    columns = 2 if max(map(len, names)) <= SHORT else 1
+    made = figure.legend(handles, names, loc="outside lower center", ncols=columns)
+    for text in made.get_texts():
+        text.set_parse_math(False)
+
+
+def log_scale(axes: Axes, which: str = "y") -> None:
+    """Use a log scale that always has labels, written as plain numbers."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def spans(values: Sequence[float], factor: float) -> bool:
+    """Return whether positive values span a factor, so that a log scale shows them better."""
+    return bool(values) and min(values) > 0 and max(values) / min(values) > factor
+
+
+def shown(name: str, most: int = 40) -> str:
+    """Return a name that fits beside an axis: one line of at most ``most`` characters."""
+    line = _line(name)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def svg(figure: Figure, name: str, alt: str) -> Markup:
+    """Return a figure as an ``<svg>`` element.
+
+    Args:
+        figure: drawn within :func:`style`.
+        name: the ids in the element begin with it, for a page has several figures.
+        alt: the figure in words.
+    """
+    file = io.StringIO()
+    figure.savefig(file, format="svg", dpi=200, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    # A style element inside a figure would hold for the whole page; the page's own style sheet says the same.
+    text = re.sub(r"<style.*?</style>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(f"(?:{_POINT.pattern})+", lambda found: _together(found[0]), text)
+    text = re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], name), text)
+    text = text.replace("<svg ", f'<svg role="img" aria-label="{escape(_line(alt))}" ', 1)
+    # Matplotlib has escaped the text of the figure, and the description is escaped above.
+    return Markup(text)  # noqa: S704
+
+
+_POINT = re.compile(
+    r'\s*<g clip-path="([^"]*)">\s*<use xlink:href="([^"]*)" x="([-\d.]+)" y="([-\d.]+)" style="([^"]*)"/>'
+    r"\s*</g>"
+)
+_REFERENCE = re.compile(r'( id="|href="#|url\(#)')
+_COLOUR = re.compile("|".join(VARIABLES))
+
+
+def _together(found: str) -> str:
+    """Return points that follow each other with one style as one group, which is a third of the size."""
+    groups = []
+    for (clip, shape, look), each in groupby(_POINT.findall(found), key=lambda point: (*point[:2], point[4])):
+        uses = (
+            f'<use xlink:href="{shape}" x="{float(x):.2f}" y="{float(y):.2f}"/>' for _, _, x, y, _ in each
+        )
+        groups.append(f'<g clip-path="{clip}" style="{look}">{"".join(uses)}</g>')
+    return "".join(groups)
+
+
+def _tag(tag: str, name: str) -> str:
+    """Return a tag with its ids named after the figure, and with the page's variables for colours."""
+    tag = _REFERENCE.sub(rf"\1{name}-", tag)
+    return _COLOUR.sub(lambda colour: f"var({VARIABLES[colour[0]]},{colour[0]})", tag)
+
+
+def _line(text: str) -> str:
+    """Return a text as one line without control characters, which XML cannot hold."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
