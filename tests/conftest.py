@@ -4,6 +4,7 @@ import textwrap
 
 import pytest
 import torch
+from hypothesis import settings
 
 pytest_plugins = ["sneframe.testing.fixtures", "made_up_run"]
 
@@ -12,6 +13,9 @@ def pytest_configure():
     # A shell that runs tests in the background has Ctrl-C ignored, and whatever a test starts inherits that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # No test asserts a time: on a busy machine an example may take long.
+    settings.register_profile("no deadline", settings(), deadline=None)
+    settings.load_profile("no deadline")
 
 
 def pytest_collection_modifyitems(items):

@@ -112,13 +112,13 @@ class ScalarSAB(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return ``(S, C, D)`` for scalars ``x (S, C)`` and ``mask (S, C)``."""
-        means = self._means(x, mask)
+        means = self.means(x, mask)
         features = torch.cat([rearrange(x, "s c -> s c 1"), means], dim=-1)
         residual = F.linear(features, self._matrix(), self.query.bias + self.value.bias)
         hidden = self.norm1(residual)
         return self.norm2(hidden + F.relu(self.output(hidden)))
 
-    def _means(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def means(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Return m ``(S, C, H)``: the mean of the set under the attention of each element and head."""
         a, a0, b = (
             rearrange(t, "(h d) -> h d", h=self.heads)

@@ -25,7 +25,6 @@ from sneframe.model import build_augmentations, build_invariance, build_model, h
 from sneframe.plugins import Blamed
 from sneframe.predict.doubt import ranges_of
 from sneframe.progress import Reporter
-from sneframe.report import write_report
 from sneframe.run_folder import checkpoint, environment, tensor_files
 from sneframe.run_folder.create import going_on, open_folder
 from sneframe.run_folder.json_files import CONVERTER, write_json
@@ -49,7 +48,7 @@ class Result:
 
     @property
     def report(self) -> Path:
-        """The report, one HTML file."""
+        """The report, one HTML file; ``run(report=False)`` does not write it."""
         return self.folder / "report.html"
 
 
@@ -59,6 +58,7 @@ def run(
     *,
     resume: bool = False,
     reporter: Reporter | None = None,
+    report: bool = True,
 ) -> Result:
     """Train, evaluate and report.
 
@@ -67,6 +67,8 @@ def run(
         out: folder to write to; not given: the next free ``runs/RECIPE-NNN``.
         resume: go on from the last state in ``out``.
         reporter: says what is being done; silent where not given.
+        report: write ``report.html``. Without it nothing is drawn, and matplotlib is not imported;
+            ``sneframe report FOLDER`` draws the report later.
 
     Raises:
         SneframeError: whatever is wrong, in one line; nothing half-written is left.
@@ -115,7 +117,10 @@ def run(
         metrics = finish(objective, data, config, accelerator, folder, training, started=started)
         if accelerator.is_main_process:
             write_json(folder / "metrics.json", metrics)
-            write_report(folder)
+            if report:
+                from sneframe.report import write_report  # matplotlib and t-SNE take a second to import
+
+                write_report(folder)
         accelerator.wait_for_everyone()
     except KeyboardInterrupt as error:  # wherever it is met: the folder can be gone on with
         raise Interrupted(f"before the report; {going_on(folder)}") from error

@@ -1,6 +1,5 @@
 """compare: which cells are run and when, on what, and what becomes of those that fail."""
 
-import importlib
 import json
 import shutil
 
@@ -40,7 +39,7 @@ def test_every_row_is_run_with_every_seed_on_the_same_networks(suite, ran, tmp_p
 
 def test_a_cell_is_what_a_run_of_its_configuration_is(suite, ran, tmp_path):
     compare(suite, tmp_path / "out")
-    metrics = sneframe.run(ran[0].config, tmp_path / "run").metrics
+    metrics = sneframe.run(ran[0].config, tmp_path / "run", report=False).metrics
     cell = next(each for each in cells_in(tmp_path / "out").values() if each["key"] == ran[0].key)
     assert cell["tests"][0]["scores"] == metrics["test"]
     assert cell["val"] == metrics["val"]
@@ -148,13 +147,6 @@ def again(suite, folder, **options):
     return lines.lines
 
 
-@pytest.fixture
-def quick(ran, monkeypatch):
-    """Cells that leave out the report of their run, which is most of their time."""
-    monkeypatch.setattr(importlib.import_module("sneframe.train.run"), "write_report", lambda folder: None)
-    return ran
-
-
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """The folder of a finished comparison, once it is made."""
@@ -162,11 +154,11 @@ def kept(tmp_path_factory):
 
 
 @pytest.fixture
-def finished(suite, quick, kept, tmp_path):
+def finished(suite, ran, kept, tmp_path):
     """A comparison that is finished, and a copy of its folder."""
     if not kept.exists():
         compare(suite, kept)
-        quick.clear()
+        ran.clear()
     shutil.copytree(kept, tmp_path / "out")
     return suite, tmp_path / "out"
 
@@ -455,7 +447,7 @@ def test_the_scores_on_a_target_are_those_of_the_saved_model(
 
     one = evolve(suite, rows=[row("sne/default")], seeds=1)
     compare(one, tmp_path / "out", train=[toy_zoo_path], test=[other_zoo_path])
-    run = sneframe.run(ran[0].config, tmp_path / "run")
+    run = sneframe.run(ran[0].config, tmp_path / "run", report=False)
     model, tasks, _ = load_model(run.folder / "best.safetensors")
     expected = tasks.main.predict(model(sneframe.open_zoo(other_zoo_path).load()).value)
     (cell,) = cells_in(tmp_path / "out").values()

@@ -7,7 +7,7 @@ import click
 import pytest
 from attrs import Factory, asdict, field, frozen
 
-from sneframe.cli.build import _command
+from sneframe.cli.build import command_of
 from sneframe.config.schema import option
 from sneframe.errors import ConfigError, PluginError
 from sneframe.zoo import ZooBuilder
@@ -35,7 +35,7 @@ def built(config, *words):
     """Return what a builder is given for these words."""
     given = []
     builder = ZooBuilder(name="toy/zoo", config=config, build=lambda *each: given.append(each), help="a toy")
-    _command("toy/zoo", builder).main([*words, "--out", "z.zarr"], standalone_mode=False)
+    command_of("toy/zoo", builder).main([*words, "--out", "z.zarr"], standalone_mode=False)
     return given[0][0]
 
 
@@ -114,7 +114,7 @@ def engine_of(*words):
     """Return the engine that a builder is given for these words."""
     given = []
     builder = ZooBuilder(name="toy/zoo", config=Few, build=lambda *each: given.append(each), help="a toy")
-    _command("toy/zoo", builder).main([*words, "--out", "z.zarr"], standalone_mode=False)
+    command_of("toy/zoo", builder).main([*words, "--out", "z.zarr"], standalone_mode=False)
     return given[0][3]
 
 
@@ -144,4 +144,4 @@ def test_an_option_of_a_builder_cannot_have_the_name_of_one_of_the_command():
 
     builder = ZooBuilder(name="toy/zoo", config=Own, build=print, help="a toy")
     with pytest.raises(PluginError, match="zoo 'toy/zoo': an option cannot be called 'workers'"):
-        _command("toy/zoo", builder)
+        command_of("toy/zoo", builder)

@@ -119,7 +119,7 @@ def test_other_commands_end_well_when_their_reader_leaves(toy_zoo_path, closed_p
 
 
 def test_what_cannot_be_printed_is_replaced(tmp_path, toy_zoo_path):
-    words = ["run", "--plugin", "stats", "--zoo", toy_zoo_path, "--out", tmp_path / "run"]
+    words = ["run", "--no-report", "--plugin", "stats", "--zoo", toy_zoo_path, "--out", tmp_path / "run"]
     done = start(*words, out=subprocess.PIPE, PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert b"R?" in done.stdout

@@ -11,6 +11,7 @@ from sneframe import atomic
 from sneframe.compose import recipe
 from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
 from sneframe.predict.distance import Reference
+from sneframe.predict.question import Questions
 from sneframe.run_folder import tensor_files
 from sneframe.run_folder.checkpoint import load_model
 from sneframe.zoo import open_zoo
@@ -86,7 +87,9 @@ def test_a_zoo_is_embedded_in_its_order(finished, predictor, zoo_path):
 
 
 def test_an_architecture_of_the_zoo_is_recognised_by_names_and_shapes(predictor, network):
-    found = predictor._questions.of(dict(reversed(network.state_dict().items())))
+    found = Questions(predictor.reader, predictor.architectures).of(
+        dict(reversed(network.state_dict().items()))
+    )
     assert found.architecture in predictor.architectures
 
 
@@ -163,7 +166,7 @@ def test_a_network_with_a_number_alone_among_its_parameters_is_predicted(zoo_pat
     config = recipe(
         "sne/message", "train.epochs=1", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu"
     )
-    predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder)
+    predictor = sneframe.load(sneframe.run(config, tmp_path / "run", report=False).folder)
     with pytest.warns(UserWarning, match="no training network has"):
         assert np.isfinite(predictor.predict(Scaled()).values["scale"])
 
@@ -199,7 +202,7 @@ def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypa
     )
     monkeypatch.chdir(tmp_path)
     predictor = sneframe.load(finished, module="mine:Net")
-    found = predictor._questions.of(file)
+    found = Questions(predictor.reader, predictor.architectures).of(file)
     assert len(found.architecture.groups) == 1
 
 
@@ -283,7 +286,7 @@ def test_a_method_for_one_architecture_says_what_it_cannot_take(toy_zoo_path, tm
     config = recipe(
         "dwsnet", "train.epochs=1", f"zoo.path={toy_zoo_path}", "zoo.property=scale", "device=cpu"
     )
-    folder = sneframe.run(config, tmp_path / "run").folder
+    folder = sneframe.run(config, tmp_path / "run", report=False).folder
     with pytest.raises(PartError, match=r"was built for linear 1×4.* it is given linear 1×9"):
         sneframe.load(folder).predict(nn.Sequential(nn.Linear(1, 9), nn.ReLU(), nn.Linear(9, 1)))
 
@@ -385,7 +388,7 @@ def test_a_method_that_cannot_be_driven_layer_by_layer_says_that_memory_does_not
     zoo_path, network, monkeypatch, tmp_path
 ):
     config = recipe("deepsets", "train.epochs=1", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
-    predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder)
+    predictor = sneframe.load(sneframe.run(config, tmp_path / "run", report=False).folder)
     monkeypatch.setattr("sneframe.predict.predictor.LARGE", 20)
     with pytest.warns(UserWarning, match="state dict: all weights are encoded at once"):
         predictor.embed(network.state_dict())
@@ -394,7 +397,7 @@ def test_a_method_that_cannot_be_driven_layer_by_layer_says_that_memory_does_not
 def test_a_method_that_takes_all_weights_at_once_refuses_a_bound_below_them(zoo_path, network, tmp_path):
     """A bound that was asked for and has no room for the weights is refused, in whichever way one asks."""
     config = recipe("stats", "head.trees=2", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
-    predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder, memory=8)
+    predictor = sneframe.load(sneframe.run(config, tmp_path / "run", report=False).folder, memory=8)
     for asked in (network.state_dict(), open_zoo(zoo_path)):
         with pytest.raises(PartError, match="memory: 8 B cannot be met, its weights alone take"):
             predictor.embed(asked)

@@ -26,15 +26,15 @@ def zoo(tmp_path):
     return tmp_path / "zoo.zarr"
 
 
-def run(zoo, tmp_path, *words):
+def run(zoo, tmp_path, *words, report=False):
     config = sneframe.recipe(
         "stats", f"zoo.path={zoo}", "zoo.property=scale", "head.trees=2", "head.min_leaf=2", *words
     )
-    return sneframe.run(config, tmp_path / "run")
+    return sneframe.run(config, tmp_path / "run", report=report)
 
 
 def test_maps_are_coloured_by_what_is_to_be_shown(zoo, tmp_path):
-    folder = run(zoo, tmp_path, 'zoo.show=["dataset","lr"]').folder
+    folder = run(zoo, tmp_path, 'zoo.show=["dataset","lr"]', report=True).folder
     shown = json.loads((folder / "shown.json").read_text())
     opened = sneframe.open_zoo(zoo)
     assert shown["columns"]["dataset"] == [opened.column("dataset")[i] for i in shown["ids"]]

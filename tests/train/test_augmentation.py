@@ -63,16 +63,18 @@ def test_a_mistake_says_where_and_what_was_meant(word, said):
 def test_a_part_of_another_slot_is_no_augmentation(tmp_path):
     config = config_for(toy_zoo(tmp_path / "toy.zarr"), 'augmentation=[{part="head/linear"}]')
     with pytest.raises(PartError, match="'head/linear' is a head, it cannot be the augmentation"):
-        sneframe.run(config, tmp_path / "run")
+        sneframe.run(config, tmp_path / "run", report=False)
 
 
 def test_a_run_is_trained_on_other_networks_and_repeats_itself(tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr")
-    plain = sneframe.run(config_for(zoo), tmp_path / "plain")
-    noisy = sneframe.run(config_for(zoo, NOISE), tmp_path / "noisy")
+    plain = sneframe.run(config_for(zoo), tmp_path / "plain", report=False)
+    noisy = sneframe.run(config_for(zoo, NOISE), tmp_path / "noisy", report=False)
     written = tomllib.loads((noisy.folder / "config.toml").read_text())
     assert written["augmentation"] == [{"part": "augmentation/noise", "std": 0.5}]
-    again = sneframe.run(structure(written, plugins.load(plugins_named(written))), tmp_path / "again")
+    again = sneframe.run(
+        structure(written, plugins.load(plugins_named(written))), tmp_path / "again", report=False
+    )
     assert losses(noisy) == losses(again)
     assert losses(noisy) != losses(plain)
 
@@ -81,7 +83,9 @@ def test_what_is_scored_is_not_augmented(tmp_path):
     """The weights that are scored are those of the zoo: with a learning rate of nearly nothing, scores stay."""
     zoo = toy_zoo(tmp_path / "toy.zarr")
     runs = [
-        sneframe.run(config_for(zoo, "train.lr=1e-12", "train.weight_decay=0", *words), tmp_path / name)
+        sneframe.run(
+            config_for(zoo, "train.lr=1e-12", "train.weight_decay=0", *words), tmp_path / name, report=False
+        )
         for name, words in (("plain", ()), ("noisy", (NOISE,)))
     ]
     assert runs[0].metrics["test"]["mse"] == pytest.approx(runs[1].metrics["test"]["mse"], rel=1e-5)
@@ -90,7 +94,7 @@ def test_what_is_scored_is_not_augmented(tmp_path):
 def test_a_fitted_head_has_no_steps_to_augment(tmp_path):
     config = evolve(config_for(toy_zoo(tmp_path / "toy.zarr"), NOISE), head=sneframe.recipe("stats").head)
     with pytest.raises(PartError, match=r"'augmentation/noise' .* head 'stats/boosting' is fitted"):
-        sneframe.run(config, tmp_path / "run")
+        sneframe.run(config, tmp_path / "run", report=False)
 
 
 # -- the step -----------------------------------------------------------------------------------------------------
@@ -134,7 +138,7 @@ def test_augmentations_come_one_after_the_other_with_seeds_of_their_own():
 
 def test_the_invariance_error_is_measured_every_so_many_epochs(tmp_path):
     config = config_for(toy_zoo(tmp_path / "toy.zarr"), "train.epochs=4", "train.invariance_every=2")
-    run = sneframe.run(config, tmp_path / "run")
+    run = sneframe.run(config, tmp_path / "run", report=False)
     records = [json.loads(line)["val"] for line in (run.folder / "history.jsonl").read_text().splitlines()]
     assert ["e_g" in record for record in records] == [False, True, False, True]
     assert all(record["e_noise"] > 0 for record in records[1::2])
@@ -142,8 +146,10 @@ def test_the_invariance_error_is_measured_every_so_many_epochs(tmp_path):
 
 def test_measuring_it_changes_nothing_else(tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr")
-    plain = sneframe.run(config_for(zoo, NOISE), tmp_path / "plain")
-    measured = sneframe.run(config_for(zoo, NOISE, "train.invariance_every=1"), tmp_path / "measured")
+    plain = sneframe.run(config_for(zoo, NOISE), tmp_path / "plain", report=False)
+    measured = sneframe.run(
+        config_for(zoo, NOISE, "train.invariance_every=1"), tmp_path / "measured", report=False
+    )
     assert losses(plain) == losses(measured)
     assert plain.metrics["test"] == measured.metrics["test"]
 
@@ -152,5 +158,17 @@ def test_the_command_takes_augmentations(tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr")
     words = [f"--set={word}" for word in ("train.epochs=1", "head.hidden=[4]", NOISE)]
     with pytest.raises(SystemExit) as end:
-        main(["run", "--plugin", "stats/mlp", "--zoo", str(zoo), "--out", str(tmp_path / "run"), *words])
+        main(
+            [
+                "run",
+                "--no-report",
+                "--plugin",
+                "stats/mlp",
+                "--zoo",
+                str(zoo),
+                "--out",
+                str(tmp_path / "run"),
+                *words,
+            ]
+        )
     assert end.value.code == 0

@@ -5,12 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 import sneframe
 from sneframe.cli import main
-from sneframe.errors import ConfigError, RunError
-from sneframe.progress import Reporter
+from sneframe.errors import ConfigError
 from sneframe.train import clock, loop
 from sneframe.train.clock import Clock
 
@@ -43,7 +41,9 @@ def history(folder):
 
 def test_a_budget_cuts_between_two_steps_and_what_stands_is_scored(toy_zoo_path, tmp_path, second_per_step):
     """Six seconds are six steps: one epoch and a half of forty."""
-    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=40", "train.budget=6"), tmp_path / "run")
+    run = sneframe.run(
+        config_for(toy_zoo_path, "train.epochs=40", "train.budget=6"), tmp_path / "run", report=False
+    )
     metrics, epochs = run.metrics, history(run.folder)
     assert len(second_per_step) == 6
     assert (metrics["epochs"], metrics["steps"], metrics["passes"]) == (2, 6, 1.5)
@@ -63,33 +63,36 @@ def test_a_budget_cuts_between_two_steps_and_what_stands_is_scored(toy_zoo_path,
 def test_the_schedule_follows_the_budget_where_that_is_further(toy_zoo_path, tmp_path, second_per_step):
     """Of 400 steps ten are made: a cosine over ten seconds, as if there had been ten steps."""
     words = ("train.epochs=100", "train.budget=10", "train.warmup=0.0", "train.lr=0.5")
-    sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run")
+    sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False)
     expected = [0.25 * (1 + np.cos(np.pi * step / 10)) for step in range(10)]
     assert second_per_step == pytest.approx(expected)
 
 
 def test_the_schedule_follows_the_steps_where_they_are_further(toy_zoo_path, tmp_path, second_per_step):
     words = ("train.epochs=2", "train.budget=1000", "train.warmup=0.0", "train.lr=0.5")
-    run = sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run")
+    run = sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False)
     assert second_per_step == pytest.approx([0.25 * (1 + np.cos(np.pi * step / 8)) for step in range(8)])
     assert run.metrics["stopped_by"] is None
     assert run.metrics["passes"] == 2
 
 
 def test_a_budget_smaller_than_a_step_is_one_step(toy_zoo_path, tmp_path, second_per_step):
-    run = sneframe.run(config_for(toy_zoo_path, "train.budget=0.001"), tmp_path / "run")
+    run = sneframe.run(config_for(toy_zoo_path, "train.budget=0.001"), tmp_path / "run", report=False)
     assert (run.metrics["steps"], run.metrics["best_epoch"]) == (1, 1)
 
 
 def test_a_budget_that_ends_with_the_last_step_cuts_nothing(toy_zoo_path, tmp_path, second_per_step):
     words = ("train.epochs=2", f"train.budget={2 * STEPS}")
-    assert sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run").metrics["stopped_by"] is None
+    assert (
+        sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False).metrics["stopped_by"]
+        is None
+    )
 
 
 def test_a_cut_run_is_resumed_to_the_same_end(toy_zoo_path, tmp_path, second_per_step):
     config = config_for(toy_zoo_path, "train.budget=6")
-    first = sneframe.run(config, tmp_path / "run")
-    again = sneframe.run(config, tmp_path / "run", resume=True)
+    first = sneframe.run(config, tmp_path / "run", report=False)
+    again = sneframe.run(config, tmp_path / "run", resume=True, report=False)
     assert len(second_per_step) == 6
     assert {**again.metrics, "seconds": None} == {**first.metrics, "seconds": None}
 
@@ -97,13 +100,14 @@ def test_a_cut_run_is_resumed_to_the_same_end(toy_zoo_path, tmp_path, second_per
 def test_patience_is_named_as_what_stopped_a_training(toy_zoo_path, tmp_path):
     words = ("train.epochs=50", "train.patience=1", "train.lr=1e-12", "train.schedule=constant")
     assert (
-        sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run").metrics["stopped_by"] == "patience"
+        sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False).metrics["stopped_by"]
+        == "patience"
     )
 
 
 def test_the_seconds_of_a_fitted_head_are_those_of_its_fit(toy_zoo_path, tmp_path):
     config = sneframe.recipe("stats", f"zoo.path={toy_zoo_path}", "head.trees=2")
-    metrics = sneframe.run(config, tmp_path / "run").metrics
+    metrics = sneframe.run(config, tmp_path / "run", report=False).metrics
     assert metrics["seconds"]["train"] > 0
     assert (metrics["seconds"]["step"], metrics["seconds"]["to_best"]) == (None, None)
     assert (metrics["steps"], metrics["passes"], metrics["stopped_by"]) == (0, 0, None)
@@ -118,22 +122,9 @@ def test_the_command_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, secon
     words = ("--zoo", str(toy_zoo_path), "--property", "scale", "--out", str(tmp_path / "run"))
     keys = [word for key in (*SMALL, "train.batch_size=8", "train.budget=6") for word in ("--set", key)]
     with pytest.raises(SystemExit) as left:
-        main(["run", "--plugin", "sne", *words, *keys])
+        main(["run", "--no-report", "--plugin", "sne", *words, *keys])
     assert left.value.code == 0
     assert "stopped by its budget after 1.5 epochs" in capsys.readouterr().out
-
-
-def test_several_processes_have_no_one_clock(tmp_path):
-    with pytest.raises(RunError, match=r"train\.budget is measured by the clock of one process, here are 2"):
-        loop.fit(
-            torch.nn.Linear(1, 1),
-            SimpleNamespace(split=SimpleNamespace(train=np.arange(8))),
-            sneframe.recipe("stats/mlp", "train.budget=5"),
-            SimpleNamespace(num_processes=2),
-            tmp_path,
-            Reporter(),
-            resume=False,
-        )
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon"])

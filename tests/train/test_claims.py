@@ -61,7 +61,9 @@ def training_ids(run, networks=40):
 
 @pytest.mark.parametrize("part", ["normalise/fan-in", "normalise/parameter"])
 def test_the_normalisation_is_fitted_on_the_training_networks_alone(toy_zoo_path, tmp_path, part):
-    run = sneframe.run(config_for(toy_zoo_path, f"normalise.part={part}", "train.epochs=1"), tmp_path / "run")
+    run = sneframe.run(
+        config_for(toy_zoo_path, f"normalise.part={part}", "train.epochs=1"), tmp_path / "run", report=False
+    )
     normalise = checkpoint.load_model(run.folder / "best.safetensors")[0].encoder.normalise
     training = open_zoo(toy_zoo_path).load().select(training_ids(run))
     hidden = training.networks[0].parameters()["1.weight"].flatten().tolist()
@@ -75,7 +77,7 @@ def test_the_normalisation_is_fitted_on_the_training_networks_alone(toy_zoo_path
 
 
 def test_targets_are_standardised_by_the_training_networks_alone(toy_zoo_path, tmp_path):
-    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=1"), tmp_path / "run")
+    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=1"), tmp_path / "run", report=False)
     _, tasks, _ = checkpoint.load_model(run.folder / "best.safetensors")
     scales = open_zoo(toy_zoo_path).column("scale")[training_ids(run)].tolist()
     assert tasks.main.mean == pytest.approx(statistics.fmean(scales))
@@ -83,7 +85,7 @@ def test_targets_are_standardised_by_the_training_networks_alone(toy_zoo_path, t
 
 
 def test_the_baseline_predicts_the_mean_of_the_training_networks(toy_zoo_path, tmp_path):
-    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=0"), tmp_path / "run")
+    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=0"), tmp_path / "run", report=False)
     mean = statistics.fmean(open_zoo(toy_zoo_path).column("scale")[training_ids(run)].tolist())
     _, true, _ = predictions(run, "test")
     found = run.metrics["baseline"]["test"]
@@ -99,7 +101,7 @@ def test_the_best_epoch_is_that_of_the_best_validation_score(zoo_of, tmp_path, s
     """The property is noise: what is learned of it is the training networks', and validation soon gets worse."""
     zoo = zoo_of(noise=lambda scale: np.random.default_rng(3).standard_normal(len(scale)))
     words = ("zoo.property=noise", "train.epochs=12", "train.lr=0.01", f"train.select={select}")
-    run = sneframe.run(config_for(zoo, *words), tmp_path / "run")
+    run = sneframe.run(config_for(zoo, *words), tmp_path / "run", report=False)
     records = history(run)
     scores = [record["val"][select] for record in records]
     losses = [record["train"]["loss"] for record in records]
@@ -122,7 +124,7 @@ def gradient_norms(config, folder):
 
     hook = register_optimizer_step_pre_hook(note)
     try:
-        sneframe.run(config, folder)
+        sneframe.run(config, folder, report=False)
     finally:
         hook.remove()
     return norms
@@ -139,7 +141,7 @@ def test_the_gradient_of_no_step_is_longer_than_the_clip(toy_zoo_path, tmp_path)
 
 def test_lambda_and_the_task_weight_are_those_of_the_configuration(toy_zoo_path, tmp_path):
     words = ("train.epochs=2", "train.task_weight=0.5", "invariance.weight=0.3")
-    run = sneframe.run(config_for(toy_zoo_path, *words, recipe="sne"), tmp_path / "run")
+    run = sneframe.run(config_for(toy_zoo_path, *words, recipe="sne"), tmp_path / "run", report=False)
     for record in history(run):
         train = record["train"]
         assert min(train["task"], train["invariance"]) > 0
@@ -152,7 +154,9 @@ def test_lambda_and_the_task_weight_are_those_of_the_configuration(toy_zoo_path,
 @pytest.mark.parametrize(("recipe", "invariant"), [("sne", False), ("dwsnet", True), ("nfn", True)])
 def test_a_run_reports_how_invariant_its_model_is(toy_zoo_path, tmp_path, recipe, invariant):
     """Chunks of three tell neurons apart; DWS layers are invariant up to rounding, and not deaf."""
-    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=1", recipe=recipe), tmp_path / "run")
+    run = sneframe.run(
+        config_for(toy_zoo_path, "train.epochs=1", recipe=recipe), tmp_path / "run", report=False
+    )
     found = json.loads((run.folder / "metrics.json").read_text())["invariance"]
     assert found["e_g"] < 1e-8 if invariant else found["e_g"] > 1e-3
     assert found["e_noise"] > 1e-2
@@ -160,5 +164,5 @@ def test_a_run_reports_how_invariant_its_model_is(toy_zoo_path, tmp_path, recipe
 
 def test_networks_without_a_group_have_no_invariance_error(tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((),))
-    run = sneframe.run(config_for(zoo, "train.epochs=1"), tmp_path / "run")
+    run = sneframe.run(config_for(zoo, "train.epochs=1"), tmp_path / "run", report=False)
     assert run.metrics["invariance"] is None

@@ -66,7 +66,7 @@ def test_a_run_copies_no_more_than_a_batch_or_a_block(toy_zoo_path, tmp_path, mo
     monkeypatch.setattr(Batch, "select", watched)
     monkeypatch.setattr(batch_module, "BLOCK", 100)
     words = ("train.epochs=1", "train.batch_size=8", f"zoo.path={toy_zoo_path}")
-    sneframe.run(sneframe.recipe("stats/mlp", *words), tmp_path / "run")
+    sneframe.run(sneframe.recipe("stats/mlp", *words), tmp_path / "run", report=False)
     assert max(taken) == 8
 
 

@@ -39,7 +39,7 @@ def test_fewer_processes_than_were_asked_for_are_one_line(toy_zoo_path, tmp_path
         monkeypatch.setenv(name, value)
     said = StringIO()
     config = sneframe.recipe("stats/mlp", "train.epochs=0", f"zoo.path={toy_zoo_path}")
-    sneframe.run(config, tmp_path / "run", reporter=Reporter(Console(file=said, width=40)))
+    sneframe.run(config, tmp_path / "run", reporter=Reporter(Console(file=said, width=40)), report=False)
     warnings = [line for line in said.getvalue().splitlines() if line.startswith("warning: ")]
     assert len(warnings) == warned
     assert all("asked for several processes and started one" in line for line in warnings)

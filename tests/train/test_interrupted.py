@@ -1,6 +1,5 @@
 """Ctrl-C, wherever it comes: exit code 130, one line that says how to go on, and a folder that can be gone on with."""
 
-import importlib
 import os
 import signal
 import subprocess
@@ -36,7 +35,7 @@ def config_for(zoo, *words):
 
 def options(zoo, out, *words):
     sets = [part for word in (*SMALL, *words) for part in ("--set", word)]
-    return ["run", "--plugin", "sne", "--quiet", "--zoo", str(zoo), "--out", str(out), *sets]
+    return ["run", "--plugin", "sne", "--quiet", "--no-report", "--zoo", str(zoo), "--out", str(out), *sets]
 
 
 def interrupted(command, ready):
@@ -100,9 +99,12 @@ def test_ctrl_c_in_the_validation_of_the_last_epoch_stops_the_run(toy_zoo_path, 
 
     monkeypatch.setattr(evaluate, "predict", signalled)
     with pytest.raises(Interrupted, match="after epoch 2; go on with"):
-        sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
+        sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     assert len(calls) == 2
-    assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).metrics["epochs"] == 2
+    assert (
+        sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True, report=False).metrics["epochs"]
+        == 2
+    )
 
 
 def test_ctrl_c_in_a_validation_before_takes_no_further_step(toy_zoo_path, tmp_path, monkeypatch):
@@ -114,7 +116,7 @@ def test_ctrl_c_in_a_validation_before_takes_no_further_step(toy_zoo_path, tmp_p
 
     monkeypatch.setattr(loop, "_finish_epoch", signalled)
     with pytest.raises(Interrupted, match="after epoch 1; go on with"):
-        sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
+        sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     _, header = tensor_files.read_tensors(tmp_path / "run" / "last.safetensors")
     assert (header["epoch"], header["step"]) == (1, 0)
 
@@ -127,8 +129,11 @@ def test_a_second_ctrl_c_is_immediate_and_says_how_to_go_on(toy_zoo_path, tmp_pa
     with monkeypatch.context() as patched:
         patched.setattr(loop, "train_step", signalled)
         with pytest.raises(Interrupted, match="go on with: sneframe run --resume"):
-            sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
-    assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).metrics["epochs"] == 2
+            sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
+    assert (
+        sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True, report=False).metrics["epochs"]
+        == 2
+    )
 
 
 def test_ctrl_c_while_the_report_is_drawn_can_be_gone_on_from(toy_zoo_path, tmp_path, monkeypatch):
@@ -136,7 +141,7 @@ def test_ctrl_c_while_the_report_is_drawn_can_be_gone_on_from(toy_zoo_path, tmp_
         signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(importlib.import_module("sneframe.train.run"), "write_report", signalled)
+        patched.setattr("sneframe.report.write_report", signalled)
         with pytest.raises(Interrupted, match="before the report; go on with"):
             sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
     assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).report.exists()

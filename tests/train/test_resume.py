@@ -46,7 +46,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def run_here():
-    words = ("--plugin", "stats", "--set", "head.trees=2", "--device", "cpu", "--quiet")
+    words = ("--plugin", "stats", "--set", "head.trees=2", "--device", "cpu", "--quiet", "--no-report")
     assert command("run", *words, "--zoo", "zoos/toy.zarr", "--out", "run") == 0
 
 
@@ -56,13 +56,13 @@ def run_here():
 def test_a_run_is_run_again_from_inside_its_folder(elsewhere, monkeypatch):
     run_here()
     monkeypatch.chdir(elsewhere / "run")
-    assert command("run", "--config", "config.toml", "--out", "../again", "--quiet") == 0
+    assert command("run", "--config", "config.toml", "--out", "../again", "--quiet", "--no-report") == 0
 
 
 def test_a_run_is_resumed_from_another_directory(elsewhere, monkeypatch):
     run_here()
     monkeypatch.chdir(elsewhere / "other")
-    assert command("run", "--resume", "../run", "--quiet") == 0
+    assert command("run", "--resume", "../run", "--quiet", "--no-report") == 0
 
 
 def test_a_relative_path_is_written_in_full(elsewhere):
@@ -95,7 +95,7 @@ def test_what_would_make_another_run_of_it_is_refused(elsewhere, capsys, words):
 def test_a_run_may_move_to_another_device(elsewhere):
     run_here()
     before = (elsewhere / "run" / "config.toml").read_text()
-    assert command("run", "--resume", "run", "--device", "auto", "--quiet") == 0
+    assert command("run", "--resume", "run", "--device", "auto", "--quiet", "--no-report") == 0
     assert (elsewhere / "run" / "config.toml").read_text() == before
 
 
@@ -126,7 +126,7 @@ def test_every_sitting_is_recorded(elsewhere):
     first = json.loads((elsewhere / "run" / "environment.json").read_text())
     assert "resumed" not in first
     for number in (1, 2):
-        assert command("run", "--resume", "run", "--quiet") == 0
+        assert command("run", "--resume", "run", "--quiet", "--no-report") == 0
         record = json.loads((elsewhere / "run" / "environment.json").read_text())
         assert {**record, "resumed": None} == {**first, "resumed": None}
         assert [sorted(sitting) for sitting in record["resumed"]] == [sorted(first)] * number
@@ -143,7 +143,7 @@ def test_a_damaged_record_is_named(elsewhere, capsys, content):
 def test_what_a_killed_writer_left_is_swept(elsewhere):
     run_here()
     (elsewhere / "run" / ".last.safetensors.0123.tmp").write_bytes(b"half")
-    assert command("run", "--resume", "run", "--quiet") == 0
+    assert command("run", "--resume", "run", "--quiet", "--no-report") == 0
     assert not [path for path in (elsewhere / "run").iterdir() if path.name.startswith(".")]
 
 

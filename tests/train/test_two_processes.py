@@ -34,6 +34,11 @@ RECIPES = {
         "train.lr=1e-3",
     ),
 }
+#: Runs that two processes refuse. Three networks in steps of at most two are a step of two and a step of one.
+REFUSED = {
+    "budget": ("train.budget=5",),
+    "small": ("zoo.sizes=[3, 5, 32]", "train.batch_size=2"),
+}
 
 
 def words_of(recipe, zoo):
@@ -62,7 +67,15 @@ def two(toy_zoo_path, tmp_path_factory):
             "0",
         ),
         *(str(Path(__file__).with_name("two_processes.py")), str(folder)),
-        json.dumps({recipe: words_of(recipe, toy_zoo_path) for recipe in RECIPES}),
+        json.dumps(
+            {
+                "runs": {recipe: words_of(recipe, toy_zoo_path) for recipe in RECIPES},
+                "refused": {
+                    name: ["stats/mlp", f"zoo.path={toy_zoo_path}", "device=cpu", *words]
+                    for name, words in REFUSED.items()
+                },
+            }
+        ),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, env=environment)
@@ -75,7 +88,7 @@ def one(toy_zoo_path, tmp_path_factory):
     """The same runs by one process, this one."""
     folder = tmp_path_factory.mktemp("one")
     for recipe in RECIPES:
-        sneframe.run(sneframe.recipe(*words_of(recipe, toy_zoo_path)), folder / recipe)
+        sneframe.run(sneframe.recipe(*words_of(recipe, toy_zoo_path)), folder / recipe, report=False)
     return folder
 
 
@@ -109,6 +122,31 @@ def test_two_processes_learn_the_weights_of_one(one, two, recipe):
     for name, tensor in expected.items():
         if name.endswith(("weight", "var")):
             assert (found[name] - tensor).norm() <= 1e-3 * tensor.norm(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "budget",
+            "train.budget is measured by the clock of one process, here are 2; set train.epochs instead",
+        ),
+        (
+            "small",
+            "2 processes need as many networks a step, the smallest step has 1: "
+            "3 training networks at train.batch_size = 2",
+        ),
+    ],
+)
+def test_what_two_processes_cannot_do_is_refused(two, name, said):
+    """There is no common clock for a budget, and no process may be without a network; each process says so."""
+    assert [(two / f"{name} refused by {rank}").read_text() for rank in range(2)] == [said, said]
+
+
+def test_without_a_report_nothing_that_draws_is_imported(two):
+    """The runs that two processes made have ``report=False``."""
+    assert [(two / f"imported by {rank}").read_text() for rank in range(2)] == ["", ""]
+    assert not list(two.rglob("report.html"))
 
 
 def test_one_process_builds_the_demo_zoo_and_the_other_waits(two):

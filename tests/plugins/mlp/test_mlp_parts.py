@@ -88,7 +88,7 @@ def test_a_mixed_zoo_is_refused_before_training(tmp_path):
     with pytest.raises(
         PartError, match="layer_encoder 'mlp/columns' is built for one architecture, the zoo holds 2"
     ):
-        sneframe.run(sneframe.recipe("mlp", f"zoo.path={zoo}"), tmp_path / "run")
+        sneframe.run(sneframe.recipe("mlp", f"zoo.path={zoo}"), tmp_path / "run", report=False)
 
 
 def test_networks_of_another_architecture_are_refused():
@@ -132,12 +132,12 @@ def test_a_recipe_records_its_name(name):
 def test_a_recipe_learns(tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=200)
     words = (f"zoo.path={zoo}", "zoo.property=scale", "train.epochs=20")
-    result = sneframe.run(sneframe.recipe("mlp", *words), tmp_path / "run")
+    result = sneframe.run(sneframe.recipe("mlp", *words), tmp_path / "run", report=False)
     assert result.metrics["test"]["mse"] < result.metrics["baseline"]["test"]["mse"]
 
 
 def test_the_published_setting_takes_a_step(tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr")
     config = sneframe.recipe("mlp/paper", f"zoo.path={zoo}", "zoo.property=scale", "train.epochs=1")
-    result = sneframe.run(config, tmp_path / "run")
+    result = sneframe.run(config, tmp_path / "run", report=False)
     assert result.metrics["epochs"] == 1

@@ -118,7 +118,7 @@ def test_gradients_under_bf16_autocast_are_those_of_float32(offset, masked):
 
     def found(*, rough):
         with torch.autocast("cpu", torch.bfloat16, enabled=rough):
-            means = block._means(x, mask)
+            means = block.means(x, mask)
         block.zero_grad()
         (means * weight).sum().backward()
         return [p.grad.clone() for p in (block.query.weight, block.query.bias, block.key.weight)]
@@ -136,7 +136,7 @@ def test_the_mean_of_scalars_far_from_zero_keeps_its_digits(offset):
 
     def found(block, x, weight):
         block.zero_grad()
-        (block._means(x, None) * weight).sum().backward()
+        (block.means(x, None) * weight).sum().backward()
         return block.query.bias.grad.double()
 
     exact = found(block, x, weight)

@@ -97,7 +97,9 @@ def test_what_is_kept_is_enough_to_fit_again():
 def test_a_model_read_back_from_disk_predicts_the_same(tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60, hidden=((4, 4), (3,)))
     result = sneframe.run(
-        sneframe.recipe("stats/ridge", f"zoo.path={zoo}", "zoo.property=scale"), tmp_path / "run"
+        sneframe.recipe("stats/ridge", f"zoo.path={zoo}", "zoo.property=scale"),
+        tmp_path / "run",
+        report=False,
     )
     model, tasks, _ = load_model(result.folder / "best.safetensors")
     rows = [line.split(",") for line in (result.folder / "predictions.csv").read_text().splitlines()]
