@@ -41,12 +41,13 @@ epochs = 1
 def sneframe(tmp_path_factory):
     """The command of a venv that sees this environment's packages, and has the stranger's package installed."""
     home = tmp_path_factory.mktemp("venv")
-    venv.create(home, with_pip=True)
+    venv.create(home, with_pip=False)  # the pip of this environment installs into it
     python = home / "bin" / "python"
     (site,) = home.glob("lib/python*/site-packages")
     seen = [path for path in sys.path if path and Path(path).is_dir() and Path(path) != SOURCE.parent]
     (site / "outer.pth").write_text("\n".join([sysconfig.get_paths()["purelib"], *seen]) + "\n")
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", SOURCE]
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    install = [*pip, "install", "--quiet", "--no-deps", "--no-build-isolation", SOURCE]
     subprocess.run(install, check=True, capture_output=True)
 
     def call(*arguments):

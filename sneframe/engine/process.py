@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -82,9 +83,11 @@ def _uninterrupted() -> Iterator[None]:
 
 def _begin() -> None:
     """Prepare a worker."""
-    import torch
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported, which not every function needs
+    if "torch" in sys.modules:
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
     # A terminal sends Ctrl-C to all: the parent decides what becomes of its workers …
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # … and where it was killed, nobody waits for them any more.

@@ -125,7 +125,7 @@ def networks(draw):
     return nn.Sequential(*layers, nn.Linear(width, 2))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(network=networks(), seed=st.integers(0, 2**16))
 def test_a_network_of_linear_layers_is_described_by_a_symmetry_of_it(network, seed):
     torch.manual_seed(seed)
@@ -160,7 +160,7 @@ def cnns(draw):
     return nn.Sequential(*layers, nn.Linear(inputs, 3))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(network=cnns(), seed=st.integers(0, 2**16))
 def test_a_convolutional_network_is_described_by_a_symmetry_of_it(network, seed):
     torch.manual_seed(seed)

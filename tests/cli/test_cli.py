@@ -250,6 +250,8 @@ def test_a_zoo_is_built_from_the_command_line(capsys, tmp_path):
         "zoo",
         "build",
         "sine",
+        "--engine",
+        "serial",
         "--networks",
         "6",
         "--widths",

@@ -86,7 +86,9 @@ def test_info_cuts_nothing_off_however_narrow_the_terminal_is(capsys, monkeypatc
 
 def test_a_built_zoo_is_printed_with_its_path_as_it_is(capsys, tmp_path):
     path = tmp_path / "[bold]z.zarr"
-    code, out, _ = call(capsys, "zoo", "build", "sine", "--networks", 2, "--steps", 1, "--out", path)
+    code, out, _ = call(
+        capsys, "zoo", "build", "sine", "--engine", "serial", "--networks", 2, "--steps", 1, "--out", path
+    )
     assert code == 0
     assert f"zoo: {path}\n" in out
 
@@ -104,7 +106,20 @@ def test_a_run_goes_on_when_its_reader_leaves(tmp_path, odd_zoo, closed_pipe):
 
 def test_a_build_goes_on_when_its_reader_leaves(tmp_path, closed_pipe):
     path = tmp_path / "z.zarr"
-    done = start("zoo", "build", "sine", "--networks", 2, "--steps", 1, "--out", path, out=closed_pipe)
+    done = start(
+        "zoo",
+        "build",
+        "sine",
+        "--engine",
+        "serial",
+        "--networks",
+        2,
+        "--steps",
+        1,
+        "--out",
+        path,
+        out=closed_pipe,
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(open_zoo(path)) == 2
 

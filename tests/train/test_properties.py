@@ -29,12 +29,16 @@ KINDS = {
     ("name", "task", "metric"), [("accuracy", "fraction", "r2"), ("dataset", "category", "accuracy")]
 )
 def test_a_property_of_any_kind_is_learned(zoo_of, tmp_path, recipe, name, task, metric):
-    zoo = zoo_of(networks=120, **KINDS)
+    zoo = zoo_of(networks=100, **KINDS)
     words = (
         f"zoo.property={name}",
-        *(("train.epochs=60", "train.lr=0.01", "train.batch_size=16") if recipe == "stats/mlp" else ()),
+        *(
+            ("train.epochs=20", "train.lr=0.02", "train.batch_size=16", "head.hidden=[32]")
+            if recipe == "stats/mlp"
+            else ()
+        ),
     )
-    words += ("head.min_leaf=3",) if recipe == "stats" else ()
+    words += ("head.min_leaf=3", "head.trees=40") if recipe == "stats" else ()
     told = sneframe.run(config_for(zoo, *words, recipe=recipe), tmp_path / "run", report=False).metrics
     assert told["task"] == (task if recipe == "stats/mlp" or task == "category" else "regression")
     assert told["test"][metric] > (told["baseline"]["test"][metric] or 0) + 0.1
