@@ -18,7 +18,24 @@ def pytest_configure():
     settings.load_profile("no deadline")
 
 
+#: The files that take longest. They come first, so that no worker has one of them left when the others have ended.
+LONG = (
+    "tests/bench/test_classifier_zoos.py",
+    "tests/bench/test_compare.py",
+    "tests/train/test_two_processes.py",
+    "tests/test_third_party.py",
+    "tests/bench/test_worker.py",
+    "tests/testing/test_laws.py",
+    "tests/report/test_map.py",
+    "tests/train/test_interrupted.py",
+    "tests/train/test_run.py",
+    "tests/architecture/test_programs.py",
+    "tests/testing/test_check.py",
+)
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in LONG)
     if not torch.cuda.is_available():
         for item in items:
             if "cuda" in item.keywords:

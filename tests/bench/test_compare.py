@@ -11,6 +11,7 @@ import sneframe
 from sneframe.bench import compare
 from sneframe.config.schema import ZooConfig
 from sneframe.config.suite import Built, Variation
+from sneframe.engine import SerialEngine
 from sneframe.errors import ConfigError, Interrupted, RunError, ZooError
 from sneframe.progress import Reporter
 from sneframe.train.data import load_data
@@ -549,7 +550,8 @@ def test_leaving_one_out_needs_two_zoos_and_nothing_else_to_test_on(
 # -- a zoo that is built ------------------------------------------------------------------------------------------
 
 
-def test_the_zoo_of_a_suite_is_built_once(suite, ran, row, tmp_path):
+def test_the_zoo_of_a_suite_is_built_once(suite, ran, row, tmp_path, monkeypatch):
+    monkeypatch.setattr("sneframe.bench.build.make_engine", lambda name: SerialEngine())
     zoo = Built(builder="zoos/sine", options={"networks": 24, "widths": (3,), "steps": 2})
     one = evolve(suite, rows=[row("stats/default")], seeds=1, zoo=zoo, property="frequency")
     compare(one, tmp_path / "out", zoos=tmp_path / "zoos")

@@ -7,7 +7,7 @@ import sneframe
 from sneframe.errors import PartError
 from sneframe.testing import toy_zoo
 
-SMALL = ("layer_encoder.width=4", "layer_encoder.heads=1", "layer_encoder.hidden_layers=1", "train.epochs=8")
+SMALL = ("layer_encoder.width=4", "layer_encoder.heads=1", "layer_encoder.hidden_layers=1", "train.epochs=5")
 
 
 @pytest.mark.parametrize("name", sneframe_recipes())
