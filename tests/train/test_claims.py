@@ -60,7 +60,8 @@ def training_ids(run, networks=40):
 
 
 @pytest.mark.parametrize("part", ["normalise/fan-in", "normalise/parameter"])
-def test_the_normalisation_is_fitted_on_the_training_networks_alone(toy_zoo_path, tmp_path, part):
+def test_normalisation_is_fitted_on_training_networks(toy_zoo_path, tmp_path, part):
+    """The scales of a run's model are those of the training networks alone."""
     run = sneframe.run(
         config_for(toy_zoo_path, f"normalise.part={part}", "train.epochs=1"), tmp_path / "run", report=False
     )
@@ -76,7 +77,8 @@ def test_the_normalisation_is_fitted_on_the_training_networks_alone(toy_zoo_path
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_targets_are_standardised_by_the_training_networks_alone(toy_zoo_path, tmp_path):
+def test_targets_are_standardised_by_training_networks(toy_zoo_path, tmp_path):
+    """Mean and standard deviation of the targets come from the training networks alone."""
     run = sneframe.run(config_for(toy_zoo_path, "train.epochs=1"), tmp_path / "run", report=False)
     _, tasks, _ = checkpoint.load_model(run.folder / "best.safetensors")
     scales = open_zoo(toy_zoo_path).column("scale")[training_ids(run)].tolist()
@@ -84,7 +86,8 @@ def test_targets_are_standardised_by_the_training_networks_alone(toy_zoo_path, t
     assert tasks.main.std == pytest.approx(statistics.pstdev(scales))
 
 
-def test_the_baseline_predicts_the_mean_of_the_training_networks(toy_zoo_path, tmp_path):
+def test_the_baseline_predicts_the_training_mean(toy_zoo_path, tmp_path):
+    """The baseline scores the mean of the training networks."""
     run = sneframe.run(config_for(toy_zoo_path, "train.epochs=0"), tmp_path / "run", report=False)
     mean = statistics.fmean(open_zoo(toy_zoo_path).column("scale")[training_ids(run)].tolist())
     _, true, _ = predictions(run, "test")
@@ -130,7 +133,8 @@ def gradient_norms(config, folder):
     return norms
 
 
-def test_the_gradient_of_no_step_is_longer_than_the_clip(toy_zoo_path, tmp_path):
+def test_gradients_are_clipped_in_every_step(toy_zoo_path, tmp_path):
+    """No step has a gradient longer than train.clip."""
     config = config_for(toy_zoo_path, "train.epochs=2", "train.clip=0.1")
     clipped = gradient_norms(config, tmp_path / "clipped")
     free = gradient_norms(evolve(config, train=evolve(config.train, clip=None)), tmp_path / "free")
@@ -139,7 +143,8 @@ def test_the_gradient_of_no_step_is_longer_than_the_clip(toy_zoo_path, tmp_path)
     assert max(free) > 0.2
 
 
-def test_lambda_and_the_task_weight_are_those_of_the_configuration(toy_zoo_path, tmp_path):
+def test_loss_weights_come_from_the_configuration(toy_zoo_path, tmp_path):
+    """The loss is the task loss and the invariance loss with the weights of the configuration."""
     words = ("train.epochs=2", "train.task_weight=0.5", "invariance.weight=0.3")
     run = sneframe.run(config_for(toy_zoo_path, *words, recipe="sne"), tmp_path / "run", report=False)
     for record in history(run):
@@ -163,6 +168,7 @@ def test_a_run_reports_how_invariant_its_model_is(toy_zoo_path, tmp_path, recipe
 
 
 def test_networks_without_a_group_have_no_invariance_error(tmp_path):
+    """Where no network has a neuron group the invariance error is None."""
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((),))
     run = sneframe.run(config_for(zoo, "train.epochs=1"), tmp_path / "run", report=False)
     assert run.metrics["invariance"] is None

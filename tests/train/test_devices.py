@@ -32,7 +32,8 @@ def launched_with(*words):
         (None, False),
     ],
 )
-def test_fewer_processes_than_were_asked_for_are_one_line(toy_zoo_path, tmp_path, monkeypatch, words, warned):
+def test_fewer_processes_than_asked_are_warned_of(toy_zoo_path, tmp_path, monkeypatch, words, warned):
+    """A run says in one line when accelerate started fewer processes than asked for."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     for name, value in ({} if words is None else launched_with(*words)).items():

@@ -123,6 +123,7 @@ WAITS = {
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_what_waits_is_caught(wait):
+    """A step that reads a value back from the device fails on the meta device."""
     with pytest.raises((RuntimeError, TypeError)), NoBooleanWrite():
         WAITS[wait](torch.ones(5, device="meta"))
     WAITS[wait](torch.ones(5))

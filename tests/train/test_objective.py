@@ -52,7 +52,7 @@ def step(*, invariance, task_weight=0.5, size=2, processes=1, progress=0.5):
     return float(loss.detach()), parts.tolist(), float(model.theta.grad)
 
 
-def test_the_task_loss_is_the_mean_squared_error_in_standardised_units():
+def test_the_task_loss_is_the_standardised_mse():
     """(1.5² + 4²) / 2 = 9.125; its gradient (2 · 1.5 · 1 + 2 · 4 · 3) / 2 = 13.5."""
     loss, parts, gradient = step(invariance=None, task_weight=1.0)
     assert (loss, parts, gradient) == (9.125, [9.125, 9.125, 0.0], 13.5)
@@ -67,6 +67,7 @@ def test_the_invariance_loss_is_added_lambda_times():
 
 
 def test_lambda_may_depend_on_the_progress():
+    """The weight of the invariance loss may depend on the progress of the training."""
     loss, parts, gradient = step(invariance=Squares(), progress=0.4)
     assert (loss, parts, gradient) == (0.5 * 9.125, [0.5 * 9.125, 9.125, 0.0], 0.5 * 13.5)
 

@@ -29,6 +29,7 @@ KINDS = {
     ("name", "task", "metric"), [("accuracy", "fraction", "r2"), ("dataset", "category", "accuracy")]
 )
 def test_a_property_of_any_kind_is_learned(zoo_of, tmp_path, recipe, name, task, metric):
+    """Fractions and categories are learnt better than the baseline by every kind of head."""
     zoo = zoo_of(networks=100, **KINDS)
     words = (
         f"zoo.property={name}",
@@ -44,7 +45,7 @@ def test_a_property_of_any_kind_is_learned(zoo_of, tmp_path, recipe, name, task,
     assert told["test"][metric] > (told["baseline"]["test"][metric] or 0) + 0.1
 
 
-def test_a_text_beside_the_main_property_is_a_category_when_it_is_insisted_on(zoo_of, tmp_path):
+def test_task_category_holds_for_further_texts(zoo_of, tmp_path):
     """zoo.task = category holds for the texts in zoo.also too, and not for the numbers there."""
     zoo = zoo_of(
         dataset=lambda scale: np.where(scale > 1.2, "mnist", "digits"),
@@ -59,7 +60,8 @@ def test_a_text_beside_the_main_property_is_a_category_when_it_is_insisted_on(zo
     assert tasks == ["category", "category", "regression"]
 
 
-def test_several_properties_are_told_side_by_side(zoo_of, tmp_path):
+def test_several_properties_are_predicted_together(zoo_of, tmp_path):
+    """Metrics, predictions, history, report and saved model have all properties."""
     zoo = zoo_of(**KINDS)
     words = ("zoo.property=accuracy", 'zoo.also=["dataset", "scale"]', "train.epochs=2")
     run = sneframe.run(config_for(zoo, *words, recipe="stats/mlp"), tmp_path / "run")
@@ -81,14 +83,16 @@ def test_several_properties_are_told_side_by_side(zoo_of, tmp_path):
     assert predicted["scale"] == pytest.approx([float(row["predicted scale"]) for row in rows], rel=1e-4)
 
 
-def test_a_network_that_lacks_one_of_the_properties_is_left_out(zoo_of, tmp_path):
+def test_a_network_without_all_properties_is_left_out(zoo_of, tmp_path):
+    """A network must have every property that is predicted."""
     zoo = zoo_of(half=lambda scale: np.where(np.arange(len(scale)) % 2, np.nan, scale))
     words = ("zoo.property=scale", 'zoo.also=["half"]', "head.trees=2")
     told = sneframe.run(config_for(zoo, *words, recipe="stats"), tmp_path / "run", report=False).metrics
     assert told["val"]["n"] + told["test"]["n"] <= 8
 
 
-def test_each_kind_makes_up_the_same_part_of_an_epoch():
+def test_balance_gives_each_kind_the_same_part():
+    """With zoo.balance each kind makes up the same part of an epoch."""
     kinds = np.array([0] * 40 + [1] * 8 + [2] * 12)
     train = np.arange(4, 60)
     drawn = np.concatenate(epoch_batches(train, batch_size=10, seed=0, epoch=3, kinds=kinds))
@@ -101,7 +105,8 @@ def test_each_kind_makes_up_the_same_part_of_an_epoch():
     assert times.max() - times.min() <= 1
 
 
-def test_a_balanced_run_says_which_column_is_not_there(zoo_of, tmp_path):
+def test_an_unknown_balance_column_is_named(zoo_of, tmp_path):
+    """The error names a column of zoo.balance that the zoo lacks."""
     with pytest.raises(sneframe.errors.ZooError, match="'kinds'"):
         sneframe.run(
             config_for(zoo_of(), "zoo.balance=kinds", recipe="stats"), tmp_path / "run", report=False

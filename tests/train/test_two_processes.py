@@ -149,11 +149,13 @@ def test_without_a_report_nothing_that_draws_is_imported(two):
     assert not list(two.rglob("report.html"))
 
 
-def test_one_process_builds_the_demo_zoo_and_the_other_waits(two):
+def test_one_process_builds_the_demo_zoo(two):
+    """One process builds the demo zoo and the other waits for it."""
     assert [path.name for path in two.glob("built by *")] == ["built by 0"]
 
 
-def test_batch_norm_over_two_processes_is_that_of_torch_over_the_whole_batch(two):
+def test_batch_norm_over_two_processes_is_torchs(two):
+    """Outputs, gradients and statistics equal those of torch's batch norm over the whole batch."""
     given, _ = tensor_files.read_tensors(two / "batch_norm.safetensors")
     found = [tensor_files.read_tensors(two / f"batch_norm_{rank}.safetensors")[0] for rank in range(2)]
     norm = nn.BatchNorm1d(4).double()
