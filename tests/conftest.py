@@ -18,7 +18,8 @@ def pytest_configure():
     settings.load_profile("no deadline")
 
 
-#: The files that take longest. They come first, so that no worker has one of them left when the others have ended.
+#: The files that take longest. They come first, so that no worker has one of them left when the others have
+#: ended.
 LONG = (
     "tests/bench/test_classifier_zoos.py",
     "tests/bench/test_compare.py",

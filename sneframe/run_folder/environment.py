@@ -44,7 +44,8 @@ class UsedZoo:
         digest: of its content.
         networks: how many it holds.
         architectures: the summary of each architecture, by its id.
-        symmetry: how many networks have a symmetry of each origin; empty for a run that did not write it down.
+        symmetry: how many networks have a symmetry of each origin; empty for a run that did not write it
+            down.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Environment:
         zoo: of the run.
         recipe: ``PLUGIN/NAME``, or None for a configuration that started from none.
         started: date and time, ISO 8601.
-        resumed: the same of each later sitting, in which the run was gone on with.
+        resumed: the same record for each later session that resumed the run.
     """
 
     sneframe: str

@@ -1,4 +1,4 @@
-"""``predictions.csv``: true and predicted values of validation and test networks, one row for each network."""
+"""``predictions.csv``: true and predicted values, one row for each validation and test network."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Predictions:
 
 
 def header_of(also: Iterable[str]) -> list[str]:
-    """Return the names of the columns, with two more for each further property."""
+    """Return the names of the columns; each further property adds two."""
     return [*COLUMNS, *(f"{what} {name}" for name in also for what in ("true", "predicted"))]
 
 
@@ -46,7 +46,7 @@ def write_predictions(path: Path, also: Iterable[str], rows: Iterable[Iterable[A
     """Write rows of id, split, architecture, and a true and a predicted value for each property.
 
     Raises:
-        MachineError: the folder does not take it.
+        MachineError: the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -74,7 +74,7 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
             number, split, architecture, *pairs = row
             if split not in ("val", "test"):
                 raise ValueError(f"split must be val or test, got {split!r}")
-            read = [_value(text, tasks[place // 2]) for place, text in enumerate(pairs)]
+            read = [_value(text, tasks[index // 2]) for index, text in enumerate(pairs)]
             if split == "test":
                 ids.append(np.int64(number))
                 architectures.append(architecture)
@@ -86,9 +86,9 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
     if len(set(ids)) != len(ids):
         fault(path, "a test network stands in it twice")
     found = []
-    for place, task in enumerate(tasks):
+    for index, task in enumerate(tasks):
         kind: Any = object if task == CATEGORY else np.float64
-        true, predicted = (np.array([row[2 * place + side] for row in values], kind) for side in (0, 1))
+        true, predicted = (np.array([row[2 * index + side] for row in values], kind) for side in (0, 1))
         found.append(
             Predictions(
                 ids=np.array(ids, np.int64),

@@ -1,4 +1,4 @@
-"""Augmentations in a run: in training steps alone, in their order, written down, and refused where there is no step."""
+"""Augmentations in a run: only in training steps, in their order, and refused where there are no steps."""
 
 import json
 import tomllib
@@ -84,7 +84,7 @@ def test_augmented_training_differs_and_repeats(tmp_path):
 
 
 def test_what_is_scored_is_not_augmented(tmp_path):
-    """The weights that are scored are those of the zoo: with a learning rate of nearly nothing, scores stay."""
+    """Scored weights are those of the zoo: with a learning rate of nearly zero, the scores stay."""
     zoo = toy_zoo(tmp_path / "toy.zarr")
     runs = [
         sneframe.run(
@@ -102,7 +102,7 @@ def test_a_fitted_head_has_no_steps_to_augment(tmp_path):
         sneframe.run(config, tmp_path / "run", report=False)
 
 
-# -- the step -----------------------------------------------------------------------------------------------------
+# -- the step ------------------------------------------------------------------------------------------------
 
 
 class First(torch.nn.Module):
@@ -139,7 +139,7 @@ def test_augmentations_run_in_order_with_their_own_seeds():
     assert steps[0].draw.step == 5
 
 
-# -- e_g over training ----------------------------------------------------------------------------------------------
+# -- e_g over training ---------------------------------------------------------------------------------------
 
 
 def test_the_invariance_error_is_measured_every_n_epochs(tmp_path):

@@ -18,7 +18,7 @@ STEPS = 4  #: an epoch: 28 training networks at 8 a step
 
 @pytest.fixture
 def second_per_step(monkeypatch):
-    """A clock that goes on by a second with every step and stands still otherwise; the learning rates of all steps."""
+    """The clock advances one second with each step; the fixture lists the learning rates of the steps."""
     now, rates, real = [100.0], [], loop.train_step
 
     def step(loop, positions, number):
@@ -148,12 +148,12 @@ def test_the_clock_counts_while_it_is_started(monkeypatch):
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     watch = Clock(10.0, spent=2.0)
     now[0] = 5.0
-    assert (watch.seconds, watch.share) == (2.0, 0.2)
+    assert (watch.seconds, watch.fraction) == (2.0, 0.2)
     watch.start()
     now[0] = 8.0
-    assert (watch.seconds, watch.share) == (5.0, 0.5)
+    assert (watch.seconds, watch.fraction) == (5.0, 0.5)
     watch.stop()
     now[0] = 50.0
     assert watch.seconds == 5.0
-    assert Clock(None, spent=5.0).share == 0.0
-    assert Clock(1.0, spent=5.0).share == 1.0
+    assert Clock(None, spent=5.0).fraction == 0.0
+    assert Clock(1.0, spent=5.0).fraction == 1.0

@@ -56,7 +56,7 @@ def training_ids(run, networks=40):
     return [network for network in range(networks) if network not in others]
 
 
-# -- constants come from the training networks alone --------------------------------------------------------------
+# -- constants come from the training networks alone ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["normalise/fan-in", "normalise/parameter"])
@@ -96,12 +96,12 @@ def test_the_baseline_predicts_the_training_mean(toy_zoo_path, tmp_path):
     assert found["tau"] is None
 
 
-# -- training -------------------------------------------------------------------------------------------------
+# -- training ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("select", "best"), [("mse", min), ("tau", max)])
 def test_the_best_epoch_is_that_of_the_best_validation_score(zoo_of, tmp_path, select, best):
-    """The property is noise: what is learned of it is the training networks', and validation soon gets worse."""
+    """The property is noise: the model learns the training networks by heart, and validation gets worse."""
     zoo = zoo_of(noise=lambda scale: np.random.default_rng(3).standard_normal(len(scale)))
     words = ("zoo.property=noise", "train.epochs=12", "train.lr=0.01", f"train.select={select}")
     run = sneframe.run(config_for(zoo, *words), tmp_path / "run", report=False)
@@ -153,7 +153,7 @@ def test_loss_weights_come_from_the_configuration(toy_zoo_path, tmp_path):
         assert train["loss"] == pytest.approx(0.5 * train["task"] + 0.3 * train["invariance"], rel=1e-5)
 
 
-# -- invariance is measured -----------------------------------------------------------------------------------
+# -- invariance is measured ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("recipe", "invariant"), [("sne", False), ("dwsnet", True), ("nfn", True)])

@@ -1,4 +1,4 @@
-"""What a run learns from: training networks block by block, weights that fit the device and weights that do not."""
+"""The data of a run: blocks of training networks, and weights that do or do not fit the device."""
 
 import io
 
@@ -58,7 +58,7 @@ def test_training_architectures_have_training_networks(mixed):
 
 
 def test_a_run_copies_no_more_than_a_batch_or_a_block(toy_zoo_path, tmp_path, monkeypatch):
-    """28 of the 40 networks are trained on, seven a step, and embedded eight at a time; no more are ever taken out."""
+    """No more networks are taken at a time than a step of seven or a block of eight holds."""
     taken, select = [], Batch.select
 
     def watched(batch, positions):

@@ -1,4 +1,4 @@
-"""Ctrl-C, wherever it comes: exit code 130, one line that says how to go on, and a folder that can be gone on with."""
+"""Ctrl-C at any time: exit code 130, one line that says how to continue, and a folder that can be resumed."""
 
 import os
 import signal

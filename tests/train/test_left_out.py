@@ -79,6 +79,6 @@ def test_a_property_without_values_is_named(mixed):
     """The error names the property, and counts the networks that lack it for each reason."""
     with pytest.raises(
         ZooError,
-        match=r"no network has a value of 'loss' to learn from, of 9: 2 not healthy, 3 without 'loss', 4 with an inf",
+        match=r"no network has a value of 'loss' to learn from, of 9: 2 not healthy, 3 without 'loss', 4",
     ):
         load(mixed, where="step < 9")

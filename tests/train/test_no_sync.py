@@ -1,7 +1,7 @@
 """Within an epoch nothing is read back from the device: shown on any machine by tensors that have no values.
 
-A run is sent to torch's meta device, on which every operator works but those that need a value: ``item``, ``tolist``,
-``cpu``, ``nonzero`` and so on fail, as they would wait on a GPU.
+A run is sent to torch's meta device, on which every operator works but those that need a value: ``item``,
+``tolist``, ``cpu``, ``nonzero`` and so on fail, as they would wait on a GPU.
 """
 
 import numpy as np

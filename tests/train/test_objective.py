@@ -1,4 +1,4 @@
-"""What a step minimises, by hand: two networks whose first weights are 1 and 3, a model that multiplies them by θ = 2."""
+"""The objective by hand: two networks with first weights 1 and 3, and a model that doubles them (θ = 2)."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ class Times(nn.Module):
 
 
 class Squares(nn.Module):
-    """A loss of the sum of squared values over four networks: (4 + 36) / 4 = 10; λ = 0.3 in the second half."""
+    """The sum of squared values over four networks is (4 + 36) / 4 = 10; λ = 0.3 in the second half."""
 
     def weight(self, progress):
         return 0.3 if progress >= 0.5 else 0.0

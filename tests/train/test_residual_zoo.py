@@ -1,4 +1,4 @@
-"""From residual and flattened convolutional networks, trained here, to a report: derived groups all the way."""
+"""Derived groups from trained residual and flattened convolutional networks to the report."""
 
 import pytest
 import torch

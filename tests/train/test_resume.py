@@ -1,4 +1,4 @@
-"""What a run folder may be resumed with, from where, and what it says of its sittings."""
+"""Resuming: from which directory, with which options, on which zoo, and the record of the sessions."""
 
 import json
 import threading
@@ -50,7 +50,7 @@ def run_here():
     assert command("run", *words, "--zoo", "zoos/toy.zarr", "--out", "run") == 0
 
 
-# -- from where -------------------------------------------------------------------------------------------------
+# -- from where ----------------------------------------------------------------------------------------------
 
 
 def test_a_run_can_be_repeated_from_its_folder(elsewhere, monkeypatch):
@@ -74,7 +74,7 @@ def test_a_relative_path_is_written_in_full(elsewhere):
     assert written["zoo"]["path"] == str(elsewhere / "zoos" / "toy.zarr")
 
 
-# -- with what --------------------------------------------------------------------------------------------------
+# -- with what -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_damaged_configuration_is_named(elsewhere, capsys):
     assert "run/config.toml: " in capsys.readouterr().err
 
 
-# -- on what ----------------------------------------------------------------------------------------------------
+# -- on what -------------------------------------------------------------------------------------------------
 
 
 def test_resume_refuses_another_zoo(elsewhere, capsys):
@@ -137,7 +137,7 @@ def test_every_session_is_recorded(elsewhere):
         assert command("run", "--resume", "run", "--quiet", "--no-report") == 0
         record = json.loads((elsewhere / "run" / "environment.json").read_text())
         assert {**record, "resumed": None} == {**first, "resumed": None}
-        assert [sorted(sitting) for sitting in record["resumed"]] == [sorted(first)] * number
+        assert [sorted(session) for session in record["resumed"]] == [sorted(first)] * number
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"zoo": 5}', "{}"])
@@ -157,7 +157,7 @@ def test_resume_removes_unfinished_files(elsewhere):
     assert not [path for path in (elsewhere / "run").iterdir() if path.name.startswith(".")]
 
 
-# -- whose it is ------------------------------------------------------------------------------------------------
+# -- whose it is ---------------------------------------------------------------------------------------------
 
 
 def all_at_once(number, task):

@@ -174,7 +174,7 @@ def test_a_trained_head_ignores_the_version(finished, tmp_path):
     assert model.head.trained
 
 
-# -- going on ---------------------------------------------------------------------------------------------------
+# -- going on ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", [5, 8, 11])
@@ -251,7 +251,7 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
     assert run.metrics["epochs"] == run.metrics["best_epoch"] + 2
 
 
-# -- bad input --------------------------------------------------------------------------------------------------
+# -- bad input -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_an_invariance_loss_needs_a_trained_head(toy_zoo_path, tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_last_state(finished, toy_zoo_path, tmp_path, monkeypatch):
-    """Killed after one epoch; gone on with, on a disk that takes all files of the second but the last state."""
+    """A run is killed after one epoch and resumed on a disk with room for all files but the last state."""
     from sneframe.train import loop
 
     real, steps = loop.train_step, 4

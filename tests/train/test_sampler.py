@@ -1,4 +1,4 @@
-"""The plan: every training network once an epoch, in batches of nearly one size, from seed and epoch alone."""
+"""The sampler: each training network once an epoch, in batches of nearly one size, from seed and epoch."""
 
 import numpy as np
 from hypothesis import given

@@ -88,7 +88,7 @@ def test_a_fraction_lies_in_0_to_1(value):
         sneframe.recipe("stats", f"zoo.train_fraction={value}")
 
 
-# -- a zoo that nothing is trained on -----------------------------------------------------------------------------
+# -- a zoo that nothing is trained on ------------------------------------------------------------------------
 
 
 def stored(tmp_path, *names):

@@ -23,10 +23,11 @@ RECIPES = {
         "layer_encoder.heads=2",
         "layer_encoder.points=2",
         "aggregator.heads=2",
-        'augmentation=[{part="augmentation/symmetry"}, {part="augmentation/noise"}, {part="augmentation/erasing"}]',
+        'augmentation=[{part="augmentation/symmetry"}, {part="augmentation/noise"},'
+        '{part="augmentation/erasing"}]',
     ),
     "sne/message": ("layer_encoder.width=8", "layer_encoder.heads=2", "aggregator.heads=2"),
-    # At its own step size dwsnet makes of rounding more than 1e-4.
+    # At its own learning rate dwsnet turns rounding into differences of more than 1e-4.
     "dwsnet": (
         "layer_encoder.width=4",
         "layer_encoder.heads=2",
@@ -101,7 +102,8 @@ def test_two_processes_give_the_numbers_of_one(one, two, recipe):
     )
     for part in ("val", "test"):
         assert found[part] == pytest.approx(expected[part], abs=1e-4)
-    # Parts of a variance that one epoch leaves small: rounding, which decides biases before a batch norm, shows in them.
+    # Fractions of a variance that one epoch leaves small, so that rounding shows: it decides biases in
+    # front of a batch norm.
     assert found["invariance"] == pytest.approx(expected["invariance"], abs=1e-4, rel=1e-2)
     expected, found = (
         json.loads((folder / "history.jsonl").read_text())["train"] for folder in (one / recipe, two / recipe)
@@ -139,7 +141,7 @@ def test_two_processes_learn_the_weights_of_one(one, two, recipe):
     ],
 )
 def test_what_two_processes_cannot_do_is_refused(two, name, said):
-    """There is no common clock for a budget, and no process may be without a network; each process says so."""
+    """Each process refuses a budget, which needs one clock, and a step with fewer networks than processes."""
     assert [(two / f"{name} refused by {rank}").read_text() for rank in range(2)] == [said, said]
 
 

@@ -1,7 +1,7 @@
 """What both processes of ``test_two_processes.py`` do; run by accelerate's launcher.
 
-Arguments: a folder, and a JSON object with the runs to make and the runs to be refused, each a list of recipe and words by
-its name.
+Arguments: a folder, and a JSON object with the runs to make and the runs to be refused, each a list of recipe
+and words by its name.
 """
 
 import json
