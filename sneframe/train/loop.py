@@ -125,7 +125,8 @@ def fit(
     if smallest < accelerator.num_processes:
         raise RunError(
             f"{accelerator.num_processes} processes need as many networks a step, "
-            f"the smallest step has {smallest}: {len(data.split.train)} training networks at train.batch_size = {config.train.batch_size}"
+            f"the smallest step has {smallest}: {len(data.split.train)} training networks at "
+            f"train.batch_size = {config.train.batch_size}"
         )
     if accelerator.num_processes > 1 and config.train.budget is not None:
         raise RunError(
