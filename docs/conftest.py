@@ -35,7 +35,7 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 #: Appended to commands: of an option that comes twice the last one counts.
 SMALL = {
     "zoo build sine": ["--networks", "24", "--steps", "10"],
-    "run": ["--set", "train.epochs=1"],
+    "run": ["--set", "train.epochs=1", "--no-report"],
     "compare": ["--set", "train.epochs=1", "--seeds", "1"],
 }
 TITLED = re.compile(r'(?P<language>\w+) title="(?P<title>[^"]+)"$\n', re.MULTILINE)
