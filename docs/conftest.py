@@ -36,7 +36,7 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 #: Options that make commands small. They are appended, and the last of two equal options counts.
 SMALL = {
     "zoo build sine": ["--networks", "24", "--steps", "10"],
-    "run": ["--set", "train.epochs=1"],
+    "run": ["--set", "train.epochs=1", "--no-report"],
     "compare": ["--set", "train.epochs=1", "--seeds", "1"],
 }
 TITLED = re.compile(r'(?P<language>\w+) title="(?P<title>[^"]+)"$\n', re.MULTILINE)

@@ -4,6 +4,7 @@ import textwrap
 
 import pytest
 import torch
+from hypothesis import settings
 
 pytest_plugins = ["sneframe.testing.fixtures", "made_up_run"]
 
@@ -12,9 +13,30 @@ def pytest_configure():
     # A shell that runs tests in the background has Ctrl-C ignored, and whatever a test starts inherits that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # No test asserts a time: on a busy machine an example may take long.
+    settings.register_profile("no deadline", settings(), deadline=None)
+    settings.load_profile("no deadline")
+
+
+#: The files that take longest. They come first, so that no worker has one of them left when the others have
+#: ended.
+LONG = (
+    "tests/bench/test_classifier_zoos.py",
+    "tests/bench/test_compare.py",
+    "tests/train/test_two_processes.py",
+    "tests/test_third_party.py",
+    "tests/bench/test_worker.py",
+    "tests/testing/test_laws.py",
+    "tests/report/test_map.py",
+    "tests/train/test_interrupted.py",
+    "tests/train/test_run.py",
+    "tests/architecture/test_programs.py",
+    "tests/testing/test_check.py",
+)
 
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in LONG)
     if not torch.cuda.is_available():
         for item in items:
             if "cuda" in item.keywords:

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +15,12 @@ import sneframe
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 HOMES = [Path(sneframe.__file__).parent, *(ROOT / "plugins").glob("sneframe_*")]
+
+
+@cache
+def offering():
+    """Which distributions offer each top-level module here."""
+    return metadata.packages_distributions()
 
 
 def canonical(name):
@@ -49,8 +56,7 @@ OPTIONAL = {"PIL": ("images", "pillow"), "ray": ("ray", "ray"), "pyarrow": ("par
 )  # sneframe.testing is for those who have it
 def test_imported_packages_are_declared(module):
     """Every imported package is a dependency of the project."""
-    offering = {canonical(name) for name in metadata.packages_distributions()[module]}
-    assert offering & set(declared())
+    assert {canonical(name) for name in offering()[module]} & set(declared())
 
 
 @pytest.mark.parametrize("module", OPTIONAL)

@@ -39,7 +39,7 @@ def load_fails(match):
 def run_fails(zoo, tmp_path, said):
     config = recipe("sne", "aggregator.part=odd/mean", f"zoo.path={zoo}")
     with pytest.raises(PluginError, match=rf"^plugin 'odd' \(sneframe-odd 1.2\): {said}") as caught:
-        sneframe.run(config, tmp_path / "run")
+        sneframe.run(config, tmp_path / "run", report=False)
     assert "\n" not in str(caught.value)
 
 
@@ -204,7 +204,11 @@ def test_a_part_error_passes_unchanged(install, toy_zoo_path, tmp_path):
     )
     install("import sneframe.errors\n" + PART.replace("def", refused, 1))
     with pytest.raises(PartError, match=r"^not these$"):
-        sneframe.run(recipe("sne", "aggregator.part=odd/mean", f"zoo.path={toy_zoo_path}"), tmp_path / "run")
+        sneframe.run(
+            recipe("sne", "aggregator.part=odd/mean", f"zoo.path={toy_zoo_path}"),
+            tmp_path / "run",
+            report=False,
+        )
 
 
 @pytest.mark.parametrize(

@@ -40,13 +40,20 @@ def test_pace_and_time_left_are_shown(lines):
 
 def test_earlier_work_does_not_count_for_the_pace(monkeypatch):
     """What was done before the first call does not count for the pace."""
-    times = iter([0.0, 100.0, 110.0])  # made, first call, second call
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
-    notes = []
-    paced = progress._paced(lambda done, total, note="": notes.append(note), "networks")
-    paced(500, 1000)
-    paced(520, 1000, "block 3")
-    assert notes == ["", "block 3, 2 networks/s, 0:04:00 left"]  # 20 in 10 seconds, 480 to go
+    now, written = [0.0], io.StringIO()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with Reporter(Console(file=written, force_terminal=False, width=200)).bar(
+        "zoo", unit="networks"
+    ) as advance:
+        now[0] = 100.0
+        advance(500, 1000)
+        now[0] = 110.0
+        advance(520, 1000, "block 3")
+    # 20 networks in 10 seconds, and 480 are left.
+    assert written.getvalue().splitlines() == [
+        "zoo 500/1000",
+        "zoo 520/1000 block 3, 2 networks/s, 0:04:00 left",
+    ]
 
 
 def test_without_a_unit_nothing_is_added(lines):

@@ -41,12 +41,13 @@ epochs = 1
 def sneframe(tmp_path_factory):
     """The command of a venv with the packages of this environment and the other distribution."""
     home = tmp_path_factory.mktemp("venv")
-    venv.create(home, with_pip=True)
+    venv.create(home, with_pip=False)  # the pip of this environment installs into it
     python = home / "bin" / "python"
     (site,) = home.glob("lib/python*/site-packages")
     seen = [path for path in sys.path if path and Path(path).is_dir() and Path(path) != SOURCE.parent]
     (site / "outer.pth").write_text("\n".join([sysconfig.get_paths()["purelib"], *seen]) + "\n")
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", SOURCE]
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    install = [*pip, "install", "--quiet", "--no-deps", "--no-build-isolation", SOURCE]
     subprocess.run(install, check=True, capture_output=True)
 
     def call(*arguments):
@@ -65,7 +66,8 @@ def test_the_plugin_is_listed(sneframe):
 
 def test_its_recipe_runs(sneframe, toy_zoo_path, tmp_path):
     """Its recipe runs, and the folder records its distribution."""
-    done = sneframe("run", "--plugin", "median", "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "run"))
+    words = ("--plugin", "median", "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "run"))
+    done = sneframe("run", "--no-report", *words)
     assert done.returncode == 0, done.stderr
     environment = (tmp_path / "run" / "environment.json").read_text()
     assert '"distribution": "sneframe-median"' in environment

@@ -136,7 +136,7 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
 
     config = structure(job["config"], plugins.part)
     folder = Path(job["folder"]) / "run"
-    metrics = run(config, folder, reporter=Notes(note)).metrics
+    metrics = run(config, folder, reporter=Notes(note), report=False).metrics
     environment = read_json(folder / "environment.json", Environment)
     tests = [_own_test(folder, job["digest"])]
     tests += [_other_test(folder, config, metrics["property"], target) for target in job["targets"]]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from sneframe.zoo.builder import ZooBuilder
 
 
-def _command(name: str, builder: ZooBuilder) -> click.Command:
+def command_of(name: str, builder: ZooBuilder) -> click.Command:
+    """Return the command that builds zoos with a builder."""
     own: list[click.Parameter] = [
         click.Option(
             ["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the zoo to make."
@@ -54,6 +55,6 @@ def _command(name: str, builder: ZooBuilder) -> click.Command:
     return click.Command(name, callback=callback, params=params, help=builder.help)
 
 
-@click.group(cls=Offers, shipped="zoos", noun="zoo", make=_command)
+@click.group(cls=Offers, shipped="zoos", noun="zoo", make=command_of)
 def build() -> None:
     """Make a zoo: train many networks, and store their weights and properties."""

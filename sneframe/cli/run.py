@@ -39,6 +39,7 @@ CATEGORY = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "m
     type=click.Path(path_type=Path),
     help="Continue the run in this folder with its own configuration; only --device may be given.",
 )
+@click.option("--no-report", is_flag=True, help="Draw no report.html; `sneframe report RUN` draws it later.")
 @click.option("--quiet", is_flag=True, help="Print only errors.")
 def run(
     plugin: str | None,
@@ -50,6 +51,7 @@ def run(
     device: str | None,
     out: Path | None,
     resume: Path | None,
+    no_report: bool,  # noqa: FBT001  # click passes it by name
     quiet: bool,  # noqa: FBT001  # click passes it by name
 ) -> None:
     """Train a method on a zoo, score it on networks it never saw, and write a report."""
@@ -83,11 +85,16 @@ def run(
     config = compose(plugin, file, overrides)
     console = None if quiet else Terminal()
     result = run_config(
-        config, resume if resume is not None else out, resume=resume is not None, reporter=Reporter(console)
+        config,
+        resume if resume is not None else out,
+        resume=resume is not None,
+        reporter=Reporter(console),
+        report=not no_report,
     )
     if console is not None:
         _print_scores(console, result.metrics)
-        console.print(printable(f"report: {result.report}"), soft_wrap=True)
+        left = f"run folder: {result.folder}" if no_report else f"report: {result.report}"
+        console.print(printable(left), soft_wrap=True)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Where independent pieces of work are done: here, in processes of this machine, or on a Ray cluster.
+"""Engines do independent work: in this process, in other processes of this machine, or on a Ray cluster.
 
-What is computed never depends on it: a function and an item decide a result. Zoo builders use it for their blocks.
+Results never depend on the engine, only on the function and the item. Zoo builders train their blocks through
+one.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ _KINDS: Final[dict[str, Callable[[int], Engine]]] = {
     "process": lambda workers: ProcessEngine(workers=workers),
     "ray": lambda workers: RayEngine(workers=workers),
 }
-NAMES: Final = tuple(_KINDS)  #: of all engines
+NAMES: Final = tuple(_KINDS)  #: names of all engines
 
 
 def make_engine(name: str, workers: int | None = None) -> Engine:
-    """Return an engine by its name.
+    """Return the engine with this name.
 
     Args:
         name: one of :data:`NAMES`.
-        workers: how many processes; by default one for every core this process may use.
+        workers: number of processes; by default one for each core that this process may use.
 
     Raises:
-        ConfigError: no such engine, no worker.
+        ConfigError: there is no such engine, or ``workers`` is less than 1.
     """
     if name not in _KINDS:
         raise ConfigError(f"no engine {name!r}; {choices(name, NAMES)}")

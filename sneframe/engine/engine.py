@@ -20,25 +20,25 @@ class Engine(ABC):
     def map_unordered(
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield ``(item, function(item))`` for every item, each as soon as it is there, in any order.
+        """Yield ``(item, function(item))`` for every item, in any order, each as soon as it is ready.
 
-        Torch has one thread in every call: with another number, sums come out rounded in another way. Whoever stops
-        iterating, by an error or Ctrl-C too, stops all work that is going on.
+        Torch has one thread in every call, because sums are rounded differently with another number. When the
+        caller stops iterating, also because of an error or Ctrl-C, all work that is going on is stopped.
 
         Args:
-            function: that can be pickled, as its items and results can: a function of a module, or a
-                ``functools.partial`` of one.
-            items: what to call it with.
+            function: a function of a module, or a ``functools.partial`` of one; it, its items and its results
+                must be picklable.
+            items: arguments to call the function with.
 
         Raises:
-            SneframeError: that the function raised.
+            SneframeError: the function raised it.
             MachineError: a worker died.
         """
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread here, and as many as before afterwards."""
+    """Let torch use one thread in this block, and as many as before after it."""
     import torch
 
     before = torch.get_num_threads()

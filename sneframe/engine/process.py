@@ -1,10 +1,11 @@
-"""Processes of this machine, each with one thread."""
+"""Work in other processes of this machine, each with one thread."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -21,7 +22,7 @@ class ProcessEngine(Engine):
     """A pool of fresh processes; each takes seconds to start, so it pays for work of minutes.
 
     Args:
-        workers: how many, at most.
+        workers: largest number of processes.
     """
 
     name: ClassVar[str] = "process"
@@ -44,7 +45,7 @@ class ProcessEngine(Engine):
         )
         finished = False
         try:
-            with _uninterrupted():  # a child that is half started would say that its parent has hung up
+            with _uninterrupted():  # a child that is only half started would print that its parent is gone
                 pending: dict[Future[Result], Item] = {
                     executor.submit(function, each): each for each in items
                 }
@@ -66,7 +67,7 @@ class ProcessEngine(Engine):
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait until the end of a block; only the main thread hears it."""
+    """Delay Ctrl-C until the end of the block; Python delivers it to the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -82,12 +83,14 @@ def _uninterrupted() -> Iterator[None]:
 
 def _begin() -> None:
     """Prepare a worker."""
-    import torch
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported, which not every function needs
+    if "torch" in sys.modules:
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
     # A terminal sends Ctrl-C to all: the parent decides what becomes of its workers …
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # … and where it was killed, nobody waits for them any more.
+    # … and when the parent was killed, nobody waits for them.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

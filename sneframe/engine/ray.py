@@ -1,4 +1,4 @@
-"""Tasks of a Ray cluster: of the one this process is connected to, or of one that is started on this machine."""
+"""Work as tasks of a Ray cluster: one that runs already, or one that is started on this machine."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any, ClassVar, final
 from sneframe.engine.engine import Engine, Item, Result, one_thread
 from sneframe.errors import MachineError, PluginError, SneframeError
 
-#: What is set where it is not: no token is written into the home directory, nothing is told to its makers.
+#: Set unless the user did: no token is written into the home directory, and no usage data are sent.
 _SETTINGS = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @final
 class RayEngine(Engine):
-    """Ray's core tasks, each on one core. The workers must find sneframe, and the files that are read, where they are.
+    """Runs each item as a Ray task on one core. Workers must have sneframe and find files at the same paths.
 
-    With ``RAY_ADDRESS`` set, or after ``ray.init`` of the caller's own, it is that cluster, with its authentication.
+    If ``RAY_ADDRESS`` is set, or the caller has called ``ray.init``, that cluster is used, with its
+    authentication.
 
     Args:
-        workers: tasks at a time, and cores of a cluster that is started.
+        workers: number of tasks at a time, and of cores if a cluster is started.
 
     Raises:
         PluginError: Ray is not installed.
@@ -66,7 +67,7 @@ class RayEngine(Engine):
 
     def _start(self) -> None:
         options: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
-        if "RAY_ADDRESS" in os.environ:  # a cluster has the cores it has
+        if "RAY_ADDRESS" in os.environ:  # a cluster that exists already has its own cores
             options = {}
         try:
             self._ray.init(

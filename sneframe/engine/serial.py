@@ -1,4 +1,4 @@
-"""Everything in this process, one item after the other."""
+"""Work in this process, one item after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sneframe.engine.engine import Engine, Item, Result, one_thread
 
 @final
 class SerialEngine(Engine):
-    """No workers: nothing to start, and errors arise where they can be debugged."""
+    """Has no workers: nothing has to start, and errors can be debugged where they arise."""
 
     name: ClassVar[str] = "serial"
 

@@ -1,1 +1,1 @@
-"""The folder of a run: what is written there, and read again."""
+"""The run folder: its files, written and read."""

@@ -1,4 +1,4 @@
-"""The run folder: where it is, whether it may be written to, and the record of what has written to it."""
+"""Opens the run folder: finds it, checks that it may be written to, and records the session."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def open_folder(
     """Return the folder of a run, with ``config.toml`` and ``environment.json`` in it.
 
     Args:
-        folder: not given: the next free ``runs/RECIPE-NNN``.
-        config: of the run.
-        environment: of this sitting; those of resumed ones are put behind that of the first.
-        resume: the folder is to hold a run of this configuration, but for the device, on this zoo.
+        folder: the folder; by default the next free ``runs/RECIPE-NNN``.
+        config: configuration of the run.
+        environment: environment of this session; sessions that resume a run are recorded behind the first.
+        resume: the folder must hold a run of this zoo and this configuration; only the device may differ.
 
     Raises:
-        RunError: it holds a run already, or one of another configuration or zoo, or none where one is to be resumed.
-        ZooError: it lies in a zoo, whose readers would take it for damage.
-        MachineError: it cannot be made or written to.
+        RunError: the folder is in use; or there is no run to resume, or one of another configuration or zoo.
+        ZooError: the folder lies in a zoo, whose readers would take it for damage.
+        MachineError: the folder cannot be made or written to.
     """
     if resume:
         path = Path(folder) if folder is not None else None
@@ -47,12 +47,12 @@ def open_folder(
 
 
 def going_on(folder: Path) -> str:
-    """Return how to go on with a run that was stopped."""
+    """Return the words that say how to resume a run that was stopped."""
     return f"go on with: sneframe run --resume {shlex.quote(str(folder))}"
 
 
 def _take(folder: Path | str | None, config: RunConfig) -> Path:
-    """Make a folder ours: of several runs that want it, the one that creates ``config.toml`` has it."""
+    """Take a folder: of several runs that want it, the one that creates ``config.toml`` gets it."""
     path, text = None if folder is None else Path(folder), to_toml(config)
     try:
         check_place(path or Path("runs"))
@@ -73,7 +73,7 @@ def _take(folder: Path | str | None, config: RunConfig) -> Path:
 
 
 def _next_free(config: RunConfig) -> Path:
-    """Make the next free ``runs/RECIPE-NNN``; what another run makes meanwhile is not free."""
+    """Make the next free ``runs/RECIPE-NNN``; a folder that another run makes meanwhile is passed over."""
     stem = (config.recipe or "run").replace("/", "-")
     Path("runs").mkdir(exist_ok=True)
     for number in itertools.count(1):
@@ -87,7 +87,7 @@ def _next_free(config: RunConfig) -> Path:
 
 
 def _check_config(path: Path, config: RunConfig) -> None:
-    """Compare with what was written; a run may move to another device."""
+    """Compare the configuration with the written one; only the device may differ."""
     written = read_toml(path / "config.toml")
     if {**written, "device": None} != {**unstructure(config), "device": None}:
         raise RunError(
@@ -96,7 +96,7 @@ def _check_config(path: Path, config: RunConfig) -> None:
 
 
 def _recorded(path: Path, environment: Environment) -> Environment:
-    """Return what is recorded of earlier sittings, with this one behind them."""
+    """Return the record of the earlier sessions, with this session appended."""
     if not path.exists():
         return environment
     first, zoo = read_json(path, Environment), environment.zoo

@@ -44,7 +44,8 @@ class UsedZoo:
         digest: of its content.
         networks: how many it holds.
         architectures: the summary of each architecture, by its id.
-        symmetry: how many networks have a symmetry of each origin; empty for a run that did not write it down.
+        symmetry: how many networks have a symmetry of each origin; empty for a run that did not write it
+            down.
     """
 
     name: str
@@ -72,8 +73,9 @@ class Environment:
         zoo: of the run.
         recipe: ``PLUGIN/NAME``, or None for a configuration that started from none.
         started: date and time, ISO 8601.
-        unregistered: the parts that no plugin offers, such as those of a notebook: ``MODULE:CLASS`` by the part's name.
-        resumed: the same of each later sitting, in which the run was gone on with.
+        unregistered: ``MODULE:CLASS`` of each part that no plugin offers, such as those of a notebook, by its
+            name.
+        resumed: the same record for each later session that resumed the run.
     """
 
     sneframe: str

@@ -65,7 +65,7 @@ class Epoch:
     Args:
         epoch: counted from 1.
         step: steps since the training began, those of this epoch included.
-        seconds: of training since it began, over all sittings.
+        seconds: seconds of training so far, over all sessions.
         lr: the learning rate of the last step.
         train: losses of the training networks.
         val: scores of the validation networks on the main property.
@@ -108,7 +108,7 @@ def read_history(path: Path, expected: int) -> tuple[Epoch, ...]:
 
 
 def _plain_scores(scores: EpochScores) -> dict[str, Any]:
-    """Return scores for the file: of a category no R² and τ, of a number no accuracy, nothing that was not measured."""
+    """Return scores for the file: no R² and τ of a category, no accuracy of a number, nothing unmeasured."""
     left_out = {"r2", "tau"} if scores.accuracy is not None else {"accuracy"}
     left_out |= {name for name in ("e_g", "e_noise") if getattr(scores, name) is None}
     return {name: value for name, value in attrs.asdict(scores).items() if name not in left_out}

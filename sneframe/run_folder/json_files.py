@@ -1,8 +1,8 @@
 """JSON files to and from attrs classes, strictly; each fault is one line: file, place in it, problem.
 
-The classes stand beside this module, one module for each file of a run folder. A key that a class does not know is
-passed over, so that an older sneframe reads what a newer one wrote. A key that is missing is a fault, unless the class
-has a default for it.
+The classes stand beside this module, one module for each file of a run folder. A key that a class does not
+know is passed over, so that an older sneframe reads what a newer one wrote. A key that is missing is a fault,
+unless the class has a default for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A finished run's folder, read back, checked, as values; a fault is a RunError of one line: file and problem."""
+"""Reads and checks the folder of a finished run; a fault is a RunError of one line: file and problem."""
 
 from __future__ import annotations
 

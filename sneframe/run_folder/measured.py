@@ -1,4 +1,4 @@
-"""``metrics.json``: how well a run predicts each property, how invariant its model is, and what it took."""
+"""``metrics.json``: how well a run predicts, how invariant its model is, and how long it took."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PropertyScores:
         task: ``regression``, ``fraction`` or ``category``.
         val: scores of the validation networks.
         test: scores of the test networks.
-        baseline: what the scores are compared with.
+        baseline: scores to compare with.
         by_architecture: scores of the test networks of each architecture, by its id.
     """
 
@@ -62,10 +62,10 @@ class Seconds:
     """How long a run took, in seconds.
 
     Args:
-        train: of the training, validation included, or of fitting a head.
-        step: of one step; None without steps.
-        to_best: of the training until the best epoch was scored; None without epochs.
-        total: of the whole run: reading, training and testing.
+        train: the training with its validation, or the fit of a head.
+        step: one step; None without steps.
+        to_best: the training until the best epoch was scored; None without epochs.
+        total: the whole run: reading, training and testing.
     """
 
     train: float
@@ -90,11 +90,11 @@ class Metrics(PropertyScores):
             ``test``.
         invariance: of the test networks; None where it could not be measured.
         size: trainable weights of the model.
-        epochs: that were trained; 0 for a method without gradients.
-        steps: that were trained.
-        passes: over the training networks; a cut epoch counts for a part of one.
-        best_epoch: the epoch that was kept, counted from 1; 0 where there was none.
-        stopped_by: ``budget`` or ``patience`` where that ended the training, else None.
+        epochs: number of epochs; 0 for a method without gradients.
+        steps: number of steps.
+        passes: number of passes over the training networks; a cut epoch counts for a fraction.
+        best_epoch: the epoch whose model was kept, counted from 1; 0 without epochs.
+        stopped_by: ``budget`` or ``patience`` if one of them ended the training, else None.
         seconds: how long it took.
     """
 

@@ -102,9 +102,9 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
     if len(set(ids)) != len(ids):
         fault(path, "a test network stands in it twice")
     found = []
-    for place, kind in enumerate(kinds.values()):
+    for index, kind in enumerate(kinds.values()):
         dtype: Any = object if kind == CATEGORY else np.float64
-        true, predicted, *more = zip(*(row[place] for row in values), strict=True)
+        true, predicted, *more = zip(*(row[index] for row in values), strict=True)
         found.append(
             Predictions(
                 ids=np.array(ids, np.int64),

@@ -1,4 +1,4 @@
-"""``shown.json`` of a run folder: columns of which nothing is learnt, for the maps to be coloured by."""
+"""``shown.json`` of a run folder: columns that colour the maps of the report; nothing is learnt from them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from attrs import frozen
 
 from sneframe.run_folder.json_files import fault, read_json
 
-MISSING = "missing"  #: the label of a network without one
+MISSING = "missing"  #: label of a network that has none
 
 
 @frozen(kw_only=True)
 class Shown:
-    """The columns.
+    """The content of the file.
 
     Args:
-        ids: of the test networks.
-        columns: of each column the values of these networks, None where missing.
+        ids: ids of the test networks.
+        columns: values of these networks by column; None is a missing value.
     """
 
     ids: tuple[int, ...]
@@ -28,10 +28,12 @@ class Shown:
 
 
 def read_shown(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Return by name the values of the test networks of these ids: float64 with NaN where missing, or labels.
+    """Return the columns of the test networks by name, as float64 with NaN for missing values, or as labels.
+
+    Without the file there are no columns.
 
     Raises:
-        RunError: the file is malformed, or not about these networks. No file is no columns.
+        RunError: the file is malformed, or is about other networks.
     """
     if not path.exists():
         return {}
@@ -43,12 +45,12 @@ def read_shown(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _values(path: Path, place: str, column: tuple[Any, ...], n: int) -> np.ndarray:
+def _values(path: Path, key: str, column: tuple[Any, ...], n: int) -> np.ndarray:
     if len(column) != n:
-        fault(path, f"{place}: must be a list of {n} values, got {len(column)}")
+        fault(path, f"{key}: must be a list of {n} values, got {len(column)}")
     there = [value for value in column if value is not None]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
         return np.array([np.nan if value is None else value for value in column], np.float64)
     if not all(isinstance(value, str | bool) for value in there):
-        fault(path, f"{place}: must hold numbers or labels")
+        fault(path, f"{key}: must hold numbers or labels")
     return np.array([MISSING if value is None else str(value) for value in column], object)

@@ -1,6 +1,6 @@
-"""What a run keeps on disk: tensors as safetensors, everything else as JSON in their header; never pickle.
+"""Files of tensors: safetensors, with everything else as JSON in the header; never pickle.
 
-Files are replaced whole: a killed run leaves the previous state as it was.
+A file is replaced as a whole: a killed run leaves the previous state as it was.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`write_tensors` wrote.
 
     Raises:
-        RunError: the file is missing, damaged, or not of sneframe.
+        RunError: the file is missing or damaged, or sneframe did not write it.
     """
     try:
-        path.open("rb").close()  # what may not be read is not damaged, and is there
+        path.open("rb").close()  # a file without permission to read exists, and is not damaged
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["sneframe"])
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118  # not a mapping
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, header
     except FileNotFoundError as error:
         raise RunError(f"no such file: {path}") from error
     except PermissionError as error:
@@ -57,7 +58,7 @@ def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put the tensors of :func:`optimiser_tensors` back."""
+    """Load the tensors of :func:`optimiser_tensors` into an optimiser."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimiser."):

@@ -1,4 +1,4 @@
-"""``training.json``: what the training networks of a run have in common, with which another network is compared."""
+"""``training.json``: facts about the training networks of a run, with which other networks are compared."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Range:
     """The least and the largest root mean square of the weights of a parameter.
 
     Args:
-        least: of all training networks.
-        most: likewise; no less than ``least``.
+        least: the least value among the training networks.
+        most: the largest value; not less than ``least``.
     """
 
     least: float
@@ -30,10 +30,10 @@ class Range:
 
 @frozen(kw_only=True)
 class TrainingNetworks:
-    """What is kept of the training networks.
+    """Facts about the training networks.
 
     Args:
-        networks: how many there are.
+        networks: number of training networks.
         magnitudes: the range of each type of parameter, such as ``linear.weight``.
     """
 
@@ -42,7 +42,7 @@ class TrainingNetworks:
 
 
 def read_magnitudes(path: Path) -> Mapping[str, tuple[float, float]]:
-    """Return the range of each type of parameter; none where the run kept no such file.
+    """Return the range of each type of parameter; an empty mapping if the run has no such file.
 
     Raises:
         RunError: the file is malformed.

@@ -1,4 +1,4 @@
-"""The clock of a training: seconds spent over all sittings, and the share of the budget that they are."""
+"""The clock of a training: seconds spent over all sessions, and the fraction of the budget that they use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import final
 
 @final
 class Clock:
-    """Counts while it is started.
+    """Counts seconds between :meth:`start` and :meth:`stop`.
 
     Args:
-        budget: seconds of training, or None where there is no end.
-        spent: seconds of earlier sittings.
+        budget: seconds that the training may take, or None for no limit.
+        spent: seconds of earlier sessions.
     """
 
     def __init__(self, budget: float | None, spent: float = 0.0) -> None:
@@ -21,11 +21,11 @@ class Clock:
         self._since: float | None = None
 
     def start(self) -> None:
-        """Go on counting."""
+        """Start counting."""
         self._since = time.perf_counter()
 
     def stop(self) -> None:
-        """Count no longer: what follows, such as writing to disk, is no training."""
+        """Stop counting: what follows, such as writing to disk, is not training."""
         self._spent, self._since = self.seconds, None
 
     @property
@@ -34,6 +34,6 @@ class Clock:
         return self._spent + (0.0 if self._since is None else time.perf_counter() - self._since)
 
     @property
-    def share(self) -> float:
-        """The part of the budget that is spent, 1 at most; 0 where there is no budget."""
+    def fraction(self) -> float:
+        """The fraction of the budget that is spent, at most 1; 0 without a budget."""
         return 0.0 if self._budget is None else min(1.0, self.seconds / self._budget)

@@ -1,4 +1,4 @@
-"""What a run learns from: the networks of a zoo in memory, the properties of each, and the split."""
+"""The data of a run: the networks of a zoo in memory, their properties, and the split."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sneframe.zoo.cache import default_folder
 from sneframe.zoo.column import Column
 
 HOST = torch.device("cpu")
-DEMO = "zoos/demo"  #: the builder of the zoo that is used where none is named
+DEMO = "zoos/demo"  #: builder of the zoo that is used when none is given
 
 
 @frozen(kw_only=True, eq=False)
 class Split:
-    """Positions of the training, validation and test networks in a batch."""
+    """Positions of the training, validation and test networks in the batch."""
 
     train: np.ndarray
     val: np.ndarray
@@ -38,13 +38,15 @@ class Data:
     """Networks with their properties.
 
     Args:
-        zoo: where they come from.
-        columns: for each property to predict, the main one first, a value for every network, in the order of ``batch.ids``.
+        zoo: the zoo of the networks.
+        columns: the properties to predict by name, the main one first; each has one value for every network,
+            in the order of ``batch.ids``.
         batch: all networks of the zoo that have the properties.
         split: positions in ``batch``.
-        shown: further columns by name, in the same order, of which nothing is learnt.
-        balance: ``(N,)`` int, which networks are of one kind, where each kind is to make up the same part of an epoch.
-        device: where :meth:`select` brings networks.
+        shown: further columns by name, in the same order; nothing is learnt from them.
+        balance: ``(N,)`` int kind of each network, if each kind shall make up the same part of an epoch; else
+            None.
+        device: device to which :meth:`select` moves networks.
     """
 
     zoo: Zoo
@@ -65,7 +67,7 @@ class Data:
         return self.columns[name].take(self.split.train)
 
     def to(self, device: torch.device) -> Data:
-        """Return it for another device: all weights are moved there if they fit, else those of each selection."""
+        """Return the data for another device: all weights move if they fit, else each selection moves."""
         size = sum(n.weights.nbytes for n in self.batch.networks)
         batch = self.batch.to(device) if devices.fits(size, device) else self.batch
         return evolve(self, batch=batch, device=device)
@@ -88,7 +90,8 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
     """Open the zoo, select, split, and read the weights into memory.
 
     Raises:
-        ZooError: no such zoo or property, a property without values, one value in all networks, an empty split.
+        ZooError: there is no such zoo or property, a property has no value or the same one in all networks,
+            or a part of the split is empty.
     """
     selected, columns = _with_properties(config, reporter)
     for name, column in columns.items():
@@ -123,10 +126,10 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
 
 
 def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
-    """Read a zoo that nothing is trained on: its test networks are those of a stored split, or else all of them.
+    """Read a zoo that is only tested on: its test networks are those of a stored split, or else all networks.
 
-    The stored split is the one that ``config.split`` names, where the zoo has it; for a random split it is the zoo's only
-    one, where it has one.
+    The stored split is the one that ``config.split`` names, if the zoo has it. For a random split it is the
+    only split that the zoo stores, if it stores exactly one.
 
     Raises:
         ZooError: as :func:`load_data`.
@@ -143,7 +146,7 @@ def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
 
 
 def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[str, Column]]:
-    """Return the healthy networks that have all properties to predict, and these, the main one first."""
+    """Return the healthy networks with all properties to predict, and the properties, the main one first."""
     path = Path(config.path) if config.path is not None else demo_zoo(reporter)
     whole = zoo.open_zoo(path, unhealthy=True)
     matching = whole.where(config.where) if config.where else whole
@@ -175,19 +178,19 @@ def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[s
 
 
 def _infinite(column: Column) -> np.ndarray:
-    """Return which values are there and are infinite."""
+    """Return which values are present and infinite."""
     if column.kind != "float":
         return np.zeros(len(column), bool)
     return np.isinf(column.values) & column.valid
 
 
 def _kinds(selected: Zoo, name: str | None) -> np.ndarray | None:
-    """Return for each network the number of its kind: its value of a column, none of which is a kind too."""
+    """Return the number of each network's kind, which is its value of a column; no value is a kind, too."""
     if name is None:
         return None
     values = selected.typed_column(name).objects()
-    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
-    return np.array([places[value] for value in values])
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return np.array([numbers[value] for value in values])
 
 
 def _shown(value: object) -> str:
@@ -195,17 +198,17 @@ def _shown(value: object) -> str:
 
 
 def demo_zoo(reporter: Reporter) -> Path:
-    """Return the path of the demo zoo, which is built once for every version of its builder, and cached.
+    """Return the path of the demo zoo, which is built once for each version of its builder and cached.
 
     Raises:
-        ZooError: something else is in its place.
+        ZooError: something else is at that path.
         Interrupted: after Ctrl-C.
     """
     registry = plugins.load([DEMO.partition("/")[0]])
     builder, version = registry.zoo(DEMO), registry.plugins[DEMO.partition("/")[0]].version
     path = default_folder() / f"demo-{version}.zarr"
     if path.exists():
-        reporter = Reporter()  # the builder only looks whether it is the one
+        reporter = Reporter()  # the builder only checks that the zoo is the right one
     reporter.say(f"building the demo zoo, once, in {path}")
     try:
         with reporter.bar("demo zoo", unit="networks") as advance:

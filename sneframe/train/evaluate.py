@@ -23,16 +23,16 @@ from sneframe.tasks import Category, Task, Tasks
 from sneframe.train.data import Data
 from sneframe.zoo.column import finite_or_none
 
-MOST_KEPT = 1000  #: training networks whose embeddings a run keeps, to tell what is unlike them
+MOST_KEPT = 1000  #: training networks whose embeddings a run keeps, to see which networks are unlike them
 
 
 @frozen(kw_only=True, eq=False)
 class Predictions:
-    """Outputs for some networks, on the host, in the order of the positions asked for.
+    """Outputs for some networks, on the host, in the order of their positions.
 
     Args:
-        embedding: ``(n, E)``.
-        value: ``(n, T)``, raw.
+        embedding: ``(n, E)`` embeddings.
+        value: ``(n, T)`` raw outputs.
     """
 
     embedding: Tensor
@@ -48,7 +48,7 @@ def predict(
     batch_size: int,
     move: Callable[[Batch], Batch] | None = None,
 ) -> Predictions:
-    """Run a model over networks, spread over all processes.
+    """Run a model on networks, spread over all processes.
 
     Args:
         model: on the accelerator's device.
@@ -63,8 +63,8 @@ def predict(
     rows = torch.zeros(len(positions), width + model.encoder.aggregator.out.values, device=accelerator.device)
     with torch.no_grad(), accelerator.autocast():
         for start in range(0, len(positions), batch_size):
-            places = np.arange(start, min(start + batch_size, len(positions)))
-            mine = places[accelerator.process_index :: accelerator.num_processes]
+            slots = np.arange(start, min(start + batch_size, len(positions)))
+            mine = slots[accelerator.process_index :: accelerator.num_processes]
             if not len(mine):
                 continue
             batch = data.select(positions[mine])
@@ -76,7 +76,7 @@ def predict(
 
 
 def some(positions: np.ndarray, seed: int) -> np.ndarray:
-    """Return at most :data:`MOST_KEPT` of some positions, in their order: those whose embeddings a run keeps."""
+    """Return at most :data:`MOST_KEPT` of the positions, in their order; a run keeps their embeddings."""
     if len(positions) <= MOST_KEPT:
         return positions
     return np.sort(np.random.default_rng(seed).choice(positions, MOST_KEPT, replace=False))
@@ -103,22 +103,23 @@ def invariance(
     seed: int,
     batch_size: int,
 ) -> Invariance | None:
-    """Measure on some networks what moving neurons changes, beside noise of the same size.
+    """Measure how much permuted neurons change the outputs, and how much noise of the same size does.
 
-    e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, g a random permutation of every group; e_noise the same for
-    Gaussian noise of the size |g·x − x|. A model that has gone deaf has a small e_g too, but then e_noise is small with it.
+    e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, where g is a random permutation of every neuron
+    group. e_noise is the same for Gaussian noise of the size |g·x − x|. A model that ignores its input has a
+    small e_g as well, but then e_noise is small, too.
 
     Args:
         model: on the accelerator's device.
         data: holds the networks.
-        positions: which of them.
-        value: ``(n, T)`` the model's raw outputs for them.
-        accelerator: this process among all.
-        seed: of the run.
+        positions: positions of the networks to measure on.
+        value: ``(n, T)`` the model's raw outputs for these networks.
+        accelerator: knows this process and the others.
+        seed: seed of the run.
         batch_size: networks at a time, over all processes.
 
     Returns:
-        None where no network has a group or the predictions do not vary.
+        None if no network has a neuron group, or if the predictions do not vary.
     """
     variance = float(value.var(dim=0, correction=0).mean())
     if variance == 0 or not any(a.groups for a in data.zoo.architectures):
@@ -141,14 +142,14 @@ def invariance(
 
 
 def _noise(change: Tensor, ids: Tensor, seed: int) -> Tensor:
-    """Return Gaussian noise ``(B, P)``, each row as long as that of ``change``, drawn by network id."""
+    """Return Gaussian noise ``(B, P)``, drawn by network id; each row is as long as that of ``change``."""
     draws = [np.random.default_rng([seed, int(i)]).standard_normal(change.shape[1]) for i in ids]
     noise = torch.from_numpy(np.stack(draws)).to(change)
     return noise * (change.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True))
 
 
 def scores(tasks: Tasks, data: Data, positions: np.ndarray, value: Tensor) -> dict[str, Scores]:
-    """Score raw outputs ``(n, T)``, each property in its own unit."""
+    """Return the scores of raw outputs ``(n, T)`` by property, each in its own unit."""
     return {task.name: task.score(_truth(task, data, positions), own) for task, own in tasks.split(value)}
 
 
@@ -157,8 +158,8 @@ def property_scores(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> dict
 
     Args:
         tasks: one for each property.
-        data: whose networks were predicted.
-        values: raw outputs of the networks of ``val`` and of ``test``.
+        data: the networks and their true values.
+        values: raw outputs for the networks of ``val`` and ``test``.
     """
     val, test = (scores(tasks, data, getattr(data.split, part), values[part]) for part in ("val", "test"))
     return {
@@ -180,7 +181,7 @@ def baseline(task: Task, data: Data, part: str) -> Scores:
 
 
 def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, Scores]:
-    """Score the test networks of each architecture apart; ``(n, T)`` raw outputs are the task's own."""
+    """Score the test networks of each architecture separately, from the task's own raw outputs ``(n, T)``."""
     index, names = _architecture_ids(data)
     here, truth = index[data.split.test], _truth(task, data, data.split.test)
     found = {}
@@ -219,7 +220,7 @@ def mix(data: Data) -> dict[str, dict[str, int]]:
 
 
 def shown(data: Data) -> Shown:
-    """Return of the test networks the columns that are to be shown."""
+    """Return the columns that ``zoo.show`` names, for the test networks."""
     rows = data.split.test
     columns = {
         name: tuple(finite_or_none(value) for value in column.take(rows).objects())

@@ -1,4 +1,4 @@
-"""The training loop: batches of networks in, the best model by validation on disk out."""
+"""The training loop: it trains on batches of networks, and saves the model with the best validation score."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from sneframe.train.sampler import epoch_batches, smallest_batch, step_seed, ste
 
 @define(kw_only=True)
 class Training:
-    """Where a training stands; with the tensors beside it in ``last.safetensors``, all it takes to go on.
+    """The state of a training; with the tensors in ``last.safetensors`` it is all that resuming needs.
 
     Args:
-        epoch: epochs that are finished.
-        step: steps that are finished in the epoch under way.
-        best_epoch: the epoch of the best validation score so far, counted from 1; 0 before the first.
-        best: that score, lower is better.
-        seconds: spent training, over all sittings.
-        step_seconds: those of them that were spent on steps, not on scoring.
-        stopped_by: ``budget`` or ``patience`` where that ended it before its last step.
-        history: the finished epochs.
+        epoch: number of finished epochs.
+        step: number of finished steps in the current epoch.
+        best_epoch: the epoch with the best validation score so far, counted from 1; 0 before the first.
+        best: the best validation score; lower is better.
+        seconds: seconds of training, over all sessions.
+        step_seconds: the part of ``seconds`` that was spent on steps, not on scoring.
+        stopped_by: ``budget`` or ``patience`` if one of them ended the training before its last step.
+        history: records of the finished epochs.
     """
 
     epoch: int = 0
@@ -58,7 +58,7 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Steps of all finished epochs; the last one may have been cut."""
+        """Number of steps in all finished epochs; the last epoch may have been cut."""
         return self.history[-1].step if self.history else 0
 
     @property
@@ -69,18 +69,18 @@ class Training:
 
 @frozen(kw_only=True, eq=False)
 class Loop:
-    """What does not change while a training runs.
+    """The values that stay the same during a training.
 
     Args:
         objective: the modules as they are saved.
-        stepper: the same, prepared for this device and its processes.
-        optimiser: prepared too.
-        accelerator: this process among all.
-        data: for the device.
-        targets: ``(N, T)`` float32 on the device, what raw outputs are trained on.
-        config: of the run.
-        clock: of the training.
-        sums: ``(3,)`` this process's loss, task and invariance loss, summed over the epoch's steps.
+        stepper: the objective, prepared for this device and its processes.
+        optimiser: prepared for the same.
+        accelerator: knows this process and the others.
+        data: networks and properties, on the device where they fit.
+        targets: ``(N, T)`` float32 on the device; raw outputs are trained to equal them.
+        config: configuration of the run.
+        clock: counts the seconds of training.
+        sums: ``(3,)`` this process's loss, task loss and invariance loss, summed over the steps of the epoch.
     """
 
     objective: Objective
@@ -95,7 +95,7 @@ class Loop:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Number of steps in an epoch."""
         return steps_per_epoch(len(self.data.split.train), self.config.train.batch_size)
 
 
@@ -109,13 +109,13 @@ def fit(
     *,
     resume: bool,
 ) -> Training:
-    """Train, select by validation, and leave ``best.safetensors`` and ``last.safetensors`` in the folder.
+    """Train, select by validation, and write ``best.safetensors`` and ``last.safetensors`` into the folder.
 
-    An objective without trainable parameters is left as it is.
+    An objective without trainable parameters stays as it is.
 
     Raises:
-        RunError: the loss is no longer finite, there are fewer networks a step than processes, or several processes
-            that would have to agree on when a budget is spent.
+        RunError: the loss is not finite, a step has fewer networks than there are processes, or there are a
+            budget and several processes, which would have to agree on when it is spent.
         Interrupted: after Ctrl-C; the state is on disk.
     """
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
@@ -124,8 +124,9 @@ def fit(
     smallest = smallest_batch(len(data.split.train), config.train.batch_size)
     if smallest < accelerator.num_processes:
         raise RunError(
-            f"{accelerator.num_processes} processes need as many networks a step, the smallest step has {smallest}: "
-            f"{len(data.split.train)} training networks at train.batch_size = {config.train.batch_size}"
+            f"{accelerator.num_processes} processes need as many networks a step, "
+            f"the smallest step has {smallest}: {len(data.split.train)} training networks at "
+            f"train.batch_size = {config.train.batch_size}"
         )
     if accelerator.num_processes > 1 and config.train.budget is not None:
         raise RunError(
@@ -148,7 +149,8 @@ def fit(
         clock=(clock := Clock(config.train.budget, training.seconds)),
         sums=sums,
     )
-    # Several processes would have to agree on the step to stop at; there Ctrl-C ends the run at the last epoch.
+    # Several processes would have to agree on the step to stop at; there Ctrl-C ends the run at the last
+    # epoch.
     with (
         Interruption(enabled=accelerator.num_processes == 1) as interruption,
         reporter.bar("training") as advance,
@@ -171,7 +173,7 @@ def fit(
                     training.seconds = clock.seconds
                     _save(last, loop, training)
                     raise Interrupted(f"in epoch {training.epoch + 1}; {going_on(folder)}")
-                if clock.share >= 1:  # the epoch is cut here, and scored as it stands
+                if clock.fraction >= 1:  # the epoch ends here, and the model is scored as it is
                     break
             _finish_epoch(loop, training)
             if accelerator.is_main_process:
@@ -195,16 +197,17 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
     """Take one optimiser step on the networks at these positions; nothing is read back from the device.
 
     Args:
-        loop: of the training.
-        positions: ``(B,)`` of the step's whole batch, over all processes.
-        step: counted from 0 over the whole training.
+        loop: the values of the training.
+        positions: ``(B,)`` positions of the whole batch of the step, over all processes.
+        step: number of the step, counted from 0 over the whole training.
     """
     train, accelerator = loop.config.train, loop.accelerator
-    # Every process takes each P-th network, so that a fraction of the batch is the same fraction of each slice.
+    # Every process takes each P-th network, so that a fraction of the batch is the same fraction of each
+    # slice.
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
     torch.manual_seed(step_seed(loop.config.seed, step, accelerator.process_index))
-    places = np.arange(len(positions))[mine]
-    draw = Draw(seed=loop.config.seed, step=step, positions=places, size=len(positions))
+    slots = np.arange(len(positions))[mine]
+    draw = Draw(seed=loop.config.seed, step=step, positions=slots, size=len(positions))
     target = loop.targets.index_select(
         0, torch.from_numpy(positions[mine]).to(loop.targets.device, non_blocking=True)
     )
@@ -223,7 +226,8 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
 def learning_rate(train: TrainConfig, progress: float) -> float:
     """Return the learning rate at a fraction of the training.
 
-    One-cycle: a linear rise from a 25th over the warm-up, then half a cosine down to zero.
+    One-cycle rises linearly from a 25th of ``train.lr`` over the warm-up, then falls to zero along half a
+    cosine.
     """
     if train.schedule == "constant":
         return train.lr
@@ -233,12 +237,12 @@ def learning_rate(train: TrainConfig, progress: float) -> float:
 
 
 class Interruption:
-    """Turns the first Ctrl-C into a request that the loop meets between two steps; the second one is immediate.
+    """Turns the first Ctrl-C into a request, which the loop checks between steps; the second acts at once.
 
-    A request that no step meets is still there afterwards, in ``requested``.
+    ``requested`` stays true if no step was left to check it.
 
     Args:
-        enabled: in the main thread only, since Python delivers signals there.
+        enabled: whether to handle Ctrl-C; only the main thread does, because Python delivers signals there.
     """
 
     def __init__(self, *, enabled: bool) -> None:
@@ -263,15 +267,15 @@ class Interruption:
 
 
 def _progress(loop: Loop, step: int) -> float:
-    """Return the fraction of the training that lies before a step: of its steps or of its budget, what is further.
+    """Return the fraction of the training before a step: of its steps or its budget, the larger one.
 
-    So the learning rate of a training that its budget will cut falls to zero all the same.
+    The learning rate therefore falls to zero in a training that its budget ends, too.
     """
-    return max(step / (loop.config.train.epochs * loop.steps), loop.clock.share)
+    return max(step / (loop.config.train.epochs * loop.steps), loop.clock.fraction)
 
 
 def _count_steps(loop: Loop, training: Training) -> None:
-    """Add the seconds since the clock was started to those of steps."""
+    """Add the seconds since the clock was started to the seconds of steps."""
     training.step_seconds += loop.clock.seconds - training.seconds
 
 
@@ -334,7 +338,7 @@ def _stopped_by(loop: Loop, training: Training) -> str | None:
     train = loop.config.train
     if training.steps == train.epochs * loop.steps:
         return None
-    if loop.clock.share >= 1:
+    if loop.clock.fraction >= 1:
         return "budget"
     if train.patience is not None and training.epoch - training.best_epoch >= train.patience:
         return "patience"

@@ -1,4 +1,4 @@
-"""What a training step minimises: the task loss, and the invariance loss beside it."""
+"""The objective of a training step: the task loss and the invariance loss."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from sneframe.tasks import Tasks
 
 
 class Objective(nn.Module):
-    """Model, task and invariance loss as one module, so that one call is one step for data-parallel training too.
+    """Model, task loss and invariance loss in one module: one call is one step, data-parallel or not.
 
     Args:
-        model: of the run.
-        tasks: whose loss takes the targets that they make.
-        invariance: or none.
-        augmentations: of the networks of a step, in this order.
-        task_weight: of the task loss.
-        processes: over which a step's batch is spread; gradients are averaged over them, losses are sums over one
-            process divided by the count over all, so each is multiplied by their number.
+        model: the model to train.
+        tasks: compute the task loss from raw outputs and targets.
+        invariance: the invariance loss, or None.
+        augmentations: applied to the networks of a step, in this order.
+        task_weight: weight of the task loss.
+        processes: number of processes that share the batch of a step. Gradients are averaged over the
+            processes, and a loss is the sum in one process divided by the count in all, so each loss is
+            multiplied by this number.
     """
 
     def __init__(
@@ -48,22 +49,22 @@ class Objective(nn.Module):
         self.augmentations = nn.ModuleList(augmentations)
         self.task_weight = task_weight
         self.processes = processes
-        # Whether augmentations, and the loss, were seen to give what they must.
+        # Whether the outputs of the augmentations and of the loss have been checked.
         self._compared = self._term_compared = False
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw, progress: float) -> tuple[Tensor, Tensor]:
-        """Return the loss to differentiate, and ``(3,)``: this process's share of loss, task and invariance loss.
+        """Return the loss to differentiate, and ``(3,)`` this process's total, task and invariance loss.
 
         Args:
             batch: this process's slice of the step's batch.
-            target: ``(B, T)`` what raw outputs are trained on.
-            draw: where in the run the step stands.
-            progress: fraction of the training done, in [0, 1].
+            target: ``(B, T)`` targets of the raw outputs.
+            draw: seed and step, from which random numbers are drawn.
+            progress: fraction of the training that is done, in [0, 1].
         """
-        for place, each in enumerate(self.augmentations):
+        for number, each in enumerate(self.augmentations):
             augmentation = cast("Augmentation", each)
             with Blamed(augmentation):
-                found = augmentation(batch, target, draw.apart(f"augmentation {place}"))
+                found = augmentation(batch, target, draw.apart(f"augmentation {number}"))
             if not self._compared:
                 declared.check_augmented(augmentation, found, batch, target)
             batch, target = found

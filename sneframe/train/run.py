@@ -1,8 +1,9 @@
 """run(config): zoo → model → training → scores → report. Read this first.
 
-One function for the command line and for a notebook, one code for CPU, one GPU and many processes: accelerate
-prepares model and optimiser, and nothing else. Batches and group elements are pure functions of seed, epoch, step
-and network, so a run that was killed, or that is spread over processes, gives the same numbers.
+The command line and notebooks call the same function, and the same code runs on a CPU, a GPU and several
+processes: accelerate prepares the model and the optimiser, and nothing else. Batches and group elements are
+pure functions of seed, epoch, step and network, so a run that was killed, or that several processes share,
+gives the same numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from sneframe.model import build_augmentations, build_invariance, build_model, h
 from sneframe.plugins import Blamed
 from sneframe.predict.doubt import ranges_of
 from sneframe.progress import Reporter
-from sneframe.report import write_report
 from sneframe.run_folder import checkpoint, environment, tensor_files
 from sneframe.run_folder.create import going_on, open_folder
 from sneframe.run_folder.json_files import CONVERTER, write_json
@@ -41,14 +41,14 @@ from sneframe.train.sampler import steps_per_epoch
 
 @frozen(kw_only=True)
 class Result:
-    """What a run leaves: its folder, and what ``metrics.json`` in it holds."""
+    """The result of a run: its folder, and the content of ``metrics.json``."""
 
     folder: Path
     metrics: dict[str, Any]
 
     @property
     def report(self) -> Path:
-        """The report, one HTML file."""
+        """The report, one HTML file; ``run(report=False)`` does not write it."""
         return self.folder / "report.html"
 
 
@@ -58,19 +58,22 @@ def run(
     *,
     resume: bool = False,
     reporter: Reporter | None = None,
+    report: bool = True,
 ) -> Result:
     """Train, evaluate and report.
 
     Args:
-        config: everything that decides the numbers.
-        out: folder to write to; not given: the next free ``runs/RECIPE-NNN``.
-        resume: go on from the last state in ``out``.
-        reporter: says what is being done; silent where not given.
+        config: all settings that the numbers depend on.
+        out: folder to write to; by default the next free ``runs/RECIPE-NNN``.
+        resume: continue from the last state in ``out``.
+        reporter: prints progress; by default nothing is printed.
+        report: write ``report.html``. Without it nothing is drawn, and matplotlib is not imported;
+            ``sneframe report FOLDER`` draws the report later.
 
     Raises:
-        SneframeError: whatever is wrong, in one line; nothing half-written is left.
-        Interrupted: after Ctrl-C; it says how to go on from the last state on disk.
-        KeyboardInterrupt: Ctrl-C before there is a folder.
+        SneframeError: something is wrong, in one line; no half-written file is left.
+        Interrupted: after Ctrl-C; the error says how to continue from the last state on disk.
+        KeyboardInterrupt: Ctrl-C came before the folder was made.
     """
     started = time.perf_counter()
     config = _with_whole_path(config)
@@ -104,8 +107,8 @@ def run(
     try:
         reporter.say(
             f"{config.recipe or 'run'} on {data.zoo.name}: {len(data.split.train)} / {len(data.split.val)} / "
-            f"{len(data.split.test)} networks, {sum(p.numel() for p in model.parameters()):,} trainable weights, "
-            f"{accelerator.device}"
+            f"{len(data.split.test)} networks, "
+            f"{sum(p.numel() for p in model.parameters()):,} trainable weights, {accelerator.device}"
         )
         data = data.to(accelerator.device)
         objective.to(accelerator.device)
@@ -113,22 +116,25 @@ def run(
         metrics = finish(objective, data, config, accelerator, folder, training, started=started)
         if accelerator.is_main_process:
             write_json(folder / "metrics.json", metrics)
-            write_report(folder)
+            if report:
+                from sneframe.report import write_report  # matplotlib and t-SNE take a second to import
+
+                write_report(folder)
         accelerator.wait_for_everyone()
-    except KeyboardInterrupt as error:  # wherever it is met: the folder can be gone on with
+    except KeyboardInterrupt as error:  # wherever it came: the run can be resumed
         raise Interrupted(f"before the report; {going_on(folder)}") from error
     return Result(folder=folder, metrics=CONVERTER.unstructure(metrics))
 
 
 def _with_whole_path(config: RunConfig) -> RunConfig:
-    """Return the configuration with the zoo's path in full, so that it makes the same run from any directory."""
+    """Return the configuration with the absolute path of the zoo, so that it works from any directory."""
     if config.zoo.path is None:
         return config
     return evolve(config, zoo=evolve(config.zoo, path=str(Path(config.zoo.path).resolve())))
 
 
 def _training(data: Data) -> TrainingNetworks:
-    """Return what a network that is asked about later is compared with."""
+    """Return the facts about the training networks that later predictions compare a network with."""
     return TrainingNetworks(
         networks=len(data.split.train),
         magnitudes={
@@ -140,9 +146,9 @@ def _training(data: Data) -> TrainingNetworks:
 
 
 def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:
-    """Return a task for each property; the kind that the configuration names is that of the main one.
+    """Return a task for each property. ``zoo.task`` holds for the main property.
 
-    ``category`` also says that the texts beside the main property are categories.
+    ``zoo.task = "category"`` also makes categories of the other properties that are text.
     """
     made = []
     for number, name in enumerate(data.columns):
@@ -162,9 +168,9 @@ def finish(
     *,
     started: float,
 ) -> Metrics:
-    """Take the best epoch's model, read the test split, once, and write predictions and embeddings.
+    """Restore the model of the best epoch, score the test split (once), and write predictions and embeddings.
 
-    ``started`` is the ``time.perf_counter()`` at which the run began.
+    ``started`` is the value of ``time.perf_counter()`` when the run began.
     """
     model, tasks, best = objective.model, objective.tasks, folder / "best.safetensors"
     batch_size = config.train.batch_size

@@ -125,7 +125,7 @@ def networks(draw):
     return nn.Sequential(*layers, nn.Linear(width, 2))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(network=networks(), seed=st.integers(0, 2**16))
 def test_derived_symmetry_of_random_linear_networks_holds(network, seed):
     """The architecture that is derived for a random network of linear layers is verified."""
@@ -161,7 +161,7 @@ def cnns(draw):
     return nn.Sequential(*layers, nn.Linear(inputs, 3))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(network=cnns(), seed=st.integers(0, 2**16))
 def test_derived_symmetry_of_random_cnns_holds(network, seed):
     """The architecture that is derived for a random convolutional network is verified."""

@@ -11,13 +11,13 @@ from sneframe.config.suite import Row, Suite
 
 OPTIONS = (
     "--networks",
-    "24",
+    "20",
     "--train-images",
-    "200",
-    "--test-images",
     "100",
+    "--test-images",
+    "50",
     "--epochs",
-    "2,6",
+    "1,3",
     "--batch-size",
     "20",
 )
@@ -88,7 +88,7 @@ def test_methods_cross_data_sets_and_architectures(suite, zoos, ran, tmp_path):
             assert (line.done, line.applicable) == ((1, True) if crosses else (0, False)), (recipe, target)
             if crosses:
                 assert line.scores["mse"] is not None
-                assert line.networks == (7 if target in ("digits", "negative") else 24)
+                assert line.networks == (6 if target in ("digits", "negative") else 20)
     page = result.html.read_text()
     assert page.count('class="heat"') == len(ROWS)
     assert "not applicable" in page
@@ -112,7 +112,7 @@ def test_a_zoo_is_left_out_of_training(suite, zoos, ran, tmp_path):
         "all but mlp → mlp",
         "all but vit → vit",
     ]
-    assert all(line.done == 1 and line.networks == 24 for line in result.lines)
+    assert all(line.done == 1 and line.networks == 20 for line in result.lines)
 
 
 def test_the_data_set_is_a_category(zoos, tmp_path):

@@ -1,6 +1,5 @@
 """compare: which cells are run and when, on what, and what becomes of those that fail."""
 
-import importlib
 import json
 import shutil
 
@@ -12,6 +11,7 @@ import sneframe
 from sneframe.bench import compare
 from sneframe.config.schema import ZooConfig
 from sneframe.config.suite import Built, Variation
+from sneframe.engine import SerialEngine
 from sneframe.errors import ConfigError, Interrupted, RunError, ZooError
 from sneframe.progress import Reporter
 from sneframe.train.data import load_data
@@ -42,7 +42,7 @@ def test_every_row_has_every_seed_and_the_same_networks(suite, ran, tmp_path):
 def test_a_cell_has_the_scores_of_its_run(suite, ran, tmp_path):
     """A cell holds the scores that a run of its configuration gives."""
     compare(suite, tmp_path / "out")
-    metrics = sneframe.run(ran[0].config, tmp_path / "run").metrics
+    metrics = sneframe.run(ran[0].config, tmp_path / "run", report=False).metrics
     cell = next(each for each in cells_in(tmp_path / "out").values() if each["key"] == ran[0].key)
     assert cell["tests"][0]["scores"] == metrics["test"]
     assert cell["val"] == metrics["val"]
@@ -156,13 +156,6 @@ def again(suite, folder, **options):
     return lines.lines
 
 
-@pytest.fixture
-def quick(ran, monkeypatch):
-    """Cells that leave out the report of their run, which is most of their time."""
-    monkeypatch.setattr(importlib.import_module("sneframe.train.run"), "write_report", lambda folder: None)
-    return ran
-
-
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """The folder of a finished comparison, once it is made."""
@@ -170,11 +163,11 @@ def kept(tmp_path_factory):
 
 
 @pytest.fixture
-def finished(suite, quick, kept, tmp_path):
+def finished(suite, ran, kept, tmp_path):
     """A comparison that is finished, and a copy of its folder."""
     if not kept.exists():
         compare(suite, kept)
-        quick.clear()
+        ran.clear()
     shutil.copytree(kept, tmp_path / "out")
     return suite, tmp_path / "out"
 
@@ -466,7 +459,7 @@ def test_target_scores_are_those_of_the_model(suite, ran, row, toy_zoo_path, oth
 
     one = evolve(suite, rows=[row("sne/default")], seeds=1)
     compare(one, tmp_path / "out", train=[toy_zoo_path], test=[other_zoo_path])
-    run = sneframe.run(ran[0].config, tmp_path / "run")
+    run = sneframe.run(ran[0].config, tmp_path / "run", report=False)
     model, tasks, _ = load_model(run.folder / "best.safetensors")
     expected = tasks.main.predict(model(sneframe.open_zoo(other_zoo_path).load()).value)
     (cell,) = cells_in(tmp_path / "out").values()
@@ -567,8 +560,9 @@ def test_leaving_one_out_needs_two_zoos(suite, toy_zoo_path, other_zoo_path, tmp
 # -- a zoo that is built ---------------------------------------------------------------------------
 
 
-def test_the_zoo_of_a_suite_is_built_once(suite, ran, row, tmp_path):
+def test_the_zoo_of_a_suite_is_built_once(suite, ran, row, tmp_path, monkeypatch):
     """The zoo of a suite is built by the first comparison and used by the second."""
+    monkeypatch.setattr("sneframe.bench.build.make_engine", lambda name: SerialEngine())
     zoo = Built(builder="zoos/sine", options={"networks": 24, "widths": (3,), "steps": 2})
     one = evolve(suite, rows=[row("stats/default")], seeds=1, zoo=zoo, property="frequency")
     compare(one, tmp_path / "out", zoos=tmp_path / "zoos")

@@ -7,7 +7,7 @@ import click
 import pytest
 from attrs import Factory, asdict, field, frozen
 
-from sneframe.cli.build import _command
+from sneframe.cli.build import command_of
 from sneframe.config.schema import option
 from sneframe.errors import ConfigError, PluginError
 from sneframe.zoo import ZooBuilder
@@ -35,7 +35,7 @@ def built(config, *words):
     """Return what a builder is given for these words."""
     given = []
     builder = ZooBuilder(name="toy/zoo", config=config, build=lambda *each: given.append(each), help="a toy")
-    _command("toy/zoo", builder).main([*words, "--out", "z.zarr"], standalone_mode=False)
+    command_of("toy/zoo", builder).main([*words, "--out", "z.zarr"], standalone_mode=False)
     return given[0][0]
 
 
@@ -124,7 +124,7 @@ def engine_of(*words):
     """Return the engine that a builder is given for these words."""
     given = []
     builder = ZooBuilder(name="toy/zoo", config=Few, build=lambda *each: given.append(each), help="a toy")
-    _command("toy/zoo", builder).main([*words, "--out", "z.zarr"], standalone_mode=False)
+    command_of("toy/zoo", builder).main([*words, "--out", "z.zarr"], standalone_mode=False)
     return given[0][3]
 
 
@@ -160,4 +160,4 @@ def test_a_builders_option_cannot_take_a_taken_name():
 
     builder = ZooBuilder(name="toy/zoo", config=Own, build=print, help="a toy")
     with pytest.raises(PluginError, match="zoo 'toy/zoo': no option can be named 'workers'"):
-        _command("toy/zoo", builder)
+        command_of("toy/zoo", builder)

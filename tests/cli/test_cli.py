@@ -183,6 +183,18 @@ def test_config_prints_what_run_reads(capsys, tmp_path, toy_zoo_path):
     assert (tmp_path / "run" / "report.html").exists()
 
 
+def test_no_report_prints_the_folder(capsys, tmp_path, toy_zoo_path):
+    """With --no-report no report is drawn, and ``sneframe report`` draws it later."""
+    folder = tmp_path / "run"
+    words = ["--plugin", "stats", "--set", "head.trees=2", "--zoo", str(toy_zoo_path), "--out", str(folder)]
+    code, out, _ = call(capsys, "run", "--no-report", *words)
+    assert code == 0
+    assert out.endswith(f"run folder: {folder}\n")
+    assert not (folder / "report.html").exists()
+    assert call(capsys, "report", str(folder))[0] == 0
+    assert (folder / "report.html").exists()
+
+
 FILE = 'recipe = "sne"\n[train]\nepoch = 3\n'
 
 
@@ -212,7 +224,7 @@ def test_an_error_in_a_file_names_the_file(capsys, tmp_path, monkeypatch, conten
 def test_log_records_are_lines_on_standard_error(capsys, tmp_path, toy_zoo_path):
     """A log record is one line on standard error."""
     words = ["--plugin", "stats", "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "run")]
-    code, _, err = call(capsys, "run", *words)
+    code, _, err = call(capsys, "run", "--no-report", *words)
     assert code == 0
     assert err.startswith("warning: head 'stats/boosting' predicts a constant: ")
     assert err.count("\n") == 1
@@ -247,8 +259,9 @@ def test_resume_takes_the_folders_own_configuration(capsys, tmp_path, toy_zoo_pa
         "--set",
         "aggregator.heads=2",
     ]
-    assert call(capsys, "run", "--plugin", "sne", "--zoo", str(toy_zoo_path), "--out", folder, *words)[0] == 0
-    assert call(capsys, "run", "--resume", folder)[0] == 0
+    words += ["--no-report", "--plugin", "sne", "--zoo", str(toy_zoo_path), "--out", folder]
+    assert call(capsys, "run", *words)[0] == 0
+    assert call(capsys, "run", "--resume", folder, "--no-report")[0] == 0
 
 
 def test_a_zoo_is_built_from_the_command_line(capsys, tmp_path):
@@ -259,6 +272,8 @@ def test_a_zoo_is_built_from_the_command_line(capsys, tmp_path):
         "zoo",
         "build",
         "sine",
+        "--engine",
+        "serial",
         "--networks",
         "6",
         "--widths",

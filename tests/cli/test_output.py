@@ -90,7 +90,9 @@ def test_info_cuts_nothing_off_on_a_narrow_terminal(capsys, monkeypatch, toy_zoo
 def test_a_built_zoo_is_printed_with_its_path_as_it_is(capsys, tmp_path):
     """The path of a built zoo is printed literally."""
     path = tmp_path / "[bold]z.zarr"
-    code, out, _ = call(capsys, "zoo", "build", "sine", "--networks", 2, "--steps", 1, "--out", path)
+    code, out, _ = call(
+        capsys, "zoo", "build", "sine", "--engine", "serial", "--networks", 2, "--steps", 1, "--out", path
+    )
     assert code == 0
     assert f"zoo: {path}\n" in out
 
@@ -110,7 +112,20 @@ def test_a_run_goes_on_when_its_reader_leaves(tmp_path, odd_zoo, closed_pipe):
 def test_a_build_goes_on_when_its_reader_leaves(tmp_path, closed_pipe):
     """A build goes on when the reader of its output leaves."""
     path = tmp_path / "z.zarr"
-    done = start("zoo", "build", "sine", "--networks", 2, "--steps", 1, "--out", path, out=closed_pipe)
+    done = start(
+        "zoo",
+        "build",
+        "sine",
+        "--engine",
+        "serial",
+        "--networks",
+        2,
+        "--steps",
+        1,
+        "--out",
+        path,
+        out=closed_pipe,
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(open_zoo(path)) == 2
 
@@ -127,7 +142,7 @@ def test_other_commands_end_well_when_their_reader_leaves(toy_zoo_path, closed_p
 
 def test_what_cannot_be_printed_is_replaced(tmp_path, toy_zoo_path):
     """Characters that the terminal cannot print are replaced."""
-    words = ["run", "--plugin", "stats", "--zoo", toy_zoo_path, "--out", tmp_path / "run"]
+    words = ["run", "--no-report", "--plugin", "stats", "--zoo", toy_zoo_path, "--out", tmp_path / "run"]
     done = start(*words, out=subprocess.PIPE, PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert b"R?" in done.stdout

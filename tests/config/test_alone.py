@@ -63,15 +63,17 @@ def test_the_configuration_of_a_run_is_complete(capsys, tmp_path, toy_zoo_path):
     words += ["layer_encoder.heads=2", "aggregator.heads=2", "device=cpu"]
     first, second = tmp_path / "first", tmp_path / "second"
     printed(
-        capsys, "run", "--plugin", "sne", "--out", str(first), *(w for word in words for w in ("--set", word))
+        capsys,
+        *("run", "--no-report", "--plugin", "sne", "--out", str(first)),
+        *(w for word in words for w in ("--set", word)),
     )
     text = (first / "config.toml").read_text()
     assert printed(capsys, "config", "--config", str(first / "config.toml")) == to_commented_toml(
         recipe("sne", *words)
     )
-    printed(capsys, "run", "--config", str(first / "config.toml"), "--out", str(second))
+    printed(capsys, "run", "--no-report", "--config", str(first / "config.toml"), "--out", str(second))
     assert (second / "config.toml").read_text() == text
-    printed(capsys, "run", "--resume", str(first))
+    printed(capsys, "run", "--no-report", "--resume", str(first))
     assert (first / "config.toml").read_text() == text
 
 

@@ -30,23 +30,27 @@ def engine(request, monkeypatch):
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_every_item_comes_once_with_its_result(engine):
+    """Every engine yields each item once, with the result of the function."""
     found = sorted(engine.map_unordered(work.square, range(7)))
     assert found == [(number, number * number) for number in range(7)]
 
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_no_items_are_no_results(engine):
+    """Without items there are no results."""
     assert list(engine.map_unordered(work.square, [])) == []
 
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
-def test_an_error_of_the_function_comes_back_as_itself(engine):
+def test_an_error_of_the_function_is_raised(engine):
+    """An error that the function raises in a worker is raised here as the same error."""
     with pytest.raises(ZooError, match=r"^two is too many$"):
         list(engine.map_unordered(work.fails_at_two, range(5)))
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
 def test_a_worker_that_dies_is_one_line(engine):
+    """A worker process that dies is a MachineError of one line."""
     with pytest.raises(MachineError) as error:
         list(engine.map_unordered(work.dies_at_two, range(5)))
     assert len(str(error.value).splitlines()) == 1
@@ -54,6 +58,7 @@ def test_a_worker_that_dies_is_one_line(engine):
 
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_a_call_has_one_thread(engine):
+    """Torch has one thread in each call, and as many as before in the caller."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -64,6 +69,7 @@ def test_a_call_has_one_thread(engine):
 
 
 def test_results_come_as_they_finish(tmp_path):
+    """A result is yielded as soon as it is there, not in the order of the items."""
     signal_file = tmp_path / "second-is-there"
     found = []
     for item, _ in ProcessEngine(workers=2).map_unordered(work.waits_for, [str(signal_file), ""]):
@@ -72,7 +78,8 @@ def test_results_come_as_they_finish(tmp_path):
     assert found == ["", str(signal_file)]
 
 
-def test_who_stops_iterating_stops_the_workers(tmp_path):
+def test_leaving_the_iteration_ends_the_workers(tmp_path):
+    """The worker processes end when the caller stops iterating."""
     naps = [(str(tmp_path), seconds) for seconds in (0.0, 300.0, 300.0)]
     for _ in ProcessEngine(workers=2).map_unordered(work.tells_its_process, naps):
         while len(list(tmp_path.iterdir())) < 2:
@@ -96,6 +103,7 @@ PARENT = """
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_their_parent(kill, tmp_path):
+    """The workers end when their parent is killed, and when Ctrl-C ends all of them."""
     script = tmp_path / "parent.py"
     script.write_text(textwrap.dedent(PARENT))
     (folder := tmp_path / "workers").mkdir()
@@ -114,7 +122,8 @@ def test_workers_end_with_their_parent(kill, tmp_path):
     assert not alive
 
 
-def test_an_unknown_engine_is_told_the_choices():
+def test_an_unknown_engine_lists_the_choices():
+    """The error for an unknown engine lists the known ones."""
     with pytest.raises(
         ConfigError, match=r"no engine 'proces'; did you mean 'process'\? \(known: process, ray, serial\)"
     ):
@@ -122,23 +131,27 @@ def test_an_unknown_engine_is_told_the_choices():
 
 
 def test_an_engine_needs_a_worker():
+    """Less than one worker is refused."""
     with pytest.raises(ConfigError, match="1 worker at least, got 0"):
         make_engine("process", 0)
 
 
-def test_the_names_make_engines_of_these_names():
+def test_names_make_the_engines():
+    """Each name in NAMES makes the engine of that name."""
     assert [make_engine(name).name for name in NAMES if name != "ray"] == ["serial", "process"]
     assert [kind.name for kind in (SerialEngine, ProcessEngine, RayEngine)] == list(NAMES)
 
 
-def test_where_ray_is_missing_it_is_said_how_to_install_it(monkeypatch):
+def test_a_missing_ray_says_how_to_install_it(monkeypatch):
+    """Without Ray installed the error says how to install it."""
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(PluginError, match=r"pip install 'sneframe\[ray\]'"):
         make_engine("ray", 2)
 
 
 @needs_ray
-def test_ray_writes_no_token_into_the_home_directory(tmp_path, monkeypatch):
+def test_ray_writes_no_token_to_the_home_directory(tmp_path, monkeypatch):
+    """A local Ray cluster leaves no authentication token in the home directory."""
     monkeypatch.setenv("HOME", str(tmp_path))
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\nimport work\nfrom sneframe.engine import make_engine\n"

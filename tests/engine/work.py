@@ -4,8 +4,6 @@ import os
 import time
 from pathlib import Path
 
-import torch
-
 from sneframe.errors import ZooError
 
 
@@ -14,6 +12,8 @@ def square(number):
 
 
 def threads(_):
+    import torch  # not before: the other functions are given to workers that need not load it
+
     return torch.get_num_threads()
 
 

@@ -90,7 +90,9 @@ def test_a_module_without_an_example_input_is_verified():
 
 def test_a_module_without_a_usable_input_is_one_line():
     """Where no input can be made up the error says so, and names the function."""
-    with pytest.raises(ConfigError, match=r"factories:pair: Bilinear: could not make up an input .* pass example_input"):
+    with pytest.raises(
+        ConfigError, match=r"factories:pair: Bilinear: could not make up an input .* pass example_input"
+    ):
         described("pair", factories.pair().state_dict())
 
 

@@ -24,7 +24,7 @@ def finished(zoo_path, tmp_path_factory):
         'zoo.also=["label"]',
         "device=cpu",
     )
-    return sneframe.run(config, tmp_path_factory.mktemp("runs") / "run").folder
+    return sneframe.run(config, tmp_path_factory.mktemp("runs") / "run", report=False).folder
 
 
 @pytest.fixture

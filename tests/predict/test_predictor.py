@@ -11,6 +11,7 @@ from sneframe import atomic
 from sneframe.compose import recipe
 from sneframe.errors import ArchitectureError, ConfigError, FileError, PartError, RunError
 from sneframe.predict.distance import Reference
+from sneframe.predict.lazy_network import Describer
 from sneframe.run_folder import tensor_files
 from sneframe.run_folder.checkpoint import load_model
 from sneframe.zoo import open_zoo
@@ -91,7 +92,8 @@ def test_a_zoo_is_embedded_in_its_order(finished, predictor, zoo_path):
 
 def test_an_architecture_of_the_zoo_is_recognised(predictor, network):
     """A state dict with the names and shapes of a training architecture gets that architecture."""
-    found = predictor._describer.of(dict(reversed(network.state_dict().items())))
+    describer = Describer(predictor.reader, predictor.architectures)
+    found = describer.of(dict(reversed(network.state_dict().items())))
     assert found.architecture in predictor.architectures
 
 
@@ -174,7 +176,7 @@ def test_a_network_with_a_scalar_parameter_is_predicted(zoo_path, tmp_path):
     config = recipe(
         "sne/message", "train.epochs=1", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu"
     )
-    predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder)
+    predictor = sneframe.load(sneframe.run(config, tmp_path / "run", report=False).folder)
     with pytest.warns(UserWarning, match="no training network has"):
         assert np.isfinite(predictor.predict(Scaled()).values["scale"])
 
@@ -214,7 +216,7 @@ def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypa
     )
     monkeypatch.chdir(tmp_path)
     predictor = sneframe.load(finished, module="mine:Net")
-    found = predictor._describer.of(file)
+    found = Describer(predictor.reader, predictor.architectures).of(file)
     assert len(found.architecture.groups) == 1
 
 
@@ -305,7 +307,7 @@ def test_a_method_for_one_architecture_says_what_it_cannot_take(toy_zoo_path, tm
     config = recipe(
         "dwsnet", "train.epochs=1", f"zoo.path={toy_zoo_path}", "zoo.property=scale", "device=cpu"
     )
-    folder = sneframe.run(config, tmp_path / "run").folder
+    folder = sneframe.run(config, tmp_path / "run", report=False).folder
     with pytest.raises(PartError, match=r"was built for linear 1×4.* but got linear 1×9"):
         sneframe.load(folder).predict(nn.Sequential(nn.Linear(1, 9), nn.ReLU(), nn.Linear(9, 1)))
 
@@ -414,7 +416,7 @@ def test_large_and_small_networks_keep_their_order(finished, network, monkeypatc
 def test_a_method_that_needs_all_layers_warns_about_memory(zoo_path, network, monkeypatch, tmp_path):
     """A method that needs all layers at once warns that memory is not bounded."""
     config = recipe("deepsets", "train.epochs=1", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
-    predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder)
+    predictor = sneframe.load(sneframe.run(config, tmp_path / "run", report=False).folder)
     monkeypatch.setattr("sneframe.predict.predictor.LARGE", 20)
     with pytest.warns(UserWarning, match="state dict: all weights are encoded at once"):
         predictor.embed(network.state_dict())
@@ -423,7 +425,7 @@ def test_a_method_that_needs_all_layers_warns_about_memory(zoo_path, network, mo
 def test_a_memory_bound_below_the_weights_is_refused(zoo_path, network, tmp_path):
     """A bound that was asked for and has no room for the weights is refused, in whichever way one asks."""
     config = recipe("stats", "head.trees=2", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
-    predictor = sneframe.load(sneframe.run(config, tmp_path / "run").folder, memory=8)
+    predictor = sneframe.load(sneframe.run(config, tmp_path / "run", report=False).folder, memory=8)
     for asked in (network.state_dict(), open_zoo(zoo_path)):
         with pytest.raises(PartError, match="memory: 8 B is too little, the weights take"):
             predictor.embed(asked)

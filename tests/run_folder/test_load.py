@@ -20,6 +20,7 @@ HEADER = "id,split,architecture,source,group,true,predicted"
 
 
 def test_a_folder_is_read_back_as_values(write_run: Callable[..., Path], edit: Edit) -> None:
+    """The files of a run folder are read as attrs classes."""
     folder = write_run(networks=6, epochs=2)
     edit(folder / "metrics.json", lambda d: d.update(test={"n": 6, "mse": 0.5, "r2": 0.25, "tau": None}))
     run = read_folder(folder)
@@ -31,6 +32,7 @@ def test_a_folder_is_read_back_as_values(write_run: Callable[..., Path], edit: E
 
 
 def test_only_test_networks_are_kept_of_the_predictions(write_run: Callable[..., Path], edit: Edit) -> None:
+    """Rows of validation networks are left out."""
     folder = write_run(networks=6)
     edit(folder / "metrics.json", lambda d: d["test"].update(n=2))
     (folder / "embeddings.safetensors").unlink()
@@ -46,6 +48,7 @@ def test_only_test_networks_are_kept_of_the_predictions(write_run: Callable[...,
 
 
 def test_a_missing_run_folder_is_named(tmp_path: Path) -> None:
+    """The error names a run folder that does not exist."""
     with pytest.raises(RunError, match=r"^no such run folder: .*nowhere$"):
         read_folder(tmp_path / "nowhere")
 
@@ -54,6 +57,7 @@ def test_a_missing_run_folder_is_named(tmp_path: Path) -> None:
     "name", ["config.toml", "environment.json", "history.jsonl", "predictions.csv", "metrics.json"]
 )
 def test_a_missing_file_is_named(write_run: Callable[..., Path], name: str) -> None:
+    """The error names a missing file and asks whether the run is finished."""
     folder = write_run(networks=6)
     (folder / name).unlink()
     with pytest.raises(RunError, match=rf"{name}: no such file; is the run finished\?$"):
@@ -75,6 +79,7 @@ def test_a_missing_file_is_named(write_run: Callable[..., Path], name: str) -> N
 def test_a_truncated_file_is_named_in_one_line(
     write_run: Callable[..., Path], name: str, lost: int, problem: str
 ) -> None:
+    """A file that ends too early is named, with its problem, in one line."""
     path = write_run(networks=6) / name
     path.write_bytes(path.read_bytes()[:-lost])
     with pytest.raises(RunError, match=rf"{name}: {problem}") as caught:
@@ -82,7 +87,8 @@ def test_a_truncated_file_is_named_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_predictions_that_lack_whole_lines_are_noticed(write_run: Callable[..., Path]) -> None:
+def test_missing_lines_of_predictions_are_noticed(write_run: Callable[..., Path]) -> None:
+    """Fewer test networks than metrics.json counts are an error."""
     path = write_run(networks=6) / "predictions.csv"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join([lines[0], *lines[2:]]), encoding="utf-8")
@@ -91,6 +97,7 @@ def test_predictions_that_lack_whole_lines_are_noticed(write_run: Callable[..., 
 
 
 def test_a_history_that_lacks_an_epoch_is_noticed(write_run: Callable[..., Path]) -> None:
+    """Fewer epochs than metrics.json counts are an error."""
     path = write_run(networks=6, epochs=3) / "history.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(lines[:2]), encoding="utf-8")
@@ -118,6 +125,7 @@ def test_what_a_newer_sneframe_added_is_passed_over(write_run: Callable[..., Pat
 
 
 def test_a_run_without_epochs_needs_no_history(write_run: Callable[..., Path]) -> None:
+    """A method without epochs writes no history, and its folder can be read."""
     folder = write_run(networks=6, epochs=0)
     (folder / "history.jsonl").unlink()
     run = read_folder(folder)
@@ -138,9 +146,10 @@ def test_a_run_without_epochs_needs_no_history(write_run: Callable[..., Path]) -
         ('1,test,"a,s,g,0.0,0.0', "line 2: unexpected end of data"),
     ],
 )
-def test_a_bad_line_of_the_predictions_is_named(
+def test_a_bad_line_of_predictions_is_named(
     write_run: Callable[..., Path], edit: Edit, row: str, problem: str
 ) -> None:
+    """The error names the line of predictions.csv and what is wrong with it."""
     folder = write_run(networks=6)
     edit(folder / "metrics.json", lambda d: d["test"].update(n=1 + row.count("\n")))
     text = f"{HEADER}\n{row}\n"
@@ -151,10 +160,12 @@ def test_a_bad_line_of_the_predictions_is_named(
 
 @pytest.mark.parametrize(("text", "got"), [("", "none"), ("id,true\n", "id, true")])
 def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, got: str) -> None:
+    """predictions.csv must have exactly the columns that a run writes."""
     path = write_run(networks=6) / "predictions.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(
-        RunError, match=rf"the columns must be id, split, architecture, source, group, true, predicted, got {got}$"
+        RunError,
+        match=rf"the columns must be id, split, architecture, source, group, true, predicted, got {got}$",
     ):
         read_folder(path.parent)
 
@@ -179,6 +190,7 @@ def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, go
 def test_a_bad_value_is_named_by_its_path(
     write_run: Callable[..., Path], edit: Edit, change: Callable[[dict[str, Any]], object], problem: str
 ) -> None:
+    """The error names the key of a value that is missing or of the wrong type."""
     path = write_run(networks=6) / "metrics.json"
     edit(path, change)
     with pytest.raises(RunError, match=rf"metrics.json: {problem}$"):
@@ -186,9 +198,8 @@ def test_a_bad_value_is_named_by_its_path(
 
 
 @pytest.mark.parametrize(("number", "got"), [("1e999", "inf"), ("9" * 400, "9+...9+"), ("9" * 5000, "")])
-def test_a_number_too_large_for_a_float_is_refused(
-    write_run: Callable[..., Path], number: str, got: str
-) -> None:
+def test_a_number_too_large_is_refused(write_run: Callable[..., Path], number: str, got: str) -> None:
+    """A number that overflows a float is an error."""
     path = write_run(networks=6) / "metrics.json"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"e_noise": 0.57', f'"e_noise": {number}'), encoding="utf-8")
@@ -198,6 +209,7 @@ def test_a_number_too_large_for_a_float_is_refused(
 
 
 def test_json_that_is_no_object_is_refused(write_run: Callable[..., Path]) -> None:
+    """A JSON file must hold an object."""
     path = write_run(networks=6) / "environment.json"
     path.write_text("[]", encoding="utf-8")
     with pytest.raises(RunError, match=r"environment.json: must be a JSON object, got \[\]$"):
@@ -208,9 +220,10 @@ def test_json_that_is_no_object_is_refused(write_run: Callable[..., Path]) -> No
     ("resumed", "problem"),
     [({}, "resumed: must be a list, got {}"), ([{}], "resumed.0.sneframe is missing")],
 )
-def test_sittings_that_are_none_are_refused(
+def test_malformed_sessions_are_refused(
     write_run: Callable[..., Path], edit: Edit, resumed: object, problem: str
 ) -> None:
+    """The record of resumed sessions must be a list of complete records."""
     path = write_run(networks=6) / "environment.json"
     edit(path, lambda d: d.update(resumed=resumed))
     with pytest.raises(RunError, match=f"environment.json: {problem}$"):
@@ -218,6 +231,7 @@ def test_sittings_that_are_none_are_refused(
 
 
 def test_text_that_is_not_utf8_is_refused(write_run: Callable[..., Path]) -> None:
+    """A text file that is not UTF-8 is named."""
     path = write_run(networks=6) / "config.toml"
     path.write_bytes(b"\xff")
     with pytest.raises(RunError, match=r"config.toml: not UTF-8"):
@@ -225,6 +239,7 @@ def test_text_that_is_not_utf8_is_refused(write_run: Callable[..., Path]) -> Non
 
 
 def test_a_file_that_cannot_be_read_is_named(write_run: Callable[..., Path]) -> None:
+    """The error names a file that the system refuses to read, and why."""
     path = write_run(networks=6) / "config.toml"
     path.unlink()
     path.mkdir()
@@ -245,6 +260,7 @@ def test_a_file_that_cannot_be_read_is_named(write_run: Callable[..., Path]) -> 
 def test_bad_embeddings_are_named(
     write_run: Callable[..., Path], tensors: dict[str, np.ndarray], problem: str
 ) -> None:
+    """Embeddings of the wrong shape, type or networks are an error."""
     folder = write_run(networks=6)
     save_file(tensors, folder / "embeddings.safetensors")
     with pytest.raises(RunError, match=rf"embeddings.safetensors: .*{problem}"):
@@ -252,6 +268,7 @@ def test_bad_embeddings_are_named(
 
 
 def test_embeddings_may_be_missing(write_run: Callable[..., Path]) -> None:
+    """A run folder without embeddings can be read."""
     folder = write_run(networks=6)
     (folder / "embeddings.safetensors").unlink()
     assert read_folder(folder).embeddings is None

@@ -26,15 +26,16 @@ def zoo(tmp_path):
     return tmp_path / "zoo.zarr"
 
 
-def run(zoo, tmp_path, *words):
+def run(zoo, tmp_path, *words, report=False):
     config = sneframe.recipe(
         "stats", f"zoo.path={zoo}", "zoo.property=scale", "head.trees=2", "head.min_leaf=2", *words
     )
-    return sneframe.run(config, tmp_path / "run")
+    return sneframe.run(config, tmp_path / "run", report=report)
 
 
-def test_maps_are_coloured_by_what_is_to_be_shown(zoo, tmp_path):
-    folder = run(zoo, tmp_path, 'zoo.show=["dataset","lr"]').folder
+def test_maps_are_coloured_by_shown_columns(zoo, tmp_path):
+    """The report has a map coloured by each column that zoo.show names."""
+    folder = run(zoo, tmp_path, 'zoo.show=["dataset","lr"]', report=True).folder
     shown = json.loads((folder / "shown.json").read_text())
     opened = sneframe.open_zoo(zoo)
     assert shown["columns"]["dataset"] == [opened.column("dataset")[i] for i in shown["ids"]]
@@ -46,11 +47,13 @@ def test_maps_are_coloured_by_what_is_to_be_shown(zoo, tmp_path):
     assert "missing" in page
 
 
-def test_without_it_there_is_no_such_file(zoo, tmp_path):
+def test_without_zoo_show_there_is_no_shown_json(zoo, tmp_path):
+    """A run without zoo.show writes no shown.json."""
     assert not (run(zoo, tmp_path).folder / "shown.json").exists()
 
 
-def test_a_column_that_the_zoo_lacks_ends_the_run_before_it_begins(zoo, tmp_path):
+def test_an_unknown_column_ends_the_run_before_it_begins(zoo, tmp_path):
+    """zoo.show must name columns of the zoo; the error suggests one."""
     with pytest.raises(ZooError, match=r"'datasat'.*'dataset'"):
         run(zoo, tmp_path, 'zoo.show=["datasat"]')
 
@@ -65,6 +68,7 @@ def test_a_column_that_the_zoo_lacks_ends_the_run_before_it_begins(zoo, tmp_path
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path, content, message):
+    """A damaged shown.json is one line with the problem."""
     (tmp_path / "shown.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match=message):
         read_shown(tmp_path / "shown.json", np.array([1, 2, 3]))

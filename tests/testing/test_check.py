@@ -249,7 +249,7 @@ def test_a_run_names_the_part_at_fault(odd, toy_zoo_path, tmp_path, change, part
     """The error is one line with plugin, distribution, version and part."""
     odd(change)
     with pytest.raises(PluginError) as caught:
-        sneframe.run(recipe("odd", f"zoo.path={toy_zoo_path}", "device=cpu"), tmp_path / "run")
+        sneframe.run(recipe("odd", f"zoo.path={toy_zoo_path}", "device=cpu"), tmp_path / "run", report=False)
     line = str(caught.value)
     assert line.startswith(f"{OWNER}: ")
     assert f"{part!r}" in line
@@ -266,7 +266,7 @@ def test_all_differences_of_a_part_are_in_one_line(odd, toy_zoo_path, tmp_path):
     with pytest.raises(
         PluginError, match=r"but carries 2; it declares LayerCodes of width 99, but gives width 8$"
     ):
-        sneframe.run(recipe("odd", f"zoo.path={toy_zoo_path}", "device=cpu"), tmp_path / "run")
+        sneframe.run(recipe("odd", f"zoo.path={toy_zoo_path}", "device=cpu"), tmp_path / "run", report=False)
 
 
 def test_faults_of_several_parts_are_all_found(odd):
@@ -352,7 +352,9 @@ def test_the_command_shows_every_fault_and_ends_with_two(odd, capsys):
 def test_one_failing_network_does_not_stop_the_others(odd, toy_zoo_path, tmp_path, capsys):
     """``predict`` goes on with the other files; the line names file, plugin and part."""
     odd(("codes = [", "codes = 1 / (tokens[0].architecture.num_weights - 25) and ["))
-    folder = sneframe.run(recipe("odd", f"zoo.path={toy_zoo_path}", "device=cpu"), tmp_path / "run").folder
+    folder = sneframe.run(
+        recipe("odd", f"zoo.path={toy_zoo_path}", "device=cpu"), tmp_path / "run", report=False
+    ).folder
     for name, width in (("bad", 8), ("good", 4)):
         state = torch.nn.Sequential(torch.nn.Linear(1, width), torch.nn.ReLU(), torch.nn.Linear(width, 1))
         torch.save(state.state_dict(), tmp_path / f"{name}.pt")

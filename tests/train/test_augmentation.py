@@ -1,4 +1,4 @@
-"""Augmentations in a run: in training steps alone, in their order, written down, and refused where there is no step."""
+"""Augmentations in a run: only in training steps, in their order, and refused where there are no steps."""
 
 import json
 import tomllib
@@ -37,6 +37,7 @@ def losses(run):
 
 
 def test_augmentations_are_options_of_a_configuration():
+    """A configuration lists augmentations with their options."""
     config = sneframe.recipe("sne", NOISE)
     (choice,) = config.augmentation
     assert (choice.part.name, choice.config.std) == ("augmentation/noise", 0.5)
@@ -56,6 +57,7 @@ def test_augmentations_are_options_of_a_configuration():
     ],
 )
 def test_a_mistake_says_where_and_what_was_meant(word, said):
+    """The error for a bad augmentation names the key and suggests the right word."""
     with pytest.raises(ConfigError, match=said):
         sneframe.recipe("sne", word)
 
@@ -65,34 +67,38 @@ def test_a_part_of_another_slot_is_no_augmentation():
         sneframe.recipe("sne", 'augmentation=[{part="head/linear"}]')
 
 
-def test_a_run_is_trained_on_other_networks_and_repeats_itself(tmp_path):
+def test_augmented_training_differs_and_repeats(tmp_path):
+    """Augmentation changes the training losses, and the written configuration repeats them."""
     zoo = toy_zoo(tmp_path / "toy.zarr")
-    plain = sneframe.run(config_for(zoo), tmp_path / "plain")
-    noisy = sneframe.run(config_for(zoo, NOISE), tmp_path / "noisy")
+    plain = sneframe.run(config_for(zoo), tmp_path / "plain", report=False)
+    noisy = sneframe.run(config_for(zoo, NOISE), tmp_path / "noisy", report=False)
     written = tomllib.loads((noisy.folder / "config.toml").read_text())
     assert written["augmentation"] == [{"part": "augmentation/noise", "std": 0.5}]
-    again = sneframe.run(structure(written, plugins.part), tmp_path / "again")
+    again = sneframe.run(structure(written, plugins.part), tmp_path / "again", report=False)
     assert losses(noisy) == losses(again)
     assert losses(noisy) != losses(plain)
 
 
 def test_what_is_scored_is_not_augmented(tmp_path):
-    """The weights that are scored are those of the zoo: with a learning rate of nearly nothing, scores stay."""
+    """Scored weights are those of the zoo: with a learning rate of nearly zero, the scores stay."""
     zoo = toy_zoo(tmp_path / "toy.zarr")
     runs = [
-        sneframe.run(config_for(zoo, "train.lr=1e-12", "train.weight_decay=0", *words), tmp_path / name)
+        sneframe.run(
+            config_for(zoo, "train.lr=1e-12", "train.weight_decay=0", *words), tmp_path / name, report=False
+        )
         for name, words in (("plain", ()), ("noisy", (NOISE,)))
     ]
     assert runs[0].metrics["test"]["mse"] == pytest.approx(runs[1].metrics["test"]["mse"], rel=1e-5)
 
 
 def test_a_fitted_head_has_no_steps_to_augment(tmp_path):
+    """Augmentations in front of a fitted head are refused."""
     config = evolve(config_for(toy_zoo(tmp_path / "toy.zarr"), NOISE), head=sneframe.recipe("stats").head)
     with pytest.raises(PartError, match=r"'augmentation/noise' .* head 'stats/boosting' is fitted"):
-        sneframe.run(config, tmp_path / "run")
+        sneframe.run(config, tmp_path / "run", report=False)
 
 
-# -- the step -----------------------------------------------------------------------------------------------------
+# -- the step ------------------------------------------------------------------------------------------------
 
 
 class First(torch.nn.Module):
@@ -114,7 +120,8 @@ class Step(torch.nn.Module):
         return moved, self.factor * target + self.term
 
 
-def test_augmentations_come_one_after_the_other_with_seeds_of_their_own():
+def test_augmentations_run_in_order_with_their_own_seeds():
+    """Augmentations are applied one after the other, each with a seed of its own."""
     architecture = mlp(1, 2, 1)
     batch = join({architecture: torch.ones(2, architecture.num_weights)}, {architecture: range(2)})
     steps = Step(2.0, 0.0), Step(1.0, 3.0)
@@ -128,28 +135,45 @@ def test_augmentations_come_one_after_the_other_with_seeds_of_their_own():
     assert steps[0].draw.step == 5
 
 
-# -- e_g over training ----------------------------------------------------------------------------------------------
+# -- e_g over training ---------------------------------------------------------------------------------------
 
 
-def test_the_invariance_error_is_measured_every_so_many_epochs(tmp_path):
+def test_the_invariance_error_is_measured_every_n_epochs(tmp_path):
+    """train.invariance_every = 2 records e_g and e_noise in every second epoch."""
     config = config_for(toy_zoo(tmp_path / "toy.zarr"), "train.epochs=4", "train.invariance_every=2")
-    run = sneframe.run(config, tmp_path / "run")
+    run = sneframe.run(config, tmp_path / "run", report=False)
     records = [json.loads(line)["val"] for line in (run.folder / "history.jsonl").read_text().splitlines()]
     assert ["e_g" in record for record in records] == [False, True, False, True]
     assert all(record["e_noise"] > 0 for record in records[1::2])
 
 
-def test_measuring_it_changes_nothing_else(tmp_path):
+def test_measuring_invariance_changes_nothing_else(tmp_path):
+    """Measuring the invariance error leaves losses and scores as they are."""
     zoo = toy_zoo(tmp_path / "toy.zarr")
-    plain = sneframe.run(config_for(zoo, NOISE), tmp_path / "plain")
-    measured = sneframe.run(config_for(zoo, NOISE, "train.invariance_every=1"), tmp_path / "measured")
+    plain = sneframe.run(config_for(zoo, NOISE), tmp_path / "plain", report=False)
+    measured = sneframe.run(
+        config_for(zoo, NOISE, "train.invariance_every=1"), tmp_path / "measured", report=False
+    )
     assert losses(plain) == losses(measured)
     assert plain.metrics["test"] == measured.metrics["test"]
 
 
 def test_the_command_takes_augmentations(tmp_path):
+    """`sneframe run --set augmentation=…` runs."""
     zoo = toy_zoo(tmp_path / "toy.zarr")
     words = [f"--set={word}" for word in ("train.epochs=1", "head.hidden=[4]", NOISE)]
     with pytest.raises(SystemExit) as end:
-        main(["run", "--plugin", "stats/mlp", "--zoo", str(zoo), "--out", str(tmp_path / "run"), *words])
+        main(
+            [
+                "run",
+                "--no-report",
+                "--plugin",
+                "stats/mlp",
+                "--zoo",
+                str(zoo),
+                "--out",
+                str(tmp_path / "run"),
+                *words,
+            ]
+        )
     assert end.value.code == 0

@@ -5,12 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 import sneframe
 from sneframe.cli import main
-from sneframe.errors import ConfigError, RunError
-from sneframe.progress import Reporter
+from sneframe.errors import ConfigError
 from sneframe.train import clock, loop
 from sneframe.train.clock import Clock
 
@@ -20,7 +18,7 @@ STEPS = 4  #: an epoch: 28 training networks at 8 a step
 
 @pytest.fixture
 def second_per_step(monkeypatch):
-    """A clock that goes on by a second with every step and stands still otherwise; the learning rates of all steps."""
+    """The clock advances one second with each step; the fixture lists the learning rates of the steps."""
     now, rates, real = [100.0], [], loop.train_step
 
     def step(loop, positions, number):
@@ -41,9 +39,11 @@ def history(folder):
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
-def test_a_budget_cuts_between_two_steps_and_what_stands_is_scored(toy_zoo_path, tmp_path, second_per_step):
+def test_a_budget_cuts_between_two_steps(toy_zoo_path, tmp_path, second_per_step):
     """Six seconds are six steps: one epoch and a half of forty."""
-    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=40", "train.budget=6"), tmp_path / "run")
+    run = sneframe.run(
+        config_for(toy_zoo_path, "train.epochs=40", "train.budget=6"), tmp_path / "run", report=False
+    )
     metrics, epochs = run.metrics, history(run.folder)
     assert len(second_per_step) == 6
     assert (metrics["epochs"], metrics["steps"], metrics["passes"]) == (2, 6, 1.5)
@@ -63,96 +63,97 @@ def test_a_budget_cuts_between_two_steps_and_what_stands_is_scored(toy_zoo_path,
 def test_the_schedule_follows_the_budget_where_that_is_further(toy_zoo_path, tmp_path, second_per_step):
     """Of 400 steps ten are made: a cosine over ten seconds, as if there had been ten steps."""
     words = ("train.epochs=100", "train.budget=10", "train.warmup=0.0", "train.lr=0.5")
-    sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run")
+    sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False)
     expected = [0.25 * (1 + np.cos(np.pi * step / 10)) for step in range(10)]
     assert second_per_step == pytest.approx(expected)
 
 
-def test_the_schedule_follows_the_steps_where_they_are_further(toy_zoo_path, tmp_path, second_per_step):
+def test_the_schedule_follows_the_steps_if_further(toy_zoo_path, tmp_path, second_per_step):
+    """The learning rate follows the steps where they are further than the budget."""
     words = ("train.epochs=2", "train.budget=1000", "train.warmup=0.0", "train.lr=0.5")
-    run = sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run")
+    run = sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False)
     assert second_per_step == pytest.approx([0.25 * (1 + np.cos(np.pi * step / 8)) for step in range(8)])
     assert run.metrics["stopped_by"] is None
     assert run.metrics["passes"] == 2
 
 
 def test_a_budget_smaller_than_a_step_is_one_step(toy_zoo_path, tmp_path, second_per_step):
-    run = sneframe.run(config_for(toy_zoo_path, "train.budget=0.001"), tmp_path / "run")
+    """A budget that the first step exceeds still allows that step."""
+    run = sneframe.run(config_for(toy_zoo_path, "train.budget=0.001"), tmp_path / "run", report=False)
     assert (run.metrics["steps"], run.metrics["best_epoch"]) == (1, 1)
 
 
-def test_a_budget_that_ends_with_the_last_step_cuts_nothing(toy_zoo_path, tmp_path, second_per_step):
+def test_a_budget_used_up_by_the_last_step_cuts_nothing(toy_zoo_path, tmp_path, second_per_step):
+    """A budget that is spent exactly at the last step did not stop the training."""
     words = ("train.epochs=2", f"train.budget={2 * STEPS}")
-    assert sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run").metrics["stopped_by"] is None
+    assert (
+        sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False).metrics["stopped_by"]
+        is None
+    )
 
 
 def test_a_cut_run_is_resumed_to_the_same_end(toy_zoo_path, tmp_path, second_per_step):
+    """Resuming a run that its budget ended gives the same scores and takes no step."""
     config = config_for(toy_zoo_path, "train.budget=6")
-    first = sneframe.run(config, tmp_path / "run")
-    again = sneframe.run(config, tmp_path / "run", resume=True)
+    first = sneframe.run(config, tmp_path / "run", report=False)
+    again = sneframe.run(config, tmp_path / "run", resume=True, report=False)
     assert len(second_per_step) == 6
     assert {**again.metrics, "seconds": None} == {**first.metrics, "seconds": None}
 
 
-def test_patience_is_named_as_what_stopped_a_training(toy_zoo_path, tmp_path):
+def test_patience_is_named_as_what_stopped(toy_zoo_path, tmp_path):
+    """stopped_by is "patience" where patience ended the training before the budget."""
     words = ("train.epochs=50", "train.patience=1", "train.lr=1e-12", "train.schedule=constant")
     assert (
-        sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run").metrics["stopped_by"] == "patience"
+        sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False).metrics["stopped_by"]
+        == "patience"
     )
 
 
-def test_the_seconds_of_a_fitted_head_are_those_of_its_fit(toy_zoo_path, tmp_path):
+def test_a_fitted_head_counts_the_seconds_of_its_fit(toy_zoo_path, tmp_path):
+    """A fitted head has seconds of training, but no steps and no passes."""
     config = sneframe.recipe("stats", f"zoo.path={toy_zoo_path}", "head.trees=2")
-    metrics = sneframe.run(config, tmp_path / "run").metrics
+    metrics = sneframe.run(config, tmp_path / "run", report=False).metrics
     assert metrics["seconds"]["train"] > 0
     assert (metrics["seconds"]["step"], metrics["seconds"]["to_best"]) == (None, None)
     assert (metrics["steps"], metrics["passes"], metrics["stopped_by"]) == (0, 0, None)
 
 
 def test_the_report_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, second_per_step):
+    """The report names the budget as what ended the run, and after how many passes."""
     run = sneframe.run(config_for(toy_zoo_path, "train.budget=6"), tmp_path / "run")
     assert "ended by its budget after 1.5 passes" in " ".join(run.report.read_text().split())
 
 
 def test_the_command_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, second_per_step, capsys):
+    """The command names the budget as what ended the run, and after how many epochs."""
     words = ("--zoo", str(toy_zoo_path), "--property", "scale", "--out", str(tmp_path / "run"))
     keys = [word for key in (*SMALL, "train.batch_size=8", "train.budget=6") for word in ("--set", key)]
     with pytest.raises(SystemExit) as left:
-        main(["run", "--plugin", "sne", *words, *keys])
+        main(["run", "--no-report", "--plugin", "sne", *words, *keys])
     assert left.value.code == 0
     assert "stopped by its budget after 1.5 epochs" in capsys.readouterr().out
 
 
-def test_several_processes_have_no_one_clock(tmp_path):
-    with pytest.raises(RunError, match=r"train\.budget is measured by the clock of one process, here are 2"):
-        loop.fit(
-            torch.nn.Linear(1, 1),
-            SimpleNamespace(split=SimpleNamespace(train=np.arange(8))),
-            sneframe.recipe("stats/mlp", "train.budget=5"),
-            SimpleNamespace(num_processes=2),
-            tmp_path,
-            Reporter(),
-            resume=False,
-        )
-
-
 @pytest.mark.parametrize("value", ["0", "-1", "soon"])
 def test_a_budget_is_a_time(value):
+    """train.budget must be a positive number."""
     with pytest.raises(ConfigError, match="budget"):
         sneframe.recipe("sne", f"train.budget={value}")
 
 
 def test_the_clock_counts_while_it_is_started(monkeypatch):
+    """The clock counts only between start and stop, and adds the seconds of earlier sessions."""
     now = [0.0]
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     watch = Clock(10.0, spent=2.0)
     now[0] = 5.0
-    assert (watch.seconds, watch.share) == (2.0, 0.2)
+    assert (watch.seconds, watch.fraction) == (2.0, 0.2)
     watch.start()
     now[0] = 8.0
-    assert (watch.seconds, watch.share) == (5.0, 0.5)
+    assert (watch.seconds, watch.fraction) == (5.0, 0.5)
     watch.stop()
     now[0] = 50.0
     assert watch.seconds == 5.0
-    assert Clock(None, spent=5.0).share == 0.0
-    assert Clock(1.0, spent=5.0).share == 1.0
+    assert Clock(None, spent=5.0).fraction == 0.0
+    assert Clock(1.0, spent=5.0).fraction == 1.0

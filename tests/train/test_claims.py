@@ -56,12 +56,15 @@ def training_ids(run, networks=40):
     return [network for network in range(networks) if network not in others]
 
 
-# -- constants come from the training networks alone --------------------------------------------------------------
+# -- constants come from the training networks alone ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["normalise/fan-in", "normalise/parameter"])
-def test_the_normalisation_is_fitted_on_the_training_networks_alone(toy_zoo_path, tmp_path, part):
-    run = sneframe.run(config_for(toy_zoo_path, f"normalise.part={part}", "train.epochs=1"), tmp_path / "run")
+def test_normalisation_is_fitted_on_training_networks(toy_zoo_path, tmp_path, part):
+    """The scales of a run's model are those of the training networks alone."""
+    run = sneframe.run(
+        config_for(toy_zoo_path, f"normalise.part={part}", "train.epochs=1"), tmp_path / "run", report=False
+    )
     normalise = checkpoint.load_model(run.folder / "best.safetensors")[0].encoder.normalise
     training = open_zoo(toy_zoo_path).load().select(training_ids(run))
     hidden = training.networks[0].parameters()["1.weight"].flatten().tolist()
@@ -74,16 +77,18 @@ def test_the_normalisation_is_fitted_on_the_training_networks_alone(toy_zoo_path
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_targets_are_standardised_by_the_training_networks_alone(toy_zoo_path, tmp_path):
-    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=1"), tmp_path / "run")
+def test_targets_are_standardised_by_training_networks(toy_zoo_path, tmp_path):
+    """Mean and standard deviation of the targets come from the training networks alone."""
+    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=1"), tmp_path / "run", report=False)
     _, tasks, _ = checkpoint.load_model(run.folder / "best.safetensors")
     scales = open_zoo(toy_zoo_path).column("scale")[training_ids(run)].tolist()
     assert tasks.main.mean == pytest.approx(statistics.fmean(scales))
     assert tasks.main.std == pytest.approx(statistics.pstdev(scales))
 
 
-def test_the_baseline_predicts_the_mean_of_the_training_networks(toy_zoo_path, tmp_path):
-    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=0"), tmp_path / "run")
+def test_the_baseline_predicts_the_training_mean(toy_zoo_path, tmp_path):
+    """The baseline scores the mean of the training networks."""
+    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=0"), tmp_path / "run", report=False)
     mean = statistics.fmean(open_zoo(toy_zoo_path).column("scale")[training_ids(run)].tolist())
     _, true, _ = predictions(run, "test")
     found = run.metrics["baseline"]["test"]
@@ -91,15 +96,15 @@ def test_the_baseline_predicts_the_mean_of_the_training_networks(toy_zoo_path, t
     assert found["tau"] is None
 
 
-# -- training -------------------------------------------------------------------------------------------------
+# -- training ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("select", "best"), [("mse", min), ("tau", max)])
 def test_the_best_epoch_is_that_of_the_best_validation_score(zoo_of, tmp_path, select, best):
-    """The property is noise: what is learned of it is the training networks', and validation soon gets worse."""
+    """The property is noise: the model learns the training networks by heart, and validation gets worse."""
     zoo = zoo_of(noise=lambda scale: np.random.default_rng(3).standard_normal(len(scale)))
     words = ("zoo.property=noise", "train.epochs=12", "train.lr=0.01", f"train.select={select}")
-    run = sneframe.run(config_for(zoo, *words), tmp_path / "run")
+    run = sneframe.run(config_for(zoo, *words), tmp_path / "run", report=False)
     records = history(run)
     scores = [record["val"][select] for record in records]
     losses = [record["train"]["loss"] for record in records]
@@ -122,13 +127,14 @@ def gradient_norms(config, folder):
 
     hook = register_optimizer_step_pre_hook(note)
     try:
-        sneframe.run(config, folder)
+        sneframe.run(config, folder, report=False)
     finally:
         hook.remove()
     return norms
 
 
-def test_the_gradient_of_no_step_is_longer_than_the_clip(toy_zoo_path, tmp_path):
+def test_gradients_are_clipped_in_every_step(toy_zoo_path, tmp_path):
+    """No step has a gradient longer than train.clip."""
     config = config_for(toy_zoo_path, "train.epochs=2", "train.clip=0.1")
     clipped = gradient_norms(config, tmp_path / "clipped")
     free = gradient_norms(evolve(config, train=evolve(config.train, clip=None)), tmp_path / "free")
@@ -137,28 +143,32 @@ def test_the_gradient_of_no_step_is_longer_than_the_clip(toy_zoo_path, tmp_path)
     assert max(free) > 0.2
 
 
-def test_lambda_and_the_task_weight_are_those_of_the_configuration(toy_zoo_path, tmp_path):
+def test_loss_weights_come_from_the_configuration(toy_zoo_path, tmp_path):
+    """The loss is the task loss and the invariance loss with the weights of the configuration."""
     words = ("train.epochs=2", "train.task_weight=0.5", "invariance.weight=0.3")
-    run = sneframe.run(config_for(toy_zoo_path, *words, recipe="sne"), tmp_path / "run")
+    run = sneframe.run(config_for(toy_zoo_path, *words, recipe="sne"), tmp_path / "run", report=False)
     for record in history(run):
         train = record["train"]
         assert min(train["task"], train["invariance"]) > 0
         assert train["loss"] == pytest.approx(0.5 * train["task"] + 0.3 * train["invariance"], rel=1e-5)
 
 
-# -- invariance is measured -----------------------------------------------------------------------------------
+# -- invariance is measured ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("recipe", "invariant"), [("sne", False), ("dwsnet", True), ("nfn", True)])
 def test_a_run_reports_how_invariant_its_model_is(toy_zoo_path, tmp_path, recipe, invariant):
     """Chunks of three tell neurons apart; DWS layers are invariant up to rounding, and not deaf."""
-    run = sneframe.run(config_for(toy_zoo_path, "train.epochs=1", recipe=recipe), tmp_path / "run")
+    run = sneframe.run(
+        config_for(toy_zoo_path, "train.epochs=1", recipe=recipe), tmp_path / "run", report=False
+    )
     found = json.loads((run.folder / "metrics.json").read_text())["invariance"]
     assert found["e_g"] < 1e-8 if invariant else found["e_g"] > 1e-3
     assert found["e_noise"] > 1e-2
 
 
 def test_networks_without_a_group_have_no_invariance_error(tmp_path):
+    """Where no network has a neuron group the invariance error is None."""
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((),))
-    run = sneframe.run(config_for(zoo, "train.epochs=1"), tmp_path / "run")
+    run = sneframe.run(config_for(zoo, "train.epochs=1"), tmp_path / "run", report=False)
     assert run.metrics["invariance"] is None

@@ -1,4 +1,4 @@
-"""What a run learns from: training networks block by block, weights that fit the device and weights that do not."""
+"""The data of a run: blocks of training networks, and weights that do or do not fit the device."""
 
 import io
 
@@ -32,7 +32,8 @@ def load(path):
 
 
 @pytest.mark.parametrize(("size", "largest"), [(100, 3), (1, 1)])
-def test_training_networks_come_once_in_blocks_of_a_bounded_size(mixed, monkeypatch, size, largest):
+def test_training_blocks_hold_each_network_once(mixed, monkeypatch, size, largest):
+    """Blocks hold each training network once, and each block has a bounded size."""
     monkeypatch.setattr(batch_module, "BLOCK", size)
     loaded = load(mixed)
     blocks = list(loaded.training_blocks())
@@ -45,7 +46,8 @@ def test_training_networks_come_once_in_blocks_of_a_bounded_size(mixed, monkeypa
     assert sorted(found) == sorted(loaded.batch.ids[loaded.split.train])
 
 
-def test_an_architecture_without_a_training_network_is_none_of_training(mixed):
+def test_training_architectures_have_training_networks(mixed):
+    """An architecture that only test networks have is not a training architecture."""
     loaded = load(mixed)
     first, second = loaded.batch.architectures
     assert loaded.training_architectures() == (first, second)
@@ -56,7 +58,7 @@ def test_an_architecture_without_a_training_network_is_none_of_training(mixed):
 
 
 def test_a_run_copies_no_more_than_a_batch_or_a_block(toy_zoo_path, tmp_path, monkeypatch):
-    """28 of the 40 networks are trained on, seven a step, and embedded eight at a time; no more are ever taken out."""
+    """No more networks are taken at a time than a step of seven or a block of eight holds."""
     taken, select = [], Batch.select
 
     def watched(batch, positions):
@@ -66,18 +68,20 @@ def test_a_run_copies_no_more_than_a_batch_or_a_block(toy_zoo_path, tmp_path, mo
     monkeypatch.setattr(Batch, "select", watched)
     monkeypatch.setattr(batch_module, "BLOCK", 100)
     words = ("train.epochs=1", "train.batch_size=8", f"zoo.path={toy_zoo_path}")
-    sneframe.run(sneframe.recipe("stats/mlp", *words), tmp_path / "run")
+    sneframe.run(sneframe.recipe("stats/mlp", *words), tmp_path / "run", report=False)
     assert max(taken) == 8
 
 
 def test_weights_that_fit_move_to_the_device(mixed, monkeypatch):
+    """Weights that fit are moved to the device as a whole."""
     monkeypatch.setattr(devices, "fits", lambda size, device: size <= 4 * 20 * (33 + 46))
     moved = load(mixed).to(META)
     assert moved.batch.device == META
     assert moved.select(np.array([3, 1])).device == META
 
 
-def test_weights_that_do_not_fit_stay_and_each_selection_moves(mixed, monkeypatch):
+def test_weights_that_do_not_fit_move_by_selection(mixed, monkeypatch):
+    """Weights that do not fit stay on the host, and each selection is moved."""
     monkeypatch.setattr(devices, "fits", lambda size, device: size < 4 * 20 * (33 + 46))
     moved = load(mixed).to(META)
     assert moved.batch.device == torch.device("cpu")
@@ -86,14 +90,16 @@ def test_weights_that_do_not_fit_stay_and_each_selection_moves(mixed, monkeypatc
     assert selected.ids.tolist() == [3, 1]
 
 
-def test_half_of_the_free_memory_of_a_gpu_is_left_free(monkeypatch):
+def test_half_of_a_gpu_stays_free(monkeypatch):
+    """Weights are moved only where half of the GPU's free memory stays free."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 400))
     cuda = torch.device("cuda", 0)
     assert [devices.fits(size, cuda) for size in (50, 51)] == [True, False]
     assert devices.fits(10**15, torch.device("cpu"))
 
 
-def test_a_split_of_the_zoo_that_is_not_used_is_named(tmp_path):
+def test_an_unused_stored_split_is_named(tmp_path):
+    """A run that draws a random split says that the zoo stores one."""
     architecture = Architecture.from_state_dict({"0.weight": torch.ones(2, 3)})
     with create(tmp_path / "split.zarr", name="split") as made:
         made.append(architecture, {"0.weight": torch.randn(20, 2, 3)}, {"y": np.arange(20.0)})

@@ -20,7 +20,8 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def test_it_is_built_once(cache, monkeypatch):
+def test_the_demo_zoo_is_built_once(cache, monkeypatch):
+    """A second call returns the cached demo zoo."""
     path = demo_zoo(Reporter())
     monkeypatch.setattr(sine, "train", None)
     assert demo_zoo(Reporter()) == path
@@ -28,13 +29,15 @@ def test_it_is_built_once(cache, monkeypatch):
     assert list(cache.iterdir()) == [path]
 
 
-def test_nothing_is_said_of_one_that_is_there(cache, caplog):
+def test_a_cached_demo_zoo_is_taken_silently(cache, caplog):
+    """Nothing is printed where the demo zoo is already built."""
     demo_zoo(Reporter())
     demo_zoo(Reporter())
     assert caplog.records == []
 
 
-def test_one_of_another_version_is_left_alone(cache, monkeypatch):
+def test_a_demo_zoo_of_another_version_stays(cache, monkeypatch):
+    """The demo zoo of another version stays, and a new one is built."""
     first = demo_zoo(Reporter())
     offered = plugins.installed()
 
@@ -49,14 +52,17 @@ def test_one_of_another_version_is_left_alone(cache, monkeypatch):
     assert second.name == "demo-99.0.zarr"
 
 
-def test_one_of_another_configuration_is_not_used(cache, monkeypatch):
+def test_a_demo_zoo_with_other_options_is_refused(cache, monkeypatch):
+    """A zoo with other options at the path of the demo zoo is an error."""
     demo_zoo(Reporter())
     monkeypatch.setattr(sine, "DEMO_ZOO", sine.Sine(networks=7, widths=(3,), steps=1))
     with pytest.raises(ZooError, match=r"holds a zoo with networks=6 \(not 7\); remove that"):
         demo_zoo(Reporter())
 
 
-def test_an_interrupted_build_says_that_the_same_command_goes_on(cache, monkeypatch):
+def test_an_interrupted_demo_build_can_be_continued(cache, monkeypatch):
+    """After Ctrl-C the error says that the same command continues the build."""
+
     def interrupted(*_):
         raise KeyboardInterrupt
 

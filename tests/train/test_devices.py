@@ -32,14 +32,15 @@ def launched_with(*words):
         (None, False),
     ],
 )
-def test_fewer_processes_than_were_asked_for_are_one_line(toy_zoo_path, tmp_path, monkeypatch, words, warned):
+def test_fewer_processes_than_asked_are_warned_of(toy_zoo_path, tmp_path, monkeypatch, words, warned):
+    """A run says in one line when accelerate started fewer processes than asked for."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     for name, value in ({} if words is None else launched_with(*words)).items():
         monkeypatch.setenv(name, value)
     said = StringIO()
     config = sneframe.recipe("stats/mlp", "train.epochs=0", f"zoo.path={toy_zoo_path}")
-    sneframe.run(config, tmp_path / "run", reporter=Reporter(Console(file=said, width=40)))
+    sneframe.run(config, tmp_path / "run", reporter=Reporter(Console(file=said, width=40)), report=False)
     warnings = [line for line in said.getvalue().splitlines() if line.startswith("warning: ")]
     assert len(warnings) == warned
     assert all("asked for several processes and started one" in line for line in warnings)

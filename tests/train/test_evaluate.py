@@ -55,7 +55,7 @@ def variance_of(values):
     return ((values - values.mean()) ** 2).mean()
 
 
-def test_e_g_is_the_squared_change_under_swapped_neurons_over_the_variance(data):
+def test_e_g_is_the_relative_change_under_permutations(data):
     """Swapped neurons change f by (a − a′) + (b − b′) + (v − v′)."""
     found, (x, moved, _) = measure(data, Linear())
     swapped = (moved != x).any(1)
@@ -67,7 +67,8 @@ def test_e_g_is_the_squared_change_under_swapped_neurons_over_the_variance(data)
     assert found.e_g == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_e_noise_is_that_of_noise_that_moves_each_network_as_far(data):
+def test_e_noise_uses_noise_of_the_same_size(data):
+    """The noise moves each network as far as the permutation does, in every weight."""
     found, (x, moved, noised) = measure(data, Linear())
     noise = noised - x
     assert torch.allclose(noise.norm(dim=1), (moved - x).norm(dim=1), atol=1e-5)
@@ -77,5 +78,6 @@ def test_e_noise_is_that_of_noise_that_moves_each_network_as_far(data):
     assert found.e_noise == pytest.approx(float((change**2).mean() / variance_of(f)), rel=1e-4)
 
 
-def test_the_errors_are_undefined_for_a_model_that_answers_the_same_to_all(data):
+def test_a_constant_model_has_no_invariance_errors(data):
+    """The errors are undefined for a model whose predictions do not vary."""
     assert measure(data, Linear(factor=0.0))[0] is None

@@ -1,6 +1,5 @@
-"""Ctrl-C, wherever it comes: exit code 130, one line that says how to go on, and a folder that can be gone on with."""
+"""Ctrl-C at any time: exit code 130, one line that says how to continue, and a folder that can be resumed."""
 
-import importlib
 import os
 import signal
 import subprocess
@@ -36,7 +35,7 @@ def config_for(zoo, *words):
 
 def options(zoo, out, *words):
     sets = [part for word in (*SMALL, *words) for part in ("--set", word)]
-    return ["run", "--plugin", "sne", "--quiet", "--zoo", str(zoo), "--out", str(out), *sets]
+    return ["run", "--plugin", "sne", "--quiet", "--no-report", "--zoo", str(zoo), "--out", str(out), *sets]
 
 
 def interrupted(command, ready):
@@ -59,6 +58,7 @@ def there(path):
 
 
 def test_ctrl_c_while_it_trains(toy_zoo_path, tmp_path):
+    """Ctrl-C in training: exit code 130, the command to continue with, and a saved state."""
     folder = tmp_path / "the run"
     command = [sys.executable, "-m", "sneframe", *options(toy_zoo_path, folder, "train.epochs=100000")]
     code, errors = interrupted(command, there(folder / "history.jsonl"))
@@ -71,6 +71,7 @@ def test_ctrl_c_while_it_trains(toy_zoo_path, tmp_path):
 
 
 def test_ctrl_c_while_it_scores(toy_zoo_path, tmp_path):
+    """Ctrl-C in the final scoring: exit code 130, and the command to continue with."""
     folder = tmp_path / "run"
     command = [sys.executable, "-c", SCORING, *options(toy_zoo_path, folder, "train.epochs=1")]
     code, errors = interrupted(command, lambda process: process.stdout.readline())
@@ -81,6 +82,7 @@ def test_ctrl_c_while_it_scores(toy_zoo_path, tmp_path):
 
 
 def test_ctrl_c_while_a_zoo_is_built(tmp_path):
+    """Ctrl-C in a build: exit code 130, and only the unfinished build is left."""
     out = tmp_path / "sine.zarr"
     words = ["zoo", "build", "sine", "--networks", "250", "--steps", "1000000", "--tolerance", "0"]
     command = [sys.executable, "-m", "sneframe", *words, "--out", str(out)]
@@ -89,7 +91,8 @@ def test_ctrl_c_while_a_zoo_is_built(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["sine.zarr.part"]
 
 
-def test_ctrl_c_in_the_validation_of_the_last_epoch_stops_the_run(toy_zoo_path, tmp_path, monkeypatch):
+def test_ctrl_c_in_the_last_validation_stops_the_run(toy_zoo_path, tmp_path, monkeypatch):
+    """The state after the last epoch is saved, and the run can be resumed."""
     predict, calls = evaluate.predict, []
 
     def signalled(*args, **options):
@@ -100,12 +103,16 @@ def test_ctrl_c_in_the_validation_of_the_last_epoch_stops_the_run(toy_zoo_path, 
 
     monkeypatch.setattr(evaluate, "predict", signalled)
     with pytest.raises(Interrupted, match="after epoch 2; go on with"):
-        sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
+        sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     assert len(calls) == 2
-    assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).metrics["epochs"] == 2
+    assert (
+        sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True, report=False).metrics["epochs"]
+        == 2
+    )
 
 
-def test_ctrl_c_in_a_validation_before_takes_no_further_step(toy_zoo_path, tmp_path, monkeypatch):
+def test_ctrl_c_in_a_validation_takes_no_further_step(toy_zoo_path, tmp_path, monkeypatch):
+    """The run stops after the epoch whose validation was interrupted."""
     finish_epoch = loop._finish_epoch
 
     def signalled(*args):
@@ -114,12 +121,14 @@ def test_ctrl_c_in_a_validation_before_takes_no_further_step(toy_zoo_path, tmp_p
 
     monkeypatch.setattr(loop, "_finish_epoch", signalled)
     with pytest.raises(Interrupted, match="after epoch 1; go on with"):
-        sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
+        sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     _, header = tensor_files.read_tensors(tmp_path / "run" / "last.safetensors")
     assert (header["epoch"], header["step"]) == (1, 0)
 
 
-def test_a_second_ctrl_c_is_immediate_and_says_how_to_go_on(toy_zoo_path, tmp_path, monkeypatch):
+def test_a_second_ctrl_c_is_immediate(toy_zoo_path, tmp_path, monkeypatch):
+    """A second Ctrl-C stops within a step, and the error says how to continue."""
+
     def signalled(*_):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -127,22 +136,29 @@ def test_a_second_ctrl_c_is_immediate_and_says_how_to_go_on(toy_zoo_path, tmp_pa
     with monkeypatch.context() as patched:
         patched.setattr(loop, "train_step", signalled)
         with pytest.raises(Interrupted, match="go on with: sneframe run --resume"):
-            sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
-    assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).metrics["epochs"] == 2
+            sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
+    assert (
+        sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True, report=False).metrics["epochs"]
+        == 2
+    )
 
 
-def test_ctrl_c_while_the_report_is_drawn_can_be_gone_on_from(toy_zoo_path, tmp_path, monkeypatch):
+def test_ctrl_c_while_the_report_is_drawn(toy_zoo_path, tmp_path, monkeypatch):
+    """A run that is interrupted while it draws its report can be resumed."""
+
     def signalled(_):
         signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patched:
-        patched.setattr(importlib.import_module("sneframe.train.run"), "write_report", signalled)
+        patched.setattr("sneframe.report.write_report", signalled)
         with pytest.raises(Interrupted, match="before the report; go on with"):
             sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
     assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).report.exists()
 
 
-def test_ctrl_c_while_a_file_is_written_leaves_the_one_before(tmp_path, monkeypatch):
+def test_ctrl_c_while_a_file_is_written(tmp_path, monkeypatch):
+    """Ctrl-C leaves the earlier file, and no temporary one."""
+
     def signalled(_):
         signal.raise_signal(signal.SIGINT)
 
@@ -153,7 +169,8 @@ def test_ctrl_c_while_a_file_is_written_leaves_the_one_before(tmp_path, monkeypa
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
-def test_writers_of_one_file_do_not_share_a_temporary_one(tmp_path, monkeypatch):
+def test_writers_have_their_own_temporary_files(tmp_path, monkeypatch):
+    """Two writers of one file do not share a temporary file."""
     fsync, inner = os.fsync, []
 
     def meanwhile(number):

@@ -1,7 +1,7 @@
 """Within an epoch nothing is read back from the device: shown on any machine by tensors that have no values.
 
-A run is sent to torch's meta device, on which every operator works but those that need a value: ``item``, ``tolist``,
-``cpu``, ``nonzero`` and so on fail, as they would wait on a GPU.
+A run is sent to torch's meta device, on which every operator works but those that need a value: ``item``,
+``tolist``, ``cpu``, ``nonzero`` and so on fail, as they would wait on a GPU.
 """
 
 import numpy as np
@@ -76,7 +76,7 @@ def test_an_epoch_reads_nothing_back(recipe, hidden, words, tmp_path, monkeypatc
     )
     config = config_for(recipe, hidden, tmp_path, "device=cpu", *words)
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
-        sneframe.run(config, tmp_path / "run")
+        sneframe.run(config, tmp_path / "run", report=False)
     assert steps == {len(finished)}
     assert len(finished) > 1
 
@@ -95,7 +95,9 @@ def test_an_epoch_on_a_gpu_waits_for_nothing(recipe, hidden, tmp_path, monkeypat
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(loop, "train_step", step)
-    sneframe.run(config_for(recipe, hidden, tmp_path, "device=cuda", "train.epochs=2"), tmp_path / "run")
+    sneframe.run(
+        config_for(recipe, hidden, tmp_path, "device=cuda", "train.epochs=2"), tmp_path / "run", report=False
+    )
 
 
 WAITS = {
@@ -121,6 +123,7 @@ WAITS = {
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_what_waits_is_caught(wait):
+    """A step that reads a value back from the device fails on the meta device."""
     with pytest.raises((RuntimeError, TypeError)), NoBooleanWrite():
         WAITS[wait](torch.ones(5, device="meta"))
     WAITS[wait](torch.ones(5))

@@ -1,4 +1,4 @@
-"""What a step minimises, by hand: two networks whose first weights are 1 and 3, a model that multiplies them by θ = 2."""
+"""The objective by hand: two networks with first weights 1 and 3, and a model that doubles them (θ = 2)."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ class Times(nn.Module):
 
 
 class Squares(nn.Module):
-    """A loss of the sum of squared values over four networks: (4 + 36) / 4 = 10; λ = 0.3 in the second half."""
+    """The sum of squared values over four networks is (4 + 36) / 4 = 10; λ = 0.3 in the second half."""
 
     def weight(self, progress):
         return 0.3 if progress >= 0.5 else 0.0
@@ -52,7 +52,7 @@ def step(*, invariance, task_weight=0.5, size=2, processes=1, progress=0.5):
     return float(loss.detach()), parts.tolist(), float(model.theta.grad)
 
 
-def test_the_task_loss_is_the_mean_squared_error_in_standardised_units():
+def test_the_task_loss_is_the_standardised_mse():
     """(1.5² + 4²) / 2 = 9.125; its gradient (2 · 1.5 · 1 + 2 · 4 · 3) / 2 = 13.5."""
     loss, parts, gradient = step(invariance=None, task_weight=1.0)
     assert (loss, parts, gradient) == (9.125, [9.125, 9.125, 0.0], 13.5)
@@ -67,6 +67,7 @@ def test_the_invariance_loss_is_added_lambda_times():
 
 
 def test_lambda_may_depend_on_the_progress():
+    """The weight of the invariance loss may depend on the progress of the training."""
     loss, parts, gradient = step(invariance=Squares(), progress=0.4)
     assert (loss, parts, gradient) == (0.5 * 9.125, [0.5 * 9.125, 9.125, 0.0], 0.5 * 13.5)
 

@@ -43,7 +43,7 @@ def fitted_alone(toy_zoo_path, folder, *words):
     """Return an untrained run's model, and the zoo of its training networks."""
     words = ("train.epochs=0", "device=cpu", f"zoo.path={toy_zoo_path}", "seed=3", *WORDS, *words)
     config = recipe("sne", *words)
-    model, _, _ = load_model(sneframe.run(config, folder).folder / "best.safetensors")
+    model, _, _ = load_model(sneframe.run(config, folder, report=False).folder / "best.safetensors")
     return model.encoder, config
 
 

@@ -1,4 +1,4 @@
-"""From residual and flattened convolutional networks, trained here, to a report: derived groups all the way."""
+"""Derived groups from trained residual and flattened convolutional networks to the report."""
 
 import pytest
 import torch
@@ -57,7 +57,8 @@ def zoo(tmp_path_factory):
     return path
 
 
-def test_their_groups_are_stored_with_them(zoo):
+def test_derived_groups_are_stored(zoo):
+    """The zoo stores the derived neuron groups of both architectures."""
     found = [{g.name: (g.size, g.actions) for g in a.groups} for a in sneframe.open_zoo(zoo).architectures]
     assert found == [
         {"hidden0": (6, ("permute", "sign")), "hidden1": (8, ("permute", "scale"))},
@@ -66,6 +67,7 @@ def test_their_groups_are_stored_with_them(zoo):
 
 
 def test_sne_learns_from_them_with_logit_invariance(zoo, tmp_path):
+    """SNE runs on residual and flattened networks, and reports scores for both."""
     words = ("layer_encoder.width=16", "tokenizer.chunk_size=8", "train.epochs=3", "train.batch_size=8")
     config = sneframe.recipe("sne", f"zoo.path={zoo}", "zoo.property=slope", *words)
     metrics = sneframe.run(config, tmp_path / "run").metrics

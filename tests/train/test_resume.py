@@ -1,4 +1,4 @@
-"""What a run folder may be resumed with, from where, and what it says of its sittings."""
+"""Resuming: from which directory, with which options, on which zoo, and the record of the sessions."""
 
 import json
 import threading
@@ -46,32 +46,35 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def run_here():
-    words = ("--plugin", "stats", "--set", "head.trees=2", "--device", "cpu", "--quiet")
+    words = ("--plugin", "stats", "--set", "head.trees=2", "--device", "cpu", "--quiet", "--no-report")
     assert command("run", *words, "--zoo", "zoos/toy.zarr", "--out", "run") == 0
 
 
-# -- from where -------------------------------------------------------------------------------------------------
+# -- from where ----------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_run_again_from_inside_its_folder(elsewhere, monkeypatch):
+def test_a_run_can_be_repeated_from_its_folder(elsewhere, monkeypatch):
+    """config.toml works from inside the run folder although the zoo's path was relative."""
     run_here()
     monkeypatch.chdir(elsewhere / "run")
-    assert command("run", "--config", "config.toml", "--out", "../again", "--quiet") == 0
+    assert command("run", "--config", "config.toml", "--out", "../again", "--quiet", "--no-report") == 0
 
 
 def test_a_run_is_resumed_from_another_directory(elsewhere, monkeypatch):
+    """A run can be resumed from another working directory."""
     run_here()
     monkeypatch.chdir(elsewhere / "other")
-    assert command("run", "--resume", "../run", "--quiet") == 0
+    assert command("run", "--resume", "../run", "--quiet", "--no-report") == 0
 
 
 def test_a_relative_path_is_written_in_full(elsewhere):
+    """config.toml holds the absolute path of the zoo."""
     run_here()
     written = tomllib.loads((elsewhere / "run" / "config.toml").read_text())
     assert written["zoo"]["path"] == str(elsewhere / "zoos" / "toy.zarr")
 
 
-# -- with what --------------------------------------------------------------------------------------------------
+# -- with what -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -86,30 +89,34 @@ def test_a_relative_path_is_written_in_full(elsewhere):
         ("--out", "x"),
     ],
 )
-def test_what_would_make_another_run_of_it_is_refused(elsewhere, capsys, words):
+def test_resume_refuses_options_that_change_the_run(elsewhere, capsys, words):
+    """--resume cannot be combined with an option that would change the run."""
     run_here()
     assert command("run", "--resume", "run", *words) == 2
     assert f"leave out {words[0]}\n" in capsys.readouterr().err
 
 
 def test_a_run_may_move_to_another_device(elsewhere):
+    """--resume takes --device, and config.toml stays as it was."""
     run_here()
     before = (elsewhere / "run" / "config.toml").read_text()
-    assert command("run", "--resume", "run", "--device", "auto", "--quiet") == 0
+    assert command("run", "--resume", "run", "--device", "auto", "--quiet", "--no-report") == 0
     assert (elsewhere / "run" / "config.toml").read_text() == before
 
 
 def test_a_damaged_configuration_is_named(elsewhere, capsys):
+    """The error names a config.toml that cannot be read."""
     run_here()
     (elsewhere / "run" / "config.toml").write_text("seed = ")
     assert command("run", "--resume", "run") == 2
     assert "run/config.toml: " in capsys.readouterr().err
 
 
-# -- on what ----------------------------------------------------------------------------------------------------
+# -- on what -------------------------------------------------------------------------------------------------
 
 
-def test_a_run_goes_on_with_no_other_zoo(elsewhere, capsys):
+def test_resume_refuses_another_zoo(elsewhere, capsys):
+    """A run is not resumed on a zoo with another digest, and its record stays as it was."""
     run_here()
     before = (elsewhere / "run" / "environment.json").read_text()
     (elsewhere / "zoos" / "toy.zarr").rename(elsewhere / "zoos" / "old.zarr")
@@ -121,33 +128,36 @@ def test_a_run_goes_on_with_no_other_zoo(elsewhere, capsys):
     assert (elsewhere / "run" / "environment.json").read_text() == before
 
 
-def test_every_sitting_is_recorded(elsewhere):
+def test_every_session_is_recorded(elsewhere):
+    """environment.json records each session that resumed the run."""
     run_here()
     first = json.loads((elsewhere / "run" / "environment.json").read_text())
     assert "resumed" not in first
     for number in (1, 2):
-        assert command("run", "--resume", "run", "--quiet") == 0
+        assert command("run", "--resume", "run", "--quiet", "--no-report") == 0
         record = json.loads((elsewhere / "run" / "environment.json").read_text())
         assert {**record, "resumed": None} == {**first, "resumed": None}
-        assert [sorted(sitting) for sitting in record["resumed"]] == [sorted(first)] * number
+        assert [sorted(session) for session in record["resumed"]] == [sorted(first)] * number
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"zoo": 5}', "{}"])
 def test_a_damaged_record_is_named(elsewhere, capsys, content):
+    """The error names an environment.json that cannot be read."""
     run_here()
     (elsewhere / "run" / "environment.json").write_text(content)
     assert command("run", "--resume", "run") == 2
     assert "run/environment.json: " in capsys.readouterr().err
 
 
-def test_what_a_killed_writer_left_is_swept(elsewhere):
+def test_resume_removes_unfinished_files(elsewhere):
+    """Resuming removes temporary files that a killed process left."""
     run_here()
     (elsewhere / "run" / ".last.safetensors.0123.tmp").write_bytes(b"half")
-    assert command("run", "--resume", "run", "--quiet") == 0
+    assert command("run", "--resume", "run", "--quiet", "--no-report") == 0
     assert not [path for path in (elsewhere / "run").iterdir() if path.name.startswith(".")]
 
 
-# -- whose it is ------------------------------------------------------------------------------------------------
+# -- whose it is ---------------------------------------------------------------------------------------------
 
 
 def all_at_once(number, task):
@@ -169,7 +179,8 @@ def all_at_once(number, task):
     return ended
 
 
-def test_runs_that_start_together_have_folders_of_their_own(tmp_path, monkeypatch):
+def test_runs_that_start_together_have_own_folders(tmp_path, monkeypatch):
+    """Sixteen runs that start at once get sixteen folders."""
     monkeypatch.chdir(tmp_path)
     config = sneframe.recipe("stats")
     folders = all_at_once(16, lambda: open_folder(None, config, ENVIRONMENT, resume=False))
@@ -177,7 +188,8 @@ def test_runs_that_start_together_have_folders_of_their_own(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["empty", "new"])
-def test_of_runs_that_want_one_folder_one_has_it(tmp_path, there):
+def test_only_one_run_gets_a_folder(tmp_path, there):
+    """Of sixteen runs that want one folder, one gets it and the others are refused."""
     folder = tmp_path / "run"
     if there:
         folder.mkdir()
@@ -188,6 +200,7 @@ def test_of_runs_that_want_one_folder_one_has_it(tmp_path, there):
 
 
 def test_a_run_is_not_written_into_a_zoo(elsewhere, capsys):
+    """A run folder inside a zoo is refused, and the zoo stays as it was."""
     zoo = elsewhere / "zoos" / "toy.zarr"
     before = sorted(zoo.rglob("*"))
     words = ("--plugin", "stats", "--device", "cpu", "--quiet", "--zoo", str(zoo))

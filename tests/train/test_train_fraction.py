@@ -36,6 +36,7 @@ def split_of(path, fraction, **zoo):
 
 
 def test_a_smaller_fraction_lies_within_a_larger_one(grouped):
+    """The networks of a smaller train_fraction are among those of a larger one."""
     drawn = [set(split_of(grouped, fraction).split.train) for fraction in (0.1, 0.25, 0.5, 1.0)]
     assert all(small < large for small, large in pairwise(drawn))
     whole = len(drawn[-1])
@@ -45,6 +46,7 @@ def test_a_smaller_fraction_lies_within_a_larger_one(grouped):
 
 
 def test_groups_stay_whole(grouped):
+    """No run group has networks both inside and outside of the fraction."""
     part, whole = split_of(grouped, 0.3), split_of(grouped, 1.0)
     inside = set(part.zoo.group[part.split.train])
     outside = set(whole.zoo.group[np.setdiff1d(whole.split.train, part.split.train)])
@@ -54,16 +56,19 @@ def test_groups_stay_whole(grouped):
 
 
 def test_validation_and_test_stay(grouped):
+    """train_fraction leaves validation and test networks as they are."""
     part, whole = split_of(grouped, 0.3).split, split_of(grouped, 1.0).split
     assert np.array_equal(part.val, whole.val)
     assert np.array_equal(part.test, whole.test)
 
 
 def test_another_split_seed_draws_others(grouped):
+    """Another split seed draws other training networks."""
     assert set(split_of(grouped, 0.3).split.train) != set(split_of(grouped, 0.3, split_seed=1).split.train)
 
 
 def test_the_draw_depends_on_labels_alone():
+    """The draw depends on the labels of the run groups, not on their order."""
     group = np.array([5, 1, 1, 9, 9, 9, 2, 7])
     shuffled = np.random.default_rng(1).permutation(len(group))
     whole, moved = (splits.draw_fraction(each, fraction=0.5, seed=3) for each in (group, group[shuffled]))
@@ -77,11 +82,12 @@ def test_a_fraction_that_leaves_nothing_is_refused():
 
 @pytest.mark.parametrize("value", ["0", "1.5", "-1"])
 def test_a_fraction_lies_in_0_to_1(value):
+    """train_fraction must lie in (0, 1]."""
     with pytest.raises(ConfigError, match="train_fraction"):
         sneframe.recipe("stats", f"zoo.train_fraction={value}")
 
 
-# -- a zoo that nothing is trained on -----------------------------------------------------------------------------
+# -- a zoo that nothing is trained on ------------------------------------------------------------------------
 
 
 def stored(tmp_path, *names):
@@ -108,6 +114,7 @@ def stored(tmp_path, *names):
         (("published",), "elsewhere", [0, 1, 2, 3, 4, 5]),
     ],
 )
-def test_the_test_networks_of_a_zoo_that_nothing_is_trained_on(tmp_path, names, split, expected):
+def test_test_networks_of_a_zoo_without_training(tmp_path, names, split, expected):
+    """A zoo that is only tested on gives the test networks of its stored split, or all networks."""
     config = sneframe.recipe("stats", f"zoo.path={stored(tmp_path, *names)}", f"zoo.split={split}").zoo
     assert load_whole(config, Reporter()).split.test.tolist() == expected

@@ -23,16 +23,22 @@ RECIPES = {
         "layer_encoder.heads=2",
         "layer_encoder.points=2",
         "aggregator.heads=2",
-        'augmentation=[{part="augmentation/symmetry"}, {part="augmentation/noise"}, {part="augmentation/erasing"}]',
+        'augmentation=[{part="augmentation/symmetry"}, {part="augmentation/noise"},'
+        '{part="augmentation/erasing"}]',
     ),
     "sne/message": ("layer_encoder.width=8", "layer_encoder.heads=2", "aggregator.heads=2"),
-    # At its own step size dwsnet makes of rounding more than 1e-4.
+    # At its own learning rate dwsnet turns rounding into differences of more than 1e-4.
     "dwsnet": (
         "layer_encoder.width=4",
         "layer_encoder.heads=2",
         "layer_encoder.hidden_layers=2",
         "train.lr=1e-3",
     ),
+}
+#: Runs that two processes refuse. Three networks in steps of at most two are a step of two and a step of one.
+REFUSED = {
+    "budget": ("train.budget=5",),
+    "small": ("zoo.sizes=[3, 5, 32]", "train.batch_size=2"),
 }
 
 
@@ -62,7 +68,15 @@ def two(toy_zoo_path, tmp_path_factory):
             "0",
         ),
         *(str(Path(__file__).with_name("two_processes.py")), str(folder)),
-        json.dumps({recipe: words_of(recipe, toy_zoo_path) for recipe in RECIPES}),
+        json.dumps(
+            {
+                "runs": {recipe: words_of(recipe, toy_zoo_path) for recipe in RECIPES},
+                "refused": {
+                    name: ["stats/mlp", f"zoo.path={toy_zoo_path}", "device=cpu", *words]
+                    for name, words in REFUSED.items()
+                },
+            }
+        ),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, env=environment)
@@ -75,7 +89,7 @@ def one(toy_zoo_path, tmp_path_factory):
     """The same runs by one process, this one."""
     folder = tmp_path_factory.mktemp("one")
     for recipe in RECIPES:
-        sneframe.run(sneframe.recipe(*words_of(recipe, toy_zoo_path)), folder / recipe)
+        sneframe.run(sneframe.recipe(*words_of(recipe, toy_zoo_path)), folder / recipe, report=False)
     return folder
 
 
@@ -88,7 +102,8 @@ def test_two_processes_give_the_numbers_of_one(one, two, recipe):
     )
     for part in ("val", "test"):
         assert found[part] == pytest.approx(expected[part], abs=1e-4)
-    # Parts of a variance that one epoch leaves small: rounding, which decides biases before a batch norm, shows in them.
+    # Fractions of a variance that one epoch leaves small, so that rounding shows: it decides biases in
+    # front of a batch norm.
     assert found["invariance"] == pytest.approx(expected["invariance"], abs=1e-4, rel=1e-2)
     expected, found = (
         json.loads((folder / "history.jsonl").read_text())["train"] for folder in (one / recipe, two / recipe)
@@ -111,11 +126,38 @@ def test_two_processes_learn_the_weights_of_one(one, two, recipe):
             assert (found[name] - tensor).norm() <= 1e-3 * tensor.norm(), name
 
 
-def test_one_process_builds_the_demo_zoo_and_the_other_waits(two):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "budget",
+            "train.budget is measured by the clock of one process, here are 2; set train.epochs instead",
+        ),
+        (
+            "small",
+            "2 processes need as many networks a step, the smallest step has 1: "
+            "3 training networks at train.batch_size = 2",
+        ),
+    ],
+)
+def test_what_two_processes_cannot_do_is_refused(two, name, said):
+    """Each process refuses a budget, which needs one clock, and a step with fewer networks than processes."""
+    assert [(two / f"{name} refused by {rank}").read_text() for rank in range(2)] == [said, said]
+
+
+def test_without_a_report_nothing_that_draws_is_imported(two):
+    """The runs that two processes made have ``report=False``."""
+    assert [(two / f"imported by {rank}").read_text() for rank in range(2)] == ["", ""]
+    assert not list(two.rglob("report.html"))
+
+
+def test_one_process_builds_the_demo_zoo(two):
+    """One process builds the demo zoo and the other waits for it."""
     assert [path.name for path in two.glob("built by *")] == ["built by 0"]
 
 
-def test_batch_norm_over_two_processes_is_that_of_torch_over_the_whole_batch(two):
+def test_batch_norm_over_two_processes_is_torchs(two):
+    """Outputs, gradients and statistics equal those of torch's batch norm over the whole batch."""
     given, _ = tensor_files.read_tensors(two / "batch_norm.safetensors")
     found = [tensor_files.read_tensors(two / f"batch_norm_{rank}.safetensors")[0] for rank in range(2)]
     norm = nn.BatchNorm1d(4).double()

@@ -1,6 +1,7 @@
 """What both processes of ``test_two_processes.py`` do; run by accelerate's launcher.
 
-Arguments: a folder, and as JSON by name the recipe and the words of each run.
+Arguments: a folder, and a JSON object with the runs to make and the runs to be refused, each a list of recipe
+and words by its name.
 """
 
 import json
@@ -13,6 +14,7 @@ import torch.distributed as dist
 from sneframe_dwsnet.batch_norm import BatchNorm
 
 import sneframe
+from sneframe.errors import RunError
 from sneframe.run_folder import tensor_files
 from sneframe.testing import toy_zoo
 from sneframe.train import data
@@ -20,7 +22,16 @@ from sneframe.train import data
 
 def runs(folder, words):
     for name, (recipe, *rest) in words.items():
-        sneframe.run(sneframe.recipe(recipe, *rest), folder / name)
+        sneframe.run(sneframe.recipe(recipe, *rest), folder / name, report=False)
+
+
+def refused(folder, words):
+    """Write down why a run is refused, in each process."""
+    for name, (recipe, *rest) in words.items():
+        try:
+            sneframe.run(sneframe.recipe(recipe, *rest), folder / name, report=False)
+        except RunError as error:
+            (folder / f"{name} refused by {dist.get_rank()}").write_text(str(error))
 
 
 def demo(folder):
@@ -36,7 +47,7 @@ def demo(folder):
         return path
 
     data.demo_zoo = build
-    sneframe.run(sneframe.recipe("stats/mlp", "train.epochs=0", "device=cpu"), folder / "demo")
+    sneframe.run(sneframe.recipe("stats/mlp", "train.epochs=0", "device=cpu"), folder / "demo", report=False)
 
 
 def batch_norm(folder):
@@ -55,6 +66,10 @@ def batch_norm(folder):
 
 if __name__ == "__main__":
     out = Path(sys.argv[1])
-    runs(out, json.loads(sys.argv[2]))
+    words = json.loads(sys.argv[2])
+    runs(out, words["runs"])
+    drawn_with = sorted({"matplotlib", "sklearn"} & sys.modules.keys())
+    (out / f"imported by {dist.get_rank()}").write_text(" ".join(drawn_with))
+    refused(out, words["refused"])
     demo(out)
     batch_norm(out)

@@ -245,7 +245,7 @@ def test_a_zoo_of_cnns_is_learned(tmp_path):
         "train.epochs=10",
     )
     words = (f"zoo.path={tmp_path / 'cnn.zarr'}", "train.batch_size=8", *small)
-    result = sneframe.run(sneframe.recipe("dwsnet", *words), tmp_path / "run")
+    result = sneframe.run(sneframe.recipe("dwsnet", *words), tmp_path / "run", report=False)
 
     assert result.metrics["test"]["mse"] < 0.5 * result.metrics["baseline"]["test"]["mse"]
     assert result.metrics["invariance"]["e_g"] < 1e-6

@@ -7,7 +7,7 @@ import sneframe
 from sneframe.errors import PartError
 from sneframe.testing import toy_zoo
 
-SMALL = ("layer_encoder.width=4", "layer_encoder.heads=1", "layer_encoder.hidden_layers=1", "train.epochs=8")
+SMALL = ("layer_encoder.width=4", "layer_encoder.heads=1", "layer_encoder.hidden_layers=1", "train.epochs=5")
 
 
 @pytest.mark.parametrize("name", sneframe_recipes())
@@ -22,7 +22,7 @@ def test_a_recipe_beats_the_mean(name, tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60)
     settings = (f"zoo.path={zoo}", "zoo.property=scale", "train.batch_size=8", "train.lr=0.01", *SMALL)
 
-    result = sneframe.run(sneframe.recipe(name, *settings), tmp_path / "run")
+    result = sneframe.run(sneframe.recipe(name, *settings), tmp_path / "run", report=False)
 
     assert result.metrics["test"]["mse"] < result.metrics["baseline"]["test"]["mse"]
 
@@ -32,4 +32,4 @@ def test_a_mixed_zoo_is_refused_before_training(tmp_path):
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((4, 4), (3, 3)))
 
     with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
-        sneframe.run(sneframe.recipe("dwsnet/default", f"zoo.path={zoo}"), tmp_path / "run")
+        sneframe.run(sneframe.recipe("dwsnet/default", f"zoo.path={zoo}"), tmp_path / "run", report=False)

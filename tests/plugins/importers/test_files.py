@@ -680,7 +680,9 @@ def test_the_command_prints_the_origin_of_symmetry(folder, tmp_path):
     source, _, _, properties = folder
     words = ["zoo", "import", "files", str(source), "--properties", str(properties), "--out"]
     told = CliRunner().invoke(sneframe_command, [*words, str(tmp_path / "a.zarr")]).output
-    assert "no symmetry is known for 4 of 12 networks, so every neuron is taken as fixed; --module finds" in told
+    assert (
+        "no symmetry is known for 4 of 12 networks, so every neuron is taken as fixed; --module finds" in told
+    )
     assert (
         "symmetry guessed from names and shapes for 8 of 12 networks; --module finds it from the code" in told
     )

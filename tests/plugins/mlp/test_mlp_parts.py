@@ -91,15 +91,13 @@ def test_a_mixed_zoo_is_refused_before_training(tmp_path):
     with pytest.raises(
         PartError, match="layer_encoder 'mlp/columns' is built for one architecture, the zoo holds 2"
     ):
-        sneframe.run(sneframe.recipe("mlp", f"zoo.path={zoo}"), tmp_path / "run")
+        sneframe.run(sneframe.recipe("mlp", f"zoo.path={zoo}"), tmp_path / "run", report=False)
 
 
 def test_networks_of_another_architecture_are_refused():
     """The error shows both architectures."""
     encoder = model("mlp", *SMALL).encoder
-    with pytest.raises(
-        PartError, match=r"layer_encoder 'mlp/columns' was built for .*2×5.*, but got .*2×9"
-    ):
+    with pytest.raises(PartError, match=r"layer_encoder 'mlp/columns' was built for .*2×5.*, but got .*2×9"):
         encoder.layer_encoder(batch(mlp(2, 9, 3)).networks)
 
 
@@ -140,7 +138,7 @@ def test_the_recipe_beats_the_mean(tmp_path):
     """It predicts better than the mean."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=200)
     words = (f"zoo.path={zoo}", "zoo.property=scale", "train.epochs=20")
-    result = sneframe.run(sneframe.recipe("mlp", *words), tmp_path / "run")
+    result = sneframe.run(sneframe.recipe("mlp", *words), tmp_path / "run", report=False)
     assert result.metrics["test"]["mse"] < result.metrics["baseline"]["test"]["mse"]
 
 
@@ -148,5 +146,5 @@ def test_the_published_recipe_trains(tmp_path):
     """``mlp/paper`` runs for an epoch."""
     zoo = toy_zoo(tmp_path / "toy.zarr")
     config = sneframe.recipe("mlp/paper", f"zoo.path={zoo}", "zoo.property=scale", "train.epochs=1")
-    result = sneframe.run(config, tmp_path / "run")
+    result = sneframe.run(config, tmp_path / "run", report=False)
     assert result.metrics["epochs"] == 1

@@ -33,7 +33,7 @@ def test_a_recipe_beats_the_mean(recipe, hidden, tmp_path):
         "stats/mlp": ("head.hidden=[32]", "train.epochs=20"),
     }
     config = sneframe.recipe(recipe, f"zoo.path={zoo}", "zoo.property=scale", *small[recipe])
-    result = sneframe.run(config, tmp_path / "run")
+    result = sneframe.run(config, tmp_path / "run", report=False)
     assert result.metrics["test"]["mse"] < result.metrics["baseline"]["test"]["mse"]
 
 
@@ -41,7 +41,7 @@ def test_the_mean_head_equals_the_baseline_of_a_run(tmp_path):
     """``stats/mean`` has the error of the baseline, and no rank correlation."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60)
     config = sneframe.recipe("stats/mean", f"zoo.path={zoo}", "zoo.property=scale")
-    metrics = sneframe.run(config, tmp_path / "run").metrics
+    metrics = sneframe.run(config, tmp_path / "run", report=False).metrics
     assert metrics["test"]["mse"] == pytest.approx(metrics["baseline"]["test"]["mse"], rel=1e-6)
     assert metrics["test"]["tau"] is None
 
@@ -50,7 +50,7 @@ def test_pooled_statistics_predict_an_unseen_architecture(tmp_path):
     """A stored model takes networks of another depth and width."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60)
     config = sneframe.recipe("stats/pooled", f"zoo.path={zoo}", "zoo.property=scale", "head.trees=20")
-    sneframe.run(config, tmp_path / "run")
+    sneframe.run(config, tmp_path / "run", report=False)
     model, *_ = load_model(tmp_path / "run" / "best.safetensors")
     other = sneframe.open_zoo(toy_zoo(tmp_path / "other.zarr", networks=5, hidden=((3, 5, 2),)))
     assert model(other.load()).value.shape == (5, 1)

@@ -105,7 +105,9 @@ def test_a_stored_model_predicts_the_same(tmp_path):
     """A model read from a run folder repeats the predictions of the run."""
     zoo = toy_zoo(tmp_path / "toy.zarr", networks=60, hidden=((4, 4), (3,)))
     result = sneframe.run(
-        sneframe.recipe("stats/ridge", f"zoo.path={zoo}", "zoo.property=scale"), tmp_path / "run"
+        sneframe.recipe("stats/ridge", f"zoo.path={zoo}", "zoo.property=scale"),
+        tmp_path / "run",
+        report=False,
     )
     model, tasks, _ = load_model(result.folder / "best.safetensors")
     rows = [line.split(",") for line in (result.folder / "predictions.csv").read_text().splitlines()]
