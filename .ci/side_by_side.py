@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 def run(command: str) -> subprocess.CompletedProcess[str]:
     """Run a command; its two output streams come as one text."""
     words = shlex.split(command)
-    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # noqa: S603
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(words, text=True, check=False, **pipes)  # noqa: S603
 
 
 def main(commands: list[str]) -> int:

@@ -1,7 +1,7 @@
 """A griffe extension that gives attrs classes the signature of the ``__init__`` that attrs writes for them.
 
-griffe reads the source and runs nothing. Without this extension, the page on Python would show no signature for
-them.
+griffe reads the source and runs nothing. Without this extension, the page on Python would show no signature
+for them.
 """
 
 from __future__ import annotations

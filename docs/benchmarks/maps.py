@@ -1,7 +1,7 @@
 """Draws the maps of a run's test networks side by side.
 
-Run ``python docs/benchmarks/maps.py RUN FILE.png``. The maps are those of the run's report, coloured by the columns in
-``zoo.show`` and by the predicted property.
+Run ``python docs/benchmarks/maps.py RUN FILE.png``. The maps are those of the run's report, coloured by the
+columns in ``zoo.show`` and by the predicted property.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Measures the time to draw and apply permutations, and the time of one gather of the same weights.
 
-The weights are those of 256 networks of the Small CNN Zoo. Run ``python docs/benchmarks/symmetry_speed.py [THREADS]``.
+The weights are those of 256 networks of the Small CNN Zoo. Run ``python docs/benchmarks/symmetry_speed.py
+[THREADS]``.
 """
 
 from __future__ import annotations

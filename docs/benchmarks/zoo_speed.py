@@ -1,7 +1,7 @@
 """Measures networks per second: trained together, as a zoo is built, and one by one with torch.optim.
 
-Run ``python docs/benchmarks/zoo_speed.py [npz:FILE]``. It uses one thread. Both ways train the same runs on the same
-batches with the same masks, and end at the same weights up to rounding.
+Run ``python docs/benchmarks/zoo_speed.py [npz:FILE]``. It uses one thread. Both ways train the same runs on
+the same batches with the same masks, and end at the same weights up to rounding.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from sneframe.parts.part import Part
 from sneframe_dwsnet import recipes
 from sneframe_dwsnet.aggregator import InvariantPooling
 from sneframe_dwsnet.layer_encoder import DWSLayers
-from sneframe_dwsnet.tokenizer import WeightChannels
+from sneframe_dwsnet.tokenizer import DWSChannels
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (WeightChannels, DWSLayers, InvariantPooling)
+    return (DWSChannels, DWSLayers, InvariantPooling)
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from sneframe.compose import use
 from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_dwsnet.aggregator import InvariantPooling
 from sneframe_dwsnet.layer_encoder import DWSLayers
-from sneframe_dwsnet.tokenizer import WeightChannels
+from sneframe_dwsnet.tokenizer import DWSChannels
 
 
 def default() -> RunConfig:
@@ -19,7 +19,7 @@ def default() -> RunConfig:
     return RunConfig(
         recipe="dwsnet/default",
         normalise=use("normalise/parameter"),
-        tokenizer=use(WeightChannels),
+        tokenizer=use(DWSChannels),
         layer_encoder=use(DWSLayers),
         aggregator=use(InvariantPooling),
         head=use("head/linear"),
@@ -47,7 +47,7 @@ def paper() -> RunConfig:
     return RunConfig(
         recipe="dwsnet/paper",
         normalise=use("normalise/parameter"),
-        tokenizer=use(WeightChannels),
+        tokenizer=use(DWSChannels),
         layer_encoder=use(DWSLayers, width=32, hidden_layers=4, set_layer="sab", heads=8, reduction="max"),
         aggregator=use(InvariantPooling, reduction="max"),
         head=use("head/linear"),

@@ -13,7 +13,7 @@ from sneframe.parts.tokenizer import Tokenizer
 
 
 @final
-class WeightChannels(Tokenizer):
+class DWSChannels(Tokenizer):
     """Gives each weight and bias of a chain, unchanged, as one channel."""
 
     name = "dwsnet/weight-features"

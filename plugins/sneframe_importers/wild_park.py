@@ -98,7 +98,7 @@ def _network(
         raise FileError("the file holds no state dict under 'model'")
     tensors = read_all(content["model"])
     settings = content.get("config")
-    layers = Layers.of(settings.attributes() if isinstance(settings, Stub) else settings)
+    layers = ListedLayers.of(settings.attributes() if isinstance(settings, Stub) else settings)
     key = (layers, *((name, tensor.shape) for name, tensor in tensors.items()))
     if key not in known:
         known[key] = describe(ParkCNN(layers, tensors), layers.example(tensors))
@@ -122,7 +122,7 @@ def _number(value: Any) -> float:
 
 
 @frozen(kw_only=True)
-class Layers:
+class ListedLayers:
     """The settings of a network's convolutions.
 
     Args:
@@ -135,7 +135,7 @@ class Layers:
     residuals: tuple[int, ...]
 
     @classmethod
-    def of(cls, settings: Any) -> Layers:
+    def of(cls, settings: Any) -> ListedLayers:
         """Read the settings from the attributes of a ``CNNConfig``.
 
         Raises:
@@ -187,7 +187,7 @@ class ParkCNN(nn.Module):
         FileError: the tensors do not fit the layers.
     """
 
-    def __init__(self, layers: Layers, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, layers: ListedLayers, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         count = len(layers.activations)
         wanted = {

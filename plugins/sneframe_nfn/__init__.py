@@ -10,12 +10,12 @@ from sneframe.parts.part import Part
 from sneframe_nfn import recipes
 from sneframe_nfn.aggregator import HNPPool, NPPool
 from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers
-from sneframe_nfn.tokenizer import WeightChannels
+from sneframe_nfn.tokenizer import NFNChannels
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (WeightChannels, NPLayers, HNPLayers, AttentionBlocks, HNPPool, NPPool)
+    return (NFNChannels, NPLayers, HNPLayers, AttentionBlocks, HNPPool, NPPool)
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from sneframe.compose import use
 from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_nfn.aggregator import HNPPool
 from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers
-from sneframe_nfn.tokenizer import WeightChannels
+from sneframe_nfn.tokenizer import NFNChannels
 
 LAPTOP = TrainConfig(epochs=40, batch_size=32, lr=2e-3)
 #: The published training for the accuracy of small CNNs: Adam, a constant rate, the epoch with the highest τ.
@@ -35,7 +35,7 @@ def hnp() -> RunConfig:
     return RunConfig(
         recipe="nfn/hnp",
         normalise=use("normalise/parameter"),
-        tokenizer=use(WeightChannels),
+        tokenizer=use(NFNChannels),
         layer_encoder=use(HNPLayers, widths=(32, 32, 16)),
         aggregator=use(HNPPool),
         head=use("head/mlp", hidden=(128, 128)),
@@ -58,7 +58,7 @@ def hnp_paper() -> RunConfig:
     return RunConfig(
         recipe="nfn/hnp-paper",
         normalise=use("normalise/none"),
-        tokenizer=use(WeightChannels),
+        tokenizer=use(NFNChannels),
         layer_encoder=use(HNPLayers, widths=(16, 16, 5)),
         aggregator=use(HNPPool),
         head=use("head/mlp", hidden=(1000, 1000)),
@@ -96,7 +96,7 @@ def nft() -> RunConfig:
     return evolve(
         hnp(),
         recipe="nfn/nft",
-        tokenizer=use(WeightChannels, frequencies=18, scale=0.5),
+        tokenizer=use(NFNChannels, frequencies=18, scale=0.5),
         layer_encoder=use(AttentionBlocks, width=36, blocks=2, heads=4),
         head=use("head/mlp", hidden=(96, 96)),
         train=evolve(LAPTOP, lr=1e-3),
@@ -117,7 +117,7 @@ def nft_paper() -> RunConfig:
     return RunConfig(
         recipe="nfn/nft-paper",
         normalise=use("normalise/none"),
-        tokenizer=use(WeightChannels, frequencies=128, scale=3.0),
+        tokenizer=use(NFNChannels, frequencies=128, scale=3.0),
         layer_encoder=use(AttentionBlocks, width=256, blocks=6, heads=4, factor=4, shared_projections=True),
         aggregator=use(HNPPool),
         head=use("head/mlp", hidden=(1000, 1000)),

@@ -17,7 +17,7 @@ from sneframe_nfn.encoding import GaussianFourier, Sinusoids
 
 
 @final
-class WeightChannels(Tokenizer):
+class NFNChannels(Tokenizer):
     """Gives each weight and bias of a chain as one channel, or as Gaussian Fourier features.
 
     With ``bands`` it appends sinusoids that encode the layer, and the input or output in the first and last

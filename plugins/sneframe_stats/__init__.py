@@ -8,7 +8,7 @@ from sneframe.config.schema import RunConfig
 from sneframe.hookspecs import hookimpl
 from sneframe.parts.part import Part
 from sneframe_stats import recipes
-from sneframe_stats.aggregator import Features
+from sneframe_stats.aggregator import StatFeatures
 from sneframe_stats.head import Boosting, Mean, Ridge
 from sneframe_stats.layer_encoder import PassThrough
 from sneframe_stats.tokenizer import Statistics
@@ -16,7 +16,7 @@ from sneframe_stats.tokenizer import Statistics
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (Statistics, PassThrough, Features, Boosting, Ridge, Mean)
+    return (Statistics, PassThrough, StatFeatures, Boosting, Ridge, Mean)
 
 
 @hookimpl

@@ -21,7 +21,7 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 
 @final
-class Features(Aggregator):
+class StatFeatures(Aggregator):
     """Concatenates or pools the codes of a network's parameters.
 
     By default it concatenates them if all training networks have the same parameters, and pools them
@@ -119,7 +119,7 @@ def bin_averages(
 ) -> Tensor:
     """Return the matrix ``(K, L)`` that maps the codes of L parameters to the mean code of each of K bins.
 
-    :class:`Features` defines the bins. The row of an empty bin is 0.
+    :class:`StatFeatures` defines the bins. The row of an empty bin is 0.
     """
     averaging = torch.zeros(len(types) * depth_bins, len(architecture.parameters), dtype=dtype)
     deepest = max(1, architecture.depth - 1)

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from sneframe.compose import use
 from sneframe.config.schema import RunConfig, TrainConfig
-from sneframe_stats.aggregator import Features
+from sneframe_stats.aggregator import StatFeatures
 from sneframe_stats.head import Boosting, Mean, Ridge
 from sneframe_stats.layer_encoder import PassThrough
 from sneframe_stats.tokenizer import Statistics
@@ -26,7 +26,7 @@ def boosting() -> RunConfig:
         normalise=use("normalise/fan-in"),
         tokenizer=use(Statistics),
         layer_encoder=use(PassThrough),
-        aggregator=use(Features),
+        aggregator=use(StatFeatures),
         head=use(Boosting),
     )
 
@@ -43,7 +43,7 @@ def fair() -> RunConfig:
 
 def pooled() -> RunConfig:
     """Return StatNN with boosted trees on pooled statistics, which can predict for unseen architectures."""
-    return evolve(boosting(), recipe="stats/pooled", aggregator=use(Features, pool="always"))
+    return evolve(boosting(), recipe="stats/pooled", aggregator=use(StatFeatures, pool="always"))
 
 
 def mean() -> RunConfig:

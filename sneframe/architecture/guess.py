@@ -15,8 +15,8 @@ from torch import Tensor
 from sneframe.architecture.description import Architecture, Flatten
 from sneframe.architecture.layer import Axis, Layer, NeuronGroup, Parameter
 from sneframe.architecture.named_chain import (
-    Doubt,
-    Entry,
+    ChainDoubt,
+    NamedLayer,
     chain_of,
     check_certain,
     entries_of,
@@ -45,14 +45,14 @@ def from_state_dict(
         raise ArchitectureError("a state dict without floating-point tensors describes no network")
     try:
         chain = chain_of(entries)
-    except Doubt as doubt:
+    except ChainDoubt as doubt:
         warnings.warn(f"{doubt}, so every axis is taken as fixed; {HINT_MODULE}", stacklevel=3)
         return _fixed(entries)
     fixed: dict[int, str] = {}
     if not trust_names:
         try:
             check_certain(chain)
-        except Doubt as doubt:
+        except ChainDoubt as doubt:
             warnings.warn(
                 f"{doubt}, so every axis is taken as fixed; {HINT_MODULE}, {HINT_TRUST}", stacklevel=3
             )
@@ -66,7 +66,7 @@ def from_state_dict(
     return _described(chain, activation, fixed)
 
 
-def _fixed(entries: Sequence[Entry]) -> Architecture:
+def _fixed(entries: Sequence[NamedLayer]) -> Architecture:
     """Describe layers that are no certain chain: every axis is fixed."""
     layers = []
     for number, entry in enumerate(entries):
@@ -78,7 +78,7 @@ def _fixed(entries: Sequence[Entry]) -> Architecture:
     return Architecture(layers=layers)
 
 
-def _described(chain: Sequence[Entry], activation: str | None, fixed: Mapping[int, str]) -> Architecture:
+def _described(chain: Sequence[NamedLayer], activation: str | None, fixed: Mapping[int, str]) -> Architecture:
     """Describe a chain, with a group for each hidden layer.
 
     Args:

@@ -39,12 +39,12 @@ CHAIN = ("linear", "conv1d", "conv2d", "conv3d")
 ROLES = ("weight", "bias", "running_mean", "running_var")
 
 
-class Doubt(Exception):  # noqa: N818  # not an error: the caller makes a warning of it
+class ChainDoubt(Exception):  # noqa: N818  # not an error: the caller makes a warning of it
     """The reason why it is not certain that layers follow each other; it becomes part of a warning."""
 
 
 @define(eq=False)
-class Entry:
+class NamedLayer:
     """One layer of a state dict: the parameters whose names differ only in the last part.
 
     Args:
@@ -57,7 +57,7 @@ class Entry:
     stem: str
     kind: str
     shapes: dict[str, tuple[int, ...]]
-    norms: list[Entry] = field(factory=list)
+    norms: list[NamedLayer] = field(factory=list)
 
     def name(self, last: str = "weight") -> str:
         """Return the full name of a parameter."""
@@ -87,17 +87,17 @@ class Entry:
 # -- names and shapes → layers -------------------------------------------------------------------------------
 
 
-def entries_of(state: Mapping[str, Tensor]) -> list[Entry]:
+def entries_of(state: Mapping[str, Tensor]) -> list[NamedLayer]:
     """Return the layers in the natural order of their names; the order of the keys does not matter."""
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     for name in sorted((name for name, value in state.items() if value.is_floating_point()), key=_sort_key):
         stem, _, last = name.rpartition(".")
         shapes.setdefault(stem, {})[last] = tuple(state[name].shape)
-    entries: list[Entry] = []
+    entries: list[NamedLayer] = []
     for stem, own in shapes.items():
         kind = _kind(stem, own)
         alone = [{last: shape} for last, shape in own.items()] if kind == "parameter" else [own]
-        entries += [Entry(stem, kind, part) for part in alone]
+        entries += [NamedLayer(stem, kind, part) for part in alone]
     return entries
 
 
@@ -132,51 +132,51 @@ def _kind(stem: str, shapes: Mapping[str, tuple[int, ...]]) -> str:  # noqa: PLR
 # -- layers → a chain ----------------------------------------------------------------------------------------
 
 
-def chain_of(entries: Sequence[Entry]) -> list[Entry]:
+def chain_of(entries: Sequence[NamedLayer]) -> list[NamedLayer]:
     """Return the chain: the convolutions, then the linear layers, each with its batch norms.
 
     Raises:
-        Doubt: a layer is of another kind, or the sizes of two neighbours do not fit.
+        ChainDoubt: a layer is of another kind, or the sizes of two neighbours do not fit.
     """
     for entry in entries:
         _check_entry(entry)
     layers = [each for each in entries if each.kind != "batch_norm"]
     chain = sorted(layers, key=lambda each: each.kind == "linear")
     if not chain:
-        raise Doubt("there is no linear or convolution layer")
+        raise ChainDoubt("there is no linear or convolution layer")
     for each in chain:
         each.norms.clear()
     for entry in entries:
         if entry.kind == "batch_norm":
             _layer_of_norm(entry, chain).norms.append(entry)
     if len({each.kind for each in chain if each.kind != "linear"}) > 1:
-        raise Doubt("convolutions over different numbers of dimensions cannot be part of a plain chain")
+        raise ChainDoubt("convolutions over different numbers of dimensions cannot be part of a plain chain")
     for before, after in pairwise(chain):
         flattens = before.kind != "linear" and after.kind == "linear"
         if after.inputs != before.outputs and not (flattens and after.inputs % before.outputs == 0):
-            raise Doubt(
+            raise ChainDoubt(
                 f"{after.name()!r} takes {after.inputs} inputs, but {before.name()!r} "
                 f"has {before.outputs} outputs"
             )
     return chain
 
 
-def _check_entry(entry: Entry) -> None:
-    """Raise Doubt unless a layer is a linear layer, a convolution or a batch norm of the usual shapes."""
+def _check_entry(entry: NamedLayer) -> None:
+    """Raise ChainDoubt unless a layer is a linear layer, a convolution or batch norm of the usual shapes."""
     if entry.kind not in (*CHAIN, "batch_norm"):
         kind = entry.kind.replace("_", " ")
-        raise Doubt(f"{entry.name(next(iter(entry.shapes)))!r} ({kind}) cannot be part of a plain chain")
+        raise ChainDoubt(f"{entry.name(next(iter(entry.shapes)))!r} ({kind}) cannot be part of a plain chain")
     rows = entry.shapes["weight"][:1]
     for last, shape in entry.shapes.items():
         if last != "weight" and shape != rows:
-            raise Doubt(f"{entry.name(last)!r} has shape {shape}, expected {rows}")
+            raise ChainDoubt(f"{entry.name(last)!r} has shape {shape}, expected {rows}")
     if 0 in entry.shapes["weight"]:
-        raise Doubt(f"{entry.name()!r} is empty")
+        raise ChainDoubt(f"{entry.name()!r} is empty")
     if entry.kind in CHAIN and "running_mean" in entry.shapes:
-        raise Doubt(f"{entry.name('running_mean')!r} cannot be part of a plain chain")
+        raise ChainDoubt(f"{entry.name('running_mean')!r} cannot be part of a plain chain")
 
 
-def _layer_of_norm(norm: Entry, chain: Sequence[Entry]) -> Entry:
+def _layer_of_norm(norm: NamedLayer, chain: Sequence[NamedLayer]) -> NamedLayer:
     """Return the layer that a batch norm follows."""
     alike = [each for each in chain if each.words == norm.words and each.numbers < norm.numbers]
     if alike:
@@ -184,17 +184,17 @@ def _layer_of_norm(norm: Entry, chain: Sequence[Entry]) -> Entry:
     else:
         candidates = [each for each in chain if each.numbers == norm.numbers and each.outputs == norm.outputs]
     if len(candidates) != 1:
-        raise Doubt(f"it is not certain which layer the batch norm {norm.name()!r} follows")
+        raise ChainDoubt(f"it is not certain which layer the batch norm {norm.name()!r} follows")
     if candidates[0].outputs != norm.outputs:
-        raise Doubt(f"{norm.name()!r} does not fit the outputs of {candidates[0].name()!r}")
+        raise ChainDoubt(f"{norm.name()!r} does not fit the outputs of {candidates[0].name()!r}")
     return candidates[0]
 
 
 # -- is the chain certain? -----------------------------------------------------------------------------------
 
 
-def check_certain(chain: Sequence[Entry]) -> None:
-    """Raise Doubt unless a chain is certain by rules 1 and 3 of this module."""
+def check_certain(chain: Sequence[NamedLayer]) -> None:
+    """Raise ChainDoubt unless a chain is certain by rules 1 and 3 of this module."""
     parts = [[each for each in chain if (each.kind == "linear") == linear] for linear in (False, True)]
     together = all(each.words == chain[0].words for each in chain)
     stages = [list(chain)] if together else [part for part in parts if part]
@@ -204,7 +204,7 @@ def check_certain(chain: Sequence[Entry]) -> None:
         strangers = [pair for pair in pairs if pair[0].words != pair[1].words]
         if strangers or (pairs and (_counting(stage) is None or not ordered)):
             before, after = (strangers or pairs)[0]
-            raise Doubt(
+            raise ChainDoubt(
                 f"{before.name()!r} and {after.name()!r} are not numbered under one name, so their order is "
                 f"not certain"
             )
@@ -225,12 +225,12 @@ def check_certain(chain: Sequence[Entry]) -> None:
         # these widths could also come in the other order.
         swapped = len(chain) == 2 and chain[0].kind == chain[1].kind and not _is_sequential(stages[0])
         if one[0] == other[0] and not (whole and not swapped):
-            raise Doubt(
+            raise ChainDoubt(
                 f"{one[1]} and {other[1]} have the same width, {one[0]}, so a skip connection may join them"
             )
 
 
-def _counting(stage: Sequence[Entry]) -> int | None:
+def _counting(stage: Sequence[NamedLayer]) -> int | None:
     """Return the position of the one number that differs between all names of a stage, or None."""
     rows = [each.numbers for each in stage]
     positions = [n for n, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
@@ -238,7 +238,7 @@ def _counting(stage: Sequence[Entry]) -> int | None:
     return positions[0] if unique else None
 
 
-def _is_sequential(stage: Sequence[Entry]) -> bool:
+def _is_sequential(stage: Sequence[NamedLayer]) -> bool:
     """Whether numbers are missing between any two layers, like those of activations in ``nn.Sequential``."""
     words, position = stage[0].words, _counting(stage)
     if len(stage) < 2 or position is None or position != len(words) - 2 or words[-1] != "":
@@ -252,7 +252,7 @@ def _is_sequential(stage: Sequence[Entry]) -> bool:
     )
 
 
-def next_to_doubtful(chain: Sequence[Entry]) -> dict[int, str]:
+def next_to_doubtful(chain: Sequence[NamedLayer]) -> dict[int, str]:
     """Return the positions of layers whose neurons are fixed by rule 4 of this module, with the reasons."""
     fixed: dict[int, str] = {}
     for position in _maybe_transposed(chain):
@@ -267,7 +267,7 @@ def next_to_doubtful(chain: Sequence[Entry]) -> dict[int, str]:
     return {n: reason for n, reason in fixed.items() if 0 <= n < len(chain) - 1}
 
 
-def _maybe_transposed(chain: Sequence[Entry]) -> Iterator[int]:
+def _maybe_transposed(chain: Sequence[NamedLayer]) -> Iterator[int]:
     """Yield the positions of convolutions that also fit the chain with rows and columns exchanged.
 
     The other convolutions may be exchanged or not, in any combination.
@@ -290,7 +290,7 @@ def _maybe_transposed(chain: Sequence[Entry]) -> Iterator[int]:
         )
 
 
-def _orientations(entry: Entry) -> Iterator[tuple[int, int, bool]]:
+def _orientations(entry: NamedLayer) -> Iterator[tuple[int, int, bool]]:
     """Yield inputs and outputs of a convolution, and whether they are exchanged.
 
     They may be exchanged if neither a bias nor a batch norm shows the number of outputs, or if both numbers
@@ -302,7 +302,7 @@ def _orientations(entry: Entry) -> Iterator[tuple[int, int, bool]]:
         yield entry.outputs, entry.inputs, True
 
 
-def unclear_flattening(chain: Sequence[Entry]) -> tuple[int, str] | None:
+def unclear_flattening(chain: Sequence[NamedLayer]) -> tuple[int, str] | None:
     """Return the position of the convolution whose maps are flattened in an unknown order, and the reason."""
     for position, (before, after) in enumerate(pairwise(chain)):
         if before.kind != "linear" and after.kind == "linear" and before.outputs != after.inputs:

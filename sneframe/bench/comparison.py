@@ -16,7 +16,7 @@ from sneframe.bench.build import built
 from sneframe.bench.cell import Cell, Outcome
 from sneframe.bench.finished import Policy, look, said
 from sneframe.bench.header import Header, header
-from sneframe.bench.naming import Identity, refuse_twice, stem
+from sneframe.bench.naming import SuiteIdentity, refuse_twice, stem
 from sneframe.bench.precheck import check
 from sneframe.bench.sheet import Table
 from sneframe.bench.source import sources
@@ -33,7 +33,7 @@ from sneframe.zoo.cache import default_folder
 
 
 @frozen(kw_only=True)
-class Result:
+class ComparisonResult:
     """The result of a comparison: the lines of its table, and its pages."""
 
     lines: tuple[Line, ...]
@@ -78,7 +78,7 @@ def compare(
     reuse: bool = False,
     command: str | None = None,
     reporter: Reporter | None = None,
-) -> Result:
+) -> ComparisonResult:
     """Run the missing cells of a suite, and write the table of all cells.
 
     A finished cell is run again if the distributions that made it, or their source, have changed.
@@ -133,7 +133,7 @@ def compare(
     keys = {cell.key for setting in settings if setting.row in again for cell in _made(setting)}
     policy = Policy(retry=retry, reuse=reuse, rerun=keys)
     digests = [(each.source.digest, [target.digest for target in each.targets]) for each in crossings]
-    identity = Identity.of(suite, digests)
+    identity = SuiteIdentity.of(suite, digests)
     try:
         _run(settings, folder, reporter, policy)
     except KeyboardInterrupt as error:
@@ -296,10 +296,10 @@ def _write(
     suite: Suite,
     settings: Sequence[Setting],
     folder: Path,
-    identity: Identity,
+    identity: SuiteIdentity,
     reporter: Reporter,
     command: str | None,
-) -> Result:
+) -> ComparisonResult:
     entries = [_entry(setting, suite.seeds, folder) for setting in settings]
     table = lines(entries, suite.metric)
     called = stem(folder.parent, suite, identity)
@@ -319,7 +319,7 @@ def _write(
     )
     for kind, render in (("html", pages.html), ("csv", pages.csv), ("md", pages.markdown)):
         atomic.write_bytes(paths[kind], render(shown).encode(errors="replace"))
-    return Result(lines=table, html=paths["html"], csv=paths["csv"], markdown=paths["md"])
+    return ComparisonResult(lines=table, html=paths["html"], csv=paths["csv"], markdown=paths["md"])
 
 
 def _header(

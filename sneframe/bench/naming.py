@@ -19,7 +19,7 @@ HEAD = 4096  #: characters at the start of a page that contain its mark
 
 
 @frozen(kw_only=True)
-class Identity:
+class SuiteIdentity:
     """Hashes of what a comparison compares.
 
     Args:
@@ -32,7 +32,7 @@ class Identity:
     rows: frozenset[str]
 
     @classmethod
-    def of(cls, suite: Suite, zoos: Iterable[object]) -> Identity:
+    def of(cls, suite: Suite, zoos: Iterable[object]) -> SuiteIdentity:
         """Return the identity of a suite on zoos; a zoo is any object whose text identifies it."""
         variations = [[each.label, *each.overrides] for each in suite.variations]
         rest = [sorted(map(str, zoos)), suite.property, suite.budget, suite.overrides, variations]
@@ -54,7 +54,7 @@ class Identity:
         return rest == self.rest and self.rows.issuperset(rows)
 
 
-def stem(folder: Path, suite: Suite, identity: Identity) -> str:
+def stem(folder: Path, suite: Suite, identity: SuiteIdentity) -> str:
     """Return the name of a suite's pages in a folder, without a suffix.
 
     That is the name of the suite; if the page of another comparison has that name, a hash is appended.

@@ -15,7 +15,7 @@ from markupsafe import Markup
 import sneframe
 from sneframe.bench import charts
 from sneframe.bench.sheet import Table, name_of
-from sneframe.bench.table import Difference, Line, Spread
+from sneframe.bench.table import Line, PairedDifference, Spread
 from sneframe.config.suite import METRICS
 from sneframe.report.bootstrap import DRAWS
 from sneframe.report.template import template
@@ -79,7 +79,7 @@ def limits(metric: str, between: tuple[float, float] | None) -> str:
     return limits_in_words(between, "number" if metric == "mse" else "ratio")
 
 
-def difference(metric: str, value: Difference | None) -> str:
+def difference(metric: str, value: PairedDifference | None) -> str:
     """Return ``+0.12 (+0.09 … +0.15)``."""
     if value is None:
         return NOTHING

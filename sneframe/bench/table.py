@@ -58,7 +58,7 @@ class Spread:
 
 
 @frozen(kw_only=True)
-class Difference:
+class PairedDifference:
     """The difference between a line and the best of its column, on the same resampled test networks.
 
     Args:
@@ -122,7 +122,7 @@ class Line:
     outcomes: tuple[Outcome, ...] = field(default=(), eq=False, repr=False)
     test: Test | None = field(default=None, eq=False, repr=False)
     best: bool = False
-    against: Difference | None = None
+    against: PairedDifference | None = None
     size: int | None = None
     passes: float | None = None
     planned: int | None = None
@@ -191,7 +191,7 @@ def _best(
 
 def _against(
     metric: str, tested: tuple[Sequence[tuple[Outcome, Test]], ...], drawn: tuple[Draws, ...]
-) -> Difference | None:
+) -> PairedDifference | None:
     mine, best = (_values(each, metric) for each in tested)
     if not mine or not best:
         return None
@@ -202,7 +202,7 @@ def _against(
     between = None
     if same and both[0] is not None and both[1] is not None:
         between = interval(both[0] - both[1])
-    return Difference(mean=fmean(mine) - fmean(best), interval=between)
+    return PairedDifference(mean=fmean(mine) - fmean(best), interval=between)
 
 
 def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
@@ -216,7 +216,7 @@ def _line(
     drawn: Draws,
     *,
     best: bool,
-    against: Difference | None,
+    against: PairedDifference | None,
 ) -> Line:
     reasons = [outcome.test(entry.digest).failed for outcome in entry.outcomes]
     failed = tuple(dict.fromkeys(reason for reason in reasons if reason is not None))

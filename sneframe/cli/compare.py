@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from sneframe.bench.comparison import Result
+    from sneframe.bench.comparison import ComparisonResult
     from sneframe.config.suite import Suite
 
 SHIPPED = "suites"  #: the suites of this plugin need no prefix
@@ -20,7 +20,7 @@ UNSAID = ("retry", "rerun", "reuse", "quiet")  #: options that change no number 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-class Seconds(click.ParamType[float]):
+class Duration(click.ParamType[float]):
     """A time such as ``90``, ``90s``, ``10m`` or ``1.5h``, in seconds."""
 
     name = "time"
@@ -70,7 +70,7 @@ class Listed(click.ParamType[tuple[str, ...]]):
 @click.option("--seeds", type=click.IntRange(1), help="Number of seeds: 0, 1, …  [default: 3]")
 @click.option(
     "--budget",
-    type=Seconds(),
+    type=Duration(),
     help="Training time of each run, such as 10m.  [default: the suite's, or no limit]",
 )
 @click.option(
@@ -258,7 +258,7 @@ def _with_references(suite: Suite) -> Suite:
     return evolve(suite, rows=(*suite.rows, *more))
 
 
-def _print(console: Any, suite: Suite, result: Result) -> None:
+def _print(console: Any, suite: Suite, result: ComparisonResult) -> None:
     from rich.table import Table
 
     from sneframe.bench.pages import reason, spread
@@ -278,7 +278,7 @@ def _print(console: Any, suite: Suite, result: Result) -> None:
             console.print(printable(f"{name}: {reason(line)}"), soft_wrap=True)
 
 
-def _check_all_ran(result: Result) -> None:
+def _check_all_ran(result: ComparisonResult) -> None:
     """Check that no cell failed. A method that cannot take the networks of a target has not failed.
 
     Raises:

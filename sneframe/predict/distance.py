@@ -43,7 +43,7 @@ class Reference:
         return cls(points=points, columns=columns, scale=std[columns], usual=usual) if usual > 0 else None
 
     def distance(self, embeddings: np.ndarray) -> np.ndarray:
-        """Return the distances ``(n,)`` of embeddings ``(n, E)`` to the k-th neighbour in units of ``usual``."""
+        """Return distances ``(n,)`` of embeddings ``(n, E)`` to the k-th neighbour, in units of ``usual``."""
         _, found = nearest(self.points, embeddings[:, self.columns] / self.scale, NEIGHBOURS)
         return np.asarray(found[:, -1] / self.usual)
 

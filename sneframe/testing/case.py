@@ -75,7 +75,7 @@ class Failure:
 
 
 @frozen(kw_only=True, eq=False)
-class Built:
+class BuiltChain:
     """The chain of a configuration, built for toy networks.
 
     Args:
@@ -137,7 +137,7 @@ def toy_batch(architectures: Sequence[Architecture], networks: int = NETWORKS, s
     )
 
 
-def chained(config: RunConfig) -> Built:
+def chained(config: RunConfig) -> BuiltChain:
     """Return the chain of a configuration, for two toy architectures, or for one if the method takes no more.
 
     Raises:
@@ -149,7 +149,7 @@ def chained(config: RunConfig) -> Built:
         return _chained(config, toy_architectures(mixed=False))
 
 
-def _chained(config: RunConfig, architectures: Sequence[Architecture]) -> Built:
+def _chained(config: RunConfig, architectures: Sequence[Architecture]) -> BuiltChain:
     batch = toy_batch(architectures)
 
     def build(seed: int) -> tuple[Chain, Failure | None]:
@@ -161,7 +161,7 @@ def _chained(config: RunConfig, architectures: Sequence[Architecture]) -> Built:
         return build(seed)[0]
 
     chain, failure = build(SEED)
-    return Built(chain=chain, batch=batch, rebuild=rebuild, failure=failure)
+    return BuiltChain(chain=chain, batch=batch, rebuild=rebuild, failure=failure)
 
 
 def _build(config: RunConfig, batch: Batch) -> tuple[Chain, Failure | None]:

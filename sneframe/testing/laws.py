@@ -31,7 +31,7 @@ from sneframe.parts.invariance import LossTerm, Output
 from sneframe.parts.part import Part
 from sneframe.plugins import Blamed
 from sneframe.rng import Draw
-from sneframe.testing.case import SEED, Built, Case, built, chained, said
+from sneframe.testing.case import SEED, BuiltChain, Case, built, chained, said
 from sneframe.testing.compare import difference, rows_of, tensors_of
 from sneframe.testing.measures import LAWS, Immovable, gradients, half, symmetry
 
@@ -107,7 +107,7 @@ def check(config: RunConfig, only: Collection[str] | None = None) -> Iterator[Fi
 
 
 def _check_chain(
-    made: Built, config: RunConfig, only: Collection[str] | None
+    made: BuiltChain, config: RunConfig, only: Collection[str] | None
 ) -> Generator[Finding, None, str]:
     """Yield the findings for a chain, and return the part at fault as ``SLOT 'NAME'``, or an empty string."""
     carried, broken = set(ACTIONS), ""

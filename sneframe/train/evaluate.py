@@ -27,7 +27,7 @@ MOST_KEPT = 1000  #: training networks whose embeddings a run keeps, to see whic
 
 
 @frozen(kw_only=True, eq=False)
-class Predictions:
+class Outputs:
     """Outputs for some networks, on the host, in the order of their positions.
 
     Args:
@@ -47,7 +47,7 @@ def predict(
     *,
     batch_size: int,
     move: Callable[[Batch], Batch] | None = None,
-) -> Predictions:
+) -> Outputs:
     """Run a model on networks, spread over all processes.
 
     Args:
@@ -72,7 +72,7 @@ def predict(
             both = torch.cat([output.embedding, output.value.to(output.embedding.device)], dim=1)
             rows[torch.from_numpy(mine).to(rows.device)] = both.float()
     rows = sum_over_processes(accelerator, rows).cpu()
-    return Predictions(embedding=rows[:, :width], value=rows[:, width:])
+    return Outputs(embedding=rows[:, :width], value=rows[:, width:])
 
 
 def some(positions: np.ndarray, seed: int) -> np.ndarray:

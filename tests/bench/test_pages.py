@@ -13,7 +13,7 @@ from sneframe.bench import charts, pages
 from sneframe.bench.cell import Outcome, Test
 from sneframe.bench.header import header
 from sneframe.bench.sheet import Table
-from sneframe.bench.table import Difference, Line, Spread
+from sneframe.bench.table import Line, PairedDifference, Spread
 from sneframe.config.schema import ZooConfig
 from sneframe.metrics import Scores, score
 
@@ -50,7 +50,7 @@ SECOND = Line(
     seeds=3,
     networks=500,
     scores={"mse": Spread(mean=0.325, interval=(0.29, 0.36)), "r2": Spread(mean=-0.1), "tau": None},
-    against=Difference(mean=0.2883, interval=(0.25, 0.3215)),
+    against=PairedDifference(mean=0.2883, interval=(0.25, 0.3215)),
     size=0,
     passes=0.0,
     planned=30,
@@ -146,9 +146,9 @@ def test_several_columns_have_an_overview():
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (Difference(mean=0.5, interval=(0.25, 0.75)), "+0.500 (+0.250 … +0.750)"),
-        (Difference(mean=0.5, interval=(-0.25, 0.75)), "≈ +0.500 (−0.250 … +0.750)"),
-        (Difference(mean=0.5, interval=None), "+0.500"),
+        (PairedDifference(mean=0.5, interval=(0.25, 0.75)), "+0.500 (+0.250 … +0.750)"),
+        (PairedDifference(mean=0.5, interval=(-0.25, 0.75)), "≈ +0.500 (−0.250 … +0.750)"),
+        (PairedDifference(mean=0.5, interval=None), "+0.500"),
         (None, "–"),
     ],
 )

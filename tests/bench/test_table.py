@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sneframe.bench.cell import Outcome, Test
-from sneframe.bench.table import Difference, Entry, Spread, lines
+from sneframe.bench.table import Entry, PairedDifference, Spread, lines
 from sneframe.config.suite import METRICS
 from sneframe.metrics import score
 from sneframe.report.bootstrap import counts
@@ -79,14 +79,14 @@ def test_other_test_networks_are_not_paired():
     """Lines with other test networks have a difference without an interval."""
     other = entry("other", outcome(0, 5.0, ids=np.arange(8) + 1), outcome(1, 5.0, ids=np.arange(8) + 1))
     against = lines([GOOD, other], "mse", draws=50)[1].against
-    assert against == Difference(mean=22.5, interval=None)
+    assert against == PairedDifference(mean=22.5, interval=None)
     assert not against.clear
 
 
 def test_a_difference_around_zero_is_not_clear():
     """A difference is clear if 0 lies outside its interval."""
-    assert not Difference(mean=0.1, interval=(-0.1, 0.3)).clear
-    assert Difference(mean=0.1, interval=(0.05, 0.3)).clear
+    assert not PairedDifference(mean=0.1, interval=(-0.1, 0.3)).clear
+    assert PairedDifference(mean=0.1, interval=(0.05, 0.3)).clear
 
 
 def test_a_failed_seed_leaves_the_others():

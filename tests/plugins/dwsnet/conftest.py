@@ -5,7 +5,7 @@ import pytest
 import torch
 from sneframe_dwsnet.aggregator import InvariantPooling
 from sneframe_dwsnet.layer_encoder import DWSLayers
-from sneframe_dwsnet.tokenizer import WeightChannels
+from sneframe_dwsnet.tokenizer import DWSChannels
 from torch import nn
 
 from sneframe.architecture import Architecture
@@ -19,7 +19,7 @@ class Model(nn.Module):
     def __init__(self, architecture: Architecture, reduction: str = "max", **options: object) -> None:
         super().__init__()
         spec = Spec(carrier=Batch, width=1, architectures=(architecture,))
-        self.tokenizer = WeightChannels(WeightChannels.Config(), spec)
+        self.tokenizer = DWSChannels(DWSChannels.Config(), spec)
         self.encoder = DWSLayers(DWSLayers.Config(reduction=reduction, **options), self.tokenizer.out)
         self.pooling = InvariantPooling(InvariantPooling.Config(reduction=reduction), self.encoder.out)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sneframe_dwsnet.aggregator import InvariantPooling
 from sneframe_dwsnet.layer_encoder import DWSLayers
-from sneframe_dwsnet.tokenizer import WeightChannels
+from sneframe_dwsnet.tokenizer import DWSChannels
 from torch import Tensor, nn
 
 from sneframe.batch import Batch, Networks
@@ -70,7 +70,7 @@ def run(stored, options):
     shapes = [stored[f"input/weight_{number}"].shape for number in range(depth)]
     architecture = mlp(shapes[0][1], *(shape[2] for shape in shapes))
     spec = Spec(carrier=Batch, width=1, architectures=(architecture,))
-    tokenizer = WeightChannels(WeightChannels.Config(), spec)
+    tokenizer = DWSChannels(DWSChannels.Config(), spec)
     encoder = DWSLayers(DWSLayers.Config(**options), tokenizer.out).double().eval()
     pooling = InvariantPooling(InvariantPooling.Config(reduction=options["reduction"]), encoder.out).eval()
     states = {"encoder": {}, "head": {}}

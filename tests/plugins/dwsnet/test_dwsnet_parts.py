@@ -7,7 +7,7 @@ import torch
 from attrs import evolve
 from sneframe_dwsnet.aggregator import InvariantPooling
 from sneframe_dwsnet.layer_encoder import DWSLayers
-from sneframe_dwsnet.tokenizer import WeightChannels
+from sneframe_dwsnet.tokenizer import DWSChannels
 from torch import nn
 
 from sneframe.batch import Batch, join
@@ -25,7 +25,7 @@ def spec(*architectures):
 
 
 def tokenizer(*architectures):
-    return WeightChannels(WeightChannels.Config(), spec(*architectures))
+    return DWSChannels(DWSChannels.Config(), spec(*architectures))
 
 
 # -- size ----------------------------------------------------------------------------------------------------

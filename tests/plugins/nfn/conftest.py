@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from sneframe_nfn.tokenizer import WeightChannels
+from sneframe_nfn.tokenizer import NFNChannels
 from torch import nn
 
 from sneframe.architecture import Architecture
@@ -73,7 +73,7 @@ def build():
         """
         torch.manual_seed(0)
         spec = Spec(carrier=Batch, width=1, architectures=(architecture,))
-        built = [WeightChannels(WeightChannels.Config(**tokens), spec)]
+        built = [NFNChannels(NFNChannels.Config(**tokens), spec)]
         for part in parts:
             cls, options = part if isinstance(part, tuple) else (part, {})
             built.append(cls(cls.Config(**options), built[-1].out))

@@ -7,7 +7,7 @@ from attrs import evolve
 from sneframe_nfn.aggregator import HNPPool, NPPool
 from sneframe_nfn.encoding import LayerEmbedding
 from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers
-from sneframe_nfn.tokenizer import WeightChannels
+from sneframe_nfn.tokenizer import NFNChannels
 
 from sneframe.architecture.chain import read_chain
 from sneframe.batch import Batch
@@ -219,7 +219,7 @@ def test_what_distinguishes_inputs_and_outputs(build, networks, part, tokens, bl
 def test_a_network_that_is_no_chain_is_refused():
     """The error is one line that says why."""
     with pytest.raises(PartError) as caught:
-        WeightChannels(WeightChannels.Config(), spec(mlp(1, 4)))
+        NFNChannels(NFNChannels.Config(), spec(mlp(1, 4)))
 
     message = str(caught.value)
     assert message.startswith(
@@ -232,7 +232,7 @@ def test_a_network_that_is_no_chain_is_refused():
 def test_a_mixed_zoo_is_refused():
     """The error says how many architectures the zoo holds."""
     with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
-        WeightChannels(WeightChannels.Config(), spec(mlp(1, 4, 4, 1), mlp(1, 8, 8, 1)))
+        NFNChannels(NFNChannels.Config(), spec(mlp(1, 4, 4, 1), mlp(1, 8, 8, 1)))
 
 
 @pytest.mark.parametrize("carrier", [Batch, NeuronFeatures])
@@ -277,8 +277,8 @@ def test_heads_that_do_not_divide_the_width_are_refused(build):
         (HNPLayers, {"widths": (0,)}),
         (HNPLayers, {"dropout": 1.0}),
         (AttentionBlocks, {"blocks": 0}),
-        (WeightChannels, {"scale": 0.0}),
-        (WeightChannels, {"bands": -1}),
+        (NFNChannels, {"scale": 0.0}),
+        (NFNChannels, {"bands": -1}),
     ],
 )
 def test_impossible_options_are_refused(part, options):

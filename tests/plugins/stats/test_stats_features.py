@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sneframe_stats import Features
+from sneframe_stats import StatFeatures
 
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.errors import PartError
@@ -15,7 +15,7 @@ TWO, THREE = mlp(1, 4, 1), mlp(1, 4, 4, 1)  # named for their number of layers
 
 def build(*architectures, width=2, **options):
     spec = Spec(carrier=LayerCodes, width=width, architectures=architectures)
-    return Features(Features.Config(**options), spec)
+    return StatFeatures(StatFeatures.Config(**options), spec)
 
 
 def codes_of(architecture, rows):
@@ -136,4 +136,4 @@ def test_codes_of_several_parameters_are_refused():
 def test_zero_depths_are_refused():
     """The error names the option."""
     with pytest.raises(ValueError, match="'depth_bins' must be >= 1: 0"):
-        Features.Config(depth_bins=0)
+        StatFeatures.Config(depth_bins=0)
