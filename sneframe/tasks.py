@@ -1,8 +1,7 @@
 """A task is how a property is learned: the targets, the loss, and how raw outputs become values again.
 
-The type of the property decides. A number is regressed; a number in [0, 1], such as an accuracy, is a
-fraction, learned as a soft label; a text is a category. Several properties are learned together, each on its
-own columns of the raw output.
+The type of the property decides. A number is regressed; a number in [0, 1], such as an accuracy, is a soft
+label; a text is a category. Several properties are learned together, on different columns of the raw output.
 """
 
 from __future__ import annotations
@@ -259,14 +258,12 @@ class Category(Task):
             return value.softmax(1).numpy()
         # The largest output gets a little more, because all outputs may be clipped to 0.
         cut = value.clamp(0, 1) + 1e-9 * F.one_hot(value.argmax(1), self.width)
-        probabilities: np.ndarray = (cut / cut.sum(1, keepdim=True)).numpy()
-        return probabilities
+        return np.asarray((cut / cut.sum(1, keepdim=True)).numpy())
 
     def probability_of(self, truth: np.ndarray, value: Tensor) -> np.ndarray:
         """Return ``(n,)`` probabilities of the true classes; 0 for a class that no training network has."""
         true, probabilities = self._indices(truth), self.probabilities(value)
-        found: np.ndarray = np.where(true < 0, 0.0, probabilities[np.arange(len(true)), true])
-        return found
+        return np.asarray(np.where(true < 0, 0.0, probabilities[np.arange(len(true)), true]))
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
         """Score probabilities; a class that no training network has is always missed."""

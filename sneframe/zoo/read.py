@@ -172,7 +172,7 @@ class Zoo:
 
     @property
     def sources(self) -> list[str]:
-        """The name of each network: its file if it was imported, or else the name of the zoo and its number."""
+        """The name of each network: its file if it was imported, or else the zoo's name and its number."""
         if "source" in self.properties:
             return [str(value) for value in self.column("source")]
         return [f"{self.name}/{number}" for number in self.ids.tolist()]
