@@ -111,8 +111,8 @@ class Regression(Task):
         """
         if np.ptp(values) == 0:
             raise ZooError(
-                f"property {name!r} has the one value {values[0]:g} in all {len(values)} training networks: "
-                f"there is nothing to learn"
+                f"property {name!r} has the same value, {values[0]:g}, in all {len(values)} training "
+                f"networks: there is nothing to learn"
             )
         return cls(name=name, mean=float(np.mean(values)), std=float(np.std(values)), within=within)
 
@@ -220,7 +220,7 @@ class Category(Task):
         classes, counts = np.unique(labels.astype(str), return_counts=True)
         if len(classes) == 1:
             raise ZooError(
-                f"property {name!r} has the one value {str(classes[0])!r} in all {len(labels)} training "
+                f"property {name!r} has the same value, {str(classes[0])!r}, in all {len(labels)} training "
                 f"networks: there is nothing to learn"
             )
         if len(classes) > MOST_CLASSES:

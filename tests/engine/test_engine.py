@@ -132,7 +132,7 @@ def test_an_unknown_engine_lists_the_choices():
 
 def test_an_engine_needs_a_worker():
     """Less than one worker is refused."""
-    with pytest.raises(ConfigError, match="1 worker at least, got 0"):
+    with pytest.raises(ConfigError, match="at least 1 worker, got 0"):
         make_engine("process", 0)
 
 

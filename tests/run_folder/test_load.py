@@ -142,7 +142,7 @@ def test_a_run_without_epochs_needs_no_history(write_run: Callable[..., Path]) -
         ("one,test,a,s,g,0.0,0.0", "line 2: .*'one'"),
         ("99999999999999999999,test,a,s,g,0.0,0.0", "line 2: "),
         ("1,test,a,s,g,0.0,nan", "line 2: a value must be finite, got nan"),
-        ("1,test,a,s,g,0.0,0.0\n1,test,a,s,g,0.0,0.0", "a test network stands in it twice"),
+        ("1,test,a,s,g,0.0,0.0\n1,test,a,s,g,0.0,0.0", "a test network has more than one row"),
         ('1,test,"a,s,g,0.0,0.0', "line 2: unexpected end of data"),
     ],
 )
@@ -178,7 +178,7 @@ def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, go
         (lambda d: d["test"].update(mse=None), "test.mse: must be a finite number, got None"),
         (lambda d: d["val"].update(r2="good"), "val.r2: must be a finite number, got 'good'"),
         (lambda d: d["val"].update(r2=True), "val.r2: must be a finite number, got True"),
-        (lambda d: d["val"].update(mse=float("nan")), "NaN is no JSON number"),
+        (lambda d: d["val"].update(mse=float("nan")), "NaN is not a JSON number"),
         (lambda d: d["baseline"].update(test=[]), r"baseline.test: must be an object, got \[\]"),
         (lambda d: d.update(epochs=1.5), "epochs: must be a count, got 1.5"),
         (lambda d: d.update(size=-1), "size: must be a count, got -1"),
@@ -250,10 +250,10 @@ def test_a_file_that_cannot_be_read_is_named(write_run: Callable[..., Path]) -> 
 @pytest.mark.parametrize(
     ("tensors", "problem"),
     [
-        ({"ids": np.zeros(2, np.int64)}, "holds no values"),
+        ({"ids": np.zeros(2, np.int64)}, "has no tensor values"),
         ({"ids": np.zeros(2, np.int64), "values": np.zeros((3, 4))}, r"got \(2,\) int64 and \(3, 4\)$"),
         ({"ids": np.zeros(2), "values": np.zeros((2, 4))}, r"got \(2,\) float64 and \(2, 4\)$"),
-        ({"ids": np.array([10**6]), "values": np.zeros((1, 4))}, "network 1000000 is no test network"),
+        ({"ids": np.array([10**6]), "values": np.zeros((1, 4))}, "network 1000000 is not a test network"),
         ({"ids": np.zeros(1, np.int64), "values": np.full((1, 4), np.inf)}, "values must be finite"),
     ],
 )

@@ -18,7 +18,7 @@ from sneframe.testing import toy_zoo
 from sneframe.train import data
 from sneframe.zoo import create
 
-META = torch.device("meta")  # stands for a device that is not the host
+META = torch.device("meta")  # as an example of a device that is not the host
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +104,9 @@ def test_an_unused_stored_split_is_named(tmp_path):
     with create(tmp_path / "split.zarr", name="split") as made:
         made.append(architecture, {"0.weight": torch.randn(20, 2, 3)}, {"y": np.arange(20.0)})
         made.split("table", np.arange(20) % 3)
-    for split, said in (("random", "the zoo has its own, table: zoo.split=NAME takes it"), ("table", "")):
+    for split, said in (("random", "the zoo also stores table: use one with zoo.split=NAME"), ("table", "")):
         lines = io.StringIO()
         config = ZooConfig(path=str(tmp_path / "split.zarr"), property="y", split=split)
         data.load_data(config, Reporter(Console(file=lines)))
         assert said in lines.getvalue()
-        assert ("own" in lines.getvalue()) == (split == "random")
+        assert ("random" in lines.getvalue()) == (split == "random")

@@ -61,13 +61,13 @@ def test_a_demo_zoo_with_other_options_is_refused(cache, monkeypatch):
 
 
 def test_an_interrupted_demo_build_can_be_continued(cache, monkeypatch):
-    """After Ctrl-C the error says that the same command continues the build."""
+    """After Ctrl-C the error says to run the same command again."""
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(sine, "train", interrupted)
-        with pytest.raises(Interrupted, match="the same command goes on"):
+        with pytest.raises(Interrupted, match="run the same command again to continue"):
             demo_zoo(Reporter())
     assert len(open_zoo(demo_zoo(Reporter()))) == 6

@@ -66,7 +66,7 @@ def test_ctrl_c_while_it_trains(toy_zoo_path, tmp_path):
     assert errors.startswith(
         ("stopped: in epoch ", "stopped: after epoch ")
     )  # in its steps, or in its validation
-    assert errors.endswith(f"; go on with: sneframe run --resume '{folder}'\n")
+    assert errors.endswith(f"; continue with: sneframe run --resume '{folder}'\n")
     assert (folder / "last.safetensors").exists()
 
 
@@ -77,7 +77,7 @@ def test_ctrl_c_while_it_scores(toy_zoo_path, tmp_path):
     code, errors = interrupted(command, lambda process: process.stdout.readline())
     assert (code, errors) == (
         130,
-        f"stopped: before the report; go on with: sneframe run --resume {folder}\n",
+        f"stopped: the run is not finished; continue with: sneframe run --resume {folder}\n",
     )
 
 
@@ -87,7 +87,10 @@ def test_ctrl_c_while_a_zoo_is_built(tmp_path):
     words = ["zoo", "build", "sine", "--networks", "250", "--steps", "1000000", "--tolerance", "0"]
     command = [sys.executable, "-m", "sneframe", *words, "--out", str(out)]
     code, errors = interrupted(command, there(tmp_path / "sine.zarr.part" / "config.json"))
-    assert (code, errors) == (130, f"stopped: {out} is not complete; the same command goes on with it\n")
+    assert (code, errors) == (
+        130,
+        f"stopped: {out} is not complete; run the same command again to continue\n",
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["sine.zarr.part"]
 
 
@@ -102,7 +105,7 @@ def test_ctrl_c_in_the_last_validation_stops_the_run(toy_zoo_path, tmp_path, mon
         return predict(*args, **options)
 
     monkeypatch.setattr(evaluate, "predict", signalled)
-    with pytest.raises(Interrupted, match="after epoch 2; go on with"):
+    with pytest.raises(Interrupted, match="after epoch 2; continue with"):
         sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     assert len(calls) == 2
     assert (
@@ -120,7 +123,7 @@ def test_ctrl_c_in_a_validation_takes_no_further_step(toy_zoo_path, tmp_path, mo
         finish_epoch(*args)
 
     monkeypatch.setattr(loop, "_finish_epoch", signalled)
-    with pytest.raises(Interrupted, match="after epoch 1; go on with"):
+    with pytest.raises(Interrupted, match="after epoch 1; continue with"):
         sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     _, header = tensor_files.read_tensors(tmp_path / "run" / "last.safetensors")
     assert (header["epoch"], header["step"]) == (1, 0)
@@ -135,7 +138,7 @@ def test_a_second_ctrl_c_is_immediate(toy_zoo_path, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(loop, "train_step", signalled)
-        with pytest.raises(Interrupted, match="go on with: sneframe run --resume"):
+        with pytest.raises(Interrupted, match="continue with: sneframe run --resume"):
             sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     assert (
         sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True, report=False).metrics["epochs"]
@@ -151,7 +154,7 @@ def test_ctrl_c_while_the_report_is_drawn(toy_zoo_path, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr("sneframe.report.write_report", signalled)
-        with pytest.raises(Interrupted, match="before the report; go on with"):
+        with pytest.raises(Interrupted, match="the run is not finished; continue with"):
             sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
     assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).report.exists()
 

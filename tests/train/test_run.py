@@ -260,9 +260,9 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
         (
             ["zoo.property=label"],
             ZooError,
-            "'label' has the one value 'label 0' in all 40 networks",
+            "'label' has the same value, 'label 0', in all 40 networks",
         ),
-        (["zoo.property=kind"], ZooError, "the one value 0"),
+        (["zoo.property=kind"], ZooError, "the same value, 0,"),
         (["zoo.where=scale > 100"], ZooError, "no network"),
         (["zoo.where=scales > 1"], ZooError, "scales"),
         (["zoo.split=published"], ZooError, "published"),

@@ -131,11 +131,11 @@ def test_two_processes_learn_the_weights_of_one(one, two, recipe):
     [
         (
             "budget",
-            "train.budget is measured by the clock of one process, here are 2; set train.epochs instead",
+            "train.budget works with one process only, but there are 2; set train.epochs instead",
         ),
         (
             "small",
-            "2 processes need as many networks a step, the smallest step has 1: "
+            "2 processes need at least as many networks in each step, but the smallest step has 1: "
             "3 training networks at train.batch_size = 2",
         ),
     ],
