@@ -79,7 +79,7 @@ def test_a_missing_file_is_named(write_run: Callable[..., Path], name: str) -> N
 def test_a_truncated_file_is_named_in_one_line(
     write_run: Callable[..., Path], name: str, lost: int, problem: str
 ) -> None:
-    """A file that ends too early is named, with its problem, in one line."""
+    """The error for a file that ends too early names it and its problem in one line."""
     path = write_run(networks=6) / name
     path.write_bytes(path.read_bytes()[:-lost])
     with pytest.raises(RunError, match=rf"{name}: {problem}") as caught:
@@ -106,7 +106,7 @@ def test_a_history_that_lacks_an_epoch_is_noticed(write_run: Callable[..., Path]
 
 
 def test_a_bad_value_of_an_epoch_is_named_by_line_and_place(write_run: Callable[..., Path]) -> None:
-    """The line is counted from 1."""
+    """The error names the line, counted from 1, and the key."""
     path = write_run(networks=6, epochs=3) / "history.jsonl"
     first, second, third = path.read_text(encoding="utf-8").splitlines()
     bad = {**json.loads(second), "val": {"mse": "low"}}
@@ -117,8 +117,8 @@ def test_a_bad_value_of_an_epoch_is_named_by_line_and_place(write_run: Callable[
         read_folder(path.parent)
 
 
-def test_what_a_newer_sneframe_added_is_passed_over(write_run: Callable[..., Path], edit: Edit) -> None:
-    """A key that no class knows is no fault."""
+def test_a_key_of_a_newer_sneframe_is_ignored(write_run: Callable[..., Path], edit: Edit) -> None:
+    """A key that no class knows is ignored, since a newer sneframe may have written it."""
     folder = write_run(networks=6)
     edit(folder / "metrics.json", lambda d: d["test"].update(newer=1))
     assert read_folder(folder).metrics.test.n == 6
@@ -231,7 +231,7 @@ def test_malformed_sessions_are_refused(
 
 
 def test_text_that_is_not_utf8_is_refused(write_run: Callable[..., Path]) -> None:
-    """A text file that is not UTF-8 is named."""
+    """The error names a text file that is not UTF-8."""
     path = write_run(networks=6) / "config.toml"
     path.write_bytes(b"\xff")
     with pytest.raises(RunError, match=r"config.toml: not UTF-8"):

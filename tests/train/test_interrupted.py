@@ -39,7 +39,7 @@ def options(zoo, out, *words):
 
 
 def interrupted(command, ready):
-    """Start a process, send it SIGINT when it is ready, and return its exit code and what it said."""
+    """Start a process, send it SIGINT when it is ready, and return its exit code and its error output."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment) as process:
         ready(process)
@@ -65,7 +65,7 @@ def test_ctrl_c_while_it_trains(toy_zoo_path, tmp_path):
     assert code == 130
     assert errors.startswith(
         ("stopped: in epoch ", "stopped: after epoch ")
-    )  # in its steps, or in its validation
+    )  # during its steps, or during its validation
     assert errors.endswith(f"; continue with: sneframe run --resume '{folder}'\n")
     assert (folder / "last.safetensors").exists()
 
@@ -160,7 +160,7 @@ def test_ctrl_c_while_the_report_is_drawn(toy_zoo_path, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_while_a_file_is_written(tmp_path, monkeypatch):
-    """Ctrl-C leaves the earlier file, and no temporary one."""
+    """Ctrl-C leaves the earlier file as it was, and no temporary file."""
 
     def signalled(_):
         signal.raise_signal(signal.SIGINT)
@@ -173,7 +173,7 @@ def test_ctrl_c_while_a_file_is_written(tmp_path, monkeypatch):
 
 
 def test_writers_have_their_own_temporary_files(tmp_path, monkeypatch):
-    """Two writers of one file do not share a temporary file."""
+    """Two writers of one file use two temporary files."""
     fsync, inner = os.fsync, []
 
     def meanwhile(number):

@@ -1,4 +1,4 @@
-"""Which networks a run leaves out, and what it says of them."""
+"""Networks that a run leaves out, and the line that counts them."""
 
 import io
 
@@ -52,7 +52,7 @@ def test_only_matching_networks_are_counted(mixed):
 
 
 def test_nothing_is_printed_if_nothing_is_left_out(mixed):
-    """Nothing is printed where every network is used."""
+    """Nothing is printed if every network is used."""
     assert load(mixed, where="step >= 9")[1] == ""
 
 
