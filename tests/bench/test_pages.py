@@ -294,7 +294,7 @@ def test_many_columns_have_no_charts_of_their_own():
     """With more than six columns the page says that there are no charts of each."""
     lines = tuple(evolve(BEST, column=f"c{number}") for number in range(7))
     page = pages.html(table(*lines))
-    assert "There are charts of each column only where there are at most 6." in page
+    assert "Charts of each column are drawn only if there are at most 6 columns." in page
     assert page.count("<svg") == 1
 
 

@@ -150,7 +150,7 @@ def test_invariance_size_epochs_and_time_are_shown(write_run: Callable[..., Path
     assert "e_g 0.01230. Mean squared change" in text
     assert "e_noise 0.5700. The same under random noise" in text
     assert "Model size158 001 trainable weights" in text.replace("\u202f", " ")
-    assert "Epochs30, of which 28 is the best" in text
+    assert "Epochs30; the best is epoch 28" in text
     assert "Time57.3 s of training, 1 h 7 min in all" in text
 
 

@@ -122,7 +122,7 @@ def test_a_fitted_head_counts_the_seconds_of_its_fit(toy_zoo_path, tmp_path):
 def test_the_report_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, second_per_step):
     """The report names the budget as what ended the run, and after how many passes."""
     run = sneframe.run(config_for(toy_zoo_path, "train.budget=6"), tmp_path / "run")
-    assert "ended by its budget after 1.5 passes" in " ".join(run.report.read_text().split())
+    assert "the budget ended the training after 1.5 passes" in " ".join(run.report.read_text().split())
 
 
 def test_the_command_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, second_per_step, capsys):
