@@ -40,8 +40,9 @@ class EpochScores:
         r2: 1 − mse / variance; None for a category, or if it is undefined.
         tau: Kendall's τ-b; None for a category, or if it is undefined.
         accuracy: fraction of the networks whose class is predicted correctly; None for a number.
-        e_g: see :class:`~sneframe.run_folder.measured.Invariance`; None if it was not measured.
-        e_noise: the same class explains it; None if it was not measured.
+        e_g: change of the output under permuted neurons, as in
+            :class:`~sneframe.run_folder.measured.Invariance`; None if it was not measured.
+        e_noise: change of the output under noise of the same size; None if it was not measured.
     """
 
     mse: float

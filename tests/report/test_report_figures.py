@@ -42,7 +42,7 @@ def predictions(n: int = 30) -> Predictions:
 
 def maps(n: int) -> Projection:
     points = np.random.default_rng(1).normal(size=(n, 2))
-    return Projection(rows=np.arange(n), pca=points, shares=(0.75, 0.125), tsne=points, perplexity=9.0)
+    return Projection(rows=np.arange(n), pca=points, fractions=(0.75, 0.125), tsne=points, perplexity=9.0)
 
 
 def texts(svg: str) -> list[str]:

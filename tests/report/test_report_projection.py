@@ -25,7 +25,7 @@ def test_pca_finds_the_axes_that_vary() -> None:
     # Singular values of the centred data, by hand.
     u, s, _ = np.linalg.svd(latent, full_matrices=False)
     np.testing.assert_allclose(np.abs(found.pca), np.abs(u * s), atol=1e-9)
-    np.testing.assert_allclose(found.shares, s**2 / (s**2).sum(), atol=1e-12)
+    np.testing.assert_allclose(found.fractions, s**2 / (s**2).sum(), atol=1e-12)
 
 
 def test_tsne_keeps_neighbours_together() -> None:
@@ -67,7 +67,7 @@ def test_embeddings_on_a_line_can_be_mapped() -> None:
     """Embeddings on a line can be mapped."""
     found = projected(np.outer(np.arange(12.0), np.ones(4)))
     assert np.isfinite(found.tsne).all()
-    assert found.shares == pytest.approx((1.0, 0.0))
+    assert found.fractions == pytest.approx((1.0, 0.0))
 
 
 @pytest.mark.parametrize(

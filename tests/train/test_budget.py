@@ -132,7 +132,7 @@ def test_the_command_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, secon
     with pytest.raises(SystemExit) as left:
         main(["run", "--no-report", "--plugin", "sne", *words, *keys])
     assert left.value.code == 0
-    assert "stopped by its budget after 1.5 epochs" in capsys.readouterr().out
+    assert "stopped by budget after 1.5 epochs" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "soon"])

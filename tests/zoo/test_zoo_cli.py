@@ -25,7 +25,7 @@ def test_info_shows_what_the_zoo_holds(small: Path) -> None:
     result = run("info", small)
     assert result.exit_code == 0
     for expected in (
-        "10, 1 of them not healthy",
+        "10, 1 of them unhealthy",
         "CC0-1.0",
         "linear 2×3 · linear 3 (9 weights)",
         "linear 2×2×2",
