@@ -96,6 +96,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
+def with_article(noun: str) -> str:
+    """Return ``a head``, ``an aggregator``: the noun with its indefinite article."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
 def choices(wanted: str, known: Iterable[str], noun: str = "known") -> str:
     """Return ``did you mean 'x'? (known: a, b, c)`` for an unknown name."""
     names = sorted(known)

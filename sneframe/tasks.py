@@ -110,8 +110,8 @@ class Regression(Task):
         """
         if np.ptp(values) == 0:
             raise ZooError(
-                f"property {name!r} has the one value {values[0]:g} in all {len(values)} training networks: "
-                f"there is nothing to learn"
+                f"property {name!r} has the same value, {values[0]:g}, in all {len(values)} training "
+                f"networks: there is nothing to learn"
             )
         return cls(name=name, mean=float(np.mean(values)), std=float(np.std(values)), within=within)
 
@@ -171,9 +171,8 @@ class Fraction(Task):
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
         """Return the cross-entropies ``(B,)`` minus the entropies of the targets, so that the least is 0."""
         least = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
-        return (F.binary_cross_entropy_with_logits(value.float(), target, reduction="none") - least).squeeze(
-            1
-        )
+        losses = F.binary_cross_entropy_with_logits(value.float(), target, reduction="none") - least
+        return losses.squeeze(1)
 
     def predict(self, value: Tensor) -> np.ndarray:
         """Return ``(B,)`` float64 in [0, 1]."""
@@ -219,7 +218,7 @@ class Category(Task):
         classes, counts = np.unique(labels.astype(str), return_counts=True)
         if len(classes) == 1:
             raise ZooError(
-                f"property {name!r} has the one value {str(classes[0])!r} in all {len(labels)} training "
+                f"property {name!r} has the same value, {str(classes[0])!r}, in all {len(labels)} training "
                 f"networks: there is nothing to learn"
             )
         if len(classes) > MOST_CLASSES:
@@ -304,8 +303,7 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
 
     Raises:
         ZooError: the kind cannot have these values, or all values are equal. With ``auto`` also if a text
-            does not look like a category: more than half of its values are distinct, or some of them are
-                numbers.
+            does not look like a category: most of its values are distinct, or some are numbers.
     """
     if kind == "auto":
         kind = _kind_of(training)
@@ -317,8 +315,7 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
         return Category.fit(name, labels(training), fitted=fitted)
     if training.kind in ("string", "bool"):
         raise ZooError(
-            f"property {name!r} holds {training.kind}s, which zoo.task = {kind!r} cannot learn; "
-            f"it is a category"
+            f"property {name!r} holds {training.kind}s, so zoo.task must be category, got {kind!r}"
         )
     values = training.values.astype(np.float64)
     if kind == "regression":

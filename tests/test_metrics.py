@@ -48,7 +48,7 @@ def test_a_constant_truth_has_no_r2(value):
 
 def test_a_property_of_one_value_is_refused():
     """With equal values there is nothing to learn."""
-    with pytest.raises(ZooError, match="the one value 3 in all 2 training networks"):
+    with pytest.raises(ZooError, match="the same value, 3, in all 2 training networks"):
         Regression.fit("depth", np.array([3.0, 3.0]))
 
 

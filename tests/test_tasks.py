@@ -37,11 +37,11 @@ def test_the_type_of_a_property_decides_its_task(values, kind):
 @pytest.mark.parametrize(
     ("values", "kind", "problem"),
     [
-        (("a", "b"), "regression", "'p' holds strings, .* it is a category"),
+        (("a", "b"), "regression", "'p' holds strings, so zoo.task must be category, got 'regression'"),
         ((True, False), "fraction", "'p' holds bools"),
         ((0.5, 2.0), "fraction", r"lies in \[0.5, 2\], a fraction in \[0, 1\]"),
-        ((0.5, 0.5), "auto", "the one value 0.5 in all 2 training networks"),
-        (("a", "a"), "auto", "the one value 'a' in all 2 training networks"),
+        ((0.5, 0.5), "auto", "the same value, 0.5, in all 2 training networks"),
+        (("a", "a"), "auto", "the same value, 'a', in all 2 training networks"),
         (tuple(range(101)), "category", "101 different values .* 100 at most"),
     ],
 )

@@ -44,5 +44,5 @@ def built(zoo: Built, folder: Path, reporter: Reporter) -> Path:
         with reporter.bar(zoo.builder, unit="networks") as advance:
             builder.build(config, path, advance, make_engine("process"))
     except KeyboardInterrupt as error:
-        raise Interrupted(f"{path} is not complete; the same command continues it") from error
+        raise Interrupted(f"{path} is not complete; run the same command again to continue") from error
     return path

@@ -138,7 +138,7 @@ def compare(
         _run(settings, folder, reporter, policy)
     except KeyboardInterrupt as error:
         _write(suite, settings, folder, identity, reporter, command)
-        raise Interrupted("finished cells are kept; the same command runs the others") from error
+        raise Interrupted("finished cells are kept; run the same command again to continue") from error
     return _write(suite, settings, folder, identity, reporter, command)
 
 

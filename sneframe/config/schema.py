@@ -18,7 +18,7 @@ from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
 
 from sneframe.config.validators import FRACTION, SEED, check_names, finite, named, names
-from sneframe.errors import ConfigError
+from sneframe.errors import ConfigError, with_article
 
 if TYPE_CHECKING:
     from sneframe.parts.part import Part
@@ -66,7 +66,8 @@ def _fill_their_slot(_: object, attribute: attrs.Attribute[Any], value: Any) -> 
             raise ConfigError(f"{attribute.name} must be a part such as use('PLUGIN/NAME'), got {choice!r}")
         if choice.part.slot != attribute.name:
             raise ConfigError(
-                f"part {choice.part.name!r} is a {choice.part.slot}, it cannot be the {attribute.name}"
+                f"part {choice.part.name!r} is {with_article(choice.part.slot)}, "
+                f"it cannot be the {attribute.name}"
             )
 
 

@@ -1,7 +1,7 @@
 """Engines do independent work: in this process, in other processes of this machine, or on a Ray cluster.
 
-Results never depend on the engine, only on the function and the item. Zoo builders train their blocks through
-one.
+Results never depend on the engine, only on the function and the item. Zoo builders use an engine to train
+blocks of networks.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def make_engine(name: str, workers: int | None = None) -> Engine:
     if name not in _KINDS:
         raise ConfigError(f"no engine {name!r}; {choices(name, NAMES)}")
     if workers is not None and workers < 1:
-        raise ConfigError(f"an engine needs 1 worker at least, got {workers}")
+        raise ConfigError(f"an engine needs at least 1 worker, got {workers}")
     return _KINDS[name](workers or _cores())
 
 
 def _cores() -> int:
-    # Fewer than the machine has where a container or taskset says so; macOS and Windows cannot say.
+    # A container or taskset may allow fewer cores than the machine has; macOS and Windows cannot tell.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

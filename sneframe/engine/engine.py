@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Engine(ABC):
-    """Calls a function for many items; subclasses are final, one per file."""
+    """Calls a function for many items. Subclasses are final, one per file."""
 
     name: ClassVar[str]
 
@@ -22,23 +22,23 @@ class Engine(ABC):
     ) -> Iterator[tuple[Item, Result]]:
         """Yield ``(item, function(item))`` for every item, in any order, each as soon as it is ready.
 
-        Torch has one thread in every call, because sums are rounded differently with another number. When the
-        caller stops iterating, also because of an error or Ctrl-C, all work that is going on is stopped.
+        Torch uses one thread in every call, because the number of threads changes how sums are rounded. When
+        the caller stops iterating, be it because of an error or Ctrl-C, all running work is stopped.
 
         Args:
-            function: a function of a module, or a ``functools.partial`` of one; it, its items and its results
-                must be picklable.
-            items: arguments to call the function with.
+            function: a function at the top level of a module, or a ``functools.partial`` of one. Function,
+                items and results must be picklable.
+            items: arguments to call the function with, one for each call.
 
         Raises:
-            SneframeError: the function raised it.
+            SneframeError: the function raised this error.
             MachineError: a worker died.
         """
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread in this block, and as many as before after it."""
+    """Let torch use one thread in this block, and restore the number of threads after it."""
     import torch
 
     before = torch.get_num_threads()

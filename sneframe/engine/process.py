@@ -19,7 +19,7 @@ from sneframe.errors import MachineError
 
 @final
 class ProcessEngine(Engine):
-    """A pool of fresh processes; each takes seconds to start, so it pays for work of minutes.
+    """A pool of new processes. Each takes seconds to start, so this engine pays off for minutes of work.
 
     Args:
         workers: largest number of processes.
@@ -39,13 +39,13 @@ class ProcessEngine(Engine):
         others = set(multiprocessing.active_children())
         executor = ProcessPoolExecutor(
             max_workers=min(self.workers, len(items)),
-            # A forked child inherits locks that torch's threads hold.
+            # A forked child would inherit locks that torch's threads hold.
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_begin,
         )
         finished = False
         try:
-            with _uninterrupted():  # a child that is only half started would print that its parent is gone
+            with _uninterrupted():  # a half-started child would print an error because its parent is gone
                 pending: dict[Future[Result], Item] = {
                     executor.submit(function, each): each for each in items
                 }
@@ -56,7 +56,7 @@ class ProcessEngine(Engine):
             finished = True
         except BrokenProcessPool as error:
             raise MachineError(
-                "a worker process ended by itself: it was killed, or memory ran out; try fewer workers"
+                "a worker process died: it was killed, or memory ran out; try fewer workers"
             ) from error
         finally:
             if not finished:
@@ -67,7 +67,7 @@ class ProcessEngine(Engine):
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C until the end of the block; Python delivers it to the main thread only."""
+    """Delay Ctrl-C until the end of the block. Only the main thread needs this: Python delivers it there."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -88,9 +88,9 @@ def _begin() -> None:
         import torch
 
         torch.set_num_threads(1)
-    # A terminal sends Ctrl-C to all: the parent decides what becomes of its workers …
+    # A terminal sends Ctrl-C to all processes; workers ignore it, because the parent ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # … and when the parent was killed, nobody waits for them.
+    # If the parent was killed, the workers end themselves.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Work as tasks of a Ray cluster: one that runs already, or one that is started on this machine."""
+"""Work as tasks of a Ray cluster, which runs already or is started on this machine."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, ClassVar, final
 from sneframe.engine.engine import Engine, Item, Result, one_thread
 from sneframe.errors import MachineError, PluginError, SneframeError
 
-#: Set unless the user did: no token is written into the home directory, and no usage data are sent.
+#: Defaults that the user can change: write no token into the home directory, and send no usage data.
 _SETTINGS = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @final
 class RayEngine(Engine):
-    """Runs each item as a Ray task on one core. Workers must have sneframe and find files at the same paths.
+    """Runs each item as a Ray task on one core. Workers need sneframe, and must find files at the same paths.
 
-    If ``RAY_ADDRESS`` is set, or the caller has called ``ray.init``, that cluster is used, with its
+    If ``RAY_ADDRESS`` is set, or the caller has called ``ray.init``, that cluster is used with its own
     authentication.
 
     Args:
-        workers: number of tasks at a time, and of cores if a cluster is started.
+        workers: number of tasks at a time, and number of cores of a cluster that is started here.
 
     Raises:
         PluginError: Ray is not installed.
@@ -67,7 +67,7 @@ class RayEngine(Engine):
 
     def _start(self) -> None:
         options: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
-        if "RAY_ADDRESS" in os.environ:  # a cluster that exists already has its own cores
+        if "RAY_ADDRESS" in os.environ:  # an existing cluster has its own cores
             options = {}
         try:
             self._ray.init(
@@ -92,6 +92,6 @@ class RayEngine(Engine):
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result:
-    """Run in a worker."""
+    """Call the function in a worker, with one thread."""
     with one_thread():
         return function(item)

@@ -10,7 +10,7 @@ from sneframe.engine.engine import Engine, Item, Result, one_thread
 
 @final
 class SerialEngine(Engine):
-    """Has no workers: nothing has to start, and errors can be debugged where they arise."""
+    """Works in the calling process: nothing has to start, and a debugger stops where an error arises."""
 
     name: ClassVar[str] = "serial"
 

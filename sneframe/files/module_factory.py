@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sneframe.architecture import Architecture
 from sneframe.architecture.derive import described
 from sneframe.architecture.identity import COUNTER
-from sneframe.errors import ArchitectureError, ConfigError, FileError, one_line
+from sneframe.errors import ArchitectureError, ConfigError, FileError, one_line, with_article
 from sneframe.files import with_aliases
 from sneframe.symmetry.describe import Descriptions
 
@@ -47,7 +47,7 @@ class Factory:
         finally:
             sys.path.remove(str(Path.cwd()))
         if not callable(found):
-            raise ConfigError(f"{word}: this is a {type(found).__name__}, not a function")
+            raise ConfigError(f"{word}: this is {with_article(type(found).__name__)}, not a function")
         self._word = word
         self._make: Callable[..., Any] = found
         try:

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import field, frozen
 from torch import Tensor
 
-from sneframe.errors import FileError, choices
+from sneframe.errors import FileError, choices, with_article
 from sneframe.files.archive import GROWTH
 from sneframe.files.formats import check_sizes, read_policy, read_safetensors, read_zip_or_pickle
 from sneframe.files.names import unwrapped
@@ -113,7 +113,7 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
             raise FileError(f"{path}: {key!r} is no state dict{hint}")
     beside: Mapping[str, Any] = {}
     if not isinstance(value, Mapping):
-        raise FileError(f"{path}: holds no state dict, but a {type(value).__name__}")
+        raise FileError(f"{path}: holds no state dict, but {with_article(type(value).__name__)}")
     if _is_optimizer(value):
         raise FileError(f"{path}: the file holds the state of an optimiser, not of a network")
     # Single tensors, such as a loss, may lie beside a state dict. A name with a dot belongs to a module's

@@ -152,7 +152,7 @@ def curves(
 
 def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
     """Draw the PCA map, coloured by ``(n,)`` numbers or labels; ids in it begin with the prefix."""
-    first, second = projection.shares
+    first, second = projection.fractions
     labels = f"first component ({first:.0%} of the variance)", f"second ({second:.0%})"
     with style():
         return svg(_map(projection.pca, values, name, labels), f"pca{prefix}", alt)

@@ -54,7 +54,7 @@ def write_map(embedded: EmbeddingTable, name: str, path: Path, *, colour: str | 
         name=name,
         shown=len(projection.rows),
         of=len(embedded),
-        shares=projection.shares,
+        fractions=projection.fractions,
         digest=digest,
         # Only "<" could end a script element. It occurs in JSON strings alone, so an escape is safe.
         data=Markup(data.replace("<", "\\u003c")),  # noqa: S704

@@ -20,14 +20,14 @@ class Projection:
     Args:
         rows: ``(n,)`` indices of the embeddings that are shown.
         pca: ``(n, 2)`` coordinates.
-        shares: fractions of the variance along the two axes of ``pca``.
+        fractions: fraction of the variance along each axis of ``pca``.
         tsne: ``(n, 2)`` coordinates.
         perplexity: perplexity of ``tsne``.
     """
 
     rows: np.ndarray
     pca: np.ndarray
-    shares: tuple[float, float]
+    fractions: tuple[float, float]
     tsne: np.ndarray
     perplexity: float
 
@@ -56,7 +56,7 @@ def project(values: np.ndarray) -> Projection | str:
     return Projection(
         rows=rows,
         pca=components[:, :2],
-        shares=(float(first), float(second)),
+        fractions=(float(first), float(second)),
         tsne=tsne,
         perplexity=perplexity,
     )

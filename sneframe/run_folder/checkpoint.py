@@ -1,4 +1,4 @@
-"""A trained model on disk: its tensors, and in the header all it takes to build it again."""
+"""A trained model on disk: its tensors, and a header with everything that is needed to build it again."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ from sneframe.tasks import Tasks
 
 FORMAT = "sneframe.model"
 VERSION = 1
-LIBRARY = "scikit-learn"  #: what heads are fitted by
+LIBRARY = "scikit-learn"  #: the library that fits heads
 
 
 def save_model(path: Path, model: Model, tasks: Tasks, config: RunConfig, **extra: Any) -> None:
-    """Write a model; tensors are the state dict's, an estimator is its training embeddings and targets."""
+    """Write the state dict of a model, and its configuration, architectures and tasks in the header.
+
+    A fitted head is stored as the embeddings and targets that it was fitted to. ``extra`` is added to the
+    header.
+    """
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -39,14 +43,14 @@ def save_model(path: Path, model: Model, tasks: Tasks, config: RunConfig, **extr
 
 
 def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
-    """Read a model back, in eval mode, with its tasks and the header; a fitted head is fitted again.
+    """Read a model, in eval mode, with its tasks and the header. A fitted head is fitted again.
 
     Warns:
-        UserWarning: a head was fitted by another version of scikit-learn than it is fitted by now.
+        UserWarning: the head was fitted by another version of scikit-learn than the installed one.
 
     Raises:
         RunError: the file is missing or damaged, or does not match its own configuration.
-        ConfigError: a part it was made of is not there.
+        ConfigError: a part of the model is not installed.
     """
     tensors, header = read_tensors(path)
     if header.get("format") != FORMAT or header.get("version") != VERSION:
@@ -64,8 +68,8 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
     then, now = header.get(LIBRARY), metadata.version(LIBRARY)
     if not model.head.trained and then != now:
         warnings.warn(
-            f"{path}: head {model.head.name!r} was fitted by {LIBRARY} {then} and is fitted again by {now}: "
-            f"its predictions may differ; install {LIBRARY}=={then} for the same",
+            f"{path}: head {model.head.name!r} was fitted by {LIBRARY} {then} and is fitted again by {now}, "
+            f"so its predictions may differ; for the same predictions install {LIBRARY}=={then}",
             stacklevel=2,
         )
     restore_model(model, tensors, path)
@@ -73,10 +77,10 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
 
 
 def restore_model(model: Model, tensors: Mapping[str, Any], path: Path) -> None:
-    """Put tensors into a model.
+    """Load tensors into a model, and fit its head again if it is a fitted one.
 
     Raises:
-        RunError: names or shapes that do not match.
+        RunError: names or shapes of the tensors do not match those of the model.
     """
     tensors = dict(tensors)
     fitted = {name: tensors.pop(f"head.{name}", None) for name in ("embeddings", "targets")}

@@ -1,4 +1,4 @@
-"""Opens the run folder: finds it, checks that it may be written to, and records the session."""
+"""Makes the folder of a new run, or opens the folder of a run to resume, and records the session."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ def open_folder(
     Args:
         folder: the folder; by default the next free ``runs/RECIPE-NNN``.
         config: configuration of the run.
-        environment: environment of this session; sessions that resume a run are recorded behind the first.
-        resume: the folder must hold a run of this zoo and this configuration; only the device may differ.
+        environment: environment of this session. Sessions that resume a run are recorded after the first.
+        resume: whether to resume the run in the folder. It must have this zoo and this configuration; only
+            the device may differ.
 
     Raises:
-        RunError: the folder is in use; or there is no run to resume, or one of another configuration or zoo.
-        ZooError: the folder lies in a zoo, whose readers would take it for damage.
+        RunError: the folder is not empty; or there is no run to resume, or it has another configuration or
+            zoo.
+        ZooError: the folder is inside a zoo, which would then be read as damaged.
         MachineError: the folder cannot be made or written to.
     """
     if resume:
@@ -46,13 +48,13 @@ def open_folder(
     return path
 
 
-def going_on(folder: Path) -> str:
-    """Return the words that say how to resume a run that was stopped."""
-    return f"go on with: sneframe run --resume {shlex.quote(str(folder))}"
+def how_to_continue(folder: Path) -> str:
+    """Return the words that name the command which resumes a stopped run."""
+    return f"continue with: sneframe run --resume {shlex.quote(str(folder))}"
 
 
 def _take(folder: Path | str | None, config: RunConfig) -> Path:
-    """Take a folder: of several runs that want it, the one that creates ``config.toml`` gets it."""
+    """Take the folder for a new run. If several runs want it, whichever creates ``config.toml`` gets it."""
     path, text = None if folder is None else Path(folder), to_toml(config)
     try:
         check_place(path or Path("runs"))
@@ -65,7 +67,8 @@ def _take(folder: Path | str | None, config: RunConfig) -> Path:
             file.write(text)
     except FileExistsError as error:
         raise RunError(
-            f"{path} exists and is not empty; go on with --resume {path}, or write elsewhere with --out"
+            f"{path} exists and is not empty; continue its run with --resume {path}, or write elsewhere with "
+            f"--out"
         ) from error
     except OSError as error:
         raise MachineError(f"cannot write {path or 'runs'}: {error.strerror or error}") from error
@@ -73,7 +76,7 @@ def _take(folder: Path | str | None, config: RunConfig) -> Path:
 
 
 def _next_free(config: RunConfig) -> Path:
-    """Make the next free ``runs/RECIPE-NNN``; a folder that another run makes meanwhile is passed over."""
+    """Make the next free ``runs/RECIPE-NNN``. A folder that another run makes meanwhile is skipped."""
     stem = (config.recipe or "run").replace("/", "-")
     Path("runs").mkdir(exist_ok=True)
     for number in itertools.count(1):
@@ -87,22 +90,23 @@ def _next_free(config: RunConfig) -> Path:
 
 
 def _check_config(path: Path, config: RunConfig) -> None:
-    """Compare the configuration with the written one; only the device may differ."""
+    """Check that the configuration is the one in the folder, except for the device."""
     written = read_toml(path / "config.toml")
     if {**written, "device": None} != {**unstructure(config), "device": None}:
         raise RunError(
-            f"{path} holds a run of another configuration; resume it as it is, or write elsewhere with --out"
+            f"{path} holds a run with another configuration; resume it without changes, or write elsewhere "
+            f"with --out"
         )
 
 
 def _recorded(path: Path, environment: Environment) -> Environment:
-    """Return the record of the earlier sessions, with this session appended."""
+    """Return the record of the earlier sessions, with this session added at the end."""
     if not path.exists():
         return environment
     first, zoo = read_json(path, Environment), environment.zoo
     if first.zoo.digest != zoo.digest:
         raise RunError(
             f"{zoo.path} is not the zoo that {path.parent} began with: its digest is {zoo.digest}, "
-            f"not {first.zoo.digest}; bring that one back, or begin a new run"
+            f"not {first.zoo.digest}; restore that zoo, or start a new run"
         )
     return evolve(first, resumed=(*first.resumed, environment))

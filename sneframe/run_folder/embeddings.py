@@ -1,4 +1,4 @@
-"""``embeddings.safetensors`` of a run folder."""
+"""``embeddings.safetensors``: the embeddings of the test networks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,26 @@ from sneframe.run_folder.json_files import fault, read_bytes
 
 @frozen(kw_only=True, eq=False)
 class Embeddings:
-    """The embeddings of test networks: ``ids (n,)`` and ``values (n, E)`` float64."""
+    """The embeddings of test networks.
+
+    Args:
+        ids: ``(n,)`` int64 ids of the networks.
+        values: ``(n, E)`` float64 embeddings.
+    """
 
     ids: np.ndarray
     values: np.ndarray
 
 
 def read_embeddings(path: Path, known: np.ndarray) -> Embeddings | None:
-    """Return the embeddings, or None where there is no such file.
+    """Return the embeddings of the test networks, or None if there is no such file.
+
+    Args:
+        path: path of the file.
+        known: ids of the test networks.
 
     Raises:
-        RunError: the file is malformed, or holds a network that is not among the known ids.
+        RunError: the file is malformed, or holds a network that is not in ``known``.
     """
     if not path.exists():
         return None
@@ -33,7 +42,7 @@ def read_embeddings(path: Path, known: np.ndarray) -> Embeddings | None:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         fault(path, f"not safetensors: {error}", error)
     if missing := {"ids", "values"} - tensors.keys():
-        fault(path, f"holds no {', '.join(sorted(missing))}")
+        fault(path, f"has no tensor {', '.join(sorted(missing))}")
     ids, values = tensors["ids"], tensors["values"]
     if ids.ndim != 1 or ids.dtype != np.int64 or values.ndim != 2 or len(ids) != len(values):
         found = f"{ids.shape} {ids.dtype} and {values.shape}"
@@ -41,5 +50,5 @@ def read_embeddings(path: Path, known: np.ndarray) -> Embeddings | None:
     if not np.isfinite(values).all():
         fault(path, "values must be finite")
     if len(unknown := np.setdiff1d(ids, known)):
-        fault(path, f"network {unknown[0]} is no test network of predictions.csv")
+        fault(path, f"network {unknown[0]} is not a test network in predictions.csv")
     return Embeddings(ids=ids, values=values.astype(np.float64))

@@ -1,4 +1,4 @@
-"""``environment.json``: what a run ran on, as versions, plugins, device and zoo."""
+"""``environment.json``: the versions, the plugins, the device and the zoo that a run used."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class UsedPlugin:
     """A plugin that a run used.
 
     Args:
-        distribution: the installed package that brings it.
-        version: of that package.
+        distribution: the installed package that the plugin belongs to.
+        version: version of that package.
     """
 
     distribution: str
@@ -36,16 +36,15 @@ class UsedPlugin:
 
 @frozen(kw_only=True)
 class UsedZoo:
-    """The zoo of a run.
+    """The zoo that a run used.
 
     Args:
-        name: its own name.
-        path: where it lay.
-        digest: of its content.
-        networks: how many it holds.
+        name: name of the zoo.
+        path: path of the zoo when the run started.
+        digest: hash of the content of the zoo.
+        networks: number of networks in the zoo.
         architectures: the summary of each architecture, by its id.
-        symmetry: how many networks have a symmetry of each origin; empty for a run that did not write it
-            down.
+        symmetry: number of networks by the origin of their symmetry; empty if the run did not record it.
     """
 
     name: str
@@ -58,23 +57,23 @@ class UsedZoo:
 
 @frozen(kw_only=True)
 class Environment:
-    """What a run ran on.
+    """The software, the machine and the zoo of a run.
 
     Args:
-        sneframe: its version.
-        python: its version.
+        sneframe: version of sneframe.
+        python: version of Python.
         platform: operating system and machine.
-        packages: the version of each package that decides numbers.
-        plugins: that the run used, by name.
+        packages: the version of each package that can change the numbers, by its name.
+        plugins: the plugins that the run used, by name.
         device: ``cpu`` or a GPU.
         precision: ``no`` (float32) or ``bf16``.
-        processes: how many took part.
-        threads: of each process.
-        zoo: of the run.
-        recipe: ``PLUGIN/NAME``, or None for a configuration that started from none.
-        started: date and time, ISO 8601.
-        unregistered: ``MODULE:CLASS`` of each part that no plugin offers, such as those of a notebook, by its
-            name.
+        processes: number of processes.
+        threads: number of threads in each process.
+        zoo: the zoo of the run.
+        recipe: ``PLUGIN/NAME`` of the recipe that the configuration started from, or None.
+        started: date and time of the start, ISO 8601.
+        unregistered: ``MODULE:CLASS`` of each part that no plugin offers, by the name of the part. Such a
+            part may come from a notebook.
         resumed: the same record for each later session that resumed the run.
     """
 
@@ -106,10 +105,10 @@ CONVERTER.register_unstructure_hook(
 
 
 def describe(zoo: Zoo, config: RunConfig, accelerator: Accelerator) -> Environment:
-    """Return what this run runs on.
+    """Return the environment of this session.
 
     Raises:
-        PluginError: a part that no plugin offers has the name of one that a plugin offers.
+        PluginError: a part that no plugin offers has the same name as one that a plugin offers.
     """
     known = plugins.installed()
     unregistered = plugins.unregistered(choice.part for choice in config.choices)

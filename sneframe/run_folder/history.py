@@ -1,4 +1,4 @@
-"""``history.jsonl``: one line for each epoch of a training."""
+"""``history.jsonl``: one line for each finished epoch."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sneframe.run_folder.measured import Invariance
 
 @frozen(kw_only=True)
 class Losses:
-    """Means over the training networks of one epoch.
+    """Losses of one epoch, as means over its training networks.
 
     Args:
-        loss: what was minimised.
-        task: its part that is owed to the predictions.
-        invariance: its part that is owed to the invariance loss; None where there is no such loss.
+        loss: the total loss, which is minimised.
+        task: the task loss, before it is weighted.
+        invariance: the invariance loss, before it is weighted; None if the run has no invariance loss.
     """
 
     loss: float
@@ -36,12 +36,13 @@ class EpochScores:
     """Scores of the validation networks after one epoch.
 
     Args:
-        mse: mean squared error, in squared units of the property; of a category the Brier score.
-        r2: of a number, 1 − mse / variance; None where that is undefined.
-        tau: of a number, Kendall's τ-b; None where that is undefined.
-        accuracy: of a category; None of a number.
-        e_g: see :class:`~sneframe.run_folder.measured.Invariance`; None where it was not measured.
-        e_noise: likewise.
+        mse: mean squared error, in squared units of the property; the Brier score for a category.
+        r2: 1 − mse / variance; None for a category, or if it is undefined.
+        tau: Kendall's τ-b; None for a category, or if it is undefined.
+        accuracy: fraction of the networks whose class is predicted correctly; None for a number.
+        e_g: change of the output under permuted neurons, as in
+            :class:`~sneframe.run_folder.measured.Invariance`; None if it was not measured.
+        e_noise: change of the output under noise of the same size; None if it was not measured.
     """
 
     mse: float
@@ -53,7 +54,7 @@ class EpochScores:
 
     @classmethod
     def of(cls, scores: Scores, invariance: Invariance | None = None) -> EpochScores:
-        """Return what of all scores an epoch keeps."""
+        """Return the scores that the history keeps."""
         moved = {} if invariance is None else attrs.asdict(invariance)
         return cls(mse=scores.mse, r2=scores.r2, tau=scores.tau, accuracy=scores.accuracy, **moved)
 
@@ -63,11 +64,11 @@ class Epoch:
     """One epoch.
 
     Args:
-        epoch: counted from 1.
-        step: steps since the training began, those of this epoch included.
+        epoch: number of the epoch, counted from 1.
+        step: number of steps since the training began, with those of this epoch.
         seconds: seconds of training so far, over all sessions.
         lr: the learning rate of the last step.
-        train: losses of the training networks.
+        train: losses on the training networks.
         val: scores of the validation networks on the main property.
         also: scores of the validation networks on the other properties, by name.
     """
@@ -82,16 +83,16 @@ class Epoch:
 
 
 def write_history(path: Path, epochs: Sequence[Epoch]) -> None:
-    """Write the epochs; the file appears whole.
+    """Write the epochs. The file is replaced as a whole, so nobody reads half of it.
 
     Raises:
-        MachineError: the folder does not take it.
+        MachineError: the file cannot be written.
     """
     atomic.write_text(path, "".join(json.dumps(CONVERTER.unstructure(each)) + "\n" for each in epochs))
 
 
 def read_history(path: Path, expected: int) -> tuple[Epoch, ...]:
-    """Read the epochs; where none is expected there need be no file.
+    """Read the epochs. If none is expected, the file may be missing.
 
     Raises:
         RunError: the file is missing or malformed, or does not hold as many epochs as expected.
@@ -108,7 +109,10 @@ def read_history(path: Path, expected: int) -> tuple[Epoch, ...]:
 
 
 def _plain_scores(scores: EpochScores) -> dict[str, Any]:
-    """Return scores for the file: no R² and τ of a category, no accuracy of a number, nothing unmeasured."""
+    """Return the scores to write: without R² and τ for a category, without accuracy for a number.
+
+    e_g and e_noise are left out if they were not measured.
+    """
     left_out = {"r2", "tau"} if scores.accuracy is not None else {"accuracy"}
     left_out |= {name for name in ("e_g", "e_noise") if getattr(scores, name) is None}
     return {name: value for name, value in attrs.asdict(scores).items() if name not in left_out}

@@ -1,8 +1,9 @@
-"""JSON files to and from attrs classes, strictly; each fault is one line: file, place in it, problem.
+"""Strict conversion of JSON files to and from attrs classes.
 
-The classes stand beside this module, one module for each file of a run folder. A key that a class does not
-know is passed over, so that an older sneframe reads what a newer one wrote. A key that is missing is a fault,
-unless the class has a default for it.
+An error is one line with the file, the key or line in it, and the problem. The classes are in the other
+modules of this package, one module for each file of a run folder. A key that a class does not know is
+ignored, so that an older sneframe can read the files of a newer one. A missing key is an error, unless the
+class has a default for it.
 """
 
 from __future__ import annotations
@@ -24,34 +25,34 @@ CONVERTER = strict_converter(table="an object", none=None, extra=True)
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """Return what a file holds.
+    """Return the content of a file, as a value of an attrs class.
 
     Raises:
-        RunError: the file is missing, is not JSON, or does not hold what the class needs.
+        RunError: the file is missing, is not JSON, or does not fit the class.
     """
     return structured(path, parse_json(path, read_text(path)), kind)
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
-    """Write a value of an attrs class; the file appears whole.
+    """Write a value of an attrs class. The file is replaced as a whole, so nobody reads half of it.
 
-    ``indent=None`` writes it in one line, for lists of many numbers.
+    ``indent=None`` writes one line, for lists of many numbers.
 
     Raises:
-        MachineError: the folder does not take it.
+        MachineError: the file cannot be written.
     """
     atomic.write_text(path, json.dumps(CONVERTER.unstructure(value), indent=indent))
 
 
 def parse_json(path: Path, text: str, line: int | None = None) -> dict[str, Any]:
-    """Return the JSON object that a file, or one line of it, holds.
+    """Return the JSON object in the text of a file, or of one line of a file.
 
     Raises:
-        RunError: it holds none.
+        RunError: the text is not a JSON object.
     """
 
     def refuse(constant: str) -> NoReturn:
-        fault(path, f"{constant} is no JSON number", line=line)
+        fault(path, f"{constant} is not a JSON number", line=line)
 
     try:
         data = json.loads(text, parse_constant=refuse)
@@ -63,7 +64,7 @@ def parse_json(path: Path, text: str, line: int | None = None) -> dict[str, Any]
 
 
 def structured(path: Path, data: Any, kind: type[T], line: int | None = None) -> T:
-    """Return plain data of a file, or of one line of it, as a value of an attrs class.
+    """Convert plain data from a file, or from one line of it, to a value of an attrs class.
 
     Raises:
         RunError: the data do not fit the class.
@@ -75,10 +76,10 @@ def structured(path: Path, data: Any, kind: type[T], line: int | None = None) ->
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text.
+    """Return the text of a file.
 
     Raises:
-        RunError: it is missing, cannot be read or is not UTF-8.
+        RunError: the file is missing, cannot be read or is not UTF-8.
     """
     try:
         return read_bytes(path).decode()
@@ -87,10 +88,10 @@ def read_text(path: Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes.
+    """Return the bytes of a file.
 
     Raises:
-        RunError: it is missing or cannot be read.
+        RunError: the file is missing or cannot be read.
     """
     try:
         return path.read_bytes()
@@ -103,9 +104,9 @@ def read_bytes(path: Path) -> bytes:
 def fault(
     path: Path, problem: str, cause: BaseException | None = None, *, line: int | None = None
 ) -> NoReturn:
-    """Raise the RunError that names a file, the line where there is one, and what is wrong."""
-    place = "" if line is None else f"line {line}: "
-    raise RunError(f"{path}: {place}{' '.join(problem.split())}") from cause
+    """Raise a RunError of one line: the file, the line number if it is known, and the problem."""
+    where = "" if line is None else f"line {line}: "
+    raise RunError(f"{path}: {where}{' '.join(problem.split())}") from cause
 
 
 def _count(value: Any, _: Any) -> int:

@@ -1,4 +1,4 @@
-"""Reads and checks the folder of a finished run; a fault is a RunError of one line: file and problem."""
+"""Reads and checks the folder of a finished run. An error is one line with the file and the problem."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from sneframe.run_folder.shown import read_shown
 
 @frozen(kw_only=True, eq=False)
 class RunFolder:
-    """All of a finished run.
+    """The content of the folder of a finished run.
 
     Args:
-        name: of the folder.
-        config: the text of its ``config.toml``.
-        environment: from ``environment.json``.
-        history: from ``history.jsonl``, empty where there was no epoch.
-        predictions: from ``predictions.csv``, one for each property.
-        metrics: from ``metrics.json``.
-        embeddings: from ``embeddings.safetensors``, None where there is no such file.
-        shown: from ``shown.json``, further columns in the order of the predictions.
+        name: name of the folder.
+        config: text of ``config.toml``.
+        environment: content of ``environment.json``.
+        history: epochs in ``history.jsonl``; empty for a run without epochs.
+        predictions: predictions in ``predictions.csv``, one item for each property.
+        metrics: content of ``metrics.json``.
+        embeddings: content of ``embeddings.safetensors``; None if there is no such file.
+        shown: columns in ``shown.json`` by name, in the order of the predictions; empty without the file.
     """
 
     name: str
@@ -48,7 +48,7 @@ def read_folder(folder: Path) -> RunFolder:
     """Read the folder of a finished run.
 
     Raises:
-        RunError: it is no folder, or a file in it is missing, malformed or at odds with another.
+        RunError: there is no such folder, or a file in it is missing, malformed or contradicts another file.
     """
     if not folder.is_dir():
         raise RunError(f"no such run folder: {folder}")

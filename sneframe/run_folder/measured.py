@@ -14,7 +14,7 @@ from sneframe.metrics import Scores
 
 @frozen(kw_only=True)
 class Baseline:
-    """Scores of the baseline that predicts the same for every network: the training mean, or frequencies.
+    """Scores of the baseline that predicts the same for every network: the training mean or frequencies.
 
     Args:
         val: scores for the validation networks.
@@ -46,11 +46,11 @@ class PropertyScores:
 
 @frozen(kw_only=True)
 class Invariance:
-    """Mean squared change of the model's output over its variance.
+    """Mean squared change of the model's output, divided by the variance of the output.
 
     Args:
-        e_g: under a random element of the symmetry group.
-        e_noise: under Gaussian noise that moves the weights as far.
+        e_g: the change under a random element of the symmetry group.
+        e_noise: the change under Gaussian noise that moves the weights as far.
     """
 
     e_g: float
@@ -75,27 +75,26 @@ class Seconds:
 
 
 def _property_first(_: type, found: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
-    """Put the name of the property before its scores, in the file as in an error."""
+    """Put the name of the property before its scores, both in the file and in errors."""
     return sorted(found, key=lambda attribute: attribute.name != "property")
 
 
 @frozen(kw_only=True, field_transformer=_property_first)
 class Metrics(PropertyScores):
-    """The numbers of a run: the scores of its main property, and all else.
+    """The numbers of a run: the scores of its main property, and everything else that is measured.
 
     Args:
         property: name of the main property.
         also: scores of the other properties, by name.
-        architectures: how many networks of each architecture, by its id, are in ``train``, ``val`` and
-            ``test``.
-        invariance: of the test networks; None where it could not be measured.
+        architectures: number of networks by architecture id, for each of ``train``, ``val`` and ``test``.
+        invariance: invariance errors on the test networks; None if they could not be measured.
         size: trainable weights of the model.
         epochs: number of epochs; 0 for a method without gradients.
         steps: number of steps.
         passes: number of passes over the training networks; a cut epoch counts for a fraction.
         best_epoch: the epoch whose model was kept, counted from 1; 0 without epochs.
         stopped_by: ``budget`` or ``patience`` if one of them ended the training, else None.
-        seconds: how long it took.
+        seconds: how long the run took.
     """
 
     property: str

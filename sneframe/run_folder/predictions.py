@@ -31,7 +31,7 @@ class Predictions:
         source: ``(n,)`` str, the name of each network; see :attr:`sneframe.zoo.Zoo.sources`.
         group: ``(n,)`` str, the run group of each network.
         true: ``(n,)`` float64, or labels.
-        predicted: ``(n,)``, the same.
+        predicted: ``(n,)`` float64, or labels.
         probability: ``(n,)`` float64, the predicted probability of the true class; None for a number.
     """
 
@@ -48,8 +48,8 @@ def header_of(kinds: Mapping[str, str]) -> list[str]:
     """Return the names of the columns.
 
     Args:
-        kinds: the kind of task of each property by its name, the main one first. The columns of the others
-            end in their name; a category has a third column, the probability of the true class.
+        kinds: the kind of task of each property by its name, the main one first. The columns of the other
+            properties end in their name. A category has a third column, the probability of the true class.
     """
     columns = list(COLUMNS)
     for number, (name, kind) in enumerate(kinds.items()):
@@ -67,7 +67,7 @@ def write_predictions(path: Path, kinds: Mapping[str, str], rows: Iterable[Itera
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header_of(kinds))
     writer.writerows((repr(each) if isinstance(each, float) else each for each in row) for row in rows)
-    # A name may hold a lone surrogate, which UTF-8 cannot.
+    # A name may contain a lone surrogate, which UTF-8 cannot encode.
     atomic.write_bytes(path, text.getvalue().encode(errors="replace"))
 
 
@@ -75,7 +75,7 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
     """Return the predictions for the test networks, for each property of the metrics.
 
     Raises:
-        RunError: the file is missing or malformed, or is not about as many networks as the metrics.
+        RunError: the file is missing or malformed, or has another number of test networks than the metrics.
     """
     kinds = {name: each.task for name, each in metrics.by_property.items()}
     columns, expected = header_of(kinds), metrics.test.n
@@ -100,7 +100,7 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
         fault(path, f"{len(named)} test networks, metrics.json counts {expected}")
     ids, architectures, sources, groups = zip(*named, strict=True) if named else ((),) * 4
     if len(set(ids)) != len(ids):
-        fault(path, "a test network stands in it twice")
+        fault(path, "a test network has more than one row")
     found = []
     for index, kind in enumerate(kinds.values()):
         dtype: Any = object if kind == CATEGORY else np.float64

@@ -1,4 +1,4 @@
-"""``shown.json`` of a run folder: columns that colour the maps of the report; nothing is learnt from them."""
+"""``shown.json``: columns that only colour the maps of the report; the model does not learn from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import frozen
 
 from sneframe.run_folder.json_files import fault, read_json
 
-MISSING = "missing"  #: label of a network that has none
+MISSING = "missing"  #: label of a network without a value
 
 
 @frozen(kw_only=True)
@@ -20,7 +20,7 @@ class Shown:
 
     Args:
         ids: ids of the test networks.
-        columns: values of these networks by column; None is a missing value.
+        columns: values of each column by its name, in the order of the ids; None is a missing value.
     """
 
     ids: tuple[int, ...]
@@ -28,18 +28,22 @@ class Shown:
 
 
 def read_shown(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of the test networks by name, as float64 with NaN for missing values, or as labels.
+    """Return the columns by name: numbers as float64 with NaN for missing values, others as labels.
 
-    Without the file there are no columns.
+    The result is empty if there is no such file.
+
+    Args:
+        path: path of the file.
+        ids: ids of the test networks, in the order of predictions.csv.
 
     Raises:
-        RunError: the file is malformed, or is about other networks.
+        RunError: the file is malformed, or has other networks.
     """
     if not path.exists():
         return {}
     found = read_json(path, Shown)
     if found.ids != tuple(ids.tolist()):
-        fault(path, "ids: must be those of the test networks of predictions.csv, in their order")
+        fault(path, "ids: must be the test networks of predictions.csv, in the same order")
     return {
         name: _values(path, f"columns.{name}", column, len(ids)) for name, column in found.columns.items()
     }

@@ -1,6 +1,6 @@
-"""Files of tensors: safetensors, with everything else as JSON in the header; never pickle.
+"""Files of tensors: safetensors with everything else as JSON in the header, and never pickle.
 
-A file is replaced as a whole: a killed run leaves the previous state as it was.
+A file is replaced as a whole, so a killed run leaves the previous state as it was.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote.
+    """Return the tensors and the header of a file that :func:`write_tensors` wrote.
 
     Raises:
         RunError: the file is missing or damaged, or sneframe did not write it.
     """
     try:
-        path.open("rb").close()  # a file without permission to read exists, and is not damaged
+        path.open("rb").close()  # tells a file without read permission from a missing or damaged one
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["sneframe"])
             names = file.keys()

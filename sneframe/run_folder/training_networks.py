@@ -1,4 +1,4 @@
-"""``training.json``: facts about the training networks of a run, with which other networks are compared."""
+"""``training.json``: facts about the training networks, to compare networks with that are predicted later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sneframe.run_folder.json_files import read_json
 
 @frozen(kw_only=True)
 class Range:
-    """The least and the largest root mean square of the weights of a parameter.
+    """The range of the root mean square of a parameter's weights.
 
     Args:
         least: the least value among the training networks.

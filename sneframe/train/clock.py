@@ -1,4 +1,4 @@
-"""The clock of a training: seconds spent over all sessions, and the fraction of the budget that they use."""
+"""The clock of a training: the seconds of all sessions, and the fraction of the budget that they use."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ class Data:
         batch: all networks of the zoo that have the properties.
         split: positions in ``batch``.
         shown: further columns by name, in the same order; nothing is learnt from them.
-        balance: ``(N,)`` int kind of each network, if each kind shall make up the same part of an epoch; else
-            None.
+        balance: ``(N,)`` int kind of each network, if every kind is to make up the same part of an epoch;
+            otherwise None.
         device: device to which :meth:`select` moves networks.
     """
 
@@ -67,7 +67,7 @@ class Data:
         return self.columns[name].take(self.split.train)
 
     def to(self, device: torch.device) -> Data:
-        """Return the data for another device: all weights move if they fit, else each selection moves."""
+        """Return the data for another device. All weights move there if they fit, else each selection."""
         size = sum(n.weights.nbytes for n in self.batch.networks)
         batch = self.batch.to(device) if devices.fits(size, device) else self.batch
         return evolve(self, batch=batch, device=device)
@@ -77,7 +77,7 @@ class Data:
         return self.batch.select(positions).to(self.device)
 
     def training_architectures(self) -> tuple[Architecture, ...]:
-        """The architectures of the training networks, in the order of the batch."""
+        """Return the architectures of the training networks, in the order of the batch."""
         present = set(self.batch.entry[self.split.train].tolist())
         return tuple(a for number, a in enumerate(self.batch.architectures) if number in present)
 
@@ -87,22 +87,22 @@ class Data:
 
 
 def load_data(config: ZooConfig, reporter: Reporter) -> Data:
-    """Open the zoo, select, split, and read the weights into memory.
+    """Open the zoo, select and split its networks, and read their weights into memory.
 
     Raises:
-        ZooError: there is no such zoo or property, a property has no value or the same one in all networks,
-            or a part of the split is empty.
+        ZooError: there is no such zoo or property, a property has no value or has the same value in all
+            networks, or a part of the split is empty.
     """
     selected, columns = _with_properties(config, reporter)
     for name, column in columns.items():
         if len(set(values := column.values.tolist())) == 1:
             raise ZooError(
-                f"property {name!r} has the one value {_shown(values[0])} in all {len(column)} networks"
+                f"property {name!r} has the same value, {_shown(values[0])}, in all {len(column)} networks"
             )
     drawn = config.split == "random"
     if drawn and selected.split_names:
         names = ", ".join(selected.split_names)
-        reporter.say(f"a random split is drawn; the zoo has its own, {names}: zoo.split=NAME takes it")
+        reporter.say(f"a random split is drawn; the zoo also stores {names}: use one with zoo.split=NAME")
     assignment = _random_split(selected, config) if drawn else selected.split(config.split)
     parts = {
         part: np.flatnonzero(assignment == number) for number, part in enumerate(("train", "val", "test"))
@@ -126,13 +126,13 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
 
 
 def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
-    """Read a zoo that is only tested on: its test networks are those of a stored split, or else all networks.
+    """Read a zoo that is only tested on. The test networks are those of a stored split, or else all networks.
 
-    The stored split is the one that ``config.split`` names, if the zoo has it. For a random split it is the
-    only split that the zoo stores, if it stores exactly one.
+    The stored split is the one that ``config.split`` names, if the zoo has it. If ``config.split`` is
+    ``random``, it is the only split of the zoo, if the zoo stores exactly one.
 
     Raises:
-        ZooError: as :func:`load_data`.
+        ZooError: there is no such zoo or property, a property has no value, or the split has no test network.
     """
     selected, columns = _with_properties(config, reporter)
     positions, none = np.arange(len(selected)), np.arange(0)
@@ -162,7 +162,7 @@ def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[s
     missing = {name: ~column.valid for name, column in columns.items()}
     infinite = {name: _infinite(column) for name, column in columns.items()}
     reasons = {
-        "not healthy": len(matching) - len(selected),
+        "unhealthy": len(matching) - len(selected),
         **{f"without {name!r}": int(rows.sum()) for name, rows in missing.items()},
         **{f"with an infinite {name!r}": int(rows.sum()) for name, rows in infinite.items()},
     }
@@ -178,14 +178,14 @@ def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[s
 
 
 def _infinite(column: Column) -> np.ndarray:
-    """Return which values are present and infinite."""
+    """Return a bool for each value: whether it is present and infinite."""
     if column.kind != "float":
         return np.zeros(len(column), bool)
     return np.isinf(column.values) & column.valid
 
 
 def _kinds(selected: Zoo, name: str | None) -> np.ndarray | None:
-    """Return the number of each network's kind, which is its value of a column; no value is a kind, too."""
+    """Return the kind of each network as a number: its value in a column. No value is a kind as well."""
     if name is None:
         return None
     values = selected.typed_column(name).objects()
@@ -198,29 +198,29 @@ def _shown(value: object) -> str:
 
 
 def demo_zoo(reporter: Reporter) -> Path:
-    """Return the path of the demo zoo, which is built once for each version of its builder and cached.
+    """Return the path of the demo zoo. It is built once for each version of its builder, and cached.
 
     Raises:
-        ZooError: something else is at that path.
-        Interrupted: after Ctrl-C.
+        ZooError: the path holds something else.
+        Interrupted: the user pressed Ctrl-C; the error says how to continue the build.
     """
     registry = plugins.load([DEMO.partition("/")[0]])
     builder, version = registry.zoo(DEMO), registry.plugins[DEMO.partition("/")[0]].version
     path = default_folder() / f"demo-{version}.zarr"
     if path.exists():
-        reporter = Reporter()  # the builder only checks that the zoo is the right one
+        reporter = Reporter()  # nothing to report: the builder only checks that the zoo is the right one
     reporter.say(f"building the demo zoo, once, in {path}")
     try:
         with reporter.bar("demo zoo", unit="networks") as advance:
             # Other processes would take about as long to start as they would save.
             builder.build(builder.config(), path, advance, SerialEngine())
     except KeyboardInterrupt as error:
-        raise Interrupted("the demo zoo is not complete; the same command goes on with it") from error
+        raise Interrupted("the demo zoo is not complete; run the same command again to continue") from error
     return path
 
 
 def _random_split(selected: Zoo, config: ZooConfig) -> np.ndarray:
-    """Split by group; sizes that add up to at most 1 are fractions, others are counts of networks."""
+    """Split by run group. Sizes that add up to at most 1 are fractions, others are numbers of networks."""
     if sum(config.sizes) <= 1 + 1e-9:
         return splits.by_group(selected.group, fractions=config.sizes, seed=config.split_seed)
     counts = [round(size) for size in config.sizes]
@@ -236,5 +236,5 @@ def _first_float(selected: Zoo) -> str:
         if selected.column(name).dtype.kind == "f":
             return name
     raise ZooError(
-        f"{selected.path}: no float property to predict, name one {choices('', selected.properties)}"
+        f"{selected.path}: the zoo has no float property; set zoo.property {choices('', selected.properties)}"
     )

@@ -1,4 +1,4 @@
-"""Scores: predictions on validation and test networks, and how invariant the model has become."""
+"""Scores: predictions for validation and test networks, and how invariant the model is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sneframe.tasks import Category, Task, Tasks
 from sneframe.train.data import Data
 from sneframe.zoo.column import finite_or_none
 
-MOST_KEPT = 1000  #: training networks whose embeddings a run keeps, to see which networks are unlike them
+MOST_KEPT = 1000  #: most training embeddings that a run keeps, to find networks that are unlike these later
 
 
 @frozen(kw_only=True, eq=False)
@@ -48,15 +48,15 @@ def predict(
     batch_size: int,
     move: Callable[[Batch], Batch] | None = None,
 ) -> Outputs:
-    """Run a model on networks, spread over all processes.
+    """Run a model on networks. Each process takes a part of them.
 
     Args:
-        model: on the accelerator's device.
-        data: holds the networks.
-        positions: which of them.
-        accelerator: this process among all.
-        batch_size: networks at a time, over all processes.
-        move: applied to each batch first.
+        model: the model, on the accelerator's device.
+        data: the data that holds the networks.
+        positions: positions of the networks in the batch.
+        accelerator: accelerate's view of this process and the others.
+        batch_size: number of networks at a time, over all processes.
+        move: function to apply to each batch before the model; None: the batch stays as it is.
     """
     model.eval()
     width = model.encoder.width
@@ -76,7 +76,7 @@ def predict(
 
 
 def some(positions: np.ndarray, seed: int) -> np.ndarray:
-    """Return at most :data:`MOST_KEPT` of the positions, in their order; a run keeps their embeddings."""
+    """Return at most :data:`MOST_KEPT` of the positions, drawn at random, in their order."""
     if len(positions) <= MOST_KEPT:
         return positions
     return np.sort(np.random.default_rng(seed).choice(positions, MOST_KEPT, replace=False))
@@ -107,16 +107,16 @@ def invariance(
 
     e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, where g is a random permutation of every neuron
     group. e_noise is the same for Gaussian noise of the size |g·x − x|. A model that ignores its input has a
-    small e_g as well, but then e_noise is small, too.
+    small e_g as well, but then e_noise is also small.
 
     Args:
-        model: on the accelerator's device.
-        data: holds the networks.
+        model: the model, on the accelerator's device.
+        data: the data that holds the networks.
         positions: positions of the networks to measure on.
-        value: ``(n, T)`` the model's raw outputs for these networks.
-        accelerator: knows this process and the others.
+        value: ``(n, T)`` raw outputs of the model for these networks.
+        accelerator: accelerate's view of this process and the others.
         seed: seed of the run.
-        batch_size: networks at a time, over all processes.
+        batch_size: number of networks at a time, over all processes.
 
     Returns:
         None if no network has a neuron group, or if the predictions do not vary.
@@ -181,7 +181,7 @@ def baseline(task: Task, data: Data, part: str) -> Scores:
 
 
 def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, Scores]:
-    """Score the test networks of each architecture separately, from the task's own raw outputs ``(n, T)``."""
+    """Score the test networks of each architecture separately, from the raw outputs ``(n, T)`` of a task."""
     index, names = _architecture_ids(data)
     here, truth = index[data.split.test], _truth(task, data, data.split.test)
     found = {}
@@ -220,7 +220,7 @@ def mix(data: Data) -> dict[str, dict[str, int]]:
 
 
 def shown(data: Data) -> Shown:
-    """Return the columns that ``zoo.show`` names, for the test networks."""
+    """Return the values of the test networks in the columns that ``zoo.show`` names."""
     rows = data.split.test
     columns = {
         name: tuple(finite_or_none(value) for value in column.take(rows).objects())

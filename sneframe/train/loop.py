@@ -22,7 +22,7 @@ from sneframe.errors import Interrupted, RunError
 from sneframe.progress import Reporter
 from sneframe.rng import Draw
 from sneframe.run_folder import checkpoint, tensor_files
-from sneframe.run_folder.create import going_on
+from sneframe.run_folder.create import how_to_continue
 from sneframe.run_folder.history import Epoch, EpochScores, Losses, write_history
 from sneframe.run_folder.json_files import CONVERTER, structured
 from sneframe.train import evaluate
@@ -34,7 +34,7 @@ from sneframe.train.sampler import epoch_batches, smallest_batch, step_seed, ste
 
 @define(kw_only=True)
 class Training:
-    """The state of a training; with the tensors in ``last.safetensors`` it is all that resuming needs.
+    """The state of a training. With the tensors in ``last.safetensors`` it is all that resuming needs.
 
     Args:
         epoch: number of finished epochs.
@@ -73,14 +73,14 @@ class Loop:
 
     Args:
         objective: the modules as they are saved.
-        stepper: the objective, prepared for this device and its processes.
-        optimiser: prepared for the same.
-        accelerator: knows this process and the others.
-        data: networks and properties, on the device where they fit.
+        stepper: the objective, prepared by accelerate for this device and these processes.
+        optimiser: the optimiser, prepared in the same way.
+        accelerator: accelerate's view of this process and the others.
+        data: networks and properties, on the device if they fit there.
         targets: ``(N, T)`` float32 on the device; raw outputs are trained to equal them.
         config: configuration of the run.
         clock: counts the seconds of training.
-        sums: ``(3,)`` this process's loss, task loss and invariance loss, summed over the steps of the epoch.
+        sums: ``(3,)`` loss, task loss and invariance loss of this process, summed over the epoch so far.
     """
 
     objective: Objective
@@ -109,13 +109,14 @@ def fit(
     *,
     resume: bool,
 ) -> Training:
-    """Train, select by validation, and write ``best.safetensors`` and ``last.safetensors`` into the folder.
+    """Train the objective, and write ``best.safetensors`` and ``last.safetensors`` into the folder.
 
-    An objective without trainable parameters stays as it is.
+    The best model is the one with the best validation score. An objective without trainable parameters stays
+    as it is, and nothing is written.
 
     Raises:
-        RunError: the loss is not finite, a step has fewer networks than there are processes, or there are a
-            budget and several processes, which would have to agree on when it is spent.
+        RunError: the loss is not finite, a step has fewer networks than there are processes, or a budget is
+            set for several processes, which would have to agree on when it is spent.
         Interrupted: after Ctrl-C; the state is on disk.
     """
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
@@ -124,13 +125,13 @@ def fit(
     smallest = smallest_batch(len(data.split.train), config.train.batch_size)
     if smallest < accelerator.num_processes:
         raise RunError(
-            f"{accelerator.num_processes} processes need as many networks a step, "
-            f"the smallest step has {smallest}: {len(data.split.train)} training networks at "
+            f"{accelerator.num_processes} processes need at least as many networks in each step, but the "
+            f"smallest step has {smallest}: {len(data.split.train)} training networks at "
             f"train.batch_size = {config.train.batch_size}"
         )
     if accelerator.num_processes > 1 and config.train.budget is not None:
         raise RunError(
-            f"train.budget is measured by the clock of one process, here are {accelerator.num_processes}; "
+            f"train.budget works with one process only, but there are {accelerator.num_processes}; "
             f"set train.epochs instead"
         )
     optimiser = AdamW(trainable, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
@@ -149,8 +150,8 @@ def fit(
         clock=(clock := Clock(config.train.budget, training.seconds)),
         sums=sums,
     )
-    # Several processes would have to agree on the step to stop at; there Ctrl-C ends the run at the last
-    # epoch.
+    # Several processes would have to agree on the step to stop at. With them Ctrl-C acts at once, and the
+    # state on disk is that of the last finished epoch.
     with (
         Interruption(enabled=accelerator.num_processes == 1) as interruption,
         reporter.bar("training") as advance,
@@ -172,7 +173,7 @@ def fit(
                     _count_steps(loop, training)
                     training.seconds = clock.seconds
                     _save(last, loop, training)
-                    raise Interrupted(f"in epoch {training.epoch + 1}; {going_on(folder)}")
+                    raise Interrupted(f"in epoch {training.epoch + 1}; {how_to_continue(folder)}")
                 if clock.fraction >= 1:  # the epoch ends here, and the model is scored as it is
                     break
             _finish_epoch(loop, training)
@@ -185,10 +186,10 @@ def fit(
                 write_history(folder / "history.jsonl", training.history)
                 _save(last, loop, training)
             advance(training.epoch, config.train.epochs, _note(training.history[-1]))
-            if interruption.requested:  # while the validation networks were scored
+            if interruption.requested:  # Ctrl-C came while the validation networks were scored
                 break
     if interruption.requested:
-        raise Interrupted(f"after epoch {training.epoch}; {going_on(folder)}")
+        raise Interrupted(f"after epoch {training.epoch}; {how_to_continue(folder)}")
     accelerator.wait_for_everyone()
     return training
 
@@ -202,8 +203,8 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
         step: number of the step, counted from 0 over the whole training.
     """
     train, accelerator = loop.config.train, loop.accelerator
-    # Every process takes each P-th network, so that a fraction of the batch is the same fraction of each
-    # slice.
+    # With P processes each takes every P-th network, so that a fraction of the batch is the same fraction of
+    # each slice.
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
     torch.manual_seed(step_seed(loop.config.seed, step, accelerator.process_index))
     slots = np.arange(len(positions))[mine]
@@ -224,10 +225,10 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
 
 
 def learning_rate(train: TrainConfig, progress: float) -> float:
-    """Return the learning rate at a fraction of the training.
+    """Return the learning rate after a fraction of the training.
 
-    One-cycle rises linearly from a 25th of ``train.lr`` over the warm-up, then falls to zero along half a
-    cosine.
+    The one-cycle schedule rises linearly from a 25th of ``train.lr`` during the warm-up, then falls to zero
+    along half a cosine.
     """
     if train.schedule == "constant":
         return train.lr
@@ -237,12 +238,14 @@ def learning_rate(train: TrainConfig, progress: float) -> float:
 
 
 class Interruption:
-    """Turns the first Ctrl-C into a request, which the loop checks between steps; the second acts at once.
-
-    ``requested`` stays true if no step was left to check it.
+    """Turns the first Ctrl-C into a request, which the loop checks between steps. A second one acts at once.
 
     Args:
-        enabled: whether to handle Ctrl-C; only the main thread does, because Python delivers signals there.
+        enabled: whether to handle Ctrl-C. This works in the main thread only, because Python delivers signals
+            there.
+
+    Attributes:
+        requested: whether Ctrl-C was pressed.
     """
 
     def __init__(self, *, enabled: bool) -> None:
@@ -267,15 +270,15 @@ class Interruption:
 
 
 def _progress(loop: Loop, step: int) -> float:
-    """Return the fraction of the training before a step: of its steps or its budget, the larger one.
+    """Return the fraction of the training that is done before a step: of steps or of budget, the larger one.
 
-    The learning rate therefore falls to zero in a training that its budget ends, too.
+    The learning rate therefore also falls to zero if the budget ends the training.
     """
     return max(step / (loop.config.train.epochs * loop.steps), loop.clock.fraction)
 
 
 def _count_steps(loop: Loop, training: Training) -> None:
-    """Add the seconds since the clock was started to the seconds of steps."""
+    """Add the seconds since the clock was started to those spent on steps."""
     training.step_seconds += loop.clock.seconds - training.seconds
 
 

@@ -19,7 +19,7 @@ from sneframe.tasks import Tasks
 
 
 class Objective(nn.Module):
-    """Model, task loss and invariance loss in one module: one call is one step, data-parallel or not.
+    """Model, task loss and invariance loss in one module. One call is one step, data-parallel or not.
 
     Args:
         model: the model to train.
@@ -27,9 +27,9 @@ class Objective(nn.Module):
         invariance: the invariance loss, or None.
         augmentations: applied to the networks of a step, in this order.
         task_weight: weight of the task loss.
-        processes: number of processes that share the batch of a step. Gradients are averaged over the
-            processes, and a loss is the sum in one process divided by the count in all, so each loss is
-            multiplied by this number.
+        processes: number of processes, each of which takes a part of the batch of a step. Accelerate averages
+            gradients over the processes, and a loss is the sum in one process divided by the count in all of
+            them. Each loss is therefore multiplied by this number.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Objective(nn.Module):
         self._compared = self._term_compared = False
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw, progress: float) -> tuple[Tensor, Tensor]:
-        """Return the loss to differentiate, and ``(3,)`` this process's total, task and invariance loss.
+        """Return the loss to differentiate, and ``(3,)`` total, task and invariance loss of this process.
 
         Args:
-            batch: this process's slice of the step's batch.
+            batch: the networks of this process in the batch of the step.
             target: ``(B, T)`` targets of the raw outputs.
             draw: seed and step, from which random numbers are drawn.
             progress: fraction of the training that is done, in [0, 1].

@@ -2,8 +2,8 @@
 
 The command line and notebooks call the same function, and the same code runs on a CPU, a GPU and several
 processes: accelerate prepares the model and the optimiser, and nothing else. Batches and group elements are
-pure functions of seed, epoch, step and network, so a run that was killed, or that several processes share,
-gives the same numbers.
+pure functions of seed, epoch, step and network, so a run gives the same numbers if it is killed and resumed,
+or if several processes work on it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sneframe.plugins import Blamed
 from sneframe.predict.doubt import ranges_of
 from sneframe.progress import Reporter
 from sneframe.run_folder import checkpoint, environment, tensor_files
-from sneframe.run_folder.create import going_on, open_folder
+from sneframe.run_folder.create import how_to_continue, open_folder
 from sneframe.run_folder.json_files import CONVERTER, write_json
 from sneframe.run_folder.measured import Metrics, Seconds
 from sneframe.run_folder.predictions import write_predictions
@@ -60,15 +60,15 @@ def run(
     reporter: Reporter | None = None,
     report: bool = True,
 ) -> Result:
-    """Train, evaluate and report.
+    """Train a model, score it, and write the run folder with its report.
 
     Args:
-        config: all settings that the numbers depend on.
+        config: configuration of the run, with all settings that the numbers depend on.
         out: folder to write to; by default the next free ``runs/RECIPE-NNN``.
         resume: continue from the last state in ``out``.
         reporter: prints progress; by default nothing is printed.
-        report: write ``report.html``. Without it nothing is drawn, and matplotlib is not imported;
-            ``sneframe report FOLDER`` draws the report later.
+        report: whether to write ``report.html``. If False, nothing is drawn and matplotlib is not imported;
+            ``sneframe report FOLDER`` can draw the report later.
 
     Raises:
         SneframeError: something is wrong, in one line; no half-written file is left.
@@ -82,7 +82,7 @@ def run(
     if warning := devices.missing_processes(accelerator):
         reporter.say(warning)
 
-    with accelerator.main_process_first():  # which may have to build the demo zoo
+    with accelerator.main_process_first():  # because it may have to build the demo zoo
         data = load_data(config.zoo, reporter)
     tasks = _tasks(data, config, fitted=not head_class(config).trained)
     torch.manual_seed(config.seed)
@@ -121,8 +121,8 @@ def run(
 
                 write_report(folder)
         accelerator.wait_for_everyone()
-    except KeyboardInterrupt as error:  # wherever it came: the run can be resumed
-        raise Interrupted(f"before the report; {going_on(folder)}") from error
+    except KeyboardInterrupt as error:  # the run can be resumed, whatever was interrupted
+        raise Interrupted(f"the run is not finished; {how_to_continue(folder)}") from error
     return Result(folder=folder, metrics=CONVERTER.unstructure(metrics))
 
 
@@ -146,9 +146,9 @@ def _training(data: Data) -> TrainingNetworks:
 
 
 def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:
-    """Return a task for each property. ``zoo.task`` holds for the main property.
+    """Return a task for each property. ``zoo.task`` sets the kind of the main property only.
 
-    ``zoo.task = "category"`` also makes categories of the other properties that are text.
+    As an exception, ``zoo.task = "category"`` also makes the other properties that are text categories.
     """
     made = []
     for number, name in enumerate(data.columns):

@@ -1,4 +1,4 @@
-"""The sampler: which networks make up which step, a pure function of seed and epoch."""
+"""The sampler decides which networks make up each step. It is a pure function of seed and epoch."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def epoch_batches(
         batch_size: largest number of networks in a step.
         seed: seed of the run.
         epoch: number of the epoch, counted from 0.
-        kinds: ``(N,)`` kind of the network at each position, if every kind shall make up the same part of the
-            epoch. Networks of a rare kind then come more than once, and not all of a frequent kind come.
-            None: each network comes once.
+        kinds: ``(N,)`` kind of the network at each position, if every kind is to make up the same part of the
+            epoch. Networks of a rare kind are then repeated, and some of a frequent kind are left out. None:
+            each network comes once.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(train)
@@ -41,7 +41,7 @@ def epoch_batches(
 
 
 def _balanced(order: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """Return as many positions as given, equally many of each kind (or one more), each kind in its order."""
+    """Return as many positions as given, equally many of each kind up to one, and each kind in its order."""
     names = np.unique(kinds)
     parts = np.array_split(order, len(names))  # only the lengths of the parts count
     return np.concatenate(
@@ -50,5 +50,5 @@ def _balanced(order: np.ndarray, kinds: np.ndarray) -> np.ndarray:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of torch's own generator in a step, which dropout draws from."""
+    """Return the seed of torch's global generator in a step. Dropout draws from that generator."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)

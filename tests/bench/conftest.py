@@ -21,13 +21,13 @@ SMALL = {
 
 
 def small(recipe, *words, label=None):
-    """Return a row of a recipe that is made small."""
+    """Return a row with a recipe whose parts are made small."""
     return Row(label=label or recipe, recipe=recipe, overrides=(*SMALL.get(recipe, ()), *words))
 
 
 @pytest.fixture(scope="session")
 def other_zoo_path(tmp_path_factory):
-    """20 networks of another architecture."""
+    """Return a zoo of 20 networks of another architecture."""
     return toy_zoo(tmp_path_factory.mktemp("zoo") / "other.zarr", hidden=((5, 5),), networks=20, seed=1)
 
 
@@ -38,7 +38,7 @@ def row():
 
 @pytest.fixture
 def suite(toy_zoo_path):
-    """Stats and a small SNE, two seeds, one epoch."""
+    """Return a suite of stats and a small SNE, with two seeds and one epoch."""
     return Suite(
         name="toys/two",
         title="Two methods",
@@ -52,7 +52,7 @@ def suite(toy_zoo_path):
 
 @pytest.fixture
 def ran(monkeypatch):
-    """Run cells in this process; the list of those that were run."""
+    """Run cells in this process, and return the list of those that were run."""
     found = []
 
     def run(cell, note):
@@ -64,7 +64,7 @@ def ran(monkeypatch):
                 return {"failed": worker.said(error)}
 
     monkeypatch.setattr(comparison, "run_cell", run)
-    # Charts take seconds; test_pages draws them.
+    # Charts take seconds, and test_pages tests them.
     monkeypatch.setattr(pages, "figures", lambda *_: None)
     monkeypatch.setattr(pages, "overview", lambda _: None)
     return found

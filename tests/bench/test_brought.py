@@ -1,4 +1,4 @@
-"""The files of a distribution, however it is installed; a change of any of them changes the plugin's hash."""
+"""The files of a distribution, however it is installed. A change of one changes the hash of the plugin."""
 
 import importlib
 import json
@@ -13,7 +13,7 @@ from sneframe.plugins import Installed
 
 @pytest.fixture
 def project(tmp_path):
-    """A project with a plugin's package, a module beside it, and much that nothing imports."""
+    """Return a project with a plugin's package, a module next to it, and files that nothing imports."""
     root = tmp_path / "project"
     files = {
         "sneframe_of_mine/__init__.py": "x = 1",
@@ -49,7 +49,7 @@ COUNTED = {
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Writes the metadata of an installed plugin into a folder that is on Python's path."""
+    """Return a function that writes the metadata of an installed plugin into a folder on Python's path."""
 
     def write(files, *, url=None, folder="site-packages", metadata_folder="mine-1.dist-info"):
         site = tmp_path / folder
@@ -74,7 +74,7 @@ def install(tmp_path, monkeypatch):
 
 
 def finder(project):
-    """What setuptools writes for an editable project whose packages it names one by one."""
+    """Return the finder that setuptools writes for an editable project with explicit packages."""
     mapping = {
         "sneframe_of_mine": str(project / "sneframe_of_mine"),
         "shared_of_mine": str(project / "shared_of_mine"),
@@ -84,12 +84,12 @@ def finder(project):
 
 
 def test_a_path_file_leads_to_the_project(project, install):
-    """Packages and modules next to each other count; tests, builds, environments and data do not."""
+    """Packages and modules of the project count; tests, builds, environments and data do not."""
     assert brought(install({"_mine.pth": f"{project}\n"})).keys() == COUNTED
 
 
 def test_a_finder_names_modules_one_by_one(project, install):
-    """It is read, and not run."""
+    """The finder of an editable project is read, not run."""
     pth = "import __editable___mine_finder; __editable___mine_finder.install()\n"
     files = {"__editable__.mine-1.pth": pth, "__editable___mine_finder.py": finder(project)}
     found = brought(install(files))
@@ -97,13 +97,13 @@ def test_a_finder_names_modules_one_by_one(project, install):
 
 
 def test_any_other_editable_project_is_searched(project, install):
-    """Its address stands in direct_url.json."""
+    """The folder of any other editable project is read from direct_url.json."""
     found = brought(install({"_mine_loader.py": ""}, url=project.as_uri()))
     assert found.keys() == COUNTED | {"_mine_loader.py"}
 
 
 def test_an_ordinary_installation_lists_its_files(install):
-    """Others in the same folder belong to others; commands, ways elsewhere and metadata are left out."""
+    """Only listed files count, without commands, path files and metadata."""
     files = {"sneframe_of_mine/__init__.py": "", "shared_of_mine.py": "", "../bin/mine": "", "mine.pth": ""}
     found = brought(install(files))
     other = next(iter(found.values())).parents[1] / "other.py"
@@ -112,13 +112,13 @@ def test_an_ordinary_installation_lists_its_files(install):
 
 
 def test_a_checkout_on_the_path_is_searched(project, install):
-    """Its list of sources may be an old one."""
+    """A checkout on the path is searched, because its list of sources may be outdated."""
     found = brought(install({}, folder="project", metadata_folder="mine.egg-info"))
     assert found.keys() == COUNTED
 
 
 def test_metadata_without_a_list_name_modules(install):
-    """Of a folder that many distributions share only these count."""
+    """Without a list of files, only the modules in top_level.txt count."""
     files = {"sneframe_of_mine/__init__.py": "", "shared_of_mine.py": "", "other.py": ""}
     distribution = install(files, metadata_folder="mine.egg-info")
     (distribution._path / "top_level.txt").write_text("sneframe_of_mine\nshared_of_mine\n")
@@ -126,7 +126,7 @@ def test_metadata_without_a_list_name_modules(install):
 
 
 def test_a_link_to_a_folder_above_ends(project, install):
-    """Python would follow it for ever."""
+    """A link to a folder above is not followed, so the search ends."""
     (project / "sneframe_of_mine" / "again").symlink_to(project)
     assert brought(install({"_mine.pth": f"{project}\n"})).keys() == COUNTED
 
@@ -143,8 +143,8 @@ def hashed(distribution, *, called="mine"):
 
 
 @pytest.mark.parametrize("name", ["shared_of_mine.py", "space/inner/weights.bin", "new_of_mine.py"])
-def test_a_change_beside_the_package_changes_the_hash(project, install, monkeypatch, name):
-    """A helper that the package imports can change every number."""
+def test_a_change_near_the_package_changes_the_hash(project, install, monkeypatch, name):
+    """A change of a helper module or its data next to the package changes the hash."""
     monkeypatch.syspath_prepend(project)
     distribution = install({"_mine.pth": f"{project}\n"})
     before = hashed(distribution)
@@ -153,7 +153,7 @@ def test_a_change_beside_the_package_changes_the_hash(project, install, monkeypa
 
 
 def test_a_change_of_a_test_leaves_the_hash(project, install, monkeypatch):
-    """So do new data beside the packages."""
+    """Changes of tests, and new data outside of packages, leave the hash as it was."""
     monkeypatch.syspath_prepend(project)
     distribution = install({"_mine.pth": f"{project}\n"})
     before = hashed(distribution)
@@ -163,7 +163,7 @@ def test_a_change_of_a_test_leaves_the_hash(project, install, monkeypatch):
 
 
 def test_plugins_of_sneframe_are_hashed_one_by_one(project, install, monkeypatch):
-    """They share a distribution, and a change in one reruns no cell of another."""
+    """Plugins of sneframe are in one distribution, but a change in one leaves the hash of another."""
     monkeypatch.syspath_prepend(project)
     distribution = install({"_mine.pth": f"{project}\n"})
     before = hashed(distribution, called="sneframe")

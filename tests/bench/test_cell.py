@@ -1,4 +1,4 @@
-"""A cell's key, and its file: written, read, found again."""
+"""The key of a cell, and its file: writing, reading and finding it."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_the_keys_of_committed_cells_stay():
     by_recipe = {}
     for path in COMMITTED:
         stored = json.loads(path.read_text())
-        if len(stored.get("tests", ())) == 1:  # of others the file does not say how the targets were split
+        if len(stored.get("tests", ())) == 1:  # else the file lacks the split of the targets
             by_recipe.setdefault(stored["recipe"], stored)
     assert len(by_recipe) > 5
     for stored in by_recipe.values():
@@ -105,8 +105,8 @@ def test_other_targets_make_another_cell(cell, other_zoo_path):
 def test_names_and_paths_make_no_other_cell(cell, tmp_path):
     """Neither the name of the recipe nor the path of the zoo belongs to the key."""
     moved = evolve(cell.config, recipe="other/name", zoo=evolve(cell.config.zoo, path="elsewhere.zarr"))
-    place = evolve(cell.zoo, path=tmp_path, label="x", name="y")
-    assert evolve(cell, recipe="other/name", overrides=(), config=moved, zoo=place).key == cell.key
+    moved_zoo = evolve(cell.zoo, path=tmp_path, label="x", name="y")
+    assert evolve(cell, recipe="other/name", overrides=(), config=moved, zoo=moved_zoo).key == cell.key
 
 
 def test_what_is_written_is_read(cell, tmp_path):
@@ -124,7 +124,7 @@ def test_what_is_written_is_read(cell, tmp_path):
 
 
 def test_run_groups_are_kept_where_they_matter(cell, tmp_path):
-    """A test keeps run groups as numbers if one has several networks, and a cell says when it finished."""
+    """A cell keeps run groups as numbers if one has several networks, and the time when it finished."""
     outcome = cells.read(cells.write(tmp_path, cell, left(), {}))
     assert outcome.tests[0].group.tolist() == [0, 0, 1, 1, 2]
     assert outcome.finished.endswith("+00:00")
@@ -133,7 +133,7 @@ def test_run_groups_are_kept_where_they_matter(cell, tmp_path):
 
 
 def test_cells_of_the_benchmarks_are_read():
-    """Cells from before dates and run groups were kept have none, and keep their baseline and machine."""
+    """Older cells without dates and run groups are read, with their baseline and machine."""
     folder = Path(__file__).parents[2] / "docs" / "benchmarks" / "inr-frequency" / "cells"
     outcome = cells.read(sorted(folder.glob("*.json"))[0])
     assert (outcome.finished, outcome.tests[0].group) == (None, None)
@@ -155,7 +155,7 @@ def test_a_cell_of_500_networks_is_small(cell, tmp_path):
 
 
 def test_a_file_holds_no_path(cell, tmp_path):
-    """No path of the machine is in the file."""
+    """The file of a cell contains no path."""
     assert str(cell.zoo.path.parent) not in cells.write(tmp_path, cell, left(), {}).read_text()
 
 
@@ -166,8 +166,8 @@ def test_a_cell_is_found_whatever_it_was_called(cell, tmp_path):
     assert cells.find(tmp_path, changed(cell, "seed=4")) is None
 
 
-def test_an_option_that_is_new_leaves_a_cell_what_it_was(cell, tmp_path):
-    """As if it had been written before `aggregator.pool` was there."""
+def test_a_new_option_leaves_an_older_cell_valid(cell, tmp_path):
+    """A cell from before `aggregator.pool` existed is found for the default value."""
     path = cells.write(tmp_path, cell, left(), {})
     data = json.loads(path.read_text())
     del data["config"]["aggregator"]["pool"]
@@ -176,7 +176,7 @@ def test_an_option_that_is_new_leaves_a_cell_what_it_was(cell, tmp_path):
 
 
 def test_a_default_that_has_changed_makes_another_cell(cell, tmp_path):
-    """The key leaves defaults out, and the same key is then another configuration."""
+    """A cell with another value is not found, even if the key is the same because a default changed."""
     path = cells.write(tmp_path, cell, left(), {})
     data = json.loads(path.read_text())
     data["config"]["aggregator"]["pool"] = "never"
@@ -206,7 +206,7 @@ def test_a_failure_is_read_as_one(cell, tmp_path):
     ],
 )
 def test_a_damaged_file_is_named(cell, tmp_path, change, said):
-    """A damaged cell is one line that names the file and the place in it."""
+    """The error for a damaged cell names the file and the key in one line."""
     path = cells.write(tmp_path, cell, left(), {})
     data = json.loads(path.read_text())
     change(data)

@@ -1,4 +1,4 @@
-"""From images to a table, small: zoos of two data sets and three architectures, and what crosses them."""
+"""From images to a table: small zoos of two data sets and three architectures, trained and tested across."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ ROWS = (
     ("sne/message-statistics", "train.epochs=1", "layer_encoder.width=16", "layer_encoder.rounds=1"),
     ("sne/message-chunk-set", "train.epochs=1", "layer_encoder.width=16", "layer_encoder.rounds=1"),
 )
-CHAINS = {"stats/boosting", "nfn/hnp", "dwsnet/default"}  #: what is built for one architecture
+CHAINS = {"stats/boosting", "nfn/hnp", "dwsnet/default"}  #: methods for one architecture
 
 
 def build(kind, path, *words):
@@ -45,7 +45,7 @@ def build(kind, path, *words):
 
 @pytest.fixture(scope="module")
 def zoos(tmp_path_factory):
-    """Small CNNs on digits and on digits that are dark on white, MLPs and transformers on digits."""
+    """Build small zoos: CNNs on digits and on dark digits, MLPs and transformers on digits."""
     folder = tmp_path_factory.mktemp("zoos")
     digits = read_images("digits")
     np.savez(folder / "negative.npz", images=255 - digits.images, labels=digits.labels)

@@ -1,4 +1,4 @@
-"""compare: which cells are run and when, on what, and what becomes of those that fail."""
+"""compare: which cells are run, on which zoos, and what happens to those that fail."""
 
 import json
 import shutil
@@ -99,7 +99,7 @@ def test_a_changed_configuration_is_another_cell(suite, ran, tmp_path, change):
 
 
 def test_rows_that_are_one_configuration_are_one_cell(suite, ran, row, tmp_path):
-    """Two rows with the same configuration share a cell."""
+    """Two rows with the same configuration have one cell."""
     rows = [row("stats/default", label="this"), row("stats/default", label="that")]
     result = compare(evolve(suite, rows=rows, seeds=1), tmp_path / "out")
     assert len(ran) == 1
@@ -127,11 +127,11 @@ def test_a_split_that_a_recipe_brings_is_not_taken(suite, ran, row, tmp_path, mo
     assert ran[0].config.zoo == ZooConfig(path=ran[0].config.zoo.path, property="scale")
 
 
-# -- what finished cells count for -----------------------------------------------------------------
+# -- finished cells --------------------------------------------------------------------------------
 
 
 class Lines(Reporter):
-    """Keeps what is said."""
+    """Keeps the lines that are reported."""
 
     def __init__(self):
         super().__init__()
@@ -142,7 +142,7 @@ class Lines(Reporter):
 
 
 def edit(folder, recipe, change):
-    """Change what the files of a recipe's cells say."""
+    """Change the data in the cell files of a recipe."""
     for path, data in cells_in(folder).items():
         if data["recipe"] == recipe:
             change(data)
@@ -150,7 +150,7 @@ def edit(folder, recipe, change):
 
 
 def again(suite, folder, **options):
-    """Compare once more; what was said."""
+    """Compare once more, and return the lines that were reported."""
     lines = Lines()
     compare(suite, folder, reporter=lines, **options)
     return lines.lines
@@ -158,13 +158,13 @@ def again(suite, folder, **options):
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """The folder of a finished comparison, once it is made."""
+    """Return the folder for a finished comparison, which the first test that needs it makes."""
     return tmp_path_factory.mktemp("kept") / "out"
 
 
 @pytest.fixture
 def finished(suite, ran, kept, tmp_path):
-    """A comparison that is finished, and a copy of its folder."""
+    """Return the suite of a finished comparison, and a copy of its folder."""
     if not kept.exists():
         compare(suite, kept)
         ran.clear()
@@ -174,7 +174,7 @@ def finished(suite, ran, kept, tmp_path):
 
 @pytest.fixture
 def unrun(monkeypatch):
-    """Cells that all fail at once, for tests of pages."""
+    """Let every cell fail at once, for tests of pages."""
     monkeypatch.setattr("sneframe.bench.comparison.run_cell", lambda cell, note: {"failed": "not run"})
 
 
@@ -186,7 +186,7 @@ def unrun(monkeypatch):
     ],
 )
 def test_a_cell_of_another_version_or_source_is_run_again(finished, ran, entry, value, said):
-    """What changed is said once for a row, its cells are run, and those of other rows are not."""
+    """One line per row says what changed; only the cells of that row are run."""
     suite, out = finished
     edit(out, "stats/default", lambda data: data["source"]["plugin stats"].update({entry: value}))
     lines = again(suite, out)
@@ -198,7 +198,7 @@ def test_a_cell_of_another_version_or_source_is_run_again(finished, ran, entry, 
 
 
 def test_a_change_in_sneframe_itself_runs_all_again(finished, ran):
-    """The core makes every number."""
+    """A change in sneframe itself runs all cells again."""
     suite, out = finished
     for recipe in ("stats/default", "sne/default"):
         edit(out, recipe, lambda data: data["source"]["sneframe"].update(version="0.0.9"))
@@ -207,7 +207,7 @@ def test_a_change_in_sneframe_itself_runs_all_again(finished, ran):
 
 
 def test_a_cell_that_does_not_say_what_made_it_is_used(finished, ran):
-    """Cells from before sources were kept stay readable, and a line says how many there are."""
+    """Cells without a record of their source are used, and a line counts them."""
     suite, out = finished
     edit(out, "stats/default", lambda data: data.pop("source"))
     lines = again(suite, out)
@@ -216,7 +216,7 @@ def test_a_cell_that_does_not_say_what_made_it_is_used(finished, ran):
 
 
 def test_reuse_takes_cells_whatever_made_them(finished, ran):
-    """A table of published cells can be made without running any of them."""
+    """With reuse, a table is made of the cells as they are, and none is run."""
     suite, out = finished
     edit(out, "stats/default", lambda data: data["source"]["plugin stats"].update(version="0.0.9"))
     lines = again(suite, out, reuse=True)
@@ -225,7 +225,7 @@ def test_reuse_takes_cells_whatever_made_them(finished, ran):
 
 
 def test_a_failed_cell_is_run_again_when_its_plugin_changed(finished, ran):
-    """Whoever mended a plugin need not say --retry."""
+    """A failed cell is run again without --retry if its plugin has changed."""
     suite, out = finished
 
     def fail(data):
@@ -238,7 +238,7 @@ def test_a_failed_cell_is_run_again_when_its_plugin_changed(finished, ran):
 
 
 def test_other_versions_of_libraries_are_said(finished, ran):
-    """They change last digits, so cells are used, and a line says that not all were made alike."""
+    """Cells made with other library versions are used, and a line counts them."""
     suite, out = finished
     edit(out, "stats/default", lambda data: data["versions"].update(torch="1.0"))
     assert "some of these were made with other library versions: 2 by torch 1.0" in again(suite, out)
@@ -247,14 +247,14 @@ def test_other_versions_of_libraries_are_said(finished, ran):
 
 @pytest.mark.parametrize("name", ["stats/default", "stats"])
 def test_rerun_runs_the_cells_of_one_row(finished, ran, name):
-    """By label, recipe, or the plugin of a default recipe."""
+    """A row is named by its label, its recipe, or the plugin of a default recipe."""
     suite, out = finished
     again(suite, out, rerun=[name])
     assert [(cell.recipe, cell.config.seed) for cell in ran] == [("stats/default", 0), ("stats/default", 1)]
 
 
-def test_a_row_to_run_again_that_is_not_there_is_named(suite, ran, tmp_path):
-    """Nothing is run for a typo."""
+def test_an_unknown_row_to_run_again_is_named(suite, ran, tmp_path):
+    """An unknown row in rerun is an error, and nothing is run."""
     with pytest.raises(
         ConfigError, match="no row 'stats/defualt' to run again, did you mean 'stats/default'"
     ):
@@ -270,7 +270,7 @@ def pages_in(folder):
 
 
 def test_the_page_of_other_methods_stays(suite, unrun, row, tmp_path):
-    """Another set of rows gets a page of its own, and a line says so."""
+    """Another set of rows gets its own page, and a line says so."""
     out = tmp_path / "out"
     first = compare(evolve(suite, seeds=1), out)
     before = first.html.read_text()
@@ -288,7 +288,7 @@ def test_the_page_of_other_methods_stays(suite, unrun, row, tmp_path):
 
 
 def test_a_comparison_that_grows_keeps_its_page(suite, unrun, row, tmp_path):
-    """With more rows or seeds nothing of the page is lost, so it is the same."""
+    """More rows or seeds are added to the same page."""
     more = evolve(suite, rows=[*suite.rows, row("stats/mean")], seeds=1)
     for each in (evolve(suite, rows=suite.rows[:1], seeds=1), more, evolve(more, seeds=2)):
         assert compare(each, tmp_path / "out").html.name == "two.html"
@@ -298,14 +298,14 @@ def test_a_comparison_that_grows_keeps_its_page(suite, unrun, row, tmp_path):
 @pytest.mark.parametrize(
     "change", [{"property": "label"}, {"overrides": ("train.epochs=2",)}, {"budget": 50.0}]
 )
-def test_the_same_methods_otherwise_asked_have_another_page(suite, unrun, row, tmp_path, change):
-    """Property, overrides and budget make other numbers."""
+def test_other_settings_of_a_comparison_have_their_own_page(suite, unrun, row, tmp_path, change):
+    """Another property, override or budget gives another page, because the numbers differ."""
     one = evolve(suite, rows=[row("stats/mean")], seeds=1)
     assert compare(one, tmp_path / "out").html != compare(evolve(one, **change), tmp_path / "out").html
 
 
 def test_a_page_that_is_not_ours_stays(suite, unrun, row, tmp_path):
-    """A file of the page's name that says nothing of a comparison is somebody's own."""
+    """A file with the name of the page that is not a comparison is not overwritten."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "two.html").write_text("mine")
     compare(evolve(suite, rows=[row("stats/mean")], seeds=1), tmp_path / "out")
@@ -315,7 +315,7 @@ def test_a_page_that_is_not_ours_stays(suite, unrun, row, tmp_path):
 # -- columns ---------------------------------------------------------------------------------------
 
 
-def test_variations_are_laid_over_rows(suite, ran, row, tmp_path):
+def test_variations_override_rows(suite, ran, row, tmp_path):
     """The overrides of a variation win over those of the row."""
     variations = [Variation(label=f"{f:.0%}", overrides=f"zoo.train_fraction={f}") for f in (0.25, 1.0)]
     result = compare(
@@ -344,7 +344,7 @@ def test_a_missing_recipe_fails_alone(suite, ran, row, tmp_path):
 
 
 def test_a_run_that_fails_stops_nothing_and_is_kept(suite, ran, row, tmp_path):
-    """Only where it is built it is known that heads do not divide a width."""
+    """A run that fails while its model is built is kept as a failure, and the others are run."""
     bad = row("sne/default", "layer_encoder.heads=3", label="bad")
     broken = evolve(suite, rows=[bad, *suite.rows], seeds=1)
     result = compare(broken, tmp_path / "out")
@@ -530,7 +530,7 @@ def test_zoos_are_merged_once(suite, ran, row, toy_zoo_path, other_zoo_path, tmp
 
 
 def test_two_zoos_need_no_merge(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
-    """Of two zoos each is trained on and the other is tested on, without a merge."""
+    """With two zoos, each is trained on and the other is tested on, without a merge."""
     one = evolve(suite, rows=[row("stats/pooled", "head.trees=2")], seeds=1)
     result = compare(one, tmp_path / "out", train=[toy_zoo_path, other_zoo_path], leave_one_out=True)
     assert [line.column for line in result.lines] == ["all but toy → toy", "all but other → other"]
@@ -595,8 +595,8 @@ def test_a_category_is_compared_by_its_accuracy(suite, ran, row, tmp_path):
     one = evolve(suite, rows=rows, zoo=str(zoo), property="label", metric="accuracy", seeds=1)
     (line,) = compare(one, tmp_path / "out").lines
     (cell,) = cells_in(tmp_path / "out").values()
-    told = np.mean(np.array(cell["tests"][0]["true"]) == np.array(cell["tests"][0]["predicted"]))
-    assert line.scores["accuracy"].mean == pytest.approx(told)
+    accuracy = np.mean(np.array(cell["tests"][0]["true"]) == np.array(cell["tests"][0]["predicted"]))
+    assert line.scores["accuracy"].mean == pytest.approx(accuracy)
     assert line.scores["accuracy"].interval is not None
     assert (line.scores["tau"], line.scores["r2"]) == (None, None)
     assert "accuracy" in (tmp_path / "out" / "two.md").read_text()

@@ -1,4 +1,4 @@
-"""HTML, CSV and Markdown of a table: word by word, and safe whatever names come from outside."""
+"""HTML, CSV and Markdown of a table: their exact text, and safety against hostile names."""
 
 import csv
 import io
@@ -255,7 +255,7 @@ def texts(chart):
 
 
 def test_a_column_has_its_charts():
-    """There are intervals, both costs and the predictions of each method; a failed one is in none."""
+    """A column has charts of intervals, costs and predictions; a failed method is in none of them."""
     lines = (with_test(BEST, [0.0, 1.0, 2.0]), with_test(evolve(SECOND, size=10), [1.0, 1.0, 9.0]), FAILED)
     drawn = pages.figures(table(*lines), 1, lines)
     assert {"sne/fair", "stats", "MSE"} <= set(texts(drawn.intervals))
@@ -267,7 +267,7 @@ def test_a_column_has_its_charts():
 
 
 def test_seeds_and_the_mean_predictor_are_drawn():
-    """A seed is a dot, if there are several; the score of the mean predictor is a line."""
+    """Each of several seeds is a dot, and the score of the mean predictor is a line."""
     plain = charts.intervals([BEST], "mse", "MSE", charts.marks([BEST.row]), "")
     seeds = evolve(BEST, each={"mse": (0.032, 0.035, 0.04)})
     assert charts.intervals([seeds], "mse", "MSE", charts.marks([BEST.row]), "").count("<use") == (
@@ -294,7 +294,7 @@ def test_many_columns_have_no_charts_of_their_own():
     """With more than six columns the page says that there are no charts of each."""
     lines = tuple(evolve(BEST, column=f"c{number}") for number in range(7))
     page = pages.html(table(*lines))
-    assert "There are charts of each column only where there are at most 6." in page
+    assert "Charts of each column are drawn only if there are at most 6 columns." in page
     assert page.count("<svg") == 1
 
 
@@ -307,8 +307,8 @@ def test_a_plus_minus_needs_several_seeds():
     assert "0.03670 ± 0.00210" in pages.html(table(BEST))
 
 
-def test_a_header_says_what_the_comparison_was_made_of():
-    """Zoo, split, seeds, versions, machine and dates stand above the table, in HTML and in Markdown."""
+def test_a_header_has_the_facts_of_the_comparison():
+    """Zoo, split, seeds, versions, machine and dates are above the table in HTML and Markdown."""
     libraries = {
         "sneframe": "0.1.0",
         "torch": "2.13",

@@ -1,4 +1,4 @@
-"""The hash of what makes a cell: what changes it, and what does not."""
+"""The hash of the code that makes a cell: which changes count, and which do not."""
 
 import importlib
 import sys
@@ -50,7 +50,7 @@ def hashed(name):
     ],
 )
 def test_what_can_change_a_number_changes_the_hash(plugin, file, old, new):
-    """Code, data and new files count."""
+    """Changes of code and data, and new files, change the hash."""
     before = hashed("spectra_of_mine")
     path = plugin / file
     path.write_text(path.read_text().replace(old, new) if path.exists() else new)
@@ -61,8 +61,8 @@ def test_what_can_change_a_number_changes_the_hash(plugin, file, old, new):
     ("old", "new"),
     [("A plugin.", "My plugin."), ("Take the mean.", "Average."), ("# over layers", ""), ("\n\n\n", "\n")],
 )
-def test_prose_and_layout_do_not(plugin, old, new):
-    """Docstrings, comments and blank lines change no number."""
+def test_prose_and_layout_leave_the_hash(plugin, old, new):
+    """Changes of docstrings, comments and blank lines leave the hash as it was."""
     before = hashed("spectra_of_mine")
     path = plugin / "__init__.py"
     path.write_text(path.read_text().replace(old, new))
@@ -70,7 +70,7 @@ def test_prose_and_layout_do_not(plugin, old, new):
 
 
 def test_a_plugin_is_hashed_without_being_imported(plugin):
-    """Python caches, too, are no part of it."""
+    """A plugin is hashed without an import, and without Python's caches."""
     before = hashed("spectra_of_mine:plugin")
     (plugin / "__pycache__").mkdir()
     (plugin / "__pycache__" / "x.pyc").write_bytes(b"1")
@@ -87,12 +87,12 @@ def test_odd_plugins_have_hashes(tmp_path, plugin):
 
 
 def test_a_module_that_is_not_there_has_no_hash():
-    """A plugin that was uninstalled from under its metadata does not end a comparison."""
+    """A plugin whose files are gone has an empty hash, which does not end a comparison."""
     assert hashed("nowhere_of_mine") == ""
 
 
 def test_a_cell_names_the_plugins_of_its_parts():
-    """Sneframe and the plugins of its parts made a cell; those of other methods did not."""
+    """A cell names sneframe and the plugins of its own parts only."""
     found = sources(sneframe.recipe("stats"))
     assert (
         {"sneframe", "plugin stats", "plugin head", "plugin normalise"}
@@ -104,7 +104,7 @@ def test_a_cell_names_the_plugins_of_its_parts():
 
 
 def test_changes_are_in_words():
-    """Version, source, distribution, and what came or went."""
+    """Changes of version, source, distribution and set of plugins are described in words."""
     old = {
         "sneframe": Made("sneframe", "0.1", "a"),
         "plugin x": Made("mine", "1", "b"),

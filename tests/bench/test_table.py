@@ -1,4 +1,4 @@
-"""From outcomes to lines: seeds, resamples, the best and how far the others are from it."""
+"""From outcomes to lines: means over seeds, intervals, the best line, and differences to it."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ BAD = entry("bad", outcome(0, np.linspace(1, 5, 8)), outcome(1, 3.0))
 
 
 def test_scores_are_means_over_seeds():
-    """Squared errors of 1 and of 4: mean 2.5, deviation with n − 1 below 3/√2."""
+    """Squared errors of 1 and 4 have mean 2.5 and, with n − 1, standard deviation 3/√2."""
     line = lines([GOOD], "mse")[0]
     assert line.scores["mse"].mean == 2.5
     assert line.scores["mse"].std == pytest.approx(3 / 2**0.5)
@@ -41,7 +41,7 @@ def test_one_seed_has_no_standard_deviation():
 
 
 def test_the_interval_is_of_the_mean_over_seeds():
-    """Written out: the mean over seeds of the mean over the networks of each resample."""
+    """The interval is that of the mean over seeds of the mean over the networks of a resample."""
     errors = np.mean([np.linspace(1, 5, 8) ** 2, np.full(8, 9.0)], axis=0)
     means = [np.mean(np.repeat(errors, times.astype(int))) for times in np.concatenate(list(counts(8, 500)))]
     line = lines([BAD], "mse", draws=500)[0]
@@ -63,7 +63,7 @@ def test_others_are_compared_with_the_best():
 
 @pytest.mark.parametrize(("metric", "best"), [("mse", "small"), ("tau", "ordered")])
 def test_the_metric_says_which_is_the_best(metric, best):
-    """A constant has a smaller error than values in order that are far off."""
+    """By error the line with small errors is best, by τ the line that keeps the order."""
     small = entry("small", outcome(0, np.where(TRUE % 2, 1.0, -1.0) * 1.5))
     ordered = entry("ordered", outcome(0, 100.0))
     assert [line.row for line in lines([small, ordered], metric, draws=50) if line.best] == [best]

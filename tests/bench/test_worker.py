@@ -1,4 +1,4 @@
-"""A cell in a process of its own: what comes back, whatever becomes of the process."""
+"""A cell in a process of its own: its result, or the reason if the process fails."""
 
 import json
 import signal
@@ -32,7 +32,7 @@ def test_a_cell_comes_back_with_its_costs(toy_zoo_path):
 
 
 def test_a_run_that_fails_is_a_reason(toy_zoo_path):
-    """A run that fails comes back as a reason of one line."""
+    """A failed run gives a reason of one line."""
     left = worker.run_cell(cell_of(toy_zoo_path, "zoo.property=scales"), lambda note: None)
     assert set(left) == {"failed"}
     assert "did you mean 'scale'" in left["failed"]
@@ -57,7 +57,7 @@ def interpreter(tmp_path, monkeypatch, script):
     ],
 )
 def test_a_dead_process_is_a_reason(toy_zoo_path, tmp_path, monkeypatch, script, said):
-    """A process that ends without an answer comes back as a reason."""
+    """A process that ends without a result gives a reason."""
     cell = cell_of(toy_zoo_path)
     interpreter(tmp_path, monkeypatch, script)
     assert worker.run_cell(cell, lambda note: None) == {"failed": said}
@@ -75,8 +75,8 @@ def test_progress_is_noted(toy_zoo_path, tmp_path, monkeypatch):
     assert notes == ["half"]
 
 
-def test_a_process_ends_when_the_one_that_started_it_does(toy_zoo_path, tmp_path):
-    """Its standard input is closed then; it removes its folder too."""
+def test_a_process_ends_with_its_parent(toy_zoo_path, tmp_path):
+    """When its parent ends, the process ends and removes its folder."""
     folder = tmp_path / "work"
     folder.mkdir()
     cell = cell_of(toy_zoo_path, "train.epochs=100000", "train.batch_size=8", recipe="dwsnet")
@@ -123,8 +123,8 @@ def test_ctrl_c_ends_the_running_cell(toy_zoo_path, tmp_path):
         finally:
             process.kill()
     assert process.returncode == 130
-    assert errors == "stopped: finished cells are kept; the same command runs the others\n"
-    under_way.wait(60)  # one that was only starting ends when it finds no job
+    assert errors == "stopped: finished cells are kept; run the same command again to continue\n"
+    under_way.wait(60)  # a process that is still starting ends because it finds no job
     assert [path.name.partition("-")[0] for path in (out / "cells").iterdir()] == ["stats"]
     assert (out / "recipes.md").exists()
 

@@ -1,4 +1,4 @@
-"""Engines: every item once, whichever it is, and what happens when one fails."""
+"""Engines: each yields every item once, and a failure is reported."""
 
 import importlib.util
 import os
@@ -50,7 +50,7 @@ def test_an_error_of_the_function_is_raised(engine):
 
 @pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
 def test_a_worker_that_dies_is_one_line(engine):
-    """A worker process that dies is a MachineError of one line."""
+    """If a worker process dies, the error is a MachineError of one line."""
     with pytest.raises(MachineError) as error:
         list(engine.map_unordered(work.dies_at_two, range(5)))
     assert len(str(error.value).splitlines()) == 1
@@ -69,7 +69,7 @@ def test_a_call_has_one_thread(engine):
 
 
 def test_results_come_as_they_finish(tmp_path):
-    """A result is yielded as soon as it is there, not in the order of the items."""
+    """Results are yielded as soon as they are ready, not in the order of the items."""
     signal_file = tmp_path / "second-is-there"
     found = []
     for item, _ in ProcessEngine(workers=2).map_unordered(work.waits_for, [str(signal_file), ""]):
@@ -114,7 +114,7 @@ def test_workers_end_with_their_parent(kill, tmp_path):
             time.sleep(0.05)
         workers = [psutil.Process(int(path.name)) for path in folder.iterdir()]
         if kill == signal.SIGINT:
-            os.killpg(parent.pid, kill)  # as a terminal does: to all of them
+            os.killpg(parent.pid, kill)  # as a terminal does, to all processes
         else:
             parent.kill()
         parent.wait(20)
@@ -131,8 +131,8 @@ def test_an_unknown_engine_lists_the_choices():
 
 
 def test_an_engine_needs_a_worker():
-    """Less than one worker is refused."""
-    with pytest.raises(ConfigError, match="1 worker at least, got 0"):
+    """An engine with fewer than one worker is refused."""
+    with pytest.raises(ConfigError, match="at least 1 worker, got 0"):
         make_engine("process", 0)
 
 

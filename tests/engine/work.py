@@ -1,4 +1,4 @@
-"""What workers are given to do: they find it by its name, so it stands in a module of its own."""
+"""Functions for workers, in a module of their own because workers import them by name."""
 
 import os
 import time
@@ -12,7 +12,7 @@ def square(number):
 
 
 def threads(_):
-    import torch  # not before: the other functions are given to workers that need not load it
+    import torch  # here, so that workers with the other functions need not load it
 
     return torch.get_num_threads()
 

@@ -1,4 +1,4 @@
-"""The browser that pages are opened in, if there is one."""
+"""The browser that opens pages in tests, if one is installed."""
 
 import shutil
 

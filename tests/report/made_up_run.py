@@ -1,4 +1,4 @@
-"""A finished run, made up: the files of a run folder as a run writes them, with numbers like a run's."""
+"""An invented finished run: the files of a run folder as a run writes them, with plausible numbers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def edit() -> Callable[[Path, Callable[[Data], object]], None]:
-    """Change a JSON file in place: ``edit(path, lambda data: data.pop("test"))``."""
+    """Return a function that edits a JSON file: ``edit(path, lambda data: data.pop("test"))``."""
 
     def change(path: Path, how: Callable[[Data], object]) -> None:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ def _write(
     zoo: str = "sine",
     property: str = "frequency",  # noqa: A002
 ) -> None:
-    """Write a run with this many test networks, and as many validation networks."""
+    """Write a run folder with this many test networks, and as many validation networks."""
     rng = np.random.default_rng(7)
     summaries = dict(list(SUMMARIES.items())[:architectures])
     ids = rng.permutation(10 * networks)[: 2 * networks]

@@ -1,4 +1,4 @@
-"""The bootstrap: the scores of every resample are those of the metrics, and its interval is that of scipy."""
+"""The bootstrap: resamples are scored like sneframe.metrics, and intervals agree with scipy."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_labels_have_an_accuracy_and_numbers_have_none():
 
 
 def test_a_resample_has_as_many_networks():
-    """A resample has as many networks as there are; all are drawn equally often."""
+    """A resample has as many networks as the sample; all are drawn equally often."""
     drawn = np.concatenate(list(counts(7, 2500)))
     assert drawn.shape == (2500, 7)
     assert (drawn.sum(axis=1) == 7).all()
@@ -71,7 +71,7 @@ def test_the_interval_is_that_of_scipy(metric):
 
 
 def test_the_same_resamples_are_drawn_for_every_method():
-    """So a method that is worse by the same amount on every network is worse by it in every resample."""
+    """Methods have the same resamples, so a constant difference of errors is the same in each resample."""
     true, predicted = np.zeros(9), np.arange(9.0)
     worse = np.sqrt(predicted**2 + 0.5)
     assert resampled("mse", true, worse) - resampled("mse", true, predicted) == pytest.approx(
@@ -104,7 +104,7 @@ def test_tau_of_very_many_networks_is_not_resampled():
 
 
 def test_resamples_are_the_same_if_not_kept(monkeypatch):
-    """Blocks that are drawn again are the ones that would have been kept."""
+    """Blocks of resamples that are drawn again equal those that were drawn first."""
     kept = np.concatenate(list(counts(50, 40)))
     monkeypatch.setattr(bootstrap, "KEPT", 0)
     monkeypatch.setattr(bootstrap, "BLOCK", 50 * 7)

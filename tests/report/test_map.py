@@ -91,23 +91,23 @@ def test_hovering_shows_names_and_properties_as_text(tmp_path: Path) -> None:
 
 @needs_browser
 def test_a_search_lists_networks(tmp_path: Path) -> None:
-    """A search lists the networks that it finds."""
+    """A search lists the matching networks and their number."""
     page = write_map(some(), "run", tmp_path / "map.html")
-    ask = """
-    const box = document.getElementById("search"), told = {};
+    script = """
+    const box = document.getElementById("search"), result = {};
     for (const words of ["net1", "kind=mlp", "nothing like it", "accuracy=0.5"]) {
       box.value = words;
       box.dispatchEvent(new window.Event("input"));
       const count = document.getElementById("count").textContent;
-      told[words] = [count, document.getElementById("found").children.length];
+      result[words] = [count, document.getElementById("found").children.length];
     }
     box.value = "net17";
     box.dispatchEvent(new window.Event("input"));
     document.querySelector("#found button").click();
-    told.tip = document.querySelector("#tip strong").textContent;
-    return told;
+    result.tip = document.querySelector("#tip strong").textContent;
+    return result;
     """
-    found = driven(page, tmp_path, ask)
+    found = driven(page, tmp_path, script)
     assert found == {
         "net1": ["11 of 40 networks found", 11],
         "kind=mlp": ["13 of 40 networks found", 13],
@@ -121,17 +121,17 @@ def test_a_search_lists_networks(tmp_path: Path) -> None:
 def test_colours_are_a_ramp_or_a_legend(tmp_path: Path) -> None:
     """A number is coloured by a ramp, a label by a legend."""
     page = write_map(some(), "run", tmp_path / "map.html", colour="accuracy")
-    ask = """
+    script = """
     const legend = document.getElementById("legend"), colour = document.getElementById("colour");
     const bars = legend.querySelectorAll(".ramp").length;
-    const told = { first: colour.value, ramp: legend.textContent, bars };
+    const result = { first: colour.value, ramp: legend.textContent, bars };
     colour.value = "kind";
     colour.dispatchEvent(new window.Event("change"));
-    told.kinds = [...legend.children].map((each) => each.textContent);
-    told.options = [...colour.options].map((each) => each.textContent);
-    return told;
+    result.kinds = [...legend.children].map((each) => each.textContent);
+    result.options = [...colour.options].map((each) => each.textContent);
+    return result;
     """
-    found = driven(page, tmp_path, ask)
+    found = driven(page, tmp_path, script)
     assert found["first"] == "accuracy"
     assert found["ramp"] == "00.9751 missing"
     assert found["bars"] == 1
@@ -144,8 +144,8 @@ def test_colours_are_a_ramp_or_a_legend(tmp_path: Path) -> None:
 def test_a_map_is_never_wider_than_its_window(tmp_path: Path, width: int) -> None:
     """The page has no horizontal scroll bar."""
     page = write_map(some(**{"p" * 120: ["v" * 300] * 40}), "r" * 200, tmp_path / "map.html")
-    ask = HOVER + "return { wide: document.documentElement.scrollWidth, seen: seen.length };"
-    found = driven(page, tmp_path, ask, width=width)
+    script = HOVER + "return { wide: document.documentElement.scrollWidth, seen: seen.length };"
+    found = driven(page, tmp_path, script, width=width)
     assert width - 20 <= found["wide"] <= width  # type: ignore[operator]  # without the scroll bar
     assert found["seen"] != 0
 
@@ -174,8 +174,8 @@ def test_too_few_networks_are_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "map.html").exists()
 
 
-def test_a_drawn_subset_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of very many networks some are drawn at random, and the page says how many."""
+def test_a_random_subset_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With very many networks the page shows a random subset, and says how many."""
     monkeypatch.setattr("sneframe.report.projection.MOST_NETWORKS", 20)
     page = write_map(some(), "run", tmp_path / "map.html").read_text(encoding="utf-8")
     assert "The map shows 20 of them, drawn at random" in page

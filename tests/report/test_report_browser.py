@@ -1,4 +1,4 @@
-"""The page in a browser, whose console also names what the page's policy keeps from loading or running."""
+"""The page in a browser. Its console also lists what the page's policy blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 
 def open_page(page: Path, profile: Path) -> subprocess.CompletedProcess[str]:
-    """Open a page; what it has become is the output, the browser's log is the error output."""
+    """Open a page; the output is its final HTML, the error output is the browser's log."""
     command = [str(CHROMIUM), *SWITCHES, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "Predicting" in done.stdout
@@ -31,7 +31,7 @@ def console(page: Path, profile: Path) -> list[str]:
     "name", ["frequency", "</svg><script>alert(1)</script><img src=https://example.invalid/>"]
 )
 def test_the_console_stays_empty(write_run: Callable[..., Path], tmp_path: Path, name: str) -> None:
-    """The browser has nothing to complain about, whatever the names."""
+    """The browser reports no error, whatever the names are."""
     page = write_report(write_run(networks=40, architectures=3, property=name, zoo=name))
     assert console(page, tmp_path / "profile") == []
 
@@ -53,7 +53,7 @@ def test_a_page_is_never_wider_than_its_window(
 ) -> None:
     """The page has no horizontal scroll bar, even with names of 300 letters."""
     page = write_report(write_run(networks=40, architectures=3, zoo="z" * 300, property="p" * 300))
-    # A frame, since a browser's own window has a least width.
+    # Use a frame, because a browser's window has a minimum width.
     frame = tmp_path / "frame.html"
     source = escape(page.read_text(encoding="utf-8"))
     measure = "document.title = contentWindow.innerWidth + ',' + contentDocument.documentElement.scrollWidth"

@@ -15,7 +15,7 @@ from sneframe.run_folder.predictions import Predictions
 
 SVG = "{http://www.w3.org/2000/svg}"
 ELEMENTS = {"svg", "g", "defs", "path", "use", "text", "clipPath", "rect", "image"}
-# Names, and what of them can be shown in one line.
+# Names, and the text that a figure shows for each.
 HOSTILE = {
     "</text></svg><script>alert(1)</script>": "</text></svg><script>alert(1)</script>",
     r"$\frac{$": r"$\frac{$",
@@ -42,7 +42,7 @@ def predictions(n: int = 30) -> Predictions:
 
 def maps(n: int) -> Projection:
     points = np.random.default_rng(1).normal(size=(n, 2))
-    return Projection(rows=np.arange(n), pca=points, shares=(0.75, 0.125), tsne=points, perplexity=9.0)
+    return Projection(rows=np.arange(n), pca=points, fractions=(0.75, 0.125), tsne=points, perplexity=9.0)
 
 
 def texts(svg: str) -> list[str]:
@@ -92,8 +92,8 @@ def test_a_confusion_counts_networks() -> None:
     """A row of the confusion matrix counts the networks of one true class."""
     true = np.array(["cat", "cat", "cat", "dog"], dtype=object)
     predicted = np.array(["cat", "dog", "dog", "dog"], dtype=object)
-    told = Predictions(**named(4), true=true, predicted=predicted)
-    shown = texts(figures.confusion(told, "animal", ""))
+    given = Predictions(**named(4), true=true, predicted=predicted)
+    shown = texts(figures.confusion(given, "animal", ""))
     assert [text for text in shown if text.isdigit()] == ["1", "2", "0", "1"]
     assert {"cat", "dog", "true animal", "predicted animal"} <= set(shown)
 
@@ -136,7 +136,7 @@ def test_both_curves_are_named_and_the_best_epoch_is_marked() -> None:
 
 
 def test_a_measured_e_g_has_a_panel() -> None:
-    """The invariance error has a panel only where it was measured."""
+    """The invariance error has a panel only if it was measured."""
     first, second, third = history(1.0, 0.1, 0.01)
     measured = [first, evolve(second, val=evolve(second.val, e_g=0.01)), third]
     assert "e_g" in texts(figures.curves(measured, "MSE", 2, ""))

@@ -56,7 +56,7 @@ def read(folder: Path) -> Page:
 
 
 def test_results_are_compared_with_the_mean(write_run: Callable[..., Path], edit: Edit) -> None:
-    """The table has the scores of test, of the mean predictor and of validation."""
+    """The table has the scores of the test networks, the mean predictor and the validation networks."""
     folder = write_run(networks=12)
 
     def change(data: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def test_the_ten_worst_predictions_are_listed(write_run: Callable[..., Path]) ->
     (folder / "embeddings.safetensors").unlink()
     rows = read(folder).rows
     first = rows.index(["nets/11.pt", "2.000", "−9.000", "−11.00"])
-    assert [row[0] for row in rows[first : first + 10]] == [f"nets/{11 - place}.pt" for place in range(10)]
+    assert [row[0] for row in rows[first : first + 10]] == [f"nets/{11 - rank}.pt" for rank in range(10)]
     assert rows[first + 1] == ["nets/10.pt", "2.000", "12.00", "+10.00"]
     assert "nets/1.pt" not in {row[0] for row in rows}
 
@@ -135,7 +135,7 @@ def test_a_category_has_classes_and_probabilities(write_run: Callable[..., Path]
 
 
 def test_the_curve_has_the_mean_predictor(write_run: Callable[..., Path], edit: Edit) -> None:
-    """The learning curve says what predicting the training mean scores in validation."""
+    """The learning curve has the validation score of predicting the training mean."""
     folder = write_run(networks=12)
     edit(folder / "metrics.json", lambda d: d["baseline"]["val"].update(mse=3.25))
     page = read(folder)
@@ -150,7 +150,7 @@ def test_invariance_size_epochs_and_time_are_shown(write_run: Callable[..., Path
     assert "e_g 0.01230. Mean squared change" in text
     assert "e_noise 0.5700. The same under random noise" in text
     assert "Model size158 001 trainable weights" in text.replace("\u202f", " ")
-    assert "Epochs30, of which 28 is the best" in text
+    assert "Epochs30; the best is epoch 28" in text
     assert "Time57.3 s of training, 1 h 7 min in all" in text
 
 
@@ -206,7 +206,7 @@ def test_a_mixed_zoo_has_a_table_by_architecture(write_run: Callable[..., Path],
 
 
 def test_many_architectures_are_cut(write_run: Callable[..., Path], edit: Edit) -> None:
-    """Twenty architectures are listed, those with the most networks; the rest is one line with its sums."""
+    """The twenty architectures with the most networks are listed; one line has the sums of the others."""
     folder = write_run(networks=12)
     counts = {f"{number:016x}": 100 - number for number in range(25)}
     edit(folder / "metrics.json", lambda d: d["architectures"]["train"].update(counts))
@@ -267,7 +267,7 @@ def test_a_method_without_epochs_has_no_learning_curves(write_run: Callable[...,
 
 
 def test_a_run_without_embeddings_says_so(write_run: Callable[..., Path]) -> None:
-    """Without embeddings the page says so in place of the maps."""
+    """Without embeddings the page has a sentence instead of maps."""
     folder = write_run(networks=12)
     (folder / "embeddings.safetensors").unlink()
     page = read(folder)
@@ -332,7 +332,7 @@ def test_a_configuration_is_text_and_never_markup(write_run: Callable[..., Path]
 
 
 def test_a_lone_surrogate_is_a_question_mark(write_run: Callable[..., Path], edit: Edit) -> None:
-    """A text that UTF-8 cannot hold is shown with a question mark."""
+    """A character that UTF-8 cannot encode is shown as a question mark."""
     folder = write_run(networks=12)
     edit(folder / "environment.json", lambda d: d["zoo"].update(name="half \ud83d"))
     assert "zoo half ?" in read(folder).text
@@ -356,7 +356,7 @@ def test_a_page_loads_nothing(write_run: Callable[..., Path]) -> None:
     assert page.count("link") == page.count("script") == page.count("iframe") == 0
 
 
-def test_ids_are_unique_and_every_reference_is_met(write_run: Callable[..., Path]) -> None:
+def test_ids_are_unique_and_references_exist(write_run: Callable[..., Path]) -> None:
     """Every id occurs once, and every label refers to one."""
     page = read(write_run(networks=40, architectures=3))
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
@@ -404,7 +404,7 @@ def test_an_unwritable_report_is_a_machine_error(write_run: Callable[..., Path])
 
 
 def test_the_report_says_where_symmetry_comes_from(write_run: Callable[..., Path], edit: Edit) -> None:
-    """The page counts the networks of each origin; a run that did not write them down has no such line."""
+    """The page counts the networks of each origin; without a record in the run there is no such line."""
     folder = write_run()
     assert "Symmetry" not in Page(write_report(folder).read_text()).text
     edit(folder / "environment.json", lambda d: d["zoo"].update(symmetry={"guessed": 1, "verified": 999}))

@@ -15,8 +15,8 @@ def projected(values: np.ndarray) -> Projection:
 
 
 def test_pca_finds_the_axes_that_vary() -> None:
-    # Rotated, so that no axis of the embedding is an axis of the answer.
     """PCA finds the axes along which the embeddings vary."""
+    # The data are rotated, so that no axis of the embedding is a principal axis.
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
     latent = rng.normal(size=(60, 2)) * [5.0, 1.0]
@@ -25,7 +25,7 @@ def test_pca_finds_the_axes_that_vary() -> None:
     # Singular values of the centred data, by hand.
     u, s, _ = np.linalg.svd(latent, full_matrices=False)
     np.testing.assert_allclose(np.abs(found.pca), np.abs(u * s), atol=1e-9)
-    np.testing.assert_allclose(found.shares, s**2 / (s**2).sum(), atol=1e-12)
+    np.testing.assert_allclose(found.fractions, s**2 / (s**2).sum(), atol=1e-12)
 
 
 def test_tsne_keeps_neighbours_together() -> None:
@@ -44,7 +44,7 @@ def test_the_same_embeddings_give_the_same_maps() -> None:
 
 
 def test_many_networks_are_sub_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more than 5000 networks 5000 are shown."""
+    """If there are more than 5000 networks, 5000 are shown."""
     monkeypatch.setattr(projection, "MOST_NETWORKS", 20)
     values = np.random.default_rng(3).normal(size=(50, 4))
     found = projected(values)
@@ -67,19 +67,19 @@ def test_embeddings_on_a_line_can_be_mapped() -> None:
     """Embeddings on a line can be mapped."""
     found = projected(np.outer(np.arange(12.0), np.ones(4)))
     assert np.isfinite(found.tsne).all()
-    assert found.shares == pytest.approx((1.0, 0.0))
+    assert found.fractions == pytest.approx((1.0, 0.0))
 
 
 @pytest.mark.parametrize(
     ("shape", "reason"), [((4, 8), "4 networks of width 8"), ((9, 1), "9 networks of width 1")]
 )
-def test_too_little_to_map_is_said(shape: tuple[int, int], reason: str) -> None:
-    """Too few networks or columns give a sentence in place of a map."""
+def test_too_little_to_map_gives_a_reason(shape: tuple[int, int], reason: str) -> None:
+    """Too few networks or columns give a sentence instead of a map."""
     said = project(np.random.default_rng(5).normal(size=shape))
     assert isinstance(said, str)
     assert reason in said
 
 
-def test_equal_embeddings_are_said() -> None:
-    """Embeddings that are all the same give a sentence in place of a map."""
+def test_equal_embeddings_give_a_reason() -> None:
+    """Equal embeddings give a sentence instead of a map."""
     assert project(np.full((9, 4), 0.3)) == "All embeddings are the same: there is nothing to map."

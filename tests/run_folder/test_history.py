@@ -1,4 +1,4 @@
-"""``history.jsonl``: what of an epoch is written, and what is left out."""
+"""``history.jsonl``: the values that are written for an epoch, and those that are left out."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def epoch(val: EpochScores) -> Epoch:
 def test_an_epoch_keeps_the_scores_of_its_task(
     tmp_path: Path, scores: Scores, moved: Invariance | None, keys: list[str]
 ) -> None:
-    """A number has R² and τ, a category its accuracy; e_g stands there only if it was measured."""
+    """A number has R² and τ, a category has its accuracy; e_g is written only if it was measured."""
     write_history(tmp_path / "history.jsonl", [epoch(EpochScores.of(scores, moved))])
     (line,) = (tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert list(json.loads(line)["val"]) == keys
 
 
 def test_epochs_are_read_back_as_they_were_written(tmp_path: Path) -> None:
-    """Values that are undefined stay None."""
+    """Epochs are read back as they were written; undefined values stay None."""
     written = (epoch(EpochScores.of(NUMBER)), epoch(EpochScores.of(CATEGORY)))
     write_history(tmp_path / "history.jsonl", written)
     assert read_history(tmp_path / "history.jsonl", 2) == written

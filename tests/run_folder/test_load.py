@@ -79,7 +79,7 @@ def test_a_missing_file_is_named(write_run: Callable[..., Path], name: str) -> N
 def test_a_truncated_file_is_named_in_one_line(
     write_run: Callable[..., Path], name: str, lost: int, problem: str
 ) -> None:
-    """A file that ends too early is named, with its problem, in one line."""
+    """The error for a file that ends too early names it and its problem in one line."""
     path = write_run(networks=6) / name
     path.write_bytes(path.read_bytes()[:-lost])
     with pytest.raises(RunError, match=rf"{name}: {problem}") as caught:
@@ -106,7 +106,7 @@ def test_a_history_that_lacks_an_epoch_is_noticed(write_run: Callable[..., Path]
 
 
 def test_a_bad_value_of_an_epoch_is_named_by_line_and_place(write_run: Callable[..., Path]) -> None:
-    """The line is counted from 1."""
+    """The error names the line, counted from 1, and the key."""
     path = write_run(networks=6, epochs=3) / "history.jsonl"
     first, second, third = path.read_text(encoding="utf-8").splitlines()
     bad = {**json.loads(second), "val": {"mse": "low"}}
@@ -117,8 +117,8 @@ def test_a_bad_value_of_an_epoch_is_named_by_line_and_place(write_run: Callable[
         read_folder(path.parent)
 
 
-def test_what_a_newer_sneframe_added_is_passed_over(write_run: Callable[..., Path], edit: Edit) -> None:
-    """A key that no class knows is no fault."""
+def test_a_key_of_a_newer_sneframe_is_ignored(write_run: Callable[..., Path], edit: Edit) -> None:
+    """A key that no class knows is ignored, since a newer sneframe may have written it."""
     folder = write_run(networks=6)
     edit(folder / "metrics.json", lambda d: d["test"].update(newer=1))
     assert read_folder(folder).metrics.test.n == 6
@@ -142,7 +142,7 @@ def test_a_run_without_epochs_needs_no_history(write_run: Callable[..., Path]) -
         ("one,test,a,s,g,0.0,0.0", "line 2: .*'one'"),
         ("99999999999999999999,test,a,s,g,0.0,0.0", "line 2: "),
         ("1,test,a,s,g,0.0,nan", "line 2: a value must be finite, got nan"),
-        ("1,test,a,s,g,0.0,0.0\n1,test,a,s,g,0.0,0.0", "a test network stands in it twice"),
+        ("1,test,a,s,g,0.0,0.0\n1,test,a,s,g,0.0,0.0", "a test network has more than one row"),
         ('1,test,"a,s,g,0.0,0.0', "line 2: unexpected end of data"),
     ],
 )
@@ -178,7 +178,7 @@ def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, go
         (lambda d: d["test"].update(mse=None), "test.mse: must be a finite number, got None"),
         (lambda d: d["val"].update(r2="good"), "val.r2: must be a finite number, got 'good'"),
         (lambda d: d["val"].update(r2=True), "val.r2: must be a finite number, got True"),
-        (lambda d: d["val"].update(mse=float("nan")), "NaN is no JSON number"),
+        (lambda d: d["val"].update(mse=float("nan")), "NaN is not a JSON number"),
         (lambda d: d["baseline"].update(test=[]), r"baseline.test: must be an object, got \[\]"),
         (lambda d: d.update(epochs=1.5), "epochs: must be a count, got 1.5"),
         (lambda d: d.update(size=-1), "size: must be a count, got -1"),
@@ -231,7 +231,7 @@ def test_malformed_sessions_are_refused(
 
 
 def test_text_that_is_not_utf8_is_refused(write_run: Callable[..., Path]) -> None:
-    """A text file that is not UTF-8 is named."""
+    """The error names a text file that is not UTF-8."""
     path = write_run(networks=6) / "config.toml"
     path.write_bytes(b"\xff")
     with pytest.raises(RunError, match=r"config.toml: not UTF-8"):
@@ -250,10 +250,10 @@ def test_a_file_that_cannot_be_read_is_named(write_run: Callable[..., Path]) -> 
 @pytest.mark.parametrize(
     ("tensors", "problem"),
     [
-        ({"ids": np.zeros(2, np.int64)}, "holds no values"),
+        ({"ids": np.zeros(2, np.int64)}, "has no tensor values"),
         ({"ids": np.zeros(2, np.int64), "values": np.zeros((3, 4))}, r"got \(2,\) int64 and \(3, 4\)$"),
         ({"ids": np.zeros(2), "values": np.zeros((2, 4))}, r"got \(2,\) float64 and \(2, 4\)$"),
-        ({"ids": np.array([10**6]), "values": np.zeros((1, 4))}, "network 1000000 is no test network"),
+        ({"ids": np.array([10**6]), "values": np.zeros((1, 4))}, "network 1000000 is not a test network"),
         ({"ids": np.zeros(1, np.int64), "values": np.full((1, 4), np.inf)}, "values must be finite"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``zoo.show``: columns of which nothing is learnt, in the maps of the report."""
+"""``zoo.show``: columns that only colour the maps of the report."""
 
 import json
 
@@ -61,14 +61,14 @@ def test_an_unknown_column_ends_the_run_before_it_begins(zoo, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"ids": [1, 2], "columns": {}}, "ids: must be those of the test networks"),
+        ({"ids": [1, 2], "columns": {}}, "ids: must be the test networks"),
         ({"ids": [1, 2, 3]}, "columns"),
         ({"ids": [1, 2, 3], "columns": {"a": [1]}}, "columns.a: must be a list of 3 values"),
         ({"ids": [1, 2, 3], "columns": {"a": [1, "x", None]}}, "columns.a: must hold numbers or labels"),
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path, content, message):
-    """A damaged shown.json is one line with the problem."""
+    """A damaged shown.json is an error of one line with the problem."""
     (tmp_path / "shown.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match=message):
         read_shown(tmp_path / "shown.json", np.array([1, 2, 3]))

@@ -1,4 +1,4 @@
-"""What the tests of runs share: a toy zoo whose networks have the properties that a test needs."""
+"""A toy zoo for the tests of runs, with the properties that a test needs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Methods that are built for one architecture, on networks that differ in their activations."""
+"""Methods for one architecture take networks that differ in their activations only."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from sneframe.errors import PartError
 from sneframe.testing import mlp
 from sneframe.zoo import create
 
-# The constants of an untrained encoder are 1 here, on purpose.
+# The encoders here are not fitted on purpose, so their constants are 1.
 pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
 
 RELU, TANH = mlp(1, 5, 4, 1), mlp(1, 5, 4, 1, activation="tanh")
@@ -33,7 +33,7 @@ def mixed(count=6):
 
 
 def as_one(batch, architecture):
-    """The same weights, all with one activation."""
+    """Return a batch of the same weights in which all networks have one activation."""
     weights = torch.cat([batch.select([row]).networks[0].weights for row in range(len(batch))])
     networks = (Networks(architecture=architecture, weights=weights),)
     return Batch(networks=networks, order=np.arange(len(batch)), ids=batch.ids)

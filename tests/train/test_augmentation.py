@@ -1,4 +1,4 @@
-"""Augmentations in a run: only in training steps, in their order, and refused where there are no steps."""
+"""Augmentations in a run: they act in training steps only and in order, and need training steps."""
 
 import json
 import tomllib
@@ -63,6 +63,7 @@ def test_a_mistake_says_where_and_what_was_meant(word, said):
 
 
 def test_a_part_of_another_slot_is_no_augmentation():
+    """A part of another slot is refused as an augmentation."""
     with pytest.raises(ConfigError, match=r"^part 'head/linear' is a head, it cannot be the augmentation$"):
         sneframe.recipe("sne", 'augmentation=[{part="head/linear"}]')
 
@@ -80,7 +81,7 @@ def test_augmented_training_differs_and_repeats(tmp_path):
 
 
 def test_what_is_scored_is_not_augmented(tmp_path):
-    """Scored weights are those of the zoo: with a learning rate of nearly zero, the scores stay."""
+    """Scores are those of the stored weights: with a learning rate near zero they do not change."""
     zoo = toy_zoo(tmp_path / "toy.zarr")
     runs = [
         sneframe.run(
@@ -92,7 +93,7 @@ def test_what_is_scored_is_not_augmented(tmp_path):
 
 
 def test_a_fitted_head_has_no_steps_to_augment(tmp_path):
-    """Augmentations in front of a fitted head are refused."""
+    """Augmentations with a fitted head are refused."""
     config = evolve(config_for(toy_zoo(tmp_path / "toy.zarr"), NOISE), head=sneframe.recipe("stats").head)
     with pytest.raises(PartError, match=r"'augmentation/noise' .* head 'stats/boosting' is fitted"):
         sneframe.run(config, tmp_path / "run", report=False)
@@ -108,7 +109,7 @@ class First(torch.nn.Module):
 
 
 class Step(torch.nn.Module):
-    """Remembers its draw, and does x → factor x + term to weights and target."""
+    """Maps weights and targets x to factor · x + term, and keeps its draw."""
 
     def __init__(self, factor, term):
         super().__init__()

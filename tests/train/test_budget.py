@@ -1,4 +1,4 @@
-"""A training that its budget ends: where, at which learning rates, and what is recorded of it."""
+"""A training that its budget ends: where it stops, its learning rates, and what is recorded."""
 
 import json
 from types import SimpleNamespace
@@ -13,12 +13,12 @@ from sneframe.train import clock, loop
 from sneframe.train.clock import Clock
 
 SMALL = ("layer_encoder.width=8", "layer_encoder.heads=2", "layer_encoder.points=2", "aggregator.heads=2")
-STEPS = 4  #: an epoch: 28 training networks at 8 a step
+STEPS = 4  #: steps in an epoch of 28 training networks at 8 per step
 
 
 @pytest.fixture
 def second_per_step(monkeypatch):
-    """The clock advances one second with each step; the fixture lists the learning rates of the steps."""
+    """Let the clock advance one second per step, and return the list of the learning rates of the steps."""
     now, rates, real = [100.0], [], loop.train_step
 
     def step(loop, positions, number):
@@ -40,7 +40,7 @@ def history(folder):
 
 
 def test_a_budget_cuts_between_two_steps(toy_zoo_path, tmp_path, second_per_step):
-    """Six seconds are six steps: one epoch and a half of forty."""
+    """A budget of six seconds allows six steps: one and a half of forty epochs."""
     run = sneframe.run(
         config_for(toy_zoo_path, "train.epochs=40", "train.budget=6"), tmp_path / "run", report=False
     )
@@ -61,7 +61,7 @@ def test_a_budget_cuts_between_two_steps(toy_zoo_path, tmp_path, second_per_step
 
 
 def test_the_schedule_follows_the_budget_where_that_is_further(toy_zoo_path, tmp_path, second_per_step):
-    """Of 400 steps ten are made: a cosine over ten seconds, as if there had been ten steps."""
+    """Ten of 400 steps fit in the budget, and the learning rate falls as if there were ten steps."""
     words = ("train.epochs=100", "train.budget=10", "train.warmup=0.0", "train.lr=0.5")
     sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False)
     expected = [0.25 * (1 + np.cos(np.pi * step / 10)) for step in range(10)]
@@ -102,7 +102,7 @@ def test_a_cut_run_is_resumed_to_the_same_end(toy_zoo_path, tmp_path, second_per
 
 
 def test_patience_is_named_as_what_stopped(toy_zoo_path, tmp_path):
-    """stopped_by is "patience" where patience ended the training before the budget."""
+    """stopped_by is "patience" if patience ended the training before the budget."""
     words = ("train.epochs=50", "train.patience=1", "train.lr=1e-12", "train.schedule=constant")
     assert (
         sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False).metrics["stopped_by"]
@@ -122,7 +122,7 @@ def test_a_fitted_head_counts_the_seconds_of_its_fit(toy_zoo_path, tmp_path):
 def test_the_report_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, second_per_step):
     """The report names the budget as what ended the run, and after how many passes."""
     run = sneframe.run(config_for(toy_zoo_path, "train.budget=6"), tmp_path / "run")
-    assert "ended by its budget after 1.5 passes" in " ".join(run.report.read_text().split())
+    assert "the budget ended the training after 1.5 passes" in " ".join(run.report.read_text().split())
 
 
 def test_the_command_says_that_the_budget_ended_it(toy_zoo_path, tmp_path, second_per_step, capsys):

@@ -1,4 +1,4 @@
-"""What the pages claim of a run's numbers, each from the files that a run leaves and the zoo it ran on."""
+"""The claims of the pages about the numbers of a run, checked on its files and its zoo."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ def predictions(run, split):
 
 
 def training_ids(run, networks=40):
-    """Those that are neither predicted as validation nor as test networks."""
+    """Return the ids of the networks that are in no row of predictions.csv."""
     others = {*predictions(run, "val")[0].tolist(), *predictions(run, "test")[0].tolist()}
     assert len(others) == 12
     return [network for network in range(networks) if network not in others]
@@ -73,7 +73,7 @@ def test_normalisation_is_fitted_on_training_networks(toy_zoo_path, tmp_path, pa
         expected = [statistics.fmean(hidden), statistics.pstdev(hidden)]
     else:
         found = float(normalise.scale[normalise.keys.index(("linear.weight", "hidden"))])
-        expected = math.sqrt(4 * statistics.fmean(w * w for w in hidden))  # of four inputs
+        expected = math.sqrt(4 * statistics.fmean(w * w for w in hidden))  # a unit has four inputs
     assert found == pytest.approx(expected, rel=1e-5)
 
 
@@ -101,7 +101,7 @@ def test_the_baseline_predicts_the_training_mean(toy_zoo_path, tmp_path):
 
 @pytest.mark.parametrize(("select", "best"), [("mse", min), ("tau", max)])
 def test_the_best_epoch_is_that_of_the_best_validation_score(zoo_of, tmp_path, select, best):
-    """The property is noise: the model learns the training networks by heart, and validation gets worse."""
+    """The kept epoch has the best validation score, also if the model then learns noise by heart."""
     zoo = zoo_of(noise=lambda scale: np.random.default_rng(3).standard_normal(len(scale)))
     words = ("zoo.property=noise", "train.epochs=12", "train.lr=0.01", f"train.select={select}")
     run = sneframe.run(config_for(zoo, *words), tmp_path / "run", report=False)
@@ -118,7 +118,7 @@ def test_the_best_epoch_is_that_of_the_best_validation_score(zoo_of, tmp_path, s
 
 
 def gradient_norms(config, folder):
-    """Run, and return the norm of the gradient that each step of the optimiser was given."""
+    """Run, and return the norm of the gradient at each step of the optimiser."""
     norms = []
 
     def note(optimiser, args, kwargs):
@@ -144,7 +144,7 @@ def test_gradients_are_clipped_in_every_step(toy_zoo_path, tmp_path):
 
 
 def test_loss_weights_come_from_the_configuration(toy_zoo_path, tmp_path):
-    """The loss is the task loss and the invariance loss with the weights of the configuration."""
+    """The loss is the sum of task loss and invariance loss, weighted as the configuration says."""
     words = ("train.epochs=2", "train.task_weight=0.5", "invariance.weight=0.3")
     run = sneframe.run(config_for(toy_zoo_path, *words, recipe="sne"), tmp_path / "run", report=False)
     for record in history(run):
@@ -158,7 +158,7 @@ def test_loss_weights_come_from_the_configuration(toy_zoo_path, tmp_path):
 
 @pytest.mark.parametrize(("recipe", "invariant"), [("sne", False), ("dwsnet", True), ("nfn", True)])
 def test_a_run_reports_how_invariant_its_model_is(toy_zoo_path, tmp_path, recipe, invariant):
-    """Chunks of three tell neurons apart; DWS layers are invariant up to rounding, and not deaf."""
+    """sne chunks of three distinguish neurons; DWS layers are invariant, and react to noise."""
     run = sneframe.run(
         config_for(toy_zoo_path, "train.epochs=1", recipe=recipe), tmp_path / "run", report=False
     )
@@ -168,7 +168,7 @@ def test_a_run_reports_how_invariant_its_model_is(toy_zoo_path, tmp_path, recipe
 
 
 def test_networks_without_a_group_have_no_invariance_error(tmp_path):
-    """Where no network has a neuron group the invariance error is None."""
+    """If no network has a neuron group, the invariance error is None."""
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((),))
     run = sneframe.run(config_for(zoo, "train.epochs=1"), tmp_path / "run", report=False)
     assert run.metrics["invariance"] is None

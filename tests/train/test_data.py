@@ -18,12 +18,12 @@ from sneframe.testing import toy_zoo
 from sneframe.train import data
 from sneframe.zoo import create
 
-META = torch.device("meta")  # stands for a device that is not the host
+META = torch.device("meta")  # as an example of a device that is not the host
 
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """20 networks of 33 weights, 20 of 46."""
+    """Return a zoo of 20 networks of 33 weights and 20 of 46."""
     return toy_zoo(tmp_path_factory.mktemp("zoo") / "toy.zarr", hidden=((4, 4), (5, 5)), networks=20)
 
 
@@ -58,7 +58,7 @@ def test_training_architectures_have_training_networks(mixed):
 
 
 def test_a_run_copies_no_more_than_a_batch_or_a_block(toy_zoo_path, tmp_path, monkeypatch):
-    """No more networks are taken at a time than a step of seven or a block of eight holds."""
+    """A run never copies more networks at once than a step of seven or a block of eight has."""
     taken, select = [], Batch.select
 
     def watched(batch, positions):
@@ -91,7 +91,7 @@ def test_weights_that_do_not_fit_move_by_selection(mixed, monkeypatch):
 
 
 def test_half_of_a_gpu_stays_free(monkeypatch):
-    """Weights are moved only where half of the GPU's free memory stays free."""
+    """Weights are moved only if half of the GPU's memory stays free."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 400))
     cuda = torch.device("cuda", 0)
     assert [devices.fits(size, cuda) for size in (50, 51)] == [True, False]
@@ -99,14 +99,14 @@ def test_half_of_a_gpu_stays_free(monkeypatch):
 
 
 def test_an_unused_stored_split_is_named(tmp_path):
-    """A run that draws a random split says that the zoo stores one."""
+    """A run that draws a random split names the splits that the zoo stores."""
     architecture = Architecture.from_state_dict({"0.weight": torch.ones(2, 3)})
     with create(tmp_path / "split.zarr", name="split") as made:
         made.append(architecture, {"0.weight": torch.randn(20, 2, 3)}, {"y": np.arange(20.0)})
         made.split("table", np.arange(20) % 3)
-    for split, said in (("random", "the zoo has its own, table: zoo.split=NAME takes it"), ("table", "")):
+    for split, said in (("random", "the zoo also stores table: use one with zoo.split=NAME"), ("table", "")):
         lines = io.StringIO()
         config = ZooConfig(path=str(tmp_path / "split.zarr"), property="y", split=split)
         data.load_data(config, Reporter(Console(file=lines)))
         assert said in lines.getvalue()
-        assert ("own" in lines.getvalue()) == (split == "random")
+        assert ("random" in lines.getvalue()) == (split == "random")

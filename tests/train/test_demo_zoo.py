@@ -1,4 +1,4 @@
-"""The demo zoo: built once, cached, and looked at before it is used again."""
+"""The demo zoo is built once and cached, and checked before it is used again."""
 
 import pytest
 from sneframe_zoos import sine
@@ -14,7 +14,7 @@ SMALL = sine.Sine(networks=6, widths=(3,), steps=1)
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache, and a demo zoo that is made in no time."""
+    """Set an empty cache, and a demo zoo that is built quickly."""
     monkeypatch.setattr("sneframe.train.data.default_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(sine, "DEMO_ZOO", SMALL)
     return tmp_path / "cache"
@@ -30,7 +30,7 @@ def test_the_demo_zoo_is_built_once(cache, monkeypatch):
 
 
 def test_a_cached_demo_zoo_is_taken_silently(cache, caplog):
-    """Nothing is printed where the demo zoo is already built."""
+    """Nothing is printed if the demo zoo is already built."""
     demo_zoo(Reporter())
     demo_zoo(Reporter())
     assert caplog.records == []
@@ -61,13 +61,13 @@ def test_a_demo_zoo_with_other_options_is_refused(cache, monkeypatch):
 
 
 def test_an_interrupted_demo_build_can_be_continued(cache, monkeypatch):
-    """After Ctrl-C the error says that the same command continues the build."""
+    """After Ctrl-C the error says to run the same command again."""
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(sine, "train", interrupted)
-        with pytest.raises(Interrupted, match="the same command goes on"):
+        with pytest.raises(Interrupted, match="run the same command again to continue"):
             demo_zoo(Reporter())
     assert len(open_zoo(demo_zoo(Reporter()))) == 6

@@ -1,4 +1,4 @@
-"""Processes that were asked for and do not run are spoken of."""
+"""A run warns if accelerate started fewer processes than requested."""
 
 from io import StringIO
 
@@ -14,7 +14,7 @@ QUIET = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "
 
 
 def launched_with(*words):
-    """The environment that ``accelerate launch`` gives to what it starts, by accelerate's own functions."""
+    """Return the environment variables that ``accelerate launch`` sets, by accelerate's own functions."""
     parser = launch_command_parser()
     arguments, *_ = _validate_launch_command(parser.parse_args([*words, *QUIET, "program.py"]))
     if arguments.multi_gpu:
@@ -32,8 +32,8 @@ def launched_with(*words):
         (None, False),
     ],
 )
-def test_fewer_processes_than_asked_are_warned_of(toy_zoo_path, tmp_path, monkeypatch, words, warned):
-    """A run says in one line when accelerate started fewer processes than asked for."""
+def test_missing_processes_are_warned_of(toy_zoo_path, tmp_path, monkeypatch, words, warned):
+    """One line of warning says that several processes were requested and one was started."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     for name, value in ({} if words is None else launched_with(*words)).items():

@@ -1,4 +1,4 @@
-"""The invariance error by hand: a linear model of networks with one hidden layer of two neurons."""
+"""The invariance error, computed by hand for a linear model of networks with two hidden neurons."""
 
 from types import SimpleNamespace
 
@@ -21,7 +21,7 @@ COEFFICIENTS = torch.arange(1.0, 8.0, dtype=torch.float64)
 
 
 class Linear(nn.Module):
-    """f(x) = x₁ + 2 x₂ + … + 7 x₇, times a factor, plus a constant; it remembers what it was given."""
+    """f(x) = factor · (x₁ + 2 x₂ + … + 7 x₇) plus a constant; it keeps its inputs."""
 
     def __init__(self, factor=1.0):
         super().__init__()
@@ -37,14 +37,14 @@ class Linear(nn.Module):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Twelve networks, all of them test networks: weights a a′, biases b b′, weights v v′, bias c."""
+    """Twelve test networks with weights a a′, biases b b′, weights v v′ and bias c."""
     path = toy_zoo(tmp_path_factory.mktemp("zoo") / "toy.zarr", hidden=((2,),), networks=COUNT)
     loaded = load_data(ZooConfig(path=str(path)), Reporter())
     return evolve(loaded, split=Split(train=np.arange(1), val=np.arange(1), test=np.arange(COUNT)))
 
 
 def measure(data, model):
-    """Return e_g and e_noise, and ``(12, 7)`` what the model was given as x, as g·x and as x with noise."""
+    """Return e_g and e_noise, and the inputs ``(12, 7)`` of the model: x, g·x, and x with noise."""
     accelerator = devices.prepare("cpu", "no")
     value = evaluate.predict(model, data, data.split.test, accelerator, batch_size=5).value
     found = evaluate.invariance(model, data, data.split.test, value, accelerator, seed=0, batch_size=5)
@@ -72,7 +72,7 @@ def test_e_noise_uses_noise_of_the_same_size(data):
     found, (x, moved, noised) = measure(data, Linear())
     noise = noised - x
     assert torch.allclose(noise.norm(dim=1), (moved - x).norm(dim=1), atol=1e-5)
-    assert (noise[(moved != x).any(1)].abs() > 0).all()  # every weight, also c, which no permutation moves
+    assert (noise[(moved != x).any(1)].abs() > 0).all()  # every weight, even c, which no permutation moves
     f = x.double() @ COEFFICIENTS
     change = noise.double() @ COEFFICIENTS
     assert found.e_noise == pytest.approx(float((change**2).mean() / variance_of(f)), rel=1e-4)

@@ -39,7 +39,7 @@ def options(zoo, out, *words):
 
 
 def interrupted(command, ready):
-    """Start a process, send it SIGINT when it is ready, and return its exit code and what it said."""
+    """Start a process, send it SIGINT when it is ready, and return its exit code and its error output."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment) as process:
         ready(process)
@@ -65,8 +65,8 @@ def test_ctrl_c_while_it_trains(toy_zoo_path, tmp_path):
     assert code == 130
     assert errors.startswith(
         ("stopped: in epoch ", "stopped: after epoch ")
-    )  # in its steps, or in its validation
-    assert errors.endswith(f"; go on with: sneframe run --resume '{folder}'\n")
+    )  # during its steps, or during its validation
+    assert errors.endswith(f"; continue with: sneframe run --resume '{folder}'\n")
     assert (folder / "last.safetensors").exists()
 
 
@@ -77,7 +77,7 @@ def test_ctrl_c_while_it_scores(toy_zoo_path, tmp_path):
     code, errors = interrupted(command, lambda process: process.stdout.readline())
     assert (code, errors) == (
         130,
-        f"stopped: before the report; go on with: sneframe run --resume {folder}\n",
+        f"stopped: the run is not finished; continue with: sneframe run --resume {folder}\n",
     )
 
 
@@ -105,7 +105,7 @@ def test_ctrl_c_in_the_last_validation_stops_the_run(toy_zoo_path, tmp_path, mon
         return predict(*args, **options)
 
     monkeypatch.setattr(evaluate, "predict", signalled)
-    with pytest.raises(Interrupted, match="after epoch 2; go on with"):
+    with pytest.raises(Interrupted, match="after epoch 2; continue with"):
         sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     assert len(calls) == 2
     assert (
@@ -123,7 +123,7 @@ def test_ctrl_c_in_a_validation_takes_no_further_step(toy_zoo_path, tmp_path, mo
         finish_epoch(*args)
 
     monkeypatch.setattr(loop, "_finish_epoch", signalled)
-    with pytest.raises(Interrupted, match="after epoch 1; go on with"):
+    with pytest.raises(Interrupted, match="after epoch 1; continue with"):
         sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     _, header = tensor_files.read_tensors(tmp_path / "run" / "last.safetensors")
     assert (header["epoch"], header["step"]) == (1, 0)
@@ -138,7 +138,7 @@ def test_a_second_ctrl_c_is_immediate(toy_zoo_path, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(loop, "train_step", signalled)
-        with pytest.raises(Interrupted, match="go on with: sneframe run --resume"):
+        with pytest.raises(Interrupted, match="continue with: sneframe run --resume"):
             sneframe.run(config_for(toy_zoo_path), tmp_path / "run", report=False)
     assert (
         sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True, report=False).metrics["epochs"]
@@ -154,13 +154,13 @@ def test_ctrl_c_while_the_report_is_drawn(toy_zoo_path, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr("sneframe.report.write_report", signalled)
-        with pytest.raises(Interrupted, match="before the report; go on with"):
+        with pytest.raises(Interrupted, match="the run is not finished; continue with"):
             sneframe.run(config_for(toy_zoo_path), tmp_path / "run")
     assert sneframe.run(config_for(toy_zoo_path), tmp_path / "run", resume=True).report.exists()
 
 
 def test_ctrl_c_while_a_file_is_written(tmp_path, monkeypatch):
-    """Ctrl-C leaves the earlier file, and no temporary one."""
+    """Ctrl-C leaves the earlier file as it was, and no temporary file."""
 
     def signalled(_):
         signal.raise_signal(signal.SIGINT)
@@ -173,7 +173,7 @@ def test_ctrl_c_while_a_file_is_written(tmp_path, monkeypatch):
 
 
 def test_writers_have_their_own_temporary_files(tmp_path, monkeypatch):
-    """Two writers of one file do not share a temporary file."""
+    """Two writers of one file use two temporary files."""
     fsync, inner = os.fsync, []
 
     def meanwhile(number):

@@ -1,4 +1,4 @@
-"""Which networks a run leaves out, and what it says of them."""
+"""Networks that a run leaves out, and the line that counts them."""
 
 import io
 
@@ -33,7 +33,7 @@ def load(path, **options):
 
 @pytest.fixture
 def mixed(tmp_path):
-    """Twenty networks, of which two are not healthy, three have no loss and four an infinite one."""
+    """Twenty networks: two are unhealthy, three have no loss, and four have an infinite one."""
     values = [0.5, 0.25, None, np.nan, None, np.inf, -np.inf, np.inf, np.inf, *np.linspace(0, 1, 11)]
     return make(tmp_path / "z.zarr", values, [False, False, *[True] * 18])
 
@@ -41,7 +41,7 @@ def mixed(tmp_path):
 def test_left_out_networks_are_counted_in_one_line(mixed):
     """One line says how many networks are left out for each reason."""
     data, said = load(mixed)
-    assert said == ("networks left out, of 20: 2 not healthy, 3 without 'loss', 4 with an infinite 'loss'\n")
+    assert said == ("networks left out, of 20: 2 unhealthy, 3 without 'loss', 4 with an infinite 'loss'\n")
     assert data.batch.ids.tolist() == list(range(9, 20))
 
 
@@ -52,7 +52,7 @@ def test_only_matching_networks_are_counted(mixed):
 
 
 def test_nothing_is_printed_if_nothing_is_left_out(mixed):
-    """Nothing is printed where every network is used."""
+    """Nothing is printed if every network is used."""
     assert load(mixed, where="step >= 9")[1] == ""
 
 
@@ -79,6 +79,6 @@ def test_a_property_without_values_is_named(mixed):
     """The error names the property, and counts the networks that lack it for each reason."""
     with pytest.raises(
         ZooError,
-        match=r"no network has a value of 'loss' to learn from, of 9: 2 not healthy, 3 without 'loss', 4",
+        match=r"no network has a value of 'loss' to learn from, of 9: 2 unhealthy, 3 without 'loss', 4",
     ):
         load(mixed, where="step < 9")

@@ -1,7 +1,7 @@
-"""Within an epoch nothing is read back from the device: shown on any machine by tensors that have no values.
+"""Within an epoch nothing is read back from the device. The meta device shows this on any machine.
 
-A run is sent to torch's meta device, on which every operator works but those that need a value: ``item``,
-``tolist``, ``cpu``, ``nonzero`` and so on fail, as they would wait on a GPU.
+Tensors on torch's meta device have no values. Operators that need a value, such as ``item``, ``tolist``,
+``cpu`` and ``nonzero``, fail there. On a GPU they would wait for the device.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ CASES = [
     ("deepsets", ((4, 4), (5, 5, 5))),
     ("mlp", ((4, 4),)),
 ]
-#: All but the matching of neurons, which is done on the host.
+#: All augmentations except the matching of neurons, which runs on the host.
 AUGMENTED = """augmentation=[
     {part="augmentation/symmetry", actions=["permute", "scale", "sign"]},
     {part="augmentation/noise"},
@@ -36,7 +36,7 @@ AUGMENTED = """augmentation=[
 
 
 class NoBooleanWrite(TorchDispatchMode):
-    """Fails where values are written through a mask, which meta tensors let pass and GPUs wait for."""
+    """Refuses writes through a mask: GPUs wait for them, but the meta device does not fail."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.overloadpacket.__name__ in ("index_put", "index_put_", "_index_put_impl_"):
@@ -55,7 +55,7 @@ def config_for(recipe, hidden, tmp_path, *words):
     ("recipe", "hidden", "words"), [*((*case, ()) for case in CASES), (*CASES[0], (AUGMENTED,))]
 )
 def test_an_epoch_reads_nothing_back(recipe, hidden, words, tmp_path, monkeypatch):
-    """It gets through all of its steps, and fails where it ends: there its losses are read."""
+    """All steps of an epoch work on the meta device; the run fails at its end, where losses are read."""
     steps, finished, real, adam = set(), [], loop.train_step, loop.AdamW
 
     def step(loop, positions, number):
@@ -70,7 +70,7 @@ def test_an_epoch_reads_nothing_back(recipe, hidden, words, tmp_path, monkeypatc
 
     monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")
     monkeypatch.setattr(loop, "train_step", step)
-    # The fused kernel is for real devices alone.
+    # The fused kernel works on real devices only.
     monkeypatch.setattr(
         loop, "AdamW", lambda parameters, **options: adam(parameters, **{**options, "fused": False})
     )
@@ -84,7 +84,7 @@ def test_an_epoch_reads_nothing_back(recipe, hidden, words, tmp_path, monkeypatc
 @pytest.mark.cuda
 @pytest.mark.parametrize(("recipe", "hidden"), CASES)
 def test_an_epoch_on_a_gpu_waits_for_nothing(recipe, hidden, tmp_path, monkeypatch):
-    """In the second epoch: what is made once for an architecture is made in the first."""
+    """The second epoch waits for nothing; the first one may, to prepare each architecture."""
     real = loop.train_step
 
     def step(loop, positions, number):

@@ -1,4 +1,4 @@
-"""The objective by hand: two networks with first weights 1 and 3, and a model that doubles them (θ = 2)."""
+"""The objective, computed by hand for first weights 1 and 3 and a model that doubles them (θ = 2)."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ ARCHITECTURE = mlp(1, 2, 1)
 
 
 class Times(nn.Module):
-    """θ times the first weight: 2 and 6."""
+    """The output is θ times the first weight: 2 and 6."""
 
     def __init__(self):
         super().__init__()
@@ -28,7 +28,7 @@ class Times(nn.Module):
 
 
 class Squares(nn.Module):
-    """The sum of squared values over four networks is (4 + 36) / 4 = 10; λ = 0.3 in the second half."""
+    """The loss is the sum of squares over four networks, (4 + 36) / 4 = 10; λ = 0.3 in the second half."""
 
     def weight(self, progress):
         return 0.3 if progress >= 0.5 else 0.0
@@ -39,7 +39,7 @@ class Squares(nn.Module):
 
 
 def step(*, invariance, task_weight=0.5, size=2, processes=1, progress=0.5):
-    """Return the objective's answers to targets 0.5 and 2, and the gradient of θ."""
+    """Return the loss, its parts, and the gradient of θ, for targets 0.5 and 2."""
     weights = torch.zeros(2, ARCHITECTURE.num_weights)
     weights[:, 0] = torch.tensor([1.0, 3.0])
     batch = join({ARCHITECTURE: weights}, {ARCHITECTURE: [0, 1]})
@@ -53,13 +53,13 @@ def step(*, invariance, task_weight=0.5, size=2, processes=1, progress=0.5):
 
 
 def test_the_task_loss_is_the_standardised_mse():
-    """(1.5² + 4²) / 2 = 9.125; its gradient (2 · 1.5 · 1 + 2 · 4 · 3) / 2 = 13.5."""
+    """The loss is (1.5² + 4²) / 2 = 9.125, its gradient is (2 · 1.5 · 1 + 2 · 4 · 3) / 2 = 13.5."""
     loss, parts, gradient = step(invariance=None, task_weight=1.0)
     assert (loss, parts, gradient) == (9.125, [9.125, 9.125, 0.0], 13.5)
 
 
 def test_the_invariance_loss_is_added_lambda_times():
-    """0.5 · 9.125 + 0.3 · 10 = 7.5625; the gradient of Σ (θ w)² / 4 is 2 · 2 · (1 + 9) / 4 = 10."""
+    """The loss is 0.5 · 9.125 + 0.3 · 10 = 7.5625; ∂(Σ (θ w)² / 4)/∂θ = 2 · 2 · (1 + 9) / 4 = 10."""
     loss, parts, gradient = step(invariance=Squares())
     assert loss == pytest.approx(7.5625)
     assert parts == pytest.approx([7.5625, 9.125, 10.0])
@@ -72,8 +72,8 @@ def test_lambda_may_depend_on_the_progress():
     assert (loss, parts, gradient) == (0.5 * 9.125, [0.5 * 9.125, 9.125, 0.0], 0.5 * 13.5)
 
 
-def test_each_of_two_processes_gives_twice_its_share():
-    """Two of four networks: 18.25 / 4 and 10; gradients are averaged over processes, so each counts twice."""
+def test_each_of_two_processes_gives_twice_its_loss():
+    """Each process has two of four networks and doubles its loss, since gradients are averaged."""
     loss, parts, gradient = step(invariance=Squares(), size=4, processes=2)
     assert parts == pytest.approx([0.5 * 4.5625 + 0.3 * 10.0, 4.5625, 10.0])
     assert loss == pytest.approx(2 * parts[0])

@@ -1,4 +1,4 @@
-"""An encoder in a loop of one's own: it has the scales of a run, or says that it has not."""
+"""An encoder in the user's own training loop has the scales of a run, or warns that it has not."""
 
 import copy
 import io
@@ -33,14 +33,14 @@ def unfitted(batch):
 
 
 def silent(encoder, batch):
-    """Encode where any warning is an error."""
+    """Encode a batch, and fail on any warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return encoder(batch)
 
 
 def fitted_alone(toy_zoo_path, folder, *words):
-    """Return an untrained run's model, and the zoo of its training networks."""
+    """Return the encoder of an untrained run, and the configuration of the run."""
     words = ("train.epochs=0", "device=cpu", f"zoo.path={toy_zoo_path}", "seed=3", *WORDS, *words)
     config = recipe("sne", *words)
     model, _, _ = load_model(sneframe.run(config, folder, report=False).folder / "best.safetensors")
@@ -63,7 +63,7 @@ def test_a_loop_begins_with_the_encoder_of_a_run(toy_zoo_path, tmp_path, part):
 
 
 def test_a_zoo_is_fitted_to_as_its_batch_is(toy_zoo_path):
-    """A selection of a zoo may stand where a batch does."""
+    """An encoder can be fitted to a selection of a zoo instead of its batch."""
     zoo = open_zoo(toy_zoo_path).select(range(7))
     torch.manual_seed(0)
     one = sneframe.encoder("sne", zoo, *WORDS)
@@ -75,7 +75,7 @@ def test_a_zoo_is_fitted_to_as_its_batch_is(toy_zoo_path):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_the_first_forward_unfitted_warns_once(batch, unfitted, training):
-    """It says how to fit; the second forward is silent."""
+    """The first use of an unfitted encoder warns how to fit it; the second does not warn."""
     unfitted.train(training)
     with pytest.warns(UserWarning, match=r"was never fitted.*sneframe\.encoder\(NAME, networks\)"):
         unfitted(batch)
@@ -83,13 +83,13 @@ def test_the_first_forward_unfitted_warns_once(batch, unfitted, training):
 
 
 def test_an_encoder_that_was_fitted_later_is_silent(batch, unfitted):
-    """As the warning tells it."""
+    """An encoder that is fitted as the warning says does not warn."""
     unfitted.normalise.fit(batch.blocks())
     silent(unfitted, batch)
 
 
 def test_what_learns_nothing_is_never_unfitted(batch):
-    """A part without constants has nothing to warn of."""
+    """A part without constants never warns."""
     silent(sneframe.encoder("sne", batch.architectures, *WORDS, "normalise.part=normalise/none"), batch)
 
 
@@ -103,7 +103,7 @@ def saved(encoder):
 
 @pytest.mark.parametrize("again", [copy.deepcopy, saved, lambda e: pickle.loads(pickle.dumps(e))])
 def test_a_copy_knows_whether_it_was_fitted(batch, unfitted, again):
-    """Copied in memory, through torch.save and through pickle."""
+    """Copies in memory, by torch.save and by pickle know whether the encoder was fitted."""
     with pytest.warns(UserWarning, match="never fitted"):
         again(unfitted)(batch)
     unfitted.normalise.fit(batch.blocks())
@@ -111,7 +111,7 @@ def test_a_copy_knows_whether_it_was_fitted(batch, unfitted, again):
 
 
 def test_a_state_dict_says_whether_it_was_fitted(batch, unfitted):
-    """Of a fitted encoder it makes one fitted, of an unfitted one it makes one unfitted again."""
+    """A loaded state dict makes an encoder fitted or unfitted, as the saved one was."""
     fitted = sneframe.encoder("sne", batch, *WORDS)
     before = copy.deepcopy(unfitted.state_dict())
     unfitted.load_state_dict(fitted.state_dict())
@@ -122,7 +122,7 @@ def test_a_state_dict_says_whether_it_was_fitted(batch, unfitted):
 
 
 class Largest(Normalise):
-    """A stranger's: divides by the largest weight."""
+    """A part of another author: divides by the largest weight."""
 
     name = "stranger/largest"
 
@@ -147,8 +147,8 @@ def stranger(batch):
     return Largest(Largest.Config(), Spec(carrier=Batch, width=1, architectures=batch.architectures))
 
 
-def test_a_strangers_part_says_it_too(batch, stranger):
-    """The base class notes that a part was fitted, no part does."""
+def test_a_part_of_another_author_warns_too(batch, stranger):
+    """The base class records that a part was fitted, so any part warns."""
     with pytest.warns(UserWarning, match=r"normalise 'stranger/largest' was never fitted"):
         stranger(batch)
     stranger.fit(batch.blocks())
@@ -156,13 +156,13 @@ def test_a_strangers_part_says_it_too(batch, stranger):
 
 
 def test_a_part_that_defines_fit_is_refused():
-    """It would hide whether it was fitted."""
+    """A part must define learn instead of fit, which records that the part was fitted."""
     with pytest.raises(TypeError, match=r"Hiding must define learn, not fit"):
         type("Hiding", (Normalise,), {"fit": lambda self, batches: None})
 
 
 def test_fitting_to_no_network_is_refused(batch, stranger):
-    """Such as an iterator that was read before."""
+    """Fitting to no network, such as to an iterator that was read before, is an error."""
     blocks = batch.blocks()
     list(blocks)
     with pytest.raises(PartError, match="'stranger/largest' cannot be fitted, it was given no network"):
@@ -182,18 +182,18 @@ def test_fitting_to_no_network_is_refused(batch, stranger):
     ],
 )
 def test_what_is_no_network_is_named(given, got):
-    """One line, with what makes a batch."""
+    """The error for other values names their type, and how to make a batch."""
     with pytest.raises(ConfigError, match=f"a Batch, a Zoo, or a list of architectures, {got}.*from_modules"):
         sneframe.encoder("sne", given)
 
 
 def test_one_architecture_is_no_list_of_them(batch):
-    """It is named as what it is."""
+    """A single architecture is refused by its name."""
     with pytest.raises(ConfigError, match="got Architecture;"):
         sneframe.encoder("sne", batch.architectures[0])
 
 
 def test_a_batch_of_no_network_is_refused(batch):
-    """There is nothing to fit to."""
+    """An encoder cannot be fitted to a batch without networks."""
     with pytest.raises(ConfigError, match="these hold none"):
         sneframe.encoder("sne", batch.select([]))

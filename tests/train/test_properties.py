@@ -40,13 +40,13 @@ def test_a_property_of_any_kind_is_learned(zoo_of, tmp_path, recipe, name, task,
         ),
     )
     words += ("head.min_leaf=3", "head.trees=40") if recipe == "stats" else ()
-    told = sneframe.run(config_for(zoo, *words, recipe=recipe), tmp_path / "run", report=False).metrics
-    assert told["task"] == (task if recipe == "stats/mlp" or task == "category" else "regression")
-    assert told["test"][metric] > (told["baseline"]["test"][metric] or 0) + 0.1
+    metrics = sneframe.run(config_for(zoo, *words, recipe=recipe), tmp_path / "run", report=False).metrics
+    assert metrics["task"] == (task if recipe == "stats/mlp" or task == "category" else "regression")
+    assert metrics["test"][metric] > (metrics["baseline"]["test"][metric] or 0) + 0.1
 
 
 def test_task_category_holds_for_further_texts(zoo_of, tmp_path):
-    """zoo.task = category holds for the texts in zoo.also too, and not for the numbers there."""
+    """zoo.task = category applies to texts in zoo.also as well, but not to numbers there."""
     zoo = zoo_of(
         dataset=lambda scale: np.where(scale > 1.2, "mnist", "digits"),
         run=lambda scale: [f"run {number % 20}" for number in range(len(scale))],
@@ -55,8 +55,8 @@ def test_task_category_holds_for_further_texts(zoo_of, tmp_path):
     with pytest.raises(ZooError, match=r"property 'run' is text, and \d+ of \d+ values are distinct"):
         sneframe.run(config_for(zoo, *words, recipe="stats"), tmp_path / "refused", report=False)
     config = config_for(zoo, *words, "zoo.task=category", recipe="stats")
-    told = sneframe.run(config, tmp_path / "run", report=False).metrics
-    tasks = [told["task"], *(also["task"] for also in told["also"].values())]
+    metrics = sneframe.run(config, tmp_path / "run", report=False).metrics
+    tasks = [metrics["task"], *(also["task"] for also in metrics["also"].values())]
     assert tasks == ["category", "category", "regression"]
 
 
@@ -69,8 +69,8 @@ def test_several_properties_are_predicted_together(zoo_of, tmp_path):
     assert run.metrics["also"]["dataset"]["task"] == "category"
     with (run.folder / "predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    told = np.mean([row["true dataset"] == row["predicted dataset"] for row in rows])
-    assert run.metrics["also"]["dataset"]["test"]["accuracy"] == pytest.approx(told)
+    accuracy = np.mean([row["true dataset"] == row["predicted dataset"] for row in rows])
+    assert run.metrics["also"]["dataset"]["test"]["accuracy"] == pytest.approx(accuracy)
     history = [json.loads(line) for line in (run.folder / "history.jsonl").read_text().splitlines()]
     assert set(history[0]["also"]) == {"dataset", "scale"}
     page = run.report.read_text()
@@ -87,8 +87,8 @@ def test_a_network_without_all_properties_is_left_out(zoo_of, tmp_path):
     """A network must have every property that is predicted."""
     zoo = zoo_of(half=lambda scale: np.where(np.arange(len(scale)) % 2, np.nan, scale))
     words = ("zoo.property=scale", 'zoo.also=["half"]', "head.trees=2")
-    told = sneframe.run(config_for(zoo, *words, recipe="stats"), tmp_path / "run", report=False).metrics
-    assert told["val"]["n"] + told["test"]["n"] <= 8
+    metrics = sneframe.run(config_for(zoo, *words, recipe="stats"), tmp_path / "run", report=False).metrics
+    assert metrics["val"]["n"] + metrics["test"]["n"] <= 8
 
 
 def test_balance_gives_each_kind_the_same_part():
@@ -100,7 +100,7 @@ def test_balance_gives_each_kind_the_same_part():
     assert len(drawn) == len(train)
     assert counts.max() - counts.min() <= 1
     assert set(drawn) <= set(train.tolist())
-    # A rare kind comes over and over, no network of it once more than another.
+    # Networks of a rare kind repeat, each of them equally often.
     times = np.bincount(drawn, minlength=60)[40:48]
     assert times.max() - times.min() <= 1
 

@@ -1,4 +1,4 @@
-"""Derived groups from trained residual and flattened convolutional networks to the report."""
+"""Derived neuron groups of residual and flattened convolutional networks, from training to the report."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def flattened():
 
 
 def trained(make, shape, slope):
-    """Fit a network to a slope of the mean of its inputs, for a few steps."""
+    """Train a network for a few steps to return the mean of its inputs times a slope."""
     network = make()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     x = torch.linspace(-1, 1, 16 * shape[-1]).view(16, *shape)

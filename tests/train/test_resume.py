@@ -1,4 +1,4 @@
-"""Resuming: from which directory, with which options, on which zoo, and the record of the sessions."""
+"""Resuming a run: its directory, options and zoo, and the record of its sessions."""
 
 import json
 import threading
@@ -38,7 +38,7 @@ def command(*arguments):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """A zoo and a folder beside each other, the one in which a run is made with a relative path."""
+    """Return a folder with a zoo, and a run in it that was started with a relative path."""
     toy_zoo(tmp_path / "zoos" / "toy.zarr")
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -50,7 +50,7 @@ def run_here():
     assert command("run", *words, "--zoo", "zoos/toy.zarr", "--out", "run") == 0
 
 
-# -- from where ----------------------------------------------------------------------------------------------
+# -- the directory -------------------------------------------------------------------------------------------
 
 
 def test_a_run_can_be_repeated_from_its_folder(elsewhere, monkeypatch):
@@ -74,7 +74,7 @@ def test_a_relative_path_is_written_in_full(elsewhere):
     assert written["zoo"]["path"] == str(elsewhere / "zoos" / "toy.zarr")
 
 
-# -- with what -----------------------------------------------------------------------------------------------
+# -- the options ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_damaged_configuration_is_named(elsewhere, capsys):
     assert "run/config.toml: " in capsys.readouterr().err
 
 
-# -- on what -------------------------------------------------------------------------------------------------
+# -- the zoo and the sessions --------------------------------------------------------------------------------
 
 
 def test_resume_refuses_another_zoo(elsewhere, capsys):
@@ -157,11 +157,11 @@ def test_resume_removes_unfinished_files(elsewhere):
     assert not [path for path in (elsewhere / "run").iterdir() if path.name.startswith(".")]
 
 
-# -- whose it is ---------------------------------------------------------------------------------------------
+# -- one folder, one run -------------------------------------------------------------------------------------
 
 
 def all_at_once(number, task):
-    """Run a task in so many threads that start together, and return what each returned or raised."""
+    """Run a task in this many threads that start together, and return each result or error."""
     barrier, ended = threading.Barrier(number), []
 
     def one():
@@ -210,7 +210,7 @@ def test_a_run_is_not_written_into_a_zoo(elsewhere, capsys):
 
 
 def test_a_folder_is_taken_before_anything_else_is_in_it(tmp_path, monkeypatch):
-    """Both of two runs may find the folder empty; only one creates the configuration."""
+    """If two runs find the same folder empty, only the one that creates config.toml gets it."""
     from pathlib import Path
 
     monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))

@@ -1,4 +1,4 @@
-"""A run: what it leaves, what it may not depend on, how it goes on, how it fails."""
+"""A run: its files, what its numbers depend on, how it is resumed, and how it fails."""
 
 import csv
 import json
@@ -133,7 +133,7 @@ def test_a_saved_model_predicts_what_the_run_predicted(toy_zoo_path, tmp_path, r
 
 @pytest.mark.parametrize("recipe", ["stats", "stats/mlp"])
 def test_a_property_far_from_zero_is_scored_like_one_near_it(zoo_of, tmp_path, recipe):
-    """Seconds since 1970, a few dozen apart: no single precision number lies between two of them."""
+    """Times since 1970 are learned as well as small numbers, although float32 cannot tell them apart."""
     zoo = zoo_of(late=lambda scale: 1.7e9 + 64.0 * scale)
     near, far = (
         sneframe.run(
@@ -173,12 +173,12 @@ def test_a_trained_head_ignores_the_version(finished, tmp_path):
     assert model.head.trained
 
 
-# -- going on ------------------------------------------------------------------------------------------------
+# -- resuming ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", [5, 8, 11])
 def test_an_interrupted_run_goes_on_bit_for_bit(finished, toy_zoo_path, tmp_path, step, monkeypatch):
-    """Ctrl-C in the middle of an epoch (four steps each), and at its end."""
+    """A run that Ctrl-C stopped within an epoch or at its end gives the same numbers bit for bit."""
     from sneframe.train import loop
 
     real = loop.train_step
@@ -216,7 +216,7 @@ def test_a_finished_run_can_be_resumed_to_the_same_end(finished, toy_zoo_path):
 
 
 def test_a_folder_in_use_is_not_written_to(finished, toy_zoo_path):
-    """A folder that holds something is refused."""
+    """A folder that is not empty is refused."""
     with pytest.raises(RunError, match="exists and is not empty"):
         sneframe.run(config_for(toy_zoo_path), finished.folder, report=False)
 
@@ -260,9 +260,9 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
         (
             ["zoo.property=label"],
             ZooError,
-            "'label' has the one value 'label 0' in all 40 networks",
+            "'label' has the same value, 'label 0', in all 40 networks",
         ),
-        (["zoo.property=kind"], ZooError, "the one value 0"),
+        (["zoo.property=kind"], ZooError, "the same value, 0,"),
         (["zoo.where=scale > 100"], ZooError, "no network"),
         (["zoo.where=scales > 1"], ZooError, "scales"),
         (["zoo.split=published"], ZooError, "published"),
@@ -279,7 +279,7 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
             RunError,
             "training loss is",
         ),
-        (  # the one step there is leaves weights that no validation network can be scored by
+        (  # the only step leaves weights with which no validation network can be scored
             ["train.lr=1e18", "train.schedule=constant", "train.epochs=1", "train.batch_size=64"],
             RunError,
             "validation MSE is .* in epoch 1; try a lower train.lr",
@@ -304,7 +304,7 @@ def test_dwsnet_refuses_a_mixed_zoo(tmp_path):
 
 @pytest.mark.parametrize("invariance", ["invariance/logit", "none"])
 def test_a_fitted_head_needs_an_untrained_encoder(toy_zoo_path, tmp_path, invariance):
-    """A fitted head behind parts that need gradients is refused, and no folder is left."""
+    """A fitted head after parts that need gradients is refused, and no folder is left."""
     config = config_for(toy_zoo_path, "head.part=stats/boosting", f"invariance.part={invariance}")
     with pytest.raises(
         PartError, match="so layer_encoder 'sne/chunk-set' and aggregator 'sne/layer-set' cannot"
@@ -324,7 +324,7 @@ def test_an_invariance_loss_needs_a_trained_head(toy_zoo_path, tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_last_state(finished, toy_zoo_path, tmp_path, monkeypatch):
-    """A run is killed after one epoch and resumed on a disk with room for all files but the last state."""
+    """A full disk is an error of one line, and the state before it can be resumed."""
     from sneframe.train import loop
 
     real, steps = loop.train_step, 4
@@ -363,7 +363,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_state(finished, toy_zoo_path
 
 
 def test_a_full_disk_leaves_the_earlier_file(tmp_path, monkeypatch):
-    """A file that cannot be written leaves the earlier one, and no temporary file."""
+    """A failed write leaves the earlier file as it was, and no temporary file."""
     path = tmp_path / "file"
     atomic.write_text(path, "before")
 

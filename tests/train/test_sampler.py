@@ -1,4 +1,4 @@
-"""The sampler: each training network once an epoch, in batches of nearly one size, from seed and epoch."""
+"""The sampler draws each training network once per epoch, in batches of nearly equal size."""
 
 import numpy as np
 from hypothesis import given
@@ -11,7 +11,7 @@ from sneframe.train.sampler import epoch_batches, smallest_batch, step_seed, ste
 
 @given(networks=st.integers(1, 300), batch_size=st.integers(1, 70), epoch=st.integers(0, 5))
 def test_every_network_comes_once_an_epoch(networks, batch_size, epoch):
-    """An epoch holds each training network once."""
+    """An epoch has each training network once."""
     train = np.arange(networks) * 3
     batches = epoch_batches(train, batch_size=batch_size, seed=1, epoch=epoch)
     assert sorted(np.concatenate(batches)) == list(train)

@@ -1,4 +1,4 @@
-"""A part of the training networks: nested, by group, the same for every seed; the other splits stay."""
+"""train_fraction: nested parts of the training networks, whole run groups, the same for every seed."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from sneframe.zoo import create, splits
 
 @pytest.fixture(scope="module")
 def grouped(tmp_path_factory):
-    """60 networks in groups of one, two and three, with two stored splits."""
+    """Return a zoo of 60 networks in run groups of one, two and three, with two stored splits."""
     path, generator = tmp_path_factory.mktemp("zoo") / "grouped.zarr", np.random.default_rng(0)
     architecture = mlp(1, 3, 1)
     group = np.repeat(np.arange(30), np.tile([1, 2, 3], 10))
@@ -76,6 +76,7 @@ def test_the_draw_depends_on_labels_alone():
 
 
 def test_a_fraction_that_leaves_nothing_is_refused():
+    """A train_fraction that leaves no training network is an error."""
     with pytest.raises(ZooError, match=r"a fraction of 0\.1 leaves none of the 2 groups"):
         splits.draw_fraction([1, 1, 1, 2, 2, 2], fraction=0.1, seed=0)
 

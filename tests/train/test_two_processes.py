@@ -1,4 +1,4 @@
-"""Two processes, started as the docs say, give the numbers of one."""
+"""Two processes, started as the docs say, give the same numbers as one."""
 
 import json
 import os
@@ -35,7 +35,7 @@ RECIPES = {
         "train.lr=1e-3",
     ),
 }
-#: Runs that two processes refuse. Three networks in steps of at most two are a step of two and a step of one.
+#: Runs that two processes refuse. Three networks make a step of two and a step of one.
 REFUSED = {
     "budget": ("train.budget=5",),
     "small": ("zoo.sizes=[3, 5, 32]", "train.batch_size=2"),
@@ -48,10 +48,10 @@ def words_of(recipe, zoo):
 
 @pytest.fixture(scope="module")
 def two(toy_zoo_path, tmp_path_factory):
-    """The folder in which two processes did what ``two_processes.py`` says."""
+    """Run ``two_processes.py`` in two processes, and return its folder."""
     folder = tmp_path_factory.mktemp("two")
     generator = torch.Generator().manual_seed(0)
-    # Two steps of five rows: three for the first process, two for the second.
+    # Each of two steps has five rows: three for the first process, two for the second.
     rows = 3 + 2 * torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
     weights = torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
     tensor_files.write_tensors(folder / "batch_norm.safetensors", {"rows": rows, "weights": weights}, {})
@@ -86,7 +86,7 @@ def two(toy_zoo_path, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one(toy_zoo_path, tmp_path_factory):
-    """The same runs by one process, this one."""
+    """Return the same runs, made in this process alone."""
     folder = tmp_path_factory.mktemp("one")
     for recipe in RECIPES:
         sneframe.run(sneframe.recipe(*words_of(recipe, toy_zoo_path)), folder / recipe, report=False)
@@ -95,15 +95,15 @@ def one(toy_zoo_path, tmp_path_factory):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_two_processes_give_the_numbers_of_one(one, two, recipe):
-    """Seven or eight networks a step, so that one process gets more of them than the other."""
+    """Two processes give the numbers of one, also if one of them has more networks in a step."""
     assert json.loads((two / recipe / "environment.json").read_text())["processes"] == 2
     expected, found = (
         json.loads((folder / "metrics.json").read_text()) for folder in (one / recipe, two / recipe)
     )
     for part in ("val", "test"):
         assert found[part] == pytest.approx(expected[part], abs=1e-4)
-    # Fractions of a variance that one epoch leaves small, so that rounding shows: it decides biases in
-    # front of a batch norm.
+    # The tolerance is larger here: after one epoch the variance in the denominator is small, and rounding
+    # decides the biases before a batch norm.
     assert found["invariance"] == pytest.approx(expected["invariance"], abs=1e-4, rel=1e-2)
     expected, found = (
         json.loads((folder / "history.jsonl").read_text())["train"] for folder in (one / recipe, two / recipe)
@@ -113,9 +113,10 @@ def test_two_processes_give_the_numbers_of_one(one, two, recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_two_processes_learn_the_weights_of_one(one, two, recipe):
-    """A bias that the next layer subtracts has no gradient but rounding, of which Adam makes whole steps.
+    """Two processes learn the weights of one, when each tensor is compared as a whole.
 
-    So may single weights have, on one processor or another: each tensor is compared as a whole.
+    Biases are left out: if the next layer subtracts a bias, its gradient is only rounding, and Adam turns it
+    into whole steps. The same can happen to single weights, depending on the processor.
     """
     expected, found = (
         tensor_files.read_tensors(folder / "best.safetensors")[0] for folder in (one / recipe, two / recipe)
@@ -131,22 +132,22 @@ def test_two_processes_learn_the_weights_of_one(one, two, recipe):
     [
         (
             "budget",
-            "train.budget is measured by the clock of one process, here are 2; set train.epochs instead",
+            "train.budget works with one process only, but there are 2; set train.epochs instead",
         ),
         (
             "small",
-            "2 processes need as many networks a step, the smallest step has 1: "
+            "2 processes need at least as many networks in each step, but the smallest step has 1: "
             "3 training networks at train.batch_size = 2",
         ),
     ],
 )
 def test_what_two_processes_cannot_do_is_refused(two, name, said):
-    """Each process refuses a budget, which needs one clock, and a step with fewer networks than processes."""
+    """Each process refuses a budget, and a step with fewer networks than processes."""
     assert [(two / f"{name} refused by {rank}").read_text() for rank in range(2)] == [said, said]
 
 
 def test_without_a_report_nothing_that_draws_is_imported(two):
-    """The runs that two processes made have ``report=False``."""
+    """Runs with ``report=False`` import neither matplotlib nor scikit-learn, and draw no report."""
     assert [(two / f"imported by {rank}").read_text() for rank in range(2)] == ["", ""]
     assert not list(two.rglob("report.html"))
 

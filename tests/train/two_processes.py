@@ -1,4 +1,4 @@
-"""What both processes of ``test_two_processes.py`` do; run by accelerate's launcher.
+"""The program of both processes in ``test_two_processes.py``; accelerate's launcher runs it.
 
 Arguments: a folder, and a JSON object with the runs to make and the runs to be refused, each a list of recipe
 and words by its name.
@@ -26,7 +26,7 @@ def runs(folder, words):
 
 
 def refused(folder, words):
-    """Write down why a run is refused, in each process."""
+    """Record in each process why a run is refused."""
     for name, (recipe, *rest) in words.items():
         try:
             sneframe.run(sneframe.recipe(recipe, *rest), folder / name, report=False)
@@ -35,12 +35,12 @@ def refused(folder, words):
 
 
 def demo(folder):
-    """Run without a zoo: whoever does not find the demo zoo says so and builds it."""
+    """Load the demo zoo; the process that does not find it writes a file and builds it."""
 
     def build(reporter):
         path = folder / "demo.zarr"
         there = path.exists()
-        time.sleep(0.5)  # long enough for both to have looked
+        time.sleep(0.5)  # long enough for both processes to look for it
         if not there:
             (folder / f"built by {dist.get_rank()}").touch()
             toy_zoo(path)
@@ -51,7 +51,7 @@ def demo(folder):
 
 
 def batch_norm(folder):
-    """Two steps on this process's rows of a batch; all rows have weights of their own in the loss."""
+    """Take two steps on the rows of this process in a batch; each row has its own weight in the loss."""
     given, _ = tensor_files.read_tensors(folder / "batch_norm.safetensors")
     norm, mine = BatchNorm(given["rows"].shape[-1]).double(), slice(dist.get_rank(), None, 2)
     made = []
