@@ -1,4 +1,6 @@
-"""Chains: architectures in which each layer writes hidden neurons that only the next layer reads.
+"""Read an architecture as a chain of layers.
+
+In a chain, each layer writes hidden neurons that only the next layer reads.
 
 Whether an architecture is a chain follows from its groups, not from the kinds of its layers. A multi-layer
 perceptron is a chain. So is a stack of convolutions and linear layers, with pooling or flattening between
@@ -22,13 +24,14 @@ class Link:
     """One layer of a chain.
 
     Args:
-        weight: the weight, of shape ``(outputs, inputs · …, …)``.
-        bias: the bias, of shape ``(outputs,)``.
-        outputs: number of neurons that it writes.
-        inputs: number of neurons that it reads.
-        positions: number of weights between one input and one output: the entries of a convolution's kernel,
-            or the positions that were flattened in front of a linear layer, else 1. They vary fastest, so the
-            weight can be viewed as ``(outputs, inputs, positions)``.
+        weight: the weight parameter, of shape ``(outputs, inputs · …, …)``.
+        bias: the bias parameter, of shape ``(outputs,)``.
+        outputs: number of neurons that the layer writes.
+        inputs: number of neurons that the layer reads.
+        positions: number of weights between one input neuron and one output neuron. For a convolution, this
+            is the number of entries of the kernel. For a linear layer after a flattening, it is the number of
+            flattened positions. Otherwise it is 1. Positions vary fastest, so the weight can be viewed as
+            ``(outputs, inputs, positions)``.
     """
 
     weight: Parameter
@@ -39,14 +42,15 @@ class Link:
 
 
 def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ...]:
-    """Return the layers of a chain, from input to output.
+    """Read an architecture as a chain, and return its layers with parameters, from input to output.
 
     Args:
         architecture: the architecture to read.
-        layers: the smallest number of layers with parameters that it must have.
+        layers: the smallest number of layers with parameters that the architecture must have.
 
     Raises:
-        ArchitectureError: the architecture is no such chain. The message gives the reason.
+        ArchitectureError: the architecture is not a chain, or has fewer than ``layers`` layers with
+            parameters. The message gives the reason.
     """
     movable = {g.name for g in architecture.groups if "permute" in g.actions and g.parent is None}
     weighted = [number for number, layer in enumerate(architecture.layers) if layer.parameters]
@@ -91,7 +95,7 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
 
 
 def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
-    """Return the weight and the bias of a layer that has just these two."""
+    """Return the weight and the bias of a layer, or raise ArchitectureError if it has other parameters."""
     roles = {parameter.role: parameter for parameter in layer.parameters}
     if sorted(roles) != ["bias", "weight"] or len(layer.parameters) != 2 or len(roles["weight"].shape) < 2:
         shown = ", ".join(f"{p.role} {p.shape}" for p in layer.parameters)
@@ -100,10 +104,15 @@ def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
 
 
 def _reads(axis: Axis, group: str | None) -> int | None:
-    """Return how many positions along an axis belong to one neuron of the group, or to one fixed input.
+    """Return the number of positions along an axis that belong to one neuron, or to one fixed input.
+
+    Args:
+        axis: the axis of a weight along which a layer reads its inputs.
+        group: the group that the layer before writes; None for the first layer, whose inputs are fixed.
 
     Returns:
-        The number; None if the axis does not read the group, or reads something else as well.
+        The number of positions; None if the axis does not read ``group``, or reads anything besides
+        ``group``.
     """
     if group is None:
         return None if _groups(axis) else 1

@@ -10,14 +10,15 @@ from sneframe.errors import ArchitectureError, choices
 
 
 def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
-    """Check that each axis of a parameter adds up to its size, and has one power for each segment.
+    """Check that the segments of each axis of a parameter add up to its size, and have one power each.
 
     Args:
         parameter: the parameter to check.
         sizes: the sizes of the groups, by name.
 
     Raises:
-        ArchitectureError: an axis that does not add up, an unknown group, or a wrong number of powers.
+        ArchitectureError: the segments of an axis do not add up to the size of the axis, an axis names an
+            unknown group, or the number of powers is wrong.
     """
     if len(parameter.axes) != len(parameter.shape):
         raise ArchitectureError(
@@ -49,13 +50,14 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
 
 
 def check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
-    """Check that each nested group follows its parent: later in the same segment, or on a later axis.
+    """Check that each nested group of a parameter follows its parent group.
 
-    A parent on an earlier axis counts only if every axis of the parameter is a single segment.
+    The nested group must be a later factor of the same segment, or a factor on a later axis. A parent on an
+    earlier axis counts only if every axis of the parameter is a single segment.
 
     Args:
         parameter: the parameter to check.
-        parents: the parent of each nested group, by name.
+        parents: the name of the parent of each nested group, by the name of the nested group.
 
     Raises:
         ArchitectureError: a nested group does not follow its parent, or the parent occurs more than once
