@@ -62,30 +62,34 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
     for number, layer in enumerate(architecture.layers):
         named = f"layer {number} ({layer.kind})"
         if layer.inputs != ((number - 1,) if number else ()):
-            raise ArchitectureError(f"{named} reads layers {list(layer.inputs)}, not the one before it")
+            raise ArchitectureError(
+                f"{named} reads layers {list(layer.inputs)}, not just the layer before it"
+            )
         if not layer.parameters:
             continue
         weight, bias = _pair(layer, named)
         columns = _reads(weight.axes[1], written[-1] if written else None)
         if columns is None or any(_groups(axis) for axis in weight.axes[2:]):
-            expected = f"{written[-1]!r} of the layer before it" if written else "the fixed inputs"
-            raise ArchitectureError(f"{named} reads {_words(weight.axes[1:])}, expected {expected}")
+            expected = f"{written[-1]!r}, which the layer before it writes" if written else "the fixed inputs"
+            raise ArchitectureError(f"{named} reads {_words(weight.axes[1:])} instead of {expected}")
         rows = weight.axes[0]
         if number == weighted[-1]:
             if _groups(rows):
                 raise ArchitectureError(
-                    f"{named} is the last layer, and its outputs {_words([rows])} are not fixed"
+                    f"{named} is the last layer, but writes {_words([rows])} instead of fixed outputs"
                 )
         else:
             group = rows[0][0] if len(rows) == 1 and len(rows[0]) == 1 else None
             if not isinstance(group, str) or group not in movable or group in written:
                 raise ArchitectureError(
-                    f"{named} writes {_words([rows])}, expected a group of neurons of its own "
+                    f"{named} writes {_words([rows])} instead of a group of neurons of its own "
                     f"that can be permuted"
                 )
             written.append(group)
         if bias.axes != (rows,):
-            raise ArchitectureError(f"the bias of {named} is not permuted together with its outputs")
+            raise ArchitectureError(
+                f"the bias of {named} is not permuted together with the outputs of the layer"
+            )
         outputs, inputs, *kernel = weight.shape
         positions = columns * math.prod(kernel)
         links.append(
@@ -99,7 +103,7 @@ def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
     roles = {parameter.role: parameter for parameter in layer.parameters}
     if sorted(roles) != ["bias", "weight"] or len(layer.parameters) != 2 or len(roles["weight"].shape) < 2:
         shown = ", ".join(f"{p.role} {p.shape}" for p in layer.parameters)
-        raise ArchitectureError(f"{named} has {shown}, expected a weight matrix and a bias")
+        raise ArchitectureError(f"{named} has {shown} instead of a weight matrix and a bias")
     return roles["weight"], roles["bias"]
 
 

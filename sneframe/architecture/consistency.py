@@ -22,15 +22,15 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
     """
     if len(parameter.axes) != len(parameter.shape):
         raise ArchitectureError(
-            f"parameter {parameter.name!r}: {len(parameter.axes)} axes are described, but its shape "
+            f"parameter {parameter.name!r}: {len(parameter.axes)} axes are described, but the shape "
             f"{parameter.shape} has {len(parameter.shape)}"
         )
     segments = tuple(len(axis) for axis in parameter.axes)
     for action, powers in parameter.powers.items():
         if tuple(len(axis) for axis in powers) != segments:
             raise ArchitectureError(
-                f"parameter {parameter.name!r}: {action} must have one power for each segment of its axes, "
-                f"got {powers}"
+                f"parameter {parameter.name!r}: {action} must have one power for each segment of each axis, "
+                f"but got {powers}"
             )
     for number, (size, axis) in enumerate(zip(parameter.shape, parameter.axes, strict=True)):
         total = 0
@@ -44,8 +44,8 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
             total += math.prod(sizes[factor] if isinstance(factor, str) else factor for factor in segment)
         if total != size:
             raise ArchitectureError(
-                f"parameter {parameter.name!r}, axis {number}: its segments {axis} add up to {total}, "
-                f"but its size is {size}"
+                f"parameter {parameter.name!r}, axis {number}: the segments {axis} add up to {total}, "
+                f"but the size of the axis is {size}"
             )
 
 
@@ -77,6 +77,6 @@ def check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
                     count = own + elsewhere
                     raise ArchitectureError(
                         f"parameter {parameter.name!r}, axis {number}: group {factor!r} is nested in "
-                        f"{parent!r}, which must occur once before it, but occurs {count} times"
+                        f"{parent!r}, so {parent!r} must occur once before {factor!r}, but occurs {count} times"
                     )
         before += [factor for segment in axis for factor in segment]

@@ -94,7 +94,7 @@ def described(module: nn.Module) -> dict[str, Tensor]:
         if name in kept and value.is_meta:
             raise ArchitectureError(
                 f"{type(module).__name__}: {name!r} is on the meta device and has no values; "
-                f"give the module weights first"
+                f"load weights into the module first"
             )
         if name in kept and value.is_floating_point() and value.numel() and id(value) not in seen:
             seen.add(id(value))
@@ -141,7 +141,7 @@ def _guess(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Trace, Tenso
         except ArchitectureError as error:
             failure = failure or error
     raise ArchitectureError(
-        f"{type(module).__name__}: could not make up an input that it takes; pass example_input"
+        f"{type(module).__name__}: the module accepts none of the inputs that were made up for it; pass example_input"
         + (f" ({failure})" if failure else "")
     )
 

@@ -85,7 +85,7 @@ class Architecture:
                 raise ArchitectureError(f"group {group.name!r} is described twice")
             if group.parent is not None and group.parent not in sizes:
                 raise ArchitectureError(
-                    f"group {group.name!r}: its parent {group.parent!r} must be described before it"
+                    f"group {group.name!r}: the parent {group.parent!r} must be described before {group.name!r}"
                 )
             sizes[group.name] = group.size
         parents = {group.name: group.parent for group in self.groups if group.parent is not None}
@@ -93,7 +93,7 @@ class Architecture:
         for index, layer in enumerate(self.layers):
             if not all(0 <= source < index for source in layer.inputs):
                 raise ArchitectureError(
-                    f"layer {index} ({layer.kind}): inputs must be earlier layers, got {layer.inputs}"
+                    f"layer {index} ({layer.kind}): inputs must be earlier layers, but got {layer.inputs}"
                 )
             for parameter in layer.parameters:
                 if parameter.name in seen:
@@ -235,8 +235,12 @@ class Architecture:
                     for layer in data["layers"]
                 ],
             )
-        except (KeyError, TypeError) as error:
-            raise ArchitectureError(f"not an architecture: {error}") from error
+        except KeyError as error:
+            raise ArchitectureError(
+                f"the JSON of an architecture is incomplete: the key {error} is missing"
+            ) from error
+        except TypeError as error:
+            raise ArchitectureError(f"the JSON does not describe an architecture: {error}") from error
 
     @classmethod
     def from_module(cls, module: nn.Module, example_input: Any = None) -> Architecture:

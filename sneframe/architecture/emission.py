@@ -112,7 +112,9 @@ class Emission:
         if self.unused:
             shown = ", ".join(map(repr, self.unused[:4]))
             more = f" and {len(self.unused) - 4} more" if len(self.unused) > 4 else ""
-            reason = f"the forward pass does not use {shown}{more}, so every axis of these is taken as fixed"
+            reason = (
+                f"the forward pass does not use {shown}{more}, so every axis of these parameters is fixed"
+            )
             warnings.warn(f"{type(self.module).__name__}: {reason}", stacklevel=4)
 
     def _simplify(self) -> bool:
@@ -263,7 +265,7 @@ class Emission:
     def _powers_of_segments(
         self, name: str, axes: list[list[tuple[Any, ...]]], action: str
     ) -> list[list[int]]:
-        """Return the power of each segment of each axis of a parameter, or an empty list if all powers are 0."""
+        """Return the power of each segment of each axis of a parameter; an empty list if all powers are 0."""
         result: list[list[int]] = []
         for segments, powers in zip(axes, self.powers[action][name], strict=True):
             start, row = 0, []

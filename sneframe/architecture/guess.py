@@ -28,8 +28,8 @@ from sneframe.errors import ArchitectureError
 
 #: Activations that commute with a scale or a sign, so that the neurons before them may be scaled or flipped.
 COMMUTING = {"scale": ("relu", "leaky_relu", "none"), "sign": ("tanh", "sine", "erf", "none")}
-HINT_MODULE = "--module (Architecture.from_module in Python) finds the groups from the code"
-HINT_TRUST = "--trust-names takes the layers for a chain all the same"
+HINT_MODULE = "--module (Architecture.from_module in Python) derives the groups from the code"
+HINT_TRUST = "--trust-names treats the layers as a chain nevertheless"
 
 
 def from_state_dict(
@@ -42,7 +42,7 @@ def from_state_dict(
     """Guess an architecture; see :meth:`sneframe.architecture.Architecture.from_state_dict`."""
     entries = entries_of(state)
     if not entries:
-        raise ArchitectureError("a state dict without floating-point tensors describes no network")
+        raise ArchitectureError("the state dict describes no network: it has no floating-point tensors")
     try:
         chain = chain_of(entries)
     except ChainDoubt as doubt:
@@ -54,12 +54,12 @@ def from_state_dict(
             check_certain(chain)
         except ChainDoubt as doubt:
             warnings.warn(
-                f"{doubt}, so every axis is taken as fixed; {HINT_MODULE}, {HINT_TRUST}", stacklevel=3
+                f"{doubt}, so every axis is taken as fixed; {HINT_MODULE}, and {HINT_TRUST}", stacklevel=3
             )
             return _fixed(entries)
         fixed = next_to_doubtful(chain)
         for reason in dict.fromkeys(fixed.values()):
-            warnings.warn(f"{reason}; {HINT_MODULE}, {HINT_TRUST}", stacklevel=3)
+            warnings.warn(f"{reason}; {HINT_MODULE}, and {HINT_TRUST}", stacklevel=3)
     if flatten == "unknown" and (unclear := unclear_flattening(chain)) is not None:
         warnings.warn(unclear[1], stacklevel=3)
         fixed[unclear[0]] = unclear[1]

@@ -224,7 +224,8 @@ class _Reading:
     def _globals(self, code: types.CodeType, names: Mapping[str, Any]) -> str:
         """Return the global values that code reads, as text.
 
-        Of a Python module that is not installed, the values that the code reads are included.
+        If the code reads a Python module that is not installed, include the values that it reads from the
+        module.
         """
         used = set(_names(code))
         texts = []

@@ -49,7 +49,7 @@ class NeuronGroup:
 
     def __attrs_post_init__(self) -> None:
         if self.size < 1:
-            raise ArchitectureError(f"group {self.name!r}: size must be at least 1, got {self.size}")
+            raise ArchitectureError(f"group {self.name!r}: size must be at least 1, but got {self.size}")
         for action in self.actions:
             if action not in ACTIONS:
                 raise ArchitectureError(
@@ -104,9 +104,7 @@ class Parameter:
 
     @property
     def fan_in(self) -> int:
-        """Number of inputs of one output: the product of all sizes in ``shape`` but the first; 1 for a
-        vector.
-        """
+        """Number of inputs of one output: the product of all sizes but the first, or 1 for a vector."""
         return math.prod(self.shape[1:])
 
 

@@ -60,7 +60,7 @@ def difference(built: Architecture, given: Architecture) -> str:
     for own, other in zip(built.parameters, given.parameters, strict=False):
         if own.axes != other.axes:
             return (
-                f"{built.summary}, but got a network of the same sizes whose neurons have other groups "
-                f"(expected a symmetry that is {built.symmetry}, got one that is {given.symmetry})"
+                f"{built.summary}, but got a network of the same sizes with other neuron groups "
+                f"(the symmetry must be {built.symmetry!r}, but is {given.symmetry!r})"
             )
-    return f"{built.summary}, but got a network of the same sizes whose layers are joined in another way"
+    return f"{built.summary}, but got a network of the same sizes whose layers are connected differently"

@@ -9,15 +9,15 @@ chain is certain if
    batch norm follows a layer of the same name with a lower number (``net.1`` follows ``net.0``), or has the
    number and the width of its layer (``bn1``);
 2. each layer has as many inputs as the layer before it has outputs. A linear layer after a convolution may
-have a multiple of this number; 3. no skip connection fits the shapes. A skip connection joins two values of
-the same width, so the input and
+   have a multiple of this number;
+3. no skip connection fits the shapes. A skip connection joins two values of the same width, so the input and
    the outputs of all layers must have different widths. If the numbers of a stage have a gap between any two
    layers, the stage is an ``nn.Sequential``: the missing numbers are its activations, and no connection
    leaves the stage half-way. Then only the input and the output of the stage count;
-4. no convolution can be mistaken for a transposed convolution, whose rows and columns are exchanged. If a convolution
-   has as many inputs as outputs, or also fits with inputs and outputs exchanged, the neurons that it reads
-   and writes are fixed; the rest of the chain stays certain. In the same way, the neurons after a first
-   linear layer that may be an embedding table (square and without a bias) are fixed.
+4. no convolution can be mistaken for a transposed convolution, whose rows and columns are exchanged. If a
+   convolution has as many inputs as outputs, or also fits with inputs and outputs exchanged, the neurons that
+   the convolution reads and writes are fixed, and the other layers stay certain. In the same way, the neurons
+   after a first linear layer that may be an embedding table (square and without a bias) are fixed.
 
 Two things show in no name or shape, and are assumed to be absent: groups in the first convolution, and
 functions between layers that treat neurons differently, such as a cumulative sum.
@@ -175,9 +175,9 @@ def _check_entry(entry: NamedLayer) -> None:
     rows = entry.shapes["weight"][:1]
     for last, shape in entry.shapes.items():
         if last != "weight" and shape != rows:
-            raise ChainDoubt(f"{entry.name(last)!r} has shape {shape}, expected {rows}")
+            raise ChainDoubt(f"{entry.name(last)!r} must have shape {rows}, but has shape {shape}")
     if 0 in entry.shapes["weight"]:
-        raise ChainDoubt(f"{entry.name()!r} is empty")
+        raise ChainDoubt(f"{entry.name()!r} has no elements")
     if entry.kind in CHAIN and "running_mean" in entry.shapes:
         raise ChainDoubt(f"{entry.name('running_mean')!r} cannot be part of a plain chain")
 
@@ -192,7 +192,10 @@ def _layer_of_norm(norm: NamedLayer, chain: Sequence[NamedLayer]) -> NamedLayer:
     if len(candidates) != 1:
         raise ChainDoubt(f"it is not certain which layer the batch norm {norm.name()!r} follows")
     if candidates[0].outputs != norm.outputs:
-        raise ChainDoubt(f"{norm.name()!r} does not fit the outputs of {candidates[0].name()!r}")
+        raise ChainDoubt(
+            f"the batch norm {norm.name()!r} has {norm.outputs} channels, but {candidates[0].name()!r} has "
+            f"{candidates[0].outputs} outputs"
+        )
     return candidates[0]
 
 
@@ -250,7 +253,7 @@ def _counting(stage: Sequence[NamedLayer]) -> int | None:
 
 
 def _is_sequential(stage: Sequence[NamedLayer]) -> bool:
-    """Whether a number is missing between every two layers, like that of an activation in ``nn.Sequential``."""
+    """Whether a number is missing between every two layers, as for activations in ``nn.Sequential``."""
     words, position = stage[0].words, _counting(stage)
     if len(stage) < 2 or position is None or position != len(words) - 2 or words[-1] != "":
         return False
@@ -264,7 +267,7 @@ def _is_sequential(stage: Sequence[NamedLayer]) -> bool:
 
 
 def next_to_doubtful(chain: Sequence[NamedLayer]) -> dict[int, str]:
-    """Return the reason for each layer whose output neurons are fixed by rule 4 of this module, by position."""
+    """Return the reason for each layer whose neurons are fixed by rule 4 of this module, by position."""
     fixed: dict[int, str] = {}
     for position in _maybe_transposed(chain):
         reason = (
@@ -322,8 +325,8 @@ def unclear_flattening(chain: Sequence[NamedLayer]) -> tuple[int, str] | None:
     for position, (before, after) in enumerate(pairwise(chain)):
         if before.kind != "linear" and after.kind == "linear" and before.outputs != after.inputs:
             return position, (
-                f"{after.name()!r} reads {after.inputs} inputs from {before.outputs} channels; a state dict "
-                f"does not show whether channels or positions vary fastest, so the neurons of "
-                f"{before.name()!r} are taken as fixed; flatten = channels_first declares torch's order"
+                f"a state dict does not show in which order the {after.inputs} inputs of {after.name()!r} read "
+                f"the {before.outputs} channels of {before.name()!r}, so these channels are taken as fixed; "
+                f"flatten = channels_first declares torch's order"
             )
     return None
