@@ -77,6 +77,7 @@ def check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
                     count = own + elsewhere
                     raise ArchitectureError(
                         f"parameter {parameter.name!r}, axis {number}: group {factor!r} is nested in "
-                        f"{parent!r}, so {parent!r} must occur once before {factor!r}, but occurs {count} times"
+                        f"{parent!r}, so {parent!r} must occur once before {factor!r}, "
+                        f"but occurs {count} times"
                     )
         before += [factor for segment in axis for factor in segment]

@@ -141,7 +141,7 @@ def _guess(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Trace, Tenso
         except ArchitectureError as error:
             failure = failure or error
     raise ArchitectureError(
-        f"{type(module).__name__}: the module accepts none of the inputs that were made up for it; pass example_input"
+        f"{type(module).__name__}: found no input that the module accepts; pass example_input"
         + (f" ({failure})" if failure else "")
     )
 

@@ -85,7 +85,7 @@ class Architecture:
                 raise ArchitectureError(f"group {group.name!r} is described twice")
             if group.parent is not None and group.parent not in sizes:
                 raise ArchitectureError(
-                    f"group {group.name!r}: the parent {group.parent!r} must be described before {group.name!r}"
+                    f"group {group.name!r}: its parent {group.parent!r} must be described before this group"
                 )
             sizes[group.name] = group.size
         parents = {group.name: group.parent for group in self.groups if group.parent is not None}

@@ -61,6 +61,6 @@ def difference(built: Architecture, given: Architecture) -> str:
         if own.axes != other.axes:
             return (
                 f"{built.summary}, but got a network of the same sizes with other neuron groups "
-                f"(the symmetry must be {built.symmetry!r}, but is {given.symmetry!r})"
+                f"(origin of the symmetry: expected {built.symmetry}, but got {given.symmetry})"
             )
     return f"{built.summary}, but got a network of the same sizes whose layers are connected differently"

@@ -175,7 +175,7 @@ def _check_entry(entry: NamedLayer) -> None:
     rows = entry.shapes["weight"][:1]
     for last, shape in entry.shapes.items():
         if last != "weight" and shape != rows:
-            raise ChainDoubt(f"{entry.name(last)!r} must have shape {rows}, but has shape {shape}")
+            raise ChainDoubt(f"{entry.name(last)!r} has shape {shape}, but must have shape {rows}")
     if 0 in entry.shapes["weight"]:
         raise ChainDoubt(f"{entry.name()!r} has no elements")
     if entry.kind in CHAIN and "running_mean" in entry.shapes:
@@ -325,8 +325,8 @@ def unclear_flattening(chain: Sequence[NamedLayer]) -> tuple[int, str] | None:
     for position, (before, after) in enumerate(pairwise(chain)):
         if before.kind != "linear" and after.kind == "linear" and before.outputs != after.inputs:
             return position, (
-                f"a state dict does not show in which order the {after.inputs} inputs of {after.name()!r} read "
-                f"the {before.outputs} channels of {before.name()!r}, so these channels are taken as fixed; "
-                f"flatten = channels_first declares torch's order"
+                f"a state dict does not show in which order the {after.inputs} inputs of {after.name()!r} "
+                f"read the {before.outputs} channels of {before.name()!r}, so these channels "
+                f"are taken as fixed; flatten = channels_first declares torch's order"
             )
     return None

@@ -128,8 +128,8 @@ REFUSED = {
     "layer 1 (linear) has weight (2, 4) instead of a weight matrix and a bias": lambda: of(
         nn.Linear(3, 4), nn.Linear(4, 2, bias=False)
     ),
-    "layer 1 (batch_norm) has weight (4,), bias (4,), running_mean (4,), running_var (4,),": lambda: of(
-        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)
+    "layer 1 (batch_norm) has weight (4,), bias (4,), running_mean (4,), running_var (4,) instead": lambda: (
+        of(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
     ),
     "layer 1 (linear) writes hidden0 instead of a group of neurons of its own that": lambda: (
         Architecture.from_module(Residual())
@@ -141,19 +141,19 @@ REFUSED = {
     "layer 1 (conv2d) writes hidden0 instead of a group of neurons of its own that can be permuted": lambda: (
         Architecture.from_module(ResidualCNN(), torch.zeros(2, 2, 9, 9))
     ),
-    "layer 0 (conv2d) writes hidden0 × hidden1, expected a group of neurons of its own that": lambda: (
+    "layer 0 (conv2d) writes hidden0 × hidden1 instead of a group of neurons of its own that": lambda: (
         between_convolutions(nn.Conv2d(4, 4, 3, groups=2))
     ),
-    "layer 1 (conv2d) reads 1 × 3 × 3 instead of 'hidden0', which the layer before it writes": lambda: (
+    "layer 1 (conv2d) reads 1 × 3 × 3 instead of 'hidden0', which the layer before": lambda: (
         between_convolutions(nn.Conv2d(4, 4, 3, groups=4))
     ),
-    "layer 1 (conv_transpose2d) reads hidden1 × 3 × 3 instead of 'hidden0', which the layer before it writes": lambda: (
+    "layer 1 (conv_transpose2d) reads hidden1 × 3 × 3 instead of 'hidden0', which the layer before": lambda: (
         between_convolutions(nn.ConvTranspose2d(4, 4, 3))
     ),
     "layer 0 (conv_transpose2d) reads hidden0 × 3 × 3 instead of the fixed inputs": lambda: of(
         nn.ConvTranspose2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), given=torch.zeros(2, 2, 9, 9)
     ),
-    "layer 2 (linear) reads 16 instead of 'hidden0', which the layer before it writes": flatten_without_blocks,
+    "layer 2 (linear) reads 16 instead of 'hidden0', which the layer before": flatten_without_blocks,
 }
 
 

@@ -115,7 +115,7 @@ def test_embedding_table_is_known_by_its_name():
     ("state", "reason"),
     [
         ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 5)}, "takes 5 inputs"),
-        ({"a.weight": torch.zeros(3, 2), "a.bias": torch.zeros(4)}, "expected \\(3,\\)"),
+        ({"a.weight": torch.zeros(3, 2), "a.bias": torch.zeros(4)}, "must have shape \\(3,\\)"),
         ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 3, 3, 3)}, "takes 2 inputs"),
         ({"1.weight": torch.zeros(8, 3), "2.weight": torch.zeros(4, 8, 3)}, "takes 3 inputs"),
         ({"bn.running_mean": torch.zeros(3)}, "cannot be part of a plain chain"),
