@@ -99,7 +99,7 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
 
 
 def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
-    """Return the weight and the bias of a layer, or raise ArchitectureError if it has other parameters."""
+    """Return the weight and the bias of a layer. Raise ArchitectureError unless these are all parameters."""
     roles = {parameter.role: parameter for parameter in layer.parameters}
     if sorted(roles) != ["bias", "weight"] or len(layer.parameters) != 2 or len(roles["weight"].shape) < 2:
         shown = ", ".join(f"{p.role} {p.shape}" for p in layer.parameters)

@@ -10,7 +10,7 @@ from sneframe.errors import ArchitectureError, choices
 
 
 def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
-    """Check that the segments of each axis of a parameter add up to its size, and have one power each.
+    """Check that the segments of each axis add up to the size of the axis, and that each segment has a power.
 
     Args:
         parameter: the parameter to check.

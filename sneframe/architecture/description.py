@@ -125,7 +125,7 @@ class Architecture:
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """For each of :attr:`parameters`, the position in the flat weights at which its weights start."""
+        """For each of :attr:`parameters`, the position in the flat weights at which the parameter starts."""
         starts, start = [], 0
         for parameter in self.parameters:
             starts.append(start)
@@ -139,7 +139,7 @@ class Architecture:
 
     @cached_property
     def levels(self) -> tuple[int, ...]:
-        """For each layer, the number of earlier layers with parameters on the longest path to it."""
+        """For each layer, the number of earlier layers with parameters on the longest path to this layer."""
         levels: list[int] = []
         for layer in self.layers:
             levels.append(max((levels[s] + bool(self.layers[s].parameters) for s in layer.inputs), default=0))
@@ -254,15 +254,15 @@ class Architecture:
 
         Args:
             module: the module, which is not changed.
-            example_input: an input of its ``forward``: a tensor, a tuple of arguments, or a mapping from
+            example_input: an input of ``module.forward``: a tensor, a tuple of arguments, or a mapping from
                 names to arguments. By default, the function makes up inputs that suit the first layer, and
                 uses the first input that the module accepts.
 
         Raises:
-            ArchitectureError: the module has no parameters, a parameter has no shape, no values or complex
-                values, or the module fails on the example input or on every made-up input.
+            ArchitectureError: the module has no parameters, a parameter is lazy, is complex or is on the meta
+                device, or the module fails on the example input or on every made-up input.
         """
-        from sneframe.architecture import derive  # imported here: it imports this module, and torch
+        from sneframe.architecture import derive  # imported here, because it imports this module and torch
 
         return derive.from_module(module, example_input)
 
@@ -287,8 +287,8 @@ class Architecture:
             activation: the activation after every layer of the chain but the last. Without an activation,
                 neurons can be permuted, but not scaled or flipped.
             flatten: the order in which a linear layer reads the flattened maps of a convolution. With
-            ``channels_first``, which is torch's order, the channels of the convolution can be permuted. By
-                default, the channels are fixed.
+                ``channels_first``, which is torch's order, the channels of the convolution can be permuted.
+                By default, the channels are fixed.
             trust_names: whether to treat the layers as a chain whenever their sizes fit in the order of their
                 names. The result can be wrong: networks with branches, skip connections or transposed
                 convolutions can have the same names and shapes as a chain.
@@ -296,6 +296,6 @@ class Architecture:
         Raises:
             ArchitectureError: the state dict has no floating-point tensor.
         """
-        from sneframe.architecture import guess  # imported here: it imports this module, and torch
+        from sneframe.architecture import guess  # imported here, because it imports this module and torch
 
         return guess.from_state_dict(state, activation=activation, flatten=flatten, trust_names=trust_names)

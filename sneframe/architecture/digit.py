@@ -89,7 +89,7 @@ def commit(digit: Digit) -> Space:
 
 
 def space_of(dim: Dim, action: str) -> Space:
-    """Return one space for a whole axis. The spaces of several digits are multiplied."""
+    """Return one space for a whole axis: the product of the spaces of the digits of the axis."""
     dim = merged(dim)
     if not dim:
         return Space(1, action, fixed=True)
@@ -104,7 +104,7 @@ def space_of(dim: Dim, action: str) -> Space:
 
 
 def merged(dim: Dim) -> Dim:
-    """Return an axis in which each complete run of the digits of an index is merged into the whole index."""
+    """Return an axis in which adjacent digits that make up a whole index are merged into the whole index."""
     result: list[Digit] = []
     for digit in dim:
         result.append(digit)
@@ -166,7 +166,7 @@ def separate_all(dims: Sequence[Dim]) -> list[Dim]:
 
 
 def completed(dims: Sequence[Dim]) -> list[Dim]:
-    """Cut each space that does not have each of its digits exactly once on the axes of a tensor.
+    """Cut each space that does not have every one of its digits exactly once on the axes of a tensor.
 
     Returns:
         The same axes, in terms of the cut spaces.
@@ -185,7 +185,7 @@ def completed(dims: Sequence[Dim]) -> list[Dim]:
 
 
 def settle(dims: Sequence[Dim]) -> None:
-    """Unnest each nested space whose outer space is not on exactly one axis of the tensor.
+    """Unnest each nested space whose outer space is not on exactly one axis of a tensor.
 
     If the tensor lacks the outer space, or has it on two axes, it is unclear in which outer element an entry
     lies. The nested space must then act in the same way in every element of the outer space.

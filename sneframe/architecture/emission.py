@@ -6,9 +6,9 @@ A group gets the action ``scale`` or ``sign`` if one leaf under that action cove
 group, on every axis where the leaf occurs.
 
 Example: after a trace of ``Linear(3, 8)``, ``ReLU``, ``Linear(8, 2)`` the rows of the first weight, its bias
-and the columns of the second weight share one leaf of size 8. It becomes the group ``hidden0``. The same axes
-share a leaf under ``scale``, with the powers 1, 1 and −1, so the group may be scaled as well. Under ``sign``
-they are fixed, because ReLU is not odd.
+and the columns of the second weight share one leaf of size 8. This leaf becomes the group ``hidden0``. The
+same axes share a leaf under ``scale``, with the powers 1, 1 and −1, so the group may be scaled as well. Under
+``sign`` these axes are fixed, because ReLU is not odd.
 """
 
 from __future__ import annotations
@@ -136,10 +136,10 @@ class Emission:
         return self._fix_lonely() or self.changed
 
     def _fix_lonely(self) -> bool:
-        """Fix each leaf that occurs on only one axis of one parameter. Return whether there were such leaves.
+        """Fix each leaf that occurs on only one axis of one parameter. Return whether a leaf was fixed.
 
-        No other weights would move together with such a leaf. An example is the end of a table that is never
-        read.
+        Permuting such a leaf would move the weights along this axis, but no other weights. An example is the
+        end of an embedding table that is never read.
         """
         counts: dict[int, tuple[int, Space]] = {}
         for spaces in self.axes.values():
@@ -154,7 +154,7 @@ class Emission:
     def _segments(self, space: Space) -> list[tuple[Any, ...]]:
         """Return the segments of a space. The factors of a segment are fixed sizes and leaves.
 
-        If segments cannot express a product of two spaces, its outer space is fixed.
+        If segments cannot express a product of two spaces, the outer space is fixed.
         """
         space = find(space)
         if space.is_leaf or space.size == 1:
@@ -195,7 +195,7 @@ class Emission:
         return parents[0] if len(parents) == 1 and parents[0].nested is None else None
 
     def _axes(self, name: str) -> list[list[tuple[Any, ...]]]:
-        """Return the segments of each axis of a parameter, and add the groups that are new.
+        """Return the segments of each axis of a parameter. Add each group that is new to ``self.groups``.
 
         The factors of a segment are fixed sizes and keys of groups.
         """
@@ -373,7 +373,7 @@ def _spread(space: Space) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _powers(space: Space) -> np.ndarray:
-    """Return the power of each element along an axis of a parameter, or 0 where the power is unknown."""
+    """Return the power of each element along an axis of a parameter. An unknown power is returned as 0."""
     if space.power is not None or not space.segments:
         return np.full(space.size, space.power or 0)
     return np.concatenate([_powers(part) for part in space.segments])

@@ -70,10 +70,10 @@ class Parameter:
     """One named tensor of a network.
 
     Args:
-        name: the name in the state dict.
-        shape: the shape.
+        name: the name of the parameter in the state dict.
+        shape: the shape of the parameter.
         role: the purpose of the parameter in its layer: ``weight``, ``bias``, ``running_mean``, …
-        axes: the segments of each axis; by default every axis is fixed.
+        axes: the segments of each axis. By default, every axis is fixed.
         scale: one power for each segment of each axis. If the neurons of a group are scaled by s, the weights
             along a segment of the group are multiplied by s to the power of the segment. The power is 1 for
             rows, which write the neurons, and −1 for columns, which read the neurons. The tuple is empty if
@@ -94,7 +94,7 @@ class Parameter:
 
     @property
     def powers(self) -> dict[str, tuple[tuple[int, ...], ...]]:
-        """The powers under ``scale`` and ``sign``. An action is missing if all of its powers are 0."""
+        """The powers by action, ``scale`` or ``sign``. A key is missing if all powers of the action are 0."""
         return {key: powers for key, powers in (("scale", self.scale), ("sign", self.sign)) if powers}
 
     @property
@@ -122,8 +122,8 @@ class Layer:
 
     Args:
         kind: the kind of operation: ``linear``, ``conv2d``, ``global_average_pool``, ``flatten``, …
-        parameters: the parameters, possibly none.
-        inputs: the indices of the earlier layers that the operation reads. The tuple is empty if the
+        parameters: the parameters of the layer, possibly none.
+        inputs: the indices of the earlier layers whose outputs the operation reads. The tuple is empty if the
             operation reads the input of the network.
         activation: the name of the element-wise function after the operation, or ``none``.
         attributes: further settings as JSON values, such as the stride of a convolution.

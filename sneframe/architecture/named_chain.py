@@ -41,7 +41,7 @@ ROLES = ("weight", "bias", "running_mean", "running_var")
 
 
 class ChainDoubt(Exception):  # noqa: N818  # not an error: the caller turns it into a warning
-    """Raised if it is not certain that layers form a chain. The message becomes part of a warning."""
+    """Raised if it is not certain that the layers of a state dict form a chain."""
 
 
 @define(eq=False)
@@ -52,7 +52,7 @@ class NamedLayer:
         stem: the common part of the names, such as ``net.0``.
         kind: the kind of the layer, such as ``conv2d``.
         shapes: the shapes of the parameters, by the last part of the name, such as ``weight``.
-        norms: the batch norms that follow the layer, if it is a linear or convolution layer.
+        norms: the batch norms that follow the layer, if the layer is linear or a convolution.
     """
 
     stem: str
@@ -222,7 +222,7 @@ def check_certain(chain: Sequence[NamedLayer]) -> None:
     for stage in stages:
         closed = _is_sequential(stage)
         for each in stage:
-            # Flattened maps of a convolution have another width than the convolution.
+            # The flattened maps of a convolution are wider than the output of the convolution.
             if each.inputs != width and not (closed and each is not stage[0]):
                 open_ends.append((each.inputs, f"the input of {each.name()!r}"))
             if not (closed and each is not stage[-1]):
@@ -243,8 +243,8 @@ def _counting(stage: Sequence[NamedLayer]) -> int | None:
     """Return the index of the number that counts the layers of a stage, among the numbers in a stem.
 
     Returns:
-        The index; None unless exactly one number differs between the stems, and it differs between all of
-            them.
+        The index of the only number that differs between the stems, if no two stems have the same value of
+        this number; otherwise None.
     """
     rows = [each.numbers for each in stage]
     positions = [n for n, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
@@ -267,7 +267,7 @@ def _is_sequential(stage: Sequence[NamedLayer]) -> bool:
 
 
 def next_to_doubtful(chain: Sequence[NamedLayer]) -> dict[int, str]:
-    """Return the reason for each layer whose neurons are fixed by rule 4 of this module, by position."""
+    """Return the positions of the layers whose neurons rule 4 of this module fixes, and the reasons."""
     fixed: dict[int, str] = {}
     for position in _maybe_transposed(chain):
         reason = (
@@ -284,7 +284,7 @@ def next_to_doubtful(chain: Sequence[NamedLayer]) -> dict[int, str]:
 def _maybe_transposed(chain: Sequence[NamedLayer]) -> Iterator[int]:
     """Yield the positions of convolutions that also fit the chain with rows and columns exchanged.
 
-    For this, the rows and columns of any other convolutions may be exchanged, too.
+    To fit one convolution, the rows and columns of other convolutions may be exchanged, too.
     """
     convolutions = [each for each in chain if each.kind != "linear"]
     ways = [list(_orientations(each)) for each in convolutions]

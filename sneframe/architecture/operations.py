@@ -2,7 +2,7 @@
 
 A layer is a module of a known kind, such as ``nn.Linear``, or one operation that uses parameters. Operations
 that join branches, flatten or pool globally are layers without parameters. Every other operation belongs to
-the layer before it.
+the layer that it reads.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Operation:
         names: the names of the parameters of the layer.
         inputs: the numbers of the layers that this layer reads.
         activation: the activation after the layer.
-        attributes: further JSON values, such as a stride.
+        attributes: further settings as JSON values, such as the stride of a convolution.
         owner: the path of the module that is this layer, if the layer is a module of a known kind.
     """
 
@@ -89,13 +89,13 @@ class Operation:
 
 
 class Operations:
-    """The layers that a trace has met so far, in order.
+    """The layers that a trace has collected so far, in the order in which they ran.
 
     Args:
         module: the traced module.
 
     Attributes:
-        layers: the layers met so far.
+        layers: the layers collected so far.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -131,7 +131,7 @@ class Operations:
         return (), *self._after(call, source, stack, direct=direct)
 
     def _layer(self, call: Call, names: Sequence[str]) -> int:
-        """Return the number of the layer with these parameters. Add a layer if all parameters are new."""
+        """Return the number of the layer with the parameters ``names``. Add a layer if no layer has them."""
         known = [self._of_name[name] for name in names if name in self._of_name]
         if known:
             number = known[0]

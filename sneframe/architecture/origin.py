@@ -36,8 +36,8 @@ def sentences(counts: Mapping[str, int], *, code: str = "") -> Iterator[str]:
 
     Args:
         counts: number of networks by origin.
-        code: the command-line option that derives the symmetry from the code of the networks, if there is
-            one. The lines for unknown and guessed symmetry then name this option.
+        code: the command-line option that derives the symmetry from the code of the networks, or an empty
+            text. The lines for unknown and guessed symmetry recommend this option.
     """
     total = counted(sum(counts.values()), "network")
     for origin, networks in counts.items():

@@ -49,7 +49,7 @@ PLAIN = (
     torch.memory_format,
 )
 SEQUENCES = (tuple, list, deque, ValuesView, KeysView, ItemsView)
-#: Types of objects with code. Such an object may hold tensors, but cannot be searched for them.
+#: Types of objects with code. Such an object cannot be searched for tensors.
 CLOSED = (
     nn.Module,
     functools.partial,
@@ -81,7 +81,7 @@ def tensors(output: Any, of: str = "the module") -> list[tuple[str, Tensor]]:
 
 
 def leaves(output: Any, of: str = "the module") -> list[tuple[str, Any]]:
-    """Return every tensor and number in the output of a ``forward``, with its path; see :func:`tensors`."""
+    """Return every tensor and number in the output of a ``forward``, with its path, like :func:`tensors`."""
     items: list[Item] = []
     seen: dict[int, Any] = {}  # keeps the values alive, so that no id is used twice
     waiting: list[Item] = [("output", output)]
@@ -123,7 +123,8 @@ def _opened(path: str, value: Any, of: str) -> Iterator[Item]:
 def _entries(path: str, value: Mapping[Any, Any]) -> Iterator[Item]:
     """Yield the entries of a mapping, each with its path.
 
-    An entry that is also an attribute, as in the outputs of transformers, gets the path of the attribute.
+    If an entry is also an attribute, as in the outputs of transformers models, its path is that of the
+    attribute.
     """
     attributes = getattr(value, "__dict__", {})
     for key, item in value.items():

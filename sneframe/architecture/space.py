@@ -1,15 +1,15 @@
 """Record which elements along an axis can still be permuted, scaled or flipped while a network is traced.
 
-A :class:`Space` stands for the elements along one axis, under one action. It starts as a single *leaf*, whose
-elements may be moved freely. Each constraint that the trace meets refines the space: it is cut into
-consecutive *segments*, it is cut into *blocks* (an outer space times an inner space), it becomes the same as
-another space (:func:`unify`), or it is *fixed*. Each refinement allows only a subgroup of the moves that were
-allowed before. So a constraint that cannot be expressed exactly can always be met by fixing more.
+A :class:`Space` stands for the elements along one axis, under one action. At first a space is a single
+*leaf*, whose elements may be moved freely. Each constraint that the trace meets refines the space: the space
+is cut into consecutive *segments*, is cut into *blocks* (an outer space times an inner space), is unified
+with another space (:func:`unify`), or is *fixed*. Each refinement allows only a subgroup of the moves that
+were allowed before. So a constraint that cannot be expressed exactly can always be met by fixing more.
 
 Example: the rows of the weight of ``nn.Linear(4, 6)`` are a space of 6 elements. If the outputs are split
 into two halves of 3, the space becomes two segments of 3: no permutation may carry a neuron from one half to
 the other. If the halves are then added, the two segments are unified, and one permutation of 3 neurons acts
-on both.
+on both segments.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def leaves(space: Space) -> Iterator[Space]:
 
 
 def tree(space: Space) -> set[int]:
-    """Return the ids of a space and of all spaces that it was refined into."""
+    """Return the ids of a space and of all spaces that this space was refined into."""
     space = find(space)
     ids = {id(space)}
     for child in space.segments or space.blocks or ():
@@ -91,7 +91,7 @@ def tree(space: Space) -> set[int]:
 
 
 def nodes(space: Space) -> Iterator[Space]:
-    """Yield a space and all spaces that it was refined into."""
+    """Yield a space and all spaces that this space was refined into."""
     space = find(space)
     yield space
     for child in [*space.segments, *(space.blocks or ())]:
@@ -147,7 +147,7 @@ def segment(space: Space, sizes: Sequence[int]) -> list[Space]:
 
 
 def _regroup(space: Space, sizes: Sequence[int]) -> list[Space]:
-    """Cut a space that already has segments. A segment that crosses a new border is cut at the border."""
+    """Cut a space that already has segments. An old segment that crosses a new border is cut in two."""
     borders = list(accumulate(sizes))
     pieces: list[Space] = []
     start = 0

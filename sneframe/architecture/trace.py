@@ -71,7 +71,7 @@ class Trace(TorchDispatchMode):
             self._keep(value, Label(dims, names=(name,)))
         for name, value in module.state_dict(keep_vars=True).items():
             if isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex()):
-                # The axes of a mask or a table of indices are fixed, because it belongs to the network.
+                # A mask or a table of indices belongs to the network, so its axes are fixed.
                 self._keep(value, Label(_fixed(value.shape), buffer=name))
 
     # -- running ---------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class Trace(TorchDispatchMode):
         return dims
 
     def _agree(self, call: Call, dims: Sequence[Mapping[str, Sequence[Dim]]]) -> None:
-        """Check the tensors that a call writes into. A tensor that shares its memory must keep its axes.
+        """Check that a tensor keeps its axes if a call writes into it and other tensors share its memory.
 
         Raises:
             Clash: a written tensor is not an output of the call, is a parameter, or shares its memory and
@@ -216,7 +216,7 @@ class Trace(TorchDispatchMode):
                 fix_dim(dim)
 
     def _use_values(self, label: Label) -> None:
-        """Fix the axes that the values of a tensor are positions along, as an operation uses the values."""
+        """Fix the axes in ``label.points_into``, because an operation uses the values of the tensor."""
         for dim in label.points_into:
             fix_dim(dim)
 
@@ -235,7 +235,7 @@ class Trace(TorchDispatchMode):
         self._kept.append(value)
 
     def _label(self, value: Tensor) -> Label | None:
-        """Return the label of a tensor, or None. An unlabelled view is first labelled from its source."""
+        """Return the label of a tensor, or None. For an unlabelled view, derive the label from its source."""
         if (label := self._labels.get(id(value))) is not None:
             return label
         if id(value) not in self._views:
@@ -281,7 +281,7 @@ class Trace(TorchDispatchMode):
         with ExitStack() as stack:
             for path, child in module.named_modules():
                 if isinstance(child, torch.jit.ScriptModule):
-                    continue  # it takes no hooks, but the trace sees its operations
+                    continue  # a scripted module takes no hooks, but the trace sees its operations
 
                 def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
                     self._stack.append(path)
@@ -333,14 +333,14 @@ def _primitives(module: nn.Module) -> Iterator[None]:
 
 
 def _name(func: Any) -> str:
-    """Return the name of an operation, without namespace, overload and in-place underscore."""
+    """Return the name of an operation, without its namespace, its overload and an in-place underscore."""
     name: str = func.overloadpacket.__name__
     in_place = func._schema.is_mutable and name.endswith("_") and not name.endswith("__")
     return name[:-1] if in_place else name
 
 
 def _storage(value: Tensor) -> int:
-    """Return the id of the memory of a tensor, or 0 if the tensor is not strided. Views have the same id."""
+    """Return the id of the memory of a tensor, or 0 if the tensor is not strided."""
     return value.untyped_storage()._cdata if value.layout == torch.strided else 0
 
 
@@ -373,7 +373,7 @@ def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
 
 
 def _is_view(func: Any) -> bool:
-    """Whether the outputs of an operation are views of its input."""
+    """Whether the outputs of an operation are views of an input."""
     aliases = [each.alias_info for each in func._schema.returns]
     return any(alias is not None and not alias.is_write for alias in aliases)
 
@@ -384,10 +384,10 @@ def _fixed(shape: Sequence[int]) -> dict[str, list[Dim]]:
 
 
 def _draws(shape: Sequence[int]) -> dict[str, list[Dim]]:
-    """Return the axes of random draws. They can be permuted, because the draws are independent."""
+    """Return the axes of a tensor of independent random draws. These axes can be permuted."""
     return {**_fixed(shape), "permute": [whole(Space(size, free=True)) for size in shape]}
 
 
 def _unwritten(shape: Sequence[int]) -> dict[str, list[Dim]]:
-    """Return the axes of a tensor without values. They are free until values are written into the tensor."""
+    """Return the axes of a tensor without values. The axes are free until values are written into it."""
     return {action: [whole(Space(size, action, free=True)) for size in shape] for action in ACTIONS}

@@ -59,7 +59,7 @@ def test_trusted_names_make_a_chain_where_sizes_fit():
 
 def test_unclear_flattening_fixes_the_channels_before_it():
     """If the order of flattening is unknown, the channels before it are fixed, and a warning says so."""
-    with pytest.warns(UserWarning, match=r"'3.weight' are taken as fixed"):
+    with pytest.warns(UserWarning, match=r"channels of '3.weight', so these channels are taken as fixed"):
         found = Architecture.from_state_dict(LeNet().state_dict())
     assert groups(found) == {"hidden0": 6, "hidden1": 20}
 

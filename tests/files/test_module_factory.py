@@ -92,7 +92,7 @@ def test_a_module_without_a_usable_input_is_one_line():
     """Where no input can be made up the error says so, and names the function."""
     with pytest.raises(
         ConfigError,
-        match=r"factories:pair: Bilinear: found no input that the module accepts .* pass example_input",
+        match="factories:pair: Bilinear: found no input that the module accepts; pass example_input",
     ):
         described("pair", factories.pair().state_dict())
 
