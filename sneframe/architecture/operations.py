@@ -225,7 +225,7 @@ def attributes(owner: nn.Module, kind: str) -> dict[str, Any]:
 
 
 def role(name: str, kind: str) -> str:
-    """Return the role of a parameter: the last part of its name, without the number of a recurrent layer."""
+    """Return the role of a parameter: ``weight`` for ``0.weight``, ``weight_ih`` for ``rnn.weight_ih_l0``."""
     last = name.rpartition(".")[2]
     return re.sub(r"_l\d+(_reverse)?$", "", last) if kind in COMPOSITE else last
 

@@ -4,8 +4,8 @@ A rule takes a :class:`~sneframe.architecture.call.Call` and returns the axes of
 rule also refines and unifies the spaces of the inputs.
 
 Example: the rule of ``mm``, for a ``(b, n)`` tensor times an ``(n, m)`` tensor, unifies the two spaces of
-size n, because the sum over n stays the same only if both factors are permuted in the same way. It returns
-the axes b and m.
+size n, because the sum over n stays the same only if both factors are permuted in the same way. The rule
+returns the axes b and m.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def apply(call: Call) -> list[Dims]:
     """Apply the rule of the operation in a call, and return the axes of every output.
 
     Raises:
-        Clash: there is no rule for the operation, or its constraints cannot be expressed.
+        Clash: there is no rule for the operation, or the constraints of the operation cannot be expressed.
     """
     rule = RULES.get(f"{call.name}.{call.overload}") or RULES.get(call.name)
     if rule is None:

@@ -45,9 +45,9 @@ def aligned(dims: list[Dim], ndim: int) -> list[Dim]:
 
 
 def joined(each: Sequence[list[Dim]]) -> list[Dim]:
-    """Unify the axes of several tensors that have the same number, and return the unified axes.
+    """Unify the first axes of several tensors, then the second axes, and so on. Return the unified axes.
 
-    An axis of size 1 is broadcast, so it is not unified.
+    An axis of size 1 is broadcast instead.
     """
     result: list[Dim] = []
     for axes in zip(*each, strict=True):

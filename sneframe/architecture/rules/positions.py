@@ -57,7 +57,7 @@ def embedding(call: Call) -> list[Dims]:
 
 
 def _index_dims(call: Call, index: Tensor, action: str) -> list[Dim]:
-    """Return the axes of a tensor of indices. They are fixed unless the indices depend on neurons."""
+    """Return the axes of a tensor of indices. The axes are fixed unless the indices depend on neurons."""
     if id(index) not in call.labels:
         return [fixed_dim(size, action) for size in index.shape]
     dims = list(call.dims(index, action))

@@ -85,7 +85,7 @@ def repeat(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def slice_(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Trace ``x[start:stop]``: cut the axis at the borders of the slice, or fix the axis."""
+    """Trace ``x[start:stop]``: cut the axis at the borders of the slice, or fix the axis if this fails."""
     axis, size = call.argument(1, "dim", 0) % len(dims), call.inputs[0].shape
     start, step = call.argument(2, "start") or 0, call.argument(4, "step", 1)
     length = call.outputs[0].shape[axis]
@@ -116,7 +116,7 @@ def unbind(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def split(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Trace ``split``: cut the axis at the borders of the outputs, or fix the axis."""
+    """Trace ``split``: cut the axis at the borders of the outputs, or fix the axis if this fails."""
     axis = call.argument(2, "dim", 0) % len(dims)
     result, start = [], 0
     for output in call.outputs:
@@ -174,7 +174,7 @@ def cat(call: Call) -> list[Dims]:
 def stack(call: Call) -> list[Dims]:
     """Trace ``stack``: add an axis that counts the tensors, and unify all other axes except one.
 
-    On the first axis that can be moved, each tensor keeps a space of its own.
+    The exception is the first axis that is not fixed: on this axis, each tensor keeps a space of its own.
     """
     values = call.args[0]
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim

@@ -84,7 +84,7 @@ def _gone(call: Call, value: Tensor) -> set[int]:
 
 
 def _only_permuted(result: Dims, output: Tensor) -> Dims:
-    """Return the axes of an output of integers or booleans, which are fixed under scale and sign."""
+    """Return the axes of an output of integers or booleans. Under scale and sign the axes are fixed."""
     fixed = {action: [fixed_dim(size, action) for size in output.shape] for action in ("scale", "sign")}
     return {"permute": result["permute"], **fixed}
 
