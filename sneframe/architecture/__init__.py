@@ -1,4 +1,4 @@
-"""Architectures: what a network is without its weights, and how to derive or guess it."""
+"""Describe the structure of a network without its weights, and derive or guess this structure."""
 
 from sneframe.architecture.description import ORIGINS, Architecture
 from sneframe.architecture.layer import ACTIONS, Axis, Factor, Layer, NeuronGroup, Parameter, Segment

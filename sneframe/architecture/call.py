@@ -1,4 +1,4 @@
-"""One operation of torch: its arguments, and what the trace knows about the axes of its tensors."""
+"""Describe one torch operation in a trace: the arguments, the outputs, and the axes of all these tensors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ class Label:
     """Everything that the trace knows about a tensor.
 
     Args:
-        dims: the axes, by action.
-        names: the parameters that the tensor is a view or copy of; empty if it depends on the network's
-            input.
-        operation: the number of the layer that computed the tensor, if any.
-        direct: whether only element-wise functions lie between that layer and the tensor.
-        points_into: the axes of other tensors that the values are positions on, as those of an argmax are.
-            They are fixed as soon as an operation uses the values.
-        buffer: the name of the buffer of integers or booleans that the values come from.
+        dims: the axes of the tensor, by action.
+        names: the names of the parameters that the tensor was computed from, if it was computed from
+            parameters alone; otherwise empty.
+        operation: the number of the layer that computed the tensor; None if no layer did.
+        direct: whether only activations, arithmetic with constants, views and copies lie between the layer
+            ``operation`` and the tensor.
+        points_into: the axes of other tensors, if the values of this tensor are positions along those axes,
+            as the values of an argmax are. The axes in ``points_into`` are fixed as soon as an operation uses
+            the values.
+        buffer: the name of the buffer, if the tensor is a buffer of integers or booleans; otherwise None.
     """
 
     dims: Mapping[str, Sequence[Dim]]
@@ -37,20 +39,22 @@ class Label:
 
 @define(eq=False)
 class Call:
-    """One operation of torch that has just run.
+    """One torch operation that has just run.
 
     Args:
-        name: its name, without namespace, overload and the underscore of an in-place variant.
-        overload: the form of the operation, such as ``dim`` for ``max.dim``.
-        pointwise: whether torch tags this form as working element by element.
+        name: the name of the operation, without its namespace, its overload and the underscore of an in-place
+            variant.
+        overload: the overload of the operation, such as ``dim`` for ``max.dim``.
+        pointwise: whether torch tags this overload as working element by element.
         view: whether the outputs share the memory of the first input.
-        writes: the tensors that it writes into.
+        writes: the arguments that the operation writes into.
         args: the positional arguments.
         kwargs: the keyword arguments.
-        outputs: the tensors that it returned.
-        inputs: the tensors among its arguments.
-        labels: the labels of those inputs that have one, by the id of the tensor.
-        points_into: for each output, the axes that its values are positions on. A rule appends to it.
+        outputs: the tensors that the operation returned.
+        inputs: the tensors among the arguments.
+        labels: the label of each input that has a label, by the id of the tensor.
+        points_into: one entry for each output: the axes that the values of the output are positions along. A
+            rule appends these entries; the list stays empty if no values are positions.
     """
 
     name: str
@@ -66,11 +70,14 @@ class Call:
     points_into: list[tuple[Dim, ...]] = field(factory=list)
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
-        """Return the argument that was passed at this position or under this name."""
+        """Return the argument at ``position``, else the keyword argument ``name``, else ``default``."""
         return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
     def dims(self, value: Tensor, action: str) -> list[Dim]:
-        """Return the axes of an input: those of its label, or :func:`constant_dims` if it has none."""
+        """Return the axes of an input under an action.
+
+        The axes come from the label of the input, or from :func:`constant_dims` if the input has no label.
+        """
         if id(value) in self.labels:
             return list(self.labels[id(value)].dims[action])
         return constant_dims(value, action)
@@ -79,8 +86,9 @@ class Call:
 def constant_dims(value: Tensor, action: str) -> list[Dim]:
     """Return the axes of a tensor that depends on no parameter and no input.
 
-    An axis along which the values are equal is free, because permuting them changes nothing; other axes are
-    fixed. Under scale and sign, the axes are free only if all values are zero.
+    Under ``permute``, an axis along which all values are equal is free, because permuting equal values
+    changes nothing. Every other axis is fixed. Under ``scale`` and ``sign``, all axes are free if all values
+    are zero; otherwise all axes are fixed.
     """
     if action != "permute":
         free = not bool(value.any())
@@ -89,6 +97,6 @@ def constant_dims(value: Tensor, action: str) -> list[Dim]:
 
 
 def _alike(value: Tensor) -> Iterator[tuple[int, bool]]:
-    """Yield each axis as its size, and whether the values are equal along it."""
+    """Yield the size of each axis of a tensor, and whether all values along the axis are equal."""
     for axis, size in enumerate(value.shape):
         yield size, size <= 1 or bool((value == value.narrow(axis, 0, 1)).all())

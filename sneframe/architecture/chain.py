@@ -1,4 +1,6 @@
-"""Chains: architectures in which each layer writes hidden neurons that only the next layer reads.
+"""Read an architecture as a chain of layers.
+
+In a chain, each layer writes hidden neurons that only the next layer reads.
 
 Whether an architecture is a chain follows from its groups, not from the kinds of its layers. A multi-layer
 perceptron is a chain. So is a stack of convolutions and linear layers, with pooling or flattening between
@@ -22,13 +24,14 @@ class Link:
     """One layer of a chain.
 
     Args:
-        weight: the weight, of shape ``(outputs, inputs · …, …)``.
-        bias: the bias, of shape ``(outputs,)``.
-        outputs: number of neurons that it writes.
-        inputs: number of neurons that it reads.
-        positions: number of weights between one input and one output: the entries of a convolution's kernel,
-            or the positions that were flattened in front of a linear layer, else 1. They vary fastest, so the
-            weight can be viewed as ``(outputs, inputs, positions)``.
+        weight: the weight parameter, of shape ``(outputs, inputs · …, …)``.
+        bias: the bias parameter, of shape ``(outputs,)``.
+        outputs: number of neurons that the layer writes.
+        inputs: number of neurons that the layer reads.
+        positions: number of weights between one input neuron and one output neuron. For a convolution, this
+            is the number of entries of the kernel. For a linear layer after a flattening, it is the number of
+            flattened positions. Otherwise it is 1. Positions vary fastest, so the weight can be viewed as
+            ``(outputs, inputs, positions)``.
     """
 
     weight: Parameter
@@ -39,14 +42,15 @@ class Link:
 
 
 def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ...]:
-    """Return the layers of a chain, from input to output.
+    """Read an architecture as a chain, and return its layers with parameters, from input to output.
 
     Args:
         architecture: the architecture to read.
-        layers: the smallest number of layers with parameters that it must have.
+        layers: the smallest number of layers with parameters that the architecture must have.
 
     Raises:
-        ArchitectureError: the architecture is no such chain. The message gives the reason.
+        ArchitectureError: the architecture is not a chain, or has fewer than ``layers`` layers with
+            parameters. The message gives the reason.
     """
     movable = {g.name for g in architecture.groups if "permute" in g.actions and g.parent is None}
     weighted = [number for number, layer in enumerate(architecture.layers) if layer.parameters]
@@ -58,30 +62,34 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
     for number, layer in enumerate(architecture.layers):
         named = f"layer {number} ({layer.kind})"
         if layer.inputs != ((number - 1,) if number else ()):
-            raise ArchitectureError(f"{named} reads layers {list(layer.inputs)}, not the one before it")
+            raise ArchitectureError(
+                f"{named} reads layers {list(layer.inputs)}, not just the layer before it"
+            )
         if not layer.parameters:
             continue
         weight, bias = _pair(layer, named)
         columns = _reads(weight.axes[1], written[-1] if written else None)
         if columns is None or any(_groups(axis) for axis in weight.axes[2:]):
-            expected = f"{written[-1]!r} of the layer before it" if written else "the fixed inputs"
-            raise ArchitectureError(f"{named} reads {_words(weight.axes[1:])}, expected {expected}")
+            expected = f"{written[-1]!r}, which the layer before it writes" if written else "the fixed inputs"
+            raise ArchitectureError(f"{named} reads {_words(weight.axes[1:])} instead of {expected}")
         rows = weight.axes[0]
         if number == weighted[-1]:
             if _groups(rows):
                 raise ArchitectureError(
-                    f"{named} is the last layer, and its outputs {_words([rows])} are not fixed"
+                    f"{named} is the last layer, but writes {_words([rows])} instead of fixed outputs"
                 )
         else:
             group = rows[0][0] if len(rows) == 1 and len(rows[0]) == 1 else None
             if not isinstance(group, str) or group not in movable or group in written:
                 raise ArchitectureError(
-                    f"{named} writes {_words([rows])}, expected a group of neurons of its own "
+                    f"{named} writes {_words([rows])} instead of a group of neurons of its own "
                     f"that can be permuted"
                 )
             written.append(group)
         if bias.axes != (rows,):
-            raise ArchitectureError(f"the bias of {named} is not permuted together with its outputs")
+            raise ArchitectureError(
+                f"the bias of {named} is not permuted together with the outputs of the layer"
+            )
         outputs, inputs, *kernel = weight.shape
         positions = columns * math.prod(kernel)
         links.append(
@@ -91,19 +99,24 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
 
 
 def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
-    """Return the weight and the bias of a layer that has just these two."""
+    """Return the weight and the bias of a layer. Raise ArchitectureError unless these are all parameters."""
     roles = {parameter.role: parameter for parameter in layer.parameters}
     if sorted(roles) != ["bias", "weight"] or len(layer.parameters) != 2 or len(roles["weight"].shape) < 2:
         shown = ", ".join(f"{p.role} {p.shape}" for p in layer.parameters)
-        raise ArchitectureError(f"{named} has {shown}, expected a weight matrix and a bias")
+        raise ArchitectureError(f"{named} has {shown} instead of a weight matrix and a bias")
     return roles["weight"], roles["bias"]
 
 
 def _reads(axis: Axis, group: str | None) -> int | None:
-    """Return how many positions along an axis belong to one neuron of the group, or to one fixed input.
+    """Return the number of positions along an axis that belong to one neuron, or to one fixed input.
+
+    Args:
+        axis: the axis of a weight along which a layer reads its inputs.
+        group: the group that the layer before writes; None for the first layer, whose inputs are fixed.
 
     Returns:
-        The number; None if the axis does not read the group, or reads something else as well.
+        The number of positions; None if the axis does not read ``group``, or reads anything besides
+        ``group``.
     """
     if group is None:
         return None if _groups(axis) else 1

@@ -10,26 +10,27 @@ from sneframe.errors import ArchitectureError, choices
 
 
 def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
-    """Check that each axis of a parameter adds up to its size, and has one power for each segment.
+    """Check that the segments of each axis add up to the size of the axis, and that each segment has a power.
 
     Args:
         parameter: the parameter to check.
         sizes: the sizes of the groups, by name.
 
     Raises:
-        ArchitectureError: an axis that does not add up, an unknown group, or a wrong number of powers.
+        ArchitectureError: the segments of an axis do not add up to the size of the axis, an axis names an
+            unknown group, or the number of powers is wrong.
     """
     if len(parameter.axes) != len(parameter.shape):
         raise ArchitectureError(
-            f"parameter {parameter.name!r}: {len(parameter.axes)} axes are described, but its shape "
+            f"parameter {parameter.name!r}: {len(parameter.axes)} axes are described, but the shape "
             f"{parameter.shape} has {len(parameter.shape)}"
         )
     segments = tuple(len(axis) for axis in parameter.axes)
     for action, powers in parameter.powers.items():
         if tuple(len(axis) for axis in powers) != segments:
             raise ArchitectureError(
-                f"parameter {parameter.name!r}: {action} must have one power for each segment of its axes, "
-                f"got {powers}"
+                f"parameter {parameter.name!r}: {action} must have one power for each segment of each axis, "
+                f"but got {powers}"
             )
     for number, (size, axis) in enumerate(zip(parameter.shape, parameter.axes, strict=True)):
         total = 0
@@ -43,19 +44,20 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
             total += math.prod(sizes[factor] if isinstance(factor, str) else factor for factor in segment)
         if total != size:
             raise ArchitectureError(
-                f"parameter {parameter.name!r}, axis {number}: its segments {axis} add up to {total}, "
-                f"but its size is {size}"
+                f"parameter {parameter.name!r}, axis {number}: the segments {axis} add up to {total}, "
+                f"but the size of the axis is {size}"
             )
 
 
 def check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
-    """Check that each nested group follows its parent: later in the same segment, or on a later axis.
+    """Check that each nested group of a parameter follows its parent group.
 
-    A parent on an earlier axis counts only if every axis of the parameter is a single segment.
+    The nested group must be a later factor of the same segment, or a factor on a later axis. A parent on an
+    earlier axis counts only if every axis of the parameter is a single segment.
 
     Args:
         parameter: the parameter to check.
-        parents: the parent of each nested group, by name.
+        parents: the name of the parent of each nested group, by the name of the nested group.
 
     Raises:
         ArchitectureError: a nested group does not follow its parent, or the parent occurs more than once
@@ -75,6 +77,7 @@ def check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
                     count = own + elsewhere
                     raise ArchitectureError(
                         f"parameter {parameter.name!r}, axis {number}: group {factor!r} is nested in "
-                        f"{parent!r}, which must occur once before it, but occurs {count} times"
+                        f"{parent!r}, so {parent!r} must occur once before {factor!r}, "
+                        f"but occurs {count} times"
                     )
         before += [factor for segment in axis for factor in segment]

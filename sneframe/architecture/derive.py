@@ -20,24 +20,25 @@ from sneframe.architecture.operations import kind_of
 from sneframe.architecture.trace import Trace
 from sneframe.errors import ArchitectureError
 
-#: Heights and widths that are tried in turn for a network of images if no example input is given.
+#: If no example input is given, a convolutional network is tried on inputs with these side lengths, in this
+#: order.
 SIDES = (32, 28, 64, 16, 224, 8, 48, 96, 128)
 
 
 def from_module(module: nn.Module, example_input: Any = None) -> Architecture:
-    """See :meth:`sneframe.architecture.Architecture.from_module`."""
+    """Derive the architecture of a module; see :meth:`sneframe.architecture.Architecture.from_module`."""
     return derived(module, example_input).architecture
 
 
 @frozen(kw_only=True, eq=False)
 class Derivation:
-    """The result of running a module once.
+    """The result of deriving the architecture of a module from one run.
 
     Args:
         architecture: the architecture of the module.
-        example_input: the input that it was run on, given or made up.
-        unused: the names of parameters that this run did not use. With another input they may be used, and
-            read neurons that the architecture declares as movable.
+        example_input: the input that the module was run on, whether given or made up.
+        unused: the names of parameters that the run did not use. With another input, the module may use these
+            parameters, and they may read neurons that the architecture declares as movable.
     """
 
     architecture: Architecture
@@ -46,7 +47,10 @@ class Derivation:
 
 
 def derived(module: nn.Module, example_input: Any = None) -> Derivation:
-    """Derive the architecture of a module by running it once; without an input, one is made up.
+    """Derive the architecture of a module by running the module once.
+
+    Without ``example_input``, the function makes up inputs that suit the first layer, until the module
+    accepts one of these inputs.
 
     Raises:
         ArchitectureError: see :meth:`sneframe.architecture.Architecture.from_module`.
@@ -67,8 +71,8 @@ def derived(module: nn.Module, example_input: Any = None) -> Derivation:
 def described(module: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of a module that hold its weights, by name.
 
-    These are the floating-point parameters and the floating-point buffers in its state dict. A tied tensor is
-    returned once, under its first name. A tensor without elements is left out.
+    These tensors are the floating-point parameters and the floating-point buffers in the state dict of the
+    module. A tied tensor is returned once, under its first name. A tensor without elements is left out.
 
     Raises:
         ArchitectureError: a parameter of a lazy module has no shape yet, a parameter holds complex numbers,
@@ -90,7 +94,7 @@ def described(module: nn.Module) -> dict[str, Tensor]:
         if name in kept and value.is_meta:
             raise ArchitectureError(
                 f"{type(module).__name__}: {name!r} is on the meta device and has no values; "
-                f"give the module weights first"
+                f"load weights into the module first"
             )
         if name in kept and value.is_floating_point() and value.numel() and id(value) not in seen:
             seen.add(id(value))
@@ -99,9 +103,9 @@ def described(module: nn.Module) -> dict[str, Tensor]:
 
 
 def arguments(example_input: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the positional and the keyword arguments that an example input stands for.
+    """Split an example input into the positional and the keyword arguments of ``forward``.
 
-    A tuple holds positional arguments, a mapping holds keyword arguments, and anything else is the only
+    A tuple holds positional arguments, a mapping holds keyword arguments, and any other value is the only
     argument.
     """
     if isinstance(example_input, Mapping):
@@ -129,7 +133,7 @@ def _run(
 
 
 def _guess(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Trace, Tensor]:
-    """Run a module on an input that suits its first layer; return the trace and that input."""
+    """Run a module on made-up inputs until one run succeeds. Return the trace and the input of that run."""
     failure: ArchitectureError | None = None
     for value in _made_up(module):
         try:
@@ -137,14 +141,16 @@ def _guess(module: nn.Module, state: Mapping[str, Tensor]) -> tuple[Trace, Tenso
         except ArchitectureError as error:
             failure = failure or error
     raise ArchitectureError(
-        f"{type(module).__name__}: could not make up an input that it takes; pass example_input"
+        f"{type(module).__name__}: found no input that the module accepts; pass example_input"
         + (f" ({failure})" if failure else "")
     )
 
 
 def _made_up(module: nn.Module) -> Iterator[Tensor]:
-    """Yield random inputs of the shapes that the first layer of a known kind takes."""
-    """Yield random inputs of the shapes that the first layer of a known kind takes."""
+    """Yield inputs of the shapes that the first layer of a known kind accepts.
+
+    The inputs are random, except those of an embedding, which are zeros.
+    """
     first = next((m for m in module.modules() if kind_of(m) is not None), None)
     generator = torch.Generator().manual_seed(0)
     like = next(iter(described(module).values()))

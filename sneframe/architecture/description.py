@@ -1,8 +1,8 @@
-"""The values that describe the structure of a network, without its weights and without torch.
+"""Describe the structure of a network without its weights, as values that need no torch.
 
 An :class:`Architecture` is a directed acyclic graph of layers. A :class:`Layer` owns parameters, and each
-axis of a :class:`Parameter` names the :class:`NeuronGroup` that acts along it. Equal content gives an equal
-:attr:`Architecture.id`.
+axis of a :class:`Parameter` names the :class:`NeuronGroup` that acts along it. Architectures with equal
+content have an equal :attr:`Architecture.id`.
 
 Example: a network with 3 inputs, 8 hidden neurons and 2 outputs has one group ``hidden0`` of size 8. The
 weight of its first layer has shape ``(8, 3)`` and the axes ``((("hidden0",),), ((3,),))``: permuting the
@@ -43,20 +43,25 @@ def _groups(values: Iterable[NeuronGroup]) -> tuple[NeuronGroup, ...]:
 
 @frozen(kw_only=True, eq=False)
 class Architecture:
-    """The structure of a network: its layers, and the groups of neurons that can be moved.
+    """The structure of a network: its layers and its neuron groups.
+
+    The neurons of a group can be permuted, and possibly scaled or flipped, without changing what the network
+    computes.
 
     Args:
         layers: the layers in topological order.
-        groups: every group that an axis names.
+        groups: the groups that the axes of the parameters name. A parent comes before the groups nested in
+            it.
         symmetry: the origin of the groups. ``verified``: derived from the module, and checked by running it;
             ``derived``: derived from the module only; ``stated``: written down by somebody who knows the
             network, which is the default if there are groups; ``guessed``: guessed from names and shapes;
             ``none``: nothing is known and every axis is fixed, which is the default if there are no groups.
-            The origin is not part of the identity: two architectures that differ only in it are equal.
+            The origin is not part of the identity: two architectures that differ only in the origin are
+            equal.
 
     Raises:
-        ArchitectureError: an axis does not add up, a group is unknown, a name occurs twice, a layer reads a
-            later one, or the origin of the symmetry is unknown.
+        ArchitectureError: the segments of an axis do not add up to its size, a group is unknown, a name
+            occurs twice, a layer reads itself or a later layer, or the origin of the symmetry is unknown.
     """
 
     layers: tuple[Layer, ...] = field(converter=_layers)
@@ -80,7 +85,7 @@ class Architecture:
                 raise ArchitectureError(f"group {group.name!r} is described twice")
             if group.parent is not None and group.parent not in sizes:
                 raise ArchitectureError(
-                    f"group {group.name!r}: its parent {group.parent!r} must be described before it"
+                    f"group {group.name!r}: its parent {group.parent!r} must be described before this group"
                 )
             sizes[group.name] = group.size
         parents = {group.name: group.parent for group in self.groups if group.parent is not None}
@@ -88,7 +93,7 @@ class Architecture:
         for index, layer in enumerate(self.layers):
             if not all(0 <= source < index for source in layer.inputs):
                 raise ArchitectureError(
-                    f"layer {index} ({layer.kind}): inputs must be earlier layers, got {layer.inputs}"
+                    f"layer {index} ({layer.kind}): inputs must be earlier layers, but got {layer.inputs}"
                 )
             for parameter in layer.parameters:
                 if parameter.name in seen:
@@ -103,24 +108,24 @@ class Architecture:
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        """All parameters, in the order in which the flat weights ``(B, P)`` hold them."""
+        """All parameters, in the order of their weights in the flat weights ``(B, P)`` of B networks."""
         return tuple(parameter for layer in self.layers for parameter in layer.parameters)
 
     @cached_property
     def layer_of_parameter(self) -> tuple[int, ...]:
-        """The index of the layer of each of :attr:`parameters`."""
+        """For each of :attr:`parameters`, the index of its layer."""
         return tuple(index for index, layer in enumerate(self.layers) for _ in layer.parameters)
 
     @cached_property
     def types(self) -> tuple[str, ...]:
-        """The type ``KIND.ROLE`` of each of :attr:`parameters`, such as ``linear.weight``."""
+        """For each of :attr:`parameters`, its type ``KIND.ROLE``, such as ``linear.weight``."""
         return tuple(
             f"{layer.kind}.{parameter.role}" for layer in self.layers for parameter in layer.parameters
         )
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """The position in the flat weights at which each of :attr:`parameters` starts."""
+        """For each of :attr:`parameters`, the position in the flat weights at which the parameter starts."""
         starts, start = [], 0
         for parameter in self.parameters:
             starts.append(start)
@@ -134,7 +139,7 @@ class Architecture:
 
     @cached_property
     def levels(self) -> tuple[int, ...]:
-        """The number of layers with parameters before each layer, on the longest path from the input."""
+        """For each layer, the number of earlier layers with parameters on the longest path to this layer."""
         levels: list[int] = []
         for layer in self.layers:
             levels.append(max((levels[s] + bool(self.layers[s].parameters) for s in layer.inputs), default=0))
@@ -142,14 +147,14 @@ class Architecture:
 
     @cached_property
     def depth(self) -> int:
-        """The number of layers with parameters on the longest path."""
+        """The number of layers with parameters on the longest path from the input to an output."""
         return 1 + max(
             level for level, layer in zip(self.levels, self.layers, strict=True) if layer.parameters
         )
 
     @cached_property
     def summary(self) -> str:
-        """One line for people to read: ``linear 1×32 · linear 32×32 · linear 32×1 (1153 weights)``."""
+        """The layers and the number of weights: ``linear 1×32 · linear 32×1 (97 weights)``."""
         words = [
             f"{layer.kind} {'×'.join(str(n) for n in reversed(layer.parameters[0].shape))}"
             for layer in self.layers
@@ -158,7 +163,7 @@ class Architecture:
         return f"{' · '.join(words)} ({self.num_weights} weights)"
 
     def weakened(self, symmetry: str) -> Architecture:
-        """Return this architecture with the given origin of its symmetry, if that is the weaker one."""
+        """Return this architecture with the less reliable origin: its own origin or ``symmetry``."""
         weaker = min(self.symmetry, symmetry, key=ORIGINS.index)
         return self if weaker == self.symmetry else evolve(self, symmetry=weaker)
 
@@ -170,7 +175,7 @@ class Architecture:
         return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
 
     def canonical(self) -> str:
-        """Return canonical JSON of the structure: keys sorted, no spaces, without the key ``symmetry``."""
+        """Return the structure as canonical JSON: with sorted keys, no spaces, and no key ``symmetry``."""
         structure = {key: value for key, value in self.to_json().items() if key != "symmetry"}
         return json.dumps(structure, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
@@ -215,7 +220,8 @@ class Architecture:
     def from_json(cls, data: Mapping[str, Any]) -> Architecture:
         """Read an architecture that :meth:`to_json` wrote.
 
-        If the key ``symmetry`` is missing, the origin of the groups is unknown, so they count as guessed.
+        If the key ``symmetry`` is missing, the origin of the groups is unknown. The symmetry is then
+        ``guessed`` if there are groups, else ``none``.
 
         Raises:
             ArchitectureError: a key is missing or unknown, or the content is inconsistent.
@@ -229,28 +235,34 @@ class Architecture:
                     for layer in data["layers"]
                 ],
             )
-        except (KeyError, TypeError) as error:
-            raise ArchitectureError(f"not an architecture: {error}") from error
+        except KeyError as error:
+            raise ArchitectureError(
+                f"the JSON of an architecture is incomplete: the key {error} is missing"
+            ) from error
+        except TypeError as error:
+            raise ArchitectureError(f"the JSON does not describe an architecture: {error}") from error
 
     @classmethod
     def from_module(cls, module: nn.Module, example_input: Any = None) -> Architecture:
         """Derive the architecture of a module by running it once and following every axis of every parameter.
 
-        All operations that torch executes are followed, so any Python code may call them: residual streams,
-        concatenation, attention heads, recurrent gates, normalisation, grouped convolution and tied weights
-        are understood. An axis that cannot be followed is fixed, and a warning names it. The symmetry is
-        ``derived``; :func:`sneframe.symmetry.describe.describe` also verifies it.
+        The trace follows every operation that torch executes, whatever Python code calls it. So it
+        understands residual streams, concatenation, attention heads, recurrent gates, normalisation, grouped
+        convolution and tied weights. An axis that the trace cannot follow is fixed, and a warning names the
+        axis. The origin of the symmetry is ``derived``. :func:`sneframe.symmetry.describe.describe` also
+        verifies the symmetry.
 
         Args:
-            module: the module; it is not changed.
-            example_input: an input of its ``forward``: a tensor, a tuple of arguments, or a mapping from
-                names to arguments. By default, one is made up for the first layer.
+            module: the module, which is not changed.
+            example_input: an input of ``module.forward``: a tensor, a tuple of arguments, or a mapping from
+                names to arguments. By default, the function makes up inputs that suit the first layer, and
+                uses the first input that the module accepts.
 
         Raises:
-            ArchitectureError: the module has no parameters, it fails on the input, or no input could be made
-                up.
+            ArchitectureError: the module has no parameters, a parameter is lazy, is complex or is on the meta
+                device, or the module fails on the example input or on every made-up input.
         """
-        from sneframe.architecture import derive  # imported here: it imports this module, and torch
+        from sneframe.architecture import derive  # imported here, because it imports this module and torch
 
         return derive.from_module(module, example_input)
 
@@ -265,24 +277,25 @@ class Architecture:
     ) -> Architecture:
         """Guess the architecture of a network from the names and shapes in its state dict.
 
-        The order of the keys does not matter. A group is only described if names and shapes leave no doubt
-        that the layers follow each other; :mod:`sneframe.architecture.named_chain` gives the exact rule.
-        Otherwise every axis is fixed, and a warning says why. The symmetry is ``guessed`` if there are
-        groups, else ``none``.
+        The order of the keys does not matter. A group is described only if names and shapes leave no doubt
+        that the layers follow each other. The module :mod:`sneframe.architecture.named_chain` gives the exact
+        rule. Otherwise every axis is fixed, and a warning says why. The origin of the symmetry is ``guessed``
+        if there are groups, else ``none``.
 
         Args:
             state: the result of ``module.state_dict()``; tensors of integers and booleans are left out.
-            activation: the activation after every layer of the chain but the last. Without it, neurons can
-                only be permuted, not scaled or flipped.
+            activation: the activation after every layer of the chain but the last. Without an activation,
+                neurons can be permuted, but not scaled or flipped.
             flatten: the order in which a linear layer reads the flattened maps of a convolution. With
-                ``channels_first``, which is torch's order, the channels of the convolution can be moved; by
-                default they are fixed.
-            trust_names: take the layers for a chain whenever their sizes fit in the order of their names,
-                although branches, connections around layers and transposed convolutions can look the same.
+                ``channels_first``, which is torch's order, the channels of the convolution can be permuted.
+                By default, the channels are fixed.
+            trust_names: whether to treat the layers as a chain whenever their sizes fit in the order of their
+                names. The result can be wrong: networks with branches, skip connections or transposed
+                convolutions can have the same names and shapes as a chain.
 
         Raises:
             ArchitectureError: the state dict has no floating-point tensor.
         """
-        from sneframe.architecture import guess  # imported here: it imports this module, and torch
+        from sneframe.architecture import guess  # imported here, because it imports this module and torch
 
         return guess.from_state_dict(state, activation=activation, flatten=flatten, trust_names=trust_names)

@@ -1,10 +1,10 @@
-"""Digits: each axis of a tensor is a sequence of digits of the index along a :class:`~.space.Space`.
+"""Represent each axis of a tensor as a sequence of digits of the index along a :class:`~.space.Space`.
 
-A view splits an axis without moving anything. A space of 12 elements that is viewed as ``(3, 4)`` gives two
-axes: the index ``i`` of the space is ``4 · first + second``, and each axis counts one of these two digits.
-The space itself stays one leaf, because a later view may put the digits together again. It is cut into blocks
-only when an operation treats its digits differently, for example when it sums over one of them (see
-:func:`separate`).
+A view splits an axis without moving any element. A space of 12 elements that is viewed as ``(3, 4)`` gives
+two axes: the index ``i`` of the space is ``4 · first + second``, and each axis counts one of these two
+digits. The space itself stays one leaf, because a later view may merge the digits again. The space is cut
+into blocks only when an operation treats its digits differently, for example when the operation sums over one
+of the digits (see :func:`separate`).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from sneframe.architecture.space import (
 class Digit:
     """One digit of the index along a space.
 
-    With ``sizes = (3, 8, 16)``, digit 1 takes 8 values, and counts blocks of 16 elements.
+    With ``sizes = (3, 8, 16)``, the digit at position 1 has 8 values, and counts blocks of 16 elements.
 
     Args:
         space: a space of ``prod(sizes)`` elements.
-        sizes: the sizes of all digits of its index, the slowest first.
-        position: the position of this digit among them.
+        sizes: the sizes of all digits of the index, the slowest digit first.
+        position: the position of this digit in ``sizes``.
     """
 
     space: Space
@@ -48,24 +48,24 @@ class Digit:
 
     @property
     def size(self) -> int:
-        """Number of values that it takes."""
+        """Number of values of the digit."""
         return self.sizes[self.position]
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the whole index."""
+        """Whether the digit is the whole index."""
         return len(self.sizes) == 1
 
     def is_of(self, other: Digit) -> bool:
-        """Whether both are digits of the same index."""
+        """Whether this digit and ``other`` are digits of the same index, cut into the same sizes."""
         return find(self.space) is find(other.space) and self.sizes == other.sizes
 
     def is_same(self, other: Digit) -> bool:
-        """Whether both are the same digit of the same index."""
+        """Whether this digit and ``other`` are the same digit of the same index."""
         return self.is_of(other) and self.position == other.position
 
 
-#: An axis of a tensor: its digits, the last varying fastest. An axis of size 1 has no digit.
+#: An axis of a tensor: its digits. The last digit varies fastest. An axis of size 1 has no digit.
 Dim = tuple[Digit, ...]
 
 
@@ -89,7 +89,7 @@ def commit(digit: Digit) -> Space:
 
 
 def space_of(dim: Dim, action: str) -> Space:
-    """Return one space for the whole axis, whatever digits it has."""
+    """Return one space for a whole axis: the product of the spaces of the digits of the axis."""
     dim = merged(dim)
     if not dim:
         return Space(1, action, fixed=True)
@@ -104,7 +104,7 @@ def space_of(dim: Dim, action: str) -> Space:
 
 
 def merged(dim: Dim) -> Dim:
-    """Put digits together: where all digits of an index follow each other, return the whole index."""
+    """Return an axis in which adjacent digits that make up a whole index are merged into the whole index."""
     result: list[Digit] = []
     for digit in dim:
         result.append(digit)
@@ -116,7 +116,7 @@ def merged(dim: Dim) -> Dim:
 
 
 def unify_dims(a: Dim, b: Dim) -> None:
-    """Make two axes the same, so that one action moves both."""
+    """Unify the spaces of two axes of the same size, so that one action moves both axes."""
     a, b = merged(a), merged(b)
     action = (a or b)[0].space.action if (a or b) else "permute"
     if [digit.size for digit in a] == [digit.size for digit in b]:
@@ -132,15 +132,16 @@ def fix_dim(dim: Dim) -> None:
     for digit in dim:
         try:
             fix(digit.space if digit.is_whole else commit(digit))
-        except Clash:  # its blocks do not fit the present refinement: fix the whole space
+        except Clash:  # the digit does not fit the present refinement: fix the whole space
             fix(digit.space)
 
 
 def separate(dims: Sequence[Dim], together: Collection[int]) -> list[Dim]:
-    """Separate the axes that an operation treats together, such as those that it sums over, from all others.
+    """Cut each space that has digits both on the axes in ``together`` and on the other axes of a tensor.
 
-    A space with digits on both sides is cut into blocks. Example: an operation that sums over the second
-    digit does not commute with permutations that carry elements from one block to another.
+    An operation treats axes together if, for example, it sums over them. An operation that sums over the
+    second digit of a space does not commute with permutations that carry elements from one block to another,
+    so the space is cut into blocks.
 
     Args:
         dims: the axes of a tensor.
@@ -160,14 +161,15 @@ def separate(dims: Sequence[Dim], together: Collection[int]) -> list[Dim]:
 
 
 def separate_all(dims: Sequence[Dim]) -> list[Dim]:
-    """Separate each axis from all others; see :func:`separate`."""
+    """Cut each space that has several digits, so that each digit becomes the whole index of a space."""
     return [tuple(_apart(digit) for digit in merged(dim)) for dim in dims]
 
 
 def completed(dims: Sequence[Dim]) -> list[Dim]:
-    """Return the axes of a tensor, so that each index has all of its digits there, each of them once.
+    """Cut each space that does not have every one of its digits exactly once on the axes of a tensor.
 
-    A space of which the tensor lacks a digit, or has one twice, is cut into blocks.
+    Returns:
+        The same axes, in terms of the cut spaces.
     """
     dims = [merged(dim) for dim in dims]
     digits = [digit for dim in dims for digit in dim if not digit.is_whole]
@@ -183,10 +185,10 @@ def completed(dims: Sequence[Dim]) -> list[Dim]:
 
 
 def settle(dims: Sequence[Dim]) -> None:
-    """Unnest each nested space whose outer space is not on exactly one axis of the tensor.
+    """Unnest each nested space whose outer space is not on exactly one axis of a tensor.
 
     If the tensor lacks the outer space, or has it on two axes, it is unclear in which outer element an entry
-    lies. The nested space must then act in the same way in all of them.
+    lies. The nested space must then act in the same way in every element of the outer space.
     """
     trees = [tree(digit.space) for dim in dims for digit in dim]
     for dim in dims:
@@ -197,15 +199,15 @@ def settle(dims: Sequence[Dim]) -> None:
 
 
 def _apart(digit: Digit) -> Digit:
-    """Return a digit as the whole index of a space of its own."""
+    """Cut the space of a digit, so that the digit becomes the whole index of a space of its own."""
     return digit if digit.is_whole else whole(commit(digit))[0]
 
 
 def split_sizes(dims: Sequence[Dim], sizes: Sequence[int]) -> list[Dim]:
-    """Read the axes of a contiguous tensor as axes of other sizes, as ``view`` does.
+    """Split and merge the axes of a contiguous tensor into axes of the given sizes, as ``view`` does.
 
     Raises:
-        Clash: a digit cannot be cut into these sizes, because neither size divides the other.
+        Clash: a digit cannot be cut to fit a new axis, because neither size divides the other.
     """
     queue = [digit for dim in dims for digit in dim]
     taken: list[list[Digit]] = []
@@ -230,23 +232,29 @@ def split_sizes(dims: Sequence[Dim], sizes: Sequence[int]) -> list[Dim]:
 
 
 def _cut(digit: Digit, first: int) -> tuple[int, ...]:
-    """Return the sizes of all digits after this one was cut in two, ``first`` values for the slower part."""
+    """Return the sizes of all digits of an index after cutting one digit in two.
+
+    The slower part of ``digit`` gets ``first`` values.
+    """
     before, after = digit.sizes[: digit.position], digit.sizes[digit.position + 1 :]
     return (*before, first, digit.size // first, *after)
 
 
 def _renew(other: Digit, *, cut: Digit, first: int) -> Digit:
-    """Update another digit after one was cut in two; a copy of the cut digit stays as it is."""
+    """Return ``other`` with the sizes and position that it has after the digit ``cut`` was cut in two.
+
+    A digit of another index, and a copy of ``cut``, are returned unchanged.
+    """
     if not other.is_of(cut) or other.position == cut.position:
         return other
     return Digit(other.space, _cut(cut, first), other.position + (other.position > cut.position))
 
 
 def take(dims: Sequence[Dim], axis: int, start: int, length: int) -> list[Dim]:
-    """Return the axes of the slice ``start : start + length`` along one axis of a tensor.
+    """Return the axes of a tensor after taking the slice ``start : start + length`` along one axis.
 
     Raises:
-        Clash: the slice is empty, or does not begin and end at a border of the slowest digit.
+        Clash: the slice is empty, or does not begin and end where the slowest digit changes.
     """
     size = size_of(dims[axis])
     if length == size:
@@ -260,7 +268,8 @@ def take(dims: Sequence[Dim], axis: int, start: int, length: int) -> list[Dim]:
     before, count, after = start // within, length // within, first.size - (start + length) // within
     sizes_cut = [n for n in (before, count, after) if n]
     if first.is_whole or first.position:
-        # A digit within another one is cut in the same way in each of that one's elements.
+        # A digit that is not the slowest digit of its index is cut in the same way for each value of the
+        # slower digits.
         kept = whole(segment(commit(first), sizes_cut)[before > 0])
         return [*dims[:axis], (*kept, *inner), *dims[axis + 1 :]]
     rest = math.prod(first.sizes[1:])

@@ -1,14 +1,14 @@
-"""Emission: turn the spaces of a finished trace into the layers and groups of an architecture.
+"""Turn the spaces of a finished trace into the layers and groups of an architecture.
 
-Each leaf under ``permute`` that is not fixed becomes a :class:`~.layer.NeuronGroup`, and each parameter
-gets its axes in terms of these groups. The trace keeps separate spaces for ``scale`` and ``sign``. A group
-gets such an action if one leaf of that action covers exactly the neurons of the group, on every axis where it
-occurs.
+Each leaf under ``permute`` that is not fixed becomes a :class:`~.layer.NeuronGroup`, and the axes of each
+parameter are described in terms of these groups. The trace keeps separate spaces for ``scale`` and ``sign``.
+A group gets the action ``scale`` or ``sign`` if one leaf under that action covers exactly the neurons of the
+group, on every axis where the leaf occurs.
 
 Example: after a trace of ``Linear(3, 8)``, ``ReLU``, ``Linear(8, 2)`` the rows of the first weight, its bias
-and the columns of the second weight share one leaf of size 8. It becomes the group ``hidden0``. The same axes
-share a leaf under ``scale``, with the powers 1, 1 and −1, so the group may be scaled as well. Under ``sign``
-they are fixed, because ReLU is not odd.
+and the columns of the second weight share one leaf of size 8. This leaf becomes the group ``hidden0``. The
+same axes share a leaf under ``scale``, with the powers 1, 1 and −1, so the group may be scaled as well. Under
+``sign`` these axes are fixed, because ReLU is not odd.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from sneframe.architecture.operations import Operation, attributes, kind_of, own
 from sneframe.architecture.space import Space, find, fix, leaves, unnest
 from sneframe.architecture.trace import Trace
 
-Key = tuple[int, int | None]  # the id of a leaf, and that of the leaf that it is nested in
+Key = tuple[int, int | None]  # the id of a leaf, and the id of its parent leaf, if any
 
-#: Used instead of the id of a leaf for an element that is fixed, and for one on which several leaves act.
+#: Used instead of the id of a leaf: FIXED for a fixed element, SEVERAL for an element on which several leaves
+#: act.
 FIXED, SEVERAL = -1, -2
 
 
 @define(eq=False)
 class _Group:
-    """A group in the making."""
+    """A neuron group that is being built."""
 
     leaf: Space
     size: int
@@ -46,11 +47,11 @@ class _Group:
 
 
 class Emission:
-    """Turns the spaces of a trace into groups and axes.
+    """Turns the spaces of a trace into the layers and groups of an architecture.
 
     Args:
         module: the module that was traced.
-        state: its parameters and buffers by name.
+        state: the parameters and buffers of the module, by name.
         trace: the finished trace.
 
     Attributes:
@@ -69,7 +70,7 @@ class Emission:
         self.powers: dict[str, dict[str, list[np.ndarray]]] = {}
 
     def architecture(self) -> Architecture:
-        """Return the architecture that the trace has found."""
+        """Build the architecture from the spaces and layers of the trace."""
         self._add_unused()
         while self._simplify():
             pass
@@ -95,7 +96,7 @@ class Emission:
     # -- permutations ----------------------------------------------------------------------------------------
 
     def _add_unused(self) -> None:
-        """Add the parameters that the forward pass does not use, with every axis fixed, and warn."""
+        """Add each parameter that the forward pass does not use to a layer, fix all of its axes, and warn."""
         for name in self.unused:
             for spaces in self.axes[name].values():
                 for space in spaces:
@@ -111,11 +112,17 @@ class Emission:
         if self.unused:
             shown = ", ".join(map(repr, self.unused[:4]))
             more = f" and {len(self.unused) - 4} more" if len(self.unused) > 4 else ""
-            reason = f"the forward pass does not use {shown}{more}, so every axis of these is taken as fixed"
+            reason = (
+                f"the forward pass does not use {shown}{more}, so every axis of these parameters is fixed"
+            )
             warnings.warn(f"{type(self.module).__name__}: {reason}", stacklevel=4)
 
     def _simplify(self) -> bool:
-        """Fix or unnest spaces that an architecture cannot express; return whether there were any."""
+        """Fix or unnest spaces that an architecture cannot express.
+
+        Returns:
+            Whether a space was fixed or unnested.
+        """
         self.changed = False
         for spaces in self.axes.values():
             axes = [self._segments(space) for space in spaces["permute"]]
@@ -129,9 +136,10 @@ class Emission:
         return self._fix_lonely() or self.changed
 
     def _fix_lonely(self) -> bool:
-        """Fix leaves that occur on a single axis of a single parameter; return whether there were any.
+        """Fix each leaf that occurs on only one axis of one parameter. Return whether a leaf was fixed.
 
-        No other weight would move with them, as with the unused end of a table.
+        Permuting such a leaf would move the weights along this axis, but no other weights. An example is the
+        end of an embedding table that is never read.
         """
         counts: dict[int, tuple[int, Space]] = {}
         for spaces in self.axes.values():
@@ -144,7 +152,10 @@ class Emission:
         return bool(lonely)
 
     def _segments(self, space: Space) -> list[tuple[Any, ...]]:
-        """Return a space as segments, whose factors are fixed sizes and leaves."""
+        """Return the segments of a space. The factors of a segment are fixed sizes and leaves.
+
+        If segments cannot express a product of two spaces, the outer space is fixed.
+        """
         space = find(space)
         if space.is_leaf or space.size == 1:
             return [(space.size,)] if space.fixed or space.size == 1 else [(space,)]
@@ -162,10 +173,11 @@ class Emission:
     def _parent(
         self, axes: list[list[tuple[Any, ...]]], axis: int, segment: tuple[Any, ...], position: int
     ) -> Space | None:
-        """Return the leaf that a factor is nested in, if it occurs exactly once before it.
+        """Return the parent of a nested leaf if the parent occurs exactly once before the leaf, else None.
 
-        It must come earlier in the same segment, or on an earlier axis. If it occurs twice, it is unclear in
-        which of its elements an entry lies.
+        The nested leaf is the factor at ``position`` of ``segment``. The parent must be an earlier factor of
+        the same segment, or a factor on an earlier axis. If the parent occurs twice, it is unclear in which
+        of its elements an entry of the parameter lies.
         """
         leaf = segment[position]
         within = {id(each) for each in leaves(leaf.nested)} if leaf.nested is not None else set()
@@ -183,7 +195,10 @@ class Emission:
         return parents[0] if len(parents) == 1 and parents[0].nested is None else None
 
     def _axes(self, name: str) -> list[list[tuple[Any, ...]]]:
-        """Return the axes of a parameter as segments of sizes and keys of groups; add new groups."""
+        """Return the segments of each axis of a parameter. Add each group that is new to ``self.groups``.
+
+        The factors of a segment are fixed sizes and keys of groups.
+        """
         axes = [self._segments(space) for space in self.axes[name]["permute"]]
         result: list[list[tuple[Any, ...]]] = []
         for axis, segments in enumerate(axes):
@@ -200,7 +215,7 @@ class Emission:
         return result
 
     def _key(self, leaf: Space, parent: Space | None) -> Key:
-        """Return the key of the group of a leaf; add the group if it is new."""
+        """Return the key of the group of ``leaf``, nested in ``parent``. Add the group if it is new."""
         outer = self._key(parent, None) if parent is not None else None
         key = (id(leaf), outer[0] if outer else None)
         self.groups.setdefault(key, _Group(leaf, leaf.size, outer))
@@ -209,7 +224,7 @@ class Emission:
     # -- scale and sign --------------------------------------------------------------------------------------
 
     def _add_scales_and_signs(self) -> None:
-        """Find the scale and the sign that act on a whole group in all of its parameters, for each group."""
+        """Add ``scale`` and ``sign`` to the actions of the groups that allow them, and store the powers."""
         for action in ("scale", "sign"):
             uses: dict[int, list[tuple[str, int]]] = {}
             partners: dict[int, set[int]] = {}
@@ -250,7 +265,7 @@ class Emission:
     def _powers_of_segments(
         self, name: str, axes: list[list[tuple[Any, ...]]], action: str
     ) -> list[list[int]]:
-        """Return the power of each segment of each axis of a parameter; an empty list if all are 0."""
+        """Return the power of each segment of each axis of a parameter; an empty list if all powers are 0."""
         result: list[list[int]] = []
         for segments, powers in zip(axes, self.powers[action][name], strict=True):
             start, row = 0, []
@@ -266,7 +281,7 @@ class Emission:
     # -- layers ----------------------------------------------------------------------------------------------
 
     def _layer(self, operation: Operation, axes: Mapping[str, list[list[tuple[Any, ...]]]]) -> Layer:
-        """Return the layer of an operation, with its parameters in the order of the state dict."""
+        """Build the layer of an operation, with the parameters in the order of the state dict."""
         order = list(self.state)
         parameters = []
         for name in sorted(operation.names, key=order.index):
@@ -311,7 +326,7 @@ def _size(segment: tuple[Any, ...]) -> int:
 
 
 def _product(factors: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return factors without ones, and with neighbouring fixed sizes multiplied."""
+    """Return factors with neighbouring fixed sizes multiplied, and with factors of 1 removed."""
     result: list[Any] = []
     for factor in factors:
         if isinstance(factor, int) and result and isinstance(result[-1], int):
@@ -322,7 +337,7 @@ def _product(factors: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _merged(segments: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return segments in which neighbouring fixed ones are joined."""
+    """Return segments with neighbouring fixed segments joined into one."""
     result: list[tuple[Any, ...]] = []
     for segment in segments:
         fixed = len(segment) == 1 and isinstance(segment[0], int)
@@ -334,11 +349,12 @@ def _merged(segments: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def _spread(space: Space) -> tuple[np.ndarray, np.ndarray]:
-    """Return the leaf of each element of a space, and the index of the element in that leaf.
+    """Return the leaf of each element of a space, and the index of the element in the leaf.
 
     Returns:
-        Two arrays of shape ``(size,)``: the id of the leaf, or FIXED or SEVERAL; and the index, which counts
-        only for a leaf.
+        Two arrays of shape ``(size,)``. The first holds the id of the leaf, FIXED or SEVERAL for each
+        element. The second holds the index in the leaf, and is meaningless where the first is FIXED or
+        SEVERAL.
     """
     space = find(space)
     if space.is_leaf:
@@ -357,7 +373,7 @@ def _spread(space: Space) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _powers(space: Space) -> np.ndarray:
-    """Return the power of each element along an axis of a parameter; 0 if it is unknown."""
+    """Return the power of each element along an axis of a parameter. An unknown power is returned as 0."""
     if space.power is not None or not space.segments:
         return np.full(space.size, space.power or 0)
     return np.concatenate([_powers(part) for part in space.segments])

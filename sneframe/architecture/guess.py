@@ -1,7 +1,7 @@
 """Guess the architecture of a network whose code is missing, from the names and shapes in its state dict.
 
-The kinds of layers follow from names and shapes. Groups are only described for chains that are certain by the
-rules in :mod:`sneframe.architecture.named_chain`. For all other networks every axis is fixed, and a warning
+The kinds of layers follow from names and shapes. Groups are described only for chains that are certain by the
+rules in :mod:`sneframe.architecture.named_chain`. For any other network, every axis is fixed and a warning
 says why.
 """
 
@@ -28,8 +28,8 @@ from sneframe.errors import ArchitectureError
 
 #: Activations that commute with a scale or a sign, so that the neurons before them may be scaled or flipped.
 COMMUTING = {"scale": ("relu", "leaky_relu", "none"), "sign": ("tanh", "sine", "erf", "none")}
-HINT_MODULE = "--module (Architecture.from_module in Python) finds the groups from the code"
-HINT_TRUST = "--trust-names takes the layers for a chain all the same"
+HINT_MODULE = "--module (Architecture.from_module in Python) derives the groups from the code"
+HINT_TRUST = "--trust-names treats the layers as a chain nevertheless"
 
 
 def from_state_dict(
@@ -39,10 +39,10 @@ def from_state_dict(
     flatten: Flatten = "unknown",
     trust_names: bool = False,
 ) -> Architecture:
-    """See :meth:`sneframe.architecture.Architecture.from_state_dict`."""
+    """Guess an architecture; see :meth:`sneframe.architecture.Architecture.from_state_dict`."""
     entries = entries_of(state)
     if not entries:
-        raise ArchitectureError("a state dict without floating-point tensors describes no network")
+        raise ArchitectureError("the state dict describes no network: it has no floating-point tensors")
     try:
         chain = chain_of(entries)
     except ChainDoubt as doubt:
@@ -54,12 +54,12 @@ def from_state_dict(
             check_certain(chain)
         except ChainDoubt as doubt:
             warnings.warn(
-                f"{doubt}, so every axis is taken as fixed; {HINT_MODULE}, {HINT_TRUST}", stacklevel=3
+                f"{doubt}, so every axis is taken as fixed; {HINT_MODULE}, and {HINT_TRUST}", stacklevel=3
             )
             return _fixed(entries)
         fixed = next_to_doubtful(chain)
         for reason in dict.fromkeys(fixed.values()):
-            warnings.warn(f"{reason}; {HINT_MODULE}, {HINT_TRUST}", stacklevel=3)
+            warnings.warn(f"{reason}; {HINT_MODULE}, and {HINT_TRUST}", stacklevel=3)
     if flatten == "unknown" and (unclear := unclear_flattening(chain)) is not None:
         warnings.warn(unclear[1], stacklevel=3)
         fixed[unclear[0]] = unclear[1]
@@ -67,7 +67,7 @@ def from_state_dict(
 
 
 def _fixed(entries: Sequence[NamedLayer]) -> Architecture:
-    """Describe layers that are no certain chain: every axis is fixed."""
+    """Return the architecture of layers that may not form a chain. Every axis is fixed."""
     layers = []
     for number, entry in enumerate(entries):
         parameters = [
@@ -79,12 +79,12 @@ def _fixed(entries: Sequence[NamedLayer]) -> Architecture:
 
 
 def _described(chain: Sequence[NamedLayer], activation: str | None, fixed: Mapping[int, str]) -> Architecture:
-    """Describe a chain, with a group for each hidden layer.
+    """Return the architecture of a chain, with a group for each hidden layer that is not in ``fixed``.
 
     Args:
         chain: the layers of the chain.
-        activation: the activation after every layer but the last, if it is known.
-        fixed: the positions of layers whose neurons are fixed, with the reasons.
+        activation: the activation after every layer but the last; None if it is unknown.
+        fixed: the positions in ``chain`` of the layers whose output neurons are fixed, with the reasons.
     """
     layers: list[Layer] = []
     groups: list[NeuronGroup] = []
@@ -105,8 +105,8 @@ def _described(chain: Sequence[NamedLayer], activation: str | None, fixed: Mappi
                 )
         rows = ((entry.outputs,),)
         if not last and position not in fixed:
-            # A state dict does not show whether a max-pool follows a convolution; that commutes with scales,
-            # not with signs.
+            # A state dict does not show whether a max-pool follows a convolution. A max-pool commutes with
+            # scales, but not with signs.
             kept = [action for action in actions if action != "sign" or entry.kind == "linear"]
             groups.append(
                 NeuronGroup(name=f"hidden{len(groups)}", size=entry.outputs, actions=("permute", *kept))
@@ -117,13 +117,14 @@ def _described(chain: Sequence[NamedLayer], activation: str | None, fixed: Mappi
             parameters = []
             for name, shape in each.shapes.items():
                 axes = (rows, columns, *(((size,),) for size in shape[2:]))[: len(shape)]
-                # A batch norm removes the scale of its input; its own weight and bias can be scaled.
+                # A batch norm removes the scale of its input. So only the weight and bias of the last batch
+                # norm can be scaled.
                 own = rows if ends and not name.startswith("running") else ()
                 powers = {action: _powers(action, shape, own, columns, groups) for action in actions}
                 parameters.append(
                     Parameter(name=each.name(name), shape=shape, role=name, axes=axes, **powers)
                 )
-            # The activation after a layer is only known if the caller gives it.
+            # The activation after a layer is known only if the caller passes it.
             after = "none" if last or not ends else activation or "other"
             inputs = (len(layers) - 1,) if layers else ()
             layers.append(Layer(kind=each.kind, parameters=parameters, inputs=inputs, activation=after))
@@ -133,13 +134,13 @@ def _described(chain: Sequence[NamedLayer], activation: str | None, fixed: Mappi
 def _powers(
     action: str, shape: Sequence[int], rows: Axis, columns: Axis, groups: Sequence[NeuronGroup]
 ) -> list[list[int]]:
-    """Return the powers of an action for a parameter, one per axis; an empty list if all are 0.
+    """Return the power of each axis of a parameter under an action, or an empty list if all powers are 0.
 
     Args:
         action: ``scale`` or ``sign``.
         shape: the shape of the parameter.
-        rows: the axis of its outputs.
-        columns: the axis of its inputs.
+        rows: the axis of the outputs of the parameter.
+        columns: the axis of the inputs of the parameter.
         groups: the groups described so far.
     """
     acted = {group.name for group in groups if action in group.actions}

@@ -1,7 +1,7 @@
-"""The fingerprint of a module: two modules with the same one compute the same function of their weights.
+"""Compute the fingerprint of a module.
 
-A zoo of thousands of networks of one architecture is derived and verified once, because their modules have
-equal fingerprints.
+Two modules with the same fingerprint compute the same function of their weights. So the symmetry of a zoo of
+thousands of networks is derived and verified only once for each fingerprint.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: Attributes that every module has, such as its parameters, buffers and submodules. These are read
-#: separately.
+#: The names of the attributes that every ``nn.Module`` has, such as ``_parameters`` and ``_buffers``. The
+#: parameters, buffers, submodules and hooks are read separately.
 OWN = frozenset(vars(nn.Module()))
 HOOKS = tuple(name for name in sorted(OWN) if name.endswith("_hooks") and "state_dict" not in name)
-#: The buffer that counts training batches; no output depends on it.
+#: The name of the buffer that counts training batches. No output depends on this buffer.
 COUNTER = "num_batches_tracked"
-#: The folders of installed packages and of Python itself. A class from there is identified by its name.
+#: The folders of installed packages and of Python itself. A class from these folders is identified by its
+#: name.
 INSTALLED = tuple(
     {str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")}
 )
-#: Attributes of a class that do not affect what it computes.
+#: Attributes of a class that do not affect what its objects compute.
 SILENT = frozenset(vars(type("_", (), {}))) | {
     *("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__firstlineno__"),
     *(
@@ -62,24 +63,25 @@ PLAIN = (
 DEEPEST = 40  #: largest depth of nested values
 
 
-class _Unknown(Exception):  # noqa: N818  # not an error: the result is None
-    """Signal a value that no text can describe."""
+class _Unknown(Exception):  # noqa: N818  # not an error: the fingerprint is then None
+    """Raised for a value that cannot be described as text."""
 
 
 def fingerprint(module: nn.Module) -> str | None:
-    """Return a text that differs between modules that may compute different functions of the same weights.
+    """Return a hash of everything that decides what a module computes, except its weights.
 
-    It covers the module and all modules within: their classes and settings; their hooks; the shapes of
-    parameters and of saved floating-point buffers, and which of them are tied; and the content of all other
-    tensors. For a class that is not installed, or that cannot be found by its name, it also covers the code,
-    the values that the code reads from its surroundings, and default arguments.
+    Modules that may compute different functions of the same weights have different hashes. The hash covers
+    the module and all of its submodules: their classes and settings; their hooks; the shapes of parameters
+    and of saved floating-point buffers, and which of these tensors are tied; and the content of all other
+    tensors. For a class or function that is not installed, or that cannot be found by its name, the hash also
+    covers its code, the values that the code reads from its surroundings, and default arguments.
 
     Returns:
-        A SHA-256 in hexadecimal, or None if the module holds an object that no text can describe.
+        A SHA-256 in hexadecimal, or None if the module holds an object that cannot be described as text.
     """
     known = {id(each): f"module {name!r}" for name, each in module.named_modules()}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        known[id(tensor)] = f"tensor {name!r}"  # a tied tensor has its first name
+        known[id(tensor)] = f"tensor {name!r}"  # a tied tensor is listed once, under its first name
     reading = _Reading(known)
     lines = []
     try:
@@ -107,10 +109,11 @@ def fingerprint(module: nn.Module) -> str | None:
 
 
 class _Reading:
-    """Turns values into text; a value that was met before becomes its number.
+    """Turns values into text. A compound value that occurs again is replaced with its number.
 
     Args:
-        known: the texts of modules, parameters and buffers, by id; these are read separately.
+        known: the texts of modules, parameters and buffers, by the id of the object. The content of these
+            objects is read separately.
     """
 
     def __init__(self, known: Mapping[int, str]) -> None:
@@ -120,7 +123,7 @@ class _Reading:
         self._depth = 0
 
     def text(self, value: Any) -> str:
-        """Return the text of a value, or raise _Unknown."""
+        """Return the text of a value. Raise _Unknown if the value cannot be described as text."""
         if isinstance(value, enum.Enum):
             return f"{type(value).__qualname__}.{value.name}"
         if type(value) in PLAIN or isinstance(value, torch.Size | np.generic | slice | range):
@@ -128,7 +131,8 @@ class _Reading:
         if id(value) in self._known:
             return self._known[id(value)]
         if isinstance(value, NAMED):
-            # A bound method also depends on its object; modules and classes are part of its name.
+            # A bound method also depends on its object. If that object is a module or a class, it is part of
+            # the name.
             own = getattr(value, "__self__", None)
             bound = "" if own is None or isinstance(own, types.ModuleType | type) else self.text(own)
             return f"{value.__module__ if hasattr(value, '__module__') else ''}.{value.__qualname__} {bound}"
@@ -145,7 +149,7 @@ class _Reading:
             self._depth -= 1
 
     def _compound(self, value: Any) -> str:  # noqa: PLR0911  # one line per kind
-        """Return the text of a value that holds others, or raise _Unknown."""
+        """Return the text of a tensor, an array, a collection, a class, a callable or any other object."""
         if isinstance(value, Tensor):
             return self.tensor(value)
         if isinstance(value, np.ndarray):
@@ -164,7 +168,7 @@ class _Reading:
         return self._callable(value)
 
     def _callable(self, value: Any) -> str:  # noqa: PLR0911  # one line per kind
-        """Return the text of a function, a module of Python or any other object, or raise _Unknown."""
+        """Return the text of a function, a method, a torch operation, a Python module or any other object."""
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, types.MethodType):
@@ -180,7 +184,11 @@ class _Reading:
         return self._object(value)
 
     def tensor(self, value: Tensor) -> str:
-        """Return the text of a tensor: its type, shape and a hash of its content; or raise _Unknown."""
+        """Return the dtype, the shape and a hash of the content of a tensor.
+
+        Raises:
+            _Unknown: the tensor is on the meta device, is quantized, or is not strided.
+        """
         if value.is_meta or value.layout != torch.strided or value.is_quantized:
             raise _Unknown
         flat = value.detach().cpu().contiguous().reshape(-1)
@@ -188,7 +196,10 @@ class _Reading:
         return f"tensor {value.dtype} {tuple(value.shape)} {content}"
 
     def _function(self, function: types.FunctionType) -> str:
-        """Return the name of an installed function, or the code of another one and the values it reads."""
+        """Return the name of an installed function.
+
+        For any other function, return the name, the code and the values that the code reads.
+        """
         name = f"{function.__module__}.{function.__qualname__}"
         if _is_installed(function):
             return name
@@ -196,7 +207,7 @@ class _Reading:
         for cell in function.__closure__ or ():
             try:
                 cells.append(self.text(cell.cell_contents))
-            except ValueError:  # not filled in yet
+            except ValueError:  # the cell has no value yet
                 cells.append("empty")
         around = self._globals(function.__code__, function.__globals__)
         defaults = self.text((function.__defaults__ or (), function.__kwdefaults__ or {}))
@@ -211,7 +222,11 @@ class _Reading:
         return f"{code.co_code.hex()} {constants} {code.co_names} {code.co_freevars} {code.co_varnames}"
 
     def _globals(self, code: types.CodeType, names: Mapping[str, Any]) -> str:
-        """Return the global values that code reads, also from Python modules that are not installed."""
+        """Return the global values that code reads, as text.
+
+        If the code reads a Python module that is not installed, include the values that it reads from the
+        module.
+        """
         used = set(_names(code))
         texts = []
         for name in sorted(used & names.keys()):
@@ -223,7 +238,10 @@ class _Reading:
         return f"[{', '.join(texts)}]"
 
     def _class(self, cls: type) -> str:
-        """Return the name of an installed class, or the bases and attributes of another one."""
+        """Return the name of an installed class.
+
+        For any other class, return the name, the bases and the attributes.
+        """
         name = f"{cls.__module__}.{cls.__qualname__}"
         if _is_installed(cls):
             return name
@@ -247,14 +265,18 @@ class _Reading:
         return self.text(value)
 
     def _object(self, value: Any) -> str:
-        """Return the class and the attributes of an object; raise _Unknown if it may hold more than these."""
+        """Return the text of the class and the attributes of an object.
+
+        Raises:
+            _Unknown: the object may hold more than its attributes.
+        """
         if isinstance(value, nn.Module) or not hasattr(value, "__dict__") or _has_more(type(value)):
             raise _Unknown
         return f"{self.text(type(value))} {self.text(dict(vars(value)))}"
 
 
 def _names(code: types.CodeType) -> Iterable[str]:
-    """Yield all names that code uses, nested functions included."""
+    """Yield the names that code uses, including the names in nested functions."""
     yield from code.co_names
     for each in code.co_consts:
         if isinstance(each, types.CodeType):
@@ -262,7 +284,7 @@ def _names(code: types.CodeType) -> Iterable[str]:
 
 
 def _has_more(cls: type) -> bool:
-    """Whether objects of a class may hold more than their ``__dict__``, as with classes written in C."""
+    """Whether objects of a class may hold more than their ``__dict__``, as objects of a C class can."""
     written = 1 << 9  # Py_TPFLAGS_HEAPTYPE, which classes written in Python have
     return any(
         not each.__flags__ & written or vars(each).get("__slots__")
@@ -286,7 +308,7 @@ def _is_installed(value: type | types.FunctionType) -> bool:
 def _lies_installed(module: types.ModuleType) -> bool:
     """Whether a module is part of Python or of an installed package."""
     file = getattr(module, "__file__", None)
-    if file is None:  # built in, or typed into an interpreter
+    if file is None:  # the module is built in, or was typed into an interpreter
         return getattr(getattr(module, "__spec__", None), "origin", None) in ("built-in", "frozen")
     return _under(file)
 

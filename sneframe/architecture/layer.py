@@ -1,4 +1,4 @@
-"""The parts of an architecture: layers, their parameters, and the groups of neurons that act along axes."""
+"""Define the parts of an architecture: layers, parameters, and the neuron groups that act along axes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from sneframe.errors import ArchitectureError, choices
 
 ACTIONS = ("permute", "scale", "sign")
 
-#: A part of an axis: a fixed size, or the name of a group.
+#: A factor of a segment: a fixed size, or the name of a group.
 Factor: TypeAlias = int | str
-#: A product of factors, the last varying fastest: ``("conv", 9)`` is a group times 9 fixed positions.
+#: A product of factors, of which the last varies fastest. ``("conv", 9)`` is the group ``conv`` times 9 fixed
+#: positions.
 Segment: TypeAlias = tuple[Factor, ...]
-#: Segments that follow each other along one axis, as after a concatenation.
+#: An axis of a parameter: segments that follow each other, as after a concatenation.
 Axis: TypeAlias = tuple[Segment, ...]
 
 
@@ -33,11 +34,12 @@ class NeuronGroup:
     """A set of neurons that can be permuted, scaled or flipped without changing what the network computes.
 
     Args:
-        name: the name, unique in its architecture.
+        name: the name of the group, unique in the architecture.
         size: number of neurons.
         actions: the actions that are allowed, a subset of ``permute``, ``scale`` and ``sign``.
         parent: the name of the outer group, if this group acts separately within each element of an outer
-            one. For example, the neurons of an attention head are nested in the group of heads.
+            group; otherwise None. For example, the group of the neurons of an attention head is nested in the
+            group of heads.
     """
 
     name: str
@@ -47,7 +49,7 @@ class NeuronGroup:
 
     def __attrs_post_init__(self) -> None:
         if self.size < 1:
-            raise ArchitectureError(f"group {self.name!r}: size must be at least 1, got {self.size}")
+            raise ArchitectureError(f"group {self.name!r}: size must be at least 1, but got {self.size}")
         for action in self.actions:
             if action not in ACTIONS:
                 raise ArchitectureError(
@@ -68,14 +70,15 @@ class Parameter:
     """One named tensor of a network.
 
     Args:
-        name: the name in the state dict.
-        shape: the shape.
-        role: what it does in its layer: ``weight``, ``bias``, ``running_mean``, …
-        axes: the segments of each axis; by default every axis is fixed.
+        name: the name of the parameter in the state dict.
+        shape: the shape of the parameter.
+        role: the purpose of the parameter in its layer: ``weight``, ``bias``, ``running_mean``, …
+        axes: the segments of each axis. By default, every axis is fixed.
         scale: one power for each segment of each axis. If the neurons of a group are scaled by s, the weights
-            along the segment are multiplied by s to this power: 1 for rows, which write the neurons, −1 for
-            columns, which read them. Empty if all powers are 0.
-        sign: the same for signs; the powers are 0 or 1.
+            along a segment of the group are multiplied by s to the power of the segment. The power is 1 for
+            rows, which write the neurons, and −1 for columns, which read the neurons. The tuple is empty if
+            all powers are 0.
+        sign: the powers for signs, in the same form as ``scale``. Each power is 0 or 1.
     """
 
     name: str
@@ -91,17 +94,17 @@ class Parameter:
 
     @property
     def powers(self) -> dict[str, tuple[tuple[int, ...], ...]]:
-        """The powers of ``scale`` and ``sign``; a key is missing if all of its powers are 0."""
+        """The powers by action, ``scale`` or ``sign``. A key is missing if all powers of the action are 0."""
         return {key: powers for key, powers in (("scale", self.scale), ("sign", self.sign)) if powers}
 
     @property
     def size(self) -> int:
-        """Number of its weights."""
+        """Number of weights of the parameter."""
         return math.prod(self.shape)
 
     @property
     def fan_in(self) -> int:
-        """Number of inputs of one output: the product of all axes but the first; 1 for a vector."""
+        """Number of inputs of one output: the product of all sizes but the first, or 1 for a vector."""
         return math.prod(self.shape[1:])
 
 
@@ -115,15 +118,15 @@ def _attributes(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @frozen(kw_only=True)
 class Layer:
-    """One operation: its parameters, and the layers that it reads.
+    """One layer of a network: an operation with its parameters, and the earlier layers that it reads.
 
     Args:
         kind: the kind of operation: ``linear``, ``conv2d``, ``global_average_pool``, ``flatten``, …
-        parameters: the parameters, possibly none.
-        inputs: the indices of the earlier layers that it reads; empty for a layer that reads the network's
-            input.
-        activation: the name of the element-wise function after it, or ``none``.
-        attributes: further JSON values, such as a stride.
+        parameters: the parameters of the layer, possibly none.
+        inputs: the indices of the earlier layers whose outputs the operation reads. The tuple is empty if the
+            operation reads the input of the network.
+        activation: the name of the element-wise function after the operation, or ``none``.
+        attributes: further settings as JSON values, such as the stride of a convolution.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Layouts: the parameters of an architecture without its activations."""
+"""Compute and compare layouts. A layout is an architecture without its activations, scales and signs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from sneframe.architecture.description import Architecture
 
 
 def layout(architecture: Architecture) -> Architecture:
-    """Return an architecture without its activations, and without scales and signs, which follow from them.
+    """Return the layout of an architecture.
+
+    Activations are removed. Scales and signs are removed too, because they follow from the activations.
 
     Networks that differ only in their activations have the same layout: the same parameters in the same
     order, and the same neurons that can be permuted.
@@ -20,7 +22,7 @@ def layout(architecture: Architecture) -> Architecture:
 
 @lru_cache(maxsize=4096)
 def _plain(architecture: Architecture, symmetry: str) -> Architecture:
-    # Equal architectures may differ in the origin of their symmetry, so it is part of the cache key.
+    # Equal architectures may differ in the origin of their symmetry, so the origin is part of the cache key.
     return Architecture(
         layers=tuple(
             evolve(
@@ -39,11 +41,14 @@ def _plain(architecture: Architecture, symmetry: str) -> Architecture:
 
 
 def difference(built: Architecture, given: Architecture) -> str:
-    """Return in words what two layouts differ in: the shapes, a name, or the neurons that can be moved.
+    """Return a description of the first difference between two layouts.
+
+    The layouts can differ in a shape, in the name of a parameter, in the neuron groups, or in the connections
+    between layers.
 
     Args:
-        built: the layout that something was built for.
-        given: the layout that it got.
+        built: the layout that a part of a model was built for.
+        given: the layout of a network that was passed to this part.
     """
     if built.summary != given.summary:
         return f"{built.summary}, but got {given.summary}"
@@ -55,7 +60,7 @@ def difference(built: Architecture, given: Architecture) -> str:
     for own, other in zip(built.parameters, given.parameters, strict=False):
         if own.axes != other.axes:
             return (
-                f"{built.summary}, but got a network of the same sizes whose neurons have other groups "
-                f"(expected a symmetry that is {built.symmetry}, got one that is {given.symmetry})"
+                f"{built.summary}, but got a network of the same sizes with other neuron groups "
+                f"(origin of the symmetry: expected {built.symmetry}, but got {given.symmetry})"
             )
-    return f"{built.summary}, but got a network of the same sizes whose layers are joined in another way"
+    return f"{built.summary}, but got a network of the same sizes whose layers are connected differently"

@@ -1,4 +1,4 @@
-"""Find a chain of layers in the names and shapes of a state dict, and decide whether it is certain.
+"""Find a chain of layers in the names and shapes of a state dict, and decide whether the chain is certain.
 
 A chain consists of linear and convolution layers, with batch norms between them. Example: ``net.0.weight`` of
 shape ``(16, 3)`` and ``net.2.weight`` of shape ``(5, 16)`` are a certain chain with 16 hidden neurons. A
@@ -8,17 +8,18 @@ chain is certain if
    or ``net.0``, ``net.1``; or ``conv1``, ``conv2``, ``fc1``, ``fc2``. A stage of one layer needs no number. A
    batch norm follows a layer of the same name with a lower number (``net.1`` follows ``net.0``), or has the
    number and the width of its layer (``bn1``);
-2. each layer has as many inputs as the layer before it has outputs (after a convolution: a multiple of them);
+2. each layer has as many inputs as the layer before it has outputs. A linear layer after a convolution may
+   have a multiple of this number;
 3. no skip connection fits the shapes. A skip connection joins two values of the same width, so the input and
    the outputs of all layers must have different widths. If the numbers of a stage have a gap between any two
    layers, the stage is an ``nn.Sequential``: the missing numbers are its activations, and no connection
-   leaves it half-way. Then only its input and its output count;
-4. no convolution can be mistaken for a transposed one, whose rows and columns are exchanged. If a convolution
-   has as many inputs as outputs, or also fits with both exchanged, the neurons that it reads and writes are
-   fixed; the rest of the chain stays certain. In the same way, the neurons after a first linear layer that
-   may be an embedding table (square and without a bias) are fixed.
+   leaves the stage half-way. Then only the input and the output of the stage count;
+4. no convolution can be mistaken for a transposed convolution, whose rows and columns are exchanged. If a
+   convolution has as many inputs as outputs, or also fits with inputs and outputs exchanged, the neurons that
+   the convolution reads and writes are fixed, and the other layers stay certain. In the same way, the neurons
+   after a first linear layer that may be an embedding table (square and without a bias) are fixed.
 
-Some things show in no name or shape, and are assumed to be absent: groups in the first convolution, and
+Two things show in no name or shape, and are assumed to be absent: groups in the first convolution, and
 functions between layers that treat neurons differently, such as a cumulative sum.
 """
 
@@ -39,8 +40,8 @@ CHAIN = ("linear", "conv1d", "conv2d", "conv3d")
 ROLES = ("weight", "bias", "running_mean", "running_var")
 
 
-class ChainDoubt(Exception):  # noqa: N818  # not an error: the caller makes a warning of it
-    """The reason why it is not certain that layers follow each other; it becomes part of a warning."""
+class ChainDoubt(Exception):  # noqa: N818  # not an error: the caller turns it into a warning
+    """Raised if it is not certain that the layers of a state dict form a chain."""
 
 
 @define(eq=False)
@@ -49,9 +50,9 @@ class NamedLayer:
 
     Args:
         stem: the common part of the names, such as ``net.0``.
-        kind: the kind of layer.
-        shapes: the shapes, by the last part of each name, such as ``weight``.
-        norms: the batch norms that follow the layer, if it is a linear or convolution layer.
+        kind: the kind of the layer, such as ``conv2d``.
+        shapes: the shapes of the parameters, by the last part of the name, such as ``weight``.
+        norms: the batch norms that follow the layer, if the layer is linear or a convolution.
     """
 
     stem: str
@@ -60,7 +61,7 @@ class NamedLayer:
     norms: list[NamedLayer] = field(factory=list)
 
     def name(self, last: str = "weight") -> str:
-        """Return the full name of a parameter."""
+        """Return the full name of the parameter whose name ends in ``last``."""
         return f"{self.stem}.{last}" if self.stem else last
 
     @property
@@ -75,12 +76,12 @@ class NamedLayer:
 
     @property
     def words(self) -> list[str]:
-        """The parts of the name between its numbers: ``["net.", ""]`` for ``net.0``."""
+        """The parts of the stem around its numbers: ``["net.", ""]`` for ``net.0``."""
         return DIGITS.split(self.stem)
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers in the name: ``[0]`` for ``net.0``."""
+        """The numbers in the stem: ``[0]`` for ``net.0``."""
         return [int(digits) for digits in DIGITS.findall(self.stem)]
 
 
@@ -88,7 +89,11 @@ class NamedLayer:
 
 
 def entries_of(state: Mapping[str, Tensor]) -> list[NamedLayer]:
-    """Return the layers in the natural order of their names; the order of the keys does not matter."""
+    """Return the layers of a state dict, in the order of their names, with ``fc2`` before ``fc10``.
+
+    The order of the keys of the state dict does not matter. A parameter of a layer of unknown kind becomes a
+    layer by itself.
+    """
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     for name in sorted((name for name, value in state.items() if value.is_floating_point()), key=_sort_key):
         stem, _, last = name.rpartition(".")
@@ -102,7 +107,7 @@ def entries_of(state: Mapping[str, Tensor]) -> list[NamedLayer]:
 
 
 def _sort_key(name: str) -> tuple[list[tuple[str, int]], str, int, str]:
-    """Return a key that sorts ``fc2`` before ``fc10``, and the weight of a layer before its bias."""
+    """Return a sort key for parameter names: ``fc2`` is before ``fc10``, and a weight is before its bias."""
     stem, _, last = name.rpartition(".")
     words, numbers = DIGITS.split(stem), [int(digits) for digits in DIGITS.findall(stem)]
     pieces = list(zip(words, [*numbers, -1], strict=True))
@@ -110,7 +115,7 @@ def _sort_key(name: str) -> tuple[list[tuple[str, int]], str, int, str]:
 
 
 def _kind(stem: str, shapes: Mapping[str, tuple[int, ...]]) -> str:  # noqa: PLR0911  # one line per kind
-    """Return the kind of layer that has parameters of these names and shapes."""
+    """Guess the kind of a layer from its stem, and from the names and shapes of its parameters."""
     if "in_proj_weight" in shapes:
         return "multihead_attention"
     recurrent = next((last for last in shapes if last.startswith("weight_hh")), None)
@@ -133,10 +138,11 @@ def _kind(stem: str, shapes: Mapping[str, tuple[int, ...]]) -> str:  # noqa: PLR
 
 
 def chain_of(entries: Sequence[NamedLayer]) -> list[NamedLayer]:
-    """Return the chain: the convolutions, then the linear layers, each with its batch norms.
+    """Order layers as a chain: the convolutions, then the linear layers, each with its batch norms.
 
     Raises:
-        ChainDoubt: a layer is of another kind, or the sizes of two neighbours do not fit.
+        ChainDoubt: a layer is of another kind, it is not certain which layer a batch norm follows, or the
+            sizes of two neighbouring layers do not fit.
     """
     for entry in entries:
         _check_entry(entry)
@@ -162,22 +168,22 @@ def chain_of(entries: Sequence[NamedLayer]) -> list[NamedLayer]:
 
 
 def _check_entry(entry: NamedLayer) -> None:
-    """Raise ChainDoubt unless a layer is a linear layer, a convolution or batch norm of the usual shapes."""
+    """Raise ChainDoubt unless a layer is a linear layer, convolution or batch norm with the usual shapes."""
     if entry.kind not in (*CHAIN, "batch_norm"):
         kind = entry.kind.replace("_", " ")
         raise ChainDoubt(f"{entry.name(next(iter(entry.shapes)))!r} ({kind}) cannot be part of a plain chain")
     rows = entry.shapes["weight"][:1]
     for last, shape in entry.shapes.items():
         if last != "weight" and shape != rows:
-            raise ChainDoubt(f"{entry.name(last)!r} has shape {shape}, expected {rows}")
+            raise ChainDoubt(f"{entry.name(last)!r} has shape {shape}, but must have shape {rows}")
     if 0 in entry.shapes["weight"]:
-        raise ChainDoubt(f"{entry.name()!r} is empty")
+        raise ChainDoubt(f"{entry.name()!r} has no elements")
     if entry.kind in CHAIN and "running_mean" in entry.shapes:
         raise ChainDoubt(f"{entry.name('running_mean')!r} cannot be part of a plain chain")
 
 
 def _layer_of_norm(norm: NamedLayer, chain: Sequence[NamedLayer]) -> NamedLayer:
-    """Return the layer that a batch norm follows."""
+    """Return the layer that a batch norm follows. Raise ChainDoubt if this layer is not certain."""
     alike = [each for each in chain if each.words == norm.words and each.numbers < norm.numbers]
     if alike:
         candidates = [max(alike, key=lambda each: each.numbers)]
@@ -186,7 +192,10 @@ def _layer_of_norm(norm: NamedLayer, chain: Sequence[NamedLayer]) -> NamedLayer:
     if len(candidates) != 1:
         raise ChainDoubt(f"it is not certain which layer the batch norm {norm.name()!r} follows")
     if candidates[0].outputs != norm.outputs:
-        raise ChainDoubt(f"{norm.name()!r} does not fit the outputs of {candidates[0].name()!r}")
+        raise ChainDoubt(
+            f"the batch norm {norm.name()!r} has {norm.outputs} channels, but {candidates[0].name()!r} has "
+            f"{candidates[0].outputs} outputs"
+        )
     return candidates[0]
 
 
@@ -213,7 +222,7 @@ def check_certain(chain: Sequence[NamedLayer]) -> None:
     for stage in stages:
         closed = _is_sequential(stage)
         for each in stage:
-            # Flattened maps of a convolution have another width than the convolution.
+            # The flattened maps of a convolution are wider than the output of the convolution.
             if each.inputs != width and not (closed and each is not stage[0]):
                 open_ends.append((each.inputs, f"the input of {each.name()!r}"))
             if not (closed and each is not stage[-1]):
@@ -221,8 +230,8 @@ def check_certain(chain: Sequence[NamedLayer]) -> None:
             width = each.outputs
     for one, other in combinations(open_ends, 2):
         whole = one is open_ends[0] and other is open_ends[-1]
-        # A skip connection around the whole network does not constrain hidden neurons. But two layers with
-        # these widths could also come in the other order.
+        # A skip connection around the whole network does not constrain hidden neurons. But if the network has
+        # two layers, they could also run in the opposite order.
         swapped = len(chain) == 2 and chain[0].kind == chain[1].kind and not _is_sequential(stages[0])
         if one[0] == other[0] and not (whole and not swapped):
             raise ChainDoubt(
@@ -231,7 +240,12 @@ def check_certain(chain: Sequence[NamedLayer]) -> None:
 
 
 def _counting(stage: Sequence[NamedLayer]) -> int | None:
-    """Return the position of the one number that differs between all names of a stage, or None."""
+    """Return the index of the number that counts the layers of a stage, among the numbers in a stem.
+
+    Returns:
+        The index of the only number that differs between the stems, if no two stems have the same value of
+        this number; otherwise None.
+    """
     rows = [each.numbers for each in stage]
     positions = [n for n, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
     unique = len(positions) == 1 and len({row[positions[0]] for row in rows}) == len(rows)
@@ -239,7 +253,7 @@ def _counting(stage: Sequence[NamedLayer]) -> int | None:
 
 
 def _is_sequential(stage: Sequence[NamedLayer]) -> bool:
-    """Whether numbers are missing between any two layers, like those of activations in ``nn.Sequential``."""
+    """Whether a number is missing between every two layers, as for activations in ``nn.Sequential``."""
     words, position = stage[0].words, _counting(stage)
     if len(stage) < 2 or position is None or position != len(words) - 2 or words[-1] != "":
         return False
@@ -253,7 +267,7 @@ def _is_sequential(stage: Sequence[NamedLayer]) -> bool:
 
 
 def next_to_doubtful(chain: Sequence[NamedLayer]) -> dict[int, str]:
-    """Return the positions of layers whose neurons are fixed by rule 4 of this module, with the reasons."""
+    """Return the positions of the layers whose neurons rule 4 of this module fixes, and the reasons."""
     fixed: dict[int, str] = {}
     for position in _maybe_transposed(chain):
         reason = (
@@ -270,7 +284,7 @@ def next_to_doubtful(chain: Sequence[NamedLayer]) -> dict[int, str]:
 def _maybe_transposed(chain: Sequence[NamedLayer]) -> Iterator[int]:
     """Yield the positions of convolutions that also fit the chain with rows and columns exchanged.
 
-    The other convolutions may be exchanged or not, in any combination.
+    To fit one convolution, the rows and columns of other convolutions may be exchanged, too.
     """
     convolutions = [each for each in chain if each.kind != "linear"]
     ways = [list(_orientations(each)) for each in convolutions]
@@ -291,10 +305,10 @@ def _maybe_transposed(chain: Sequence[NamedLayer]) -> Iterator[int]:
 
 
 def _orientations(entry: NamedLayer) -> Iterator[tuple[int, int, bool]]:
-    """Yield inputs and outputs of a convolution, and whether they are exchanged.
+    """Yield each possible triple (number of inputs, number of outputs, whether the two are exchanged).
 
-    They may be exchanged if neither a bias nor a batch norm shows the number of outputs, or if both numbers
-    are equal.
+    The inputs and outputs of a convolution may be exchanged if neither a bias nor a batch norm shows the
+    number of outputs, or if both numbers are equal.
     """
     yield entry.inputs, entry.outputs, False
     shown = "bias" in entry.shapes or entry.norms
@@ -303,12 +317,16 @@ def _orientations(entry: NamedLayer) -> Iterator[tuple[int, int, bool]]:
 
 
 def unclear_flattening(chain: Sequence[NamedLayer]) -> tuple[int, str] | None:
-    """Return the position of the convolution whose maps are flattened in an unknown order, and the reason."""
+    """Return the position of a convolution whose maps are flattened in an unknown order, and a warning.
+
+    Returns:
+        The position and the text of the warning; None if no maps are flattened.
+    """
     for position, (before, after) in enumerate(pairwise(chain)):
         if before.kind != "linear" and after.kind == "linear" and before.outputs != after.inputs:
             return position, (
-                f"{after.name()!r} reads {after.inputs} inputs from {before.outputs} channels; a state dict "
-                f"does not show whether channels or positions vary fastest, so the neurons of "
-                f"{before.name()!r} are taken as fixed; flatten = channels_first declares torch's order"
+                f"a state dict does not show in which order the {after.inputs} inputs of {after.name()!r} "
+                f"read the {before.outputs} channels of {before.name()!r}, so these channels "
+                f"are taken as fixed; flatten = channels_first declares torch's order"
             )
     return None

@@ -1,8 +1,8 @@
-"""Collect the layers of a traced module: the parameters that each one uses, and the layers that it reads.
+"""Collect the layers of a traced module, with the parameters and the earlier layers that each layer reads.
 
 A layer is a module of a known kind, such as ``nn.Linear``, or one operation that uses parameters. Operations
-that join branches, flatten or pool globally are layers without parameters. Other operations belong to the
-layer before them.
+that join branches, flatten or pool globally are layers without parameters. Every other operation belongs to
+the layer that it reads.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KINDS: tuple[tuple[type[nn.Module], str], ...] = (
     (nn.RNNCell, "rnn"),
     (nn.PReLU, "prelu"),
 )
-#: Kinds made of many operations; the activations inside them are not those of the layer.
+#: Kinds of layers that run many operations. The activations inside such a layer are not recorded.
 COMPOSITE = ("multihead_attention", "lstm", "gru", "rnn")
 CHANNELS = ("conv", "batch_norm", "group_norm", "instance_norm", "add", "concatenate")
 ACTIVATIONS = {
@@ -47,7 +47,7 @@ ACTIVATIONS = {
     "_prelu_kernel": "prelu",
     "rrelu_with_noise": "leaky_relu",
 }
-#: All names of activations. ``other`` is one that is not listed; nothing is known to commute with it.
+#: All names of activations. ``other`` means an activation that is not listed, for which no symmetry is known.
 KNOWN_ACTIVATIONS = tuple(sorted({*ACTIVATIONS.values(), "selu", "none", "other"}))
 SELU = 1.0507009873554805  #: the scale by which torch's elu becomes its selu
 JOINS = {
@@ -69,15 +69,15 @@ KINDS_OF_OPERATIONS = {
 
 @define(eq=False)
 class Operation:
-    """A layer in the making.
+    """A layer that is being collected.
 
     Args:
         kind: the kind of layer.
-        names: the names of its parameters.
-        inputs: the numbers of the layers that it reads.
-        activation: the activation after it.
-        attributes: further JSON values, such as a stride.
-        owner: the path of its module, if the module is of a known kind.
+        names: the names of the parameters of the layer.
+        inputs: the numbers of the layers that this layer reads.
+        activation: the activation after the layer.
+        attributes: further settings as JSON values, such as the stride of a convolution.
+        owner: the path of the module that is this layer, if the layer is a module of a known kind.
     """
 
     kind: str
@@ -89,13 +89,13 @@ class Operation:
 
 
 class Operations:
-    """The layers that a trace has met so far, in order.
+    """The layers that a trace has collected so far, in the order in which they ran.
 
     Args:
         module: the traced module.
 
     Attributes:
-        layers: the layers met so far.
+        layers: the layers collected so far.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -105,12 +105,11 @@ class Operations:
         self._of_owner: dict[str, int] = {}
 
     def record(self, call: Call, stack: Sequence[str]) -> tuple[tuple[str, ...], int | None, bool]:
-        """Add a call to the layers.
+        """Assign a call to a layer. Add a layer if the call starts a new layer.
 
         Returns:
-            Three facts about the outputs of the call, as in :class:`~.call.Label`: the parameters that they
-            copy, the number of their layer, and whether only element-wise functions lie between that layer
-            and them.
+            The values ``names``, ``operation`` and ``direct`` for the labels of the outputs; see
+            :class:`~.call.Label`.
         """
         labels = list(call.labels.values())
         names = tuple(dict.fromkeys(name for label in labels for name in label.names))
@@ -132,7 +131,7 @@ class Operations:
         return (), *self._after(call, source, stack, direct=direct)
 
     def _layer(self, call: Call, names: Sequence[str]) -> int:
-        """Return the number of the layer that has these parameters; add a layer if they are new."""
+        """Return the number of the layer with the parameters ``names``. Add a layer if no layer has them."""
         known = [self._of_name[name] for name in names if name in self._of_name]
         if known:
             number = known[0]
@@ -162,7 +161,11 @@ class Operations:
         return KINDS_OF_OPERATIONS.get(call.name, "parameter")
 
     def _after(self, call: Call, source: int, stack: Sequence[str], *, direct: bool) -> tuple[int, bool]:
-        """Return the layer of the result of an operation without parameters, and whether it is direct."""
+        """Return ``operation`` and ``direct`` for the label of the result of a call without parameters.
+
+        An activation is recorded in the layer ``source`` that the call reads. Global pooling, flattening and
+        a second activation become a layer. Any other call belongs to ``source``.
+        """
         operation = self.layers[source]
         if operation.kind in COMPOSITE and operation.owner in stack:
             return source, False
@@ -196,7 +199,10 @@ def owner_path(name: str) -> str:
 
 
 def kind_of(owner: nn.Module) -> str | None:
-    """Return the kind of layer of a module, by its class or the class that it was scripted from, or None."""
+    """Return the kind of layer that a module is, or None for a module of another class.
+
+    A scripted module counts as an instance of the class that it was scripted from.
+    """
     scripted = getattr(owner, "original_name", None) if isinstance(owner, torch.jit.ScriptModule) else None
     return next((kind for cls, kind in KINDS if isinstance(owner, cls) or cls.__name__ == scripted), None)
 
@@ -204,7 +210,7 @@ def kind_of(owner: nn.Module) -> str | None:
 def attributes(owner: nn.Module, kind: str) -> dict[str, Any]:
     """Return the settings that decide how a layer of a known kind computes, as JSON values."""
     given: Any = owner
-    if kind.startswith("conv") and hasattr(given, "stride"):  # a traced module has none
+    if kind.startswith("conv") and hasattr(given, "stride"):  # a module from torch.jit.trace has no stride
         values: dict[str, Any] = {
             "stride": list(given.stride),
             "padding": given.padding if isinstance(given.padding, str) else list(given.padding),
@@ -219,13 +225,13 @@ def attributes(owner: nn.Module, kind: str) -> dict[str, Any]:
 
 
 def role(name: str, kind: str) -> str:
-    """Return the role of a parameter: the last part of its name, without the number of a stacked layer."""
+    """Return the role of a parameter: ``weight`` for ``0.weight``, ``weight_ih`` for ``rnn.weight_ih_l0``."""
     last = name.rpartition(".")[2]
     return re.sub(r"_l\d+(_reverse)?$", "", last) if kind in COMPOSITE else last
 
 
 def _reshaping(call: Call) -> str | None:
-    """Return ``flatten`` or the kind of global pooling if a call is one of these; otherwise None."""
+    """Return the kind of layer if a call flattens or pools globally, such as ``flatten``; otherwise None."""
     value = call.inputs[0]
     if value.ndim < 3 or not call.outputs:
         return None

@@ -17,13 +17,13 @@ SENTENCES = {
 
 
 def by_origin(counted_networks: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Add up numbers of networks by the origin of their symmetry.
+    """Add up the numbers of networks that have the same origin of symmetry.
 
     Args:
         counted_networks: pairs of an origin and a number of networks.
 
     Returns:
-        The totals, the weakest origin first; origins without networks are left out.
+        The total for each origin, the least reliable origin first. Origins without networks are left out.
     """
     counts = dict.fromkeys(ORIGINS, 0)
     for origin, networks in counted_networks:
@@ -36,12 +36,12 @@ def sentences(counts: Mapping[str, int], *, code: str = "") -> Iterator[str]:
 
     Args:
         counts: number of networks by origin.
-        code: the option that finds the symmetry from the code; the line names it if the symmetry is unknown
-            or guessed.
+        code: the command-line option that derives the symmetry from the code of the networks, or an empty
+            text. The lines for unknown and guessed symmetry recommend this option.
     """
     total = counted(sum(counts.values()), "network")
     for origin, networks in counts.items():
-        hint = f"; {code} finds it from the code and verifies it" * (
+        hint = f"; {code} derives the symmetry from the code and verifies it" * (
             bool(code) and origin in ("none", "guessed")
         )
         yield SENTENCES[origin].format(f"{networks} of {total}") + hint

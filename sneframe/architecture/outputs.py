@@ -1,7 +1,7 @@
-"""Find every tensor and number in the output of a ``forward``, however deeply it is nested.
+"""Find every tensor and every number in the output of a ``forward``, at any depth of nesting.
 
-A value that is missed here could depend on the order of the neurons without anybody noticing. So an object
-that may hold values but cannot be opened is an error, and is never skipped.
+If a value were missed here, nobody would notice that it depends on the order of the neurons. So an object
+that may hold values but cannot be opened raises an error, and is never skipped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ PLAIN = (
     torch.memory_format,
 )
 SEQUENCES = (tuple, list, deque, ValuesView, KeysView, ItemsView)
-#: Types of code, inside which nothing can be looked for.
+#: Types of objects with code. Such an object cannot be searched for tensors.
 CLOSED = (
     nn.Module,
     functools.partial,
@@ -59,9 +59,7 @@ CLOSED = (
     types.CodeType,
     types.FrameType,
 )
-HEAP_TYPE = (
-    1 << 9
-)  #: the flag of a class that was made while Python ran; classes written in C usually lack it
+HEAP_TYPE = 1 << 9  #: the flag of classes written in Python; most classes written in C lack it
 
 
 def tensors(output: Any, of: str = "the module") -> list[tuple[str, Tensor]]:
@@ -83,7 +81,7 @@ def tensors(output: Any, of: str = "the module") -> list[tuple[str, Tensor]]:
 
 
 def leaves(output: Any, of: str = "the module") -> list[tuple[str, Any]]:
-    """Return every tensor and every number in the output of a ``forward``; see :func:`tensors`."""
+    """Return every tensor and number in the output of a ``forward``, with its path, like :func:`tensors`."""
     items: list[Item] = []
     seen: dict[int, Any] = {}  # keeps the values alive, so that no id is used twice
     waiting: list[Item] = [("output", output)]
@@ -101,7 +99,7 @@ def leaves(output: Any, of: str = "the module") -> list[tuple[str, Any]]:
 
 
 def _opened(path: str, value: Any, of: str) -> Iterator[Item]:
-    """Yield the values directly inside a value."""
+    """Yield the values directly inside a value, each with its path."""
     if isinstance(value, CLOSED):
         raise _closed(path, value, of)
     if isinstance(value, weakref.ref):
@@ -123,7 +121,11 @@ def _opened(path: str, value: Any, of: str) -> Iterator[Item]:
 
 
 def _entries(path: str, value: Mapping[Any, Any]) -> Iterator[Item]:
-    """Yield the entries of a mapping; one that is also an attribute, as in transformers, gets that path."""
+    """Yield the entries of a mapping, each with its path.
+
+    If an entry is also an attribute, as in the outputs of transformers models, its path is that of the
+    attribute.
+    """
     attributes = getattr(value, "__dict__", {})
     for key, item in value.items():
         as_attribute = isinstance(key, str) and attributes.get(key) is item
@@ -131,7 +133,7 @@ def _entries(path: str, value: Mapping[Any, Any]) -> Iterator[Item]:
 
 
 def _attributes(value: Any) -> Iterable[tuple[str, Any]]:
-    """Yield the attributes of an object: from its dictionary, from slots, and tensors from its classes."""
+    """Yield the attributes of an object. Class attributes are included only if they hold tensors."""
     yield from getattr(value, "__dict__", {}).items()
     for cls in type(value).__mro__:
         for name, item in vars(cls).items():
@@ -153,7 +155,10 @@ def _attributes(value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _written_in_python(value: Any) -> bool:
-    """Whether an object holds only its attributes: it is no iterator, and no class of it is written in C."""
+    """Whether an object holds nothing but its attributes.
+
+    This is assumed if the object has attributes, is not an iterator, and has no class that is written in C.
+    """
     if isinstance(value, Iterator):
         return False
     kept = hasattr(value, "__dict__") or any("__slots__" in cls.__dict__ for cls in type(value).__mro__)
@@ -164,6 +169,6 @@ def _closed(path: str, value: Any, of: str) -> ArchitectureError:
     """Return the error for an object that cannot be opened."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     return ArchitectureError(
-        f"{of}: {path} is of type {kind}, which cannot be searched for tensors; return tensors, or "
-        f"objects that hold tensors"
+        f"{of}: {path} is of type {kind}, which cannot be searched for tensors; forward must return "
+        f"tensors, or objects that hold tensors"
     )

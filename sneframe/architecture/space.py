@@ -1,15 +1,15 @@
-"""Spaces: which elements along an axis may still be permuted, scaled or flipped while a network is traced.
+"""Record which elements along an axis can still be permuted, scaled or flipped while a network is traced.
 
-A :class:`Space` stands for the elements along one axis, under one action. It starts as a single *leaf*, whose
-elements may be moved freely. Each constraint that the trace meets refines the space: it is cut into
-consecutive *segments*, it is cut into *blocks* (an outer space times an inner space), it becomes the same as
-another space (:func:`unify`), or it is *fixed*. A refinement keeps a subgroup of the moves that were allowed
-before it. So a constraint that cannot be expressed exactly can always be met by fixing more.
+A :class:`Space` stands for the elements along one axis, under one action. At first a space is a single
+*leaf*, whose elements may be moved freely. Each constraint that the trace meets refines the space: the space
+is cut into consecutive *segments*, is cut into *blocks* (an outer space times an inner space), is unified
+with another space (:func:`unify`), or is *fixed*. Each refinement allows only a subgroup of the moves that
+were allowed before. So a constraint that cannot be expressed exactly can always be met by fixing more.
 
 Example: the rows of the weight of ``nn.Linear(4, 6)`` are a space of 6 elements. If the outputs are split
 into two halves of 3, the space becomes two segments of 3: no permutation may carry a neuron from one half to
 the other. If the halves are then added, the two segments are unified, and one permutation of 3 neurons acts
-on both.
+on both segments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from attrs import define, field
 
 
 class Clash(Exception):  # noqa: N818  # not an error: the caller fixes the spaces instead
-    """Signal that no refinement expresses two constraints at once."""
+    """Raised if no refinement of a space satisfies two constraints at once."""
 
 
 @define(eq=False)
@@ -31,18 +31,19 @@ class Space:
     Args:
         size: number of elements.
         action: ``permute``, ``scale`` or ``sign``.
-        fixed: whether the action must leave the elements alone; of a refined space, only the flags of its
-            leaves count.
-        nested: the outer space, if this space acts separately within each element of an outer one, as the
-            neurons of an attention head do; None if it acts in the same way everywhere.
-        free: whether nothing is known about it, as along a broadcast axis; it then takes over the properties
-            of the space that it is unified with.
-        shared: whether another space was unified with it.
-        power: for scale and sign, the power of the factor that multiplies the weights along a parameter's
-            axis: 1 for an axis of outputs, −1 for an axis that is summed over; None as long as it is unknown.
-        segments: the consecutive spaces that it was cut into.
-        blocks: the outer and the inner space that it was cut into.
-        same: the space that it was unified with.
+        fixed: whether the action must leave the elements unchanged. In a refined space, only the values of
+            ``fixed`` in the leaves count.
+        nested: the outer space, if this space acts separately within each element of an outer space, as the
+            neurons of an attention head do; otherwise None.
+        free: whether no constraint on the space is known, as along a broadcast axis. A free space takes over
+            the nesting of the space that it is unified with.
+        shared: whether another space was unified with this space.
+        power: for scale and sign, the power of the factor that multiplies the weights along the axis of a
+            parameter: 1 for an axis of outputs, −1 for an axis that is summed over, None as long as the power
+            is unknown.
+        segments: the consecutive spaces that this space was cut into.
+        blocks: the outer and the inner space that this space was cut into.
+        same: the space that this space was unified with.
     """
 
     size: int
@@ -58,12 +59,12 @@ class Space:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it has not been refined."""
+        """Whether the space has not been refined."""
         return not self.segments and self.blocks is None
 
 
 def find(space: Space) -> Space:
-    """Return the one space that represents this space and all that it was unified with."""
+    """Return the space that represents ``space`` and all spaces that ``space`` was unified with."""
     while space.same is not None:
         if space.same.same is not None:
             space.same = space.same.same
@@ -81,7 +82,7 @@ def leaves(space: Space) -> Iterator[Space]:
 
 
 def tree(space: Space) -> set[int]:
-    """Return the ids of a space and of all spaces that it was refined into."""
+    """Return the ids of a space and of all spaces that this space was refined into."""
     space = find(space)
     ids = {id(space)}
     for child in space.segments or space.blocks or ():
@@ -90,7 +91,7 @@ def tree(space: Space) -> set[int]:
 
 
 def nodes(space: Space) -> Iterator[Space]:
-    """Yield a space and all spaces that it was refined into."""
+    """Yield a space and all spaces that this space was refined into."""
     space = find(space)
     yield space
     for child in [*space.segments, *(space.blocks or ())]:
@@ -98,12 +99,12 @@ def nodes(space: Space) -> Iterator[Space]:
 
 
 def is_fixed(space: Space) -> bool:
-    """Whether all elements are fixed."""
+    """Whether all elements of a space are fixed."""
     return all(leaf.fixed for leaf in leaves(space))
 
 
 def fix(space: Space) -> None:
-    """Fix all elements."""
+    """Fix all elements of a space."""
     for leaf in list(leaves(space)):
         leaf.fixed = True
 
@@ -121,7 +122,11 @@ def unnest(space: Space) -> None:
 
 
 def segment(space: Space, sizes: Sequence[int]) -> list[Space]:
-    """Cut a space into consecutive segments of these sizes, and return them."""
+    """Cut a space into consecutive segments of the given sizes, and return the segments.
+
+    Raises:
+        Clash: a new border lies inside a block.
+    """
     space = find(space)
     if len(sizes) == 1:
         return [space]
@@ -142,7 +147,7 @@ def segment(space: Space, sizes: Sequence[int]) -> list[Space]:
 
 
 def _regroup(space: Space, sizes: Sequence[int]) -> list[Space]:
-    """Cut a space that has segments already; a segment across a new border is cut in two."""
+    """Cut a space that already has segments. An old segment that crosses a new border is cut in two."""
     borders = list(accumulate(sizes))
     pieces: list[Space] = []
     start = 0
@@ -162,7 +167,14 @@ def _regroup(space: Space, sizes: Sequence[int]) -> list[Space]:
 
 
 def block(space: Space, outer: int, inner: int) -> tuple[Space, Space]:  # noqa: PLR0911  # one line per form
-    """Cut a space into ``outer`` blocks of ``inner`` elements; return the spaces of both."""
+    """Cut a space into ``outer`` blocks of ``inner`` elements.
+
+    Returns:
+        The space of the blocks, and the space of the elements within a block.
+
+    Raises:
+        Clash: the blocks do not fit the present segments or blocks of the space.
+    """
     space = find(space)
     unit = Space(1, space.action, fixed=True)
     if outer == 1:
@@ -173,8 +185,8 @@ def block(space: Space, outer: int, inner: int) -> tuple[Space, Space]:  # noqa:
         return Space(outer, space.action, fixed=True), Space(inner, space.action, fixed=True)
     if space.is_leaf:
         if space.action != "permute":
-            # One factor per block times one per position is less than one factor per element, and no layer
-            # needs it.
+            # The blocks would allow one factor per block times one factor per position in a block. No layer
+            # needs such factors, so the space is fixed instead.
             space.fixed = True
             return block(space, outer, inner)
         blocks = _child(space, outer)
@@ -196,7 +208,11 @@ def block(space: Space, outer: int, inner: int) -> tuple[Space, Space]:  # noqa:
 
 
 def _reblock(space: Space, blocks: tuple[Space, Space], outer: int, inner: int) -> tuple[Space, Space]:
-    """Cut a space that has blocks already into blocks of another size; one size must divide the other."""
+    """Cut a space that already has blocks into ``outer`` blocks of ``inner`` elements.
+
+    Raises:
+        Clash: neither the old number of blocks divides the new number, nor the other way round.
+    """
     first, second = find(blocks[0]), find(blocks[1])
     if first.size == outer:
         return first, second
@@ -210,7 +226,11 @@ def _reblock(space: Space, blocks: tuple[Space, Space], outer: int, inner: int) 
 
 
 def unify(a: Space, b: Space) -> None:
-    """Make two spaces of the same size one space, so that one action moves both."""
+    """Unify two spaces of the same size, so that one action moves the elements of both.
+
+    Raises:
+        Clash: the sizes differ, or the segments and blocks of the spaces do not fit each other.
+    """
     a, b = find(a), find(b)
     if a is b:
         return
@@ -241,7 +261,7 @@ def unify(a: Space, b: Space) -> None:
 
 
 def _unify_parts(a: Space, b: Space) -> None:
-    """Unify two spaces, at least one of them refined, part by part."""
+    """Unify two spaces part by part. At least one of the spaces is refined."""
     if a.blocks is not None and b.blocks is not None:
         outer, inner = block(a, find(b.blocks[0]).size, find(b.blocks[1]).size)
         unify(outer, b.blocks[0])
@@ -256,14 +276,14 @@ def _unify_parts(a: Space, b: Space) -> None:
 
 
 def _nested_alike(a: Space, b: Space) -> bool:
-    """Whether both are nested in the same space, or in none."""
+    """Whether both spaces are nested in the same space, or neither space is nested."""
     if a.nested is None or b.nested is None:
         return a.nested is b.nested
     return find(a.nested) is find(b.nested)
 
 
 def _child(space: Space, size: int) -> Space:
-    """Return a leaf of this size with the properties of the space that it is cut from."""
+    """Return a new leaf of ``size`` elements with the properties of the space that the leaf is cut from."""
     return Space(
         size, space.action, fixed=space.fixed, nested=space.nested, free=space.free, power=space.power
     )

@@ -1,14 +1,14 @@
-"""Trace: run a module once, and learn what each operation demands of the axes of its tensors.
+"""Run a module once, and collect the constraints that each operation puts on the axes of its tensors.
 
 A dispatch mode of torch sees every primitive operation that runs, below modules, autograd and composite
 functions. So recurrent cells, attention and hand-written layers all arrive as the same few dozen primitives.
-The trace gives each tensor a :class:`~.call.Label`, and :mod:`.rules` says what an operation means for the
-axes of its inputs and outputs. If no rule fits, nothing is guessed: the axes are fixed, and a warning names
-the operation.
+The trace attaches a :class:`~.call.Label` to each tensor, and :mod:`.rules` relates the axes of the inputs of
+an operation to the axes of its outputs. If no rule fits, nothing is guessed: the axes of the inputs and
+outputs are fixed, and a warning names the operation.
 
 Example: in ``x @ W.T + b`` the rows of ``W`` and the axis of ``b`` become one space, because they are added.
-If a later layer reads the result, its columns belong to that space, too. A space that reaches the output of
-the module is fixed.
+If a later layer reads the result, the columns of its weight belong to that space, too. A space that reaches
+the output of the module is fixed.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Trace(TorchDispatchMode):
         state: the parameters and buffers to follow, by name, each tensor once.
 
     Attributes:
-        axes: the spaces of each parameter, by name and action, one per axis.
-        operations: the layers met so far.
+        axes: the spaces of each parameter, by the name of the parameter and by action. Each axis has one
+            space.
+        operations: the layers collected so far.
     """
 
     def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -56,11 +57,12 @@ class Trace(TorchDispatchMode):
         }
         self.operations = Operations(module)
         self._labels: dict[int, Label] = {}
-        # Views of tensors without a label: the call that made each, and the number of its output.
+        # For each view of a tensor without a label: the call that returned the view, and the number of the
+        # output.
         self._views: dict[int, tuple[Call, int]] = {}
         self._seen: set[int] = set()
-        self._aliases: dict[int, int] = {}  # number of tensors that share a storage
-        self._blank: set[int] = set()  # tensors made without values
+        self._aliases: dict[int, int] = {}  # number of tensors that share each storage
+        self._blank: set[int] = set()  # ids of tensors created without values
         self._parameters = {_storage(value) for value in state.values()}
         self._kept: list[Any] = []  # keeps tensors alive, so that no id is used twice
         self._stack: list[str] = []
@@ -69,13 +71,13 @@ class Trace(TorchDispatchMode):
             self._keep(value, Label(dims, names=(name,)))
         for name, value in module.state_dict(keep_vars=True).items():
             if isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex()):
-                # A mask or a table of indices belongs to the network, and no action moves it.
+                # A mask or a table of indices belongs to the network, so its axes are fixed.
                 self._keep(value, Label(_fixed(value.shape), buffer=name))
 
     # -- running ---------------------------------------------------------------------------------------------
 
     def run(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Run the module, with the axes of its inputs and outputs fixed."""
+        """Run the module under the trace, and fix the axes of its inputs and outputs."""
         for value in _input_tensors((args, kwargs)):
             self._keep(value, Label(_fixed(value.shape)))
         with _primitives(module), self._modules(module), torch.no_grad(), _Conversions(self), self:
@@ -114,7 +116,7 @@ class Trace(TorchDispatchMode):
         return result
 
     def _label_outputs(self, call: Call) -> None:
-        """Label the outputs of a call, if anything is known about its inputs."""
+        """Label the outputs of a call if an input has a label, or if the outputs are random draws."""
         if call.name in rules.BLANK:
             self._blank |= {id(value) for value in call.outputs}
         if call.name in rules.NOISE and (not call.labels or call.name.endswith("_like")):
@@ -130,7 +132,10 @@ class Trace(TorchDispatchMode):
                     self._views[id(value)] = (call, number)
 
     def _follow(self, call: Call) -> None:
-        """Apply the rule of an operation, and label its outputs; if that fails, fix all inputs and warn."""
+        """Apply the rule of an operation, and label its outputs.
+
+        If the rule fails, fix all axes of the inputs and outputs, and warn.
+        """
         for label in call.labels.values():
             self._use_values(label)
         buffers = sorted({label.buffer for label in call.labels.values() if label.buffer is not None})
@@ -152,18 +157,18 @@ class Trace(TorchDispatchMode):
             self._keep(output, label)
 
     def _settled(self, axes: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
-        """Return the axes of an output, completed and settled."""
+        """Return the axes of an output after :func:`completed` and :func:`settle`."""
         dims = {action: completed(its) for action, its in axes.items()}
         for its in dims.values():
             settle(its)
         return dims
 
     def _agree(self, call: Call, dims: Sequence[Mapping[str, Sequence[Dim]]]) -> None:
-        """Require that a tensor whose memory others share keeps its axes when an operation writes into it.
+        """Check that a tensor keeps its axes if a call writes into it and other tensors share its memory.
 
         Raises:
-            Clash: the tensor is not an output of the call, it is a parameter, or its axes cannot stay the
-                same.
+            Clash: a written tensor is not an output of the call, is a parameter, or shares its memory and
+                cannot keep its axes.
         """
         for value in call.writes if call.name not in rules.BATCH_NORMS else ():
             number = next((n for n, output in enumerate(call.outputs) if output is value), None)
@@ -186,7 +191,7 @@ class Trace(TorchDispatchMode):
         return [_fixed(output.shape) for output in call.outputs]
 
     def _warn(self, before: frozenset[tuple[str, int]], reason: str) -> None:
-        """Warn about the axes that could be permuted before, and no longer can be."""
+        """Warn about the axes in ``before`` along which neurons can no longer be permuted."""
         lost = sorted(before - self._movable()) if before else []
         if lost:
             named = ", ".join(f"{name!r} axis {axis}" for name, axis in lost[:4])
@@ -211,12 +216,12 @@ class Trace(TorchDispatchMode):
                 fix_dim(dim)
 
     def _use_values(self, label: Label) -> None:
-        """Fix the axes that the values of a tensor are positions on, since an operation uses these values."""
+        """Fix the axes in ``label.points_into``, because an operation uses the values of the tensor."""
         for dim in label.points_into:
             fix_dim(dim)
 
     def leave(self, value: Tensor) -> None:
-        """Fix the axes of a tensor that leaves torch, because what happens to its values cannot be seen."""
+        """Fix the axes of a tensor whose values leave torch, where the trace cannot follow them, and warn."""
         if (label := self._label(value)) is not None:
             before = self._movable()
             self._use_values(label)
@@ -225,12 +230,12 @@ class Trace(TorchDispatchMode):
             self._warn(before, f"not followed where values leave torch{where}")
 
     def _keep(self, value: Tensor, label: Label) -> None:
-        """Set the label of a tensor."""
+        """Set the label of a tensor, and keep the tensor alive."""
         self._labels[id(value)] = label
         self._kept.append(value)
 
     def _label(self, value: Tensor) -> Label | None:
-        """Return the label of a tensor; an unlabelled view gets its label from its source."""
+        """Return the label of a tensor, or None. For an unlabelled view, derive the label from its source."""
         if (label := self._labels.get(id(value))) is not None:
             return label
         if id(value) not in self._views:
@@ -259,11 +264,11 @@ class Trace(TorchDispatchMode):
             self._aliases[storage] = self._aliases.get(storage, 0) + 1
 
     def _is_shared(self, value: Tensor) -> bool:
-        """Whether other tensors share the memory of this one."""
+        """Whether other tensors share the memory of ``value``."""
         return self._aliases[_storage(value)] > 1
 
     def _prepare(self, value: Tensor) -> None:
-        """Label a constant, or its source if it is a view, before labelled values are written into it."""
+        """Label a constant, or the source of a constant view, before labelled values are written into it."""
         while self._label(value) is None and id(value) in self._views:
             value = self._views[id(value)][0].inputs[0]
         if self._label(value) is None:
@@ -276,7 +281,7 @@ class Trace(TorchDispatchMode):
         with ExitStack() as stack:
             for path, child in module.named_modules():
                 if isinstance(child, torch.jit.ScriptModule):
-                    continue  # it takes no hooks, but its operations are seen
+                    continue  # a scripted module takes no hooks, but the trace sees its operations
 
                 def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
                     self._stack.append(path)
@@ -290,7 +295,7 @@ class Trace(TorchDispatchMode):
 
 
 class _Conversions(TorchFunctionMode):
-    """Notices tensors that are converted to NumPy arrays or Python lists."""
+    """Fixes the axes of tensors that are converted to NumPy arrays, Python lists or DLPack."""
 
     OUT = (Tensor.numpy, Tensor.__array__, Tensor.tolist, Tensor.__dlpack__)
 
@@ -299,7 +304,7 @@ class _Conversions(TorchFunctionMode):
         self._trace = trace
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch; a tensor that it converts is fixed first."""
+        """Call a torch function. If the function converts a tensor, fix the axes of the tensor first."""
         if func in self.OUT:
             self._trace.leave(args[0])
         return func(*args, **(kwargs or {}))
@@ -307,9 +312,12 @@ class _Conversions(TorchFunctionMode):
 
 @contextmanager
 def _primitives(module: nn.Module) -> Iterator[None]:
-    """Run a module in evaluation mode, without fused kernels, so that each step of attention is seen."""
+    """Put a module in evaluation mode and turn fused kernels off inside this block; restore both afterwards.
+
+    Without fused kernels, the trace sees each step of attention.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
-    onednn = torch._C._get_mkldnn_enabled()  # the public switch warns about devices that are not there
+    onednn = torch._C._get_mkldnn_enabled()  # the public function warns about missing devices
     modes = [(child, child.training) for child in module.modules()]
     torch.backends.mha.set_fastpath_enabled(False)
     torch._C._set_mkldnn_enabled(False)
@@ -325,19 +333,22 @@ def _primitives(module: nn.Module) -> Iterator[None]:
 
 
 def _name(func: Any) -> str:
-    """Return the name of an operation, without namespace, overload and in-place underscore."""
+    """Return the name of an operation, without its namespace, its overload and an in-place underscore."""
     name: str = func.overloadpacket.__name__
     in_place = func._schema.is_mutable and name.endswith("_") and not name.endswith("__")
     return name[:-1] if in_place else name
 
 
 def _storage(value: Tensor) -> int:
-    """Return the id of the memory of a tensor, which several tensors may share; 0 if it has none."""
+    """Return the id of the memory of a tensor, or 0 if the tensor is not strided."""
     return value.untyped_storage()._cdata if value.layout == torch.strided else 0
 
 
 def _input_tensors(inputs: Any) -> list[Tensor]:
-    """Return the tensors among the inputs of a module, inside objects too, if these can be opened."""
+    """Return the tensors in the inputs of a module.
+
+    If the inputs contain an object that cannot be opened, only tuples, lists and dicts are searched.
+    """
     try:
         return [value for _, value in tensors_of_output(inputs)]
     except ArchitectureError:
@@ -362,21 +373,21 @@ def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[
 
 
 def _is_view(func: Any) -> bool:
-    """Whether the outputs of an operation are views of its input."""
+    """Whether the outputs of an operation are views of an input."""
     aliases = [each.alias_info for each in func._schema.returns]
     return any(alias is not None and not alias.is_write for alias in aliases)
 
 
 def _fixed(shape: Sequence[int]) -> dict[str, list[Dim]]:
-    """Return fixed axes of a shape, by action."""
+    """Return fixed axes for a tensor of this shape, by action."""
     return {action: [whole(Space(size, action, fixed=True)) for size in shape] for action in ACTIONS}
 
 
 def _draws(shape: Sequence[int]) -> dict[str, list[Dim]]:
-    """Return the axes of noise, which can be permuted: any order of independent draws is equally likely."""
+    """Return the axes of a tensor of independent random draws. These axes can be permuted."""
     return {**_fixed(shape), "permute": [whole(Space(size, free=True)) for size in shape]}
 
 
 def _unwritten(shape: Sequence[int]) -> dict[str, list[Dim]]:
-    """Return the axes of memory without values: they take over the axes of what is written into it."""
+    """Return the axes of a tensor without values. The axes are free until values are written into it."""
     return {action: [whole(Space(size, action, free=True)) for size in shape] for action in ACTIONS}

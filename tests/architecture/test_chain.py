@@ -125,35 +125,35 @@ def cnn_state():
 
 REFUSED = {
     "there is one layer with parameters": lambda: mlp(3, 2),
-    "layer 1 (linear) has weight (2, 4), expected a weight matrix and a bias": lambda: of(
+    "layer 1 (linear) has weight (2, 4) instead of a weight matrix and a bias": lambda: of(
         nn.Linear(3, 4), nn.Linear(4, 2, bias=False)
     ),
-    "layer 1 (batch_norm) has weight (4,), bias (4,), running_mean (4,), running_var (4,),": lambda: of(
-        nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)
+    "layer 1 (batch_norm) has weight (4,), bias (4,), running_mean (4,), running_var (4,) instead": lambda: (
+        of(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
     ),
-    "layer 1 (linear) writes hidden0, expected a group of neurons of its own that": lambda: (
+    "layer 1 (linear) writes hidden0 instead of a group of neurons of its own that": lambda: (
         Architecture.from_module(Residual())
     ),
-    "layer 2 (linear) reads 16 × hidden0, expected 'hidden0' of the layer before it": lambda: (
+    "layer 2 (linear) reads 16 × hidden0 instead of 'hidden0', which the layer before it writes": lambda: (
         Architecture.from_module(PositionsFirst(), torch.zeros(2, 2, 6, 6))
     ),
-    "layer 0 (conv2d) writes 5, expected a group of neurons of its own that can be permuted": fixed,
-    "layer 1 (conv2d) writes hidden0, expected a group of neurons of its own that can be permuted": lambda: (
+    "layer 0 (conv2d) writes 5 instead of a group of neurons of its own that can be permuted": fixed,
+    "layer 1 (conv2d) writes hidden0 instead of a group of neurons of its own that can be permuted": lambda: (
         Architecture.from_module(ResidualCNN(), torch.zeros(2, 2, 9, 9))
     ),
-    "layer 0 (conv2d) writes hidden0 × hidden1, expected a group of neurons of its own that": lambda: (
+    "layer 0 (conv2d) writes hidden0 × hidden1 instead of a group of neurons of its own that": lambda: (
         between_convolutions(nn.Conv2d(4, 4, 3, groups=2))
     ),
-    "layer 1 (conv2d) reads 1 × 3 × 3, expected 'hidden0' of the layer before it": lambda: (
+    "layer 1 (conv2d) reads 1 × 3 × 3 instead of 'hidden0', which the layer before": lambda: (
         between_convolutions(nn.Conv2d(4, 4, 3, groups=4))
     ),
-    "layer 1 (conv_transpose2d) reads hidden1 × 3 × 3, expected 'hidden0' of the layer before it": lambda: (
+    "layer 1 (conv_transpose2d) reads hidden1 × 3 × 3 instead of 'hidden0', which the layer before": lambda: (
         between_convolutions(nn.ConvTranspose2d(4, 4, 3))
     ),
-    "layer 0 (conv_transpose2d) reads hidden0 × 3 × 3, expected the fixed inputs": lambda: of(
+    "layer 0 (conv_transpose2d) reads hidden0 × 3 × 3 instead of the fixed inputs": lambda: of(
         nn.ConvTranspose2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), given=torch.zeros(2, 2, 9, 9)
     ),
-    "layer 2 (linear) reads 16, expected 'hidden0' of the layer before it": flatten_without_blocks,
+    "layer 2 (linear) reads 16 instead of 'hidden0', which the layer before": flatten_without_blocks,
 }
 
 
@@ -180,7 +180,7 @@ def test_layer_with_two_inputs_is_refused():
     found["layers"][2]["inputs"] = [0, 1]
 
     with pytest.raises(
-        ArchitectureError, match=r"layer 2 \(linear\) reads layers \[0, 1\], not the one before it"
+        ArchitectureError, match=r"layer 2 \(linear\) reads layers \[0, 1\], not just the layer before it"
     ):
         read_chain(Architecture.from_json(found))
 
@@ -191,7 +191,8 @@ def test_bias_of_other_neurons_is_refused():
     found["layers"][1]["parameters"][1]["axes"] = [[["hidden0"]]]
 
     with pytest.raises(
-        ArchitectureError, match=r"the bias of layer 1 \(linear\) is not permuted together with its outputs"
+        ArchitectureError,
+        match=r"the bias of layer 1 \(linear\) is not permuted together with the outputs of the layer",
     ):
         read_chain(Architecture.from_json(found))
 
@@ -203,6 +204,7 @@ def test_outputs_that_can_be_moved_are_refused():
         parameter["axes"][0] = [["hidden0"]]
 
     with pytest.raises(
-        ArchitectureError, match=r"layer 1 \(linear\) is the last layer, and its outputs \w+ are not fixed"
+        ArchitectureError,
+        match=r"layer 1 \(linear\) is the last layer, but writes \w+ instead of fixed outputs",
     ):
         read_chain(Architecture.from_json(found))

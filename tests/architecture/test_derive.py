@@ -259,9 +259,9 @@ def test_only_floating_point_buffers_are_parameters():
     ("module", "example", "reason"),
     [
         (nn.Sequential(nn.Flatten()), None, "no parameter"),
-        (nn.Sequential(nn.Linear(3, 2), nn.Linear(3, 2)), None, "could not make up an input"),
+        (nn.Sequential(nn.Linear(3, 2), nn.Linear(3, 2)), None, "found no input that the module accepts"),
         (nn.Sequential(nn.Linear(3, 2)), torch.randn(2, 5), "fails on the example input: RuntimeError"),
-        (nn.Bilinear(2, 2, 2), None, "could not make up an input"),
+        (nn.Bilinear(2, 2, 2), None, "found no input that the module accepts"),
     ],
 )
 def test_module_that_cannot_be_run_is_refused(module, example, reason):

@@ -90,7 +90,7 @@ def weight(**options):
         (lambda: weight(shape=(3,), axes=[[["g"]]]), "unknown group 'g'"),
         (
             lambda: weight(shape=(3,), axes=[[["g"]]], groups=[NeuronGroup(name="g", size=2)]),
-            "add up to 2, but its size is 3",
+            "add up to 2, but the size of the axis is 3",
         ),
         (lambda: weight(shape=(3, 2), axes=[[[3]]]), "1 axes are described"),
         (lambda: NeuronGroup(name="g", size=0), "at least 1"),
@@ -105,7 +105,7 @@ def weight(**options):
         ),
         (lambda: weight(shape=(2,), groups=[NeuronGroup(name="g", size=2)] * 2), "'g' is described twice"),
         (lambda: weight(shape=(2,), groups=[NeuronGroup(name="g", size=2, parent="h")]), "parent 'h'"),
-        (lambda: Architecture.from_json({"layers": []}), "not an architecture"),
+        (lambda: Architecture.from_json({"layers": []}), "the key 'groups' is missing"),
     ],
 )
 def test_inconsistent_architectures_are_refused(make, reason):

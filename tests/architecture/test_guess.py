@@ -59,7 +59,7 @@ def test_trusted_names_make_a_chain_where_sizes_fit():
 
 def test_unclear_flattening_fixes_the_channels_before_it():
     """If the order of flattening is unknown, the channels before it are fixed, and a warning says so."""
-    with pytest.warns(UserWarning, match=r"'3.weight' are taken as fixed"):
+    with pytest.warns(UserWarning, match=r"channels of '3.weight', so these channels are taken as fixed"):
         found = Architecture.from_state_dict(LeNet().state_dict())
     assert groups(found) == {"hidden0": 6, "hidden1": 20}
 
@@ -115,7 +115,7 @@ def test_embedding_table_is_known_by_its_name():
     ("state", "reason"),
     [
         ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 5)}, "takes 5 inputs"),
-        ({"a.weight": torch.zeros(3, 2), "a.bias": torch.zeros(4)}, "expected \\(3,\\)"),
+        ({"a.weight": torch.zeros(3, 2), "a.bias": torch.zeros(4)}, "must have shape \\(3,\\)"),
         ({"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(4, 3, 3, 3)}, "takes 2 inputs"),
         ({"1.weight": torch.zeros(8, 3), "2.weight": torch.zeros(4, 8, 3)}, "takes 3 inputs"),
         ({"bn.running_mean": torch.zeros(3)}, "cannot be part of a plain chain"),

@@ -67,7 +67,7 @@ def test_difference_names_parameters_or_groups():
 
     fixed = Architecture(layers=[evolve(layer, parameters=plain(layer)) for layer in one.layers])
     message = difference(layout(one), layout(fixed))
-    assert "neurons have other groups (expected a symmetry that is derived, got one that is none)" in message
+    assert "with other neuron groups (origin of the symmetry: expected derived, but got none)" in message
 
 
 def test_layout_has_the_origin_of_its_architecture():

@@ -116,9 +116,9 @@ def test_a_line_for_each_origin():
     """Each origin has a line; a guessed or missing symmetry comes with advice."""
     assert list(sentences({"none": 1, "guessed": 2, "derived": 9}, code="--module")) == [
         "no symmetry is known for 1 of 12 networks, so every neuron is taken as fixed; --module "
-        "finds it from the code and verifies it",
-        "symmetry guessed from names and shapes for 2 of 12 networks; --module finds it from the code and "
-        "verifies it",
+        "derives the symmetry from the code and verifies it",
+        "symmetry guessed from names and shapes for 2 of 12 networks; --module derives the symmetry from the "
+        "code and verifies it",
         "symmetry derived from the code, not verified, for 9 of 12 networks",
     ]
     assert list(sentences({"stated": 1})) == ["symmetry stated, not verified, for 1 of 1 network"]

@@ -1,11 +1,11 @@
-"""Rules: what each primitive operation of torch means for the axes of its tensors.
+"""Look up the rule that relates the axes of the inputs and outputs of each primitive operation of torch.
 
-A rule takes a :class:`~sneframe.architecture.call.Call` and returns the axes of each output, by action. On
-the way it refines and unifies the spaces of the inputs.
+A rule takes a :class:`~sneframe.architecture.call.Call` and returns the axes of each output, by action. A
+rule also refines and unifies the spaces of the inputs.
 
 Example: the rule of ``mm``, for a ``(b, n)`` tensor times an ``(n, m)`` tensor, unifies the two spaces of
-size n, because the sum over n stays the same only if both factors are permuted in the same way. It returns
-the axes b and m.
+size n, because the sum over n stays the same only if both factors are permuted in the same way. The rule
+returns the axes b and m.
 """
 
 from __future__ import annotations
@@ -63,17 +63,18 @@ ELEMENTWISE = {
     "log_sigmoid_forward",
     "bernoulli",
 }
-#: Operations that make a new tensor from the shape of another, not from its values.
+#: Operations whose result depends on the shape of an input, not on its values, or that read a single element.
 CONSTANTS = {
     *("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"),
     *("new_empty_strided", "empty_strided", "empty", "scalar_tensor", "_local_scalar_dense"),
 }
-#: Operations that fill a tensor with independent draws. A permutation does not change their distribution.
+#: Operations that fill a tensor with independent random draws. A permutation of the draws does not change
+#: their distribution.
 NOISE = {
     *("rand", "randn", "rand_like", "randn_like", "normal", "uniform", "exponential", "log_normal", "cauchy"),
     *("geometric", "bernoulli", "random"),
 }
-#: Operations that make a tensor without values, to be written into.
+#: Operations that create a tensor without values, which later operations write into.
 BLANK = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 REDUCTIONS = {
     *("mean", "sum", "amax", "amin", "var", "std", "var_mean", "std_mean", "logsumexp", "prod", "any", "all"),
@@ -91,10 +92,10 @@ BATCH_NORMS = {
 
 
 def apply(call: Call) -> list[Dims]:
-    """Return the axes of every output of a call.
+    """Apply the rule of the operation in a call, and return the axes of every output.
 
     Raises:
-        Clash: there is no rule for the operation, or its constraints cannot be expressed.
+        Clash: there is no rule for the operation, or the constraints of the operation cannot be expressed.
     """
     rule = RULES.get(f"{call.name}.{call.overload}") or RULES.get(call.name)
     if rule is None:

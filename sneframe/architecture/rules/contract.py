@@ -1,4 +1,4 @@
-"""Rules of products that sum over an axis: matrix products and convolutions."""
+"""Define the rules of products that sum over an axis, such as matrix products and convolutions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sneframe.architecture.space import Space, block, find, unify
 
 
 def matmul(call: Call) -> list[Dims]:
-    """Matrix products, also those that add a tensor: unify the two axes that are summed over."""
+    """Trace matrix products, such as ``mm`` and ``addmm``: unify the two axes that are summed over."""
     added = call.name in ("addmm", "addbmm", "baddbmm", "addmv")
     a, b = call.args[1:3] if added else call.args[:2]
     result: Dims = {}
@@ -35,7 +35,7 @@ def matmul(call: Call) -> list[Dims]:
             for one, other in zip(batch, second[:-2], strict=False):
                 unify_dims(one, other)
             unify_dims(first[-1], second[len(batch)])
-            # A space nested in the rows of one factor meets all columns of the other.
+            # A space nested in the rows of one factor meets all columns of the other factor.
             settle([*batch, first[-1]])
         else:
             _contract(call, (a, first), (b, second), len(batch))
@@ -53,10 +53,11 @@ def matmul(call: Call) -> list[Dims]:
 
 
 def _contract(call: Call, a: tuple[Tensor, list[Dim]], b: tuple[Tensor, list[Dim]], batch: int) -> None:
-    """Handle scale and sign in a matrix product.
+    """Unify or fix the axes of a matrix product under scale or sign.
 
-    If one factor is a parameter, its columns get the power −1, since they read neurons that were scaled, and
-    its rows get the power 1.
+    If just one factor is a parameter, its columns get the power −1, since they read neurons that were scaled,
+    and its rows get the power 1. Otherwise, if one factor is fixed, only the axes that are summed over are
+    fixed. If neither factor is fixed, all axes are fixed.
     """
     known = [call.labels.get(id(value)) for value, _ in (a, b)]
     of_parameter = [label is not None and bool(label.names) for label in known]
@@ -77,7 +78,10 @@ def _contract(call: Call, a: tuple[Tensor, list[Dim]], b: tuple[Tensor, list[Dim
 
 
 def convolution(call: Call) -> list[Dims]:
-    """Unify the channels of the input with the columns of the weight; the axes of positions are fixed."""
+    """Trace convolutions: unify the channels of the input with the columns of the weight.
+
+    The axes of positions are fixed.
+    """
     x, weight, bias = call.args[:3]
     transposed, groups = call.argument(6, "transposed"), call.argument(8, "groups")
     label = call.labels.get(id(weight))
@@ -107,10 +111,10 @@ def convolution(call: Call) -> list[Dims]:
 
 
 def _grouped(action: str, groups: int, channels: Dim, rows: Dim, columns: Dim, *, transposed: bool) -> Dim:
-    """Handle the axes of a grouped convolution, and return the axis of its outputs.
+    """Unify the axes of a grouped convolution, and return the axis of its output channels.
 
     Groups of channels can be permuted as whole blocks, in the input, the weight and the output together. One
-    of the two axes of the weight spans all groups, and the other one only the channels within a group.
+    of the two axes of the weight spans all groups, and the other axis spans only the channels within a group.
     """
     if action != "permute":
         fix_dim(channels)
@@ -126,7 +130,7 @@ def _grouped(action: str, groups: int, channels: Dim, rows: Dim, columns: Dim, *
     unify(outer, across)
     own = find(space_of(within, action))
     if own.size > 1 and own.is_leaf and not (own.shared or own.fixed or own.nested):
-        own.nested = find(outer)  # so far nothing is known about it: it may act separately in each group
+        own.nested = find(outer)  # no constraint on ``own`` is known yet: it may act separately in each group
     if not transposed:
         unify(inner, own) if inner.size > 1 else None
         return rows
@@ -138,7 +142,10 @@ def _grouped(action: str, groups: int, channels: Dim, rows: Dim, columns: Dim, *
 
 
 def trilinear(call: Call) -> list[Dims]:
-    """Product of three broadcast tensors, summed over some axes, as in ``nn.Bilinear``."""
+    """Trace the product in ``nn.Bilinear``: unify the axes of its three factors.
+
+    The factors are broadcast, and their product is summed over some axes.
+    """
     ndim = call.args[0].ndim + len(call.args[3])
     gone = {axis % ndim for axis in call.args[6]}
     result: Dims = {}
@@ -160,7 +167,10 @@ def trilinear(call: Call) -> list[Dims]:
 
 
 def distances(call: Call) -> list[Dims]:
-    """``cdist``, the distances between the rows of two tensors: the columns are summed over."""
+    """Trace ``cdist``: unify the columns of two tensors.
+
+    ``cdist`` computes the distances between the rows of the tensors, and sums over the columns.
+    """
     result: Dims = {}
     for action in ACTIONS:
         each = [separate_all(call.dims(value, action)) for value in call.args[:2]]

@@ -1,4 +1,4 @@
-"""What rules do with axes: make them, unify them, fix them, and note the powers of scales and signs."""
+"""Build, unify and fix axes for the rules, and set the powers of scales and signs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Rule = Callable[[Call], list[Dims]]
 
 
 def action_of(dims: Sequence[Dim]) -> str:
-    """Return the action whose axes these are."""
+    """Return the action of these axes, or ``permute`` if all axes have size 1."""
     return next((digit.space.action for dim in dims for digit in dim), "permute")
 
 
 def free_dim(size: int, action: str) -> Dim:
-    """Return an axis about which nothing is known, as along the copies that broadcasting makes."""
+    """Return an axis without known constraints, such as the axis along which broadcasting copies elements."""
     return whole(Space(size, action, free=True))
 
 
@@ -29,23 +29,26 @@ def fixed_dim(size: int, action: str) -> Dim:
 
 
 def with_fixed(dims: Sequence[Dim], axis: int, size: int) -> list[Dim]:
-    """Fix one axis, and return the axes with a fixed one of the given size in its place."""
+    """Fix one axis, and return all axes with this axis replaced by a fixed axis of the given size."""
     fix_dim(dims[axis])
     return [*dims[:axis], fixed_dim(size, action_of(dims)), *dims[axis + 1 :]]
 
 
 def without(dims: list[Dim], axis: int) -> list[Dim]:
-    """Return all axes but one."""
+    """Return all axes except the axis with number ``axis``."""
     return [*dims[:axis], *dims[axis + 1 :]]
 
 
 def aligned(dims: list[Dim], ndim: int) -> list[Dim]:
-    """Return axes with axes of size 1 added in front, up to ``ndim``, as broadcasting does."""
+    """Add axes of size 1 in front of axes, up to ``ndim`` axes in total, as broadcasting does."""
     return [()] * (ndim - len(dims)) + list(dims)
 
 
 def joined(each: Sequence[list[Dim]]) -> list[Dim]:
-    """Unify the axes of several tensors number by number, and return them; an axis of size 1 is broadcast."""
+    """Unify the first axes of several tensors, then the second axes, and so on. Return the unified axes.
+
+    An axis of size 1 is broadcast instead.
+    """
     result: list[Dim] = []
     for axes in zip(*each, strict=True):
         present = [dim for dim in axes if dim]
@@ -56,7 +59,10 @@ def joined(each: Sequence[list[Dim]]) -> list[Dim]:
 
 
 def summed(each: Sequence[list[Dim]]) -> list[Dim]:
-    """Unify the axes of summands under scale and sign; fix each axis along which one of them is broadcast."""
+    """Unify the axes of the terms of a sum under scale or sign, and return the unified axes.
+
+    If a term is broadcast along an axis, the axis is fixed.
+    """
     for axes in zip(*each, strict=True):
         if not all(axes):
             fix_all(axes)
@@ -64,7 +70,7 @@ def summed(each: Sequence[list[Dim]]) -> list[Dim]:
 
 
 def fix_all(dims: Sequence[Dim]) -> None:
-    """Fix all of these axes."""
+    """Fix several axes."""
     for dim in dims:
         fix_dim(dim)
 
@@ -75,7 +81,7 @@ def are_fixed(dims: Sequence[Dim]) -> bool:
 
 
 def set_power_of_parameters(call: Call, values: Sequence[Any], action: str, power: int) -> None:
-    """Set the power of the axes of those values that are parameters."""
+    """Set the power of the axes of each of ``values`` that is a parameter."""
     for value in values:
         label = call.labels.get(id(value))
         if label is not None and label.names:
@@ -83,7 +89,7 @@ def set_power_of_parameters(call: Call, values: Sequence[Any], action: str, powe
 
 
 def set_power(dims: Sequence[Dim], power: int) -> None:
-    """Set the power of axes under scale or sign; an axis that would need two different powers is fixed."""
+    """Set the power of axes under scale or sign. An axis that already has a different power is fixed."""
     for dim in dims:
         for digit in dim:
             if digit.space.power not in (None, power):

@@ -1,4 +1,7 @@
-"""Rules of functions that work element by element: the axes of all tensors are the same."""
+"""Define the rules of operations that work element by element.
+
+The inputs and outputs of such an operation have the same axes.
+"""
 
 from __future__ import annotations
 
@@ -43,16 +46,17 @@ SUMS = {"add", "sub", "rsub"}
 
 
 def elementwise(call: Call) -> list[Dims]:
-    """Unify the axes of all inputs, after broadcasting.
+    """Trace element-wise operations: unify the axes of all inputs, after broadcasting.
 
-    Scale and sign pass through only if the function commutes with them; otherwise they are fixed.
+    Scale and sign pass through only if the operation commutes with them. Otherwise all axes are fixed under
+    scale and sign.
     """
     values = [value for value in call.inputs if value.ndim or id(value) in call.labels]
     shape = call.outputs[0].shape if call.outputs else ()
     result: Dims = {}
     for action in ACTIONS:
         each = [aligned(call.dims(value, action), len(shape)) for value in values]
-        if call.name == "_prelu_kernel" and action != "permute":  # its slopes are not scaled
+        if call.name == "_prelu_kernel" and action != "permute":  # the slopes of a PReLU are not scaled
             fix_all(each.pop())
             values = values[:1]
         if action == "permute" or _keeps(call, action, values, each):
@@ -76,7 +80,7 @@ def _unread(output: Tensor) -> Dims:
 
 
 def _keeps(call: Call, action: str, values: Sequence[Tensor], each: Sequence[Sequence[Dim]]) -> bool:
-    """Whether acting on the inputs has the same effect as acting on the output."""
+    """Whether scaling or flipping the inputs has the same effect as scaling or flipping the output."""
     name = call.name
     numbers = [arg for arg in call.args[1:] if isinstance(arg, int | float) and not isinstance(arg, bool)]
     if name in SAME or name in ("neg", "copy"):
@@ -97,18 +101,18 @@ def _keeps(call: Call, action: str, values: Sequence[Tensor], each: Sequence[Seq
 
 
 def _is_other(argument: object, values: Sequence[Tensor]) -> bool:
-    """Whether an argument is not among the tensors with axes: a number, or a constant of one element."""
+    """Whether an argument is not one of ``values``, because it is a number or a constant of one element."""
     return not any(argument is value for value in values)
 
 
 def _factor(each: Sequence[list[Dim]]) -> list[Dim]:
-    """Return the axes of a product under scale or sign: those of the one factor that is not fixed."""
+    """Return the axes of a product under scale or sign: the axes of the one factor that is not fixed."""
     ordered = sorted(each, key=are_fixed)
     return [next((dim for dim in axes if dim), ()) for axes in zip(*ordered, strict=True)]
 
 
 def fill(call: Call) -> list[Dims]:
-    """Overwrite a tensor with one number; scales and signs are fixed unless the number is 0."""
+    """Trace ``fill`` and ``zero``: fix scales and signs unless the new value is 0."""
     value = call.inputs[0]
     number = 0 if call.name == "zero" else call.argument(1, "value")
     result: Dims = {}
@@ -121,7 +125,11 @@ def fill(call: Call) -> list[Dims]:
 
 
 def mask(call: Call) -> list[Dims]:
-    """``x[mask] = number``, with a mask of the shape of x, works element by element."""
+    """Trace ``x[mask] = number``: unify the axes of the mask with the axes of ``x``.
+
+    Raises:
+        Clash: the mask does not have the shape of ``x``, or the new value is not a single number.
+    """
     value, indices, new = call.args[:3]
     given = [index for index in indices if index is not None]
     if len(given) != 1 or given[0].dtype != torch.bool or given[0].ndim != value.ndim or new.numel() != 1:
@@ -141,7 +149,10 @@ def mask(call: Call) -> list[Dims]:
 
 
 def glu(call: Call) -> list[Dims]:
-    """``glu``: one half of an axis is multiplied by the sigmoid of the other half."""
+    """Trace ``glu``: unify the two halves of an axis.
+
+    ``glu`` multiplies the first half by the sigmoid of the second half.
+    """
     axis = call.argument(1, "dim", -1) % call.inputs[0].ndim
     half = call.outputs[0].shape[axis]
     result: Dims = {}

@@ -1,4 +1,4 @@
-"""Rules of operations for which the position along an axis matters: tables, indexing, pooling, resampling."""
+"""Define the rules of operations that depend on positions along an axis, such as indexing and pooling."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sneframe.architecture.rules.dims import (
 )
 from sneframe.architecture.space import Clash
 
-#: Number of trailing axes that are positions, which are never permuted.
+#: For each operation, the number of trailing axes that are positions. These axes are fixed.
 POSITIONS = {
     **{
         f"{kind}{n}d": n
@@ -45,7 +45,7 @@ POSITIONS = {
 
 
 def embedding(call: Call) -> list[Dims]:
-    """``embedding``: read the rows of a table at given indices; the rows are fixed."""
+    """Trace ``embedding``: fix the rows of the table, which are read at given indices."""
     table, index = call.args[:2]
     result: Dims = {}
     for action in ACTIONS:
@@ -57,7 +57,7 @@ def embedding(call: Call) -> list[Dims]:
 
 
 def _index_dims(call: Call, index: Tensor, action: str) -> list[Dim]:
-    """Return the axes of a tensor of indices; they can be permuted only if the indices depend on neurons."""
+    """Return the axes of a tensor of indices. The axes are fixed unless the indices depend on neurons."""
     if id(index) not in call.labels:
         return [fixed_dim(size, action) for size in index.shape]
     dims = list(call.dims(index, action))
@@ -67,7 +67,7 @@ def _index_dims(call: Call, index: Tensor, action: str) -> list[Dim]:
 
 
 def index(call: Call) -> list[Dims]:
-    """``x[:, index]``: read one axis at given indices; the axis is fixed."""
+    """Trace ``x[:, index]``: fix the axis that is read at given indices."""
     if call.name == "index_select":
         axis, index = call.args[1] % call.args[0].ndim, call.args[2]
     else:
@@ -84,7 +84,7 @@ def index(call: Call) -> list[Dims]:
 
 
 def gather(call: Call) -> list[Dims]:
-    """``gather``: each element is read at an index of its own along one axis, which is fixed."""
+    """Trace ``gather``: fix the axis along which each element is read at an index of its own."""
     value, axis, index = call.args[:3]
     axis %= max(1, value.ndim)
     others = [n for n in range(value.ndim) if n != axis]
@@ -106,10 +106,10 @@ def gather(call: Call) -> list[Dims]:
 
 
 def along(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Running sums, flips and shifts: the axes along which they work are fixed, and the others are kept."""
+    """Trace running sums, flips and shifts: fix the axes along which they work, and keep the other axes."""
     shapes = [output.shape for output in call.outputs]
     if call.name == "roll" and not call.argument(2, "dims"):
-        axes = list(range(len(dims)))  # it rolls the flattened tensor
+        axes = list(range(len(dims)))  # without ``dims``, the flattened tensor is rolled
     elif call.name in ("flip", "roll", "rot90"):
         axes = call.argument({"flip": 1}.get(call.name, 2), "dims") or [0, 1]
     else:
@@ -130,7 +130,7 @@ def along(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def diagonal(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``diagonal``: fix the two axes that must have equal indices."""
+    """Trace ``diagonal``: fix the two axes that must have equal indices."""
     first, second = (call.argument(n, f"dim{n - 1}", n - 2) % len(dims) for n in (2, 3))
     dims = separate_all(dims)
     fix_all([dims[first], dims[second]])
@@ -139,14 +139,20 @@ def diagonal(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def windows(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``x.unfold(dim, size, step)``: windows along one axis, whose elements are on a new last axis."""
+    """Trace ``x.unfold(dim, size, step)``: fix the axis that is cut into windows.
+
+    The new last axis, which holds the elements of each window, is fixed, too.
+    """
     axis, size = call.argument(1, "dimension") % len(dims), call.argument(2, "size")
     dims = with_fixed(separate_all(dims), axis, call.outputs[0].shape[axis])
     return [[*dims, fixed_dim(size, action_of(dims))]]
 
 
 def columns_of_patches(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``F.unfold``: each channel of an image becomes a channel times the positions within a patch."""
+    """Trace ``F.unfold``: keep the channels of the image, and fix all positions.
+
+    The new axis of channels has a factor for the positions within a patch.
+    """
     batch, channels, *positions = separate_all(dims)
     fix_all(positions)
     action, shape = action_of(dims), call.outputs[0].shape
@@ -155,7 +161,10 @@ def columns_of_patches(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def patches_to_image(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``F.fold``: overlapping patches are summed into an image; only channels can be permuted."""
+    """Trace ``F.fold``: keep the channels, and fix all positions.
+
+    ``F.fold`` sums overlapping patches into an image.
+    """
     shape, action = call.outputs[0].shape, action_of(dims)
     rows, columns = call.inputs[0].shape[-2:]
     split = split_sizes(dims, [*call.inputs[0].shape[:-2], shape[-3], rows // shape[-3], columns])
@@ -165,7 +174,7 @@ def patches_to_image(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def resampled(call: Call) -> list[Dims]:
-    """``F.grid_sample``: read an image at the points of a grid; only channels can be permuted."""
+    """Trace ``F.grid_sample``: keep the channels of the image, and fix all other axes."""
     value, grid = call.args[:2]
     result: Dims = {}
     for action in ACTIONS:
@@ -182,7 +191,7 @@ def resampled(call: Call) -> list[Dims]:
 
 
 def positional(call: Call) -> list[Dims]:
-    """Pooling and resampling: the trailing axes are positions and are fixed; the others are kept."""
+    """Trace pooling and resampling: fix the trailing axes, which are positions, and keep the other axes."""
     value, count = call.inputs[0], POSITIONS[call.name]
     result: Dims = {}
     for action in ACTIONS:

@@ -1,4 +1,4 @@
-"""Rules of operations that only rearrange elements: views, slices, concatenation."""
+"""Define the rules of operations that only rearrange elements, such as views, slices and concatenation."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def structural(change: Callable[[Call, list[Dim]], list[list[Dim]]]) -> Rule:
 
 
 def view(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``view`` and ``reshape``: cut the same elements into axes of other sizes."""
+    """Trace ``view`` and ``reshape``: split and merge the axes into axes of the new sizes."""
     return [split_sizes(dims, call.outputs[0].shape)]
 
 
 def same(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Copies keep their axes."""
+    """Trace copies, which have the axes of their source."""
     return [dims for _ in call.outputs]
 
 
 def transpose(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``t``, ``transpose`` and ``permute``."""
+    """Trace ``t``, ``transpose`` and ``permute``: reorder the axes."""
     order = list(range(len(dims)))
     if call.name == "permute":
         order = [axis % len(dims) for axis in call.argument(1, "dims")]
@@ -63,21 +63,21 @@ def transpose(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def units(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``squeeze`` and ``unsqueeze``: remove or add axes of size 1."""
+    """Trace ``squeeze`` and ``unsqueeze``: remove or add axes of size 1."""
     queue = [dim for dim in dims if dim]
     return [[queue.pop(0) if size > 1 else () for size in call.outputs[0].shape]]
 
 
 def expand(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``expand``: broadcast axes of size 1, and add axes in front."""
+    """Trace ``expand``: broadcast axes of size 1, and add axes in front."""
     shape, action = call.outputs[0].shape, action_of(dims)
-    # The copies along a new axis may be permuted, but cannot have a scale each.
+    # The copies along a new axis may be permuted, but cannot have different scales.
     new = free_dim if action == "permute" else fixed_dim
     return [[dim or new(size, action) for dim, size in zip(aligned(dims, len(shape)), shape, strict=True)]]
 
 
 def repeat(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``repeat``: several copies of a tensor, one after the other along an axis."""
+    """Trace ``repeat``: add a slowest digit, which counts the copies of the tensor, to each axis."""
     times, action = call.argument(1, "repeats"), action_of(dims)
     new = free_dim if action == "permute" else fixed_dim
     pairs = zip(aligned(dims, len(times)), times, strict=True)
@@ -85,7 +85,7 @@ def repeat(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def slice_(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``x[start:stop]``: consecutive elements of one axis."""
+    """Trace ``x[start:stop]``: cut the axis at the borders of the slice, or fix the axis if this fails."""
     axis, size = call.argument(1, "dim", 0) % len(dims), call.inputs[0].shape
     start, step = call.argument(2, "start") or 0, call.argument(4, "step", 1)
     length = call.outputs[0].shape[axis]
@@ -96,7 +96,7 @@ def slice_(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def slice_or_fix(dims: list[Dim], axis: int, start: int, length: int) -> list[Dim]:
-    """Return the axes of a slice of a tensor; an axis that cannot be cut there is fixed."""
+    """Return the axes of a slice of a tensor. If the axis cannot be cut at the borders, fix it."""
     try:
         return take(dims, axis, start, length)
     except Clash:
@@ -104,19 +104,19 @@ def slice_or_fix(dims: list[Dim], axis: int, start: int, length: int) -> list[Di
 
 
 def select(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``x[i]``: one element of one axis."""
+    """Trace ``x[i]``: cut the axis before and after element ``i``, and drop the axis."""
     axis, index = call.argument(1, "dim") % len(dims), call.argument(2, "index")
     return [without(slice_or_fix(dims, axis, index % call.inputs[0].shape[axis], 1), axis)]
 
 
 def unbind(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``unbind``: each element of one axis is an output of its own."""
+    """Trace ``unbind``: cut the axis into its elements, and drop the axis in each output."""
     axis = call.argument(1, "dim", 0) % len(dims)
     return [without(slice_or_fix(dims, axis, index, 1), axis) for index in range(len(call.outputs))]
 
 
 def split(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``split``: each output holds consecutive elements of one axis."""
+    """Trace ``split``: cut the axis at the borders of the outputs, or fix the axis if this fails."""
     axis = call.argument(2, "dim", 0) % len(dims)
     result, start = [], 0
     for output in call.outputs:
@@ -126,7 +126,7 @@ def split(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def pixel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``pixel_shuffle``: channels become positions."""
+    """Trace ``pixel_shuffle``: move two digits of the channels to the height and the width."""
     *batch, channels, height, width = call.inputs[0].shape
     r = call.argument(1, "upscale_factor")
     *kept, c, r1, r2, h, w = split_sizes(dims, [*batch, channels // r**2, r, r, height, width])
@@ -134,7 +134,7 @@ def pixel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def pixel_unshuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``pixel_unshuffle``: positions become channels."""
+    """Trace ``pixel_unshuffle``: move a digit of the height and a digit of the width to the channels."""
     *batch, channels, height, width = call.inputs[0].shape
     r = call.argument(1, "downscale_factor")
     *kept, c, h, r1, w, r2 = split_sizes(dims, [*batch, channels, height // r, r, width // r, r])
@@ -142,7 +142,10 @@ def pixel_unshuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def channel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """``channel_shuffle``: take one channel from each group in turn."""
+    """Trace ``channel_shuffle``: swap the two digits of the channels.
+
+    One digit counts the groups, the other digit counts the channels of a group.
+    """
     batch, channels, *positions = call.inputs[0].shape
     groups = call.argument(1, "groups")
     b, g, c, *kept = split_sizes(dims, [batch, groups, channels // groups, *positions])
@@ -150,7 +153,7 @@ def channel_shuffle(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def cat(call: Call) -> list[Dims]:
-    """``cat``: the space along the joined axis has one segment for each tensor."""
+    """Trace ``cat``: join the spaces along one axis as segments of a space, and unify the other axes."""
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
     result: Dims = {}
     parts = [value for value in call.args[0] if value.shape != (0,) and value.shape[axis]]
@@ -169,7 +172,10 @@ def cat(call: Call) -> list[Dims]:
 
 
 def stack(call: Call) -> list[Dims]:
-    """``stack``: the new axis counts the tensors, and on one other axis each of them keeps its own space."""
+    """Trace ``stack``: add an axis that counts the tensors, and unify all other axes except one.
+
+    The exception is the first axis that is not fixed: on this axis, each tensor keeps a space of its own.
+    """
     values = call.args[0]
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
     result: Dims = {}
@@ -190,7 +196,7 @@ def stack(call: Call) -> list[Dims]:
 
 
 def pad(call: Call) -> list[Dims]:
-    """``constant_pad_nd``: the added elements are equal, so they may be permuted freely."""
+    """Trace ``constant_pad_nd``: add free segments to an axis, because the added elements are equal."""
     pads, value = list(call.argument(1, "pad")), call.argument(2, "value", 0)
     result: Dims = {}
     for action in ACTIONS:

@@ -1,4 +1,4 @@
-"""Rules of reductions, sorting, softmax and normalisation."""
+"""Define the rules of reductions, sorting, softmax and normalisation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.rules.dims import Dims, fix_all, fixed_dim, joined, set_power_of_parameters
 from sneframe.architecture.space import block
 
-#: Reductions that commute with a positive factor; those in ``LINEAR`` also commute with a sign.
+#: Reductions in ``HOMOGENEOUS`` commute with a positive factor. Reductions in ``LINEAR`` also commute with a
+#: sign.
 LINEAR = ("mean", "sum")
 HOMOGENEOUS = (*LINEAR, "amax", "amin", "max", "min", "aminmax", "median", "nanmedian")
 
 
 def reduce(call: Call) -> list[Dims]:
-    """Sums, means and extremes: the axes that are reduced may be permuted.
+    """Trace sums, means and extremes: drop the reduced axes, which can still be permuted in the input.
 
-    Outputs of integers, as from ``argmax``, are positions on the reduced axes, and are noted as such.
+    Integers in an output, such as the output of ``argmax``, are positions along the reduced axes. These axes
+    are added to ``call.points_into``.
     """
     value = call.inputs[0]
     gone = _gone(call, value)
@@ -49,7 +51,7 @@ def reduce(call: Call) -> list[Dims]:
 
 
 def order(call: Call) -> list[Dims]:
-    """``sort`` and ``topk``: the sorted axis may be permuted in the input; in the outputs it is fixed."""
+    """Trace ``sort`` and ``topk``: fix the sorted axis in the outputs, but not in the input."""
     value = call.inputs[0]
     # sort(x, dim), sort.stable(x, *, stable, dim), topk(x, k, dim), kthvalue(x, k, dim)
     axis = call.argument(2 if call.name == "topk" else 1, "dim", -1) % max(1, value.ndim)
@@ -72,7 +74,7 @@ def order(call: Call) -> list[Dims]:
 
 
 def _gone(call: Call, value: Tensor) -> set[int]:
-    """Return the numbers of the axes that are reduced."""
+    """Return the numbers of the axes that a call reduces."""
     position = 2 if call.name in ("linalg_vector_norm", "norm", "kthvalue") else 1
     if call.overload in ("default", "unary_out") and call.name in ("max", "min", "median", "nanmedian"):
         return set(range(value.ndim))
@@ -82,13 +84,13 @@ def _gone(call: Call, value: Tensor) -> set[int]:
 
 
 def _only_permuted(result: Dims, output: Tensor) -> Dims:
-    """Return axes under permutation alone, for integers and booleans: scale and sign are fixed."""
+    """Return the axes of an output of integers or booleans. Under scale and sign the axes are fixed."""
     fixed = {action: [fixed_dim(size, action) for size in output.shape] for action in ("scale", "sign")}
     return {"permute": result["permute"], **fixed}
 
 
 def softmax(call: Call) -> list[Dims]:
-    """Softmax commutes with permutations along its axis, but not with scales or signs."""
+    """Trace softmax, which commutes with permutations along its axis, but not with scales or signs."""
     value = call.inputs[0]
     for action in ("scale", "sign"):
         fix_all(call.dims(value, action))
@@ -98,7 +100,11 @@ def softmax(call: Call) -> list[Dims]:
 
 
 def norm(call: Call) -> list[Dims]:
-    """Batch, layer and group norm: unify the axes of the constants with the axes of the input along them."""
+    """Trace batch, layer and group norm: unify the axes of the input with the axes of the constants.
+
+    The constants are the weight, the bias and the running statistics of the norm. They act along the channels
+    of the input, or along its last axes in a layer norm.
+    """
     x = call.args[0]
     if call.name == "native_layer_norm":
         constants, start, stop = call.args[2:4], x.ndim - len(call.args[1]), x.ndim
@@ -115,8 +121,8 @@ def norm(call: Call) -> list[Dims]:
             unify_dims(dim, own)
     result: Dims = {"permute": dims}
     for action in ("scale", "sign"):
-        # The division by the standard deviation plus ε does not commute with a scale; the weight of the norm
-        # brings a scale of its own.
+        # The division by the standard deviation plus ε does not commute with a scale. So the output has only
+        # the scale of the weight and bias of the norm.
         fix_all(call.dims(x, action))
         result[action] = [fixed_dim(size, action) for size in x.shape]
         if constants[0] is not None:
@@ -127,9 +133,9 @@ def norm(call: Call) -> list[Dims]:
 
 
 def weight_norm(call: Call) -> list[Dims]:
-    """Weight norm, W = g v / ‖v‖ with the norm over all axes but one.
+    """Trace weight norm, W = g v / ‖v‖, where the norm sums over all axes of v but one.
 
-    W has the axes of v, and the scale of g along that one axis.
+    W has the axes of v, and the scale of g along the one remaining axis.
     """
     v, g = call.args[:2]
     own = call.argument(2, "dim", 0) % v.ndim
@@ -150,5 +156,5 @@ def weight_norm(call: Call) -> list[Dims]:
 
 
 def _nothing(shape: Sequence[int]) -> Dims:
-    """Return fixed axes of a shape."""
+    """Return fixed axes for a tensor of this shape, by action."""
     return {action: [fixed_dim(size, action) for size in shape] for action in ACTIONS}

@@ -681,11 +681,10 @@ def test_the_command_prints_the_origin_of_symmetry(folder, tmp_path):
     words = ["zoo", "import", "files", str(source), "--properties", str(properties), "--out"]
     told = CliRunner().invoke(sneframe_command, [*words, str(tmp_path / "a.zarr")]).output
     assert (
-        "no symmetry is known for 4 of 12 networks, so every neuron is taken as fixed; --module finds" in told
+        "no symmetry is known for 4 of 12 networks, so every neuron is taken as fixed; --module derives"
+        in told
     )
-    assert (
-        "symmetry guessed from names and shapes for 8 of 12 networks; --module finds it from the code" in told
-    )
+    assert "symmetry guessed from names and shapes for 8 of 12 networks; --module derives" in told
     more = [str(tmp_path / "b.zarr"), "--module", "factories:of_row"]
     told = CliRunner().invoke(sneframe_command, [*words, *more]).output
     assert "symmetry derived from the code and verified for 12 of 12 networks" in told
