@@ -124,6 +124,8 @@ class Trace(TorchDispatchMode):
                 self._keep(value, Label(_draws(value.shape)))
         elif call.name in rules.CONSTANTS:
             pass  # only the shape of the input matters
+        elif call.name == "_local_scalar_dense":  # item() returns a Python number
+            self.leave(call.inputs[0])
         elif call.labels:
             self._follow(call)
         elif call.view:

@@ -313,6 +313,18 @@ def test_values_that_leave_torch_are_fixed():
         assert Architecture.from_module(module, X).groups == ()
 
 
+def test_an_index_read_by_item_fixes_its_neurons():
+    """The index of the largest neuron depends on the order of the neurons, also as a Python number."""
+    module = Between(lambda h: h * h.mean(0).argmax().item())
+    with pytest.warns(UserWarning, match="where values leave torch"):
+        assert Architecture.from_module(module, X).groups == ()
+
+
+def test_a_sum_read_by_item_fixes_nothing():
+    """A sum over all neurons does not depend on their order, also as a Python number."""
+    assert groups(Between(lambda h: h * h.sum().item()), X) == [(12, ("permute",))]
+
+
 def test_nested_group_with_two_parents_is_unnested():
     """If it is unclear in which block a neuron lies, all blocks are permuted in the same way."""
 

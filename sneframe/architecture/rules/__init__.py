@@ -63,10 +63,10 @@ ELEMENTWISE = {
     "log_sigmoid_forward",
     "bernoulli",
 }
-#: Operations whose result depends on the shape of an input, not on its values, or that read a single element.
+#: Operations whose result depends on the shape of an input, not on its values.
 CONSTANTS = {
     *("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"),
-    *("new_empty_strided", "empty_strided", "empty", "scalar_tensor", "_local_scalar_dense"),
+    *("new_empty_strided", "empty_strided", "empty", "scalar_tensor"),
 }
 #: Operations that fill a tensor with independent random draws. A permutation of the draws does not change
 #: their distribution.
