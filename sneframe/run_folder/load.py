@@ -1,4 +1,4 @@
-"""Reads and checks the folder of a finished run. An error is one line with the file and the problem."""
+"""Read and check the folder of a finished run. An error is one line with the file and the problem."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class RunFolder:
         predictions: predictions in ``predictions.csv``, one item for each property.
         metrics: content of ``metrics.json``.
         embeddings: content of ``embeddings.safetensors``; None if there is no such file.
-        shown: columns in ``shown.json`` by name, in the order of the predictions; empty without the file.
+        shown: columns in ``shown.json``, by name, with values in the order of the predictions. Empty if there
+            is no such file.
     """
 
     name: str
