@@ -36,7 +36,8 @@ def read_json(path: Path, kind: type[T]) -> T:
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     """Write a value of an attrs class to a JSON file.
 
-    The file is replaced as a whole, so nobody reads half a file. With ``indent=None`` the file is a single line, which suits lists of many numbers.
+    The file is replaced as a whole, so nobody reads half a file. With ``indent=None`` the file is a single
+    line, which suits lists of many numbers.
 
     Raises:
         MachineError: the file cannot be written.
