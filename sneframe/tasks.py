@@ -1,4 +1,4 @@
-"""A task defines how a property is learned: the targets, the loss, and how raw outputs become values again.
+"""A task defines how a property is learned: the targets, the loss, and the conversion of raw outputs.
 
 The type of the property selects the task. A number is regressed. A number in [0, 1], such as an accuracy, is
 a soft label. A text is a category. If several properties are learned together, each property has its own
@@ -42,7 +42,7 @@ def _numbers(values: Iterable[float]) -> tuple[float, ...]:
 
 
 class Task(ABC):
-    """How a property is learned. A task is a frozen value that was fitted to the training networks.
+    """Defines how a property is learned. A task is a frozen value that was fitted to the training networks.
 
     Attributes:
         name: name of the property.
@@ -80,7 +80,7 @@ class Task(ABC):
 
     @abstractmethod
     def constant(self) -> Tensor:
-        """Return the raw output ``(T,)`` that predicts the training mean or class frequencies."""
+        """Return the raw output ``(T,)`` that predicts the training mean or training frequencies."""
 
 
 @frozen(kw_only=True)
@@ -89,8 +89,8 @@ class Regression(Task):
 
     Args:
         name: name of the property.
-        mean: mean over the training networks.
-        std: standard deviation over the training networks.
+        mean: mean of the property over the training networks.
+        std: standard deviation of the property over the training networks.
         within: limits to which predictions are clipped, or None.
     """
 
@@ -104,7 +104,7 @@ class Regression(Task):
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray, within: tuple[float, float] | None = None) -> Regression:
-        """Return the task for the training values ``(n,)``.
+        """Return a task that is fitted to the training values ``(n,)``.
 
         Raises:
             ZooError: all training networks have the same value.
@@ -142,7 +142,7 @@ class Regression(Task):
         return score(truth, self.predict(value))
 
     def constant(self) -> Tensor:
-        """Return zero, the standardised mean."""
+        """Return 0, which is the standardised mean."""
         return torch.zeros(1)
 
 
@@ -152,7 +152,7 @@ class Fraction(Task):
 
     Args:
         name: name of the property.
-        mean: mean over the training networks.
+        mean: mean of the property over the training networks.
     """
 
     kind = "fraction"
@@ -170,7 +170,7 @@ class Fraction(Task):
         return np.asarray(truth, np.float64)[:, None]
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return the cross-entropies ``(B,)`` minus the entropies of the targets. The minimum is 0."""
+        """Return cross-entropies ``(B,)`` minus the entropies of the targets. The least loss is then 0."""
         least = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
         losses = F.binary_cross_entropy_with_logits(value.float(), target, reduction="none") - least
         return losses.squeeze(1)
@@ -198,8 +198,8 @@ class Category(Task):
         classes: the different labels of the training networks, sorted.
         frequencies: frequency of each class in the training networks.
         fitted: whether the head is fitted by squared error, to a column of zeros and ones for each class. The
-            raw outputs are then no logits: to get probabilities, they are clipped to [0, 1] and divided by
-            their sum.
+            raw outputs are then no logits. The probabilities are the raw outputs, clipped to [0, 1] and
+            divided by their sum.
     """
 
     kind = "category"
@@ -211,7 +211,7 @@ class Category(Task):
 
     @classmethod
     def fit(cls, name: str, labels: np.ndarray, *, fitted: bool = False) -> Category:
-        """Return the task for the training labels ``(n,)``.
+        """Return a task that is fitted to the training labels ``(n,)``.
 
         Raises:
             ZooError: there is only one class, or there are more than a hundred.
@@ -225,7 +225,7 @@ class Category(Task):
         if len(classes) > MOST_CLASSES:
             raise ZooError(
                 f"property {name!r} has {len(classes)} different values in the training networks, "
-                f"but a category must have at most {MOST_CLASSES}"
+                f"but a category can have {MOST_CLASSES} at most"
             )
         frequencies = counts / counts.sum()
         return cls(name=name, classes=classes.tolist(), frequencies=frequencies.tolist(), fitted=fitted)
@@ -240,7 +240,7 @@ class Category(Task):
         return labels(column)
 
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return one-hot rows ``(n, K)``, but a row of zeros for a class that no training network has."""
+        """Return one-hot rows ``(n, K)``. A class that no training network has gets a row of zeros."""
         return np.where(truth[:, None] == np.array(self.classes, dtype=object), 1.0, 0.0)
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
@@ -261,12 +261,12 @@ class Category(Task):
         return np.asarray((cut / cut.sum(1, keepdim=True)).numpy())
 
     def probability_of(self, truth: np.ndarray, value: Tensor) -> np.ndarray:
-        """Return the probabilities ``(n,)`` of the true classes, 0 for a class that no training network has."""
+        """Return the probabilities ``(n,)`` of the true classes. Classes without training networks get 0."""
         true, probabilities = self._indices(truth), self.probabilities(value)
         return np.asarray(np.where(true < 0, 0.0, probabilities[np.arange(len(true)), true]))
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
-        """Score the probabilities. A class that no training network has counts as predicted wrongly."""
+        """Score the probabilities. A class without training networks counts as predicted wrongly."""
         return score_classes(self._indices(truth), self.probabilities(value))
 
     def _indices(self, truth: np.ndarray) -> np.ndarray:
@@ -275,7 +275,7 @@ class Category(Task):
         return np.array([indices.get(label, -1) for label in truth])
 
     def constant(self) -> Tensor:
-        """Return the raw output for which the probability of each class is its frequency."""
+        """Return the raw output from which :meth:`probabilities` computes the class frequencies."""
         frequencies = torch.tensor(self.frequencies, dtype=torch.float64)
         return frequencies if self.fitted else frequencies.log()
 
@@ -373,7 +373,7 @@ class Tasks:
             yield task, value[:, columns]
 
     def targets(self, columns: Mapping[str, Column]) -> np.ndarray:
-        """Return the float64 targets ``(n, T)`` of networks, whose property values are ``columns``, by name."""
+        """Return float64 targets ``(n, T)``. ``columns`` has the true values of each property, by name."""
         return np.concatenate([task.targets(task.truth(columns[task.name])) for task in self.each], axis=1)
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:

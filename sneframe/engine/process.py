@@ -19,7 +19,7 @@ from sneframe.errors import MachineError
 
 @final
 class ProcessEngine(Engine):
-    """Calls a function in new processes. They take seconds to start, so the engine pays off for long work.
+    """Calls a function in new processes. A process takes seconds to start, so this pays off for long work.
 
     Args:
         workers: largest number of processes.

@@ -1,4 +1,4 @@
-"""Save and load a trained model. The header of the file says how to build the model without its weights."""
+"""Save and load a trained model. The file holds tensors, and a header that says how to build the model."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LIBRARY = "scikit-learn"  #: the library that fits heads
 
 
 def save_model(path: Path, model: Model, tasks: Tasks, config: RunConfig, **extra: Any) -> None:
-    """Write the state dict of a model to a file, whose header holds the configuration and the tasks.
+    """Write the state dict of a model to a file, with a header that says how to build the model again.
 
-    The header also holds the architectures, and the items of ``extra``. A head that is fitted, not trained by
-    gradients, is stored as the embeddings and targets to which the head was fitted.
+    The header holds the configuration, the architectures, the tasks and the items of ``extra``. A head that
+    is fitted, not trained by gradients, is stored as the embeddings and targets to which the head was fitted.
     """
     header = {
         "format": FORMAT,
@@ -80,7 +80,7 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
 
 
 def restore_model(model: Model, tensors: Mapping[str, Any], path: Path) -> None:
-    """Load tensors into a model. Fit the head again if gradients do not train it.
+    """Load tensors into a model. If the head is fitted, not trained by gradients, fit the head again.
 
     Raises:
         RunError: names or shapes of the tensors do not match those of the model.

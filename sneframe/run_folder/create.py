@@ -20,7 +20,7 @@ from sneframe.zoo.staging import check_place
 def open_folder(
     folder: Path | str | None, config: RunConfig, environment: Environment, *, resume: bool
 ) -> Path:
-    """Create the folder of a new run, or open the folder of a run to resume, and return its path.
+    """Create the folder of a new run, or open the folder of a run to resume. Return the path of the folder.
 
     The folder then contains ``config.toml`` and ``environment.json``.
 
@@ -105,7 +105,7 @@ def _check_config(path: Path, config: RunConfig) -> None:
 
 
 def _recorded(path: Path, environment: Environment) -> Environment:
-    """Add this session to the environment in ``environment.json``, and return the result.
+    """Return the environment in ``environment.json``, with this session added to the sessions that resumed.
 
     If there is no such file, return ``environment``, which then describes the first session.
     """

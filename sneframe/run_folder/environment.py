@@ -44,7 +44,7 @@ class UsedZoo:
         digest: hash of the content of the zoo.
         networks: number of networks in the zoo.
         architectures: the summary of each architecture, by architecture id.
-        symmetry: number of networks by the origin of their symmetry. Empty if the run did not record it.
+        symmetry: number of networks by the origin of their symmetry. Empty if the run did not record origins.
     """
 
     name: str

@@ -54,20 +54,20 @@ class EpochScores:
 
     @classmethod
     def of(cls, scores: Scores, invariance: Invariance | None = None) -> EpochScores:
-        """Return those of the scores and invariance errors that ``history.jsonl`` records."""
+        """Select those of the scores and invariance errors that ``history.jsonl`` records."""
         moved = {} if invariance is None else attrs.asdict(invariance)
         return cls(mse=scores.mse, r2=scores.r2, tau=scores.tau, accuracy=scores.accuracy, **moved)
 
 
 @frozen(kw_only=True)
 class Epoch:
-    """One finished epoch.
+    """The record of one finished epoch.
 
     Args:
         epoch: number of the epoch, counted from 1.
         step: number of steps from the start of the training to the end of this epoch.
         seconds: seconds of training so far, over all sessions.
-        lr: the learning rate of the last step.
+        lr: the learning rate of the last step of the epoch.
         train: losses on the training networks.
         val: scores of the validation networks on the main property.
         also: scores of the validation networks on the other properties, by name.

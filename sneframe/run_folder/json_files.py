@@ -1,4 +1,4 @@
-"""Write attrs values to JSON files, and read them back with a check of every type.
+"""Write attrs values to JSON files, and read attrs values from JSON files with a check of every type.
 
 An error is one line that names the file, the key or line in the file, and the problem. The classes are in the
 other modules of this package, one module for each file of a run folder. A key that a class does not know is

@@ -30,7 +30,7 @@ class RunFolder:
         history: epochs in ``history.jsonl``; empty for a run without epochs.
         predictions: predictions in ``predictions.csv``, one item for each property.
         metrics: content of ``metrics.json``.
-        embeddings: content of ``embeddings.safetensors``; None if there is no such file.
+        embeddings: test embeddings in ``embeddings.safetensors``; None if there is no such file.
         shown: columns in ``shown.json``, by name, with values in the order of the predictions. Empty if there
             is no such file.
     """

@@ -49,7 +49,7 @@ class Invariance:
     """Invariance errors: the mean squared change of the output, divided by the variance of the output.
 
     Args:
-        e_g: the error for a random permutation of the neurons of each group.
+        e_g: the error for a random permutation of every neuron group.
         e_noise: the error for Gaussian noise that moves the weights as far as the permutation does.
     """
 

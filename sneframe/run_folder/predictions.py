@@ -77,7 +77,7 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
     """Read the predictions for the test networks. Return one item for each property of ``metrics``.
 
     Raises:
-        RunError: the file is missing or malformed, or the number of test networks is not that of ``metrics``.
+        RunError: the file is missing or malformed, or the number of test networks differs from ``metrics``.
     """
     kinds = {name: each.task for name, each in metrics.by_property.items()}
     columns, expected = header_of(kinds), metrics.test.n

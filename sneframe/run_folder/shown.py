@@ -38,7 +38,7 @@ def read_shown(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
         ids: ids of the test networks, in the order of predictions.csv.
 
     Raises:
-        RunError: the file is malformed, or its ids are not ``ids``.
+        RunError: the file is malformed, or the ids in the file differ from ``ids``.
     """
     if not path.exists():
         return {}

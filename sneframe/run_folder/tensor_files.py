@@ -58,7 +58,7 @@ def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Load tensors that :func:`optimiser_tensors` returned into an optimiser. Ignore all other tensors."""
+    """Load the tensors that :func:`optimiser_tensors` names into an optimiser. Ignore all other tensors."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimiser."):

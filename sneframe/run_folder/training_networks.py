@@ -1,4 +1,4 @@
-"""``training.json`` records facts about the training networks, with which new networks are compared later."""
+"""``training.json`` records facts about the training networks. Predictions compare new networks with them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TrainingNetworks:
 
 
 def read_magnitudes(path: Path) -> Mapping[str, tuple[float, float]]:
-    """Return the range of each type of parameter, by type. If there is no such file, the result is empty.
+    """Return the least and the largest magnitude of each type of parameter, or nothing without the file.
 
     Raises:
         RunError: the file is malformed.

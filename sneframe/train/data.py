@@ -26,7 +26,7 @@ DEMO = "zoos/demo"  #: builder of the demo zoo, which a run uses if ``zoo.path``
 
 @frozen(kw_only=True, eq=False)
 class Split:
-    """Positions of the training, validation and test networks in the batch."""
+    """Positions of the training, validation and test networks in ``Data.batch``."""
 
     train: np.ndarray
     val: np.ndarray
@@ -133,9 +133,9 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
 def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
     """Read a zoo on which a model is tested, not trained.
 
-    The test networks are those of the split that ``config.split`` names. If ``config.split`` is ``random``,
-    they are those of the only split that the zoo stores. If the zoo does not store such a split, all networks
-    are test networks.
+    The test networks are those of the split that ``config.split`` names, if the zoo stores this split. If
+    ``config.split`` is ``random`` and the zoo stores exactly one split, the test networks are those of this
+    split. Otherwise all networks are test networks.
 
     Raises:
         ZooError: the zoo or a property does not exist, no network has a value of every property, or the split
@@ -155,7 +155,8 @@ def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
 def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[str, Column]]:
     """Return the networks to learn from, and the columns of the properties to predict, by name.
 
-    These are the healthy networks that have a finite value of every property. The main property comes first.
+    The networks are those that are healthy and have a finite value of every property. The column of the main
+    property comes first.
     """
     path = Path(config.path) if config.path is not None else demo_zoo(reporter)
     whole = zoo.open_zoo(path, unhealthy=True)
@@ -218,7 +219,7 @@ def demo_zoo(reporter: Reporter) -> Path:
     The path contains the version of the plugin that builds the demo zoo.
 
     Raises:
-        ZooError: the path holds something else than the demo zoo.
+        ZooError: the path holds something other than the demo zoo.
         Interrupted: the user pressed Ctrl-C; the error says how to continue the build.
     """
     registry = plugins.load([DEMO.partition("/")[0]])

@@ -79,7 +79,7 @@ def predict(
 
 
 def some(positions: np.ndarray, seed: int) -> np.ndarray:
-    """Return all positions, or, if there are more than :data:`MOST_KEPT`, that many drawn at random."""
+    """Return the positions, or, if there are more than :data:`MOST_KEPT`, a random sample of that size."""
     if len(positions) <= MOST_KEPT:
         return positions
     return np.sort(np.random.default_rng(seed).choice(positions, MOST_KEPT, replace=False))
@@ -109,8 +109,8 @@ def invariance(
     """Measure how much the outputs change when neurons are permuted, and when noise is added instead.
 
     e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, where g is a random permutation of every neuron
-    group. e_noise is the same mean for x plus Gaussian noise of the norm |g·x − x| in place of g·x. A model
-    that ignores the weights has a small e_g too, but its e_noise is small as well.
+    group. For e_noise, Gaussian noise of the norm |g·x − x| is added to x instead. A model that ignores the
+    weights has a small e_g too, but it also has a small e_noise.
 
     Args:
         model: the model, on the accelerator's device.

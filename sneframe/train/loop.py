@@ -282,7 +282,7 @@ def _progress(loop: Loop, step: int) -> float:
 
 
 def _count_steps(loop: Loop, training: Training) -> None:
-    """Add the seconds on the clock that ``training.seconds`` lacks to ``training.step_seconds``."""
+    """Add to ``training.step_seconds`` the seconds that ``training.seconds`` does not include yet."""
     training.step_seconds += loop.clock.seconds - training.seconds
 
 

@@ -19,7 +19,7 @@ from sneframe.tasks import Tasks
 
 
 class Objective(nn.Module):
-    """Holds the model, the task loss and the invariance loss. Each call computes the loss of one step.
+    """Combines the model, the task loss and the invariance loss. Each call computes the loss of one step.
 
     Args:
         model: the model to train.
@@ -55,7 +55,7 @@ class Objective(nn.Module):
     def forward(self, batch: Batch, target: Tensor, draw: Draw, progress: float) -> tuple[Tensor, Tensor]:
         """Return the loss to differentiate, and a tensor ``(3,)``: the total, task and invariance loss.
 
-        Both cover the networks of this process only.
+        Both results cover only the networks of this process.
 
         Args:
             batch: the networks of this process in the batch of the step.

@@ -42,7 +42,7 @@ def epoch_batches(
 
 
 def _balanced(order: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """Repeat or leave out positions until every kind has the same number of positions, up to one.
+    """Repeat or leave out positions, so that the numbers of positions of two kinds differ by at most one.
 
     The result has as many positions as ``order``. The positions of a kind stay in the same order.
 
