@@ -44,5 +44,5 @@ def make_engine(name: str, workers: int | None = None) -> Engine:
 
 
 def _cores() -> int:
-    # A container or taskset may allow fewer cores than the machine has; macOS and Windows cannot tell.
+    # A container or taskset may allow fewer cores than the machine has. macOS and Windows do not report this.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

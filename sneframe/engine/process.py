@@ -87,12 +87,12 @@ def _uninterrupted() -> Iterator[None]:
 
 def _begin() -> None:
     """Prepare a worker process: limit torch to one thread, ignore Ctrl-C, and end with the parent."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # for functions that import torch, which reads this then
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads this when a function imports torch
     if "torch" in sys.modules:
         import torch
 
         torch.set_num_threads(1)
-    # A terminal sends Ctrl-C to all processes; workers ignore it, because the parent ends them.
+    # A terminal sends Ctrl-C to all processes. Workers ignore Ctrl-C, because the parent ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # If the parent is killed, its workers end themselves.
     threading.Thread(target=_end_with_parent, daemon=True).start()

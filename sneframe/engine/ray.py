@@ -10,8 +10,8 @@ from typing import Any, ClassVar, final
 from sneframe.engine.engine import Engine, Item, Result, one_thread
 from sneframe.errors import MachineError, PluginError, SneframeError
 
-#: Environment variables, unless the user sets them: Ray writes no token into the home directory, and sends no
-#: usage data.
+#: Environment variables that the engine sets, unless the user has set them. With these values Ray writes no
+#: token into the home directory, and sends no usage data.
 _SETTINGS = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 

@@ -72,7 +72,7 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
     if not model.head.trained and then != now:
         warnings.warn(
             f"{path}: head {model.head.name!r} was fitted by {LIBRARY} {then} and is fitted again by {now}, "
-            f"so its predictions may differ; for the same predictions install {LIBRARY}=={then}",
+            f"so the predictions may differ; for the same predictions install {LIBRARY}=={then}",
             stacklevel=2,
         )
     restore_model(model, tensors, path)

@@ -69,9 +69,6 @@ def read_folder(folder: Path) -> RunFolder:
     )
 
 
-# -- one function per file -----------------------------------------------------------------------------------
-
-
 def _config(path: Path) -> str:
     text = read_text(path)
     try:

@@ -32,7 +32,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunError: the file is missing or damaged, or sneframe did not write it.
     """
     try:
-        path.open("rb").close()  # raises its own error for a file without read permission
+        path.open("rb").close()  # raises PermissionError for a file without read permission
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["sneframe"])
             names = file.keys()

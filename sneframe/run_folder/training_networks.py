@@ -25,7 +25,7 @@ class Range:
     @most.validator
     def _not_less(self, _: object, most: float) -> None:
         if most < self.least:
-            raise ValueError(f"must not be less than 'least' ({self.least}), but got {most}")
+            raise ValueError(f"'most' ({most}) must not be less than 'least' ({self.least})")
 
 
 @frozen(kw_only=True)

@@ -127,7 +127,7 @@ def fit(
     if smallest < accelerator.num_processes:
         raise RunError(
             f"each of the {accelerator.num_processes} processes needs a network in every step, but the "
-            f"smallest step has {smallest} in all: there are {len(data.split.train)} training networks, and "
+            f"smallest step has only {smallest}: there are {len(data.split.train)} training networks, and "
             f"train.batch_size = {config.train.batch_size}"
         )
     if accelerator.num_processes > 1 and config.train.budget is not None:
@@ -377,5 +377,5 @@ def _load(path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor) 
         return Training(**{**header, "history": history})
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{path}: does not match this configuration: {' '.join(str(error).split())}"
+            f"{path}: the saved state does not match the configuration: {' '.join(str(error).split())}"
         ) from error

@@ -49,7 +49,7 @@ class Objective(nn.Module):
         self.augmentations = nn.ModuleList(augmentations)
         self.task_weight = task_weight
         self.processes = processes
-        # Whether an output of the augmentations, and one of the invariance loss, have been checked.
+        # Whether the first outputs of the augmentations and of the invariance loss have been checked.
         self._compared = self._term_compared = False
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw, progress: float) -> tuple[Tensor, Tensor]:

@@ -136,7 +136,7 @@ def test_two_processes_learn_the_weights_of_one(one, two, recipe):
         ),
         (
             "small",
-            "each of the 2 processes needs a network in every step, but the smallest step has 1 in all: "
+            "each of the 2 processes needs a network in every step, but the smallest step has only 1: "
             "there are 3 training networks, and train.batch_size = 2",
         ),
     ],
