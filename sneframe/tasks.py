@@ -1,7 +1,8 @@
-"""A task is how a property is learned: the targets, the loss, and how raw outputs become values again.
+"""A task defines how a property is learned: the targets, the loss, and the conversion of raw outputs.
 
-The type of the property decides. A number is regressed; a number in [0, 1], such as an accuracy, is a soft
-label; a text is a category. Several properties are learned together, on different columns of the raw output.
+The type of the property selects the task. A number is regressed. A number in [0, 1], such as an accuracy, is
+a soft label. A text is a category. If several properties are learned together, each property has its own
+columns in the raw output.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sneframe.errors import ZooError
 from sneframe.metrics import Scores, score, score_classes
 from sneframe.zoo.column import Column, no_category
 
-SPREAD = 0.1  #: if its training values span less, a property in [0, 1] is a small number and no fraction
+SPREAD = 0.1  #: a property in [0, 1] is a fraction only if its training values span at least this much
 MOST_CLASSES = 100
 
 
@@ -41,12 +42,12 @@ def _numbers(values: Iterable[float]) -> tuple[float, ...]:
 
 
 class Task(ABC):
-    """How a property is learned: a frozen value, fitted to the training networks.
+    """Defines how a property is learned. A task is a frozen value that was fitted to the training networks.
 
     Attributes:
         name: name of the property.
         kind: kind of the task, as the configuration and files call it.
-        width: T, the number of its columns in the raw output.
+        width: T, the number of columns of the property in the raw output.
     """
 
     kind: ClassVar[str]
@@ -55,15 +56,15 @@ class Task(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """T."""
+        """T, the number of columns of the property in the raw output."""
 
     @abstractmethod
     def truth(self, column: Column) -> np.ndarray:
-        """Return the true values ``(n,)`` in the form of :meth:`predict`: float64, or labels."""
+        """Return the true values ``(n,)`` in a column: float64, or labels for a category."""
 
     @abstractmethod
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return the targets ``(n, T)`` of the raw outputs, float64."""
+        """Return the float64 targets ``(n, T)`` of the raw outputs for true values ``(n,)``."""
 
     @abstractmethod
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
@@ -71,7 +72,7 @@ class Task(ABC):
 
     @abstractmethod
     def predict(self, value: Tensor) -> np.ndarray:
-        """Return the values ``(B,)`` of the property for raw outputs ``(B, T)``: float64, or labels."""
+        """Convert raw outputs ``(B, T)`` to values ``(B,)``: float64, or labels for a category."""
 
     @abstractmethod
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
@@ -79,17 +80,17 @@ class Task(ABC):
 
     @abstractmethod
     def constant(self) -> Tensor:
-        """Return the raw output ``(T,)`` that predicts the mean of the training networks."""
+        """Return the raw output ``(T,)`` that predicts the training mean or training frequencies."""
 
 
 @frozen(kw_only=True)
 class Regression(Task):
-    """A real property: squared error on targets that are standardised by the training networks.
+    """Learns a real property. The loss is the squared error of the standardised values.
 
     Args:
         name: name of the property.
-        mean: mean over the training networks.
-        std: standard deviation over the training networks.
+        mean: mean of the property over the training networks.
+        std: standard deviation of the property over the training networks.
         within: limits to which predictions are clipped, or None.
     """
 
@@ -103,7 +104,7 @@ class Regression(Task):
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray, within: tuple[float, float] | None = None) -> Regression:
-        """Return the task for the training values ``(n,)``.
+        """Return a task that is fitted to the training values ``(n,)``.
 
         Raises:
             ZooError: all training networks have the same value.
@@ -116,42 +117,42 @@ class Regression(Task):
         return cls(name=name, mean=float(np.mean(values)), std=float(np.std(values)), within=within)
 
     def truth(self, column: Column) -> np.ndarray:
-        """Return ``(n,)`` float64."""
+        """Return the true values ``(n,)`` in a column, as float64."""
         return column.values.astype(np.float64)
 
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return standardised values ``(n, 1)`` float64.
+        """Return the standardised values ``(n, 1)``, as float64.
 
-        Convert to single precision afterwards, never before: a float32 near 1.7e9 is a multiple of 128.
+        Convert to float32 only afterwards, because float32 numbers near 1.7e9 are 128 apart.
         """
         standardised: np.ndarray = (np.asarray(truth, np.float64) - self.mean) / self.std
         return standardised[:, None]
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return the squared errors ``(B,)``, in standardised units."""
+        """Return the squared errors ``(B,)`` of the standardised values."""
         return (value.float() - target).square().squeeze(1)
 
     def predict(self, value: Tensor) -> np.ndarray:
-        """Return ``(B,)`` float64."""
+        """Return the predicted values ``(B,)`` in the unit of the property, as float64."""
         values: np.ndarray = value.detach().squeeze(1).double().cpu().numpy() * self.std + self.mean
         return values if self.within is None else values.clip(*self.within)
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
-        """Score in the units of the property."""
+        """Score the predictions in the unit of the property."""
         return score(truth, self.predict(value))
 
     def constant(self) -> Tensor:
-        """Return zero, the standardised mean."""
+        """Return 0, which is the standardised mean."""
         return torch.zeros(1)
 
 
 @frozen(kw_only=True)
 class Fraction(Task):
-    """A property in [0, 1], such as an accuracy: binary cross-entropy with soft labels, as in SNE and NFN.
+    """Learns a property in [0, 1], such as an accuracy, by cross-entropy with soft labels, as SNE and NFN do.
 
     Args:
         name: name of the property.
-        mean: mean over the training networks.
+        mean: mean of the property over the training networks.
     """
 
     kind = "fraction"
@@ -161,26 +162,26 @@ class Fraction(Task):
     mean: float
 
     def truth(self, column: Column) -> np.ndarray:
-        """Return ``(n,)`` float64."""
+        """Return the true values ``(n,)`` in a column, as float64."""
         return column.values.astype(np.float64)
 
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return the true values as they are, ``(n, 1)``."""
+        """Return the true values, reshaped to ``(n, 1)``."""
         return np.asarray(truth, np.float64)[:, None]
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return the cross-entropies ``(B,)`` minus the entropies of the targets, so that the least is 0."""
+        """Return cross-entropies ``(B,)`` minus the entropies of the targets. The least loss is then 0."""
         least = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
         losses = F.binary_cross_entropy_with_logits(value.float(), target, reduction="none") - least
         return losses.squeeze(1)
 
     def predict(self, value: Tensor) -> np.ndarray:
-        """Return ``(B,)`` float64 in [0, 1]."""
+        """Return the predicted values ``(B,)``, float64 in [0, 1]."""
         values: np.ndarray = value.detach().squeeze(1).double().sigmoid().cpu().numpy()
         return values
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
-        """Score fractions, not logits."""
+        """Score the predicted fractions, not the logits."""
         return score(truth, self.predict(value))
 
     def constant(self) -> Tensor:
@@ -190,15 +191,15 @@ class Fraction(Task):
 
 @frozen(kw_only=True)
 class Category(Task):
-    """A category, such as the training set: cross-entropy.
+    """Learns a category, such as the name of the training set, by cross-entropy.
 
     Args:
         name: name of the property.
-        classes: labels of the training networks, in order.
+        classes: the different labels of the training networks, sorted.
         frequencies: frequency of each class in the training networks.
-        fitted: whether the head is fitted by squared error, to a column of zeros and ones for each class, and
-            gives no logits. Then the largest output is the class, and the outputs are clipped to [0, 1] and
-            divided by their sum to get probabilities.
+        fitted: whether the head is fitted by squared error, to a column of zeros and ones for each class. The
+            raw outputs are then no logits. The probabilities are the raw outputs, clipped to [0, 1] and
+            divided by their sum.
     """
 
     kind = "category"
@@ -210,10 +211,10 @@ class Category(Task):
 
     @classmethod
     def fit(cls, name: str, labels: np.ndarray, *, fitted: bool = False) -> Category:
-        """Return the task for the training labels ``(n,)``.
+        """Return a task that is fitted to the training labels ``(n,)``.
 
         Raises:
-            ZooError: there is only one class, or more than a hundred.
+            ZooError: there is only one class, or there are more than a hundred.
         """
         classes, counts = np.unique(labels.astype(str), return_counts=True)
         if len(classes) == 1:
@@ -224,7 +225,7 @@ class Category(Task):
         if len(classes) > MOST_CLASSES:
             raise ZooError(
                 f"property {name!r} has {len(classes)} different values in the training networks, "
-                f"a category has {MOST_CLASSES} at most"
+                f"but a category can have {MOST_CLASSES} at most"
             )
         frequencies = counts / counts.sum()
         return cls(name=name, classes=classes.tolist(), frequencies=frequencies.tolist(), fitted=fitted)
@@ -235,23 +236,23 @@ class Category(Task):
         return len(self.classes)
 
     def truth(self, column: Column) -> np.ndarray:
-        """Return the labels ``(n,)``."""
+        """Return the labels ``(n,)`` in a column."""
         return labels(column)
 
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return one-hot rows ``(n, K)``; a class that no training network has is a row of zeros."""
+        """Return one-hot rows ``(n, K)``. A class that no training network has gets a row of zeros."""
         return np.where(truth[:, None] == np.array(self.classes, dtype=object), 1.0, 0.0)
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return the cross-entropies ``(B,)``."""
+        """Return the cross-entropies ``(B,)`` of raw outputs, which are logits."""
         return -(target * value.float().log_softmax(1)).sum(1)
 
     def predict(self, value: Tensor) -> np.ndarray:
-        """Return the labels ``(B,)``."""
+        """Return the label ``(B,)`` of the class with the largest raw output."""
         return np.array(self.classes, dtype=object)[value.detach().cpu().argmax(1).numpy()]
 
     def probabilities(self, value: Tensor) -> np.ndarray:
-        """Return the probabilities ``(B, K)``."""
+        """Return the predicted probabilities ``(B, K)`` of the classes."""
         value = value.detach().double().cpu()
         if not self.fitted:
             return value.softmax(1).numpy()
@@ -260,21 +261,21 @@ class Category(Task):
         return np.asarray((cut / cut.sum(1, keepdim=True)).numpy())
 
     def probability_of(self, truth: np.ndarray, value: Tensor) -> np.ndarray:
-        """Return ``(n,)`` probabilities of the true classes; 0 for a class that no training network has."""
+        """Return the probabilities ``(n,)`` of the true classes. Classes without training networks get 0."""
         true, probabilities = self._indices(truth), self.probabilities(value)
         return np.asarray(np.where(true < 0, 0.0, probabilities[np.arange(len(true)), true]))
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
-        """Score probabilities; a class that no training network has is always missed."""
+        """Score the probabilities. A class without training networks counts as predicted wrongly."""
         return score_classes(self._indices(truth), self.probabilities(value))
 
     def _indices(self, truth: np.ndarray) -> np.ndarray:
-        """Return the index of each label among the classes; −1 for a class that no training network has."""
+        """Return the index of each label in ``classes``, or −1 for a label that no training network has."""
         indices = {label: index for index, label in enumerate(self.classes)}
         return np.array([indices.get(label, -1) for label in truth])
 
     def constant(self) -> Tensor:
-        """Return the raw output for which the probability of each class is its frequency."""
+        """Return the raw output from which :meth:`probabilities` computes the class frequencies."""
         frequencies = torch.tensor(self.frequencies, dtype=torch.float64)
         return frequencies if self.fitted else frequencies.log()
 
@@ -283,7 +284,7 @@ KINDS: dict[str, type[Task]] = {each.kind: each for each in (Regression, Fractio
 
 
 def labels(column: Column) -> np.ndarray:
-    """Return the values of a column as texts ``(n,)`` of dtype object; whole floats are written as ints."""
+    """Return the values ``(n,)`` of a column as strings, dtype object. Whole floats are written as ints."""
     values = column.values.tolist()
     if column.kind == "float":
         values = [int(value) if value.is_integer() else value for value in values]
@@ -291,41 +292,40 @@ def labels(column: Column) -> np.ndarray:
 
 
 def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool = False) -> Task:
-    """Choose the task of a property by its type.
+    """Return the task of a property, fitted to the training networks.
 
     Args:
         name: name of the property.
-        training: its values in the training networks.
-        kind: ``regression``, ``fraction`` or ``category``. With ``auto``, a text or a bool is a category, a
-            float whose values are in [0, 1] and span at least a tenth of it is a fraction, and any other
-            number is regressed.
-        fitted: whether the head is fitted by squared error, so that a fraction is regressed.
+        training: the values of the property in the training networks.
+        kind: ``regression``, ``fraction`` or ``category``. ``auto`` makes texts and bools a category. It
+            makes floats in [0, 1] that span at least 0.1 a fraction, and regresses all other numbers.
+        fitted: whether the head is fitted by squared error. A fraction is then regressed.
 
     Raises:
-        ZooError: the kind cannot have these values, or all values are equal. With ``auto`` also if a text
-            does not look like a category: most of its values are distinct, or some are numbers.
+        ZooError: the values do not suit ``kind``, or all values are equal. With ``auto``, texts that do not
+            look like a category are an error, too: most texts are distinct, or some are numbers.
     """
     if kind == "auto":
         kind = _kind_of(training)
         if (reason := no_category(training)) is not None:
             raise ZooError(
-                f"property {name!r} is text, {reason}; if it is a category, set zoo.task = category"
+                f"property {name!r} is text, {reason}; if the property is a category, set zoo.task = category"
             )
     if kind == "category":
         return Category.fit(name, labels(training), fitted=fitted)
     if training.kind in ("string", "bool"):
         raise ZooError(
-            f"property {name!r} holds {training.kind}s, so zoo.task must be category, got {kind!r}"
+            f"property {name!r} holds {training.kind}s, so zoo.task must be 'category', but got {kind!r}"
         )
     values = training.values.astype(np.float64)
     if kind == "regression":
         return Regression.fit(name, values)
     if values.min() < 0 or values.max() > 1:
         raise ZooError(
-            f"property {name!r} lies in [{values.min():g}, {values.max():g}], a fraction in [0, 1]; "
-            f"choose zoo.task = 'regression'"
+            f"property {name!r} has values in [{values.min():g}, {values.max():g}], but a fraction must be "
+            f"in [0, 1]; set zoo.task = 'regression'"
         )
-    regressed = Regression.fit(name, values, within=(0.0, 1.0))  # this refuses equal values
+    regressed = Regression.fit(name, values, within=(0.0, 1.0))  # raises ZooError if all values are equal
     return regressed if fitted else Fraction(name=name, mean=regressed.mean)
 
 
@@ -344,7 +344,7 @@ def _tasks(values: Iterable[Task]) -> tuple[Task, ...]:
 
 @frozen(kw_only=True, slots=False)
 class Tasks:
-    """The tasks of a run, learned together. The first is the main one, which decides the best epoch.
+    """The tasks of a run, which are learned together. The scores of the first task decide the best epoch.
 
     Args:
         each: the tasks, at least one.
@@ -354,7 +354,7 @@ class Tasks:
 
     @property
     def main(self) -> Task:
-        """The main task."""
+        """The task of the main property, which is the first task."""
         return self.each[0]
 
     @property
@@ -368,23 +368,23 @@ class Tasks:
         return tuple(slice(start, end) for start, end in pairwise(ends))
 
     def split(self, value: Tensor) -> Iterator[tuple[Task, Tensor]]:
-        """Yield each task with its own columns of the raw outputs ``(B, T)``."""
+        """Yield each task together with the columns of the raw outputs ``(B, T)`` that belong to the task."""
         for task, columns in zip(self.each, self._columns, strict=True):
             yield task, value[:, columns]
 
     def targets(self, columns: Mapping[str, Column]) -> np.ndarray:
-        """Return the targets ``(n, T)``, float64, of the networks to which the columns belong."""
+        """Return float64 targets ``(n, T)``. ``columns`` has the true values of each property, by name."""
         return np.concatenate([task.targets(task.truth(columns[task.name])) for task in self.each], axis=1)
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return the losses ``(B,)``, averaged over the tasks."""
+        """Return the losses ``(B,)`` of the networks, averaged over the tasks."""
         pairs = zip(self.split(value), self._columns, strict=True)
         losses = [task.loss(own, target[:, columns]) for (task, own), columns in pairs]
         return losses[0] if len(losses) == 1 else rearrange(losses, "task b -> task b").mean(0)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return plain data."""
-        # Task is no attrs class, but its subclasses are.
+        """Return the tasks as plain data for JSON."""
+        # asdict takes attrs values. Task is no attrs class, but its subclasses are.
         return [{"kind": task.kind, **attrs.asdict(task)} for task in self.each]  # type: ignore[arg-type]
 
     @classmethod

@@ -37,9 +37,9 @@ def test_the_type_of_a_property_decides_its_task(values, kind):
 @pytest.mark.parametrize(
     ("values", "kind", "problem"),
     [
-        (("a", "b"), "regression", "'p' holds strings, so zoo.task must be category, got 'regression'"),
+        (("a", "b"), "regression", "'p' holds strings, so zoo.task must be 'category', but got"),
         ((True, False), "fraction", "'p' holds bools"),
-        ((0.5, 2.0), "fraction", r"lies in \[0.5, 2\], a fraction in \[0, 1\]"),
+        ((0.5, 2.0), "fraction", r"has values in \[0.5, 2\], but a fraction must be in \[0, 1\]"),
         ((0.5, 0.5), "auto", "the same value, 0.5, in all 2 training networks"),
         (("a", "a"), "auto", "the same value, 'a', in all 2 training networks"),
         (tuple(range(101)), "category", "101 different values .* 100 at most"),

@@ -48,4 +48,4 @@ def _check_zoo(path: Path, config: ZooConfig) -> None:
         if name not in (None, DERIVED):
             opened.typed_column(name)
     if config.where is not None and not len(opened.where(config.where)):
-        raise ZooError(f"{path}: no network matches zoo.where = {config.where!r}, of {len(opened)}")
+        raise ZooError(f"{path}: none of the {len(opened)} networks matches zoo.where = {config.where!r}")

@@ -1,4 +1,4 @@
-"""Engines do independent work: in this process, in other processes of this machine, or on a Ray cluster.
+"""Engines call a function for many items: in this process, in other local processes, or on a Ray cluster.
 
 Results never depend on the engine, only on the function and the item. Zoo builders use an engine to train
 blocks of networks.
@@ -27,11 +27,11 @@ NAMES: Final = tuple(_KINDS)  #: names of all engines
 
 
 def make_engine(name: str, workers: int | None = None) -> Engine:
-    """Return the engine with this name.
+    """Return the engine ``name``.
 
     Args:
         name: one of :data:`NAMES`.
-        workers: number of processes; by default one for each core that this process may use.
+        workers: number of workers; by default one for each core that this process may use.
 
     Raises:
         ConfigError: there is no such engine, or ``workers`` is less than 1.
@@ -39,10 +39,10 @@ def make_engine(name: str, workers: int | None = None) -> Engine:
     if name not in _KINDS:
         raise ConfigError(f"no engine {name!r}; {choices(name, NAMES)}")
     if workers is not None and workers < 1:
-        raise ConfigError(f"an engine needs at least 1 worker, got {workers}")
+        raise ConfigError(f"an engine needs at least 1 worker, but got {workers}")
     return _KINDS[name](workers or _cores())
 
 
 def _cores() -> int:
-    # A container or taskset may allow fewer cores than the machine has; macOS and Windows cannot tell.
+    # A container or taskset may allow fewer cores than the machine has. macOS and Windows do not report this.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

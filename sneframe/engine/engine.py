@@ -1,4 +1,4 @@
-"""The abstract engine."""
+"""Define the base class of the engines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Engine(ABC):
-    """Calls a function for many items. Subclasses are final, one per file."""
+    """Calls a function for many items. Each subclass is final, and is the only engine in its file."""
 
     name: ClassVar[str]
 
@@ -20,10 +20,10 @@ class Engine(ABC):
     def map_unordered(
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield ``(item, function(item))`` for every item, in any order, each as soon as it is ready.
+        """Yield ``(item, function(item))`` for every item, in the order in which the results are ready.
 
-        Torch uses one thread in every call, because the number of threads changes how sums are rounded. When
-        the caller stops iterating, be it because of an error or Ctrl-C, all running work is stopped.
+        Torch uses one thread in every call, because the number of threads changes how sums are rounded. If
+        the caller stops iterating early, for example after an error or Ctrl-C, all running calls are stopped.
 
         Args:
             function: a function at the top level of a module, or a ``functools.partial`` of one. Function,
@@ -31,14 +31,14 @@ class Engine(ABC):
             items: arguments to call the function with, one for each call.
 
         Raises:
-            SneframeError: the function raised this error.
-            MachineError: a worker died.
+            SneframeError: ``function`` raised a SneframeError, which is raised again.
+            MachineError: a worker process died, or a Ray task was lost.
         """
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread in this block, and restore the number of threads after it."""
+    """Limit torch to one thread inside this block, and restore the previous number afterwards."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Work in other processes of this machine, each with one thread."""
+"""The process engine calls a function in other processes of this machine, each with one thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sneframe.errors import MachineError
 
 @final
 class ProcessEngine(Engine):
-    """A pool of new processes. Each takes seconds to start, so this engine pays off for minutes of work.
+    """Calls a function in new processes. A process takes seconds to start, so this pays off for long work.
 
     Args:
         workers: largest number of processes.
@@ -45,7 +45,7 @@ class ProcessEngine(Engine):
         )
         finished = False
         try:
-            with _uninterrupted():  # a half-started child would print an error because its parent is gone
+            with _uninterrupted():  # a half-started child prints an error if Ctrl-C ends its parent
                 pending: dict[Future[Result], Item] = {
                     executor.submit(function, each): each for each in items
                 }
@@ -67,7 +67,11 @@ class ProcessEngine(Engine):
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C until the end of the block. Only the main thread needs this: Python delivers it there."""
+    """Delay Ctrl-C until the end of the block.
+
+    Outside the main thread there is nothing to delay, because Python delivers signals to the main thread
+    only.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -82,15 +86,15 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Prepare a worker."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported, which not every function needs
+    """Prepare a worker process: limit torch to one thread, ignore Ctrl-C, and end with the parent."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads this when a function imports torch
     if "torch" in sys.modules:
         import torch
 
         torch.set_num_threads(1)
-    # A terminal sends Ctrl-C to all processes; workers ignore it, because the parent ends them.
+    # A terminal sends Ctrl-C to all processes. Workers ignore Ctrl-C, because the parent ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # If the parent was killed, the workers end themselves.
+    # If the parent is killed, its workers end themselves.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Work as tasks of a Ray cluster, which runs already or is started on this machine."""
+"""The Ray engine calls a function in tasks of a Ray cluster, or starts a cluster if there is none."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Any, ClassVar, final
 from sneframe.engine.engine import Engine, Item, Result, one_thread
 from sneframe.errors import MachineError, PluginError, SneframeError
 
-#: Defaults that the user can change: write no token into the home directory, and send no usage data.
+#: Environment variables that the engine sets, unless the user has set them. With these values Ray writes no
+#: token into the home directory, and sends no usage data.
 _SETTINGS = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @final
 class RayEngine(Engine):
-    """Runs each item as a Ray task on one core. Workers need sneframe, and must find files at the same paths.
+    """Calls the function for each item in a Ray task on one core.
 
-    If ``RAY_ADDRESS`` is set, or the caller has called ``ray.init``, that cluster is used with its own
-    authentication.
+    The machines of the cluster need sneframe, and must find files at the same paths as this process. If
+    ``RAY_ADDRESS`` is set, or the caller has called ``ray.init``, the engine uses that cluster, with the
+    authentication of that cluster. Otherwise the engine starts a cluster on this machine.
 
     Args:
-        workers: number of tasks at a time, and number of cores of a cluster that is started here.
+        workers: number of tasks at a time. A cluster that the engine starts has the same number of cores.
 
     Raises:
         PluginError: Ray is not installed.
@@ -92,6 +94,6 @@ class RayEngine(Engine):
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result:
-    """Call the function in a worker, with one thread."""
+    """Call ``function`` in a Ray task, with torch limited to one thread."""
     with one_thread():
         return function(item)

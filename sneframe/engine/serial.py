@@ -1,4 +1,4 @@
-"""Work in this process, one item after the other."""
+"""The serial engine calls a function in this process, for one item after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sneframe.engine.engine import Engine, Item, Result, one_thread
 
 @final
 class SerialEngine(Engine):
-    """Works in the calling process: nothing has to start, and a debugger stops where an error arises."""
+    """Calls a function in this process. No process has to start, and a debugger stops at an error."""
 
     name: ClassVar[str] = "serial"
 

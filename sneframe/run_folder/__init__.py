@@ -1,1 +1,1 @@
-"""The run folder: its files, written and read."""
+"""Write and read the files of a run folder."""

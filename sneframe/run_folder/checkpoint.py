@@ -1,4 +1,4 @@
-"""A trained model on disk: its tensors, and a header with everything that is needed to build it again."""
+"""Save and load a trained model. The file holds tensors, and a header that says how to build the model."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LIBRARY = "scikit-learn"  #: the library that fits heads
 
 
 def save_model(path: Path, model: Model, tasks: Tasks, config: RunConfig, **extra: Any) -> None:
-    """Write the state dict of a model, and its configuration, architectures and tasks in the header.
+    """Write the state dict of a model to a file, with a header that says how to build the model again.
 
-    A fitted head is stored as the embeddings and targets that it was fitted to. ``extra`` is added to the
-    header.
+    The header holds the configuration, the architectures, the tasks and the items of ``extra``. A head that
+    is fitted, not trained by gradients, is stored as the embeddings and targets to which the head was fitted.
     """
     header = {
         "format": FORMAT,
@@ -43,19 +43,22 @@ def save_model(path: Path, model: Model, tasks: Tasks, config: RunConfig, **extr
 
 
 def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
-    """Read a model, in eval mode, with its tasks and the header. A fitted head is fitted again.
+    """Read a model file, and return the model in eval mode, its tasks and the header of the file.
+
+    A head that is fitted, not trained by gradients, is fitted again.
 
     Warns:
         UserWarning: the head was fitted by another version of scikit-learn than the installed one.
 
     Raises:
-        RunError: the file is missing or damaged, or does not match its own configuration.
+        RunError: the file is missing or damaged, or the tensors do not match the configuration in the header.
         ConfigError: a part of the model is not installed.
     """
     tensors, header = read_tensors(path)
     if header.get("format") != FORMAT or header.get("version") != VERSION:
         raise RunError(
-            f"{path}: expected {FORMAT} version {VERSION}, got {header.get('format')} {header.get('version')}"
+            f"{path}: the format must be {FORMAT} version {VERSION}, "
+            f"but got {header.get('format')} version {header.get('version')}"
         )
     try:
         find = partial(plugins.part, class_paths=dict(header["unregistered"]))
@@ -63,13 +66,13 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
         architectures = [Architecture.from_json(data) for data in header["architectures"]]
         tasks = Tasks.from_json(header["tasks"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArchitectureError) as error:
-        raise RunError(f"{path}: damaged header: it describes no run: {one_line(error)}") from error
+        raise RunError(f"{path}: the header is damaged and describes no model: {one_line(error)}") from error
     model = build_model(config, architectures, tasks.width)
     then, now = header.get(LIBRARY), metadata.version(LIBRARY)
     if not model.head.trained and then != now:
         warnings.warn(
             f"{path}: head {model.head.name!r} was fitted by {LIBRARY} {then} and is fitted again by {now}, "
-            f"so its predictions may differ; for the same predictions install {LIBRARY}=={then}",
+            f"so the predictions may differ; for the same predictions install {LIBRARY}=={then}",
             stacklevel=2,
         )
     restore_model(model, tensors, path)
@@ -77,7 +80,7 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
 
 
 def restore_model(model: Model, tensors: Mapping[str, Any], path: Path) -> None:
-    """Load tensors into a model, and fit its head again if it is a fitted one.
+    """Load tensors into a model. If the head is fitted, not trained by gradients, fit the head again.
 
     Raises:
         RunError: names or shapes of the tensors do not match those of the model.
@@ -87,7 +90,9 @@ def restore_model(model: Model, tensors: Mapping[str, Any], path: Path) -> None:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise RunError(f"{path}: does not match its configuration: {' '.join(str(error).split())}") from error
+        raise RunError(
+            f"{path}: the tensors do not match the configuration: {' '.join(str(error).split())}"
+        ) from error
     if not model.head.trained:
         with plugins.Blamed(model.head):
             model.head.finish(fitted["embeddings"], fitted["targets"])

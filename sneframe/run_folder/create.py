@@ -1,4 +1,4 @@
-"""Makes the folder of a new run, or opens the folder of a run to resume, and records the session."""
+"""Create the folder of a new run, or open the folder of a run to resume. Either way, record the session."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from sneframe.zoo.staging import check_place
 def open_folder(
     folder: Path | str | None, config: RunConfig, environment: Environment, *, resume: bool
 ) -> Path:
-    """Return the folder of a run, with ``config.toml`` and ``environment.json`` in it.
+    """Create the folder of a new run, or open the folder of a run to resume. Return the path of the folder.
+
+    The folder then contains ``config.toml`` and ``environment.json``.
 
     Args:
-        folder: the folder; by default the next free ``runs/RECIPE-NNN``.
+        folder: path of the folder; by default the next free ``runs/RECIPE-NNN``.
         config: configuration of the run.
         environment: environment of this session. Sessions that resume a run are recorded after the first.
-        resume: whether to resume the run in the folder. It must have this zoo and this configuration; only
-            the device may differ.
+        resume: whether to resume the run in the folder. That run must have the same zoo and the same
+            configuration, except for the device.
 
     Raises:
-        RunError: the folder is not empty; or there is no run to resume, or it has another configuration or
-            zoo.
-        ZooError: the folder is inside a zoo, which would then be read as damaged.
-        MachineError: the folder cannot be made or written to.
+        RunError: the folder for a new run is not empty, there is no run to resume, or the run to resume has
+            another configuration or zoo.
+        ZooError: the folder is inside a zoo. Readers of that zoo would report the folder as damage.
+        MachineError: the folder cannot be created or written to.
     """
     if resume:
         path = Path(folder) if folder is not None else None
         if path is None or not (path / "config.toml").exists():
-            raise RunError(f"no run to resume in {path}: it has no config.toml")
+            raise RunError(f"no run to resume in {path}: config.toml is missing")
         _check_config(path, config)
         environment = _recorded(path / "environment.json", environment)
         atomic.sweep(path)
@@ -49,12 +51,15 @@ def open_folder(
 
 
 def how_to_continue(folder: Path) -> str:
-    """Return the words that name the command which resumes a stopped run."""
+    """Return the end of a message: the command that resumes the run in ``folder``."""
     return f"continue with: sneframe run --resume {shlex.quote(str(folder))}"
 
 
 def _take(folder: Path | str | None, config: RunConfig) -> Path:
-    """Take the folder for a new run. If several runs want it, whichever creates ``config.toml`` gets it."""
+    """Create the folder of a new run, write ``config.toml``, and return the path of the folder.
+
+    If several runs try the same folder, the folder belongs to the run that creates ``config.toml``.
+    """
     path, text = None if folder is None else Path(folder), to_toml(config)
     try:
         check_place(path or Path("runs"))
@@ -67,8 +72,8 @@ def _take(folder: Path | str | None, config: RunConfig) -> Path:
             file.write(text)
     except FileExistsError as error:
         raise RunError(
-            f"{path} exists and is not empty; continue its run with --resume {path}, or write elsewhere with "
-            f"--out"
+            f"{path} exists and is not empty; continue the run in it with --resume {path}, or name another "
+            f"folder with --out"
         ) from error
     except OSError as error:
         raise MachineError(f"cannot write {path or 'runs'}: {error.strerror or error}") from error
@@ -76,7 +81,7 @@ def _take(folder: Path | str | None, config: RunConfig) -> Path:
 
 
 def _next_free(config: RunConfig) -> Path:
-    """Make the next free ``runs/RECIPE-NNN``. A folder that another run makes meanwhile is skipped."""
+    """Create the next free folder ``runs/RECIPE-NNN``. Skip folders that other runs create meanwhile."""
     stem = (config.recipe or "run").replace("/", "-")
     Path("runs").mkdir(exist_ok=True)
     for number in itertools.count(1):
@@ -90,23 +95,26 @@ def _next_free(config: RunConfig) -> Path:
 
 
 def _check_config(path: Path, config: RunConfig) -> None:
-    """Check that the configuration is the one in the folder, except for the device."""
+    """Check that the configuration equals ``config.toml`` in the folder, except for the device."""
     written = read_toml(path / "config.toml")
     if {**written, "device": None} != {**unstructure(config), "device": None}:
         raise RunError(
-            f"{path} holds a run with another configuration; resume it without changes, or write elsewhere "
-            f"with --out"
+            f"{path} holds a run with another configuration; resume that run without changes, or name "
+            f"another folder with --out"
         )
 
 
 def _recorded(path: Path, environment: Environment) -> Environment:
-    """Return the record of the earlier sessions, with this session added at the end."""
+    """Return the environment in ``environment.json``, with this session added to the sessions that resumed.
+
+    If there is no such file, return ``environment``, which then describes the first session.
+    """
     if not path.exists():
         return environment
     first, zoo = read_json(path, Environment), environment.zoo
     if first.zoo.digest != zoo.digest:
         raise RunError(
-            f"{zoo.path} is not the zoo that {path.parent} began with: its digest is {zoo.digest}, "
-            f"not {first.zoo.digest}; restore that zoo, or start a new run"
+            f"{zoo.path} is not the zoo that {path.parent} began with: the digest must be "
+            f"{first.zoo.digest}, but got {zoo.digest}; restore that zoo, or start a new run"
         )
     return evolve(first, resumed=(*first.resumed, environment))

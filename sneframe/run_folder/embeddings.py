@@ -1,4 +1,4 @@
-"""``embeddings.safetensors``: the embeddings of the test networks."""
+"""Read the embeddings of the test networks from ``embeddings.safetensors``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sneframe.run_folder.json_files import fault, read_bytes
 
 @frozen(kw_only=True, eq=False)
 class Embeddings:
-    """The embeddings of test networks.
+    """The embeddings of the test networks.
 
     Args:
         ids: ``(n,)`` int64 ids of the networks.
@@ -26,7 +26,7 @@ class Embeddings:
 
 
 def read_embeddings(path: Path, known: np.ndarray) -> Embeddings | None:
-    """Return the embeddings of the test networks, or None if there is no such file.
+    """Return the embeddings of the test networks, or None if the file does not exist.
 
     Args:
         path: path of the file.

@@ -1,4 +1,4 @@
-"""``environment.json``: the versions, the plugins, the device and the zoo that a run used."""
+"""``environment.json`` records the versions, the plugins, the device and the zoo that a run used."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class UsedZoo:
         path: path of the zoo when the run started.
         digest: hash of the content of the zoo.
         networks: number of networks in the zoo.
-        architectures: the summary of each architecture, by its id.
-        symmetry: number of networks by the origin of their symmetry; empty if the run did not record it.
+        architectures: the summary of each architecture, by architecture id.
+        symmetry: number of networks by the origin of their symmetry. Empty if the run did not record origins.
     """
 
     name: str
@@ -63,18 +63,18 @@ class Environment:
         sneframe: version of sneframe.
         python: version of Python.
         platform: operating system and machine.
-        packages: the version of each package that can change the numbers, by its name.
-        plugins: the plugins that the run used, by name.
-        device: ``cpu`` or a GPU.
+        packages: the version of each package that can change the results, by package name.
+        plugins: the plugins that the run used, by plugin name.
+        device: ``cpu``, or a GPU such as ``cuda``.
         precision: ``no`` (float32) or ``bf16``.
         processes: number of processes.
         threads: number of threads in each process.
         zoo: the zoo of the run.
         recipe: ``PLUGIN/NAME`` of the recipe that the configuration started from, or None.
         started: date and time of the start, ISO 8601.
-        unregistered: ``MODULE:CLASS`` of each part that no plugin offers, by the name of the part. Such a
-            part may come from a notebook.
-        resumed: the same record for each later session that resumed the run.
+        unregistered: ``MODULE:CLASS`` of each part that no plugin offers, by the name of the part. Such parts
+            can come from a notebook.
+        resumed: the environment of each later session that resumed the run.
     """
 
     sneframe: str
@@ -108,7 +108,7 @@ def describe(zoo: Zoo, config: RunConfig, accelerator: Accelerator) -> Environme
     """Return the environment of this session.
 
     Raises:
-        PluginError: a part that no plugin offers has the same name as one that a plugin offers.
+        PluginError: a part that no plugin offers has the same name as a part of a plugin.
     """
     known = plugins.installed()
     unregistered = plugins.unregistered(choice.part for choice in config.choices)

@@ -1,4 +1,4 @@
-"""``history.jsonl``: one line for each finished epoch."""
+"""Write and read ``history.jsonl``, which has one line for each finished epoch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sneframe.run_folder.measured import Invariance
 
 @frozen(kw_only=True)
 class Losses:
-    """Losses of one epoch, as means over its training networks.
+    """The losses of one epoch, averaged over the steps of the epoch.
 
     Args:
         loss: the total loss, which is minimised.
@@ -54,20 +54,20 @@ class EpochScores:
 
     @classmethod
     def of(cls, scores: Scores, invariance: Invariance | None = None) -> EpochScores:
-        """Return the scores that the history keeps."""
+        """Select those of the scores and invariance errors that ``history.jsonl`` records."""
         moved = {} if invariance is None else attrs.asdict(invariance)
         return cls(mse=scores.mse, r2=scores.r2, tau=scores.tau, accuracy=scores.accuracy, **moved)
 
 
 @frozen(kw_only=True)
 class Epoch:
-    """One epoch.
+    """The record of one finished epoch.
 
     Args:
         epoch: number of the epoch, counted from 1.
-        step: number of steps since the training began, with those of this epoch.
+        step: number of steps from the start of the training to the end of this epoch.
         seconds: seconds of training so far, over all sessions.
-        lr: the learning rate of the last step.
+        lr: the learning rate of the last step of the epoch.
         train: losses on the training networks.
         val: scores of the validation networks on the main property.
         also: scores of the validation networks on the other properties, by name.
@@ -83,7 +83,7 @@ class Epoch:
 
 
 def write_history(path: Path, epochs: Sequence[Epoch]) -> None:
-    """Write the epochs. The file is replaced as a whole, so nobody reads half of it.
+    """Write a line for each epoch. The file is replaced as a whole, so nobody reads half a file.
 
     Raises:
         MachineError: the file cannot be written.
@@ -92,10 +92,10 @@ def write_history(path: Path, epochs: Sequence[Epoch]) -> None:
 
 
 def read_history(path: Path, expected: int) -> tuple[Epoch, ...]:
-    """Read the epochs. If none is expected, the file may be missing.
+    """Read the epochs from the file. If ``expected`` is 0, the file may be missing.
 
     Raises:
-        RunError: the file is missing or malformed, or does not hold as many epochs as expected.
+        RunError: the file is missing or malformed, or the number of epochs is not ``expected``.
     """
     if not expected and not path.exists():
         return ()
@@ -104,14 +104,15 @@ def read_history(path: Path, expected: int) -> tuple[Epoch, ...]:
         for line, text in enumerate(read_text(path).splitlines(), start=1)
     )
     if len(found) != expected:
-        fault(path, f"{len(found)} epochs, metrics.json counts {expected}")
+        fault(path, f"the file has {len(found)} epochs, but metrics.json counts {expected}")
     return found
 
 
 def _plain_scores(scores: EpochScores) -> dict[str, Any]:
-    """Return the scores to write: without R² and τ for a category, without accuracy for a number.
+    """Return the scores to write, as a dict.
 
-    e_g and e_noise are left out if they were not measured.
+    R² and τ are left out for a category, and the accuracy is left out for a number. e_g and e_noise are left
+    out if they were not measured.
     """
     left_out = {"r2", "tau"} if scores.accuracy is not None else {"accuracy"}
     left_out |= {name for name in ("e_g", "e_noise") if getattr(scores, name) is None}

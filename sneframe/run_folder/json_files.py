@@ -1,7 +1,7 @@
-"""Strict conversion of JSON files to and from attrs classes.
+"""Write attrs values to JSON files, and read attrs values from JSON files with a check of every type.
 
-An error is one line with the file, the key or line in it, and the problem. The classes are in the other
-modules of this package, one module for each file of a run folder. A key that a class does not know is
+An error is one line that names the file, the key or line in the file, and the problem. The classes are in the
+other modules of this package, one module for each file of a run folder. A key that a class does not know is
 ignored, so that an older sneframe can read the files of a newer one. A missing key is an error, unless the
 class has a default for it.
 """
@@ -25,7 +25,7 @@ CONVERTER = strict_converter(table="an object", none=None, extra=True)
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """Return the content of a file, as a value of an attrs class.
+    """Read a JSON file, and return the content as a value of the attrs class ``kind``.
 
     Raises:
         RunError: the file is missing, is not JSON, or does not fit the class.
@@ -34,9 +34,10 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
-    """Write a value of an attrs class. The file is replaced as a whole, so nobody reads half of it.
+    """Write a value of an attrs class to a JSON file.
 
-    ``indent=None`` writes one line, for lists of many numbers.
+    The file is replaced as a whole, so nobody reads half a file. With ``indent=None`` the file is a single
+    line, which suits lists of many numbers.
 
     Raises:
         MachineError: the file cannot be written.
@@ -45,7 +46,7 @@ def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
 
 
 def parse_json(path: Path, text: str, line: int | None = None) -> dict[str, Any]:
-    """Return the JSON object in the text of a file, or of one line of a file.
+    """Parse a JSON object from the text of a file, or from the text of one line of a file.
 
     Raises:
         RunError: the text is not a JSON object.
@@ -64,7 +65,7 @@ def parse_json(path: Path, text: str, line: int | None = None) -> dict[str, Any]
 
 
 def structured(path: Path, data: Any, kind: type[T], line: int | None = None) -> T:
-    """Convert plain data from a file, or from one line of it, to a value of an attrs class.
+    """Convert plain data, read from a file or from one line of a file, to a value of an attrs class.
 
     Raises:
         RunError: the data do not fit the class.
@@ -104,7 +105,7 @@ def read_bytes(path: Path) -> bytes:
 def fault(
     path: Path, problem: str, cause: BaseException | None = None, *, line: int | None = None
 ) -> NoReturn:
-    """Raise a RunError of one line: the file, the line number if it is known, and the problem."""
+    """Raise a RunError whose message is one line: the file, the line number if given, and the problem."""
     where = "" if line is None else f"line {line}: "
     raise RunError(f"{path}: {where}{' '.join(problem.split())}") from cause
 

@@ -1,4 +1,4 @@
-"""Reads and checks the folder of a finished run. An error is one line with the file and the problem."""
+"""Read and check the folder of a finished run. An error is one line with the file and the problem."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class RunFolder:
         history: epochs in ``history.jsonl``; empty for a run without epochs.
         predictions: predictions in ``predictions.csv``, one item for each property.
         metrics: content of ``metrics.json``.
-        embeddings: content of ``embeddings.safetensors``; None if there is no such file.
-        shown: columns in ``shown.json`` by name, in the order of the predictions; empty without the file.
+        embeddings: test embeddings in ``embeddings.safetensors``; None if there is no such file.
+        shown: columns in ``shown.json``, by name, with values in the order of the predictions. Empty if there
+            is no such file.
     """
 
     name: str
@@ -66,9 +67,6 @@ def read_folder(folder: Path) -> RunFolder:
         embeddings=read_embeddings(folder / "embeddings.safetensors", predictions[0].ids),
         shown=read_shown(folder / "shown.json", predictions[0].ids),
     )
-
-
-# -- one function per file -----------------------------------------------------------------------------------
 
 
 def _config(path: Path) -> str:

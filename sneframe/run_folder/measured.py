@@ -1,4 +1,4 @@
-"""``metrics.json``: how well a run predicts, how invariant its model is, and how long it took."""
+"""``metrics.json`` records how well a run predicts, how invariant its model is, and how long the run took."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sneframe.metrics import Scores
 
 @frozen(kw_only=True)
 class Baseline:
-    """Scores of the baseline that predicts the same for every network: the training mean or frequencies.
+    """Scores of the baseline, which predicts the training mean or class frequencies for every network.
 
     Args:
         val: scores for the validation networks.
@@ -27,14 +27,14 @@ class Baseline:
 
 @frozen(kw_only=True)
 class PropertyScores:
-    """How well one property is predicted.
+    """The scores of one property.
 
     Args:
         task: ``regression``, ``fraction`` or ``category``.
         val: scores of the validation networks.
         test: scores of the test networks.
-        baseline: scores to compare with.
-        by_architecture: scores of the test networks of each architecture, by its id.
+        baseline: scores of the baseline, to compare with.
+        by_architecture: scores of the test networks of each architecture, by architecture id.
     """
 
     task: str
@@ -46,11 +46,11 @@ class PropertyScores:
 
 @frozen(kw_only=True)
 class Invariance:
-    """Mean squared change of the model's output, divided by the variance of the output.
+    """Invariance errors: the mean squared change of the output, divided by the variance of the output.
 
     Args:
-        e_g: the change under a random element of the symmetry group.
-        e_noise: the change under Gaussian noise that moves the weights as far.
+        e_g: the error for a random permutation of every neuron group.
+        e_noise: the error for Gaussian noise that moves the weights as far as the permutation does.
     """
 
     e_g: float
@@ -62,10 +62,10 @@ class Seconds:
     """How long a run took, in seconds.
 
     Args:
-        train: the training with its validation, or the fit of a head.
-        step: one step; None without steps.
-        to_best: the training until the best epoch was scored; None without epochs.
-        total: the whole run: reading, training and testing.
+        train: the training with its validation, and the fit of a fitted head.
+        step: one training step, on average; None for a run without steps.
+        to_best: the training until the best epoch was scored; None for a run without epochs.
+        total: the whole run, with reading, training and testing.
     """
 
     train: float
@@ -75,26 +75,26 @@ class Seconds:
 
 
 def _property_first(_: type, found: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
-    """Put the name of the property before its scores, both in the file and in errors."""
+    """Move the attribute ``property`` before the scores, both in the file and in errors."""
     return sorted(found, key=lambda attribute: attribute.name != "property")
 
 
 @frozen(kw_only=True, field_transformer=_property_first)
 class Metrics(PropertyScores):
-    """The numbers of a run: the scores of its main property, and everything else that is measured.
+    """The content of ``metrics.json``: the scores of the main property, and all other results of a run.
 
     Args:
         property: name of the main property.
         also: scores of the other properties, by name.
         architectures: number of networks by architecture id, for each of ``train``, ``val`` and ``test``.
         invariance: invariance errors on the test networks; None if they could not be measured.
-        size: trainable weights of the model.
+        size: number of trainable weights of the model.
         epochs: number of epochs; 0 for a method without gradients.
         steps: number of steps.
-        passes: number of passes over the training networks; a cut epoch counts for a fraction.
-        best_epoch: the epoch whose model was kept, counted from 1; 0 without epochs.
+        passes: number of passes over the training networks. An epoch that was cut short counts as a fraction.
+        best_epoch: number of the epoch whose model was saved, counted from 1; 0 for a run without epochs.
         stopped_by: ``budget`` or ``patience`` if one of them ended the training, else None.
-        seconds: how long the run took.
+        seconds: how long the run and its stages took.
     """
 
     property: str
@@ -111,5 +111,5 @@ class Metrics(PropertyScores):
 
     @builtins.property
     def by_property(self) -> Mapping[str, PropertyScores]:
-        """The scores of each property by its name, those of the main one first."""
+        """The scores of each property, by property name. The main property comes first."""
         return {self.property: self, **self.also}

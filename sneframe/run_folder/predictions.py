@@ -1,4 +1,4 @@
-"""``predictions.csv``: true and predicted values, one row for each validation and test network."""
+"""Write and read ``predictions.csv``: the true and predicted values of the validation and test networks."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ class Predictions:
 
     Args:
         ids: ``(n,)`` int64, distinct.
-        architecture: ``(n,)`` str, the id of each network's architecture.
+        architecture: ``(n,)`` str, the id of the architecture of each network.
         source: ``(n,)`` str, the name of each network; see :attr:`sneframe.zoo.Zoo.sources`.
         group: ``(n,)`` str, the run group of each network.
-        true: ``(n,)`` float64, or labels.
-        predicted: ``(n,)`` float64, or labels.
-        probability: ``(n,)`` float64, the predicted probability of the true class; None for a number.
+        true: ``(n,)`` true values: float64, or labels for a category.
+        predicted: ``(n,)`` predicted values: float64, or labels for a category.
+        probability: ``(n,)`` float64, the predicted probability of the true class. None if the property is a
+            number.
     """
 
     ids: np.ndarray
@@ -45,11 +46,12 @@ class Predictions:
 
 
 def header_of(kinds: Mapping[str, str]) -> list[str]:
-    """Return the names of the columns.
+    """Return the names of the columns of ``predictions.csv``.
 
     Args:
-        kinds: the kind of task of each property by its name, the main one first. The columns of the other
-            properties end in their name. A category has a third column, the probability of the true class.
+        kinds: the kind of task of each property, by property name. The main property comes first. The names
+            of the columns of any other property end in the name of that property. A category has a third
+            column, the probability of the true class.
     """
     columns = list(COLUMNS)
     for number, (name, kind) in enumerate(kinds.items()):
@@ -58,7 +60,7 @@ def header_of(kinds: Mapping[str, str]) -> list[str]:
 
 
 def write_predictions(path: Path, kinds: Mapping[str, str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write a row for each network, with the values of :func:`header_of`.
+    """Write ``predictions.csv``: the columns of :func:`header_of`, and a row for each network.
 
     Raises:
         MachineError: the file cannot be written.
@@ -72,10 +74,10 @@ def write_predictions(path: Path, kinds: Mapping[str, str], rows: Iterable[Itera
 
 
 def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
-    """Return the predictions for the test networks, for each property of the metrics.
+    """Read the predictions for the test networks. Return one item for each property of ``metrics``.
 
     Raises:
-        RunError: the file is missing or malformed, or has another number of test networks than the metrics.
+        RunError: the file is missing or malformed, or the number of test networks differs from ``metrics``.
     """
     kinds = {name: each.task for name, each in metrics.by_property.items()}
     columns, expected = header_of(kinds), metrics.test.n
@@ -83,7 +85,7 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
     rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         if (header := next(rows, [])) != columns:
-            fault(path, f"the columns must be {', '.join(columns)}, got {', '.join(header) or 'none'}")
+            fault(path, f"the columns must be {', '.join(columns)}, but got {', '.join(header) or 'none'}")
         for row in rows:
             if len(row) != len(columns):
                 raise ValueError(f"must have {len(columns)} values, got {len(row)}")
@@ -97,7 +99,7 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
     except (csv.Error, ValueError, OverflowError) as error:
         fault(path, f"line {rows.line_num}: {error}", error)
     if len(named) != expected:
-        fault(path, f"{len(named)} test networks, metrics.json counts {expected}")
+        fault(path, f"the file has {len(named)} test networks, but metrics.json counts {expected}")
     ids, architectures, sources, groups = zip(*named, strict=True) if named else ((),) * 4
     if len(set(ids)) != len(ids):
         fault(path, "a test network has more than one row")
@@ -124,7 +126,7 @@ def _values_of(kind: str) -> list[str]:
 
 
 def _read_values(texts: list[str], kinds: Iterable[str]) -> list[list[float | str]]:
-    """Return the values of each property in one row."""
+    """Convert the texts of one row to values, and return a list of values for each property."""
     rest = iter(texts)
     return [
         [_value(next(rest), kind if what in VALUES else "") for what in _values_of(kind)] for kind in kinds

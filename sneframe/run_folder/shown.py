@@ -1,4 +1,4 @@
-"""``shown.json``: columns that only colour the maps of the report; the model does not learn from them."""
+"""Read ``shown.json``, whose columns colour the maps of the report. The model does not learn from them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MISSING = "missing"  #: label of a network without a value
 
 @frozen(kw_only=True)
 class Shown:
-    """The content of the file.
+    """The content of ``shown.json``.
 
     Args:
         ids: ids of the test networks.
-        columns: values of each column by its name, in the order of the ids; None is a missing value.
+        columns: values of each column, by column name, in the order of ``ids``. None is a missing value.
     """
 
     ids: tuple[int, ...]
@@ -28,16 +28,17 @@ class Shown:
 
 
 def read_shown(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns by name: numbers as float64 with NaN for missing values, others as labels.
+    """Return the columns of ``shown.json``, by column name.
 
-    The result is empty if there is no such file.
+    A column of numbers is a float64 array with NaN for missing values. Any other column is an array of
+    labels. The result is empty if there is no such file.
 
     Args:
         path: path of the file.
         ids: ids of the test networks, in the order of predictions.csv.
 
     Raises:
-        RunError: the file is malformed, or has other networks.
+        RunError: the file is malformed, or the ids in the file differ from ``ids``.
     """
     if not path.exists():
         return {}
@@ -56,5 +57,5 @@ def _values(path: Path, key: str, column: tuple[Any, ...], n: int) -> np.ndarray
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
         return np.array([np.nan if value is None else value for value in column], np.float64)
     if not all(isinstance(value, str | bool) for value in there):
-        fault(path, f"{key}: must hold numbers or labels")
+        fault(path, f"{key}: must hold only numbers or only labels")
     return np.array([MISSING if value is None else str(value) for value in column], object)

@@ -1,6 +1,6 @@
-"""Files of tensors: safetensors with everything else as JSON in the header, and never pickle.
+"""Write and read tensors as safetensors files. Other data is JSON in the header, and nothing is pickled.
 
-A file is replaced as a whole, so a killed run leaves the previous state as it was.
+A file is replaced as a whole, so a killed run leaves the previous file as it was.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunError: the file is missing or damaged, or sneframe did not write it.
     """
     try:
-        path.open("rb").close()  # tells a file without read permission from a missing or damaged one
+        path.open("rb").close()  # raises PermissionError for a file without read permission
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["sneframe"])
             names = file.keys()
@@ -48,7 +48,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
-    """Return the tensors of an optimiser's state, named ``optimiser.PARAMETER.NAME``."""
+    """Return the tensors of an optimiser's state, named ``optimiser.INDEX_OF_PARAMETER.NAME``."""
     state = optimiser.state_dict()["state"]
     return {
         f"optimiser.{index}.{name}": tensor
@@ -58,7 +58,7 @@ def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Load the tensors of :func:`optimiser_tensors` into an optimiser."""
+    """Load the tensors that :func:`optimiser_tensors` names into an optimiser. Ignore all other tensors."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimiser."):

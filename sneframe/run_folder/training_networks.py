@@ -1,4 +1,4 @@
-"""``training.json``: facts about the training networks, to compare networks with that are predicted later."""
+"""``training.json`` records facts about the training networks. Predictions compare new networks with them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sneframe.run_folder.json_files import read_json
 
 @frozen(kw_only=True)
 class Range:
-    """The range of the root mean square of a parameter's weights.
+    """The range of the root mean square of the weights in one type of parameter.
 
     Args:
-        least: the least value among the training networks.
+        least: the smallest value among the training networks.
         most: the largest value; not less than ``least``.
     """
 
@@ -25,7 +25,7 @@ class Range:
     @most.validator
     def _not_less(self, _: object, most: float) -> None:
         if most < self.least:
-            raise ValueError(f"goes from {self.least} to {most}")
+            raise ValueError(f"'most' ({most}) must not be less than 'least' ({self.least})")
 
 
 @frozen(kw_only=True)
@@ -34,7 +34,7 @@ class TrainingNetworks:
 
     Args:
         networks: number of training networks.
-        magnitudes: the range of each type of parameter, such as ``linear.weight``.
+        magnitudes: the range of each type of parameter, by type, such as ``linear.weight``.
     """
 
     networks: int
@@ -42,7 +42,7 @@ class TrainingNetworks:
 
 
 def read_magnitudes(path: Path) -> Mapping[str, tuple[float, float]]:
-    """Return the range of each type of parameter; an empty mapping if the run has no such file.
+    """Return the least and the largest magnitude of each type of parameter, or nothing without the file.
 
     Raises:
         RunError: the file is malformed.

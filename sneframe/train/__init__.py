@@ -1,1 +1,1 @@
-"""One run: zoo, model, training and scores. Read :mod:`sneframe.train.run` first."""
+"""Load a zoo, train a model on it, and score the model. Read :mod:`sneframe.train.run` first."""

@@ -1,4 +1,4 @@
-"""The data of a run: the networks of a zoo in memory, their properties, and the split."""
+"""Load the data of a run into memory: the networks of a zoo, the properties to predict, and the split."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sneframe.zoo.cache import default_folder
 from sneframe.zoo.column import Column
 
 HOST = torch.device("cpu")
-DEMO = "zoos/demo"  #: builder of the zoo that is used when none is given
+DEMO = "zoos/demo"  #: builder of the demo zoo, which a run uses if ``zoo.path`` is not set
 
 
 @frozen(kw_only=True, eq=False)
 class Split:
-    """Positions of the training, validation and test networks in the batch."""
+    """Positions of the training, validation and test networks in ``Data.batch``."""
 
     train: np.ndarray
     val: np.ndarray
@@ -35,17 +35,18 @@ class Split:
 
 @frozen(kw_only=True, eq=False)
 class Data:
-    """Networks with their properties.
+    """The networks of a run, the properties to predict, and the split.
 
     Args:
         zoo: the zoo of the networks.
-        columns: the properties to predict by name, the main one first; each has one value for every network,
-            in the order of ``batch.ids``.
+        columns: the column of each property to predict, by the name of the property. The main property comes
+            first. A column has one value for every network, in the order of ``batch.ids``.
         batch: all networks of the zoo that have the properties.
-        split: positions in ``batch``.
-        shown: further columns by name, in the same order; nothing is learnt from them.
-        balance: ``(N,)`` int kind of each network, if every kind is to make up the same part of an epoch;
-            otherwise None.
+        split: positions of the training, validation and test networks in ``batch``.
+        shown: the columns that ``zoo.show`` names, by name, in the order of ``batch.ids``. The model does not
+            learn from them.
+        balance: ``(N,)`` ints, the kind of each network, if every kind is to make up the same fraction of an
+            epoch. None: the kinds are not balanced.
         device: device to which :meth:`select` moves networks.
     """
 
@@ -63,17 +64,21 @@ class Data:
         return next(iter(self.columns))
 
     def training(self, name: str) -> Column:
-        """Return the values of a property in the training networks."""
+        """Return the values of the property ``name`` for the training networks."""
         return self.columns[name].take(self.split.train)
 
     def to(self, device: torch.device) -> Data:
-        """Return the data for another device. All weights move there if they fit, else each selection."""
+        """Return the data for another device.
+
+        All weights move to the device now if they fit there. Otherwise :meth:`select` moves the weights of
+        the networks that it selects.
+        """
         size = sum(n.weights.nbytes for n in self.batch.networks)
         batch = self.batch.to(device) if devices.fits(size, device) else self.batch
         return evolve(self, batch=batch, device=device)
 
     def select(self, positions: np.ndarray) -> Batch:
-        """Return the networks at these positions, in this order, on the device."""
+        """Return the networks at ``positions``, in that order, on the device."""
         return self.batch.select(positions).to(self.device)
 
     def training_architectures(self) -> tuple[Architecture, ...]:
@@ -82,16 +87,16 @@ class Data:
         return tuple(a for number, a in enumerate(self.batch.architectures) if number in present)
 
     def training_blocks(self) -> Iterator[Batch]:
-        """Yield the training networks, each once; see :meth:`sneframe.batch.Batch.blocks`."""
+        """Yield batches that hold each training network once; see :meth:`sneframe.batch.Batch.blocks`."""
         return self.batch.blocks(self.split.train)
 
 
 def load_data(config: ZooConfig, reporter: Reporter) -> Data:
-    """Open the zoo, select and split its networks, and read their weights into memory.
+    """Open the zoo of a run, select and split the networks, and read the weights into memory.
 
     Raises:
-        ZooError: there is no such zoo or property, a property has no value or has the same value in all
-            networks, or a part of the split is empty.
+        ZooError: the zoo or a property does not exist, no network has a value of every property, a property
+            has the same value in all networks, or a part of the split is empty.
     """
     selected, columns = _with_properties(config, reporter)
     for name, column in columns.items():
@@ -102,7 +107,7 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
     drawn = config.split == "random"
     if drawn and selected.split_names:
         names = ", ".join(selected.split_names)
-        reporter.say(f"a random split is drawn; the zoo also stores {names}: use one with zoo.split=NAME")
+        reporter.say(f"a random split is drawn; zoo.split=NAME uses a split that the zoo stores: {names}")
     assignment = _random_split(selected, config) if drawn else selected.split(config.split)
     parts = {
         part: np.flatnonzero(assignment == number) for number, part in enumerate(("train", "val", "test"))
@@ -126,13 +131,15 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
 
 
 def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
-    """Read a zoo that is only tested on. The test networks are those of a stored split, or else all networks.
+    """Read a zoo on which a model is tested, not trained.
 
-    The stored split is the one that ``config.split`` names, if the zoo has it. If ``config.split`` is
-    ``random``, it is the only split of the zoo, if the zoo stores exactly one.
+    The test networks are those of the split that ``config.split`` names, if the zoo stores this split. If
+    ``config.split`` is ``random`` and the zoo stores exactly one split, the test networks are those of this
+    split. Otherwise all networks are test networks.
 
     Raises:
-        ZooError: there is no such zoo or property, a property has no value, or the split has no test network.
+        ZooError: the zoo or a property does not exist, no network has a value of every property, or the split
+            has no test network.
     """
     selected, columns = _with_properties(config, reporter)
     positions, none = np.arange(len(selected)), np.arange(0)
@@ -146,17 +153,20 @@ def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
 
 
 def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[str, Column]]:
-    """Return the healthy networks with all properties to predict, and the properties, the main one first."""
+    """Return the networks to learn from, and the columns of the properties to predict, by name.
+
+    The networks are those that are healthy and have a finite value of every property. The column of the main
+    property comes first.
+    """
     path = Path(config.path) if config.path is not None else demo_zoo(reporter)
     whole = zoo.open_zoo(path, unhealthy=True)
     matching = whole.where(config.where) if config.where else whole
     if not len(matching):
-        raise ZooError(f"{path}: no network matches zoo.where = {config.where!r}, of {len(whole)}")
+        raise ZooError(f"{path}: none of the {len(whole)} networks matches zoo.where = {config.where!r}")
     selected = matching.select(matching.healthy)
     if not len(selected):
-        raise ZooError(
-            f"{path}: no network is healthy, of {len(matching)}{' that match zoo.where' * bool(config.where)}"
-        )
+        where = " that match zoo.where" if config.where else ""
+        raise ZooError(f"{path}: none of the {len(matching)} networks{where} is healthy")
     names = dict.fromkeys((config.property or _first_float(selected), *config.also))
     columns = {name: selected.typed_column(name) for name in names}
     missing = {name: ~column.valid for name, column in columns.items()}
@@ -167,25 +177,31 @@ def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[s
         **{f"with an infinite {name!r}": int(rows.sum()) for name, rows in infinite.items()},
     }
     present = ~np.logical_or.reduce([*missing.values(), *infinite.values()])
-    left_out = f"of {len(matching)}: " + ", ".join(f"{n} {why}" for why, n in reasons.items() if n)
+    counts = ", ".join(f"{n} {why}" for why, n in reasons.items() if n)
     if not present.any():
         wanted = " and ".join(map(repr, names))
-        raise ZooError(f"{path}: no network has a value of {wanted} to learn from, {left_out}")
-    if any(reasons.values()):
-        reporter.say(f"networks left out, {left_out}")
+        raise ZooError(
+            f"{path}: none of the {len(matching)} networks is healthy and has a finite value of {wanted}: "
+            f"{counts}"
+        )
+    if left_out := len(matching) - int(present.sum()):
+        reporter.say(f"{left_out} of {len(matching)} networks are left out: {counts}")
     rows = np.flatnonzero(present)
     return selected.select(present), {name: column.take(rows) for name, column in columns.items()}
 
 
 def _infinite(column: Column) -> np.ndarray:
-    """Return a bool for each value: whether it is present and infinite."""
+    """Return an array ``(N,)`` of bool: True where a value is present and infinite."""
     if column.kind != "float":
         return np.zeros(len(column), bool)
     return np.isinf(column.values) & column.valid
 
 
 def _kinds(selected: Zoo, name: str | None) -> np.ndarray | None:
-    """Return the kind of each network as a number: its value in a column. No value is a kind as well."""
+    """Return a number ``(N,)`` for the kind of each network, or None if ``name`` is None.
+
+    Networks with the same value in the column ``name`` are of one kind, and so are networks without a value.
+    """
     if name is None:
         return None
     values = selected.typed_column(name).objects()
@@ -198,21 +214,23 @@ def _shown(value: object) -> str:
 
 
 def demo_zoo(reporter: Reporter) -> Path:
-    """Return the path of the demo zoo. It is built once for each version of its builder, and cached.
+    """Return the path of the demo zoo in the cache, and build the zoo if the cache does not have it.
+
+    The path contains the version of the plugin that builds the demo zoo.
 
     Raises:
-        ZooError: the path holds something else.
+        ZooError: the path holds something other than the demo zoo.
         Interrupted: the user pressed Ctrl-C; the error says how to continue the build.
     """
     registry = plugins.load([DEMO.partition("/")[0]])
     builder, version = registry.zoo(DEMO), registry.plugins[DEMO.partition("/")[0]].version
     path = default_folder() / f"demo-{version}.zarr"
     if path.exists():
-        reporter = Reporter()  # nothing to report: the builder only checks that the zoo is the right one
+        reporter = Reporter()  # print nothing: the builder only checks that the path holds this zoo
     reporter.say(f"building the demo zoo, once, in {path}")
     try:
         with reporter.bar("demo zoo", unit="networks") as advance:
-            # Other processes would take about as long to start as they would save.
+            # Starting other processes would take about as long as they would save.
             builder.build(builder.config(), path, advance, SerialEngine())
     except KeyboardInterrupt as error:
         raise Interrupted("the demo zoo is not complete; run the same command again to continue") from error
@@ -220,13 +238,17 @@ def demo_zoo(reporter: Reporter) -> Path:
 
 
 def _random_split(selected: Zoo, config: ZooConfig) -> np.ndarray:
-    """Split by run group. Sizes that add up to at most 1 are fractions, others are numbers of networks."""
+    """Draw a random split that divides no run group.
+
+    If ``config.sizes`` add up to at most 1, they are fractions. Otherwise they are numbers of networks.
+    """
     if sum(config.sizes) <= 1 + 1e-9:
         return splits.by_group(selected.group, fractions=config.sizes, seed=config.split_seed)
     counts = [round(size) for size in config.sizes]
     if counts != list(config.sizes):
         raise ConfigError(
-            f"zoo.sizes must be fractions that add up to at most 1, or whole counts, got {config.sizes}"
+            f"zoo.sizes must be fractions that add up to at most 1, or whole numbers of networks, "
+            f"but got {config.sizes}"
         )
     return splits.by_group(selected.group, sizes=counts, seed=config.split_seed)
 

@@ -1,4 +1,4 @@
-"""Scores: predictions for validation and test networks, and how invariant the model is."""
+"""Run a model on networks, score its predictions, and measure how invariant the model is."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from sneframe.tasks import Category, Task, Tasks
 from sneframe.train.data import Data
 from sneframe.zoo.column import finite_or_none
 
-MOST_KEPT = 1000  #: most training embeddings that a run keeps, to find networks that are unlike these later
+#: The largest number of training embeddings that a run stores. Predictions compare new networks with them.
+MOST_KEPT = 1000
 
 
 @frozen(kw_only=True, eq=False)
 class Outputs:
-    """Outputs for some networks, on the host, in the order of their positions.
+    """The outputs of a model, with one row for each network. The tensors are on the host.
 
     Args:
         embedding: ``(n, E)`` embeddings.
@@ -48,7 +49,9 @@ def predict(
     batch_size: int,
     move: Callable[[Batch], Batch] | None = None,
 ) -> Outputs:
-    """Run a model on networks. Each process takes a part of them.
+    """Run a model on the networks at ``positions``, and return the outputs in that order.
+
+    Each process runs the model on a part of the networks. Every process returns the outputs for all of them.
 
     Args:
         model: the model, on the accelerator's device.
@@ -56,7 +59,7 @@ def predict(
         positions: positions of the networks in the batch.
         accelerator: accelerate's view of this process and the others.
         batch_size: number of networks at a time, over all processes.
-        move: function to apply to each batch before the model; None: the batch stays as it is.
+        move: function that changes each batch before the model runs on it. None: batches are not changed.
     """
     model.eval()
     width = model.encoder.width
@@ -76,7 +79,7 @@ def predict(
 
 
 def some(positions: np.ndarray, seed: int) -> np.ndarray:
-    """Return at most :data:`MOST_KEPT` of the positions, drawn at random, in their order."""
+    """Return the positions, or, if there are more than :data:`MOST_KEPT`, a random sample of that size."""
     if len(positions) <= MOST_KEPT:
         return positions
     return np.sort(np.random.default_rng(seed).choice(positions, MOST_KEPT, replace=False))
@@ -85,7 +88,7 @@ def some(positions: np.ndarray, seed: int) -> np.ndarray:
 def embed(
     encoder: Encoder, data: Data, positions: np.ndarray, accelerator: Accelerator, *, batch_size: int
 ) -> Tensor:
-    """Return embeddings ``(n, E)`` on the host, in the order of the positions."""
+    """Return the embeddings ``(n, E)`` of the networks at ``positions``, as a tensor on the host."""
     encoder.eval()
     starts = range(0, len(positions), batch_size)
     with torch.no_grad(), accelerator.autocast():
@@ -103,11 +106,11 @@ def invariance(
     seed: int,
     batch_size: int,
 ) -> Invariance | None:
-    """Measure how much permuted neurons change the outputs, and how much noise of the same size does.
+    """Measure how much the outputs change when neurons are permuted, and when noise is added instead.
 
     e_g is mean (f(g·x) − f(x))² / var f over raw outputs f, where g is a random permutation of every neuron
-    group. e_noise is the same for Gaussian noise of the size |g·x − x|. A model that ignores its input has a
-    small e_g as well, but then e_noise is also small.
+    group. For e_noise, Gaussian noise of the norm |g·x − x| is added to x instead. A model that ignores the
+    weights has a small e_g too, but it also has a small e_noise.
 
     Args:
         model: the model, on the accelerator's device.
@@ -142,24 +145,28 @@ def invariance(
 
 
 def _noise(change: Tensor, ids: Tensor, seed: int) -> Tensor:
-    """Return Gaussian noise ``(B, P)``, drawn by network id; each row is as long as that of ``change``."""
+    """Return Gaussian noise ``(B, P)``. Each row has the norm of the same row of ``change``.
+
+    The noise of a network depends only on the id of the network and the seed.
+    """
     draws = [np.random.default_rng([seed, int(i)]).standard_normal(change.shape[1]) for i in ids]
     noise = torch.from_numpy(np.stack(draws)).to(change)
     return noise * (change.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True))
 
 
 def scores(tasks: Tasks, data: Data, positions: np.ndarray, value: Tensor) -> dict[str, Scores]:
-    """Return the scores of raw outputs ``(n, T)`` by property, each in its own unit."""
+    """Score raw outputs ``(n, T)`` for the networks at ``positions``. Return the scores by property name."""
     return {task.name: task.score(_truth(task, data, positions), own) for task, own in tasks.split(value)}
 
 
 def property_scores(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> dict[str, PropertyScores]:
-    """Return how well each property is predicted, by its name.
+    """Return the scores of each property, by the name of the property.
 
     Args:
-        tasks: one for each property.
+        tasks: the tasks, one for each property.
         data: the networks and their true values.
-        values: raw outputs for the networks of ``val`` and ``test``.
+        values: raw outputs ``(n, T)`` for the validation networks, as ``val``, and the test networks, as
+            ``test``.
     """
     val, test = (scores(tasks, data, getattr(data.split, part), values[part]) for part in ("val", "test"))
     return {
@@ -175,13 +182,22 @@ def property_scores(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> dict
 
 
 def baseline(task: Task, data: Data, part: str) -> Scores:
-    """Score the baseline that predicts the training mean for every network of ``val`` or ``test``."""
+    """Score the baseline on the networks of a part of the split, ``val`` or ``test``.
+
+    The baseline predicts the mean, or the frequencies of the classes, in the training networks.
+    """
     truth = _truth(task, data, getattr(data.split, part))
     return task.score(truth, task.constant().expand(len(truth), -1))
 
 
 def by_architecture(task: Task, data: Data, value: Tensor) -> dict[str, Scores]:
-    """Score the test networks of each architecture separately, from the raw outputs ``(n, T)`` of a task."""
+    """Return the scores of a task on the test networks of each architecture, by architecture id.
+
+    Args:
+        task: the task.
+        data: the networks and their true values.
+        value: ``(n, T)`` raw outputs of the task for all test networks.
+    """
     index, names = _architecture_ids(data)
     here, truth = index[data.split.test], _truth(task, data, data.split.test)
     found = {}
@@ -210,7 +226,7 @@ def prediction_rows(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> Iter
 
 
 def mix(data: Data) -> dict[str, dict[str, int]]:
-    """Count the networks of each architecture, by its id, in ``train``, ``val`` and ``test``."""
+    """Return the number of networks by architecture id, for each of ``train``, ``val`` and ``test``."""
     index, names = _architecture_ids(data)
     found = {}
     for part in ("train", "val", "test"):

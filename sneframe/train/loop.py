@@ -1,4 +1,4 @@
-"""The training loop: it trains on batches of networks, and saves the model with the best validation score."""
+"""Train an objective on batches of networks, and save the model with the best validation score."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ from sneframe.train.sampler import epoch_batches, smallest_batch, step_seed, ste
 
 @define(kw_only=True)
 class Training:
-    """The state of a training. With the tensors in ``last.safetensors`` it is all that resuming needs.
+    """The state of a training. A run resumes from this state and the tensors in ``last.safetensors``.
 
     Args:
         epoch: number of finished epochs.
         step: number of finished steps in the current epoch.
-        best_epoch: the epoch with the best validation score so far, counted from 1; 0 before the first.
-        best: the best validation score; lower is better.
+        best_epoch: number of the epoch with the best validation score so far, counted from 1; 0 without
+            epochs.
+        best: the best validation score so far. A lower score is better.
         seconds: seconds of training, over all sessions.
         step_seconds: the part of ``seconds`` that was spent on steps, not on scoring.
         stopped_by: ``budget`` or ``patience`` if one of them ended the training before its last step.
@@ -58,12 +59,12 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Number of steps in all finished epochs; the last epoch may have been cut."""
+        """Number of steps in all finished epochs. The budget may have cut the last epoch short."""
         return self.history[-1].step if self.history else 0
 
     @property
     def seconds_to_best(self) -> float | None:
-        """Seconds of training until the best epoch was scored."""
+        """Seconds of training until the best epoch was scored, or None without epochs."""
         return self.history[self.best_epoch - 1].seconds if self.best_epoch else None
 
 
@@ -72,12 +73,12 @@ class Loop:
     """The values that stay the same during a training.
 
     Args:
-        objective: the modules as they are saved.
+        objective: the objective, whose state dict is saved.
         stepper: the objective, prepared by accelerate for this device and these processes.
-        optimiser: the optimiser, prepared in the same way.
+        optimiser: the optimiser, prepared by accelerate.
         accelerator: accelerate's view of this process and the others.
-        data: networks and properties, on the device if they fit there.
-        targets: ``(N, T)`` float32 on the device; raw outputs are trained to equal them.
+        data: networks and properties. The weights are on the device if they fit there.
+        targets: ``(N, T)`` float32 targets of all networks, on the device.
         config: configuration of the run.
         clock: counts the seconds of training.
         sums: ``(3,)`` loss, task loss and invariance loss of this process, summed over the epoch so far.
@@ -109,15 +110,15 @@ def fit(
     *,
     resume: bool,
 ) -> Training:
-    """Train the objective, and write ``best.safetensors`` and ``last.safetensors`` into the folder.
+    """Train the objective, and write ``best.safetensors``, ``last.safetensors`` and ``history.jsonl``.
 
-    The best model is the one with the best validation score. An objective without trainable parameters stays
-    as it is, and nothing is written.
+    ``best.safetensors`` is the model with the best validation score. If the objective has no trainable
+    parameters, or ``train.epochs`` is 0, nothing is trained and nothing is written.
 
     Raises:
-        RunError: the loss is not finite, a step has fewer networks than there are processes, or a budget is
-            set for several processes, which would have to agree on when it is spent.
-        Interrupted: after Ctrl-C; the state is on disk.
+        RunError: a loss is not finite, a step has fewer networks than there are processes, or several
+            processes have a budget. (They would have to agree on when the budget is spent.)
+        Interrupted: the user pressed Ctrl-C. The state of the training is on disk.
     """
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     if not trainable or not config.train.epochs:
@@ -125,8 +126,8 @@ def fit(
     smallest = smallest_batch(len(data.split.train), config.train.batch_size)
     if smallest < accelerator.num_processes:
         raise RunError(
-            f"{accelerator.num_processes} processes need at least as many networks in each step, but the "
-            f"smallest step has {smallest}: {len(data.split.train)} training networks at "
+            f"each of the {accelerator.num_processes} processes needs a network in every step, but the "
+            f"smallest step has only {smallest}: there are {len(data.split.train)} training networks, and "
             f"train.batch_size = {config.train.batch_size}"
         )
     if accelerator.num_processes > 1 and config.train.budget is not None:
@@ -150,8 +151,8 @@ def fit(
         clock=(clock := Clock(config.train.budget, training.seconds)),
         sums=sums,
     )
-    # Several processes would have to agree on the step to stop at. With them Ctrl-C acts at once, and the
-    # state on disk is that of the last finished epoch.
+    # Several processes would have to agree on the step at which they stop. If there are several, Ctrl-C
+    # therefore acts at once, and the state on disk is that of the last finished epoch.
     with (
         Interruption(enabled=accelerator.num_processes == 1) as interruption,
         reporter.bar("training") as advance,
@@ -174,7 +175,7 @@ def fit(
                     training.seconds = clock.seconds
                     _save(last, loop, training)
                     raise Interrupted(f"in epoch {training.epoch + 1}; {how_to_continue(folder)}")
-                if clock.fraction >= 1:  # the epoch ends here, and the model is scored as it is
+                if clock.fraction >= 1:  # the budget is spent, so the epoch ends here
                     break
             _finish_epoch(loop, training)
             if accelerator.is_main_process:
@@ -195,7 +196,9 @@ def fit(
 
 
 def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
-    """Take one optimiser step on the networks at these positions; nothing is read back from the device.
+    """Take one optimiser step on the networks at ``positions``.
+
+    No value is read back from the device, because the host would then wait for the device.
 
     Args:
         loop: the values of the training.
@@ -203,8 +206,8 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
         step: number of the step, counted from 0 over the whole training.
     """
     train, accelerator = loop.config.train, loop.accelerator
-    # With P processes each takes every P-th network, so that a fraction of the batch is the same fraction of
-    # each slice.
+    # Each of P processes takes every P-th network. If a loss uses only the first networks of the whole batch,
+    # each process therefore has the same fraction of them.
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
     torch.manual_seed(step_seed(loop.config.seed, step, accelerator.process_index))
     slots = np.arange(len(positions))[mine]
@@ -225,10 +228,10 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
 
 
 def learning_rate(train: TrainConfig, progress: float) -> float:
-    """Return the learning rate after a fraction of the training.
+    """Return the learning rate when ``progress``, a fraction in [0, 1] of the training, is done.
 
-    The one-cycle schedule rises linearly from a 25th of ``train.lr`` during the warm-up, then falls to zero
-    along half a cosine.
+    The one-cycle schedule rises linearly from a 25th of ``train.lr`` to ``train.lr`` during the warm-up.
+    After the warm-up it falls to zero along half a cosine.
     """
     if train.schedule == "constant":
         return train.lr
@@ -238,11 +241,11 @@ def learning_rate(train: TrainConfig, progress: float) -> float:
 
 
 class Interruption:
-    """Turns the first Ctrl-C into a request, which the loop checks between steps. A second one acts at once.
+    """Records the first Ctrl-C, so that the training can stop between steps. A second Ctrl-C acts at once.
 
     Args:
-        enabled: whether to handle Ctrl-C. This works in the main thread only, because Python delivers signals
-            there.
+        enabled: whether to handle Ctrl-C. Outside the main thread nothing is handled, because Python delivers
+            signals to the main thread only.
 
     Attributes:
         requested: whether Ctrl-C was pressed.
@@ -270,20 +273,21 @@ class Interruption:
 
 
 def _progress(loop: Loop, step: int) -> float:
-    """Return the fraction of the training that is done before a step: of steps or of budget, the larger one.
+    """Return the fraction of the training that is done before a step.
 
-    The learning rate therefore also falls to zero if the budget ends the training.
+    This is the larger of two fractions, that of the steps and that of the budget. The learning rate therefore
+    also falls to zero if the budget ends the training.
     """
     return max(step / (loop.config.train.epochs * loop.steps), loop.clock.fraction)
 
 
 def _count_steps(loop: Loop, training: Training) -> None:
-    """Add the seconds since the clock was started to those spent on steps."""
+    """Add to ``training.step_seconds`` the seconds that ``training.seconds`` does not include yet."""
     training.step_seconds += loop.clock.seconds - training.seconds
 
 
 def _finish_epoch(loop: Loop, training: Training) -> None:
-    """Score the validation networks and record the epoch."""
+    """Score the validation networks, record the epoch, and decide whether the training stops."""
     config, objective = loop.config, loop.objective
     loss, task, invariance = (sum_over_processes(loop.accelerator, loop.sums) / training.step).tolist()
     _count_steps(loop, training)
@@ -294,7 +298,7 @@ def _finish_epoch(loop: Loop, training: Training) -> None:
     )
     found = evaluate.scores(objective.tasks, loop.data, val, output.value)
     scores = found[objective.tasks.main.name]
-    # The last step may be the one that diverges.
+    # If the last step of the epoch diverges, the loss is still finite, but the validation error is not.
     _check_finite("validation MSE", scores.mse, training, config.train)
     step = training.epoch * loop.steps + training.step
     training.epoch, training.step = training.epoch + 1, 0
@@ -373,5 +377,5 @@ def _load(path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor) 
         return Training(**{**header, "history": history})
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{path}: does not match this configuration: {' '.join(str(error).split())}"
+            f"{path}: the saved state does not match the configuration: {' '.join(str(error).split())}"
         ) from error

@@ -1,4 +1,4 @@
-"""The objective of a training step: the task loss and the invariance loss."""
+"""Compute the loss of a training step from the task loss and the invariance loss."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from sneframe.tasks import Tasks
 
 
 class Objective(nn.Module):
-    """Model, task loss and invariance loss in one module. One call is one step, data-parallel or not.
+    """Combines the model, the task loss and the invariance loss. Each call computes the loss of one step.
 
     Args:
         model: the model to train.
-        tasks: compute the task loss from raw outputs and targets.
+        tasks: the tasks, which compute the task loss from raw outputs and targets.
         invariance: the invariance loss, or None.
-        augmentations: applied to the networks of a step, in this order.
+        augmentations: augmentations to apply to the batch of a step, in this order.
         task_weight: weight of the task loss.
-        processes: number of processes, each of which takes a part of the batch of a step. Accelerate averages
-            gradients over the processes, and a loss is the sum in one process divided by the count in all of
-            them. Each loss is therefore multiplied by this number.
+        processes: number of processes. Each process computes the loss of a part of the batch: a sum over the
+            networks of the part, divided by the number of networks in the whole batch. Accelerate averages
+            the gradients over the processes, so each loss is multiplied by the number of processes.
     """
 
     def __init__(
@@ -49,16 +49,18 @@ class Objective(nn.Module):
         self.augmentations = nn.ModuleList(augmentations)
         self.task_weight = task_weight
         self.processes = processes
-        # Whether the outputs of the augmentations and of the loss have been checked.
+        # Whether the first outputs of the augmentations and of the invariance loss have been checked.
         self._compared = self._term_compared = False
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw, progress: float) -> tuple[Tensor, Tensor]:
-        """Return the loss to differentiate, and ``(3,)`` total, task and invariance loss of this process.
+        """Return the loss to differentiate, and a tensor ``(3,)``: the total, task and invariance loss.
+
+        Both results cover only the networks of this process.
 
         Args:
             batch: the networks of this process in the batch of the step.
             target: ``(B, T)`` targets of the raw outputs.
-            draw: seed and step, from which random numbers are drawn.
+            draw: seed and step, which determine all random numbers.
             progress: fraction of the training that is done, in [0, 1].
         """
         for number, each in enumerate(self.augmentations):

@@ -1,9 +1,9 @@
-"""run(config): zoo → model → training → scores → report. Read this first.
+"""Do one run: load the zoo, train a model, score it, and write the report. Read this module first.
 
-The command line and notebooks call the same function, and the same code runs on a CPU, a GPU and several
-processes: accelerate prepares the model and the optimiser, and nothing else. Batches and group elements are
-pure functions of seed, epoch, step and network, so a run gives the same numbers if it is killed and resumed,
-or if several processes work on it.
+The command line and notebooks both call :func:`run`. The same code runs on a CPU, on a GPU and in several
+processes. Accelerate prepares the model and the optimiser for this, and does nothing else. Batches and random
+permutations of neurons are pure functions of seed, epoch, step and network. A run therefore gives the same
+numbers if it is killed and resumed, or if several processes work on it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Result:
 
     @property
     def report(self) -> Path:
-        """The report, one HTML file; ``run(report=False)`` does not write it."""
+        """Path of the report, an HTML file. ``run(report=False)`` does not write this file."""
         return self.folder / "report.html"
 
 
@@ -71,9 +71,9 @@ def run(
             ``sneframe report FOLDER`` can draw the report later.
 
     Raises:
-        SneframeError: something is wrong, in one line; no half-written file is left.
-        Interrupted: after Ctrl-C; the error says how to continue from the last state on disk.
-        KeyboardInterrupt: Ctrl-C came before the folder was made.
+        SneframeError: the run failed. The message is one line, and no half-written file is left.
+        Interrupted: the user pressed Ctrl-C. The error says how to continue from the last state on disk.
+        KeyboardInterrupt: the user pressed Ctrl-C before the folder was created.
     """
     started = time.perf_counter()
     config = _with_whole_path(config)
@@ -82,7 +82,7 @@ def run(
     if warning := devices.missing_processes(accelerator):
         reporter.say(warning)
 
-    with accelerator.main_process_first():  # because it may have to build the demo zoo
+    with accelerator.main_process_first():  # because the main process may have to build the demo zoo
         data = load_data(config.zoo, reporter)
     tasks = _tasks(data, config, fitted=not head_class(config).trained)
     torch.manual_seed(config.seed)
@@ -121,20 +121,20 @@ def run(
 
                 write_report(folder)
         accelerator.wait_for_everyone()
-    except KeyboardInterrupt as error:  # the run can be resumed, whatever was interrupted
+    except KeyboardInterrupt as error:  # the run can be resumed, wherever Ctrl-C stopped it
         raise Interrupted(f"the run is not finished; {how_to_continue(folder)}") from error
     return Result(folder=folder, metrics=CONVERTER.unstructure(metrics))
 
 
 def _with_whole_path(config: RunConfig) -> RunConfig:
-    """Return the configuration with the absolute path of the zoo, so that it works from any directory."""
+    """Return the configuration with the absolute path of the zoo, which works from any directory."""
     if config.zoo.path is None:
         return config
     return evolve(config, zoo=evolve(config.zoo, path=str(Path(config.zoo.path).resolve())))
 
 
 def _training(data: Data) -> TrainingNetworks:
-    """Return the facts about the training networks that later predictions compare a network with."""
+    """Return facts about the training networks. Later predictions compare new networks with these facts."""
     return TrainingNetworks(
         networks=len(data.split.train),
         magnitudes={
@@ -148,7 +148,7 @@ def _training(data: Data) -> TrainingNetworks:
 def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:
     """Return a task for each property. ``zoo.task`` sets the kind of the main property only.
 
-    As an exception, ``zoo.task = "category"`` also makes the other properties that are text categories.
+    As an exception, ``zoo.task = "category"`` also applies to those other properties that are text.
     """
     made = []
     for number, name in enumerate(data.columns):
@@ -168,9 +168,10 @@ def finish(
     *,
     started: float,
 ) -> Metrics:
-    """Restore the model of the best epoch, score the test split (once), and write predictions and embeddings.
+    """Restore the best model, write its predictions and embeddings, and return the metrics of the run.
 
-    ``started`` is the value of ``time.perf_counter()`` when the run began.
+    Only this function scores the test networks, so a run scores them once. ``started`` is the value of
+    ``time.perf_counter()`` when the run began.
     """
     model, tasks, best = objective.model, objective.tasks, folder / "best.safetensors"
     batch_size = config.train.batch_size

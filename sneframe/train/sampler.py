@@ -1,4 +1,4 @@
-"""The sampler decides which networks make up each step. It is a pure function of seed and epoch."""
+"""Choose the networks of each training step, as a pure function of seed and epoch."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ def smallest_batch(networks: int, batch_size: int) -> int:
 def epoch_batches(
     train: np.ndarray, *, batch_size: int, seed: int, epoch: int, kinds: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """Return the positions of the whole batch of each step, over all processes.
+    """Return the batch of each step of an epoch, as an array of positions.
 
-    The batches of an epoch differ in size by at most one network, so that none is a small remainder.
+    A batch is the whole batch of a step, which the processes divide among themselves. The batches of an epoch
+    differ in size by at most one network, so that no batch is a small remainder.
 
     Args:
         train: ``(n,)`` positions of the training networks.
         batch_size: largest number of networks in a step.
         seed: seed of the run.
         epoch: number of the epoch, counted from 0.
-        kinds: ``(N,)`` kind of the network at each position, if every kind is to make up the same part of the
-            epoch. Networks of a rare kind are then repeated, and some of a frequent kind are left out. None:
-            each network comes once.
+        kinds: ``(N,)`` kind of the network at each position, if every kind is to make up the same fraction of
+            the epoch. Networks of a rare kind are then repeated, and some of a frequent kind are left out.
+            None: an epoch has each network once.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(train)
@@ -41,14 +42,21 @@ def epoch_batches(
 
 
 def _balanced(order: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """Return as many positions as given, equally many of each kind up to one, and each kind in its order."""
+    """Repeat or leave out positions, so that the numbers of positions of two kinds differ by at most one.
+
+    The result has as many positions as ``order``. The positions of a kind stay in the same order.
+
+    Args:
+        order: ``(n,)`` positions of networks.
+        kinds: ``(n,)`` kinds of the networks at these positions.
+    """
     names = np.unique(kinds)
-    parts = np.array_split(order, len(names))  # only the lengths of the parts count
+    parts = np.array_split(order, len(names))  # only the lengths of these parts are used
     return np.concatenate(
         [np.resize(order[kinds == name], len(part)) for name, part in zip(names, parts, strict=True)]
     )
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Return the seed of torch's global generator in a step. Dropout draws from that generator."""
+    """Return the seed of torch's global generator for a step in a process. Dropout uses this generator."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)

@@ -132,7 +132,7 @@ def test_an_unknown_engine_lists_the_choices():
 
 def test_an_engine_needs_a_worker():
     """An engine with fewer than one worker is refused."""
-    with pytest.raises(ConfigError, match="at least 1 worker, got 0"):
+    with pytest.raises(ConfigError, match="at least 1 worker, but got 0"):
         make_engine("process", 0)
 
 

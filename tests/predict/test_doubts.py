@@ -459,7 +459,7 @@ def test_a_property_without_test_networks_has_no_error(half, finished):
         (
             "training.json",
             '{"networks": 3, "magnitudes": {"linear.weight": {"least": 2, "most": 1}}}',
-            "goes from 2.0 to 1.0",
+            "'most' (1.0) must not be less than 'least' (2.0)",
         ),
         (
             "training.json",

@@ -330,7 +330,7 @@ def test_a_damaged_header_of_a_model_is_named(finished, tmp_path, damage):
     damage(header)
     copied(finished, tmp_path, "metrics.json")
     tensor_files.write_tensors(tmp_path / "best.safetensors", tensors, header)
-    with pytest.raises(RunError, match=r"best\.safetensors: damaged"):
+    with pytest.raises(RunError, match=r"best\.safetensors: the header is damaged"):
         sneframe.load(tmp_path)
 
 

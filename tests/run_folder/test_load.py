@@ -92,7 +92,9 @@ def test_missing_lines_of_predictions_are_noticed(write_run: Callable[..., Path]
     path = write_run(networks=6) / "predictions.csv"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join([lines[0], *lines[2:]]), encoding="utf-8")
-    with pytest.raises(RunError, match=r"predictions.csv: 5 test networks, metrics.json counts 6$"):
+    with pytest.raises(
+        RunError, match=r"predictions.csv: the file has 5 test networks, but metrics.json counts 6$"
+    ):
         read_folder(path.parent)
 
 
@@ -101,7 +103,7 @@ def test_a_history_that_lacks_an_epoch_is_noticed(write_run: Callable[..., Path]
     path = write_run(networks=6, epochs=3) / "history.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(lines[:2]), encoding="utf-8")
-    with pytest.raises(RunError, match=r"history.jsonl: 2 epochs, metrics.json counts 3$"):
+    with pytest.raises(RunError, match=r"history.jsonl: the file has 2 epochs, but metrics.json counts 3$"):
         read_folder(path.parent)
 
 
@@ -165,7 +167,7 @@ def test_other_columns_are_refused(write_run: Callable[..., Path], text: str, go
     path.write_text(text, encoding="utf-8")
     with pytest.raises(
         RunError,
-        match=rf"the columns must be id, split, architecture, source, group, true, predicted, got {got}$",
+        match=rf"the columns must be id, split, architecture, source, group, true, predicted, but got {got}$",
     ):
         read_folder(path.parent)
 

@@ -64,7 +64,10 @@ def test_an_unknown_column_ends_the_run_before_it_begins(zoo, tmp_path):
         ({"ids": [1, 2], "columns": {}}, "ids: must be the test networks"),
         ({"ids": [1, 2, 3]}, "columns"),
         ({"ids": [1, 2, 3], "columns": {"a": [1]}}, "columns.a: must be a list of 3 values"),
-        ({"ids": [1, 2, 3], "columns": {"a": [1, "x", None]}}, "columns.a: must hold numbers or labels"),
+        (
+            {"ids": [1, 2, 3], "columns": {"a": [1, "x", None]}},
+            "columns.a: must hold only numbers or only labels",
+        ),
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path, content, message):

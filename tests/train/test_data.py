@@ -104,7 +104,7 @@ def test_an_unused_stored_split_is_named(tmp_path):
     with create(tmp_path / "split.zarr", name="split") as made:
         made.append(architecture, {"0.weight": torch.randn(20, 2, 3)}, {"y": np.arange(20.0)})
         made.split("table", np.arange(20) % 3)
-    for split, said in (("random", "the zoo also stores table: use one with zoo.split=NAME"), ("table", "")):
+    for split, said in (("random", "zoo.split=NAME uses a split that the zoo stores: table"), ("table", "")):
         lines = io.StringIO()
         config = ZooConfig(path=str(tmp_path / "split.zarr"), property="y", split=split)
         data.load_data(config, Reporter(Console(file=lines)))

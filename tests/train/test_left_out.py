@@ -41,14 +41,16 @@ def mixed(tmp_path):
 def test_left_out_networks_are_counted_in_one_line(mixed):
     """One line says how many networks are left out for each reason."""
     data, said = load(mixed)
-    assert said == ("networks left out, of 20: 2 unhealthy, 3 without 'loss', 4 with an infinite 'loss'\n")
+    assert said == (
+        "9 of 20 networks are left out: 2 unhealthy, 3 without 'loss', 4 with an infinite 'loss'\n"
+    )
     assert data.batch.ids.tolist() == list(range(9, 20))
 
 
 def test_only_matching_networks_are_counted(mixed):
     """Networks that zoo.where leaves out are not counted."""
     _, said = load(mixed, where="step >= 5")
-    assert said == "networks left out, of 15: 4 with an infinite 'loss'\n"
+    assert said == "4 of 15 networks are left out: 4 with an infinite 'loss'\n"
 
 
 def test_nothing_is_printed_if_nothing_is_left_out(mixed):
@@ -58,20 +60,20 @@ def test_nothing_is_printed_if_nothing_is_left_out(mixed):
 
 def test_an_expression_that_matches_nothing_is_named(mixed):
     """The error names a zoo.where that no network matches."""
-    with pytest.raises(ZooError, match=r"z\.zarr: no network matches zoo\.where = 'step > 99', of 20"):
+    with pytest.raises(ZooError, match=r"z\.zarr: none of the 20 networks matches zoo\.where = 'step > 99'"):
         load(mixed, where="step > 99")
 
 
 def test_a_zoo_without_healthy_networks(tmp_path):
     """The error says that no network of the zoo is healthy."""
     path = make(tmp_path / "z.zarr", [1.0, 2.0], [False, False])
-    with pytest.raises(ZooError, match=r"z\.zarr: no network is healthy, of 2$"):
+    with pytest.raises(ZooError, match=r"z\.zarr: none of the 2 networks is healthy$"):
         load(path)
 
 
 def test_a_selection_without_healthy_networks(mixed):
     """The error says that no network that matches zoo.where is healthy."""
-    with pytest.raises(ZooError, match=r"no network is healthy, of 2 that match zoo\.where"):
+    with pytest.raises(ZooError, match=r"none of the 2 networks that match zoo\.where is healthy"):
         load(mixed, where="step < 2")
 
 
@@ -79,6 +81,7 @@ def test_a_property_without_values_is_named(mixed):
     """The error names the property, and counts the networks that lack it for each reason."""
     with pytest.raises(
         ZooError,
-        match=r"no network has a value of 'loss' to learn from, of 9: 2 unhealthy, 3 without 'loss', 4",
+        match="none of the 9 networks is healthy and has a finite value of 'loss': "
+        "2 unhealthy, 3 without 'loss', 4",
     ):
         load(mixed, where="step < 9")

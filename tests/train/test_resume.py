@@ -123,7 +123,7 @@ def test_resume_refuses_another_zoo(elsewhere, capsys):
     toy_zoo(elsewhere / "zoos" / "toy.zarr", seed=1)
     assert command("run", "--resume", "run") == 2
     said = capsys.readouterr().err
-    assert "toy.zarr is not the zoo that run began with: its digest is " in said
+    assert "toy.zarr is not the zoo that run began with: the digest must be " in said
     assert len(said.splitlines()) == 1
     assert (elsewhere / "run" / "environment.json").read_text() == before
 

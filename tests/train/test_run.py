@@ -263,7 +263,7 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
             "'label' has the same value, 'label 0', in all 40 networks",
         ),
         (["zoo.property=kind"], ZooError, "the same value, 0,"),
-        (["zoo.where=scale > 100"], ZooError, "no network"),
+        (["zoo.where=scale > 100"], ZooError, "none of the 40 networks matches"),
         (["zoo.where=scales > 1"], ZooError, "scales"),
         (["zoo.split=published"], ZooError, "published"),
         (["zoo.sizes=[100, 5, 5]"], ZooError, "40"),

@@ -136,8 +136,8 @@ def test_two_processes_learn_the_weights_of_one(one, two, recipe):
         ),
         (
             "small",
-            "2 processes need at least as many networks in each step, but the smallest step has 1: "
-            "3 training networks at train.batch_size = 2",
+            "each of the 2 processes needs a network in every step, but the smallest step has only 1: "
+            "there are 3 training networks, and train.batch_size = 2",
         ),
     ],
 )
