@@ -645,7 +645,7 @@ def test_an_unreadable_folder_is_listed(tmp_path, imported, monkeypatch):
         ("factories", "a module is given as package.module:function"),
         ("nowhere:make", "ModuleNotFoundError"),
         ("factories:gone", "AttributeError"),
-        ("factories:number", "a int, not a function"),
+        ("factories:number", "this is an int, not a function"),
         ("factories:broken", "factories:broken: KeyError: 'kind'; no properties of this network are known"),
         ("factories:nothing", "must return a torch.nn.Module, returned NoneType"),
         ("builtins:dict", "builtins:dict: this function cannot make a module"),
