@@ -141,7 +141,7 @@ class Zoo:
 
     @cached_property
     def _architecture_numbers(self) -> np.ndarray:
-        """The ascending indices of this selection's architectures among the architectures of the whole zoo."""
+        """The ascending indices of the selection's architectures among the whole zoo's architectures."""
         return np.unique(self._store.architecture_index[self.ids])
 
     # -- columns ---------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class Stack:
         return self._architecture.symmetry
 
     def weaken(self, symmetry: str) -> None:
-        """Store ``symmetry`` as the origin of the architecture's symmetry if it is weaker than the stored origin."""
+        """Replace the stored origin of the symmetry by ``symmetry``, if ``symmetry`` is the weaker origin."""
         self._architecture = self._architecture.weakened(symmetry)
         self._attributes["architecture"]["symmetry"] = self._architecture.symmetry
 
@@ -90,9 +90,7 @@ class Stack:
                 raise ZooError(f"{what}: must have shape ({shape}), got {values.shape}")
             before = self._dtypes.get(name, dtype)
             if dtype != before and not {dtype, before}.issubset(FLOATS):
-                raise ZooError(
-                    f"{what}: earlier networks have type {before}, but these networks have {dtype}"
-                )
+                raise ZooError(f"{what}: earlier networks have {before}, but these networks have {dtype}")
             arrays[name] = dtype, values
         if not n:
             raise ZooError(f"{self._path}: an append needs at least one network, got none")

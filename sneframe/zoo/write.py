@@ -262,13 +262,14 @@ class ZooWriter:
         given = np.asarray(healthy)
         if given.dtype != bool or given.shape != is_finite.shape:
             raise ZooError(
-                f"{self._path}: healthy must be bool of shape ({len(is_finite)},), got {given.dtype} of shape "
-                f"{given.shape}"
+                f"{self._path}: healthy must be bool of shape ({len(is_finite)},), got {given.dtype} of "
+                f"shape {given.shape}"
             )
         wrong = np.flatnonzero(given & ~is_finite)
         if len(wrong):
             raise ZooError(
-                f"{self._path}: network {wrong[0]} of this append cannot be healthy: some weights are not finite"
+                f"{self._path}: network {wrong[0]} of this append cannot be healthy, because some "
+                f"weights are not finite"
             )
         return given.copy()
 
@@ -311,7 +312,7 @@ class ZooWriter:
         (root / METADATA).write_text(group_json(manifest.to_json()), encoding="ascii")
 
     def _columns(self) -> dict[str, tuple[np.ndarray, str, dict[str, str]]]:
-        """Return the values, the type and the zarr attributes of each column and split, by path in the zoo."""
+        """Return values, type and zarr attributes of each column and split, by path within the zoo."""
         group = self._group_column()
         columns: dict[str, tuple[np.ndarray, str, dict[str, str]]] = {
             column_path("architecture"): (np.concatenate(self._architecture), "int32", {}),
@@ -330,7 +331,10 @@ class ZooWriter:
         return columns
 
     def _joined(self, name: str) -> Column:
-        """Return the values of a property for all networks. Values are missing for appends without the property."""
+        """Return the values of a property for all networks.
+
+        The values are missing for networks whose append did not include the property.
+        """
         parts, end = [], 0
         for start, column in self._properties[name]:
             parts += [Column.missing(column.kind, start - end), column]

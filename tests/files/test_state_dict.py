@@ -352,7 +352,11 @@ def test_a_truncated_file_is_refused(tmp_path, keep, more):
 def test_files_of_other_kinds_are_refused(tmp_path, name):
     """Files that are no network files are refused with one line."""
     path = tmp_path / name
-    for content, reason in ((b"", "the file is empty"), (b"hello, world" * 20, ""), (b"PK\x05\x06" + b"\0" * 18, "")):
+    for content, reason in (
+        (b"", "the file is empty"),
+        (b"hello, world" * 20, ""),
+        (b"PK\x05\x06" + b"\0" * 18, ""),
+    ):
         path.write_bytes(content)
         with pytest.raises(FileError, match=rf"{name}: {reason}"):
             read_state_dict(path)

@@ -113,7 +113,7 @@ def test_verify_finds_swapped_chunks(chunked: tuple[Path, Path], edit_manifest: 
         record["sizes"][:2] = record["sizes"][1::-1]
 
     edit_manifest(path, swap)
-    with pytest.raises(ZooError, match="these are not the values that were written") as caught:
+    with pytest.raises(ZooError, match="the values are not those that were written") as caught:
         open_zoo(path).verify()
     assert str(folder.parent) in str(caught.value)
 
