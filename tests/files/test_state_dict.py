@@ -424,7 +424,7 @@ def test_a_missing_or_empty_file_is_named(tmp_path):
     (tmp_path / "folder.pt").mkdir()
     with pytest.raises(FileError, match=r"folder\.pt: this is a folder; give the file of one network"):
         read_state_dict(tmp_path / "folder.pt")
-    with pytest.raises(FileError, match=r"ends in \.safetensors"):
+    with pytest.raises(FileError, match=r"must end in one of \.safetensors"):
         read_state_dict(tmp_path / "a.onnx")
 
 

@@ -69,7 +69,7 @@ def test_a_truncated_chunk_is_named(chunked: tuple[Path, Path], size: int) -> No
     path, folder = chunked
     file = folder / "2/0/0/0"
     file.write_bytes(file.read_bytes()[:size])
-    both_refuse(path, file, "bytes and should have")
+    both_refuse(path, file, "bytes, but has")
 
 
 @pytest.mark.parametrize("offset", [0, 7, 16, 100_000, -5, -1])

@@ -358,7 +358,7 @@ def test_groups_are_kept_as_given(tmp_path: Path, architecture: Architecture, we
     ("group", "message"),
     [
         (None, "must be given in every append or in none"),
-        ([1, 2], "earlier groups are strings, but these groups are ints"),
+        ([1, 2], "earlier groups are strings, but these are ints"),
         (["a"], "1 values for 2 networks"),
         ([0.5, 1.5], "must be ints or strings, got floats"),
         ([True, False], "must be ints or strings, got bools"),
