@@ -42,7 +42,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            names = sorted(file.keys(), key=layered)  # the format keeps no order
+            names = sorted(file.keys(), key=layered)  # safetensors does not preserve the order of the tensors
             return {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise FileError(f"{path}: damaged, or not a safetensors file ({_line(error)})") from error

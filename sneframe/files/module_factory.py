@@ -81,7 +81,7 @@ class Factory:
         """
         try:
             made = self._make(dict(properties)) if self._takes else self._make()
-        except (Exception, SystemExit) as error:  # the user's function
+        except (Exception, SystemExit) as error:  # the user's function may raise anything
             none = (
                 ""
                 if properties or not self._takes

@@ -30,7 +30,7 @@ def inside(folder: Path, name: str) -> Path:
             raise FileError(f"{name}: leads out of {folder}")
         if not found.is_file():
             raise FileError(f"{name}: {'not a file' if found.exists() else 'no such file'}")
-    except (OSError, RuntimeError, ValueError) as error:  # too long a name, a loop of links, a null byte
+    except (OSError, RuntimeError, ValueError) as error:  # a long name, a loop of links, a null byte
         raise FileError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     return path
 

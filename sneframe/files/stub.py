@@ -8,9 +8,9 @@ Some published zoos pickled objects of their own classes beside the weights. Eac
 from __future__ import annotations
 
 import io
-import pickle  # for the subclass below alone, which resolves no name
+import pickle  # only for the subclass below, which never imports the class or function that a name refers to
 import zipfile
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # as pickle itself does
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # the module pickle imports these tables, too
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from math import prod
@@ -231,7 +231,8 @@ class _Unpickler(pickle.Unpickler):
         self._archive, self._root, self._refusing = archive, root, refusing
 
     def find_class(self, module: str, name: str) -> Any:
-        # Old protocols write the names of Python 2, where `subprocess.Popen` may be called `commands.Popen`.
+        # Old pickle protocols write the names of Python 2, in which `commands.Popen` may mean
+        # `subprocess.Popen`.
         module, name = NAME_MAPPING.get((module, name), (module, name))
         module = IMPORT_MAPPING.get(module, module)
         acts = module.partition(".")[0] in SYSTEM or (module in BUILTINS and name not in HARMLESS)

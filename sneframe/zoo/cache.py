@@ -62,8 +62,8 @@ def mapped(folder: Path, rows: np.ndarray, width: int, blocks: Iterable[tuple[in
 
 
 def _write(file: Path, header: bytes, blocks: Iterable[tuple[int, np.ndarray]]) -> None:
-    # The file is written with plain writes: a full disk under a memory map kills the process instead of
-    # raising.
+    # The file is written with plain writes, so that a full disk raises an error. Writing through a memory map
+    # to a full disk would kill the process.
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".tmp-{uuid4().hex}")
     try:

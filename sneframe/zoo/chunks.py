@@ -170,7 +170,7 @@ class ArrayWriter:
             chunks=self._chunks,
             dtype=str if kind.kind == "O" else kind,
             zarr_format=3,
-            # Blosc has no checksum: without CRC-32C a flipped bit would be read as a different weight.
+            # Blosc has no checksum. Without CRC-32C, a flipped bit would silently change a weight.
             compressors=[
                 BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=typesize),
                 Crc32cCodec(),

@@ -77,7 +77,7 @@ class Zoo:
     def __repr__(self) -> str:
         return f"<Zoo {self.name!r}: {len(self)} of {self._store.manifest.networks} networks, {self.path}>"
 
-    # -- what it is ------------------------------------------------------------------------------------------
+    # -- description of the zoo ------------------------------------------------------------------------------
 
     @property
     def path(self) -> Path:
@@ -298,7 +298,7 @@ class Zoo:
                     tensor = weights_cache.mapped(files, rows, architecture.num_weights, blocks)
             weights[architecture], positions[architecture] = tensor, here
         batch = join(weights, {architecture: self.ids[here] for architecture, here in positions.items()})
-        # The function join orders networks by architecture. Here the order of the selection is restored.
+        # `join` orders the networks by architecture. The order of the selection is restored here.
         order = np.argsort(np.concatenate(list(positions.values())))
         return evolve(batch, order=order, ids=self.ids)
 

@@ -59,7 +59,7 @@ def matches(expression: str, column: Callable[[str], Column], length: int) -> np
         raise ZooError(f"cannot read {expression!r}: {error.msg}; {_SYNTAX}") from error
     except (RecursionError, MemoryError) as error:
         raise ZooError(f"cannot read {expression[:40]!r}…: the expression is nested too deeply") from error
-    except ValueError as error:  # a null byte, or a number with too many digits
+    except ValueError as error:  # the text has a null byte, or a number with too many digits
         raise ZooError(f"cannot read {expression!r}: {error}") from error
 
 
@@ -70,7 +70,7 @@ class _Evaluation:
     column: Callable[[str], Column]
     length: int
 
-    # -- nodes that are true or false ------------------------------------------------------------------------
+    # -- syntax nodes that are conditions --------------------------------------------------------------------
 
     def condition(self, node: ast.expr) -> np.ndarray:
         """Evaluate a condition to bools of shape ``(length,)``. A missing value counts as false."""
@@ -131,7 +131,7 @@ class _Evaluation:
             )
         return np.asarray(valid & (holds ^ negated))
 
-    # -- nodes that are values -------------------------------------------------------------------------------
+    # -- syntax nodes that are values ------------------------------------------------------------------------
 
     def _value(self, node: ast.expr) -> Column:
         if isinstance(node, ast.Constant):

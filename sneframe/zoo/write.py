@@ -137,7 +137,7 @@ class ZooWriter:
             self._staging.discard()
             self._staging = None
 
-    # -- what is written -------------------------------------------------------------------------------------
+    # -- adding networks and splits --------------------------------------------------------------------------
 
     def append(
         self,
@@ -217,7 +217,7 @@ class ZooWriter:
             raise ZooError(f"{what} is stored already")
         self._splits[name] = check_assignment(assignment, self._group_column().values, what)
 
-    # -- what is checked -------------------------------------------------------------------------------------
+    # -- checks ----------------------------------------------------------------------------------------------
 
     def _property(self, name: str, values: Any, n: int) -> Column:
         what = f"{self._path}: property {name!r}"
@@ -279,7 +279,7 @@ class ZooWriter:
             return Column.joined(f"{self._path}: group", given)
         return Column("int", np.arange(self._length), np.ones(self._length, bool))
 
-    # -- the end ---------------------------------------------------------------------------------------------
+    # -- completing the zoo ----------------------------------------------------------------------------------
 
     def _finish(self, root: Path) -> None:
         if self._broken:
