@@ -647,8 +647,8 @@ def test_an_unreadable_folder_is_listed(tmp_path, imported, monkeypatch):
         ("factories:gone", "AttributeError"),
         ("factories:number", "a int, not a function"),
         ("factories:broken", "factories:broken: KeyError: 'kind'; the function got no properties"),
-        ("factories:nothing", "must return a torch.nn.Module, returned NoneType"),
-        ("builtins:dict", "builtins:dict: this function cannot make a module"),
+        ("factories:nothing", "must return a torch.nn.Module, but returned NoneType"),
+        ("builtins:dict", "builtins:dict: this function cannot build a module"),
         ("factories:lazy", "factories:lazy: LazyLinear: 'weight' has no shape yet"),
     ],
 )
