@@ -352,7 +352,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, finished):
     with pytest.raises(RunError, match=r"best\.safetensors: damaged"):
         sneframe.load(tmp_path)
     for word in ("mine", nn.Linear):
-        with pytest.raises(ConfigError, match="a module is given as"):
+        with pytest.raises(ConfigError, match="a module factory must be given as"):
             sneframe.load(finished, module=word)
 
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from sneframe_importers.wild_park import Layers, ParkCNN
+from sneframe_importers.wild_park import ListedLayers, ParkCNN
 from stored import tensors
 from torch import nn
 
@@ -126,7 +126,7 @@ def test_layers_that_are_added_share_their_neurons(park, imported):
             else settings["activation"]
         )
         residuals = [settings["residual"]] * count if settings["residual"] == -1 else settings["residual"]
-        layers = Layers(activations=tuple(names), residuals=tuple(residuals))
+        layers = ListedLayers(activations=tuple(names), residuals=tuple(residuals))
         module = ParkCNN(layers, state_of(settings["channels"], settings["kernels"]))
         assert verify(module, architectures[trial], torch.randn(1, 1, 16, 16)).error <= 1e-10
 
