@@ -1,4 +1,4 @@
-"""Network files from elsewhere, read without running any code that is in them."""
+"""Read network files that other programs wrote. No code in a file is ever executed."""
 
 from sneframe.files.archive import read_entry
 from sneframe.files.names import common_prefix, matched, with_aliases

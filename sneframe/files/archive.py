@@ -1,4 +1,4 @@
-"""Zip archives that may be hostile: the sizes they declare are checked before memory is allocated."""
+"""Read zip archives that may be hostile. The sizes that an archive declares are checked before unpacking."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import IO
 
 from sneframe.errors import FileError, one_line
 
-GROWTH = 20  #: largest ratio of unpacked to packed bytes of an entry that unpacks to more than SMALL bytes
-SMALL = 1 << 26
+#: Largest allowed ratio of unpacked to packed bytes of an entry. Entries up to SMALL bytes may exceed the
+#: ratio.
+GROWTH = 20
+SMALL = 1 << 26  #: in bytes, unpacked
 
 
 def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
@@ -20,10 +22,11 @@ def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
     Args:
         archive: the open archive.
         name: the name of the entry.
-        path: the name of the archive in errors.
+        path: the path of the archive, for errors.
 
     Raises:
-        FileError: the entry is damaged, or it unpacks to far more bytes than weights ever do.
+        FileError: the entry is damaged, or the entry would grow by more than the ratio ``GROWTH``, as weights
+            never do.
     """
     try:
         info = archive.getinfo(name)
@@ -35,7 +38,13 @@ def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
 
 
 def check_archive(file: IO[bytes], path: Path) -> None:
-    """Check that an archive of torch stores its entries uncompressed, and that they fit into the file.
+    """Check the entries of a ``torch.save`` archive.
+
+    The entries must be uncompressed, and their declared sizes must fit into the file.
+
+    Args:
+        file: the open archive.
+        path: the path of the archive, for errors.
 
     Raises:
         FileError: the archive is damaged, is TorchScript, has compressed entries, or declares more bytes than
@@ -49,8 +58,8 @@ def check_archive(file: IO[bytes], path: Path) -> None:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if any("/code/" in entry.filename for entry in entries):
-        raise FileError(f"{path}: a TorchScript archive; save the state_dict() of its module")
+        raise FileError(f"{path}: this is a TorchScript archive; save the state_dict() of the module instead")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise FileError(f"{path}: the archive has compressed entries, which torch never writes")
     if (declared := sum(entry.file_size for entry in entries)) > size:
-        raise FileError(f"{path}: the archive declares {declared} bytes, the file has {size}")
+        raise FileError(f"{path}: the archive declares {declared} bytes, but the file has {size}")

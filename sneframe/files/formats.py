@@ -1,7 +1,8 @@
-"""Readers of safetensors, torch and Stable-Baselines3 files. No code in a file is ever executed.
+"""Read safetensors files, ``torch.save`` files and Stable-Baselines3 archives.
 
-The sizes that a file declares are checked before memory is allocated. A header that claims more weights than
-the file has bytes, and an archive that unpacks to many times its size, are refused with one line.
+No code in a file is ever executed. The sizes that a file declares are checked before memory is allocated. A
+file is refused if its header claims more weights than the file has bytes, or if it is an archive that unpacks
+to many times its size.
 """
 
 from __future__ import annotations
@@ -24,41 +25,45 @@ from sneframe.files.stub import StoredTensor, Stub, read_stubbed
 
 POLICY = "policy.pth"  #: the only entry of a Stable-Baselines3 archive that is read
 SHARED = 16  #: largest ratio of the bytes of all tensors to the bytes of the file: tensors may share storage
-NESTED = 32  #: how many levels of nested values are searched
-#: Matches the class that an error message of torch names.
+NESTED = 32  #: number of levels of nested mappings and lists that are searched for tensors
+#: Matches the name of a class in an error message of torch.
 OBJECT = re.compile(r"GLOBAL ([\w.]+)|class ([\w]+(?:\.[\w]+)+)")
 
 
 class ObjectError(FileError):
-    """The file holds Python objects, which are never loaded."""
+    """The file holds Python objects. Such objects are never loaded."""
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """Read a safetensors file. Its tensors are memory-mapped, and sorted by the numbers of their layers.
+    """Read a safetensors file. The tensors are memory-mapped, and sorted by the layer numbers in their names.
 
     Raises:
-        FileError: the file is damaged, or is no safetensors file.
+        FileError: the file is damaged, or is not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            names = sorted(file.keys(), key=layered)  # the format keeps no order
+            names = sorted(file.keys(), key=layered)  # safetensors does not preserve the order of the tensors
             return {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        raise FileError(f"{path}: damaged, or no safetensors file ({_line(error)})") from error
+        raise FileError(f"{path}: damaged, or not a safetensors file ({_line(error)})") from error
 
 
 def layered(name: str) -> tuple[list[tuple[int, str]], bool, str]:
-    """Return a sort key for names that puts ``2.weight`` before ``10.weight``, and weights before biases."""
+    """Return a sort key for the name of a tensor.
+
+    The key sorts ``2.weight`` before ``10.weight``, and the weight of a layer before the bias.
+    """
     stem, _, last = name.rpartition(".")
     words = [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", stem) if word]
     return words, last != "weight", last
 
 
 def read_zip_or_pickle(path: Path) -> Any:
-    """Read a file of ``torch.save``: a zip archive, or a plain pickle from before version 1.6.
+    """Read a file of ``torch.save``: a zip archive, or a plain pickle of a torch version before 1.6.
 
     Raises:
-        FileError: the file is damaged, or it names a function that acts on the system.
+        FileError: the file is damaged, or names a function that acts on the system.
+        ObjectError: the file holds Python objects, and is a plain pickle or holds no mapping.
     """
     if not zipfile.is_zipfile(path):
         return _loaded(path, path, mmap=False)
@@ -74,8 +79,16 @@ def _beside_objects(path: Path, refused: ObjectError) -> Any:
     """Read the tensors and plain values of a file that also holds Python objects. No object is built.
 
     Trainers save scores as numpy numbers, settings as namespaces, and hyper-parameters as classes beside the
-    weights. These objects are left out. A pickle that names a function that acts on the system is refused,
-    and so is a pickle that is a single object.
+    weights. Such objects are left out of the result. A pickle is refused if it names a function that acts on
+    the system, or if it is not a mapping.
+
+    Args:
+        path: the zip archive.
+        refused: the error to raise if the pickle is not a mapping.
+
+    Raises:
+        FileError: the pickle names a function that acts on the system.
+        ObjectError: the pickle is not a mapping.
     """
     found = read_stubbed(path, path, refuse_system=True)
     if isinstance(found, Stub) or not isinstance(found, Mapping):
@@ -93,7 +106,7 @@ def _stored(value: Any, depth: int = 0) -> Iterator[StoredTensor]:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """Read the stored tensors among nested values, and drop the stubs."""
+    """Return nested values with each :class:`StoredTensor` read into a tensor, and without the stubs."""
     if isinstance(value, StoredTensor):
         return value.read()
     if isinstance(value, Mapping) and depth < NESTED:
@@ -104,11 +117,15 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def read_policy(path: Path) -> Any:
-    """Read the policy of a Stable-Baselines3 archive, and no other entry."""
+    """Read the entry ``policy.pth`` of a Stable-Baselines3 archive, and no other entry.
+
+    Raises:
+        FileError: the archive or the entry is damaged, or the archive has no such entry.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if POLICY not in archive.namelist():
-                raise FileError(f"{path}: no archive of Stable-Baselines3, {POLICY} is not in it")
+                raise FileError(f"{path}: not an archive of Stable-Baselines3: {POLICY} is missing")
             content = read_entry(archive, POLICY, path)
     except zipfile.BadZipFile as error:
         raise FileError(f"{path}: damaged archive ({_line(error)})") from error
@@ -121,7 +138,10 @@ def read_policy(path: Path) -> Any:
 
 
 def _loaded(file: Path | IO[bytes], path: Path, *, mmap: bool) -> Any:
-    """Load tensors and plain values, after a first pass without the tensors' data that checks their sizes."""
+    """Load the tensors and plain values of a file.
+
+    A first pass checks the sizes of the tensors without reading their data.
+    """
     try:
         with torch.serialization.skip_data():
             check_sizes(_tensors(_weights_only(file, mmap=False)), path, _size(file))
@@ -142,7 +162,7 @@ def _weights_only(file: Path | IO[bytes], *, mmap: bool) -> Any:
 
 
 def _reason(message: str) -> str:
-    """Return one line that explains torch's error message."""
+    """Return one line that says in our words what an error message of torch means."""
     if found := OBJECT.search(message):
         name = found[1] or found[2]
         what = f"holds a Python object, {name}, and objects are never loaded"
@@ -162,13 +182,24 @@ def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
 
 
 def check_sizes(tensors: Iterable[Tensor], path: Path, size: int) -> None:
-    """Check that tensors do not claim far more bytes than their file has, as expanded views do."""
+    """Check that the tensors of a file do not claim far more bytes than the file has.
+
+    Expanded views claim such sizes, because their elements share memory.
+
+    Args:
+        tensors: the tensors.
+        path: the path of the file, for errors.
+        size: the size of the file in bytes.
+
+    Raises:
+        FileError: the tensors would take more than ``SHARED`` times the size of the file.
+    """
     _check_declared((tensor.numel() * tensor.element_size() for tensor in tensors), path, size)
 
 
 def _check_declared(sizes: Iterable[int], path: Path, size: int) -> None:
     if (declared := sum(sizes)) > SHARED * size:
-        raise FileError(f"{path}: its tensors would take {declared} bytes, the file has {size}")
+        raise FileError(f"{path}: the tensors would take {declared} bytes, but the file has {size}")
 
 
 def _size(file: Path | IO[bytes]) -> int:

@@ -1,4 +1,7 @@
-"""The user's function that makes the module of a network in a file. The module gives the exact symmetry."""
+"""Call the user's module factory, a function that builds the torch module of a network in a file.
+
+The architecture and its exact symmetry are derived from the module.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +24,25 @@ from sneframe.symmetry.describe import Descriptions
 
 
 class Factory:
-    """Makes the modules of networks and describes them. Equal modules are described and verified once.
+    """Builds the modules of networks with the user's function, and derives their architectures.
+
+    Equal modules are described and verified only once.
 
     Args:
-        word: ``package.module:function``, imported as Python would from the current folder. The function
-            takes the properties of a network as a dict, or nothing. It returns the module, or the module and
-            an example input. Without an example input the module's ``example_input_array`` is used, or one is
-            made for its first layer.
+        word: ``package.module:function``. The function is imported as Python would import it in the current
+            folder. The function takes the properties of a network as a dict, or no argument. The function
+            returns the module, or a tuple of the module and an example input. Without an example input, the
+            module's ``example_input_array`` is used. If the module has no such attribute, an input is made
+            that fits its first layer.
 
     Raises:
-        ConfigError: there is no such function.
+        ConfigError: the function cannot be imported, or is not callable.
     """
 
     def __init__(self, word: str) -> None:
         name, colon, attribute = word.partition(":") if isinstance(word, str) else ("", "", "")
         if not colon or not name or not attribute:
-            raise ConfigError(f"a module is given as package.module:function, got {word!r}")
+            raise ConfigError(f"a module factory must be given as package.module:function, got {word!r}")
         sys.path.insert(0, str(Path.cwd()))
         try:
             found: Any = importlib.import_module(name)
@@ -53,33 +59,39 @@ class Factory:
         try:
             self._takes = bool(inspect.signature(found).parameters)
         except (TypeError, ValueError) as error:  # a function that is not written in Python has no signature
-            raise ConfigError(f"{word}: this function cannot make a module: {one_line(error)}") from error
+            raise ConfigError(f"{word}: this function cannot build a module: {one_line(error)}") from error
         self._descriptions = Descriptions()
 
     def architecture(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any]) -> Architecture:
         """Return the architecture of the network with these tensors and properties.
 
-        Integers and booleans of the file, such as masks, are loaded into the module before it is described,
-        because they belong to the network. If the file has none, the module keeps its own. Names may differ
-        by one common prefix, see :func:`~sneframe.files.with_aliases`.
+        Integer and boolean tensors of the file, such as masks, belong to the network. They are copied into
+        the module before the module is described. Where the file lacks such a tensor, the module keeps its
+        own values. The names in the file may differ from the names in the module by one common prefix, see
+        :func:`~sneframe.files.with_aliases`.
+
+        Args:
+            tensors: the tensors of the network by name.
+            properties: the properties of the network, the argument of the user's function.
 
         Raises:
             FileError: the names or shapes of the tensors are not those of the module.
-            ConfigError: the function fails, it returns no module, or the module's symmetry is refuted.
+            ConfigError: the function fails, the function does not return a module, or a test of the module
+                refutes the derived symmetry.
         """
         try:
             made = self._make(dict(properties)) if self._takes else self._make()
-        except (Exception, SystemExit) as error:  # the user's function
+        except (Exception, SystemExit) as error:  # the user's function may raise anything
             none = (
                 ""
                 if properties or not self._takes
-                else "; no properties of this network are known, so the function was given none"
+                else "; the function got no properties, because none are known for this network"
             )
             raise ConfigError(f"{self._word}: {one_line(error)}{none}") from error
         module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(module, nn.Module):
             returned = type(module).__name__
-            raise ConfigError(f"{self._word}: must return a torch.nn.Module, returned {returned}")
+            raise ConfigError(f"{self._word}: must return a torch.nn.Module, but returned {returned}")
         try:
             tensors = with_aliases(tensors, described(module), _tied(module))
             _check(module, tensors)
@@ -90,14 +102,20 @@ class Factory:
 
 
 def _tied(module: nn.Module) -> dict[str, str]:
-    """Map the first name of each tied tensor to another of its names."""
+    """Return a dict from the first name of each tied parameter to another name of the same parameter."""
     names = {id(value): name for name, value in module.named_parameters()}
     every = module.named_parameters(remove_duplicate=False)
     return {names[id(value)]: other for other, value in every if names[id(value)] != other}
 
 
 def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Check that a file holds all tensors of the module, in their shapes, and no others."""
+    """Check that a file holds exactly the tensors of a module, and that the shapes are equal.
+
+    Counters of batches may be in the file without being in the module.
+
+    Raises:
+        FileError: a name is missing or unknown, or a shape differs.
+    """
     wanted, name_of = described(module), type(module).__name__
     known = {**dict(module.named_buffers()), **module.state_dict()}
     for name in wanted:
@@ -115,7 +133,7 @@ def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 @torch.no_grad()
 def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load the integers and booleans of a file into a module."""
+    """Copy the integer and boolean tensors of a file into a module."""
     for name, own in module.state_dict().items():
         if name in tensors and not own.is_floating_point():
             own.copy_(tensors[name])

@@ -1,4 +1,4 @@
-"""Names of tensors: removing and matching the prefixes that wrappers and trainers put before them."""
+"""Remove and match the prefixes that wrappers and trainers put before the names of tensors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ T = TypeVar("T")
 WRAPPERS = ("module.", "_orig_mod.")
 #: Attributes in which trainers, such as a LightningModule, hold the network.
 ATTRIBUTES = ("model", "net", "network", "module")
-COUNTERS = ("n_averaged",)  #: kept beside the module by the averaging wrapper: the number of averaged models
+#: The number of averaged models, which torch's ``AveragedModel`` stores beside the module that it wraps.
+COUNTERS = ("n_averaged",)
 COUNTED = ("total_ops", "total_params")  #: counters that a profiler (thop) leaves in every layer
 
 
 def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
-    """Remove the prefixes of wrappers from all names, and leave out counters of wrappers and profilers."""
+    """Remove the prefixes of wrappers from all names. Leave out the counters of profilers and wrappers."""
     found = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in COUNTED}
     while True:
         inner = {name: value for name, value in found.items() if name not in COUNTERS}
@@ -29,9 +30,9 @@ def unwrapped(tensors: Mapping[str, T]) -> dict[str, T]:
 def common_prefix(names: Collection[str]) -> str:
     """Return the prefix that a trainer put before all names, such as ``model.net.``, or an empty string.
 
-    Only words of :data:`ATTRIBUTES` count. Any other common word, such as the name of an adapter's base
-    model, belongs to the network. At least two words of each name stay: one for the layer, one for its
-    parameter.
+    Only the words in :data:`ATTRIBUTES` are parts of such a prefix. Any other common word, such as the name
+    of an adapter's base model, belongs to the network. At least the last two words of each name are not part
+    of the prefix: the name of the layer and the name of the parameter.
     """
     stems = [name.split(".")[:-2] for name in names]
     found = ""
@@ -42,10 +43,10 @@ def common_prefix(names: Collection[str]) -> str:
 
 
 def matched(tensors: Mapping[str, T], wanted: Collection[str]) -> dict[str, T]:
-    """Rename tensors to the wanted names if these differ by one common prefix; otherwise change nothing.
+    """Rename tensors to the wanted names, if all names differ by one common prefix. Otherwise keep the names.
 
-    A Lightning checkpoint says ``model.0.weight`` where the module itself says ``0.weight``. The prefix may
-    be on either side.
+    A Lightning checkpoint says ``model.0.weight`` where the module itself says ``0.weight``. Either the
+    names of the tensors or the wanted names may have the prefix.
     """
     first = next(iter(wanted), None)
     if first is None or all(name in tensors for name in wanted):
@@ -63,12 +64,12 @@ def matched(tensors: Mapping[str, T], wanted: Collection[str]) -> dict[str, T]:
 
 
 def with_aliases(tensors: Mapping[str, T], wanted: Collection[str], tied: Mapping[str, str]) -> dict[str, T]:
-    """Rename tensors to the wanted names as :func:`matched` does, also when tied tensors have other names.
+    """Rename tensors to the wanted names as :func:`matched` does. A tied tensor may have any of its names.
 
     Args:
         tensors: the tensors of a file. ``save_model`` of safetensors keeps only one name of each tied tensor.
-        wanted: the names that are needed.
-        tied: maps a wanted name to another name of the same tensor.
+        wanted: the names to rename to.
+        tied: a mapping from a wanted name to another name of the same tensor.
     """
     found = matched(tensors, [name for name in wanted if name not in tied] or wanted)
     for name, other in tied.items():

@@ -1,4 +1,7 @@
-"""Networks from files: their weights, and their architectures by a module or by names and shapes."""
+"""Read networks from files: the weights, and the architecture.
+
+The architecture is derived from the network's module, or guessed from the names and shapes of its tensors.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +20,30 @@ from sneframe.errors import ConfigError, FileError, choices
 from sneframe.files import common_prefix, find_state_dict, read_state_dict, with_aliases
 from sneframe.files.module_factory import Factory
 
-QUANTISED = ("weight", "qweight")  #: names that say weights even if the tensor holds integers
+QUANTISED = ("weight", "qweight")  #: tensors with these names are weights even if they hold integers
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @frozen(kw_only=True, eq=False)
 class Reader:
-    """Reads networks, and describes each architecture among them once.
+    """Reads the weights of networks, and determines their architectures.
 
     Args:
-        module: makes a network's module from its properties. Without it only names and shapes are known, and
-            the next three arguments fill the gaps.
+        module: the module factory that builds a network's module from the properties of the network. Without
+            a module factory, the architecture is guessed from names and shapes, and the arguments
+            ``activation``, ``flatten`` and ``trust_names`` add what names and shapes do not say.
         key: which state dict to read from a checkpoint that holds several.
-        activation: the activation of every layer but the last. Without it, neurons are permuted but never
-            scaled.
+        activation: the activation of every layer but the last. Without an activation, the symmetry permutes
+            neurons but never scales them.
         flatten: the order in which a linear layer reads the output of a convolution.
-        trust_names: whether layers whose sizes fit are taken for a chain.
-        published: whether the file format is a published one in which all networks are known to be chains.
-            Names are then trusted, and the symmetry is ``stated``.
-        known: known architectures. A network whose names and shapes are those of exactly one of them has that
-            architecture.
+        trust_names: whether consecutive layers whose sizes fit are assumed to be a chain.
+        published: whether the files have a published format in which all networks are known to be chains.
+            The names are then trusted, and the origin of the symmetry is ``stated``.
+        known: known architectures. If exactly one of them has the names and shapes of a network, the network
+            has that architecture.
 
     Raises:
-        ConfigError: an unknown activation, or an unknown way to flatten.
+        ConfigError: ``activation`` or ``flatten`` is unknown.
     """
 
     module: Factory | None = None
@@ -60,22 +64,22 @@ class Reader:
                 raise ConfigError(f"there is no {name} {value!r}, {choices(str(value), known)}")
 
     def weights(self, path: Path) -> dict[str, Tensor]:
-        """Read the tensors of a file: its weights, which are floating-point, and its integers and booleans.
+        """Read the tensors of a file: the floating-point weights, and the integer and boolean tensors.
 
         Raises:
-            FileError: the file holds no weights, or it cannot be read.
+            FileError: the file holds no weights, or cannot be read.
         """
         return checked(read_state_dict(path, self.key).tensors, path)
 
     def weights_of(self, state: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
-        """Return the tensors of a state dict or a loaded checkpoint, as :meth:`weights` does for a file.
+        """Return the tensors of a state dict or of a loaded checkpoint, as :meth:`weights` does for a file.
 
         Args:
-            state: tensors by name, or a checkpoint that holds such a mapping.
-            source: the name of the network in errors.
+            state: a mapping of tensors by name, or a checkpoint that holds such a mapping.
+            source: the name of the network, for errors.
 
         Raises:
-            FileError: it holds no weights.
+            FileError: ``state`` holds no weights.
         """
         return checked(find_state_dict(state, self.key, source).tensors, source)
 
@@ -88,20 +92,20 @@ class Reader:
     ) -> Architecture:
         """Return the architecture of a network with these tensors.
 
-        The names of its parameters may differ from those of the tensors by one common prefix. A module uses
-        the names of its own code. Without a module the prefix is removed, so that a network has the same
-        architecture whichever trainer saved it. :func:`~sneframe.files.matched` renames the tensors to the
-        architecture's names.
+        The names of the architecture's parameters may differ from the names of the tensors by one common
+        prefix. With a module factory, the parameters have the names that the module uses. Without a module
+        factory, the prefix is removed, so that a network has the same architecture whichever trainer saved
+        the network. :func:`~sneframe.files.matched` renames the tensors to the architecture's names.
 
         Args:
             tensors: the tensors by name.
-            properties: the properties that the module is made from.
-            activation: the activation of this network, if it is not the reader's.
+            properties: the properties of the network, which the module factory receives.
+            activation: the activation of this network. By default, the activation of the reader.
 
         Raises:
             FileError: the names or shapes of the tensors are not those of the module.
-            ConfigError: the module cannot be made.
-            ArchitectureError: there is no tensor.
+            ConfigError: the module factory cannot build the module.
+            ArchitectureError: ``tensors`` has no floating-point tensor.
         """
         if self.module is not None:
             return self.module.architecture(tensors, properties or {})
@@ -115,7 +119,7 @@ class Reader:
         return self._described[shapes, given]
 
     def _guessed(self, tensors: Mapping[str, Tensor], activation: str | None) -> Architecture:
-        """Guess the architecture from names and shapes."""
+        """Guess the architecture from the names and shapes of the tensors."""
         found = Architecture.from_state_dict(
             tensors,
             activation=activation,
@@ -125,7 +129,7 @@ class Reader:
         return evolve(found, symmetry="stated") if self.published and found.groups else found
 
     def _recognised(self, shapes: Shapes, activation: str | None) -> Architecture | None:
-        """Return the one known architecture of these names and shapes; None if there are none or several."""
+        """Return the known architecture with these names and shapes, or None if none or several have them."""
         same = [each for each in self.known if _shapes(each) == shapes]
         if activation is not None:
             same = [each for each in same if activation in _activations(each)]
@@ -135,7 +139,8 @@ class Reader:
 def named(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """Rename the tensors of a network to the names of its architecture.
 
-    The names may differ by one common prefix, and a tied tensor may have any one of its names.
+    The names of the tensors may differ from the names in the architecture by one common prefix. A tied tensor
+    may have any of its names.
     """
     tied = {
         name: other
@@ -146,21 +151,21 @@ def named(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str
 
 
 def _shapes(architecture: Architecture) -> Shapes:
-    """Return the sorted names and shapes of the parameters, without a common prefix."""
+    """Return the sorted names and shapes of the parameters. A common prefix is removed from the names."""
     prefix = common_prefix([p.name for p in architecture.parameters])
     return tuple(sorted((p.name.removeprefix(prefix), p.shape) for p in architecture.parameters))
 
 
 def _activations(architecture: Architecture) -> set[str]:
-    """Return the activations of an architecture; ``{"none"}`` if no layer has one."""
+    """Return the set of activations of an architecture, or ``{"none"}`` if no layer has an activation."""
     return {layer.activation for layer in architecture.layers} - {"none"} or {"none"}
 
 
 def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
-    """Check the tensors of a network, and leave out those without elements.
+    """Check the tensors of a network. Return the tensors that have elements.
 
     Raises:
-        FileError: there are no weights, or a tensor is unusable.
+        FileError: there are no weights, or a tensor is unusable (for example quantised, sparse or complex).
     """
     for name, tensor in tensors.items():
         if (fault := _fault(name, tensor)) is not None:
@@ -173,19 +178,21 @@ def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
 
 
 def _fault(name: str, tensor: Tensor) -> str | None:
-    """Return why a tensor is unusable; None for usable weights, and for tensors that are no weights."""
+    """Return why a tensor is unusable, or None if it is usable or does not hold weights."""
     if not tensor.is_floating_point():
-        # Without its quantised weights a network would be taken for another one, so it is refused.
+        # A network is refused if some weights are quantised. Without them it would look like another network.
         quantised = name.rpartition(".")[2] in QUANTISED and tensor.numel() > 1
         if quantised or tensor.is_quantized or tensor.is_complex():
-            return f"of type {_type(tensor)}; weights must be floating-point, quantised ones are not read"
+            return (
+                f"of type {_type(tensor)}; weights must be floating-point, and quantised weights are not read"
+            )
         return None
     if tensor.is_meta:
         return "a tensor on the meta device, without values"
     if tensor.layout != torch.strided:
         return f"a sparse tensor ({tensor.layout})"
     if tensor.dtype.itemsize == 1:
-        return f"of type {_type(tensor)}; save it as float16, bfloat16, float32 or float64"
+        return f"of type {_type(tensor)}; save the tensor as float16, bfloat16, float32 or float64"
     return None
 
 

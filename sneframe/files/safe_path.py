@@ -1,4 +1,4 @@
-"""File names from tables and indexes, which must not lead out of their folder."""
+"""Resolve file names from tables and index files. A name that leads out of its folder is refused."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def inside(folder: Path, name: str) -> Path:
             accents may be composed differently from those of the file's name, as on macOS.
 
     Raises:
-        FileError: the name is absolute, it leads out of the folder by ``..`` or by a link, or there is no
-            such file. Links of a Hugging Face cache, from ``snapshots`` to ``blobs`` of the same repository,
-            are allowed.
+        FileError: the name is absolute, the path leads out of the folder through ``..`` or through a link, or
+            there is no such file. In a Hugging Face cache, links from ``snapshots`` to ``blobs`` of the same
+            repository are allowed.
     """
     try:
         path = next(_spellings(folder, name))
@@ -29,14 +29,17 @@ def inside(folder: Path, name: str) -> Path:
         if Path(name).is_absolute() or not any(found.is_relative_to(each) for each in allowed):
             raise FileError(f"{name}: leads out of {folder}")
         if not found.is_file():
-            raise FileError(f"{name}: {'no file' if found.exists() else 'not there'}")
-    except (OSError, RuntimeError, ValueError) as error:  # too long a name, a loop of links, a null byte
+            raise FileError(f"{name}: {'not a file' if found.exists() else 'no such file'}")
+    except (OSError, RuntimeError, ValueError) as error:  # a long name, a loop of links, a null byte
         raise FileError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     return path
 
 
 def _spellings(folder: Path, name: str) -> Iterator[Path]:
-    """Yield the existing paths that a name may mean, as Windows or macOS spell it; and last its own path."""
+    """Yield the existing paths that a name may mean in the spellings of Windows and macOS.
+
+    The last path is the folder joined with the unchanged name, and may not exist.
+    """
     for word in (
         name,
         name.replace("\\", "/"),
@@ -48,7 +51,10 @@ def _spellings(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _blobs(folder: Path) -> list[Path]:
-    """Return the folder that the links of a Hugging Face snapshot lead to: ``models--ORG--NAME/blobs``."""
+    """Return the folder ``models--ORG--NAME/blobs`` in a list if ``folder`` is in a Hugging Face snapshot.
+
+    The links of the snapshot lead to that folder. For any other folder the list is empty.
+    """
     for parent in (folder, *folder.parents):
         if parent.name == "snapshots" and parent.parent.name.partition("--")[0] in (
             "models",

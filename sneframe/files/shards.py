@@ -1,4 +1,8 @@
-"""Networks saved in several files. Their shards are joined by an index file, or by their numbered names."""
+"""Read networks that are saved in several files, called shards.
+
+An index file lists the shards of a network. Without an index file, the numbers in the file names tell which
+shards belong together.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,14 @@ from sneframe.errors import FileError
 from sneframe.files.formats import layered, read_safetensors, read_zip_or_pickle
 from sneframe.files.safe_path import inside
 
-#: How Hugging Face ends the name of an index file, and the names of the shards that belong to it.
+#: The ending of a Hugging Face index file, and the ending of the shards that the index file lists.
 INDEXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin|\.pt|\.pth)$")
 LARGEST_INDEX = 1 << 26
 
 
 def is_sharded(path: Path) -> bool:
-    """Whether a file is a shard whose network is read through an index or through an earlier shard."""
+    """Return whether a file is a shard whose network is read through an index file or an earlier shard."""
     if (parts := SHARD.match(path.name)) is None:
         return False
     if _index_of(path) is not None:
@@ -32,7 +36,7 @@ def is_sharded(path: Path) -> bool:
 
 
 def _index_of(path: Path) -> Path | None:
-    """Return the index file beside a shard, or None."""
+    """Return the index file in the folder of a shard, or None if there is no index file."""
     parts = SHARD.match(path.name)
     assert parts is not None
     ending = next((index for index, suffix in INDEXES.items() if suffix == parts[4]), None)
@@ -41,7 +45,12 @@ def _index_of(path: Path) -> Path | None:
 
 
 def size_of_all(path: Path) -> int | None:
-    """Return the bytes of all shards of a network, given its index or one shard; None for a single file."""
+    """Return the total size in bytes of the files that have the shards' ending, or None for a single file.
+
+    Args:
+        path: the index file of a network, one of its shards, or the only file of a network. All files in the
+            folder with the ending of the shards are counted.
+    """
     ending = next((suffix for index, suffix in INDEXES.items() if path.name.endswith(index)), None)
     if ending is None and (parts := SHARD.match(path.name)):
         ending = parts[4]
@@ -49,14 +58,19 @@ def size_of_all(path: Path) -> int | None:
 
 
 def read_index(path: Path) -> dict[str, Any]:
-    """Read all shards that a Hugging Face index names."""
+    """Read all shards that a Hugging Face index file names.
+
+    Raises:
+        FileError: the index or a shard is missing, damaged or too large, or a shard lacks a tensor that the
+            index assigns to the shard.
+    """
     if path.stat().st_size > LARGEST_INDEX:
-        raise FileError(f"{path}: an index of more than {LARGEST_INDEX >> 20} MiB")
+        raise FileError(f"{path}: an index of shards must not exceed {LARGEST_INDEX >> 20} MiB")
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
         names = [(str(name), str(file)) for name, file in files.items()]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FileError(f"{path}: damaged, or no index of shards") from error
+        raise FileError(f"{path}: damaged, or not an index of shards") from error
     shards = {}
     for file in dict.fromkeys(file for _, file in names):
         try:
@@ -70,7 +84,14 @@ def read_index(path: Path) -> dict[str, Any]:
 
 
 def read_shards(path: Path) -> dict[str, Any]:
-    """Read all shards of a network: through the index beside them, or else by their numbered names."""
+    """Read all shards of a network, given one shard.
+
+    If the folder has an index file, the index file lists the shards. Otherwise their names are derived from
+    the number of shards in the given name.
+
+    Raises:
+        FileError: a shard is missing or damaged, or two shards hold a tensor of the same name.
+    """
     if (index := _index_of(path)) is not None:
         return read_index(index)
     parts = SHARD.match(path.name)
@@ -92,5 +113,5 @@ def _shard(path: Path) -> dict[str, Any]:
     """Read one shard, which holds named tensors and nothing else."""
     found = read_safetensors(path) if path.name.endswith(".safetensors") else read_zip_or_pickle(path)
     if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
-        raise FileError(f"{path}: no shard; a shard holds named tensors and nothing else")
+        raise FileError(f"{path}: not a shard: a shard holds named tensors and nothing else")
     return {str(name): tensor for name, tensor in found.items()}

@@ -1,4 +1,7 @@
-"""State dicts from files: the ending of the name selects the reader, a key one of several state dicts."""
+"""Read the state dict from a network's file. The ending of the file's name selects the reader.
+
+A checkpoint may hold several state dicts. A key then selects one of them.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from sneframe.files.formats import check_sizes, read_policy, read_safetensors, r
 from sneframe.files.names import unwrapped
 from sneframe.files.shards import INDEXES, SHARD, read_index, read_shards, size_of_all
 
-#: Keys under which checkpoints keep the weights, in the order in which they are tried.
+#: Keys under which checkpoints store the weights, in the order in which they are tried.
 KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "policy")
-LEVELS = 3  #: how many levels of nested mappings are searched for state dicts
+LEVELS = 3  #: number of levels of nested mappings that are searched for state dicts
 
 
 @frozen(kw_only=True, eq=False)
@@ -25,9 +28,9 @@ class StateDict:
     """The content of a network's file.
 
     Args:
-        tensors: the tensors by name, in the file's order. They are memory-mapped where the format allows it,
-            so that a tensor takes no memory before it is used.
-        others: other plain values by name, such as a label.
+        tensors: the tensors by name, in the file's order. The tensors are memory-mapped where the format
+            allows this, so that a tensor takes no memory before its values are used.
+        others: the plain values in the file by name, such as a label.
     """
 
     tensors: Mapping[str, Tensor]
@@ -35,14 +38,15 @@ class StateDict:
 
 
 def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
-    """Read a network's file with the reader for its name's ending.
+    """Read the file of one network. The ending of the file's name selects the reader.
 
     Args:
         path: a file with an ending of ``SUFFIXES``, such as ``.safetensors``, ``.pt``, or the ``.zip`` of
-            Stable-Baselines3. For a sharded network: its index, or any of its shards if all lie in one
+            Stable-Baselines3. For a sharded network, the index file, or any shard if all shards are in one
             folder.
-        key: which state dict to read from a checkpoint that holds several; dots lead into nested ones. By
-            default the first of ``KEYS`` that is there, or the only state dict.
+        key: which state dict to read from a checkpoint that holds several. Dots separate the keys of nested
+            mappings. By default, the first key of ``KEYS`` that is in the checkpoint selects the state dict.
+            If the checkpoint has none of them, it must hold only one state dict.
 
     Raises:
         FileError: the file is missing, damaged, of no known kind, or holds no state dict.
@@ -54,22 +58,22 @@ def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
     if SHARD.match(path.name):
         reader = read_shards
     if reader is None:
-        raise FileError(f"{path}: a network's file ends in {', '.join(SUFFIXES)}")
+        raise FileError(f"{path}: the name of a network's file must end in one of {', '.join(SUFFIXES)}")
     return _read(path, reader, key)
 
 
 def read_torch(path: Path, key: str | None = None) -> StateDict:
-    """Read a file of ``torch.save`` whatever its name ends in; see :func:`read_state_dict`."""
+    """Read a file of ``torch.save`` as :func:`read_state_dict` does. The file's name may have any ending."""
     return _read(path, read_zip_or_pickle, key)
 
 
 def _read(path: Path, reader: Callable[[Path], Any], key: str | None) -> StateDict:
     try:
         if not path.is_file():
-            raise FileError(f"{path}: {'no file' if path.exists() else 'not there'}")
+            raise FileError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         path.open("rb").close()  # a file without permission to read is not damaged
         if path.stat().st_size == 0:
-            raise FileError(f"{path}: empty")
+            raise FileError(f"{path}: the file is empty")
         found = find_state_dict(reader(path), key, path)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from error
@@ -95,8 +99,8 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
 
     Args:
         value: a mapping of tensors by name, or a checkpoint that holds such a mapping.
-        key: which of several state dicts; see :func:`read_state_dict`.
-        path: the name of the checkpoint in errors.
+        key: which of several state dicts to return; see :func:`read_state_dict`.
+        path: the path or name of the checkpoint, for errors.
 
     Raises:
         FileError: the checkpoint holds no state dict, or several.
@@ -109,15 +113,15 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
             value = value[word]
         if not _is_state_dict(value):
             inner = [f"{key}.{name}" for name in _within(value)] if isinstance(value, Mapping) else []
-            hint = f"; it holds {', '.join(inner)}" if inner else ""
-            raise FileError(f"{path}: {key!r} is no state dict{hint}")
+            hint = f"; the state dicts below this key are {', '.join(inner)}" if inner else ""
+            raise FileError(f"{path}: {key!r} is not a state dict{hint}")
     beside: Mapping[str, Any] = {}
     if not isinstance(value, Mapping):
-        raise FileError(f"{path}: holds no state dict, but {with_article(type(value).__name__)}")
+        raise FileError(f"{path}: must hold a state dict, but holds {with_article(type(value).__name__)}")
     if _is_optimizer(value):
         raise FileError(f"{path}: the file holds the state of an optimiser, not of a network")
-    # Single tensors, such as a loss, may lie beside a state dict. A name with a dot belongs to a module's
-    # parameter.
+    # A checkpoint may hold single tensors, such as a loss, beside a state dict. If the name of a tensor has a
+    # dot, the tensor is a parameter of a module, and the checkpoint itself is the state dict.
     own = any("." in str(name) for name, each in value.items() if isinstance(each, Tensor))
     within = {} if own or key is not None else _within(value)
     if within:
@@ -140,7 +144,10 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
 
 
 def _within(value: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the outermost state dicts in a checkpoint by dotted key, at most ``LEVELS`` levels down."""
+    """Return the outermost state dicts in a checkpoint by dotted key.
+
+    The search goes at most ``LEVELS`` levels down. It stops at the first level that has a state dict.
+    """
     level = {
         str(name): each
         for name, each in value.items()
@@ -168,5 +175,5 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def _is_optimizer(value: Any) -> bool:
-    """Whether a mapping is the state dict of an optimiser, whose tensors are no weights."""
+    """Return whether a value is the state dict of an optimiser. Its tensors are not weights."""
     return isinstance(value, Mapping) and {"state", "param_groups"} <= value.keys()

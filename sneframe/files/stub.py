@@ -1,16 +1,16 @@
-"""Files of torch that name classes of other projects, read without importing or calling any of these.
+"""Read ``torch.save`` files that name classes of other projects. No such class is imported or called.
 
-Some published zoos pickled objects of their own beside the weights. Each class or function that such a file
-names becomes a :class:`Stub`, which only records its arguments. Tensors become :class:`StoredTensor`, whose
-values are read from the archive on demand.
+Some published zoos pickled objects of their own classes beside the weights. Each object becomes a
+:class:`Stub`, which only records the arguments of the call that would build the object. Each tensor becomes a
+:class:`StoredTensor`, which reads the values from the archive on demand.
 """
 
 from __future__ import annotations
 
 import io
-import pickle  # for the subclass below alone, which resolves no name
+import pickle  # only for the subclass below, which never imports the class or function that a name refers to
 import zipfile
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # as pickle itself does
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # the module pickle imports these tables, too
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from math import prod
@@ -35,7 +35,7 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-#: Modules whose functions act on the system. A file that names one is an attack, and is refused.
+#: Modules whose functions act on the system. A file that names such a function is treated as an attack.
 SYSTEM = frozenset(
     {
         *(
@@ -77,14 +77,14 @@ REBUILT = ("_rebuild_tensor_v2", "_rebuild_tensor", "_rebuild_parameter")
 
 
 class Stub:
-    """A stand-in for an object whose class is not imported.
+    """A stand-in for a pickled object whose class is not imported.
 
     Attributes:
-        origin: ``module.name`` of the class or function.
-        args: the arguments of the call.
-        state: the pickled state; for most objects their attributes by name.
-        items: the items that were set, if the object was a mapping.
-        values: the values that were appended, if the object was a list.
+        origin: ``module.name`` of the class or function that the pickle calls to build the object.
+        args: the arguments of that call.
+        state: the pickled state. For most objects, this is a dict of the attributes by name.
+        items: the items of the object, if the object was a mapping.
+        values: the elements of the object, if the object was a list.
     """
 
     origin = ""
@@ -94,8 +94,8 @@ class Stub:
     values: list[Any]
 
     def __new__(cls, *args: Any) -> Self:
-        """Remember the arguments."""
-        # This is not in __init__, because a pickle may skip that.
+        """Store the arguments in the new stub."""
+        # This code is not in __init__, because a pickle may skip __init__.
         made = super().__new__(cls)
         made.args, made.state, made.items, made.values = args, None, {}, []
         return made
@@ -107,16 +107,16 @@ class Stub:
         self.items[key] = value
 
     def append(self, value: Any) -> None:
-        """Remember a value."""
+        """Append a value to the recorded values."""
         self.values.append(value)
 
     def attributes(self) -> dict[str, Any]:
-        """Return the attributes by name; empty if the state is no dict."""
+        """Return the attributes by name, or an empty dict if the state is not a dict."""
         return dict(self.state) if isinstance(self.state, dict) else {}
 
 
 class StoredTensor:
-    """A tensor in an archive, whose values have not been read yet."""
+    """A tensor in an archive. The values are read from the archive by :meth:`read`."""
 
     __slots__ = ("_dtype", "_offset", "_read", "_stride", "shape")
 
@@ -133,14 +133,14 @@ class StoredTensor:
 
     @property
     def nbytes(self) -> int:
-        """The number of bytes that the values take."""
+        """The number of bytes that the tensor's values take."""
         return prod(self.shape) * self._dtype.itemsize
 
     def read(self) -> Tensor:
-        """Read the values.
+        """Return the tensor with the values from the archive.
 
         Raises:
-            FileError: the tensor has more elements than its storage.
+            FileError: the tensor does not fit into its storage.
         """
         content = self._read()
         whole = (
@@ -157,10 +157,10 @@ class StoredTensor:
 
 
 def read_all(values: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """Read the floating-point tensors among some values.
+    """Read the floating-point tensors in a mapping. Other values are left out.
 
     Raises:
-        FileError: there is no such tensor.
+        FileError: the mapping has no floating-point tensor.
     """
     read = {str(name): value.read() for name, value in values.items() if isinstance(value, StoredTensor)}
     tensors = {name: value for name, value in read.items() if value.is_floating_point()}
@@ -170,14 +170,14 @@ def read_all(values: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 
 def read_stubbed(file: Path | IO[bytes], path: Path, *, refuse_system: bool = False) -> Any:
-    """Read a file of ``torch.save``, with a stub for every object that is neither a plain value nor a tensor.
+    """Read a file of ``torch.save``. Objects that are neither plain values nor tensors become stubs.
 
     Args:
-        file: a zip archive, as torch has written since version 1.6. If it is open, it must stay open until
-            the tensors have been read.
-        path: the name of the file in errors.
-        refuse_system: refuse a file that names a function that acts on the system; otherwise it becomes a
-            stub, too.
+        file: a zip archive, as torch has written since version 1.6, as a path or an open file. An open file
+            must stay open until the tensors have been read.
+        path: the path of the archive, for errors.
+        refuse_system: whether to refuse a file that names a function that acts on the system. If false, a
+            call of such a function becomes a stub, too.
 
     Raises:
         FileError: the file is missing, damaged or refused.
@@ -191,7 +191,7 @@ def read_stubbed(file: Path | IO[bytes], path: Path, *, refuse_system: bool = Fa
         archive = _Archive(file)
         root = next((n for n in archive.names() if n.count("/") == 1 and n.endswith("/data.pkl")), None)
         if root is None:
-            raise FileError(f"{path}: no archive of torch.save: data.pkl is not in it")
+            raise FileError(f"{path}: not an archive of torch.save: data.pkl is missing")
         content, inner = io.BytesIO(archive.read(root)), root.removesuffix("data.pkl")
         return _Unpickler(content, archive, inner, path if refuse_system else None).load()
     except FileError:
@@ -203,7 +203,10 @@ def read_stubbed(file: Path | IO[bytes], path: Path, *, refuse_system: bool = Fa
 
 
 class _Archive:
-    """Entries of an archive. The last one read is cached, because many tensors may share one storage."""
+    """Reads the entries of a zip archive.
+
+    The last entry that was read is cached, because many tensors may share one storage.
+    """
 
     def __init__(self, file: Path | IO[bytes]) -> None:
         self._file = file
@@ -221,14 +224,15 @@ class _Archive:
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that imports nothing: classes become stubs, and tensors only record where they lie."""
+    """An unpickler that imports nothing. It returns stubs, and a ``StoredTensor`` for each tensor."""
 
     def __init__(self, file: Any, archive: _Archive, root: str, refusing: Path | None) -> None:
         super().__init__(file, encoding="utf-8")
         self._archive, self._root, self._refusing = archive, root, refusing
 
     def find_class(self, module: str, name: str) -> Any:
-        # Old protocols write the names of Python 2, where `subprocess.Popen` may be called `commands.Popen`.
+        # Old pickle protocols write the names of Python 2, in which `commands.Popen` may mean
+        # `subprocess.Popen`.
         module, name = NAME_MAPPING.get((module, name), (module, name))
         module = IMPORT_MAPPING.get(module, module)
         acts = module.partition(".")[0] in SYSTEM or (module in BUILTINS and name not in HARMLESS)

@@ -1,4 +1,7 @@
-"""Zoos on disk: networks with their properties, written once and opened without reading the weights."""
+"""Read and write zoos: folders that store the weights and properties of many networks.
+
+A zoo is written once, and can be opened without reading the weights.
+"""
 
 from __future__ import annotations
 

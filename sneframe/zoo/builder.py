@@ -1,4 +1,4 @@
-"""Zoo builders: what a plugin registers so that `sneframe zoo build` can make its zoos."""
+"""Define ``ZooBuilder``. A plugin registers zoo builders, and ``sneframe zoo build`` runs them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sneframe.engine import Engine
 
 @frozen(kw_only=True)
 class ZooBuilder:
-    """A kind of zoo that can be built.
+    """A builder of one kind of zoo, with a config class and a build function.
 
     Args:
-        name: ``PLUGIN/NAME``; the command ``sneframe zoo build NAME`` finds the builder by it.
-        config: a frozen, keyword-only attrs class; each field becomes an option of the command.
-        build: a function that builds the zoo and returns when it is complete. It receives the config, the
-            path of the zoo, a progress function to call with ``(done, total)`` (the first call counts the
-            networks that exist already), and an engine that runs independent work in parallel. The zoo must
-            not depend on the engine. When it is called again after a kill, it continues where it stopped and
-            makes the same zoo.
-        help: one line for the command line.
+        name: ``PLUGIN/NAME``, the name of the builder in the command ``sneframe zoo build NAME``.
+        config: a frozen, keyword-only attrs class. Each field becomes an option of the command.
+        build: a function that builds the zoo and returns when the zoo is complete. The function receives the
+            config, the path of the zoo, a progress function to call with ``(done, total)`` (the first call
+            counts the networks that exist already), and an engine that runs independent work in parallel. The
+            zoo must not depend on the engine. If the function is called again after the process was killed,
+            the function continues where it stopped, and the zoo is the same as without the interruption.
+        help: one line that describes the builder in the help of the command line.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A cache of decoded weights on disk, memory-mapped, for zoos that do not fit into memory."""
+"""Cache decoded weights in memory-mapped files, for zoos that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -19,31 +19,34 @@ if TYPE_CHECKING:
 
 
 def fits(size: int) -> bool:
-    """Return whether this many bytes take at most half of the free memory."""
+    """Return whether ``size`` bytes take at most half of the free memory."""
     import psutil  # type: ignore[import-untyped]  # psutil ships no type stubs
 
     return size <= int(psutil.virtual_memory().available) // 2
 
 
 def default_folder() -> Path:
-    """Return the user's cache folder for zoos."""
+    """Return the folder for decoded weights in the user's cache folder."""
     import platformdirs
 
     return platformdirs.user_cache_path("sneframe") / "zoos"
 
 
 def mapped(folder: Path, rows: np.ndarray, width: int, blocks: Iterable[tuple[int, np.ndarray]]) -> Tensor:
-    """Return a memory-mapped float32 tensor ``(n, width)``; its file is written first if it is missing.
+    """Return the weights of networks as a memory-mapped float32 tensor ``(n, width)``.
+
+    If the file of the tensor is missing or incomplete, the file is written first.
 
     Args:
-        folder: the cache folder of one architecture of one zoo; its path holds the zoo's digest and the id.
-        rows: row numbers of the networks, shape ``(n,)``; the file's name is a hash of them.
+        folder: the cache folder for one architecture of one zoo. Its path contains the digest of the zoo and
+            the id of the architecture.
+        rows: row numbers of the networks, shape ``(n,)``. The name of the file is a hash of the row numbers.
         width: the number of weights of a network, P.
-        blocks: the weights in order, as pairs of a start row and an array ``(n_i, width)`` float32; they are
-            read only if the file must be written.
+        blocks: the weights in the order of ``rows``, as pairs of a start index and an array ``(n_i, width)``
+            float32. The iterable is consumed only if the file must be written.
 
     Raises:
-        MachineError: the file cannot be written.
+        MachineError: the file cannot be written or read.
     """
     import torch
 
@@ -59,8 +62,8 @@ def mapped(folder: Path, rows: np.ndarray, width: int, blocks: Iterable[tuple[in
 
 
 def _write(file: Path, header: bytes, blocks: Iterable[tuple[int, np.ndarray]]) -> None:
-    # The file is written with plain writes: a full disk under a memory map kills the process instead of
-    # raising.
+    # The file is written with plain writes, so that a full disk raises an error. Writing through a memory map
+    # to a full disk would kill the process.
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(f".tmp-{uuid4().hex}")
     try:

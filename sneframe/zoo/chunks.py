@@ -1,7 +1,7 @@
-"""Arrays on disk: rows are written to chunk files and read back. Only this module uses zarr.
+"""Write the rows of arrays to chunk files, and read the rows back. Only this module uses zarr.
 
-Chunks are encoded in memory and written with plain file operations. An interrupt therefore leaves no write in
-flight, and a full disk raises where it happens.
+Chunks are encoded in memory and written with plain file operations. No write therefore continues in the
+background after an interrupt, and a full disk raises an error at the call that writes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ def stored_dtype(dtype: str) -> np.dtype[Any]:
 
 
 def content(values: np.ndarray) -> bytes | memoryview:
-    """Return the bytes that are hashed: values little-endian in C order, strings as length and UTF-8."""
+    """Return the bytes of an array that are hashed.
+
+    Numbers are encoded as little-endian in C order. A string is encoded as its length in 8 bytes and its
+    UTF-8 bytes.
+    """
     if values.dtype == object:
         encoded = [text.encode() for text in values]
         return b"".join(len(text).to_bytes(8, "little") + text for text in encoded)
@@ -42,7 +46,7 @@ def content(values: np.ndarray) -> bytes | memoryview:
 
 
 def finite(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Return, with shape ``(n,)``, whether all values of each row of ``(n, *shape)`` are finite."""
+    """Return which rows of an array ``(n, *shape)`` have only finite values, as bools of shape ``(n,)``."""
     if dtype == "bfloat16":
         good = (values & _BFLOAT16_EXPONENT) != _BFLOAT16_EXPONENT
     elif dtype in FLOATS:
@@ -53,7 +57,7 @@ def finite(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def as_float32(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Return the values in single precision.
+    """Convert stored values to single precision.
 
     Raises:
         FloatingPointError: a finite value is too large for single precision.
@@ -65,7 +69,10 @@ def as_float32(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def widest(one: str, other: str) -> str:
-    """Return the narrowest type that holds all values of two types; float16 and bfloat16 give float32."""
+    """Return the narrowest type that represents all values of two types.
+
+    For float16 and bfloat16, this is float32.
+    """
     if one == other:
         return one
     if "bfloat16" in (one, other):
@@ -84,15 +91,15 @@ def cast(values: np.ndarray, before: str, dtype: str) -> np.ndarray:
 
 
 class ArrayWriter:
-    """Write one array, a whole chunk of rows at a time.
+    """A writer of one array. Each call writes one chunk of rows.
 
     Args:
-        root: the zoo's folder.
-        path: the array's path in the zoo.
+        root: the folder in which the zoo is written.
+        path: the path of the array within the zoo.
         dtype: a type name of the zoo format.
         shape: the shape of one row.
         length: the number of rows in a chunk.
-        attributes: the array's attributes.
+        attributes: the attributes in the zarr metadata of the array.
     """
 
     def __init__(
@@ -117,10 +124,10 @@ class ArrayWriter:
         self._chunk = self._in_memory(self._files)
 
     def write(self, rows: np.ndarray) -> None:
-        """Write the next chunk of rows ``(length, *shape)``; only the last chunk may be shorter.
+        """Write the next chunk of rows ``(length, *shape)``. Only the last chunk may have fewer rows.
 
         Raises:
-            OSError: the machine failed, for example because the disk is full.
+            OSError: a file cannot be written, for example because the disk is full.
         """
         for key in [key for key in self._files if key != METADATA]:
             del self._files[key]
@@ -150,7 +157,7 @@ class ArrayWriter:
         )
 
     def _in_memory(self, files: dict[str, Any]) -> zarr.Array[Any]:
-        """Make an array that holds one chunk of rows and stores its files in a dictionary."""
+        """Return a zarr array for one chunk of rows. The array writes its files into the dict ``files``."""
         import zarr
         from zarr.codecs import BloscCodec, Crc32cCodec
         from zarr.storage import MemoryStore
@@ -163,15 +170,15 @@ class ArrayWriter:
             chunks=self._chunks,
             dtype=str if kind.kind == "O" else kind,
             zarr_format=3,
-            # Blosc has no checksum: without CRC-32C a flipped bit would be read as a different weight.
+            # Blosc has no checksum. Without CRC-32C, a flipped bit would silently change a weight.
             compressors=[
                 BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=typesize),
                 Crc32cCodec(),
             ],
             fill_value=_fill_value(self._dtype),
             attributes=self._attributes,
-            # Otherwise zarr does not write a chunk that holds only the fill value, and the chunk would look
-            # lost.
+            # By default zarr does not write a chunk that holds only the fill value. A reader would then
+            # report the chunk as missing.
             config={"write_empty_chunks": True},
         )
 
@@ -192,11 +199,18 @@ def _for_zarr(values: np.ndarray) -> np.ndarray:
 
 
 def read(root: Path, path: str, record: ArrayRecord, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Read the rows of an array from start to stop; strings come as an object array.
+    """Read the rows of an array from ``start`` to ``stop``. Strings are returned as an object array.
+
+    Args:
+        root: the folder of the zoo.
+        path: the path of the array within the zoo.
+        record: the manifest's record of the array.
+        start: the first row to read.
+        stop: the row after the last row to read; by default, the number of rows.
 
     Raises:
-        ZooError: a chunk or the array's metadata is missing or damaged; the error names the file.
-        OSError: the machine failed.
+        ZooError: a chunk or the metadata of the array is missing or damaged. The error names the file.
+        OSError: a file exists but cannot be read.
     """
     import zarr
     from zarr.storage import LocalStore
@@ -234,11 +248,11 @@ def _check_size(file: Path, size: int) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ZooError(f"{file}: this chunk is missing") from error
     if actual != size:
-        raise ZooError(f"{file}: damaged chunk: it has {actual} bytes and should have {size}")
+        raise ZooError(f"{file}: damaged chunk: must have {size} bytes, but has {actual}")
 
 
 def _damaged_chunk(array: zarr.Array[Any], record: ArrayRecord, start: int, stop: int) -> str:
-    """Return the file of the first chunk that cannot be decoded."""
+    """Return the path within the array's folder of the first chunk that cannot be decoded."""
     for index, name, _ in record.chunk_files(start, stop):
         block = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, record.chunks, strict=True))
         try:

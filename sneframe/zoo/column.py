@@ -1,4 +1,4 @@
-"""Columns: one value for each network; values may be missing."""
+"""Columns, which hold one value for each network. Values may be missing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _KIND_OF_DTYPE = {
 }
 EXACT_IN_FLOAT = 1 << 53  #: every int up to this size has an exact float64
 MOST_NUMBERS = 0.1  #: a text column with at least this fraction of numbers was probably meant to hold numbers
-#: A text that is a number, with or without a percent sign, decimal comma or thousands separators. ``007`` is
-#: a code.
+#: Matches a number, with or without a percent sign, a decimal comma or thousands separators. ``007`` does not
+#: match, because leading zeros are typical of codes.
 NUMBER = re.compile(r"[+-]?(?!0\d)(?:\d[\d,' _]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*%?")
 BEYOND = "ints beyond 2**53 cannot share a column with floats"
 
@@ -37,8 +37,9 @@ class Column:
 
     Args:
         kind: ``float``, ``int``, ``bool`` or ``string``.
-        values: array ``(N,)`` of float64, int64, bool or str objects; missing entries are arbitrary.
-        valid: array ``(N,)`` of bool: False where a value is missing.
+        values: array ``(N,)`` of float64, int64, bool or str objects. Where a value is missing, the entry is
+            arbitrary.
+        valid: array ``(N,)`` of bool. False marks a missing value.
     """
 
     kind: str
@@ -50,14 +51,17 @@ class Column:
 
     @classmethod
     def of(cls, name: str, values: Any) -> Column:
-        """Make a column of an array, a tensor, a list or a column; ``None`` and NaN are missing values.
+        """Return a column with the values of an array, a tensor, a list or another column.
+
+        ``None``, NaN and the masked entries of a masked array become missing values.
 
         Args:
-            name: what errors call the column.
+            name: the name of the column, for errors.
             values: one value for each network.
 
         Raises:
-            ZooError: there is not exactly one axis, or the values have several kinds or an unknown kind.
+            ZooError: ``values`` does not have exactly one axis, the values have several kinds or an unknown
+                kind, an int does not fit into 64 bits, or a string cannot be encoded as UTF-8.
         """
         if isinstance(values, Column):
             return values
@@ -77,7 +81,7 @@ class Column:
                 raise ZooError(f"{name}: {BEYOND}")
         if len(kinds) > 1:
             raise ZooError(f"{name}: all values must have the same kind, got {', '.join(sorted(kinds))}")
-        # Missing values have no kind, so a column that has only those becomes float.
+        # Missing values have no kind. A column in which every value is missing therefore becomes float.
         kind = kinds.pop() if kinds else "float"
         if kind not in KINDS:
             raise ZooError(f"{name}: a value must be a float, int, bool or string, got {kind}")
@@ -109,10 +113,15 @@ class Column:
     def joined(cls, name: str, columns: Sequence[Column]) -> Column:
         """Concatenate columns.
 
-        Ints become floats if any column has floats, and a column without values takes any kind.
+        Ints become floats if any column has floats. A column in which every value is missing takes the kind
+        of the other columns.
+
+        Args:
+            name: the name of the column, for errors.
+            columns: the columns in order.
 
         Raises:
-            ZooError: the kinds differ, or an int has no exact float.
+            ZooError: the kinds differ, or an int of a float column is too large for an exact float.
         """
         kinds = set().union(*(column.kinds for column in columns)) or {columns[0].kind}
         if kinds == {"int", "float"}:
@@ -129,15 +138,21 @@ class Column:
 
     @property
     def kinds(self) -> set[str]:
-        """The column's kind as a set; empty if every value is missing, because then any kind fits."""
+        """The kind of the column as a set.
+
+        The set is empty if every value is missing, because such a column can take any kind.
+        """
         return {self.kind} if self.valid.any() else set()
 
     def take(self, rows: np.ndarray) -> Column:
-        """Return the values of some rows."""
+        """Return a column with the values at these row numbers, in their order."""
         return Column(self.kind, self.values[rows], self.valid[rows])
 
     def plain(self) -> np.ndarray:
-        """Return one array: missing numbers and bools are NaN (then all are float), missing strings None."""
+        """Return the values as an array in which missing values are NaN or, for strings, None.
+
+        If an int or a bool is missing, the whole array is converted to float.
+        """
         if self.kind == "float" or self.valid.all():
             return self.values.copy()
         if self.kind == "string":
@@ -145,7 +160,7 @@ class Column:
         return self._filled(np.dtype(np.float64), np.nan)
 
     def objects(self) -> list[Any]:
-        """Return plain Python values; missing ones are None."""
+        """Return the values as a list of Python values. Missing values are None."""
         return [
             value if there else None for value, there in zip(self.values.tolist(), self.valid, strict=True)
         ]
@@ -157,11 +172,11 @@ class Column:
 
 
 def no_category(column: Column) -> str | None:
-    """Return the reason why a text column does not look like a category, or None if it does.
+    """Return the reason why a text column does not look like a category, or None if it looks like one.
 
-    There are two reasons: some values are numbers (a few other values then turned a numeric column into
-    text), or most values are distinct, as names are. The reason continues an error, such as "but 5 of 9
-    values are numbers".
+    There are two possible reasons. Either some values are numbers, so that the column is probably a numeric
+    column that a few other values turned into text. Or most values are distinct, as names are. The reason
+    continues the sentence of an error, such as "but 5 of 9 values are numbers".
     """
     texts = [text for text, there in zip(column.values.tolist(), column.valid, strict=True) if there]
     if column.kind != "string" or not texts:
@@ -178,12 +193,12 @@ def no_category(column: Column) -> str | None:
 
 
 def finite_or_none(value: Any) -> Any:
-    """Return a plain value that JSON can hold: None instead of a number that is not finite."""
+    """Return a value unchanged, or None for a float that is not finite, which JSON cannot represent."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_missing(value: Any) -> bool:
-    """Return whether a value is missing: ``None`` or NaN."""
+    """Return whether a value is ``None`` or NaN."""
     return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
 
 

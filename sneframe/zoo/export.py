@@ -1,4 +1,4 @@
-"""Export a selection of a zoo as safetensors, CSV and JSON files, which any tool can read."""
+"""Export a selection of a zoo as safetensors, CSV and JSON files, so that other tools can read it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from sneframe.zoo.staging import Staging, machine_errors
 
 
 def export(zoo: Zoo, folder: str | Path) -> None:
-    """Write the selected networks and their properties as files.
+    """Write the selected networks and their properties to a new folder.
 
-    - ``networks/ID.safetensors``: the state dict of a network, in the types that the zoo stores.
+    The folder contains these files:
+
+    - ``networks/ID.safetensors``: the state dict of a network, with the number types that the zoo stores.
     - ``properties.csv``: one line for each network with ``file``, ``architecture``, ``group``, ``healthy``
-      and the properties; a missing value is an empty cell.
-    - ``splits.csv``: the splits, if the zoo has any.
-    - ``architectures/ID.json``: the architectures.
-    - ``zoo.json``: the zoo's attributes.
+      and the properties. A missing value is an empty cell.
+    - ``splits.csv``: one line for each network with ``file`` and the splits, if the zoo has splits.
+    - ``architectures/ID.json``: the description of an architecture.
+    - ``zoo.json``: the attributes of the zoo.
 
     Args:
         zoo: the selection.
-        folder: the folder to write; it appears when it is complete.
+        folder: the path of the new folder. The folder appears at this path only when all files are written.
 
     Raises:
-        ZooError: the selection is empty, the folder exists or lies in a zoo, or the zoo is damaged.
-        MachineError: the machine failed.
+        ZooError: the selection is empty, the folder exists or lies inside a zoo, or the zoo is damaged.
+        MachineError: a file cannot be read or written.
     """
     folder = Path(folder)
     if not len(zoo):
@@ -69,7 +71,7 @@ def _write_networks(zoo: Zoo, files: list[Path]) -> None:
 
     for positions, _, weights in zoo.stored():
         for n, position in enumerate(positions):
-            # Python writes the file, so that a full disk raises OSError instead of an error of safetensors.
+            # Python writes the file instead of safetensors, so that a full disk raises OSError.
             files[position].write_bytes(save({name: values[n].clone() for name, values in weights.items()}))
 
 

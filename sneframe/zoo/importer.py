@@ -1,4 +1,7 @@
-"""Zoo importers, which plugins register, and the import: published files become a zoo, the rest is listed."""
+"""Zoo importers, which plugins register, and the function that runs an importer.
+
+The function writes the networks in published files to a zoo. It lists the files that the importer leaves out.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ class Imported:
     """Networks of one architecture that an importer has read.
 
     Args:
-        source: the file that they come from, as a user would name it.
-        architecture: the architecture of all of them.
+        source: the file of the networks, as a user would name the file.
+        architecture: the architecture of all these networks.
         weights: values of shape ``(n, *shape)`` for each parameter.
         properties: values of shape ``(n,)`` by name.
         groups: run group of each network, shape ``(n,)``, ints or strings.
@@ -42,11 +45,11 @@ class Imported:
 
 @frozen(kw_only=True)
 class Skipped:
-    """A file, or a network of it, that an importer leaves out.
+    """A file, or one network of a file, that an importer leaves out.
 
     Args:
-        source: the file or network, as a user would name it.
-        reason: why it is left out, in one line.
+        source: the name of the file or network, as a user would write it.
+        reason: why the file or network is left out, in one line.
     """
 
     source: str
@@ -58,12 +61,12 @@ class ZooImporter:
     """An importer of one file format.
 
     Args:
-        name: ``PLUGIN/NAME``; the command ``sneframe zoo import NAME`` finds the importer by it.
-        config: a frozen, keyword-only attrs class; each field becomes an option of the command.
-        read: a function that yields the networks it reads and what it skips, in an order that depends on the
-            files alone. It receives the config, the path to import from, and a progress function to call with
+        name: ``PLUGIN/NAME``, the name of the importer in the command ``sneframe zoo import NAME``.
+        config: a frozen, keyword-only attrs class. Each field becomes an option of the command.
+        read: a function that yields networks and skipped files, in an order that depends only on the files.
+            The function receives the config, the path to import from, and a progress function to call with
             ``(done, total)``.
-        help: one line for the command line.
+        help: one line that describes the importer in the help of the command line.
     """
 
     name: str
@@ -78,11 +81,11 @@ class ImportResult:
 
     Args:
         networks: number of networks in the zoo.
-        unhealthy: how many of them have weights that are not finite.
+        unhealthy: number of networks in the zoo with weights that are not finite.
         architectures: number of different architectures.
         symmetry: number of networks for each origin of the symmetry, the weakest origin first.
-        skipped: what was left out.
-        listed: the file that lists what was left out, or None if nothing was.
+        skipped: the files and networks that were left out.
+        listed: the CSV file that lists ``skipped``, or None if nothing was left out.
     """
 
     networks: int
@@ -105,25 +108,26 @@ def import_zoo(
     licence: str = "",
     overwrite: bool = False,
 ) -> ImportResult:
-    """Make a zoo of files in another format.
+    """Write a zoo with the networks in files of another format.
 
-    A file that cannot be read, or whose networks do not fit the others, is skipped. ``OUT.skipped.csv`` lists
-    what was skipped, and why.
+    A file is skipped if the importer cannot read it, or if its networks do not fit the networks before. The
+    file ``OUT.skipped.csv`` lists what was skipped, and why.
 
     Args:
         importer: the importer of the files' format.
         config: an instance of the importer's config class.
         source: the file or folder to import.
         out: path of the new zoo.
-        progress: a function that is called with (done, total).
-        name: name of the zoo; by default the name of the source.
+        progress: a function that is called with ``(done, total)``.
+        name: name of the zoo. By default, the file or folder name of ``source``.
         description: one paragraph about the zoo.
         licence: licence of the weights.
         overwrite: whether a zoo at ``out`` may be replaced.
 
     Raises:
-        ZooError: nothing could be imported, or the zoo cannot be written to ``out``; no zoo is written then.
-        MachineError: the machine failed.
+        ZooError: no network could be imported, or the zoo cannot be written to ``out``. No zoo is written
+            then.
+        MachineError: a file cannot be written.
     """
     skipped: list[Skipped] = []
     splits: dict[str, list[tuple[int, np.ndarray]]] = {}
@@ -154,7 +158,7 @@ def import_zoo(
             for split, values in item.splits.items():
                 splits.setdefault(split, []).append((start, np.asarray(values)))
         if not len(zoo):
-            # If an old zoo stays at this path, the list of what that zoo skipped stays, too.
+            # If an old zoo stays at this path, the list of the files that its import skipped stays, too.
             written = None if out.exists() else _list(skipped, listed)
             raise ZooError(f"{source}: no network could be imported{_first(skipped, written)}")
         for split, parts in splits.items():
@@ -174,14 +178,17 @@ def import_zoo(
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """Return a configuration as JSON values; a path becomes its last part, as its folders are private."""
+    """Return a config as JSON values. Each path becomes its last part, because the folders are private."""
     return {
         key: value.name if isinstance(value, Path) else value for key, value in attrs.asdict(config).items()
     }
 
 
 def _list(skipped: Sequence[Skipped], path: Path) -> Path | None:
-    """Write the list of skipped files and return its path, or remove an old list if nothing was skipped."""
+    """Write the list of skipped files to ``path``, and return ``path``.
+
+    If nothing was skipped, remove an old list and return None.
+    """
     if not skipped:
         path.unlink(missing_ok=True)
         return None
@@ -195,6 +202,6 @@ def _list(skipped: Sequence[Skipped], path: Path) -> Path | None:
 
 def _first(skipped: Sequence[Skipped], listed: Path | None) -> str:
     if not skipped:
-        return ": the importer found none"
+        return ": the importer found no network"
     where = "" if listed is None else f", listed in {listed}"
     return f": {skipped[0].source}: {skipped[0].reason} ({len(skipped)} skipped in all{where})"

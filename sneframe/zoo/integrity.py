@@ -1,4 +1,4 @@
-"""Verify a zoo: read everything, and compare all information that is stored twice."""
+"""Verify a zoo. All files are read, and information that is stored twice is compared."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ _RUN_BYTES = 32 * MIB
 
 
 def verify(store: Store) -> None:
-    """Check files, checksums, digests and columns, and that the weights of healthy networks are finite.
+    """Check the files, checksums, digests and columns of a zoo.
+
+    Also check that the weights of healthy networks are finite.
 
     Raises:
-        ZooError: something is wrong; the error names the first file with a fault.
+        ZooError: a check fails. The error names the first file with a fault.
     """
     _check_list(store)
     _check_files(store)
@@ -40,7 +42,7 @@ def verify(store: Store) -> None:
 
 
 def _check_list(store: Store) -> None:
-    """Compare the arrays in the manifest with those that its architectures and columns need."""
+    """Check that the manifest lists the arrays of all architectures, columns and splits, and no others."""
     manifest = store.manifest
     known = {column_path(name) for name in (*COLUMNS, *manifest.properties)}
     known |= {split_path(name) for name in manifest.splits}
@@ -55,7 +57,7 @@ def _check_list(store: Store) -> None:
 
 
 def _check_files(store: Store) -> None:
-    """Compare the files in the folder with the files that the zoo needs."""
+    """Check that the folder contains all files that the manifest requires, and no other files."""
     manifest = store.manifest
     groups = [
         "",
@@ -76,7 +78,11 @@ def _check_files(store: Store) -> None:
 
 
 def _check_contents(store: Store) -> dict[str, np.ndarray]:
-    """Decode every chunk and compare every digest; return which networks are finite, by architecture id."""
+    """Decode every chunk, and compare the hash of every array with the manifest.
+
+    Returns:
+        For each architecture id, which networks have only finite weights, as bools of shape ``(N_a,)``.
+    """
     is_finite = {key: np.ones(networks, bool) for key, networks in store.manifest.architectures.items()}
     for path, record in store.manifest.arrays.items():
         folder, key, _ = path.split("/") if path.count("/") == 2 else (path, "", "")
@@ -90,7 +96,7 @@ def _check_contents(store: Store) -> dict[str, np.ndarray]:
                 is_finite[key][start:stop] &= chunks.finite(values, record.dtype)
         if digest.hexdigest() != record.sha256:
             raise ZooError(
-                f"{store.path / path}: every chunk is intact, but these are not the values that were written"
+                f"{store.path / path}: every chunk is intact, but the values are not those that were written"
             )
     return is_finite
 
@@ -112,8 +118,8 @@ def _check_columns(store: Store, is_finite: dict[str, np.ndarray]) -> None:
             )
     if healthy.sum() != store.manifest.healthy:
         raise ZooError(
-            f"{store.path / column_path('healthy')}: marks {healthy.sum()} networks as healthy, the manifest "
-            f"says {store.manifest.healthy}"
+            f"{store.path / column_path('healthy')}: marks {healthy.sum()} networks as healthy, but the "
+            f"manifest says {store.manifest.healthy}"
         )
     for name in store.manifest.splits:
         what = f"{store.path / split_path(name)}"

@@ -1,4 +1,8 @@
-"""The manifest of a zoo: the attributes of its root, written last, with a list of all arrays and a digest."""
+"""Read and check the manifest of a zoo.
+
+The manifest consists of the attributes of the zoo's root group. It lists all arrays, contains a digest of
+their content, and is written last.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +55,8 @@ class ArrayRecord:
         shape: the shape of the array.
         chunks: the shape of a chunk.
         sizes: the size of every chunk file in bytes, in C order of the chunk grid.
-        sha256: the hash of the values: little-endian in C order; strings as length (8 bytes) and UTF-8.
+        sha256: the SHA-256 hash of the values. Numbers are hashed as little-endian in C order. A string is
+            hashed as its length in 8 bytes and its UTF-8 bytes.
     """
 
     dtype: str = field(validator=in_((*DTYPES, "string")))
@@ -66,10 +71,11 @@ class ArrayRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ArrayRecord:
-        """Read a record of the manifest; unknown keys are ignored.
+        """Return the record of an array from its entry in the manifest. Unknown keys are ignored.
 
         Raises:
-            KeyError, TypeError, ValueError: a key is missing, has a wrong type, or contradicts another.
+            KeyError, TypeError, ValueError: a key is missing, or its value has a wrong type or contradicts
+                another value.
         """
         return cls(**{key: data[key] for key in ("dtype", "shape", "chunks", "sizes", "sha256")})
 
@@ -79,7 +85,12 @@ class ArrayRecord:
         return chunk_grid(self.shape, self.chunks)
 
     def chunk_files(self, start: int, stop: int) -> Iterator[tuple[tuple[int, ...], str, int]]:
-        """Yield grid index, file name and size of the chunks that hold the rows from start to stop."""
+        """Yield the chunks that contain the rows from ``start`` to ``stop``.
+
+        Yields:
+            The index of the chunk in the chunk grid, the path of its file within the array's folder, and the
+            size of the file in bytes.
+        """
         first, last = start // self.chunks[0], -(-stop // self.chunks[0])
         along = math.prod(self.grid[1:])
         indices = product(range(first, last), *(range(count) for count in self.grid[1:]))
@@ -89,20 +100,21 @@ class ArrayRecord:
 
 @frozen(kw_only=True)
 class Manifest:
-    """The attributes of a zoo's root, written last. They describe the zoo and list all that must be in it.
+    """The attributes of a zoo's root group. They describe the zoo and list all its arrays.
 
     Args:
         name: name of the zoo.
-        description: one paragraph about it.
+        description: one paragraph about the zoo.
         licence: licence of the weights.
         source: where the weights came from.
         builder: how the networks were made: name, version, seed, config.
         networks: number of networks, N.
         healthy: number of healthy networks.
-        architectures: number of networks N_a by architecture id, in the order of the column ``architecture``.
-        properties: kind by name of a property, in order.
+        architectures: number of networks N_a for each architecture id. The column ``architecture`` stores
+            positions in this mapping.
+        properties: the kind of each property by name, in order.
         splits: names of the splits.
-        arrays: record of every array by its path.
+        arrays: the record of each array by the array's path within the zoo.
     """
 
     name: str = field(validator=instance_of(str))
@@ -119,7 +131,10 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content; it does not depend on the chunks, the compression or the zoo's name."""
+        """The SHA-256 hash of the zoo's content.
+
+        The digest does not depend on the shapes of the chunks, the compression, or the name of the zoo.
+        """
         content = {
             "architectures": list(self.architectures),
             "arrays": {
@@ -130,7 +145,7 @@ class Manifest:
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the attributes of the zoo's root."""
+        """Return the manifest as the JSON attributes of the zoo's root group."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -159,10 +174,11 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
-        """Read what :meth:`to_json` wrote.
+        """Return the manifest from the JSON attributes that :meth:`to_json` returned.
 
         Raises:
-            KeyError, TypeError, ValueError: a key is missing, has a wrong type, or contradicts another.
+            KeyError, TypeError, ValueError: a key is missing, or its value has a wrong type or contradicts
+                another value.
         """
         manifest = cls(
             **{
@@ -180,7 +196,11 @@ class Manifest:
         return manifest
 
     def _check(self) -> None:
-        """Check that the entries agree with each other, so that readers can rely on it."""
+        """Check that the entries of the manifest agree with each other.
+
+        Raises:
+            KeyError, ValueError: an array is missing, or two entries contradict each other.
+        """
         lengths = {column_path(name): self.networks for name in (*COLUMNS, *self.properties)}
         lengths |= {split_path(name): self.networks for name in self.splits}
         for path, length in lengths.items():
@@ -194,13 +214,13 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read the manifest of a zoo; no array is read.
+    """Read the manifest of a zoo, but no array.
 
     Raises:
-        ZooError: there is no zoo at the path, or it is half-built, damaged or of a newer format.
+        ZooError: there is no zoo at the path, or the zoo is half-built, damaged or of a newer format version.
     """
     if not path.is_dir():
-        raise ZooError(f"{path}: {'not a zoo: a file' if path.exists() else _absent(path)}")
+        raise ZooError(f"{path}: {'not a zoo, but a file' if path.exists() else _absent(path)}")
     try:
         attributes = read_attributes(path)
     except FileNotFoundError as error:
@@ -210,7 +230,8 @@ def read_manifest(path: Path) -> Manifest:
     version = attributes.get("version")
     if isinstance(version, int) and version > VERSION:
         raise ZooError(
-            f"{path}: written by a newer sneframe (format version {version}; this one reads {VERSION})"
+            f"{path}: written by a newer sneframe (the zoo has format version {version}, but this sneframe "
+            f"reads version {VERSION})"
         )
     if version != VERSION:
         raise ZooError(f"{path}: damaged manifest: version {version!r}")
@@ -223,7 +244,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def is_zoo(path: Path) -> bool:
-    """Return whether the path is a zoo; a half-built, damaged or newer zoo counts, too."""
+    """Return whether there is a zoo of any format version, or a half-built zoo, at the path."""
     try:
         return read_attributes(path).get("format") == FORMAT
     except FileNotFoundError:
@@ -233,7 +254,7 @@ def is_zoo(path: Path) -> bool:
 
 
 def enclosing_zoo(path: Path) -> Path | None:
-    """Return the zoo that contains a path, or None."""
+    """Return the path of the zoo whose folder contains ``path``, or None if ``path`` is in no zoo."""
     for folder in (path.parent.resolve(), *path.parent.resolve().parents):
         try:
             if read_attributes(folder).get("format") == FORMAT:

@@ -1,4 +1,4 @@
-"""Merge several zoos into one, with a column that says which zoo each network came from."""
+"""Merge several zoos into one zoo. A column of the new zoo says from which zoo each network came."""
 
 from __future__ import annotations
 
@@ -26,26 +26,27 @@ def merge(
     description: str = "",
     overwrite: bool = False,
 ) -> None:
-    """Merge zoos into one, unhealthy networks included.
+    """Merge zoos into one new zoo, including unhealthy networks.
 
-    Networks are ordered by zoo, and within a zoo by architecture. The column ``zoo`` holds the label of each
-    network's zoo; a zoo that already has such a column keeps its own. A run group becomes ``LABEL/GROUP``, so
-    that two zoos never share a group. Splits of the same name are joined; in a split that its zoo lacks, a
-    network is unused.
+    In the new zoo, the networks are ordered by the zoo that they come from, and then by architecture. The
+    property ``zoo`` of the new zoo holds the label of the zoo that each network comes from. If a zoo already
+    has a property ``zoo``, its networks keep the values of that property. A run group is renamed to
+    ``LABEL/GROUP``, so that networks of different zoos never share a run group. Splits of the same name are
+    joined. If a zoo lacks a split that another zoo has, its networks are unused in that split.
 
     Args:
         paths: paths of the zoos.
         out: path of the new zoo.
-        name: name of the new zoo; by default the labels joined by ``+``.
-        labels: one label for each zoo, without ``/``. By default the zoos' names, or the names of their
-            folders if the zoos' names are not distinct or contain ``/``.
+        name: name of the new zoo. By default, the labels joined by ``+``.
+        labels: one label for each zoo, without ``/``. By default, the names of the zoos, or the names of
+            their folders if two zoos have the same name or a name contains ``/``.
         description: one paragraph about the new zoo.
-        overwrite: whether a zoo at ``out`` may be replaced, once the new one is complete.
+        overwrite: whether a zoo at ``out`` may be replaced. It is replaced when the new zoo is complete.
 
     Raises:
         ZooError: a zoo cannot be read, two zoos hold the same networks, labels are not distinct, a property
             has different kinds, or ``out`` exists.
-        MachineError: the machine failed.
+        MachineError: a file cannot be read or written.
     """
     if len(paths) < 2:
         raise ZooError(f"a merge needs at least two zoos, got {len(paths)}")
@@ -57,7 +58,7 @@ def merge(
             f"a merge needs a different label for each of its {len(zoos)} zoos, got {', '.join(labels)}"
         )
     for label in labels:
-        if "/" in label:  # group "a/b" of zoo "c" would equal group "b" of zoo "c/a"
+        if "/" in label:  # otherwise group "a/b" of zoo "c" and group "b" of zoo "c/a" would be the same
             raise ZooError(f"a label must not contain '/', which separates label and group, got {label!r}")
     sources = [
         {"label": label, "name": zoo.name, "digest": zoo.digest, "builder": zoo.attributes["builder"]}
@@ -83,18 +84,28 @@ def merge(
 
 
 def _check_distinct(zoos: Sequence[Zoo]) -> None:
-    """Refuse zoos that share networks, because a split could put such a network on both sides."""
+    """Check that no two zoos hold the same networks.
+
+    A split of the merged zoo could otherwise put the same network into two parts, such as train and test.
+
+    Raises:
+        ZooError: two zoos have the same digest, or were merged from a zoo with the same digest.
+    """
     held = [{zoo.digest, *_digests(zoo.attributes["builder"])} for zoo in zoos]
     for (first, one), (second, other) in combinations(zip(zoos, held, strict=True), 2):
         if both := one & other:
             raise ZooError(
                 f"{first.path} and {second.path} hold the same networks (digest {min(both)[:16]}…), so a "
-                f"split could put one network on both sides; name each zoo once"
+                f"split could put one network into both train and test; merge only one of these zoos"
             )
 
 
 def _digests(builder: Any) -> Iterator[str]:
-    """Yield the digests of the zoos that a merged zoo came from, as far as its attributes list them."""
+    """Yield the digests of the zoos from which a zoo was merged.
+
+    Args:
+        builder: the attribute ``builder`` of the zoo. The attribute of a zoo that was not merged lists none.
+    """
     match builder:
         case {"name": "merge", "config": {"zoos": [*sources]}}:
             for source in sources:
@@ -112,7 +123,11 @@ def _default_labels(zoos: Sequence[Zoo]) -> list[str]:
 
 
 def _append(writer: ZooWriter, zoo: Zoo, label: str) -> np.ndarray:
-    """Add a whole zoo; return the positions of its networks in the order in which they were added."""
+    """Add all networks of a zoo to the new zoo.
+
+    Returns:
+        The positions of the networks in the zoo, in the order in which they were added.
+    """
     columns = {name: zoo.typed_column(name) for name in zoo.properties}
     if ORIGIN not in columns:
         columns[ORIGIN] = Column.of(ORIGIN, [label] * len(zoo))

@@ -1,4 +1,4 @@
-"""Open a zoo as a selection of networks, which gives columns, splits and a batch of weights."""
+"""Open a zoo as a selection of networks. A selection returns columns, splits and a batch of weights."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 
 
 def open_zoo(path: str | Path, *, unhealthy: bool = False) -> Zoo:
-    """Open a zoo; no weights are read.
+    """Open a zoo without reading the weights.
 
     Args:
         path: path of the zoo.
-        unhealthy: whether to include networks that are marked as unhealthy; their weights may not be finite.
+        unhealthy: whether to include networks that are marked as unhealthy. The weights of such networks may
+            not be finite.
 
     Raises:
-        ZooError: there is no zoo at the path, or it is half-built, damaged or of a newer format.
+        ZooError: there is no zoo at the path, or the zoo is half-built, damaged or of a newer format version.
     """
     path = Path(path)
     with machine_errors(path):
@@ -57,10 +58,10 @@ def _frozen(ids: np.ndarray) -> np.ndarray:
 @final
 @frozen(eq=False, repr=False)
 class Zoo:
-    """A selection of the networks of a zoo, possibly all of them; an immutable value.
+    """An immutable selection of the networks of a zoo, possibly of all networks.
 
-    :func:`open_zoo` makes it; :meth:`where` and :meth:`select` return smaller selections. Every array about
-    networks has the order of :attr:`ids`.
+    :func:`open_zoo` returns a selection, and :meth:`where` and :meth:`select` return smaller selections.
+    Every array with one entry for each network has the order of :attr:`ids`.
 
     Args:
         store: the zoo on disk.
@@ -76,7 +77,7 @@ class Zoo:
     def __repr__(self) -> str:
         return f"<Zoo {self.name!r}: {len(self)} of {self._store.manifest.networks} networks, {self.path}>"
 
-    # -- what it is ------------------------------------------------------------------------------------------
+    # -- description of the zoo ------------------------------------------------------------------------------
 
     @property
     def path(self) -> Path:
@@ -90,12 +91,16 @@ class Zoo:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the whole zoo's content: architectures, weights, columns, splits."""
+        """The SHA-256 hash of the whole zoo's content: architectures, weights, columns and splits."""
         return self._store.manifest.digest
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Name, description, licence, source and builder from the author; format, version and digest."""
+        """The attributes of the zoo.
+
+        The author wrote ``name``, ``description``, ``licence``, ``source`` and ``builder``. The other
+        attributes are ``format``, ``version`` and ``digest``.
+        """
         manifest = self._store.manifest
         return MappingProxyType(
             {
@@ -112,12 +117,15 @@ class Zoo:
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
-        """The architectures of the selected networks, in the order of the whole zoo."""
+        """The architectures of the selected networks, in the order that the whole zoo has."""
         return tuple(self._store.architectures[number] for number in self._architecture_numbers)
 
     @property
     def symmetry(self) -> dict[str, int]:
-        """The number of networks by origin of their symmetry (see :class:`Architecture`), weakest first."""
+        """The number of networks for each origin of the symmetry, the weakest origin first.
+
+        :class:`Architecture` describes the origins.
+        """
         counts = np.bincount(self.architecture_index, minlength=len(self.architectures)).tolist()
         return by_origin(
             (architecture.symmetry, count)
@@ -126,14 +134,14 @@ class Zoo:
 
     @cached_property
     def architecture_index(self) -> np.ndarray:
-        """Index of each network's architecture in :attr:`architectures`, shape ``(n,)``."""
+        """The index of each network's architecture in :attr:`architectures`, shape ``(n,)``."""
         return np.asarray(
             np.searchsorted(self._architecture_numbers, self._store.architecture_index[self.ids])
         )
 
     @cached_property
     def _architecture_numbers(self) -> np.ndarray:
-        """Indices, in the whole zoo's architectures, of the architectures of this selection."""
+        """The ascending indices of the selection's architectures among the whole zoo's architectures."""
         return np.unique(self._store.architecture_index[self.ids])
 
     # -- columns ---------------------------------------------------------------------------------------------
@@ -146,10 +154,11 @@ class Zoo:
     def column(self, name: str) -> np.ndarray:
         """Return the values of a property, or of a column that every zoo has, shape ``(n,)``.
 
-        Every zoo has ``architecture`` (the id), ``architecture_summary``, ``row``, ``group`` and ``healthy``.
+        Every zoo has the columns ``architecture`` (the id), ``architecture_summary``, ``row``, ``group`` and
+        ``healthy``.
 
-        Floats come as float64, ints as int64, bools as bool, strings as an object array of str. If values are
-        missing, ints and bools come as float64 with NaN, and strings with None.
+        Floats are returned as float64, ints as int64, bools as bool, and strings as an object array of str.
+        If values are missing, ints and bools are returned as float64 with NaN, and strings with None.
 
         Raises:
             ZooError: the name is unknown, or the column is damaged.
@@ -157,7 +166,7 @@ class Zoo:
         return self.typed_column(name).plain()
 
     def typed_column(self, name: str) -> Column:
-        """Return the values of :meth:`column` with their kind and a mask of the missing ones.
+        """Return the values of :meth:`column` with their kind and a mask of the missing values.
 
         Raises:
             ZooError: the name is unknown, or the column is damaged.
@@ -167,12 +176,19 @@ class Zoo:
 
     @property
     def group(self) -> np.ndarray:
-        """Run group of each network, shape ``(n,)``, int64 or str; one training run is one group."""
+        """The run group of each network, shape ``(n,)``, int64 or str.
+
+        The networks of one training run are one run group.
+        """
         return self.column("group")
 
     @property
     def sources(self) -> list[str]:
-        """The name of each network: its file if it was imported, or else the zoo's name and its number."""
+        """The name of each network.
+
+        The name is the value of the property ``source``, which importers write. In a zoo without that
+        property, the name is ``ZOO/NUMBER`` with the name of the zoo and the id of the network.
+        """
         if "source" in self.properties:
             return [str(value) for value in self.column("source")]
         return [f"{self.name}/{number}" for number in self.ids.tolist()]
@@ -199,7 +215,7 @@ class Zoo:
     # -- selections ------------------------------------------------------------------------------------------
 
     def where(self, expression: str) -> Zoo:
-        """Return the networks for which an expression holds, such as ``step == 86 and healthy``.
+        """Return the networks for which an expression is true, such as ``step == 86 and healthy``.
 
         The expression may use the columns of :meth:`column`, numbers, strings, ``True``, ``False``,
         comparisons (also chained), ``in`` and ``not in`` with a tuple or a text column, arithmetic, ``and``,
@@ -213,10 +229,15 @@ class Zoo:
         return self.select(matches(expression, self.typed_column, len(self)))
 
     def select(self, positions: Sequence[int] | Sequence[bool] | np.ndarray) -> Zoo:
-        """Return the networks at these positions of this selection, or those where a mask ``(n,)`` is true.
+        """Return the networks at some positions of this selection, in the order of the positions.
+
+        Args:
+            positions: ints in the order of the new selection, or a mask of n bools that is true for the
+                networks to select.
 
         Raises:
-            ZooError: a position does not exist or is given twice, or the mask has a different length.
+            ZooError: a position does not exist or occurs twice, or the mask does not have the length of this
+                selection.
         """
         given = np.asarray(positions)
         if given.dtype == bool:
@@ -235,24 +256,26 @@ class Zoo:
                 f"{self.path}: there is no network at position {wrong[0]}; the selection has {len(self)}"
             )
         if len(np.unique(given)) != len(given):
-            raise ZooError(f"{self.path}: a position is given twice")
+            raise ZooError(f"{self.path}: the same position occurs twice")
         return evolve(self, ids=self.ids[given])
 
     # -- weights ---------------------------------------------------------------------------------------------
 
     def load(self, cache: str | Path | None = None) -> Batch:
-        """Read the weights into a batch, ``(n_a, P_a)`` float32 for each architecture, with these ids.
+        """Read the weights of the selected networks into a batch.
 
-        Weights that would take more than half of the free memory are decoded once into files and
-        memory-mapped from there. Such weights must not be changed in place.
+        The batch holds a float32 tensor ``(n_a, P_a)`` for each architecture, and has the ids and the order
+        of this selection. If the weights would take more than half of the free memory, they are decoded once
+        into files, and the tensors are memory-mapped from these files. Such tensors must not be changed in
+        place.
 
         Args:
-            cache: the folder of these files; by default a folder in the user's cache.
+            cache: the folder for the files with decoded weights; by default, a folder in the user's cache.
 
         Raises:
-            ZooError: nothing is selected, a chunk is missing or damaged (the error names its file), or a
+            ZooError: no network is selected, a chunk is missing or damaged (the error names its file), or a
                 weight is too large for single precision.
-            MachineError: the machine failed.
+            MachineError: a file cannot be read or written.
         """
         import torch
 
@@ -275,7 +298,7 @@ class Zoo:
                     tensor = weights_cache.mapped(files, rows, architecture.num_weights, blocks)
             weights[architecture], positions[architecture] = tensor, here
         batch = join(weights, {architecture: self.ids[here] for architecture, here in positions.items()})
-        # join orders networks by architecture; this restores the order of the selection.
+        # `join` orders the networks by architecture. The order of the selection is restored here.
         order = np.argsort(np.concatenate(list(positions.values())))
         return evolve(batch, order=order, ids=self.ids)
 
@@ -284,14 +307,16 @@ class Zoo:
         return np.array([architecture.num_weights for architecture in self.architectures])
 
     def stored(self) -> Iterator[tuple[np.ndarray, Architecture, dict[str, Tensor]]]:
-        """Yield the weights in their stored types, in runs of networks of one architecture.
+        """Yield the weights of the selected networks in their stored types.
+
+        Each item contains several networks of one architecture.
 
         Yields:
-            The networks' positions ``(n,)`` in this selection, the architecture, and its parameters ``(n,
-            *shape)`` by name.
+            The positions ``(n,)`` of n networks in this selection, their architecture, and the values
+            ``(n, *shape)`` of each parameter by name.
 
         Raises:
-            ZooError: a chunk is missing or damaged; the error names its file.
+            ZooError: a chunk is missing or damaged. The error names the file of the chunk.
         """
         import torch
 
@@ -313,12 +338,12 @@ class Zoo:
                     yield here[start : start + n], architecture, tensors
 
     def _by_architecture(self) -> Iterator[tuple[Architecture, int, np.ndarray, np.ndarray]]:
-        """Yield each architecture with its networks.
+        """Yield each architecture of this selection, and the networks that have the architecture.
 
         Yields:
-            The architecture, its index in the whole zoo, the positions ``(n_a,)`` of its networks in this
-            selection, and their ascending row numbers ``(n_a,)`` among the whole zoo's networks of that
-            architecture.
+            The architecture, the index of the architecture in the whole zoo, the positions ``(n_a,)`` of the
+            networks in this selection, and the ascending row numbers ``(n_a,)`` of the networks among the
+            whole zoo's networks of that architecture.
         """
         row = self.column("row")
         numbers = self._architecture_numbers.tolist()
@@ -328,10 +353,10 @@ class Zoo:
             yield architecture, number, here, row[here]
 
     def verify(self) -> None:
-        """Read the whole zoo, not only the selection, and check everything that can be checked.
+        """Read the whole zoo, not only the selection, and check all files, checksums and columns.
 
         Raises:
-            ZooError: something is wrong; the error names the first file with a fault.
+            ZooError: a check fails. The error names the first file with a fault.
         """
         with machine_errors(self.path):
             integrity.verify(self._store)

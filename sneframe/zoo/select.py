@@ -1,7 +1,8 @@
-"""The expressions of ``zoo.where``, which give one bool for each network. Python's ``eval`` is not used.
+"""Evaluate the expressions of ``zoo.where``. The value of an expression is one bool for each network.
 
-The text is parsed as a Python expression, and only the few kinds of node that make sense for columns are
-evaluated. A comparison with a missing value is false, whatever the operator.
+The text is parsed as a Python expression, but Python's ``eval`` is not used. Only the few kinds of syntax
+node that make sense for columns are evaluated. A comparison with a missing value is false, whatever the
+operator.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _SYNTAX = (
 
 
 def matches(expression: str, column: Callable[[str], Column], length: int) -> np.ndarray:
-    """Return, with shape ``(length,)``, for which networks the expression holds.
+    """Return for which networks an expression is true, as bools of shape ``(length,)``.
 
     Args:
         expression: an expression such as ``step == 86 and test_accuracy > 0.5``.
@@ -58,7 +59,7 @@ def matches(expression: str, column: Callable[[str], Column], length: int) -> np
         raise ZooError(f"cannot read {expression!r}: {error.msg}; {_SYNTAX}") from error
     except (RecursionError, MemoryError) as error:
         raise ZooError(f"cannot read {expression[:40]!r}…: the expression is nested too deeply") from error
-    except ValueError as error:  # a null byte, or a number with too many digits
+    except ValueError as error:  # the text has a null byte, or a number with too many digits
         raise ZooError(f"cannot read {expression!r}: {error}") from error
 
 
@@ -69,10 +70,10 @@ class _Evaluation:
     column: Callable[[str], Column]
     length: int
 
-    # -- nodes that are true or false ------------------------------------------------------------------------
+    # -- syntax nodes that are conditions --------------------------------------------------------------------
 
     def condition(self, node: ast.expr) -> np.ndarray:
-        """Return ``(length,)`` bool; a missing value counts as false."""
+        """Evaluate a condition to bools of shape ``(length,)``. A missing value counts as false."""
         if isinstance(node, ast.BoolOp):
             conditions = [self.condition(part) for part in node.values]
             combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
@@ -130,7 +131,7 @@ class _Evaluation:
             )
         return np.asarray(valid & (holds ^ negated))
 
-    # -- nodes that are values -------------------------------------------------------------------------------
+    # -- syntax nodes that are values ------------------------------------------------------------------------
 
     def _value(self, node: ast.expr) -> Column:
         if isinstance(node, ast.Constant):
@@ -166,7 +167,7 @@ class _Evaluation:
         return literal.take(np.zeros(self.length, np.int64))
 
     def _dotted(self, node: ast.expr) -> str:
-        """Return a column's name, with its dots: many zoos have names such as ``config.activation``."""
+        """Return the name of a column, which may have dots as in ``config.activation``."""
         if isinstance(node, ast.Attribute):
             return f"{self._dotted(node.value)}.{node.attr}"
         if isinstance(node, ast.Name):

@@ -1,4 +1,7 @@
-"""Splits: assign networks to train, val, test or unused, without dividing a run group."""
+"""Draw and check splits. A split assigns each network to train, val, test or unused.
+
+All networks of a run group are assigned to the same part.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,18 @@ def by_group(
 ) -> np.ndarray:
     """Draw a split that divides no run group.
 
-    The groups are sorted by label, shuffled, and laid end to end on a line. Train, val and test are three
-    consecutive stretches of that line, and a group belongs to the stretch that contains its middle. If every
-    group is one network, the sizes are therefore exact; otherwise each border is off by at most half a group.
-    The split depends only on the labels, the sizes of the groups and the seed, not on the order of the
-    networks.
+    The run groups are sorted by label and then shuffled. Each group occupies an interval on a line, as long
+    as its number of networks. Train, val and test are three consecutive intervals of the same line, and a
+    group is assigned to the part whose interval contains the middle of the group. If every group is one
+    network, the sizes of the parts are therefore exact. Otherwise each border between two parts is off by at
+    most half a group. The split depends on the labels, the sizes of the groups and the seed, but not on the
+    order of the networks.
 
     Args:
         group: run group of each network, shape ``(N,)``, ints or strings, such as ``zoo.group``.
-        sizes: number of networks for train, val and test; the rest is unused.
-        fractions: the same as fractions of N, with a sum of at most 1.
+        sizes: number of networks for train, val and test. The remaining networks are unused.
+        fractions: fractions of the N networks for train, val and test, with a sum of at most 1. Either
+            ``sizes`` or ``fractions`` must be given.
         seed: seed of the shuffle.
 
     Returns:
@@ -67,8 +72,9 @@ def draw_fraction(
 ) -> np.ndarray:
     """Draw a fraction of the networks without dividing a run group.
 
-    The groups are laid end to end as in :func:`by_group`; a group is drawn if its middle lies before the
-    border. A smaller fraction is therefore a subset of a larger one with the same seed.
+    The run groups are shuffled and placed on a line as in :func:`by_group`. A group is drawn if its middle
+    lies within the first ``fraction`` of the line. With the same seed, the networks of a smaller fraction are
+    therefore a subset of the networks of a larger fraction.
 
     Args:
         group: run group of each network, shape ``(N,)``, ints or strings.
@@ -76,10 +82,10 @@ def draw_fraction(
         seed: seed of the shuffle.
 
     Returns:
-        A mask of shape ``(N,)``, bool.
+        A mask of shape ``(N,)``, bool, that is true for the networks that are drawn.
 
     Raises:
-        ZooError: the fraction is too small for any group.
+        ZooError: the fraction is so small that no group is drawn.
     """
     _, index, counts = np.unique(np.asarray(group), return_inverse=True, return_counts=True)
     shuffled = np.random.default_rng(seed).permutation(len(counts))
@@ -95,7 +101,7 @@ def draw_fraction(
 
 
 def _borders(n: int, sizes: Sequence[int] | None, fractions: Sequence[float] | None) -> np.ndarray:
-    """Return the number of networks up to the end of train, of val and of test, shape ``(3,)``."""
+    """Return the cumulative number of networks after train, after val and after test, shape ``(3,)``."""
     if (sizes is None) == (fractions is None):
         raise ZooError("a split needs either sizes or fractions")
     given: Any = sizes if fractions is None else fractions
@@ -116,12 +122,15 @@ def _borders(n: int, sizes: Sequence[int] | None, fractions: Sequence[float] | N
 
 
 def check_assignment(assignment: Sequence[int] | np.ndarray, group: np.ndarray, what: str) -> np.ndarray:
-    """Check that an assignment fits the networks and divides no run group; return it as int8, shape ``(N,)``.
+    """Check that a split has one valid value for each network and divides no run group.
 
     Args:
-        assignment: the split to check.
+        assignment: the split to check, shape ``(N,)``.
         group: run group of each network, shape ``(N,)``.
-        what: what errors call the split.
+        what: the name of the split, for errors.
+
+    Returns:
+        The assignment as int8, shape ``(N,)``.
 
     Raises:
         ZooError: the values or the length are wrong, or a group is divided between train, val and test.

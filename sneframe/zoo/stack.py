@@ -1,4 +1,4 @@
-"""Collect the weights of one architecture and write them to disk in whole chunks."""
+"""Collect the weights of networks of one architecture, and write the weights to disk in whole chunks."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from sneframe.zoo.manifest import ArrayRecord
 
 @final
 class Stack:
-    """A writer for the networks of one architecture; it keeps networks in memory until a chunk is full.
+    """A writer for the networks of one architecture. Networks stay in memory until a chunk is full.
 
     Args:
-        path: the zoo's path, for errors.
+        path: the path of the zoo, for errors.
         root: the folder in which the zoo is written.
         architecture: the architecture of the networks.
-        index: index of the architecture in the zoo.
+        index: the index of the architecture in the zoo.
     """
 
     def __init__(self, path: Path, root: Path, architecture: Architecture, index: int) -> None:
@@ -52,19 +52,25 @@ class Stack:
 
     @property
     def symmetry(self) -> str:
-        """The weakest origin of the symmetry among the networks' architectures."""
+        """The weakest origin of the symmetry among the architectures of the networks."""
         return self._architecture.symmetry
 
     def weaken(self, symmetry: str) -> None:
-        """Take the origin of further networks' symmetry into account; the weakest origin is stored."""
+        """Replace the stored origin of the symmetry by ``symmetry``, if ``symmetry`` is the weaker origin."""
         self._architecture = self._architecture.weakened(symmetry)
         self._attributes["architecture"]["symmetry"] = self._architecture.symmetry
 
     def read(self, weights: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
-        """Check the given weights and return type and values of every parameter, in order.
+        """Check the weights of networks, and convert them to the types and values that the zoo stores.
+
+        Args:
+            weights: the values ``(n, *shape)`` of each parameter by name.
+
+        Returns:
+            The type and the values of each parameter by name, in the order of the architecture.
 
         Raises:
-            ZooError: a name, type, shape or length does not fit.
+            ZooError: a name is missing or unknown, or a type, a shape or the number of networks does not fit.
         """
         known = {parameter.name: parameter for parameter in self._architecture.parameters}
         for name in weights:
@@ -84,14 +90,18 @@ class Stack:
                 raise ZooError(f"{what}: must have shape ({shape}), got {values.shape}")
             before = self._dtypes.get(name, dtype)
             if dtype != before and not {dtype, before}.issubset(FLOATS):
-                raise ZooError(f"{what}: earlier networks have {before}, these have {dtype}")
+                raise ZooError(f"{what}: earlier networks have {before}, but these networks have {dtype}")
             arrays[name] = dtype, values
         if not n:
             raise ZooError(f"{self._path}: an append needs at least one network, got none")
         return arrays
 
     def add(self, arrays: Mapping[str, tuple[str, np.ndarray]]) -> None:
-        """Write the networks that fill whole chunks; keep the rest in memory."""
+        """Add networks. Write those that fill whole chunks, and keep the remaining networks in memory.
+
+        Args:
+            arrays: the type and the values of each parameter by name, as :meth:`read` returns them.
+        """
         if not self._dtypes:
             self._dtypes = {name: dtype for name, (dtype, _) in arrays.items()}
             sizes = {p.name: p.size for p in self._architecture.parameters}
@@ -116,7 +126,10 @@ class Stack:
             self._waiting.append({name: values.copy() for name, values in added.items()})
 
     def _widen(self, name: str, dtype: str) -> None:
-        """Rewrite the stored values of a parameter in a wider type, so that no network loses a digit."""
+        """Convert the values of a parameter in all networks so far to a wider type.
+
+        Values on disk are rewritten. The wider type represents all values exactly.
+        """
         before = self._dtypes[name]
         self._dtypes[name] = dtype
         self._waiting = [{**rows, name: cast(rows[name], before, dtype)} for rows in self._waiting]
@@ -130,7 +143,11 @@ class Stack:
         shutil.rmtree(self._root / aside)
 
     def close(self) -> dict[str, ArrayRecord]:
-        """Write the networks that are still in memory; return the record of every parameter by its path."""
+        """Write the networks that are still in memory.
+
+        Returns:
+            The record of each parameter's array by the array's path within the zoo.
+        """
         if self._waiting:
             self._length = fitting(self._length, self.networks)
             self._write(_joined(self._waiting))
@@ -162,7 +179,11 @@ def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
-    """Return the type of given weights, and the values as the zoo stores them."""
+    """Return the type of an array or a tensor, and the values as the zoo stores them.
+
+    Raises:
+        ZooError: a zoo cannot store the type.
+    """
     if hasattr(values, "detach"):
         import torch
 
@@ -179,6 +200,6 @@ def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
 
 
 def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Write the metadata of a zarr group, and make its folder."""
+    """Make the folder of a zarr group, and write the group's metadata into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / METADATA).write_text(group_json(attributes), encoding="ascii")

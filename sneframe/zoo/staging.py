@@ -1,4 +1,7 @@
-"""Write a folder that appears complete or not at all: it is filled under a temporary name, then renamed."""
+"""Write a folder under a temporary name, and rename the folder when it is complete.
+
+Readers therefore never see an incomplete folder at the target.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,26 @@ from filelock import FileLock
 from sneframe.errors import MachineError, ZooError
 from sneframe.zoo.manifest import enclosing_zoo
 
-#: Raised if another process holds the lock (``filelock.Timeout`` is an OSError), or the file system has no
-#: locks.
+#: The errors of acquiring a lock. They are raised if another process holds the lock (``filelock.Timeout`` is
+#: an OSError), or if the file system does not support locks.
 NOT_LOCKED = (OSError, NotImplementedError)
 
 
 @final
 class Staging:
-    """A temporary folder next to the target, in which the content is written before it is moved.
+    """A temporary folder next to the target. The caller fills :attr:`folder` and then calls :meth:`commit`.
 
-    Temporary folders of the same target that a killed writer left behind are removed first. A writer holds a
-    lock in its temporary folder; the system releases the lock when the process ends, however it ends.
+    If killed writers left temporary folders of the same target behind, these folders are removed first. A
+    running writer is recognised by the lock that it holds in its temporary folder. The operating system
+    releases the lock when the process of the writer ends, however it ends.
 
     Args:
-        target: the path at which the folder is to appear.
-        overwrite: whether it may replace an existing folder, once it is complete.
+        target: the final path of the folder.
+        overwrite: whether :meth:`commit` may replace an existing folder at the target.
 
     Raises:
         ZooError: the target lies inside a zoo.
-        OSError: the temporary folder cannot be made.
+        OSError: the temporary folder cannot be created.
     """
 
     def __init__(self, target: Path, *, overwrite: bool = False) -> None:
@@ -56,11 +60,11 @@ class Staging:
             self._lock.acquire(blocking=False)
 
     def commit(self) -> None:
-        """Move the folder to its target.
+        """Move the folder to the target.
 
         Raises:
-            ZooError: something else appeared at the target in the meantime.
-            OSError: the machine failed; an earlier folder at the target is kept.
+            ZooError: the target exists, and ``overwrite`` is false.
+            OSError: the folder cannot be moved. An earlier folder at the target is kept.
         """
         replaced = self._temporary / "replaced"
         if os.path.lexists(self._target):
@@ -74,19 +78,21 @@ class Staging:
             raise
 
     def discard(self) -> None:
-        """Remove the temporary folder, and parent folders that were made for the target and are empty."""
+        """Remove the temporary folder, and the empty parent folders that were created for the target."""
         self._lock.release()
         shutil.rmtree(self._temporary, ignore_errors=True)
-        with suppress(OSError):  # a parent is not empty: it holds the target, or somebody else's files
+        with suppress(OSError):  # a parent is not empty if the target or the files of others are in it
             for parent in self._made:
                 parent.rmdir()
 
 
 def check_place(target: Path) -> None:
-    """Check that a folder does not lie inside a zoo, because readers of that zoo would report it as damage.
+    """Check that the path of a new folder does not lie inside a zoo.
+
+    The verification of a zoo would report a foreign folder as damage.
 
     Raises:
-        ZooError: the folder lies inside a zoo.
+        ZooError: the path lies inside a zoo.
     """
     if (zoo := enclosing_zoo(target)) is not None:
         raise ZooError(f"{target}: lies in the zoo {zoo}; choose a path outside of it")
@@ -94,10 +100,10 @@ def check_place(target: Path) -> None:
 
 @contextmanager
 def machine_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into a one-line error that names the path.
+    """Convert an OSError in the ``with`` block to a MachineError of one line that names ``path``.
 
     Raises:
-        MachineError: the block raised OSError.
+        MachineError: the block raised an OSError.
     """
     try:
         yield
@@ -115,13 +121,13 @@ def _sweep(target: Path) -> None:
 
 
 def _restore(replaced: Path, target: Path) -> None:
-    """Move the earlier folder back, if a replacement stopped half-way."""
+    """Move a replaced folder back to the target, if the replacement stopped half-way."""
     if os.path.lexists(replaced) and not os.path.lexists(target):
         replaced.rename(target)
 
 
 def _abandoned(folder: Path) -> bool:
-    """Return whether no process holds the lock of a temporary folder."""
+    """Return whether no running process holds the lock of a temporary folder."""
     if not (folder / "lock").exists():
         return True
     try:

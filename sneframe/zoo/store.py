@@ -1,4 +1,8 @@
-"""Read a zoo lazily: columns once, architectures when they are needed, weights in runs of whole chunks."""
+"""Read the arrays of a zoo on demand.
+
+Columns and architectures are read at first use and then kept in memory. Weights are read in runs of
+consecutive chunks, and are not kept.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ _RUN_BYTES = 32 * MIB
 
 @final
 class Store:
-    """The whole zoo on disk; all selections of a zoo share one store.
+    """A reader of a whole zoo. All selections of the same open zoo share one store.
 
     Args:
         path: path of the zoo.
@@ -44,7 +48,7 @@ class Store:
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
-        """All architectures, in the order of the column ``architecture``.
+        """The architectures of the zoo. The stored column ``architecture`` holds indices into this tuple.
 
         Raises:
             ZooError: the description of an architecture is missing or damaged.
@@ -66,10 +70,10 @@ class Store:
     # -- columns ---------------------------------------------------------------------------------------------
 
     def column(self, name: str) -> Column:
-        """Return a property, or a column that every zoo has, for all networks.
+        """Return the values of a property, or of a column that every zoo has, for all networks.
 
-        ``architecture`` holds ids, and ``architecture_summary`` the one-line descriptions of the
-        architectures.
+        The column ``architecture`` holds the ids of the architectures. The column ``architecture_summary``
+        holds their one-line descriptions.
 
         Raises:
             ZooError: the name is unknown, or the column is damaged.
@@ -99,7 +103,7 @@ class Store:
 
     @cached_property
     def architecture_index(self) -> np.ndarray:
-        """Index of each network's architecture in :attr:`architectures`, shape ``(N,)``."""
+        """The index of each network's architecture in :attr:`architectures`, shape ``(N,)``."""
         index = self._read(column_path("architecture"))
         counts = np.bincount(index.clip(0), minlength=len(self.manifest.architectures))
         if index.min() < 0 or counts.tolist() != list(self.manifest.architectures.values()):
@@ -124,20 +128,26 @@ class Store:
     # -- weights ---------------------------------------------------------------------------------------------
 
     def rows(self, architecture: int, rows: np.ndarray) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Yield runs of networks: the start of the run in ``rows``, and the stored parameters by name.
+        """Yield the stored parameters of the networks in ``rows``, several networks at a time.
+
+        Only chunks that contain one of the rows are read.
 
         Args:
-            architecture: index of the architecture.
+            architecture: index of the architecture in the zoo.
             rows: ascending row numbers among the networks of this architecture.
 
+        Yields:
+            The index in ``rows`` of the first of n networks, and the values ``(n, *shape)`` of each parameter
+            by name.
+
         Raises:
-            ZooError: a chunk that holds one of the rows is missing or damaged; other chunks are not read.
+            ZooError: a chunk is missing or damaged.
         """
         described = self.architectures[architecture]
         paths = {p.name: parameter_path(described.id, p.name) for p in described.parameters}
         records = {p.name: self.record(described, p) for p in described.parameters}
         length = next(iter(records.values())).chunks[0]
-        # At least 1, because all parameters may be empty.
+        # The minimum of 1 avoids a division by zero if all parameters are empty.
         chunk_bytes = max(1, sum(length * 4 * p.size for p in described.parameters))
         for first, last in _runs(np.unique(rows // length), max(1, _RUN_BYTES // chunk_bytes)):
             start, stop = first * length, min((last + 1) * length, self.manifest.architectures[described.id])
@@ -155,7 +165,7 @@ class Store:
         """Return the manifest's record of a parameter's array.
 
         Raises:
-            ZooError: there is no record, or it contradicts the architecture.
+            ZooError: the manifest has no such record, or the record contradicts the architecture.
         """
         path = parameter_path(architecture.id, parameter.name)
         record = self.manifest.arrays.get(path)
@@ -164,15 +174,24 @@ class Store:
         shape = (self.manifest.architectures[architecture.id], *parameter.shape)
         if record.shape != shape:
             raise ZooError(
-                f"{self.path / path}: the manifest says shape {record.shape}, the architecture says {shape}"
+                f"{self.path / path}: the manifest says shape {record.shape}, but the architecture says "
+                f"{shape}"
             )
         return record
 
     def flat(self, architecture: int, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield runs of networks like :meth:`rows`, with a network's weights in one row: ``(n, P)``, float32.
+        """Yield the weights of the networks in ``rows`` as float32 arrays, several networks at a time.
+
+        Args:
+            architecture: index of the architecture in the zoo.
+            rows: ascending row numbers among the networks of this architecture.
+
+        Yields:
+            The index in ``rows`` of the first of n networks, and an array ``(n, P)`` with all weights of a
+            network in one row.
 
         Raises:
-            ZooError: as for :meth:`rows`, or a weight is too large for single precision.
+            ZooError: a chunk is missing or damaged, or a weight is too large for single precision.
         """
         described = self.architectures[architecture]
         for start, arrays in self.rows(architecture, rows):
@@ -190,7 +209,11 @@ class Store:
 
 
 def _runs(numbers: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last number of each run of consecutive numbers; a run has at most ``longest``."""
+    """Divide ascending numbers into runs of at most ``longest`` consecutive numbers.
+
+    Yields:
+        The first and the last number of each run.
+    """
     first = last = None
     for number in numbers.tolist():
         if first is not None and last is not None and (number != last + 1 or number - first >= longest):

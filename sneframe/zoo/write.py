@@ -1,4 +1,4 @@
-"""Write a zoo: add networks with their properties; the folder appears only when the zoo is complete."""
+"""Write a zoo by adding networks with their properties. The folder appears only when the zoo is complete."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def create(
     builder: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> ZooWriter:
-    """Return a writer for a new zoo. Use it in a ``with`` block; the zoo appears when the block ends.
+    """Return a writer for a new zoo. The writer must be used in a ``with`` block.
+
+    The zoo appears at ``path`` when the block ends without an error.
 
     Args:
         path: path of the zoo, by convention ``NAME.zarr``.
@@ -58,10 +60,11 @@ def create(
         licence: licence of the weights.
         source: where the weights came from.
         builder: JSON values that say how the networks were made: name, version, seed, config.
-        overwrite: whether an existing zoo may be replaced, once the new one is complete.
+        overwrite: whether an existing zoo may be replaced. It is replaced when the new zoo is complete.
 
     Raises:
-        ZooError: the path exists already, or a text is not a string.
+        ZooError: the path exists and must not be replaced; ``name``, ``description``, ``licence`` or
+            ``source`` is not a string; or ``builder`` does not consist of JSON values.
         MachineError: the path exists and cannot be read.
     """
     path = Path(path)
@@ -73,18 +76,18 @@ def create(
         raise ZooError(f"{path}: exists already; choose another path, or overwrite it (--overwrite)")
     with machine_errors(path):
         if os.path.lexists(path) and not is_zoo(path):
-            raise ZooError(f"{path}: exists and is not a zoo; only a zoo is overwritten")
+            raise ZooError(f"{path}: exists and is not a zoo; only a zoo can be overwritten")
     header = {**texts, "builder": None if builder is None else json_value(builder, f"{path}: builder")}
     return ZooWriter(path, header, overwrite=overwrite)
 
 
 @final
 class ZooWriter:
-    """Collect networks and write them in whole chunks; the result is a complete zoo or nothing.
+    """A writer of a new zoo, which :func:`create` returns.
 
-    :func:`create` makes a writer. After a failure in the ``with`` block, an interrupt or a full disk, there
-    is neither a zoo nor a temporary folder. The temporary folder of a killed process is removed when the same
-    zoo is written again.
+    If the ``with`` block ends with an error, for example after an interrupt or on a full disk, neither a new
+    zoo nor a temporary folder is left behind. If the process is killed, its temporary folder is removed when
+    the same zoo is written again.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -108,12 +111,12 @@ class ZooWriter:
 
     @property
     def unhealthy(self) -> int:
-        """The number of unhealthy networks so far."""
+        """The number of unhealthy networks among those that were added so far."""
         return int(sum((~good).sum() for good in self._healthy))
 
     @property
     def symmetry(self) -> dict[str, int]:
-        """The number of networks by origin of their symmetry, the weakest origin first."""
+        """The number of networks for each origin of the symmetry, the weakest origin first."""
         return by_origin((stack.symmetry, stack.networks) for stack in self._stacks.values())
 
     def __enter__(self) -> Self:
@@ -134,7 +137,7 @@ class ZooWriter:
             self._staging.discard()
             self._staging = None
 
-    # -- what is written -------------------------------------------------------------------------------------
+    # -- adding networks and splits --------------------------------------------------------------------------
 
     def append(
         self,
@@ -147,22 +150,22 @@ class ZooWriter:
         """Add n networks of one architecture.
 
         Args:
-            architecture: their architecture. If equal architectures differ in the origin of the symmetry, the
-                weakest origin is stored.
-            weights: the values of each parameter by name, an array or tensor of shape ``(n, *shape)`` of any
-                float (bfloat16, too), int or bool type. If appends have different floating-point types, the
-                zoo stores the narrowest type that holds all of them; ints and bools must have the same type
-                in every append.
-            properties: values of shape ``(n,)`` by name. If an append does not give a property, it is missing
-                for these networks.
-            group: run group of each network, ints or strings of shape ``(n,)``, or one group for all. If no
-                append gives groups, each network is a group of its own.
-            healthy: whether each network is healthy, shape ``(n,)``, bool; by default, whether all its
-                weights are finite.
+            architecture: the architecture of the networks. If equal architectures have different origins of
+                the symmetry, the weakest origin is stored.
+            weights: an array or tensor ``(n, *shape)`` for each parameter, by name. The type may be any
+                floating-point type (including bfloat16), int type or bool. If the floating-point type of a
+                parameter differs between appends, the zoo stores the narrowest type that represents all
+                values. Ints and bools must have the same type in every append.
+            properties: the values of each property by name, shape ``(n,)``. If ``properties`` lacks a
+                property of the zoo, the values of that property are missing for these networks.
+            group: run group of each network, ints or strings of shape ``(n,)``, or one run group for all n
+                networks. If no append has run groups, each network is a run group of its own.
+            healthy: whether each network is healthy, shape ``(n,)``, bool. By default, a network is healthy
+                if all its weights are finite.
 
         Raises:
-            ZooError: a name, shape, type or length does not fit; nothing has been added then.
-            MachineError: the disk is full, or the machine failed otherwise.
+            ZooError: a name, a shape, a type or a length does not fit. No network is added then.
+            MachineError: a file cannot be written, for example because the disk is full.
         """
         if self._staging is None:
             raise ZooError(f"{self._path}: networks can only be added inside `with create(...) as zoo:`")
@@ -198,14 +201,15 @@ class ZooWriter:
         self._length += n
 
     def split(self, name: str, assignment: Sequence[int] | np.ndarray) -> None:
-        """Store a split of the zoo; all networks must have been added.
+        """Store a split of the zoo. All networks must be added before the first split.
 
         Args:
             name: name of the split.
             assignment: the part of each network, shape ``(N,)``: 0 train, 1 val, 2 test, -1 unused.
 
         Raises:
-            ZooError: the values or the length are wrong, or a group is divided between train, val and test.
+            ZooError: the zoo already has a split of this name, the values or the length are wrong, or a run
+                group is divided between train, val and test.
         """
         what = f"{self._path}: split {name!r}"
         check_name(name, what)
@@ -213,7 +217,7 @@ class ZooWriter:
             raise ZooError(f"{what} is stored already")
         self._splits[name] = check_assignment(assignment, self._group_column().values, what)
 
-    # -- what is checked -------------------------------------------------------------------------------------
+    # -- checks ----------------------------------------------------------------------------------------------
 
     def _property(self, name: str, values: Any, n: int) -> Column:
         what = f"{self._path}: property {name!r}"
@@ -233,7 +237,7 @@ class ZooWriter:
     def _group(self, group: Any, n: int) -> Column | None:
         what = f"{self._path}: group"
         if self._groups and (group is None) != (self._groups[0] is None):
-            raise ZooError(f"{what}: give it in every append or in none")
+            raise ZooError(f"{what}: must be given in every append or in none")
         if group is None:
             return None
         column = Column.of(what, [group] * n if np.ndim(group) == 0 else group)
@@ -241,11 +245,15 @@ class ZooWriter:
             raise ZooError(f"{what}: must be ints or strings, got {column.kind}s")
         if not column.valid.all():
             missing = int(np.argmin(column.valid))
-            raise ZooError(f"{what}: every network needs a group, network {missing} of this append has none")
+            raise ZooError(
+                f"{what}: every network needs a group, but network {missing} of this append has none"
+            )
         if len(column) != n:
             raise ZooError(f"{what}: {len(column)} values for {n} networks")
         if self._groups and self._groups[0] is not None and self._groups[0].kind != column.kind:
-            raise ZooError(f"{what}: earlier groups are {self._groups[0].kind}s, these are {column.kind}s")
+            raise ZooError(
+                f"{what}: earlier groups are {self._groups[0].kind}s, but these are {column.kind}s"
+            )
         return column
 
     def _health(self, healthy: Any, is_finite: np.ndarray) -> np.ndarray:
@@ -254,12 +262,14 @@ class ZooWriter:
         given = np.asarray(healthy)
         if given.dtype != bool or given.shape != is_finite.shape:
             raise ZooError(
-                f"{self._path}: healthy must be ({len(is_finite)},) bool, got {given.dtype} {given.shape}"
+                f"{self._path}: healthy must be bool of shape ({len(is_finite)},), got {given.dtype} of "
+                f"shape {given.shape}"
             )
         wrong = np.flatnonzero(given & ~is_finite)
         if len(wrong):
             raise ZooError(
-                f"{self._path}: network {wrong[0]} of this append is not healthy: some weights are not finite"
+                f"{self._path}: network {wrong[0]} of this append cannot be healthy, because some "
+                f"weights are not finite"
             )
         return given.copy()
 
@@ -269,7 +279,7 @@ class ZooWriter:
             return Column.joined(f"{self._path}: group", given)
         return Column("int", np.arange(self._length), np.ones(self._length, bool))
 
-    # -- the end ---------------------------------------------------------------------------------------------
+    # -- completing the zoo ----------------------------------------------------------------------------------
 
     def _finish(self, root: Path) -> None:
         if self._broken:
@@ -302,7 +312,7 @@ class ZooWriter:
         (root / METADATA).write_text(group_json(manifest.to_json()), encoding="ascii")
 
     def _columns(self) -> dict[str, tuple[np.ndarray, str, dict[str, str]]]:
-        """Return values, type and attributes of every column and split, by path."""
+        """Return values, type and zarr attributes of each column and split, by path within the zoo."""
         group = self._group_column()
         columns: dict[str, tuple[np.ndarray, str, dict[str, str]]] = {
             column_path("architecture"): (np.concatenate(self._architecture), "int32", {}),
@@ -321,7 +331,10 @@ class ZooWriter:
         return columns
 
     def _joined(self, name: str) -> Column:
-        """Return a property of all networks; it is missing where an append did not give it."""
+        """Return the values of a property for all networks.
+
+        The values are missing for networks whose append did not include the property.
+        """
         parts, end = [], 0
         for start, column in self._properties[name]:
             parts += [Column.missing(column.kind, start - end), column]
@@ -341,7 +354,11 @@ def _write_column(
 
 
 def _check_files(root: Path, manifest: Manifest) -> None:
-    """Check the size of every file before the manifest lists it."""
+    """Check that every chunk file has the size that the manifest will list.
+
+    Raises:
+        OSError: a file is missing or has a different size.
+    """
     for path, record in manifest.arrays.items():
         for _, name, size in record.chunk_files(0, record.shape[0]):
             if (root / path / name).stat().st_size != size:

@@ -169,7 +169,7 @@ def test_what_is_no_archive_is_refused(tmp_path):
         read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")
     with zipfile.ZipFile(tmp_path / "b.pt", "w") as file:
         file.writestr("x", "y")
-    with pytest.raises(FileError, match=r"data\.pkl is not in it"):
+    with pytest.raises(FileError, match=r"data\.pkl is missing"):
         read_stubbed(tmp_path / "b.pt", tmp_path / "b.pt")
     with pytest.raises(FileError, match="No such file"):
         read_stubbed(tmp_path / "gone.pt", tmp_path / "gone.pt")

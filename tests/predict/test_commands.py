@@ -52,7 +52,10 @@ def test_a_damaged_file_does_not_stop_the_others(call, finished, file, tmp_path)
     assert code == 2
     assert [each["source"] for each in json.loads(out)] == [str(file)]
     lines = [line for line in err.splitlines() if line.startswith("error")]
-    assert lines == [f"error: {tmp_path}/bad.pt: empty", f"error: {tmp_path}/gone.pt: not there"]
+    assert lines == [
+        f"error: {tmp_path}/bad.pt: the file is empty",
+        f"error: {tmp_path}/gone.pt: no such file",
+    ]
 
 
 def test_a_file_without_permission_does_not_stop_the_others(call, finished, file, tmp_path, monkeypatch):

@@ -226,7 +226,7 @@ def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypa
 def test_unusable_networks_are_named(predictor, tmp_path):
     """Networks that cannot be read or described are refused with their names."""
     (tmp_path / "a.pt").write_bytes(b"")
-    with pytest.raises(FileError, match=r"a\.pt: empty"):
+    with pytest.raises(FileError, match=r"a\.pt: the file is empty"):
         predictor.predict(tmp_path / "a.pt")
     with pytest.raises(FileError, match=r"^state dict: holds no floating-point tensor"):
         predictor.predict({"a": torch.zeros(3, dtype=torch.int64)})
@@ -352,7 +352,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, finished):
     with pytest.raises(RunError, match=r"best\.safetensors: damaged"):
         sneframe.load(tmp_path)
     for word in ("mine", nn.Linear):
-        with pytest.raises(ConfigError, match="a module is given as"):
+        with pytest.raises(ConfigError, match="a module factory must be given as"):
             sneframe.load(finished, module=word)
 
 

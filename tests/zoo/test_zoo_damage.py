@@ -69,7 +69,7 @@ def test_a_truncated_chunk_is_named(chunked: tuple[Path, Path], size: int) -> No
     path, folder = chunked
     file = folder / "2/0/0/0"
     file.write_bytes(file.read_bytes()[:size])
-    both_refuse(path, file, "bytes and should have")
+    both_refuse(path, file, "bytes, but has")
 
 
 @pytest.mark.parametrize("offset", [0, 7, 16, 100_000, -5, -1])
@@ -113,7 +113,7 @@ def test_verify_finds_swapped_chunks(chunked: tuple[Path, Path], edit_manifest: 
         record["sizes"][:2] = record["sizes"][1::-1]
 
     edit_manifest(path, swap)
-    with pytest.raises(ZooError, match="these are not the values that were written") as caught:
+    with pytest.raises(ZooError, match="the values are not those that were written") as caught:
         open_zoo(path).verify()
     assert str(folder.parent) in str(caught.value)
 

@@ -40,7 +40,7 @@ def test_a_path_in_a_missing_folder_lists_none(tmp_path: Path) -> None:
 def test_a_file_is_no_zoo(tmp_path: Path) -> None:
     """A file is refused as a zoo."""
     (tmp_path / "weights.pt").write_bytes(b"")
-    assert "not a zoo: a file" in refusal(tmp_path / "weights.pt")
+    assert "not a zoo, but a file" in refusal(tmp_path / "weights.pt")
 
 
 def test_a_folder_of_zoos_says_which_are_in_it(small: Path) -> None:
@@ -75,7 +75,9 @@ def test_a_newer_format_version_is_refused_first(small: Path, edit_manifest: Edi
         attributes.update(format="sneframe.zoo", version=2, arrays="in another form")
 
     edit_manifest(small, newer)
-    assert "written by a newer sneframe (format version 2; this one reads 1)" in refusal(small)
+    message = refusal(small)
+    assert "written by a newer sneframe" in message
+    assert "(the zoo has format version 2, but this sneframe reads version 1)" in message
 
 
 @pytest.mark.parametrize("version", [0, "1", None, 1.5])

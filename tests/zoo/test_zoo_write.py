@@ -103,7 +103,7 @@ def test_another_type_than_earlier_is_refused(
     """Ints cannot be appended to a parameter that is stored as floats."""
     with create(tmp_path / "z.zarr", name="z") as writer:
         writer.append(architecture, weights(architecture, 2), {})
-        with pytest.raises(ZooError, match=r"'0\.bias': earlier networks have float32, these have int64"):
+        with pytest.raises(ZooError, match=r"'0\.bias': earlier networks have float32, but these"):
             writer.append(architecture, weights(architecture, 2) | {"0.bias": np.zeros((2, 3), int)}, {})
 
 
@@ -169,7 +169,7 @@ def test_a_nonfinite_network_cannot_be_called_healthy(
     given = weights(architecture, 3)
     given["0.bias"][2, 0] = np.inf
     message = refused(tmp_path, architecture, given, healthy=[True, False, True])
-    assert message == "network 2 of this append is not healthy: some weights are not finite"
+    assert message == "network 2 of this append cannot be healthy, because some weights are not finite"
 
 
 def test_a_finite_network_can_be_called_unhealthy(
@@ -187,7 +187,7 @@ def test_health_of_a_wrong_form_is_refused(
 ) -> None:
     """healthy must be a bool for each network."""
     assert refused(tmp_path, architecture, weights(architecture, 2), healthy=healthy).startswith(
-        "healthy must be (2,) bool"
+        "healthy must be bool of shape (2,), got "
     )
 
 
@@ -357,12 +357,12 @@ def test_groups_are_kept_as_given(tmp_path: Path, architecture: Architecture, we
 @pytest.mark.parametrize(
     ("group", "message"),
     [
-        (None, "give it in every append or in none"),
-        ([1, 2], "earlier groups are strings, these are ints"),
+        (None, "must be given in every append or in none"),
+        ([1, 2], "earlier groups are strings, but these are ints"),
         (["a"], "1 values for 2 networks"),
         ([0.5, 1.5], "must be ints or strings, got floats"),
         ([True, False], "must be ints or strings, got bools"),
-        (["a", None], "every network needs a group, network 1 of this append has none"),
+        (["a", None], "every network needs a group, but network 1 of this append has none"),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(
@@ -485,7 +485,7 @@ def test_only_a_zoo_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis" / "chapter.tex").write_text("")
     (tmp_path / "file").write_text("")
     for name in ("thesis", "file"):
-        with pytest.raises(ZooError, match="exists and is not a zoo; only a zoo is overwritten"):
+        with pytest.raises(ZooError, match="exists and is not a zoo; only a zoo can be overwritten"):
             create(tmp_path / name, name="z", overwrite=True)
     assert (tmp_path / "thesis" / "chapter.tex").exists()
 

@@ -410,10 +410,10 @@ def test_unreadable_files_are_listed_with_reasons(folder, imported, tmp_path):
     properties = table(tmp_path / "more.csv", rows)
     zoo, skipped = imported("files", source, properties=properties, module="factories:of_row")
     assert skipped == {
-        victims[0]: "empty",
+        victims[0]: "the file is empty",
         victims[1]: "damaged, or not written by torch.save",
         victims[2]: "holds a Python object, print, and objects are never loaded",
-        victims[3]: "not there",
+        victims[3]: "no such file",
         victims[4]: f"leads out of {source}",
         victims[5]: "the file lacks 'inp.weight', which Residual has",
         "../table.csv": f"leads out of {source}",
@@ -451,7 +451,7 @@ def test_a_failed_import_keeps_the_old_zoo(folder, tmp_path, imported):
     before = (tmp_path / "zoo.zarr.skipped.csv").read_text()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.pt").write_bytes(b"")
-    with pytest.raises(ZooError, match=r"imported: a\.pt: empty \(1 skipped in all\)$"):
+    with pytest.raises(ZooError, match=r"imported: a\.pt: the file is empty \(1 skipped in all\)$"):
         imported("files", tmp_path / "bad", overwrite=True)
     assert (tmp_path / "zoo.zarr.skipped.csv").read_text() == before
     assert len(open_zoo(tmp_path / "zoo.zarr")) == 11
@@ -536,7 +536,7 @@ def test_an_unknown_activation_is_refused(tmp_path, imported, importer, options)
     [
         (
             torch.ones(8, 4, dtype=torch.int8),
-            "of type int8; weights must be floating-point, quantised",
+            "of type int8; weights must be floating-point, and quantised",
         ),
         (torch.ones(8, 4, dtype=torch.complex64), "of type complex64; weights must be floating-point"),
     ],
@@ -558,7 +558,7 @@ def test_nothing_to_import_is_an_error(tmp_path, imported):
     with pytest.raises(ZooError, match=r"nets: the folder has no file that ends in \.safetensors, "):
         imported("files", tmp_path / "nets")
     (tmp_path / "nets" / "a.pt").write_bytes(b"")
-    with pytest.raises(ZooError, match=r"a\.pt: empty \(1 skipped in all, listed in "):
+    with pytest.raises(ZooError, match=r"a\.pt: the file is empty \(1 skipped in all, listed in "):
         imported("files", tmp_path / "nets")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nets", "zoo.zarr.skipped.csv"]
 
@@ -642,13 +642,13 @@ def test_an_unreadable_folder_is_listed(tmp_path, imported, monkeypatch):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("factories", "a module is given as package.module:function"),
+        ("factories", "a module factory must be given as package.module:function"),
         ("nowhere:make", "ModuleNotFoundError"),
         ("factories:gone", "AttributeError"),
-        ("factories:number", "this is an int, not a function"),
-        ("factories:broken", "factories:broken: KeyError: 'kind'; no properties of this network are known"),
-        ("factories:nothing", "must return a torch.nn.Module, returned NoneType"),
-        ("builtins:dict", "builtins:dict: this function cannot make a module"),
+        ("factories:number", "an int, not a function"),
+        ("factories:broken", "factories:broken: KeyError: 'kind'; the function got no properties"),
+        ("factories:nothing", "must return a torch.nn.Module, but returned NoneType"),
+        ("builtins:dict", "builtins:dict: this function cannot build a module"),
         ("factories:lazy", "factories:lazy: LazyLinear: 'weight' has no shape yet"),
     ],
 )

@@ -116,7 +116,7 @@ def test_sine_waves_have_amplitude_and_frequency(tmp_path, imported):
     same(zoo, states)
     assert zoo.column("amplitude").tolist() == [0, 1, 2]
     assert zoo.column("frequency").tolist() == [2.5] * 3
-    assert skipped == {"sine/gone.pth": "not there"}
+    assert skipped == {"sine/gone.pth": "no such file"}
 
 
 def test_fashion_has_its_label_in_the_file(tmp_path, imported):

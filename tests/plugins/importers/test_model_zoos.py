@@ -130,7 +130,7 @@ def test_damaged_trials_are_skipped(tmp_path, states, imported):
         "b": "params.json: not JSON",
         "c": "result.json, line 2: not a JSON object",
         "d": "the trial has no checkpoint_N/checkpoints",
-        "a/checkpoint_1/checkpoints": "empty",
+        "a/checkpoint_1/checkpoints": "the file is empty",
     }
 
 

@@ -215,7 +215,7 @@ def test_a_network_without_results_is_skipped(dng, imported):
     zoo, skipped = imported("dng-vit", root, epochs=(5,))
     assert len(zoo) == 2
     assert skipped == {
-        "vit_models/model_1_5.pth": "empty",
+        "vit_models/model_1_5.pth": "the file is empty",
         "vit_models/model_9_5.pth": "stat/results_*.json has no results for it",
     }
 
