@@ -98,8 +98,7 @@ class Part(nn.Module, ABC):
             shown = "; ".join(each.summary for each in layouts[:3])
             raise ArchitecturesRefused(
                 f"{self.slot} {self.name!r} takes networks of one layout, but the zoo has {len(layouts)} "
-                f"layouts "
-                f"({shown}{' …' if len(layouts) > 3 else ''}): select one of them with zoo.where"
+                f"layouts ({shown}{' …' if len(layouts) > 3 else ''}): select one of them with zoo.where"
             )
         self.layout = layouts[0]
         return layouts[0]

@@ -87,7 +87,10 @@ def test_ctrl_c_while_a_zoo_is_built(tmp_path):
     words = ["zoo", "build", "sine", "--networks", "250", "--steps", "1000000", "--tolerance", "0"]
     command = [sys.executable, "-m", "sneframe", *words, "--out", str(out)]
     code, errors = interrupted(command, there(tmp_path / "sine.zarr.part" / "config.json"))
-    assert (code, errors) == (130, f"stopped: {out} is not complete; run the same command again to continue\n")
+    assert (code, errors) == (
+        130,
+        f"stopped: {out} is not complete; run the same command again to continue\n",
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["sine.zarr.part"]
 
 
