@@ -33,7 +33,7 @@ def check_names(where: str, names: Iterable[str]) -> None:
         if not name.strip():
             raise ValueError(f"{where}: the name of a property must not be empty")
         if name in seen:
-            raise ValueError(f"{where}: the property {name!r} is listed twice")
+            raise ValueError(f"{where}: the property {name!r} is named twice")
         seen.add(name)
 
 
