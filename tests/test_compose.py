@@ -117,7 +117,7 @@ def test_use_takes_parts_only():
 
 def test_a_part_fills_its_own_slot_only():
     """A configuration made in code is checked like one from a file."""
-    said = "^part 'head/linear' is a head, it cannot be the tokenizer$"
+    said = "^part 'head/linear' is a head and cannot be the tokenizer$"
     with pytest.raises(ConfigError, match=said):
         evolve(recipe("sne"), tokenizer=use("head/linear"))
     with pytest.raises(
@@ -135,7 +135,7 @@ def test_a_part_fills_its_own_slot_only():
         ),
         ('use("head/mpl")', "PluginError: unknown part 'head/mpl', did you mean 'head/mlp'? (known: "),
         ('use("haed/mlp")', "PluginError: unknown plugin 'haed', did you mean 'head'? (installed: "),
-        ('use("sne/pad-chunk")', "ConfigError: part 'sne/pad-chunk' is a tokenizer, it cannot be the head"),
+        ('use("sne/pad-chunk")', "ConfigError: part 'sne/pad-chunk' is a tokenizer and cannot be the head"),
     ],
 )
 def test_a_recipe_that_misuses_a_part_is_to_blame(install, head, said):

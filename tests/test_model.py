@@ -23,7 +23,7 @@ def few(monkeypatch):
 def test_a_refusal_names_the_recipes_that_take_the_zoo():
     """A method for one architecture points to those for mixed zoos."""
     with pytest.raises(
-        ArchitecturesRefused, match=r"the zoo holds 2: .*; recipes that take this zoo: deepsets, sne$"
+        ArchitecturesRefused, match=r"the zoo has 2 layouts .*; recipes that take this zoo: deepsets, sne$"
     ):
         sneframe.encoder("dwsnet", MIXED)
 

@@ -1,1 +1,1 @@
-"""The configuration of a run: its schema, and how plain data becomes a configuration."""
+"""This package defines the configuration of a run, and turns plain data into a configuration."""

@@ -1,9 +1,9 @@
-"""The configuration of a run as attrs classes, and the reading of raw TOML before it becomes one.
+"""Define the configuration of a run as attrs classes, and read and merge raw TOML.
 
-A recipe returns a whole :class:`RunConfig`; a TOML file and ``--set KEY=VALUE`` override it. In a
-:class:`RunConfig` a part is its class, and its options are an instance of its own ``Config``; only plain data
-holds names of parts. TOML has no null, so None is the string ``"none"`` there, and a written configuration is
-complete.
+A recipe returns a whole :class:`RunConfig`. A TOML file and ``--set KEY=VALUE`` override its values. In a
+:class:`RunConfig`, a part is represented by its class, and the options of the part are an instance of its own
+``Config``. In plain data, such as TOML, a part is represented by its name. TOML has no null, so None is
+written as the string ``"none"``. A configuration that sneframe writes has all keys.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from sneframe.errors import ConfigError, with_article
 if TYPE_CHECKING:
     from sneframe.parts.part import Part
 
-NONE = "none"  #: the word for None in TOML, in JSON and in ``--set``
+NONE = "none"  #: the string that represents None in TOML, in JSON and in ``--set``
 
 
 def option(
     default: Any = attrs.NOTHING,
-    help: str = "",  # noqa: A002  # the word that users of argparse and click know
+    help: str = "",  # noqa: A002  # argparse and click use the same word
     *,
     check: Any = None,
     converter: Any = None,
@@ -39,11 +39,11 @@ def option(
 
 @frozen(kw_only=True)
 class Choice:
-    """A part and its options; :func:`sneframe.use` makes one.
+    """A part and its options. :func:`sneframe.use` returns a Choice.
 
     Args:
         part: the class of the part.
-        config: an instance of that class's ``Config``.
+        config: an instance of the ``Config`` of the part.
     """
 
     part: type[Part]
@@ -51,23 +51,23 @@ class Choice:
 
     @property
     def plugin(self) -> str:
-        """The name of the part's plugin: ``sne`` for the part ``sne/pad-chunk``."""
+        """The name of the plugin that offers the part, such as ``sne`` for the part ``sne/pad-chunk``."""
         return self.part.name.partition("/")[0]
 
 
 def _fill_their_slot(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Check that every part chosen under a key of a :class:`RunConfig` belongs there.
+    """Check that every part under a key of a :class:`RunConfig` belongs to the slot of that name.
 
     Raises:
-        ConfigError: it is a part of another slot, or no :class:`Choice`.
+        ConfigError: a value is not a :class:`Choice`, or its part belongs to another slot.
     """
     for choice in value if isinstance(value, tuple) else (value,):
         if not isinstance(choice, Choice):
             raise ConfigError(f"{attribute.name} must be a part such as use('PLUGIN/NAME'), got {choice!r}")
         if choice.part.slot != attribute.name:
             raise ConfigError(
-                f"part {choice.part.name!r} is {with_article(choice.part.slot)}, "
-                f"it cannot be the {attribute.name}"
+                f"part {choice.part.name!r} is {with_article(choice.part.slot)} "
+                f"and cannot be the {attribute.name}"
             )
 
 
@@ -125,7 +125,7 @@ class ZooConfig:
 
 @frozen(kw_only=True)
 class TrainConfig:
-    """How the model is trained."""
+    """How a run trains the model."""
 
     epochs: int = option(30, "passes over the training networks", check=ge(0))
     batch_size: int = option(64, "networks in a step, over all processes", check=ge(1))
@@ -159,7 +159,7 @@ class TrainConfig:
 
 @frozen(kw_only=True)
 class RunConfig:
-    """Everything that decides the numbers of a run."""
+    """The configuration of a run: everything that decides the results of the run."""
 
     recipe: str | None = option(
         None, "the recipe this configuration started from; a record that decides nothing in a complete file"
@@ -184,12 +184,12 @@ class RunConfig:
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """All parts with their options, in the order of the keys."""
+        """All parts with their options, in the order of the keys of this class."""
         slots: list[Choice | None] = [getattr(self, slot) for slot in SLOTS]
         return (*(choice for choice in slots if choice is not None), *self.augmentation)
 
 
-#: The keys that name one part each; ``augmentation`` names any number.
+#: The keys that name one part each. The key ``augmentation`` names any number of parts.
 SLOTS = ("normalise", "tokenizer", "layer_encoder", "aggregator", "head", "invariance")
 
 # -- data in: recipe, file, overrides ----------------------------------------------------------------------
@@ -199,7 +199,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        ConfigError: the file is missing, or is no TOML.
+        ConfigError: the file is missing, cannot be read, or is not valid TOML.
     """
     try:
         return tomllib.loads(
@@ -212,17 +212,20 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_set(words: Iterable[str]) -> dict[str, Any]:
-    """Read words such as ``train.epochs=50``. A value that is no TOML is a plain string.
+    """Parse settings such as ``train.epochs=50`` into nested tables.
+
+    A value that is not valid TOML becomes a string.
 
     Raises:
-        ConfigError: a word has no ``=``, or sets a key to a table that another word sets to a value.
+        ConfigError: a word is not ``KEY=VALUE``, or sets a key inside a key that an earlier word set to a
+            value.
     """
     tree: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
         *path, last = (step.strip() for step in key.split("."))
         if not equals or not all((*path, last)):
-            raise ConfigError(f"--set takes KEY=VALUE such as train.epochs=50, got {word!r}")
+            raise ConfigError(f"--set takes KEY=VALUE such as train.epochs=50, but got {word!r}")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
@@ -231,13 +234,18 @@ def parse_set(words: Iterable[str]) -> dict[str, Any]:
         for step in path:
             table = table.setdefault(step, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"--set {word}: {step!r} was set to a value before")
+                raise ConfigError(
+                    f"--set {word}: an earlier --set gave {step!r} a value, so {step!r} cannot be a table"
+                )
         table[last] = value
     return tree
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one configuration over another. A part that replaces another part drops the other's options."""
+    """Override the values of the configuration ``base`` by the values of ``over``, and return the result.
+
+    If ``over`` names another part for a slot, the options that ``base`` has for that slot are dropped.
+    """
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
@@ -251,9 +259,9 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stands_alone(data: Mapping[str, Any]) -> bool:
-    """Return whether a configuration names a part for every slot that must have one.
+    """Return whether a configuration names a part for every slot that needs a part.
 
-    If so, no recipe is laid under it, and a key that it lacks has the default of its class.
+    Such a configuration is used without a recipe. A missing key gets the default of its class.
     """
     tables = (data.get(slot) for slot in SLOTS if slot != "invariance")
     return all(isinstance(table, Mapping) and "part" in table for table in tables)

@@ -1,7 +1,7 @@
-"""A cattrs converter that refuses values of a wrong type, and one line for what it refused and where.
+"""Build cattrs converters that refuse values of a wrong type, and describe their errors in one line.
 
-cattrs by default turns 3.7 into 3, "64" into 64 and "no" into True. The converters made here refuse all of
-these. They read the configuration (:mod:`~sneframe.config.structure`) and the files of a run folder
+cattrs by default turns 3.7 into 3, "64" into 64 and "no" into True. The converters of this module refuse all
+of these values. They read the configuration (:mod:`~sneframe.config.structure`) and the files of a run folder
 (:mod:`sneframe.run_folder.json_files`).
 """
 
@@ -26,7 +26,7 @@ from cattrs.errors import (
 
 from sneframe.errors import choices
 
-#: Shows a value that was refused; a long one is cut.
+#: Formats a value that was refused. A long value is cut.
 SHOWN = reprlib.Repr()
 SHOWN.maxstring = SHOWN.maxother = 120
 SHOWN.maxlist = SHOWN.maxtuple = SHOWN.maxdict = 20
@@ -36,9 +36,9 @@ def strict_converter(*, table: str, none: Any, extra: bool) -> cattrs.Converter:
     """Return a converter from plain data to attrs classes that refuses values of a wrong type.
 
     Args:
-        table: what the format calls a mapping, with its article, such as ``an object`` in JSON.
-        none: the value that means None: null in JSON, and a word in TOML, which has no null.
-        extra: whether keys that a class does not know are ignored; otherwise they are refused.
+        table: the name of a mapping in error messages, such as ``an object`` for JSON.
+        none: the value that represents None. It is null in JSON. TOML has no null, so it is a string in TOML.
+        extra: whether to ignore keys that a class does not have. If false, such keys are refused.
     """
     converter = cattrs.Converter(forbid_extra_keys=not extra, detailed_validation=True)
     for kind, words in ((bool, "true or false"), (str, "a string"), (int, "a whole number")):
@@ -83,7 +83,10 @@ def strict_converter(*, table: str, none: Any, extra: bool) -> cattrs.Converter:
 
 
 def exactly(kind: type, words: str) -> Callable[[Any, Any], Any]:
-    """Return a hook that takes values of exactly one type: no bool as an int, no int as a bool."""
+    """Return a hook that accepts only values of exactly the type ``kind``.
+
+    So a bool is refused as an int. ``words`` describes the type in the error.
+    """
 
     def check(value: Any, _: Any) -> Any:
         if type(value) is not kind:
@@ -99,17 +102,17 @@ def may_be_none(kind: Any) -> bool:
 
 
 def refused(wanted: str, value: object) -> TypeError:
-    """Return the error for a value that is not what is wanted."""
+    """Return the error for a value that is not ``wanted``, such as ``a string``."""
     return TypeError(f"must be {wanted}, got {SHOWN.repr(value)}")
 
 
 def first_line(error: BaseException, whole: str, path: str = "") -> str:
-    """Return the first problem as one line, ``KEY: PROBLEM``.
+    """Describe the first problem in the error of a converter as one line, ``KEY: PROBLEM``.
 
     Args:
-        error: the error that a converter raised, a tree of all errors that it met.
-        whole: the name of the data as a whole, for problems without a key.
-        path: the key of the data to which the tree belongs.
+        error: the error that a converter raised. It is a tree that contains every problem.
+        whole: the name of the whole data, for a problem that has no key.
+        path: the key of the data to which ``error`` belongs.
     """
     if isinstance(error, ClassValidationError | IterableValidationError):
         inner = error.exceptions[0]
@@ -120,13 +123,13 @@ def first_line(error: BaseException, whole: str, path: str = "") -> str:
         return f"unknown key {f'{path}.{key}'.strip('.')!r}, {choices(key, known)}"
     if isinstance(error, KeyError):
         return f"{path or whole} is missing"
-    # The validators of attrs put the message first, and the objects that it is about after it.
+    # In the arguments of an error of an attrs validator, the message comes first, and objects follow.
     said = error.args[0] if error.args and isinstance(error.args[0], str) else error
     return f"{path}: {said}".removeprefix(": ")
 
 
 def _place(error: BaseException) -> str:
-    """Return the field, key or index at which an error was met; empty where cattrs noted none."""
+    """Return the field, key or index to which an error belongs, or an empty string if cattrs noted none."""
     for note in reversed(getattr(error, "__notes__", ())):
         if isinstance(note, AttributeValidationNote):
             return note.name
@@ -138,7 +141,10 @@ def _place(error: BaseException) -> str:
 def _each(
     converter: cattrs.Converter, items: Iterable[tuple[Any, Any]], kind: Any
 ) -> Iterator[tuple[Any, Any]]:
-    """Structure the items of a list or a mapping; an error notes the key or index of its item."""
+    """Convert the items of a list or a mapping, and yield each key or index with the converted item.
+
+    If an item cannot be converted, the error notes the key or index of the item.
+    """
     for place, item in items:
         try:
             yield place, converter.structure(item, kind)
@@ -148,7 +154,7 @@ def _each(
 
 
 def _made_from(origin: Any) -> Callable[[Any], bool]:
-    """Return a test for types that are made from ``origin``, as ``tuple[int, ...]`` is from ``tuple``."""
+    """Return a function that tells whether a type has this origin, as ``tuple[int, ...]`` has ``tuple``."""
     return lambda kind: get_origin(kind) is origin
 
 

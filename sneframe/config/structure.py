@@ -1,4 +1,4 @@
-"""Turn plain data into a :class:`~.schema.RunConfig` and back. One line says what is wrong, and where."""
+"""Turn plain data into a :class:`~.schema.RunConfig`, and a RunConfig into plain data or TOML."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from sneframe.errors import ConfigError
 if TYPE_CHECKING:
     from sneframe.parts.part import Part
 
-#: Makes options out of plain data.
+#: Converts plain data to the options of a part.
 OPTIONS = strict_converter(table="a table", none=NONE, extra=False)
 
 
 def structure(data: Mapping[str, Any], part: Callable[[str], type[Part]]) -> RunConfig:
-    """Check a configuration and return it as a value, in which parts are classes.
+    """Check a configuration in plain data, and return the configuration as a :class:`~.schema.RunConfig`.
 
     Args:
-        data: the configuration as plain data, in which parts are names.
-        part: returns the class of the part with a given name, as :func:`sneframe.plugins.part` does.
+        data: the configuration as plain data, in which a part is given by its name.
+        part: function that returns the class of a part from its name, such as :func:`sneframe.plugins.part`.
 
     Raises:
-        ConfigError: one line says where, what was got, and what the choices are.
+        ConfigError: a key is missing or unknown, or a value is wrong. The error names the key.
     """
     for slot in SLOTS:
         if slot != "invariance" and slot not in data:
             raise ConfigError(
-                f"the configuration names no {slot}; start from a recipe with --plugin, "
-                f"`sneframe plugins --load` lists them"
+                f"the configuration has no part for {slot!r}: start from a recipe with --plugin "
+                f"(`sneframe plugins --load` lists the recipes)"
             )
     try:
         return _converter(part).structure(data, RunConfig)
@@ -45,10 +45,10 @@ def structure(data: Mapping[str, Any], part: Callable[[str], type[Part]]) -> Run
 
 
 def choose(part: type[Part], options: Mapping[str, Any]) -> Choice:
-    """Return a part with its options, which are checked as strictly as those of a file.
+    """Check options for a part as strictly as the options in a file, and return both as a Choice.
 
     Raises:
-        ConfigError: one line says which option of which part, what was got, and what the choices are.
+        ConfigError: an option is missing or unknown, or a value is wrong. The error names part and option.
     """
     try:
         return Choice(part=part, config=OPTIONS.structure(plain(options), part.Config))
@@ -57,22 +57,22 @@ def choose(part: type[Part], options: Mapping[str, Any]) -> Choice:
 
 
 def unstructure(config: RunConfig) -> dict[str, Any]:
-    """Return a complete configuration as plain data, which :func:`structure` turns into the same one.
+    """Return a configuration as plain data with all keys. :func:`structure` inverts this function.
 
     Raises:
-        ConfigError: a value that could be None is the word ``"none"``.
+        ConfigError: an option that may be None has the string ``"none"`` as its value.
     """
     found: dict[str, Any] = plain(config)
     return found | {"invariance": found["invariance"] if config.invariance else {"part": NONE}}
 
 
 def to_toml(config: RunConfig) -> str:
-    """Return the complete configuration as TOML."""
+    """Return a configuration as TOML with all keys."""
     return tomli_w.dumps(unstructure(config))
 
 
 def to_commented_toml(config: RunConfig) -> str:
-    """Return the complete configuration as TOML in which every key is explained."""
+    """Return a configuration as TOML with all keys, and with the help text of each key as a comment."""
     found = unstructure(config)
     tables = [attribute for attribute in attrs.fields(RunConfig) if isinstance(found[attribute.name], dict)]
     lines = [
@@ -100,10 +100,10 @@ def _commented(attribute: attrs.Attribute[Any], shown: Any) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as plain data: attrs classes as tables, parts as names, None as ``"none"``.
+    """Convert a value to plain data. attrs classes become tables, parts become names, and None ``"none"``.
 
     Raises:
-        ConfigError: a value that could be None is the word ``"none"``.
+        ConfigError: an option that may be None has the string ``"none"`` as its value.
     """
     if value is None:
         return NONE
@@ -113,7 +113,9 @@ def plain(value: Any) -> Any:
         found = {attribute.name: getattr(value, attribute.name) for attribute in attrs.fields(type(value))}
         for name in (name for name, item in found.items() if item == NONE):
             if may_be_none(get_type_hints(type(value))[name]):
-                raise ConfigError(f"{name}: {NONE!r} is the word for no value, it cannot be one")
+                raise ConfigError(
+                    f"{name}: the value must not be the string {NONE!r}, because {NONE!r} means no value"
+                )
         value = found
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
@@ -141,7 +143,9 @@ def _converter(part: Callable[[str], type[Part]]) -> cattrs.Converter:
         if data.get("part") != NONE:
             return choice(data, kind)
         if options := sorted(set(data) - {"part"}):
-            raise TypeError(f"part = {NONE!r} has no options, got {options[0]!r}; name a part too")
+            raise TypeError(
+                f"part = {NONE!r} takes no options, but got {options[0]!r}: name a part, or give no option"
+            )
         return None
 
     converter.register_structure_hook_func(lambda kind: kind is Choice, choice)

@@ -1,4 +1,7 @@
-"""A suite: a named list of runs that makes one table. Plugins offer it, and :mod:`sneframe.bench` runs it."""
+"""Define Suite, a named list of runs whose results fill one table.
+
+Plugins offer suites, and :mod:`sneframe.bench` runs them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ Metric = Literal["mse", "r2", "tau", "accuracy"]
 
 
 def _words(value: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """Return words such as ``train.epochs=50`` as a tuple; a string is one word."""
+    """Return settings such as ``train.epochs=50`` as a tuple. A string becomes a tuple of one setting."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
@@ -29,12 +32,13 @@ def _variations(value: Sequence[Variation]) -> tuple[Variation, ...]:
 
 @frozen(kw_only=True)
 class Row:
-    """One line of the table.
+    """One row of the table of a suite.
 
     Args:
-        label: its name in the table.
-        recipe: ``PLUGIN/NAME``; a recipe that does not exist is shown as failed, with the reason.
-        overrides: words such as ``layer_encoder.width=32``.
+        label: name of the row in the table.
+        recipe: name of the recipe, ``PLUGIN/NAME``. If the recipe does not exist, the table shows the row as
+            failed, with the reason.
+        overrides: settings that override the recipe, such as ``layer_encoder.width=32``.
     """
 
     label: str
@@ -44,11 +48,11 @@ class Row:
 
 @frozen(kw_only=True)
 class Variation:
-    """One setting that is varied across the table, such as the fraction of the training networks.
+    """One variant in which every row of a table is run, such as one fraction of the training networks.
 
     Args:
-        label: its name in the table.
-        overrides: words that are laid over those of the row.
+        label: name of the variation in the table.
+        overrides: settings that override the settings of the row.
     """
 
     label: str
@@ -57,10 +61,10 @@ class Variation:
 
 @frozen(kw_only=True)
 class Built:
-    """A zoo that is built if it is missing.
+    """A zoo that the benchmark builds if the zoo does not exist yet.
 
     Args:
-        builder: ``PLUGIN/NAME`` of a zoo builder.
+        builder: name of the zoo builder, ``PLUGIN/NAME``.
         options: options of the builder's configuration.
     """
 
@@ -70,19 +74,19 @@ class Built:
 
 @frozen(kw_only=True)
 class Suite:
-    """Rows × variations × seeds on one zoo, every run on the same split.
+    """The runs of one table: one run for each row, variation and seed, all on the same zoo and split.
 
     Args:
-        name: ``PLUGIN/NAME``.
+        name: name of the suite, ``PLUGIN/NAME``.
         title: title of the table, one line.
         rows: the rows, at least one.
-        zoo: the zoo to build, or the path of a zoo; None: the demo zoo.
-        property: the property to predict; None: the zoo's first float property.
-        overrides: words for all rows; they are laid over the recipe, and those of rows and variations over
-            them.
-        variations: the variations; empty: one without a name.
-        seeds: number of seeds, which are 0, 1, ….
-        budget: seconds of training for each run, or None.
+        zoo: the zoo to build, or the path of a zoo, or None for the demo zoo.
+        property: the property to predict, or None for the first float property of the zoo.
+        overrides: settings for all rows. They override the recipe. The settings of rows and variations
+            override these settings.
+        variations: the variations. Without variations, each row is run once per seed.
+        seeds: number of seeds. The seeds are 0, 1, ….
+        budget: largest number of seconds of training for each run, or None for no limit.
         metric: the metric by which rows are ordered.
     """
 

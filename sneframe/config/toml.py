@@ -1,4 +1,4 @@
-"""Values as TOML on one line."""
+"""Format values as TOML on one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import tomli_w
 
 
 def inline(value: Any) -> str:
-    """Return a value as TOML on one line; a table of its own would end the one that holds it."""
+    """Format a value as TOML on one line.
+
+    A mapping becomes an inline table. A table with a header line would end the table that contains the value.
+    """
     if isinstance(value, Mapping):
         keys = {name: tomli_w.dumps({name: 0}).removesuffix(" = 0\n") for name in value}
         return f"{{ {', '.join(f'{keys[name]} = {inline(item)}' for name, item in value.items())} }}"

@@ -1,4 +1,4 @@
-"""Checks of options that attrs does not have; each raises a one-line error that names the option."""
+"""Define checks of options that are not in attrs. Each check raises a one-line error with the option."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sneframe.errors import PartError
 
 
 def named(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    """Check that a given name or expression is not empty, as an unset shell variable is."""
+    """Check that a name or an expression is not empty. An unset shell variable makes an empty value."""
     if value is not None and not value.strip():
-        raise ValueError(f"'{attribute.name}' must not be empty; leave it out instead")
+        raise ValueError(f"'{attribute.name}' must not be empty: give a value, or leave the key out")
 
 
 def check_names(where: str, names: Iterable[str]) -> None:
-    """Check that each of several properties is named, and is named once.
+    """Check that no name in a list of properties is empty or listed twice.
 
     Args:
         where: the option that lists the names, for the error.
@@ -38,27 +38,27 @@ def check_names(where: str, names: Iterable[str]) -> None:
 
 
 def names(_: Any, attribute: attrs.Attribute[Any], value: Sequence[str]) -> None:
-    """Check an option that lists properties; see :func:`check_names`."""
+    """Check an option that lists names of properties, with :func:`check_names`."""
     check_names(attribute.name, value)
 
 
 def finite(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
-    """Check that a number is neither infinite nor NaN; TOML can say both."""
+    """Check that a number is neither infinite nor NaN. TOML allows both."""
     if not math.isfinite(value):
         raise ValueError(f"'{attribute.name}' must be finite, got {value}")
 
 
 def check_heads(owner: str, width: int, heads: int) -> None:
-    """Check that every attention head gets the same number of values.
+    """Check that ``heads`` divides ``width``, so that all attention heads get equally many values.
 
     Raises:
-        PartError: the heads do not divide the width; the error names the ``owner`` of the heads.
+        PartError: ``heads`` does not divide ``width``. The error begins with ``owner``, the name of the part.
     """
     if width % heads:
         raise PartError(f"{owner}: heads must divide width, got heads = {heads} and width = {width}")
 
 
-#: The range of a seed: TOML's whole numbers have 64 bits, one of them for the sign.
+#: Checks the range of a seed. An integer of TOML has 64 bits, of which one is the sign.
 SEED = and_(ge(0), lt(2**63))
-#: The range of a fraction that leaves something: above 0, at most 1.
+#: Checks the range of a fraction: above 0 and at most 1.
 FRACTION = and_(gt(0), le(1))

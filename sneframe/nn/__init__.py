@@ -1,1 +1,1 @@
-"""Building blocks that several plugins share."""
+"""This package holds building blocks that several plugins share."""

@@ -1,9 +1,10 @@
-"""The weights and biases of a chain as arrays along axes of neurons, for equivariant layers.
+"""Arrange the weights and biases of a chain as arrays along axes of neurons, for equivariant layers.
 
-In a chain of L layers, axis l is the row of neurons after l layers: axis 0 is the inputs, axis L the outputs.
-Weight l (counted from 0) has the axes l + 1 and l, bias l has the axis l + 1. Layers are equivariant to
-permutations along the exchangeable axes: all axes, or only the hidden ones 1 … L − 1. The other axes, and the
-positions of a kernel, are folded into the channels. A weight or a bias is called a member of the chain.
+In a chain of L layers, axis l is the row of neurons after l layers: axis 0 is the inputs, and axis L is the
+outputs. Weight l (counted from 0) has the axes l + 1 and l, and bias l has the axis l + 1. Equivariant layers
+are equivariant to permutations along the exchangeable axes. These are all axes, or only the hidden axes 1 …
+L − 1. All other axes, and the positions of a kernel, are folded into the channels. A weight or a bias is
+called a member of the chain.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.chain import Link
 from sneframe.parts.carriers import NeuronFeatures, WeightFeatures
 
-Axes = tuple[int, ...]  #: descending, so that rows come before columns
+Axes = tuple[int, ...]  #: numbers of axes in descending order, so that rows come before columns
 Features = TypeVar("Features", WeightFeatures, NeuronFeatures)
 
 
@@ -32,12 +33,12 @@ class Member:
         link: the layer.
         role: ``weight`` or ``bias``.
         layer: l, the index of the layer, counted from 0.
-        axes: the exchangeable axes.
-        positions: number of features in one channel between two neurons; 1 for a bias.
-        fixed: size of the axis that is not exchangeable; 1 if there is none.
-        shape: shape of the features, without networks and channels.
+        axes: the exchangeable axes of the member.
+        positions: number of features in one channel between two neurons, or 1 for a bias.
+        fixed: size of the axis that is not exchangeable, or 1 if all axes are exchangeable.
+        shape: shape of the features, without the axes of networks and channels.
         outside: einops pattern of the features in the carrier, with positions as an axis ``k``.
-        inside: einops pattern with everything that is not exchangeable folded into the channels.
+        inside: einops pattern in which everything that is not exchangeable is folded into the channels.
     """
 
     link: Link
@@ -52,23 +53,23 @@ class Member:
 
     @property
     def label(self) -> str:
-        """The name of the member: ``weight_0``, ``bias_2``."""
+        """The name of the member, such as ``weight_0`` or ``bias_2``."""
         return f"{self.role}_{self.layer}"
 
     @property
     def folded(self) -> int:
-        """Number of values of one channel that are folded together."""
+        """By which factor folding multiplies the number of channels."""
         return self.positions * self.fixed
 
     def fold(self, features: Tensor) -> Tensor:
-        """Turn ``(B, channels, *shape)`` into ``(B, *axes, positions · fixed · channels)``."""
+        """Reorder features ``(B, channels, *shape)`` to ``(B, *axes, positions · fixed · channels)``."""
         batch, channels = features.shape[:2]
         if self.role == "weight":
             features = features.reshape(batch, channels, self.link.outputs, self.link.inputs, self.positions)
         return rearrange(features, f"{self.outside} -> {self.inside}")
 
     def unfold(self, features: Tensor) -> Tensor:
-        """Invert :meth:`fold`; return ``(B, channels, *shape)``."""
+        """Invert :meth:`fold`, and return the features ``(B, channels, *shape)``."""
         sizes = {"fixed": self.fixed} if "fixed" in self.outside else {}
         if self.role == "weight":
             sizes["k"] = self.positions
@@ -79,12 +80,13 @@ class Member:
 def members_of(
     links: Sequence[Link], *, exchangeable: Literal["all", "hidden"], carrier: type = WeightFeatures
 ) -> tuple[Member, ...]:
-    """Return the weight and the bias of every link in turn.
+    """Return the members of a chain: the weight and the bias of the first link, of the second, and so on.
 
     Args:
         links: links of the chain.
-        exchangeable: which axes are exchangeable.
-        carrier: carrier of the features: ``WeightFeatures``, or ``NeuronFeatures``, which have one position.
+        exchangeable: whether all axes or only the hidden axes are exchangeable.
+        carrier: class of the features. ``WeightFeatures`` have every position of a kernel, and
+            ``NeuronFeatures`` have one position.
     """
     last = len(links) - 1
     found = []
@@ -125,7 +127,7 @@ def members_of(
 
 
 def fold(features: WeightFeatures | NeuronFeatures, members: Sequence[Member]) -> list[Tensor]:
-    """Return ``(B, *axes, folded · channels)`` for each of the members, in their order."""
+    """Fold the features of every member, and return a list of tensors ``(B, *axes, folded · channels)``."""
     tensors = {"weight": features.weights, "bias": features.biases}
     return [member.fold(tensors[member.role][member.layer]) for member in members]
 
@@ -136,7 +138,7 @@ def unfold(
     carrier: type[Features],
     architecture: Architecture,
 ) -> Features:
-    """Invert :func:`fold`: return the features of a chain from the tensors of all its members."""
+    """Invert :func:`fold`: turn the tensors of all members back into the features of the chain."""
     made: dict[str, dict[int, Tensor]] = {"weight": {}, "bias": {}}
     for member, tensor in zip(members, tensors, strict=True):
         made[member.role][member.layer] = member.unfold(tensor)
@@ -145,12 +147,14 @@ def unfold(
 
 
 def subsets(axes: Axes) -> list[Axes]:
-    """Return every subset of some axes, those with few axes first, then those with low axes."""
+    """Return all subsets of some axes, ordered by the number of axes and then by the axes."""
     return [s for size in range(len(axes) + 1) for s in sorted(combinations(axes, size))]
 
 
 def pools(x: Tensor, axes: Axes, pool: Callable[[Tensor, int], Tensor]) -> dict[Axes, Tensor]:
-    """Pool ``x (B, *axes, D)`` to every subset of its axes, each time from a subset with one axis more.
+    """Pool a tensor ``x (B, *axes, D)`` to every subset of its axes.
+
+    A subset is pooled from the result for a larger subset, which has one more axis.
 
     Args:
         x: the tensor to pool.
@@ -166,7 +170,7 @@ def pools(x: Tensor, axes: Axes, pool: Callable[[Tensor, int], Tensor]) -> dict[
 
 
 def spread(x: Tensor, along: Axes, axes: Axes) -> Tensor:
-    """Add to ``x (B, *along, D)`` a dimension of size 1 for each of ``axes`` that it lacks."""
+    """Add to ``x (B, *along, D)`` a dimension of size 1 for each of ``axes`` that is not in ``along``."""
     for dimension, axis in enumerate(axes, start=1):
         if axis not in along:
             x = x.unsqueeze(dimension)

@@ -1,6 +1,6 @@
-"""Encoding of the type of a parameter and of its level in the network (SNE §3.3).
+"""Encode the type of a parameter and the level of its layer in the network (SNE §3.3).
 
-Methods that read weights as sets need it to know what the weights belong to.
+Methods that read weights as sets need the encoding to know to which parameter the weights belong.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from sneframe.architecture import Architecture
 
 
 class LevelTypeEncoding(nn.Module):
-    """A learned vector per type, plus sinusoids of absolute and relative depth.
+    """Adds a learned vector for the type of a parameter and sinusoids of its absolute and relative depth.
 
-    A type that the training zoo does not have gets the vector with index 0. It is zero at the start and is
-    never trained, so an unseen type is encoded as no type.
+    A type that the training zoo does not have gets the vector with index 0. This vector is zero at the start
+    and is never trained. So an unseen type adds nothing to the sinusoids.
 
     Args:
-        architectures: architectures of the training zoo; each of their types has a vector.
-        width: D, even.
-        level: whether to add sinusoids; without them all levels are encoded alike.
-        type: whether to add vectors for types; without them all types are encoded alike.
+        architectures: architectures of the training zoo. Each of their types has a vector.
+        width: D, an even number.
+        level: whether to add sinusoids. Without sinusoids, all levels have the same encoding.
+        type: whether to add vectors for types. Without vectors, all types have the same encoding.
         std: standard deviation of the vectors at the start.
     """
 
@@ -50,9 +50,10 @@ class LevelTypeEncoding(nn.Module):
         ] = {}
 
     def forward(self, architecture: Architecture, units: tuple[tuple[int, ...], ...], like: Tensor) -> Tensor:
-        """Return ``(L, D)`` for L units, each given by the indices of its parameters.
+        """Return the encodings ``(L, D)`` of L units. A unit is a tuple of indices of parameters.
 
-        A unit of several parameters has the mean of their types. They are in one layer, and so at one level.
+        A unit of several parameters gets the mean of the vectors of their types. All parameters of a unit are
+        in one layer, and so have the same level.
         """
         members, starts, sinusoids = self._constant(architecture, units, like.device)
         if self.table is None:
@@ -73,7 +74,7 @@ class LevelTypeEncoding(nn.Module):
             )
             relative = levels / max(1, architecture.depth - 1)
             half = self.width // 2
-            # Relative depth is in [0, 1]; the scale lets its slowest wave turn a quarter over the network.
+            # Relative depth is in [0, 1]. With the factor 100, about half of the sinusoids vary over it.
             waves = torch.cat([sinusoid(levels, half), sinusoid(relative * 100, self.width - half)], dim=1)
             if not self.level:
                 waves = torch.zeros_like(waves)
@@ -82,7 +83,7 @@ class LevelTypeEncoding(nn.Module):
 
 
 def sinusoid(position: Tensor, width: int) -> Tensor:
-    """Return ``(L, width)`` sines and cosines of positions ``(L,)`` (Vaswani et al. 2017, §3.5)."""
+    """Return sines and cosines ``(L, width)`` of positions ``(L,)`` (Vaswani et al. 2017, §3.5)."""
     frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     angle = position[:, None] * frequency
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]

@@ -1,4 +1,4 @@
-"""A perceptron: linear layers with ReLU between them."""
+"""Build a multilayer perceptron: linear layers with ReLU between them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import nn
 
 
 def perceptron(widths: Sequence[int], *, dropout: float = 0.0, bias: bool = True) -> nn.Sequential:
-    """Return linear layers between the widths; ReLU, and dropout if any, follow each layer but the last.
+    """Return linear layers of the given widths. ReLU and dropout follow every layer except the last.
 
     Args:
         widths: at least two widths, from the input to the output.
-        dropout: fraction of the values that are dropped in training.
+        dropout: fraction of the values that are dropped in training; 0 adds no dropout.
         bias: whether the linear layers have biases.
     """
     layers: list[nn.Module] = []

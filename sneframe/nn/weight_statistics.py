@@ -1,4 +1,7 @@
-"""Seven statistics of a set of weights, which do not depend on their order (StatNN, arXiv 2002.11448)."""
+"""Compute seven statistics of a set of weights (StatNN, arXiv 2002.11448).
+
+The statistics do not depend on the order of the weights.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ COUNT: Final = 2 + len(QUANTILES)  #: number of statistics
 
 
 def statistics(values: Tensor) -> Tensor:
-    """Return mean, variance and quantiles ``(B, 7)`` of values ``(B, n)``."""
-    # torch.quantile refuses more than 2^24 elements, and would sort again.
+    """Return the mean, the variance and the five quantiles of values ``(B, n)``, as ``(B, 7)``."""
+    # torch.quantile raises for more than 2^24 elements, and it would sort once per call.
     ordered = values.sort(dim=1).values
     count = values.shape[1]
     variance = values.var(dim=1) if count > 1 else torch.zeros_like(values[:, 0])

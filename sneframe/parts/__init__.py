@@ -1,1 +1,1 @@
-"""The abstract parts that plugins implement, and the carriers that flow between them."""
+"""This package defines the abstract parts that plugins implement, and the carriers between parts."""

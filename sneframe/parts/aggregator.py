@@ -1,4 +1,4 @@
-"""Aggregator: takes the codes of layers, and gives one embedding per network."""
+"""Define the abstract part Aggregator, which turns the codes of layers into one embedding per network."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sneframe.parts.part import Part
 
 
 class Aggregator(Part):
-    """Turns the layers of a network into one vector of E values."""
+    """Turns the codes of the layers of a network into one embedding, a vector of E values."""
 
     slot = "aggregator"
 
     @abstractmethod
     def forward(self, codes: tuple[Any, ...]) -> tuple[Embedding, ...]:
-        """Return one :class:`~sneframe.parts.carriers.Embedding` per architecture, in the order given."""
+        """Return one :class:`~.carriers.Embedding` per architecture, in the order of ``codes``."""

@@ -1,4 +1,7 @@
-"""Augmentation: changes networks and their targets before a training step, never when a model is scored."""
+"""Define the abstract part Augmentation, which changes networks and targets before a training step.
+
+Networks are never changed when a model is scored.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ from sneframe.rng import Draw
 
 
 class Augmentation(Part):
-    """Changes raw weights, before normalisation, anew at every training step.
+    """Changes raw weights before they are normalised. Every training step draws a new change.
 
-    The change is drawn from seed, step and network id (:mod:`sneframe.rng`), so it does not depend on the
-    number of processes. It does not depend on the other networks of the batch either, unless the part
-    ``mixes``. Architectures, their order and the ids stay as they are.
+    The change is drawn from seed, step and network id (:mod:`sneframe.rng`), so the change does not depend on
+    the number of processes. The change of a network does not depend on the other networks of the batch
+    either, unless ``mixes`` is true. Architectures, their order and the ids must not change.
     """
 
     slot = "augmentation"
-    #: Whether the networks of a batch are mixed with each other, so that each result depends on the others.
+    #: Whether the part mixes the networks of a batch, so that a result depends on several networks.
     mixes: ClassVar[bool] = False
 
     @abstractmethod
@@ -30,6 +33,7 @@ class Augmentation(Part):
 
         Args:
             batch: the networks, with raw weights.
-            target: ``(B, T)``, the targets in the order of ``batch.ids``; for a category, soft labels.
-            draw: source of random numbers for this step, with a seed of this augmentation's own.
+            target: the targets ``(B, T)``, in the order of ``batch.ids``. For a category, they are soft
+                labels.
+            draw: source of random numbers for this step. Each augmentation of a run has its own seed.
         """

@@ -1,13 +1,15 @@
-"""Carriers: the values that flow between parts, one per architecture, in the order of ``batch.networks``.
+"""Define the carriers: the values that flow from one part to the next.
 
-``extent`` of a carrier is the number of networks in it, and the width that a Spec declares for it. It is read
-only at the first batch of a run, and raises a ValueError with the reason if the tensors do not fit each
-other.
+A part returns one carrier per architecture, in the order of ``batch.networks``.
 
-``act`` returns what a carrier becomes when a group element is applied to the networks that it was made from,
-provided that the part that made it keeps the symmetry. A carrier in which the order of neurons no longer
-shows stays as it is. A carrier without ``act`` cannot be moved, and the laws of symmetry then measure nothing
-about the part that gives it.
+The property ``extent`` of a carrier is the number of networks in the carrier, and the width that the Spec of
+its part declares. It is read only at the first batch of a run. It raises a ValueError with the reason if the
+tensors of the carrier do not fit each other.
+
+The method ``act`` applies a group element to a carrier. If the part that returned the carrier keeps the
+symmetry, the result is the carrier of the moved networks. If a carrier does not depend on the order of
+neurons, its ``act`` returns the carrier itself. A carrier without ``act`` cannot be moved, so the laws of
+symmetry measure nothing about the part that returns such a carrier.
 """
 
 from __future__ import annotations
@@ -28,10 +30,15 @@ if TYPE_CHECKING:
 
 
 def _sizes(name: str, value: object, axes: str) -> tuple[int, ...]:
-    """Return the shape of a tensor that has these axes, such as ``"B, L, D"``.
+    """Return the shape of a tensor, after checking that its number of axes is that of ``axes``.
+
+    Args:
+        name: the name of the tensor, for the error.
+        value: the tensor.
+        axes: the names of the axes, such as ``"B, L, D"``.
 
     Raises:
-        ValueError: it is no tensor, or has other axes.
+        ValueError: ``value`` is not a tensor, or has more or fewer axes.
     """
     if not isinstance(value, Tensor) or value.ndim != axes.count(",") + 1:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -40,38 +47,41 @@ def _sizes(name: str, value: object, axes: str) -> tuple[int, ...]:
 
 
 def _channels(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[int, int]:
-    """Return the numbers of networks and of channels, which the features of all layers share.
+    """Return the number of networks and the number of channels of the features of a chain.
 
     Raises:
-        ValueError: the layers differ, or there are none.
+        ValueError: two layers differ in one of these numbers, or there is no layer.
     """
     found = {tuple(value.shape[:2]) for value in (*weights, *biases)}
     if len(found) != 1 or len(next(iter(found))) != 2:
         shown = ", ".join(map(str, sorted(found))) or "none"
-        raise ValueError(f"weights and biases must begin with one (B, channels), got {shown}")
+        raise ValueError(
+            f"all weights and biases must have the same first two axes (B, channels), got {shown}"
+        )
     return next(iter(found))  # type: ignore[return-value]  # its length was checked above
 
 
 class Unmoved:
-    """A carrier in which the order of neurons no longer shows, so that no group element changes it."""
+    """A carrier that does not depend on the order of neurons, so no group element changes the carrier."""
 
-    def act(self, element: Element) -> Self:  # noqa: ARG002  # other carriers need it
+    def act(self, element: Element) -> Self:  # noqa: ARG002  # the act of other carriers needs it
         """Return the carrier itself."""
         return self
 
 
 @frozen(kw_only=True, eq=False)
 class ChunkTokens:
-    """Parameters cut into chunks of scalars.
+    """The weights of every parameter, cut into chunks of C weights.
 
-    Chunks are cut across neurons, so no group element can be applied to them: there is no ``act``.
+    A chunk may hold weights of several neurons, so no group element can be applied to chunks. Therefore this
+    carrier has no ``act``.
 
     Args:
         architecture: architecture of the networks.
-        chunks: ``(B, Q, C)``, zero where padded.
-        mask: ``(Q, C)`` bool, true for a weight, false for padding.
-        parameter: ``(Q,)``, for each chunk the index of its parameter, ascending.
-        counts: number of chunks of each parameter; the sum is Q.
+        chunks: the weights ``(B, Q, C)``. Padding is zero.
+        mask: ``(Q, C)`` bool, true for a weight and false for padding.
+        parameter: the index of the parameter of each chunk, ``(Q,)``, ascending.
+        counts: number of chunks of each parameter. The sum is Q.
     """
 
     architecture: Architecture
@@ -85,15 +95,18 @@ class ChunkTokens:
         """B and C."""
         networks, chunks, size = _sizes("chunks", self.chunks, "B, Q, C")
         if _sizes("mask", self.mask, "Q, C") != (chunks, size):
-            raise ValueError(f"mask must be {(chunks, size)} as chunks are, got {tuple(self.mask.shape)}")
+            raise ValueError(f"mask must have the shape {(chunks, size)}, got {tuple(self.mask.shape)}")
         if _sizes("parameter", self.parameter, "Q")[0] != chunks or sum(self.counts) != chunks:
-            raise ValueError(f"parameter and counts must cover {chunks} chunks, got {sum(self.counts)}")
+            raise ValueError(
+                f"parameter must have {chunks} entries and counts must add up to {chunks}, the number of "
+                f"chunks, got {len(self.parameter)} entries and the sum {sum(self.counts)}"
+            )
         return networks, size
 
 
 @frozen(kw_only=True, eq=False)
 class StatTokens(Unmoved):
-    """Statistics of every parameter: ``stats (B, L, S)``."""
+    """S statistics of each of the L parameters of every network: ``stats (B, L, S)``."""
 
     architecture: Architecture
     stats: Tensor
@@ -107,7 +120,7 @@ class StatTokens(Unmoved):
 
 @frozen(kw_only=True, eq=False)
 class Features:
-    """Channels on the weights and biases of a chain of layers."""
+    """Features with several channels for the weights and biases of a chain of layers."""
 
     architecture: Architecture
     weights: tuple[Tensor, ...]
@@ -119,10 +132,10 @@ class Features:
         return _channels(self.weights, self.biases)
 
     def act(self, element: Element) -> Self:
-        """Return g·x: every channel is moved as the weights are.
+        """Return the features after an element has moved every channel as it moves weights.
 
-        If the entries of a kernel are folded into the channels, a channel is written on each entry, moved,
-        and read from the first.
+        If the entries of a kernel are folded into the channels, the value of a channel is copied to each
+        entry of the kernel, moved, and read from the first entry.
         """
         links = read_chain(self.architecture)
         entries = [link.weight.size // w[0, 0].numel() for link, w in zip(links, self.weights, strict=True)]
@@ -144,18 +157,19 @@ class Features:
 
 @frozen(kw_only=True, eq=False)
 class WeightFeatures(Features):
-    """Channels on every weight and bias of a chain of layers.
+    """Features with several channels for every weight and every bias of a chain of layers.
 
     Args:
         architecture: architecture of the networks.
-        weights: per layer ``(B, channels, *shape)``, with the shape of its weight: ``(B, channels, out, in)``
-            for a linear layer, ``(B, channels, out, in, height, width)`` for a 2-D convolution.
-        biases: per layer ``(B, channels, out)``.
+        weights: a tensor ``(B, channels, *shape)`` for each layer, with the shape of the weight of the layer.
+            It is ``(B, channels, out, in)`` for a linear layer, and
+            ``(B, channels, out, in, height, width)`` for a 2-D convolution.
+        biases: a tensor ``(B, channels, out)`` for each layer.
     """
 
     @classmethod
     def of(cls, networks: Networks, links: Sequence[Link]) -> WeightFeatures:
-        """Return the weights and biases of a chain as one channel, without a copy."""
+        """Return the weights and biases of a chain as features with one channel, without copying them."""
         views = networks.parameters()
         return cls(
             architecture=networks.architecture,
@@ -166,28 +180,28 @@ class WeightFeatures(Features):
 
 @frozen(kw_only=True, eq=False)
 class NeuronFeatures(Features):
-    """Channels on every pair of neurons that a chain of layers connects, and on every neuron.
+    """Features with several channels for every pair of connected neurons in a chain, and for every neuron.
 
-    For linear layers they equal ``WeightFeatures``. A kernel between two channels of a convolution has one
-    vector, and so have the positions of a channel that was flattened in front of a linear layer: positions
-    are folded into the channels.
+    For linear layers, the features have the shapes of ``WeightFeatures``. In a convolution, a pair of neurons
+    is an output channel and an input channel. The entries of their kernel are folded into the feature
+    channels. If a channel was flattened in front of a linear layer, its positions are folded in the same way.
 
     Args:
         architecture: architecture of the networks.
-        weights: per layer ``(B, channels, out, in)``. For a convolution, out and in are its channels; after a
-            flatten, in are the channels that were flattened.
-        biases: per layer ``(B, channels, out)``.
+        weights: a tensor ``(B, channels, out, in)`` for each layer. For a convolution, ``out`` and ``in``
+            count its output and input channels. After a flatten, ``in`` counts the flattened channels.
+        biases: a tensor ``(B, channels, out)`` for each layer.
     """
 
 
 @frozen(kw_only=True, eq=False)
 class LayerCodes(Unmoved):
-    """One code per parameter or per layer.
+    """One code (a vector of D values) for each parameter or for each layer.
 
     Args:
         architecture: architecture of the networks.
-        codes: ``(B, L, D)``.
-        units: for each of the L codes the indices of the parameters that it stands for.
+        codes: the codes ``(B, L, D)``.
+        units: for each of the L codes, the indices of the parameters that the code represents.
     """
 
     architecture: Architecture
@@ -199,12 +213,12 @@ class LayerCodes(Unmoved):
         """B and D."""
         networks, codes, width = _sizes("codes", self.codes, "B, L, D")
         if codes != len(self.units):
-            raise ValueError(f"units must have an entry for each of {codes} codes, got {len(self.units)}")
+            raise ValueError(f"units must have {codes} entries, one for each code, got {len(self.units)}")
         return networks, width
 
 
 def each_parameter(architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-    """Return the units for codes that stand for one parameter each."""
+    """Return the ``units`` of :class:`LayerCodes` with one code for each parameter."""
     return tuple((parameter,) for parameter in range(len(architecture.parameters)))
 
 

@@ -1,4 +1,7 @@
-"""Head: predicts values (B, T) from embeddings (B, E); trained by gradients, or fitted afterwards."""
+"""Define the abstract part Head, which predicts values ``(B, T)`` from embeddings ``(B, E)``.
+
+A head is trained by gradients, or fitted after the training.
+"""
 
 from __future__ import annotations
 
@@ -16,31 +19,31 @@ from sneframe.parts.part import Part, Spec
 class Head(Part):
     """Predicts values from embeddings. By default, gradients train it together with the encoder.
 
-    Ask a head instead of testing its type: ``trained`` says whether gradients train it, and ``finish`` does
-    what is left to do after the training.
+    Code should not test the type of a head. ``trained`` says whether gradients train the head, and the
+    training ends with a call of ``finish``.
     """
 
     slot = "head"
     takes = (Embedding,)
 
-    #: Whether gradients train the head. If not, nothing in front of it can be trained either.
+    #: Whether gradients train the head. If not, no part in front of the head can be trained either.
     trained: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return ``(B, T)`` raw outputs for ``(B, E)`` embeddings."""
+        """Return the raw outputs ``(B, T)`` for embeddings ``(B, E)``."""
 
     def finish(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Do what is left to do after the training. A trained head has nothing left to do.
+        """Finish the head after the training. A head that gradients train does nothing here.
 
         Args:
-            embeddings: ``(N, E)`` of the training networks, from the finished encoder.
-            targets: ``(N, T)``, what the head has to predict for them.
+            embeddings: the embeddings ``(N, E)`` of the training networks, from the trained encoder.
+            targets: the values ``(N, T)`` that the head has to predict for the training networks.
         """
 
 
 class FittedHead(Head):
-    """Predicts with an estimator of a library, fitted once to the embeddings of the training networks.
+    """Predicts with an estimator of a library, which is fitted to the embeddings of the training networks.
 
     A saved model holds the training embeddings and targets as tensors, never a pickled estimator. Loading
     fits the estimator again with the same seed.
@@ -60,45 +63,48 @@ class FittedHead(Head):
 
     @abstractmethod
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit the estimator to ``(N, E)`` embeddings and ``(N, T)`` targets, which :meth:`keep` keeps."""
+        """Fit the estimator to embeddings ``(N, E)`` and targets ``(N, T)``.
+
+        The method must also call :meth:`keep`, which stores both.
+        """
 
     @abstractmethod
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return ``(B, T)`` for ``(B, E)`` embeddings; no gradient flows."""
+        """Return the values ``(B, T)`` for embeddings ``(B, E)``. No gradient flows through the head."""
 
     def finish(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit the head to ``(N, E)`` embeddings and ``(N, T)`` targets.
+        """Fit the head to embeddings ``(N, E)`` and targets ``(N, T)``.
 
         Raises:
-            PartError: the head cannot be fitted to these.
+            PartError: the head cannot be fitted to these embeddings and targets.
         """
         self.fit(embeddings, targets)
 
     def keep(self, embeddings: Tensor, targets: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Keep embeddings and targets, and return both as float64 arrays on the host, as libraries take them.
+        """Store embeddings and targets in the buffers, and return both as float64 NumPy arrays for a library.
 
         Raises:
-            PartError: the targets are not ``(N, T)``.
+            PartError: the shape of the targets is not ``(N, T)``.
         """
         if targets.shape != (len(embeddings), self.values):
             raise PartError(
-                f"head {self.name!r} is fitted to targets of shape {(len(embeddings), self.values)}, "
+                f"head {self.name!r} must be fitted to targets of shape {(len(embeddings), self.values)}, "
                 f"got {tuple(targets.shape)}"
             )
         self.embeddings, self.targets = embeddings, targets
         return host(embeddings), host(targets)
 
     def inputs(self, embedding: Tensor) -> np.ndarray:
-        """Return the embeddings to predict from as a float64 array ``(B, E)`` on the host.
+        """Return the embeddings ``(B, E)`` to predict from as a float64 NumPy array.
 
         Raises:
             PartError: the head is not fitted.
         """
         if self.embeddings is None:
-            raise PartError(f"head {self.name!r} can only predict after it was fitted")
+            raise PartError(f"head {self.name!r} cannot predict before it is fitted")
         return host(embedding)
 
 
 def host(tensor: Tensor) -> np.ndarray:
-    """Return a tensor as a float64 array on the host."""
+    """Copy a tensor to the host, and return a float64 NumPy array."""
     return tensor.detach().double().cpu().numpy()

@@ -1,4 +1,7 @@
-"""Invariance loss: the penalty for a model whose output changes when the neurons of a network are moved."""
+"""Define the abstract part InvarianceLoss.
+
+An invariance loss penalises a model whose output changes when the neurons of a network are moved.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ class Output:
     """The output of a model for a batch, in the order of ``batch.ids``.
 
     Args:
-        embedding: embeddings ``(B, E)``.
-        value: raw values ``(B, T)``, before any sigmoid, in standardised units.
+        embedding: the embeddings ``(B, E)``.
+        value: the raw values ``(B, T)`` of the head, in standardised units and before any sigmoid.
     """
 
     embedding: Tensor
@@ -27,24 +30,31 @@ class Output:
 
 @frozen(kw_only=True, eq=False)
 class LossTerm:
-    """The sum over the networks of this process, and the count over all processes by which it is divided."""
+    """The sum of a loss over networks, and the number by which the sum is divided.
+
+    ``total`` sums over the networks of this process, and ``count`` counts over all processes.
+    """
 
     total: Tensor
     count: int
 
 
 class InvarianceLoss(Part):
-    """A loss on the model's outputs for a batch and for the batch moved by a symmetry.
+    """Compares the outputs of a model for a batch with its outputs for a moved copy of the batch.
 
-    It may have trainable weights of its own (a projection, a decoder). The group acts on raw weights, before
-    normalisation.
+    The loss may have trainable weights of its own (a projection, a decoder). Group elements are applied to
+    raw weights, before normalisation.
     """
 
     slot = "invariance"
 
     @abstractmethod
     def weight(self, progress: float) -> float:
-        """Return λ at this progress of the training, a fraction in [0, 1]."""
+        """Return λ, the factor of this loss.
+
+        Args:
+            progress: the finished fraction of the training, in [0, 1].
+        """
 
     @abstractmethod
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
@@ -53,6 +63,6 @@ class InvarianceLoss(Part):
         Args:
             model: the model, from a :class:`Batch` to an :class:`Output`.
             batch: the networks, with raw weights.
-            output: the model's output for ``batch``, already computed.
+            output: the output of the model for ``batch``, which is already computed.
             draw: source of random numbers for this step.
         """

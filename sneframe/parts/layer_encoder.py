@@ -1,4 +1,7 @@
-"""Layer encoder: takes tokens, and gives codes of parameters or layers, or equivariant features."""
+"""Define the abstract part LayerEncoder.
+
+A layer encoder turns tokens into codes of parameters or of layers, or into equivariant features.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from sneframe.parts.part import Part
 class LayerEncoder(Part):
     """Encodes the layers of every network.
 
-    If ``local`` is true, the code of a layer needs no other layer. Such an encoder can work layer by layer,
-    which is how very large networks are encoded.
+    If ``local`` is true, the code of a layer depends on no other layer. Such an encoder can encode one layer
+    at a time. Very large networks are encoded in this way.
     """
 
     slot = "layer_encoder"
@@ -20,4 +23,4 @@ class LayerEncoder(Part):
 
     @abstractmethod
     def forward(self, tokens: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return one carrier per architecture, in the order given."""
+        """Return one carrier per architecture, in the order of ``tokens``."""

@@ -1,4 +1,7 @@
-"""Normalise: rescales the weights of a batch; fitted to the training networks only."""
+"""Define the abstract part Normalise, which rescales the weights of a batch.
+
+The constants of a Normalise part are fitted to the training networks only.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,15 @@ from sneframe.parts.part import Part, Spec
 
 
 class Normalise(Part):
-    """Rescales weights. Its constants are buffers, which are saved with the model.
+    """Rescales weights with constants. The constants are buffers, which are saved with the model.
 
-    It ``keeps`` the actions under which its output moves as the weights do: a constant for each weight breaks
-    ``permute``, and any centring breaks ``sign`` and ``scale``.
+    ``keeps`` names the actions under which the output moves as the weights do. If every weight has its own
+    constant, the part does not keep ``permute``. If the part subtracts a mean, it does not keep ``sign`` and
+    ``scale``.
 
-    A part that learns constants defines :meth:`learn`; callers use :meth:`fit`. Whether the part was fitted
-    is a buffer too, so a state dict, a copy and a saved model know it. If a part that learns constants was
-    never fitted, its first forward warns, once.
+    A part that learns constants defines :meth:`learn`, and callers call :meth:`fit`. The buffer ``fitted``
+    says whether the part was fitted, so this is known to a state dict, a copy and a saved model. If a part
+    that learns constants was never fitted, its first forward warns.
     """
 
     slot = "normalise"
@@ -35,68 +39,77 @@ class Normalise(Part):
     def __init__(self, config: Any, spec: Spec) -> None:
         super().__init__(config, spec)
         self.register_buffer("fitted", torch.tensor(False))
-        self._settled = False  # whether `fitted` was checked; reading it on a GPU waits for all earlier work
+        self._settled = False  # whether `fitted` was checked: a check on a GPU waits for all earlier work
         self.register_forward_pre_hook(_look)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "fit" in vars(cls):
-            raise TypeError(f"{cls.__qualname__} must define learn, not fit: fit notes that it was called")
+            raise TypeError(
+                f"{cls.__qualname__} must define learn instead of fit, because fit also sets "
+                f"the buffer 'fitted'"
+            )
 
     @final
     def fit(self, batches: Iterable[Batch]) -> None:
         """Learn the constants from the training networks.
 
         Args:
-            batches: each training network once, in batches that are small enough to be copied, such as those
-                of :meth:`sneframe.batch.Batch.blocks`. They are read once, and need not fit into memory
-                together.
+            batches: batches that contain each training network once, such as those of
+                :meth:`sneframe.batch.Batch.blocks`. Each batch must be small enough to be copied. The batches
+                are read once, and need not fit into memory together.
 
         Raises:
-            PartError: there is no network, or these networks leave a constant undefined.
+            PartError: there is no network, or a constant cannot be computed from the networks.
         """
         found = _Counted(batches)
         self.learn(found)
         if found.ended and not found.networks:
-            raise PartError(f"normalise {self.name!r} cannot be fitted, it was given no network")
+            raise PartError(f"normalise {self.name!r} cannot be fitted to 0 networks")
         self.fitted.fill_(True)
         self._settled = True
 
     def learn(self, batches: Iterable[Batch]) -> None:
-        """Set the constants; :meth:`fit` calls this. A part without constants leaves it out."""
+        """Compute the constants and store them. :meth:`fit` calls this method.
+
+        A part without constants does not define this method.
+        """
 
     def warn_unless_fitted(self) -> None:
-        """Warn, once, if the constants are still those that the part was built with.
+        """Warn once if the part learns constants but was never fitted.
 
         Warns:
-            UserWarning: the part learns constants, and was never fitted.
+            UserWarning: the part learns constants but was never fitted.
         """
         if self._settled:
             return
         self._settled = True
         if type(self).learn is not Normalise.learn and not self.fitted:
             warnings.warn(
-                f"normalise {self.name!r} was never fitted, so it does not rescale as a run does: "
-                f"give the training networks to sneframe.encoder(NAME, networks), "
+                f"normalise {self.name!r} was never fitted, so it does not rescale weights as a run does: "
+                f"pass the training networks to sneframe.encoder(NAME, networks), "
                 f"or call encoder.normalise.fit(batch.blocks())",
                 stacklevel=2,
             )
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], *rest: Any) -> None:
         super()._load_from_state_dict(state_dict, *rest)
-        self._settled = False  # the state dict may be that of a part that was never fitted
+        self._settled = False  # the part of the state dict may never have been fitted
 
     @abstractmethod
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with rescaled weights.
 
         Raises:
-            PartError: there are no constants for an architecture.
+            PartError: the part has no constants for an architecture of the batch.
         """
 
 
 class _Counted:
-    """Passes batches on and counts their networks; an iterator that was read before has none."""
+    """Passes on batches and counts their networks.
+
+    ``networks`` is the number of networks so far, and ``ended`` is true after the last batch.
+    """
 
     def __init__(self, batches: Iterable[Batch]) -> None:
         self._batches = batches
@@ -111,6 +124,9 @@ class _Counted:
 
 
 def _look(part: nn.Module, _given: object) -> None:
-    """Warn of an unfitted part before its forward. This is a function so that the part can be pickled."""
+    """Warn if a part was never fitted. This hook runs before the forward of the part.
+
+    The hook is a function of the module, so that the part can be pickled.
+    """
     assert isinstance(part, Normalise)
     part.warn_unless_fitted()

@@ -1,7 +1,7 @@
-"""Part and Spec: what every part has, and how it describes its input and output before any data flows.
+"""Define Part, the base class of all parts, and Spec, the description of the input or output of a part.
 
-A part is built from its own ``Config`` and the :class:`Spec` of its input, and states in ``out`` the spec of
-its output. :mod:`sneframe.model` passes the specs down the chain before any weight is read.
+A part is built from its own ``Config`` and the :class:`Spec` of its input. The part sets ``out`` to the Spec
+of its output. :mod:`sneframe.model` passes the specs down the chain before any weight is read.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Spec:
 
     Args:
         carrier: class of the values.
-        width: size of their last axis: S, channels, D or E.
+        width: number of values in a vector: S, the number of channels, D or E, depending on the carrier.
         architectures: architectures of the training zoo.
-        values: T, how many values the head has to predict.
+        values: T, the number of values that the head has to predict.
     """
 
     carrier: type
@@ -37,28 +37,31 @@ class Spec:
     values: int = 1
 
     def gives(self, carrier: type, width: int) -> Spec:
-        """Return the spec of the output of a part that gives this carrier with this width."""
+        """Return the spec of the output of a part that returns this carrier with this width."""
         return evolve(self, carrier=carrier, width=width)
 
 
-#: The claim of a part that treats every weight alike, or reads no weight.
+#: The value of ``keeps`` for a part that treats all weights in the same way, or reads no weight.
 ANY_ACTION = frozenset(ACTIONS)
 
 
 class Part(nn.Module, ABC):
-    """Base of all parts. A subclass is either abstract, one per slot, or final.
+    """The base class of all parts.
 
-    A final part has a name ``PLUGIN/NAME``, a nested attrs class ``Config`` that is frozen and keyword-only,
-    and a tuple ``takes`` of the carriers that it accepts. In ``keeps`` it claims the actions (``permute``,
-    ``scale``, ``sign``) that it does not break: its output moves as the weights do, or stays.
-    :mod:`sneframe.testing.laws` measures these claims.
+    A subclass is either abstract or final. There is one abstract subclass for each slot. A final part has a
+    name ``PLUGIN/NAME``, a nested attrs class ``Config`` that is frozen and keyword-only, and a tuple
+    ``takes`` of the carriers that it accepts.
+
+    In ``keeps``, the part claims to keep some of the actions ``permute``, ``scale`` and ``sign``. A part
+    keeps an action if its output moves as the weights do, or does not change. :mod:`sneframe.testing.laws`
+    measures these claims.
 
     Args:
-        config: an instance of the part's own ``Config``.
-        spec: spec of the part's input.
+        config: an instance of the ``Config`` of the part.
+        spec: spec of the input of the part.
 
     Raises:
-        PartError: the part cannot take this carrier or these architectures.
+        PartError: the part does not accept the carrier or the architectures of ``spec``.
     """
 
     slot: ClassVar[str]
@@ -76,38 +79,40 @@ class Part(nn.Module, ABC):
         super().__init__()
         if self.takes and spec.carrier not in self.takes:
             wanted = " or ".join(sorted(carrier.__name__ for carrier in self.takes))
-            raise PartError(f"{self.slot} {self.name!r} takes {wanted}, it is given {spec.carrier.__name__}")
+            raise PartError(f"{self.slot} {self.name!r} takes {wanted}, but got {spec.carrier.__name__}")
         self.config = config
         self.out = spec
 
     def one_layout(self, spec: Spec) -> Architecture:
-        """Return the layout that all networks of the zoo share, for a part that is built for one layout.
+        """Return the layout of all networks of the zoo, for a part that is built for one layout.
 
-        The layout is kept in :attr:`layout`. An encoder then passes all networks of a batch to its parts as
-        networks of one architecture, this layout, whatever activations they have.
+        The layout is also stored in :attr:`layout`. The encoder then passes all networks of a batch to its
+        parts as networks of a single architecture, which is this layout. So the parts ignore the activations
+        of the networks.
 
         Raises:
-            ArchitecturesRefused: the zoo holds several layouts.
+            ArchitecturesRefused: the zoo has several layouts.
         """
         layouts = tuple(dict.fromkeys(map(layout, spec.architectures)))
         if len(layouts) != 1:
             shown = "; ".join(each.summary for each in layouts[:3])
             raise ArchitecturesRefused(
-                f"{self.slot} {self.name!r} is built for one architecture, the zoo holds {len(layouts)}: "
-                f"{shown}{' …' if len(layouts) > 3 else ''}; select one with zoo.where"
+                f"{self.slot} {self.name!r} takes networks of one layout, but the zoo has {len(layouts)} "
+                f"layouts ({shown}{' …' if len(layouts) > 3 else ''}): select one of them with zoo.where"
             )
         self.layout = layouts[0]
         return layouts[0]
 
     def one_chain(self, spec: Spec, *, layers: int = 2) -> tuple[Link, ...]:
-        """Return the links of the zoo's only layout, for a part that is built for a chain of layers.
+        """Return the links of the layout of all networks, for a part that is built for a chain of layers.
 
         Args:
-            spec: spec of the part's input.
+            spec: spec of the input of the part.
             layers: smallest number of layers that the part can take.
 
         Raises:
-            ArchitecturesRefused: the zoo holds several layouts, or its layout is no chain of so many layers.
+            ArchitecturesRefused: the zoo has several layouts, or its layout is not a chain of at least
+                ``layers`` layers.
         """
         architecture = self.one_layout(spec)
         try:
@@ -119,10 +124,10 @@ class Part(nn.Module, ABC):
             ) from error
 
     def check_layout(self, given: Architecture) -> None:
-        """Check that networks have the layout that the part was built for.
+        """Check that an architecture has the layout for which the part was built.
 
         Raises:
-            PartError: they have another layout.
+            PartError: the architecture has another layout.
         """
         assert self.layout is not None
         if (own := layout(given)) != self.layout:
@@ -130,7 +135,7 @@ class Part(nn.Module, ABC):
 
 
 def fault(cls: object) -> str | None:  # noqa: PLR0911  # one line per thing that can be wrong
-    """Return the fault of a class that is to be used as a part, or None."""
+    """Check a class that a plugin offers as a part, and return what is wrong with the class, or None."""
     if not (isinstance(cls, type) and issubclass(cls, Part)):
         return f"{cls!r} is not a subclass of sneframe.parts.part.Part"
     abstract = (base for base in cls.__mro__[1:] if base.__module__.startswith("sneframe.parts."))
@@ -140,7 +145,10 @@ def fault(cls: object) -> str | None:  # noqa: PLR0911  # one line per thing tha
             f"{cls.__qualname__} subclasses no abstract part (Tokenizer, LayerEncoder, Aggregator, Head, …)"
         )
     if cls.__mro__[1] is not slot_class:
-        return f"{cls.__qualname__} must subclass {slot_class.__name__} directly: a part is abstract or final"
+        return (
+            f"{cls.__qualname__} must subclass {slot_class.__name__} directly, got the base "
+            f"{cls.__mro__[1].__qualname__}"
+        )
     if cls.__abstractmethods__:
         return f"{cls.__qualname__} does not define {', '.join(sorted(cls.__abstractmethods__))}"
     name = vars(cls).get("name")

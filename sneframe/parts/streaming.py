@@ -1,7 +1,8 @@
-"""Methods with which parts encode a large network parameter by parameter, for :mod:`sneframe.predict.stream`.
+"""Define protocols with which parts encode a large network without loading all of its weights at once.
 
-Each protocol belongs to one slot: a normalisation rescales some weights, a tokenizer cuts a stretch of a
-parameter, and a layer encoder encodes one unit from its blocks.
+:mod:`sneframe.predict.stream` uses these protocols. Each protocol belongs to one slot. A normalise part
+rescales some weights of a parameter, a tokenizer cuts a stretch of a parameter into tokens, and a layer
+encoder encodes one unit from the blocks of the unit.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from sneframe.architecture import Architecture, Parameter
 
 @frozen(kw_only=True, eq=False)
 class Block:
-    """Some tokens of one parameter of one network.
+    """Some chunks of one parameter of one network.
 
     Args:
         parameter: index of the parameter in the architecture.
-        chunks: ``(q, C)``.
-        mask: ``(q, C)`` bool, true for a weight, false for padding.
+        chunks: the chunks ``(q, C)``: q chunks of C weights each.
+        mask: ``(q, C)`` bool, true for a weight and false for padding.
     """
 
     parameter: int
@@ -32,32 +33,36 @@ class Block:
 
 @runtime_checkable
 class Rescales(Protocol):
-    """A normalisation that can rescale some weights of one parameter by themselves."""
+    """A normalise part that can rescale some weights of a parameter without the remaining weights."""
 
     def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:
-        """Return some weights ``(n,)`` of one parameter as ``forward`` rescales them."""
+        """Rescale n weights ``(n,)`` of one parameter as ``forward`` does, and return the result ``(n,)``."""
 
 
 @runtime_checkable
 class Cuts(Protocol):
-    """A tokenizer that can cut stretches of one parameter by themselves."""
+    """A tokenizer that can cut a stretch of a parameter into chunks without the remaining weights."""
 
     def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
-        """Yield start and end of stretches of at most ``most`` flat weights, cut alone as in the whole."""
+        """Yield the start and the end of stretches that cover a parameter.
+
+        A stretch has at most ``most`` flat weights. Cutting the stretches one by one gives the same chunks as
+        cutting the whole parameter.
+        """
 
     def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the chunks ``(q, C)`` of one stretch, and their mask."""
+        """Cut one stretch into q chunks ``(q, C)``. Return the chunks and their mask ``(q, C)``."""
 
 
 @runtime_checkable
 class Pools(Protocol):
-    """A layer encoder that can encode one unit by itself."""
+    """A layer encoder that can encode one unit without the remaining units of the network."""
 
     def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-        """Return for each code the indices of the parameters that it stands for."""
+        """Return the units of a network. A unit is the indices of the parameters that one code represents."""
 
     def least(self) -> int:
-        """Return the bytes that encoding a unit of any size takes at least, without its blocks."""
+        """Return the smallest number of bytes that encoding a unit takes, without the blocks of the unit."""
 
     def encode_unit(
         self,
@@ -71,10 +76,10 @@ class Pools(Protocol):
 
         Args:
             architecture: architecture of the network.
-            unit: one of :meth:`units`.
-            blocks: function that yields the unit's tokens in order, from the start at each call.
-            memory: bytes that may be used.
+            unit: one of the units that :meth:`units` returns.
+            blocks: function that yields the blocks of the unit in order. Each call starts at the first block.
+            memory: number of bytes that may be used.
 
         Raises:
-            PartError: the unit needs more memory.
+            PartError: encoding the unit needs more bytes than ``memory``.
         """

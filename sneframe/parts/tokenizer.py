@@ -1,4 +1,4 @@
-"""Tokenizer: takes a batch, and gives one carrier of tokens per architecture."""
+"""Define the abstract part Tokenizer, which turns a batch into one carrier of tokens per architecture."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sneframe.parts.part import Part
 
 
 class Tokenizer(Part):
-    """Turns the weights of a batch into tokens: chunks, statistics, or features on weights."""
+    """Turns the weights of a batch into tokens: chunks, statistics, or features of weights."""
 
     slot = "tokenizer"
     takes = (Batch,)
 
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[Any, ...]:
-        """Return one carrier per entry of ``batch.networks``, in order."""
+        """Return one carrier for each entry of ``batch.networks``, in the same order."""

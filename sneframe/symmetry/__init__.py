@@ -1,4 +1,7 @@
-"""Symmetry: draw and apply group elements, align networks, and verify architectures by running them."""
+"""This package draws and applies group elements, aligns networks, and verifies architectures.
+
+To verify an architecture, it runs the network with moved weights.
+"""
 
 from sneframe.errors import Unverifiable
 from sneframe.symmetry.act import Element, apply, sample

@@ -1,11 +1,14 @@
-"""Draw group elements and apply them to a batch: one element per network, without a loop over networks.
+"""Draw group elements and apply them to a batch.
+
+Each network of the batch gets its own element. All networks of one architecture are moved together, without
+a loop over networks.
 
 A group element permutes, scales and flips the neurons of a network. Example: in a network ``W2 · relu(W1 ·
 x)``, it may swap the first two rows of W1 and the first two columns of W2, or double a row of W1 and halve
 the column of W2 that reads it. The network computes the same function before and after.
 
-An element is drawn by hashing (seed, step, network id, group, neuron). So it does not depend on the other
-networks of the batch, on the number of processes or on the device.
+An element is drawn by hashing (seed, step, network id, group, neuron). So the element of a network does not
+depend on the other networks of the batch, on the number of processes or on the device.
 """
 
 from __future__ import annotations
@@ -29,15 +32,16 @@ class Element:
     """One group element g for each network of one architecture.
 
     Along an axis of a group, ``(g·x)[i] = scales[i]^p · signs[i]^q · x[permutations[i]]``, where p and q are
-    the powers that the parameter declares. A group that is missing in one of the mappings is not permuted,
-    scaled or flipped.
+    the powers that the parameter declares. A group that is missing in ``permutations`` is not permuted. The
+    same holds for ``scales`` and ``signs``.
 
     Args:
         architecture: the architecture of the networks.
-        permutations: by name of the group, shape ``(B, n)``, or ``(B, m, n)`` for a group nested in one of
-            size m. Entry ``[b, i]`` is the neuron that moves to index i in network b.
-        scales: by name of the group, shape ``(B, n)``, positive.
-        signs: by name of the group, shape ``(B, n)``, 1 or −1.
+        permutations: the permutations of each group, by name of the group. Their shape is ``(B, n)``, or
+            ``(B, m, n)`` for a group whose parent group has size m. Entry ``[b, i]`` is the neuron that moves
+            to index i in network b.
+        scales: the positive factors of each group, by name of the group, of shape ``(B, n)``.
+        signs: the factors 1 or −1 of each group, by name of the group, of shape ``(B, n)``.
     """
 
     architecture: Architecture
@@ -46,7 +50,7 @@ class Element:
     signs: Mapping[str, Tensor] = field(factory=dict)
 
     def move(self, networks: Networks) -> Networks:
-        """Return g·x: the first network moved by the first element, the second by the second, and so on."""
+        """Return the networks after the move: network b is moved by the element of index b."""
         return evolve(networks, weights=_apply(networks, self))
 
 
@@ -55,14 +59,14 @@ def sample(
 ) -> tuple[Element, ...]:
     """Draw a random element for every network of a batch.
 
-    Permutations and signs are uniform; scales are 2^u, with u uniform in [−1, 1].
+    Permutations and signs are uniform. Scales are 2^u, with u uniform in [−1, 1].
 
     Args:
-        batch: the networks; the draw depends on their ids.
+        batch: the networks. The elements depend on the ids of the networks.
         seed: the seed of the run.
-        step: the step of the run; each step draws other elements.
-        actions: the actions to draw, of ``permute``, ``scale`` and ``sign``; a group only gets those that it
-            allows.
+        step: the step of the run. Each step draws different elements.
+        actions: the actions to draw: any of ``permute``, ``scale`` and ``sign``. A group only gets the
+            actions that the group allows.
     """
     ids = batch.rows(torch.from_numpy(batch.ids).to(batch.device, non_blocking=True))
     return tuple(
@@ -71,12 +75,12 @@ def sample(
 
 
 def apply(batch: Batch, elements: Sequence[Element]) -> Batch:
-    """Return g·x: the batch with the neurons of every network permuted, scaled and flipped."""
+    """Return the batch with the neurons of every network permuted, scaled and flipped by its element."""
     return batch.replace(_apply(n, g) for n, g in zip(batch.networks, elements, strict=True))
 
 
 def moves(element: Element, parameter: Parameter) -> bool:
-    """Whether an element moves a weight of this parameter, or multiplies one by a factor other than 1."""
+    """Return whether an element changes a parameter: moves a weight, or has a factor other than 1."""
     values = (element.permutations, element.scales, element.signs)
     given = next((value for each in values for value in each.values()), None)
     if given is None:
@@ -92,7 +96,7 @@ def moves(element: Element, parameter: Parameter) -> bool:
 
 
 def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequence[str]) -> Element:
-    """Draw one element for each of the networks, which have these ids."""
+    """Draw one element for each of the networks. ``ids`` are the ids of the networks, ``(B,)``."""
     architecture = networks.architecture
     if not architecture.groups:
         return Element(architecture=architecture, permutations={})
@@ -113,11 +117,11 @@ def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequen
 
 @lru_cache(maxsize=1024)
 def _neurons(architecture: Architecture, device: torch.device) -> tuple[list[int], Tensor, Tensor, Tensor]:
-    """Return the neurons of all groups, one group after the other.
+    """Return numbers that identify the neurons of all groups, for hashing.
 
     Returns:
-        The number of neurons of each group; the hashed name of each group; and for each neuron, the number of
-        its group and its own number within the group.
+        A tuple of four: the number of neurons of each group, the hashed name of each group, the index of the
+        group of each neuron, and the index of each neuron within its group.
     """
     counts = [group.size * _outer(architecture, group) for group in architecture.groups]
     words = torch.tensor([word(group.name) for group in architecture.groups])
@@ -128,7 +132,7 @@ def _neurons(architecture: Architecture, device: torch.device) -> tuple[list[int
 
 
 def _outer(architecture: Architecture, group: NeuronGroup) -> int:
-    """Return the size of the outer group if a group is nested, otherwise 1."""
+    """Return the size of the parent of a group, or 1 for a group without a parent."""
     return next((other.size for other in architecture.groups if other.name == group.parent), 1)
 
 
@@ -136,7 +140,7 @@ def _outer(architecture: Architecture, group: NeuronGroup) -> int:
 
 
 def _apply(networks: Networks, element: Element) -> Tensor:
-    """Return the weights ``(B, P)`` of networks that an element has moved."""
+    """Return the weights ``(B, P)`` of the networks after an element has moved them."""
     weights = networks.weights
     if element.permutations:
         weights = _permuted(weights, element)
@@ -172,14 +176,14 @@ def _permuted(weights: Tensor, element: Element) -> Tensor:
 
 
 def _gather_kernels(own: Tensor, index: Tensor, into: Tensor | None) -> Tensor:
-    """Return ``(B, n·k)`` weights: kernels of k weights, gathered by an index ``(B or 1, n)``.
+    """Gather the n kernels of a parameter, of k weights each, and return them as ``(B, n·k)``.
 
-    Gathering whole kernels, with the longest axis last, is twice as fast as gathering single weights.
-    unflatten is used instead of einops, whose overhead would be as long as the work on a small parameter.
+    Gathering whole kernels, with the longest axis last, is twice as fast as gathering single weights. The
+    code uses unflatten instead of einops, because einops takes as long as the gathering of a small parameter.
 
     Args:
         own: the weights of one parameter.
-        index: the kernel that moves to each position.
+        index: the kernel that moves to each position, ``(B or 1, n)``.
         into: the memory for the result, or None for new memory.
     """
     kernels = own.unflatten(1, (index.shape[1], -1)).transpose(1, 2)
@@ -191,17 +195,17 @@ def _gather_kernels(own: Tensor, index: Tensor, into: Tensor | None) -> Tensor:
 
 
 def _located(element: Element) -> Iterator[tuple[Parameter, int]]:
-    """Yield every parameter, and the position at which it starts in the flat weights."""
+    """Yield every parameter with the position of its first weight in the flat weights."""
     return zip(element.architecture.parameters, element.architecture.offsets, strict=True)
 
 
 def _index(
     parameter: Parameter, element: Element, known: dict[Axis, Tensor], device: torch.device
 ) -> Tensor | None:
-    """Return the index ``(B or 1, n)`` that gathers the kernels of a parameter; None if none of them moves.
+    """Return the index ``(B or 1, n)`` that gathers the kernels of a parameter.
 
-    A kernel consists of the trailing axes that no group acts on. Entry i is the number of the kernel that
-    moves to index i.
+    A kernel consists of the trailing axes that no group acts on. Entry i of the index is the number of the
+    kernel that moves to position i. The result is None if no group acts on the parameter.
     """
     count = len(parameter.shape)
     while count and not any(isinstance(f, str) for segment in parameter.axes[count - 1] for f in segment):
@@ -220,12 +224,12 @@ def _index(
 
 
 def _product_index(slow: Tensor, fast: Tensor) -> Tensor:
-    """Return the index ``(B or 1, m·n)`` of two axes together, given those of each, of lengths m and n."""
+    """Return the index ``(B or 1, m·n)`` of two flattened axes, from the indices of the two axes."""
     return (rearrange(slow * fast.shape[1], "b m -> b m 1") + rearrange(fast, "b n -> b 1 n")).flatten(1)
 
 
 def _axis_index(axis: Axis, element: Element, device: torch.device) -> Tensor:
-    """Return ``(B or 1, n)``: for each position along an axis, the position that moves there."""
+    """Return the index ``(B or 1, n)`` of an axis. Entry i is the position that moves to position i."""
     match axis:
         case ((str(group),),) if group in element.permutations:
             return element.permutations[group]  # the group is the whole axis
@@ -252,7 +256,7 @@ def _axis_index(axis: Axis, element: Element, device: torch.device) -> Tensor:
 
 
 def _joint_index(axes: Sequence[Axis], element: Element, device: torch.device) -> Tensor:
-    """Return the index ``(B or 1, n)`` of several axes, where a group is nested in one on another axis."""
+    """Return the index ``(B or 1, n)`` of several axes, when a group and its parent are on different axes."""
     walk = _Walk(element, device)
     for axis in axes:
         (segment,) = axis
@@ -266,7 +270,7 @@ class _Walk:
 
     Attributes:
         index: the index ``(B or 1, n)`` for the factors so far.
-        neurons: for each group so far, the neuron that each of the n positions belongs to.
+        neurons: by name of each group so far, the neuron to which each of the n positions belongs.
     """
 
     def __init__(self, element: Element, device: torch.device) -> None:
@@ -280,7 +284,7 @@ class _Walk:
         return factor if isinstance(factor, int) else self.groups[factor].size
 
     def step(self, factor: int | str, size: int) -> None:
-        """Add a factor of this size."""
+        """Extend the index by a factor of length ``size``."""
         device = self.index.device
         if isinstance(factor, str) and factor in self.element.permutations:
             order, parent = self.element.permutations[factor], self.groups[factor].parent
@@ -298,7 +302,7 @@ class _Walk:
 
 
 def _nests_across(parameter: Parameter, architecture: Architecture) -> bool:
-    """Whether a nested group is on another axis than its parent."""
+    """Return whether a nested group is in a segment of the parameter that does not contain its parent."""
     parents = {group.name: group.parent for group in architecture.groups}
     for axis in parameter.axes:
         for segment in axis:
@@ -309,7 +313,7 @@ def _nests_across(parameter: Parameter, architecture: Architecture) -> bool:
 
 
 def _factors(element: Element, weights: Tensor) -> Iterator[tuple[Parameter, int, Tensor]]:
-    """Yield each parameter that is scaled or flipped, the position at which it starts, and its factor."""
+    """Yield each parameter that an element scales or flips, with its first position and its factor."""
     if element.scales or element.signs:
         for parameter, offset in _located(element):
             factor = _factor(parameter, element, weights)
@@ -318,7 +322,10 @@ def _factors(element: Element, weights: Tensor) -> Iterator[tuple[Parameter, int
 
 
 def _factor(parameter: Parameter, element: Element, weights: Tensor) -> Tensor | None:
-    """Return the factor of a parameter, which broadcasts to ``(B, *shape)``; None if there is none."""
+    """Return the factor by which an element multiplies a parameter, or None if the factor is always 1.
+
+    The factor broadcasts to ``(B, *shape)``.
+    """
     product: Tensor | None = None
     for action, values in (("scale", element.scales), ("sign", element.signs)):
         for number, powers in enumerate(parameter.powers.get(action, ()) if values else ()):
@@ -338,7 +345,7 @@ def _along(
     architecture: Architecture,
     weights: Tensor,
 ) -> Tensor:
-    """Return the factors ``(B, n)`` of the positions along an axis."""
+    """Return ``(B, n)``: by which factor the weights at each position of an axis are multiplied."""
     sizes = {group.name: group.size for group in architecture.groups}
     parts = []
     for segment, power in zip(axis, powers, strict=True):

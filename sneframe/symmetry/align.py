@@ -1,6 +1,7 @@
-"""Weight matching (Ainsworth et al. 2023, Git Re-Basin §3.2): order neurons like those of a reference.
+"""Permute the neurons of networks so that their weights come close to the weights of reference networks.
 
-Example: if a network is a copy of its reference with shuffled hidden neurons, the result undoes the shuffle.
+The method is weight matching (Ainsworth et al. 2023, Git Re-Basin §3.2). Example: if a network is a copy of
+its reference with shuffled hidden neurons, the resulting permutation undoes the shuffle.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from sneframe.batch import Batch, Networks
 from sneframe.symmetry.act import Element, apply
 from sneframe.symmetry.product import compose
 
-#: Bonuses for staying that are tried, as fractions of the bonus at which no neuron moves.
+#: Bonuses for neurons that stay, tried in turn, as fractions of the bonus at which no neuron moves.
 DAMPING = (0.0, 0.25, 0.5)
 ROUNDING = (
-    1e-12  #: a distance counts as smaller if it falls by more than this fraction of the initial distance
+    1e-12  #: a distance counts as lowered if it falls by more than this fraction of the initial distance
 )
 
 
@@ -31,15 +32,15 @@ def align(batch: Batch, reference: Batch, *, sweeps: int = 20) -> tuple[Element,
     """Return permutations that bring each network close to the network of the same index in another batch.
 
     This is coordinate descent on the squared distance: one group after the other is permuted while all others
-    stay, until a sweep over all groups changes nothing. A permutation is accepted only if it lowers the
-    distance of the network, which is computed again. So no network ends farther from its reference than it
-    began.
+    stay, until a sweep over all groups changes nothing. For each candidate permutation the distance of the
+    network is computed again, and the permutation is accepted only if the distance falls. So no network ends
+    farther from its reference than it began.
 
     If a group is on only one axis of each parameter, the best permutation solves a linear assignment problem.
-    If it is on two axes of a parameter, like a residual stream or the state of a recurrent network, the
-    distance is quadratic in the permutation. Then the assignment for the linear part is tried first. If it
-    raises the distance, it is tried again with a bonus for neurons that stay. If that fails too, the best
-    exchange of two neurons is tried, whose effect is known exactly.
+    If a group is on two axes of a parameter, like a residual stream or the state of a recurrent network, the
+    distance is quadratic in the permutation. Then the assignment for the linear part is tried first. If this
+    assignment does not lower the distance, the assignment is solved again with a bonus for neurons that stay.
+    If that fails too, the best exchange of two neurons is tried. The effect of an exchange is known exactly.
 
     Args:
         batch: the networks to permute.
@@ -71,8 +72,8 @@ class Occurrence:
         axis: the number of the axis.
         start: the position at which the segment begins along the axis.
         factors: the sizes of the factors of the segment.
-        position: the position of the group among the factors.
-        outer: the position of the parent of the group among the factors; None for a group without a parent.
+        position: the index of the group among the factors.
+        outer: the index of the parent of the group among the factors, or None for a group without a parent.
     """
 
     parameter: str
@@ -84,7 +85,7 @@ class Occurrence:
 
 
 class _Descent:
-    """The descent of networks towards their references; a step never increases a distance.
+    """The coordinate descent of networks towards their references. No step increases a distance.
 
     Attributes:
         total: the product of all elements that were applied so far.
@@ -98,7 +99,7 @@ class _Descent:
         self.total = Element(architecture=networks.architecture, permutations=self._still)
 
     def step(self, group: NeuronGroup) -> bool:
-        """Permute one group in every network whose distance this lowers; return whether there is any."""
+        """Permute one group in every network whose distance falls, and return whether a network changed."""
         occurrences = [*_occurrences(group, self._architecture)]
         crossings = [*_crossings(occurrences)]
         similar = self._similar(occurrences)
@@ -117,12 +118,13 @@ class _Descent:
         occurrences: Sequence[Occurrence],
         crossings: Sequence[tuple[Occurrence, Occurrence]],
     ) -> np.ndarray:
-        """Exchange two neurons of each network as long as this helps; return ``(B,)``, whether it did."""
+        """Exchange pairs of neurons as long as the distance falls. Return ``(B,)``: whether it fell."""
         helped = np.zeros(len(self._moved), bool)
         for _ in range(group.size):
             gain = -_corners(self._similar(occurrences)[:, 0])
             for pair in crossings:
-                # The effects of the exchanged rows and columns do not add up where both cross.
+                # Where exchanged rows and columns cross, their effects do not add up. This term corrects
+                # that.
                 own, other = (_crossed(*pair, networks) for networks in (self._moved, self._reference))
                 gain += (_corners(own) * _corners(other)).sum(3)
             best = gain.flatten(1).argmax(1).cpu()
@@ -136,7 +138,11 @@ class _Descent:
         return helped
 
     def _take(self, group: NeuronGroup, order: Tensor) -> np.ndarray:
-        """Apply orders ``(B, m, n)`` of a group where the distance falls; return ``(B,)``, where it fell."""
+        """Permute a group by ``order (B, m, n)`` in the networks whose distance falls.
+
+        Returns:
+            ``(B,)`` bool: the networks that were permuted.
+        """
         device = self._moved.weights.device
         order = order.to(device) if group.parent else order[:, 0].to(device)
         still = self._still[group.name]
@@ -154,21 +160,24 @@ class _Descent:
         return accepted
 
     def _element(self, group: NeuronGroup, order: Tensor) -> Element:
-        """Return the element that permutes one group and leaves the others alone."""
+        """Return the element that permutes one group by ``order`` and no other group."""
         return Element(architecture=self._architecture, permutations={**self._still, group.name: order})
 
     def _applied(self, element: Element) -> Networks:
-        """Return the current networks after an element was applied."""
+        """Apply an element to the current networks, and return the result."""
         size = len(self._moved)
         alone = Batch(networks=[self._moved], order=np.arange(size), ids=np.arange(size))
         return apply(alone, (element,)).networks[0]
 
     def _distances(self, networks: Networks) -> Tensor:
-        """Return the squared distances ``(B,)`` to the references, in float64."""
+        """Return the squared distance of each network to its reference, as ``(B,)`` float64."""
         return (networks.weights.double() - self._reference.weights.double()).square().sum(1)
 
     def _similar(self, occurrences: Sequence[Occurrence]) -> Tensor:
-        """Return ``(B, m, n, n)`` inner products of reference neurons (rows) with own neurons (columns)."""
+        """Return the inner products ``(B, m, n, n)`` of the weights of neurons, summed over all occurrences.
+
+        Rows are neurons of the reference, and columns are neurons of the current network.
+        """
         similar: Tensor | None = None
         for occurrence in occurrences:
             own, other = (_view(occurrence, networks) for networks in (self._moved, self._reference))
@@ -190,12 +199,12 @@ def _identity(architecture: Architecture, size: int, device: torch.device) -> di
 
 
 def _assign(similar: Tensor, damping: float, left: np.ndarray) -> Tensor:
-    """Return the orders ``(B, m, n)`` with the highest similarity.
+    """Return for each network the order ``(B, m, n)`` of its neurons that has the highest similarity.
 
     Args:
-        similar: the similarity ``(B, m, n, n)``; row i and column j say how well neuron j fits at index i.
+        similar: the similarities ``(B, m, n, n)``. Entry (i, j) says how well neuron j fits at index i.
         damping: the bonus for a neuron that stays, as a fraction of the largest gain of one index by a move.
-        left: ``(B,)`` bool, the networks to solve; the others get the identity.
+        left: ``(B,)`` bool, true for the networks to solve. All other networks get the identity.
     """
     size = similar.shape[-1]
     order = torch.arange(size).repeat(*similar.shape[:2], 1)
@@ -213,8 +222,8 @@ def _assign(similar: Tensor, damping: float, left: np.ndarray) -> Tensor:
 def _occurrences(group: NeuronGroup, architecture: Architecture) -> Iterator[Occurrence]:
     """Yield the segments that contain a group.
 
-    A segment of a nested group is left out if the parent is on another axis; the other segments decide the
-    order.
+    A segment that contains a nested group without its parent is left out. The order of that group is then
+    decided by the segments that contain both.
     """
     sizes = {each.name: each.size for each in architecture.groups}
     for parameter in architecture.parameters:
@@ -230,14 +239,20 @@ def _occurrences(group: NeuronGroup, architecture: Architecture) -> Iterator[Occ
 
 
 def _crossings(occurrences: Sequence[Occurrence]) -> Iterator[tuple[Occurrence, Occurrence]]:
-    """Yield the pairs of occurrences on two axes of one parameter, which make the distance quadratic."""
+    """Yield the pairs of occurrences that are on two axes of one parameter.
+
+    For a group with such a pair, the distance is quadratic in the permutation.
+    """
     for first, second in combinations(occurrences, 2):
         if first.parameter == second.parameter and first.axis != second.axis and first.outer is None:
             yield first, second
 
 
 def _view(occurrence: Occurrence, networks: Networks) -> Tensor:
-    """Return weights ``(B, m, n, rest)`` for m elements of the parent (1 without one) and n neurons."""
+    """Return the weights at an occurrence of a group, as ``(B, m, n, rest)``.
+
+    They belong to n neurons of the group and to m elements of its parent group (m = 1 without a parent).
+    """
     split = _along(networks.parameters()[occurrence.parameter], occurrence).movedim(occurrence.axis + 1, 1)
     split = split.unflatten(1, occurrence.factors)
     position = occurrence.position + 1
@@ -249,7 +264,7 @@ def _view(occurrence: Occurrence, networks: Networks) -> Tensor:
 def _crossed(first: Occurrence, second: Occurrence, networks: Networks) -> Tensor:
     """Return the weights ``(B, n, n, rest)`` at which two segments of one group cross, in float64."""
     values = networks.parameters()[first.parameter].double()
-    # The later axis is split first and its neurons go to the end, so that the earlier axis keeps its number.
+    # The later axis is split first, and its neurons move to the end. So the earlier axis keeps its number.
     for occurrence, to in ((second, -1), (first, 1)):
         axis = occurrence.axis + 1
         values = _along(values, occurrence).unflatten(axis, occurrence.factors)
@@ -263,6 +278,6 @@ def _along(values: Tensor, occurrence: Occurrence) -> Tensor:
 
 
 def _corners(values: Tensor) -> Tensor:
-    """Return ``(B, n, n, …)`` with v[i, i] + v[j, j] − v[i, j] − v[j, i] at (i, j)."""
+    """Return ``(B, n, n, …)`` with the entry v[i, i] + v[j, j] − v[i, j] − v[j, i] at (i, j)."""
     diagonal = torch.diagonal(values, dim1=1, dim2=2).movedim(-1, 1)
     return diagonal.unsqueeze(1) + diagonal.unsqueeze(2) - values - values.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Derive the architectures of modules, and verify them by running the modules wherever that is possible."""
+"""Derive the architecture of a module, and verify the architecture by running the module if possible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sneframe.batch import Batch, stacked
 from sneframe.errors import ArchitectureError, Unverifiable
 from sneframe.symmetry import verify
 
-#: A module with more weights is not verified, since that runs a copy in float64 many times.
+#: A module with more weights is not verified, because a verification runs a float64 copy many times.
 LARGEST = 20_000_000
 
 
@@ -26,10 +26,10 @@ def describe(module: nn.Module, example_input: Any = None) -> Architecture:
     """Derive the architecture of a module, and verify it by running the module.
 
     Args:
-        module: the module; it is not changed.
+        module: the module, which is not changed.
         example_input: an input of its ``forward``: a tensor, a tuple of arguments, or a mapping from names to
-            arguments. By default, the attribute ``example_input_array`` of a Lightning module, or an input
-            made up for the first layer.
+            arguments. The default is the attribute ``example_input_array`` of a Lightning module. A module
+            without this attribute gets an input that is made up for its first layer.
 
     Returns:
         An architecture whose symmetry is ``verified``, or ``derived`` if the module cannot be verified.
@@ -38,15 +38,15 @@ def describe(module: nn.Module, example_input: Any = None) -> Architecture:
         ArchitectureError: no architecture can be derived, or running the module refutes it.
 
     Warns:
-        UserWarning: some axes could not be followed, or the architecture could not be verified; the text says
-            why.
+        UserWarning: some axes could not be followed, or the architecture could not be verified. The warning
+            gives the reason.
     """
     if example_input is None:
         example_input = getattr(module, "example_input_array", None)
     derivation = derived(module, example_input)
     architecture, reason = derivation.architecture, None
     if derivation.unused and architecture.groups:
-        reason = f"its run does not use {derivation.unused[0]!r}, which may read neurons of a group"
+        reason = f"its forward does not use {derivation.unused[0]!r}, which may read neurons of a group"
     elif architecture.num_weights > LARGEST:
         reason = f"it has {architecture.num_weights} weights, more than {LARGEST}"
     else:
@@ -63,7 +63,7 @@ def describe(module: nn.Module, example_input: Any = None) -> Architecture:
 
 @final
 class Descriptions:
-    """Describes modules with :func:`describe`, and modules with the same fingerprint only once."""
+    """Calls :func:`describe` on modules, but only once for modules with the same fingerprint."""
 
     def __init__(self) -> None:
         self._known: dict[str, Architecture] = {}
@@ -84,7 +84,10 @@ class Descriptions:
 
 
 def _kind(example_input: Any) -> str | None:
-    """Return the structure of an example input as text, without values; None if it holds unknown objects."""
+    """Return the structure of an example input as text, with shapes instead of the values of tensors.
+
+    The result is None if the input holds an object of an unknown type.
+    """
     leaves, structure = tree_flatten(example_input)
     if not all(leaf is None or isinstance(leaf, Tensor | str | int | float | torch.dtype) for leaf in leaves):
         return None
@@ -95,14 +98,13 @@ def _kind(example_input: Any) -> str | None:
 
 
 def from_modules(modules: Iterable[nn.Module], example_inputs: Sequence[Any] | None = None) -> Batch:
-    """Stack live modules into a batch; network ``i`` is ``modules[i]``.
+    """Stack live modules into a batch, in which network ``i`` is ``modules[i]``.
 
-    Their architectures are derived and verified, once for modules with the same fingerprint; see
-    :func:`describe`.
+    :func:`describe` derives and verifies the architectures, once for modules with the same fingerprint.
 
     Args:
-        modules: the modules, of any mix of architectures.
-        example_inputs: an input for each module; by default, one is made up for its first layer.
+        modules: the modules, which may have different architectures.
+        example_inputs: an input for each module. Without them, :func:`describe` finds or makes an input.
 
     Raises:
         ArchitectureError: a module cannot be described, or the number of inputs is not that of the modules.
@@ -110,7 +112,9 @@ def from_modules(modules: Iterable[nn.Module], example_inputs: Sequence[Any] | N
     modules, known = list(modules), Descriptions()
     examples = [None] * len(modules) if example_inputs is None else list(example_inputs)
     if len(examples) != len(modules):
-        raise ArchitectureError(f"{len(examples)} example inputs for {len(modules)} modules")
+        raise ArchitectureError(
+            f"each of the {len(modules)} modules needs an example input, got {len(examples)} example inputs"
+        )
     return stacked(
         (known.of(module, example), module.state_dict())
         for module, example in zip(modules, examples, strict=True)

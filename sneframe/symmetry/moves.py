@@ -1,9 +1,9 @@
-"""Choose the group elements that test a symmetry: which claims move together, and how each of them moves.
+"""Choose the group elements that test a symmetry.
 
 A claim is one action of one group, such as "group hidden0 may be permuted". Claims are tested many at a time:
 a set of claims moves, while all others stay. If the outputs of the network do not change for several random
 sets, each claim holds by itself. The reason is that the moves which leave a network unchanged form a group.
-If one claim were false, a random set would leave that group in at least half of the cases.
+If one claim were false, at least half of all sets would change the outputs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 from sneframe.architecture import Architecture, NeuronGroup, Parameter
 from sneframe.symmetry.act import Element, moves
 
-#: Ways to permute n neurons: all in one cycle, a swap of two, or at random. Cycles and swaps of two
-#: neighbours generate every permutation.
+#: Kinds of permutations: one cycle through all neurons, a swap of two neurons, or a random permutation.
+#: Every permutation is a product of cycles and swaps.
 PERMUTATIONS = ("cycle", "swap", "shuffle")
 
 
@@ -43,7 +43,7 @@ class Claim:
 
 
 def claims(architecture: Architecture) -> list[Claim]:
-    """Return all claims of an architecture, except permutations of a single neuron, which move nothing."""
+    """Return all claims of an architecture. The permutation of a single neuron is left out."""
     sizes = {group.name: group.size for group in architecture.groups}
     return [
         Claim(group=group, action=action, outer=sizes[group.parent] if group.parent else None)
@@ -54,7 +54,7 @@ def claims(architecture: Architecture) -> list[Claim]:
 
 
 def holders(architecture: Architecture) -> dict[str, list[Parameter]]:
-    """Return the parameters that each group acts on, the smallest first."""
+    """Return by group name the parameters on which the group acts, ordered by size from the smallest."""
     holding: dict[str, list[Parameter]] = {group.name: [] for group in architecture.groups}
     for parameter in sorted(architecture.parameters, key=lambda p: p.size):
         for name in {factor for axis in parameter.axes for segment in axis for factor in segment}:
@@ -64,7 +64,7 @@ def holders(architecture: Architecture) -> dict[str, list[Parameter]]:
 
 
 def idle(architecture: Architecture) -> Claim | None:
-    """Return a claim that moves no weight at all, or None if there is none."""
+    """Return the first claim whose action changes no weight, or None if every claim changes a weight."""
     holding = holders(architecture)
     for claim in claims(architecture):
         count = claim.group.size
@@ -74,8 +74,8 @@ def idle(architecture: Architecture) -> Claim | None:
             permutations={
                 claim.group.name: order[None] if claim.outer is None else order.expand(1, claim.outer, -1)
             },
-            # Powers of two, so that products equal to 1 are exact; two different ones, so that quotients are
-            # not 1.
+            # The scales are powers of two, so that a product that must be 1 is exactly 1. They take two
+            # values, so that the quotient of two scales is not always 1.
             scales={claim.group.name: 2.0 ** (1 + torch.arange(count, dtype=torch.float64) % 2)[None]},
             signs={claim.group.name: (-1.0) ** (1 + torch.arange(count, dtype=torch.float64) % 2)[None]},
         )
@@ -88,18 +88,18 @@ def idle(architecture: Architecture) -> Claim | None:
 def element(
     architecture: Architecture, moved: Sequence[Claim], generator: torch.Generator, *, turn: int
 ) -> Element:
-    """Draw an element for one network that moves exactly these claims.
+    """Draw a group element for one network that moves exactly the claims ``moved``.
 
-    No claim gets the identity: a permutation moves at least two neurons, each scale lies between 6/5 and 2 or
-    is the inverse of such a number, and at least one sign is −1. A nested group is permuted within at least
-    one element of its parent.
+    No claim gets the identity. A permutation moves at least two neurons. Each scale lies between 6/5 and 2,
+    or is the inverse of such a number. At least one sign is −1. A nested group is permuted within at least
+    one neuron of its parent.
 
     Args:
         architecture: the architecture of the network.
         moved: the claims that move.
-        generator: the random numbers, on the CPU.
+        generator: the source of random numbers, on the CPU.
         turn: selects the kinds of :data:`PERMUTATIONS`. In turn 0, all neurons of every group move in a
-            cycle; in later turns the kinds alternate between claims.
+            cycle. In later turns the kinds alternate between claims.
     """
     permutations: dict[str, Tensor] = {}
     scales: dict[str, Tensor] = {}
@@ -107,7 +107,7 @@ def element(
     for number, claim in enumerate(moved):
         name, size = claim.group.name, claim.group.size
         if claim.action == "permute":
-            # In turn 0 all move in a cycle; in later turns the kinds alternate between claims.
+            # In turn 0 every group moves in a cycle. In later turns the kinds alternate between claims.
             kind = PERMUTATIONS[(turn + number if turn else 0) % len(PERMUTATIONS)]
             outer = 1 if claim.outer is None else claim.outer
             moving = _some(outer, generator) if turn else torch.ones(outer, dtype=torch.bool)
@@ -133,7 +133,7 @@ def _some(count: int, generator: torch.Generator) -> Tensor:
 
 
 def _permutation(size: int, kind: str, generator: torch.Generator) -> Tensor:
-    """Return a random permutation ``(size,)`` of one of the :data:`PERMUTATIONS`, never the identity."""
+    """Return a random permutation ``(size,)`` of the given kind, which is never the identity."""
     drawn = torch.randperm(size, generator=generator)
     order = torch.arange(size)
     if kind == "swap":
@@ -146,7 +146,7 @@ def _permutation(size: int, kind: str, generator: torch.Generator) -> Tensor:
 
 
 def part(whole: Element, moved: Sequence[Claim]) -> Element:
-    """Return the part of an element that belongs to these claims."""
+    """Return an element that moves only the claims ``moved``, each in the same way as ``whole`` does."""
 
     def of(action: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = {claim.group.name for claim in moved if claim.action == action}
@@ -163,14 +163,14 @@ def part(whole: Element, moved: Sequence[Claim]) -> Element:
 def sets(count: int, number: int, generator: torch.Generator) -> list[list[int]]:
     """Return random sets of the claims 0, …, count − 1.
 
-    The claims get random numbers. For each binary digit of these numbers, the claims with a 1 form one set,
-    and the claims with a 0 another; then they get new numbers. So after 2 log₂(count) sets, every claim has
-    moved once while any given other claim stayed.
+    The claims are numbered in random order. For each binary digit of these numbers, the claims with a 1 form
+    one set, and the claims with a 0 form another. When all digits are used, the claims get new numbers. So
+    among 2 log₂(count) sets there is, for any two claims, one set that contains only the first of the two.
 
     Args:
         count: number of claims.
-        number: number of sets; none of them is empty.
-        generator: the random numbers.
+        number: number of sets. No set is empty.
+        generator: the source of random numbers.
     """
 
     def drawn() -> list[list[int]]:

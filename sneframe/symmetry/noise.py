@@ -1,10 +1,10 @@
 """Decide whether a move of weights changes the outputs of a network by more than rounding noise.
 
-Two measurements are made for each number of the outputs. The network runs with weights that are changed by
-about a rounding error; the change of the number is its noise. Then it runs with weights that are changed by a
-thousandth; the change of the number shows how strongly it depends on the weights. Each number is judged by
-its own noise and its own dependence. So a large number, such as a masked logit of −1e20, does not hide
-changes of the others.
+Two measurements are made for each number of the outputs. First the network runs with weights that are changed
+by about a rounding error. The change of the number is then called its noise. Then the network runs with
+weights that are changed by a thousandth. The change of the number then shows how strongly the number depends
+on the weights. Each number is judged by its own noise and its own dependence. So a large number, such as a
+masked logit of −1e20, does not hide changes of other numbers.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from attrs import frozen
 from torch import Tensor
 
 STEP = 1e-3  #: the relative change of weights by which dependence is measured
-ROUNDINGS = 8  #: the same for noise, in units of the precision of the type
+ROUNDINGS = 8  #: the relative change of weights by which noise is measured, in units of the type's precision
 MARGIN = 32  #: a change larger than the noise by this factor counts as a real change
-FLOOR = 1e-12  #: the smallest change that is looked for, as a fraction of the dependence on the weights
+FLOOR = 1e-12  #: the smallest change that can count as real, as a fraction of the dependence on the weights
 
 
 @frozen(kw_only=True, eq=False)
 class Expected:
-    """One output tensor, with the tolerance of each of its numbers.
+    """One output tensor of a network, and the largest change of each of its numbers that counts as noise.
 
     Args:
-        value: the values, in float64, or in a type of integers or booleans.
-        tolerance: the largest change of each number that counts as noise; infinite if a change could not be
-            recognised.
-        size: the size of each number, to which relative changes refer.
-        sharp: whether each number depends on the weights, and a real change would exceed the tolerance.
-        blurred: whether each number depends on the weights, but a real change would be lost in noise.
+        value: the numbers, in float64, or in a type of integers or booleans.
+        tolerance: for each number, the largest change that counts as noise. It is infinite if a real change
+            could not be recognised.
+        size: for each number, the size by which a change is divided to give a relative change.
+        sharp: for each number, whether it depends on the weights and a real change would exceed the
+            tolerance.
+        blurred: for each number, whether it depends on the weights but a real change would be lost in noise.
         repeated: the largest change between two equal runs that is more than a rounding error, as a fraction
             of the largest number.
     """
@@ -46,12 +47,12 @@ class Expected:
 
 @frozen(kw_only=True)
 class Change:
-    """The largest change of a network's outputs.
+    """The largest change of the outputs of a network after its weights were moved.
 
     Args:
         path: the path of the output tensor, such as ``output[0]``.
-        size: the change, as a fraction of the size of the number.
-        seen: whether it is more than noise.
+        size: the change, as a fraction of the size of the number that changed.
+        seen: whether the change is more than noise.
     """
 
     path: str
@@ -70,7 +71,7 @@ def expect(
 
     Args:
         value: the output tensor.
-        again: the same output in an equal run; None if it was missing.
+        again: the same output in an equal run, or None if that run did not return the output.
         near: the same output for weights that are changed by the fraction :data:`ROUNDINGS` × ``eps``.
         far: the same output for weights that are changed by the fraction :data:`STEP`.
         eps: the relative precision of the numbers that the network computes with.
@@ -115,7 +116,7 @@ def expect(
     rounding = ROUNDINGS * eps * scale
     tolerance = _largest([MARGIN * noise, max(FLOOR, MARGIN * ROUNDINGS * eps) * dependence, rounding])
     # A number that does not depend on the weights may still be rounded differently. It may come from a ReLU
-    # that is barely off, so it is taken to be as noisy as its neighbours.
+    # that is barely off. So its noise is assumed to be at least the median noise of the dependent numbers.
     least = MARGIN * float(noise[active].median()) if active.any() else 0.0
     still = torch.maximum(MARGIN * noise, rounding).clamp(min=least)
     tolerance = torch.where(active, tolerance, torch.where(value.isfinite(), still, 0.0))
@@ -134,11 +135,11 @@ def expect(
 
 
 def compare(expected: Mapping[str, Expected], moved: Mapping[str, Tensor] | None) -> Change:
-    """Return the largest change that is more than noise; if there is none, the largest change.
+    """Return the largest change that is more than noise, or the largest change if all changes are noise.
 
     Args:
-        expected: the outputs by path.
-        moved: the outputs with moved weights; None if the module failed with these.
+        expected: the outputs before the weights were moved, by path.
+        moved: the outputs with moved weights, by path, or None if the module failed with the moved weights.
     """
     if moved is None or moved.keys() != expected.keys():
         missing = sorted(expected.keys() ^ moved.keys()) if moved is not None else sorted(expected)
@@ -166,10 +167,10 @@ def compare(expected: Mapping[str, Expected], moved: Mapping[str, Tensor] | None
 
 
 def difference(first: Tensor, second: Tensor) -> Tensor:
-    """Return the absolute difference of each number, in float64.
+    """Return the absolute difference of two tensors at each position, in float64.
 
-    It is 0 if both are the same infinity or both are NaN, and infinite if only one of them is finite. For
-    integers and booleans it is 1 where they differ.
+    For two equal infinities and for two NaNs, the difference is 0. If only one of the two numbers is finite,
+    the difference is infinite. For integers and booleans, the difference is 1 where they differ, and else 0.
     """
     if not first.is_floating_point():
         return (first != second).double()

@@ -1,4 +1,4 @@
-"""Products and inverses of group elements.
+"""Compute products and inverses of group elements.
 
 Example: an element g swaps neurons 0 and 1, and an element h swaps neurons 1 and 2. Then ``compose(g, h)`` is
 the single element that has the effect of h followed by g, and ``inverse(g)`` is g itself.
@@ -21,7 +21,7 @@ def compose(second: Sequence[Element], first: Sequence[Element]) -> tuple[Elemen
 
 
 def inverse(elements: Sequence[Element]) -> tuple[Element, ...]:
-    """Return the elements that undo the given ones."""
+    """Return the elements that undo ``elements``."""
     return tuple(_inverse(element) for element in elements)
 
 
@@ -45,7 +45,13 @@ def _compose(second: Element, first: Element) -> Element:
 
 
 def _product(second: Element, g: Mapping[str, Tensor], h: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the scales or signs d_g[i] d_h[π_g(i)] of a composition, by name of the group."""
+    """Return by group name the scales or the signs of g·h: d_g[i] d_h[π_g(i)].
+
+    Args:
+        second: the element g, which is applied last.
+        g: the scales or the signs of g, by name of the group.
+        h: the scales or the signs of h, by name of the group.
+    """
     product = dict(g)
     for name, values in h.items():
         order = second.permutations.get(name)
@@ -55,7 +61,7 @@ def _product(second: Element, g: Mapping[str, Tensor], h: Mapping[str, Tensor]) 
 
 
 def _inverse(element: Element) -> Element:
-    """Return the inverses of one element per network."""
+    """Return the inverse of an element, for every network."""
     permutations: dict[str, Tensor] = {}
     for group in element.architecture.groups:
         order = element.permutations.get(group.name)

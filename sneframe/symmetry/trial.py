@@ -17,24 +17,25 @@ from torch import Tensor
 from sneframe.symmetry.noise import ROUNDINGS, STEP, Expected, expect
 from sneframe.symmetry.twin import Inputs, Outputs, Twin
 
-#: Pairs (gain, shift). Weights are drawn with variance gain² / (number of inputs), biases with standard
-#: deviation shift. A deep network may forget its first layers at a small gain and be chaotic at a large one,
-#: so several are tried.
+#: Pairs (gain, shift). Weights are drawn with variance gain² / (number of inputs), and biases with standard
+#: deviation ``shift``. At a small gain, the outputs of a deep network may not depend on its first layers. At
+#: a large gain, the network may be chaotic. So several pairs are tried.
 LEVELS = ((1.0, 1.0), (2.0, 0.3), (12.0, 0.1), (0.3, 1.0), (0.1, 1.0), (0.03, 1.0))
-FIRST = 3  #: the first trials start with these levels in turn
-GIVEN = None  #: used instead of a level: the weights of the module itself, with noise
-#: Ends of the names of vectors that multiply, which are drawn with standard deviation 1.
+FIRST = 3  #: the number of levels with which trials start: trial i starts with level i modulo this number
+GIVEN = None  #: stands in place of a level for the weights of the module itself, with noise
+#: Endings of the names of vectors that multiply, such as the weight of a normalisation layer. Such a vector
+#: is drawn with standard deviation 1.
 MULTIPLIERS = ("weight", "gamma", "scale")
 
 
 @frozen(kw_only=True, eq=False)
 class Trial:
-    """A network with drawn weights, and what it returns.
+    """A network with randomly drawn weights, and the outputs that it returns.
 
     Args:
         state: the values of all parameters and persistent buffers, by name.
-        inputs: the inputs that it was run on.
-        seed: the seed of the random numbers that it draws as it runs.
+        inputs: the inputs on which the network was run.
+        seed: the seed of the random numbers that the network draws as it runs.
         outputs: the outputs with their tolerances, by path.
     """
 
@@ -45,22 +46,25 @@ class Trial:
 
     @property
     def repeated(self) -> float:
-        """The largest change of an output between two equal runs."""
+        """The largest relative change of an output between two equal runs."""
         return max((known.repeated for known in self.outputs.values()), default=0.0)
 
     @property
     def sharp(self) -> int:
-        """Number of output numbers that would show a wrong move of the weights."""
+        """How many numbers of the outputs would show a wrong move of the weights."""
         return sum(int(known.sharp.sum()) for known in self.outputs.values())
 
     @property
     def tolerance(self) -> float:
-        """The largest change of a number that would count as noise, as a fraction of its size."""
+        """The largest tolerance of a sharp number of the outputs, as a fraction of the size of the number."""
         known = [output for output in self.outputs.values() if output.sharp.any()]
         return max((float((o.tolerance / o.size)[o.sharp].max()) for o in known), default=0.0)
 
     def influence(self, twin: Twin, generator: torch.Generator) -> dict[str, float] | None:
-        """Return how much the outputs depend on each parameter, in tolerances; None if it is unknown."""
+        """Return by name how much the outputs depend on each parameter and buffer, in units of the tolerance.
+
+        The result is None if the module cannot be differentiated.
+        """
         factors = {}
         for path, known in self.outputs.items():
             if known.sharp.any() and known.value.is_floating_point():
@@ -72,7 +76,7 @@ class Trial:
         return {name: value / self.sharp**0.5 for name, value in influence.items()}
 
     def fault(self, twin: Twin) -> str | None:
-        """Return the reason why a wrong move of weights might go unnoticed, or None if it would be seen."""
+        """Return the reason why a wrong move of weights might go unnoticed, or None without such a reason."""
         if self.repeated:
             return (
                 f"the outputs of {twin.name} differ by {self.repeated:.2g} of their size "
@@ -88,19 +92,20 @@ class Trial:
                 )
             value = known.value
             if value.is_floating_point() and value.numel() and bool(value.isnan().all()):
-                return f"{path} of {twin.name} is not a number at random weights"
+                return f"{path} of {twin.name} is NaN at random weights"
         if not self.sharp:
             return (
-                f"no floating-point output of {twin.name} is finite, other than zero "
+                f"{twin.name} has no floating-point output that is finite, not zero, "
                 f"and dependent on its weights"
             )
         return None
 
 
 def trial(twin: Twin, number: int, seed: int) -> Trial | str:
-    """Draw a trial in which a wrong move of weights would be seen, or return the reason why there is none.
+    """Draw a trial in which a wrong move of weights would be seen.
 
-    Trial 0 keeps the given buffers and inputs. Later trials vary them, if the module still runs.
+    Trial 0 uses the buffers of the module and the example input as they are. Later trials vary both, if the
+    module still runs. If no draw is suitable, the reason is returned as text instead of a trial.
 
     Args:
         twin: the copy of the module to run.
@@ -126,7 +131,7 @@ def trial(twin: Twin, number: int, seed: int) -> Trial | str:
 
 
 def outputs(twin: Twin, state: Mapping[str, Tensor], inputs: Inputs, seed: int) -> Outputs | None:
-    """Run a module, and return its outputs; None if it fails with these weights."""
+    """Run a module and return its outputs, or None if its forward raises an error."""
     try:
         return twin.run(state, inputs, seed)
     except Exception:  # noqa: BLE001  # a forward may raise anything
@@ -136,7 +141,11 @@ def outputs(twin: Twin, state: Mapping[str, Tensor], inputs: Inputs, seed: int) 
 def _measured(
     twin: Twin, state: Mapping[str, Tensor], inputs: Inputs, seed: int, generator: torch.Generator
 ) -> Trial | None:
-    """Run a module with weights, and with others near them; return None if it fails with these weights."""
+    """Run a module several times, and measure the tolerances of its outputs.
+
+    It runs with the weights of ``state`` and with weights that differ slightly. The result is None if the
+    module fails with the weights of ``state``.
+    """
     values = outputs(twin, state, inputs, seed)
     if values is None:
         return None
@@ -156,7 +165,7 @@ def _measured(
 
 
 def _off(state: Mapping[str, Tensor], step: float, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return weights that are changed at random by about a fraction ``step`` of their size."""
+    """Change weights at random by about the fraction ``step`` of their size, and return the result."""
     return {
         name: value * (1 + step * _normal(value, generator)) if value.is_floating_point() else value
         for name, value in state.items()
@@ -169,13 +178,13 @@ def _off(state: Mapping[str, Tensor], step: float, generator: torch.Generator) -
 def weights(
     given: Mapping[str, Tensor], level: tuple[float, float] | None, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Draw the floating-point tensors of a state.
+    """Draw random values for the floating-point tensors of a state.
 
     Args:
         given: the state of the module.
-        level: gain and shift, see :data:`LEVELS`; or :data:`GIVEN` for the given values plus noise of half
-            their standard deviation.
-        generator: the random numbers, on the CPU.
+        level: gain and shift, see :data:`LEVELS`. :data:`GIVEN` returns the values of ``given`` plus noise,
+            which has half the standard deviation of the values.
+        generator: the source of random numbers, on the CPU.
     """
     drawn = {}
     for name, value in given.items():
@@ -198,7 +207,7 @@ def weights(
 
 
 def _normal(value: Tensor, generator: torch.Generator) -> Tensor:
-    """Return standard normal numbers in the shape of a tensor."""
+    """Draw standard normal numbers in the shape of ``value``."""
     return torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value.device)
 
 
@@ -208,7 +217,10 @@ def _normal(value: Tensor, generator: torch.Generator) -> Tensor:
 def _surroundings(
     twin: Twin, number: int, generator: torch.Generator
 ) -> Iterator[tuple[Inputs, Mapping[str, Tensor]]]:
-    """Yield inputs and buffers to run with: the most varied ones first, the given ones last."""
+    """Yield pairs of inputs and buffers with which the module runs.
+
+    The first pair varies as many of them as possible. The last pair is the unchanged inputs and buffers.
+    """
     if number:
         inputs = [_redrawn, _shuffled] if number % 2 else [_shuffled, _redrawn]
         whole = any(value.is_floating_point() and value.numel() for value in twin.inputs.tensors)
@@ -229,7 +241,10 @@ def _surroundings(
 def _runs(
     twin: Twin, inputs: Inputs, buffers: Mapping[str, Tensor], number: int, generator: torch.Generator
 ) -> bool:
-    """Whether the module runs with these inputs and buffers, without more NaN than with the given ones."""
+    """Return whether the module runs with varied inputs and buffers.
+
+    Its outputs must have the shapes, and no more NaN, than with the inputs and buffers of the twin.
+    """
     for level in (LEVELS[number % FIRST], GIVEN):
         state = weights(twin.state, level, generator)
         known = outputs(twin, state, twin.inputs, 0)
@@ -242,12 +257,15 @@ def _runs(
 
 
 def _varied(value: Tensor, way: Callable[..., Tensor], generator: torch.Generator) -> Tensor:
-    """Return a tensor varied in this way, if it has floating-point numbers; otherwise as it is."""
+    """Vary a floating-point tensor by the function ``way``. Any other tensor is returned unchanged."""
     return way(value, generator) if value.is_floating_point() and value.numel() else value
 
 
 def _redrawn(value: Tensor, generator: torch.Generator) -> Tensor:
-    """Return normal numbers with the mean and standard deviation of a tensor (1 if that is zero)."""
+    """Draw normal numbers with the mean and the standard deviation of a tensor.
+
+    If the standard deviation of the tensor is 0, the standard deviation of the result is 1.
+    """
     spread = float((value - value.mean()).square().mean().sqrt()) or 1.0
     return (float(value.mean()) + spread * _normal(value, generator)).to(value.dtype)
 
@@ -259,7 +277,7 @@ def _shuffled(value: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _flipped(value: Tensor, generator: torch.Generator) -> Tensor:
-    """Return random booleans for a tensor of booleans, or other values in random order."""
+    """Draw random booleans for a tensor of booleans. The values of any other tensor are shuffled."""
     if value.dtype != torch.bool:
         return _shuffled(value, generator)
     return (torch.rand(value.shape, generator=generator) < 0.5).to(value.device)

@@ -1,4 +1,7 @@
-"""Twin: a copy of a module that can be run again and again with other weights, always in the same way."""
+"""Copy a module, so that the copy can be run many times with different weights.
+
+All runs start from the same state of the module and of the random numbers, so their outputs can be compared.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from sneframe.architecture.derive import arguments
 from sneframe.architecture.outputs import leaves
 from sneframe.errors import ArchitectureError, one_line
 
-#: The outputs of a network, by path: floats as float64, other types as they are.
+#: The outputs of a network, by path. Floats are float64, and other types are unchanged.
 Outputs = dict[str, Tensor]
 
 
@@ -37,7 +40,7 @@ class Inputs:
     kwargs: Mapping[str, Any] = field(factory=dict)
 
     def map(self, function: Any) -> Inputs:
-        """Return the inputs with a function applied to each tensor, at any depth."""
+        """Apply a function to each tensor among the inputs, at any depth, and return the new inputs."""
 
         def each(value: Any) -> Any:
             return function(value) if isinstance(value, Tensor) else value
@@ -46,27 +49,28 @@ class Inputs:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All tensors among the inputs."""
+        """All tensors among the inputs, at any depth."""
         return [value for value in tree_leaves((self.args, self.kwargs)) if isinstance(value, Tensor)]
 
 
 class Twin:
-    """A copy of a module in evaluation mode, whose runs do not affect each other.
+    """A copy of a module in evaluation mode. Its runs do not affect each other.
 
     Args:
         module: the module to copy.
         example_input: an input, as for :meth:`~sneframe.architecture.Architecture.from_module`.
-        wide: whether weights and inputs become float64; otherwise they keep their types.
+        wide: whether to convert weights and inputs to float64. If false, they keep their types.
 
     Attributes:
-        inputs: the arguments for the example input.
-        first_name: for each name of a parameter or persistent buffer, the first name of the same tensor.
+        inputs: the example input as the arguments of ``forward``.
+        first_name: for each name of a parameter or persistent buffer, the first name of the same tensor (a
+            tied tensor has several names).
         state: the values of the parameters and persistent buffers of the module, each tensor once.
         precision: the coarsest floating-point type of any result between the weights and the outputs.
 
     Raises:
         ArchitectureError: the module cannot be copied, or its output cannot be searched for tensors.
-        Exception: any error that its ``forward`` raises on the example input.
+        Exception: any error that the ``forward`` of the module raises on the example input.
     """
 
     def __init__(self, module: nn.Module, example_input: Any, *, wide: bool) -> None:
@@ -93,12 +97,12 @@ class Twin:
         self.precision = self._watched()
 
     def run(self, state: Mapping[str, Tensor], inputs: Inputs, seed: int) -> Outputs:
-        """Run the module, and return each output tensor and number by its path, floats as float64.
+        """Run the module, and return each output tensor and number by its path. Floats are float64.
 
         Args:
-            state: the values of parameters and persistent buffers, by name; missing ones keep the values of
-                the module.
-            inputs: the inputs; the module gets a copy.
+            state: the values of parameters and persistent buffers, by name. A tensor that is missing here has
+                the value that it has in the module.
+            inputs: the inputs. The module gets a copy of them.
             seed: the seed of the random numbers that the module may draw as it runs.
         """
         with torch.no_grad():
@@ -116,10 +120,10 @@ class Twin:
             state: see :meth:`run`.
             inputs: see :meth:`run`.
             seed: see :meth:`run`.
-            factors: the factors, by path, in the shape of each output tensor.
+            factors: the factors of the numbers of each output tensor, by path, in the shape of the tensor.
 
         Returns:
-            The values by name; None if there are no gradients, as in a forward that switches them off.
+            The values by name, or None if there are no gradients. A forward may switch gradients off.
         """
         weights = {name: value for name, value in self._tensors.items() if value.is_floating_point()}
         needed = {name: value.requires_grad for name, value in weights.items()}
@@ -147,7 +151,7 @@ class Twin:
         }
 
     def _forward(self, state: Mapping[str, Tensor], inputs: Inputs, seed: int) -> list[tuple[str, Any]]:
-        """Undo all that earlier runs may have changed, run the module, and return its output values."""
+        """Undo all that earlier runs may have changed, run the module, and return its outputs by path."""
         for each, attributes, buffers in self._attributes:
             vars(each).clear()
             vars(each).update(attributes)
@@ -164,35 +168,38 @@ class Twin:
         given = inputs.map(lambda value: value.detach().clone())
         default = torch.get_default_dtype()
         try:
-            # For tensors that the module makes as it runs, such as a first state.
+            # This is the type of tensors that the module creates as it runs, such as an initial hidden state.
             torch.set_default_dtype(self._default)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # they were shown when the module was described
+                warnings.simplefilter("ignore")  # the derivation of the architecture showed the same warnings
                 return leaves(self._module(*given.args, **given.kwargs), self.name)
         finally:
             torch.set_default_dtype(default)
 
     def _watched(self) -> torch.dtype:
-        """Run the module on the example input; return the coarsest type that depends on its weights."""
+        """Run the module on the example input, and find the coarsest floating-point type that it uses.
+
+        Only tensors that depend on the weights count.
+        """
         watch = _Precision([value for value in self._tensors.values() if value.is_floating_point()])
         try:
             with watch:
                 self.run(self.state, self.inputs, 0)
         except ArchitectureError:
             raise
-        except Exception:  # noqa: BLE001  # some operations cannot run in the mode: run without it
+        except Exception:  # noqa: BLE001  # some operations cannot run in the mode, so run without it
             self.run(self.state, self.inputs, 0)
         return max(watch.seen, key=lambda dtype: torch.finfo(dtype).eps)
 
 
 class _Precision(TorchDispatchMode):
-    """Notes the floating-point types of all tensors that depend on the weights.
+    """Records the floating-point types of all tensors that depend on the weights.
 
-    A tensor is known by the address of its memory. All tensors are kept alive meanwhile, so that no address
-    is used twice.
+    A tensor is identified by the address of its memory. All recorded tensors are kept alive, so that no
+    address is used twice.
 
     Args:
-        weights: the weights.
+        weights: the floating-point parameters and buffers of the module.
     """
 
     def __init__(self, weights: Sequence[Tensor]) -> None:
@@ -204,7 +211,7 @@ class _Precision(TorchDispatchMode):
             self._note(value)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and note its outputs if they depend on the weights."""
+        """Run an operation, and record its outputs if an input depends on the weights."""
         result = func(*args, **(kwargs or {}))
         inputs = (value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor))
         if any(_memory(value) in self._dependent for value in inputs):
@@ -221,7 +228,7 @@ class _Precision(TorchDispatchMode):
 
 
 def _memory(value: Tensor) -> int:
-    """Return the address that identifies the memory of a tensor."""
+    """Return a number that identifies the memory of a tensor."""
     try:
         return value.untyped_storage()._cdata
     except (NotImplementedError, RuntimeError):  # a sparse tensor has no single storage
@@ -230,7 +237,7 @@ def _memory(value: Tensor) -> int:
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Restore all random states that running a module may change."""
+    """Restore the random states of Python, NumPy and torch after this block, which may run a module."""
     devices = {p.device.index or 0 for p in module.parameters() if p.device.type == "cuda"}
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=sorted(devices)):
@@ -242,10 +249,10 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 
 def twin(module: nn.Module, example_input: Any) -> Twin:
-    """Return a copy of a module that computes in float64, or in its own types if float64 fails.
+    """Return a copy of a module that computes in float64. If float64 fails, the copy keeps its types.
 
     Raises:
-        ArchitectureError: the module fails on the example input in its own types too.
+        ArchitectureError: the module fails on the example input in float64 and in its own types.
     """
     try:
         return Twin(module, example_input, wide=True)
@@ -264,7 +271,7 @@ def twin(module: nn.Module, example_input: Any) -> Twin:
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """Return a deep copy, in which tensors with a gradient graph are detached."""
+    """Return a deep copy of a module, in which tensors with a gradient graph are detached."""
     known: dict[int, Any] = {}
     for each in module.modules():
         for value in tree_leaves(vars(each)):
@@ -279,7 +286,10 @@ def _copied(module: nn.Module) -> nn.Module:
 
 
 def _comparable(path: str, value: Any, name: str) -> Tensor:
-    """Return an output value as a dense tensor on the CPU: floats as float64, complex numbers as pairs."""
+    """Convert an output value to a dense tensor on the CPU.
+
+    Floats become float64, and a complex number becomes a pair of floats.
+    """
     if not isinstance(value, Tensor):
         value = torch.tensor(complex(value) if isinstance(value, complex) else value)
     value = value.detach()

@@ -1,4 +1,4 @@
-"""Verify an architecture by running its network: moving neurons must not change the outputs.
+"""Verify an architecture by running its network. Moving neurons must not change the outputs.
 
 Example: an architecture claims that the 16 neurons of group ``hidden0`` may be permuted. A copy of the
 network gets random weights and runs once. Then the weights are permuted as the architecture describes, and
@@ -25,9 +25,9 @@ from sneframe.symmetry.noise import Change, compare
 from sneframe.symmetry.trial import Trial, outputs, trial
 from sneframe.symmetry.twin import Twin, twin, undisturbed
 
-SETS = 12  #: smallest number of random sets of claims that are moved
+SETS = 12  #: smallest number of random sets of claims that are tested
 VISIBLE = 3  #: how strongly the outputs must depend on the weights of a group, in units of their tolerance
-SINGLES = 64  #: number of claims that are moved one by one if neither half of a set is false alone
+SINGLES = 64  #: largest number of claims that are tested one by one if neither half of a set is false alone
 
 
 @frozen(kw_only=True)
@@ -35,8 +35,9 @@ class Verified:
     """The result of a verification that found nothing wrong.
 
     Args:
-        error: the largest change of a number in the outputs, as a fraction of its size.
-        tolerance: the largest change that would have counted as noise, as a fraction of the size of a number.
+        error: the largest change of a number in the outputs, as a fraction of the size of the number.
+        tolerance: the largest change that would have counted as noise, as a fraction of the size of the
+            number.
         groups: number of groups that were moved.
         actions: number of actions that were tested, over all groups.
         moved: the fraction of the weights that change when all groups move.
@@ -58,23 +59,24 @@ def verify(
 ) -> Verified:
     """Check that no action of any group changes the outputs of a network.
 
-    A copy of the module runs in double precision, with random values for every parameter and buffer. All
-    groups move at once, and then random halves of them, so that each group has moved while each other one
-    stayed. Each number of the outputs is judged by its own noise, see :mod:`.noise`. This takes a few dozen
-    forward passes, however many groups there are.
+    A copy of the module runs in double precision, with random values for every parameter and buffer. First
+    all groups move at once. Then random halves of the groups move, so that for any two groups there is a run
+    in which only the first of the two moves. Each number of the outputs is judged by its own noise, see
+    :mod:`.noise`. A verification takes a few dozen forward passes, however many groups there are.
 
     Args:
-        module: the module; it is not changed.
+        module: the module, which is not changed.
         architecture: the architecture to verify.
         example_input: an input, as for :meth:`~sneframe.architecture.Architecture.from_module`.
-        draws: how often weights are drawn.
+        draws: how often random weights are drawn.
         seed: the seed of the draws.
 
     Raises:
-        ArchitectureError: names or shapes differ from those of the module, or a group moves no weight or
-            changes the outputs. The error names the group, the action and the change.
-        Unverifiable: the outputs are random or too noisy, or do not depend enough on the weights to show a
-            wrong move.
+        ArchitectureError: a parameter of the architecture is not in the module or has another shape, or an
+            action of a group moves no weight or changes the outputs. The error names the group, the action
+            and the change.
+        Unverifiable: the outputs are random or too noisy, or depend too little on the weights to show a wrong
+            move.
     """
     _check(module, architecture)
     if (claim := idle(architecture)) is not None:
@@ -103,7 +105,7 @@ def _check(module: nn.Module, architecture: Architecture) -> None:
 
 
 class _Verification:
-    """One verification under way.
+    """The state of one verification: the twin, and the results so far.
 
     Args:
         architecture: the architecture to verify.
@@ -122,7 +124,7 @@ class _Verification:
         self.random = 0.0
 
     def run(self, draws: int, seed: int, generator: torch.Generator) -> None:
-        """Move all claims at each draw of weights, then random sets of claims."""
+        """Test all claims together at each draw of weights, and then random sets of claims."""
         clear: list[Trial] = []
         faults: list[str] = []
         for number in range(draws):
@@ -136,7 +138,7 @@ class _Verification:
             self.tolerance = max(self.tolerance, drawn.tolerance)
             self._move(drawn, range(len(self.known)), generator, turn=0)
         if not clear:
-            raise Unverifiable(f"{faults[0]}, so its symmetry cannot be verified")
+            raise Unverifiable(f"the symmetry of {self.twin.name} cannot be verified: {faults[0]}")
         count, shared = len(self.known), len(clear)
         number = max(SETS, 2 * (count - 1).bit_length())
         for turn, half in enumerate(sets(count, -(-number // shared) * shared, generator)):
@@ -144,7 +146,7 @@ class _Verification:
         self._check_visible(clear, generator)
 
     def verified(self) -> Verified:
-        """Return the result."""
+        """Return the result of the verification."""
         return Verified(
             error=self.error,
             tolerance=self.tolerance,
@@ -156,7 +158,7 @@ class _Verification:
         )
 
     def _move(self, now: Trial, numbers: Sequence[int], generator: torch.Generator, *, turn: int) -> None:
-        """Move some claims, and raise if the outputs change."""
+        """Move the weights by the claims with the indices ``numbers``, and raise if the outputs change."""
         moved = [self.known[number] for number in numbers]
         acting = element(self.architecture, moved, generator, turn=turn)
         change = self._change(now, acting)
@@ -166,7 +168,7 @@ class _Verification:
         self.error = max(self.error, change.size)
 
     def _change(self, now: Trial, acting: Element) -> Change:
-        """Return the largest change of the outputs after an element has moved the weights."""
+        """Move the weights by an element, run the twin, and return the largest change of its outputs."""
         first = self.twin.first_name
         named = {name: now.state[tensor] for name, tensor in first.items() if tensor in now.state}
         weights = flatten(self.architecture, named, dtype=torch.float64)
@@ -176,7 +178,7 @@ class _Verification:
         state: dict[str, Tensor] = {}
         for name, value in networks.parameters().items():
             known = state.setdefault(first[name], value[0])
-            # A tensor with two names must move in the same way under both.
+            # A tensor with two names must move in the same way under both names.
             if not torch.allclose(known, value[0], rtol=1e-12):
                 return Change(path=name, size=float("inf"), seen=True)
         self.passes += 1
@@ -185,7 +187,10 @@ class _Verification:
     def _guilty(
         self, now: Trial, acting: Element, moved: Sequence[Claim], change: Change
     ) -> tuple[Sequence[Claim], Change]:
-        """Find the false claim in a set by halving; return several if only their combination is false."""
+        """Find a false claim in a set by halving the set, and return it with its change of the outputs.
+
+        Several claims are returned if only their combination changes the outputs.
+        """
         while len(moved) > 1:
             middle = len(moved) // 2
             for half in (moved[:middle], moved[middle:]):
@@ -202,7 +207,7 @@ class _Verification:
         return moved, change
 
     def _refuse(self, guilty: Sequence[Claim], change: Change) -> None:
-        """Raise the error for false claims; Unverifiable if the outputs are random anyway."""
+        """Raise ArchitectureError for false claims, or Unverifiable if the outputs are random anyway."""
         named = " and ".join(map(str, guilty[:3])) + (
             f" and {len(guilty) - 3} more" if len(guilty) > 3 else ""
         )
@@ -210,16 +215,17 @@ class _Verification:
         fault = f"{named} changes the outputs of {self.twin.name} {size}, at {change.path}"
         if self.random:
             raise Unverifiable(
-                f"the outputs of {self.twin.name} differ by {self.random:.2g} of their size between "
-                f"runs with different random numbers, and with the same ones {fault}, so its symmetry "
-                f"cannot be verified"
+                f"the symmetry of {self.twin.name} cannot be verified: its outputs differ by "
+                f"{self.random:.2g} of their size between runs with different random numbers, and with the "
+                f"same random numbers {fault}"
             )
         raise ArchitectureError(f"{fault}: no symmetry")
 
     def _check_visible(self, clear: Sequence[Trial], generator: torch.Generator) -> None:
         """Check that the outputs depend enough on the weights of each group to show a wrong claim.
 
-        A group on which the outputs do not depend at all is fine, because no claim about it can be false.
+        A group on which the outputs do not depend at all passes, because no claim about that group can be
+        false.
         """
         dependence = [each.influence(self.twin, generator) for each in clear]
         first = self.twin.first_name
@@ -228,11 +234,11 @@ class _Verification:
             forgotten = bool(seen) and all(value < VISIBLE for value in seen) and max(seen) > 0
             if forgotten and None not in dependence:
                 raise Unverifiable(
-                    f"the outputs of {self.twin.name} hardly depend on group {name!r}: a wrong move of it "
-                    f"would change them by less than rounding does, so its symmetry cannot be verified"
+                    f"the symmetry of {self.twin.name} cannot be verified: its outputs hardly depend on "
+                    f"group {name!r}, so a wrong move of the group might not be seen"
                 )
 
     def _random(self, now: Trial) -> float:
-        """Return how much the outputs change if the module draws other random numbers as it runs."""
+        """Return the relative change of the outputs when the module draws different random numbers."""
         change = compare(now.outputs, outputs(self.twin, now.state, now.inputs, now.seed + 1))
         return change.size if change.seen else 0.0

@@ -1,6 +1,7 @@
-"""Tools for the tests of plugins: toy networks and zoos, :mod:`~sneframe.testing.laws`, fixtures.
+"""This package helps to test plugins.
 
-``pytest_plugins = "sneframe.testing.fixtures"`` brings the fixture ``toy_zoo_path``.
+It has toy networks and toy zoos, the laws that every part must keep (:mod:`~sneframe.testing.laws`), and a
+fixture: ``pytest_plugins = "sneframe.testing.fixtures"`` defines ``toy_zoo_path``.
 """
 
 from __future__ import annotations

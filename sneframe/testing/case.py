@@ -1,4 +1,4 @@
-"""Build a part and the parts in front of it, on toy networks that can be permuted, scaled and flipped."""
+"""Build the parts of a configuration for toy networks, whose neurons can be permuted, scaled and flipped."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ SEED = 7
 
 
 class Chain(nn.Module):
-    """The parts of a configuration, as far as they could be built, from normalise to head.
+    """Runs the parts of a configuration one after the other, from normalise to head.
+
+    A chain ends early if a part cannot be built.
 
     Args:
-        parts: the parts, in their order.
+        parts: the parts, in the order of their slots.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
@@ -36,13 +38,15 @@ class Chain(nn.Module):
         self.parts = nn.ModuleDict({part.slot: part for part in parts})
 
     def part(self, slot: str) -> Part:
-        """Return the part of a slot."""
+        """Return the part in a slot."""
         found = self.parts[slot]
         assert isinstance(found, Part)
         return found
 
     def forward(self, batch: Batch, last: str) -> Any:
-        """Return the output of the part in the slot ``last``: a batch, carriers, or the values of the head.
+        """Run the chain up to the slot ``last``, and return the output of that part.
+
+        The output is a batch, a tuple of carriers, or the values of the head.
 
         Raises:
             PluginError: a part fails.
@@ -61,12 +65,12 @@ class Chain(nn.Module):
 
 @frozen(kw_only=True)
 class Failure:
-    """A failure of a part after which neither it nor the parts behind it can be measured.
+    """The reason why a part could not be built or fitted. The parts behind it cannot be measured either.
 
     Args:
-        slot: slot of the part.
-        law: what failed: ``built`` or ``fitted``.
-        said: the error, one line.
+        slot: slot of the part that failed.
+        law: ``built`` or ``fitted``: the step that failed.
+        said: the error message as one line.
     """
 
     slot: str
@@ -79,11 +83,11 @@ class BuiltChain:
     """The chain of a configuration, built for toy networks.
 
     Args:
-        chain: the parts in float64 and evaluation mode, with fitted constants; the chain ends before a part
-            that fails.
-        batch: toy networks with raw weights, float64.
-        rebuild: function that builds the same chain from another seed; the seed of ``chain`` is SEED.
-        failure: failure of the first part that cannot be built or fitted, or None.
+        chain: the parts in float64 and evaluation mode, with fitted constants. The chain ends before the
+            first part that fails.
+        batch: toy networks with raw float64 weights.
+        rebuild: function that builds the same chain from a given seed. ``chain`` has the seed SEED.
+        failure: the failure of the first part that cannot be built or fitted, or None.
     """
 
     chain: Chain
@@ -94,13 +98,13 @@ class BuiltChain:
 
 @frozen(kw_only=True, eq=False)
 class Case:
-    """A part in its chain.
+    """A part to measure, with the chain that contains the part.
 
     Args:
         part: the part to measure.
         chain: the chain of the part, in float64 and evaluation mode, with fitted constants.
-        batch: toy networks with raw weights, float64.
-        rebuild: function that builds the same chain from another seed; the seed of ``chain`` is SEED.
+        batch: toy networks with raw float64 weights.
+        rebuild: function that builds the same chain from a given seed. ``chain`` has the seed SEED.
     """
 
     part: Part
@@ -109,12 +113,15 @@ class Case:
     rebuild: Callable[[int], Chain]
 
     def output(self, batch: Batch, chain: Chain | None = None) -> Any:
-        """Return the output of the chain up to this part: a batch, carriers, embeddings or values."""
+        """Run a chain up to the part, and return the output of the part. The default is ``self.chain``."""
         return (chain or self.chain)(batch, self.part.slot)
 
 
 def toy_architectures(*, mixed: bool) -> tuple[Architecture, ...]:
-    """Return one MLP, or two of different depth; without activations all actions apply to them."""
+    """Return one linear MLP, or two of different depth if ``mixed`` is true.
+
+    The MLPs have no activations, so every action can be applied to their hidden neurons.
+    """
 
     def mlp(*widths: int) -> Architecture:
         with torch.random.fork_rng(devices=[]):
@@ -125,7 +132,10 @@ def toy_architectures(*, mixed: bool) -> tuple[Architecture, ...]:
 
 
 def toy_batch(architectures: Sequence[Architecture], networks: int = NETWORKS, seed: int = SEED) -> Batch:
-    """Return random float64 networks, ``networks`` of each architecture, interleaved."""
+    """Return a batch of random float64 networks.
+
+    Each architecture has ``networks`` of them, and the architectures alternate.
+    """
     generator = torch.Generator().manual_seed(seed)
     weights = {
         a: torch.randn(networks, a.num_weights, generator=generator, dtype=torch.float64)
@@ -138,10 +148,12 @@ def toy_batch(architectures: Sequence[Architecture], networks: int = NETWORKS, s
 
 
 def chained(config: RunConfig) -> BuiltChain:
-    """Return the chain of a configuration, for two toy architectures, or for one if the method takes no more.
+    """Build the chain of a configuration for two toy architectures.
+
+    If a part refuses two architectures, the chain is built for one toy architecture.
 
     Raises:
-        PartError: the method takes neither.
+        PartError: a part also refuses one toy architecture.
     """
     try:
         return _chained(config, toy_architectures(mixed=True))
@@ -165,7 +177,11 @@ def _chained(config: RunConfig, architectures: Sequence[Architecture]) -> BuiltC
 
 
 def _build(config: RunConfig, batch: Batch) -> tuple[Chain, Failure | None]:
-    """Build and fit the parts of a chain up to the first that fails, and return its failure."""
+    """Build and fit the parts of a chain up to the first part that fails.
+
+    Returns:
+        The chain of the parts before the failure; and the failure, or None if all parts could be built.
+    """
     parts: list[Part] = []
     spec = Spec(carrier=Batch, width=1, architectures=batch.architectures)
     left = build_parts(config, spec)
@@ -190,7 +206,7 @@ def _build(config: RunConfig, batch: Batch) -> tuple[Chain, Failure | None]:
 
 
 def _finish(head: Head, chain: Chain, architectures: Sequence[Architecture]) -> None:
-    """Fit a head to more networks than are measured, so that their embeddings differ enough."""
+    """Fit a head to 64 toy networks of each architecture, so that the embeddings differ enough."""
     networks = toy_batch(architectures, networks=64, seed=SEED + 2)
     with torch.no_grad():
         embedding = networks.restore([carrier.values for carrier in chain(networks, "aggregator")])
@@ -199,17 +215,23 @@ def _finish(head: Head, chain: Chain, architectures: Sequence[Architecture]) -> 
 
 
 def said(error: BaseException) -> str:
-    """Return the message of an error as one line; for a part that failed, the error that it raised."""
+    """Return the message of an error as one line.
+
+    For a PluginError that blames a part, this is the message of the error that the part raised.
+    """
     if isinstance(error, PluginError) and error.part is not None:
         return one_line(error.__cause__) if error.__cause__ is not None else error.said
     return str(error) if isinstance(error, (PartError, PluginError)) else one_line(error)
 
 
 def built(config: RunConfig, architectures: Sequence[Architecture]) -> tuple[Model, Callable[[int], Model]]:
-    """Return the model of a configuration for toy networks, and a function that builds it from a seed.
+    """Build the model of a configuration for toy networks.
+
+    Returns:
+        The model, and a function that builds the same model from a given seed.
 
     Raises:
-        PartError: the method does not take these architectures.
+        PartError: a part refuses the architectures.
         PluginError: a part fails.
     """
 

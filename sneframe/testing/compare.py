@@ -1,4 +1,4 @@
-"""Compare the outputs of parts: how far they are apart, and which rows belong to which network."""
+"""Measure how much two outputs of parts differ, and find the rows of an output that belong to a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from sneframe.parts.carriers import ChunkTokens
 
 
 def difference(a: Any, b: Any) -> float:
-    """Return the largest difference between two values, relative to their size; inf if shapes differ."""
+    """Return the largest difference between two outputs, relative to the size of ``a``.
+
+    The result is inf if the outputs differ in the number of tensors or in a shape.
+    """
     pairs = list(zip(tensors_of(a), tensors_of(b), strict=False))
     if len(tensors_of(a)) != len(tensors_of(b)) or any(x.shape != y.shape for x, y in pairs):
         return math.inf
@@ -29,10 +32,10 @@ def difference(a: Any, b: Any) -> float:
 
 
 def tensors_of(value: Any) -> list[Tensor]:
-    """Return the floating-point tensors of a value: a tensor, a batch, a carrier, or a tuple of these."""
+    """Return the floating-point tensors in a value: a tensor, a batch, a carrier, or a tuple of these."""
     if isinstance(value, Tensor):
         return [value] if value.is_floating_point() else []
-    if isinstance(value, ChunkTokens):  # the values of padding do not count
+    if isinstance(value, ChunkTokens):  # the numbers in padding are ignored
         return [torch.where(value.mask, value.chunks, torch.zeros_like(value.chunks))]
     if attrs.has(type(value)) and not isinstance(value, Architecture):
         value = [getattr(value, attribute.name) for attribute in attrs.fields(type(value))]
@@ -42,7 +45,7 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 
 def rows_of(value: Any, batch: Batch) -> list[list[Tensor]]:
-    """Return the rows of each network of a batch, in the order of the batch."""
+    """Return for each network of a batch its rows in the tensors of ``value``, in the order of the batch."""
     if isinstance(value, Tensor):
         return [[row] for row in value]
     carriers = value.networks if isinstance(value, Batch) else value

@@ -1,6 +1,6 @@
-"""Hold every part of a configuration to the laws, and report what was measured and what the part claims.
+"""Measure whether each part of a configuration keeps the laws, and compare the results with its claims.
 
-The laws are in :mod:`sneframe.testing.measures`. All are measured on toy networks in float64.
+The laws are defined in :mod:`sneframe.testing.measures`. They are measured on toy networks in float64.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sneframe.testing.case import SEED, BuiltChain, Case, built, chained, said
 from sneframe.testing.compare import difference, rows_of, tensors_of
 from sneframe.testing.measures import LAWS, Immovable, gradients, half, symmetry
 
-EXACT = 1e-9  #: tolerance in float64; the rounding of a few hundred sums is smaller
+EXACT = 1e-9  #: tolerance in float64: the rounding error of a few hundred sums is smaller
 UNMEASURED = "not measured"
 DECLARED = "gives what it declares"
 
@@ -45,12 +45,13 @@ class Finding:
     """The result of one law for one part.
 
     Args:
-        part: name of the part, or of a recipe that cannot be made.
+        part: name of the part, or of a recipe that raised an error.
         law: name of the law.
-        error: the largest relative change; None if the law does not apply, or nothing could be measured.
-        claimed: whether the part claims to keep the law; laws that are not claimed are measured too.
+        error: the largest relative change, or None if the law does not apply or nothing could be measured.
+        claimed: whether the part claims to keep the law. Laws that the part does not claim are measured too.
         kept: whether the part keeps the law.
-        said: a result that is no number, such as the error that the part raised, one line; else empty.
+        said: a message on one line, such as the error that the part raised. It is empty if the result is a
+            number.
     """
 
     part: str
@@ -62,12 +63,12 @@ class Finding:
 
     @property
     def is_fault(self) -> bool:
-        """Whether a claim is not kept."""
+        """Whether the part claims to keep the law, but does not keep the law."""
         return self.claimed and not self.kept
 
     @property
     def is_unmeasured(self) -> bool:
-        """Whether nothing could be measured, because a part in front of it is at fault."""
+        """Whether the part could not be measured because an earlier part is at fault."""
         return self.law == UNMEASURED
 
 
@@ -77,15 +78,15 @@ class Finding:
 def check(config: RunConfig, only: Collection[str] | None = None) -> Iterator[Finding]:
     """Yield the result of every law for every part of a configuration.
 
-    A part that raises, or that does not give what it declares, is a finding. The parts behind it are not
-    measured.
+    If a part raises an error, or its output is not as declared, this is a result too. The parts behind such a
+    part are not measured.
 
     Args:
         config: configuration of a run.
-        only: names of the parts to measure; all parts if not given.
+        only: names of the parts to measure, or None for all parts.
 
     Raises:
-        PartError: the parts do not fit each other, or do not take the toy networks.
+        PartError: two parts do not fit each other, or a part refuses the toy networks.
     """
     made = chained(config)
     broken = yield from _check_chain(made, config, only)
@@ -109,7 +110,11 @@ def check(config: RunConfig, only: Collection[str] | None = None) -> Iterator[Fi
 def _check_chain(
     made: BuiltChain, config: RunConfig, only: Collection[str] | None
 ) -> Generator[Finding, None, str]:
-    """Yield the findings for a chain, and return the part at fault as ``SLOT 'NAME'``, or an empty string."""
+    """Yield the results for the parts of a chain.
+
+    Returns:
+        The part at fault as ``SLOT 'NAME'``, or an empty string if all parts are sound.
+    """
     carried, broken = set(ACTIONS), ""
     for slot in CHAIN:
         name = getattr(config, slot).part.name
@@ -136,7 +141,11 @@ def _check_chain(
 
 
 def _contract(case: Case) -> tuple[list[Finding], bool]:
-    """Return the faults in the output of a part, and whether the laws can still read it."""
+    """Compare the output of a part with its declaration.
+
+    Returns:
+        The faults of the output, and whether the laws can still read the output.
+    """
     name = case.part.name
     try:
         with torch.no_grad():
@@ -148,15 +157,15 @@ def _contract(case: Case) -> tuple[list[Finding], bool]:
     readable = all(each.readable for each in found)
     tensors = tensors_of(given)
     if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-        faults.append(_fault(name, "finite", "gives NaN or infinity for finite weights"))
+        faults.append(_fault(name, "finite", "returns NaN or infinity for finite weights"))
         readable = False
     if other := sorted({str(t.dtype).removeprefix("torch.") for t in tensors if t.dtype != torch.float64}):
-        faults.append(_fault(name, "in the type it is given", f"gives {', '.join(other)} for float64"))
+        faults.append(_fault(name, "in the type it is given", f"returns {', '.join(other)} for float64"))
     return faults, readable
 
 
 def _measured(case: Case, carried: Collection[str]) -> Iterator[Finding]:
-    """Yield the result of every law for one part. If the part raises, the law is not kept."""
+    """Yield the result of every law for one part. If the part raises an error, it does not keep the law."""
     laws: list[tuple[str, Callable[[], float | None], bool, float]] = [
         (f"symmetric under {action}", partial(symmetry, case, action), action in carried, EXACT)
         for action in ACTIONS
@@ -180,18 +189,18 @@ def _tried(
         if isinstance(error, PluginError) and error.part not in (None, part.name):
             return Finding(
                 part=part.name, law=name, error=None, claimed=False, kept=True
-            )  # not its own fault
+            )  # another part is at fault
         return _fault(part.name, name, said(error))
 
 
 def check_plugin(name: str) -> Iterator[Finding]:
     """Yield the result of every law for every part that a plugin offers, each part once.
 
-    A part is measured in the first recipe of its own plugin that uses it. If no recipe uses it, or if it
-    could not be measured there, it is put into the first recipe of any installed plugin that it fits.
+    A part is measured in the first recipe of its plugin that uses the part. If there is no such recipe, or if
+    the part cannot be measured there, the part is put into the first recipe of an installed plugin that fits.
 
     Raises:
-        PluginError: there is no such plugin, or it does not load.
+        PluginError: the plugin is not installed, or cannot be loaded.
     """
     registry = plugins.load([name])
     offered, seen, own = dict(registry.parts), set[str](), []
@@ -216,12 +225,21 @@ def check_plugin(name: str) -> Iterator[Finding]:
         yield from (
             _in_any(offered[part], recipes)
             or unmeasured.get(part)
-            or [_fault(part, "recipe", "fits in no recipe of an installed plugin; offer one that names it")]
+            or [
+                _fault(
+                    part,
+                    "recipe",
+                    "no recipe of an installed plugin can use this part: offer a recipe that names the part",
+                )
+            ]
         )
 
 
 class _Lazy:
-    """Iterates over the same values again and again; a plugin is loaded only when its value is needed."""
+    """Stores the values of an iterator when they are first needed, so that they can be iterated repeatedly.
+
+    So a plugin is loaded only when one of its recipes is needed.
+    """
 
     def __init__(self, values: Iterator[RunConfig]) -> None:
         self._left = values
@@ -235,12 +253,15 @@ class _Lazy:
 
 
 def _composed(make: Callable[[], RunConfig]) -> RunConfig:
-    """Return a recipe's configuration by way of plain data, where plugins must offer every part."""
+    """Return the configuration of a recipe after converting it to plain data and back.
+
+    The conversion raises an error if no plugin offers a part of the recipe.
+    """
     return structure(unstructure(make()), plugins.part)
 
 
 def _of_others(name: str) -> Iterator[RunConfig]:
-    """Yield the recipes of all other plugins. A broken one is passed over: it is not the one to check."""
+    """Yield the recipes of all installed plugins except ``name``. Broken plugins and recipes are skipped."""
     for plugin in plugins.installed():
         if plugin != name:
             with suppress(SneframeError):
@@ -250,7 +271,10 @@ def _of_others(name: str) -> Iterator[RunConfig]:
 
 
 def _in_any(part: type[Part], recipes: Iterable[RunConfig]) -> list[Finding]:
-    """Return the findings on a part in the first recipe that it fits and in which it can be measured."""
+    """Return the results for a part in the first recipe that fits the part and in which it can be measured.
+
+    Without such a recipe, the list is empty.
+    """
     for config in recipes:
         try:
             chosen = use(part)
@@ -279,18 +303,22 @@ def _fault(name: str, law: str, said: str) -> Finding:
 
 
 def _unmeasured(name: str, broken: str) -> Finding:
-    said = f"it comes after {broken}, which is at fault or could not be measured"
+    said = f"the part comes after {broken}, which is at fault or could not be measured"
     return Finding(part=name, law=UNMEASURED, error=None, claimed=False, kept=False, said=said)
 
 
 def _configuration(choice: Choice) -> float:
-    """Return inf if the options of a part change on the way through plain data, else 0."""
+    """Return inf if the options of a part change when they are converted to plain data and back, else 0."""
     again = choose(choice.part, plain(choice.config))
     return 0.0 if attrs.asdict(again.config) == attrs.asdict(choice.config) else math.inf
 
 
 def _check_loss(config: RunConfig, batch: Batch) -> Iterator[Finding]:
-    """Yield the findings on an invariance loss: determinism, round trip, gradients that reach the encoder."""
+    """Yield the results for an invariance loss.
+
+    The loss must be deterministic, its options must survive plain data, and its gradients must be finite and
+    reach the encoder.
+    """
     model, rebuild = built(config, batch.architectures)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -325,7 +353,11 @@ def _check_loss(config: RunConfig, batch: Batch) -> Iterator[Finding]:
 
 
 def _check_augmentation(place: int, config: RunConfig, batch: Batch) -> Iterator[Finding]:
-    """Yield the findings on an augmentation: a sound batch, determinism, a new change at every step."""
+    """Yield the results for an augmentation.
+
+    The augmentation must return finite weights of the same type, be deterministic, and make a new change at
+    every step. Without ``mixes``, the change of a network must not depend on other networks.
+    """
     model, _ = built(config, batch.architectures)
     part = build_augmentations(config, model)[place].double()
     target = torch.linspace(-1, 1, len(batch), dtype=torch.float64).unsqueeze(1)
@@ -361,6 +393,6 @@ def _check_augmentation(place: int, config: RunConfig, batch: Batch) -> Iterator
 
 
 def _as_it_was(batch: Batch, before: Batch) -> bool:
-    """Return whether the weights of a batch are finite, and have the type of those before."""
+    """Return whether the weights of a batch are finite and have the same types as in ``before``."""
     pairs = zip(batch.networks, before.networks, strict=True)
     return all(n.weights.dtype == m.weights.dtype and bool(n.weights.isfinite().all()) for n, m in pairs)

@@ -1,7 +1,7 @@
-"""The laws: each is a function of a case that returns the largest relative change; 0 keeps the law.
+"""Define the laws as functions that measure a part.
 
-A law measures a chain of parts up to the part in question, on toy networks in float64. None means that the
-law does not apply.
+A law takes a case and returns the largest relative change of the output of its part, on toy networks in
+float64. The part keeps the law if the change is 0 up to rounding. None means that the law does not apply.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from sneframe.testing.case import SEED, Case, toy_batch
 from sneframe.testing.compare import difference, rows_of, tensors_of
 
 
-class Immovable(Exception):  # noqa: N818  # it says what the carrier is
-    """A part gives a carrier to which no group element can be applied: its class has no method ``act``."""
+class Immovable(Exception):  # noqa: N818  # the name describes the carrier
+    """A part returns a carrier without the method ``act``, so no group element can be applied to it."""
 
 
 def symmetry(case: Case, action: str) -> float:
-    """Measure how far the carrier of moved networks is from the moved carrier.
+    """Measure the difference between the output for moved networks and the moved output for the networks.
 
     Raises:
-        Immovable: the carrier cannot be moved, so there is nothing to compare with.
+        Immovable: the carriers cannot be moved, so there is nothing to compare with.
     """
     elements = sample(case.batch, seed=SEED, step=1, actions=(action,))
     moved = case.output(apply(case.batch, elements))
     given = case.output(case.batch)
-    if isinstance(given, Tensor):  # the values of a head must stay
+    if isinstance(given, Tensor):  # the values of a head must not change
         return difference(given, moved)
     carriers, others = (each.networks if isinstance(each, Batch) else each for each in (given, moved))
     for carrier in carriers:
         if not callable(getattr(carrier, "act", None)):
-            raise Immovable(f"{type(carrier).__name__} cannot be moved, it has no act(element)")
+            raise Immovable(f"{type(carrier).__name__} cannot be moved because it has no method act(element)")
     return difference(tuple(c.act(g) for c, g in zip(carriers, elements, strict=True)), others)
 
 
 def alone(case: Case) -> float:
-    """Measure the change when a network is encoded alone instead of in its batch."""
+    """Measure the change of the output for a network when it is encoded alone instead of in a batch."""
     together = rows_of(case.output(case.batch), case.batch)
     worst = 0.0
     for position in range(len(case.batch)):
@@ -61,7 +61,7 @@ def alone(case: Case) -> float:
 
 
 def mates(case: Case) -> float:
-    """Measure the change when the other networks of the batch are replaced by far larger ones."""
+    """Measure the change of the output for a network when networks with far larger weights join its batch."""
     first = case.batch.select([0])
     others = toy_batch(case.batch.architectures, seed=SEED + 1)
     others = others.replace(n.weights * 100 for n in others.networks)
@@ -75,7 +75,7 @@ def mates(case: Case) -> float:
 
 
 def order(case: Case) -> float:
-    """Measure the change when the networks of a batch come in another order."""
+    """Measure the change of the output for each network when the networks of the batch are reordered."""
     turned = np.random.default_rng(SEED).permutation(len(case.batch))
     moved = case.batch.select(turned)
     rows, others = rows_of(case.output(case.batch), case.batch), rows_of(case.output(moved), moved)
@@ -83,7 +83,10 @@ def order(case: Case) -> float:
 
 
 def padding(case: Case) -> float | None:
-    """Measure the change when padding holds other numbers; for a layer encoder that takes chunks."""
+    """Measure the change of the output of a layer encoder when the numbers in padding change.
+
+    The law applies only to a layer encoder that takes ChunkTokens.
+    """
     if not isinstance(case.part, LayerEncoder):
         return None
     tokens = case.chain(case.batch, "tokenizer")
@@ -95,14 +98,14 @@ def padding(case: Case) -> float | None:
 
 
 def state(case: Case) -> float:
-    """Measure the change when a chain with another seed loads the state dict of this one."""
+    """Measure the change of the output when a chain with another seed loads the state dict of the chain."""
     other = case.rebuild(SEED + 1)
     other.load_state_dict(case.chain.state_dict())
     return difference(case.output(case.batch), case.output(case.batch, other))
 
 
 def determinism(case: Case) -> float:
-    """Measure the change when the chain is called twice, and when it is built again from the same seed."""
+    """Measure the change of the output in a second call, and in a chain rebuilt from the same seed."""
     first = case.output(case.batch)
     return max(
         difference(first, case.output(case.batch)),
@@ -111,12 +114,12 @@ def determinism(case: Case) -> float:
 
 
 def gradients(case: Case) -> float | None:
-    """Return inf if a gradient is not finite, 0 if all are, and None if there is nothing to train.
+    """Return 0 if all gradients of the chain are finite, inf if one is not, and None without gradients.
 
     Raises:
-        PartError: the gradient of the part's output reaches none of its own trainable weights, or none of a
-            part in front of it that the gradient of its input reaches. A fitted head passes no gradient, and
-            need not.
+        PartError: the gradient of the output of the part does not reach the trainable weights of the part. Or
+            it does not reach an earlier part, although the gradient of the input of the part does. A fitted
+            head passes on no gradient, and raises no error here.
     """
     slots = list(case.chain.parts)
     index = slots.index(case.part.slot)
@@ -133,12 +136,15 @@ def gradients(case: Case) -> float | None:
 
 
 def _gives_gradients(part: Part) -> bool:
-    """Return whether gradients train a part, or pass through it to the parts in front of it."""
+    """Return whether gradients pass through a part. This is true for all parts except a fitted head."""
     return not isinstance(part, Head) or part.trained
 
 
 def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
-    """Return by slot the gradients from the last slot's output, for parts with trainable weights."""
+    """Return by slot the gradients of the trainable weights, computed from the output of the last slot.
+
+    Slots without trainable weights are left out.
+    """
     model = copy.deepcopy(case.chain)
     tensors = [tensor for tensor in tensors_of(model(case.batch, slots[-1])) if tensor.requires_grad]
     if tensors:
@@ -148,7 +154,7 @@ def _gradients(case: Case, slots: Sequence[str]) -> dict[str, list[Tensor]]:
 
 
 def half(case: Case) -> float | None:
-    """Measure the change from float32 to bfloat16 autocast; None for a fitted head."""
+    """Measure the change of the output from float32 to bfloat16 autocast, or None for a fitted head."""
     if not _gives_gradients(case.part):
         return None
     model = copy.deepcopy(case.chain).float()

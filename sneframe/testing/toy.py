@@ -1,4 +1,7 @@
-"""A toy zoo: random networks with a property that shows in their weights, made in milliseconds."""
+"""Write a toy zoo of random networks in milliseconds.
+
+The zoo has a property that can be predicted from the weights.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from sneframe.zoo import create
 
 
 def mlp(*widths: int, activation: str = "relu") -> Architecture:
-    """Describe an MLP: ``mlp(1, 8, 1)`` has one hidden layer of eight neurons, which can be permuted."""
+    """Return the architecture of an MLP. ``mlp(1, 8, 1)`` has one hidden layer with eight neurons.
+
+    Each hidden layer is a neuron group, which can be permuted.
+    """
     groups = [NeuronGroup(name=f"hidden{number}", size=size) for number, size in enumerate(widths[1:-1])]
     factors: list[int | str] = [widths[0], *(group.name for group in groups), widths[-1]]
     layers = []
@@ -43,13 +49,14 @@ def toy_zoo(
 ) -> Path:
     """Write a zoo of random MLPs 1 → hidden → 1, and return its path.
 
-    The property ``scale`` is the factor by which all weights of a network were multiplied. ``kind`` is an
-    integer and ``label`` a string; each has one value per architecture.
+    The property ``scale`` is the factor by which all weights of a network were multiplied. The property
+    ``kind`` is an integer and the property ``label`` is a string. Both are the same for all networks of one
+    architecture.
 
     Args:
         path: path of the new zoo.
         networks: number of networks of each architecture.
-        hidden: hidden widths of each architecture.
+        hidden: for each architecture, the widths of the hidden layers.
         seed: seed of the weights.
         name: name of the zoo.
     """

@@ -205,7 +205,7 @@ FILE = 'recipe = "sne"\n[train]\nepoch = 3\n'
         (FILE, ["--plugin", "sne", "--set", "seed=1"], "error: run.toml: unknown key 'train.epoch'"),
         ('recipe = "sne/big"', [], "error: run.toml: unknown recipe 'sne/big'"),
         ('[head]\npart = "head/mpl"', ["--plugin", "sne"], "error: run.toml: head: unknown part 'head/mpl'"),
-        ("[train]", [], "error: run.toml: the configuration names no normalise"),
+        ("[train]", [], "error: run.toml: the configuration has no part for 'normalise'"),
         ("x = ", [], "error: run.toml: Invalid value"),
         (FILE.replace("epoch", "epochs"), ["--set", "sed=1"], "error: unknown key 'sed'"),
         (FILE, ["--plugin", "snee"], "error: unknown plugin 'snee'"),

@@ -144,7 +144,7 @@ def test_a_mistake_says_where_and_what_was_meant(word, said):
     [
         (["train.epochs"], "takes KEY=VALUE"),
         (["=3"], "takes KEY=VALUE"),
-        (["train..epochs=5"], r"takes KEY=VALUE such as train.epochs=50, got 'train\.\.epochs=5'"),
+        (["train..epochs=5"], r"takes KEY=VALUE such as train.epochs=50, but got 'train\.\.epochs=5'"),
         ([".seed=5"], "takes KEY=VALUE"),
         (["a=1", "a.b=2"], "'a' was set"),
     ],
@@ -215,7 +215,7 @@ def test_a_recipe_survives_the_way_through_plain_data():
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (("zoo.property=",), "zoo: 'property' must not be empty; leave it out instead"),
+        (("zoo.property=",), "zoo: 'property' must not be empty: give a value, or leave the key out"),
         (("zoo.where= ",), "zoo: 'where' must not be empty"),
         (("zoo.balance=",), "zoo: 'balance' must not be empty"),
         (

@@ -204,5 +204,5 @@ def test_a_part_for_chains_refuses_a_short_chain():
 
 def test_a_part_for_chains_refuses_a_mixed_zoo():
     """A part for chains takes only one layout."""
-    with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
+    with pytest.raises(PartError, match="one layout, but the zoo has 2 layouts"):
         chained(mlp(1, 4, 1), mlp(1, 5, 1))

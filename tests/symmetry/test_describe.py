@@ -128,7 +128,7 @@ def test_one_example_input_per_module_is_needed():
     """from_modules takes one example input for each module, and refuses any other number."""
     batch = from_modules([Flat(), Flat()], [([*PAIR],)] * 2)
     assert len(batch) == 2
-    with pytest.raises(ArchitectureError, match="1 example inputs for 2 modules"):
+    with pytest.raises(ArchitectureError, match="each of the 2 modules needs an example input, got 1"):
         from_modules([mlp(), mlp()], [None])
 
 
@@ -175,7 +175,8 @@ def test_unused_head_leaves_the_trunk_unverified():
     with (
         pytest.warns(UserWarning, match="the forward pass does not use 'other.weight', 'other.bias'"),
         pytest.warns(
-            UserWarning, match="derived, not verified: its run does not use 'other.weight', which may read"
+            UserWarning,
+            match="derived, not verified: its forward does not use 'other.weight', which may read",
         ),
     ):
         found = describe(Tasks(), torch.randn(2, 4))

@@ -299,13 +299,13 @@ def test_a_part_that_fits_nowhere_else_is_not_measured(odd):
 def test_codes_that_are_not_finite_are_a_fault(odd):
     """Finite weights must give finite codes."""
     odd(("codes=self.linear(t.values)", "codes=self.linear(t.values) * float('nan')"))
-    assert faults() == [("odd/codes", "finite", "gives NaN or infinity for finite weights")]
+    assert faults() == [("odd/codes", "finite", "returns NaN or infinity for finite weights")]
 
 
 def test_codes_of_another_type_are_a_fault(odd):
     """Check works in float64, and so must the part."""
     odd(("codes=self.linear(t.values)", "codes=self.linear(t.values).float()"))
-    assert ("odd/codes", "in the type it is given", "gives float32 for float64") in faults()
+    assert ("odd/codes", "in the type it is given", "returns float32 for float64") in faults()
 
 
 def test_a_wrong_width_leaves_the_laws_to_be_measured(odd):

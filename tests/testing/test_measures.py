@@ -74,7 +74,7 @@ def test_a_carrier_that_moves_otherwise_is_measured():
 
 def test_a_carrier_without_act_cannot_be_moved():
     """The law names the carrier that has no ``act``."""
-    with pytest.raises(Immovable, match=r"^Fixed cannot be moved, it has no act\(element\)$"):
+    with pytest.raises(Immovable, match=r"^Fixed cannot be moved because it has no method act\(element\)$"):
         symmetry(case_of(first_rows(Fixed)), "permute")
 
 

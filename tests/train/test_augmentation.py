@@ -64,7 +64,7 @@ def test_a_mistake_says_where_and_what_was_meant(word, said):
 
 def test_a_part_of_another_slot_is_no_augmentation():
     """A part of another slot is refused as an augmentation."""
-    with pytest.raises(ConfigError, match=r"^part 'head/linear' is a head, it cannot be the augmentation$"):
+    with pytest.raises(ConfigError, match=r"^part 'head/linear' is a head and cannot be the augmentation$"):
         sneframe.recipe("sne", 'augmentation=[{part="head/linear"}]')
 
 

@@ -271,7 +271,7 @@ def test_patience_stops_the_training(toy_zoo_path, tmp_path):
         (["zoo.sizes=[1.5, 10, 10]"], ConfigError, "zoo.sizes must be"),
         (["device=cuda"], ConfigError, "no CUDA device"),
         (["head.part=sne/pad-chunk"], ConfigError, "cannot be the head"),
-        (["tokenizer.part=stats/statistics"], PartError, "takes ChunkTokens, it is given StatTokens"),
+        (["tokenizer.part=stats/statistics"], PartError, "takes ChunkTokens, but got StatTokens"),
         (["invariance.part=invariance/none"], ConfigError, "invariance/none"),
         (["layer_encoder.heads=3"], PartError, "heads must divide width"),
         (
@@ -298,7 +298,7 @@ def test_bad_input_is_one_line(toy_zoo_path, tmp_path, words, error, said):
 def test_dwsnet_refuses_a_mixed_zoo(tmp_path):
     """A method for one architecture refuses a zoo of two."""
     zoo = toy_zoo(tmp_path / "mixed.zarr", hidden=((4, 4), (3, 3)), networks=20)
-    with pytest.raises(PartError, match="one architecture, the zoo holds 2"):
+    with pytest.raises(PartError, match="one layout, but the zoo has 2 layouts"):
         sneframe.run(config_for(zoo, recipe="dwsnet"), tmp_path / "run", report=False)
 
 

@@ -125,21 +125,21 @@ def test_chains_of_two_layers_are_refused():
 
 
 def test_a_mixed_zoo_is_refused():
-    """The error says how many architectures the zoo holds."""
-    with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
+    """The error says how many layouts the zoo has."""
+    with pytest.raises(PartError, match="one layout, but the zoo has 2 layouts"):
         tokenizer(mlp(1, 4, 4, 1), mlp(1, 8, 8, 1))
 
 
 @pytest.mark.parametrize("carrier", [Batch, NeuronFeatures])
 def test_layers_refuse_other_carriers(carrier):
     """The error names both carriers."""
-    with pytest.raises(PartError, match=f"takes WeightFeatures, it is given {carrier.__name__}"):
+    with pytest.raises(PartError, match=f"takes WeightFeatures, but got {carrier.__name__}"):
         DWSLayers(DWSLayers.Config(), evolve(spec(mlp(1, 4, 4, 1)), carrier=carrier))
 
 
 def test_pooling_refuses_other_carriers():
     """The error names the carriers."""
-    with pytest.raises(PartError, match="takes NeuronFeatures or WeightFeatures, it is given Batch"):
+    with pytest.raises(PartError, match="takes NeuronFeatures or WeightFeatures, but got Batch"):
         InvariantPooling(InvariantPooling.Config(), spec(mlp(1, 4, 4, 1)))
 
 

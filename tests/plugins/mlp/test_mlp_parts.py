@@ -89,7 +89,7 @@ def test_a_mixed_zoo_is_refused_before_training(tmp_path):
     """The error names the part and the number of architectures."""
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((4, 4), (3, 3)))
     with pytest.raises(
-        PartError, match="layer_encoder 'mlp/columns' is built for one architecture, the zoo holds 2"
+        PartError, match="layer_encoder 'mlp/columns' takes networks of one layout, but the zoo has 2 layouts"
     ):
         sneframe.run(sneframe.recipe("mlp", f"zoo.path={zoo}"), tmp_path / "run", report=False)
 

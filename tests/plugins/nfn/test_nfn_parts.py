@@ -230,8 +230,8 @@ def test_a_network_that_is_no_chain_is_refused():
 
 
 def test_a_mixed_zoo_is_refused():
-    """The error says how many architectures the zoo holds."""
-    with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
+    """The error says how many layouts the zoo has."""
+    with pytest.raises(PartError, match="one layout, but the zoo has 2 layouts"):
         NFNChannels(NFNChannels.Config(), spec(mlp(1, 4, 4, 1), mlp(1, 8, 8, 1)))
 
 
@@ -239,14 +239,14 @@ def test_a_mixed_zoo_is_refused():
 @pytest.mark.parametrize("part", [NPLayers, HNPLayers, AttentionBlocks])
 def test_layers_refuse_other_carriers(part, carrier):
     """The error names both carriers."""
-    with pytest.raises(PartError, match=f"takes WeightFeatures, it is given {carrier.__name__}"):
+    with pytest.raises(PartError, match=f"takes WeightFeatures, but got {carrier.__name__}"):
         part(part.Config(), spec(mlp(1, 4, 1), carrier=carrier))
 
 
 @pytest.mark.parametrize("pool", [HNPPool, NPPool])
 def test_pools_refuse_other_carriers(pool):
     """The error names the carriers."""
-    with pytest.raises(PartError, match="takes NeuronFeatures or WeightFeatures, it is given Batch"):
+    with pytest.raises(PartError, match="takes NeuronFeatures or WeightFeatures, but got Batch"):
         pool(pool.Config(), spec(mlp(1, 4, 1)))
 
 

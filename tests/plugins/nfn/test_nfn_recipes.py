@@ -109,8 +109,8 @@ def test_a_recipe_beats_the_mean(name, tmp_path):
 
 
 def test_a_mixed_zoo_is_refused_before_training(tmp_path):
-    """The error says how many architectures the zoo holds."""
+    """The error says how many layouts the zoo has."""
     zoo = toy_zoo(tmp_path / "toy.zarr", hidden=((4, 4), (3, 3)))
 
-    with pytest.raises(PartError, match="built for one architecture, the zoo holds 2"):
+    with pytest.raises(PartError, match="one layout, but the zoo has 2 layouts"):
         sneframe.run(sneframe.recipe("nfn/default", f"zoo.path={zoo}"), tmp_path / "run", report=False)

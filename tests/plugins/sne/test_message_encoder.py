@@ -343,5 +343,5 @@ def test_heads_that_do_not_divide_the_width_are_refused(part):
 
 def test_messages_refuse_chunks():
     """A tokenizer that gives chunks before ``sne/message`` is an error that says so."""
-    with pytest.raises(PartError, match="'sne/message' takes Networks, it is given ChunkTokens"):
+    with pytest.raises(PartError, match="'sne/message' takes Networks, but got ChunkTokens"):
         encoder(mlp(1, 5, 1), words=("tokenizer.part=sne/pad-chunk",))

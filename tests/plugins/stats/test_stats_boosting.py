@@ -98,13 +98,13 @@ def test_too_few_networks_for_a_split_give_a_warning(caplog, networks, constant)
 
 def test_targets_of_another_shape_are_refused():
     """The error gives both shapes."""
-    with pytest.raises(PartError, match=r"is fitted to targets of shape \(80, 2\), got \(80, 1\)"):
+    with pytest.raises(PartError, match=r"must be fitted to targets of shape \(80, 2\), got \(80, 1\)"):
         build().fit(X, Y[:, :1])
 
 
 def test_predicting_before_fitting_is_refused():
     """The error names the head."""
-    with pytest.raises(PartError, match="'stats/boosting' can only predict after it was fitted"):
+    with pytest.raises(PartError, match="'stats/boosting' cannot predict before it is fitted"):
         build()(X)
 
 

@@ -115,7 +115,7 @@ def test_a_network_is_the_same_alone_and_in_a_batch():
 def test_never_pooling_refuses_a_mixed_zoo():
     """``pool="never"`` takes one architecture only."""
     with pytest.raises(
-        PartError, match=r"'stats/features' is built for one architecture, the zoo holds 2: linear"
+        PartError, match=r"'stats/features' takes networks of one layout, but the zoo has 2 layouts \(linear"
     ):
         build(TWO, THREE, pool="never")
 

@@ -119,7 +119,7 @@ def test_a_stored_model_predicts_the_same(tmp_path):
 
 def test_targets_of_another_shape_are_refused():
     """The error gives both shapes."""
-    with pytest.raises(PartError, match=r"is fitted to targets of shape \(40, 2\), got \(40, 1\)"):
+    with pytest.raises(PartError, match=r"must be fitted to targets of shape \(40, 2\), got \(40, 1\)"):
         build().fit(X, Y[:, :1])
 
 
@@ -131,7 +131,7 @@ def test_a_single_network_is_refused():
 
 def test_predicting_before_fitting_is_refused():
     """The error names the head."""
-    with pytest.raises(PartError, match="'stats/ridge' can only predict after it was fitted"):
+    with pytest.raises(PartError, match="'stats/ridge' cannot predict before it is fitted"):
         build()(X)
 
 
