@@ -20,6 +20,6 @@ def test_nouns_with_a_vowel_take_an(noun):
 
 def test_a_part_in_the_wrong_slot_has_its_article():
     """The error for a part in the wrong slot says "an augmentation"."""
-    said = "^part 'augmentation/noise' is an augmentation, it cannot be the head$"
+    said = "^part 'augmentation/noise' is an augmentation and cannot be the head$"
     with pytest.raises(ConfigError, match=said):
         sneframe.recipe("sne", "head.part=augmentation/noise")
