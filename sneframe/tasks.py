@@ -325,7 +325,7 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
         return Regression.fit(name, values)
     if values.min() < 0 or values.max() > 1:
         raise ZooError(
-            f"property {name!r} lies in [{values.min():g}, {values.max():g}], a fraction in [0, 1]; "
+            f"property {name!r} lies in [{values.min():g}, {values.max():g}], but a fraction lies in [0, 1]; "
             f"choose zoo.task = 'regression'"
         )
     regressed = Regression.fit(name, values, within=(0.0, 1.0))  # this refuses equal values
