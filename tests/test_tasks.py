@@ -39,7 +39,7 @@ def test_the_type_of_a_property_decides_its_task(values, kind):
     [
         (("a", "b"), "regression", "'p' holds strings, .* it is a category"),
         ((True, False), "fraction", "'p' holds bools"),
-        ((0.5, 2.0), "fraction", r"lies in \[0.5, 2\], a fraction in \[0, 1\]"),
+        ((0.5, 2.0), "fraction", r"lies in \[0.5, 2\], but a fraction lies in \[0, 1\]"),
         ((0.5, 0.5), "auto", "the one value 0.5 in all 2 training networks"),
         (("a", "a"), "auto", "the one value 'a' in all 2 training networks"),
         (tuple(range(101)), "category", "101 different values .* 100 at most"),
