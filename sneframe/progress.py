@@ -1,4 +1,4 @@
-"""Report progress as a bar on a terminal, or as lines on another console. Without a console, report nothing."""
+"""Report progress as a bar on a terminal, or as lines on another console. Without a console, be silent."""
 
 from __future__ import annotations
 
