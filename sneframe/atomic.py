@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: each writer uses a temporary name of its own, then renames it."""
+"""Write files that appear whole or not at all: each write goes to a temporary file, which is then renamed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file as a whole.
 
     Raises:
-        MachineError: the disk refuses it; the file stays as it was.
+        MachineError: the file cannot be written. An older file of that name stays unchanged.
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
@@ -36,7 +36,7 @@ def check_file(path: Path) -> None:
     """
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "no plain file"
-        raise ConfigError(f"{path}: is {what}, the name of a file is needed")
+        raise ConfigError(f"{path}: is {what}, but the name of a file is needed")
     if not path.parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}")
 

@@ -1,6 +1,6 @@
-"""From names to a configuration: recipe, file and overrides become one value in which each part is a class.
+"""Build a run configuration from a recipe, a file and overrides, and replace names of parts by their classes.
 
-Names of parts end here. Code that takes a :class:`~sneframe.config.schema.RunConfig` looks up no plugin.
+Code that takes a :class:`~sneframe.config.schema.RunConfig` looks up no plugin.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Devices and processes, through accelerate, which prepares model and optimiser, and nothing else."""
+"""Choose the device and exchange values between processes, with the library accelerate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def prepare(device: str, precision: str) -> Accelerator:
     """Return the accelerator of this process, with its device, its rank and its precision.
 
     Raises:
-        ConfigError: CUDA is asked for, and there is none.
+        ConfigError: the device is ``cuda``, but torch finds no CUDA device.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device = 'cuda', but torch finds no CUDA device here; choose 'cpu' or 'auto'")
@@ -50,7 +50,7 @@ def missing_processes(accelerator: Accelerator) -> str | None:
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Return whether so many bytes leave half of a GPU's free memory free. Other devices have room."""
+    """Return whether the bytes fit in half of a GPU's free memory. For other devices return True."""
     return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // 2
 
 

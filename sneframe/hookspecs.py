@@ -1,4 +1,6 @@
-"""The seam: four hooks through which a plugin offers what it has. Hooks return data and run nothing.
+"""The four hooks through which a plugin offers parts, zoos, recipes and suites.
+
+Hooks return data and run nothing.
 
 A plugin is an installed module that is named in the entry-point group ``sneframe``. It marks functions with
 these names with :data:`hookimpl`. The objects that the hooks return do the work.

@@ -32,7 +32,7 @@ CHAIN = SLOTS[
 
 
 class Encoder(nn.Module):
-    """Batch in, embeddings ``(B, E)`` out, in the order of ``batch.ids``."""
+    """Maps a batch to embeddings ``(B, E)``, in the order of ``batch.ids``."""
 
     def __init__(
         self, normalise: Normalise, tokenizer: Tokenizer, layer_encoder: LayerEncoder, aggregator: Aggregator
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
 
 
 class Model(nn.Module):
-    """An encoder and a head: a batch goes in, an :class:`~sneframe.parts.invariance.Output` comes out."""
+    """An encoder and a head. They map a batch to an :class:`~sneframe.parts.invariance.Output`."""
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
@@ -246,7 +246,7 @@ def build_parts(config: RunConfig, spec: Spec) -> Iterator[Any]:
     for slot in CHAIN:
         part = _build(getattr(config, slot), spec)
         if slot == "aggregator" and part.out.carrier is not Embedding:
-            raise _fault(part, f"must give Embedding, it declares {part.out.carrier.__name__}")
+            raise _fault(part, f"must give Embedding, but declares {part.out.carrier.__name__}")
         yield part
         spec = part.out
 

@@ -1,4 +1,4 @@
-"""The installed plugins: their names go in, and a :class:`Registry` of what they offer comes out.
+"""Find the installed plugins, and load named plugins into a :class:`Registry` of what they offer.
 
 Only named plugins are loaded, so a broken plugin hurts nobody who does not use it. Whatever goes wrong is one
 :class:`~sneframe.errors.PluginError` that names the plugin, its distribution and its version.
@@ -285,7 +285,7 @@ def _call(manager: pluggy.PluginManager, hook: str, plugin: Installed, nothing: 
     if not implementations:
         return nothing
     if any(i.wrapper or i.hookwrapper for i in implementations):
-        raise PluginError(f"{plugin}: {hook} returns data, it cannot be a wrapper")
+        raise PluginError(f"{plugin}: {hook} returns data, so it cannot be a wrapper")
     try:
         result = implementations[0].function()
         if isinstance(nothing, dict) and not isinstance(result, Mapping):

@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, plain lines elsewhere, nothing without a console."""
+"""Report progress as a bar on a terminal, or as lines on another console. Without a console, be silent."""
 
 from __future__ import annotations
 

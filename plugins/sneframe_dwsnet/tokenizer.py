@@ -1,4 +1,4 @@
-"""``dwsnet/weight-features`` gives the weights and biases of a chain as features with one channel."""
+"""``dwsnet/weight-features`` passes on the weights and biases of a chain as features with one channel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sneframe.parts.tokenizer import Tokenizer
 
 @final
 class DWSChannels(Tokenizer):
-    """Gives each weight and bias of a chain, unchanged, as one channel."""
+    """Passes on the weight and bias of each layer of a chain unchanged, with a channel axis of length 1."""
 
     name = "dwsnet/weight-features"
     keeps = ANY_ACTION

@@ -1,4 +1,4 @@
-"""What the invariance losses share: their options, the schedule of λ, and the outputs for moved networks."""
+"""Define what the invariance losses share: options, the schedule of λ, and the outputs for moved networks."""
 
 from __future__ import annotations
 

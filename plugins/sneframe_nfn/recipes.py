@@ -44,12 +44,12 @@ def hnp() -> RunConfig:
 
 
 def default() -> RunConfig:
-    """Return ``nfn/hnp`` under the name that stands for the plugin."""
+    """Return ``nfn/hnp`` as ``nfn/default``, which ``--plugin nfn`` selects."""
     return evolve(hnp(), recipe="nfn/default")
 
 
 def hnp_fair() -> RunConfig:
-    """Return ``nfn/hnp``, unchanged: it has the size at which methods are compared."""
+    """Return ``nfn/hnp`` as ``nfn/hnp-fair``. It already has the size at which methods are compared."""
     return evolve(hnp(), recipe="nfn/hnp-fair")
 
 
@@ -72,7 +72,7 @@ def np_layers() -> RunConfig:
 
 
 def np_fair() -> RunConfig:
-    """Return ``nfn/np``, unchanged: it has the size at which methods are compared."""
+    """Return ``nfn/np`` as ``nfn/np-fair``. It already has the size at which methods are compared."""
     return evolve(np_layers(), recipe="nfn/np-fair")
 
 
@@ -104,7 +104,7 @@ def nft() -> RunConfig:
 
 
 def nft_fair() -> RunConfig:
-    """Return ``nfn/nft``, unchanged: it has the size at which methods are compared."""
+    """Return ``nfn/nft`` as ``nfn/nft-fair``. It already has the size at which methods are compared."""
     return evolve(nft(), recipe="nfn/nft-fair")
 
 

@@ -1,4 +1,4 @@
-"""``nfn/weight-features`` gives the weights and biases of a chain as features, with encodings if wanted."""
+"""``nfn/weight-features`` turns the weights and biases of a chain into features, with optional encodings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sneframe_nfn.encoding import GaussianFourier, Sinusoids
 
 @final
 class NFNChannels(Tokenizer):
-    """Gives each weight and bias of a chain as one channel, or as Gaussian Fourier features.
+    """Passes on each weight and bias of a chain as one channel, or computes Gaussian Fourier features of it.
 
     With ``bands`` it appends sinusoids that encode the layer, and the input or output in the first and last
     layer.

@@ -1,7 +1,7 @@
 """``normalise/none``, ``normalise/fan-in`` and ``normalise/parameter`` rescale by constants per parameter.
 
 They never use a constant per weight, as the code of DWSNets and NFN does. Such constants differ between
-hidden neurons, so they break the permutation symmetry of every method; a constant per parameter commutes with
+hidden neurons, so they break the permutation symmetry of every method. A constant per parameter commutes with
 every permutation.
 """
 
@@ -53,8 +53,8 @@ class FanIn(Normalise):
     The positions are the first, a hidden, and the last layer. s is the root mean square of w √fan_in over the
     training networks. Initialisers shrink weights by √fan_in, so the factor √fan_in gives layers of one type
     the same scale in networks of any width, and a position means the same in networks of any depth. Unseen
-    architectures can therefore be normalised, too: a type and position that the training networks lack takes
-    the scale of the type over all positions, or else the scale of all weights.
+    architectures can therefore be normalised, too. For a type and position that the training networks lack, s
+    is the scale of the type over all positions. For an unknown type, s is the scale of all weights.
     """
 
     name = "normalise/fan-in"

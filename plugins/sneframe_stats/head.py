@@ -164,8 +164,8 @@ class Ridge(FittedHead):
         super().__init__(config, spec)
         if config.smallest > config.largest:
             raise PartError(
-                f"{self.slot} {self.name!r}: smallest must be at most largest = {config.largest:g}, "
-                f"got {config.smallest:g}"
+                f"{self.slot} {self.name!r}: the option 'smallest' ({config.smallest:g}) must not exceed "
+                f"'largest' ({config.largest:g})"
             )
         self.regressor: Pipeline | None = None
 

@@ -1,4 +1,4 @@
-"""``stats/identity`` takes the statistics of a parameter as its code."""
+"""``stats/identity`` passes on the statistics of each parameter as the code of the parameter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 @final
 class PassThrough(LayerEncoder):
-    """Takes the statistics of each parameter as its code, unchanged."""
+    """Passes on the statistics of each parameter unchanged, as the code of the parameter."""
 
     name = "stats/identity"
     keeps = ANY_ACTION

@@ -32,12 +32,12 @@ def boosting() -> RunConfig:
 
 
 def default() -> RunConfig:
-    """Return ``stats/boosting`` under the name that stands for the plugin."""
+    """Return ``stats/boosting`` as ``stats/default``, which ``--plugin stats`` selects."""
     return evolve(boosting(), recipe="stats/default")
 
 
 def fair() -> RunConfig:
-    """Return ``stats/boosting``, unchanged: without trainable weights there is no model size to match."""
+    """Return ``stats/boosting`` as ``stats/fair``. It has no trainable weights to match in number."""
     return evolve(boosting(), recipe="stats/fair")
 
 

@@ -1,4 +1,4 @@
-"""``tokenizer/flat`` gives the flat weights of every network, as the batch holds them."""
+"""``tokenizer/flat`` passes on the flat weights of every network unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sneframe.parts.tokenizer import Tokenizer
 
 @final
 class Flat(Tokenizer):
-    """Gives the flat weights ``(B, P)`` unchanged.
+    """Passes on the flat weights ``(B, P)`` unchanged.
 
     The architecture tells the layer encoder where each parameter is.
     """

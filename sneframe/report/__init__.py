@@ -1,4 +1,4 @@
-"""Run folder → ``report.html``, which loads nothing and runs no script; embeddings → a map."""
+"""Write ``report.html`` for a run folder, and an HTML map for embeddings. The report contains no script."""
 
 from sneframe.report.map import write_map
 from sneframe.report.page import write_report

@@ -1,4 +1,4 @@
-"""The bootstrap over test networks: predictions in, one value of a metric for every resample out.
+"""Bootstrap over test networks: compute a metric of the predictions for every resample of the networks.
 
 A resample says how often each of n networks is drawn. Networks of one run group, such as checkpoints of one
 training run, are not independent, so whole run groups are drawn. All methods are scored on the same
@@ -36,7 +36,7 @@ def resampled(
         true: ``(n,)`` numbers, or labels.
         predicted: ``(n,)``.
         draws: number of resamples.
-        group: ``(n,)`` run groups, which are drawn as a whole; None: every network is one of its own.
+        group: ``(n,)`` run groups, which are drawn as a whole. If None, every network is a group of its own.
 
     Returns:
         None for τ of more than :data:`MOST_FOR_TAU` networks, for the accuracy of numbers, and for every
@@ -71,7 +71,7 @@ def counts(networks: int, draws: int) -> Iterable[np.ndarray]:
 
 
 class _Drawn:
-    """Blocks that are drawn again, the same ones, for every metric.
+    """Blocks of counts that are drawn anew at each iteration, with the same seed and so the same counts.
 
     Args:
         networks: n.

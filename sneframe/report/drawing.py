@@ -82,7 +82,7 @@ def mark(number: int) -> dict[str, Any]:
 
 
 def points(axes: Axes, x: np.ndarray, y: np.ndarray, *, small: bool = False, **look: Any) -> Any:
-    """Draw points; more than 2000 are one image."""
+    """Draw points. More than 2000 points, or more than 300 small ones, are drawn as one bitmap image."""
     size = 26 if len(x) <= 100 else 16 if len(x) <= 500 else 9 if len(x) <= MOST_VECTOR_POINTS else 4
     many = len(x) > (300 if small else MOST_VECTOR_POINTS)
     return axes.scatter(x, y, s=size / 2 if small else size, linewidths=0, rasterized=many, zorder=2, **look)
@@ -116,7 +116,7 @@ def log_scale(axes: Axes, which: str = "y") -> None:
 
 
 def spans(values: Sequence[float], factor: float) -> bool:
-    """Return whether positive values span a factor, so that a log scale shows them better."""
+    """Return whether all values are positive and the largest is more than ``factor`` times the smallest."""
     return bool(values) and min(values) > 0 and max(values) / min(values) > factor
 
 
@@ -131,7 +131,7 @@ def svg(figure: Figure, name: str, alt: str) -> Markup:
 
     Args:
         figure: drawn within :func:`style`.
-        name: the ids in the element begin with it, for a page has several figures.
+        name: prefix of all ids in the element, so that the figures of a page have different ids.
         alt: the figure in words.
     """
     file = io.StringIO()

@@ -1,4 +1,7 @@
-"""Embedded networks → an interactive map: a page that loads nothing and allows its one script by hash."""
+"""Write an interactive map of embedded networks.
+
+The map is an HTML page that loads no other file. Its security policy allows its only script by hash.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: a run folder's values, tables and figures, laid into ``report.html.j2``."""
+"""Render the report of a run: fill ``report.html.j2`` with values, tables and figures of the run folder."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def worst(predictions: Predictions) -> list[Worst]:
 
 
 def classes(predictions: Predictions) -> list[ClassRow]:
-    """Return how well each class is predicted, in their order; nothing for a number."""
+    """Return one row for each class, sorted by label; an empty list if the property is a number."""
     if predictions.probability is None:
         return []
     true, predicted = predictions.true.astype(str), predictions.predicted.astype(str)

@@ -1,4 +1,4 @@
-"""Embeddings → two maps: PCA, which is linear, and t-SNE, which keeps neighbours together."""
+"""Project embeddings to two maps: PCA, which is linear, and t-SNE, which keeps neighbours together."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Projection:
 def project(values: np.ndarray) -> Projection | str:
     """Project ``(N, E)`` embeddings, or return a sentence that says why there is no map.
 
-    Of more than 5000 networks 5000 are drawn at random. t-SNE uses at most 50 principal components.
+    If there are more than 5000 networks, 5000 of them are drawn at random.
+    t-SNE uses at most 50 principal components.
     """
     if len(values) < FEWEST_NETWORKS or values.shape[1] < 2:
         return (

@@ -1,4 +1,7 @@
-"""Templates → pages: escaped, strict about missing values, with common number formats and style."""
+"""Load the Jinja templates of HTML pages.
+
+Text is escaped, a missing value is an error, and all pages share their number formats and their style.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from sneframe.report import words
 
 
 def template(package: str, name: str) -> jinja2.Template:
-    """Return a template of a package; every page includes the one ``style.css``."""
+    """Return a template of a package. It can include ``style.css`` of ``sneframe.report``."""
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [jinja2.PackageLoader(package, ""), jinja2.PackageLoader("sneframe.report", "")]

@@ -1,4 +1,4 @@
-"""Numbers as people read them, on every page alike."""
+"""Format numbers, times and dates in the same way on every page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def number(value: float) -> str:
 
 
 def rough(value: float) -> str:
-    """Return three significant digits, for what says how certain another number is."""
+    """Return three significant digits, for the limits of a confidence interval."""
     return f"{value:#.3g}".removesuffix(".").replace("-", "−")
 
 
@@ -50,5 +50,5 @@ def duration(seconds: float) -> str:
 
 
 def moment(iso: str) -> str:
-    """Return a date and time of ISO 8601 for people."""
+    """Return an ISO 8601 date and time with a space instead of ``T``, and ``UTC`` instead of ``+00:00``."""
     return iso.replace("T", " ").replace("+00:00", " UTC")

@@ -123,8 +123,8 @@ def test_an_unusable_out_is_refused_before_encoding(
     os.mkfifo(tmp_path / f"pipe{ending}")
     for out, said in (
         (f"{tmp_path}/gone/e{ending}", f"there is no folder {tmp_path}/gone"),
-        (f"{tmp_path}/folder{ending}", "is a folder, the name of a file is needed"),
-        (f"{tmp_path}/pipe{ending}", "is no plain file, the name of a file is needed"),
+        (f"{tmp_path}/folder{ending}", "is a folder, but the name of a file is needed"),
+        (f"{tmp_path}/pipe{ending}", "is no plain file, but the name of a file is needed"),
         (f"{zoo_path}/e{ending}", f"lies in the zoo {zoo_path}; choose a path outside of it"),
         (f"{tmp_path}/net.safetensors", "the name must end in"),
     ):

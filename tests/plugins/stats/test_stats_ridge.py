@@ -137,7 +137,7 @@ def test_predicting_before_fitting_is_refused():
 
 def test_a_grid_with_exchanged_ends_is_refused():
     """The smallest penalty must be at most the largest."""
-    with pytest.raises(PartError, match=r"smallest must be at most largest = 1, got 10"):
+    with pytest.raises(PartError, match=r"the option 'smallest' \(10\) must not exceed 'largest' \(1\)"):
         build(smallest=10.0, largest=1.0)
 
 
