@@ -146,7 +146,7 @@ def test_a_mistake_says_where_and_what_was_meant(word, said):
         (["=3"], "takes KEY=VALUE"),
         (["train..epochs=5"], r"takes KEY=VALUE such as train.epochs=50, but got 'train\.\.epochs=5'"),
         ([".seed=5"], "takes KEY=VALUE"),
-        (["a=1", "a.b=2"], "'a' was set"),
+        (["a=1", "a.b=2"], "an earlier --set gave 'a' a value"),
     ],
 )
 def test_a_word_that_is_no_override_is_refused(words, said):
