@@ -123,7 +123,7 @@ def test_ctrl_c_ends_the_running_cell(toy_zoo_path, tmp_path):
         finally:
             process.kill()
     assert process.returncode == 130
-    assert errors == "stopped: finished cells are kept; the same command runs the others\n"
+    assert errors == "stopped: finished cells are kept; the same command runs the remaining cells\n"
     under_way.wait(60)  # one that was only starting ends when it finds no job
     assert [path.name.partition("-")[0] for path in (out / "cells").iterdir()] == ["stats"]
     assert (out / "recipes.md").exists()
