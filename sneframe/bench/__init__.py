@@ -1,4 +1,4 @@
-"""Recipes × seeds on one zoo, each cell in its own process → one table as HTML, CSV and Markdown."""
+"""Run recipes with several seeds, each cell in its own process, and write tables of their scores."""
 
 from sneframe.bench.comparison import compare
 

@@ -1,8 +1,8 @@
-"""The files of an installed distribution: its metadata in, the files that Python may import from it out.
+"""List the files that Python may import from an installed distribution, by the metadata of the distribution.
 
-An ordinary installation lists its files (``RECORD``). An editable one lists only where Python finds its
-modules: paths in ``.pth`` files, or the table of a setuptools finder. The files are then collected from
-there.
+An ordinary installation lists its files (``RECORD``). An editable installation lists only where Python
+finds the modules: paths in ``.pth`` files, or the table of a setuptools finder. The files are then
+collected from there.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def of_package(root: Path, *, whole: bool = True) -> Iterator[Path]:
 
     Args:
         root: a folder.
-        whole: true for a package, whose files all count. Elsewhere code counts, and the packages in it.
+        whole: true for a package, whose files all count. Elsewhere only code and nested packages count.
     """
     try:
         inner = sorted(root.iterdir())
@@ -98,12 +98,15 @@ def _is_aside(path: Path) -> bool:
 
 
 def _files(distribution: metadata.Distribution) -> list[metadata.PackagePath]:
-    """Return the files in ``RECORD``; a checkout's list of sources may be outdated and is not used."""
+    """Return the files in ``RECORD``. A checkout's list of sources may be outdated and is ignored."""
     return list(distribution.files or ()) if distribution.read_text("RECORD") is not None else []
 
 
 def _recorded(distribution: metadata.Distribution) -> Iterator[metadata.PackagePath]:
-    """Yield the listed files that Python imports in place: no metadata, commands, caches, ``.pth`` files."""
+    """Yield the recorded files that Python can import where they lie.
+
+    Metadata, commands, caches and ``.pth`` files are left out.
+    """
     for file in _files(distribution):
         first = file.parts[0]
         if first in ("..", "/") or first.endswith((".dist-info", ".egg-info")) or "__pycache__" in file.parts:
@@ -113,7 +116,7 @@ def _recorded(distribution: metadata.Distribution) -> Iterator[metadata.PackageP
 
 
 def _modules(distribution: metadata.Distribution) -> Iterator[Path]:
-    """Yield the paths of the modules and packages that the metadata name one by one."""
+    """Yield the path of each module and package that the metadata name."""
     for file in _files(distribution):
         if file.name.startswith("__editable__") and file.suffix == ".py":
             yield from _table(Path(str(file.locate())))
@@ -124,7 +127,7 @@ def _modules(distribution: metadata.Distribution) -> Iterator[Path]:
 
 
 def _table(finder: Path) -> Iterator[Path]:
-    """Yield the paths in the ``MAPPING`` of a setuptools finder, which is parsed and not run."""
+    """Yield the paths in the ``MAPPING`` of a setuptools finder. The file is parsed and not run."""
     if not finder.is_file():
         return
     for node in ast.parse(finder.read_bytes()).body:
@@ -136,7 +139,7 @@ def _table(finder: Path) -> Iterator[Path]:
 
 
 def _roots(distribution: metadata.Distribution) -> list[Path]:
-    """Return the folders that are on Python's path only because of this distribution."""
+    """Return the folders that this distribution alone adds to Python's path."""
     found: list[Path] = []
     for file in _files(distribution):
         path = Path(str(file.locate()))
@@ -155,7 +158,7 @@ def _roots(distribution: metadata.Distribution) -> list[Path]:
 
 
 def _project(distribution: metadata.Distribution) -> Iterator[Path]:
-    """Yield the source folders of an editable project whose build tool uses some other mechanism."""
+    """Yield the source folders of an editable project that has neither ``.pth`` files nor a finder."""
     try:
         said = json.loads(distribution.read_text("direct_url.json") or "{}")
         url = urlsplit(said["url"]) if said.get("dir_info", {}).get("editable") else None

@@ -1,4 +1,4 @@
-"""The zoo of a suite, which is built once and kept."""
+"""Build the zoo of a suite, once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from sneframe.progress import Reporter
 
 
 def built(zoo: Built, folder: Path, reporter: Reporter) -> Path:
-    """Return the path of a zoo in a folder; build it there if it is missing.
+    """Return the path of a suite's zoo in a folder. If the zoo is missing, build it there.
 
-    The name depends on builder, options and plugin version, so different zoos never share a path.
+    The name of the zoo depends on the builder, the options and the version of the plugin, so different zoos
+    never share a path.
 
     Raises:
         PluginError: there is no such builder.
-        ConfigError: the builder does not have one of the options.
+        ConfigError: the builder lacks one of the options, or refuses its value.
         Interrupted: after Ctrl-C; the builder continues where it stopped.
     """
     plugin = zoo.builder.partition("/")[0]

@@ -1,4 +1,4 @@
-"""A cell: one configuration with its seed on one zoo, its key, and its result as a JSON file."""
+"""Define a cell: one configuration, with its seed, on one zoo. Read and write its result as JSON."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ EMPTY = np.empty(0)
 
 @frozen(kw_only=True)
 class Cell:
-    """One run of a comparison.
+    """One run of a comparison: a configuration with its seed, and the zoos to train and to test on.
 
     Args:
-        recipe: name of the recipe it started from.
-        overrides: the words that were laid over the recipe, for people.
+        recipe: name of the recipe that the configuration started from.
+        overrides: the ``KEY=VALUE`` words that override keys of the recipe; only shown.
         config: the complete configuration, with seed, budget and path of the zoo.
         zoo: the zoo to train on.
-        targets: other zoos that the same model is tested on.
+        targets: other zoos to test the trained model on.
     """
 
     recipe: str
@@ -48,7 +48,9 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Hash (16 hexadecimal digits) of what decides the numbers: configuration and digests, not names.
+        """Hash (16 hexadecimal digits) of the configuration and the digests of the zoos.
+
+        These decide the numbers of the cell. Names of recipes and paths of zoos do not count.
 
         Values that equal the default of their class are left out, so an option that a later version adds does
         not change the key. :func:`find` notices if a default has changed.
@@ -62,7 +64,7 @@ class Cell:
 
     @property
     def file(self) -> str:
-        """The name of its file: recipe, zoo and seed for people, then the key."""
+        """The name of the cell's file: recipe, zoo and seed for readers, then the key."""
         label = self.zoo.label.replace(" ", "-")
         return f"{self.recipe.replace('/', '-')}-{label}-{self.config.seed}-{self.key}.json"
 
@@ -77,9 +79,9 @@ class Test:
         ids: ``(n,)`` int64.
         true: ``(n,)`` float64, or labels.
         predicted: ``(n,)``, the same.
-        group: ``(n,)`` int64, equal for networks of one run group; None where every network is one of its
-            own, and in cells from before run groups were kept.
-        failed: why there are no scores.
+        group: ``(n,)`` int64, equal for networks of one run group; None where every network is a run group
+            of its own, and in cells that were written before run groups were recorded.
+        failed: the reason why there are no scores, or None.
     """
 
     __test__ = False  # or pytest takes it for a class of tests
@@ -99,7 +101,7 @@ class Outcome:
 
     Args:
         seed: seed of the run.
-        failed: why it failed, or None; a failed cell has only its seed, source and date.
+        failed: the reason why the cell failed, or None. A failed cell has only its seed, source and date.
         tests: the test on its own zoo first, then those on the targets.
         size: trainable weights.
         epochs: epochs that were begun; 0 for a method without epochs.
@@ -112,11 +114,11 @@ class Outcome:
         seconds_to_best: seconds of training until the best epoch was scored.
         total_seconds: seconds of the run: reading, training and testing.
         peak_memory: largest resident set of its process, in bytes.
-        source: the distributions that made it, by name; None in a file that does not say.
+        source: the distributions that computed the cell, by name; None in a file that does not record them.
         libraries: the versions of sneframe, Python, libraries and plugins, by name.
         baseline: scores of predicting the training mean for the test networks of its own zoo.
         machine: the machine in general words, with the number of threads.
-        finished: date and time, ISO 8601; None in cells from before this was kept.
+        finished: date and time, ISO 8601; None in cells that were written before the date was recorded.
     """
 
     seed: int
@@ -140,7 +142,7 @@ class Outcome:
     peak_memory: int = 0
 
     def test(self, digest: str) -> Test:
-        """Return the test on the zoo of this digest."""
+        """Return the test on the zoo that has this digest."""
         if self.failed is not None:
             return Test(digest=digest, failed=self.failed)
         return next(test for test in self.tests if test.digest == digest)
@@ -148,14 +150,14 @@ class Outcome:
 
 @frozen(kw_only=True)
 class _Configured:
-    """The part of a cell's file that says what was run."""
+    """The part of a cell's file that describes what was run."""
 
     config: Mapping[str, Any]
 
 
 @frozen(kw_only=True)
 class _Head:
-    """The part of a cell's file that a failed cell has, too; old files have no ``source``."""
+    """The part of a cell's file that failed cells have as well. Old files have no ``source``."""
 
     format: str
     version: int
@@ -167,7 +169,7 @@ class _Head:
 
 @frozen(kw_only=True)
 class _Machine:
-    """The part of a cell's file that says where it ran."""
+    """The part of a cell's file that describes the machine."""
 
     system: str
     processor: str
@@ -177,7 +179,7 @@ class _Machine:
 
 @frozen(kw_only=True)
 class _WrittenTest:
-    """A test as it is in the file; a failed one has neither scores nor columns."""
+    """A test as it is written in the file. A failed test has neither scores nor columns."""
 
     zoo: str
     failed: str | None
@@ -211,7 +213,7 @@ class _Finished(_Head):
 
 
 def find(folder: Path, cell: Cell) -> Path | None:
-    """Return the file of a cell, also if it was run under the name of another recipe.
+    """Return the file of a cell. The cell may have been run under the name of another recipe.
 
     Raises:
         RunError: the file is damaged.
@@ -225,7 +227,7 @@ def find(folder: Path, cell: Cell) -> Path | None:
 
 
 def write(folder: Path, cell: Cell, left: Mapping[str, Any], source: Mapping[str, Made]) -> Path:
-    """Write the result of a cell and what made it as one file, which appears whole.
+    """Write the result of a cell, and the distributions that computed it, to one file. The write is atomic.
 
     Raises:
         MachineError: the file cannot be written.
@@ -251,7 +253,7 @@ def write(folder: Path, cell: Cell, left: Mapping[str, Any], source: Mapping[str
 
 
 def read(path: Path) -> Outcome:
-    """Read what :func:`write` wrote.
+    """Read the result of a cell from a file that :func:`write` wrote.
 
     Raises:
         RunError: the file is damaged, or its version is newer.
@@ -293,7 +295,11 @@ def described(
     predicted: Sequence[float] | Sequence[str],
     group: np.ndarray,
 ) -> dict[str, Any]:
-    """Return a test for the file: scores in full, values in single precision, run groups if needed."""
+    """Return a test as plain data for the file of a cell.
+
+    Scores have full precision, and values have single precision. Run groups are included if they differ from
+    the networks.
+    """
     _, numbers, times = np.unique(group, return_inverse=True, return_counts=True)
     return {
         "zoo": digest,
@@ -334,7 +340,7 @@ def _test(path: Path, place: str, written: _WrittenTest) -> Test:
 
 
 def _machine(found: _Finished) -> str:
-    """Return where a cell ran, in a few words; nothing for a cell that does not say."""
+    """Return the machine of a cell in a few words, or an empty text if the cell does not record it."""
     if (machine := found.machine) is None:
         return ""
     threads = "" if found.threads is None else f", {counted(found.threads, 'thread')}"
@@ -344,14 +350,14 @@ def _machine(found: _Finished) -> str:
 
 
 def _rounded(values: Sequence[float] | Sequence[str]) -> list[float] | list[str]:
-    """Return values with as many digits as float32 needs; labels as they are."""
+    """Return numbers with as many digits as float32 needs. Labels are returned unchanged."""
     if values and isinstance(values[0], str):
         return [str(value) for value in values]
     return [float(str(value)) for value in np.asarray(values, np.float32)]
 
 
 def _deciding(value: Any) -> Any:
-    """Return a configuration as plain data, without the values that are their class's default."""
+    """Return a configuration as plain data. Values that equal the default of their class are left out."""
     if isinstance(value, Choice):
         return {"part": value.part.name, **_deciding(value.config)}
     if isinstance(value, tuple | list):
@@ -369,7 +375,7 @@ def _deciding(value: Any) -> Any:
 
 
 def _agrees(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether every stored value equals the wanted one."""
+    """Return whether every stored value equals the wanted value."""
     return all(
         key in wanted
         and (

@@ -1,6 +1,6 @@
-"""The charts of a comparison: intervals, error against cost, error over variations, predictions.
+"""Draw the charts of a comparison: intervals, error against cost, error over variations, and predictions.
 
-They are as wide as a telephone is, so that they can be read there; the page puts several side by side.
+Each chart is as wide as the screen of a telephone. A wider page shows several charts side by side.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ COSTS: dict[str, Callable[[Line], float | None]] = {
 
 
 def marks(rows: Sequence[str]) -> Marks:
-    """Return the colour and marker of each row, which are the same in all charts of a page."""
+    """Return the colour and the marker of each row. They are the same in all charts of a page."""
     return {row: mark(number) for number, row in enumerate(rows)}
 
 
 def intervals(lines: Sequence[Line], metric: str, heading: str, look: Marks, prefix: str) -> Markup:
-    """Draw the mean, the 95 % interval and every seed of each line, and the mean predictor."""
+    """Draw the mean, the 95 % interval and every seed of each line, and the score of the mean predictor."""
     known = [(line, spread) for line in lines if (spread := line.scores.get(metric)) is not None]
     baseline = _baseline(known, metric)
     values = [value for _, spread in known for value in (spread.mean, *(spread.interval or ()))]
@@ -177,7 +177,7 @@ def over_variations(
 
 
 def predictions(line: Line, name: str, limits: tuple[float, float] | None, prefix: str) -> Markup | None:
-    """Draw the predictions of a method's first seed against the true values; None if there are none."""
+    """Draw the predictions of a method's first seed against the true values, or return None without any."""
     test = line.test
     if test is None or not len(test.true):
         return None
@@ -198,7 +198,7 @@ def predictions(line: Line, name: str, limits: tuple[float, float] | None, prefi
 
 
 def common_limits(lines: Sequence[Line]) -> tuple[float, float] | None:
-    """Return limits around the true values; predictions outside are drawn at the edge."""
+    """Return axis limits around the true values. Predictions outside of the limits are drawn at the edge."""
     tests = [line.test for line in lines if line.test is not None and line.test.true.dtype.kind == "f"]
     if not tests or not len(tests[0].true):
         return None
@@ -209,7 +209,7 @@ def common_limits(lines: Sequence[Line]) -> tuple[float, float] | None:
 
 
 def _baseline(known: Sequence[tuple[Line, Spread]], metric: str) -> float | None:
-    """Return the score of the mean predictor, if all lines have the same one."""
+    """Return the score of the mean predictor if it is the same for all lines, or None."""
     found = set()
     for line, _ in known:
         scores = line.outcomes[0].baseline if line.outcomes else None
@@ -250,7 +250,10 @@ def _size(weights: float) -> str:
 
 
 def _names(figure: Figure, axes: Axes, names: Sequence[str], x: Sequence[float], y: Sequence[float]) -> None:
-    """Write names beside their points: each at the first place where it covers no point and no other name."""
+    """Write the name of each point beside the point.
+
+    A name goes to the first position where it covers no point and no other name.
+    """
     figure.draw_without_rendering()
     scale, frame = figure.dpi / 72, axes.get_window_extent()
     places = axes.transData.transform(np.column_stack([x, y]))

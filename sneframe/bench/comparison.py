@@ -1,4 +1,4 @@
-"""compare(suite): rows × columns × seeds → cells, each run once → one table as HTML, CSV and Markdown."""
+"""Compare the methods of a suite: run the missing cells, and write one table as HTML, CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class ComparisonResult:
 
 @frozen(kw_only=True)
 class Setting:
-    """The cells of one row and one column, over seeds.
+    """The cells of one row and one column of a table: one cell for each seed.
 
     Args:
         row: row of the suite.
-        column: heading of the column; from zoo to zoo it names both.
+        column: heading of the column. If zoos are crossed, it names the source and the target.
         within: label of the suite's variation alone.
         source: label of the zoo to train on; empty if there is only one.
         target: label of the zoo to test on; empty if it is the source.
         digest: digest of the zoo to test on.
-        cells: one cell per seed, or the reason why there are none.
+        cells: one cell per seed, or the reason why there are no cells.
     """
 
     row: Row
@@ -122,7 +122,7 @@ def compare(
     if leave_one_out:
         if targets or len(sources) < 2:
             raise ConfigError(
-                f"leaving one out needs at least two zoos to train on and none to test on; "
+                f"leaving one out needs at least two zoos to train on and no zoos to test on, but "
                 f"got {len(sources)} and {len(targets)}"
             )
         crossings = left_out(sources, Path(out) / "zoos", reporter)
@@ -143,7 +143,7 @@ def compare(
 
 
 def whole_name(recipe: str) -> str:
-    """Return the full name of a recipe; the name of a plugin means its default recipe."""
+    """Return the full name of a recipe. The name of a plugin means the plugin's default recipe."""
     return recipe if "/" in recipe else f"{recipe}/default"
 
 
@@ -204,7 +204,7 @@ def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> 
 def _cells(
     suite: Suite, row: Row, column: Variation, source: StoredZoo, targets: tuple[Target, ...]
 ) -> tuple[Cell, ...] | str:
-    """Return a cell for each seed, or the reason why there can be none."""
+    """Return a cell for each seed, or the reason why there can be no cells."""
     # The zoo keys of a recipe are ignored: all rows have the networks and splits of the suite.
     zoo = {each.name: NONE if each.default is None else each.default for each in attrs.fields(ZooConfig)}
     zoo |= {"path": str(source.path), "property": suite.property or NONE}
@@ -234,10 +234,10 @@ def _cells(
 
 
 def _rows_again(suite: Suite, rerun: Sequence[str]) -> list[Row]:
-    """Return the rows of a suite that are named by label or recipe.
+    """Return the rows of a suite that ``rerun`` names by label or by recipe.
 
     Raises:
-        ConfigError: there is no such row, or one is named twice.
+        ConfigError: there is no such row, or a row is named twice.
     """
     known = {word for row in suite.rows for word in (row.label, row.recipe)}
     for name in rerun:
@@ -256,7 +256,10 @@ def _made(setting: Setting) -> tuple[Cell, ...]:
 
 
 def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: Policy) -> None:
-    """Run the missing cells: a seed of every row and column, then the next; a table is soon whole."""
+    """Run the missing cells. Each seed is run for every row and column before the next seed.
+
+    The table therefore soon has a score in every row.
+    """
     named = [
         (cell, f"{setting.row.label}{setting.column and f', {setting.column}'}")
         for setting in settings

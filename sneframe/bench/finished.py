@@ -1,4 +1,4 @@
-"""Which cells of a comparison are run: missing ones, and finished ones whose code has changed since."""
+"""Decide which cells of a comparison are run: missing cells, and finished cells whose code has changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sneframe.errors import counted
 
 @frozen(kw_only=True)
 class Policy:
-    """Which finished cells are run again.
+    """The choice of the finished cells that are run again.
 
     Args:
         retry: run failed cells again.
@@ -31,13 +31,13 @@ class Policy:
 
 @frozen(kw_only=True)
 class Finished:
-    """A cell, and its finished result if there is one.
+    """A cell, with its result if it is finished.
 
     Args:
         cell: the cell.
-        outcome: its result; None where it is missing.
+        outcome: the result of the cell; None for a missing cell.
         changed: what has changed since the cell was made, a few words each.
-        again: whether it is run again although it has a result.
+        again: whether the cell is run again although it has a result.
     """
 
     cell: Cell
@@ -47,15 +47,15 @@ class Finished:
 
     @property
     def missing(self) -> bool:
-        """Whether the cell is run."""
+        """Whether the cell is still to be run."""
         return self.outcome is None or self.again
 
 
 def look(folder: Path, wanted: Iterable[Cell], policy: Policy) -> list[Finished]:
-    """Look for cells in a folder.
+    """Look for the files of cells in a folder.
 
-    A cell counts only if the distributions that made it, and their source, are unchanged. A cell from before
-    these were kept counts as it is.
+    A cell counts as finished only if the distributions that computed it, and their source, are unchanged. A
+    cell that was written before distributions were recorded always counts.
 
     Raises:
         RunError: the file of a cell is damaged.

@@ -1,4 +1,4 @@
-"""What a comparison was made of: zoos, split, command, versions, machines and dates."""
+"""Collect the facts of a comparison: zoos, split, command, versions, machines and dates."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Header:
     """The facts of a comparison.
 
     Args:
-        facts: what each is called, and its text.
-        command: that makes the pages again; None for a comparison that Python code made.
+        facts: the name and the text of each fact.
+        command: the command that writes the pages again; None for a comparison that Python code ran.
         lacks: a sentence for each thing that cells do not hold because they are older.
     """
 
@@ -45,10 +45,10 @@ def header(
     Args:
         zoos: name and digest of each zoo.
         configs: the zoo part of each cell's configuration.
-        outcomes: of the cells that were read.
-        seeds: of each row.
+        outcomes: results of the cells that were read.
+        seeds: the seeds of each row.
         budget: seconds of training, or None.
-        command: that makes it again, or None.
+        command: the command that runs the comparison again, or None.
     """
     facts = [("Zoo", "; ".join(f"{name}, digest {digest[:16]}" for name, digest in dict.fromkeys(zoos)))]
     names = dict.fromkeys(config.property for config in configs if config.property is not None)
@@ -87,7 +87,10 @@ def split_in_words(config: ZooConfig) -> str:
 
 
 def versions_in_words(versions: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """Yield ``torch 2.13.0``; several versions stand in one phrase, and plugins with their distribution."""
+    """Yield a phrase such as ``torch 2.13.0`` for each library or plugin.
+
+    The phrase lists all versions that were used. A plugin is named with its distribution.
+    """
     for name in LIBRARIES:
         found = dict.fromkeys(each[name] for each in versions if name in each)
         if found:
@@ -103,7 +106,7 @@ def versions_in_words(versions: Sequence[Mapping[str, str]]) -> Iterator[str]:
 
 
 def _lacks(outcomes: Sequence[Outcome], command: str | None) -> Iterator[str]:
-    """Yield what the page leaves out, and why."""
+    """Yield a sentence for each fact that the page leaves out, with the reason."""
     undated = sum(outcome.finished is None and outcome.failed is None for outcome in outcomes)
     if undated:
         cells = f"{counted(undated, 'cell')} of {len(outcomes)}"

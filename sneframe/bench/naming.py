@@ -1,4 +1,4 @@
-"""The names of a comparison's pages, and the refusal of two names that mean the same."""
+"""Choose the names of a comparison's pages, and refuse lists in which two names mean the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD = 4096  #: characters at the start of a page that contain its mark
 
 @frozen(kw_only=True)
 class SuiteIdentity:
-    """Hashes of what a comparison compares.
+    """Hashes that identify what a comparison compares.
 
     Args:
         rest: hash of zoos, property, variations, budget and overrides. Seeds do not count: a comparison may
@@ -33,7 +33,7 @@ class SuiteIdentity:
 
     @classmethod
     def of(cls, suite: Suite, zoos: Iterable[object]) -> SuiteIdentity:
-        """Return the identity of a suite on zoos; a zoo is any object whose text identifies it."""
+        """Return the identity of a suite on zoos. Each zoo is any object whose ``str`` identifies the zoo."""
         variations = [[each.label, *each.overrides] for each in suite.variations]
         rest = [sorted(map(str, zoos)), suite.property, suite.budget, suite.overrides, variations]
         rows = [_hash([row.label, row.recipe, *row.overrides]) for row in suite.rows]
@@ -57,7 +57,7 @@ class SuiteIdentity:
 def stem(folder: Path, suite: Suite, identity: SuiteIdentity) -> str:
     """Return the name of a suite's pages in a folder, without a suffix.
 
-    That is the name of the suite; if the page of another comparison has that name, a hash is appended.
+    The name is that of the suite. If a page of another comparison has this name, a hash is appended.
     """
     name = suite.name.rpartition("/")[2]
     return name if identity.keeps(folder / f"{name}.html") else f"{name}-{_hash(str(identity))}"

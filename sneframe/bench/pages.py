@@ -1,4 +1,4 @@
-"""A table → HTML, CSV and Markdown. HTML and Markdown use the same words; CSV holds the bare numbers."""
+"""Write a table as HTML, CSV and Markdown. HTML and Markdown use the same words. CSV has bare numbers."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def words(table: Table, line: Line) -> tuple[str, ...]:
 
 
 def verdict(line: Line) -> str:
-    """Return the text in place of a missing score."""
+    """Return the text that a line without a score shows in place of the score."""
     if not line.failed:
         return NOTHING
     return "failed" if line.applicable else "not applicable"
 
 
 def reason(line: Line) -> str:
-    """Return what a line lacks and why; empty if it is complete."""
+    """Return what a line lacks, and why. The text is empty for a complete line."""
     if line.failed:
         said = verdict(line) if not line.done else f"{line.done} of {line.seeds} seeds are finished, failed"
         return f"{said}: {'; '.join(line.failed)}"
@@ -103,12 +103,12 @@ def epochs(line: Line) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a time; below a second in milliseconds."""
+    """Return a time as text. A time below a second is shown in milliseconds."""
     return f"{value * 1000:.3g} ms" if value < 1 else duration(value)
 
 
 def notes(table: Table) -> tuple[str, ...]:
-    """Return what the numbers mean, in paragraphs."""
+    """Return paragraphs that explain what the numbers of the table mean."""
     budget = () if table.budget is None else (f"Each run trains for {duration(table.budget)} at most.",)
     several = any(line.done > 1 for line in table.lines)
     means = (
@@ -147,7 +147,7 @@ class Figures:
 
 
 def figures(table: Table, place: int, lines: Sequence[Line]) -> Figures | None:
-    """Draw the charts of a column; ids in them contain its place.
+    """Draw the charts of a column. The ids in the charts contain the position of the column.
 
     Returns:
         None for a column without scores, and where there are too many columns for charts of each.
@@ -175,7 +175,7 @@ def figures(table: Table, place: int, lines: Sequence[Line]) -> Figures | None:
 
 
 def overview(table: Table) -> Markup | None:
-    """Draw the metric over the variations of a suite; nothing for one column, and for pairs of zoos."""
+    """Draw the metric over a suite's variations. Draw nothing for a single column or for pairs of zoos."""
     if len(table.columns) < 2 or table.matrices:
         return None
     if not any(line.scores.get(table.metric) for line in table.lines):
@@ -185,7 +185,7 @@ def overview(table: Table) -> Markup | None:
 
 
 def html(table: Table) -> str:
-    """Return one page that loads nothing and runs no script."""
+    """Return the table as one HTML page that loads nothing and runs no script."""
     return template("sneframe.bench", "compare.html.j2").render(
         table=table,
         version=sneframe.__version__,
@@ -205,7 +205,7 @@ def html(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """Return the same tables as Markdown."""
+    """Return the table as Markdown."""
     blocks = [f"# {_plain(table.title)}"]
     if table.header is not None:
         facts = [f"- {name}: {_plain(text)}" for name, text in table.header.facts]
@@ -240,7 +240,7 @@ def markdown(table: Table) -> str:
 
 
 def csv(table: Table) -> str:
-    """Return one line per row and column, numbers in full."""
+    """Return the table as CSV, with one line per row and column. Numbers have all digits."""
     text = io.StringIO()
     writer = csv_module.writer(text, lineterminator="\n")
     heads = [f"{metric}_{what}" for metric in METRICS for what in ("mean", "std", "low", "high", "seeds")]
@@ -272,7 +272,7 @@ CSV: dict[str, Callable[[Line], Any]] = {
 
 
 def _numbers(line: Line, metric: str) -> tuple[float | tuple[float, ...] | None, ...]:
-    """Return mean, standard deviation, both limits, and the value of each seed."""
+    """Return the mean, the standard deviation, both limits of the interval, and the value of each seed."""
     value = line.scores.get(metric)
     if value is None:
         return (None,) * 5
@@ -280,7 +280,7 @@ def _numbers(line: Line, metric: str) -> tuple[float | tuple[float, ...] | None,
 
 
 def _bare(value: Any) -> str:
-    """Return a value for CSV; a text that a spreadsheet would take for a formula gets a quote in front."""
+    """Return a value for CSV. A quote is put before a text that a spreadsheet would take for a formula."""
     if value is None:
         return ""
     if isinstance(value, tuple):
@@ -317,5 +317,5 @@ def _plain(text: str) -> str:
 
 
 def _short(metric: str, value: float) -> str:
-    """Return a number that says how certain another one is, in three digits."""
+    """Return a standard deviation or a limit of an interval with three digits."""
     return rough(value) if metric == "mse" else ratio(value)

@@ -1,4 +1,4 @@
-"""Checks before the first cell is run, for errors that would end every cell of a comparison."""
+"""Check, before the first cell is run, for errors that would end every cell of a comparison."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DERIVED = "architecture"  #: an epoch can be balanced by this, too, which is no 
 
 
 def check(rows: Sequence[tuple[Cell, ...] | str]) -> None:
-    """Check the configurations of all rows, and that the zoos have their columns; no weights are read.
+    """Check the configurations of all rows, and that the zoos have the columns they name. Read no weights.
 
     Args:
-        rows: for each row and column its cells, or the reason why there are none.
+        rows: for each row and column its cells, or the reason why there are no cells.
 
     Raises:
         ConfigError: no row has a configuration.

@@ -1,4 +1,4 @@
-"""The lines of a comparison, arranged in columns, rows and matrices, as its pages show them."""
+"""Arrange the lines of a comparison in columns, rows and matrices, as the pages show them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = {"mse": "MSE", "r2": "R²", "tau": "τ", "accuracy": "accuracy"}
 
 @frozen(kw_only=True, slots=False)
 class Table:
-    """What the pages show.
+    """The content of the pages of a comparison.
 
     Args:
         title: title of the page, one line.
@@ -39,7 +39,7 @@ class Table:
 
     @cached_property
     def columns(self) -> dict[str, tuple[Line, ...]]:
-        """The lines of each column, the best first and failed ones last."""
+        """The lines of each column. The best line comes first, and failed lines come last."""
         names = dict.fromkeys(line.column for line in self.lines)
         return {
             name: tuple(sorted((line for line in self.lines if line.column == name), key=self._rank))
@@ -56,7 +56,10 @@ class Table:
 
     @cached_property
     def matrices(self) -> tuple[Matrix, ...]:
-        """For each row and variation, zoos trained on × zoos tested on; none if there is only one of both."""
+        """The matrix of each row and variation, from the zoos trained on to the zoos tested on.
+
+        There is no matrix if there is only one source and one target.
+        """
         found: dict[str, dict[tuple[str, str], Line]] = {}
         for line in self.lines:
             name = f"{line.row}, {line.within}" if line.within else line.row
@@ -92,7 +95,7 @@ class Table:
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics to show; the one that orders the lines comes first."""
+        """The metrics to show. The metric that orders the lines comes first."""
         return shown_metrics(self.lines, self.metric)
 
     def _rank(self, line: Line) -> tuple[bool, float]:
@@ -120,13 +123,13 @@ class Matrix:
 
 
 def shown_metrics(lines: Sequence[Line], metric: str) -> tuple[str, ...]:
-    """Return the metrics to show, of numbers or of a category; the one that orders the lines comes first."""
+    """Return the metrics to show for a number or a category. The metric that orders the lines is first."""
     category = any(line.scores.get("accuracy") for line in lines)
     shown = ("mse", "accuracy") if category else ("mse", "r2", "tau")
     return (metric, *(each for each in shown if each != metric))
 
 
 def name_of(metric: str, lines: Sequence[Line]) -> str:
-    """Return what a metric is called; the MSE of a category is its Brier score."""
+    """Return the name of a metric. The MSE of a category is called its Brier score."""
     category = any(line.scores.get("accuracy") for line in lines)
     return "Brier score" if metric == "mse" and category else NAMES[metric]

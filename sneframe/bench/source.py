@@ -1,6 +1,8 @@
-"""What made a cell: sneframe and the plugins that its configuration names, with a hash of their source.
+"""Identify the code that computes a cell: sneframe and the plugins that the configuration names.
 
-The hash covers the files that can change a number. That of a plugin covers its whole distribution. The
+Each has a hash of its source.
+
+The hash covers the files that can change a number. The hash of a plugin covers its whole distribution. The
 plugins of sneframe's own distribution are hashed package by package, so a change in one does not touch the
 cells of the others. The hash of sneframe itself leaves out the packages that only show numbers.
 """
@@ -29,7 +31,7 @@ LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy")  #: a comparison says wh
 
 @frozen
 class Made:
-    """One distribution that took part in a cell.
+    """One distribution whose code took part in computing a cell.
 
     Args:
         distribution: name of the distribution.
@@ -46,7 +48,10 @@ class Made:
 
 
 def sources(config: RunConfig) -> dict[str, Made]:
-    """Return what makes a run: ``sneframe``, and ``plugin NAME`` for each plugin of the configuration."""
+    """Return the distributions that compute a run, by name.
+
+    The names are ``sneframe``, and ``plugin NAME`` for each plugin of the configuration.
+    """
     root = Path(sneframe.__file__).parent
     found = {CORE: Made(CORE, sneframe.__version__, _hash(_core(root)))}
     known = installed()
@@ -135,7 +140,7 @@ def _content(path: Path, changed: int, size: int) -> str:  # noqa: ARG001  # key
 
 
 def _bare(tree: ast.Module) -> ast.Module:
-    """Return a module without its docstrings."""
+    """Return the syntax tree of a Python module without its docstrings."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue

@@ -1,4 +1,7 @@
-"""Results of cells → lines of a table, with spreads over seeds, intervals, and the difference to the best."""
+"""Compute the lines of a table from the results of cells.
+
+A line has spreads over seeds, intervals, and the difference to the best line.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ class PairedDifference:
 
 @frozen(kw_only=True)
 class Line:
-    """One line of the table; numbers are means over the finished seeds.
+    """One line of the table. Its numbers are means over the finished seeds.
 
     Args:
         row: label of the row.
@@ -155,13 +158,13 @@ Draws = dict[str, "np.ndarray | None"]
 
 
 def _tested(entry: Entry) -> list[tuple[Outcome, Test]]:
-    """Return the results that have a test, with that test."""
+    """Return each result that has a scored test on the zoo of the entry, with that test."""
     pairs = [(outcome, outcome.test(entry.digest)) for outcome in entry.outcomes]
     return [(outcome, test) for outcome, test in pairs if test.failed is None]
 
 
 def _draws(tested: Sequence[tuple[Outcome, Test]], draws: int) -> Draws:
-    """Return ``(draws,)`` means over seeds for each metric."""
+    """Return the mean over seeds of each metric in every bootstrap draw, as ``(draws,)``."""
     found: Draws = {}
     alike = all(_same(test.group, tested[0][1].group) for _, test in tested)
     for metric in METRICS if alike else ():
@@ -172,7 +175,7 @@ def _draws(tested: Sequence[tuple[Outcome, Test]], draws: int) -> Draws:
 
 
 def _values(tested: Sequence[tuple[Outcome, Test]], metric: str) -> list[float]:
-    """Return a metric for every seed; nothing if a seed has none."""
+    """Return the value of a metric for every seed, or nothing if the metric of a seed is undefined."""
     values = [getattr(test.scores, metric) for _, test in tested]
     return [] if None in values else values
 

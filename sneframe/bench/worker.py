@@ -1,6 +1,9 @@
-"""One cell in its own process: a job on standard input, the result on standard output, one JSON value a line.
+"""Run one cell in its own process.
 
-The process ends with its parent: it waits for its standard input to be closed, which happens then.
+The process reads its job from standard input and writes progress and the result to standard output, as one
+JSON value per line.
+
+The process ends when its parent ends, because its standard input is closed then.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ GRACE = 10.0  #: seconds for a process to end by itself before it is killed
 def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
     """Run a cell in a new process and return the content of its file, or ``{"failed": REASON}``.
 
-    Whatever happens to the process is a failure of the cell, with a reason of one line.
+    If the process ends without a result, the cell has failed, and the reason is one line.
 
     Args:
         cell: the cell to run.
@@ -70,7 +73,7 @@ def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
 
 
 def job_of(cell: Cell, folder: str) -> dict[str, Any]:
-    """Return the job of a cell for a process, which works in the folder."""
+    """Return the job that a process reads to run a cell. The process writes its files under ``folder``."""
     targets = [
         {"path": str(each.zoo.path), "digest": each.zoo.digest, "divided": each.divided}
         for each in cell.targets
@@ -93,7 +96,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _reason(code: int, errors: IO[bytes]) -> str:
-    """Return why a process ended without a result."""
+    """Return the reason why a process ended without a result."""
     errors.seek(0)
     lines = [line for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
     ended = f"its process was killed by signal {-code}" if code < 0 else f"its process ended with {code}"
@@ -106,7 +109,7 @@ def _reason(code: int, errors: IO[bytes]) -> str:
 
 
 class Notes(Reporter):
-    """A reporter that passes progress on.
+    """A reporter that passes each step of progress to ``note``, as one line.
 
     Args:
         note: receives each line.
@@ -118,7 +121,7 @@ class Notes(Reporter):
 
     @contextmanager
     def bar(self, label: str, unit: str = "") -> Iterator[Advance]:  # noqa: ARG002  # a note shows no speed
-        """Yield a function that notes (done, total, note)."""
+        """Yield a function that takes (done, total, note) and reports them as one line."""
         yield lambda done, total, note="": self._note(f"{label} {done}/{total} {note}".rstrip())
 
 
@@ -181,7 +184,7 @@ def _own_test(folder: Path, digest: str) -> dict[str, Any]:
 
 
 def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any]) -> dict[str, Any]:
-    """Test the model on another zoo; if it cannot take that zoo, return the reason."""
+    """Test the model on another zoo. If the model cannot take that zoo, return the reason."""
     from sneframe import devices
     from sneframe.run_folder import checkpoint
     from sneframe.train import evaluate
@@ -228,7 +231,7 @@ def peak_memory() -> int:
 
 
 def main() -> None:
-    """Run the one job on standard input."""
+    """Read one job from standard input, run it, and write the result to standard output."""
     # What libraries print is no answer, so it goes to the error output.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The zoos of a comparison: which are trained on, which are tested on, and what they are called."""
+"""Choose and label the zoos of a comparison that are trained on and tested on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StoredZoo:
 
     @classmethod
     def of(cls, path: Path) -> StoredZoo:
-        """Open a zoo; no weights are read.
+        """Read the facts of a zoo from its folder. Weights are not read.
 
         Raises:
             ZooError: there is no zoo.
@@ -47,7 +47,7 @@ class Target:
     Args:
         zoo: the other zoo.
         divided: true for a zoo that other models of the comparison train on, which is split like them.
-            Otherwise its test networks are those of its stored split, or all.
+            Otherwise the model is tested on the test part of the zoo's stored split, or on all networks.
     """
 
     zoo: StoredZoo
@@ -56,16 +56,19 @@ class Target:
 
 @frozen(kw_only=True)
 class Crossing:
-    """A zoo to train on, and the zoos to test its models on; without any, its own test networks are used."""
+    """A zoo to train on, and the zoos to test the models on.
+
+    Without targets, the models are tested on the test networks of the source.
+    """
 
     source: StoredZoo
     targets: tuple[StoredZoo, ...]
 
 
 def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> list[Crossing]:
-    """Return for each zoo the others, merged, as the zoo to train on, and itself as the zoo to test on.
+    """Return one crossing for each zoo: train on all other zoos, merged into one, and test on this zoo.
 
-    A merged zoo is made once; its name contains a hash of its parts.
+    A merged zoo is written once. Its name contains a hash of the zoos that it was merged from.
 
     Args:
         sources: at least two zoos, none twice.

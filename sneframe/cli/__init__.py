@@ -1,4 +1,4 @@
-"""The command line. The file of a command is imported only when it is called, so ``--help`` is quick."""
+"""Define and run the command line. The module of a command is imported only when the command is called."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ def sneframe_command(debug: bool) -> None:  # noqa: FBT001  # read by main
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 the machine failed, 2 wrong input, 130 interrupted."""
+    """Run the command line and exit.
+
+    The exit code is 0 after success, 1 if the machine failed, 2 for wrong input, and 130 after Ctrl-C.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     # The flag may be anywhere, because people append it to a line that failed.
@@ -136,7 +139,10 @@ class _Lines(logging.Handler):
 
 @contextlib.contextmanager
 def _logged(level: int) -> Iterator[None]:
-    """Print log records of at least this level, and warnings, while the context is open."""
+    """Print warnings, and log records of at least ``level``, while the context is open.
+
+    A level above ``WARNING`` silences warnings.
+    """
     lines = _Lines(level)
     logging.getLogger().addHandler(lines)
     try:

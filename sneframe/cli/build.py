@@ -1,4 +1,4 @@
-"""``sneframe zoo build NAME``: the options of each command come from the configuration of its builder."""
+"""Define ``sneframe zoo build NAME``. The configuration of each builder determines the command's options."""
 
 from __future__ import annotations
 

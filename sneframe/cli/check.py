@@ -1,4 +1,4 @@
-"""``sneframe check PLUGIN``: measure whether a plugin's parts keep the laws."""
+"""Define ``sneframe check PLUGIN``, which measures whether a plugin's parts keep the laws."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _refuse_other_names(name: str) -> None:
     known = plugins.installed()
     if plugin not in known:
         raise PluginError(
-            f"check takes the name of a plugin, got {name!r}, {choices(plugin, known, 'installed')}"
+            f"check takes the name of a plugin, but got {name!r}, {choices(plugin, known, 'installed')}"
         )
     registry = plugins.load([plugin])
     noun = "recipe" if name in registry.recipes else "part"

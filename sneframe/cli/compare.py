@@ -1,4 +1,4 @@
-"""``sneframe compare``: one table of methods on the same zoo, splits and seeds."""
+"""Define ``sneframe compare``, which compares methods on the same zoo, splits and seeds in one table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Duration(click.ParamType[float]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read a time."""
+        """Convert a time to seconds."""
         found = re.fullmatch(r"(\d+(?:\.\d*)?)([smh]?)", str(value).strip())
         if found is None or not float(found[1]):
             self.fail(f"{value!r} is not a time such as 90s, 10m or 1h", param, ctx)
@@ -41,7 +41,7 @@ class Listed(click.ParamType[tuple[str, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Split the list."""
+        """Split a list at its commas."""
         found = tuple(word.strip() for word in str(value).split(",") if word.strip())
         if not found:
             self.fail("the list is empty; leave the option out instead", param, ctx)

@@ -1,4 +1,4 @@
-"""One configuration from a command's recipe, file and options. Errors in the file name the file."""
+"""Compose one configuration from a command's recipe, file and options. Errors in the file name the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sneframe.errors import SneframeError
 
 
 def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
-    """Call :func:`sneframe.compose.compose`; an error that the file causes begins with the file's path.
+    """Call :func:`sneframe.compose.compose`. An error that the file causes begins with the path of the file.
 
     Raises:
         ConfigError: neither a recipe nor a file is given, or the configuration is impossible.
@@ -28,7 +28,7 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
 
 
 def _fault(plugin: str | None, file: Path | None) -> str | None:
-    """Return the error that the file alone causes; None if the recipe or the options cause it."""
+    """Return the error that the file alone causes, or None if the recipe or the options cause the error."""
     if file is None:
         return None
     try:

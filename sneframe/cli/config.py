@@ -1,4 +1,4 @@
-"""``sneframe config``: print the complete configuration of a recipe, with every key explained."""
+"""Define ``sneframe config``, which prints a recipe's complete configuration, with all keys explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sneframe embed RUN ZOO|FILE… --out FILE``: write embeddings as a table."""
+"""Define ``sneframe embed RUN ZOO|FILE… --out FILE``, which writes embeddings as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sneframe zoo import NAME``: the options of each command come from the configuration of its importer."""
+"""Define ``sneframe zoo import NAME``. The configuration of each importer determines its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sneframe map RUN ZOO``: draw an interactive map of networks, in one HTML file that works offline."""
+"""Define ``sneframe map RUN ZOO``, which draws an interactive map of networks as one offline HTML file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What predict, embed, similar and map share: loading a run, options for files, embedding networks."""
+"""Load runs and embed networks for the commands predict, embed, similar and map, which share file options."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes of a number with a unit."""
+        """Convert a number with a unit to bytes."""
         match = re.fullmatch(r"([\d.]+)\s*([a-z]*)", str(value).strip(), re.IGNORECASE)
         try:
             if match is None:
                 raise ValueError(value)
             return int(float(match[1]) * UNITS[match[2].upper() or "B"])
         except (ValueError, KeyError):
-            self.fail(f"{value!r} is no size, such as 2GB or 512MiB", param, ctx)
+            self.fail(f"{value!r} is not a size such as 2GB or 512MiB", param, ctx)
 
 
 OPTIONS = (
@@ -76,7 +76,7 @@ def file_options(command: Command) -> Command:
 
 
 def load_run(run: Path, **options: Any) -> Predictor:
-    """Load a run that shows its progress on a large network on standard error."""
+    """Load a run. The run shows its progress on large networks on standard error."""
     from rich.console import Console
 
     from sneframe.predict.predictor import load
@@ -87,10 +87,10 @@ def load_run(run: Path, **options: Any) -> Predictor:
 
 
 def check_out(out: Path, endings: Sequence[str]) -> None:
-    """Check that a command can write a file, before hours of encoding.
+    """Check that a command can write to the path ``out``, before hours of encoding.
 
     Raises:
-        ConfigError: the name has another ending, the path is no file, or its folder does not exist.
+        ConfigError: the name has none of ``endings``, the path is not a file, or its folder does not exist.
         ZooError: the path lies in a zoo.
     """
     from sneframe.atomic import check_file

@@ -1,4 +1,4 @@
-"""Groups of commands that plugins offer by name."""
+"""Define command groups whose commands come from the builders or importers of plugins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 class Offers(click.Group):
-    """A group with a command for each builder or importer, which loads only the plugin that a name needs.
+    """A group with a command for each builder or importer. A command loads only the plugin of its name.
 
     Args:
         shipped: the plugin whose names need no prefix; those of other plugins are written PLUGIN/NAME.
@@ -39,7 +39,7 @@ class Offers(click.Group):
         )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Make the command for one name."""
+        """Load the plugin of a name and return the command for that name."""
         from sneframe.plugins import load
 
         name = cmd_name if "/" in cmd_name else f"{self._shipped}/{cmd_name}"

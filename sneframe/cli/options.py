@@ -1,4 +1,4 @@
-"""Command-line options made from the fields of a configuration class."""
+"""Create command-line options from the fields of a configuration class."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def options(what: str, config: type[Any], own: Sequence[click.Parameter]) -> lis
     ]
     if taken := {str(each.name) for each in own} & {str(each.name) for each in found}:
         raise PluginError(
-            f"{what}: no option can be named {sorted(taken)[0]!r}, the command has its own of that name"
+            f"{what}: no option can be named {sorted(taken)[0]!r}; the command has an option of that name"
         )
     return found
 
 
 def configured(what: str, config: type[Any], values: dict[str, Any]) -> Any:
-    """Make a configuration from options. Unset fields use the class's defaults, which may be computed.
+    """Create a configuration from options. Unset fields use the class's defaults, which may be computed.
 
     Raises:
         ConfigError: the class refuses a value.
@@ -49,7 +49,7 @@ def configured(what: str, config: type[Any], values: dict[str, Any]) -> Any:
 
 
 def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Option:
-    """Return the option for one field; ``what`` is the owner of the class, as errors name it."""
+    """Return the option for one field. Errors name the owner of the class as ``what``."""
     name, default = str(attribute.alias), typing.cast("Any", attribute.default)
     word, owner = name.replace("_", "-"), f"{what}: option {name!r}"
     more: dict[str, Any] = {}
@@ -68,7 +68,7 @@ def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Opti
 
 
 def _without_none(kind: Any) -> Any:
-    """Return T for ``T | None``, because an option that is not given is None."""
+    """Return the type T for ``T | None``. An option that is not given is None anyway."""
     if typing.get_origin(kind) in (Union, types.UnionType):
         others = [each for each in typing.get_args(kind) if each is not type(None)]
         return others[0] if len(others) == 1 else kind
@@ -106,7 +106,7 @@ class CommaSeparated(click.ParamType[Sequence[Any]]):
         self.name = f"{kind.__name__},…"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Sequence[Any]:
-        """Return the values between the commas."""
+        """Convert each value between the commas to ``kind``."""
         if not isinstance(value, str):
             return self.make(value)
         read = click.types.convert_type(self.kind)

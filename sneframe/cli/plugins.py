@@ -1,4 +1,4 @@
-"""``sneframe plugins``: the installed plugins and what they offer."""
+"""Define ``sneframe plugins``, which lists the installed plugins and what they offer."""
 
 from __future__ import annotations
 

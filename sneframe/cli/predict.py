@@ -1,4 +1,4 @@
-"""``sneframe predict RUN FILE…``: predict the properties of networks by a finished run."""
+"""Define ``sneframe predict RUN FILE…``, which predicts the properties of networks by a finished run."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _show(found: Sequence[Prediction], properties: Sequence[str]) -> None:
 
 
 def _cell(prediction: Prediction, name: str) -> str:
-    """Return a value with the error to expect, or with a mark if no error can be expected."""
+    """Return a value with the run's test error, or with a mark if the test error does not apply."""
     from sneframe.cli.tables import shown
 
     value, tested = shown(prediction.values[name]), prediction.tested.get(name)

@@ -1,4 +1,4 @@
-"""``sneframe report RUN``: write the report of a finished run again."""
+"""Define ``sneframe report RUN``, which writes the report of a finished run again."""
 
 from __future__ import annotations
 

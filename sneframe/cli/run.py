@@ -1,4 +1,4 @@
-"""``sneframe run``: train a method on a zoo, score it, and write a report."""
+"""Define ``sneframe run``, which trains a method on a zoo, scores the method, and writes a report."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def run(
             "--out": out,
         }
         if named := ", ".join(_given(also)):
-            raise click.UsageError(f"--resume uses the configuration in its folder; leave out {named}")
+            raise click.UsageError(f"--resume uses the configuration in the run folder; leave out {named}")
         file = resume / "config.toml"
     config = compose(plugin, file, overrides)
     console = None if quiet else Terminal()

@@ -1,4 +1,4 @@
-"""``sneframe similar RUN ZOO FILE``: list the networks of a zoo that are nearest to one network."""
+"""Define ``sneframe similar RUN ZOO FILE``, which lists the networks of a zoo nearest to one network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def similar(
     from sneframe.zoo.column import finite_or_none
 
     if not zoo.is_dir():
-        fault = "this is a file; give the folder of a zoo" if zoo.exists() else "not there"
+        fault = "this is a file; give the folder of a zoo" if zoo.exists() else "the folder does not exist"
         raise ZooError(f"{zoo}: {fault}")
     predictor = load_run(run, **options)
     (known,) = networks_of(predictor, [zoo])

@@ -1,4 +1,4 @@
-"""Tables on the terminal. Names that come from a zoo cannot break them."""
+"""Build tables for the terminal. Names from a zoo cannot break a table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cells(*values: Any) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Return the text of a value; a missing value is an empty text."""
+    """Return the text of a value. The text of None is empty."""
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

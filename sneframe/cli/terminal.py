@@ -1,4 +1,4 @@
-"""Printing to standard output: names are printed literally, and a closed pipe is no error."""
+"""Print to standard output. Names are printed literally, and a closed pipe is no error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Terminal(Console):
 
 
 def silence() -> None:
-    """Discard all further output, with the interpreter's last flush."""
+    """Discard all further output, including the output that the interpreter flushes at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

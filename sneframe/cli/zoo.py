@@ -1,4 +1,4 @@
-"""``sneframe zoo``: build, import, show, check, export and merge zoos."""
+"""Define ``sneframe zoo``, which builds, imports, shows, checks, exports and merges zoos."""
 
 from __future__ import annotations
 

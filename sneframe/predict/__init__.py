@@ -1,1 +1,1 @@
-"""A finished run applied to networks: predictions, embeddings, and doubts about both."""
+"""Apply a finished run to networks: compute predictions and embeddings, and report doubts about both."""

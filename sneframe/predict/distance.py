@@ -1,4 +1,4 @@
-"""How far an embedding is from those of the training networks."""
+"""Measure how far an embedding lies from the embeddings of the training networks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Reference:
 
     @classmethod
     def of(cls, embeddings: np.ndarray) -> Reference | None:
-        """Return the reference for ``(n, E)`` embeddings; None if they are too few or all equal."""
+        """Return the reference for ``(n, E)`` embeddings. Return None for too few or equal embeddings."""
         if len(embeddings) <= NEIGHBOURS:
             return None
         std = embeddings.std(0)
@@ -43,7 +43,10 @@ class Reference:
         return cls(points=points, columns=columns, scale=std[columns], usual=usual) if usual > 0 else None
 
     def distance(self, embeddings: np.ndarray) -> np.ndarray:
-        """Return distances ``(n,)`` of embeddings ``(n, E)`` to the k-th neighbour, in units of ``usual``."""
+        """Return the distance of each embedding to its k-th nearest training network, in units of ``usual``.
+
+        The embeddings are ``(n, E)``, the distances ``(n,)``.
+        """
         _, found = nearest(self.points, embeddings[:, self.columns] / self.scale, NEIGHBOURS)
         return np.asarray(found[:, -1] / self.usual)
 

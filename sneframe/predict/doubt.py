@@ -1,4 +1,4 @@
-"""Doubts: how a network differs from all networks that the run was trained on."""
+"""Find doubts. A doubt says how a network differs from all networks that the run was trained on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GRADES = ("mild", "serious", "meaningless")
 WIDTHS = 2.0  #: a layer this many times wider or narrower than in training is a serious doubt
 WEIGHTS = 4.0  #: this many times more or fewer weights than in training are a serious doubt
 MAGNITUDE = 10.0  #: weights this many times larger or smaller than in training are a serious doubt
-NAMED = 5  #: up to this many sizes are listed; of more, the smallest and the largest
+NAMED = 5  #: up to this many sizes are listed; otherwise only the smallest and the largest size are named
 
 
 @frozen(kw_only=True)
@@ -55,13 +55,13 @@ def worst(doubts: Iterable[Doubt]) -> str | None:
 
 
 def in_words(doubts: Sequence[Doubt]) -> str:
-    """Return doubts as one line, without the mild ones if there are worse ones."""
+    """Return doubts as one line. Mild doubts are left out if there is a worse doubt."""
     shown = [doubt for doubt in doubts if doubt.grade != GRADES[0]] or doubts
     return "; ".join(doubt.line for doubt in shown)
 
 
 def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dict[str, float]:
-    """Return the root mean square of a network's weights for each type of parameter.
+    """Return the root mean square of the weights of one network, for each type of parameter.
 
     Args:
         architecture: the architecture of the network.
@@ -76,7 +76,11 @@ def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dic
 
 
 def ranges_of(batches: Iterable[Batch]) -> dict[str, tuple[float, float]]:
-    """Return the smallest and the largest root mean square among networks for each type of parameter.
+    """Return the range of the networks' root mean squares, for each type of parameter.
+
+    The root mean square of each network is computed over its weights of that type. The range is the
+    smallest and the largest of these values.
+
 
     Args:
         batches: batches that hold each network once.
@@ -101,7 +105,7 @@ def ranges_of(batches: Iterable[Batch]) -> dict[str, tuple[float, float]]:
 
 @frozen(kw_only=True, eq=False, slots=False)
 class Seen:
-    """What is known about the training networks, with which another network is compared.
+    """The facts about the training networks. :meth:`doubts` compares another network with them.
 
     Args:
         architectures: the architectures of the training networks.
@@ -113,11 +117,11 @@ class Seen:
     magnitudes: Mapping[str, tuple[float, float]] = field(factory=dict)
 
     def doubts(self, architecture: Architecture, *, assumed: bool = False) -> tuple[Doubt, ...]:
-        """Return how an architecture differs from those of all training networks, the worst difference first.
+        """Return doubts: how an architecture differs from those of all training networks. The worst is first.
 
         Args:
             architecture: the architecture of another network.
-            assumed: whether its activation is not known, because a state dict does not say it.
+            assumed: whether the activation is only assumed, because a state dict does not name it.
         """
         if architecture in self.architectures:
             return ()
@@ -228,7 +232,7 @@ class Seen:
         own: set[tuple[str, int]],
         known: Iterable[tuple[str, int]],
     ) -> Iterator[Doubt]:
-        """Yield a doubt if no layer can be the first (or last), for architectures of unknown order."""
+        """Yield a doubt if no layer can be first (or last). Used if the order of layers is not known."""
         mine, theirs = {size for _, size in own}, {size for _, size in known}
         if not mine or not theirs or mine & theirs:
             return

@@ -1,4 +1,7 @@
-"""A table of networks with embeddings and properties, to write to a file or to search for neighbours."""
+"""Define a table of networks with their embeddings and properties.
+
+The table can be written to a file, and it can be searched for the neighbours of an embedding.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,11 @@ from sneframe.predict.distance import nearest
 
 @frozen(kw_only=True, eq=False)
 class EmbeddingTable:
-    """Networks and their embeddings.
+    """Networks with their embeddings and properties.
 
     Args:
-        sources: the name of each network: its file, or its zoo and its number there.
+        sources: the name of each network: the path of its file, or the zoo and the
+            number of the network in the zoo.
         values: the embeddings ``(n, E)``.
         properties: the ``n`` values of each property by its name; None for a missing value.
     """
@@ -35,7 +39,7 @@ class EmbeddingTable:
 
     @classmethod
     def joined(cls, parts: Sequence[EmbeddingTable]) -> EmbeddingTable:
-        """Join several tables; a property that one of them lacks is missing for its networks."""
+        """Join several tables into one. A property that a table lacks is None for its networks."""
         names = dict.fromkeys(name for part in parts for name in part.properties)
         return cls(
             sources=[source for part in parts for source in part.sources],
@@ -47,7 +51,9 @@ class EmbeddingTable:
         )
 
     def nearest(self, embedding: np.ndarray, k: int) -> list[tuple[int, float]]:
-        """Return position and distance of the k networks nearest to an embedding ``(E,)``, nearest first.
+        """Return the position and the distance of the k networks nearest to an embedding ``(E,)``.
+
+        The nearest network comes first.
 
         Columns are divided by their standard deviations, so that the unit of a column does not matter.
         Networks whose embeddings are not finite are left out.
@@ -65,7 +71,7 @@ class EmbeddingTable:
         return list(zip(kept[positions[0]].tolist(), distances[0].tolist(), strict=True))
 
     def write(self, path: Path) -> None:
-        """Write the table; the ending of the name says how: ``.csv``, ``.npz`` or ``.parquet``.
+        """Write the table to a file. The suffix selects the format: ``.csv``, ``.npz`` or ``.parquet``.
 
         Raises:
             ConfigError: the name has another ending, or pyarrow is needed and not installed.
@@ -78,15 +84,15 @@ class EmbeddingTable:
         write_bytes(path, WRITERS[path.suffix](self))
 
     def columns(self) -> dict[str, Sequence[Any]]:
-        """Return the columns of the file: ``source``, the properties, and ``embedding_0`` to the last.
+        """Return the columns of the file: ``source``, the properties, and ``embedding_0`` to ``embedding_(E-1)``.
 
         Raises:
-            ConfigError: a property is named like a column of the embedding.
+            ConfigError: a property has the name of a column of the embedding.
         """
         own = {f"embedding_{number}": column for number, column in enumerate(self.values.T)}
         if taken := own.keys() & self.properties.keys():
             raise ConfigError(
-                f"the property {min(taken)!r} is named like a column of the embedding; write to .npz"
+                f"property {min(taken)!r} has the name of a column of the embedding; write to .npz"
             )
         properties = {name: values for name, values in self.properties.items() if name != "source"}
         return {"source": self.sources, **properties, **own}
@@ -102,7 +108,10 @@ def _csv(embedded: EmbeddingTable) -> bytes:
 
 
 def _npz(embedded: EmbeddingTable) -> bytes:
-    """Return an archive of ``source`` and ``embedding``, which numpy reads without pickle."""
+    """Return the bytes of an ``.npz`` archive with the arrays ``source`` and ``embedding``.
+
+    NumPy can load the archive without pickle.
+    """
     file = io.BytesIO()
     np.savez(file, source=np.array(embedded.sources, dtype=np.str_), embedding=embedded.values)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Modules, state dicts and files as one kind of network: described at once, their weights read on demand."""
+"""Describe modules, state dicts and files as :class:`LazyNetwork`, whose weights are read on demand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LazyNetwork:
         source: the name of the network in messages.
         architecture: its architecture.
         read: returns its tensors by name. For a file, each call maps the file anew.
-        assumed: whether its activation is not known.
+        assumed: whether the activation in ``architecture`` is only assumed, not known from the network.
     """
 
     source: str
@@ -52,7 +52,7 @@ class Describer:
         self._descriptions = Descriptions()
 
     def of(self, network: Any, example_input: Any = None) -> LazyNetwork:
-        """Describe a network; its weights are read later.
+        """Describe a network. Its weights are read only when they are needed.
 
         Args:
             network: a module, a state dict, or the path of a file.
@@ -93,7 +93,7 @@ class Describer:
 
 
 def stacked(networks: Sequence[LazyNetwork]) -> Batch:
-    """Read networks into a batch; row ``i`` is ``networks[i]``."""
+    """Read the weights of networks into one batch. Row ``i`` of the batch is ``networks[i]``."""
     rows: dict[Architecture, list[int]] = {}
     for row, each in enumerate(networks):
         rows.setdefault(each.architecture, []).append(row)

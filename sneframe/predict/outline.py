@@ -1,4 +1,4 @@
-"""The outline of an architecture: its inputs, outputs, depth and widths, as far as they are known."""
+"""Compute the inputs, outputs, depth and widths of an architecture, as far as they are known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}  #: of recurrent layers: how many times 
 
 
 def structure(architecture: Architecture) -> object:
-    """Return an architecture without names and neuron groups, which depend on how it was described."""
+    """Return what identifies an architecture however it was described: all but names and neuron groups."""
     return tuple(
         (layer.kind, tuple((p.role, p.shape) for p in layer.parameters), layer.inputs, layer.activation)
         for layer in architecture.layers
@@ -23,8 +23,8 @@ def activations(architecture: Architecture) -> set[str]:
 def inputs(architecture: Architecture) -> set[tuple[str, int]]:
     """Return the kind and the number of inputs of each layer that reads the network's input, if known.
 
-    If the order of the layers is not known, any layer may be the first; then all numbers that any layer may
-    read are returned.
+    If the order of the layers is not known, any layer may be the first; then every number that any layer may
+    read is returned.
     """
     if is_unordered(architecture):
         return {(layer.kind, size) for layer in architecture.layers for size in _may_read(layer)}
@@ -39,8 +39,8 @@ def inputs(architecture: Architecture) -> set[tuple[str, int]]:
 def outputs(architecture: Architecture) -> set[tuple[str, int]]:
     """Return the kind and the number of outputs of each layer that no other layer with parameters follows.
 
-    If the order of the layers is not known, any layer may be the last; then all numbers that any layer may
-    write are returned.
+    If the order of the layers is not known, any layer may be the last; then every number that any layer may
+    write is returned.
     """
     if is_unordered(architecture):
         return {(layer.kind, size) for layer in architecture.layers for size in _may_write(layer)}
@@ -76,7 +76,7 @@ def hidden_widths(architecture: Architecture) -> list[int]:
 
 
 def depth(architecture: Architecture) -> int:
-    """Return the number of layers on the longest path; only layers with a weight matrix count, not norms."""
+    """Return the number of layers on the longest path. Only layers with a weight matrix count, not norms."""
     reached: list[int] = []
     for layer in architecture.layers:
         reached.append(max((reached[source] for source in layer.inputs), default=0) + _counts(layer))
@@ -84,7 +84,7 @@ def depth(architecture: Architecture) -> int:
 
 
 def layers_of(architecture: Architecture) -> int:
-    """Return the number of layers; only layers with a weight matrix count, and no norms."""
+    """Return the number of layers. Only layers with a weight matrix count, and no norms."""
     return sum(map(_counts, architecture.layers))
 
 
@@ -145,12 +145,12 @@ def _directions(layer: Layer) -> int:
 
 
 def _may_read(layer: Layer) -> set[int]:
-    """Return all numbers of inputs that a layer may have, given only its names and shapes."""
+    """Return every number of inputs that a layer may have, given only its parameters' names and shapes."""
     return _may_have(layer, 1)
 
 
 def _may_write(layer: Layer) -> set[int]:
-    """Return all numbers of outputs that a layer may have, given only its names and shapes."""
+    """Return every number of outputs that a layer may have, given only its parameters' names and shapes."""
     return _may_have(layer, 0)
 
 

@@ -1,4 +1,4 @@
-"""A prediction for one network: the values, the run's test error, and the doubts about them."""
+"""Define a prediction for one network: its values, the run's test error, and the doubts about the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DoubtWarning(UserWarning):
 class Prediction:
     """The prediction of a run for one network.
 
-    There are values for every network. ``doubtful`` says whether they should not be used, and ``doubts`` says
+    Every network gets values. ``doubtful`` says whether the values should not be used, and ``doubts`` says
     why.
 
     Args:
@@ -49,7 +49,7 @@ class Prediction:
 
     @property
     def far(self) -> bool:
-        """Whether the embedding is far from those of all training networks."""
+        """Whether the embedding is far from the embeddings of all training networks."""
         return self.distance is not None and self.distance > 1
 
     @property
@@ -59,6 +59,9 @@ class Prediction:
 
     @property
     def verdict(self) -> str:
-        """The worst doubt in a word: ``like-training`` (none), ``mild``, ``doubtful`` or ``meaningless``."""
+        """The grade of the worst doubt, in a word.
+
+        The word is ``like-training`` (no doubts), ``mild``, ``doubtful`` or ``meaningless``.
+        """
         grade = worst(self.doubts)
         return {None: "like-training", "serious": "doubtful"}.get(grade, str(grade))

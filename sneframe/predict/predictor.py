@@ -1,4 +1,4 @@
-"""A finished run that predicts properties and embeddings of modules, state dicts, files and zoos."""
+"""Load a finished run, which predicts properties and computes embeddings of networks."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def load(
     memory: int | None = None,
     reporter: Reporter | None = None,
 ) -> Predictor:
-    """Load a finished run.
+    """Load a finished run as a :class:`Predictor`.
 
     Args:
         run: the folder of the run.
-        module: ``package.module:function`` that makes the module of a network in a file, to describe it
-            exactly.
+        module: ``package.module:function`` that builds the module of a network in a file, to describe
+            the network exactly.
         key: which state dict to read from a checkpoint that holds several.
         activation: the activation of every layer but the last, for networks without code. It is not needed
             for a network that has the names and shapes of exactly one architecture of the training zoo.
@@ -81,17 +81,17 @@ def load(
         ConfigError: there is no such module, activation or way to flatten, or the model needs more memory.
     """
     if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int) or memory < 1):
-        raise ConfigError(f"memory is a number of bytes, got {memory!r}")
+        raise ConfigError(f"memory must be a number of bytes, but got {memory!r}")
     folder = Path(run)
     best = folder / "best.safetensors"
     if not best.is_file():
-        raise RunError(f"{folder}: no finished run: best.safetensors is not in it")
+        raise RunError(f"{folder}: the folder holds no model: best.safetensors is missing")
     if not (folder / "metrics.json").is_file():
         line = "the run has not finished: this is its best model so far, and neither its test error is known"
         warnings.warn(f"{folder}: {line} nor which networks are far from training", stacklevel=2)
     model, tasks, header = load_model(best)
     if memory is not None and memory < (needed := least(model.encoder)):
-        raise ConfigError(f"memory: {shown(memory)} is too little, this model needs at least {shown(needed)}")
+        raise ConfigError(f"memory: {shown(memory)} is too little; this model needs at least {shown(needed)}")
     architectures = tuple(Architecture.from_json(data) for data in header["architectures"])
     reader = Reader(
         module=None if module is None else Factory(module),
@@ -115,7 +115,7 @@ def load(
 
 
 def _reference(path: Path, width: int) -> Reference | None:
-    """Read the embeddings of the training networks; None if the run has none."""
+    """Read the embeddings of the training networks. Return None if the run recorded none."""
     values = tensor_files.read_tensors(path)[0].get("train_values") if path.is_file() else None
     if values is None:
         return None
@@ -129,7 +129,7 @@ def _reference(path: Path, width: int) -> Reference | None:
 @final
 @frozen(kw_only=True, eq=False)
 class Predictor:
-    """A trained model that takes modules, state dicts, files and zoos. :func:`load` makes it.
+    """A trained model that takes modules, state dicts, files and zoos. :func:`load` returns it.
 
     Args:
         folder: the folder of the run.
@@ -164,7 +164,7 @@ class Predictor:
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """The names of the properties that it predicts, the main property first."""
+        """The names of the properties that the run predicts, the main property first."""
         return tuple(task.name for task in self.tasks.each)
 
     def predict(self, network: Network, example_input: Any = None) -> Prediction:
@@ -189,7 +189,7 @@ class Predictor:
         """Predict the properties of several networks, in batches; see :meth:`predict`."""
         if isinstance(networks, nn.Module | Mapping | str | Path):
             raise ArchitectureError(
-                f"several networks are needed, such as a list, got one {type(networks).__name__}"
+                f"predict_all takes several networks, such as a list, but got one {type(networks).__name__}"
             )
         found: list[Prediction] = []
         for some in batched(networks, BATCH):
@@ -260,7 +260,7 @@ class Predictor:
         return tuple(sorted(found, key=lambda doubt: -GRADES.index(doubt.grade)))
 
     def _doubt_batch(self, batch: Batch, name: str) -> None:
-        """Warn of the networks of a batch whose architectures differ much from all of training."""
+        """Warn of the networks of a batch whose architectures differ seriously from all training networks."""
         found = [self.seen.doubts(architecture) for architecture in batch.architectures]
         doubtful = [index for index, doubts in enumerate(found) if worst(doubts) in GRADES[1:]]
         if doubtful:
@@ -270,7 +270,10 @@ class Predictor:
             warnings.warn(f"{name}: {line}: {doubt.line}", DoubtWarning, stacklevel=4)
 
     def _embeddings(self, networks: Sequence[LazyNetwork]) -> Tensor:
-        """Return the embeddings ``(n, E)``. Large networks are encoded one by one, the others together."""
+        """Return the embeddings ``(n, E)`` of networks.
+
+        Large networks are encoded one by one, and all others together.
+        """
         encoder = self.model.encoder
         large = np.array([each.architecture.num_weights > LARGE for each in networks], dtype=bool)
         if (whole := obstacle(encoder)) is not None:
@@ -297,7 +300,7 @@ class Predictor:
         whole, needed = obstacle(self.model.encoder), 4 * architecture.num_weights
         if whole is not None and self.memory is not None and self.memory < needed:
             bound = f"memory: {shown(self.memory)} is too little"
-            raise PartError(f"{source}: {bound}, the weights take {shown(needed)}: {whole}")
+            raise PartError(f"{source}: {bound} for the weights, which take {shown(needed)}: {whole}")
 
     def _streamed(self, network: LazyNetwork) -> Tensor:
         """Return the embedding ``(E,)`` of a large network, whose parameters are read one after the other."""
@@ -311,7 +314,7 @@ class Predictor:
             )[0]
 
     def _encoded(self, batch: Batch) -> Tensor:
-        """Return the embeddings ``(n, E)``, computed in batches."""
+        """Return the embeddings ``(n, E)`` of the networks of a batch, which is encoded in pieces."""
         rows = torch.empty(len(batch), self.model.encoder.width)
         with torch.no_grad():
             for start in range(0, len(batch), BATCH):
@@ -349,7 +352,7 @@ def _warn(source: str, doubts: Sequence[Doubt]) -> None:
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield lists of ``size`` values; the last may be shorter (``itertools.batched`` of Python 3.12)."""
+    """Yield lists of ``size`` values. The last list may be shorter. Python 3.12 has ``itertools.batched``."""
     left = iter(values)
     while some := list(itertools.islice(left, size)):
         yield some

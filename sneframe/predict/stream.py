@@ -1,4 +1,4 @@
-"""Encoding a large network in bounded memory, one layer after the other.
+"""Encode a large network in bounded memory, one layer after the other.
 
 An encoder can do this if its layer encoder is ``local`` and its parts implement the three protocols of
 :mod:`sneframe.parts.streaming`. The weights of a unit are read, rescaled, cut and pooled to one code, block
@@ -26,7 +26,7 @@ PER_WEIGHT = 16  #: bytes per weight of a block: four each as read, as rescaled,
 
 
 def obstacle(encoder: Encoder) -> str | None:
-    """Return the reason why an encoder cannot encode layer by layer; None if it can."""
+    """Return the reason why an encoder cannot encode layer by layer, or None if the encoder can."""
     whole = encoder.layer_encoder
     if not whole.local:
         return f"{whole.slot} {whole.name!r} looks at all layers of a network at once"
@@ -37,7 +37,10 @@ def obstacle(encoder: Encoder) -> str | None:
 
 
 def least(encoder: Encoder) -> int:
-    """Return the smallest memory bound, in bytes, that an encoder can keep; 0 if no bound applies to it."""
+    """Return the smallest memory bound, in bytes, that an encoder can keep.
+
+    The bound is 0 for an encoder that cannot encode layer by layer, because it keeps no bound.
+    """
     if obstacle(encoder) is not None:
         return 0
     layer_encoder = encoder.layer_encoder
@@ -62,7 +65,7 @@ def stream(
     memory: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Return the embedding ``(1, E)`` of one network.
+    """Return the embedding ``(1, E)`` of one network, encoded layer by layer.
 
     Args:
         encoder: the encoder, in evaluation mode.
@@ -70,7 +73,7 @@ def stream(
         read: returns a parameter by its name, in any floating-point type. It is called once for each
             parameter, and its result is released after use.
         memory: the number of bytes that may be used beside the weights of one unit.
-        progress: called with the number of weights done and of all weights.
+        progress: called with the number of encoded weights and the number of all weights.
 
     Raises:
         PartError: a part looks at all layers at once, or it needs more memory; see :func:`least`.
@@ -78,7 +81,7 @@ def stream(
     if (reason := obstacle(encoder)) is not None:
         raise PartError(f"{reason}, so {architecture.num_weights:,} weights cannot be encoded layer by layer")
     if memory < (needed := least(encoder)):
-        raise PartError(f"memory: {shown(memory)} is too little, this model needs at least {shown(needed)}")
+        raise PartError(f"memory: {shown(memory)} is too little; this model needs at least {shown(needed)}")
     encoder.normalise.warn_unless_fitted()  # forward would warn, but it is not called here
     layer_encoder = encoder.layer_encoder
     assert isinstance(layer_encoder, Pools)
@@ -101,7 +104,7 @@ def stream(
 
 
 def _blocks(encoder: Encoder, architecture: Architecture, weights: dict[int, Tensor]) -> Iterator[Block]:
-    """Yield the chunks of a unit in the order that they have when the whole network is cut at once."""
+    """Yield the chunks of a unit, in the same order as when the whole network is cut at once."""
     normalise, tokenizer = encoder.normalise, encoder.tokenizer
     assert isinstance(normalise, Rescales)
     assert isinstance(tokenizer, Cuts)

@@ -1,4 +1,4 @@
-"""The test error of a run for each of its properties, read from ``metrics.json``."""
+"""Read the test error of a run, for each of its properties, from ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Tested:
 
 
 def read_tested(path: Path) -> dict[str, Tested]:
-    """Read the test error of each property with test networks from ``metrics.json``.
+    """Read the test errors from ``metrics.json``. A property without test networks is left out.
 
     Raises:
         RunError: the file is damaged.

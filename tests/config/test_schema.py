@@ -173,7 +173,7 @@ def test_a_configuration_without_a_recipe_must_be_complete(tmp_path):
     """A file that names no recipe must name every part."""
     file = tmp_path / "run.toml"
     file.write_text("[train]\nepochs = 3\n")
-    with pytest.raises(ConfigError, match="names no normalise"):
+    with pytest.raises(ConfigError, match="has no part for 'normalise'"):
         compose(None, file, {})
 
 

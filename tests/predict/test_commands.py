@@ -256,7 +256,7 @@ def test_a_folder_that_is_no_run_is_one_line(call, command, tmp_path, file, zoo_
     more = {"embed": ["--out", tmp_path / "e.csv"]}.get(command, [])
     networks = [zoo_path, file] if command == "similar" else [file]
     code, _, err = call(command, tmp_path, *networks, *more)
-    assert (code, err) == (2, f"error: {tmp_path}: no finished run: best.safetensors is not in it\n")
+    assert (code, err) == (2, f"error: {tmp_path}: the folder holds no model: best.safetensors is missing\n")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_memory_is_a_size(call, finished, file, word, rc):
     """--memory takes sizes with units and refuses others."""
     code, _, err = call("predict", finished, file, "--memory", word)
     assert code == rc
-    assert ("is no size, such as 2GB" in err) == (rc == 2)
+    assert ("is not a size such as 2GB" in err) == (rc == 2)
 
 
 @pytest.mark.parametrize("command", ["predict", "embed", "similar", "map"])
@@ -275,7 +275,7 @@ def test_a_bound_that_cannot_be_met_is_refused(call, command, finished, tmp_path
     more = {"embed": ["--out", tmp_path / "e.csv"], "map": ["--out", tmp_path / "m.html"]}.get(command, [])
     networks = [zoo_path, file] if command == "similar" else [file]
     code, _, err = call(command, finished, *networks, *more, "--memory", "1B")
-    assert (code, err) == (2, "error: memory: 1 B is too little, this model needs at least 41 MiB\n")
+    assert (code, err) == (2, "error: memory: 1 B is too little; this model needs at least 41 MiB\n")
     assert not list(tmp_path.glob("[em].*"))
 
 

@@ -63,7 +63,7 @@ def test_a_property_does_not_lose_its_column_to_the_embedding(tmp_path, ending):
     """A property named like a column of the embedding is refused."""
     embedded = EmbeddingTable(sources=["a"], values=VALUES[:1], properties={"embedding_1": [7]})
     with pytest.raises(
-        ConfigError, match=r"'embedding_1' is named like a column of the embedding; write " r"to \.npz"
+        ConfigError, match=r"'embedding_1' has the name of a column of the embedding; write " r"to \.npz"
     ):
         embedded.write(tmp_path / f"e{ending}")
     embedded.write(tmp_path / "e.npz")

@@ -184,7 +184,9 @@ def test_a_network_with_a_scalar_parameter_is_predicted(zoo_path, tmp_path):
 @pytest.mark.parametrize("networks", ["net.pt", {"a": torch.ones(1)}, nn.Linear(1, 1)])
 def test_one_network_in_the_place_of_several_is_refused(predictor, networks):
     """predict_all refuses a single network."""
-    with pytest.raises(ArchitectureError, match="several networks are needed, such as a list, got one"):
+    with pytest.raises(
+        ArchitectureError, match="predict_all takes several networks, such as a list, but got one"
+    ):
         predictor.predict_all(networks)
 
 
@@ -291,9 +293,9 @@ def test_no_networks_give_no_rows(predictor, zoo_path):
     [
         ({"activation": "rleu"}, "there is no activation 'rleu', did you mean 'relu'"),
         ({"flatten": "first"}, "there is no flatten 'first'"),
-        ({"memory": "2GB"}, "memory is a number of bytes, got '2GB'"),
-        ({"memory": 0}, "memory is a number of bytes, got 0"),
-        ({"memory": 1}, "memory: 1 B is too little, this model needs at least 41 MiB"),
+        ({"memory": "2GB"}, "memory must be a number of bytes, but got '2GB'"),
+        ({"memory": 0}, "memory must be a number of bytes, but got 0"),
+        ({"memory": 1}, "memory: 1 B is too little; this model needs at least 41 MiB"),
     ],
 )
 def test_impossible_options_are_refused(finished, options, reason):
@@ -345,7 +347,7 @@ def test_embeddings_of_another_run_are_refused(finished, tmp_path):
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, finished):
     """A folder without a model is refused."""
-    with pytest.raises(RunError, match=r"no finished run: best\.safetensors is not in it"):
+    with pytest.raises(RunError, match=r"the folder holds no model: best\.safetensors is missing"):
         sneframe.load(tmp_path)
     copied(finished, tmp_path, "metrics.json")
     atomic.write_bytes(tmp_path / "best.safetensors", b"x" * 20)
@@ -427,7 +429,7 @@ def test_a_memory_bound_below_the_weights_is_refused(zoo_path, network, tmp_path
     config = recipe("stats", "head.trees=2", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
     predictor = sneframe.load(sneframe.run(config, tmp_path / "run", report=False).folder, memory=8)
     for asked in (network.state_dict(), open_zoo(zoo_path)):
-        with pytest.raises(PartError, match="memory: 8 B is too little, the weights take"):
+        with pytest.raises(PartError, match="memory: 8 B is too little for the weights, which take"):
             predictor.embed(asked)
 
 

@@ -159,7 +159,7 @@ def test_a_bound_that_cannot_be_met_says_the_least_that_can():
     """With a byte less than the least a network is not encoded, and the error says what it takes."""
     batch = from_modules([nn.Linear(30, 30)])
     encoder = sneframe.encoder("sne", batch.architectures)
-    said = "memory: 1 B is too little, this model needs at least 41 MiB"
+    said = "memory: 1 B is too little; this model needs at least 41 MiB"
     with pytest.raises(PartError, match=said):
         stream(encoder, batch.architectures[0], {}.__getitem__, memory=1)
 

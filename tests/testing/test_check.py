@@ -377,7 +377,7 @@ def test_one_failing_network_does_not_stop_the_others(odd, toy_zoo_path, tmp_pat
         ("sne/nothing", "'sne' offers no 'sne/nothing'; check takes a plugin"),
         (
             "snee/default",
-            "check takes the name of a plugin, got 'snee/default', did you mean 'sne'? (installed: ",
+            "check takes the name of a plugin, but got 'snee/default', did you mean 'sne'? (installed: ",
         ),
     ],
 )
