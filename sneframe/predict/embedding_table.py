@@ -84,7 +84,7 @@ class EmbeddingTable:
         write_bytes(path, WRITERS[path.suffix](self))
 
     def columns(self) -> dict[str, Sequence[Any]]:
-        """Return the columns of the file: ``source``, the properties, and ``embedding_0`` to ``embedding_(E-1)``.
+        """Return the columns of the file: ``source``, the properties, ``embedding_0`` to ``embedding_(E-1)``.
 
         Raises:
             ConfigError: a property has the name of a column of the embedding.

@@ -541,9 +541,7 @@ def test_two_zoos_need_no_merge(suite, ran, row, toy_zoo_path, other_zoo_path, t
 
 def test_leaving_one_out_needs_two_zoos(suite, toy_zoo_path, other_zoo_path, tmp_path):
     """Fewer than two zoos, or zoos to test on, are refused."""
-    with pytest.raises(
-        ConfigError, match="needs at least two zoos to train on and none to test on; got 1 and 0"
-    ):
+    with pytest.raises(ConfigError, match="no zoos to test on, but got 1 and 0"):
         compare(suite, tmp_path / "out", train=[toy_zoo_path], leave_one_out=True)
     with pytest.raises(ConfigError, match="got 2 and 1"):
         compare(
