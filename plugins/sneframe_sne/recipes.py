@@ -77,7 +77,7 @@ def message_fair() -> RunConfig:
 
 
 def message_statistics() -> RunConfig:
-    """Return messages with statistics of each parameter, for what shows in the scale of the weights."""
+    """Return ``sne/message`` with codes of each parameter's statistics, which show the scale of the weights."""
     return evolve(
         message(),
         recipe="sne/message-statistics",

@@ -72,8 +72,8 @@ class PadChunk(Tokenizer):
         """Yield the start and the end of stretches that cover a parameter.
 
         A stretch has at most ``most`` weights where that is possible. But a stretch has at least one whole
-        chunk, and stretches never split a chunk. Where ``conv_view`` starts a new chunk at each output channel
-        or kernel, a stretch consists of whole output channels or kernels.
+        chunk, and stretches never split a chunk. Where ``conv_view`` starts a new chunk at each output
+        channel or kernel, a stretch consists of whole output channels or kernels.
         """
         piece = parameter.size // _views(parameter, self.config.conv_view)
         whole = self.config.chunk_size if piece == parameter.size else piece
@@ -141,8 +141,8 @@ def chunk_index(
         conv_view: the option of :class:`PadChunk`.
 
     Returns:
-        Indices ``(Q, C)`` into the P flat weights, and the number of chunks of each parameter. Padding has the
-        index P.
+        Indices ``(Q, C)`` into the P flat weights, and the number of chunks of each parameter. Padding has
+        the index P.
     """
     rows = []
     for parameter, offset in zip(architecture.parameters, architecture.offsets, strict=True):
@@ -156,7 +156,8 @@ def chunk_index(
 def _views(parameter: Parameter, conv_view: str) -> int:
     """Return the number of equal pieces of a parameter that are chunked separately.
 
-    The pieces are output channels or kernels for the weight of a convolution. Any other parameter is one piece.
+    The pieces are output channels or kernels for the weight of a convolution. Any other parameter is one
+    piece.
     """
     if len(parameter.shape) < 3 or conv_view == "flat":
         return 1

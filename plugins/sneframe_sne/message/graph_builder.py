@@ -1,4 +1,4 @@
-"""From an architecture to its graph: every weight becomes an edge, or part of a vector on target slots."""
+"""Build the graph of an architecture. Every weight becomes an edge, or an entry of a vector on target slots."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class _GraphBuilder:
         return not outer <= read
 
     def _split(self, parameter: Parameter, blocks: int) -> Parameter:
-        """Return a transposed kernel with its first axis split into blocks and channels of a block."""
+        """Split the first axis of the kernel of a transposed convolution into blocks and channels of a block."""
         size = parameter.shape[0]
         if blocks == 1:
             return parameter
