@@ -77,7 +77,7 @@ def whole(function: nn.Module, blocks: Blocks, size: int) -> Blocks:
 
 
 def kept(blocks: Blocks) -> Blocks:
-    """Return the same set, computed once and kept in memory."""
+    """Compute all blocks once, and return a function that yields the stored blocks."""
     elements = list(blocks())
     return lambda: iter(elements)
 

@@ -225,7 +225,8 @@ class Round(nn.Module):
     def _sent(self, codes: list[Tensor], edges: EdgesTensors, input_code: Tensor) -> Tensor:
         """Return X, the codes that leave the sources, ``(B or 1, n, D)``.
 
-        If each target has its own sources, the shape is ``(B, targets, n, D)``."""
+        If each target has its own sources, the shape is ``(B, targets, n, D)``.
+        """
         if not edges.returns:
             return self.forth.outgoing_input(input_code, edges.sources)
         assert edges.sources is not None

@@ -204,7 +204,8 @@ class SlotBuilder:
     def _group_set(self, name: str) -> int:
         """Return the index of the node set of a group.
 
-        The node set of a nested group has a copy of the group for each neuron of the parent group."""
+        The node set of a nested group has a copy of the group for each neuron of the parent group.
+        """
         size, outer = 1, name
         while True:
             size *= self.groups[outer].size
@@ -216,14 +217,15 @@ class SlotBuilder:
     def _group_nodes(self, name: str, factors: Sequence[int | str], grid: np.ndarray) -> np.ndarray:
         """Return the index of a group's node at each of n points.
 
-        ``grid (factors, n)`` has the position of each point along each factor."""
+        ``grid (factors, n)`` has the position of each point along each factor.
+        """
         group, own = self.groups[name], grid[factors.index(name)]
         if group.parent is None:
             return own
         return group.size * self._group_nodes(group.parent, factors, grid) + own
 
     def _node_set(self, key: Hashable, size: int, *, fixed: bool) -> int:
-        """Return the index of the node set with this key; make the set if there is none."""
+        """Return the index of the node set with this key. Make the node set if the key is new."""
         if key not in self._index_of_key:
             self._index_of_key[key] = len(self._sizes)
             self._sizes.append(size)
