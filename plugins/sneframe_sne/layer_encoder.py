@@ -129,10 +129,11 @@ class ChunkSet(LayerEncoder):
         *,
         memory: int,
     ) -> Tensor:
-        """Return the code ``(1, D)`` of one unit, which equals that of :meth:`forward` up to rounding.
+        """Return the code ``(1, D)`` of one unit, up to rounding the same code as in :meth:`forward`.
 
         Chunk codes are stored if they take at most a quarter of ``memory`` and leave enough of ``memory`` for
         a pass over chunks. Otherwise each pass over the unit computes the chunk codes again.
+        Full set attention (``attention='sab'``) always stores the chunk codes.
 
         Args:
             architecture: the network's architecture.

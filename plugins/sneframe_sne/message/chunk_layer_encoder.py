@@ -1,4 +1,4 @@
-"""``sne/message-chunk-set``: the codes of messages along the weights, followed by SNE's codes of chunks."""
+"""Define ``sne/message-chunk-set``, which adds SNE's codes of chunks to the codes of ``sne/message``."""
 
 from __future__ import annotations
 

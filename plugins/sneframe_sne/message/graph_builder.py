@@ -159,7 +159,7 @@ class _GraphBuilder:
     # -- the sources of a parameter's edges ------------------------------------------------------------------
 
     def _shared_sources(self, index: int, parameter: Parameter, roles: _Roles) -> Slots | None:
-        """Return the sources, which all targets share, or None if the layer reads one number without a node."""
+        """Return the sources that all targets share, or None if the layer reads one number without a node."""
         inputs = self.architecture.layers[index].inputs
         # A single value of the network's input, such as a grey image, needs no node.
         has_nodes = any(parameter.shape[a] > 1 or groups_of(parameter.axes[a]) for a in roles.sources)

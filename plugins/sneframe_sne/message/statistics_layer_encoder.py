@@ -1,4 +1,4 @@
-"""``sne/message-statistics``: the codes of messages, followed by a code of each parameter's statistics."""
+"""Define ``sne/message-statistics``, which adds codes of statistics to the codes of ``sne/message``."""
 
 from __future__ import annotations
 
