@@ -1,4 +1,4 @@
-"""``sne/layer-set`` pools the codes of a network's parameters or layers to its embedding (SNE, eq 6)."""
+"""Define ``sne/layer-set``, which pools the codes of the layers of a network to an embedding (SNE, eq 6)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from sneframe_sne.set_attention import PMA, SAB
 
 @final
 class LayerSet(Aggregator):
-    """Applies Φ5, two set attention blocks over layer codes, and Ψ6, a PMA to one vector of E = D values."""
+    """Pools layer codes to one embedding (SNE, eq 6).
+
+    Φ5 applies two set attention blocks to the codes of a network. Ψ6, a PMA, pools the results to one vector
+    of E = D values. Without ``set_functions``, the embedding is the mean of the codes, followed by an MLP.
+    """
 
     name = "sne/layer-set"
     keeps = ANY_ACTION
@@ -48,7 +52,7 @@ class LayerSet(Aggregator):
         self.psi6 = PMA(spec.width, config.heads)
 
     def forward(self, codes: tuple[LayerCodes, ...]) -> tuple[Embedding, ...]:
-        """Return embeddings ``(B, E)`` for each architecture."""
+        """Return one ``Embedding`` per architecture, with values ``(B, E)``."""
         return tuple(
             Embedding(architecture=entry.architecture, values=self.psi6(self.phi5(entry.codes)))
             for entry in codes

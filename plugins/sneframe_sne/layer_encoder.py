@@ -129,10 +129,11 @@ class ChunkSet(LayerEncoder):
         *,
         memory: int,
     ) -> Tensor:
-        """Return the code ``(1, D)`` of one unit, which equals that of :meth:`forward` up to rounding.
+        """Return the code ``(1, D)`` of one unit, up to rounding the same code as in :meth:`forward`.
 
-        Chunk codes are kept in memory if they take at most a quarter of it and leave enough for a pass over
-        chunks. Otherwise each pass computes them again.
+        Chunk codes are stored if they take at most a quarter of ``memory`` and leave enough of ``memory`` for
+        a pass over chunks. Otherwise each pass over the unit computes the chunk codes again.
+        Full set attention (``attention='sab'``) always stores the chunk codes.
 
         Args:
             architecture: the network's architecture.
@@ -174,8 +175,8 @@ class ChunkSet(LayerEncoder):
             raise PartError(
                 f"{self.slot} {self.name!r}: {names} is cut into {count:,} chunks, and full set attention "
                 f"over them (attention='sab') would take {needed / 2**30:,.1f} GiB and "
-                f"{2 * count**2 * self.config.width:.1e} multiplications a block; the limit is "
-                f"{memory / 2**30:.1f} GiB, and a model with attention='isab' needs less"
+                f"{2 * count**2 * self.config.width:.1e} multiplications a block, but the limit is "
+                f"{memory / 2**30:.1f} GiB. A model with attention='isab' needs less"
             )
 
     def _chunks(self, tokens: tuple[ChunkTokens, ...]) -> list[Tensor]:

@@ -60,7 +60,7 @@ def gather(mab: MAB, points: Tensor, blocks: Blocks) -> Tensor:
 
 
 def induced(isab: ISAB, blocks: Blocks) -> Blocks:
-    """Return ISAB(X). Its points are computed now, and its elements whenever they are read."""
+    """Return ISAB(X) in blocks. The induced points are computed now, and each block when it is read."""
     points = gather(isab.gather, isab.points, blocks)[None]
 
     def scattered() -> Iterator[Tensor]:
@@ -71,13 +71,13 @@ def induced(isab: ISAB, blocks: Blocks) -> Blocks:
 
 
 def whole(function: nn.Module, blocks: Blocks, size: int) -> Blocks:
-    """Apply a function that needs all elements at once; return its result in blocks of the given size."""
+    """Apply a function to all elements at once, and return the result in blocks of ``size`` elements."""
     elements = function(torch.cat(list(blocks()))[None])[0]
     return lambda: iter(elements.split(size))
 
 
 def kept(blocks: Blocks) -> Blocks:
-    """Return the same set, computed once and kept in memory."""
+    """Compute all blocks once, and return a function that yields the stored blocks."""
     elements = list(blocks())
     return lambda: iter(elements)
 

@@ -55,7 +55,7 @@ def paper() -> RunConfig:
 
 
 def message() -> RunConfig:
-    """Return messages along the weights instead of chunks; they are exactly invariant to permutations."""
+    """Return SNE with messages along the weights. Its codes are exactly invariant to permutations."""
     return RunConfig(
         recipe="sne/message",
         normalise=use("normalise/fan-in"),
@@ -77,7 +77,7 @@ def message_fair() -> RunConfig:
 
 
 def message_statistics() -> RunConfig:
-    """Return messages with statistics of each parameter, for what shows in the scale of the weights."""
+    """Return ``sne/message`` with codes of each parameter's statistics, which show the weights' scale."""
     return evolve(
         message(),
         recipe="sne/message-statistics",
@@ -86,7 +86,7 @@ def message_statistics() -> RunConfig:
 
 
 def message_chunk_set() -> RunConfig:
-    """Return messages with SNE's codes of chunks, which need an invariance loss."""
+    """Return ``sne/message`` with SNE's codes of chunks. The chunks need an invariance loss."""
     return evolve(
         message(),
         recipe="sne/message-chunk-set",

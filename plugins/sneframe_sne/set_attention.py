@@ -147,7 +147,7 @@ class ScalarSAB(nn.Module):
 
 
 class TiltedMean(torch.autograd.Function):
-    """m = Σ_j p_j x_j with p = softmax_j(t x_j), with a gradient for the tilt t only.
+    """Computes m = Σ_j p_j x_j with p = softmax_j(t x_j). Only the tilt t gets a gradient.
 
     dm/dt is the variance of x under p, so the backward pass needs no C × C matrix. A graph through the
     softmax would keep that matrix and read it twice more.
@@ -199,7 +199,7 @@ def _exact(device: torch.device) -> AbstractContextManager[object]:
 
 
 class PMA(nn.Module):
-    """Pooling by multi-head attention with one seed, (C × D) → D: MAB(seed, X), pooled before projecting.
+    """Pools a set (C × D) to D values by multi-head attention with one learned seed: MAB(seed, X).
 
     Scores are X (W_kᵀ q), a C × H matrix; the key's bias cancels. The attention weights of a head sum to one,
     so the values can be projected after pooling.

@@ -1,4 +1,7 @@
-"""``sne/pad-chunk`` cuts parameters into chunks (SNE, eq 1), by one gather for each architecture."""
+"""Define ``sne/pad-chunk``, which cuts parameters into chunks (SNE, eq 1).
+
+One gather cuts all networks of one architecture.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,14 @@ from sneframe.parts.tokenizer import Tokenizer
 
 @final
 class PadChunk(Tokenizer):
-    """Cuts every parameter into chunks of C scalars, and pads the last one with zeros (SNE, eq 1).
+    """Cuts every parameter into chunks of C weights (SNE, eq 1).
 
-    The paper leaves open how a convolution kernel ``(out, in, *k)`` is flattened. ``flat`` takes the tensor
-    in its own order, ``out_channel`` starts a new chunk with each output channel, and ``kernel`` with each
-    kernel ``k``.
+    Where the number of weights is not a multiple of C, zeros fill the end of the last chunk.
+
+    The paper leaves open how a convolution weight ``(out, in, *k)`` is flattened. The option ``conv_view``
+    chooses. ``flat`` cuts the flattened tensor without regard to channels. ``out_channel`` starts a new chunk
+    at each output channel. ``kernel`` starts a new chunk at each kernel ``k``, that is, at each pair of an
+    output and an input channel.
     """
 
     name = "sne/pad-chunk"
@@ -45,13 +51,13 @@ class PadChunk(Tokenizer):
         self._chunkings: dict[tuple[str, torch.device], _Chunking] = {}
 
     def forward(self, batch: Batch) -> tuple[ChunkTokens, ...]:
-        """Return chunks ``(B, Q, C)`` for each architecture."""
+        """Return one ``ChunkTokens`` per architecture, with chunks ``(B, Q, C)``."""
         return tuple(self.cut(networks) for networks in batch.networks)
 
     def cut(self, networks: Networks) -> ChunkTokens:
-        """Return chunks ``(B, Q, C)`` for networks of one architecture."""
+        """Cut networks of one architecture, and return ``ChunkTokens`` with chunks ``(B, Q, C)``."""
         chunking = self._chunking(networks.architecture, networks.weights.device)
-        # Append a zero to the weights. The indices of padding point to it.
+        # Append a zero to the weights. The indices of padding point to this zero.
         padded = torch.nn.functional.pad(networks.weights, (0, 1))
         chunks = padded.index_select(1, chunking.index.flatten()).unflatten(1, tuple(chunking.index.shape))
         return ChunkTokens(
@@ -63,10 +69,11 @@ class PadChunk(Tokenizer):
         )
 
     def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
-        """Yield start and end of stretches of a parameter with about ``most`` weights each.
+        """Yield the start and the end of stretches that cover a parameter.
 
-        A stretch never cuts a chunk, and where chunks start anew at each piece (``conv_view``), it never cuts
-        a piece.
+        A stretch has at most ``most`` weights where that is possible. But a stretch has at least one whole
+        chunk, and stretches never split a chunk. Where ``conv_view`` starts a new chunk at each output
+        channel or kernel, a stretch consists of whole output channels or kernels.
         """
         piece = parameter.size // _views(parameter, self.config.conv_view)
         whole = self.config.chunk_size if piece == parameter.size else piece
@@ -75,7 +82,11 @@ class PadChunk(Tokenizer):
             yield start, min(start + step, parameter.size)
 
     def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the padded chunks ``(q, C)`` of a stretch, and their mask ``(q, C)``, true for weights."""
+        """Cut one stretch into q padded chunks.
+
+        Returns:
+            The chunks ``(q, C)``, and a mask ``(q, C)`` that is true for weights and false for padding.
+        """
         piece = parameter.size // _views(parameter, self.config.conv_view)
         rows = weights.reshape(-1, piece) if piece < parameter.size else weights[None]
         short = -rows.shape[1] % self.config.chunk_size
@@ -86,7 +97,10 @@ class PadChunk(Tokenizer):
         return chunks, mask
 
     def _chunking(self, architecture: Architecture, device: torch.device) -> _Chunking:
-        """Return how an architecture is cut, made once for each device."""
+        """Return the indices that cut an architecture into chunks.
+
+        They are computed once for each pair of an architecture and a device.
+        """
         key = (architecture.id, device)
         if key not in self._chunkings:
             index, counts = chunk_index(architecture, self.config.chunk_size, self.config.conv_view)
@@ -101,12 +115,12 @@ class PadChunk(Tokenizer):
 
 @frozen(kw_only=True, eq=False)
 class _Chunking:
-    """How the weights of one architecture are cut into Q chunks.
+    """The indices that cut the flat weights of one architecture into Q chunks of C entries.
 
     Args:
-        index: ``(Q, C)`` indices into the flat weights; see :func:`chunk_index`.
-        mask: ``(Q, C)``, true for weights and false for padding.
-        parameter: ``(Q,)``, the parameter of each chunk.
+        index: ``(Q, C)``: the index of each entry in the flat weights, as :func:`chunk_index` returns it.
+        mask: ``(Q, C)``: true for weights and false for padding.
+        parameter: ``(Q,)``: the index of the parameter that each chunk is cut from.
         counts: the number of chunks of each parameter.
     """
 
@@ -119,11 +133,16 @@ class _Chunking:
 def chunk_index(
     architecture: Architecture, chunk_size: int, conv_view: str
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """Return which weights each chunk holds, and how many chunks each parameter has.
+    """Return the weights of each chunk of an architecture, and the number of chunks of each parameter.
+
+    Args:
+        architecture: the architecture. It has P weights.
+        chunk_size: C.
+        conv_view: the option of :class:`PadChunk`.
 
     Returns:
-        Indices ``(Q, C)`` into the P flat weights, which are P for padding, and the number of chunks of each
-        parameter.
+        Indices ``(Q, C)`` into the P flat weights, and the number of chunks of each parameter. Padding has
+        the index P.
     """
     rows = []
     for parameter, offset in zip(architecture.parameters, architecture.offsets, strict=True):
@@ -135,7 +154,11 @@ def chunk_index(
 
 
 def _views(parameter: Parameter, conv_view: str) -> int:
-    """Return the number of pieces into which a parameter is cut before chunking."""
+    """Return the number of equal pieces of a parameter that are chunked separately.
+
+    The pieces are output channels or kernels for the weight of a convolution. Any other parameter is one
+    piece.
+    """
     if len(parameter.shape) < 3 or conv_view == "flat":
         return 1
     return parameter.shape[0] * (parameter.shape[1] if conv_view == "kernel" else 1)

@@ -1,4 +1,4 @@
-"""``sne/message-chunk-set``: the codes of messages along the weights, followed by SNE's codes of chunks."""
+"""Define ``sne/message-chunk-set``, which adds SNE's codes of chunks to the codes of ``sne/message``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sneframe_sne.tokenizer import PadChunk
 
 @final
 class MessageChunkSet(LayerEncoder):
-    """Gives the codes of ``sne/message``, then those of ``sne/chunk-set``.
+    """Returns the codes of ``sne/message``, followed by the codes of ``sne/chunk-set``.
 
     There is one code for each neuron group, and then one for each parameter. Messages see what a network
     computes, and sets of scalars see its scale. The codes of messages are exactly invariant to permutations

@@ -1,4 +1,4 @@
-"""From an architecture to its graph: every weight becomes an edge, or part of a vector on target slots."""
+"""Build the graph of an architecture. Every weight becomes an edge or an entry of a vector on targets."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class _GraphBuilder:
         return not outer <= read
 
     def _split(self, parameter: Parameter, blocks: int) -> Parameter:
-        """Return a transposed kernel with its first axis split into blocks and channels of a block."""
+        """Split the first axis of the kernel of a transposed convolution into blocks and their channels."""
         size = parameter.shape[0]
         if blocks == 1:
             return parameter
@@ -159,7 +159,7 @@ class _GraphBuilder:
     # -- the sources of a parameter's edges ------------------------------------------------------------------
 
     def _shared_sources(self, index: int, parameter: Parameter, roles: _Roles) -> Slots | None:
-        """Return the sources of all targets; None where the layer reads one number that has no node."""
+        """Return the sources that all targets share, or None if the layer reads one number without a node."""
         inputs = self.architecture.layers[index].inputs
         # A single value of the network's input, such as a grey image, needs no node.
         has_nodes = any(parameter.shape[a] > 1 or groups_of(parameter.axes[a]) for a in roles.sources)

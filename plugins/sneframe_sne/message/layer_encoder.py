@@ -28,7 +28,9 @@ from sneframe_sne.set_attention import PMA
 
 @final
 class Message(LayerEncoder):
-    """Sends codes of width D from neuron to neuron along the weights, forth and back, for a few rounds.
+    """Sends codes of width D from neuron to neuron along the weights, and pools them.
+
+    In each round, messages travel from the inputs to the outputs and then back.
 
     SNE's sets of chunks do not say which neuron's output is whose input. Here each weight W_ij carries the
     code of neuron j to neuron i. All layers of all architectures share the same learned maps, so any

@@ -131,9 +131,9 @@ class Messages(nn.Module):
         return _scaled(sent, slots.waves, self.read_waves)
 
     def outgoing_input(self, code: Tensor, slots: SlotTensors | None) -> Tensor:
-        """Return X ``(1, slots, D)`` for slots that hold no node: each sends the input's code ``(D,)``.
+        """Return X ``(1, slots, D)`` for slots that hold no node.
 
-        Without slots there is one source.
+        Every slot sends the input's code ``(D,)``. If ``slots`` is None, there is one source.
         """
         sent = self.source(self.norm(code)).expand(1, 1 if slots is None else slots.size, -1)
         return sent if slots is None else _scaled(sent, slots.waves, self.read_waves)
@@ -223,7 +223,10 @@ class Round(nn.Module):
                 self.back.update(codes, edges.sources, arrived)
 
     def _sent(self, codes: list[Tensor], edges: EdgesTensors, input_code: Tensor) -> Tensor:
-        """Return X ``(B or 1, n, D)``, or ``(B, targets, n, D)`` where each target has its own sources."""
+        """Return X, the codes that leave the sources, ``(B or 1, n, D)``.
+
+        If each target has its own sources, the shape is ``(B, targets, n, D)``.
+        """
         if not edges.returns:
             return self.forth.outgoing_input(input_code, edges.sources)
         assert edges.sources is not None
@@ -234,7 +237,7 @@ class Round(nn.Module):
 
 
 def _with_absolute(weights: Tensor) -> Tensor:
-    """Return ``(…, 2 · targets, n)``, W / √n above |W| / √n, for W ``(…, targets, n)``."""
+    """Return W / √n stacked above |W| / √n, ``(…, 2 · targets, n)``, for weights W ``(…, targets, n)``."""
     scaled = weights / weights.shape[-1] ** 0.5
     return torch.cat([scaled, scaled.abs()], dim=-2)
 

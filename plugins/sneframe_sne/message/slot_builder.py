@@ -25,10 +25,12 @@ from sneframe_sne.message.graph import (
 
 @define(kw_only=True, slots=False)
 class SlotBuilder:
-    """Makes the slots on the axes of parameters, and each node set when a slot first holds one of its nodes.
+    """Makes the slots on the axes of parameters.
 
-    The slots of a layer depend on those of the layers before it, so parameters come in the order of the
-    layers.
+    It makes a node set when a slot first needs a node of that set.
+
+    The slots of a layer depend on those of the layers before it, so callers must pass the
+    parameters in the order of the layers.
     """
 
     architecture: Architecture
@@ -111,9 +113,10 @@ class SlotBuilder:
         return self._node_set(key, count, fixed=True), nodes, {}
 
     def fixed_input(self, index: int) -> tuple[int, int] | None:
-        """Return the node set and size of the fixed output that a layer reads, None unless there is just one.
+        """Return the node set and the size of the fixed output that a layer reads.
 
-        Layers without parameters are passed over.
+        Return None if the layer does not read exactly one fixed output. A layer without parameters counts as
+        the layers that it reads.
         """
         outputs: set[tuple[int, int]] = set()
         waiting = list(self.architecture.layers[index].inputs)
@@ -199,7 +202,10 @@ class SlotBuilder:
         return Slots(size=indices.size, nodes=held, coordinates=coordinates.reshape(-1, COORDINATES))
 
     def _group_set(self, name: str) -> int:
-        """Return the node set of a group. It holds a nested group once for each neuron of the parent."""
+        """Return the index of the node set of a group.
+
+        The node set of a nested group has a copy of the group for each neuron of the parent group.
+        """
         size, outer = 1, name
         while True:
             size *= self.groups[outer].size
@@ -209,14 +215,17 @@ class SlotBuilder:
             outer = parent
 
     def _group_nodes(self, name: str, factors: Sequence[int | str], grid: np.ndarray) -> np.ndarray:
-        """Return a group's node at each of n points; ``grid (factors, n)`` holds their position by factor."""
+        """Return the index of a group's node at each of n points.
+
+        ``grid (factors, n)`` has the position of each point along each factor.
+        """
         group, own = self.groups[name], grid[factors.index(name)]
         if group.parent is None:
             return own
         return group.size * self._group_nodes(group.parent, factors, grid) + own
 
     def _node_set(self, key: Hashable, size: int, *, fixed: bool) -> int:
-        """Return the index of the node set with this key; make the set if there is none."""
+        """Return the index of the node set with this key. Make the node set if the key is new."""
         if key not in self._index_of_key:
             self._index_of_key[key] = len(self._sizes)
             self._sizes.append(size)

@@ -1,4 +1,4 @@
-"""``sne/message-statistics``: the codes of messages, followed by a code of each parameter's statistics."""
+"""Define ``sne/message-statistics``, which adds codes of statistics to the codes of ``sne/message``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL = 0.01
 
 @final
 class MessageStatistics(LayerEncoder):
-    """Gives the codes of ``sne/message``, then a code of each parameter's statistics.
+    """Returns the codes of ``sne/message``, followed by a code of the statistics of each parameter.
 
     Messages see what a network computes, and statistics see its scale. The statistics are the mean, variance
     and quantiles of each parameter (StatNN, arXiv 2002.11448) on a logarithmic scale. A perceptron maps them
