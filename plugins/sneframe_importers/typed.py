@@ -1,4 +1,4 @@
-"""Convert one column of a table, texts or JSON values, to values of one kind; warn about surprises."""
+"""Convert one column of a table, texts or JSON values, to values of one kind. Warn if a conversion may surprise."""
 
 from __future__ import annotations
 
