@@ -1,9 +1,9 @@
 """Import the model zoos of Schürholt et al. (arXiv 2209.14764) that are published as one ``dataset.pt``.
 
-The file holds three pickled objects, which are read without the authors' class (:mod:`sneframe.files.stub`). Their attributes hold the
-weights, as state dicts or as rows of flat vectors, and the ``properties``. For flat vectors,
-``index_dict.json`` lists the layers. The start of each layer is computed from the lengths, because the starts
-that were published for Google's zoos are wrong for the third layer.
+The file holds three pickled objects, which are read without the authors' class (:mod:`sneframe.files.stub`).
+Their attributes hold the weights, as state dicts or as rows of flat vectors, and the ``properties``. For flat
+vectors, ``index_dict.json`` lists the layers. The start of each layer is computed from the lengths, because
+the starts that were published for Google's zoos are wrong for the third layer.
 """
 
 from __future__ import annotations

@@ -254,8 +254,8 @@ def _published(path: Path, steps: np.ndarray) -> np.ndarray:
     """Return the split that NFN and later papers use, shape ``(N,)``.
 
     The file is a permutation of all rows. Only rows of final checkpoints are used. Of the first half of these
-    rows, 80 % are for training and 20 % for validation. The second half is for the test. Published files begin
-    with a header line ``0``, which is ignored.
+    rows, 80 % are for training and 20 % for validation. The second half is for the test. Published files
+    begin with a header line ``0``, which is ignored.
 
     Raises:
         ZooError: the file is missing, damaged, or not a permutation of the rows.

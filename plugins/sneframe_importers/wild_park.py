@@ -1,8 +1,8 @@
 """Import the CNN Wild Park (Kofinas et al., arXiv 2403.12143), a zoo of CNNs with 2 to 8 convolutions.
 
 ``TRIAL/checkpoint_N/checkpoint.pt`` holds the state dict and a pickled ``CNNConfig``, which is read without
-the class ``CNNConfig``. The config gives the activation of each convolution, and the earlier convolution whose
-output is added to the output of that convolution. Both determine the architecture.
+the class ``CNNConfig``. The config gives the activation of each convolution, and the earlier convolution
+whose output is added to the output of that convolution. Both determine the architecture.
 """
 
 from __future__ import annotations

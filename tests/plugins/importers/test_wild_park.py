@@ -170,10 +170,10 @@ def test_scores_of_the_splits_replace_missing_results(cnn_config, imported, tmp_
     ("change", "said"),
     [
         ({"model": None}, "no state dict under 'model'"),
-        ({"config": None}, "its config does not give layers"),
+        ({"config": None}, "the config does not give the number of layers"),
         (
             {"config": {"n_layers": 3, "activation": ["relu"] * 3}},
-            "its config says 3 layers, but the state dict does not have 'layers.2.bias'",
+            "the config says 3 layers, but the state dict does not have 'layers.2.bias'",
         ),
         ({"config": {"n_layers": 2, "activation": ["relu", "swishy"]}}, "activation 'swishy'"),
         ({"config": {"n_layers": 2, "activation": "relu", "residual": [-1, 1]}}, "adds layer 1"),
