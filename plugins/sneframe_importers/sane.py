@@ -123,7 +123,8 @@ def detokenise(
     numbers = positions[:, 1].unique(sorted=True).tolist()
     if len(numbers) != len(layers):
         raise FileError(
-            f"has tokens of {len(numbers)} layers, but the state dict of '--like' has {len(layers)}"
+            f"the sample has tokens of {len(numbers)} layers, but "
+            f"the state dict of '--like' has {len(layers)}"
         )
     for number, (stem, shapes) in zip(numbers, layers.items(), strict=True):
         here = positions[:, 1] == number
