@@ -1,4 +1,4 @@
-"""The plugin of zoo importers: for folders of checkpoints, and for the file formats of published zoos."""
+"""This plugin registers importers for folders of checkpoints and for the file formats of published zoos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the files of a folder or of a zip archive; nothing is unpacked to the disk."""
+"""Read the files of a folder or of a zip archive. Nothing is unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Entries(ABC):
 
     @abstractmethod
     def names(self) -> list[str]:
-        """Return all names in alphabetical order, relative to the folder or archive."""
+        """Return all names in alphabetical order, as paths relative to the folder or archive."""
 
     @abstractmethod
     def open(self, name: str) -> io.BytesIO:

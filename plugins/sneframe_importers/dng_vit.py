@@ -1,7 +1,7 @@
-"""The vision transformers of DNG.
+"""Import the vision transformers of DNG.
 
-``vit_models/model_{i}_{epoch}.pth`` holds a state dict, ``stat/results_{a}_{b}.json`` the accuracies in per
-cent.
+``vit_models/model_{i}_{epoch}.pth`` holds a state dict. ``stat/results_{a}_{b}.json`` holds the accuracies
+in per cent.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> 
         if key not in known:
             known[key] = _architecture(tensors, config.heads)
         if (number, epoch) not in results:
-            raise FileError("stat/results_*.json has no results for it")
+            raise FileError(f"stat/results_*.json has no results for model {number} at epoch {epoch}")
         properties = {**results[number, epoch], "epoch": epoch}
         return one(name, known[key], tensors, properties, group=number)
 
@@ -170,7 +170,9 @@ class Attention(nn.Module):
     def __init__(self, dim: int, inner: int, heads: int) -> None:
         super().__init__()
         if inner % heads:
-            raise ArchitectureError(f"{inner} rows of queries are not a multiple of {heads} heads (--heads)")
+            raise ArchitectureError(
+                f"{inner} rows of queries are not a multiple of {heads} heads (option '--heads')"
+            )
         self.heads = heads
         self.norm = nn.LayerNorm(dim)
         self.to_qkv = nn.Linear(dim, 3 * inner, bias=False)
@@ -188,7 +190,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A norm and two linear layers."""
+    """A layer norm, a linear layer, a GELU and a second linear layer."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()

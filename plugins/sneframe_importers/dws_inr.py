@@ -1,4 +1,6 @@
-"""INRs of DWSNets (Navon et al., arXiv 2301.12780): of images of MNIST and Fashion-MNIST, and of sine waves.
+"""Import the INRs of DWSNets (Navon et al., arXiv 2301.12780).
+
+The INRs represent images of MNIST or Fashion-MNIST, or sine waves.
 
 Each ``.pth`` is a state dict ``seq.{i}.weight``, ``seq.{i}.bias`` of sine layers (ω0 = 30). It may also hold
 ``label``, or the coefficients ``coef`` [a, b] of y = a sin(b x) and the points ``x``, ``y`` that the INR was
@@ -69,7 +71,7 @@ def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> 
         state = read_state_dict(inside(source, inr.file))
         tensors = {name: value for name, value in state.tensors.items() if WEIGHTS.fullmatch(name)}
         if not tensors:
-            raise FileError("not an INR of DWSNets: it has no seq.0.weight")
+            raise FileError("not an INR of DWSNets: the file has no seq.0.weight")
         properties = _properties(inr, {**state.others, **state.tensors})
         splits = {} if inr.part is None else {"published": NAMES.index(inr.part)}
         group = properties.get("image", inr.file)
@@ -87,7 +89,7 @@ IMPORTER = ZooImporter(
 
 
 def _part(name: str) -> str | None:
-    """Return the part that a file's folders name, or None."""
+    """Return the part (train, val or test) that the name of a folder in the path gives, or None."""
     for word in PurePosixPath(name).parts[:-1]:
         if word in PARTS:
             return PARTS[word]
@@ -109,12 +111,12 @@ def _properties(inr: ListedINR, content: Mapping[str, Any]) -> dict[str, Any]:
         if "coef" in content:
             properties["amplitude"], properties["frequency"] = (float(value) for value in content["coef"])
     except (TypeError, ValueError, RuntimeError) as error:
-        raise FileError("its label is not an int, or its coef is not two numbers") from error
+        raise FileError("'label' is not an int, or 'coef' is not two numbers") from error
     return properties
 
 
 def _listed(path: Path, source: Path) -> list[ListedINR]:
-    """Return the files that a JSON file lists; its paths may begin in any folder above the source."""
+    """Return the INRs that a JSON file lists. The listed paths may begin in any folder above the source."""
     try:
         parts = json.loads(path.read_text(encoding="utf-8"))
         inrs = []

@@ -1,4 +1,4 @@
-"""Import one file after the other; a file that cannot be read is skipped with the reason."""
+"""Import files one after the other, and skip each file that cannot be read, with the reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def each_file(
     make: Callable[[T], Imported],
     progress: Callable[[int, int], None],
 ) -> Iterator[Imported | Skipped]:
-    """Yield the network of each file, or why it is skipped.
+    """Yield the networks of each file, or the reason why the file is skipped.
 
     Args:
         files: the files, in the order of the zoo.
@@ -41,7 +41,7 @@ def each_file(
 
 
 def _reason(message: str, name: str) -> str:
-    """Return an error message without the leading path, because the list of skips has a column for it."""
+    """Return an error message without the leading path. The list of skips has a column for the path."""
     before, path, rest = message.partition(f"{name}: ")
     return rest if path and ": " not in before else message
 

@@ -1,4 +1,4 @@
-"""Any folder of checkpoints: state dicts of any number of architectures, with a table of their properties."""
+"""Import a folder of state dicts of any architectures. A table may give the properties of the networks."""
 
 from __future__ import annotations
 

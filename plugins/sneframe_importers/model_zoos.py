@@ -1,4 +1,4 @@
-"""Model zoos of Schürholt et al. (arXiv 2209.14764), published as folders of Ray Tune.
+"""Import the model zoos of Schürholt et al. (arXiv 2209.14764) that are published as folders of Ray Tune.
 
 A trial has ``TRIAL/params.json``, ``TRIAL/result.json`` (one JSON object per epoch), and its checkpoints in
 ``TRIAL/checkpoint_{e}/checkpoints`` or ``TRIAL/checkpoint_{e:06d}/checkpoints``. Checkpoint e has the metrics

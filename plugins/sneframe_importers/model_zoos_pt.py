@@ -1,9 +1,9 @@
-"""Model zoos of Schürholt et al. (arXiv 2209.14764) as one ``dataset.pt``: three pickled objects.
+"""Import the model zoos of Schürholt et al. (arXiv 2209.14764) that are published as one ``dataset.pt``.
 
-The objects are read without the authors' class (:mod:`sneframe.files.stub`). Their attributes hold the
-weights, as state dicts or as rows of flat vectors, and the ``properties``. For flat vectors,
-``index_dict.json`` lists the layers. The start of each layer is computed from the lengths, because the starts
-that were published for Google's zoos are wrong for the third layer.
+The file holds three pickled objects, which are read without the authors' class (:mod:`sneframe.files.stub`).
+Their attributes hold the weights, as state dicts or as rows of flat vectors, and the ``properties``. For flat
+vectors, ``index_dict.json`` lists the layers. The start of each layer is computed from the lengths, because
+the starts that were published for Google's zoos are wrong for the third layer.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def read(
     """Yield the networks of the training, validation and test set.
 
     Raises:
-        ZooError: the file or the index cannot be read, or does not hold what it should.
+        ZooError: the file or the index cannot be read, or the file holds none of the three sets.
     """
     try:
         content = read_stubbed(source, source)
@@ -157,11 +157,11 @@ def _tensors(value: Any, pieces: Sequence[Piece] | None) -> dict[str, Tensor]:
         return read_all(value)
     flat = value.read() if isinstance(value, StoredTensor) else value
     if not isinstance(flat, Tensor) or flat.ndim != 1:
-        raise FileError("neither a state dict nor a flat vector")
+        raise FileError("the weights are neither a state dict nor a flat vector")
     if pieces is None:
-        raise FileError("the weights are a flat vector, so index_dict.json is needed (--index)")
+        raise FileError("the weights are a flat vector, so index_dict.json is needed (option '--index')")
     if (wanted := sum(prod(piece.shape) for piece in pieces)) != len(flat):
-        raise FileError(f"has {len(flat)} weights, but the index lists {wanted}")
+        raise FileError(f"the flat vector has {len(flat)} weights, but the index lists {wanted}")
     parts = torch.split(flat, [prod(piece.shape) for piece in pieces])
     return {piece.name: part.reshape(piece.shape) for piece, part in zip(pieces, parts, strict=True)}
 

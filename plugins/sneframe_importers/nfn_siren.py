@@ -1,4 +1,4 @@
-"""SIRENs of NFN (Zhou et al., arXiv 2302.14040): ``randinit_smaller_{label}s/net{image}.pth``.
+"""Import the SIRENs ``randinit_smaller_{label}s/net{image}.pth`` of NFN (Zhou et al., arXiv 2302.14040).
 
 Further views of an image, fitted from other initial weights, are in ``randinit_smaller_aug{k}_{label}s``. All
 views of an image are one run group, so they are in the same part of a split.
@@ -62,7 +62,9 @@ def read(
             )
         tensors = read_state_dict(inside(source, name)).tensors
         if not tensors or not all(WEIGHTS.fullmatch(key) for key in tensors):
-            raise FileError("not a SIREN of NFN: it holds other tensors than net.{i}.linear.weight and bias")
+            raise FileError(
+                "not a SIREN of NFN: the file holds other tensors than net.{i}.linear.weight and bias"
+            )
         number = int(image[1])
         part = TRAIN if number < config.train else VAL if number < config.val else TEST
         properties = {"label": int(label[2]), "image": number, "view": int(label[1] or 0)}

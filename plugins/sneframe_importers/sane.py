@@ -1,4 +1,4 @@
-"""Token files of SANE (Schürholt et al., arXiv 2406.09997): ``dataset_torch.{split}/sample_{i}.pt``.
+"""Import networks from the token files ``dataset_torch.{split}/sample_{i}.pt`` of SANE (arXiv 2406.09997).
 
 A token holds the weights and the bias of one output channel, standardised, padded and divided into equal
 lengths. A sample holds the tokens ``w (tokens, length)``, a mask ``m`` that is false for padding, the
@@ -116,13 +116,16 @@ def detokenise(
     """
     if tokens.ndim != 2 or mask.shape != tokens.shape or positions.shape != (len(tokens), 3):
         raise FileError(
-            f"the shapes of w {tuple(tokens.shape)}, m {tuple(mask.shape)} and p {tuple(positions.shape)} do "
-            f"not fit each other"
+            f"the shapes of w {tuple(tokens.shape)}, m {tuple(mask.shape)} and p {tuple(positions.shape)} "
+            f"contradict each other"
         )
     tensors: dict[str, Tensor] = {}
     numbers = positions[:, 1].unique(sorted=True).tolist()
     if len(numbers) != len(layers):
-        raise FileError(f"has tokens of {len(numbers)} layers, but the state dict (--like) has {len(layers)}")
+        raise FileError(
+            f"the sample has tokens of {len(numbers)} layers, but "
+            f"the state dict of '--like' has {len(layers)}"
+        )
     for number, (stem, shapes) in zip(numbers, layers.items(), strict=True):
         here = positions[:, 1] == number
         channels, own, kept = positions[here, 2], tokens[here], mask[here].bool()
@@ -157,7 +160,7 @@ def _layers(like: Mapping[str, Tensor]) -> dict[str, dict[str, torch.Size]]:
     left = [name for name in like if name.rpartition(".")[2] not in ("weight", "bias")]
     left += [stem for stem, shapes in layers.items() if len(shapes.get("weight", ())) < 2]
     if left:
-        raise ZooError(f"the state dict (--like) holds {left[0]!r}, which tokens of SANE cannot hold")
+        raise ZooError(f"the state dict of '--like' holds {left[0]!r}, which tokens of SANE cannot hold")
     return layers
 
 

@@ -1,4 +1,4 @@
-"""The Small CNN Zoo (Unterthiner et al., arXiv 2002.11448): ``weights.npy`` and two tables.
+"""Import the Small CNN Zoo (Unterthiner et al., arXiv 2002.11448) from ``weights.npy`` and two tables.
 
 ``layout.csv`` lists the tensors in a row of weights, ``metrics.csv.gz`` the properties of each row.
 ``weights.npy`` is memory-mapped and read a block of rows at a time. TensorFlow's convolution kernels ``(H, W,
@@ -217,12 +217,12 @@ def _weights(path: Path, rows: int, variables: Sequence[Variable]) -> np.ndarray
 
 def _architecture(variables: Sequence[Variable], activation: str, source: Path) -> Architecture:
     if activation not in ACTIVATIONS:
-        raise ZooError(f"{source}: unknown activation {activation!r}, the zoo has {', '.join(ACTIVATIONS)}")
+        raise ZooError(f"{source}: unknown activation {activation!r} (known: {', '.join(ACTIVATIONS)})")
     return describe(SmallCNN(variables, activation))
 
 
 class SmallCNN(nn.Module):
-    """The network of the zoo: strided convolutions, the mean over pixels, and a linear layer.
+    """A network of the Small CNN Zoo: strided convolutions, a mean over the pixels, and a linear layer.
 
     Args:
         variables: kernels and biases, which give names and sizes.
@@ -253,9 +253,9 @@ class SmallCNN(nn.Module):
 def _published(path: Path, steps: np.ndarray) -> np.ndarray:
     """Return the split that NFN and later papers use, shape ``(N,)``.
 
-    The file is a permutation of all rows, of which the final checkpoints are used: 80 % of the first half are
-    for training, the rest of it for validation, and the second half for the test. Published files begin with
-    a header ``0`` that makes the permutation one too long; this line is ignored.
+    The file is a permutation of all rows. Only rows of final checkpoints are used. Of the first half of these
+    rows, 80 % are for training and 20 % for validation. The second half is for the test. Published files
+    begin with a header line ``0``, which is ignored.
 
     Raises:
         ZooError: the file is missing, damaged, or not a permutation of the rows.

@@ -1,4 +1,4 @@
-"""Read a table of networks' files, in CSV or JSON lines: one entry with typed properties for each file."""
+"""Read a CSV, TSV or JSON lines table that lists the files of networks and the properties of each file."""
 
 from __future__ import annotations
 

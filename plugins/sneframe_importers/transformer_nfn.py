@@ -1,4 +1,7 @@
-"""The Small Transformer Zoo (Tran et al., Transformer-NFN): ``{run}_{epoch}_{accuracy}.pt`` and a CSV."""
+"""Import the Small Transformer Zoo (Tran et al., Transformer-NFN).
+
+The zoo has checkpoints ``{run}_{epoch}_{accuracy}.pt`` and a CSV file of metadata.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def read(
         def make(row: Mapping[str, Any]) -> Imported:
             name = PurePosixPath(str(row[FILE])).name
             if name not in paths:
-                raise FileError("there is no such file")
+                raise FileError("the folder or archive has no file of this name")
             content = read_stubbed(entries.open(paths[name]), Path(name))
             tensors = _tensors(content)
             properties = {

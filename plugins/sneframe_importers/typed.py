@@ -1,4 +1,4 @@
-"""Convert one column of a table, texts or JSON values, to values of one kind; warn about surprises."""
+"""Convert a column of a table (texts or JSON values) to values of one kind. Warn about surprising values."""
 
 from __future__ import annotations
 

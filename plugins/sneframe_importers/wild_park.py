@@ -1,8 +1,8 @@
-"""The CNN Wild Park (Kofinas et al., arXiv 2403.12143): CNNs of 2 to 8 convolutions with varying settings.
+"""Import the CNN Wild Park (Kofinas et al., arXiv 2403.12143), a zoo of CNNs with 2 to 8 convolutions.
 
 ``TRIAL/checkpoint_N/checkpoint.pt`` holds the state dict and a pickled ``CNNConfig``, which is read without
-its class. The config gives the activation of each layer and the earlier layer that is added to it; both
-determine the architecture.
+the class ``CNNConfig``. The config gives the activation of each convolution, and the earlier convolution
+whose output is added to the output of that convolution. Both determine the architecture.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class WildPark:
 
 @frozen(kw_only=True)
 class ListedCheckpoint:
-    """A checkpoint, with its entry in the published splits.
+    """A checkpoint, and the part and score that the published splits give for the checkpoint.
 
     Args:
         file: path in the folder or archive.
@@ -72,7 +72,7 @@ def read(
     with open_entries(source) as entries:
         names = [name for name in entries.names() if PurePosixPath(name).name == "checkpoint.pt"]
         if not names:
-            raise ZooError(f"{source}: there is no checkpoint.pt in it")
+            raise ZooError(f"{source}: there is no checkpoint.pt in this folder or archive")
         checkpoints = [ListedCheckpoint(file=name) for name in names]
         if config.split is not None:
             checkpoints = _listed(config.split, names)
@@ -117,7 +117,7 @@ def _network(
 def _number(value: Any) -> float:
     value = value.read().item() if isinstance(value, StoredTensor) and not value.shape else value
     if not isinstance(value, int | float):
-        raise FileError("its test accuracy is not a number")
+        raise FileError("the test accuracy is not a number")
     return float(value)
 
 
@@ -148,7 +148,7 @@ class ListedLayers:
             sources = [residual] * count if isinstance(residual, int) else list(residual)[:count]
             layers = cls(activations=tuple(str(n) for n in names), residuals=tuple(int(s) for s in sources))
         except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise FileError("its config does not give layers and their activations") from error
+            raise FileError("the config does not give the number of layers and the activations") from error
         for number, (name, source) in enumerate(zip(layers.activations, layers.residuals, strict=False)):
             if name not in ACTIVATIONS:
                 raise FileError(
@@ -158,7 +158,7 @@ class ListedLayers:
                 raise FileError(f"layer {number} adds layer {source}, which is not an earlier layer")
         if not 0 < count == len(layers.activations) == len(layers.residuals):
             raise FileError(
-                f"its config says {count} layers, but has {len(layers.activations)} activations and "
+                f"the config says {count} layers, but has {len(layers.activations)} activations and "
                 f"{len(layers.residuals)} residuals"
             )
         return layers
@@ -176,7 +176,9 @@ class ListedLayers:
 
 
 class ParkCNN(nn.Module):
-    """A network of the park: convolutions with residual connections, the mean over pixels, a linear layer.
+    """A CNN of the Wild Park zoo.
+
+    It has convolutions with residual connections, a mean over the pixels, and a linear layer.
 
     Args:
         layers: activations and residual connections of the convolutions.
@@ -198,12 +200,12 @@ class ParkCNN(nn.Module):
         if set(tensors) != wanted:
             odd = sorted(set(tensors) ^ wanted)
             raise FileError(
-                f"its config says {count} layers, but the state dict "
+                f"the config says {count} layers, but the state dict "
                 f"{'also has' if odd[0] in tensors else 'does not have'} {odd[0]!r}"
             )
         kernels = [tensors[f"layers.{i}.weight"] for i in range(count)]
         if any(kernel.ndim != 4 for kernel in kernels) or tensors["fc.weight"].ndim != 2:
-            raise FileError("its layers are not convolutions and one linear layer")
+            raise FileError("the layers are not convolutions followed by one linear layer")
         # Strides and pools do not affect the symmetry, so padding that keeps the size of the maps replaces
         # them.
         self.layers = nn.ModuleList(
@@ -228,7 +230,9 @@ class ParkCNN(nn.Module):
 
 
 def _listed(path: Path, names: list[str]) -> list[ListedCheckpoint]:
-    """Return the checkpoints that the splits list; only the last three parts of the paths are compared.
+    """Return the checkpoints that the splits list.
+
+    A listed path matches a checkpoint if the last three components of both paths agree.
 
     Raises:
         ZooError: the splits cannot be read, or list no checkpoint.
@@ -244,7 +248,9 @@ def _listed(path: Path, names: list[str]) -> list[ListedCheckpoint]:
     except OSError as error:
         raise ZooError(f"{path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ZooError(f"{path}: not the splits of the park ({type(error).__name__}: {error})") from error
+        raise ZooError(
+            f"{path}: not the splits of the Wild Park zoo ({type(error).__name__}: {error})"
+        ) from error
     if not checkpoints:
         raise ZooError(f"{path}: lists no checkpoint")
     return checkpoints

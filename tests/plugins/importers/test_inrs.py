@@ -139,7 +139,7 @@ def test_files_of_other_networks_are_skipped(images, imported):
     _, skipped = imported("dws-inr", source)
     assert list(skipped) == ["a.pth", "b.pth"]
     assert "no seq.0.weight" in skipped["a.pth"]
-    assert "its coef is not two numbers" in skipped["b.pth"]
+    assert "'coef' is not two numbers" in skipped["b.pth"]
 
 
 @pytest.mark.parametrize(

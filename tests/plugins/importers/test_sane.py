@@ -112,8 +112,8 @@ def test_tokens_of_another_network_are_skipped(folder, imported):
     torch.save({"w": w[1:], "m": m[1:], "p": p[1:]}, train / "sample_3.pt")
     _, skipped = imported("sane", root, like=like)
     reasons = [
-        "tokens of 1 layers, but the state dict (--like) has 3",
-        "w (19, 20), m (19, 3) and p (19, 3) do not fit",
+        "tokens of 1 layers, but the state dict of '--like' has 3",
+        "w (19, 20), m (19, 3) and p (19, 3) contradict",
         "does not hold the tensors w, m and p",
         "layer 0 has 30 values, but conv has 40 weights",
     ]

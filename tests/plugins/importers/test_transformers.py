@@ -216,7 +216,7 @@ def test_a_network_without_results_is_skipped(dng, imported):
     assert len(zoo) == 2
     assert skipped == {
         "vit_models/model_1_5.pth": "the file is empty",
-        "vit_models/model_9_5.pth": "stat/results_*.json has no results for it",
+        "vit_models/model_9_5.pth": "stat/results_*.json has no results for model 9 at epoch 5",
     }
 
 

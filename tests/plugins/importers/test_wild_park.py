@@ -170,16 +170,16 @@ def test_scores_of_the_splits_replace_missing_results(cnn_config, imported, tmp_
     ("change", "said"),
     [
         ({"model": None}, "no state dict under 'model'"),
-        ({"config": None}, "its config does not give layers"),
+        ({"config": None}, "the config does not give the number of layers"),
         (
             {"config": {"n_layers": 3, "activation": ["relu"] * 3}},
-            "its config says 3 layers, but the state dict does not have 'layers.2.bias'",
+            "the config says 3 layers, but the state dict does not have 'layers.2.bias'",
         ),
         ({"config": {"n_layers": 2, "activation": ["relu", "swishy"]}}, "activation 'swishy'"),
         ({"config": {"n_layers": 2, "activation": "relu", "residual": [-1, 1]}}, "adds layer 1"),
         ({"config": {"n_layers": 2, "activation": ["relu"]}}, "2 layers, but has 1 activations"),
         ({"config": {"n_layers": -1, "activation": "relu"}}, "-1 layers, but has 0 activations"),
-        ({"last_result": {"test/acc": "high"}}, "its test accuracy is not a number"),
+        ({"last_result": {"test/acc": "high"}}, "the test accuracy is not a number"),
     ],
 )
 def test_a_damaged_checkpoint_is_skipped(park, cnn_config, imported, change, said):
