@@ -134,7 +134,7 @@ class Classifiers(ABC):
         )
 
     def options(self) -> dict[str, Any]:
-        """Return JSON values that determine the zoo; they name the images and their digest, not a folder."""
+        """Return JSON values that determine the zoo. They contain a digest of the images, but not their folder."""
         options: dict[str, Any] = json.loads(json.dumps(attrs.asdict(self)))
         images = self.image_set()
         kind, colon, where = self.data.partition(":")
