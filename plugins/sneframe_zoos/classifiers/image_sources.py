@@ -173,7 +173,8 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[list[np.ndarray], l
         each.name for each in folder.iterdir() if each.is_dir() and each.name not in classes
     ):
         raise ZooError(
-            f"{folder / unknown[0]}: the training images have no such class; their classes are {list(classes)}"
+            f"{folder / unknown[0]}: the training images have no such class; "
+            f"their classes are {list(classes)}"
         )
     images: list[np.ndarray] = []
     labels: list[int] = []
