@@ -36,7 +36,7 @@ class BlockBuild:
         options: JSON values that determine the zoo.
         defaults: default options, which stand for options that did not exist yet when an old zoo was made.
         networks: number of networks or training runs.
-        size: number of them in a block.
+        size: number of networks or training runs in a block.
         check: a function that raises ZooError if the zoo cannot be built; it is called before any folder is
             made.
         train: a function that can be pickled; it trains a block and returns its arrays.
@@ -57,7 +57,7 @@ class BlockBuild:
     description: str
 
     def run(self, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-        """Build the zoo. A complete zoo is kept; if another process is building the zoo, wait for it.
+        """Build the zoo, unless it exists. If another process is building the zoo, wait for that process.
 
         Raises:
             ZooError: the check failed, or the path holds a zoo or an unfinished build of different options.

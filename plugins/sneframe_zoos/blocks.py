@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def alone(zoo: Path) -> Iterator[None]:
-    """Let only one process at a time build a zoo; other processes wait until it has finished.
+    """Let only one process at a time build a zoo. A second process waits until the first has finished.
 
     Raises:
         MachineError: the folder of the zoo cannot be written to.
@@ -102,7 +102,7 @@ def finish(
     progress: Callable[[int, int], None],
     engine: Engine,
 ) -> None:
-    """Compute the missing blocks, and save each as soon as it is finished.
+    """Compute the missing blocks. Save each block as soon as it is computed.
 
     Args:
         blocks: the folder of finished blocks.

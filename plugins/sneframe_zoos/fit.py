@@ -27,9 +27,10 @@ def fit(
     lr: float,
     weight_decay: float,
 ) -> tuple[Tensor, Tensor]:
-    """Fit each network to its target with full-batch Adam; freeze it at the first step within the tolerance.
+    """Fit each network to its target with full-batch Adam.
 
-    Networks do not affect each other. A frozen network leaves the stack, which makes later steps cheaper.
+    A network is frozen as soon as its mean squared error is at most ``tolerance``. Networks do not affect
+    each other. A frozen network leaves the stack, which makes later steps cheaper.
 
     Args:
         architecture: the architecture of a :class:`~sneframe_zoos.inr.SineINR`.
@@ -68,7 +69,7 @@ def fit(
 def error_and_gradient(
     architecture: Architecture, weights: Tensor, x: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean squared error ``(N,)`` of each network, and its gradient ``(N, P)``."""
+    """Return the mean squared error ``(N,)`` of each network, and the gradient of that error ``(N, P)``."""
     values = list(Networks(architecture=architecture, weights=weights).parameters().values())
     matrices, biases = values[::2], [bias[..., None] for bias in values[1::2]]
 

@@ -20,8 +20,8 @@ OFFSET = 0.5  #: added to the output of the last layer
 class SineINR(nn.Module):
     """An implicit neural representation of a one-dimensional signal, after SIREN (arXiv 2006.09661).
 
-    A hidden layer computes ``sin(30 (W h + b))``, the last layer ``W h + b + 0.5``. To load a network of a
-    ``zoos/sine`` zoo, use ``SineINR(widths).load_state_dict(...)``.
+    A hidden layer computes ``sin(30 (W h + b))``. The last layer computes ``W h + b + 0.5``. To load a
+    network of a ``zoos/sine`` zoo, use ``SineINR(widths).load_state_dict(...)``.
 
     Args:
         widths: widths of the hidden layers.

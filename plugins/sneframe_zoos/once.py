@@ -1,4 +1,4 @@
-"""Build a zoo only once: keep a zoo that exists, and wait for a zoo that another process is building."""
+"""Build a zoo only if it does not exist. If another process is building the zoo, wait for that process."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def made_by(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def once(
     path: Path, name: str, options: Mapping[str, Any], defaults: Mapping[str, Any], make: Callable[[], None]
 ) -> bool:
-    """Make a zoo unless it exists; return whether it was made.
+    """Build a zoo unless it exists. Return whether this call built it.
 
     Args:
         path: path of the zoo.
         name: name of the builder.
         options: JSON values that determine the zoo.
         defaults: default options, which stand for options that did not exist yet when an old zoo was made.
-        make: a function that makes the zoo.
+        make: a function that builds the zoo.
 
     Raises:
         ZooError: the path holds something else.
@@ -46,7 +46,7 @@ def once(
 
 
 def holds(path: Path, name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
-    """Return whether the path holds the zoo of these options.
+    """Return whether the path holds the zoo that ``name`` builds from ``options``.
 
     Raises:
         ZooError: the path holds something else.

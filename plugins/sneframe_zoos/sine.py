@@ -32,7 +32,7 @@ FREQUENCIES = (0.5, 10.0)  #: bounds of the uniform distribution of f
 
 @frozen(kw_only=True)
 class Sine:
-    """The options of a sine zoo; network ``k`` has its own generator, keyed by ``(seed, k)``."""
+    """The options of a sine zoo. Network ``k`` draws from a generator keyed by ``(seed, k)``."""
 
     networks: int = option(1000, "number of networks", check=ge(1))
     widths: tuple[int, ...] = option(
@@ -58,7 +58,7 @@ DEMO_ZOO = Sine(networks=1000, widths=(16, 16))
 
 
 def build(config: Sine, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-    """Build the zoo. A complete zoo is kept; if another process is building the zoo, wait for it.
+    """Build the zoo, unless it exists. If another process is building the zoo, wait for that process.
 
     Raises:
         ZooError: the path holds something else: a zoo or an unfinished build of different options.
@@ -78,7 +78,7 @@ def build(config: Sine, path: Path, progress: Callable[[int, int], None], engine
 
 
 def write(config: Sine, zoo: ZooWriter, block: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Add the networks of a block to the zoo; each network is a run group of its own."""
+    """Add the networks of a block to the zoo. Each network is a run group of its own."""
     described = architecture(config.widths)
     stacked = Networks(architecture=described, weights=torch.from_numpy(arrays["weights"]))
     zoo.append(
@@ -111,7 +111,7 @@ def train(config: Sine, block: int) -> dict[str, np.ndarray]:
 
 
 def build_demo(_: Any, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-    """Build the demo zoo, a sine zoo that takes half a minute; if it exists, nothing is logged."""
+    """Build the demo zoo, a sine zoo that takes half a minute. If the demo zoo exists, do nothing."""
     if not holds(path, NAME, _options(DEMO_ZOO), _options(Sine())):
         build(DEMO_ZOO, path, progress, engine)
 

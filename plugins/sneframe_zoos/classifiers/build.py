@@ -102,7 +102,7 @@ MEASURED = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
 
 
 def build(config: Classifiers, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-    """Build the zoo. A complete zoo is kept; if another process is building the zoo, wait for it.
+    """Build the zoo, unless it exists. If another process is building the zoo, wait for that process.
 
     Raises:
         ZooError: there are no images, the images are too small, or the path holds something else: a zoo or an
@@ -148,7 +148,7 @@ class BlockWriter:
         self._architectures: dict[Design, Architecture] = {}
 
     def add(self, zoo: ZooWriter, block: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Add the networks of a block to the zoo, design by design; a training run is a run group."""
+        """Add the networks of a block to the zoo, design by design. Each training run is a run group."""
         numbers = numbers_of_block(self._config.networks, BLOCK, block)
         drawn = {number: draw(self._config, number) for number in numbers}
         rows: dict[Design, list[int]] = defaultdict(list)

@@ -55,6 +55,6 @@ class Design(ABC):
         _, height, width = image
         if min(height, width) < (least := self.smallest()):
             raise ZooError(
-                f"{name} needs images of at least {least} × {least} pixels, these have {height} × {width}; "
-                f"enlarge them with the option size"
+                f"{name} needs images of at least {least} × {least} pixels, but got {height} × {width}; "
+                f"enlarge the images with the option 'size'"
             )

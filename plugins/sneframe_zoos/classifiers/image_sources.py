@@ -41,7 +41,7 @@ def read_images(
             the source has no test images of its own.
         test: number of test images; by default all others.
         size: height and width in pixels; by default unchanged.
-        grey: whether to convert colours to grey.
+        grey: whether to convert colour images to grey.
 
     Raises:
         ZooError: there is no such source or file, or its content is wrong.
@@ -160,7 +160,7 @@ def _folder(where: str) -> Raw:
 def _classes(folder: Path) -> list[str]:
     names = sorted(each.name for each in folder.iterdir() if each.is_dir())
     if len(names) < 2:
-        raise ZooError(f"{folder}: needs at least two folders, one for each class, has {len(names)}")
+        raise ZooError(f"{folder}: needs at least two folders, one for each class, but got {len(names)}")
     return names
 
 
@@ -173,7 +173,8 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[list[np.ndarray], l
         each.name for each in folder.iterdir() if each.is_dir() and each.name not in classes
     ):
         raise ZooError(
-            f"{folder / unknown[0]}: the training images have no such class, they have {list(classes)}"
+            f"{folder / unknown[0]}: the training images have no such class; "
+            f"their classes are {list(classes)}"
         )
     images: list[np.ndarray] = []
     labels: list[int] = []
@@ -187,8 +188,8 @@ def _pictures(folder: Path, classes: Sequence[str]) -> tuple[list[np.ndarray], l
                 raise ZooError(f"{path}: cannot be read as a picture: {error}") from error
             if images and image.shape != images[0].shape:
                 raise ZooError(
-                    f"{path}: has shape {image.shape}, earlier pictures have {images[0].shape}; all must "
-                    f"have one shape"
+                    f"{path}: has shape {image.shape}, but the pictures before it have shape "
+                    f"{images[0].shape}; all pictures must have the same shape"
                 )
             images.append(image)
             labels.append(number)

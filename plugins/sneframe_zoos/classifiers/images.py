@@ -1,4 +1,4 @@
-"""Labelled images for classifiers: the value that every image source gives."""
+"""Labelled images for classifiers. Every image source returns them as an :class:`ImageSet`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sneframe.errors import ZooError
 
 @frozen(kw_only=True, eq=False)
 class ImageSet:
-    """Images with labels; the first ``train`` images are for training, all others for testing.
+    """Images with labels. The first ``train`` images are for training, and all others are for testing.
 
     Args:
         name: name of the data set; it becomes the property ``dataset`` of every network trained on it.
@@ -75,7 +75,7 @@ class ImageSet:
 
     @property
     def digest(self) -> str:
-        """A hexadecimal hash of everything that training depends on; the name is not part of it."""
+        """A hexadecimal hash of everything that training depends on. The hash does not cover the name."""
         hashed = hashlib.sha256(repr((self.images.shape, self.train, self.classes)).encode())
         hashed.update(self.images.tobytes())
         hashed.update(self.labels.astype("<i8").tobytes())
@@ -110,14 +110,14 @@ class ImageSet:
         return attrs.evolve(self, images=self.images[rows], labels=self.labels[rows], train=kept[0])
 
     def grey(self) -> ImageSet:
-        """Return an image set in grey: the luminance of ITU-R BT.601."""
+        """Convert colour images to grey, by the luminance of ITU-R BT.601. Return grey images unchanged."""
         if self.images.ndim == 3:
             return self
         luminance = self.images @ np.array([0.299, 0.587, 0.114])
         return attrs.evolve(self, images=luminance.round().astype(np.uint8))
 
     def resized(self, size: int) -> ImageSet:
-        """Return images of ``size`` × ``size`` pixels, resized bilinearly; antialiased if they shrink."""
+        """Resize the images to ``size`` × ``size`` pixels, by bilinear interpolation with antialiasing."""
         if self.shape[1:] == (size, size):
             return self
         images = torch.from_numpy(self.images)

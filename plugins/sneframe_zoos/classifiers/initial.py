@@ -55,7 +55,7 @@ def _kernel(shape: tuple[int, ...], hyper: Hyperparameters, generator: np.random
 
 
 def _orthogonal(rows: int, columns: int, generator: np.random.Generator) -> np.ndarray:
-    """Return a random matrix ``(rows, columns)`` with orthonormal rows, or columns if they are fewer."""
+    """Return a random matrix ``(rows, columns)`` with orthonormal rows (columns if rows > columns)."""
     drawn = generator.normal(size=(max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(drawn)
     q = q * np.sign(np.diag(r))  # without this the distribution is not uniform
@@ -63,7 +63,7 @@ def _orthogonal(rows: int, columns: int, generator: np.random.Generator) -> np.n
 
 
 def _within_two(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """Return standard normal numbers; numbers beyond ±2 are drawn again."""
+    """Draw standard normal numbers. Draw numbers beyond ±2 again."""
     values = generator.normal(size=shape)
     while (far := np.abs(values) > 2).any():
         values[far] = generator.normal(size=int(far.sum()))

@@ -18,7 +18,7 @@ EPSILON = 1e-8
 
 
 class Stepper:
-    """Take optimiser steps; neighbouring networks with the same optimiser are stepped at once.
+    """Take optimiser steps. Neighbouring networks with the same optimiser are updated together.
 
     Args:
         optimisers: the optimiser of each network; for speed, equal optimisers should be neighbours.
@@ -33,12 +33,12 @@ class Stepper:
         self._steps = 0
 
     def keep(self, rows: Tensor) -> None:
-        """Continue with the networks of these rows only."""
+        """Drop the optimiser state of all networks except those at the indices ``rows``."""
         self._optimisers = [self._optimisers[row] for row in rows.tolist()]
         self._lr, self._mean, self._square = (t[rows] for t in (self._lr, self._mean, self._square))
 
     def step(self, weights: Tensor, gradients: Tensor) -> None:
-        """Change the weights ``(G, P)`` in place."""
+        """Take one optimiser step: update the weights ``(G, P)`` in place."""
         self._steps += 1
         start = 0
         while start < len(self._optimisers):

@@ -134,7 +134,10 @@ class Classifiers(ABC):
         )
 
     def options(self) -> dict[str, Any]:
-        """Return JSON values that determine the zoo; they name the images and their digest, not a folder."""
+        """Return JSON values that determine the zoo.
+
+        They identify the images by a digest and by the last component of the path, without its folder.
+        """
         options: dict[str, Any] = json.loads(json.dumps(attrs.asdict(self)))
         images = self.image_set()
         kind, colon, where = self.data.partition(":")

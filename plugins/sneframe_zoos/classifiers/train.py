@@ -52,7 +52,7 @@ class Images:
 
     @classmethod
     def of(cls, images: ImageSet) -> Images:
-        """Divide an image set into its two parts."""
+        """Split an image set into training images and test images."""
         pictures, labels = images.tensors()
         cut = images.train
         return cls(train=(pictures[:cut], labels[:cut]), test=(pictures[cut:], labels[cut:]))
@@ -150,7 +150,7 @@ def train(
 
 
 def _plan(run: Run, order: Order, batch_size: int, checkpoints: int) -> dict[int, int]:
-    """Return the epochs of the checkpoints; the keys are the numbers of steps before them."""
+    """Map the number of training steps before each checkpoint to the epoch of the checkpoint."""
     epochs = run.hyper.epochs
     at = (
         sorted({max(1, round(epochs * (k + 1) / checkpoints)) for k in range(checkpoints)}) if epochs else [0]
@@ -167,7 +167,10 @@ def generator(seed: int, run: Run, purpose: str) -> torch.Generator:
 
 
 class Order:
-    """The endless order of a run's training images: its fraction of the images, shuffled anew in every epoch.
+    """Draw the order in which a run sees its training images.
+
+    The run uses a random subset of the training images, of size ``train_fraction``. Every epoch shuffles the
+    subset again, and the sequence of epochs does not end.
 
     Args:
         run: the run.
@@ -183,7 +186,7 @@ class Order:
         self._left = self.own[:0]
 
     def take(self, count: int) -> Tensor:
-        """Return the indices of the next ``count`` images; they may end one epoch and begin the next."""
+        """Return the indices of the next ``count`` images. They may span two or more epochs."""
         while len(self._left) < count:
             shuffled = self.own[torch.randperm(len(self.own), generator=self._generator)]
             self._left = torch.cat([self._left, shuffled])
@@ -192,7 +195,7 @@ class Order:
 
 
 class Mask(nn.Module):
-    """A replacement for a dropout that multiplies by a given mask; :class:`Masks` draws the masks."""
+    """Replace an ``nn.Dropout``: multiply the input by ``mask``. :class:`Masks` draws the masks."""
 
     mask: Tensor
 
@@ -201,7 +204,7 @@ class Mask(nn.Module):
         self.register_buffer("mask", torch.ones(()), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the masked values, and remember their shape, which :class:`Masks` measures in one pass."""
+        """Return ``values * mask``. Store the shape of ``values``, which :class:`Masks` reads."""
         self.shape = values.shape
         return values * self.mask
 

@@ -186,7 +186,7 @@ def test_a_complete_zoo_is_kept(made, caplog):
 
 def test_too_small_images_are_refused_before_writing(tmp_path):
     """Images too small for the design raise before any folder is made."""
-    with pytest.raises(ZooError, match="at least 18 × 18 pixels, these have 16 × 16; enlarge them"):
+    with pytest.raises(ZooError, match="at least 18 × 18 pixels, but got 16 × 16; enlarge the images"):
         build(CNNs(arch="arch1", **FEW), tmp_path / "a.zarr", quiet, SERIAL)
     assert [path for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
 
@@ -195,7 +195,7 @@ def test_too_large_wild_designs_are_refused_before_writing(tmp_path):
     """A drawn design that needs larger images raises before any folder is made."""
     np.savez(tmp_path / "tiny.npz", images=np.zeros((20, 9, 9), np.uint8), labels=np.arange(20) % 2)
     config = Transformers(arch="wild", networks=8, data=f"npz:{tmp_path / 'tiny.npz'}")
-    with pytest.raises(ZooError, match="pixels, these have 9 × 9"):
+    with pytest.raises(ZooError, match="pixels, but got 9 × 9"):
         build(config, tmp_path / "a.zarr", quiet, SERIAL)
     assert not (tmp_path / "a.zarr.part").exists()
 

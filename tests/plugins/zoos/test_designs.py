@@ -51,7 +51,7 @@ def test_the_smallest_image_is_accepted(name):
     least = design.smallest()
     assert design.module((1, least, least), 3)(torch.zeros(2, 1, least, least)).shape == (2, 3)
     if least > 1:
-        with pytest.raises(ZooError, match=f"at least {least} × {least} pixels, these have 40 × {least - 1}"):
+        with pytest.raises(ZooError, match=f"at least {least} × {least} pixels, but got 40 × {least - 1}"):
             design.module((1, 40, least - 1), 3)
 
 

@@ -289,7 +289,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
 def test_a_folder_needs_two_classes_and_pictures(tmp_path):
     """A folder of pictures needs at least two classes and a picture."""
     (tmp_path / "cat").mkdir()
-    with pytest.raises(ZooError, match="needs at least two folders, one for each class, has 1"):
+    with pytest.raises(ZooError, match="needs at least two folders, one for each class, but got 1"):
         read_images(f"folder:{tmp_path}")
     (tmp_path / "dog").mkdir()
     with pytest.raises(ZooError, match="its 2 folders contain no picture"):
