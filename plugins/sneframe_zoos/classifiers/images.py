@@ -117,7 +117,10 @@ class ImageSet:
         return attrs.evolve(self, images=luminance.round().astype(np.uint8))
 
     def resized(self, size: int) -> ImageSet:
-        """Resize the images to ``size`` × ``size`` pixels, by bilinear interpolation with antialiasing."""
+        """Resize the images to ``size`` × ``size`` pixels; images of this size are returned unchanged.
+
+        The interpolation is bilinear, with antialiasing when the images shrink.
+        """
         if self.shape[1:] == (size, size):
             return self
         images = torch.from_numpy(self.images)

@@ -186,7 +186,7 @@ class Order:
         self._left = self.own[:0]
 
     def take(self, count: int) -> Tensor:
-        """Return the indices of the next ``count`` images. They may span two or more epochs."""
+        """Return the indices of the next ``count`` images. They may cross the end of an epoch."""
         while len(self._left) < count:
             shuffled = self.own[torch.randperm(len(self.own), generator=self._generator)]
             self._left = torch.cat([self._left, shuffled])
