@@ -38,7 +38,7 @@ SIZE = (4.4, 4.2)  #: inches of a figure
 def scatter(
     predictions: Predictions, name: str, colours: Sequence[str], alt: str, *, prefix: str = ""
 ) -> Markup:
-    """Draw predicted against true values, and the identity line. ``colours`` has one colour for each network."""
+    """Draw predicted against true values, and the identity line. ``colours`` has one per network."""
     with style():
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
