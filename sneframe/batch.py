@@ -168,7 +168,7 @@ class Batch:
         return joined.index_select(0, torch.from_numpy(self.order).to(joined.device, non_blocking=True))
 
     def rows(self, values: Tensor) -> list[Tensor]:
-        """Split ``(B, …)``, in the order of :attr:`ids`, into rows per architecture."""
+        """Split values ``(B, …)`` by architecture. The values are in the order of :attr:`ids`."""
         if not self._in_order:
             inverse = np.empty_like(self.order)
             inverse[self.order] = np.arange(len(self.order))
@@ -231,7 +231,7 @@ def stacked(described: Iterable[tuple[Architecture, Mapping[str, Tensor]]]) -> B
 def join(
     weights: Mapping[Architecture, Tensor], ids: Mapping[Architecture, Sequence[int] | np.ndarray]
 ) -> Batch:
-    """Make a batch from ``(B_a, P_a)`` weights and ids per architecture, ordered by id."""
+    """Build a batch, ordered by id, from the ``(B_a, P_a)`` weights and the ids of each architecture."""
     joined = np.concatenate([np.asarray(ids[architecture], dtype=np.int64) for architecture in weights])
     order = np.argsort(joined, kind="stable")
     networks = [

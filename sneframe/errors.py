@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class SneframeError(Exception):
-    """Base of all errors raised on purpose; ``str(error)`` is the one line shown to the user."""
+    """Base of all errors raised on purpose. ``str(error)`` is the line that the user sees."""
 
     exit_code = 2
 

@@ -34,7 +34,7 @@ NOT_TO_BLAME = (SneframeError, Warning, MemoryError, torch.OutOfMemoryError)
 
 @frozen(kw_only=True)
 class Installed:
-    """A plugin as described by the metadata of its distribution; nothing of it is imported."""
+    """A plugin as described by the metadata of its distribution. The plugin is not imported."""
 
     name: str
     distribution: str

@@ -45,7 +45,7 @@ def streams(ids: Tensor, *, seed: int, step: int) -> Tensor:
 
 
 def counted(stream: Tensor, count: int, salt: int = 0) -> Tensor:
-    """Return 64 bits ``(B, count)`` from streams ``(B, 1)``; another salt gives other bits."""
+    """Return 64 bits ``(B, count)`` from streams ``(B, 1)``. Different salts give different bits."""
     return mix(mix(stream, salt), torch.arange(count, device=stream.device))
 
 
@@ -68,7 +68,7 @@ def normal(stream: Tensor, count: int) -> Tensor:
 
 
 def mix(state: Tensor, with_word: Tensor | int) -> Tensor:
-    """Hash ``(state, word)`` into 64 well-mixed bits; both broadcast."""
+    """Hash ``(state, word)`` into 64 well-mixed bits. ``state`` and ``with_word`` broadcast."""
     z = (state ^ with_word).mul_(_signed(0x9E3779B97F4A7C15)).add_(_signed(0xD1B54A32D192ED03))
     z.bitwise_xor_(shift(z, 30)).mul_(_signed(0xBF58476D1CE4E5B9))
     z.bitwise_xor_(shift(z, 27)).mul_(_signed(0x94D049BB133111EB))
@@ -76,7 +76,7 @@ def mix(state: Tensor, with_word: Tensor | int) -> Tensor:
 
 
 def shift(z: Tensor, bits: int) -> Tensor:
-    """Shift right without the sign; torch's ``>>`` on int64 keeps it."""
+    """Shift right and fill with zeros. Torch's ``>>`` on int64 fills with the sign bit."""
     return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 

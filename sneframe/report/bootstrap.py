@@ -57,7 +57,7 @@ def resampled(
 
 
 def interval(values: np.ndarray) -> tuple[float, float] | None:
-    """Return the limits of the middle 95 % of the resamples; None where most of them are undefined."""
+    """Return the limits of the middle 95 % of the values; None if most values are undefined."""
     known = values[np.isfinite(values)]
     if len(known) < len(values) / 2:
         return None

@@ -64,7 +64,7 @@ STYLE: dict[Any, object] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Set the style of all figures; the user's own matplotlib settings do not count."""
+    """Set the style of all figures. The user's own matplotlib settings are ignored in this block."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
@@ -74,7 +74,7 @@ def style() -> Iterator[None]:
 
 
 def mark(number: int) -> dict[str, Any]:
-    """Return the colour and the marker of a method; the first 36 differ."""
+    """Return the colour and the marker of a method. The first 36 methods all differ."""
     return {
         "color": PALETTE[number % len(PALETTE)],
         "marker": MARKERS[(number + number // len(PALETTE)) % len(MARKERS)],
@@ -156,7 +156,7 @@ _COLOUR = re.compile("|".join(VARIABLES))
 
 
 def _together(found: str) -> str:
-    """Return points that follow each other with one style as one group, which is a third of the size."""
+    """Group successive points of the same style. This cuts the SVG to a third of its size."""
     groups = []
     for (clip, shape, look), each in groupby(_POINT.findall(found), key=lambda point: (*point[:2], point[4])):
         uses = (

@@ -38,7 +38,7 @@ SIZE = (4.4, 4.2)  #: inches of a figure
 def scatter(
     predictions: Predictions, name: str, colours: Sequence[str], alt: str, *, prefix: str = ""
 ) -> Markup:
-    """Draw predicted against true values, with the identity line; there is a colour for each network."""
+    """Draw predicted against true values, and the identity line. ``colours`` has one per network."""
     with style():
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
@@ -58,7 +58,7 @@ def identity(axes: Axes, true: np.ndarray, predicted: np.ndarray) -> None:
 def residuals(
     predictions: Predictions, name: str, colours: Sequence[str], alt: str, *, prefix: str = ""
 ) -> Markup:
-    """Draw the errors, predicted − true, over the true values; there is a colour for each network."""
+    """Draw the errors, predicted − true, over the true values. ``colours`` has one per network."""
     errors = predictions.predicted - predictions.true
     with style():
         figure = Figure(figsize=SIZE, layout="constrained")
@@ -71,7 +71,7 @@ def residuals(
 
 
 def confusion(predictions: Predictions, name: str, alt: str, *, prefix: str = "") -> Markup:
-    """Draw which classes were predicted for which; a row holds the networks of one true class."""
+    """Draw the confusion matrix. A row counts the networks of one true class."""
     with style():
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
@@ -151,7 +151,7 @@ def curves(
 
 
 def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
-    """Draw the PCA map, coloured by ``(n,)`` numbers or labels; ids in it begin with the prefix."""
+    """Draw the PCA map, coloured by ``(n,)`` numbers or labels. Its SVG ids contain ``prefix``."""
     first, second = projection.fractions
     labels = f"first component ({first:.0%} of the variance)", f"second ({second:.0%})"
     with style():
@@ -159,13 +159,13 @@ def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, 
 
 
 def tsne_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
-    """Draw the t-SNE map, coloured by ``(n,)`` numbers or labels; its axes have no meaning."""
+    """Draw the t-SNE map, coloured by ``(n,)`` numbers or labels. The axes have no meaning."""
     with style():
         return svg(_map(projection.tsne, values, name, None), f"tsne{prefix}", alt)
 
 
 def _map(places: np.ndarray, values: np.ndarray, name: str, labels: tuple[str, str] | None) -> Figure:
-    """Draw networks in the plane; each axis has its own scale, so that the map fills its box."""
+    """Draw networks in the plane. Each axis has its own scale, so that the map fills the box."""
     figure = Figure(figsize=(4.4, 4.0), layout="constrained")
     axes = figure.add_subplot()
     axes.margins(0.03)
@@ -199,7 +199,7 @@ def _classes(axes: Axes, places: np.ndarray, labels: np.ndarray) -> None:
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
-    """Return limits with a margin; equal values get one too."""
+    """Return axis limits with a margin around the values, even if all values are equal."""
     low, high = float(values.min()), float(values.max())
     margin = 0.04 * (high - low) or 0.05 * max(abs(high), 1.0)
     return low - margin, high + margin

@@ -33,9 +33,9 @@ class ArchitectureRow:
     """One line of the table of architectures.
 
     Args:
-        id: of the architecture.
-        counts: networks in train, val and test.
-        scores: of its test networks; None where it has none.
+        id: id of the architecture.
+        counts: numbers of its networks in train, val and test.
+        scores: scores of its test networks; None without test networks.
     """
 
     id: str
@@ -50,8 +50,8 @@ class Worst:
     Args:
         source: the name of the network.
         architecture: its id.
-        true: value.
-        predicted: value.
+        true: true value.
+        predicted: predicted value.
         error: predicted − true of a number; of a category the probability of the true class.
     """
 
@@ -69,8 +69,8 @@ class ClassRow:
     Args:
         name: the label.
         n: test networks of this class.
-        predicted: test networks for which it was predicted.
-        right: test networks of this class for which it was predicted.
+        predicted: test networks for which this class was predicted.
+        right: test networks of this class that were predicted correctly.
     """
 
     name: str
