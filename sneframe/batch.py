@@ -1,4 +1,4 @@
-"""Weights in memory: :class:`Networks` of one architecture, stacked; a :class:`Batch` of any mix.
+"""Weights in memory: ``Networks`` stacks networks of one architecture, and a ``Batch`` mixes architectures.
 
 The letters for sizes in the whole code base, in names and in einops patterns:
 

@@ -60,10 +60,10 @@ def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: s
 
     Args:
         name: ``PLUGIN/NAME``; ``PLUGIN`` alone means ``PLUGIN/default``.
-        networks: the training networks, as a batch or a selection of a zoo; the normalisation is fitted to
-            them. Or only their architectures: then nothing is fitted, and the first forward warns, unless
-            ``encoder.normalise.fit(batch.blocks())`` was called or the state dict of a fitted encoder was
-            loaded.
+        networks: the training networks, as a batch or a zoo, or only their architectures. The normalisation
+            is fitted to networks. With architectures nothing is fitted, and the first forward pass warns,
+            unless ``encoder.normalise.fit(batch.blocks())`` was called or the state dict of a fitted encoder
+            was loaded.
         words: overrides such as ``"layer_encoder.width=32"``.
 
     Raises:
@@ -101,7 +101,7 @@ def _architectures(given: object) -> tuple[Architecture, ...]:
 
 
 def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
-    """Lay a file and overrides over a recipe.
+    """Build a configuration from a recipe, a file that changes the recipe, and overrides that change both.
 
     Args:
         plugin: name of a recipe, or of a plugin for its default recipe. If not given, an incomplete file

@@ -36,8 +36,8 @@ def check(part: Part, given: object, batch: Batch) -> None:
     """Compare what a part of the chain declares with its result for a batch.
 
     Raises:
-        PluginError: they differ; one line names every difference, the part, its plugin, distribution and
-            version.
+        PluginError: the declaration and the result differ. One line names each difference, the part, and the
+            plugin with its distribution and version.
     """
     if lines := [each.line for each in differences(part, given, batch)]:
         raise plugins.faulty(part.name, f"{part.slot} {part.name!r} {'; it '.join(lines)}")

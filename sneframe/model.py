@@ -252,7 +252,7 @@ def build_parts(config: RunConfig, spec: Spec) -> Iterator[Any]:
 
 
 def head_class(config: RunConfig) -> type[Head]:
-    """Return the class of the head, which can be asked before the head is built."""
+    """Return the class of the head. Its class attributes are known before the head is built."""
     assert issubclass(config.head.part, Head)
     return config.head.part
 

@@ -139,7 +139,7 @@ def load(names: Iterable[str]) -> Registry:
             if not isinstance(offer, ZooBuilder | ZooImporter):
                 raise PluginError(
                     f"{known[name]}: sneframe_zoos offers {_shown(offer)}, "
-                    f"which is no ZooBuilder and no ZooImporter"
+                    f"which is neither a ZooBuilder nor a ZooImporter"
                 )
             noun = "zoo" if isinstance(offer, ZooBuilder) else "importer"
             _add(offered[noun], offer.name, offer, known[name], noun)
@@ -149,7 +149,7 @@ def load(names: Iterable[str]) -> Registry:
             _add(offered["recipe"], recipe, _checked(recipe, function, known[name]), known[name], "recipe")
         for suite in _call(manager, "sneframe_suites", known[name]):
             if not isinstance(suite, Suite):
-                raise PluginError(f"{known[name]}: sneframe_suites offers {_shown(suite)}, which is no Suite")
+                raise PluginError(f"{known[name]}: sneframe_suites offers {_shown(suite)}, not a Suite")
             _add(offered["suite"], suite.name, suite, known[name], "suite")
     return Registry(
         plugins=plugins,

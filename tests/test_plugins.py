@@ -240,7 +240,7 @@ def test_a_wrong_output_is_named(install, toy_zoo_path, result, said):
 def test_a_zoo_that_is_no_builder_is_refused(install):
     """A plugin offers zoo builders and importers, nothing else."""
     install("import sneframe\n@sneframe.hookimpl\ndef sneframe_zoos():\n    return ['sine']")
-    load_fails("'sine', which is no ZooBuilder and no ZooImporter")
+    load_fails("'sine', which is neither a ZooBuilder nor a ZooImporter")
 
 
 def test_a_recipe_that_is_no_function_is_refused(install):

@@ -74,5 +74,5 @@ def test_something_else_than_a_suite_is_refused(monkeypatch):
     monkeypatch.setattr(
         sneframe_suites, "sneframe_suites", hookimpl(specname="sneframe_suites")(lambda: ["inr"])
     )
-    with pytest.raises(PluginError, match="sneframe_suites offers 'inr', which is no Suite"):
+    with pytest.raises(PluginError, match="sneframe_suites offers 'inr', not a Suite"):
         plugins.load(["suites"])
