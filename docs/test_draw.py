@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "benchmarks")]
 
 import chart  # noqa: E402  # scripts beside the pages, in no package
-import draw  # noqa: E402
+import draw  # noqa: E402  # the same
 
 DRAWINGS = {**draw.drawings(), chart.CHART: chart.chart()}
 

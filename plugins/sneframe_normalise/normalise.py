@@ -41,7 +41,7 @@ class NoNormalise(Normalise):
         """Return the batch itself."""
         return batch
 
-    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:  # noqa: ARG002
+    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:  # noqa: ARG002  # as in the protocol
         """Return the weights themselves."""
         return weights
 
