@@ -1,4 +1,6 @@
-"""Deep Sets (Zaheer et al. 2017): a parameter is a set of weights, and a network is a set of parameters."""
+"""Deep Sets (Zaheer et al. 2017). They treat a parameter as a set of weights.
+
+A network is treated as a set of parameters."""
 
 from __future__ import annotations
 
