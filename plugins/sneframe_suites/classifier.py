@@ -1,4 +1,4 @@
-"""Predict the test accuracy of classifiers, on one data set and across them (SNE, tables 2, 5, 8 and 9)."""
+"""Define the suite that compares methods for predicting the test accuracy of CNNs (SNE, table 2)."""
 
 from __future__ import annotations
 

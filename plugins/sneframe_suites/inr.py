@@ -1,4 +1,6 @@
-"""Suites on sine INRs: all methods at one model size (SNE, table 1), and with less data (SNE, figure 3)."""
+"""Define two suites that compare methods on sine INRs.
+
+One compares methods on all training networks (SNE, table 1), and one on fractions of them (SNE, figure 3)."""
 
 from __future__ import annotations
 
