@@ -101,7 +101,7 @@ class Erasing(Augmentation):
         def __attrs_post_init__(self) -> None:
             if self.shortest > self.longest:
                 raise ValueError(
-                    f"shortest must be at most longest = {self.longest:g}, got {self.shortest:g}"
+                    f"shortest must be at most longest = {self.longest:g}, but got {self.shortest:g}"
                 )
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
@@ -132,7 +132,7 @@ def _each(batch: Batch, draw: Draw, change: Callable[[Networks, Tensor], Tensor]
 
 
 def _root_mean_squares(networks: Networks) -> Tensor:
-    """Return, for each weight, the root mean square of the weight's parameter in the same network: ``(B, P)``."""
+    """Return ``(B, P)``: for each weight, the root mean square of the same network's parameter with it."""
     columns = [
         view.flatten(1).square().mean(1, keepdim=True).sqrt().expand(-1, parameter.size)
         for view, parameter in zip(

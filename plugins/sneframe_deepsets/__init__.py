@@ -1,6 +1,4 @@
-"""Deep Sets (Zaheer et al. 2017). They treat a parameter as a set of weights.
-
-A network is treated as a set of parameters."""
+"""Deep Sets (Zaheer et al. 2017). They treat a network as a set of sets of weights."""
 
 from __future__ import annotations
 

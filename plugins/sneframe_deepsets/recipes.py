@@ -1,6 +1,7 @@
 """Define the recipes ``deepsets/default`` and ``deepsets/fair``.
 
-``deepsets/fair`` has the model size at which methods are compared."""
+``deepsets/fair`` has the model size at which methods are compared.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class DWSLayer(nn.Module):
         set_layer: returns a set layer for an input width and an output width.
         reduction: the pooling over hidden axes.
         depth: number of linear layers of the affine maps from weights to weights, from biases to biases, and
-            between the weight and the bias of the same layer. All other maps have one, as in the original.
+            between the last weight and the last bias. All other affine maps have one, as in the original.
     """
 
     def __init__(

@@ -106,8 +106,8 @@ class DWSLayers(LayerEncoder):
                 x = norm(x.reshape(-1, self.config.width)).view_as(x)
             except ValueError as error:  # torch raises it where it would need the variance of a single value
                 raise PartError(
-                    f"{self.slot} {self.name!r}: batch norm needs at least two networks in each step, got "
-                    f"one; raise train.batch_size, or set layer_encoder.batch_norm=false"
+                    f"{self.slot} {self.name!r}: batch norm needs at least two networks in each step, but "
+                    f"got one; raise train.batch_size, or set layer_encoder.batch_norm=false"
                 ) from error
         return self.dropout(F.relu(x))
 

@@ -68,7 +68,7 @@ class Branches:
         return (indices, 1.0) if len(indices) else (np.zeros(1, np.int64), 0.0)
 
     def moved(self, model: nn.Module, batch: Batch, draw: Draw) -> Iterator[Output]:
-        """Yield the model's output for each of the K copies of a batch. Each network of a copy has its own g."""
+        """Yield the model's output for each of the K copies of a batch. Each network has its own g."""
         for copy in range(self.copies):
             elements = sample(batch, seed=draw.seed, step=draw.step + copy * COPY, actions=self.actions)
             yield model(apply(batch, elements))

@@ -1,6 +1,7 @@
 """``invariance/logit``, ``invariance/embedding`` and ``invariance/contrastive`` define invariance losses.
 
-Each loss compares the model's output for a network with that for moved copies of the same network."""
+Each loss compares the model's output for a network with that for moved copies of the same network.
+"""
 
 from __future__ import annotations
 

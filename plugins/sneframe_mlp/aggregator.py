@@ -1,6 +1,7 @@
-"""``mlp/perceptron`` sums the codes of ``mlp/columns``, and applies the other layers of the perceptron.
+"""``mlp/perceptron`` sums the codes of ``mlp/columns``, and applies the other hidden layers.
 
-The codes are the terms of the perceptron's first layer."""
+The codes are the terms of the perceptron's first layer.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Define the recipes ``mlp/default``, ``mlp/fair`` and ``mlp/paper``.
 
-``mlp/fair`` has the model size at which methods are compared."""
+``mlp/fair`` has the model size at which methods are compared.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from sneframe_mlp.layer_encoder import Columns
 
 
 def default() -> RunConfig:
-    """Return the recipe of a perceptron with two hidden layers. It trains with the settings of other methods."""
+    """Return the recipe of a perceptron with two hidden layers. It trains like the other methods."""
     return RunConfig(
         recipe="mlp/default",
         normalise=use("normalise/parameter"),

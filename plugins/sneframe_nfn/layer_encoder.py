@@ -180,7 +180,7 @@ class AttentionBlocks(LayerEncoder):
 def _encode(
     part: NPLayers | HNPLayers, features: WeightFeatures, embeddings: Sequence[nn.Module] | nn.ModuleList = ()
 ) -> WeightFeatures:
-    """Return the features after all layers. ``embeddings`` is empty, or contains one module for each layer."""
+    """Return the features after all layers. ``embeddings`` has one module for each layer, or is empty."""
     tensors = fold(features, part.members)
     dropout = part.config.dropout if part.training else 0.0
     for number, (width, layer) in enumerate(zip(part.config.widths, part.layers, strict=True)):
@@ -193,7 +193,7 @@ def _encode(
 
 
 def _drop(x: Tensor, channels: int, dropout: float) -> Tensor:
-    """Set random channels of each network to 0 for all neurons and positions, and scale up the other channels."""
+    """Set random channels of each network to 0, on all neurons and positions, and scale up other channels."""
     separate = x.unflatten(-1, (-1, channels))
     kept = F.dropout(separate.new_ones(len(x), *[1] * (separate.ndim - 2), channels), dropout)
     return (separate * kept).flatten(-2)

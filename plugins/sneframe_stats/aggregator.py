@@ -82,8 +82,8 @@ class StatFeatures(Aggregator):
         architecture = entry.architecture
         if entry.units != each_parameter(architecture):
             raise PartError(
-                f"aggregator {self.name!r} takes one code for each parameter, got {len(entry.units)} codes "
-                f"for {len(architecture.parameters)} parameters"
+                f"aggregator {self.name!r} takes one code for each parameter, but got {len(entry.units)} "
+                f"codes for {len(architecture.parameters)} parameters"
             )
         if self.pooled:
             return self._pool(entry)

@@ -1,6 +1,8 @@
 """Define two suites that compare methods on sine INRs.
 
-One compares methods on all training networks (SNE, table 1), and one on fractions of them (SNE, figure 3)."""
+All methods have one model size. ``suites/inr-frequency`` uses all training networks (SNE, table 1).
+``suites/inr-data-efficiency`` uses fractions of the training networks (SNE, figure 3).
+"""
 
 from __future__ import annotations
 
