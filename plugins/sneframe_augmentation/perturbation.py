@@ -132,7 +132,7 @@ def _each(batch: Batch, draw: Draw, change: Callable[[Networks, Tensor], Tensor]
 
 
 def _root_mean_squares(networks: Networks) -> Tensor:
-    """Return ``(B, P)``: for each weight, the root mean square of the same network's parameter with it."""
+    """Return ``(B, P)``: for each weight, the root mean square of its parameter in the same network."""
     columns = [
         view.flatten(1).square().mean(1, keepdim=True).sqrt().expand(-1, parameter.size)
         for view, parameter in zip(

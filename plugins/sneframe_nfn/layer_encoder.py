@@ -193,7 +193,7 @@ def _encode(
 
 
 def _drop(x: Tensor, channels: int, dropout: float) -> Tensor:
-    """Set random channels of each network to 0, on all neurons and positions, and scale up other channels."""
+    """Set random channels of each network to 0, on all neurons and positions, and scale up the others."""
     separate = x.unflatten(-1, (-1, channels))
     kept = F.dropout(separate.new_ones(len(x), *[1] * (separate.ndim - 2), channels), dropout)
     return (separate * kept).flatten(-2)
