@@ -1,4 +1,4 @@
-"""Augmentations replace networks, at every training step, by others with nearly the same property."""
+"""Augmentations. At every training step they replace networks by networks with nearly the same property."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``augmentation/mixup``: interpolate pairs of networks, and their targets."""
+"""``augmentation/mixup`` interpolates the weights and the targets of pairs of networks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from sneframe.symmetry import align, apply
 
 @final
 class MixUp(Augmentation):
-    """Replaces x by λ x + (1 − λ) g·x', and its target y by λ y + (1 − λ) y', with λ from Beta(α, α).
+    """Replaces a network x by λ x + (1 − λ) g·x', and the target y of x by λ y + (1 − λ) y'.
 
-    MixUp is due to Zhang et al. (2018); Shamsian et al. (2024) apply it to weights. x' is the next network of
-    the same architecture in this process's batch, and g the permutation that brings x' close to x by weight
-    matching. Without g the mean of two networks whose neurons are in a different order resembles neither of
-    them. A network that is the only one of its architecture stays unchanged. With several processes there are
-    fewer partners to choose from.
+    λ is drawn from Beta(α, α). MixUp is due to Zhang et al. (2018). Shamsian et al. (2024) apply MixUp to
+    weights. The partner x', with target y', is another network of the same architecture in this process's
+    batch. g is the permutation, found by weight matching, that brings x' close to x. Without g, the mean of
+    two networks whose neurons are in different orders resembles neither network. A network that is the only
+    network of its architecture in the batch stays unchanged. With several processes there are fewer possible
+    partners.
     """
 
     name = "augmentation/mixup"

@@ -21,7 +21,7 @@ class Noise(Augmentation):
     """Replaces each weight w by w + σ r ε, where ε is standard normal and drawn for each weight.
 
     r is the root mean square of the parameter to which w belongs, in the same network. Two published code
-    bases add the constant σ · std(w) under this name; here the noise is random.
+    bases call the addition of a constant, σ · std(w), noise. Here the noise is random.
     """
 
     name = "augmentation/noise"
@@ -37,7 +37,7 @@ class Noise(Augmentation):
         )
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return every network with independent noise, and the targets unchanged."""
+        """Return the batch with noise added to every weight, and return ``target`` unchanged."""
 
         def noisy(networks: Networks, stream: Tensor) -> Tensor:
             weights = networks.weights
@@ -51,8 +51,8 @@ class Noise(Augmentation):
 class Dropout(Augmentation):
     """Sets each weight to 0 with a given probability.
 
-    Unlike dropout of activations, it does not scale up the weights that remain: no forward pass runs through
-    them.
+    Unlike dropout of activations, this augmentation does not scale up the other weights, because no forward
+    pass of the network runs.
     """
 
     name = "augmentation/dropout"
@@ -64,7 +64,7 @@ class Dropout(Augmentation):
         probability: float = option(0.1, "probability that a weight is set to 0", check=and_(gt(0), lt(1)))
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return every network with some of its weights set to 0, and the targets unchanged."""
+        """Return the batch with random weights set to 0, and return ``target`` unchanged."""
 
         def thinned(networks: Networks, stream: Tensor) -> Tensor:
             kept = uniform(counted(stream, networks.weights.shape[1])) >= self.config.probability
@@ -77,9 +77,9 @@ class Dropout(Augmentation):
 class Erasing(Augmentation):
     """Sets one contiguous range of a network's flat weights to 0, with a given probability.
 
-    The length of the range is a fraction of all weights, drawn uniformly between two bounds, and its start is
-    drawn uniformly from where it fits. Random Erasing is due to Zhong et al. (2020); Schürholt et al. (2021,
-    HyperRep) apply it to weights.
+    The length of the range is a fraction of all weights, drawn uniformly between ``shortest`` and
+    ``longest``. The start of the range is drawn uniformly from all positions where the range fits. Random
+    Erasing is due to Zhong et al. (2020). Schürholt et al. (2021, HyperRep) apply Random Erasing to weights.
     """
 
     name = "augmentation/erasing"
@@ -101,11 +101,11 @@ class Erasing(Augmentation):
         def __attrs_post_init__(self) -> None:
             if self.shortest > self.longest:
                 raise ValueError(
-                    f"shortest must be at most longest = {self.longest:g}, got {self.shortest:g}"
+                    f"shortest must be at most longest = {self.longest:g}, but got {self.shortest:g}"
                 )
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return every network, some with a range of weights set to 0, and the targets unchanged."""
+        """Return the batch with a range of weights set to 0 in some networks, and ``target`` unchanged."""
         config = self.config
 
         def erased(networks: Networks, stream: Tensor) -> Tensor:
@@ -123,8 +123,8 @@ class Erasing(Augmentation):
 def _each(batch: Batch, draw: Draw, change: Callable[[Networks, Tensor], Tensor]) -> Batch:
     """Return the batch with each architecture's weights replaced by ``change(networks, streams (B, 1))``.
 
-    A stream is the start of a network's own random numbers, which depend on nothing but seed, step and
-    network id.
+    Each network has its own stream, from which ``change`` draws random numbers. The random numbers depend
+    only on the seed, the step and the network id.
     """
     ids = batch.rows(torch.from_numpy(batch.ids).to(batch.device, non_blocking=True))
     pairs = zip(batch.networks, ids, strict=True)
@@ -132,7 +132,7 @@ def _each(batch: Batch, draw: Draw, change: Callable[[Networks, Tensor], Tensor]
 
 
 def _root_mean_squares(networks: Networks) -> Tensor:
-    """Return ``(B, P)``: for each weight the root mean square of its parameter in its network."""
+    """Return ``(B, P)``: for each weight, the root mean square of its parameter in the same network."""
     columns = [
         view.flatten(1).square().mean(1, keepdim=True).sqrt().expand(-1, parameter.size)
         for view, parameter in zip(

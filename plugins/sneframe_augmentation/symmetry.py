@@ -1,4 +1,4 @@
-"""``augmentation/symmetry``: permute, scale or flip neurons without changing what the network computes."""
+"""``augmentation/symmetry`` permutes, scales or flips neurons without changing the network's function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Symmetry(Augmentation):
     """Replaces each network x by g·x, where g is a random element of the network's symmetry group.
 
     g is drawn anew for every neuron group, network and step. g·x computes the same function as x, so every
-    property of the function stays the same. Neurons are scaled by 2^u, with u uniform in [−1, 1].
+    property of the function stays the same. The action ``scale`` scales a neuron by 2^u, with u uniform in
+    [−1, 1].
     """
 
     name = "augmentation/symmetry"
@@ -38,6 +39,6 @@ class Symmetry(Augmentation):
         )
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:
-        """Return every network moved by its own group element, and the targets unchanged."""
+        """Return the batch with every network x replaced by g·x, and return ``target`` unchanged."""
         elements = sample(batch, seed=draw.seed, step=draw.step, actions=self.config.actions)
         return apply(batch, elements), target

@@ -1,4 +1,4 @@
-"""Deep Sets (Zaheer et al. 2017): a parameter is a set of weights, and a network is a set of parameters."""
+"""Deep Sets (Zaheer et al. 2017). They treat a network as a set of sets of weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``deepsets/parameter-set`` pools the codes of a network's parameters to its embedding."""
+"""``deepsets/parameter-set`` computes the embedding of a network from the codes of its parameters."""
 
 from __future__ import annotations
 

@@ -27,14 +27,15 @@ class WeightSet(LayerEncoder):
     Deep Sets are due to Zaheer et al. (2017, arXiv 1703.06114). *e* ``(D,)`` identifies the parameter: it is
     the sum of a learned vector for its type and sinusoids of its level. φ is a perceptron
     ``1 + D → D → … → D``, shared by all parameters and architectures. The mean does not depend on the order
-    of the weights, so permuting neurons changes nothing. Neither does any other exchange of weights within a
-    parameter: the code does not know which weights belong to one neuron. No public code of the Deep Sets with
-    which SNE is compared is known; this part follows Zaheer et al., and takes its encodings from SNE.
+    of the weights, so permuting neurons does not change the code. No other exchange of weights within a
+    parameter changes the code either: φ cannot see which weights belong to the same neuron. The SNE paper
+    compares SNE with Deep Sets, but no public code of those Deep Sets is known. This part follows Zaheer et
+    al., and computes *e* as SNE does.
 
-    φ makes D numbers for every weight. Two things keep that affordable. The first layer of φ is *w* a + A *e*
-    + c, where only *w* a differs between the weights of a parameter. And weights are encoded in passes. If
-    there is more than one pass, each is computed again for the gradient, so that memory does not grow with
-    the networks.
+    φ computes D numbers for every weight. Two measures limit the time and the memory. First, the first layer
+    of φ is computed as *w* a + A *e* + c, where only *w* a differs between the weights of a parameter.
+    Second, weights are encoded in passes. If there is more than one pass, the gradient computes each pass
+    again, so that memory does not grow with the size of the networks.
     """
 
     name = "deepsets/weight-set"
@@ -94,12 +95,12 @@ class WeightSet(LayerEncoder):
     def _sums(
         self, weights: Tensor, encoding: Tensor, pieces: tuple[tuple[int, int], ...]
     ) -> tuple[Tensor, ...]:
-        """Return the sum ``(B, D)`` of φ over each piece of the weights.
+        """Return the sum ``(B, D)`` of φ over each piece, which is the weights of one parameter in this pass.
 
         Args:
             weights: ``(B, n)``, the weights of one pass.
             encoding: ``(L, D)``, the vector *e* of every parameter of the architecture.
-            pieces: the parameter and the number of weights of each piece, in order.
+            pieces: for each piece, in order, the index of the parameter and the number of weights.
         """
         first, *rest = self.phi
         assert isinstance(first, nn.Linear)
@@ -115,19 +116,19 @@ class WeightSet(LayerEncoder):
         )
         for layer in rest:
             hidden = layer(hidden)
-        # In single precision at least, because the sums of passes are added up again.
+        # Sum in single precision at least, because the sums of several passes are added later.
         single = torch.promote_types(hidden.dtype, torch.float32)
         return tuple(piece.sum(dim=1, dtype=single) for piece in hidden.split(sizes, dim=1))
 
 
 def _pieces(offsets: tuple[int, ...], end: int, start: int, stop: int) -> tuple[tuple[int, int], ...]:
-    """Return the index of each parameter with weights in ``[start, stop)``, and the number of these weights.
+    """Return each parameter with weights in ``[start, stop)``: its index, and the number of those weights.
 
     Args:
         offsets: the index of each parameter's first weight.
         end: the number of weights of the network.
-        start: the index of the first weight.
-        stop: the index after the last weight.
+        start: the index of the first weight of the pass.
+        stop: the index after the last weight of the pass.
     """
     ends = (*offsets[1:], end)
     cuts = ((max(a, start), min(b, stop)) for a, b in zip(offsets, ends, strict=True))

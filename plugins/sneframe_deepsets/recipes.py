@@ -1,4 +1,7 @@
-"""Recipes: ``deepsets/default``, and ``deepsets/fair`` (the size at which methods are compared)."""
+"""Define the recipes ``deepsets/default`` and ``deepsets/fair``.
+
+``deepsets/fair`` has the model size at which methods are compared.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from sneframe_deepsets.layer_encoder import WeightSet
 
 
 def default() -> RunConfig:
-    """Return Deep Sets of width 64."""
+    """Return the recipe of Deep Sets with codes and an embedding of width 64."""
     return RunConfig(
         recipe="deepsets/default",
         normalise=use("normalise/fan-in"),
@@ -26,8 +29,8 @@ def default() -> RunConfig:
 def fair() -> RunConfig:
     """Return ``deepsets/default`` with about 150 000 trainable weights on networks 1 → 32 → 32 → 1.
 
-    Only the aggregator and the head are wider: they run once for each parameter or network, but φ for each
-    weight.
+    Only the aggregator and the head are wider. The aggregator runs once for each parameter and the head once
+    for each network, whereas φ runs once for each weight.
     """
     return evolve(
         default(),

@@ -25,8 +25,8 @@ class InvariantPooling(Aggregator):
     Inputs and outputs are not pooled. The embedding concatenates, in this order, the weights between hidden
     layers ``(channels)`` each, the first weight ``(in · channels)``, the last weight ``(out · channels)``,
     the hidden biases ``(channels)`` each, and the last bias ``(out · channels)``. In ``WeightFeatures`` a
-    weight has as many values for each position of its kernel. The original's classifier is the head that
-    follows, ``head/linear``.
+    weight has this number of values for each position of its kernel. The classifier of the original is a
+    separate part, ``head/linear``.
     """
 
     name = "dwsnet/invariant-pooling"

@@ -1,15 +1,16 @@
 """One DWS layer (Navon et al. 2023, arXiv 2301.12780).
 
-It maps features on every weight and bias of a chain of L layers to features on every weight and bias. There
-is a map from every tensor to every tensor. It pools the source over the hidden axes that the target lacks,
-acts along the hidden axes that both have, and broadcasts the result over those that only the target has. So
-it commutes with permutations of hidden neurons. The number of hidden axes that both have decides its kind:
+A DWS layer maps features on every weight and bias of a chain of L layers to features on every weight and
+bias. The layer has a map from every tensor (the source) to every tensor (the target). A map pools the source
+over the hidden axes that the target lacks, acts along the hidden axes that both tensors have, and broadcasts
+the result over the hidden axes that the source lacks. So the layer commutes with permutations of hidden
+neurons. The number of hidden axes that both tensors have decides the kind of the map:
 
     none    an affine map of the pooled source
     one     a set layer along that axis
     two     the mean of four affine maps: of x, of x pooled over either axis, and of x pooled over both
 
-Each target is the sum over its 2L sources, divided by 2L.
+The output for a target is the sum of the results of its 2L maps, divided by 2L.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class DWSRoute:
 
     Args:
         name: the name of the map.
-        source: the index of the member that it reads.
-        factor: the factor of its result in the target's sum.
-        copies: how often its result is repeated along the target's fixed axis.
+        source: the index of the member that the map reads.
+        factor: the factor of the map's result in the sum for the target.
+        copies: how often the map's result is repeated along the target's fixed axis.
     """
 
     name: str
@@ -55,7 +56,7 @@ class DWSLayer(nn.Module):
         set_layer: returns a set layer for an input width and an output width.
         reduction: the pooling over hidden axes.
         depth: number of linear layers of the affine maps from weights to weights, from biases to biases, and
-            between the last weight and the last bias; all others have one, as in the original.
+            between the last weight and the last bias. All other affine maps have one, as in the original.
     """
 
     def __init__(
@@ -137,9 +138,9 @@ def initialise(layer: DWSLayer, scale: float) -> None:
 
 
 def _is_copied(source: Member, target: Member, *, last: int) -> bool:
-    """Return whether the last weight gets one vector for all its outputs instead of one for each.
+    """Return whether a map to the last weight computes one vector for all outputs instead of one for each.
 
-    The original does this for the weight before it, and for the biases of layers 0 … L − 3.
+    In the original, the maps from the second-last weight and from the biases of layers 0 … L − 3 do so.
     """
     if (target.role, target.layer) != ("weight", last):
         return False

@@ -30,10 +30,11 @@ MIN_LAYERS = 3  #: the published maps are defined for networks with at least thr
 class DWSLayers(LayerEncoder):
     """DWS layers with batch norm, ReLU and dropout between them (Navon et al. 2023, arXiv 2301.12780).
 
-    As in the original, the last layer has one attention head, and nothing follows it. Two things differ. The
-    original takes MLPs only. Here a weight may also be a convolution kernel: its entries are extra channels
-    of the first layer's input, and each layer's output has ``width`` channels for each pair of neurons. And
-    dropout is off in evaluation, where the original leaves it on.
+    As in the original, the last layer has one attention head, and no batch norm, ReLU or dropout follows the
+    last layer. There are two differences. First, the original encodes MLPs only. Here a weight may also be a
+    convolution kernel. The entries of the kernel are extra channels of the first layer's input, and the
+    output of each layer has ``width`` channels for each pair of neurons. Second, dropout is off in
+    evaluation, where the original leaves dropout on.
     """
 
     name = "dwsnet/dws-layers"
@@ -99,20 +100,20 @@ class DWSLayers(LayerEncoder):
 
     def _activate(self, member: Member, x: Tensor, number: int) -> Tensor:
         if self.config.batch_norm:
-            # Statistics are taken over fixed axes, too, as over hidden ones.
+            # Statistics are computed over networks, hidden axes and fixed axes.
             norm = self.norms[number].get_submodule(member.label)
             try:
                 x = norm(x.reshape(-1, self.config.width)).view_as(x)
             except ValueError as error:  # torch raises it where it would need the variance of a single value
                 raise PartError(
-                    f"{self.slot} {self.name!r}: batch norm needs at least two networks in each step, got "
-                    f"one; raise train.batch_size, or set layer_encoder.batch_norm=false"
+                    f"{self.slot} {self.name!r}: batch norm needs at least two networks in each step, but "
+                    f"got one; raise train.batch_size, or set layer_encoder.batch_norm=false"
                 ) from error
         return self.dropout(F.relu(x))
 
 
 def _members(links: Sequence[Link], carrier: type) -> tuple[Member, ...]:
-    """Return all weights, then all biases, which is the order of the original's maps."""
+    """Return all weights, followed by all biases. The maps of the original are in this order."""
     members = members_of(links, exchangeable="hidden", carrier=carrier)
     return (*members[::2], *members[1::2])
 

@@ -1,4 +1,4 @@
-"""Pooling over one hidden axis, from ``(B, …, n, …, D)`` to ``(B, …, D)``."""
+"""Pool over one hidden axis: from ``(B, …, n, …, D)`` to ``(B, …, D)``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def pool(x: Tensor, axis: int, reduction: Reduction) -> Tensor:
 
 
 class _Max(torch.autograd.Function):
-    """``x.amax(axis)`` with the same gradient, in a fifth of the time on a CPU.
+    """Computes ``x.amax(axis)`` and its gradient in a fifth of the time that torch needs on a CPU.
 
-    Equal maxima share the gradient, as in ``amax``. Torch's ``amax`` is slower because it counts them in
-    int64, with eight bytes for each element. Torch's ``max`` is no substitute: it gives the whole gradient to
-    the first of them, which depends on the order of the neurons.
+    Equal maxima share the gradient, as in ``amax``. Torch's ``amax`` is slower because it counts the equal
+    maxima in int64, with eight bytes for each element. Torch's ``max`` is no substitute. It passes the whole
+    gradient to the first of the equal maxima, so the gradient depends on the order of the neurons.
     """
 
     @staticmethod

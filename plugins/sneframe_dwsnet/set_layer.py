@@ -1,4 +1,4 @@
-"""Set layers map ``(B, n, in)`` to ``(B, n, out)``, and are equivariant to permutations of the n neurons."""
+"""Set layers map ``(B, n, in)`` to ``(B, n, out)``. They commute with permutations of the n neurons."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from sneframe_dwsnet.pooling import Reduction, pool
 
 
 class DeepSets(nn.Module):
-    """Computes Γ(x) − Λ(pool x), where Γ is affine and Λ is linear, without a bias (Zaheer et al. 2017).
+    """Computes Γ(x) − Λ(pool x) (Zaheer et al. 2017).
 
-    With ``depth`` above 1, Γ and Λ are perceptrons of that many layers.
+    Γ is an affine map, and Λ is a linear map without a bias. With ``depth`` above 1, Γ and Λ are perceptrons
+    with ``depth`` linear layers each.
 
     Args:
         inputs: width of the elements of the input.
@@ -44,8 +45,8 @@ class SetAttention(nn.Module):
     It computes O + ReLU(W_o O) with O = Q + concat_h softmax(Q_h K_hᵀ / √out) V_h, where *out* is the output
     width.
 
-    This is the SAB of Lee et al. (2019) as in the code of DWSNet: scores are divided by the square root of
-    the whole width, not of the width of a head.
+    This is the SAB of Lee et al. (2019) as in the code of DWSNet. Scores are divided by the square root of
+    the output width, rather than of the width of a head.
 
     Args:
         inputs: width of the elements of the input.

@@ -1,4 +1,4 @@
-"""Heads trained by gradients: a linear map, a multi-layer perceptron."""
+"""Heads that are trained by gradients. One is a linear map, and one is a multi-layer perceptron."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``head/linear`` and ``head/mlp``: heads that are trained together with the encoder."""
+"""``head/linear`` and ``head/mlp`` compute predictions from embeddings, and train with the encoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 @final
 class LinearHead(Head):
-    """One linear map with bias, from the embedding ``(B, E)`` to T values."""
+    """Maps the embeddings ``(B, E)`` to T values for each network by one linear layer with a bias."""
 
     name = "head/linear"
     keeps = ANY_ACTION
@@ -30,13 +30,13 @@ class LinearHead(Head):
         self.linear = nn.Linear(spec.width, spec.values)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return ``(B, T)``."""
+        """Return the T raw outputs of each network, as ``(B, T)``."""
         return self.linear(embedding)
 
 
 @final
 class MLPHead(Head):
-    """Linear layers E → hidden → … → T, with ReLU and dropout between them."""
+    """Applies linear layers E → hidden → … → T to the embeddings, with ReLU and dropout between layers."""
 
     name = "head/mlp"
     keeps = ANY_ACTION
@@ -55,5 +55,5 @@ class MLPHead(Head):
         self.layers = perceptron((spec.width, *config.hidden, spec.values), dropout=config.dropout)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return ``(B, T)``."""
+        """Return the T raw outputs of each network, as ``(B, T)``."""
         return self.layers(embedding)

@@ -1,4 +1,4 @@
-"""Invariance losses: train a model to be invariant to a symmetry that is not built into it."""
+"""Invariance losses train a model to be invariant to a symmetry that is not built into the model."""
 
 from __future__ import annotations
 

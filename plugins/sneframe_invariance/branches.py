@@ -1,4 +1,4 @@
-"""Define what the invariance losses share: options, the schedule of λ, and the outputs for moved networks."""
+"""Define the options that all invariance losses share, the schedule of λ, and the drawing of moved copies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sneframe.parts.invariance import Output
 from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
 
-#: Copy k draws as if k · COPY steps later, so that no two copies or steps share random numbers.
+#: Copy k of step s draws its group elements as for step s + k · COPY, so no two draws share random numbers.
 COPY = 1 << 40
 
 
@@ -46,28 +46,29 @@ class Branches:
     )
 
     def weight_at(self, progress: float) -> float:
-        """Return λ when ``progress``, a fraction in [0, 1] of the training, is done."""
+        """Return λ at a point of the training. ``progress`` in [0, 1] is the fraction that is done."""
         risen = 1.0 if self.schedule == "constant" else min(1.0, progress / self.ramp)
         if self.schedule == "cosine":
             risen = (1 - math.cos(math.pi * risen)) / 2
         return self.weight * risen
 
     def count(self, draw: Draw) -> int:
-        """Return the number of networks, over all processes, for which the loss of a step is computed."""
+        """Return for how many networks of a step the loss is computed, over all processes together."""
         return math.ceil(self.fraction * draw.size)
 
     def chosen(self, draw: Draw) -> tuple[np.ndarray, float]:
-        """Return the indices of this process's networks for which the loss is computed, and its factor.
+        """Return the indices of the networks for which this process computes the loss, and a factor.
 
-        They are the first :meth:`count` networks of the step. All processes must call the model, because a
-        part may compute statistics over all processes. A process that has none of these networks passes its
-        first one, with the factor 0 instead of 1.
+        The loss is computed for the first :meth:`count` networks of the step. All processes must call the
+        model, because a part may compute statistics over all processes. So a process that has none of the
+        first :meth:`count` networks returns the index of its first network, and the factor 0 for the loss.
+        Otherwise the factor is 1.
         """
         indices = np.flatnonzero(draw.positions < self.count(draw))
         return (indices, 1.0) if len(indices) else (np.zeros(1, np.int64), 0.0)
 
     def moved(self, model: nn.Module, batch: Batch, draw: Draw) -> Iterator[Output]:
-        """Yield the model's output for each copy g·x of a batch; every network has its own g."""
+        """Yield the model's output for each of the K copies of a batch. Each network has its own g."""
         for copy in range(self.copies):
             elements = sample(batch, seed=draw.seed, step=draw.step + copy * COPY, actions=self.actions)
             yield model(apply(batch, elements))

@@ -1,4 +1,7 @@
-"""``invariance/logit``, ``/embedding`` and ``/contrastive`` compare a network with moved copies of it."""
+"""``invariance/logit``, ``invariance/embedding`` and ``invariance/contrastive`` define invariance losses.
+
+Each loss compares the model's output for a network with that for moved copies of the same network.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ from sneframe_invariance.branches import Branches
 
 @final
 class Logit(InvarianceLoss):
-    """The mean of ‖f(x) − f(g·x)‖² over networks x (SNE, section 3.6).
+    """Computes the mean of ‖f(x) − f(g·x)‖² over networks x (SNE, section 3.6).
 
     f(x) are the raw outputs ``(T,)`` of the model, and g is a random group element, drawn for each network,
-    copy and step. Moskalev et al. (2023) introduced the regulariser; SNE uses it in place of weight tying.
-    The paper does not state the constants. Here there is no factor ½, and by default there is one copy in
-    each step, and both branches learn.
+    copy and step. Moskalev et al. (2023) introduced this regulariser. SNE uses the regulariser in place of
+    weight tying. The SNE paper does not state the constants. Here there is no factor ½. By default each step
+    uses one copy, and gradients pass through both f(x) and f(g·x).
     """
 
     name = "invariance/logit"
@@ -37,7 +40,7 @@ class Logit(InvarianceLoss):
         """Options."""
 
     def weight(self, progress: float) -> float:
-        """Return λ when ``progress``, a fraction in [0, 1] of the training, is done."""
+        """Return λ at a point of the training. ``progress`` in [0, 1] is the fraction that is done."""
         return float(self.config.weight_at(progress))
 
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
@@ -47,9 +50,10 @@ class Logit(InvarianceLoss):
 
 @final
 class EmbeddingDistance(InvarianceLoss):
-    """The mean of ‖e(x) − e(g·x)‖² / E over networks x; e(x) is the embedding, of width E.
+    """Computes the mean of ‖e(x) − e(g·x)‖² / E over networks x.
 
-    Unlike the logit loss, it makes the encoder invariant, whatever the head does.
+    e(x) is the embedding ``(E,)`` of x. Unlike ``invariance/logit``, this loss makes the encoder invariant,
+    whatever the head does.
     """
 
     name = "invariance/embedding"
@@ -64,7 +68,7 @@ class EmbeddingDistance(InvarianceLoss):
         self.width = spec.width
 
     def weight(self, progress: float) -> float:
-        """Return λ when ``progress``, a fraction in [0, 1] of the training, is done."""
+        """Return λ at a point of the training. ``progress`` in [0, 1] is the fraction that is done."""
         return float(self.config.weight_at(progress))
 
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
@@ -75,12 +79,13 @@ class EmbeddingDistance(InvarianceLoss):
 
 @final
 class Contrastive(InvarianceLoss):
-    """NT-Xent between projections of a network and of a moved copy of it (Chen et al. 2020, SimCLR, eq 1).
+    """Computes NT-Xent between networks and their moved copies (Chen et al. 2020, SimCLR, eq 1).
 
-    The loss is small where a copy is closer to its own network than to any other network of the batch or any
-    other network's copy. With ``train.task_weight = 0`` it trains an encoder without properties. A process
-    contrasts only its own networks, so with several processes there are fewer negatives, and the loss differs
-    from that of one process.
+    NT-Xent compares projections of the embeddings. The loss is small if the projection of a copy is closer to
+    that of the copy's own network than to those of all other networks and copies in the batch. With
+    ``train.task_weight = 0`` this loss trains an encoder without properties. A process contrasts only its own
+    networks. So with several processes there are fewer negatives, and the loss differs from the loss of one
+    process.
     """
 
     name = "invariance/contrastive"
@@ -100,7 +105,7 @@ class Contrastive(InvarianceLoss):
         )
 
     def weight(self, progress: float) -> float:
-        """Return λ when ``progress``, a fraction in [0, 1] of the training, is done."""
+        """Return λ at a point of the training. ``progress`` in [0, 1] is the fraction that is done."""
         return float(self.config.weight_at(progress))
 
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
@@ -118,13 +123,14 @@ class Contrastive(InvarianceLoss):
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Return NT-Xent summed over n pairs of vectors.
 
-    Each of the 2n vectors pays −log softmax of its partner's cosine similarity among those of all other
-    vectors. A pair counts half the sum of its two vectors.
+    The loss of one of the 2n vectors is −log of a softmax over the cosine similarities between this vector
+    and all others, evaluated at the vector's partner. The loss of a pair is half the sum of the losses of its
+    two vectors.
 
     Args:
         first: ``(n, D)``, one vector of each pair.
         second: ``(n, D)``, the other vector.
-        temperature: the divisor of the similarities.
+        temperature: the number by which the similarities are divided.
     """
     both = F.normalize(torch.cat([first, second]).float(), dim=1)
     similarity = both @ both.T / temperature
@@ -136,9 +142,11 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 def _distance(
     config: Branches, model: nn.Module, batch: Batch, first: Tensor, draw: Draw, field: str
 ) -> LossTerm:
-    """Return the squared distances between this process's networks and their moved copies, summed.
+    """Return the sum of squared distances between outputs for networks and outputs for their moved copies.
 
-    ``first (B, n)`` are the model's outputs for the batch, and ``field`` is their name in :class:`Output`.
+    The sum runs over the networks of this process, and is averaged over the K copies. ``first (B, n)``
+    contains the model's outputs for the batch, and ``field`` is the field of :class:`Output` with these
+    outputs.
     """
     chosen, factor = config.chosen(draw)
     target = first[: len(chosen)].detach() if config.stop_gradient else first[: len(chosen)]

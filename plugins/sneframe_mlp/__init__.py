@@ -1,4 +1,4 @@
-"""A perceptron on flat weights: the baseline that knows neither layers nor neurons."""
+"""A perceptron on flat weights. This baseline uses no knowledge of layers or neurons."""
 
 from __future__ import annotations
 

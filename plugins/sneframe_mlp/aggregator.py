@@ -1,4 +1,7 @@
-"""``mlp/perceptron`` sums the terms of a perceptron's first layer, and applies its other hidden layers."""
+"""``mlp/perceptron`` sums the codes of ``mlp/columns``, and applies the other hidden layers.
+
+The codes are the terms of the perceptron's first layer.
+"""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ from sneframe.parts.part import Spec
 
 @final
 class Columns(LayerEncoder):
-    """Multiplies each parameter's weights by their columns of one linear map.
+    """Multiplies the weights of each parameter by the columns of a linear map that belong to these weights.
 
     A linear map W ``(D, P)`` of the flat weights *x* ``(P,)`` is a sum over parameters, W *x* = Σ_l W_l
     *x_l*, where *x_l* are the weights of parameter *l*, and W_l ``(D, size)`` are the columns that multiply
     them. The code of *l* is W_l *x_l*. ``mlp/perceptron`` sums the codes and applies the rest of the
-    perceptron. W has one column for each weight, so the zoo must have one architecture.
+    perceptron. W has one column for each weight, so all networks of the zoo must have the same parameters.
     """
 
     name = "mlp/columns"

@@ -1,4 +1,7 @@
-"""Recipes: ``mlp/default``, ``mlp/fair`` (the size at which methods are compared), and ``mlp/paper``."""
+"""Define the recipes ``mlp/default``, ``mlp/fair`` and ``mlp/paper``.
+
+``mlp/fair`` has the model size at which methods are compared.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from sneframe_mlp.layer_encoder import Columns
 
 
 def default() -> RunConfig:
-    """Return a perceptron with two hidden layers, trained like the other methods."""
+    """Return the recipe of a perceptron with two hidden layers. It trains like the other methods."""
     return RunConfig(
         recipe="mlp/default",
         normalise=use("normalise/parameter"),
@@ -34,9 +37,10 @@ def fair() -> RunConfig:
 
 
 def paper() -> RunConfig:
-    """Return the perceptron with which Navon et al. (2023) compare DWSNet in their code, trained like DWSNet.
+    """Return the recipe of the perceptron with which the code of Navon et al. (2023) compares DWSNet.
 
-    It has three hidden layers of 256 units. Their initialisation and AMSGrad are left out. The original
+    The perceptron has three hidden layers of 256 units, and trains like DWSNet. The initialisation and the
+    AMSGrad of Navon et al. are left out. The original
     normalises each weight by its own mean and standard deviation. Here each parameter has one mean and one
     standard deviation, as for the other methods.
     """

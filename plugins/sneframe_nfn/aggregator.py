@@ -17,11 +17,12 @@ from sneframe.parts.part import Spec
 
 @final
 class HNPPool(Aggregator):
-    """Averages every weight and bias over hidden neurons, but not over inputs or outputs (arXiv 2302.14040).
+    """Averages the features of every weight and bias over hidden neurons (arXiv 2302.14040).
 
-    The embedding concatenates the averages: the first weight ``(positions · in · channels)``, its bias
-    ``(channels)``, …, the last weight ``(positions · out · channels)``, its bias ``(out · channels)``. The
-    positions of a weight are the entries of its kernel, or of a flattened map; ``NeuronFeatures`` have one.
+    Inputs and outputs are not averaged. The embedding concatenates the averages: the first weight
+    ``(positions · in · channels)``, its bias ``(channels)``, …, the last weight ``(positions · out ·
+    channels)``, its bias ``(out · channels)``. The positions of a weight are the entries of its kernel, or of
+    a flattened map; ``NeuronFeatures`` have one.
     """
 
     name = "nfn/hnp-pool"
@@ -44,11 +45,11 @@ class HNPPool(Aggregator):
 
 @final
 class NPPool(Aggregator):
-    """Averages every weight and bias over all its neurons, inputs and outputs included (arXiv 2302.14040).
+    """Averages the features of every weight and bias over all neurons (arXiv 2302.14040).
 
-    The embedding concatenates the averages: ``(positions · channels)`` for a weight, ``(channels)`` for a
-    bias. The positions of a weight are the entries of its kernel, or of a flattened map; ``NeuronFeatures``
-    have one.
+    Inputs and outputs are averaged, too. The embedding concatenates the averages: ``(positions · channels)``
+    for a weight, and ``(channels)`` for a bias. The positions of a weight are the entries of its kernel, or
+    of a flattened map; ``NeuronFeatures`` have one.
     """
 
     name = "nfn/np-pool"
@@ -74,7 +75,7 @@ def _gives(spec: Spec, members: Sequence[Member]) -> Spec:
 
 
 def _pool(features: WeightFeatures | NeuronFeatures, members: Sequence[Member]) -> Embedding:
-    """Return the concatenated means of weights and biases over exchangeable axes; channels vary fastest."""
+    """Return the concatenated means over exchangeable axes, in which channels vary fastest."""
     values = torch.cat([_mean(tensor) for tensor in fold(features, members)], dim=-1)
     return Embedding(architecture=features.architecture, values=values)
 

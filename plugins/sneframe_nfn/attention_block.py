@@ -1,14 +1,13 @@
 """A weight-space attention block (Zhou et al. 2023, arXiv 2305.13546, equations 4 to 6).
 
-It maps features on every weight and bias to features on every weight and bias. All axes of neurons are
-exchangeable, and attention is of two kinds:
+The block maps features on every weight and bias to features on every weight and bias. All axes of neurons are
+exchangeable. There are two kinds of attention:
 
 - Along axis l, the tokens are the columns of weight l − 1, bias l − 1 and the rows of weight l. Each token is
   as long as the axis. Dot products sum over the axis, so they do not depend on the order of its neurons.
 - The means of all weights and biases attend to each other, and the results are broadcast to all neurons.
 
-If a weight has several positions, as a convolution kernel has, the channels of all positions are taken
-together.
+If a weight has several positions, like a convolution kernel, the channels of all positions are concatenated.
 """
 
 from __future__ import annotations
@@ -24,7 +23,9 @@ from sneframe.nn.chain_tensors import Member
 
 
 class ChannelMap(nn.Module):
-    """An affine map of the channels of each weight and bias; for a weight it maps all positions together.
+    """Applies a separate affine map to the channels of each weight and each bias.
+
+    The map of a weight acts on the channels of all its positions together.
 
     Args:
         members: the weights and biases of the chain.
@@ -42,10 +43,10 @@ class ChannelMap(nn.Module):
 
 
 class WeightAttention(nn.Module):
-    """The sum of attention along every axis and of attention among means.
+    """Adds the results of attention along every axis and of attention among means.
 
-    The original maps the three terms of a weight back to its positions separately. Here their sum is mapped,
-    which is the same up to the bias.
+    A weight has three such results. The original maps each of the three back to the positions of the weight.
+    Here one map is applied to the sum of the three, which is the same up to the bias.
 
     Args:
         members: the weight and the bias of every layer in turn, with all axes exchangeable.
@@ -99,7 +100,8 @@ class WeightAttention(nn.Module):
     def _along(self, axis: int, projected: Sequence[Tensor]) -> dict[int, Tensor]:
         """Return the result of attention along one axis, for each weight or bias that has the axis.
 
-        The keys are indices into the members; the shapes are ``(B, out, in, width)`` and ``(B, out, width)``.
+        The keys of the dict are indices of members. A result has the shape ``(B, out, in, width)`` for a
+        weight, and ``(B, out, width)`` for a bias.
         """
         patterns = {}
         if axis > 0:  # layer axis − 1 has the axis as its outputs
@@ -133,9 +135,10 @@ class WeightAttention(nn.Module):
 class AttentionBlock(nn.Module):
     """Adds A(LN x) to x, and then F(LN x).
 
-    A is weight-space attention, and F is an affine map of channels, GELU, and another affine map. LN
-    normalises over the channels of a weight, all positions together, or of a bias. It is torch's layer norm;
-    the original divides by the unbiased standard deviation, and adds ε to that instead of to the variance.
+    A is weight-space attention. F applies an affine map of channels, GELU, and another affine map. LN is the
+    layer norm of torch. LN normalises a weight over the channels of all its positions together, and a bias
+    over its channels. The original divides by the unbiased standard deviation, and adds ε to the standard
+    deviation instead of to the variance.
 
     Args:
         members: the weight and the bias of every layer in turn, with all axes exchangeable.

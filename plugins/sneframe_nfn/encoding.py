@@ -31,17 +31,18 @@ class GaussianFourier(nn.Module):
         self.register_buffer("frequency", torch.randn(frequencies) * scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``(B, 2 · frequencies, …)`` for ``x (B, 1, …)``: all sines, then all cosines."""
+        """Return ``(B, 2 · frequencies, …)`` for ``x (B, 1, …)``: all sines, followed by all cosines."""
         angles = 2 * math.pi * torch.einsum("b c ..., f -> b f ...", x, self.frequency)
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class Sinusoids(nn.Module):
-    """Appends channels that encode the layer and, in the first and last layer, the input or the output.
+    """Appends channels that encode the layer of each weight and bias.
 
-    Layers, inputs and outputs have equally spaced positions in [−1, 1]. Where several encodings apply, they
-    are added. One thing differs from the original: where the last layer is a convolution, the original adds
-    the encoding of its inputs, and this class that of its outputs.
+    In the first layer the channels also encode the input, and in the last layer the output. Layers, inputs
+    and outputs have equally spaced positions in [−1, 1]. Where several encodings apply, their sum is
+    appended. There is one difference from the original. If the last layer is a convolution, the original adds
+    the encoding of that layer's inputs, whereas this class adds the encoding of its outputs.
 
     Args:
         links: the layers of the chain.
@@ -66,10 +67,10 @@ class Sinusoids(nn.Module):
             self.register_buffer(f"bias_{number}", bias.expand(-1, link.outputs).clone())
 
     def forward(self, x: Tensor, role: str, layer: int) -> Tensor:
-        """Return the features of one weight or bias with its encoding, ``(B, channels + width, *shape)``.
+        """Return features with the encoding appended, ``(B, channels + width, *shape)``.
 
         Args:
-            x: the features, ``(B, channels, *shape)``.
+            x: the features of one weight or bias, ``(B, channels, *shape)``.
             role: ``weight`` or ``bias``.
             layer: the index of the layer.
         """
@@ -78,14 +79,17 @@ class Sinusoids(nn.Module):
 
 
 def sinusoids(count: int, bands: int) -> Tensor:
-    """Return ``(count, 2 · bands + 1)``: sines and cosines of positions in [−1, 1], and the positions."""
+    """Encode ``count`` equally spaced positions in [−1, 1] by sines, cosines and the position itself.
+
+    The result has the shape ``(count, 2 · bands + 1)``.
+    """
     positions = torch.linspace(-1, 1, count)[:, None]
     angles = positions * torch.linspace(1, MAX_FREQUENCY / 2, bands) * math.pi
     return torch.cat([angles.sin(), angles.cos(), positions], dim=1)
 
 
 class PositionEmbedding(nn.Module):
-    """Adds a learned vector for each input to the first weight, and one for each output to the last layer.
+    """Adds learned vectors for inputs to the first weight, and learned vectors for outputs to the last layer.
 
     Args:
         links: the layers of the chain.
@@ -109,8 +113,9 @@ class PositionEmbedding(nn.Module):
 class LayerEmbedding(nn.Module):
     """Adds a learned vector for each layer, for each input and for each output (arXiv 2305.13546).
 
-    The vector of a layer is added to its weight, and another one to its bias. The vectors of inputs are added
-    to the first weight, and those of outputs to the last weight and bias.
+    Each layer has one vector that is added to its weight, and another vector that is added to its bias. The
+    vectors of inputs are added to the first weight. The vectors of outputs are added to the last weight and
+    to the last bias.
 
     Args:
         links: the layers of the chain.

@@ -1,10 +1,10 @@
 """One NF-layer (Zhou et al. 2023, arXiv 2302.14040, equations 3 and 4).
 
-It maps features on every weight and bias of a chain to features on every weight and bias. Axis l is the row
-of neurons after l layers; weight l, counted from 0, has the axes l + 1 and l, and bias l the axis l + 1. For
-each set S of axes, all tensors that have these axes are averaged over their other axes. Their averages are
-concatenated as channels and mapped by one affine map along S. The results go back to the same tensors,
-broadcast over their other axes:
+The layer maps features on every weight and bias of a chain to features on every weight and bias. Axis l is
+the row of neurons after l layers. Weight l, counted from 0, has the axes l + 1 and l. Bias l has the axis l +
+1. For each set S of axes, every tensor that has all axes of S is averaged over its other axes. The averages
+are concatenated as channels, and one affine map acts on the channels at each index along S. The results are
+broadcast over the other axes of each tensor, and added to that tensor's output:
 
     S = {l + 1, l}   weight l to itself
     S = {l}          weight l − 1, bias l − 1 and weight l to each other, for each neuron of axis l
@@ -31,8 +31,8 @@ class Source:
     """One weight or bias that a map reads.
 
     Args:
-        member: its index among the members of the chain.
-        average: whether its fixed axis is averaged, too.
+        member: the index of the weight or bias among the members of the chain.
+        average: whether the fixed axis of the member is averaged, too.
     """
 
     member: int
@@ -41,12 +41,13 @@ class Source:
 
 @frozen(kw_only=True)
 class Route:
-    """One affine map of a layer: what it reads, and where its result goes.
+    """The sources and the targets of one affine map of a layer.
 
     Args:
-        along: S, the axes along which it acts.
-        sources: what it reads; their channels are concatenated.
-        targets: the indices of the members to which its outputs are added; each has outputs of its own.
+        along: S, the axes along which the map acts.
+        sources: the members that the map reads. Their channels are concatenated.
+        targets: the indices of the members to which the map's outputs are added. Each target has separate
+            outputs.
     """
 
     along: Axes
@@ -91,7 +92,10 @@ class EquivariantLayer(nn.Module):
         return [total for total in totals if total is not None]
 
     def _read(self, source: Source, along: Axes, means: list[dict[Axes, Tensor]]) -> Tensor:
-        """Return what a map reads of a source; ``means`` holds each member's means by the axes they keep."""
+        """Return the means of a source that a map along ``along`` reads.
+
+        For each member, ``means`` contains the mean for each subset of axes that is not averaged.
+        """
         x = means[source.member][along]
         if source.average:
             member = self.members[source.member]
@@ -107,7 +111,7 @@ class EquivariantLayer(nn.Module):
         return [self.members[target].folded * self.outputs for target in route.targets]
 
     def _initialise(self, fans: dict[int, int]) -> None:
-        """Draw weights and biases from U(±1 / √n), n being the number of inputs of a target over all maps."""
+        """Draw weights and biases from U(±1 / √n); n is a target's number of inputs, summed over all maps."""
         with torch.no_grad():
             for route, affine in zip(self.routes, self.maps, strict=True):
                 assert isinstance(affine, nn.Linear)
@@ -122,7 +126,10 @@ class EquivariantLayer(nn.Module):
 
 
 def _routes(members: Sequence[Member]) -> tuple[Route, ...]:
-    """Return the maps of a layer, few axes first, so that few additions have the full size of a weight."""
+    """Return the maps of a layer, in ascending order of their number of axes.
+
+    With this order, few additions have the full size of a weight.
+    """
     every = {subset for member in members for subset in subsets(member.axes)}
     routes: list[Route] = []
     for along in sorted(every, key=lambda axes: (len(axes), axes)):
@@ -135,10 +142,10 @@ def _routes(members: Sequence[Member]) -> tuple[Route, ...]:
 
 
 def _sources(members: Sequence[Member], along: Axes, layer: int) -> tuple[Source, ...]:
-    """Return the sources of the members of one layer, for the map along some axes.
+    """Return the sources that the map along ``along`` reads for targets in the layer ``layer``.
 
-    As in the original, other layers read a tensor with a fixed axis twice: once with all values along that
-    axis, and once as their mean.
+    As in the original, targets in other layers read a tensor with a fixed axis twice: once with all values
+    along the fixed axis, and once with the mean of these values.
     """
     sources = []
     for number, member in enumerate(members):

@@ -42,9 +42,9 @@ class Layers:
 class NPLayers(LayerEncoder):
     """NP layers, each followed by ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
 
-    NP layers commute with permutations of all neurons, inputs and outputs included. An embedding of inputs
-    and outputs (NP-PosEmb), or the encoding of the tokenizer, distinguishes the inputs and the outputs, so
-    that only permutations of hidden neurons remain.
+    NP layers commute with permutations of all neurons, including inputs and outputs. An embedding of inputs
+    and outputs (NP-PosEmb), or the encoding of the tokenizer, distinguishes the inputs and the outputs. With
+    either, the layers commute only with permutations of hidden neurons.
     """
 
     name = "nfn/np-layers"
@@ -80,8 +80,8 @@ class HNPLayers(LayerEncoder):
     """HNP layers, each followed by ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
 
     HNP layers commute with permutations of hidden neurons, and have separate weights for each input and
-    output. One thing differs from the authors' package: there the last weight does not read the last hidden
-    bias neuron by neuron, so that one map for each output is missing. Here the layers span all equivariant
+    output. There is one difference from the authors' package. There the last weight does not read the last
+    hidden bias neuron by neuron, so one map for each output is missing. Here the layers span all equivariant
     linear maps.
     """
 
@@ -180,7 +180,7 @@ class AttentionBlocks(LayerEncoder):
 def _encode(
     part: NPLayers | HNPLayers, features: WeightFeatures, embeddings: Sequence[nn.Module] | nn.ModuleList = ()
 ) -> WeightFeatures:
-    """Return the features after all layers; ``embeddings`` holds one module for each layer, or none."""
+    """Return the features after all layers. ``embeddings`` has one module for each layer, or is empty."""
     tensors = fold(features, part.members)
     dropout = part.config.dropout if part.training else 0.0
     for number, (width, layer) in enumerate(zip(part.config.widths, part.layers, strict=True)):
@@ -193,7 +193,7 @@ def _encode(
 
 
 def _drop(x: Tensor, channels: int, dropout: float) -> Tensor:
-    """Set some channels of each network to 0, on all neurons and positions, and scale up the others."""
+    """Set random channels of each network to 0, on all neurons and positions, and scale up the others."""
     separate = x.unflatten(-1, (-1, channels))
     kept = F.dropout(separate.new_ones(len(x), *[1] * (separate.ndim - 2), channels), dropout)
     return (separate * kept).flatten(-2)

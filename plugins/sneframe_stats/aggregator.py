@@ -1,4 +1,4 @@
-"""``stats/features`` concatenates or pools the codes of a network's parameters to one vector."""
+"""``stats/features`` concatenates or pools the codes of a network's parameters into one vector."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from sneframe.parts.part import ANY_ACTION, Spec
 class StatFeatures(Aggregator):
     """Concatenates or pools the codes of a network's parameters.
 
-    By default it concatenates them if all training networks have the same parameters, and pools them
-    otherwise.
+    By default this part concatenates the codes if all training networks have the same layout, and pools the
+    codes otherwise.
 
     *Concatenated*, the embedding is the codes of the L parameters, in order: L · D values (StatNN, arXiv
     2002.11448).
 
     *Pooled*, the embedding consists of K bins of D + 1 values. There is one bin for each type of parameter
-    (``linear.weight``, …) in the training networks and each of ``depth_bins`` equally spaced depths in [0,
-    1]. A parameter's depth is the level of its layer divided by the highest level of its network (0 if there
-    is only one level). A parameter falls in the bin of its type with the nearest depth, and in the later of
-    two that are equally near. A bin holds the mean of its parameters' codes, followed by a 1; an empty bin
-    holds zeros. A type that the training networks lack has no bin, so the width is the same for any
-    architecture, seen or unseen.
+    (``linear.weight``, …) in the training networks and for each of ``depth_bins`` equally spaced depths in
+    [0, 1]. A parameter's depth is the level of its layer divided by the highest level of its network (0 if
+    there is only one level). A parameter belongs to the bin of its type with the nearest depth. If two depths
+    are equally near, the parameter belongs to the deeper bin. A bin consists of the mean of its parameters'
+    codes, followed by a 1. An empty bin consists of zeros. A type that the training networks lack has no bin,
+    so the width is the same for any architecture, seen or unseen.
     """
 
     name = "stats/features"
@@ -82,8 +82,8 @@ class StatFeatures(Aggregator):
         architecture = entry.architecture
         if entry.units != each_parameter(architecture):
             raise PartError(
-                f"aggregator {self.name!r} takes one code for each parameter, got {len(entry.units)} codes "
-                f"for {len(architecture.parameters)} parameters"
+                f"aggregator {self.name!r} takes one code for each parameter, but got {len(entry.units)} "
+                f"codes for {len(architecture.parameters)} parameters"
             )
         if self.pooled:
             return self._pool(entry)
@@ -100,7 +100,7 @@ class StatFeatures(Aggregator):
             ) from error
 
     def _pool(self, entry: LayerCodes) -> Tensor:
-        """Return ``(B, E)``: the mean code of each bin, and whether the bin has a parameter."""
+        """Return, for each bin, the mean code, and 1 if the bin has a parameter, otherwise 0: ``(B, E)``."""
         averaging = bin_averages(
             entry.architecture, self.types, self.config.depth_bins, entry.codes.dtype, entry.codes.device
         )
@@ -127,7 +127,7 @@ def bin_averages(
         zip(architecture.types, architecture.layer_of_parameter, strict=True)
     ):
         if kind in types:
-            # In integers, so that a rounding error cannot decide for a depth half-way between two.
+            # Integers are exact: a parameter half-way between two depths must always get the deeper bin.
             nearest = (2 * architecture.levels[layer] * (depth_bins - 1) + deepest) // (2 * deepest)
             averaging[types.index(kind) * depth_bins + nearest, number] = 1
     return (averaging / averaging.sum(dim=1, keepdim=True).clamp(min=1)).to(device)

@@ -1,4 +1,8 @@
-"""Suites that follow the SNE paper: methods, amounts of data, ablations, chunk sizes, accuracies."""
+"""Suites that follow the SNE paper.
+
+They compare methods, amounts of training data, ablations of SNE and chunk sizes, on sine INRs. One more suite
+compares methods that predict the accuracy of CNNs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Predict the test accuracy of classifiers, on one data set and across them (SNE, tables 2, 5, 8 and 9)."""
+"""Define the suite that predicts the test accuracy of CNNs.
+
+It predicts on one data set and across data sets (SNE, tables 2, 5, 8 and 9).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Suites on sine INRs: all methods at one model size (SNE, table 1), and with less data (SNE, figure 3)."""
+"""Define two suites that compare methods on sine INRs.
+
+All methods have one model size. ``suites/inr-frequency`` uses all training networks (SNE, table 1).
+``suites/inr-data-efficiency`` uses fractions of the training networks (SNE, figure 3).
+"""
 
 from __future__ import annotations
 

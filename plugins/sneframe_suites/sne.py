@@ -1,8 +1,9 @@
-"""Suites on SNE itself: ablations of its parts (SNE, table 6), and its chunk size (SNE, table 7).
+"""Define two suites on SNE itself: ablations (SNE, table 6), and chunk sizes (SNE, table 7).
 
-The ablation uses chunks of 24 weights. They cut across the neurons of the zoo's networks, so that invariance
-must be learned; a chunk of 32 weights is exactly one row of a weight matrix. The paper names what it removes,
-but does not define it exactly. Here the overrides of each row define it.
+The ablation uses chunks of 24 weights. Such chunks cut across the neurons of the zoo's networks, so that the
+model must learn invariance. A chunk of 32 weights would be exactly one row of a weight matrix. The paper
+names the components that its ablations remove, but does not define them exactly. Here the overrides of each
+row define what is removed.
 """
 
 from __future__ import annotations

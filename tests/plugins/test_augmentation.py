@@ -215,7 +215,7 @@ def test_the_fraction_depends_on_the_position_in_the_step():
         (Symmetry, {"actions": ("turn",)}, "actions"),
         (Noise, {"std": 0.0}, "std"),
         (Dropout, {"probability": 1.0}, "probability"),
-        (Erasing, {"shortest": 0.5, "longest": 0.2}, "shortest must be at most longest = 0.2, got 0.5"),
+        (Erasing, {"shortest": 0.5, "longest": 0.2}, "shortest must be at most longest = 0.2, but got 0.5"),
         (Erasing, {"probability": 0.0}, "probability"),
         (MixUp, {"alpha": 0.0}, "alpha"),
     ],

@@ -289,7 +289,7 @@ def test_batch_norm_refuses_a_step_of_one_network(model, networks):
     architecture = mlp(1, 4, 4, 1)
     built = model(architecture, **OPTIONS).train()
     with pytest.raises(
-        PartError, match="batch norm needs at least two networks in each step, got one"
+        PartError, match="batch norm needs at least two networks in each step, but got one"
     ) as said:
         built(networks(architecture, 1))
     assert "\n" not in str(said.value)

@@ -129,7 +129,7 @@ def test_concatenation_refuses_another_architecture():
 def test_codes_of_several_parameters_are_refused():
     """The part takes one code for each parameter."""
     entry = LayerCodes(architecture=TWO, codes=torch.zeros(1, 2, 2), units=((0, 1), (2, 3)))
-    with pytest.raises(PartError, match="takes one code for each parameter, got 2 codes for 4 parameters"):
+    with pytest.raises(PartError, match="one code for each parameter, but got 2 codes for 4 parameters"):
         build(TWO)((entry,))
 
 
