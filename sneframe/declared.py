@@ -59,7 +59,7 @@ def differences(part: Part, given: object, batch: Batch) -> Iterator[Difference]
 
 
 def wrong_count(given: object, batch: Batch) -> str:
-    """Return the fault of a result that is not one carrier for each architecture."""
+    """Return the error text for a part that did not give one carrier for each architecture."""
     got = len(given) if isinstance(given, tuple | list) else _shown(given)
     return f"must give one carrier for each of {len(batch.networks)} architectures, got {got}"
 

@@ -1,6 +1,7 @@
 """Define the suite that predicts the test accuracy of CNNs.
 
-It predicts on one data set and across data sets (SNE, tables 2, 5, 8 and 9).
+The suite uses one data set. With ``--train`` and ``--test`` it predicts across data sets (SNE, tables 2, 5, 8
+and 9).
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _files(distribution: metadata.Distribution) -> list[metadata.PackagePath]:
 
 
 def _recorded(distribution: metadata.Distribution) -> Iterator[metadata.PackagePath]:
-    """Yield the recorded files that Python can import where they lie.
+    """Yield the files listed in ``RECORD`` that Python can import from where they are.
 
     Metadata, commands, caches and ``.pth`` files are left out.
     """

@@ -49,7 +49,7 @@ def configured(what: str, config: type[Any], values: dict[str, Any]) -> Any:
 
 
 def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Option:
-    """Return the option for one field. Errors name the owner of the class as ``what``."""
+    """Return the option for one field. ``what`` is the name of the owner of the class in errors."""
     name, default = str(attribute.alias), typing.cast("Any", attribute.default)
     word, owner = name.replace("_", "-"), f"{what}: option {name!r}"
     more: dict[str, Any] = {}

@@ -98,7 +98,7 @@ def padding(case: Case) -> float | None:
 
 
 def state(case: Case) -> float:
-    """Measure the change of the output when a chain with another seed loads the state dict of the chain."""
+    """Load the state dict of a chain into a chain with another seed, and measure how the outputs differ."""
     other = case.rebuild(SEED + 1)
     other.load_state_dict(case.chain.state_dict())
     return difference(case.output(case.batch), case.output(case.batch, other))

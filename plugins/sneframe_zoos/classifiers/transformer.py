@@ -44,7 +44,7 @@ class VisionTransformer(Design):
         return TransformerClassifier(self, image, classes, dropout)
 
     def smallest(self) -> int:
-        """See :class:`~sneframe_zoos.classifiers.design.Design`; height and width need two patches each."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`. The smallest image has 2 × 2 patches."""
         return 2 * self.patch
 
 
