@@ -11,6 +11,7 @@ from torch import Tensor
 from sneframe.architecture import ACTIONS
 from sneframe.batch import Batch
 from sneframe.config.schema import option
+from sneframe.config.validators import as_tuple
 from sneframe.parts.augmentation import Augmentation
 from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
@@ -35,7 +36,7 @@ class Symmetry(Augmentation):
             ("permute",),
             "which actions to apply where a neuron group allows them: permute, scale, sign",
             check=deep_iterable(in_(ACTIONS), iterable_validator=min_len(1)),
-            converter=tuple,
+            converter=as_tuple,
         )
 
     def forward(self, batch: Batch, target: Tensor, draw: Draw) -> tuple[Batch, Tensor]:

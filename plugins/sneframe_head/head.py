@@ -9,6 +9,7 @@ from attrs.validators import and_, deep_iterable, ge, lt
 from torch import Tensor, nn
 
 from sneframe.config.schema import option
+from sneframe.config.validators import as_tuple
 from sneframe.nn.perceptron import perceptron
 from sneframe.parts.head import Head
 from sneframe.parts.part import ANY_ACTION, Spec
@@ -46,7 +47,7 @@ class MLPHead(Head):
         """Options."""
 
         hidden: tuple[int, ...] = option(
-            (64,), "widths of the hidden layers", converter=tuple, check=deep_iterable(ge(1))
+            (64,), "widths of the hidden layers", converter=as_tuple, check=deep_iterable(ge(1))
         )
         dropout: float = option(0.0, "dropout rate after every hidden layer", check=and_(ge(0), lt(1)))
 

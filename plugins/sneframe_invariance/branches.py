@@ -13,6 +13,7 @@ from torch import nn
 
 from sneframe.batch import Batch
 from sneframe.config.schema import option
+from sneframe.config.validators import as_tuple
 from sneframe.parts.invariance import Output
 from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
@@ -42,7 +43,7 @@ class Branches:
         ("permute",),
         "which actions g applies where a neuron group allows them: permute, scale, sign",
         check=deep_iterable(in_(("permute", "scale", "sign")), iterable_validator=min_len(1)),
-        converter=tuple,
+        converter=as_tuple,
     )
 
     def weight_at(self, progress: float) -> float:

@@ -14,6 +14,7 @@ from attrs.validators import and_, deep_iterable, ge, lt
 from torch import Tensor, nn
 
 from sneframe.config.schema import option
+from sneframe.config.validators import as_tuple
 from sneframe.nn.perceptron import perceptron
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.carriers import Embedding, LayerCodes
@@ -38,7 +39,10 @@ class Perceptron(Aggregator):
         """Options."""
 
         hidden: tuple[int, ...] = option(
-            (256,), "widths of the hidden layers after the first", converter=tuple, check=deep_iterable(ge(1))
+            (256,),
+            "widths of the hidden layers after the first",
+            converter=as_tuple,
+            check=deep_iterable(ge(1)),
         )
         dropout: float = option(0.0, "dropout rate after every hidden layer", check=and_(ge(0), lt(1)))
 

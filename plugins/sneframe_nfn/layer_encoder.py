@@ -12,7 +12,7 @@ from attrs.validators import and_, deep_iterable, ge, lt, min_len
 from torch import Tensor, nn
 
 from sneframe.config.schema import option
-from sneframe.config.validators import check_heads
+from sneframe.config.validators import as_tuple, check_heads
 from sneframe.errors import PartError
 from sneframe.nn.chain_tensors import fold, members_of, unfold
 from sneframe.parts.carriers import WeightFeatures
@@ -30,7 +30,7 @@ class Layers:
     widths: tuple[int, ...] = option(
         (16, 16, 5),
         "number of channels of each layer",
-        converter=tuple,
+        converter=as_tuple,
         check=deep_iterable(ge(1), iterable_validator=min_len(1)),
     )
     dropout: float = option(

@@ -17,7 +17,17 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
 
-from sneframe.config.validators import FRACTION, SEED, check_names, finite, named, names
+from sneframe.config.validators import (
+    FRACTION,
+    SEED,
+    as_tuple,
+    check_names,
+    check_types,
+    finite,
+    named,
+    names,
+    of_its_type,
+)
 from sneframe.errors import ConfigError, with_article
 
 if TYPE_CHECKING:
@@ -33,8 +43,18 @@ def option(
     check: Any = None,
     converter: Any = None,
 ) -> Any:
-    """Return an attrs field with a one-line help text, which ``sneframe config`` shows."""
-    return field(default=default, validator=check, converter=converter, metadata={"help": help})
+    """Return an attrs field with a one-line help text, which ``sneframe config`` shows.
+
+    A value that does not have the annotated type of the field is refused, also if it is set in Python.
+
+    Args:
+        default: the default value; without one, the option must be given.
+        help: the help text.
+        check: an attrs validator, which runs after the check of the type.
+        converter: an attrs converter, which runs before both checks.
+    """
+    checks = of_its_type if check is None else and_(of_its_type, check)
+    return field(default=default, validator=checks, converter=converter, metadata={"help": help})
 
 
 @frozen(kw_only=True)
@@ -44,10 +64,16 @@ class Choice:
     Args:
         part: the class of the part.
         config: an instance of the ``Config`` of the part.
+
+    Raises:
+        TypeError: a value in ``config`` does not have the annotated type of its field.
     """
 
     part: type[Part]
     config: Any
+
+    def __attrs_post_init__(self) -> None:
+        check_types(self.config, where=self.part.name)
 
     @property
     def plugin(self) -> str:
@@ -82,7 +108,7 @@ class ZooConfig:
     also: tuple[str, ...] = option(
         (),
         "further properties to learn; the first property alone decides the best epoch",
-        converter=tuple,
+        converter=as_tuple,
         check=names,
     )
     task: str = option(
@@ -97,7 +123,7 @@ class ZooConfig:
     sizes: tuple[float, ...] = option(
         (0.7, 0.15, 0.15),
         "train, validation and test: fractions, or counts of networks",
-        converter=tuple,
+        converter=as_tuple,
         check=deep_iterable(finite),
     )
     split_seed: int = option(
@@ -114,7 +140,7 @@ class ZooConfig:
     show: tuple[str, ...] = option(
         (),
         "further columns by which the maps of the report are coloured",
-        converter=tuple,
+        converter=as_tuple,
         check=names,
     )
 
@@ -167,7 +193,7 @@ class RunConfig:
     seed: int = option(0, "seed of initialisation, batches, dropout and group elements", check=SEED)
     device: str = option("auto", "auto | cpu | cuda", check=in_(("auto", "cpu", "cuda")))
     precision: str = option("no", "no (float32) | bf16 (autocast)", check=in_(("no", "bf16")))
-    zoo: ZooConfig = field(factory=ZooConfig)
+    zoo: ZooConfig = field(factory=ZooConfig, validator=of_its_type)
     normalise: Choice = field(validator=_fill_their_slot)
     tokenizer: Choice = field(validator=_fill_their_slot)
     layer_encoder: Choice = field(validator=_fill_their_slot)
@@ -177,10 +203,10 @@ class RunConfig:
     augmentation: tuple[Choice, ...] = option(
         (),
         "parts that change the networks of a training step, in this order",
-        converter=tuple,
+        converter=as_tuple,
         check=_fill_their_slot,
     )
-    train: TrainConfig = field(factory=TrainConfig)
+    train: TrainConfig = field(factory=TrainConfig, validator=of_its_type)
 
     @property
     def choices(self) -> tuple[Choice, ...]:

@@ -2,14 +2,83 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import attrs
+import cattrs
 from attrs.validators import and_, ge, gt, le, lt
 
+from sneframe.config.strict import first_line, refused, strict_converter
 from sneframe.errors import PartError
+
+
+def _type_checker() -> cattrs.Converter:
+    """Return a converter whose only use is to refuse values that do not have a type."""
+    converter = strict_converter(table="a mapping", none=None, extra=False)
+
+    def instance(value: Any, kind: Any) -> Any:
+        if not isinstance(value, kind):
+            raise refused(f"a {kind.__name__}", value)
+        return value
+
+    converter.register_structure_hook_func(lambda kind: attrs.has(kind) or kind is Path, instance)
+    return converter
+
+
+_CHECKER = _type_checker()
+
+
+@functools.cache
+def _types(config: type) -> dict[str, Any]:
+    """Return the annotated type of each field, or nothing if an annotation names a class of a function."""
+    try:
+        return get_type_hints(config)
+    except NameError:
+        return {}
+
+
+def of_its_type(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check that a value has the annotated type of its field. An int is also a float, a bool is no int.
+
+    The values of a file get the same check when they are read. This one is for values set in Python.
+    """
+    _check_type(value, _types(type(instance)).get(attribute.name, Any), attribute.name)
+
+
+def check_types(config: Any, where: str) -> None:
+    """Check that every value of an attrs instance has the annotated type of its field.
+
+    Args:
+        config: the instance.
+        where: the name of the part whose options these are, for the error.
+
+    Raises:
+        TypeError: a value has another type.
+    """
+    for attribute in attrs.fields(type(config)):
+        kind = _types(type(config)).get(attribute.name, Any)
+        _check_type(getattr(config, attribute.name), kind, f"{where}.{attribute.name}")
+
+
+def _check_type(value: Any, kind: Any, where: str) -> None:
+    try:
+        _CHECKER.structure(value, kind)
+    except (cattrs.BaseValidationError, TypeError) as error:
+        raise TypeError(first_line(error, where, where)) from error
+    except cattrs.StructureHandlerNotFoundError:
+        pass  # an option of a kind that no file can hold, such as a class of the plugin's own
+
+
+def as_tuple(value: Any) -> Any:
+    """Convert the value of an option to a tuple. A string is kept, so that the check of its type refuses it.
+
+    ``tuple("frequency")`` would be a tuple of letters.
+    """
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
 def named(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
