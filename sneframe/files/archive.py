@@ -13,7 +13,7 @@ from sneframe.errors import FileError, one_line
 #: Largest allowed ratio of unpacked to packed bytes of an entry. Entries up to SMALL bytes may exceed the
 #: ratio.
 GROWTH = 20
-SMALL = 1 << 26  #: in bytes, unpacked
+SMALL = 1 << 26  #: size in bytes of an unpacked entry
 
 
 def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
@@ -25,8 +25,8 @@ def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
         path: the path of the archive, for errors.
 
     Raises:
-        FileError: the entry is damaged, or the entry would grow by more than the ratio ``GROWTH``, as weights
-            never do.
+        FileError: the entry is damaged, or the unpacked entry would have more than ``SMALL`` bytes and more
+            than ``GROWTH`` times the bytes of the packed entry. Weights never compress that well.
     """
     try:
         info = archive.getinfo(name)

@@ -1,8 +1,8 @@
 """Read safetensors files, ``torch.save`` files and Stable-Baselines3 archives.
 
 No code in a file is ever executed. The sizes that a file declares are checked before memory is allocated. A
-file is refused if its header claims more weights than the file has bytes, or if it is an archive that unpacks
-to many times its size.
+file is refused if its tensors would take many times the bytes of the file, or if an archive would unpack to
+many times its size.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def read_zip_or_pickle(path: Path) -> Any:
 
     Raises:
         FileError: the file is damaged, or names a function that acts on the system.
-        ObjectError: the file holds Python objects, and is a plain pickle or holds no mapping.
+        ObjectError: the file holds Python objects, and its tensors cannot be read without these objects. The
+            reason is that the file is a plain pickle, or that its content is not a mapping.
     """
     if not zipfile.is_zipfile(path):
         return _loaded(path, path, mmap=False)
@@ -80,15 +81,15 @@ def _beside_objects(path: Path, refused: ObjectError) -> Any:
 
     Trainers save scores as numpy numbers, settings as namespaces, and hyper-parameters as classes beside the
     weights. Such objects are left out of the result. A pickle is refused if it names a function that acts on
-    the system, or if it is not a mapping.
+    the system, or if its content is not a mapping.
 
     Args:
         path: the zip archive.
-        refused: the error to raise if the pickle is not a mapping.
+        refused: the error to raise if the content of the pickle is not a mapping.
 
     Raises:
         FileError: the pickle names a function that acts on the system.
-        ObjectError: the pickle is not a mapping.
+        ObjectError: the content of the pickle is not a mapping.
     """
     found = read_stubbed(path, path, refuse_system=True)
     if isinstance(found, Stub) or not isinstance(found, Mapping):
@@ -106,7 +107,7 @@ def _stored(value: Any, depth: int = 0) -> Iterator[StoredTensor]:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """Return nested values with each :class:`StoredTensor` read into a tensor, and without the stubs."""
+    """Replace each :class:`StoredTensor` in nested mappings and lists by its tensor, and remove each stub."""
     if isinstance(value, StoredTensor):
         return value.read()
     if isinstance(value, Mapping) and depth < NESTED:
@@ -184,7 +185,7 @@ def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
 def check_sizes(tensors: Iterable[Tensor], path: Path, size: int) -> None:
     """Check that the tensors of a file do not claim far more bytes than the file has.
 
-    Expanded views claim such sizes, because their elements share memory.
+    A view that ``Tensor.expand`` made can claim such a size, because its elements share memory.
 
     Args:
         tensors: the tensors.

@@ -1,6 +1,6 @@
-"""Call the user's module factory, a function that builds the torch module of a network in a file.
+"""Call the user's module factory: the function that returns the torch module of a network.
 
-The architecture and its exact symmetry are derived from the module.
+The architecture of the network and its exact symmetry are derived from that module.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Factory:
     def __init__(self, word: str) -> None:
         name, colon, attribute = word.partition(":") if isinstance(word, str) else ("", "", "")
         if not colon or not name or not attribute:
-            raise ConfigError(f"a module factory must be given as package.module:function, got {word!r}")
+            raise ConfigError(f"a module factory must be given as package.module:function, but got {word!r}")
         sys.path.insert(0, str(Path.cwd()))
         try:
             found: Any = importlib.import_module(name)
@@ -72,11 +72,11 @@ class Factory:
 
         Args:
             tensors: the tensors of the network by name.
-            properties: the properties of the network, the argument of the user's function.
+            properties: the properties of the network, which the user's function receives as a dict.
 
         Raises:
             FileError: the names or shapes of the tensors are not those of the module.
-            ConfigError: the function fails, the function does not return a module, or a test of the module
+            ConfigError: the function raises an error or does not return a module, or a test of the module
                 refutes the derived symmetry.
         """
         try:
@@ -111,7 +111,7 @@ def _tied(module: nn.Module) -> dict[str, str]:
 def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Check that a file holds exactly the tensors of a module, and that the shapes are equal.
 
-    Counters of batches may be in the file without being in the module.
+    The counter of batches that a batch normalisation keeps may be in the file alone.
 
     Raises:
         FileError: a name is missing or unknown, or a shape differs.

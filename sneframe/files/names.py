@@ -11,7 +11,7 @@ T = TypeVar("T")
 WRAPPERS = ("module.", "_orig_mod.")
 #: Attributes in which trainers, such as a LightningModule, hold the network.
 ATTRIBUTES = ("model", "net", "network", "module")
-#: The number of averaged models, which torch's ``AveragedModel`` stores beside the module that it wraps.
+#: Names of the counters that torch's ``AveragedModel`` stores beside the module that it wraps.
 COUNTERS = ("n_averaged",)
 COUNTED = ("total_ops", "total_params")  #: counters that a profiler (thop) leaves in every layer
 
@@ -31,8 +31,8 @@ def common_prefix(names: Collection[str]) -> str:
     """Return the prefix that a trainer put before all names, such as ``model.net.``, or an empty string.
 
     Only the words in :data:`ATTRIBUTES` are parts of such a prefix. Any other common word, such as the name
-    of an adapter's base model, belongs to the network. At least the last two words of each name are not part
-    of the prefix: the name of the layer and the name of the parameter.
+    of an adapter's base model, belongs to the network. The last two words of a name, such as ``0.weight``,
+    are never part of the prefix.
     """
     stems = [name.split(".")[:-2] for name in names]
     found = ""
@@ -43,10 +43,11 @@ def common_prefix(names: Collection[str]) -> str:
 
 
 def matched(tensors: Mapping[str, T], wanted: Collection[str]) -> dict[str, T]:
-    """Rename tensors to the wanted names, if all names differ by one common prefix. Otherwise keep the names.
+    """Rename tensors to the wanted names, if one common prefix is the only difference between the names.
 
-    A Lightning checkpoint says ``model.0.weight`` where the module itself says ``0.weight``. Either the
-    names of the tensors or the wanted names may have the prefix.
+    Otherwise the tensors keep their names. For example, a Lightning checkpoint says ``model.0.weight`` where
+    the module itself says ``0.weight``. Either the names of the tensors or the wanted names may have the
+    prefix.
     """
     first = next(iter(wanted), None)
     if first is None or all(name in tensors for name in wanted):

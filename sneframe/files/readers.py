@@ -39,8 +39,8 @@ class Reader:
         trust_names: whether consecutive layers whose sizes fit are assumed to be a chain.
         published: whether the files have a published format in which all networks are known to be chains.
             The names are then trusted, and the origin of the symmetry is ``stated``.
-        known: known architectures. If exactly one of them has the names and shapes of a network, the network
-            has that architecture.
+        known: known architectures. If exactly one of them has the names and shapes of a network, the reader
+            returns that architecture for the network.
 
     Raises:
         ConfigError: ``activation`` or ``flatten`` is unknown.
@@ -129,7 +129,10 @@ class Reader:
         return evolve(found, symmetry="stated") if self.published and found.groups else found
 
     def _recognised(self, shapes: Shapes, activation: str | None) -> Architecture | None:
-        """Return the known architecture with these names and shapes, or None if none or several have them."""
+        """Return the known architecture with these names and shapes, or None if none or several have them.
+
+        If ``activation`` is given, only architectures with this activation are considered.
+        """
         same = [each for each in self.known if _shapes(each) == shapes]
         if activation is not None:
             same = [each for each in same if activation in _activations(each)]
@@ -172,7 +175,7 @@ def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
             raise FileError(f"{source}: {name!r} is {fault}")
     kept = {name: tensor for name, tensor in tensors.items() if tensor.is_meta or tensor.numel()}
     if not any(tensor.is_floating_point() for tensor in kept.values()):
-        empty = " that is not empty" if len(kept) < len(tensors) else ""
+        empty = " with elements" if len(kept) < len(tensors) else ""
         raise FileError(f"{source}: holds no floating-point tensor{empty}")
     return kept
 
@@ -180,7 +183,8 @@ def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tens
 def _fault(name: str, tensor: Tensor) -> str | None:
     """Return why a tensor is unusable, or None if it is usable or does not hold weights."""
     if not tensor.is_floating_point():
-        # A network is refused if some weights are quantised. Without them it would look like another network.
+        # A network with some quantised weights is refused. Without these weights, the network would look like
+        # a different network.
         quantised = name.rpartition(".")[2] in QUANTISED and tensor.numel() > 1
         if quantised or tensor.is_quantized or tensor.is_complex():
             return (

@@ -38,7 +38,7 @@ def inside(folder: Path, name: str) -> Path:
 def _spellings(folder: Path, name: str) -> Iterator[Path]:
     """Yield the existing paths that a name may mean in the spellings of Windows and macOS.
 
-    The last path is the folder joined with the unchanged name, and may not exist.
+    The last path that is yielded is ``folder / name``. Only this path may not exist.
     """
     for word in (
         name,
@@ -51,9 +51,9 @@ def _spellings(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _blobs(folder: Path) -> list[Path]:
-    """Return the folder ``models--ORG--NAME/blobs`` in a list if ``folder`` is in a Hugging Face snapshot.
+    """Return ``[models--ORG--NAME/blobs]`` if ``folder`` is in a snapshot of a Hugging Face cache.
 
-    The links of the snapshot lead to that folder. For any other folder the list is empty.
+    The links in a snapshot lead to this folder ``blobs``. For any other ``folder`` the list is empty.
     """
     for parent in (folder, *folder.parents):
         if parent.name == "snapshots" and parent.parent.name.partition("--")[0] in (

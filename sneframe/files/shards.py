@@ -18,14 +18,18 @@ from sneframe.errors import FileError
 from sneframe.files.formats import layered, read_safetensors, read_zip_or_pickle
 from sneframe.files.safe_path import inside
 
-#: The ending of a Hugging Face index file, and the ending of the shards that the index file lists.
+#: Maps the ending of a Hugging Face index file to the ending of the shards that the index file lists.
 INDEXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin|\.pt|\.pth)$")
 LARGEST_INDEX = 1 << 26
 
 
 def is_sharded(path: Path) -> bool:
-    """Return whether a file is a shard whose network is read through an index file or an earlier shard."""
+    """Return whether a file is a shard that is read when another file is read.
+
+    That other file is the index file of the network. Without an index file, it is the shard of the network
+    with the lowest number in the folder.
+    """
     if (parts := SHARD.match(path.name)) is None:
         return False
     if _index_of(path) is not None:
@@ -36,7 +40,7 @@ def is_sharded(path: Path) -> bool:
 
 
 def _index_of(path: Path) -> Path | None:
-    """Return the index file in the folder of a shard, or None if there is no index file."""
+    """Return the index file of the network that a shard belongs to, or None if the folder has none."""
     parts = SHARD.match(path.name)
     assert parts is not None
     ending = next((index for index, suffix in INDEXES.items() if suffix == parts[4]), None)
@@ -45,11 +49,11 @@ def _index_of(path: Path) -> Path | None:
 
 
 def size_of_all(path: Path) -> int | None:
-    """Return the total size in bytes of the files that have the shards' ending, or None for a single file.
+    """Return the size in bytes of all shards of a network, or None if the network is not sharded.
 
     Args:
-        path: the index file of a network, one of its shards, or the only file of a network. All files in the
-            folder with the ending of the shards are counted.
+        path: the index file of a network, one of its shards, or the only file of a network. Every file in
+            the folder with the ending of the shards counts as a shard.
     """
     ending = next((suffix for index, suffix in INDEXES.items() if path.name.endswith(index)), None)
     if ending is None and (parts := SHARD.match(path.name)):
@@ -79,15 +83,15 @@ def read_index(path: Path) -> dict[str, Any]:
             raise FileError(f"{path}: shard {error}") from error
     for name, file in names:
         if name not in shards[file]:
-            raise FileError(f"{path}: {file} lacks {name!r}")
+            raise FileError(f"{path}: the index says that {file} holds {name!r}, but it does not")
     return {name: shards[file][name] for name, file in sorted(names, key=lambda each: layered(each[0]))}
 
 
 def read_shards(path: Path) -> dict[str, Any]:
     """Read all shards of a network, given one shard.
 
-    If the folder has an index file, the index file lists the shards. Otherwise their names are derived from
-    the number of shards in the given name.
+    If the folder has an index file, the index file lists the shards. Otherwise the names of all shards follow
+    from the name of the given shard, which ends in its number and the number of shards.
 
     Raises:
         FileError: a shard is missing or damaged, or two shards hold a tensor of the same name.

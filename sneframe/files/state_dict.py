@@ -42,8 +42,8 @@ def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
 
     Args:
         path: a file with an ending of ``SUFFIXES``, such as ``.safetensors``, ``.pt``, or the ``.zip`` of
-            Stable-Baselines3. For a sharded network, the index file, or any shard if all shards are in one
-            folder.
+            Stable-Baselines3. A sharded network is read from its index file, or from any shard if all shards
+            are in one folder.
         key: which state dict to read from a checkpoint that holds several. Dots separate the keys of nested
             mappings. By default, the first key of ``KEYS`` that is in the checkpoint selects the state dict.
             If the checkpoint has none of them, it must hold only one state dict.
@@ -175,5 +175,5 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def _is_optimizer(value: Any) -> bool:
-    """Return whether a value is the state dict of an optimiser. Its tensors are not weights."""
+    """Return whether a value is the state dict of an optimiser, whose tensors are not weights."""
     return isinstance(value, Mapping) and {"state", "param_groups"} <= value.keys()

@@ -149,11 +149,13 @@ class StoredTensor:
             else torch.empty(0, dtype=self._dtype)
         )
         if prod(self.shape) > len(whole) or any(n < 0 for n in (self._offset, *self.shape, *self._stride)):
-            raise FileError(f"a tensor of shape {self.shape} has a storage of {len(whole)} weights")
+            raise FileError(
+                f"a tensor of shape {self.shape} does not fit into its storage of {len(whole)} elements"
+            )
         try:
             return whole.as_strided(self.shape, self._stride, self._offset).clone()
         except RuntimeError as error:
-            raise FileError(f"a tensor of shape {self.shape} does not fit its storage") from error
+            raise FileError(f"a tensor of shape {self.shape} does not fit into its storage") from error
 
 
 def read_all(values: Mapping[Any, Any]) -> dict[str, Tensor]:

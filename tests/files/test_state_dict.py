@@ -390,7 +390,7 @@ def test_a_shard_that_lacks_a_tensor_is_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
     index = tmp_path / "net.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"b": "x.safetensors"}}))
-    with pytest.raises(FileError, match=r"x\.safetensors lacks 'b'"):
+    with pytest.raises(FileError, match=r"x\.safetensors holds 'b', but it does not"):
         read_state_dict(index)
 
 

@@ -132,14 +132,14 @@ def test_a_tensor_that_is_larger_than_its_storage_is_refused(tmp_path):
     edited(tmp_path / "a.pt", lambda content: content.replace(b"K\x04\x85", b"J\x00\xca\x9a\x3b\x85"))
     found = read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")["w"]
     assert found.shape == (10**9,)
-    with pytest.raises(FileError, match="has a storage of 4 weights"):
+    with pytest.raises(FileError, match="into its storage of 4 elements"):
         found.read()
 
 
 def test_a_tensor_that_leaves_its_storage_is_refused(tmp_path):
     """A tensor whose offset or strides leave its storage is refused."""
     edited(tmp_path / "a.pt", lambda content: content.replace(b"K\x01\x85", b"K\x09\x85"))  # its stride
-    with pytest.raises(FileError, match="does not fit its storage"):
+    with pytest.raises(FileError, match="does not fit into its storage"):
         read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")["w"].read()
 
 
