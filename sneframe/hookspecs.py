@@ -1,4 +1,4 @@
-"""The four hooks through which a plugin offers parts, zoos, recipes and suites.
+"""The five hooks through which a plugin offers parts, zoos, recipes, suites and file readers.
 
 Hooks return data and run nothing.
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sneframe.config.schema import RunConfig
     from sneframe.config.suite import Suite
+    from sneframe.files.reader import FileReader
     from sneframe.parts.part import Part
     from sneframe.zoo.builder import ZooBuilder
     from sneframe.zoo.importer import ZooImporter
@@ -45,3 +46,8 @@ def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:  # type: ignore
 @hookspec
 def sneframe_suites() -> Sequence[Suite]:  # type: ignore[empty-body]
     """Return suites, named lists of runs that make one table, for ``sneframe compare --suite NAME``."""
+
+
+@hookspec
+def sneframe_readers() -> Sequence[type[FileReader]]:  # type: ignore[empty-body]
+    """Return the classes of file readers, by which ``zoo import files``, ``predict`` and others read."""

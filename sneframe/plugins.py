@@ -6,10 +6,12 @@ Only named plugins are loaded, so a broken plugin hurts nobody who does not use 
 
 from __future__ import annotations
 
+import inspect
 import reprlib
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,8 @@ from sneframe import hookspecs
 from sneframe.config.schema import RunConfig
 from sneframe.config.suite import Suite
 from sneframe.errors import PluginError, SneframeError, choices, one_line
+from sneframe.files.reader import FileReader, faulty_reader
+from sneframe.files.recognise import CORE, with_folders
 from sneframe.hookspecs import GROUP
 from sneframe.parts.part import Part, fault
 from sneframe.zoo.builder import ZooBuilder
@@ -159,6 +163,47 @@ def load(names: Iterable[str]) -> Registry:
         recipes=offered["recipe"],
         suites=offered["suite"],
     )
+
+
+def readers() -> tuple[FileReader, ...]:
+    """Return the file readers of the core and of all installed plugins.
+
+    Warns:
+        UserWarning: a plugin does not load, or offers something that is not a file reader. Its readers are
+            left out.
+    """
+    found: list[FileReader] = list(CORE)
+    for plugin in installed().values():
+        try:
+            found += _readers_of(plugin)
+        except PluginError as error:
+            warnings.warn(f"{error}; its file readers are left out", stacklevel=2)
+    return with_folders(found)
+
+
+@cache
+def _readers_of(plugin: Installed) -> tuple[FileReader, ...]:
+    """Return the file readers of a plugin.
+
+    Raises:
+        PluginError: the plugin does not load, or offers something that is not a file reader.
+    """
+    found: dict[str, FileReader] = {}
+    for cls in _call(_register(plugin), "sneframe_readers", plugin):
+        if not isinstance(cls, type) or not issubclass(cls, FileReader) or inspect.isabstract(cls):
+            raise PluginError(
+                f"{plugin}: sneframe_readers offers {_shown(cls)}, "
+                f"which is not a complete subclass of FileReader"
+            )
+        try:
+            reader = cls()
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{plugin}: the file reader {cls.__name__} fails: {one_line(error)}") from error
+        reader.origin = str(plugin)
+        if problem := faulty_reader(reader):
+            raise PluginError(f"{plugin}: the file reader {cls.__name__} {problem}")
+        _add(found, reader.name, reader, plugin, "file reader")
+    return tuple(found.values())
 
 
 def part(name: str, class_paths: Mapping[str, str] | None = None) -> type[Part]:

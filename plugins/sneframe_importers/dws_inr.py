@@ -20,7 +20,7 @@ from attrs import frozen
 from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_state_dict
-from sneframe.files.readers import Reader
+from sneframe.files.network_reader import NetworkReader
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in, folder, one
@@ -61,7 +61,7 @@ def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> 
     Raises:
         ZooError: the folder has no INR, or the JSON file is missing or damaged.
     """
-    reader = Reader(activation="sine", published=True)
+    reader = NetworkReader(activation="sine", published=True)
     if config.split is None:
         inrs = [ListedINR(file=name, part=_part(name)) for name in files_in(source, "*.pth")]
     else:

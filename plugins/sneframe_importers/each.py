@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.errors import ArchitectureError, FileError, ZooError
-from sneframe.files.readers import named
+from sneframe.files.network_reader import named
 from sneframe.zoo.importer import Imported, Skipped
 
 T = TypeVar("T")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
 
+from sneframe import plugins
 from sneframe.config.schema import option
 from sneframe.errors import ZooError
-from sneframe.files import SUFFIXES, inside, is_sharded
+from sneframe.files import inside
 from sneframe.files.module_factory import Factory
-from sneframe.files.readers import Reader
+from sneframe.files.network_reader import NetworkReader
+from sneframe.files.recognise import Listed, networks_in
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.table import TableEntry, read_table
@@ -57,25 +58,30 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     Raises:
         ZooError: there is no such folder, no checkpoint in it, or the table cannot be read.
     """
-    unread: list[Skipped] = []
-    names = _names(folder(source), unread)
-    yield from unread
+    readers = plugins.readers()
+    found = list(networks_in(folder(source), readers))
+    names = [each.name for each in found if isinstance(each, Listed)]
     if not names and config.properties is None:
-        raise ZooError(f"{source}: the folder has no file that ends in {', '.join(SUFFIXES)}")
+        raise ZooError(f"{source}: no file reader recognises a file in this folder")
+    for each in found:
+        if not isinstance(each, Listed) and each.reason:
+            yield Skipped(source=each.name, reason=each.reason)
     entries = [TableEntry(line=0, file=name, group=None, split=None, properties={}) for name in names]
     if config.properties is not None:
         entries = read_table(config.properties)
-    reader = Reader(
+    reader = NetworkReader(
         module=None if config.module is None else Factory(config.module),
         key=config.key,
         activation=config.activation,
         flatten=config.flatten,
         trust_names=config.trust_names,
+        readers=readers,
     )
 
     def make(entry: TableEntry) -> Imported:
-        tensors = reader.weights(inside(source, entry.file))
-        architecture = reader.describe(tensors, entry.properties)
+        network = reader.read(inside(source, entry.file))
+        tensors = network.tensors
+        architecture = reader.describe(tensors, entry.properties, content=network.content)
         splits = {} if entry.split is None else {"table": entry.split}
         return one(entry.file, architecture, tensors, entry.properties, group=entry.group, splits=splits)
 
@@ -93,24 +99,3 @@ IMPORTER = ZooImporter(
     read=read,
     help="A folder of state dicts (.safetensors, .pt, .pth) or of Stable-Baselines3 .zip files.",
 )
-
-
-def _names(source: Path, unread: list[Skipped]) -> list[str]:
-    """Return the files of networks in a folder, at any depth, in alphabetical order.
-
-    Args:
-        source: the folder.
-        unread: a list to which folders are added that cannot be read.
-    """
-
-    def note(error: OSError) -> None:
-        name = Path(error.filename or source).relative_to(source).as_posix()
-        unread.append(Skipped(source=name, reason=error.strerror or str(error)))
-
-    paths = [
-        Path(parent, name)
-        for parent, _, names in os.walk(source, onerror=note)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not is_sharded(Path(parent, name))
-    ]
-    return sorted(path.relative_to(source).as_posix() for path in paths)

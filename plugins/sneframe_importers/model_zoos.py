@@ -18,7 +18,7 @@ from attrs import field, frozen
 from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_torch
-from sneframe.files.readers import Reader
+from sneframe.files.network_reader import NetworkReader
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 
@@ -69,7 +69,7 @@ def read(
     Raises:
         ZooError: there is no such folder, or it has no trial.
     """
-    reader = Reader(flatten="channels_first", published=True)
+    reader = NetworkReader(flatten="channels_first", published=True)
     checkpoints: list[SavedEpoch] = []
     for params in sorted(folder(source).rglob("params.json")):
         try:

@@ -21,7 +21,7 @@ from torch import Tensor
 from sneframe.config.schema import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
-from sneframe.files.readers import Reader
+from sneframe.files.network_reader import NetworkReader
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import one
@@ -72,7 +72,7 @@ def read(
     sets = {name: content[name] for name in PARTS if name in content} if isinstance(content, Mapping) else {}
     if not sets:
         raise ZooError(f"{source}: not a dataset.pt of a model zoo: it holds none of {', '.join(PARTS)}")
-    reader = Reader(activation=config.activation, flatten="channels_first", published=True)
+    reader = NetworkReader(activation=config.activation, flatten="channels_first", published=True)
     default = source.with_name("index_dict.json")
     index = config.index or (default if default.exists() else None)
     pieces = None if index is None else _pieces(index)

@@ -15,7 +15,7 @@ from attrs import frozen
 from sneframe.config.schema import option
 from sneframe.errors import FileError
 from sneframe.files import inside, read_state_dict
-from sneframe.files.readers import Reader
+from sneframe.files.network_reader import NetworkReader
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import each_file, files_in, one
@@ -48,7 +48,7 @@ def read(
     Raises:
         ZooError: there is no such folder, or it has no SIREN.
     """
-    reader = Reader(activation="sine", published=True)
+    reader = NetworkReader(activation="sine", published=True)
     names = files_in(source, "net*.pth")
     if not config.views:
         names = [name for name in names if "aug" not in Path(name).parent.name]

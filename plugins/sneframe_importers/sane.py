@@ -22,7 +22,7 @@ from torch import Tensor
 from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, inside, read_stubbed
-from sneframe.files.readers import Reader
+from sneframe.files.network_reader import NetworkReader
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in
@@ -45,7 +45,7 @@ def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> It
     Raises:
         ZooError: there is no sample, or the state dict or the standardisation cannot be read.
     """
-    reader = Reader(activation=config.activation, flatten="channels_first", published=True)
+    reader = NetworkReader(activation=config.activation, flatten="channels_first", published=True)
     try:
         like = reader.weights(config.like)
     except FileError as error:

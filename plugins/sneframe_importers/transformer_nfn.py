@@ -15,7 +15,7 @@ from torch import Tensor
 from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, read_all, read_stubbed
-from sneframe.files.readers import Reader
+from sneframe.files.network_reader import NetworkReader
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.archive import open_entries
 from sneframe_importers.each import each_file, one
@@ -49,7 +49,7 @@ def read(
         rows = [row for row in rows if row.get(EPOCH) in config.epochs]
         if not rows:
             raise ZooError(f"{config.metadata}: no checkpoint of epoch {', '.join(map(str, config.epochs))}")
-    reader = Reader()
+    reader = NetworkReader()
     with open_entries(source) as entries:
         paths = {PurePosixPath(name).name: name for name in entries.names()}
 

@@ -142,8 +142,7 @@ def file_of(predictor: Predictor, path: Path) -> np.ndarray:
         FileError: the file cannot be read.
     """
     values = predictor.embed(path)
-    reader = predictor.reader
-    _say_doubtful(path, {reader.describe(reader.weights(path)).symmetry: 1})
+    _say_doubtful(path, {predictor.describe(path).symmetry: 1})
     return values
 
 

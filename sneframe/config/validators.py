@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,7 +31,6 @@ def _type_checker() -> cattrs.Converter:
 _CHECKER = _type_checker()
 
 
-@functools.cache
 def _types(config: type) -> dict[str, Any]:
     """Return the annotated type of each field, or nothing if an annotation names a class of a function."""
     try:

@@ -2,18 +2,16 @@
 
 from sneframe.files.archive import read_entry
 from sneframe.files.names import common_prefix, matched, with_aliases
+from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe.files.safe_path import inside
-from sneframe.files.shards import is_sharded
-from sneframe.files.state_dict import (
-    SUFFIXES,
-    StateDict,
-    find_state_dict,
-    read_state_dict,
-    read_torch,
-)
+from sneframe.files.sizes import check_sizes
+from sneframe.files.state_dict import StateDict, find_state_dict, read_state_dict, read_torch
 from sneframe.files.stub import StoredTensor, Stub, read_all, read_stubbed
 
 __all__ = [
+    "FileReader",
+    "Candidate",
+    "Content",
     "read_state_dict",
     "find_state_dict",
     "read_torch",
@@ -22,11 +20,10 @@ __all__ = [
     "StateDict",
     "StoredTensor",
     "Stub",
-    "SUFFIXES",
+    "check_sizes",
     "inside",
     "matched",
     "with_aliases",
     "common_prefix",
-    "is_sharded",
     "read_entry",
 ]

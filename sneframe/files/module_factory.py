@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.derive import described
 from sneframe.architecture.identity import COUNTER
 from sneframe.errors import ArchitectureError, ConfigError, FileError, one_line, with_article
-from sneframe.files import with_aliases
+from sneframe.files.names import Renaming, with_aliases
 from sneframe.symmetry.describe import Descriptions
 
 
@@ -60,7 +60,7 @@ class Factory:
             self._takes = bool(inspect.signature(found).parameters)
         except (TypeError, ValueError) as error:  # a function that is not written in Python has no signature
             raise ConfigError(f"{word}: this function cannot build a module: {one_line(error)}") from error
-        self._descriptions = Descriptions()
+        self._modules = ModuleDescriber()
 
     def architecture(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any]) -> Architecture:
         """Return the architecture of the network with these tensors and properties.
@@ -88,17 +88,50 @@ class Factory:
                 else "; the function got no properties, because none are known for this network"
             )
             raise ConfigError(f"{self._word}: {one_line(error)}{none}") from error
-        module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        module = made[0] if isinstance(made, tuple) and len(made) == 2 else made
         if not isinstance(module, nn.Module):
             returned = type(module).__name__
             raise ConfigError(f"{self._word}: must return a torch.nn.Module, but returned {returned}")
         try:
-            tensors = with_aliases(tensors, described(module), _tied(module))
-            _check(module, tensors)
-            _load(module, tensors)
-            return self._descriptions.of(module, example)
+            return self._modules.architecture(made, tensors)
         except ArchitectureError as error:
             raise ConfigError(f"{self._word}: {error}") from error
+
+
+@final
+class ModuleDescriber:
+    """Describes networks by modules that fit them. Equal modules are described and verified only once."""
+
+    def __init__(self) -> None:
+        self._descriptions = Descriptions()
+
+    def architecture(
+        self,
+        made: nn.Module | tuple[nn.Module, Any],
+        tensors: Mapping[str, Tensor],
+        renaming: Renaming | None = None,
+    ) -> Architecture:
+        """Return the architecture of the network with these tensors.
+
+        Args:
+            made: the module of the network, or a tuple of the module and an example input.
+            tensors: the tensors of the network by name.
+            renaming: how the names of the tensors, and so those of the module's parameters, are changed.
+
+        Raises:
+            FileError: the names or shapes of the tensors are not those of the module.
+            ArchitectureError: the module cannot be described, or a test refutes the derived symmetry.
+        """
+        module, example = made if isinstance(made, tuple) else (made, None)
+        if renaming is not None:
+            names = [*described(module)]
+            wanted = dict(zip(names, renaming.of(dict.fromkeys(names)), strict=True))
+            tensors = {old: tensors[new] for old, new in wanted.items() if new in tensors}
+        tensors = with_aliases(tensors, described(module), _tied(module))
+        _check(module, tensors)
+        _load(module, tensors)
+        found = self._descriptions.of(module, example)
+        return found if renaming is None else renaming.of_architecture(found)
 
 
 def _tied(module: nn.Module) -> dict[str, str]:

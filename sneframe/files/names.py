@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
+
+from attrs import evolve, frozen
+
+from sneframe.architecture import Architecture
+from sneframe.errors import ConfigError, FileError, one_line
 
 T = TypeVar("T")
 
@@ -77,3 +83,80 @@ def with_aliases(tensors: Mapping[str, T], wanted: Collection[str], tied: Mappin
         if name not in found and other in found:
             found[name] = found.pop(other)
     return found
+
+
+def layered(name: str) -> tuple[list[tuple[int, str]], bool, str]:
+    """Return a sort key for the name of a tensor.
+
+    The key sorts ``2.weight`` before ``10.weight``, and the weight of a layer before the bias.
+    """
+    stem, _, last = name.rpartition(".")
+    words = [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", stem) if word]
+    return words, last != "weight", last
+
+
+@frozen(kw_only=True)
+class Renaming:
+    """Changes the names of tensors as a user has asked for.
+
+    Args:
+        prefix: a prefix to remove from all names that have it.
+        rules: pairs of a regular expression and its replacement, which are applied in order.
+    """
+
+    prefix: str = ""
+    rules: tuple[tuple[re.Pattern[str], str], ...] = ()
+
+    @classmethod
+    def parse(cls, prefix: str, rules: Iterable[str]) -> Renaming:
+        """Return the renaming that a user writes as ``s/PATTERN/REPLACEMENT/``.
+
+        Any character may stand in place of the slash.
+
+        Raises:
+            ConfigError: a rule is not of this form, or is no valid regular expression.
+        """
+        return cls(prefix=prefix, rules=tuple(map(_rule, rules)))
+
+    def of(self, tensors: Mapping[str, T]) -> dict[str, T]:
+        """Return tensors under their new names.
+
+        Raises:
+            FileError: two tensors get the same name.
+        """
+        found: dict[str, T] = {}
+        for name, value in tensors.items():
+            if (new := self._name(name)) in found:
+                raise FileError(f"the renaming gives two tensors the name {new!r}")
+            found[new] = value
+        return found
+
+    def of_architecture(self, architecture: Architecture) -> Architecture:
+        """Return an architecture whose parameters have their new names."""
+        if self == Renaming():
+            return architecture
+        return evolve(
+            architecture,
+            layers=[
+                evolve(layer, parameters=[evolve(p, name=self._name(p.name)) for p in layer.parameters])
+                for layer in architecture.layers
+            ],
+        )
+
+    def _name(self, name: str) -> str:
+        name = name.removeprefix(self.prefix)
+        for pattern, replacement in self.rules:
+            name = pattern.sub(replacement, name)
+        return name
+
+
+def _rule(word: str) -> tuple[re.Pattern[str], str]:
+    parts = word[2:].split(word[1]) if len(word) > 2 and word.startswith("s") else []
+    if len(parts) != 3 or parts[2] or not parts[0]:
+        raise ConfigError(f"a renaming must be written as s/PATTERN/REPLACEMENT/, but got {word!r}")
+    try:
+        pattern = re.compile(parts[0])
+        pattern.sub(parts[1], "")
+    except re.error as error:
+        raise ConfigError(f"{word}: not a valid regular expression: {one_line(error)}") from error
+    return pattern, parts[1]

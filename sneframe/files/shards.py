@@ -10,33 +10,58 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from torch import Tensor
 
 from sneframe.errors import FileError
-from sneframe.files.formats import layered, read_safetensors, read_zip_or_pickle
+from sneframe.files.names import layered
+from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe.files.safe_path import inside
+from sneframe.files.safetensors_reader import read_safetensors
+from sneframe.files.sizes import check_sizes
+from sneframe.files.torch_reader import read_zip_or_pickle
 
 #: Maps the ending of a Hugging Face index file to the ending of the shards that the index file lists.
 INDEXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin|\.pt|\.pth)$")
-LARGEST_INDEX = 1 << 26
+LARGEST_INDEX = 1 << 26  #: in bytes
 
 
-def is_sharded(path: Path) -> bool:
-    """Return whether a file is a shard that is read when another file is read.
+@final
+class ShardsReader(FileReader):
+    """Reads a network in shards, given the index file of the network or one of its shards."""
 
-    That other file is the index file of the network. Without an index file, it is the shard of the network
-    with the lowest number in the folder.
-    """
-    if (parts := SHARD.match(path.name)) is None:
-        return False
-    if _index_of(path) is not None:
-        return True
-    alike = (SHARD.match(other.name) for other in path.parent.iterdir())
-    numbers = [other[2] for other in alike if other and other.group(1, 3, 4) == parts.group(1, 3, 4)]
-    return parts[2] != min(numbers, default=parts[2])
+    name = "sneframe/shards"
+    help = "networks in shards, such as model-00001-of-00002.safetensors, with or without an index file"
+    endings = tuple(INDEXES)
+
+    def recognises(self, candidate: Candidate) -> bool:
+        """Recognise the name of an index file or of a shard."""
+        return not candidate.is_folder and (
+            self.claims(candidate.name) or SHARD.match(candidate.path.name) is not None
+        )
+
+    def read(self, path: Path) -> Content:
+        """Read all shards of the network."""
+        values = read_shards(path) if SHARD.match(path.name) else read_index(path)
+        check_sizes(values.values(), path, size_of_all(path))
+        return Content(values=values)
+
+    def others(self, path: Path) -> Mapping[Path, str]:
+        """Return the shards of the network beside an index file or a first shard."""
+        return {
+            other: "" for other in path.parent.iterdir() if other != path and self._belongs(other.name, path)
+        }
+
+    def _belongs(self, name: str, path: Path) -> bool:
+        parts, own = SHARD.match(name), SHARD.match(path.name)
+        if parts is None:
+            return False
+        if own is not None:
+            return parts.group(1, 3, 4) == own.group(1, 3, 4)
+        ending = next(index for index in INDEXES if path.name.lower().endswith(index))
+        return parts[4] == INDEXES[ending] and parts[1] == path.name[: -len(ending)]
 
 
 def _index_of(path: Path) -> Path | None:
@@ -48,17 +73,14 @@ def _index_of(path: Path) -> Path | None:
     return index if ending is not None and index.exists() else None
 
 
-def size_of_all(path: Path) -> int | None:
-    """Return the size in bytes of all shards of a network, or None if the network is not sharded.
+def size_of_all(path: Path) -> int:
+    """Return the total size in bytes of the shards of a network.
 
     Args:
-        path: the index file of a network, one of its shards, or the only file of a network. Every file in
-            the folder with the ending of the shards counts as a shard.
+        path: the index file of the network, or one of its shards.
     """
-    ending = next((suffix for index, suffix in INDEXES.items() if path.name.endswith(index)), None)
-    if ending is None and (parts := SHARD.match(path.name)):
-        ending = parts[4]
-    return None if ending is None else sum(each.stat().st_size for each in path.parent.glob(f"*{ending}"))
+    reader = ShardsReader()
+    return sum(each.stat().st_size for each in (path, *reader.others(path)) if each.is_file())
 
 
 def read_index(path: Path) -> dict[str, Any]:

@@ -1,22 +1,22 @@
-"""Read the state dict from a network's file. The ending of the file's name selects the reader.
+"""Read the state dict from a network's file.
 
 A checkpoint may hold several state dicts. A key then selects one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor
 
-from sneframe.errors import FileError, choices, with_article
-from sneframe.files.archive import GROWTH
-from sneframe.files.formats import check_sizes, read_policy, read_safetensors, read_zip_or_pickle
+from sneframe.errors import FileError, choices, one_line, with_article
 from sneframe.files.names import unwrapped
-from sneframe.files.shards import INDEXES, SHARD, read_index, read_shards, size_of_all
+from sneframe.files.reader import Content, FileReader
+from sneframe.files.recognise import CORE, reader_of, with_folders
+from sneframe.files.torch_reader import TorchReader
 
 #: Keys under which checkpoints store the weights, in the order in which they are tried.
 KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "policy")
@@ -31,64 +31,59 @@ class StateDict:
         tensors: the tensors by name, in the file's order. The tensors are memory-mapped where the format
             allows this, so that a tensor takes no memory before its values are used.
         others: the plain values in the file by name, such as a label.
+        notes: what was left out, chosen or assumed, one line for each.
+        content: what the reader found in the file; None for a state dict that was not in a file.
+        reader: the name of the reader, or an empty string.
     """
 
     tensors: Mapping[str, Tensor]
     others: Mapping[str, Any] = field(factory=dict)
+    notes: tuple[str, ...] = ()
+    content: Content | None = None
+    reader: str = ""
 
 
-def read_state_dict(path: str | Path, key: str | None = None) -> StateDict:
-    """Read the file of one network. The ending of the file's name selects the reader.
+def read_state_dict(
+    path: str | Path, key: str | None = None, readers: Sequence[FileReader] = with_folders(CORE)
+) -> StateDict:
+    """Read the file or folder of one network. The content and the name of the file select the reader.
 
     Args:
-        path: a file with an ending of ``SUFFIXES``, such as ``.safetensors``, ``.pt``, or the ``.zip`` of
-            Stable-Baselines3. A sharded network is read from its index file, or from any shard if all shards
-            are in one folder.
+        path: the file, or the folder of one network. For a sharded network, the index file, or any shard if
+            all shards are in one folder.
         key: which state dict to read from a checkpoint that holds several. Dots separate the keys of nested
             mappings. By default, the first key of ``KEYS`` that is in the checkpoint selects the state dict.
             If the checkpoint has none of them, it must hold only one state dict.
+        readers: the known readers. By default, those of the core. :func:`sneframe.plugins.readers` returns
+            also those of plugins.
 
     Raises:
         FileError: the file is missing, damaged, of no known kind, or holds no state dict.
     """
     path = Path(path)
-    if path.is_dir():
-        raise FileError(f"{path}: this is a folder; give the file of one network")
-    reader = next((read for suffix, read in READERS.items() if path.name.lower().endswith(suffix)), None)
-    if SHARD.match(path.name):
-        reader = read_shards
-    if reader is None:
-        raise FileError(f"{path}: the name of a network's file must end in one of {', '.join(SUFFIXES)}")
-    return _read(path, reader, key)
+    return _read(path, reader_of(path, readers), key)
 
 
 def read_torch(path: Path, key: str | None = None) -> StateDict:
-    """Read a file of ``torch.save`` as :func:`read_state_dict` does. The file's name may have any ending."""
-    return _read(path, read_zip_or_pickle, key)
+    """Read a file of ``torch.save`` as :func:`read_state_dict` does, and refuse any other file."""
+    return _read(path, reader_of(path, [TorchReader()]), key)
 
 
-def _read(path: Path, reader: Callable[[Path], Any], key: str | None) -> StateDict:
+def _read(path: Path, reader: FileReader, key: str | None) -> StateDict:
     try:
-        if not path.is_file():
-            raise FileError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-        path.open("rb").close()  # a file without permission to read is not damaged
-        if path.stat().st_size == 0:
-            raise FileError(f"{path}: the file is empty")
-        found = find_state_dict(reader(path), key, path)
+        content = reader.read(path)
+        if not isinstance(content, Content):
+            raise TypeError(f"read returned {with_article(type(content).__name__)}, not a Content")
+    except (FileError, MemoryError):
+        raise
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from error
-    size = size_of_all(path) or path.stat().st_size * (GROWTH if path.suffix.lower() == ".zip" else 1)
-    check_sizes(found.tensors.values(), path, size)
-    return found
-
-
-READERS: Mapping[str, Callable[[Path], Any]] = {
-    ".safetensors": read_safetensors,
-    **dict.fromkeys(INDEXES, read_index),
-    **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), read_zip_or_pickle),
-    ".zip": read_policy,
-}
-SUFFIXES = tuple(READERS)  #: the endings of file names that have a reader
+    except (Exception, SystemExit) as error:  # a reader of a plugin may raise anything
+        raise FileError(
+            f"{path}: the file reader {reader.name!r} of {reader.origin} fails: {one_line(error)}"
+        ) from error
+    found = find_state_dict(content.values, key, path)
+    return evolve(found, content=content, reader=reader.name)
 
 
 # -- the state dict in a checkpoint -----------------------------------------------------------------------
@@ -116,6 +111,7 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
             hint = f"; the state dicts below this key are {', '.join(inner)}" if inner else ""
             raise FileError(f"{path}: {key!r} is not a state dict{hint}")
     beside: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
     if not isinstance(value, Mapping):
         raise FileError(f"{path}: must hold a state dict, but holds {with_article(type(value).__name__)}")
     if _is_optimizer(value):
@@ -130,7 +126,10 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
             raise FileError(
                 f"{path}: holds several state dicts, {', '.join(sorted(within))}; choose one with --key"
             )
-        beside, value = value, within[name or next(iter(within))]
+        name = name or next(iter(within))
+        if rest := sorted(within.keys() - {name}):
+            notes += (f"{name!r} was read, and {', '.join(map(repr, rest))} left out; --key selects another",)
+        beside, value = value, within[name]
     elif not _is_state_dict(value):
         raise FileError(f"{path}: holds no named tensors")
     tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
@@ -140,7 +139,7 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
         for n, each in (*beside.items(), *value.items())
         if not isinstance(each, Tensor) and each is not value
     }
-    return StateDict(tensors=tensors, others=others)
+    return StateDict(tensors=tensors, others=others, notes=notes)
 
 
 def _within(value: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:

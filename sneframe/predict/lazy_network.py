@@ -14,7 +14,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.derive import described
 from sneframe.batch import Batch, flatten, join
 from sneframe.errors import ArchitectureError, FileError
-from sneframe.files.readers import Reader, checked, named
+from sneframe.files.network_reader import NetworkReader, checked, named
 from sneframe.symmetry.describe import Descriptions
 
 Network = nn.Module | Mapping[str, Tensor] | str | Path
@@ -46,7 +46,7 @@ class Describer:
         known: the architectures of the training networks, whose activations are known.
     """
 
-    def __init__(self, reader: Reader, known: Sequence[Architecture]) -> None:
+    def __init__(self, reader: NetworkReader, known: Sequence[Architecture]) -> None:
         self.reader = reader
         self._known = frozenset(known)
         self._descriptions = Descriptions()
@@ -75,7 +75,8 @@ class Describer:
             raise ArchitectureError(f"a network is a module, a state dict or the path of a file, got {got}")
         path = Path(network)
         try:
-            architecture = self.reader.describe(self.reader.weights(path))
+            found = self.reader.read(path)
+            architecture = self.reader.describe(found.tensors, content=found.content)
         except FileError as error:
             raise error if str(error).startswith(str(path)) else FileError(f"{path}: {error}") from error
         return self._without_code(str(network), architecture, lambda: self.reader.weights(path))

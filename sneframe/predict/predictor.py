@@ -13,12 +13,13 @@ import torch
 from attrs import field, frozen
 from torch import Tensor, nn
 
+from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
 from sneframe.errors import ArchitectureError, ConfigError, PartError, RunError
 from sneframe.files.module_factory import Factory
-from sneframe.files.readers import Reader
+from sneframe.files.network_reader import NetworkReader
 from sneframe.model import Model
 from sneframe.plugins import Blamed
 from sneframe.predict.distance import Reference
@@ -93,12 +94,13 @@ def load(
     if memory is not None and memory < (needed := least(model.encoder)):
         raise ConfigError(f"memory: {shown(memory)} is too little; this model needs at least {shown(needed)}")
     architectures = tuple(Architecture.from_json(data) for data in header["architectures"])
-    reader = Reader(
+    reader = NetworkReader(
         module=None if module is None else Factory(module),
         key=key,
         activation=activation,
         flatten=flatten,
         trust_names=trust_names,
+        readers=plugins.readers(),
         known=architectures,
     )
     return Predictor(
@@ -148,7 +150,7 @@ class Predictor:
     tasks: Tasks
     seen: Seen = field(repr=False)
     tested: Mapping[str, Tested]
-    reader: Reader = field(repr=False)
+    reader: NetworkReader = field(repr=False)
     reference: Reference | None = field(repr=False)
     memory: int | None = None
     reporter: Reporter = field(factory=Reporter, repr=False)
@@ -166,6 +168,10 @@ class Predictor:
     def properties(self) -> tuple[str, ...]:
         """The names of the properties that the run predicts, the main property first."""
         return tuple(task.name for task in self.tasks.each)
+
+    def describe(self, network: Network, example_input: Any = None) -> Architecture:
+        """Return the architecture that :meth:`predict` finds for a network."""
+        return self._describer.of(network, example_input).architecture
 
     def predict(self, network: Network, example_input: Any = None) -> Prediction:
         """Predict the properties of one network.

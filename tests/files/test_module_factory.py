@@ -9,7 +9,7 @@ import torch
 
 from sneframe.errors import ArchitectureError, ConfigError, FileError
 from sneframe.files.module_factory import Factory
-from sneframe.files.readers import named
+from sneframe.files.network_reader import named
 
 
 @pytest.fixture(autouse=True)

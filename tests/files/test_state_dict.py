@@ -19,7 +19,8 @@ from safetensors.torch import save, save_file
 from torch import nn
 
 from sneframe.errors import FileError, RunError
-from sneframe.files import Stub, is_sharded, read_state_dict
+from sneframe.files import Stub, read_state_dict
+from sneframe.files.shards import ShardsReader
 from sneframe.run_folder.tensor_files import read_tensors
 
 LEGACY = {"_use_new_zipfile_serialization": False}
@@ -98,7 +99,7 @@ def test_shards_are_one_network(state, shards):
     index, files = shards
     same(read_state_dict(index), state)
     same(read_state_dict(files[1]), state)
-    assert all(is_sharded(file) for file in files)
+    assert set(ShardsReader().others(index)) == set(files)
 
 
 def test_shards_without_an_index_are_joined_by_their_names(state, shards):
@@ -106,7 +107,7 @@ def test_shards_without_an_index_are_joined_by_their_names(state, shards):
     index, files = shards
     index.unlink()
     same(read_state_dict(files[0]), state)
-    assert [is_sharded(file) for file in files] == [False, True]
+    assert list(ShardsReader().others(files[0])) == [files[1]]
 
 
 def test_a_shard_whose_others_are_missing_is_refused(shards):
@@ -114,7 +115,6 @@ def test_a_shard_whose_others_are_missing_is_refused(shards):
     index, files = shards
     index.unlink()
     files[0].unlink()
-    assert not is_sharded(files[1])
     with pytest.raises(
         FileError, match=rf"not all shards of this network can be read: {files[0].name}: " rf"no such file"
     ):

@@ -1,6 +1,7 @@
 """Read networks from files: the weights, and the architecture.
 
-The architecture is derived from the network's module, or guessed from the names and shapes of its tensors.
+The architecture is derived from the network's module or from the computation that the file describes.
+Otherwise it is guessed from the names and shapes of the tensors.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.description import Flatten
 from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.errors import ConfigError, FileError, choices
-from sneframe.files import common_prefix, find_state_dict, read_state_dict, with_aliases
-from sneframe.files.module_factory import Factory
+from sneframe.files.module_factory import Factory, ModuleDescriber
+from sneframe.files.names import Renaming, common_prefix, with_aliases
+from sneframe.files.reader import Content, FileReader
+from sneframe.files.recognise import CORE, with_folders
+from sneframe.files.state_dict import StateDict, find_state_dict, read_state_dict
 
 QUANTISED = ("weight", "qweight")  #: tensors with these names are weights even if they hold integers
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @frozen(kw_only=True, eq=False)
-class Reader:
+class NetworkReader:
     """Reads the weights of networks, and determines their architectures.
 
     Args:
@@ -39,6 +43,8 @@ class Reader:
         trust_names: whether consecutive layers whose sizes fit are assumed to be a chain.
         published: whether the files have a published format in which all networks are known to be chains.
             The names are then trusted, and the origin of the symmetry is ``stated``.
+        renaming: how the names of tensors are changed before anything else is done with them.
+        readers: the file readers.
         known: known architectures. If exactly one of them has the names and shapes of a network, the reader
             returns that architecture for the network.
 
@@ -52,8 +58,11 @@ class Reader:
     flatten: Flatten = "unknown"
     trust_names: bool = False
     published: bool = False
+    renaming: Renaming = field(factory=Renaming)
+    readers: Sequence[FileReader] = with_folders(CORE)
     known: Sequence[Architecture] = ()
     _described: dict[tuple[Shapes, str | None], Architecture] = field(factory=dict, init=False)
+    _modules: ModuleDescriber = field(factory=ModuleDescriber, init=False)
 
     def __attrs_post_init__(self) -> None:
         for name, value, known in (
@@ -63,15 +72,24 @@ class Reader:
             if value not in known:
                 raise ConfigError(f"there is no {name} {value!r}, {choices(str(value), known)}")
 
-    def weights(self, path: Path) -> dict[str, Tensor]:
+    def read(self, path: Path) -> StateDict:
+        """Read the file or folder of one network: its tensors, and what the file says besides.
+
+        Raises:
+            FileError: the file holds no weights, or cannot be read.
+        """
+        found = read_state_dict(path, self.key, self.readers)
+        return evolve(found, tensors=checked(self._renamed(found.tensors, path), path))
+
+    def weights(self, path: Path) -> Mapping[str, Tensor]:
         """Read the tensors of a file: the floating-point weights, and the integer and boolean tensors.
 
         Raises:
             FileError: the file holds no weights, or cannot be read.
         """
-        return checked(read_state_dict(path, self.key).tensors, path)
+        return self.read(path).tensors
 
-    def weights_of(self, state: Mapping[Any, Any], source: str) -> dict[str, Tensor]:
+    def weights_of(self, state: Mapping[Any, Any], source: str) -> Mapping[str, Tensor]:
         """Return the tensors of a state dict or of a loaded checkpoint, as :meth:`weights` does for a file.
 
         Args:
@@ -81,7 +99,13 @@ class Reader:
         Raises:
             FileError: ``state`` holds no weights.
         """
-        return checked(find_state_dict(state, self.key, source).tensors, source)
+        return checked(self._renamed(find_state_dict(state, self.key, source).tensors, source), source)
+
+    def _renamed(self, tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
+        try:
+            return self.renaming.of(tensors)
+        except FileError as error:
+            raise FileError(f"{source}: {error}") from error
 
     def describe(
         self,
@@ -89,6 +113,7 @@ class Reader:
         properties: Mapping[str, Any] | None = None,
         *,
         activation: str | None = None,
+        content: Content | None = None,
     ) -> Architecture:
         """Return the architecture of a network with these tensors.
 
@@ -101,6 +126,8 @@ class Reader:
             tensors: the tensors by name.
             properties: the properties of the network, which the module factory receives.
             activation: the activation of this network. By default, the activation of the reader.
+            content: what the file says about the network. If it describes the computation, and there is no
+                module factory, the architecture is derived from this description.
 
         Raises:
             FileError: the names or shapes of the tensors are not those of the module.
@@ -109,7 +136,9 @@ class Reader:
         """
         if self.module is not None:
             return self.module.architecture(tensors, properties or {})
-        given = activation or self.activation
+        if content is not None and (content.module is not None or content.architecture is not None):
+            return self._stated(tensors, content)
+        given = activation or self.activation or (content.activation if content is not None else None)
         floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
         prefix = "" if self.published else common_prefix(floating)
         floating = {name.removeprefix(prefix): tensor for name, tensor in floating.items()}
@@ -117,6 +146,22 @@ class Reader:
         if (shapes, given) not in self._described:
             self._described[shapes, given] = self._recognised(shapes, given) or self._guessed(floating, given)
         return self._described[shapes, given]
+
+    def _stated(self, tensors: Mapping[str, Tensor], content: Content) -> Architecture:
+        """Return the architecture that a file describes."""
+        if content.module is not None:
+            return self._modules.architecture(content.module(), tensors, self.renaming)
+        assert content.architecture is not None
+        architecture = self.renaming.of_architecture(content.architecture)
+        own = named(tensors, architecture)
+        for parameter in architecture.parameters:
+            if parameter.name not in own:
+                raise FileError(f"the file describes {parameter.name!r}, but holds no such tensor")
+            if (shape := tuple(own[parameter.name].shape)) != parameter.shape:
+                raise FileError(
+                    f"the file describes {parameter.name!r} with shape {parameter.shape}, but holds {shape}"
+                )
+        return architecture
 
     def _guessed(self, tensors: Mapping[str, Tensor], activation: str | None) -> Architecture:
         """Guess the architecture from the names and shapes of the tensors."""

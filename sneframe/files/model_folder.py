@@ -1,0 +1,79 @@
+"""Read a model folder of Hugging Face: weights beside a ``config.json``, and often several copies of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import final
+
+from sneframe.errors import FileError
+from sneframe.files.reader import Candidate, Content, FileReader
+from sneframe.files.safe_path import inside
+from sneframe.files.shards import SHARD
+
+#: The files that tell a model folder from a folder of networks.
+CONFIGS = ("config.json", "adapter_config.json", "model_index.json", "open_clip_config.json")
+#: The names under which such a folder keeps its weights. The first that exists is read.
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "adapter_model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "adapter_model.bin",
+    "diffusion_pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+    "flax_model.msgpack",
+    "tf_model.h5",
+    "model.onnx",
+)
+
+
+@final
+class ModelFolderReader(FileReader):
+    """Reads the weights in a model folder, from the first of ``WEIGHTS`` that exists.
+
+    Args:
+        readers: the readers of the weights.
+    """
+
+    name = "sneframe/model-folder"
+    help = "model folders and cache snapshots of Hugging Face: config.json beside the weights"
+
+    def __init__(self, readers: Sequence[FileReader]) -> None:
+        self._readers = readers
+
+    def recognises(self, candidate: Candidate) -> bool:
+        """Recognise a folder that holds a config file, and weights under one of the usual names."""
+        return (
+            candidate.is_folder
+            and not candidate.names.isdisjoint(CONFIGS)
+            and not candidate.names.isdisjoint(WEIGHTS)
+        )
+
+    def read(self, path: Path) -> Content:
+        """Read the weights with the reader that recognises them."""
+        main = inside(path, self.main(path).name)
+        candidate = Candidate(main, is_folder=False)
+        for reader in self._readers:
+            if reader.recognises(candidate):
+                return reader.read(main)
+        raise FileError(f"{path}: no reader recognises {main.name}")
+
+    def main(self, path: Path) -> Path:
+        """Return the weights file that is read."""
+        return next(path / name for name in WEIGHTS if (path / name).exists())
+
+    def others(self, path: Path) -> Mapping[Path, str]:
+        """Return the copies of the weights in other formats, and the shards."""
+        main = self.main(path)
+        found = {
+            path / name: f"holds the same network as {main.name}, which is read"
+            for name in WEIGHTS
+            if (path / name).exists() and name != main.name
+        }
+        found |= {each: "" for each in path.iterdir() if SHARD.match(each.name)}
+        return found

@@ -1,0 +1,55 @@
+"""Check the sizes that a file declares, before memory is allocated for them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from torch import Tensor
+
+from sneframe.errors import FileError
+
+SHARED = 16  #: largest ratio of the bytes of all tensors to the bytes of the file: tensors may share storage
+NESTED = 32  #: number of levels of nested mappings and lists that are searched for tensors
+
+
+def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
+    """Yield the tensors in nested mappings and lists."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple) and depth < NESTED:
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors_in(each, depth + 1)
+
+
+def check_sizes(tensors: Iterable[Tensor], path: Path, size: int) -> None:
+    """Check that the tensors of a file do not claim far more bytes than the file has.
+
+    A view that ``Tensor.expand`` made can claim such a size, because its elements share memory.
+
+    Args:
+        tensors: the tensors.
+        path: the path of the file, for errors.
+        size: the size of the file in bytes.
+
+    Raises:
+        FileError: the tensors would take more than ``SHARED`` times the size of the file.
+    """
+    check_declared((tensor.numel() * tensor.element_size() for tensor in tensors), path, size)
+
+
+def check_declared(sizes: Iterable[int], path: Path, size: int) -> None:
+    """Check the bytes that tensors would take against those of their file; see :func:`check_sizes`."""
+    if (declared := sum(sizes)) > SHARED * size:
+        raise FileError(f"{path}: the tensors would take {declared} bytes, but the file has {size}")
+
+
+def size_of(file: Path | IO[bytes]) -> int:
+    """Return the size of a file in bytes. An open file is set back to its start."""
+    if isinstance(file, Path):
+        return file.stat().st_size
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
