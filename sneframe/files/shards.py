@@ -24,7 +24,7 @@ from sneframe.files.torch_reader import read_zip_or_pickle
 
 #: Maps the ending of a Hugging Face index file to the ending of the shards that the index file lists.
 INDEXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
-SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin|\.pt|\.pth)$")
+SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin|\.pt|\.pth)$", re.IGNORECASE)
 LARGEST_INDEX = 1 << 26  #: in bytes
 
 
@@ -36,11 +36,13 @@ class ShardsReader(FileReader):
     help = "networks in shards, such as model-00001-of-00002.safetensors, with or without an index file"
     endings = tuple(INDEXES)
 
+    def claims(self, name: str) -> bool:
+        """Return whether a name is that of an index file or of a shard."""
+        return super().claims(name) or SHARD.match(name) is not None
+
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise the name of an index file or of a shard."""
-        return not candidate.is_folder and (
-            self.claims(candidate.name) or SHARD.match(candidate.path.name) is not None
-        )
+        """Recognise an index file or a shard by its name."""
+        return not candidate.is_folder and self.claims(candidate.name)
 
     def read(self, path: Path) -> Content:
         """Read all shards of the network."""
