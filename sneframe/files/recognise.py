@@ -118,7 +118,7 @@ def _stranger(candidate: Candidate) -> str | None:
 
 def _unknown(candidate: Candidate, readers: Sequence[FileReader]) -> str:
     if candidate.is_folder:
-        return "this folder is not one network, and it is not read as one file"
+        return "this is a folder, and no reader recognises it as one network; give the file of one network"
     endings = sorted({ending for reader in readers for ending in reader.endings})
     return f"no reader recognises this file, {choices(candidate.path.suffix, endings, 'endings')}"
 

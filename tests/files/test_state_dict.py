@@ -422,7 +422,7 @@ def test_a_missing_or_empty_file_is_named(tmp_path):
     with pytest.raises(FileError, match=r"gone\.pt: no such file"):
         read_state_dict(tmp_path / "gone.pt")
     (tmp_path / "folder.pt").mkdir()
-    with pytest.raises(FileError, match=r"folder\.pt: this is a folder; give the file of one network"):
+    with pytest.raises(FileError, match=r"folder\.pt: this is a folder, and no reader recognises it as one network"):
         read_state_dict(tmp_path / "folder.pt")
     with pytest.raises(FileError, match=r"must end in one of \.safetensors"):
         read_state_dict(tmp_path / "a.onnx")
