@@ -18,7 +18,7 @@ from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
 from sneframe_sne.message.layer_encoder import Message
 
-#: Statistics of normalised weights enter linearly below this value, and by their logarithm above it.
+#: Statistics of normalised weights enter linearly below this value, and logarithmically above it.
 SMALL = 0.01
 
 
@@ -26,10 +26,10 @@ SMALL = 0.01
 class MessageStatistics(LayerEncoder):
     """Returns the codes of ``sne/message``, followed by a code of the statistics of each parameter.
 
-    Messages see what a network computes, and statistics see its scale. The statistics are the mean, variance
-    and quantiles of each parameter (StatNN, arXiv 2002.11448) on a logarithmic scale. A perceptron maps them
-    to a code, to which SNE's encodings of level and type are added. Neither kind of code depends on the order
-    of neurons.
+    Messages show what a network computes, and statistics show the scale of its weights. The statistics are
+    the mean, variance and quantiles of each parameter (StatNN, arXiv 2002.11448) on a logarithmic scale. A
+    perceptron maps them to a code, to which SNE's encodings of level and type are added. Neither the codes of
+    messages nor those of statistics depend on the order of neurons.
     """
 
     name = "sne/message-statistics"
