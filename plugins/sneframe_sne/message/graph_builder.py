@@ -146,7 +146,7 @@ class _GraphBuilder:
         return not outer <= read
 
     def _split(self, parameter: Parameter, blocks: int) -> Parameter:
-        """Split the first axis of a transposed convolution's kernel into blocks and the channels of a block."""
+        """Split the first axis of a transposed convolution's kernel into blocks and their channels."""
         size = parameter.shape[0]
         if blocks == 1:
             return parameter

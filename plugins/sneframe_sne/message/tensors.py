@@ -41,7 +41,10 @@ class SlotNodesTensors:
         return codes if repeats == 1 else repeat(codes, "b n d -> b (n k) d", k=repeats)
 
     def gather(self, messages: Tensor) -> Tensor:
-        """Return ``(B, nodes, D)`` for ``messages (B, slots, D)``: the sum over the k slots of a node, / √k."""
+        """Sum ``messages (B, slots, D)`` over the slots of each node, and return ``(B, nodes, D)``.
+
+        The sum over k slots is divided by √k.
+        """
         count = len(self.roots)
         if self.index is not None:
             summed = messages.new_zeros(len(messages), count, messages.shape[2]).index_add(
