@@ -1,10 +1,11 @@
-"""Recipes: StatNN with boosted trees (the default), ridge regression or a perceptron, and two baselines.
+"""Define the recipes of StatNN with boosted trees (the default), ridge regression or a perceptron.
 
-The baselines are ``stats/pooled``, which takes any architecture, and ``stats/mean``.
+There are two more baselines: ``stats/pooled``, which predicts for any architecture, and ``stats/mean``.
 
 The original StatNN computes statistics of raw weights. Here ``normalise/fan-in`` rescales the weights first.
-In a zoo of one architecture this makes no difference to trees. Where widths differ, it makes statistics of
-different widths comparable. And a perceptron needs it, because raw statistics differ by orders of magnitude.
+In a zoo of one architecture this makes no difference to trees. If widths differ, the normalisation makes
+statistics of different widths comparable. A perceptron needs the normalisation, because raw statistics differ
+by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def default() -> RunConfig:
 
 
 def fair() -> RunConfig:
-    """Return ``stats/boosting`` as ``stats/fair``. It has no trainable weights to match in number."""
+    """Return ``stats/boosting`` as ``stats/fair``. Trees have no trainable weights, so no size is matched."""
     return evolve(boosting(), recipe="stats/fair")
 
 
