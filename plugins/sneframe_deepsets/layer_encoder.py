@@ -122,7 +122,7 @@ class WeightSet(LayerEncoder):
 
 
 def _pieces(offsets: tuple[int, ...], end: int, start: int, stop: int) -> tuple[tuple[int, int], ...]:
-    """Return each parameter with weights in ``[start, stop)``: its index, and the number of those weights.
+    """Return the index of each parameter with weights in ``[start, stop)``, and the number of such weights.
 
     Args:
         offsets: the index of each parameter's first weight.

@@ -1,4 +1,4 @@
-"""Batch norm with statistics over the whole batch of a step, even if several processes share the batch.
+"""Define batch norm with statistics over the batch of a step, even if several processes share the batch.
 
 Training with one process and with several processes must give the same numbers, on CPUs too. But
 ``torch.nn.SyncBatchNorm`` works only on GPUs.
@@ -30,7 +30,7 @@ class BatchNorm(nn.BatchNorm1d):
         super().__init__(channels)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
-        """Return ``(n, channels)``."""
+        """Normalise ``input (n, channels)``, and return ``(n, channels)``."""
         if not (
             self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         ):

@@ -1,4 +1,4 @@
-"""One DWS layer (Navon et al. 2023, arXiv 2301.12780).
+"""Define one DWS layer (Navon et al. 2023, arXiv 2301.12780).
 
 A DWS layer maps features on every weight and bias of a chain of L layers to features on every weight and
 bias. The layer has a map from every tensor (the source) to every tensor (the target). A map pools the source

@@ -46,7 +46,7 @@ class Branches:
     )
 
     def weight_at(self, progress: float) -> float:
-        """Return λ at a point of the training. ``progress`` in [0, 1] is the fraction of it that is done."""
+        """Return λ at a point of the training. ``progress`` is the fraction of the training that is done."""
         risen = 1.0 if self.schedule == "constant" else min(1.0, progress / self.ramp)
         if self.schedule == "cosine":
             risen = (1 - math.cos(math.pi * risen)) / 2

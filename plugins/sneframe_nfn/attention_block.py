@@ -1,4 +1,4 @@
-"""A weight-space attention block (Zhou et al. 2023, arXiv 2305.13546, equations 4 to 6).
+"""Define a weight-space attention block (Zhou et al. 2023, arXiv 2305.13546, equations 4 to 6).
 
 The block maps features on every weight and bias of a chain to features on every weight and bias. Axis l is
 the row of neurons after l layers. All axes are exchangeable. There are two kinds of attention:

@@ -1,4 +1,4 @@
-"""Encodings that distinguish layers, inputs and outputs, but not hidden neurons."""
+"""Define encodings that distinguish layers, inputs and outputs, but not hidden neurons."""
 
 from __future__ import annotations
 

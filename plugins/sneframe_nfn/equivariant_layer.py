@@ -1,4 +1,4 @@
-"""One NF-layer (Zhou et al. 2023, arXiv 2302.14040, equations 3 and 4).
+"""Define one NF-layer (Zhou et al. 2023, arXiv 2302.14040, equations 3 and 4).
 
 The layer maps features on every weight and bias of a chain to features on every weight and bias. Axis l is
 the row of neurons after l layers. Weight l, counted from 0, has the axes l + 1 and l. Bias l has the axis l +

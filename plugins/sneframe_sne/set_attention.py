@@ -138,7 +138,7 @@ class ScalarSAB(nn.Module):
         return rearrange(means, "s h c -> s c h")
 
     def _matrix(self) -> Tensor:
-        """Return the matrix ``(D, H + 1)`` on the features: one column of the query, and one of each head."""
+        """Return the matrix ``(D, H + 1)`` that maps the features: a column for x_i, and one for each m_ih."""
         value = rearrange(self._flat(self.value), "(h d) -> h d", h=self.heads)
         return torch.cat(
             [self.query.weight, torch.block_diag(*(rearrange(v, "d -> d 1") for v in value))], dim=1
@@ -232,7 +232,7 @@ class PMA(nn.Module):
         return self.finish(rearrange(scores.softmax(1), "s c h -> s h c") @ x)
 
     def probe(self) -> Tensor:
-        """Return ``(H, D)``: the vector of each head whose product with an element is the element's score."""
+        """Return ``(H, D)``, a vector for each head. The product of an element and this vector is a score."""
         q = rearrange(self.query(self.seed), "1 (h d) -> h 1 d", h=self.heads)
         key = rearrange(self.key.weight, "(h d) e -> h d e", h=self.heads)
         return (q @ key).squeeze(1) * q.shape[-1] ** -0.5
@@ -246,7 +246,7 @@ class PMA(nn.Module):
 
 
 def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return what is added to scores: 0 where the mask is true, and −∞ elsewhere.
+    """Return what is added to attention scores: 0 where the mask is true, and −∞ elsewhere.
 
     Every set has an element, so no row is −∞ everywhere.
     """

@@ -1,4 +1,4 @@
-"""``stats/boosting``, ``stats/ridge`` and ``stats/mean``: heads that are fitted to embeddings."""
+"""``stats/boosting``, ``stats/ridge`` and ``stats/mean`` are heads that are fitted to embeddings."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Mean(FittedHead):
         self.mean = self.keep(embeddings, targets)[1].mean(axis=0)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return predictions ``(B, T)``; all rows are equal.
+        """Return predictions ``(B, T)``. All rows are equal.
 
         Raises:
             PartError: the head is not fitted.

@@ -1,4 +1,4 @@
-"""One round of messages: codes travel along the edges in the order of the layers, and then back."""
+"""Define one round of messages: codes travel along the edges in the order of the layers, and then back."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Messages(nn.Module):
     def incoming(
         self, weights: Tensor | None, sent: Tensor | None, vectors: Tensor | None, activation: str
     ) -> Tensor:
-        """Return u ``(B, targets, D)``, which arrives at the targets.
+        """Return u ``(B, targets, D)``, the messages that arrive at the targets.
 
         Args:
             weights: one direction of :class:`EdgeWeights`. None if there are only vectors.

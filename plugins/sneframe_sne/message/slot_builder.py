@@ -220,7 +220,7 @@ class SlotBuilder:
             outer = parent
 
     def _group_nodes(self, name: str, factors: Sequence[int | str], grid: np.ndarray) -> np.ndarray:
-        """Return, for each of n points, the index of a node of the group.
+        """Return, for each of n points, the index of its node in the node set of the group ``name``.
 
         ``grid (factors, n)`` contains the position of each point along each factor.
         """

@@ -60,7 +60,7 @@ class MessageStatistics(LayerEncoder):
         )
 
     def _codes(self, networks: Networks) -> Tensor:
-        """Return the codes ``(B, L, D)`` of the L parameters' statistics."""
+        """Return the codes ``(B, L, D)`` of the statistics of the L parameters."""
         values = torch.stack([statistics(view.flatten(1)) for view in networks.parameters().values()], dim=1)
         units = each_parameter(networks.architecture)
         codes: Tensor = self.perceptron(torch.asinh(values / SMALL))
