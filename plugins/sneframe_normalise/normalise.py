@@ -95,7 +95,7 @@ class FanIn(Normalise):
         return batch.replace(networks.weights * self._factors(networks) for networks in batch.networks)
 
     def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:
-        """Return the weights times the factor of their parameter."""
+        """Return the weights of one parameter, rescaled."""
         scale = self.scale[self._find(_keys(architecture)[parameter])]
         return weights * (math.sqrt(architecture.parameters[parameter].fan_in) / scale)
 
@@ -146,7 +146,7 @@ class PerParameter(Normalise):
         self._sizes: dict[tuple[str, torch.device], Tensor] = {}
 
     def learn(self, batches: Iterable[Batch]) -> None:
-        """Set means and standard deviations from the training networks."""
+        """Set the means and standard deviations to those of the training networks."""
         counts, means, squares = ([0.0] * len(self.mean) for _ in range(3))
         for networks in chain.from_iterable(batch.networks for batch in batches):
             start = self._start(networks.architecture)

@@ -138,7 +138,7 @@ class ScalarSAB(nn.Module):
         return rearrange(means, "s h c -> s c h")
 
     def _matrix(self) -> Tensor:
-        """Return the matrix ``(D, H + 1)`` that maps the features: a column for x_i, and one for each m_ih."""
+        """Return the matrix ``(D, H + 1)`` that maps the features: columns for x_i and for each m_ih."""
         value = rearrange(self._flat(self.value), "(h d) -> h d", h=self.heads)
         return torch.cat(
             [self.query.weight, torch.block_diag(*(rearrange(v, "d -> d 1") for v in value))], dim=1

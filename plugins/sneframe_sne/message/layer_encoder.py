@@ -75,7 +75,7 @@ class Message(LayerEncoder):
         self._tensors: dict[tuple[str, torch.device, torch.dtype], GraphTensors] = {}
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture with L node sets other than the input."""
+        """Return codes ``(B, L, D)`` for each architecture. L is the number of node sets except the input."""
         codes = [self._encode(networks) for networks in tokens]
         if torch.is_grad_enabled():
             # With several processes, every trainable tensor needs a gradient. Unused tensors get a gradient
