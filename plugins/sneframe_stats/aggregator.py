@@ -100,7 +100,7 @@ class StatFeatures(Aggregator):
             ) from error
 
     def _pool(self, entry: LayerCodes) -> Tensor:
-        """Return the embeddings ``(B, E)``: the mean code and a 1 for a filled bin, zeros for an empty bin."""
+        """Return the embeddings ``(B, E)``: the mean code and a 1 for a filled bin, and zeros otherwise."""
         averaging = bin_averages(
             entry.architecture, self.types, self.config.depth_bins, entry.codes.dtype, entry.codes.device
         )

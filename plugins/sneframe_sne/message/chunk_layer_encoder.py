@@ -57,7 +57,7 @@ class MessageChunkSet(LayerEncoder):
         self.out = self.message.out
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture. L counts neuron groups, outputs and parameters."""
+        """Return codes ``(B, L, D)`` for each architecture. L counts groups, outputs and parameters."""
         chunked = self.chunk_set(tuple(self.cut.cut(networks) for networks in tokens))
         return tuple(
             LayerCodes(

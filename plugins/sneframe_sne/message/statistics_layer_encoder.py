@@ -49,7 +49,7 @@ class MessageStatistics(LayerEncoder):
         self.out = self.message.out
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture. L counts neuron groups, outputs and parameters."""
+        """Return codes ``(B, L, D)`` for each architecture. L counts groups, outputs and parameters."""
         return tuple(
             LayerCodes(
                 architecture=networks.architecture,
