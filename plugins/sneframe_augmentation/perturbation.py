@@ -21,7 +21,7 @@ class Noise(Augmentation):
     """Replaces each weight w by w + σ r ε, where ε is standard normal and drawn for each weight.
 
     r is the root mean square of the parameter to which w belongs, in the same network. Two published code
-    bases call the addition of a constant, σ · std(w), noise. Here the noise is random.
+    bases add a constant, σ · std(w), and call it noise. Here the noise is random.
     """
 
     name = "augmentation/noise"

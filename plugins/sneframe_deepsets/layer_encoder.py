@@ -34,8 +34,8 @@ class WeightSet(LayerEncoder):
 
     φ computes D numbers for every weight. Two measures limit the time and the memory. First, the first layer
     of φ is computed as *w* a + A *e* + c, where only *w* a differs between the weights of a parameter.
-    Second, weights are encoded in passes. If there is more than one pass, the gradient computes each pass
-    again, so that memory does not grow with the size of the networks.
+    Second, weights are encoded in passes. If there is more than one pass, the backward pass computes each of
+    them again, so that memory does not grow with the size of the networks.
     """
 
     name = "deepsets/weight-set"
@@ -63,7 +63,7 @@ class WeightSet(LayerEncoder):
         self.phi = perceptron((1 + width, *[width] * config.depth))
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture; L is the number of its parameters."""
+        """Return codes ``(B, L, D)`` for each architecture. L is the number of its parameters."""
         return tuple(self._encode(networks) for networks in tokens)
 
     def _encode(self, networks: Networks) -> LayerCodes:
@@ -95,7 +95,7 @@ class WeightSet(LayerEncoder):
     def _sums(
         self, weights: Tensor, encoding: Tensor, pieces: tuple[tuple[int, int], ...]
     ) -> tuple[Tensor, ...]:
-        """Return the sum ``(B, D)`` of φ over each piece, which is the weights of one parameter in this pass.
+        """Return the sum ``(B, D)`` of φ over each piece. A piece is the weights of one parameter in a pass.
 
         Args:
             weights: ``(B, n)``, the weights of one pass.
@@ -122,7 +122,7 @@ class WeightSet(LayerEncoder):
 
 
 def _pieces(offsets: tuple[int, ...], end: int, start: int, stop: int) -> tuple[tuple[int, int], ...]:
-    """Return each parameter with weights in ``[start, stop)``: its index, and the number of those weights.
+    """Return the index of each parameter with weights in ``[start, stop)``, and the number of such weights.
 
     Args:
         offsets: the index of each parameter's first weight.

@@ -22,11 +22,11 @@ from sneframe_dwsnet.pooling import pool
 class InvariantPooling(Aggregator):
     """Applies ReLU and dropout, and pools each tensor over its hidden axes (Navon et al. 2023).
 
-    Inputs and outputs are not pooled. The embedding concatenates, in this order, the weights between hidden
-    layers ``(channels)`` each, the first weight ``(in · channels)``, the last weight ``(out · channels)``,
-    the hidden biases ``(channels)`` each, and the last bias ``(out · channels)``. In ``WeightFeatures`` a
-    weight has this number of values for each position of its kernel. The classifier of the original is a
-    separate part, ``head/linear``.
+    There is no pooling over inputs or outputs. The embedding concatenates, in this order, the weights between
+    hidden layers ``(channels)`` each, the first weight ``(in · channels)``, the last weight ``(out ·
+    channels)``, the hidden biases ``(channels)`` each, and the last bias ``(out · channels)``. In
+    ``WeightFeatures``, a weight has this number of values for each position of its kernel. The classifier of
+    the original is a separate part, ``head/linear``.
     """
 
     name = "dwsnet/invariant-pooling"
@@ -56,7 +56,7 @@ class InvariantPooling(Aggregator):
         return torch.cat([self._vector(x) for x in fold(features, self.members)], dim=-1)
 
     def _vector(self, folded: Tensor) -> Tensor:
-        """Return ``(B, D)`` for ``folded (B, *axes, D)``."""
+        """Apply ReLU and dropout to ``folded (B, *axes, D)``, pool over the axes, and return ``(B, D)``."""
         x: Tensor = self.dropout(F.relu(folded))
         while x.ndim > 2:
             x = pool(x, 1, self.config.reduction)

@@ -1,7 +1,7 @@
-"""Batch norm with statistics over the whole batch of a step, even if several processes share the batch.
+"""Define batch norm with statistics over the batch of a step, even if several processes share the batch.
 
-One process and several must give the same numbers, on CPUs too, but torch.nn.SyncBatchNorm works only on
-GPUs.
+Training with one process and with several processes must give the same numbers, on CPUs too. But
+``torch.nn.SyncBatchNorm`` works only on GPUs.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch.autograd.function import once_differentiable
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """``nn.BatchNorm1d`` on ``(n, channels)``, with the statistics of all processes together in training.
+    """``nn.BatchNorm1d`` on ``(n, channels)``, with joint statistics of all processes in training.
 
-    Every process must call it equally often. A part that is built for one architecture does so. All processes
-    then have the same running statistics.
+    Every process must call the module equally often. This is so in a part that is built for one architecture.
+    All processes then have the same running statistics.
     """
 
     momentum: float
@@ -30,7 +30,7 @@ class BatchNorm(nn.BatchNorm1d):
         super().__init__(channels)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
-        """Return ``(n, channels)``."""
+        """Normalise ``input (n, channels)``, and return ``(n, channels)``."""
         if not (
             self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         ):
@@ -53,7 +53,7 @@ def _sum(tensor: Tensor) -> Tensor:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes.
+    """Computes the sum of a tensor over all processes.
 
     The tensor of each process contributes to the losses of all processes, so gradients are summed as well.
     """

@@ -1,4 +1,4 @@
-"""One DWS layer (Navon et al. 2023, arXiv 2301.12780).
+"""Define one DWS layer (Navon et al. 2023, arXiv 2301.12780).
 
 A DWS layer maps features on every weight and bias of a chain of L layers to features on every weight and
 bias. The layer has a map from every tensor (the source) to every tensor (the target). A map pools the source
@@ -47,7 +47,7 @@ class DWSRoute:
 
 
 class DWSLayer(nn.Module):
-    """A map between features on the weights and biases of a chain, equivariant along hidden axes.
+    """Maps features on the weights and biases of a chain, and commutes with permutations of hidden neurons.
 
     Args:
         members: the weights and biases of the chain, with their hidden axes.
@@ -56,7 +56,8 @@ class DWSLayer(nn.Module):
         set_layer: returns a set layer for an input width and an output width.
         reduction: the pooling over hidden axes.
         depth: number of linear layers of the affine maps from weights to weights, from biases to biases, and
-            between the last weight and the last bias. All other affine maps have one, as in the original.
+            between the last weight and the last bias. All other affine maps have one linear layer, as in the
+            original.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class DWSLayer(nn.Module):
         self.members = tuple(members)
         self.reduction = reduction
         self.maps = nn.ModuleDict()
-        #: the routes to each member, by the hidden axes along which they act, few axes first
+        #: for each member, the routes to it by the hidden axes along which they act, few axes first
         self.routes: list[dict[Axes, list[DWSRoute]]] = []
         for target in members:
             routes: dict[Axes, list[DWSRoute]] = {}
@@ -95,7 +96,7 @@ class DWSLayer(nn.Module):
             self.routes.append({along: routes[along] for along in sorted(routes, key=len)})
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``(B, *hidden, fixed · outputs)`` for each ``(B, *hidden, fixed · inputs)``, in order."""
+        """Return ``(B, *hidden, fixed · outputs)`` for ``(B, *hidden, fixed · inputs)`` of each member."""
         pooled = [pools(x, m.axes, self._pool) for x, m in zip(tensors, self.members, strict=True)]
         pairs = zip(self.members, self.routes, strict=True)
         return [self._gather(pooled, target.axes, routes) for target, routes in pairs]
@@ -106,7 +107,7 @@ class DWSLayer(nn.Module):
     def _gather(
         self, pooled: list[dict[Axes, Tensor]], hidden: Axes, routes: dict[Axes, list[DWSRoute]]
     ) -> Tensor:
-        """Return the sum of a target's maps.
+        """Return the sum of the results of all maps to a target.
 
         Maps along few axes are added first, so that few additions have the full size of the target.
 
@@ -128,7 +129,11 @@ class DWSLayer(nn.Module):
 
 
 def initialise(layer: DWSLayer, scale: float) -> None:
-    """Draw weights from N(0, σ²), σ = √(2 / (in + out)) · √(2 in / out) · scale, and biases from U(±1e-4)."""
+    """Draw the initial values of all linear maps of a layer.
+
+    Weights are from N(0, σ²) with σ = √(2 / (in + out)) · √(2 in / out) · scale, and biases from U(−1e-4,
+    1e-4).
+    """
     for module in layer.modules():
         if isinstance(module, nn.Linear):
             gain = math.sqrt(2 * module.in_features / module.out_features) * scale
@@ -138,9 +143,10 @@ def initialise(layer: DWSLayer, scale: float) -> None:
 
 
 def _is_copied(source: Member, target: Member, *, last: int) -> bool:
-    """Return whether a map to the last weight computes one vector for all outputs instead of one for each.
+    """Return whether the map from a source to a target computes one vector for all outputs of the network.
 
-    In the original, the maps from the second-last weight and from the biases of layers 0 … L − 3 do so.
+    As in the original, this is so for maps to the last weight from the second-last weight and from the biases
+    of layers 0 … L − 3. Any other map computes a vector for each output.
     """
     if (target.role, target.layer) != ("weight", last):
         return False

@@ -113,7 +113,7 @@ class DWSLayers(LayerEncoder):
 
 
 def _members(links: Sequence[Link], carrier: type) -> tuple[Member, ...]:
-    """Return all weights, followed by all biases. The maps of the original are in this order."""
+    """Return all weights of a chain, followed by all biases. The original has its maps in this order."""
     members = members_of(links, exchangeable="hidden", carrier=carrier)
     return (*members[::2], *members[1::2])
 

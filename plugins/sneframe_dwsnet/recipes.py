@@ -1,4 +1,7 @@
-"""Recipes: ``dwsnet/default``, ``dwsnet/fair`` (the size at which methods are compared), ``dwsnet/paper``."""
+"""Define the recipes ``dwsnet/default``, ``dwsnet/fair`` and ``dwsnet/paper``.
+
+``dwsnet/fair`` has the model size at which methods are compared.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from sneframe_dwsnet.tokenizer import DWSChannels
 
 
 def default() -> RunConfig:
-    """Return DWSNet with the published size and learning rate, in the batches of the other methods.
+    """Return the recipe of DWSNet with the published size, but with the batch size of the other methods.
 
-    The published batches of 512 networks are too large for a zoo of a few thousand.
+    The learning rate is also as published. The published batches of 512 networks are too large for a zoo of a
+    few thousand networks.
     """
     return RunConfig(
         recipe="dwsnet/default",
@@ -36,12 +40,12 @@ def fair() -> RunConfig:
 
 
 def paper() -> RunConfig:
-    """Return DWSNet with the published settings for MNIST INRs, but without augmentations and AMSGrad.
+    """Return the recipe of DWSNet as published for MNIST INRs, but without augmentations and AMSGrad.
 
-    The property decides the loss. For a class it is cross-entropy, as in the published runs.
+    The property decides the loss. For a class the loss is cross-entropy, as in the published runs.
 
-    The original normalises each weight by its own mean and standard deviation. These differ between hidden
-    neurons, so they break the symmetry that the layers keep. Here each parameter has one mean and one
+    The original normalises each weight by its own mean and standard deviation. Such constants differ between
+    hidden neurons, so they break the symmetry that the layers keep. Here each parameter has one mean and one
     standard deviation.
     """
     return RunConfig(

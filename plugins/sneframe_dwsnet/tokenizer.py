@@ -32,7 +32,7 @@ class DWSChannels(Tokenizer):
         """Return weights ``(B, 1, *shape)`` and biases ``(B, 1, out)``.
 
         Raises:
-            PartError: a network has another architecture than the part was built for.
+            PartError: a network does not have the layout for which the part was built.
         """
         return tuple(self._features(networks) for networks in batch.networks)
 

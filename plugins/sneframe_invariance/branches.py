@@ -24,7 +24,7 @@ COPY = 1 << 40
 
 @frozen(kw_only=True)
 class Branches:
-    """Options of every loss that compares a network x with moved copies g·x of it."""
+    """Options of every loss that compares the outputs for a network x and for moved copies g·x."""
 
     weight: float = option(1.0, "λ, the weight of this loss relative to the task loss", check=ge(0))
     schedule: Literal["constant", "linear", "cosine"] = option(
@@ -47,18 +47,18 @@ class Branches:
     )
 
     def weight_at(self, progress: float) -> float:
-        """Return λ at a point of the training. ``progress`` in [0, 1] is the fraction that is done."""
+        """Return λ at a point of the training. ``progress`` is the fraction of the training that is done."""
         risen = 1.0 if self.schedule == "constant" else min(1.0, progress / self.ramp)
         if self.schedule == "cosine":
             risen = (1 - math.cos(math.pi * risen)) / 2
         return self.weight * risen
 
     def count(self, draw: Draw) -> int:
-        """Return for how many networks of a step the loss is computed, over all processes together."""
+        """Return the number of networks of a step for which the loss is computed, over all processes."""
         return math.ceil(self.fraction * draw.size)
 
     def chosen(self, draw: Draw) -> tuple[np.ndarray, float]:
-        """Return the indices of the networks for which this process computes the loss, and a factor.
+        """Return the indices of this process's networks that enter the loss, and a factor for the loss.
 
         The loss is computed for the first :meth:`count` networks of the step. All processes must call the
         model, because a part may compute statistics over all processes. So a process that has none of the
@@ -69,7 +69,7 @@ class Branches:
         return (indices, 1.0) if len(indices) else (np.zeros(1, np.int64), 0.0)
 
     def moved(self, model: nn.Module, batch: Batch, draw: Draw) -> Iterator[Output]:
-        """Yield the model's output for each of the K copies of a batch. Each network has its own g."""
+        """Yield the model's output for each of K copies of a batch. Each network of a copy has its own g."""
         for copy in range(self.copies):
             elements = sample(batch, seed=draw.seed, step=draw.step + copy * COPY, actions=self.actions)
             yield model(apply(batch, elements))

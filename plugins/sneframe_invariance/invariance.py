@@ -1,6 +1,6 @@
 """``invariance/logit``, ``invariance/embedding`` and ``invariance/contrastive`` define invariance losses.
 
-Each loss compares the model's output for a network with that for moved copies of the same network.
+Each loss compares the model's output for a network with the outputs for moved copies of the network.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Logit(InvarianceLoss):
         """Options."""
 
     def weight(self, progress: float) -> float:
-        """Return λ at a point of the training. ``progress`` in [0, 1] is the fraction that is done."""
+        """Return λ at a point of the training. ``progress`` is the fraction of the training that is done."""
         return float(self.config.weight_at(progress))
 
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
@@ -68,7 +68,7 @@ class EmbeddingDistance(InvarianceLoss):
         self.width = spec.width
 
     def weight(self, progress: float) -> float:
-        """Return λ at a point of the training. ``progress`` in [0, 1] is the fraction that is done."""
+        """Return λ at a point of the training. ``progress`` is the fraction of the training that is done."""
         return float(self.config.weight_at(progress))
 
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:
@@ -105,7 +105,7 @@ class Contrastive(InvarianceLoss):
         )
 
     def weight(self, progress: float) -> float:
-        """Return λ at a point of the training. ``progress`` in [0, 1] is the fraction that is done."""
+        """Return λ at a point of the training. ``progress`` is the fraction of the training that is done."""
         return float(self.config.weight_at(progress))
 
     def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:

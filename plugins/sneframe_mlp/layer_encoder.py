@@ -21,9 +21,9 @@ from sneframe.parts.part import Spec
 class Columns(LayerEncoder):
     """Multiplies the weights of each parameter by the columns of a linear map that belong to these weights.
 
-    A linear map W ``(D, P)`` of the flat weights *x* ``(P,)`` is a sum over parameters, W *x* = Σ_l W_l
-    *x_l*, where *x_l* are the weights of parameter *l*, and W_l ``(D, size)`` are the columns that multiply
-    them. The code of *l* is W_l *x_l*. ``mlp/perceptron`` sums the codes and applies the rest of the
+    A linear map W ``(D, P)`` of the flat weights *x* ``(P,)`` is a sum over parameters: W *x* = Σ_l W_l
+    *x_l*. Here *x_l* are the weights of parameter *l*, and W_l ``(D, size)`` are the columns that multiply
+    *x_l*. The code of *l* is W_l *x_l*. ``mlp/perceptron`` sums the codes and applies the rest of the
     perceptron. W has one column for each weight, so all networks of the zoo must have the same parameters.
     """
 
@@ -44,10 +44,10 @@ class Columns(LayerEncoder):
         self.linear = nn.Linear(architecture.num_weights, config.width, bias=False)
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)``; L is the number of parameters.
+        """Return codes ``(B, L, D)``. L is the number of parameters.
 
         Raises:
-            PartError: a network has another architecture than the part was built for.
+            PartError: a network does not have the layout for which the part was built.
         """
         return tuple(self._encode(networks) for networks in tokens)
 

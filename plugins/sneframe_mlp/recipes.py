@@ -40,9 +40,8 @@ def paper() -> RunConfig:
     """Return the recipe of the perceptron with which the code of Navon et al. (2023) compares DWSNet.
 
     The perceptron has three hidden layers of 256 units, and trains like DWSNet. The initialisation and the
-    AMSGrad of Navon et al. are left out. The original
-    normalises each weight by its own mean and standard deviation. Here each parameter has one mean and one
-    standard deviation, as for the other methods.
+    AMSGrad of Navon et al. are left out. The original normalises each weight by its own mean and standard
+    deviation. Here each parameter has one mean and one standard deviation, as for the other methods.
     """
     return evolve(
         default(),

@@ -1,4 +1,4 @@
-"""Neural functional networks (Zhou et al. 2023, arXiv 2302.14040), and transformers (arXiv 2305.13546)."""
+"""Neural functional networks (Zhou et al. 2023, arXiv 2302.14040) and transformers (arXiv 2305.13546)."""
 
 from __future__ import annotations
 

@@ -19,10 +19,11 @@ from sneframe.parts.part import Spec
 class HNPPool(Aggregator):
     """Averages the features of every weight and bias over hidden neurons (arXiv 2302.14040).
 
-    Inputs and outputs are not averaged. The embedding concatenates the averages: the first weight
+    There is no average over inputs or outputs. The embedding concatenates the averages: the first weight
     ``(positions · in · channels)``, its bias ``(channels)``, …, the last weight ``(positions · out ·
-    channels)``, its bias ``(out · channels)``. The positions of a weight are the entries of its kernel, or of
-    a flattened map; ``NeuronFeatures`` have one.
+    channels)``, its bias ``(out · channels)``. The positions of a weight are the entries of its kernel, or
+    the positions of a map that is flattened before the layer. In ``NeuronFeatures`` every weight has one
+    position.
     """
 
     name = "nfn/hnp-pool"
@@ -47,9 +48,10 @@ class HNPPool(Aggregator):
 class NPPool(Aggregator):
     """Averages the features of every weight and bias over all neurons (arXiv 2302.14040).
 
-    Inputs and outputs are averaged, too. The embedding concatenates the averages: ``(positions · channels)``
-    for a weight, and ``(channels)`` for a bias. The positions of a weight are the entries of its kernel, or
-    of a flattened map; ``NeuronFeatures`` have one.
+    Inputs and outputs are among these neurons. The embedding concatenates the averages: ``(positions ·
+    channels)`` for a weight, and ``(channels)`` for a bias. The positions of a weight are the entries of its
+    kernel, or the positions of a map that is flattened before the layer. In ``NeuronFeatures`` every weight
+    has one position.
     """
 
     name = "nfn/np-pool"
@@ -75,7 +77,7 @@ def _gives(spec: Spec, members: Sequence[Member]) -> Spec:
 
 
 def _pool(features: WeightFeatures | NeuronFeatures, members: Sequence[Member]) -> Embedding:
-    """Return the concatenated means over exchangeable axes, in which channels vary fastest."""
+    """Average each member over its exchangeable axes, and concatenate the means. Channels vary fastest."""
     values = torch.cat([_mean(tensor) for tensor in fold(features, members)], dim=-1)
     return Embedding(architecture=features.architecture, values=values)
 

@@ -1,7 +1,7 @@
-"""A weight-space attention block (Zhou et al. 2023, arXiv 2305.13546, equations 4 to 6).
+"""Define a weight-space attention block (Zhou et al. 2023, arXiv 2305.13546, equations 4 to 6).
 
-The block maps features on every weight and bias to features on every weight and bias. All axes of neurons are
-exchangeable. There are two kinds of attention:
+The block maps features on every weight and bias of a chain to features on every weight and bias. Axis l is
+the row of neurons after l layers. All axes are exchangeable. There are two kinds of attention:
 
 - Along axis l, the tokens are the columns of weight l − 1, bias l − 1 and the rows of weight l. Each token is
   as long as the axis. Dot products sum over the axis, so they do not depend on the order of its neurons.
@@ -38,22 +38,27 @@ class ChannelMap(nn.Module):
         self.maps = nn.ModuleList(nn.Linear(m.folded * inputs, m.folded * outputs) for m in members)
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``(B, *axes, folded · outputs)`` for each ``(B, *axes, folded · inputs)``."""
+        """Return a tensor ``(B, *axes, folded · outputs)`` for each tensor ``(B, *axes, folded · inputs)``.
+
+        ``folded`` is the number of positions of the weight, or 1 for a bias.
+        """
         return [affine(x) for affine, x in zip(self.maps, tensors, strict=True)]
 
 
 class WeightAttention(nn.Module):
-    """Adds the results of attention along every axis and of attention among means.
+    """Computes attention along every axis and attention among means, and returns the sum of the results.
 
-    A weight has three such results. The original maps each of the three back to the positions of the weight.
-    Here one map is applied to the sum of the three, which is the same up to the bias.
+    A weight has three results: one for each of its two axes, and one from the means. The original maps each
+    of the three back to the positions of the weight. Here one map is applied to the sum of the three, which
+    is equivalent up to the bias.
 
     Args:
         members: the weight and the bias of every layer in turn, with all axes exchangeable.
         width: number of channels.
         heads: number of attention heads, a divisor of ``width``.
-        shared: whether all weights and biases share one map to queries, keys and values. Otherwise each has
-            its own, and each weight has an affine map from the result back to the channels of its positions.
+        shared: whether all weights and biases share one map to queries, keys and values. If not, each weight
+            and each bias has a map of its own, and each weight also has an affine map from the summed results
+            back to the channels of its positions.
         dropout: dropout rate of the attention weights.
     """
 
@@ -73,9 +78,10 @@ class WeightAttention(nn.Module):
         )
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return weights ``(B, out, in, folded · width)`` and biases ``(B, out, width)`` in turn.
+        """Return the summed results for the weight and the bias of each layer in turn.
 
-        The input has the same shapes; ``folded`` is the number of a weight's positions.
+        The shapes are ``(B, out, in, folded · width)`` for weights and ``(B, out, width)`` for biases, where
+        ``folded`` is the number of positions of the weight. The input has the same shapes.
         """
         maps = [*self.project] * (len(tensors) // len(self.project))
         projected = [affine(x) for affine, x in zip(maps, tensors, strict=True)]
@@ -88,9 +94,10 @@ class WeightAttention(nn.Module):
         return totals
 
     def _among_means(self, projected: Sequence[Tensor]) -> list[Tensor]:
-        """Return the result of attention among means, which is the same for all neurons of a weight or bias.
+        """Return the result of attention among means for each weight and bias.
 
-        The shapes are ``(B, 1, 1, width)`` for weights and ``(B, 1, width)`` for biases.
+        A result is the same for all neurons. So its shape is ``(B, 1, 1, width)`` for a weight, and ``(B, 1,
+        width)`` for a bias.
         """
         means = torch.stack([x.mean(tuple(range(1, x.ndim - 1))) for x in projected], dim=1)
         qkv = rearrange(means, "b t (h qkv c) -> qkv b h t c", h=self.heads, qkv=3)
@@ -104,10 +111,10 @@ class WeightAttention(nn.Module):
         weight, and ``(B, out, width)`` for a bias.
         """
         patterns = {}
-        if axis > 0:  # layer axis − 1 has the axis as its outputs
+        if axis > 0:  # the axis is the outputs of layer ``axis − 1``
             patterns[2 * axis - 2] = "b n t", "t"
             patterns[2 * axis - 1] = "b n", "1"
-        if axis < self.depth:  # layer axis has the axis as its inputs
+        if axis < self.depth:  # the axis is the inputs of layer ``axis``
             patterns[2 * axis] = "b t n", "t"
         tokens = [
             rearrange(
@@ -133,7 +140,7 @@ class WeightAttention(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Adds A(LN x) to x, and then F(LN x).
+    """Computes y = x + A(LN x), and returns y + F(LN y).
 
     A is weight-space attention. F applies an affine map of channels, GELU, and another affine map. LN is the
     layer norm of torch. LN normalises a weight over the channels of all its positions together, and a bias
@@ -168,7 +175,7 @@ class AttentionBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``(B, *axes, folded · width)`` for each weight and bias; the input has the same shapes."""
+        """Return ``(B, *axes, folded · width)`` for each weight and bias. The input has the same shapes."""
         normed = [norm(x) for norm, x in zip(self.attention_norms, tensors, strict=True)]
         tensors = [x + y for x, y in zip(tensors, self.attention(normed), strict=True)]
         normed = [norm(x) for norm, x in zip(self.norms, tensors, strict=True)]

@@ -1,4 +1,4 @@
-"""Encodings that distinguish layers, inputs and outputs, but not hidden neurons."""
+"""Define encodings that distinguish layers, inputs and outputs, but not hidden neurons."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from sneframe.architecture.chain import Link
 
-MAX_FREQUENCY = 10.0  #: the published setting of the sinusoids
+MAX_FREQUENCY = 10.0  #: as published; half of it is the highest frequency of the sinusoids
 
 
 class GaussianFourier(nn.Module):
     """Maps x to sin(2π b x) and cos(2π b x) for several frequencies b (Tancik et al. 2020, arXiv 2006.10739).
 
-    Each b is drawn once, from N(0, scale²), and not trained.
+    The frequencies are drawn from N(0, scale²) when the module is built, and are not trained.
 
     Args:
         frequencies: number of frequencies b.
@@ -37,12 +37,13 @@ class GaussianFourier(nn.Module):
 
 
 class Sinusoids(nn.Module):
-    """Appends channels that encode the layer of each weight and bias.
+    """Appends channels that encode which layer a weight or a bias belongs to.
 
-    In the first layer the channels also encode the input, and in the last layer the output. Layers, inputs
-    and outputs have equally spaced positions in [−1, 1]. Where several encodings apply, their sum is
-    appended. There is one difference from the original. If the last layer is a convolution, the original adds
-    the encoding of that layer's inputs, whereas this class adds the encoding of its outputs.
+    The channels of the first weight also encode the input, and those of the last weight and of the last bias
+    also encode the output. Layers have equally spaced positions in [−1, 1], and so do inputs and outputs.
+    Where several encodings apply, their sum is appended. There is one difference from the original. If the
+    last layer is a convolution, the original adds the encoding of that layer's inputs, whereas this class
+    adds the encoding of the outputs.
 
     Args:
         links: the layers of the chain.
@@ -67,7 +68,7 @@ class Sinusoids(nn.Module):
             self.register_buffer(f"bias_{number}", bias.expand(-1, link.outputs).clone())
 
     def forward(self, x: Tensor, role: str, layer: int) -> Tensor:
-        """Return features with the encoding appended, ``(B, channels + width, *shape)``.
+        """Append the encoding to features, and return ``(B, channels + 2 · bands + 1, *shape)``.
 
         Args:
             x: the features of one weight or bias, ``(B, channels, *shape)``.
@@ -79,9 +80,9 @@ class Sinusoids(nn.Module):
 
 
 def sinusoids(count: int, bands: int) -> Tensor:
-    """Encode ``count`` equally spaced positions in [−1, 1] by sines, cosines and the position itself.
+    """Encode ``count`` equally spaced positions in [−1, 1], and return ``(count, 2 · bands + 1)``.
 
-    The result has the shape ``(count, 2 · bands + 1)``.
+    The encoding of a position is its sines, followed by its cosines and by the position itself.
     """
     positions = torch.linspace(-1, 1, count)[:, None]
     angles = positions * torch.linspace(1, MAX_FREQUENCY / 2, bands) * math.pi
@@ -89,7 +90,10 @@ def sinusoids(count: int, bands: int) -> Tensor:
 
 
 class PositionEmbedding(nn.Module):
-    """Adds learned vectors for inputs to the first weight, and learned vectors for outputs to the last layer.
+    """Adds learned vectors to features, so that inputs and outputs can be distinguished.
+
+    The first weight gets a vector for each input. The last weight and the last bias get a vector for each
+    output.
 
     Args:
         links: the layers of the chain.
@@ -104,7 +108,11 @@ class PositionEmbedding(nn.Module):
         self.output_biases = nn.Parameter(torch.randn(last.outputs, channels))
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return weights ``(B, out, in, positions · channels)`` and biases ``(B, out, channels)`` in turn."""
+        """Add the vectors to the weight and the bias of each layer.
+
+        Input and result contain a weight ``(B, out, in, positions · channels)`` and a bias ``(B, out,
+        channels)`` for each layer in turn.
+        """
         first, *inner, weight, bias = tensors
         outputs = rearrange(self.outputs, "o d -> o 1 d")
         return [first + self.inputs, *inner, weight + outputs, bias + self.output_biases]
@@ -131,7 +139,11 @@ class LayerEmbedding(nn.Module):
         self.outputs = nn.Parameter(torch.randn(links[-1].outputs, channels))
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return weights ``(B, out, in, positions · channels)`` and biases ``(B, out, channels)`` in turn."""
+        """Add the vectors to the weight and the bias of each layer.
+
+        Input and result contain a weight ``(B, out, in, positions · channels)`` and a bias ``(B, out,
+        channels)`` for each layer in turn.
+        """
         embedded = []
         for number, link in enumerate(self.links):
             weight, bias = self.weights[number], self.biases[number]

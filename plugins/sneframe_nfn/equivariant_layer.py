@@ -1,4 +1,4 @@
-"""One NF-layer (Zhou et al. 2023, arXiv 2302.14040, equations 3 and 4).
+"""Define one NF-layer (Zhou et al. 2023, arXiv 2302.14040, equations 3 and 4).
 
 The layer maps features on every weight and bias of a chain to features on every weight and bias. Axis l is
 the row of neurons after l layers. Weight l, counted from 0, has the axes l + 1 and l. Bias l has the axis l +
@@ -10,7 +10,7 @@ broadcast over the other axes of each tensor, and added to that tensor's output:
     S = {l}          weight l − 1, bias l − 1 and weight l to each other, for each neuron of axis l
     S = {}           every tensor to every tensor
 
-Together these are all linear maps that commute with permutations along the axes.
+Together these maps span all linear maps that commute with permutations along the axes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Route:
 
 
 class EquivariantLayer(nn.Module):
-    """An affine map of features on the weights and biases of a chain, equivariant along exchangeable axes.
+    """Maps the features on the weights and biases of a chain, and commutes with permutations of neurons.
+
+    The map is affine. The permutations are those along exchangeable axes.
 
     Args:
         members: the weights and biases of the chain.
@@ -79,7 +81,7 @@ class EquivariantLayer(nn.Module):
         self._initialise(fans)
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``(B, *axes, folded · outputs)`` for each ``(B, *axes, folded · inputs)``, in order."""
+        """Return ``(B, *axes, folded · outputs)`` for ``(B, *axes, folded · inputs)`` of each member."""
         means = [pools(x, m.axes, torch.mean) for m, x in zip(self.members, tensors, strict=True)]
         totals: list[Tensor | None] = [None] * len(self.members)
         for route, affine in zip(self.routes, self.maps, strict=True):
@@ -92,9 +94,9 @@ class EquivariantLayer(nn.Module):
         return [total for total in totals if total is not None]
 
     def _read(self, source: Source, along: Axes, means: list[dict[Axes, Tensor]]) -> Tensor:
-        """Return the means of a source that a map along ``along`` reads.
+        """Return the mean of a source over all its axes except ``along``, as a map along these axes reads it.
 
-        For each member, ``means`` contains the mean for each subset of axes that is not averaged.
+        For each member, ``means`` contains the mean for every subset of the axes that is not averaged.
         """
         x = means[source.member][along]
         if source.average:
@@ -111,7 +113,10 @@ class EquivariantLayer(nn.Module):
         return [self.members[target].folded * self.outputs for target in route.targets]
 
     def _initialise(self, fans: dict[int, int]) -> None:
-        """Draw weights and biases from U(±1 / √n); n is a target's number of inputs, summed over all maps."""
+        """Draw the weights and biases of all maps from U(−1 / √n, 1 / √n).
+
+        n is the number of channels that the maps to a target read together: ``fans[target]``.
+        """
         with torch.no_grad():
             for route, affine in zip(self.routes, self.maps, strict=True):
                 assert isinstance(affine, nn.Linear)
@@ -126,7 +131,7 @@ class EquivariantLayer(nn.Module):
 
 
 def _routes(members: Sequence[Member]) -> tuple[Route, ...]:
-    """Return the maps of a layer, in ascending order of their number of axes.
+    """Return the routes of a layer, in ascending order of the number of axes along which they act.
 
     With this order, few additions have the full size of a weight.
     """
@@ -144,8 +149,9 @@ def _routes(members: Sequence[Member]) -> tuple[Route, ...]:
 def _sources(members: Sequence[Member], along: Axes, layer: int) -> tuple[Source, ...]:
     """Return the sources that the map along ``along`` reads for targets in the layer ``layer``.
 
-    As in the original, targets in other layers read a tensor with a fixed axis twice: once with all values
-    along the fixed axis, and once with the mean of these values.
+    As in the original, targets in other layers read a member with a fixed axis twice: once with all values
+    along the fixed axis, and once with the mean of these values. If ``along`` is empty, all targets do so,
+    including those in the same layer.
     """
     sources = []
     for number, member in enumerate(members):

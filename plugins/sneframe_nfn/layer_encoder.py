@@ -43,8 +43,8 @@ class NPLayers(LayerEncoder):
     """NP layers, each followed by ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
 
     NP layers commute with permutations of all neurons, including inputs and outputs. An embedding of inputs
-    and outputs (NP-PosEmb), or the encoding of the tokenizer, distinguishes the inputs and the outputs. With
-    either, the layers commute only with permutations of hidden neurons.
+    and outputs (NP-PosEmb), or the encoding of the tokenizer, distinguishes the inputs and the outputs. If
+    one of these two is used, the layers commute only with permutations of hidden neurons.
     """
 
     name = "nfn/np-layers"
@@ -80,9 +80,9 @@ class HNPLayers(LayerEncoder):
     """HNP layers, each followed by ReLU and channel dropout (Zhou et al. 2023, arXiv 2302.14040).
 
     HNP layers commute with permutations of hidden neurons, and have separate weights for each input and
-    output. There is one difference from the authors' package. There the last weight does not read the last
-    hidden bias neuron by neuron, so one map for each output is missing. Here the layers span all equivariant
-    linear maps.
+    output. There is one difference from the authors' package. In the package, the last weight does not read
+    the last hidden bias neuron by neuron, so one map for each output is missing. Here the layers span all
+    equivariant linear maps.
     """
 
     name = "nfn/hnp-layers"
@@ -110,8 +110,8 @@ class AttentionBlocks(LayerEncoder):
     """Weight-space attention blocks of a neural functional transformer (Zhou et al. 2023, arXiv 2305.13546).
 
     If the tokenizer gives another number of channels than ``width``, an affine map lifts the features to
-    ``width`` channels. Learned embeddings then distinguish layers, inputs and outputs. Each block adds A(LN
-    x) to x, where A is weight-space attention, and then F(LN x), where F is a perceptron.
+    ``width`` channels. Learned embeddings then distinguish layers, inputs and outputs. Each block computes y
+    = x + A(LN x), where A is weight-space attention, and returns y + F(LN y), where F is a perceptron.
     """
 
     name = "nfn/attention-blocks"
@@ -146,7 +146,7 @@ class AttentionBlocks(LayerEncoder):
         wide = next((link for link in links if link.positions > 1), None)
         if config.shared_projections and wide is not None:
             raise PartError(
-                f"{self.slot} {self.name!r}: shared_projections needs one weight between each two neurons, "
+                f"{self.slot} {self.name!r}: shared_projections needs one weight for each pair of neurons, "
                 f"but {wide.weight.name!r} has {wide.positions}; set layer_encoder.shared_projections=false"
             )
         self.members = members_of(links, exchangeable="all")
@@ -180,7 +180,10 @@ class AttentionBlocks(LayerEncoder):
 def _encode(
     part: NPLayers | HNPLayers, features: WeightFeatures, embeddings: Sequence[nn.Module] | nn.ModuleList = ()
 ) -> WeightFeatures:
-    """Return the features after all layers. ``embeddings`` has one module for each layer, or is empty."""
+    """Return the features after all layers of ``part``.
+
+    ``embeddings`` contains one module for each layer, which is applied before the layer, or is empty.
+    """
     tensors = fold(features, part.members)
     dropout = part.config.dropout if part.training else 0.0
     for number, (width, layer) in enumerate(zip(part.config.widths, part.layers, strict=True)):
@@ -193,7 +196,10 @@ def _encode(
 
 
 def _drop(x: Tensor, channels: int, dropout: float) -> Tensor:
-    """Set random channels of each network to 0, on all neurons and positions, and scale up the others."""
+    """Set random channels to 0, and scale up the other channels.
+
+    The channels are drawn for each network. A channel is set to 0 at all neurons and positions.
+    """
     separate = x.unflatten(-1, (-1, channels))
     kept = F.dropout(separate.new_ones(len(x), *[1] * (separate.ndim - 2), channels), dropout)
     return (separate * kept).flatten(-2)

@@ -1,9 +1,9 @@
-"""Recipes for NP layers, HNP layers and the transformer.
+"""Define the recipes for NP layers, HNP layers and the transformer.
 
-Each has a recipe for a laptop, one of the size at which methods are compared (``-fair``), and one with the
-published settings (``-paper``). The ``-fair`` recipes have about 150 000 trainable weights on sine INRs
-1 → 32 → 32 → 1. The property decides the loss. For an accuracy it is binary cross-entropy, as in the
-published runs on small CNNs.
+Each of the three has a recipe for a laptop, a recipe with the model size at which methods are compared
+(``-fair``), and a recipe with the published settings (``-paper``). The ``-fair`` recipes have about 150 000
+trainable weights on sine INRs 1 → 32 → 32 → 1. The property decides the loss. For an accuracy the loss is
+binary cross-entropy, as in the published runs on small CNNs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sneframe_nfn.layer_encoder import AttentionBlocks, HNPLayers, NPLayers
 from sneframe_nfn.tokenizer import NFNChannels
 
 LAPTOP = TrainConfig(epochs=40, batch_size=32, lr=2e-3)
-#: The published training for the accuracy of small CNNs: Adam, a constant rate, the epoch with the highest τ.
+#: The published training for the accuracy of small CNNs: Adam, a constant rate, and the best epoch by τ.
 PUBLISHED = TrainConfig(
     epochs=50,
     batch_size=8,
@@ -31,7 +31,7 @@ PUBLISHED = TrainConfig(
 
 
 def hnp() -> RunConfig:
-    """Return HNP layers, which have separate weights for each input and output."""
+    """Return the recipe of HNP layers, which have separate weights for each input and output."""
     return RunConfig(
         recipe="nfn/hnp",
         normalise=use("normalise/parameter"),
@@ -54,7 +54,10 @@ def hnp_fair() -> RunConfig:
 
 
 def hnp_paper() -> RunConfig:
-    """Return HNP layers as published for the accuracy of small CNNs (arXiv 2302.14040, section 4.1)."""
+    """Return the recipe of HNP layers as published for the accuracy of small CNNs.
+
+    The paper is arXiv 2302.14040, section 4.1.
+    """
     return RunConfig(
         recipe="nfn/hnp-paper",
         normalise=use("normalise/none"),
@@ -67,7 +70,7 @@ def hnp_paper() -> RunConfig:
 
 
 def np_layers() -> RunConfig:
-    """Return NP layers with learned embeddings of inputs and outputs."""
+    """Return the recipe of NP layers with learned embeddings of inputs and outputs."""
     return evolve(hnp(), recipe="nfn/np", layer_encoder=use(NPLayers, widths=(36, 36, 18)))
 
 
@@ -77,10 +80,10 @@ def np_fair() -> RunConfig:
 
 
 def np_paper() -> RunConfig:
-    """Return NP-PosEmb as published for predicting the accuracy of small CNNs, with the pool of HNP.
+    """Return the recipe of NP-PosEmb as published for the accuracy of small CNNs, with the pool of HNP.
 
-    The original normalises each weight by its own mean and standard deviation. These differ between hidden
-    neurons, so they break the symmetry that the layers keep. Here each parameter has one mean and one
+    The original normalises each weight by its own mean and standard deviation. Such constants differ between
+    hidden neurons, so they break the symmetry that the layers keep. Here each parameter has one mean and one
     standard deviation.
     """
     return evolve(
@@ -92,7 +95,7 @@ def np_paper() -> RunConfig:
 
 
 def nft() -> RunConfig:
-    """Return weight-space attention on Fourier features of the weights."""
+    """Return the recipe of weight-space attention on Fourier features of the weights."""
     return evolve(
         hnp(),
         recipe="nfn/nft",
@@ -109,7 +112,9 @@ def nft_fair() -> RunConfig:
 
 
 def nft_paper() -> RunConfig:
-    """Return the encoder of INR2Array (arXiv 2305.13546, section 4.1), followed by the pool and head of HNP.
+    """Return the recipe of the encoder of INR2Array, followed by the pool and the head of HNP.
+
+    INR2Array is published in arXiv 2305.13546, section 4.1.
 
     The original is an autoencoder of images, in which learned latents attend to all weights. Here the pool
     takes the place of the latents, and the model is trained to predict a property.

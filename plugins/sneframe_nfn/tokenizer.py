@@ -18,10 +18,10 @@ from sneframe_nfn.encoding import GaussianFourier, Sinusoids
 
 @final
 class NFNChannels(Tokenizer):
-    """Passes on each weight and bias of a chain as one channel, or computes Gaussian Fourier features of it.
+    """Turns each weight and bias of a chain into features: its values, or Gaussian Fourier features of them.
 
-    With ``bands`` it appends sinusoids that encode the layer, and the input or output in the first and last
-    layer.
+    The values are one channel. If ``bands`` is not 0, sinusoids are appended. They encode the layer, the
+    inputs in the first layer, and the outputs in the last layer.
     """
 
     name = "nfn/weight-features"
@@ -55,7 +55,7 @@ class NFNChannels(Tokenizer):
         """Return weights ``(B, channels, *shape)`` and biases ``(B, channels, out)``.
 
         Raises:
-            PartError: a network has another architecture than the part was built for.
+            PartError: a network does not have the layout for which the part was built.
         """
         return tuple(self._features(networks) for networks in batch.networks)
 

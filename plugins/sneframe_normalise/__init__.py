@@ -1,4 +1,4 @@
-"""Normalisations: rescale weights by constants fitted on the training networks."""
+"""Normalisations rescale weights by constants that are fitted to the training networks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """``normalise/none``, ``normalise/fan-in`` and ``normalise/parameter`` rescale by constants per parameter.
 
-They never use a constant per weight, as the code of DWSNets and NFN does. Such constants differ between
+They never use a constant per weight, unlike the code of DWSNets and NFN. Constants per weight differ between
 hidden neurons, so they break the permutation symmetry of every method. A constant per parameter commutes with
 every permutation.
 """
@@ -23,7 +23,7 @@ from sneframe.errors import PartError
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import ANY_ACTION, Spec
 
-TINY = 1e-8  #: a smaller scale means that the parameter is constant over the training networks; 1 replaces it
+TINY = 1e-8  #: scales below it are replaced by 1, because the weights do not vary over the training networks
 
 
 @final
@@ -52,9 +52,9 @@ class FanIn(Normalise):
 
     The positions are the first, a hidden, and the last layer. s is the root mean square of w √fan_in over the
     training networks. Initialisers shrink weights by √fan_in, so the factor √fan_in gives layers of one type
-    the same scale in networks of any width, and a position means the same in networks of any depth. Unseen
-    architectures can therefore be normalised, too. For a type and position that the training networks lack, s
-    is the scale of the type over all positions. For an unknown type, s is the scale of all weights.
+    the same scale in networks of any width. A position means the same in networks of any depth. So unseen
+    architectures can be normalised, too. For a type and position that the training networks lack, s is the
+    scale of the type over all positions. For an unknown type, s is the scale of all weights.
     """
 
     name = "normalise/fan-in"
@@ -95,7 +95,7 @@ class FanIn(Normalise):
         return batch.replace(networks.weights * self._factors(networks) for networks in batch.networks)
 
     def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:
-        """Return the weights times the factor of their parameter."""
+        """Return the weights of one parameter, rescaled."""
         scale = self.scale[self._find(_keys(architecture)[parameter])]
         return weights * (math.sqrt(architecture.parameters[parameter].fan_in) / scale)
 
@@ -112,7 +112,7 @@ class FanIn(Normalise):
         return (roots / self.scale[index]).repeat_interleave(sizes, output_size=architecture.num_weights)
 
     def _find(self, key: tuple[str, str]) -> int:
-        """Return the index of the scale for a type and position: the most specific one that was fitted."""
+        """Return the index of the scale for a type and position: the most specific scale that was fitted."""
         candidates = (key, (key[0], "*"), ("*", "*"))
         return self.keys.index(next(candidate for candidate in candidates if candidate in self.keys))
 
@@ -121,7 +121,7 @@ class FanIn(Normalise):
 class PerParameter(Normalise):
     """Maps w to (w − mean) / std, with one mean and one standard deviation for each parameter of each layout.
 
-    It refuses networks whose layout (the architecture without its activations) the training networks lack.
+    It raises an error for a network whose layout (architecture without activations) no training network has.
     """
 
     name = "normalise/parameter"
@@ -146,7 +146,7 @@ class PerParameter(Normalise):
         self._sizes: dict[tuple[str, torch.device], Tensor] = {}
 
     def learn(self, batches: Iterable[Batch]) -> None:
-        """Set means and standard deviations from the training networks."""
+        """Set the means and standard deviations to those of the training networks."""
         counts, means, squares = ([0.0] * len(self.mean) for _ in range(3))
         for networks in chain.from_iterable(batch.networks for batch in batches):
             start = self._start(networks.architecture)

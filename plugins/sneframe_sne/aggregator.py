@@ -21,8 +21,9 @@ from sneframe_sne.set_attention import PMA, SAB
 class LayerSet(Aggregator):
     """Pools layer codes to one embedding (SNE, eq 6).
 
-    Φ5 applies two set attention blocks to the codes of a network. Ψ6, a PMA, pools the results to one vector
-    of E = D values. Without ``set_functions``, the embedding is the mean of the codes, followed by an MLP.
+    Φ5 applies two set attention blocks to the codes of a network. Ψ6 is a PMA. It pools the results by
+    attention to one vector of E = D values. Without ``set_functions``, the embedding is the mean of the
+    codes, followed by an MLP.
     """
 
     name = "sne/layer-set"

@@ -1,4 +1,4 @@
-"""``sne/chunk-set`` encodes chunks, then each parameter or layer as a set of chunks (SNE, eqs 2–5)."""
+"""``sne/chunk-set`` encodes chunks, and then each parameter or layer as a set of chunks (SNE, eqs 2–5)."""
 
 from __future__ import annotations
 
@@ -26,24 +26,26 @@ from sneframe_sne.online import Blocks, induced, kept, pooled, whole
 from sneframe_sne.plain import ChunkMLP, MeanMLP
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
 
-#: A chunk is encoded as C × D numbers; this is how many values are in memory for each of them, as measured.
+#: Measured: this many values are in memory for each of the C × D numbers that encode a chunk.
 ALIVE = 10
-KEPT = 4  #: chunk codes are kept in memory if they take at most 1 / KEPT of it
+KEPT = 4  #: chunk codes are stored if they take at most 1 / KEPT of the memory
 
 
 @final
 class ChunkSet(LayerEncoder):
     """Encodes every chunk as a set of scalars, and every unit as a set of chunks (SNE, eqs 2–5).
 
-    A unit is a parameter or a layer. A chunk passes through Φ1 (C × 1 → C × D), an encoding of its type and
-    level is added, and Ψ2 pools it to D values. Φ3 takes the chunk codes of a unit, the unit's encoding is
-    added, and Ψ4 pools them to D values. Each Φ is two set attention blocks, and each Ψ is a PMA. All chunks,
+    A unit is a parameter or a layer. Φ1 maps the C weights of a chunk to C × D values. An encoding of the
+    chunk's type and level is added, and Ψ2 pools the sum to the chunk code, D values. Φ3 is applied to the
+    chunk codes of a unit. An encoding of the unit is added, and Ψ4 pools the sum to the code of the unit, D
+    values. Each Φ is two set attention blocks, and each Ψ is a PMA, which pools by attention. All chunks,
     units and architectures share the same learned weights. The code of a unit depends only on its own
     weights, its type and its level.
 
-    The paper leaves open what a layer with weight and bias is (here the option ``unit``), and how encodings
-    are made and where they are added. Here they are learned vectors for types plus sinusoids for levels, with
-    separate tables for chunks and units. The position of a chunk in its parameter is not encoded.
+    The paper leaves open whether the weight and the bias of a layer are one unit, how encodings are computed,
+    and where encodings are added. Here the option ``unit`` decides what a unit is. An encoding is a learned
+    vector for the type plus sinusoids of the level. Chunks and units have separate learned vectors. The
+    position of a chunk in its parameter is not encoded.
     """
 
     name = "sne/chunk-set"
@@ -104,11 +106,11 @@ class ChunkSet(LayerEncoder):
         self.psi4 = PMA(width, heads)
 
     def forward(self, tokens: tuple[ChunkTokens, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture; L is the number of its units."""
+        """Return codes ``(B, L, D)`` for each architecture. L is the number of its units."""
         return self._units(tokens, self._chunks(tokens))
 
     def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
-        """Return the indices of each unit's parameters, which are consecutive."""
+        """Return the indices of the parameters of each unit. They are consecutive."""
         if self.config.unit == "parameter":
             return each_parameter(architecture)
         layers: dict[int, list[int]] = defaultdict(list)
@@ -117,7 +119,7 @@ class ChunkSet(LayerEncoder):
         return tuple(tuple(parameters) for parameters in layers.values())
 
     def least(self) -> int:
-        """Return the number of bytes that one pass over chunks takes."""
+        """Return the number of bytes of memory that one pass over chunks takes."""
         chunks, scalars = self.config.chunks_per_pass, self._chunk_size if self.config.set_functions else 1
         return ALIVE * chunks * scalars * self.config.width * next(iter(self.parameters())).element_size()
 
@@ -129,11 +131,11 @@ class ChunkSet(LayerEncoder):
         *,
         memory: int,
     ) -> Tensor:
-        """Return the code ``(1, D)`` of one unit, up to rounding the same code as in :meth:`forward`.
+        """Return the code ``(1, D)`` of one unit. It equals the code from :meth:`forward` up to rounding.
 
         Chunk codes are stored if they take at most a quarter of ``memory`` and leave enough of ``memory`` for
-        a pass over chunks. Otherwise each pass over the unit computes the chunk codes again.
-        Full set attention (``attention='sab'``) always stores the chunk codes.
+        a pass over chunks. Otherwise each pass over the unit computes the chunk codes again. Full set
+        attention (``attention='sab'``) always stores the chunk codes.
 
         Args:
             architecture: the network's architecture.
@@ -142,7 +144,7 @@ class ChunkSet(LayerEncoder):
             memory: the number of bytes that may be used.
 
         Raises:
-            PartError: set attention over all chunks of the unit would take more memory.
+            PartError: full set attention over the chunks of the unit would take more than ``memory``.
         """
         like, size = next(iter(self.parameters())), self.config.chunks_per_pass
         encodings = self.chunk_encoding(architecture, each_parameter(architecture), like)
@@ -180,7 +182,7 @@ class ChunkSet(LayerEncoder):
             )
 
     def _chunks(self, tokens: tuple[ChunkTokens, ...]) -> list[Tensor]:
-        """Return chunk codes ``(B, Q, D)`` for each architecture, from one dense array of all chunks."""
+        """Return chunk codes ``(B, Q, D)`` for each architecture. The chunks of all are encoded together."""
         chunks, encodings, full, rows = [], [], [], []
         for entry in tokens:
             size, count, _ = entry.chunks.shape
@@ -197,14 +199,17 @@ class ChunkSet(LayerEncoder):
         return [rearrange(c, "(b q) d -> b q d", b=size) for c, (size, _) in zip(split, rows, strict=True)]
 
     def _encode(self, chunks: Tensor, mask: Tensor, encoding: Tensor) -> Tensor:
-        """Return codes ``(Q, D)`` for ``chunks (Q, C)``, ``mask (Q, C)`` and ``encoding (Q, D)``."""
+        """Return chunk codes ``(Q, D)`` for ``chunks (Q, C)``, ``mask (Q, C)`` and ``encoding (Q, D)``."""
         if not self.config.set_functions:
             return self.chunk_mlp(chunks, mask, encoding)
         codes = self.phi1(self.phi1_scalar(chunks, mask), mask)
         return self.psi2(codes + rearrange(encoding, "q d -> q 1 d"), mask)
 
     def _units(self, tokens: tuple[ChunkTokens, ...], codes: list[Tensor]) -> tuple[LayerCodes, ...]:
-        """Pool chunk codes to units. Units with the same number of chunks are pooled together."""
+        """Compute the codes of units from chunk codes.
+
+        Units with the same number of chunks are encoded together.
+        """
         units = [self.units(entry.architecture) for entry in tokens]
         #: by the number of chunks: the index of the architecture, the index of the unit, its chunk codes
         sets: dict[int, list[tuple[int, int, Tensor]]] = defaultdict(list)

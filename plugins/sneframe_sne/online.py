@@ -1,9 +1,9 @@
-"""Exact set functions over sets that come in blocks, by an online softmax (arXiv 1805.02867).
+"""Compute set functions exactly on sets that arrive in blocks, by an online softmax (arXiv 1805.02867).
 
-The online softmax is due to Milakov and Gimelshein. A set ``X (Q, D)`` is given as a function that yields its
-blocks ``(q, D)`` in order; each call starts from the first block. An induced attention block (ISAB) passes
-over the set twice: once to compute its points, and once when its result is read. A pooling passes over the
-set once.
+The online softmax is due to Milakov and Gimelshein. A set ``X (Q, D)`` is given as a function that yields the
+blocks ``(q, D)`` of the set in order. Each call starts from the first block. An induced attention block
+(ISAB) passes over the set twice: once to compute the induced points, and once when the result is read. A
+pooling passes over the set once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Blocks = Callable[[], Iterator[Tensor]]
 
 
 class Softmax:
-    """The mean of values weighted by a softmax of scores, for blocks that come one after the other.
+    """Computes the mean of values weighted by a softmax of scores, from blocks that are added one by one.
 
-    For each row of scores it keeps the largest score so far, and the sum of exponentials and the weighted sum
-    of values, both divided by the exponential of the largest score.
+    For each row of scores it stores the largest score so far, the sum of exponentials, and the weighted sum
+    of values. Both sums are divided by the exponential of the largest score.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Softmax:
         self._total = self._weighted = torch.zeros(())
 
     def add(self, scores: Tensor, values: Tensor) -> None:
-        """Add a block: scores ``(…, m, q)``, values ``(…, q, d)``."""
+        """Add a block with scores ``(…, m, q)`` and values ``(…, q, d)``."""
         largest = scores.amax(-1, keepdim=True)
         if self._largest is not None:
             largest = torch.maximum(largest, self._largest)
@@ -44,12 +44,12 @@ class Softmax:
         self._weighted = self._weighted + weights @ values
 
     def mean(self) -> Tensor:
-        """Return the mean ``(…, m, d)`` over the blocks so far."""
+        """Return the mean ``(…, m, d)`` over all blocks that were added."""
         return self._weighted / self._total
 
 
 def gather(mab: MAB, points: Tensor, blocks: Blocks) -> Tensor:
-    """Return MAB(I, X) ``(m, D)`` for ``points (m, D)``."""
+    """Return MAB(I, X) ``(m, D)``, where I is ``points (m, D)`` and X is the set in ``blocks``."""
     query = mab.query(points)
     q = rearrange(query, "m (h d) -> h m d", h=mab.heads)
     softmax = Softmax()
@@ -60,7 +60,7 @@ def gather(mab: MAB, points: Tensor, blocks: Blocks) -> Tensor:
 
 
 def induced(isab: ISAB, blocks: Blocks) -> Blocks:
-    """Return ISAB(X) in blocks. The induced points are computed now, and each block when it is read."""
+    """Return ISAB(X) in blocks. MAB(I, X) is computed now, and each block when it is read."""
     points = gather(isab.gather, isab.points, blocks)[None]
 
     def scattered() -> Iterator[Tensor]:
@@ -83,7 +83,7 @@ def kept(blocks: Blocks) -> Blocks:
 
 
 def pooled(pool: PMA | MeanMLP, blocks: Blocks) -> Tensor:
-    """Return the pooled set ``(1, D)``."""
+    """Pool the set in ``blocks`` to one vector, and return it as ``(1, D)``."""
     if isinstance(pool, MeanMLP):
         total, count = torch.zeros(()), 0
         for block in blocks():

@@ -1,7 +1,7 @@
-"""Replacements for set functions, for ablations: an MLP over a chunk, and the mean over anything larger.
+"""Define what replaces set functions in ablations: an MLP on a chunk, and a mean over a larger set.
 
 A chunk always has C weights, so an MLP can read them in order. The number of chunks of a parameter and the
-number of parameters of a network vary, so there only a pooling is possible.
+number of parameters of a network vary, so chunks and parameters can only be pooled.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ChunkMLP(nn.Module):
-    """An MLP from the C weights of a chunk, in order, to D values; the encoding is added to the hidden layer.
+    """Maps the C weights of a chunk to D values by an MLP. The encoding is added to the second hidden layer.
 
     Args:
         chunk_size: C.
@@ -28,7 +28,7 @@ class ChunkMLP(nn.Module):
 
 
 class MeanMLP(nn.Module):
-    """The mean of a set, followed by an MLP with one hidden layer."""
+    """Computes the mean of a set, and applies an MLP with one hidden layer to the mean."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

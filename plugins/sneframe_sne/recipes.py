@@ -1,4 +1,4 @@
-"""The recipes of SNE, with chunks of weights and with messages along the weights."""
+"""Define the recipes of SNE, with chunks of weights or with messages along the weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from sneframe_sne.tokenizer import PadChunk
 
 
 def default() -> RunConfig:
-    """Return SNE for a laptop: induced set attention, and a λ that halves e_g (docs/benchmarks.md)."""
+    """Return the recipe of SNE for a laptop.
+
+    It uses induced set attention, and an invariance loss whose weight λ halves e_g (docs/benchmarks.md).
+    """
     return RunConfig(
         recipe="sne/default",
         normalise=use("normalise/fan-in"),
@@ -38,7 +41,7 @@ def fair() -> RunConfig:
 
 
 def paper() -> RunConfig:
-    """Return SNE with full set attention at every stage, as published.
+    """Return the recipe of SNE with full set attention at every stage, as published.
 
     docs/plugins/sne.md lists what the paper leaves open, and what is done here.
     """
@@ -55,7 +58,10 @@ def paper() -> RunConfig:
 
 
 def message() -> RunConfig:
-    """Return SNE with messages along the weights. Its codes are exactly invariant to permutations."""
+    """Return the recipe of SNE with messages along the weights.
+
+    The codes are exactly invariant to permutations of neurons.
+    """
     return RunConfig(
         recipe="sne/message",
         normalise=use("normalise/fan-in"),
@@ -77,7 +83,7 @@ def message_fair() -> RunConfig:
 
 
 def message_statistics() -> RunConfig:
-    """Return ``sne/message`` with codes of each parameter's statistics, which show the weights' scale."""
+    """Return ``sne/message`` plus codes of each parameter's statistics, which show the weights' scale."""
     return evolve(
         message(),
         recipe="sne/message-statistics",
@@ -86,7 +92,7 @@ def message_statistics() -> RunConfig:
 
 
 def message_chunk_set() -> RunConfig:
-    """Return ``sne/message`` with SNE's codes of chunks. The chunks need an invariance loss."""
+    """Return ``sne/message`` plus SNE's codes of chunks. The chunks need an invariance loss."""
     return evolve(
         message(),
         recipe="sne/message-chunk-set",

@@ -1,8 +1,8 @@
-"""Set attention (Lee et al. 2019, Set Transformer), exact and cheap.
+"""Compute set attention (Lee et al. 2019, Set Transformer) exactly, at a low cost.
 
-MAB(X, Y) = LN(H + ReLU(H W_o)) with H = LN(X W_q + concat_h softmax(Q_h K_hᵀ / √d_h) V_h); there is no output
-projection. A mask ``(…, C)`` is true for elements of the set and false for padding, which gets no attention.
-In the shapes below, S is the number of sets, C the number of elements and D the width.
+MAB(X, Y) = LN(H + ReLU(H W_o)) with H = LN(X W_q + concat_h softmax(Q_h K_hᵀ / √d_h) V_h). There is no output
+projection. A mask ``(…, C)`` is true for elements of the set and false for padding. Padding gets no
+attention. In shapes, S is the number of sets, C the number of elements and D the width.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from sneframe.config.validators import check_heads
 
 
 class MAB(nn.Module):
-    """Multi-head attention block: the elements of X attend to those of Y.
+    """Multi-head attention block MAB(X, Y): the elements of X attend to the elements of Y.
 
     Args:
         width: D.
         heads: H, a divisor of D.
 
     Raises:
-        PartError: the heads do not divide the width.
+        PartError: the number of heads does not divide the width.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -42,7 +42,7 @@ class MAB(nn.Module):
         self.norm2 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return ``(S, C, D)`` for ``x (S, C, D)``, ``y (S, C', D)`` and ``mask (S, C')``."""
+        """Return MAB(x, y) ``(S, C, D)`` for ``x (S, C, D)``, ``y (S, C', D)`` and ``mask (S, C')`` of y."""
         query = self.query(x)
         q, k, v = (
             rearrange(t, "s c (h d) -> s h c d", h=self.heads) for t in (query, self.key(y), self.value(y))
@@ -58,7 +58,7 @@ class MAB(nn.Module):
 
 
 class SAB(nn.Module):
-    """Self-attention block: MAB(X, X), quadratic in the set."""
+    """Self-attention block MAB(X, X). The cost is quadratic in the size of the set."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -70,7 +70,10 @@ class SAB(nn.Module):
 
 
 class ISAB(nn.Module):
-    """Induced self-attention block: MAB(X, MAB(I, X)) through m learned points, linear in the set."""
+    """Induced self-attention block MAB(X, MAB(I, X)) with m learned points I.
+
+    The cost is linear in the size of the set.
+    """
 
     def __init__(self, width: int, heads: int, points: int) -> None:
         super().__init__()
@@ -85,13 +88,13 @@ class ISAB(nn.Module):
 
 
 class ScalarSAB(nn.Module):
-    """SAB on a set of scalars, (C × 1) → (C × D), computed at rank one.
+    """SAB on a set of C scalars x_i, computed without the C × D arrays of queries, keys and values.
 
-    With q_i = a x_i + a0, k_j = b x_j + b0, v_j = g x_j + g0, head h needs only
-    p_ij = softmax_j(x_j (A_h x_i + C_h)), A_h = a_h·b_h / √d_h, C_h = a0_h·b_h / √d_h. Terms that do not
-    depend on j cancel in the softmax, and so does b0. The output of head h is g_h m_ih + g0_h with m_ih = Σ_j
-    p_ij x_j, so the block is one matrix on the H + 1 features (x_i, m_i1, …, m_iH). It equals SAB on a C × 1
-    input up to rounding.
+    Queries, keys and values are q_i = a x_i + a0, k_j = b x_j + b0 and v_j = g x_j + g0. So head h needs only
+    p_ij = softmax_j(x_j (A_h x_i + C_h)) with A_h = a_h·b_h / √d_h and C_h = a0_h·b_h / √d_h. Terms that do
+    not depend on j cancel in the softmax, and so does b0. The output of head h is g_h m_ih + g0_h with m_ih =
+    Σ_j p_ij x_j, so the block is one matrix on the H + 1 features (x_i, m_i1, …, m_iH). Up to rounding, the
+    result equals that of SAB on a C × 1 input.
 
     Args:
         width: D.
@@ -119,7 +122,7 @@ class ScalarSAB(nn.Module):
         return self.norm2(hidden + F.relu(self.output(hidden)))
 
     def means(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return m ``(S, C, H)``: the mean of the set under the attention of each element and head."""
+        """Return m ``(S, C, H)``, the mean of the set weighted by the attention of each element and head."""
         a, a0, b = (
             rearrange(t, "(h d) -> h d", h=self.heads)
             for t in (self._flat(self.query), self.query.bias, self._flat(self.key))
@@ -135,7 +138,7 @@ class ScalarSAB(nn.Module):
         return rearrange(means, "s h c -> s c h")
 
     def _matrix(self) -> Tensor:
-        """Return ``(D, H + 1)``: the query's column, then the value's column cut into heads."""
+        """Return the matrix ``(D, H + 1)`` that maps the features: columns for x_i and for each m_ih."""
         value = rearrange(self._flat(self.value), "(h d) -> h d", h=self.heads)
         return torch.cat(
             [self.query.weight, torch.block_diag(*(rearrange(v, "d -> d 1") for v in value))], dim=1
@@ -149,13 +152,13 @@ class ScalarSAB(nn.Module):
 class TiltedMean(torch.autograd.Function):
     """Computes m = Σ_j p_j x_j with p = softmax_j(t x_j). Only the tilt t gets a gradient.
 
-    dm/dt is the variance of x under p, so the backward pass needs no C × C matrix. A graph through the
-    softmax would keep that matrix and read it twice more.
+    dm/dt is the variance of x under p, so the backward pass needs no C × C matrix. Autograd through the
+    softmax would store that matrix and read it twice more.
     """
 
     @staticmethod
     def forward(ctx: Any, tilt: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Return ``(S, H, C)`` for ``tilt (S, H, C)``, ``x (S, C)`` and ``mask (S, C)``."""
+        """Return m ``(S, H, C)`` for ``tilt (S, H, C)``, ``x (S, C)`` and ``mask (S, C)``."""
         mean, variance = _attend(tilt, x, mask)
         ctx.save_for_backward(variance)
         return mean
@@ -163,17 +166,17 @@ class TiltedMean(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        """Return the gradient for the tilt; x and the mask have none."""
+        """Return the gradient of the tilt. x and the mask get no gradient."""
         (variance,) = ctx.saved_tensors
         return grad * variance, None, None
 
 
 def _attend(tilt: Tensor, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of x under softmax_j(t x_j), ``(S, H, C)`` each, at least in single precision.
+    """Return the mean and the variance of x under softmax_j(t x_j), each of shape ``(S, H, C)``.
 
-    The variance is a difference of squares. It would lose all digits in bfloat16, and in any precision if the
-    values lie far from zero. So autocast is turned off, and the set's mean is subtracted from x, which
-    softmax ignores.
+    The variance is computed as a difference of squares. The difference would lose all digits in bfloat16, and
+    in any precision if the values lie far from zero. So the results have at least single precision, autocast
+    is turned off, and the mean of the set is subtracted from x. Softmax ignores this shift.
     """
     kind = torch.promote_types(x.dtype, torch.float32)
     with _exact(x.device):
@@ -192,7 +195,7 @@ def _attend(tilt: Tensor, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
 
 
 def _exact(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context without autocast, or one without effect on devices that have no autocast."""
+    """Return a context that turns autocast off. It has no effect on devices without autocast."""
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
@@ -201,8 +204,8 @@ def _exact(device: torch.device) -> AbstractContextManager[object]:
 class PMA(nn.Module):
     """Pools a set (C × D) to D values by multi-head attention with one learned seed: MAB(seed, X).
 
-    Scores are X (W_kᵀ q), a C × H matrix; the key's bias cancels. The attention weights of a head sum to one,
-    so the values can be projected after pooling.
+    The scores are X (W_kᵀ q), a C × H matrix. Keys have no bias, because it would cancel in the softmax. The
+    attention weights of a head sum to one, so the values can be projected after pooling.
 
     Args:
         width: D.
@@ -229,13 +232,13 @@ class PMA(nn.Module):
         return self.finish(rearrange(scores.softmax(1), "s c h -> s h c") @ x)
 
     def probe(self) -> Tensor:
-        """Return ``(H, D)``: the vector whose product with an element is its score, for each head."""
+        """Return ``(H, D)``, a vector for each head. The product of an element and this vector is a score."""
         q = rearrange(self.query(self.seed), "1 (h d) -> h 1 d", h=self.heads)
         key = rearrange(self.key.weight, "(h d) e -> h d e", h=self.heads)
         return (q @ key).squeeze(1) * q.shape[-1] ** -0.5
 
     def finish(self, pooled: Tensor) -> Tensor:
-        """Return ``(S, D)`` from the weighted mean of the elements for each head, ``(S, H, D)``."""
+        """Return ``(S, D)`` for ``pooled (S, H, D)``, the weighted mean of the elements for each head."""
         value = rearrange(self.value.weight, "(h d) e -> h e d", h=self.heads)
         heads = rearrange(torch.bmm(rearrange(pooled, "s h e -> h s e"), value), "h s d -> s (h d)")
         hidden = self.norm1(self.query(self.seed) + heads + self.value.bias)
@@ -243,5 +246,8 @@ class PMA(nn.Module):
 
 
 def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return 0 where the mask is true and −∞ elsewhere. Every set has an element, so no row is all −∞."""
+    """Return what is added to attention scores: 0 where the mask is true, and −∞ elsewhere.
+
+    Every set has an element, so no row is −∞ everywhere.
+    """
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, float("-inf"))

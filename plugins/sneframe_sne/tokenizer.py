@@ -69,11 +69,11 @@ class PadChunk(Tokenizer):
         )
 
     def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
-        """Yield the start and the end of stretches that cover a parameter.
+        """Yield the start and the end of each stretch of a parameter. The stretches cover the parameter.
 
-        A stretch has at most ``most`` weights where that is possible. But a stretch has at least one whole
-        chunk, and stretches never split a chunk. Where ``conv_view`` starts a new chunk at each output
-        channel or kernel, a stretch consists of whole output channels or kernels.
+        A stretch consists of whole chunks. If ``conv_view`` starts a new chunk at each output channel or
+        kernel, a stretch consists of whole output channels or kernels. A stretch has at most ``most``
+        weights, unless one chunk, channel or kernel has more.
         """
         piece = parameter.size // _views(parameter, self.config.conv_view)
         whole = self.config.chunk_size if piece == parameter.size else piece
@@ -82,7 +82,7 @@ class PadChunk(Tokenizer):
             yield start, min(start + step, parameter.size)
 
     def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut one stretch into q padded chunks.
+        """Cut one stretch of a parameter into q padded chunks.
 
         Returns:
             The chunks ``(q, C)``, and a mask ``(q, C)`` that is true for weights and false for padding.
@@ -133,7 +133,7 @@ class _Chunking:
 def chunk_index(
     architecture: Architecture, chunk_size: int, conv_view: str
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """Return the weights of each chunk of an architecture, and the number of chunks of each parameter.
+    """Return the indices of the weights in each chunk, and the number of chunks of each parameter.
 
     Args:
         architecture: the architecture. It has P weights.
@@ -154,7 +154,7 @@ def chunk_index(
 
 
 def _views(parameter: Parameter, conv_view: str) -> int:
-    """Return the number of equal pieces of a parameter that are chunked separately.
+    """Return the number of equal pieces of a parameter that are cut into chunks separately.
 
     The pieces are output channels or kernels for the weight of a convolution. Any other parameter is one
     piece.

@@ -72,7 +72,7 @@ class StatFeatures(Aggregator):
 
         Raises:
             PartError: there is not exactly one code for each parameter, or codes are concatenated and a
-                network has another architecture than the training networks.
+                network does not have the layout of the training networks.
         """
         return tuple(
             Embedding(architecture=entry.architecture, values=self._vector(entry)) for entry in codes
@@ -91,7 +91,7 @@ class StatFeatures(Aggregator):
         return rearrange(entry.codes, "B L D -> B (L D)")
 
     def check_layout(self, given: Architecture) -> None:
-        """See :class:`~sneframe.parts.part.Part`."""
+        """Raise an error if an architecture does not have the layout of the training networks."""
         try:
             super().check_layout(given)
         except PartError as error:
@@ -100,7 +100,7 @@ class StatFeatures(Aggregator):
             ) from error
 
     def _pool(self, entry: LayerCodes) -> Tensor:
-        """Return, for each bin, the mean code, and 1 if the bin has a parameter, otherwise 0: ``(B, E)``."""
+        """Return the embeddings ``(B, E)``: the mean code and a 1 for a filled bin, and zeros otherwise."""
         averaging = bin_averages(
             entry.architecture, self.types, self.config.depth_bins, entry.codes.dtype, entry.codes.device
         )

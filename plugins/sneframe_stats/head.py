@@ -1,4 +1,4 @@
-"""``stats/boosting``, ``stats/ridge`` and ``stats/mean``: heads that are fitted to embeddings."""
+"""``stats/boosting``, ``stats/ridge`` and ``stats/mean`` are heads that are fitted to embeddings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @final
 class Boosting(FittedHead):
-    """Histogram-based gradient boosting from scikit-learn; each value has its own trees.
+    """Predicts by histogram-based gradient boosting from scikit-learn. Each value has its own trees.
 
     Unterthiner et al. (arXiv 2002.11448) use LightGBM, which implements the same algorithm. The trees are
     fitted to the training networks only, without early stopping.
@@ -58,21 +58,21 @@ class Boosting(FittedHead):
         self.regressors: list[HistGradientBoostingRegressor] = []
 
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit to embeddings ``(N, E)`` and targets ``(N, T)``, and keep both.
+        """Fit to embeddings ``(N, E)`` and targets ``(N, T)``, and store both.
 
-        With too few networks for a single split, the head predicts a constant and warns. It raises no error,
-        because first trials use small zoos, and the scores of such a run show that it predicts no better than
-        the mean.
+        If there are too few networks for a single split, the head predicts a constant and warns. It raises no
+        error, because first trials use small zoos, and the scores of such a run show that it predicts no
+        better than the mean.
 
         Raises:
-            PartError: the targets have another shape.
+            PartError: the targets do not have the shape ``(N, T)``.
         """
         inputs, columns = self.keep(embeddings, targets)
         needed, count = 2 * self.config.min_leaf, len(embeddings)
         if count < needed:
             logger.warning(
                 "head %r predicts a constant: two leaves with head.min_leaf = %d need %d training networks, "
-                "got %d; lower head.min_leaf to %d or less",
+                "but got %d; lower head.min_leaf to %d or less",
                 *(self.name, self.config.min_leaf, needed, count, max(1, count // 2)),
             )
         self.regressors = [self._regressor().fit(inputs, column) for column in columns.T]
@@ -103,7 +103,7 @@ class Boosting(FittedHead):
 
 @final
 class Mean(FittedHead):
-    """Predicts the mean of the training targets for every network: the baseline that any method must beat."""
+    """Predicts the mean of the training targets for every network. Any method must beat this baseline."""
 
     name = "stats/mean"
     keeps = ANY_ACTION
@@ -117,15 +117,15 @@ class Mean(FittedHead):
         self.mean: np.ndarray | None = None
 
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit to targets ``(N, T)``, and keep them with their embeddings ``(N, E)``.
+        """Fit to targets ``(N, T)``, and store the targets and the embeddings ``(N, E)``.
 
         Raises:
-            PartError: the targets have another shape.
+            PartError: the targets do not have the shape ``(N, T)``.
         """
         self.mean = self.keep(embeddings, targets)[1].mean(axis=0)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return predictions ``(B, T)``; all rows are equal.
+        """Return predictions ``(B, T)``. All rows are equal.
 
         Raises:
             PartError: the head is not fitted.
@@ -137,12 +137,13 @@ class Mean(FittedHead):
 
 @final
 class Ridge(FittedHead):
-    """Ridge regression from scikit-learn, with a penalty chosen by leave-one-out cross-validation.
+    """Predicts by ridge regression from scikit-learn. Leave-one-out cross-validation chooses the penalty.
 
-    Each feature is standardised to mean 0 and standard deviation 1 over the training networks; a feature that
-    is constant there has no effect. Each value has its own penalty: of a grid, the one with the smallest
-    squared error when each training network is predicted from all others, which has a closed form. HyperRep
-    and SANE predict from their statistics and embeddings in this way (Schürholt et al., arXiv 2110.15288).
+    Each feature is standardised to mean 0 and standard deviation 1 over the training networks. A feature that
+    is constant over these networks has no effect. For each penalty of a grid, each training network is
+    predicted from all others, which has a closed form. The penalty with the smallest squared error is chosen,
+    for each value separately. HyperRep and SANE predict from their statistics and embeddings in this way
+    (Schürholt et al., arXiv 2110.15288).
     """
 
     name = "stats/ridge"
@@ -170,16 +171,16 @@ class Ridge(FittedHead):
         self.regressor: Pipeline | None = None
 
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:
-        """Fit to embeddings ``(N, E)`` and targets ``(N, T)``, and keep both.
+        """Fit to embeddings ``(N, E)`` and targets ``(N, T)``, and store both.
 
         Raises:
-            PartError: the targets have another shape, or there are fewer than two networks.
+            PartError: the targets do not have the shape ``(N, T)``, or there are fewer than two networks.
         """
         inputs, columns = self.keep(embeddings, targets)
         if len(inputs) < 2:
             raise PartError(
-                f"head {self.name!r} needs at least two training networks, to leave one out; "
-                f"got {len(inputs)}"
+                f"head {self.name!r} needs at least two training networks, to leave one out, "
+                f"but got {len(inputs)}"
             )
         config = self.config
         grid = np.geomspace(config.smallest, config.largest, config.penalties)

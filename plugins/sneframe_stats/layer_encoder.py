@@ -29,7 +29,7 @@ class PassThrough(LayerEncoder):
         self.out = spec.gives(LayerCodes, spec.width)
 
     def forward(self, tokens: tuple[StatTokens, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, 7)`` for each architecture; L is the number of its parameters."""
+        """Return codes ``(B, L, 7)`` for each architecture. L is the number of its parameters."""
         return tuple(
             LayerCodes(
                 architecture=entry.architecture,

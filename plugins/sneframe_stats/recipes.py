@@ -1,10 +1,11 @@
-"""Recipes: StatNN with boosted trees (the default), ridge regression or a perceptron, and two baselines.
+"""Define the recipes of StatNN with boosted trees (the default), ridge regression or a perceptron.
 
-The baselines are ``stats/pooled``, which takes any architecture, and ``stats/mean``.
+There are two baselines: ``stats/pooled``, which predicts for any architecture, and ``stats/mean``.
 
 The original StatNN computes statistics of raw weights. Here ``normalise/fan-in`` rescales the weights first.
-In a zoo of one architecture this makes no difference to trees. Where widths differ, it makes statistics of
-different widths comparable. And a perceptron needs it, because raw statistics differ by orders of magnitude.
+In a zoo of one architecture this makes no difference to trees. If widths differ, the normalisation makes
+statistics of different widths comparable. A perceptron needs the normalisation, because raw statistics differ
+by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from sneframe_stats.tokenizer import Statistics
 
 
 def boosting() -> RunConfig:
-    """Return StatNN with boosted trees (Unterthiner et al., arXiv 2002.11448), without gradient training."""
+    """Return the recipe of StatNN with boosted trees (Unterthiner et al., arXiv 2002.11448).
+
+    Nothing is trained by gradients.
+    """
     return RunConfig(
         recipe="stats/boosting",
         normalise=use("normalise/fan-in"),
@@ -37,27 +41,27 @@ def default() -> RunConfig:
 
 
 def fair() -> RunConfig:
-    """Return ``stats/boosting`` as ``stats/fair``. It has no trainable weights to match in number."""
+    """Return ``stats/boosting`` as ``stats/fair``. Trees have no trainable weights, so no size is matched."""
     return evolve(boosting(), recipe="stats/fair")
 
 
 def pooled() -> RunConfig:
-    """Return StatNN with boosted trees on pooled statistics, which can predict for unseen architectures."""
+    """Return the recipe of StatNN on pooled statistics, which can predict for unseen architectures."""
     return evolve(boosting(), recipe="stats/pooled", aggregator=use(StatFeatures, pool="always"))
 
 
 def mean() -> RunConfig:
-    """Return the baseline that predicts the mean of the training targets."""
+    """Return the recipe of the baseline that predicts the mean of the training targets."""
     return evolve(pooled(), recipe="stats/mean", head=use(Mean))
 
 
 def ridge() -> RunConfig:
-    """Return StatNN with ridge regression."""
+    """Return the recipe of StatNN with ridge regression."""
     return evolve(boosting(), recipe="stats/ridge", head=use(Ridge))
 
 
 def mlp() -> RunConfig:
-    """Return StatNN with a perceptron of the widths in NFN's StatNet (arXiv 2302.14040)."""
+    """Return the recipe of StatNN with a perceptron as wide as in NFN's StatNet (arXiv 2302.14040)."""
     return evolve(
         boosting(),
         recipe="stats/mlp",

@@ -18,10 +18,10 @@ from sneframe.parts.tokenizer import Tokenizer
 class Statistics(Tokenizer):
     """Computes mean, variance, and the quantiles 0, ¼, ½, ¾, 1 of each parameter (StatNN, arXiv 2002.11448).
 
-    The second statistic is the unbiased variance, as in the StatNet of NFN; Unterthiner et al. take the
-    standard deviation. It is 0 for a parameter with one weight. Quantiles between two order statistics are
+    The variance is unbiased, as in the StatNet of NFN. Unterthiner et al. take the standard deviation
+    instead. The variance of a parameter with one weight is 0. Quantiles between two order statistics are
     interpolated linearly. The statistics do not depend on the order of the weights, so permuting neurons does
-    not change them.
+    not change the statistics.
     """
 
     name = "stats/statistics"
@@ -36,7 +36,7 @@ class Statistics(Tokenizer):
         self.out = spec.gives(StatTokens, COUNT)
 
     def forward(self, batch: Batch) -> tuple[StatTokens, ...]:
-        """Return statistics ``(B, L, 7)`` for each architecture; L is the number of its parameters."""
+        """Return statistics ``(B, L, 7)`` for each architecture. L is the number of its parameters."""
         return tuple(
             StatTokens(
                 architecture=networks.architecture,

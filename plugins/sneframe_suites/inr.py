@@ -1,6 +1,7 @@
 """Define two suites that compare methods on sine INRs.
 
-All methods have one model size. ``suites/inr-frequency`` uses all training networks (SNE, table 1).
+All methods with trainable weights have about the same model size. ``stats/boosting`` and ``stats/ridge`` have
+no trainable weights. ``suites/inr-frequency`` uses all training networks (SNE, table 1).
 ``suites/inr-data-efficiency`` uses fractions of the training networks (SNE, figure 3).
 """
 

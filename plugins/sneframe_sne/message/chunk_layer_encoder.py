@@ -23,10 +23,10 @@ from sneframe_sne.tokenizer import PadChunk
 class MessageChunkSet(LayerEncoder):
     """Returns the codes of ``sne/message``, followed by the codes of ``sne/chunk-set``.
 
-    There is one code for each neuron group, and then one for each parameter. Messages see what a network
-    computes, and sets of scalars see its scale. The codes of messages are exactly invariant to permutations
-    of neurons, but those of chunks are not, because a chunk holds weights of several neurons. So this part is
-    trained with an invariance loss.
+    There is one code for each neuron group or output, followed by one code for each parameter. Messages show
+    what a network computes, and chunks show the scale of its weights. The codes of messages are exactly
+    invariant to permutations of neurons, but those of chunks are not, because a chunk holds weights of
+    several neurons. So this part is trained with an invariance loss.
     """
 
     name = "sne/message-chunk-set"
@@ -57,7 +57,7 @@ class MessageChunkSet(LayerEncoder):
         self.out = self.message.out
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture: L neuron groups, outputs and parameters."""
+        """Return codes ``(B, L, D)`` for each architecture. L counts groups, outputs and parameters."""
         chunked = self.chunk_set(tuple(self.cut.cut(networks) for networks in tokens))
         return tuple(
             LayerCodes(

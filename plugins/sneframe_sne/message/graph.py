@@ -1,9 +1,9 @@
-"""The graph of an architecture: its nodes, the slots at the ends of its edges, and its edges.
+"""Define the graph of an architecture: its nodes, its edges, and the slots at the ends of the edges.
 
-The package's docstring defines the words and gives an example. Two rules follow from them. A residual stream
-is one neuron group, so it is one node set, and the edges of several parameters lead to it, in the order of
-the layers. And a graph does not number the neurons within a group, so whatever is computed from the
-graph is equivariant to permutations of neurons.
+The docstring of the package defines these words and gives an example. Two facts follow from the definitions.
+First, a residual stream is one neuron group, so it is one node set, and the edges of several parameters lead
+to this set, in the order of the layers. Second, neurons of a group have no positions, so whatever is computed
+from the graph is equivariant to permutations of neurons.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from attrs import frozen
 
 #: Coordinates distinguish slots that hold the same node. There are six: the segment of the axis (such as a
-#: GRU's gate), a fixed factor before the neuron group, one after it (the position in a flattened map), and up
-#: to three axes of a convolution kernel.
+#: GRU's gate), a fixed factor before the neuron group, a fixed factor after the group (such as the position
+#: in a flattened map), and up to three axes of a convolution kernel.
 COORDINATES = 6
 SEGMENT, BEFORE, BEHIND, KERNEL = range(4)
 
@@ -27,10 +27,10 @@ class NodeSet:
 
     Args:
         size: the number of nodes.
-        fixed: whether these are the indices of an axis that no group permutes; only such nodes have a
-            position.
-        parameters: the parameters whose edges or vectors lead to these nodes, in order; none for the
-            network's input.
+        fixed: whether the nodes are the indices of an axis that no group permutes. Only such nodes have
+            positions.
+        parameters: the indices of the parameters that lead to these nodes, in the order of the layers. Empty
+            for the input of the network.
     """
 
     size: int
@@ -40,7 +40,7 @@ class NodeSet:
 
 @frozen(kw_only=True, eq=False)
 class SlotNodes:
-    """The nodes of one node set that some slots hold: slot ``slots[i]`` holds node ``nodes[i]``.
+    """The nodes of one node set that slots hold. Slot ``slots[i]`` holds node ``nodes[i]``.
 
     Args:
         node_set: the index of the node set in the graph.
@@ -59,10 +59,11 @@ class Slots:
 
     Args:
         size: the number of slots.
-        nodes: the nodes that the slots hold, one entry for each node set. A slot occurs in no entry where it
-            stands for an input that has no node, and in several where several groups permute its axis.
-        coordinates: ``(size, COORDINATES)`` numbers in [−1, 1] that distinguish slots of the same node, NaN
-            where a coordinate does not apply.
+        nodes: the nodes that the slots hold, with one entry for each node set. A slot occurs in no entry if
+            it stands for an input that has no node. It occurs in several entries if several groups permute
+            its axis.
+        coordinates: ``(size, COORDINATES)`` numbers in [−1, 1] that distinguish slots of the same node. A
+            coordinate that does not apply is NaN.
     """
 
     size: int
@@ -72,19 +73,20 @@ class Slots:
 
 @frozen(kw_only=True, eq=False)
 class Edges:
-    """The edges of one parameter, if any, and the vectors on the same target slots.
+    """The edges of one parameter, and the vectors on the same targets. There may be vectors without edges.
 
     Args:
-        parameter: the parameter whose weights are the edges; None where there are only vectors.
-        shape: the parameter's shape. The first axis of a grouped transposed convolution is split in two, into
-            blocks and channels of a block.
+        parameter: the index of the parameter whose weights are the edges. None if there are only vectors.
+        shape: the shape of the parameter. The first axis of a grouped transposed convolution is split in two:
+            blocks, and channels of a block.
         order: the axes of that shape in the order targets, sources, kernel.
         targets: the slots to which the edges lead.
-        sources: the slots from which the edges come; None where they come from an input that has no node.
+        sources: the slots from which the edges come. None if the layer reads one number that has no node, or
+            if there are only vectors.
         own_sources: whether each target has sources of its own, as in a depthwise or grouped convolution.
-            Then the sources of the first target come first, and each target has ``sources.size /
-            targets.size`` of them. Otherwise every source has an edge to every target.
-        vectors: the parameters with one weight for each target, such as a bias.
+            Then a target has ``sources.size / targets.size`` sources, and those of the first target come
+            first. Otherwise every source has an edge to every target.
+        vectors: the indices of parameters with one weight for each target, such as a bias.
         activation: the name of the function after the layer.
     """
 
@@ -107,16 +109,16 @@ class Graph:
 
 
 def empty_slots(size: int) -> Slots:
-    """Return slots that hold no node."""
+    """Return ``size`` slots that hold no nodes and have no coordinates."""
     return Slots(size=size, nodes=(), coordinates=np.full((size, COORDINATES), np.nan))
 
 
 def with_kernel(slots: Slots, kernel: Sequence[int]) -> Slots:
-    """Return the slots with each of them repeated for each position of a kernel, which varies fastest.
+    """Repeat each slot for every position of a kernel. The position varies fastest.
 
     Args:
         slots: the slots without the kernel.
-        kernel: the kernel's shape; the coordinates tell at most three axes apart.
+        kernel: the shape of the kernel. Only its first three axes get coordinates.
     """
     count = math.prod(kernel)
     if count == 1:
@@ -138,5 +140,5 @@ def with_kernel(slots: Slots, kernel: Sequence[int]) -> Slots:
 
 
 def centred(values: np.ndarray, size: int) -> np.ndarray:
-    """Return positions 0 … size − 1 as numbers in [−1, 1]."""
+    """Map the positions 0 … size − 1 to equally spaced numbers in [−1, 1]."""
     return (2 * values + 1) / size - 1

@@ -14,13 +14,13 @@ from sneframe_sne.message.slot_builder import SlotBuilder, groups_of, is_vector
 
 
 def graph_of(architecture: Architecture) -> Graph:
-    """Return the graph of an architecture. It holds every parameter once, as edges or as a vector."""
+    """Return the graph of an architecture. It contains every parameter once, as edges or as a vector."""
     return _GraphBuilder(architecture=architecture, slots=SlotBuilder(architecture=architecture)).build()
 
 
 @frozen(kw_only=True)
 class _Roles:
-    """Which axes of a parameter index the targets, which the sources, and which the positions of a kernel."""
+    """The axes of a parameter, by what they index: targets, sources, or the positions of a kernel."""
 
     targets: tuple[int, ...]
     sources: tuple[int, ...] = ()
@@ -44,7 +44,10 @@ class _GraphBuilder:
     # -- the edges of a layer --------------------------------------------------------------------------------
 
     def _layer_edges(self, index: int, layer: Layer, own: Sequence[tuple[int, Parameter]]) -> Iterator[Edges]:
-        """Yield the edges of a layer's parameters, given with their numbers in the architecture."""
+        """Yield the edges of a layer.
+
+        ``own`` contains each parameter of the layer, with the index of the parameter in the architecture.
+        """
         vectors = [(number, parameter) for number, parameter in own if is_vector(layer, parameter)]
         for number, given in own:
             if is_vector(layer, given):
@@ -94,7 +97,7 @@ class _GraphBuilder:
             )
 
     def _roles(self, layer: Layer, parameter: Parameter, *, split: bool) -> _Roles:
-        """Return the roles of a parameter's axes; ``split`` says whether :meth:`_split` changed them."""
+        """Return the roles of a parameter's axes. If ``split``, these are the axes after :meth:`_split`."""
         count = len(parameter.shape)
         if split:
             return _Roles(targets=(0, 2), sources=(1,), kernel=tuple(range(3, count + 1)))
@@ -117,30 +120,33 @@ class _GraphBuilder:
         return _Roles(targets=tuple(targets), sources=tuple(sources), kernel=tuple(kernel))
 
     def _blocks(self, index: int, layer: Layer, parameter: Parameter) -> int:
-        """Return the number of a convolution's blocks of channels, and 1 for any other layer.
+        """Return the number of blocks of channels of a convolution, and 1 for any other layer.
 
-        Each block of output channels has a block of input channels of its own.
+        Each block of output channels reads one block of input channels.
         """
         if not layer.kind.startswith("conv") or len(parameter.shape) < 2:
             return 1
         blocks = int(layer.attributes.get("groups", 1))
         source = self.slots.fixed_input(index)
         if blocks == 1 and source is not None and not any(map(groups_of, parameter.axes)):
-            # The description does not say so, but the size of the input does.
+            # The architecture does not record the blocks, but the size of the input shows them.
             outputs, inputs = parameter.shape[:2]
             blocks = source[1] // inputs if source[1] % inputs == 0 else 1
             return blocks if not _is_transposed(layer) and outputs % blocks == 0 else 1
         return blocks
 
     def _is_nested(self, parameter: Parameter, roles: _Roles) -> bool:
-        """Return whether each target has its own sources: their group is nested in the target's group."""
+        """Return whether a group on the source axes has a parent group that is not on the source axes.
+
+        The parent group is then on the target axes, so each target has sources of its own.
+        """
         groups = self.slots.groups
         read = {name for axis in roles.sources for name in groups_of(parameter.axes[axis])}
         outer = {parent for name in read if (parent := groups[name].parent) is not None}
         return not outer <= read
 
     def _split(self, parameter: Parameter, blocks: int) -> Parameter:
-        """Split the first axis of the kernel of a transposed convolution into blocks and their channels."""
+        """Split the first axis of a transposed convolution's kernel into blocks and their channels."""
         size = parameter.shape[0]
         if blocks == 1:
             return parameter
@@ -159,7 +165,10 @@ class _GraphBuilder:
     # -- the sources of a parameter's edges ------------------------------------------------------------------
 
     def _shared_sources(self, index: int, parameter: Parameter, roles: _Roles) -> Slots | None:
-        """Return the sources that all targets share, or None if the layer reads one number without a node."""
+        """Return the sources that all targets share.
+
+        Return None if the layer reads one number that has no node.
+        """
         inputs = self.architecture.layers[index].inputs
         # A single value of the network's input, such as a grey image, needs no node.
         has_nodes = any(parameter.shape[a] > 1 or groups_of(parameter.axes[a]) for a in roles.sources)
@@ -178,8 +187,8 @@ class _GraphBuilder:
         Args:
             index: the index of the layer.
             parameter: the parameter.
-            roles: the roles of its axes.
-            blocks: the number of its blocks of channels.
+            roles: the roles of the axes of the parameter.
+            blocks: the number of blocks of channels.
             before: the groups to which earlier parameters lead.
         """
         kernel = [parameter.shape[axis] for axis in roles.kernel]
@@ -203,7 +212,7 @@ def _is_transposed(layer: Layer) -> bool:
 
 
 def _lies_on(vector: Parameter, parameter: Parameter, axes: Sequence[int]) -> bool:
-    """Return whether a vector has one weight for each slot on some axes of a parameter, in the same order."""
+    """Return whether a vector has one weight for each slot on ``axes`` of a parameter, in the same order."""
     long = [axis for axis in axes if parameter.shape[axis] > 1] or list(axes[:1])
     if len(vector.axes) != 1:
         return False

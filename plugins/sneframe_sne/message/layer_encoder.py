@@ -1,4 +1,4 @@
-"""``sne/message``: codes of neurons travel along the weights and are pooled, one for each neuron group."""
+"""Define ``sne/message``, which sends codes of neurons along the weights, and pools them by neuron group."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ class Message(LayerEncoder):
 
     In each round, messages travel from the inputs to the outputs and then back.
 
-    SNE's sets of chunks do not say which neuron's output is whose input. Here each weight W_ij carries the
-    code of neuron j to neuron i. All layers of all architectures share the same learned maps, so any
-    architecture can be encoded. The cost is that of running the network on one input with D numbers in each
-    neuron. All neurons of a group are treated alike, so the codes are exactly invariant to permutations of
-    neurons.
+    SNE's sets of chunks do not show which neurons are connected. Here each weight W_ij carries the code of
+    neuron j to neuron i. All layers of all architectures share the same learned maps, so any architecture can
+    be encoded. The cost is that of running the network on one input with D numbers in each neuron. All
+    neurons of a group are treated alike, so the codes are exactly invariant to permutations of neurons.
     """
 
     name = "sne/message"
@@ -76,11 +75,11 @@ class Message(LayerEncoder):
         self._tensors: dict[tuple[str, torch.device, torch.dtype], GraphTensors] = {}
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture; L counts its node sets without the input's."""
+        """Return codes ``(B, L, D)`` for each architecture. L is the number of node sets except the input."""
         codes = [self._encode(networks) for networks in tokens]
         if torch.is_grad_enabled():
-            # With several processes every trainable tensor needs a gradient, so unused ones get the gradient
-            # 0.
+            # With several processes, every trainable tensor needs a gradient. Unused tensors get a gradient
+            # of 0 here.
             codes[0] = evolve(codes[0], codes=codes[0].codes + self._zero())
         return tuple(codes)
 
@@ -104,7 +103,10 @@ class Message(LayerEncoder):
         )
 
     def _pooled(self, codes: Sequence[Tensor]) -> Tensor:
-        """Return ``(B, L, D)`` for the codes ``(B, n, D)`` of L node sets, all sets of one size at a time."""
+        """Pool the codes ``(B, n, D)`` of each of L node sets, and return ``(B, L, D)``.
+
+        Node sets of the same size are pooled together.
+        """
         sizes: dict[int, list[int]] = defaultdict(list)
         for number, own in enumerate(codes):
             sizes[own.shape[1]].append(number)
@@ -123,8 +125,9 @@ class Message(LayerEncoder):
     ) -> list[Tensor]:
         """Return the codes ``(B, n, D)`` with which the nodes of every node set start.
 
-        A node starts from a vector for the type of the first parameter that leads to it, or from the input's
-        code, and adds its position if it has one.
+        The first code of a node is a learned vector for the type of the first parameter that leads to the
+        node, or the code of the input if no parameter does. If the node has a position, a linear map of the
+        position's sines and cosines is added.
         """
         firsts = tuple(((node_set.parameters or (0,))[0],) for node_set in graph.node_sets)
         encodings = self.encoding(architecture, firsts, weights)
@@ -138,7 +141,11 @@ class Message(LayerEncoder):
         return codes
 
     def _vector_sum(self, edges: EdgesTensors, architecture: Architecture, weights: Tensor) -> Tensor | None:
-        """Return b ``(B, targets, D)``: the sum of each vector's weights times the direction of its type."""
+        """Return b ``(B, targets, D)``, or None if there are no vectors.
+
+        b is the sum over vectors of the weight at the target times the learned direction for the vector's
+        type.
+        """
         vectors = edges.edges.vectors
         if not vectors:
             return None
@@ -147,7 +154,10 @@ class Message(LayerEncoder):
         return values @ directions.to(values.dtype)
 
     def _graph(self, architecture: Architecture, weights: Tensor) -> tuple[Graph, GraphTensors]:
-        """Return the graph of an architecture and its tensors, made once for each device and type."""
+        """Return the graph of an architecture, and the tensors of this graph.
+
+        The graph is built once for each architecture, and the tensors once for each device and type.
+        """
         if architecture.id not in self._graphs:
             self._graphs[architecture.id] = graph_of(architecture)
         graph, key = self._graphs[architecture.id], (architecture.id, weights.device, weights.dtype)
@@ -163,7 +173,10 @@ def _flat(architecture: Architecture, weights: Tensor, parameter: int) -> Tensor
 
 
 def _matrix(edges: EdgesTensors, architecture: Architecture, weights: Tensor) -> Tensor | None:
-    """Return ``(B, targets, n)``: a parameter as a matrix, n being the number of sources of each target."""
+    """Return a parameter as a matrix ``(B, targets, n)``, where n is the number of sources of each target.
+
+    Return None if there are only vectors.
+    """
     if edges.edges.parameter is None:
         return None
     values = _flat(architecture, weights, edges.edges.parameter).unflatten(1, edges.edges.shape)

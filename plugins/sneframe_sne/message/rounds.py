@@ -1,4 +1,4 @@
-"""One round of messages: codes travel along the edges in the order of the layers, and then back."""
+"""Define one round of messages: codes travel along the edges in the order of the layers, and then back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sneframe_sne.message.tensors import FEATURES, EdgesTensors, GraphTensors, SlotTensors
 
-#: The activations of a network that messages can apply themselves.
+#: The activations that messages can apply, by the name that an architecture records.
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "leaky_relu": F.leaky_relu,
@@ -34,11 +34,11 @@ class EdgeWeights:
     """The weights of B networks on the edges of one parameter. They are the same in every round.
 
     Args:
-        forth: ``(B, 2 · targets, n)``: W / √n above |W| / √n, n being the number of sources; ``(B, targets,
-            2, n)`` where each target has n sources of its own; None where there are no edges.
-        back: the same for the edges reversed, from the targets to the sources; None where no message goes
+        forth: ``(B, 2 · targets, n)``, W / √n above |W| / √n, where n is the number of sources. If each
+            target has n sources of its own, the shape is ``(B, targets, 2, n)``. None if there are no edges.
+        back: the same for the reversed edges, which lead from targets to sources. None if no messages go
             back.
-        vectors: ``(B, targets, D)``: what the vectors add at the targets, or None.
+        vectors: ``(B, targets, D)``, what the vectors add at the targets. None if there are no vectors.
     """
 
     forth: Tensor | None
@@ -51,9 +51,9 @@ class EdgeWeights:
 
         Args:
             edges: the edges of the parameter.
-            weights: ``(B, targets, n)``: the parameter as a matrix, n being the number of sources of a
-                target.
-            vectors: ``(B, targets, D)``: what the vectors add at the targets.
+            weights: ``(B, targets, n)``, the parameter as a matrix, where n is the number of sources of a
+                target. None if there are only vectors.
+            vectors: ``(B, targets, D)``, what the vectors add at the targets, or None.
         """
         forth = back = None
         if weights is not None:
@@ -65,11 +65,12 @@ class EdgeWeights:
 
 
 class Mixture(nn.Module):
-    """φ: a learned convex mixture of functions, or the activation that the architecture records for a layer.
+    """Computes φ: a learned convex mixture of functions, or the activation that is recorded for a layer.
 
     Args:
-        recorded: whether to take the layer's own activation where it is one of :data:`FUNCTIONS`. A layer
-            without one, such as a convolution before a norm, gets the mixture in any case.
+        recorded: whether φ is the activation that the architecture records for the layer, if this activation
+            is in :data:`FUNCTIONS`. For any other layer, such as a convolution before a norm, φ is the
+            mixture.
     """
 
     def __init__(self, *, recorded: bool) -> None:
@@ -78,7 +79,7 @@ class Mixture(nn.Module):
         self.logits = nn.Parameter(torch.zeros(len(MIXED)))
 
     def forward(self, x: Tensor, activation: str) -> Tensor:
-        """Return φ(x)."""
+        """Return φ(x). ``activation`` is the recorded activation of the layer."""
         if self.recorded and activation in FUNCTIONS:
             return FUNCTIONS[activation](x)
         fractions = self.logits.softmax(0)
@@ -89,7 +90,7 @@ class Mixture(nn.Module):
 
 
 class Messages(nn.Module):
-    """Messages in one direction. The equations are those of docs/plugins/message.md.
+    """Sends messages in one direction, forth or back. docs/plugins/message.md has the same equations.
 
     X = LN(H) A ⊙ e are the codes that leave the sources, and b is the sum over vectors (biases, norms) of
     each weight times a learned direction for the vector's type. At the targets
@@ -97,10 +98,10 @@ class Messages(nn.Module):
         m = W X / √n,  m' = |W| X / √n,  u = [m, m', φ(m + b)] O + b,
         H ← Block(H + Σ u ⊙ e' / √k),  Block(x) = x + MLP(LN(x)).
 
-    n is the number of sources of a target, and k the number of targets that hold a node, over which the sum
-    runs. e and e' distinguish slots that hold the same node: each is 1 + a linear map of the sines and
-    cosines of the slot's coordinates. A source that holds nodes of several node sets sends the sum of their
-    codes, and a target that does updates all of them.
+    n is the number of sources of a target. The sum runs over the k targets that hold a node. e and e'
+    distinguish slots that hold the same node: each is 1 + a linear map of the sines and cosines of the slot's
+    coordinates. A source that holds nodes of several node sets sends the sum of their codes. A target that
+    holds nodes of several node sets updates all these nodes.
 
     Args:
         width: D.
@@ -120,7 +121,7 @@ class Messages(nn.Module):
         )
 
     def outgoing(self, codes: Sequence[Tensor], slots: SlotTensors) -> Tensor:
-        """Return X ``(B, slots, D)`` for slots that hold nodes; each node set has codes ``(B, n, D)``."""
+        """Return X ``(B, slots, D)`` for slots that hold nodes. Each set in ``codes`` is ``(B, n, D)``."""
         parts = [held.spread(self.source(self.norm(codes[held.node_set]))) for held in slots.nodes]
         sent = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         if slots.overlap:
@@ -141,11 +142,11 @@ class Messages(nn.Module):
     def incoming(
         self, weights: Tensor | None, sent: Tensor | None, vectors: Tensor | None, activation: str
     ) -> Tensor:
-        """Return u ``(B, targets, D)``.
+        """Return u ``(B, targets, D)``, the messages that arrive at the targets.
 
         Args:
-            weights: one direction of :class:`EdgeWeights`; None where there are only vectors.
-            sent: X, ``(B or 1, n, D)``, or ``(B, targets, n, D)`` where each target has sources of its own.
+            weights: one direction of :class:`EdgeWeights`. None if there are only vectors.
+            sent: X, ``(B or 1, n, D)``, or ``(B, targets, n, D)`` if each target has sources of its own.
             vectors: b, ``(B, targets, D)``, or None.
             activation: the name of the function after the layer.
         """
@@ -163,7 +164,7 @@ class Messages(nn.Module):
         return arrived if vectors is None else arrived + vectors
 
     def update(self, codes: list[Tensor], slots: SlotTensors, arrived: Tensor) -> None:
-        """Replace the codes of the nodes that the target slots hold.
+        """Update the codes of the nodes that the targets hold.
 
         Args:
             codes: the codes ``(B, n, D)`` of every node set, replaced in place.
@@ -201,7 +202,7 @@ class Round(nn.Module):
         *,
         is_last: bool,
     ) -> None:
-        """Replace the codes of every node set.
+        """Update the codes of every node set.
 
         Args:
             codes: the codes ``(B, n, D)`` of every node set, replaced in place.
@@ -243,5 +244,8 @@ def _with_absolute(weights: Tensor) -> Tensor:
 
 
 def _scaled(codes: Tensor, waves: Tensor | None, linear: nn.Linear) -> Tensor:
-    """Return codes times 1 + a linear map of their slots' waves, or the codes where there are no waves."""
+    """Return the codes of slots times 1 + a linear map of the slots' waves.
+
+    If there are no waves, return the codes unchanged.
+    """
     return codes if waves is None else codes * (1 + linear(waves))

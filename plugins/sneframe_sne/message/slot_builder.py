@@ -1,4 +1,4 @@
-"""The node sets of an architecture, and the slots on the axes of its parameters with the nodes they hold."""
+"""Build the node sets of an architecture, and the slots on the axes of its parameters."""
 
 from __future__ import annotations
 
@@ -25,12 +25,10 @@ from sneframe_sne.message.graph import (
 
 @define(kw_only=True, slots=False)
 class SlotBuilder:
-    """Makes the slots on the axes of parameters.
+    """Builds the slots on the axes of parameters.
 
-    It makes a node set when a slot first needs a node of that set.
-
-    The slots of a layer depend on those of the layers before it, so callers must pass the
-    parameters in the order of the layers.
+    A node set is added when a slot first needs a node of that set. The slots of a layer depend on the slots
+    of earlier layers, so callers must pass the parameters in the order of the layers.
     """
 
     architecture: Architecture
@@ -39,7 +37,7 @@ class SlotBuilder:
     _sizes: list[int] = field(factory=list)
     _fixed: list[bool] = field(factory=list)
     _parameters: list[list[int]] = field(factory=list)
-    #: the node set and the size of each layer's fixed output
+    #: by the index of a layer: the node set and the size of its fixed output
     _outputs: dict[int, tuple[int, int]] = field(factory=dict)
 
     @cached_property
@@ -48,12 +46,15 @@ class SlotBuilder:
         return {group.name: group for group in self.architecture.groups}
 
     def node_sets(self) -> tuple[NodeSet, ...]:
-        """Return the node sets that have been made, in order."""
+        """Return the node sets that have been added so far, in order."""
         parts = zip(self._sizes, self._fixed, self._parameters, strict=True)
         return tuple(NodeSet(size=s, fixed=f, parameters=tuple(p)) for s, f, p in parts)
 
     def length(self, factor: int | str) -> int:
-        """Return the length of a factor of a segment: a neuron group's size, or the number itself."""
+        """Return the length of a factor of a segment.
+
+        For the name of a neuron group, this is the size of the group. For a number, it is the number.
+        """
         return self.groups[factor].size if isinstance(factor, str) else factor
 
     def targets(self, index: int, parameter: Parameter, axes: Sequence[int]) -> Slots:
@@ -62,7 +63,7 @@ class SlotBuilder:
         Args:
             index: the index of the parameter's layer.
             parameter: the parameter.
-            axes: the axes; the last one varies fastest.
+            axes: the indices of the axes. The last axis varies fastest.
         """
         slots = self._slots(index, parameter, axes, self._output_nodes, only=None)
         self.led_to |= {name for axis in axes for name in groups_of(parameter.axes[axis])}
@@ -76,7 +77,7 @@ class SlotBuilder:
         Args:
             index: the index of the parameter's layer.
             parameter: the parameter.
-            axes: the axes; the last one varies fastest.
+            axes: the indices of the axes. The last axis varies fastest.
             only: the groups whose nodes the slots hold; None for all groups.
         """
         return self._slots(index, parameter, axes, self.input_nodes, only=only)
@@ -91,16 +92,18 @@ class SlotBuilder:
     ) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
         """Return the nodes that a layer reads on an axis that no group permutes.
 
-        They are the fixed outputs of the layer before, with several slots for each node if a map was
-        flattened. If the sizes do not fit, they are the nodes of a new set.
+        The nodes are the fixed outputs of the layer before. If a map was flattened, several slots hold the
+        same node. If the sizes do not fit, the nodes belong to a separate node set.
 
         Args:
             index: the index of the layer.
             nodes: ``(n,)`` positions on the axis.
-            segments: where the segments start, if they are only part of the axes.
+            segments: the starts of the segments on their axes, if the segments are only a part of the axes.
+                Otherwise empty.
 
         Returns:
-            The node set, ``(n,)`` nodes, and the coordinates by their kind.
+            The index of the node set, the nodes ``(n,)``, and the coordinates ``(n,)`` by kind, such as
+            :data:`BEHIND`.
         """
         count, source = len(nodes), self.fixed_input(index)
         if source is not None and not segments and count % source[1] == 0:
@@ -133,7 +136,9 @@ class SlotBuilder:
     def _output_nodes(
         self, index: int, nodes: np.ndarray, segments: tuple[int, ...] = ()
     ) -> tuple[int, np.ndarray, dict[int, np.ndarray]]:
-        """Return a layer's outputs on an axis that no group permutes, in the form of :meth:`input_nodes`.
+        """Return the nodes that a layer writes on an axis that no group permutes.
+
+        Arguments and results are those of :meth:`input_nodes`.
 
         A layer that only rescales its input, such as a norm, has the nodes of its input.
         """
@@ -159,7 +164,7 @@ class SlotBuilder:
         *,
         only: frozenset[str] | None,
     ) -> Slots:
-        """Return the slots on axes; ``fixed_nodes`` gives the nodes of segments that no group permutes."""
+        """Return the slots on ``axes``. Call ``fixed_nodes`` for nodes of segments that no group permutes."""
         shape = tuple(parameter.shape[axis] for axis in axes)
         indices = np.arange(math.prod(shape)).reshape(shape)
         coordinates = np.full((*shape, COORDINATES), np.nan)
@@ -182,7 +187,7 @@ class SlotBuilder:
                     )
                 offsets = _factor_coordinates(names[-1], factors, grid)
             else:
-                # A fixed segment next to segments of groups: which input or output it is cannot be known.
+                # Next to segments of groups, it is unknown which inputs or outputs a fixed segment is.
                 starts = () if slots.size == indices.size else tuple(start for start, _, _ in segments)
                 node_set, nodes, offsets = fixed_nodes(index, np.arange(slots.size), starts)
                 parts_of_set.setdefault(node_set, []).append((slots.ravel(), nodes))
@@ -215,9 +220,9 @@ class SlotBuilder:
             outer = parent
 
     def _group_nodes(self, name: str, factors: Sequence[int | str], grid: np.ndarray) -> np.ndarray:
-        """Return the index of a group's node at each of n points.
+        """Return, for each of n points, the index of its node in the node set of the group ``name``.
 
-        ``grid (factors, n)`` has the position of each point along each factor.
+        ``grid (factors, n)`` contains the position of each point along each factor.
         """
         group, own = self.groups[name], grid[factors.index(name)]
         if group.parent is None:
@@ -225,7 +230,7 @@ class SlotBuilder:
         return group.size * self._group_nodes(group.parent, factors, grid) + own
 
     def _node_set(self, key: Hashable, size: int, *, fixed: bool) -> int:
-        """Return the index of the node set with this key. Make the node set if the key is new."""
+        """Return the index of the node set with this key. Add the node set if the key is new."""
         if key not in self._index_of_key:
             self._index_of_key[key] = len(self._sizes)
             self._sizes.append(size)
@@ -235,7 +240,7 @@ class SlotBuilder:
 
 
 def is_vector(layer: Layer, parameter: Parameter) -> bool:
-    """Return whether a parameter has one weight for each target, as a bias or a token ``(1, 1, D)`` has."""
+    """Return whether a parameter has one weight for each target, like a bias or a token ``(1, 1, D)``."""
     return len(parameter.shape) <= 1 or (
         layer.kind == "parameter" and parameter.size == max(parameter.shape) and parameter.size > 1
     )
@@ -247,7 +252,7 @@ def groups_of(axis: Axis) -> set[str]:
 
 
 def _factor_coordinates(name: str, factors: Sequence[int | str], grid: np.ndarray) -> dict[int, np.ndarray]:
-    """Return by their kind the coordinates ``(n,)`` along the fixed factors before and after a group."""
+    """Return the coordinates ``(n,)`` along the fixed factors before and after a group, by kind."""
     own, coordinates = factors.index(name), {}
     for kind, others in ((BEFORE, range(own)), (BEHIND, range(own + 1, len(factors)))):
         sizes = [(n, f) for n in others if isinstance(f := factors[n], int) and f > 1]

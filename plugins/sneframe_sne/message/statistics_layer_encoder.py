@@ -18,7 +18,7 @@ from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
 from sneframe_sne.message.layer_encoder import Message
 
-#: Statistics of normalised weights enter linearly below this value, and by their logarithm above it.
+#: Statistics of normalised weights enter linearly below this value, and logarithmically above it.
 SMALL = 0.01
 
 
@@ -26,10 +26,10 @@ SMALL = 0.01
 class MessageStatistics(LayerEncoder):
     """Returns the codes of ``sne/message``, followed by a code of the statistics of each parameter.
 
-    Messages see what a network computes, and statistics see its scale. The statistics are the mean, variance
-    and quantiles of each parameter (StatNN, arXiv 2002.11448) on a logarithmic scale. A perceptron maps them
-    to a code, to which SNE's encodings of level and type are added. Neither kind of code depends on the order
-    of neurons.
+    Messages show what a network computes, and statistics show the scale of its weights. The statistics are
+    the mean, variance and quantiles of each parameter (StatNN, arXiv 2002.11448) on a logarithmic scale. A
+    perceptron maps them to a code, to which SNE's encodings of level and type are added. Neither the codes of
+    messages nor those of statistics depend on the order of neurons.
     """
 
     name = "sne/message-statistics"
@@ -49,7 +49,7 @@ class MessageStatistics(LayerEncoder):
         self.out = self.message.out
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
-        """Return codes ``(B, L, D)`` for each architecture: L neuron groups, outputs and parameters."""
+        """Return codes ``(B, L, D)`` for each architecture. L counts groups, outputs and parameters."""
         return tuple(
             LayerCodes(
                 architecture=networks.architecture,
@@ -60,7 +60,7 @@ class MessageStatistics(LayerEncoder):
         )
 
     def _codes(self, networks: Networks) -> Tensor:
-        """Return the codes ``(B, L, D)`` of the L parameters' statistics."""
+        """Return the codes ``(B, L, D)`` of the statistics of the L parameters."""
         values = torch.stack([statistics(view.flatten(1)) for view in networks.parameters().values()], dim=1)
         units = each_parameter(networks.architecture)
         codes: Tensor = self.perceptron(torch.asinh(values / SMALL))

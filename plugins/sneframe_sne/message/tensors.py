@@ -1,4 +1,4 @@
-"""The graph of an architecture as tensors on one device. They are made once for each architecture."""
+"""Convert the graph of an architecture to tensors on one device."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sneframe_sne.message.graph import COORDINATES, Edges, Graph, Slots
 
-WAVES = (1, 2, 4)  #: half periods of the sines and cosines over an axis
-FEATURES = COORDINATES * 2 * len(WAVES)
+WAVES = (1, 2, 4)  #: number of half periods of each sine and cosine over an axis
+FEATURES = COORDINATES * 2 * len(WAVES)  #: number of sines and cosines for one slot
 
 
 @frozen(kw_only=True, eq=False)
@@ -23,9 +23,9 @@ class SlotNodesTensors:
     Args:
         node_set: the index of the node set in the graph.
         size: the number of slots.
-        index: ``(size,)`` the node that each slot holds; None where the slots hold the nodes in order and
-            each node equally often.
-        roots: ``(nodes, 1)`` the square root of the number of slots that hold each node, at least 1.
+        index: ``(size,)``, the node that each slot holds. None if the slots hold the nodes in order, and each
+            node equally often.
+        roots: ``(nodes, 1)``, the square root of the number of slots that hold each node, but at least 1.
     """
 
     node_set: int
@@ -34,14 +34,17 @@ class SlotNodesTensors:
     roots: Tensor
 
     def spread(self, codes: Tensor) -> Tensor:
-        """Return ``(B, slots, D)``: for each slot the code of its node, from the codes ``(B, nodes, D)``."""
+        """Return the code of the node of each slot, ``(B, slots, D)``, for ``codes (B, nodes, D)``."""
         if self.index is not None:
             return codes.index_select(1, self.index)
         repeats = self.size // codes.shape[1]
         return codes if repeats == 1 else repeat(codes, "b n d -> b (n k) d", k=repeats)
 
     def gather(self, messages: Tensor) -> Tensor:
-        """Return ``(B, nodes, D)``: messages ``(B, slots, D)`` summed over the k slots of each node, / √k."""
+        """Sum ``messages (B, slots, D)`` over the slots of each node, and return ``(B, nodes, D)``.
+
+        The sum over k slots is divided by √k.
+        """
         count = len(self.roots)
         if self.index is not None:
             summed = messages.new_zeros(len(messages), count, messages.shape[2]).index_add(
@@ -58,16 +61,17 @@ class SlotNodesTensors:
 class SlotTensors:
     """The tensors of :class:`~sneframe_sne.message.graph.Slots`.
 
-    Below, the *concatenated* nodes are those of all node sets, one after the other.
+    A *pair* is a slot and a node that the slot holds. The pairs of one node set follow those of another, in
+    the order of ``nodes``.
 
     Args:
         size: the number of slots.
-        nodes: the nodes that the slots hold, one entry for each node set.
-        order: ``(size,)`` the index that sorts the concatenated nodes by their slots; None where they are
-            sorted already, or where some slot holds several nodes.
-        slot_of_node: ``(n,)`` the slot of each concatenated node; None where they are sorted already.
+        nodes: for each node set, the nodes that the slots hold.
+        order: ``(size,)``, the indices that sort the pairs by slot. None if the pairs are sorted already, or
+            if some slot holds several nodes.
+        slot_of_node: ``(n,)``, the slot of each pair. None if pair n belongs to slot n for all pairs.
         overlap: whether some slot holds nodes of several node sets.
-        waves: ``(size, FEATURES)`` sines and cosines of the coordinates; None where no slot has a coordinate.
+        waves: ``(size, FEATURES)``, sines and cosines of the coordinates. None if no slot has a coordinate.
     """
 
     size: int
@@ -84,11 +88,11 @@ class EdgesTensors:
 
     Args:
         edges: the edges.
-        targets: the slots to which they lead.
-        sources: the slots from which they come.
-        returns: whether messages go back along these edges, which takes nodes at the sources.
-        pooled: whether some parameter leads to a source's nodes, so that their codes are pooled after the
-            last round.
+        targets: the slots to which the edges lead.
+        sources: the slots from which the edges come, or None as in ``Edges``.
+        returns: whether messages also go back along the edges. They do if the sources hold nodes.
+        pooled: whether some parameter leads to nodes of the sources. The codes of such nodes are pooled after
+            the last round.
     """
 
     edges: Edges
@@ -103,9 +107,9 @@ class GraphTensors:
     """The tensors of a :class:`~sneframe_sne.message.graph.Graph`.
 
     Args:
-        edges: the edges of each parameter, in order.
-        positions: for each node set ``(nodes, 2 · len(WAVES))`` sines and cosines of the nodes' positions;
-            None where nodes have no position.
+        edges: the edges of each parameter, in the order of the layers.
+        positions: for each node set, the sines and cosines of the positions of its nodes, ``(nodes, 2 ·
+            len(WAVES))``, or None if its nodes have no positions.
     """
 
     edges: tuple[EdgesTensors, ...]
@@ -113,7 +117,7 @@ class GraphTensors:
 
 
 def graph_tensors(graph: Graph, device: torch.device, dtype: torch.dtype) -> GraphTensors:
-    """Return the tensors of a graph. All but the indices have the given type, that of the weights."""
+    """Return the tensors of a graph on a device. All tensors except indices have the type ``dtype``."""
     sizes = [node_set.size for node_set in graph.node_sets]
     tensors = []
     for edges in graph.edges:
@@ -142,7 +146,7 @@ def waves(coordinates: np.ndarray) -> Tensor:
     """Return sines and cosines of coordinates ``(n,)`` or ``(n, k)``, with 0 where a coordinate is NaN.
 
     Returns:
-        ``(n, 2 · len(WAVES) · k)``, k = 1 for coordinates ``(n,)``.
+        ``(n, 2 · len(WAVES) · k)``, where k = 1 for coordinates ``(n,)``.
     """
     values = torch.from_numpy(coordinates.reshape(len(coordinates), -1)).double()
     angles = values.unsqueeze(-1) * torch.tensor([wave * math.pi / 2 for wave in WAVES], dtype=torch.double)
@@ -150,7 +154,7 @@ def waves(coordinates: np.ndarray) -> Tensor:
 
 
 def _slot_tensors(slots: Slots, sizes: list[int], device: torch.device, dtype: torch.dtype) -> SlotTensors:
-    """Return the tensors of slots; ``sizes`` are those of the graph's node sets."""
+    """Return the tensors of slots. ``sizes`` contains the size of each node set of the graph."""
     tensors = []
     for held in slots.nodes:
         size, count = sizes[held.node_set], len(held.nodes)

@@ -259,7 +259,7 @@ def test_networks_of_another_architecture_are_refused(build, networks):
 def test_shared_projections_are_refused_on_convolutions(build, small_cnn):
     """The error names the parameter."""
     with pytest.raises(
-        PartError, match=r"shared_projections needs one weight between each two neurons, but '0.weight' has 9"
+        PartError, match=r"shared_projections needs one weight for each pair of neurons, but '0.weight' has 9"
     ):
         build(small_cnn(), (AttentionBlocks, {"shared_projections": True}))
 

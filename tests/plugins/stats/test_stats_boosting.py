@@ -92,7 +92,7 @@ def test_too_few_networks_for_a_split_give_a_warning(caplog, networks, constant)
     said = [record.getMessage() for record in caplog.records]
     assert said == constant * [
         "head 'stats/boosting' predicts a constant: two leaves with head.min_leaf = 20 need 40 training "
-        "networks, got 39; lower head.min_leaf to 19 or less"
+        "networks, but got 39; lower head.min_leaf to 19 or less"
     ]
 
 

@@ -125,7 +125,7 @@ def test_targets_of_another_shape_are_refused():
 
 def test_a_single_network_is_refused():
     """There is nothing to fit to when it is left out."""
-    with pytest.raises(PartError, match="needs at least two training networks, to leave one out; got 1"):
+    with pytest.raises(PartError, match="needs at least two training networks, to leave one out, but got 1"):
         build().fit(X[:1], Y[:1])
 
 
