@@ -220,7 +220,7 @@ def test_a_part_error_passes_unchanged(install, toy_zoo_path, tmp_path):
         ("codes", "declares Embedding, but gives LayerCodes"),
         (
             "[Embedding(architecture=c.architecture, values=c.codes.mean((0, 1))) for c in codes]",
-            r"gives a wrong Embedding: values must be \(B, E\), got \(64,\)",
+            r"gives a wrong Embedding: values must be \(B, E\), but got \(64,\)",
         ),
     ],
 )

@@ -27,8 +27,7 @@ def command_of(name: str, builder: ZooBuilder) -> click.Command:
             default="process",
             show_default=True,
             help="Where networks are trained: in this process, in several processes, or on a Ray cluster. "
-            "The zoo "
-            "does not depend on it.",
+            "The choice does not change the zoo.",
         ),
         click.Option(
             ["--workers"], type=click.IntRange(min=1), help="Number of processes.  [default: one per core]"

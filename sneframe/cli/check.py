@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("plugin")
-@click.option("--all", "everything", is_flag=True, help="Also show laws that are kept, and laws not claimed.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also show laws that are kept, and laws that are not claimed."
+)
 def check(plugin: str, everything: bool) -> None:  # noqa: FBT001  # click passes it by name
     """Measure whether the parts of PLUGIN keep the laws: symmetry, batches, padding, round trips, gradients.
 
@@ -42,7 +44,7 @@ def check(plugin: str, everything: bool) -> None:  # noqa: FBT001  # click passe
     if faults:
         first = faults[0]
         raise PartError(
-            f"{len(faults)} of {counted(claims, 'claim')} not kept, first {first.part}: {first.law}: "
+            f"{len(faults)} of {counted(claims, 'claim')} not kept, the first by {first.part}: {first.law}: "
             f"{_seen(first)}"
         )
 

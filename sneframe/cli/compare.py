@@ -49,25 +49,29 @@ class Listed(click.ParamType[tuple[str, ...]]):
 
 
 @click.command()
+@click.option("--suite", "name", help="Suite to run, as PLUGIN/NAME, or as NAME if the suite is shipped.")
 @click.option(
-    "--suite", "name", help="Suite to run, PLUGIN/NAME; the suites that are shipped need no PLUGIN."
+    "--recipes", type=Listed(), help="Recipes to compare. With --suite: the rows of the suite to run."
 )
-@click.option("--recipes", type=Listed(), help="Recipes to compare; with --suite, the rows to run.")
 @click.option("--zoo", help="Folder of the zoo, in place of the suite's.  [default: the demo zoo]")
 @click.option("--property", "property_name", help="The property to predict.")
-@click.option("--train", type=Listed(), help="Zoos to train on, each by itself, in place of --zoo.")
-@click.option("--test", type=Listed(), help="Zoos to test every model on.  [default: its own test networks]")
+@click.option(
+    "--train", type=Listed(), help="Zoos to train on, in place of --zoo. Each zoo gets its own runs."
+)
+@click.option(
+    "--test", type=Listed(), help="Zoos to test every model on.  [default: the test networks of its own zoo]"
+)
 @click.option(
     "--leave-one-out",
     is_flag=True,
-    help="For each zoo of --train, train on all others together and test on it.",
+    help="For each zoo of --train, train on all other zoos together, and test on this zoo.",
 )
 @click.option(
     "--references/--no-references",
     default=None,
     help="Whether to add the rows stats/mean and stats/pooled.  [default: with --train]",
 )
-@click.option("--seeds", type=click.IntRange(1), help="Number of seeds: 0, 1, …  [default: 3]")
+@click.option("--seeds", type=click.IntRange(1), help="Number of seeds, which are 0, 1, …  [default: 3]")
 @click.option(
     "--budget",
     type=Duration(),
@@ -103,7 +107,7 @@ class Listed(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--reuse",
     is_flag=True,
-    help="Use finished cells although the code that made them has changed.",
+    help="Use finished cells even if the code that made them has changed.",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def compare(
@@ -126,11 +130,11 @@ def compare(
     reuse: bool,  # noqa: FBT001
     quiet: bool,  # noqa: FBT001
 ) -> None:
-    """Run methods on the same zoo, splits and seeds, and write one table of them.
+    """Run methods on the same zoo, splits and seeds, and write one table of their scores.
 
-    Every cell, one recipe with one seed, runs in its own process. Its result is kept under OUT/cells and used
-    again as long as the code that made it is the same, so the same command runs only the missing cells. The
-    exit code is 1 if a cell failed.
+    A cell is one recipe with one seed. Every cell runs in its own process. Its outcome is stored under
+    OUT/cells, and is used again as long as the code that made the outcome has not changed. So a repeated
+    command runs only the missing cells. The exit code is 1 if a cell failed.
     """
     from attrs import evolve
 
@@ -205,7 +209,7 @@ def _suite(name: str) -> Suite:
 
 
 def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
-    """Return the suite with only some of its rows, named by label or recipe."""
+    """Return the suite with only the rows whose label or recipe is in ``recipes``, or with all rows."""
     from attrs import evolve
 
     from sneframe.bench.naming import refuse_twice
@@ -223,7 +227,9 @@ def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
 
 
 def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:
-    """Return a suite of recipes, after a check of each configuration with the words of ``--set``.
+    """Return a suite with a row for each recipe.
+
+    The configuration of each recipe is checked first, with the values of ``--set`` in ``words``.
 
     Raises:
         SneframeError: a recipe has no valid configuration, or is named twice.

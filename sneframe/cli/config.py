@@ -19,7 +19,10 @@ import click
     "--set", "words", multiple=True, metavar="KEY=VALUE", help="Override one key, such as train.epochs=50."
 )
 def config(plugin: str | None, file: Path | None, words: tuple[str, ...]) -> None:
-    """Print a complete configuration as TOML with all keys explained; edit it and pass it to run --config."""
+    """Print a complete configuration as TOML with all keys explained.
+
+    Edit the output in a file, and pass the file to sneframe run --config.
+    """
     from sneframe.cli.compose import compose
     from sneframe.config.schema import parse_set
     from sneframe.config.structure import to_commented_toml

@@ -16,7 +16,10 @@ from sneframe.cli.networks import PATH, check_out, file_options, load_run, netwo
 @click.option("--out", type=PATH, required=True, help="The table to write: .csv, .npz or .parquet.")
 @file_options
 def embed(run: Path, networks: tuple[Path, ...], *, out: Path, **options: Any) -> None:
-    """Write the embeddings of NETWORKS, zoos or files, by the finished run RUN, with their properties."""
+    """Write a table of the embeddings of NETWORKS, with their properties.
+
+    The finished run RUN computes the embeddings. NETWORKS are zoos or files.
+    """
     from sneframe.cli.terminal import say
     from sneframe.errors import counted
     from sneframe.predict.embedding_table import WRITERS, EmbeddingTable

@@ -20,8 +20,10 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
             ["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the zoo to make."
         ),
         click.Option(["--name"], help="Name of the zoo.  [default: the name of SRC]"),
-        click.Option(["--description"], default="", help="One paragraph about the zoo, stored in it."),
-        click.Option(["--licence"], default="", help="Licence of the weights, stored in the zoo."),
+        click.Option(
+            ["--description"], default="", help="One paragraph about the zoo, which the zoo stores."
+        ),
+        click.Option(["--licence"], default="", help="Licence of the weights, which the zoo stores."),
         click.Option(["--overwrite"], is_flag=True, help="Replace an existing zoo."),
     ]
 

@@ -16,7 +16,11 @@ from sneframe.cli.networks import PATH, check_out, file_options, load_run, netwo
 @click.option("--out", type=PATH, help="The page to write.  [default: map.html in RUN]")
 @file_options
 def map_(run: Path, networks: tuple[Path, ...], *, out: Path | None, **options: Any) -> None:
-    """Draw NETWORKS, zoos or files, by the finished run RUN: a map to search and to colour by properties."""
+    """Draw an interactive map of the embeddings of NETWORKS.
+
+    The finished run RUN computes the embeddings. NETWORKS are zoos or files. The page can search the networks
+    and colour them by properties.
+    """
     from sneframe.cli.terminal import say
     from sneframe.predict.embedding_table import EmbeddingTable
     from sneframe.report import write_map

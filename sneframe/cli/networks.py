@@ -1,4 +1,7 @@
-"""Load runs and embed networks for the commands predict, embed, similar and map, which share file options."""
+"""Load runs and embed networks for the commands predict, embed, similar and map.
+
+These commands share the options that say how files are read.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 Command = TypeVar("Command", bound=Callable[..., Any])
-#: Paths are not checked by click: a file that cannot be read must not keep others from being read.
+#: click does not check these paths, because the other files are read even if one file cannot be read.
 PATH = click.Path(path_type=Path, readable=False)
 
 
@@ -49,21 +52,20 @@ OPTIONS = (
     click.option("--key", help="Which state dict to read from a checkpoint that holds several."),
     click.option(
         "--activation",
-        help="The activation of every layer but the last, for files without --module; without it, neurons "
-        "are "
-        "permuted but never scaled.",
+        help="The activation of every layer but the last, if --module is not given. Without an activation, "
+        "neurons are permuted but never scaled.",
     ),
     click.option(
         "--flatten",
         type=click.Choice(("unknown", "channels_first")),
         default="unknown",
-        help="The order in which a linear layer reads a convolution, for files without --module; torch's is "
-        "channels_first.",
+        help="The order in which a linear layer reads the output of a convolution, if --module is not "
+        "given. The order of torch is channels_first.",
     ),
     click.option(
         "--trust-names",
         is_flag=True,
-        help="Take a file without --module for a chain of layers if their sizes fit.",
+        help="Assume that the layers form a chain if their sizes fit and --module is not given.",
     ),
 )
 
@@ -76,7 +78,7 @@ def file_options(command: Command) -> Command:
 
 
 def load_run(run: Path, **options: Any) -> Predictor:
-    """Load a run. The run shows its progress on large networks on standard error."""
+    """Load a run as a predictor, which shows its progress on large networks on standard error."""
     from rich.console import Console
 
     from sneframe.predict.predictor import load
@@ -104,12 +106,12 @@ def check_out(out: Path, endings: Sequence[str]) -> None:
 
 
 def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[EmbeddingTable]:
-    """Yield the embeddings of each zoo and file.
+    """Yield one table of embeddings for each path, which is the path of a zoo or a file.
 
     Networks of a zoo whose embeddings are not finite are left out with a warning.
 
     Raises:
-        ZooError: a folder is no zoo, a zoo cannot be read, or none of its networks has a finite embedding.
+        ZooError: a folder is not a zoo, a zoo cannot be read, or none of its networks has a finite embedding.
         FileError: a file cannot be read.
     """
     import numpy as np

@@ -12,7 +12,7 @@ class Offers(click.Group):
     """A group with a command for each builder or importer. A command loads only the plugin of its name.
 
     Args:
-        shipped: the plugin whose names need no prefix; those of other plugins are written PLUGIN/NAME.
+        shipped: the plugin whose builders or importers are written NAME. Others are written PLUGIN/NAME.
         noun: the kind of object that plugins offer, in the words of the registry.
         make: makes the command from the name and the offered object.
         more: further arguments of ``click.Group``.

@@ -18,7 +18,7 @@ def options(what: str, config: type[Any], own: Sequence[click.Parameter]) -> lis
     """Return an option for each field of a class.
 
     Args:
-        what: the owner of the class, as errors name it.
+        what: the name of the class's owner in errors, such as ``zoo 'zoos/demo'``.
         config: a frozen, keyword-only attrs class.
         own: the command's other options, whose names are taken.
 
@@ -87,8 +87,7 @@ def _click_type(kind: Any, what: str) -> Any:
         return CommaSeparated(inner[0], list if origin is list else tuple)
     raise PluginError(
         f"{what} must have the type int, float, str, bool, Path or Literal, a tuple or list of the first "
-        f"four, or "
-        f"any of these with None, got {kind}"
+        f"four, or any of these with None, but got {kind}"
     )
 
 

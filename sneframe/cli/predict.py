@@ -1,4 +1,4 @@
-"""Define ``sneframe predict RUN FILE…``, which predicts the properties of networks by a finished run."""
+"""Define ``sneframe predict RUN FILE…``, which predicts the properties of networks with a finished run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 @file_options
 def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any) -> None:
-    """Predict the properties of the networks in FILES by the finished run RUN.
+    """Predict the properties of the networks in FILES with the finished run RUN.
 
     Each number is shown with the run's error on its test networks. If a network is unlike all training
     networks, its numbers are marked, and a warning says how it differs.

@@ -27,7 +27,7 @@ CATEGORY = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "m
 @click.option(
     "--property",
     "property_name",
-    help="The property to predict, or several, NAME,NAME, of which the first is the main one.",
+    help="The property to predict, or several as NAME,NAME. The first is the main property.",
 )
 @click.option("--seed", type=int, help="Seed of initialisation, batches, dropout and group elements.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
@@ -37,7 +37,7 @@ CATEGORY = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "m
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
-    help="Continue the run in this folder with its own configuration; only --device may be given.",
+    help="Continue the run in this folder with its own configuration, of which only --device may differ.",
 )
 @click.option("--no-report", is_flag=True, help="Draw no report.html; `sneframe report RUN` draws it later.")
 @click.option("--quiet", is_flag=True, help="Print only errors.")
@@ -54,7 +54,7 @@ def run(
     no_report: bool,  # noqa: FBT001  # click passes it by name
     quiet: bool,  # noqa: FBT001  # click passes it by name
 ) -> None:
-    """Train a method on a zoo, score it on networks it never saw, and write a report."""
+    """Train a method on a zoo, score its predictions for unseen networks, and write a report."""
     from sneframe.cli.compose import compose
     from sneframe.cli.terminal import Terminal
     from sneframe.config.schema import merge, parse_set
@@ -111,8 +111,7 @@ def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
         errors = metrics["invariance"]
         console.print(
             f"invariance error: {_shown(errors['e_g'])} of the predictions' variance when neurons are "
-            f"permuted, "
-            f"{_shown(errors['e_noise'])} under noise of the same size",
+            f"permuted, {_shown(errors['e_noise'])} under noise of the same size",
             soft_wrap=True,
         )
 

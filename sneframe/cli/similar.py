@@ -24,7 +24,10 @@ from sneframe.cli.networks import PATH, file_of, file_options, load_run, network
 def similar(
     run: Path, zoo: Path, file: Path, *, k: int, show: str | None, as_json: bool, **options: Any
 ) -> None:
-    """List the networks of ZOO whose embeddings by the finished run RUN are nearest to that of FILE."""
+    """List the networks of ZOO whose embeddings are nearest to the embedding of the network in FILE.
+
+    The finished run RUN computes the embeddings.
+    """
     from sneframe.cli.tables import cells, shown, table
     from sneframe.cli.terminal import Terminal
     from sneframe.config.validators import check_names

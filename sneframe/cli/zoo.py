@@ -62,7 +62,9 @@ def verify(path: Path) -> None:
 @zoo.command()
 @click.argument("path", type=_ZOO)
 @click.argument("folder", type=_ZOO)
-@click.option("--where", "expression", help="Export only networks for which this holds: 'step == 86'.")
+@click.option(
+    "--where", "expression", help="Export only networks that match this expression, such as 'step == 86'."
+)
 @click.option("--unhealthy", is_flag=True, help="Export unhealthy networks as well.")
 def export(path: Path, folder: Path, *, expression: str | None, unhealthy: bool) -> None:
     """Write the zoo at PATH into a new FOLDER as safetensors, CSV and JSON."""
@@ -80,7 +82,12 @@ def export(path: Path, folder: Path, *, expression: str | None, unhealthy: bool)
 @click.argument("paths", type=_ZOO, nargs=-1, required=True)
 @click.option("--out", type=_ZOO, required=True, help="The zoo to make.")
 @click.option("--name", help="Name of the zoo.  [default: the names of the zoos, joined by +]")
-@click.option("--label", "labels", multiple=True, help="Label in the column `zoo`, once for each of PATHS.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    help="Label of a zoo in the column `zoo`. Give one for each of PATHS, in the same order.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing zoo.")
 def merge(
     paths: tuple[Path, ...], out: Path, *, name: str | None, labels: tuple[str, ...], overwrite: bool

@@ -37,7 +37,7 @@ def make_engine(name: str, workers: int | None = None) -> Engine:
         ConfigError: there is no such engine, or ``workers`` is less than 1.
     """
     if name not in _KINDS:
-        raise ConfigError(f"no engine {name!r}; {choices(name, NAMES)}")
+        raise ConfigError(f"there is no engine {name!r}, {choices(name, NAMES)}")
     if workers is not None and workers < 1:
         raise ConfigError(f"an engine needs at least 1 worker, but got {workers}")
     return _KINDS[name](workers or _cores())

@@ -1,4 +1,4 @@
-"""The Ray engine calls a function in tasks of a Ray cluster, or starts a cluster if there is none."""
+"""The Ray engine calls a function in tasks of a Ray cluster. It starts a cluster if there is none."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 In a chain of L layers, axis l is the row of neurons after l layers: axis 0 is the inputs, and axis L is the
 outputs. Weight l (counted from 0) has the axes l + 1 and l, and bias l has the axis l + 1. Equivariant layers
-are equivariant to permutations along the exchangeable axes. These are all axes, or only the hidden axes 1 …
-L − 1. All other axes, and the positions of a kernel, are folded into the channels. A weight or a bias is
-called a member of the chain.
+are equivariant to permutations along the exchangeable axes. Either all axes are exchangeable, or only the
+hidden axes 1 … L − 1. All other axes, and the positions of a kernel, are folded into the channels. A weight
+or a bias is called a member of the chain.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Member:
         layer: l, the index of the layer, counted from 0.
         axes: the exchangeable axes of the member.
         positions: number of features in one channel between two neurons, or 1 for a bias.
-        fixed: size of the axis that is not exchangeable, or 1 if all axes are exchangeable.
+        fixed: size of the axis of the member that is not exchangeable, or 1 if there is no such axis.
         shape: shape of the features, without the axes of networks and channels.
         outside: einops pattern of the features in the carrier, with positions as an axis ``k``.
         inside: einops pattern in which everything that is not exchangeable is folded into the channels.
@@ -58,7 +58,7 @@ class Member:
 
     @property
     def folded(self) -> int:
-        """By which factor folding multiplies the number of channels."""
+        """The factor by which :meth:`fold` multiplies the number of channels."""
         return self.positions * self.fixed
 
     def fold(self, features: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Encode the type of a parameter and the level of its layer in the network (SNE §3.3).
 
-Methods that read weights as sets need the encoding to know to which parameter the weights belong.
+A method that reads the weights of a parameter as a set needs this encoding to know which parameter it is.
 """
 
 from __future__ import annotations

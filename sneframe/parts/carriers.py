@@ -2,9 +2,9 @@
 
 A part returns one carrier per architecture, in the order of ``batch.networks``.
 
-The property ``extent`` of a carrier is the number of networks in the carrier, and the width that the Spec of
-its part declares. It is read only at the first batch of a run. It raises a ValueError with the reason if the
-tensors of the carrier do not fit each other.
+The property ``extent`` of a carrier is a pair: the number of networks in the carrier, and the width that the
+Spec of the part must declare. ``extent`` is read only at the first batch of a run. If the tensors of the
+carrier do not fit each other, ``extent`` raises a ValueError with the reason.
 
 The method ``act`` applies a group element to a carrier. If the part that returned the carrier keeps the
 symmetry, the result is the carrier of the moved networks. If a carrier does not depend on the order of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def _sizes(name: str, value: object, axes: str) -> tuple[int, ...]:
-    """Return the shape of a tensor, after checking that its number of axes is that of ``axes``.
+    """Return the shape of the tensor ``value``, which must have as many axes as ``axes`` names.
 
     Args:
         name: the name of the tensor, for the error.
@@ -42,7 +42,7 @@ def _sizes(name: str, value: object, axes: str) -> tuple[int, ...]:
     """
     if not isinstance(value, Tensor) or value.ndim != axes.count(",") + 1:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"{name} must be ({axes}), got {got}")
+        raise ValueError(f"{name} must be ({axes}), but got {got}")
     return tuple(value.shape)
 
 
@@ -56,7 +56,7 @@ def _channels(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[int,
     if len(found) != 1 or len(next(iter(found))) != 2:
         shown = ", ".join(map(str, sorted(found))) or "none"
         raise ValueError(
-            f"all weights and biases must have the same first two axes (B, channels), got {shown}"
+            f"all weights and biases must have the same first two axes (B, channels), but got {shown}"
         )
     return next(iter(found))  # type: ignore[return-value]  # its length was checked above
 
@@ -95,11 +95,11 @@ class ChunkTokens:
         """B and C."""
         networks, chunks, size = _sizes("chunks", self.chunks, "B, Q, C")
         if _sizes("mask", self.mask, "Q, C") != (chunks, size):
-            raise ValueError(f"mask must have the shape {(chunks, size)}, got {tuple(self.mask.shape)}")
+            raise ValueError(f"mask must have the shape {(chunks, size)}, but got {tuple(self.mask.shape)}")
         if _sizes("parameter", self.parameter, "Q")[0] != chunks or sum(self.counts) != chunks:
             raise ValueError(
                 f"parameter must have {chunks} entries and counts must add up to {chunks}, the number of "
-                f"chunks, got {len(self.parameter)} entries and the sum {sum(self.counts)}"
+                f"chunks, but got {len(self.parameter)} entries and the sum {sum(self.counts)}"
             )
         return networks, size
 
@@ -213,7 +213,7 @@ class LayerCodes(Unmoved):
         """B and D."""
         networks, codes, width = _sizes("codes", self.codes, "B, L, D")
         if codes != len(self.units):
-            raise ValueError(f"units must have {codes} entries, one for each code, got {len(self.units)}")
+            raise ValueError(f"units must have {codes} entries, one for each code, but got {len(self.units)}")
         return networks, width
 
 

@@ -19,8 +19,8 @@ from sneframe.parts.part import Part, Spec
 class Head(Part):
     """Predicts values from embeddings. By default, gradients train it together with the encoder.
 
-    Code should not test the type of a head. ``trained`` says whether gradients train the head, and the
-    training ends with a call of ``finish``.
+    Code should not test the type of a head. Instead, ``trained`` says whether gradients train the head, and
+    every training ends with a call of ``finish``.
     """
 
     slot = "head"
@@ -89,7 +89,7 @@ class FittedHead(Head):
         if targets.shape != (len(embeddings), self.values):
             raise PartError(
                 f"head {self.name!r} must be fitted to targets of shape {(len(embeddings), self.values)}, "
-                f"got {tuple(targets.shape)}"
+                f"but got {tuple(targets.shape)}"
             )
         self.embeddings, self.targets = embeddings, targets
         return host(embeddings), host(targets)

@@ -26,8 +26,8 @@ class Normalise(Part):
     ``scale``.
 
     A part that learns constants defines :meth:`learn`, and callers call :meth:`fit`. The buffer ``fitted``
-    says whether the part was fitted, so this is known to a state dict, a copy and a saved model. If a part
-    that learns constants was never fitted, its first forward warns.
+    says whether the part was fitted. As a buffer, it is also in a state dict, in a copy and in a saved model.
+    If a part that learns constants was never fitted, its first forward warns.
     """
 
     slot = "normalise"

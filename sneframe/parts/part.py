@@ -146,17 +146,17 @@ def fault(cls: object) -> str | None:  # noqa: PLR0911  # one line per thing tha
         )
     if cls.__mro__[1] is not slot_class:
         return (
-            f"{cls.__qualname__} must subclass {slot_class.__name__} directly, got the base "
+            f"{cls.__qualname__} must subclass {slot_class.__name__} directly, but got the base "
             f"{cls.__mro__[1].__qualname__}"
         )
     if cls.__abstractmethods__:
         return f"{cls.__qualname__} does not define {', '.join(sorted(cls.__abstractmethods__))}"
     name = vars(cls).get("name")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_-]+/[a-z0-9_.-]+", name):
-        return f"{cls.__qualname__}.name must be 'PLUGIN/NAME' in lower case, got {name!r}"
+        return f"{cls.__qualname__}.name must be 'PLUGIN/NAME' in lower case, but got {name!r}"
     config = vars(cls).get("Config")
     if not (isinstance(config, type) and attrs.has(config)):
-        return f"{cls.__qualname__}.Config must be an attrs class, got {config!r}"
+        return f"{cls.__qualname__}.Config must be an attrs class, but got {config!r}"
     if any(not attribute.kw_only for attribute in attrs.fields(config)):
         return f"{cls.__qualname__}.Config must be keyword-only: @frozen(kw_only=True)"
     if not getattr(config, "__attrs_props__").is_frozen:  # noqa: B009  # not in the stubs

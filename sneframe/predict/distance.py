@@ -6,8 +6,9 @@ import numpy as np
 from attrs import frozen
 from sklearn.neighbors import NearestNeighbors
 
-NEIGHBOURS = 5  #: k: the distance to the k-th nearest training network counts
-LEVEL = 0.99  #: the quantile of the training networks' own distances beyond which a network is far
+NEIGHBOURS = 5  #: k: a distance is measured to the k-th nearest training network
+#: A network is far if its distance exceeds this quantile of the distances of the training networks.
+LEVEL = 0.99
 SMALL = 1e-6  #: a standard deviation below this fraction of a column's largest value is rounding error
 
 
@@ -19,7 +20,7 @@ class Reference:
         points: the scaled embeddings, ``(n, E')``, of the ``E'`` columns that vary.
         columns: a mask ``(E,)`` of the columns that vary.
         scale: the standard deviations ``(E',)``.
-        usual: the distance to the k-th neighbour that 99 % of the training networks do not exceed.
+        usual: the distance within which 99 % of the training networks have their k-th neighbour.
     """
 
     points: np.ndarray
@@ -29,7 +30,7 @@ class Reference:
 
     @classmethod
     def of(cls, embeddings: np.ndarray) -> Reference | None:
-        """Return the reference for ``(n, E)`` embeddings. Return None for too few or equal embeddings."""
+        """Return the reference for ``(n, E)`` embeddings, or None if they are too few or too alike."""
         if len(embeddings) <= NEIGHBOURS:
             return None
         std = embeddings.std(0)

@@ -23,9 +23,9 @@ from sneframe.predict.outline import (
     structure,
 )
 
-#: Grades of doubt. Mild: the network is new, but lies between training networks. Serious: it lies outside of
-#: them, so a prediction is a guess. Meaningless: it is of another kind, so the run has learnt nothing about
-#: it.
+#: Grades of doubt. Mild: the network is new, but in the range of the training networks. Serious: the network
+#: is outside of this range, so a prediction is a guess. Meaningless: the network is of another kind, about
+#: which the run has learnt nothing.
 GRADES = ("mild", "serious", "meaningless")
 WIDTHS = 2.0  #: a layer this many times wider or narrower than in training is a serious doubt
 WEIGHTS = 4.0  #: this many times more or fewer weights than in training are a serious doubt
@@ -40,7 +40,7 @@ class Doubt:
     Args:
         about: what differs: ``architecture``, ``inputs``, ``outputs``, ``layers``, ``activations``,
             ``depth``, ``widths``, ``weights``, ``magnitude``, ``symmetry`` or ``distance``.
-        grade: how much it matters, one of :data:`GRADES`.
+        grade: how much the difference matters, one of :data:`GRADES`.
         line: one clause that says what the network has and what training networks have.
     """
 
@@ -50,12 +50,12 @@ class Doubt:
 
 
 def worst(doubts: Iterable[Doubt]) -> str | None:
-    """Return the worst grade among doubts, or None if there are none."""
+    """Return the worst grade among doubts, or None if there is no doubt."""
     return max((doubt.grade for doubt in doubts), key=GRADES.index, default=None)
 
 
 def in_words(doubts: Sequence[Doubt]) -> str:
-    """Return doubts as one line. Mild doubts are left out if there is a worse doubt."""
+    """Join the lines of doubts into one line. Mild doubts are left out if there is a worse doubt."""
     shown = [doubt for doubt in doubts if doubt.grade != GRADES[0]] or doubts
     return "; ".join(doubt.line for doubt in shown)
 
@@ -65,7 +65,7 @@ def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dic
 
     Args:
         architecture: the architecture of the network.
-        read: returns a parameter by its name; parameters are read one after the other.
+        read: function that returns a parameter by name. It is called for one parameter after the other.
     """
     sums: dict[str, tuple[float, int]] = {}
     for kind, parameter in zip(architecture.types, architecture.parameters, strict=True):
@@ -76,11 +76,9 @@ def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dic
 
 
 def ranges_of(batches: Iterable[Batch]) -> dict[str, tuple[float, float]]:
-    """Return the range of the networks' root mean squares, for each type of parameter.
+    """Return the smallest and the largest root mean square among networks, for each type of parameter.
 
-    The root mean square of each network is computed over its weights of that type. The range is the
-    smallest and the largest of these values.
-
+    The root mean square of a network is computed over all weights that the network has of that type.
 
     Args:
         batches: batches that hold each network once.
@@ -110,14 +108,16 @@ class Seen:
     Args:
         architectures: the architectures of the training networks.
         magnitudes: the smallest and the largest root mean square among training networks for each type of
-            parameter, such as ``linear.weight``; empty if the run recorded none.
+            parameter, such as ``linear.weight``. The mapping is empty if the run recorded no such values.
     """
 
     architectures: tuple[Architecture, ...]
     magnitudes: Mapping[str, tuple[float, float]] = field(factory=dict)
 
     def doubts(self, architecture: Architecture, *, assumed: bool = False) -> tuple[Doubt, ...]:
-        """Return doubts: how an architecture differs from those of all training networks. The worst is first.
+        """Return the doubts about an architecture, which differs from those of all training networks.
+
+        The worst doubt comes first. If a training network has this architecture, there is no doubt.
 
         Args:
             architecture: the architecture of another network.
@@ -146,7 +146,7 @@ class Seen:
             low, high = self.magnitudes.get(kind, (0.0, float("inf")))
             if value > high * MAGNITUDE or value < low / MAGNITUDE:
                 seen = f"{low:.3g} to {high:.3g}"
-                line = f"the root mean square of its {kind} is {value:.3g}, in training {seen}"
+                line = f"the root mean square of its {kind} is {value:.3g}, but {seen} in training networks"
                 yield Doubt(about="magnitude", grade="serious", line=line)
 
     def unseen(self, architecture: Architecture) -> tuple[str, ...]:
@@ -217,11 +217,11 @@ class Seen:
             alike = sorted({size for kind, size in own if kind in kinds})
             if alike and not own & known:
                 same = {size for kind, size in known if kind in {kind for kind, _ in own}}
-                line = f"it has {_listed(alike)} {about}, training networks have {_listed(same)}"
+                line = f"it has {_listed(alike)} {about}, but training networks have {_listed(same)}"
                 yield Doubt(about=about, grade="meaningless", line=line)
             elif own and known and not alike:
                 mine, theirs = _listed({kind for kind, _ in own}), _listed(kinds)
-                line = f"its {about} are those of {mine} layers, in training those of {theirs} layers"
+                line = f"its {about} are those of {mine} layers, but in training those of {theirs} layers"
                 yield Doubt(about=about, grade="serious", line=line)
 
     def _sets_of_ends(
@@ -232,12 +232,16 @@ class Seen:
         own: set[tuple[str, int]],
         known: Iterable[tuple[str, int]],
     ) -> Iterator[Doubt]:
-        """Yield a doubt if no layer can be first (or last). Used if the order of layers is not known."""
+        """Yield a doubt if no number of inputs (or outputs) can be the same as in a training network.
+
+        This method is used if the order of layers is not known, either in ``architecture`` or in a training
+        network. All numbers that a layer may read (or write) are then compared.
+        """
         mine, theirs = {size for _, size in own}, {size for _, size in known}
         if not mine or not theirs or mine & theirs:
             return
         whose = "those of training networks do" if self._are_ordered else "layers of training networks do"
-        line = f"none of its layers {verb} {_listed(theirs)} {about}, which {whose}"
+        line = f"none of its layers {verb} {_listed(theirs)} {about}, but {whose}"
         if not is_unordered(architecture):
             line = f"it has {_listed(mine)} {about}, and no layer of a training network {verb} as many"
         yield Doubt(about=about, grade="meaningless", line=line)
@@ -248,10 +252,10 @@ class Seen:
         trained = _listed(self._functions)
         if assumed or (is_unordered(architecture) and own == {"none"}):
             hint = " (state it with --activation)" if assumed else ""
-            line = f"its activation is not known{hint}, training networks have {trained}"
+            line = f"its activation is not known{hint}, but training networks have {trained}"
             yield Doubt(about="activations", grade="mild", line=line)
         elif new:
-            line = f"its activation is {_listed(new)}, those of training networks are {trained}"
+            line = f"its activation is {_listed(new)}, but training networks have {trained}"
             yield Doubt(about="activations", grade="serious", line=line)
         elif "other" in own:
             line = "its activation has no known name, so it may differ from that of training networks"
@@ -261,16 +265,16 @@ class Seen:
         # Predictions are bad already for networks one layer deeper than any in training.
         if is_unordered(architecture) or not self._are_ordered:
             own, known = layers_of(architecture), [layers_of(each) for each in self.architectures]
-            line = f"it has {counted(own, 'layer')} with weights, training networks {_span(known)}"
+            line = f"it has {counted(own, 'layer')} with weights, but training networks have {_span(known)}"
         else:
             own, known = depth(architecture), [depth(each) for each in self.architectures]
-            line = f"it is {counted(own, 'layer')} deep, training networks {_span(known)}"
+            line = f"it is {counted(own, 'layer')} deep, but the depth of training networks is {_span(known)}"
         if not min(known) <= own <= max(known):
             yield Doubt(about="depth", grade="serious", line=line)
         yield from self._hidden(architecture)
         counts = [each.num_weights for each in self.architectures]
         if grade := _outside([architecture.num_weights], counts, WEIGHTS):
-            line = f"it has {architecture.num_weights} weights, training networks {_span(counts)}"
+            line = f"it has {architecture.num_weights} weights, but training networks have {_span(counts)}"
             yield Doubt(about="weights", grade=grade, line=line)
 
     def _hidden(self, architecture: Architecture) -> Iterator[Doubt]:
@@ -280,12 +284,12 @@ class Seen:
         if is_unordered(architecture):
             low, high = min(self._widths), max(self._widths)
             if all(width * WIDTHS < low or width > high * WIDTHS for width in own):
-                line = f"none of its layers is about as wide as in training networks, {_span(self._widths)}"
+                line = f"none of its layers is about as wide as in training networks ({_span(self._widths)})"
                 yield Doubt(about="widths", grade="serious", line=line)
         elif grade := _outside(own, self._widths, WIDTHS):
-            # If the order of layers is not known, it is not known which ones are hidden.
+            # The hidden layers of a training network are known only if the order of its layers is known.
             whose = "those of training networks" if self._are_ordered else "layers of training networks"
-            line = f"its hidden layers are {_span(own)} wide, {whose} {_span(self._widths)}"
+            line = f"its hidden layers are {_span(own)} wide, but {whose} are {_span(self._widths)} wide"
             yield Doubt(about="widths", grade=grade, line=line)
 
 
@@ -293,7 +297,10 @@ class Seen:
 
 
 def _outside(own: Sequence[int], known: Sequence[int], factor: float) -> str | None:
-    """Return the grade of the doubt about sizes outside the range of training; None if they lie inside."""
+    """Return the grade of the doubt about the sizes ``own``, or None if all are in the range of ``known``.
+
+    The doubt is serious if a size is more than ``factor`` times smaller or larger than that range allows.
+    """
     low, high = min(known), max(known)
     if low <= min(own) and max(own) <= high:
         return None
@@ -305,7 +312,7 @@ def _span(values: Sequence[int]) -> str:
 
 
 def _listed(values: Iterable[str] | Iterable[int]) -> str:
-    """Return words or sizes in order; for many sizes only the smallest and the largest."""
+    """Join words or sizes in ascending order. Of many sizes, only the smallest and the largest are named."""
     found = sorted(set(values))  # type: ignore[type-var]  # all of one type
     if len(found) > NAMED and isinstance(found[0], int):
         return f"{found[0]} to {found[-1]}"

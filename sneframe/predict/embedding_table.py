@@ -24,10 +24,10 @@ class EmbeddingTable:
     """Networks with their embeddings and properties.
 
     Args:
-        sources: the name of each network: the path of its file, or the zoo and the
-            number of the network in the zoo.
+        sources: the name of each network: the path of its file, or the zoo and the number of the network in
+            the zoo.
         values: the embeddings ``(n, E)``.
-        properties: the ``n`` values of each property by its name; None for a missing value.
+        properties: the ``n`` values of each property, by the name of the property. A missing value is None.
     """
 
     sources: Sequence[str]
@@ -39,7 +39,7 @@ class EmbeddingTable:
 
     @classmethod
     def joined(cls, parts: Sequence[EmbeddingTable]) -> EmbeddingTable:
-        """Join several tables into one. A property that a table lacks is None for its networks."""
+        """Join tables into one. A property that a table lacks is None for the networks of that table."""
         names = dict.fromkeys(name for part in parts for name in part.properties)
         return cls(
             sources=[source for part in parts for source in part.sources],
@@ -74,7 +74,7 @@ class EmbeddingTable:
         """Write the table to a file. The suffix selects the format: ``.csv``, ``.npz`` or ``.parquet``.
 
         Raises:
-            ConfigError: the name has another ending, or pyarrow is needed and not installed.
+            ConfigError: the name has another ending, or pyarrow is needed but not installed.
             MachineError: the file cannot be written.
         """
         if path.suffix not in WRITERS:

@@ -26,8 +26,9 @@ class LazyNetwork:
 
     Args:
         source: the name of the network in messages.
-        architecture: its architecture.
-        read: returns its tensors by name. For a file, each call maps the file anew.
+        architecture: the architecture of the network.
+        read: function that returns the tensors of the network by name. For a file, each call maps the file
+            into memory anew.
         assumed: whether the activation in ``architecture`` is only assumed, not known from the network.
     """
 
@@ -39,7 +40,7 @@ class LazyNetwork:
 
 @final
 class Describer:
-    """Describes networks for one run.
+    """Turns the networks that a run is applied to into :class:`LazyNetwork` objects.
 
     Args:
         reader: reads files and state dicts.
@@ -60,7 +61,7 @@ class Describer:
 
         Raises:
             FileError: the file cannot be read.
-            ArchitectureError: the network cannot be described, or the object is no network.
+            ArchitectureError: the network cannot be described, or the object is not a network.
         """
         if isinstance(network, nn.Module):
             source = type(network).__name__
@@ -72,7 +73,9 @@ class Describer:
             return self._without_code("state dict", self.reader.describe(tensors), lambda: tensors)
         if not isinstance(network, str | Path):
             got = f"the class {network.__name__}" if isinstance(network, type) else type(network).__name__
-            raise ArchitectureError(f"a network is a module, a state dict or the path of a file, got {got}")
+            raise ArchitectureError(
+                f"a network is a module, a state dict or the path of a file, but got {got}"
+            )
         path = Path(network)
         try:
             found = self.reader.read(path)

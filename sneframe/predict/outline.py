@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from sneframe.architecture import Architecture, Layer
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}  #: of recurrent layers: how many times their hidden size the rows are
+#: The number of rows of the weights of a recurrent layer is this factor times its hidden size.
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 def structure(architecture: Architecture) -> object:
-    """Return what identifies an architecture however it was described: all but names and neuron groups."""
+    """Return the part of an architecture that is the same for every way to describe a network.
+
+    This is everything except the names of the parameters and the neuron groups.
+    """
     return tuple(
         (layer.kind, tuple((p.role, p.shape) for p in layer.parameters), layer.inputs, layer.activation)
         for layer in architecture.layers
@@ -16,15 +20,15 @@ def structure(architecture: Architecture) -> object:
 
 
 def activations(architecture: Architecture) -> set[str]:
-    """Return the activations of an architecture; ``{"none"}`` if it has none, as in a linear network."""
+    """Return the set of activations of an architecture, or ``{"none"}`` if no layer has an activation."""
     return {layer.activation for layer in architecture.layers} - {"none"} or {"none"}
 
 
 def inputs(architecture: Architecture) -> set[tuple[str, int]]:
-    """Return the kind and the number of inputs of each layer that reads the network's input, if known.
+    """Return ``(kind, number of inputs)`` of each layer that reads the input of the network.
 
-    If the order of the layers is not known, any layer may be the first; then every number that any layer may
-    read is returned.
+    A layer whose number of inputs is not known is left out. If the order of the layers is not known, any
+    layer may be the first. The result then has every number of inputs that any layer may have.
     """
     if is_unordered(architecture):
         return {(layer.kind, size) for layer in architecture.layers for size in _may_read(layer)}
@@ -37,10 +41,10 @@ def inputs(architecture: Architecture) -> set[tuple[str, int]]:
 
 
 def outputs(architecture: Architecture) -> set[tuple[str, int]]:
-    """Return the kind and the number of outputs of each layer that no other layer with parameters follows.
+    """Return ``(kind, number of outputs)`` of each layer that no other layer with parameters follows.
 
-    If the order of the layers is not known, any layer may be the last; then every number that any layer may
-    write is returned.
+    A layer whose number of outputs is not known is left out. If the order of the layers is not known, any
+    layer may be the last. The result then has every number of outputs that any layer may have.
     """
     if is_unordered(architecture):
         return {(layer.kind, size) for layer in architecture.layers for size in _may_write(layer)}
@@ -56,10 +60,11 @@ def outputs(architecture: Architecture) -> set[tuple[str, int]]:
 
 
 def hidden_widths(architecture: Architecture) -> list[int]:
-    """Return the widths of all linear, convolution and recurrent layers, without that of an output layer.
+    """Return the widths of the hidden layers: linear, convolution and recurrent layers.
 
-    The width is the number of outputs; for a recurrent layer it is the hidden size, also if the layer is the
-    last. If the order of the layers is not known, all widths that any layer may have are returned.
+    The width of a linear or convolution layer is its number of outputs. The last such layer is not hidden.
+    The width of a recurrent layer is its hidden size, and counts even if the layer is the last. If the order
+    of the layers is not known, the result has every width that any layer may have.
     """
     layers = [
         layer
@@ -76,7 +81,7 @@ def hidden_widths(architecture: Architecture) -> list[int]:
 
 
 def depth(architecture: Architecture) -> int:
-    """Return the number of layers on the longest path. Only layers with a weight matrix count, not norms."""
+    """Return the number of layers with a weight matrix on the longest path. Norms do not count."""
     reached: list[int] = []
     for layer in architecture.layers:
         reached.append(max((reached[source] for source in layer.inputs), default=0) + _counts(layer))
@@ -84,12 +89,12 @@ def depth(architecture: Architecture) -> int:
 
 
 def layers_of(architecture: Architecture) -> int:
-    """Return the number of layers. Only layers with a weight matrix count, and no norms."""
+    """Return the number of layers with a weight matrix. Norms do not count."""
     return sum(map(_counts, architecture.layers))
 
 
 def is_unordered(architecture: Architecture) -> bool:
-    """Whether an architecture has several layers of which only names and shapes are known."""
+    """Return whether an architecture has several layers of which only names and shapes are known."""
     return (
         architecture.symmetry == "none" and sum(bool(layer.parameters) for layer in architecture.layers) > 1
     )
@@ -108,7 +113,7 @@ def _shape(layer: Layer, *roles: str) -> tuple[int, ...]:
 
 
 def _reads(layer: Layer) -> int | None:
-    """Return the number of inputs, channels or words that a layer reads; None if it is not known."""
+    """Return the number of inputs, channels or words that a layer reads, or None if it is not known."""
     shape = _shape(layer, "weight", "weight_ih", "in_proj_weight")
     if len(shape) < 2:
         return shape[0] if shape and "norm" in layer.kind else None
@@ -119,7 +124,7 @@ def _reads(layer: Layer) -> int | None:
 
 
 def _writes(layer: Layer) -> int | None:
-    """Return the number of outputs or channels that a layer writes; None if it is not known."""
+    """Return the number of outputs or channels that a layer writes, or None if it is not known."""
     if layer.kind in GATES:
         size = (_shape(layer, "weight_hr") or (0,))[0] or _hidden_size(layer)
         return size * _directions(layer) or None
@@ -134,7 +139,7 @@ def _writes(layer: Layer) -> int | None:
 
 
 def _hidden_size(layer: Layer) -> int:
-    """Return the hidden size of a recurrent layer; 0 for any other layer."""
+    """Return the hidden size of a recurrent layer, or 0 for any other layer."""
     if layer.kind not in GATES:
         return 0
     return (_shape(layer, "weight_hh") or (0,))[0] // GATES[layer.kind]
@@ -155,7 +160,7 @@ def _may_write(layer: Layer) -> set[int]:
 
 
 def _may_have(layer: Layer, axis: int) -> set[int]:
-    """Return the numbers that a layer may read (``axis`` 1) or write (``axis`` 0).
+    """Return every number of inputs (``axis`` 1) or outputs (``axis`` 0) that a layer may have.
 
     A matrix without a bias may be stored transposed, so both of its sizes are possible.
     """
@@ -169,7 +174,7 @@ def _may_have(layer: Layer, axis: int) -> set[int]:
     if layer.kind == "linear" and len(shapes) == 1 and bias == shapes[0][:1]:
         return {shapes[0][axis]}
     found = {size for shape in shapes for size in shape}
-    if layer.kind.startswith("conv"):  # its groups are not known, nor whether it is transposed
+    if layer.kind.startswith("conv"):  # neither its groups nor whether it is transposed is known
         found = {size for shape in shapes for size in _channels(*shape[:2])}
     return found
 

@@ -26,15 +26,15 @@ class Prediction:
     Args:
         source: the name of the network's file, or the kind of object it was.
         values: a number in the property's unit, or a label, by property.
-        tested: the run's error on its test networks by property. It does not apply to a doubtful network. It
-            is missing for a property without test networks, and for a run that has not finished.
+        tested: the run's error on its test networks by property. The error does not apply to a doubtful
+            network. It is missing for a property without test networks, and if the run has not finished.
         embedding: the embedding ``(E,)``, float32.
         distance: the distance to the nearest training networks. 1 is the distance within which 99 % of the
             training networks have their own neighbours. None if the run kept no embeddings of its training
             networks.
         doubts: how the network differs from all training networks, the worst difference first.
         unseen: types of parameters, such as ``conv2d.weight``, that no training network has.
-        symmetry: where the knowledge about its neurons comes from, see
+        symmetry: where the knowledge about the neurons of the network comes from, see
             :class:`~sneframe.architecture.Architecture`.
     """
 
@@ -59,9 +59,6 @@ class Prediction:
 
     @property
     def verdict(self) -> str:
-        """The grade of the worst doubt, in a word.
-
-        The word is ``like-training`` (no doubts), ``mild``, ``doubtful`` or ``meaningless``.
-        """
+        """The worst doubt in a word: ``like-training`` (none), ``mild``, ``doubtful``, ``meaningless``."""
         grade = worst(self.doubts)
         return {None: "like-training", "serious": "doubtful"}.get(grade, str(grade))

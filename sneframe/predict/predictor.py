@@ -65,13 +65,13 @@ def load(
         key: which state dict to read from a checkpoint that holds several.
         activation: the activation of every layer but the last, for networks without code. It is not needed
             for a network that has the names and shapes of exactly one architecture of the training zoo.
-        flatten: ``channels_first`` if a linear layer reads a convolution in the order in which torch flattens
-            it.
-        trust_names: take a network without code for a chain if the sizes of its layers fit.
-        memory: bytes that encoding a large network may use beside the model and the weights of one layer;
-            None: 2 GiB. Methods that look at all layers of a network at once cannot keep the bound; a warning
-            names them.
-        reporter: shows the progress on a large network; None: nothing is shown.
+        flatten: ``channels_first`` if a linear layer reads the output of a convolution in the order in which
+            torch flattens that output.
+        trust_names: whether a network without code is assumed to be a chain if the sizes of its layers fit.
+        memory: bytes that encoding a large network may use beside the model and the weights of one layer. By
+            default 2 GiB. A method that looks at all layers of a network at once cannot keep this bound, and
+            a warning says so.
+        reporter: shows the progress on a large network. By default nothing is shown.
 
     Warns:
         UserWarning: the run has not finished, and its best model so far is used.
@@ -79,7 +79,8 @@ def load(
     Raises:
         RunError: the folder holds no model, or a damaged one.
         PluginError: a part of the model is not installed.
-        ConfigError: there is no such module, activation or way to flatten, or the model needs more memory.
+        ConfigError: ``module``, ``activation`` or ``flatten`` is unknown, or the model needs more than
+            ``memory`` bytes.
     """
     if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int) or memory < 1):
         raise ConfigError(f"memory must be a number of bytes, but got {memory!r}")
@@ -88,8 +89,8 @@ def load(
     if not best.is_file():
         raise RunError(f"{folder}: the folder holds no model: best.safetensors is missing")
     if not (folder / "metrics.json").is_file():
-        line = "the run has not finished: this is its best model so far, and neither its test error is known"
-        warnings.warn(f"{folder}: {line} nor which networks are far from training", stacklevel=2)
+        line = "the run has not finished: this is its best model so far, without a test error"
+        warnings.warn(f"{folder}: {line} and without distances to training networks", stacklevel=2)
     model, tasks, header = load_model(best)
     if memory is not None and memory < (needed := least(model.encoder)):
         raise ConfigError(f"memory: {shown(memory)} is too little; this model needs at least {shown(needed)}")
@@ -117,13 +118,13 @@ def load(
 
 
 def _reference(path: Path, width: int) -> Reference | None:
-    """Read the embeddings of the training networks. Return None if the run recorded none."""
+    """Read the embeddings of the training networks, or return None if the run stored no such embeddings."""
     values = tensor_files.read_tensors(path)[0].get("train_values") if path.is_file() else None
     if values is None:
         return None
     if values.ndim != 2 or values.shape[1] != width or not values.is_floating_point():
         raise RunError(
-            f"{path}: damaged: train_values has shape {tuple(values.shape)}, embeddings have width {width}"
+            f"{path}: damaged: train_values has shape {tuple(values.shape)}, but the model has width {width}"
         )
     return Reference.of(values.float().numpy())
 
@@ -136,12 +137,12 @@ class Predictor:
     Args:
         folder: the folder of the run.
         model: the model, in evaluation mode.
-        tasks: the tasks of its properties, the main one first.
+        tasks: the tasks of the predicted properties. The task of the main property is first.
         seen: what is known about the training networks.
         tested: the run's error on its test networks by property.
         reader: reads files.
-        reference: the embeddings of training networks, or None.
-        memory: bytes that encoding a large network may use; None: 2 GiB.
+        reference: the embeddings of training networks, or None if distances cannot be measured.
+        memory: bytes that encoding a large network may use, or None for 2 GiB.
         reporter: shows the progress on a large network.
     """
 
@@ -207,16 +208,16 @@ class Predictor:
     ) -> np.ndarray:
         """Return the embedding ``(E,)`` of one network, or ``(n, E)`` of several networks, a batch, or a zoo.
 
-        In a batch or a zoo, a network with weights that are not finite or too large has a row that is not
-        finite.
+        If a network of a batch or a zoo has weights that are not finite or too large, its row is not finite.
 
         Args:
-            networks: one network or several, see :meth:`predict`; or a batch; or a zoo or a selection of one.
+            networks: one of these: a network as for :meth:`predict`, a list of such networks, a batch, a zoo,
+                or a selection of a zoo.
             example_input: an input of one module, as for :meth:`predict`.
 
         Raises:
             FileError, ArchitectureError: a network cannot be read or described.
-            PartError: the method cannot take a network, or its embedding is not finite.
+            PartError: the method cannot take a network, or the embedding of a network is not finite.
 
         Warns:
             DoubtWarning: as :meth:`predict`. A batch or a zoo gives one warning for all its doubtful
@@ -237,7 +238,7 @@ class Predictor:
         return np.concatenate(rows)
 
     def _rows(self, networks: Sequence[LazyNetwork]) -> np.ndarray:
-        """Return the embeddings ``(n, E)`` of networks, and warn of those that are doubtful."""
+        """Return the embeddings ``(n, E)`` of networks, and warn of each doubtful network."""
         rows = self._embeddings(networks).numpy()
         for each, distance in zip(networks, self._distances(rows), strict=True):
             _warn(each.source, self._doubts(each, distance))
@@ -249,7 +250,7 @@ class Predictor:
         return list(map(float, self.reference.distance(rows)))
 
     def _doubts(self, network: LazyNetwork, distance: float | None) -> tuple[Doubt, ...]:
-        """Return how a network differs from all training networks, the worst difference first."""
+        """Return the doubts that say how a network differs from all training networks. The worst is first."""
         architecture = network.architecture
         found = list(self.seen.doubts(architecture, assumed=network.assumed))
         if self.seen.magnitudes:

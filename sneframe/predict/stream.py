@@ -70,13 +70,13 @@ def stream(
     Args:
         encoder: the encoder, in evaluation mode.
         architecture: the architecture of the network.
-        read: returns a parameter by its name, in any floating-point type. It is called once for each
-            parameter, and its result is released after use.
+        read: function that returns a parameter by name, in any floating-point type. It is called once for
+            each parameter, and the parameter is released after use.
         memory: the number of bytes that may be used beside the weights of one unit.
         progress: called with the number of encoded weights and the number of all weights.
 
     Raises:
-        PartError: a part looks at all layers at once, or it needs more memory; see :func:`least`.
+        PartError: a part looks at all layers at once, or ``memory`` is less than :func:`least`.
     """
     if (reason := obstacle(encoder)) is not None:
         raise PartError(f"{reason}, so {architecture.num_weights:,} weights cannot be encoded layer by layer")

@@ -20,12 +20,12 @@ class Tested:
     """The error of a run on its test networks, for one property.
 
     Args:
-        metric: ``rmse``, the root mean squared error in the property's unit; for a category ``accuracy``, the
-            fraction of networks whose category was predicted.
+        metric: ``rmse`` or, for a category, ``accuracy``. The first is the root mean squared error in the
+            property's unit, and the second the fraction of networks whose category was predicted.
         value: the value of the metric.
         networks: the number of test networks.
         simple: the value of the metric for a baseline that predicts the training mean, or the training
-            frequencies of the categories; None if the run recorded none.
+            frequencies of the categories. It is None if the run recorded no baseline.
     """
 
     metric: str

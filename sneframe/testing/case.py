@@ -65,7 +65,7 @@ class Chain(nn.Module):
 
 @frozen(kw_only=True)
 class Failure:
-    """The reason why a part could not be built or fitted. The parts behind it cannot be measured either.
+    """The reason why a part could not be built or fitted. Later parts of the chain cannot be measured either.
 
     Args:
         slot: slot of the part that failed.
@@ -118,7 +118,7 @@ class Case:
 
 
 def toy_architectures(*, mixed: bool) -> tuple[Architecture, ...]:
-    """Return one linear MLP, or two of different depth if ``mixed`` is true.
+    """Return the architecture of one linear MLP, or of two MLPs of different depth if ``mixed`` is true.
 
     The MLPs have no activations, so every action can be applied to their hidden neurons.
     """

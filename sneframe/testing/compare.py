@@ -1,4 +1,4 @@
-"""Measure how much two outputs of parts differ, and find the rows of an output that belong to a network."""
+"""Measure how much two outputs of a part differ, and find the rows of an output for each network."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 
 def rows_of(value: Any, batch: Batch) -> list[list[Tensor]]:
-    """Return for each network of a batch its rows in the tensors of ``value``, in the order of the batch."""
+    """Return a list for each network of a batch, in its order: the rows of the network in ``value``."""
     if isinstance(value, Tensor):
         return [[row] for row in value]
     carriers = value.networks if isinstance(value, Batch) else value

@@ -78,8 +78,8 @@ class Finding:
 def check(config: RunConfig, only: Collection[str] | None = None) -> Iterator[Finding]:
     """Yield the result of every law for every part of a configuration.
 
-    If a part raises an error, or its output is not as declared, this is a result too. The parts behind such a
-    part are not measured.
+    If a part raises an error, or its output is not as declared, this is a result too. The later parts of the
+    chain are then not measured.
 
     Args:
         config: configuration of a run.
@@ -236,7 +236,7 @@ def check_plugin(name: str) -> Iterator[Finding]:
 
 
 class _Lazy:
-    """Stores the values of an iterator when they are first needed, so that they can be iterated repeatedly.
+    """Iterates over the values of an iterator any number of times. A value is computed when first needed.
 
     So a plugin is loaded only when one of its recipes is needed.
     """
@@ -316,8 +316,8 @@ def _configuration(choice: Choice) -> float:
 def _check_loss(config: RunConfig, batch: Batch) -> Iterator[Finding]:
     """Yield the results for an invariance loss.
 
-    The loss must be deterministic, its options must survive plain data, and its gradients must be finite and
-    reach the encoder.
+    The loss must be deterministic. Its options must not change when they are converted to plain data and
+    back. Its gradients must be finite and reach the encoder.
     """
     model, rebuild = built(config, batch.architectures)
     with torch.random.fork_rng(devices=[]):

@@ -32,7 +32,9 @@ class Immovable(Exception):  # noqa: N818  # the name describes the carrier
 
 
 def symmetry(case: Case, action: str) -> float:
-    """Measure the difference between the output for moved networks and the moved output for the networks.
+    """Measure whether moving the networks moves the output of a part in the same way.
+
+    Return the difference between the output for moved networks, and the moved output for the same networks.
 
     Raises:
         Immovable: the carriers cannot be moved, so there is nothing to compare with.
@@ -117,9 +119,9 @@ def gradients(case: Case) -> float | None:
     """Return 0 if all gradients of the chain are finite, inf if one is not, and None without gradients.
 
     Raises:
-        PartError: the gradient of the output of the part does not reach the trainable weights of the part. Or
-            it does not reach an earlier part, although the gradient of the input of the part does. A fitted
-            head passes on no gradient, and raises no error here.
+        PartError: the gradient of the part's output does not reach the trainable weights of the part. Or it
+            does not reach an earlier part, although the gradient of the part's input does. For a fitted head,
+            through which no gradient passes, there is no such error.
     """
     slots = list(case.chain.parts)
     index = slots.index(case.part.slot)

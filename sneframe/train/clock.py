@@ -30,10 +30,10 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Seconds counted so far, with those of earlier sessions."""
+        """Seconds counted so far, including the seconds of earlier sessions."""
         return self._spent + (0.0 if self._since is None else time.perf_counter() - self._since)
 
     @property
     def fraction(self) -> float:
-        """The fraction of the budget that is spent, at most 1. Without a budget the fraction is 0."""
+        """The fraction of the budget that is spent: at most 1, and 0 without a budget."""
         return 0.0 if self._budget is None else min(1.0, self.seconds / self._budget)

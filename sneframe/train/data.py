@@ -45,8 +45,8 @@ class Data:
         split: positions of the training, validation and test networks in ``batch``.
         shown: the columns that ``zoo.show`` names, by name, in the order of ``batch.ids``. The model does not
             learn from them.
-        balance: ``(N,)`` ints, the kind of each network, if every kind is to make up the same fraction of an
-            epoch. None: the kinds are not balanced.
+        balance: ``(N,)`` ints: a number for the kind of each network. Every kind then makes up the same
+            fraction of an epoch. If it is None, the kinds are not balanced.
         device: device to which :meth:`select` moves networks.
     """
 
@@ -153,10 +153,9 @@ def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
 
 
 def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[str, Column]]:
-    """Return the networks to learn from, and the columns of the properties to predict, by name.
+    """Return the zoo of the networks to learn from, and the columns of the properties to predict, by name.
 
-    The networks are those that are healthy and have a finite value of every property. The column of the main
-    property comes first.
+    The zoo has only healthy networks with a finite value of every property. The main property comes first.
     """
     path = Path(config.path) if config.path is not None else demo_zoo(reporter)
     whole = zoo.open_zoo(path, unhealthy=True)
@@ -198,7 +197,7 @@ def _infinite(column: Column) -> np.ndarray:
 
 
 def _kinds(selected: Zoo, name: str | None) -> np.ndarray | None:
-    """Return a number ``(N,)`` for the kind of each network, or None if ``name`` is None.
+    """Return the kind of each network as an array ``(N,)`` of ints, or None if ``name`` is None.
 
     Networks with the same value in the column ``name`` are of one kind, and so are networks without a value.
     """

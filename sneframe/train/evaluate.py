@@ -59,7 +59,8 @@ def predict(
         positions: positions of the networks in the batch.
         accelerator: accelerate's view of this process and the others.
         batch_size: number of networks at a time, over all processes.
-        move: function that changes each batch before the model runs on it. None: batches are not changed.
+        move: function that changes each batch before the model runs on the batch. By default, batches are
+            not changed.
     """
     model.eval()
     width = model.encoder.width
@@ -79,7 +80,7 @@ def predict(
 
 
 def some(positions: np.ndarray, seed: int) -> np.ndarray:
-    """Return the positions, or, if there are more than :data:`MOST_KEPT`, a random sample of that size."""
+    """Return all positions, or a random sample if there are more than :data:`MOST_KEPT`."""
     if len(positions) <= MOST_KEPT:
         return positions
     return np.sort(np.random.default_rng(seed).choice(positions, MOST_KEPT, replace=False))
@@ -165,8 +166,7 @@ def property_scores(tasks: Tasks, data: Data, values: dict[str, Tensor]) -> dict
     Args:
         tasks: the tasks, one for each property.
         data: the networks and their true values.
-        values: raw outputs ``(n, T)`` for the validation networks, as ``val``, and the test networks, as
-            ``test``.
+        values: raw outputs ``(n, T)`` by part of the split. The parts are ``val`` and ``test``.
     """
     val, test = (scores(tasks, data, getattr(data.split, part), values[part]) for part in ("val", "test"))
     return {

@@ -39,8 +39,8 @@ class Training:
     Args:
         epoch: number of finished epochs.
         step: number of finished steps in the current epoch.
-        best_epoch: number of the epoch with the best validation score so far, counted from 1; 0 without
-            epochs.
+        best_epoch: number of the epoch with the best validation score so far, counted from 1. It is 0 before
+            the first epoch ends.
         best: the best validation score so far. A lower score is better.
         seconds: seconds of training, over all sessions.
         step_seconds: the part of ``seconds`` that was spent on steps, not on scoring.
@@ -116,8 +116,8 @@ def fit(
     parameters, or ``train.epochs`` is 0, nothing is trained and nothing is written.
 
     Raises:
-        RunError: a loss is not finite, a step has fewer networks than there are processes, or several
-            processes have a budget. (They would have to agree on when the budget is spent.)
+        RunError: a loss is not finite, a step has fewer networks than there are processes, or a budget is
+            set for several processes, which would have to agree on when it is spent.
         Interrupted: the user pressed Ctrl-C. The state of the training is on disk.
     """
     trainable = [parameter for parameter in objective.parameters() if parameter.requires_grad]
@@ -275,14 +275,14 @@ class Interruption:
 def _progress(loop: Loop, step: int) -> float:
     """Return the fraction of the training that is done before a step.
 
-    This is the larger of two fractions, that of the steps and that of the budget. The learning rate therefore
-    also falls to zero if the budget ends the training.
+    This is the larger of two fractions: the finished fraction of the steps, and the spent fraction of the
+    budget. The learning rate therefore also falls to zero if the budget ends the training.
     """
     return max(step / (loop.config.train.epochs * loop.steps), loop.clock.fraction)
 
 
 def _count_steps(loop: Loop, training: Training) -> None:
-    """Add to ``training.step_seconds`` the seconds that ``training.seconds`` does not include yet."""
+    """Add the seconds since the last update of ``training.seconds`` to ``training.step_seconds``."""
     training.step_seconds += loop.clock.seconds - training.seconds
 
 

@@ -27,9 +27,10 @@ class Objective(nn.Module):
         invariance: the invariance loss, or None.
         augmentations: augmentations to apply to the batch of a step, in this order.
         task_weight: weight of the task loss.
-        processes: number of processes. Each process computes the loss of a part of the batch: a sum over the
-            networks of the part, divided by the number of networks in the whole batch. Accelerate averages
-            the gradients over the processes, so each loss is multiplied by the number of processes.
+        processes: number of processes. Each process computes the loss of its part of the batch. This loss is
+            a sum over the networks of the part, divided by the number of networks in the whole batch.
+            Accelerate averages the gradients over the processes, so each loss is multiplied by the number of
+            processes.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Do one run: load the zoo, train a model, score it, and write the report. Read this module first.
+"""Do one run: load the zoo, train and score a model, and write the report. Read this module first.
 
 The command line and notebooks both call :func:`run`. The same code runs on a CPU, on a GPU and in several
 processes. Accelerate prepares the model and the optimiser for this, and does nothing else. Batches and random
@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from sneframe import devices
 from sneframe.config.schema import RunConfig
-from sneframe.errors import Interrupted
+from sneframe.errors import Interrupted, RunError
 from sneframe.model import build_augmentations, build_invariance, build_model, head_class
 from sneframe.plugins import Blamed
 from sneframe.predict.doubt import ranges_of
@@ -60,12 +60,12 @@ def run(
     reporter: Reporter | None = None,
     report: bool = True,
 ) -> Result:
-    """Train a model, score it, and write the run folder with its report.
+    """Train and score a model, and write the run folder with the report.
 
     Args:
         config: configuration of the run, with all settings that the numbers depend on.
         out: folder to write to; by default the next free ``runs/RECIPE-NNN``.
-        resume: continue from the last state in ``out``.
+        resume: whether to continue from the last state in ``out``. Then ``out`` must be given.
         reporter: prints progress; by default nothing is printed.
         report: whether to write ``report.html``. If False, nothing is drawn and matplotlib is not imported;
             ``sneframe report FOLDER`` can draw the report later.
@@ -75,6 +75,8 @@ def run(
         Interrupted: the user pressed Ctrl-C. The error says how to continue from the last state on disk.
         KeyboardInterrupt: the user pressed Ctrl-C before the folder was created.
     """
+    if resume and out is None:
+        raise RunError("resume=True needs the argument 'out': the folder of the run to resume")
     started = time.perf_counter()
     config = _with_whole_path(config)
     accelerator = devices.prepare(config.device, config.precision)
@@ -134,7 +136,7 @@ def _with_whole_path(config: RunConfig) -> RunConfig:
 
 
 def _training(data: Data) -> TrainingNetworks:
-    """Return facts about the training networks. Later predictions compare new networks with these facts."""
+    """Return the facts about the training networks with which ``predict`` compares new networks."""
     return TrainingNetworks(
         networks=len(data.split.train),
         magnitudes={

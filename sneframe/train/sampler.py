@@ -30,9 +30,9 @@ def epoch_batches(
         batch_size: largest number of networks in a step.
         seed: seed of the run.
         epoch: number of the epoch, counted from 0.
-        kinds: ``(N,)`` kind of the network at each position, if every kind is to make up the same fraction of
-            the epoch. Networks of a rare kind are then repeated, and some of a frequent kind are left out.
-            None: an epoch has each network once.
+        kinds: ``(N,)`` ints: the kind of the network at each position. Every kind then makes up the same
+            fraction of the epoch: networks of a rare kind are repeated, and some networks of a frequent kind
+            are left out. If it is None, an epoch has each network once.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(train)
@@ -42,7 +42,7 @@ def epoch_batches(
 
 
 def _balanced(order: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    """Repeat or leave out positions, so that the numbers of positions of two kinds differ by at most one.
+    """Repeat or leave out positions until all kinds are equally frequent, up to a difference of one.
 
     The result has as many positions as ``order``. The positions of a kind stay in the same order.
 

@@ -84,7 +84,7 @@ def test_finishing_a_fitted_head_fits_it():
 
 def test_a_fitted_head_refuses_targets_of_another_width():
     """The error of ``fit`` for targets of a wrong shape reaches the caller."""
-    with pytest.raises(PartError, match=r"targets of shape \(2, 1\), got \(2, 5\)"):
+    with pytest.raises(PartError, match=r"targets of shape \(2, 1\), but got \(2, 5\)"):
         Mean(Empty(), SPEC).finish(torch.zeros(2, 3), torch.zeros(2, 5))
 
 

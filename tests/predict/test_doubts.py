@@ -84,8 +84,8 @@ def test_another_number_of_inputs_or_outputs_is_meaningless(widths, end):
 def test_a_digit_classifier_is_unlike_a_function_of_a_number():
     """Inputs and outputs come first."""
     first, second, *_ = SEEN.doubts(of(sequential(64, 16, 10)))
-    assert first.line == "it has 64 inputs, training networks have 1"
-    assert second.line == "it has 10 outputs, training networks have 1"
+    assert first.line == "it has 64 inputs, but training networks have 1"
+    assert second.line == "it has 10 outputs, but training networks have 1"
 
 
 def test_layers_of_another_kind_are_serious():
@@ -183,8 +183,8 @@ HEADS = {"body.weight": (8, 64), "body.bias": (8,), "a_head.weight": (10, 8), "a
 def test_without_an_order_no_number_of_inputs_is_stated():
     """That none of the layers takes as many as training networks do is so in any order."""
     said = lines(fixed(HEADS))
-    assert "none of its layers takes 1 inputs, which those of training networks do" in said
-    assert "none of its layers gives 1 outputs, which those of training networks do" in said
+    assert "none of its layers takes 1 inputs, but those of training networks do" in said
+    assert "none of its layers gives 1 outputs, but those of training networks do" in said
     assert "it has 8, 64" not in said
     assert about(fixed(HEADS))["inputs"] == "meaningless"
 
@@ -196,9 +196,9 @@ def test_without_an_order_no_depth_and_no_width_is_stated():
     assert "wide" not in said
     assert "its activation is none" not in said
     wide = {name: tuple(n * 100 if n > 1 else n for n in shape) for name, shape in HEADS.items()}
-    assert "none of its layers is about as wide as in training networks, 4 to 6" in lines(fixed(wide))
+    assert "none of its layers is about as wide as in training networks (4 to 6)" in lines(fixed(wide))
     many = {f"{letter}.weight": (4, 4) for letter in "abcd"}
-    assert "it has 4 layers with weights, training networks 2 to 3" in lines(fixed(many))
+    assert "it has 4 layers with weights, but training networks have 2 to 3" in lines(fixed(many))
 
 
 def test_a_recurrent_network_read_from_names_has_no_wrong_fact():
@@ -362,7 +362,7 @@ def test_a_number_without_meaning_is_marked_in_the_table(capsys, finished, digit
     assert "±" not in marked
     assert re.search(r"± \d", other)
     assert re.search(r"label \d \(\d+% are right\)", other)
-    assert f"warning: {digit}: it has 64 inputs, training networks have 1; it has 10 outputs" in err
+    assert f"warning: {digit}: it has 64 inputs, but training networks have 1; it has 10 outputs" in err
     assert err.count("\n") == 1
 
 
@@ -387,7 +387,7 @@ def test_json_carries_doubts_a_verdict_and_the_test_error(capsys, finished, digi
     assert {
         "about": "inputs",
         "grade": "meaningless",
-        "line": "it has 64 inputs, training networks have 1",
+        "line": "it has 64 inputs, but training networks have 1",
     } in found["doubts"]
     assert found["tested"]["scale"]["metric"] == "rmse"
     assert found["tested"]["label"]["metric"] == "accuracy"
@@ -408,7 +408,7 @@ def test_an_activation_that_is_given_is_compared(capsys, finished, file):
     words = ("--activation", "tanh", "--trust-names", "--json")
     _, out, err = ask(capsys, "predict", finished, file, *words)
     (found,) = json.loads(out)
-    assert "its activation is tanh, those of training networks are relu" in err
+    assert "its activation is tanh, but training networks have relu" in err
     assert found["verdict"] == "doubtful"
 
 
@@ -418,7 +418,7 @@ def test_a_mild_doubt_is_a_note(capsys, finished, tmp_path):
     torch.save(sequential(1, 5, 1).state_dict(), tmp_path / "five.pt")
     _, out, err = ask(capsys, "predict", finished, tmp_path / "five.pt")
     assert err.startswith(f"note: {tmp_path}/five.pt: ")
-    assert "its activation is not known (state it with --activation), training networks have relu" in err
+    assert "its activation is not known (state it with --activation), but training networks have relu" in err
     assert "±" in out
 
 
@@ -492,7 +492,7 @@ def test_an_embedding_of_another_kind_of_network_warns(finished, digit):
     """In Python, as predict does."""
     predictor = sneframe.load(finished)
     for question in (predictor.embed, predictor.predict):
-        with pytest.warns(DoubtWarning, match=r"digit\.pt: it has 64 inputs, training networks have 1; "):
+        with pytest.warns(DoubtWarning, match=r"digit\.pt: it has 64 inputs, but training networks have 1; "):
             question(digit)
 
 
@@ -516,4 +516,4 @@ def test_the_other_commands_warn_too(capsys, finished, zoo_path, digit, tmp_path
     ]
     code, _, err = ask(capsys, command, finished, zoo_path, digit, *more)
     assert code == 0
-    assert f"warning: {digit}: it has 64 inputs, training networks have 1" in err
+    assert f"warning: {digit}: it has 64 inputs, but training networks have 1" in err

@@ -161,7 +161,7 @@ FAULTS = {
     "codes without their axis": (
         ("codes=self.linear(t.values)", "codes=self.linear(t.values).mean(1)"),
         "odd/codes",
-        "gives a wrong LayerCodes: codes must be (B, L, D), got",
+        "gives a wrong LayerCodes: codes must be (B, L, D), but got",
     ),
     "a normalisation that gives tensors": (
         ("        return batch\n", "        return batch.networks\n"),

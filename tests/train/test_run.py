@@ -233,6 +233,12 @@ def test_there_must_be_a_run_to_resume(toy_zoo_path, tmp_path):
         sneframe.run(config_for(toy_zoo_path), tmp_path / "nothing", resume=True, report=False)
 
 
+def test_resuming_needs_the_folder_of_the_run(toy_zoo_path):
+    """Resuming without a folder is an error that names the argument."""
+    with pytest.raises(RunError, match=r"^resume=True needs the argument 'out': the folder of the run"):
+        sneframe.run(config_for(toy_zoo_path), resume=True, report=False)
+
+
 def test_a_damaged_state_is_named(toy_zoo_path, tmp_path):
     """The error names a damaged last.safetensors."""
     config = config_for(toy_zoo_path, "train.epochs=1")

@@ -98,7 +98,7 @@ def test_too_few_networks_for_a_split_give_a_warning(caplog, networks, constant)
 
 def test_targets_of_another_shape_are_refused():
     """The error gives both shapes."""
-    with pytest.raises(PartError, match=r"must be fitted to targets of shape \(80, 2\), got \(80, 1\)"):
+    with pytest.raises(PartError, match=r"must be fitted to targets of shape \(80, 2\), but got \(80, 1\)"):
         build().fit(X, Y[:, :1])
 
 

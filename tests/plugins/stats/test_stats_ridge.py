@@ -119,7 +119,7 @@ def test_a_stored_model_predicts_the_same(tmp_path):
 
 def test_targets_of_another_shape_are_refused():
     """The error gives both shapes."""
-    with pytest.raises(PartError, match=r"must be fitted to targets of shape \(40, 2\), got \(40, 1\)"):
+    with pytest.raises(PartError, match=r"must be fitted to targets of shape \(40, 2\), but got \(40, 1\)"):
         build().fit(X, Y[:, :1])
 
 
