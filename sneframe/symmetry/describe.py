@@ -113,7 +113,8 @@ def from_modules(modules: Iterable[nn.Module], example_inputs: Sequence[Any] | N
     examples = [None] * len(modules) if example_inputs is None else list(example_inputs)
     if len(examples) != len(modules):
         raise ArchitectureError(
-            f"each of the {len(modules)} modules needs an example input, got {len(examples)} example inputs"
+            f"each of the {len(modules)} modules needs an example input, but got {len(examples)} "
+            f"example inputs"
         )
     return stacked(
         (known.of(module, example), module.state_dict())

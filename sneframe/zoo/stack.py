@@ -87,13 +87,13 @@ class Stack:
             n = len(values) if n is None and values.ndim else n
             if values.shape != (n, *parameter.shape):
                 shape = ", ".join(map(str, ("n" if n is None else n, *parameter.shape)))
-                raise ZooError(f"{what}: must have shape ({shape}), got {values.shape}")
+                raise ZooError(f"{what}: must have shape ({shape}), but got {values.shape}")
             before = self._dtypes.get(name, dtype)
             if dtype != before and not {dtype, before}.issubset(FLOATS):
                 raise ZooError(f"{what}: earlier networks have {before}, but these networks have {dtype}")
             arrays[name] = dtype, values
         if not n:
-            raise ZooError(f"{self._path}: an append needs at least one network, got none")
+            raise ZooError(f"{self._path}: an append needs at least one network, but got none")
         return arrays
 
     def add(self, arrays: Mapping[str, tuple[str, np.ndarray]]) -> None:
