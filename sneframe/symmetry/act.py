@@ -80,7 +80,7 @@ def apply(batch: Batch, elements: Sequence[Element]) -> Batch:
 
 
 def moves(element: Element, parameter: Parameter) -> bool:
-    """Return whether an element changes a parameter: moves a weight, or has a factor other than 1."""
+    """Return whether an element moves a weight of a parameter, or multiplies a weight by a factor not 1."""
     values = (element.permutations, element.scales, element.signs)
     given = next((value for each in values for value in each.values()), None)
     if given is None:
@@ -229,7 +229,7 @@ def _product_index(slow: Tensor, fast: Tensor) -> Tensor:
 
 
 def _axis_index(axis: Axis, element: Element, device: torch.device) -> Tensor:
-    """Return the index ``(B or 1, n)`` of an axis. Entry i is the position that moves to position i."""
+    """Return the index ``(B or 1, n)`` of an axis. Entry i is the old position of what moves to position i."""
     match axis:
         case ((str(group),),) if group in element.permutations:
             return element.permutations[group]  # the group is the whole axis
@@ -313,7 +313,7 @@ def _nests_across(parameter: Parameter, architecture: Architecture) -> bool:
 
 
 def _factors(element: Element, weights: Tensor) -> Iterator[tuple[Parameter, int, Tensor]]:
-    """Yield each parameter that an element scales or flips, with its first position and its factor."""
+    """Yield each parameter that an element scales or flips, with its offset in the weights and its factor."""
     if element.scales or element.signs:
         for parameter, offset in _located(element):
             factor = _factor(parameter, element, weights)
@@ -345,7 +345,7 @@ def _along(
     architecture: Architecture,
     weights: Tensor,
 ) -> Tensor:
-    """Return ``(B, n)``: by which factor the weights at each position of an axis are multiplied."""
+    """Return the factors ``(B, n)`` by which the weights at the n positions of an axis are multiplied."""
     sizes = {group.name: group.size for group in architecture.groups}
     parts = []
     for segment, power in zip(axis, powers, strict=True):

@@ -27,7 +27,7 @@ def describe(module: nn.Module, example_input: Any = None) -> Architecture:
 
     Args:
         module: the module, which is not changed.
-        example_input: an input of its ``forward``: a tensor, a tuple of arguments, or a mapping from names to
+        example_input: an input of ``module.forward``: a tensor, a tuple of arguments, or a mapping from names to
             arguments. The default is the attribute ``example_input_array`` of a Lightning module. A module
             without this attribute gets an input that is made up for its first layer.
 
@@ -104,10 +104,10 @@ def from_modules(modules: Iterable[nn.Module], example_inputs: Sequence[Any] | N
 
     Args:
         modules: the modules, which may have different architectures.
-        example_inputs: an input for each module. Without them, :func:`describe` finds or makes an input.
+        example_inputs: one input for each module. By default, :func:`describe` finds or makes up the inputs.
 
     Raises:
-        ArchitectureError: a module cannot be described, or the number of inputs is not that of the modules.
+        ArchitectureError: a module cannot be described, or the numbers of inputs and modules differ.
     """
     modules, known = list(modules), Descriptions()
     examples = [None] * len(modules) if example_inputs is None else list(example_inputs)

@@ -1,4 +1,4 @@
-"""Columns, which hold one value for each network. Values may be missing."""
+"""Define ``Column``, which holds one value for each network. Values may be missing."""
 
 from __future__ import annotations
 

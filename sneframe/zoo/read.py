@@ -117,12 +117,12 @@ class Zoo:
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
-        """The architectures of the selected networks, in the order that the whole zoo has."""
+        """The architectures of the selected networks, in the order of the whole zoo."""
         return tuple(self._store.architectures[number] for number in self._architecture_numbers)
 
     @property
     def symmetry(self) -> dict[str, int]:
-        """The number of networks for each origin of the symmetry, the weakest origin first.
+        """The number of networks for each origin of the symmetry, the least reliable first.
 
         :class:`Architecture` describes the origins.
         """

@@ -52,11 +52,11 @@ class Stack:
 
     @property
     def symmetry(self) -> str:
-        """The weakest origin of the symmetry among the architectures of the networks."""
+        """The least reliable origin of the symmetry among the architectures of the networks."""
         return self._architecture.symmetry
 
     def weaken(self, symmetry: str) -> None:
-        """Replace the stored origin of the symmetry by ``symmetry``, if ``symmetry`` is the weaker origin."""
+        """Replace the stored origin of the symmetry by ``symmetry``, if ``symmetry`` is less reliable."""
         self._architecture = self._architecture.weakened(symmetry)
         self._attributes["architecture"]["symmetry"] = self._architecture.symmetry
 
@@ -200,6 +200,6 @@ def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
 
 
 def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Make the folder of a zarr group, and write the group's metadata into the folder."""
+    """Create the folder of a zarr group, and write the metadata of the group into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / METADATA).write_text(group_json(attributes), encoding="ascii")

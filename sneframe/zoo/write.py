@@ -116,7 +116,7 @@ class ZooWriter:
 
     @property
     def symmetry(self) -> dict[str, int]:
-        """The number of networks for each origin of the symmetry, the weakest origin first."""
+        """The number of networks for each origin of the symmetry, the least reliable first."""
         return by_origin((stack.symmetry, stack.networks) for stack in self._stacks.values())
 
     def __enter__(self) -> Self:
@@ -151,7 +151,7 @@ class ZooWriter:
 
         Args:
             architecture: the architecture of the networks. If equal architectures have different origins of
-                the symmetry, the weakest origin is stored.
+                the symmetry, the least reliable origin is stored.
             weights: an array or tensor ``(n, *shape)`` for each parameter, by name. The type may be any
                 floating-point type (including bfloat16), int type or bool. If the floating-point type of a
                 parameter differs between appends, the zoo stores the narrowest type that represents all
