@@ -229,7 +229,7 @@ def _product_index(slow: Tensor, fast: Tensor) -> Tensor:
 
 
 def _axis_index(axis: Axis, element: Element, device: torch.device) -> Tensor:
-    """Return the index ``(B or 1, n)`` of an axis. Entry i is the old position of what moves to position i."""
+    """Return the index ``(B or 1, n)`` of an axis: what moves to position i comes from position index[i]."""
     match axis:
         case ((str(group),),) if group in element.permutations:
             return element.permutations[group]  # the group is the whole axis

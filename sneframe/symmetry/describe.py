@@ -27,9 +27,9 @@ def describe(module: nn.Module, example_input: Any = None) -> Architecture:
 
     Args:
         module: the module, which is not changed.
-        example_input: an input of ``module.forward``: a tensor, a tuple of arguments, or a mapping from names to
-            arguments. The default is the attribute ``example_input_array`` of a Lightning module. A module
-            without this attribute gets an input that is made up for its first layer.
+        example_input: an input of ``module.forward``: a tensor, a tuple of arguments, or a mapping from
+            names to arguments. The default is the attribute ``example_input_array`` of a Lightning module. A
+            module without this attribute gets an input that is made up for its first layer.
 
     Returns:
         An architecture whose symmetry is ``verified``, or ``derived`` if the module cannot be verified.

@@ -90,9 +90,9 @@ def element(
 ) -> Element:
     """Draw a group element for one network. The element applies exactly the claims ``moved``.
 
-    No claim is applied as the identity. A permutation moves at least two neurons. Each scale lies between 6/5 and 2,
-    or is the inverse of such a number. At least one sign is −1. A nested group is permuted within at least
-    one neuron of its parent.
+    No claim is applied as the identity. A permutation moves at least two neurons. Each scale lies between 6/5
+    and 2, or is the inverse of such a number. At least one sign is −1. A nested group is permuted within at
+    least one neuron of its parent.
 
     Args:
         architecture: the architecture of the network.

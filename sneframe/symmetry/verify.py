@@ -27,9 +27,7 @@ from sneframe.symmetry.twin import Twin, twin, undisturbed
 
 SETS = 12  #: smallest number of random sets of claims that are tested
 VISIBLE = 3  #: how strongly the outputs must depend on the weights of a group, in units of their tolerance
-SINGLES = (
-    64  #: largest number of claims that are tested one by one if neither half of a false set fails alone
-)
+SINGLES = 64  #: largest number of claims that are tested one by one if neither half of a false set is false
 
 
 @frozen(kw_only=True)
