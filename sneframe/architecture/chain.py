@@ -99,7 +99,11 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
 
 
 def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
-    """Return the weight and the bias of a layer. Raise ArchitectureError if it lacks one or has others."""
+    """Return the weight and the bias of a layer.
+
+    Raises:
+        ArchitectureError: the layer lacks a weight matrix or a bias, or has other parameters.
+    """
     roles = {parameter.role: parameter for parameter in layer.parameters}
     if sorted(roles) != ["bias", "weight"] or len(layer.parameters) != 2 or len(roles["weight"].shape) < 2:
         shown = ", ".join(f"{p.role} {p.shape}" for p in layer.parameters)

@@ -49,7 +49,7 @@ ACTIVATIONS = {
 }
 #: All names of activations. ``other`` means an activation that is not listed, for which no symmetry is known.
 KNOWN_ACTIVATIONS = tuple(sorted({*ACTIVATIONS.values(), "selu", "none", "other"}))
-SELU = 1.0507009873554805  #: the scale with which torch computes selu by its elu
+SELU = 1.0507009873554805  #: torch computes selu by calling elu with this scale
 JOINS = {
     "add": "add",
     "sub": "add",

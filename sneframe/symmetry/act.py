@@ -80,7 +80,7 @@ def apply(batch: Batch, elements: Sequence[Element]) -> Batch:
 
 
 def moves(element: Element, parameter: Parameter) -> bool:
-    """Return whether an element moves a weight of a parameter, or multiplies a weight by a factor not 1."""
+    """Return whether an element changes a parameter by moving a weight, or by a factor other than 1."""
     values = (element.permutations, element.scales, element.signs)
     given = next((value for each in values for value in each.values()), None)
     if given is None:

@@ -219,7 +219,7 @@ class _Verification:
                 f"{self.random:.2g} of their size between runs with different random numbers, and with the "
                 f"same random numbers {fault}"
             )
-        raise ArchitectureError(f"{fault}: no symmetry")
+        raise ArchitectureError(f"{fault}; this is no symmetry of the network")
 
     def _check_visible(self, clear: Sequence[Trial], generator: torch.Generator) -> None:
         """Check that the outputs depend enough on the weights of each group to show a wrong claim.
