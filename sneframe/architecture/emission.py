@@ -96,7 +96,11 @@ class Emission:
     # -- permutations ----------------------------------------------------------------------------------------
 
     def _add_unused(self) -> None:
-        """Add each parameter that the forward pass does not use to a layer, fix all of its axes, and warn."""
+        """Add the parameters that the forward pass does not use to layers. Fix all of their axes, and warn.
+
+        If another parameter of the same module is in a layer, the unused parameter is added to this layer.
+        Otherwise it becomes a new layer.
+        """
         for name in self.unused:
             for spaces in self.axes[name].values():
                 for space in spaces:

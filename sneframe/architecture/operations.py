@@ -231,7 +231,7 @@ def role(name: str, kind: str) -> str:
 
 
 def _reshaping(call: Call) -> str | None:
-    """Return the kind of layer if a call flattens or pools globally, such as ``flatten``; otherwise None."""
+    """Return the kind of layer, such as ``flatten``, if a call flattens or pools globally, else None."""
     value = call.inputs[0]
     if value.ndim < 3 or not call.outputs:
         return None

@@ -75,7 +75,12 @@ def sample(
 
 
 def apply(batch: Batch, elements: Sequence[Element]) -> Batch:
-    """Return the batch with the neurons of every network permuted, scaled and flipped by its element."""
+    """Permute, scale and flip the neurons of every network of a batch, and return the new batch.
+
+    Args:
+        batch: the networks.
+        elements: for each architecture of the batch, one element for each of its networks.
+    """
     return batch.replace(_apply(n, g) for n, g in zip(batch.networks, elements, strict=True))
 
 

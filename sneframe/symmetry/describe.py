@@ -23,7 +23,7 @@ LARGEST = 20_000_000
 
 
 def describe(module: nn.Module, example_input: Any = None) -> Architecture:
-    """Derive the architecture of a module, and verify it by running the module.
+    """Derive the architecture of a module, and verify the architecture by running the module.
 
     Args:
         module: the module, which is not changed.

@@ -145,7 +145,7 @@ class Column:
         return {self.kind} if self.valid.any() else set()
 
     def take(self, rows: np.ndarray) -> Column:
-        """Return a column with the values at these row numbers, in their order."""
+        """Return a column with the values at the row numbers ``rows``, in the order of ``rows``."""
         return Column(self.kind, self.values[rows], self.valid[rows])
 
     def plain(self) -> np.ndarray:
@@ -172,7 +172,7 @@ class Column:
 
 
 def no_category(column: Column) -> str | None:
-    """Return the reason why a text column does not look like a category, or None if it looks like one.
+    """Return why a text column does not look like a category, or None if the column looks like a category.
 
     There are two possible reasons. Either some values are numbers, so that the column is probably a numeric
     column that a few other values turned into text. Or most values are distinct, as names are. The reason
