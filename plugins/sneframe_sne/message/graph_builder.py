@@ -133,10 +133,7 @@ class _GraphBuilder:
         return blocks
 
     def _is_nested(self, parameter: Parameter, roles: _Roles) -> bool:
-        """Return whether no two targets share a source.
-
-        This is so if a group of the sources is nested in a group of the targets.
-        """
+        """Return whether each target has its own sources: their group is nested in the target's group."""
         groups = self.slots.groups
         read = {name for axis in roles.sources for name in groups_of(parameter.axes[axis])}
         outer = {parent for name in read if (parent := groups[name].parent) is not None}
