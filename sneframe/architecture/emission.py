@@ -99,7 +99,7 @@ class Emission:
         """Add the parameters that the forward pass does not use to layers. Fix all of their axes, and warn.
 
         If another parameter of the same module is in a layer, the unused parameter is added to this layer.
-        Otherwise it becomes a new layer.
+        Otherwise a new layer is added for it.
         """
         for name in self.unused:
             for spaces in self.axes[name].values():
