@@ -76,7 +76,7 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
         if number == weighted[-1]:
             if _groups(rows):
                 raise ArchitectureError(
-                    f"{named} is the last layer, but writes {_words([rows])} instead of fixed outputs"
+                    f"{named} is the last layer and must write fixed outputs, but writes {_words([rows])}"
                 )
         else:
             group = rows[0][0] if len(rows) == 1 and len(rows[0]) == 1 else None
@@ -99,7 +99,11 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
 
 
 def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
-    """Return the weight and the bias of a layer. Raise ArchitectureError unless these are all parameters."""
+    """Return the weight and the bias of a layer.
+
+    Raises:
+        ArchitectureError: the layer lacks a weight matrix or a bias, or has other parameters.
+    """
     roles = {parameter.role: parameter for parameter in layer.parameters}
     if sorted(roles) != ["bias", "weight"] or len(layer.parameters) != 2 or len(roles["weight"].shape) < 2:
         shown = ", ".join(f"{p.role} {p.shape}" for p in layer.parameters)
@@ -108,7 +112,7 @@ def _pair(layer: Layer, named: str) -> tuple[Parameter, Parameter]:
 
 
 def _reads(axis: Axis, group: str | None) -> int | None:
-    """Return the number of positions along an axis that belong to one neuron, or to one fixed input.
+    """Return how many positions along an axis belong to each neuron, or to each fixed input.
 
     Args:
         axis: the axis of a weight along which a layer reads its inputs.

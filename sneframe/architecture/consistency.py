@@ -1,4 +1,4 @@
-"""Check that the axes of a parameter agree with its shape, and with the groups of its architecture."""
+"""Check the axes of a parameter against the shape of the parameter and the groups of the architecture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from sneframe.errors import ArchitectureError, choices
 
 
 def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
-    """Check that the segments of each axis add up to the size of the axis, and that each segment has a power.
+    """Check the axes and the powers of a parameter against its shape and against the groups.
+
+    The segments of an axis must add up to the size of the axis. An action either has one power for each
+    segment of each axis, or no powers.
 
     Args:
         parameter: the parameter to check.
@@ -18,7 +21,7 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
 
     Raises:
         ArchitectureError: the segments of an axis do not add up to the size of the axis, an axis names an
-            unknown group, or the number of powers is wrong.
+            unknown group, or the number of axes or of powers is wrong.
     """
     if len(parameter.axes) != len(parameter.shape):
         raise ArchitectureError(
@@ -50,18 +53,18 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
 
 
 def check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
-    """Check that each nested group of a parameter follows its parent group.
+    """Check that the parent of each nested group occurs exactly once before the nested group.
 
-    The nested group must be a later factor of the same segment, or a factor on a later axis. A parent on an
-    earlier axis counts only if every axis of the parameter is a single segment.
+    The parent must be an earlier factor of the same segment, or a factor on an earlier axis. An earlier axis
+    counts only if every axis of the parameter is a single segment.
 
     Args:
         parameter: the parameter to check.
         parents: the name of the parent of each nested group, by the name of the nested group.
 
     Raises:
-        ArchitectureError: a nested group does not follow its parent, or the parent occurs more than once
-            before it.
+        ArchitectureError: the parent of a nested group does not occur before the nested group, or occurs
+            more than once.
     """
     plain = all(len(axis) == 1 for axis in parameter.axes)
     before: list[Factor] = []
@@ -76,8 +79,7 @@ def check_nesting(parameter: Parameter, parents: Mapping[str, str]) -> None:
                 if own + elsewhere != 1:
                     count = own + elsewhere
                     raise ArchitectureError(
-                        f"parameter {parameter.name!r}, axis {number}: group {factor!r} is nested in "
-                        f"{parent!r}, so {parent!r} must occur once before {factor!r}, "
-                        f"but occurs {count} times"
+                        f"parameter {parameter.name!r}, axis {number}: group {parent!r} occurs {count} times "
+                        f"before its nested group {factor!r}, but must occur exactly once"
                     )
         before += [factor for segment in axis for factor in segment]

@@ -69,7 +69,7 @@ def derived(module: nn.Module, example_input: Any = None) -> Derivation:
 
 
 def described(module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a module that hold its weights, by name.
+    """Return the tensors that hold the weights of a module, by name.
 
     These tensors are the floating-point parameters and the floating-point buffers in the state dict of the
     module. A tied tensor is returned once, under its first name. A tensor without elements is left out.

@@ -139,7 +139,7 @@ class Architecture:
 
     @cached_property
     def levels(self) -> tuple[int, ...]:
-        """For each layer, the number of earlier layers with parameters on the longest path to this layer."""
+        """For each layer, the number of layers with parameters before it, on the longest path to it."""
         levels: list[int] = []
         for layer in self.layers:
             levels.append(max((levels[s] + bool(self.layers[s].parameters) for s in layer.inputs), default=0))
@@ -163,7 +163,7 @@ class Architecture:
         return f"{' · '.join(words)} ({self.num_weights} weights)"
 
     def weakened(self, symmetry: str) -> Architecture:
-        """Return this architecture with the less reliable origin: its own origin or ``symmetry``."""
+        """Return this architecture with the origin ``symmetry``, unless its own origin is less reliable."""
         weaker = min(self.symmetry, symmetry, key=ORIGINS.index)
         return self if weaker == self.symmetry else evolve(self, symmetry=weaker)
 
@@ -259,8 +259,8 @@ class Architecture:
                 uses the first input that the module accepts.
 
         Raises:
-            ArchitectureError: the module has no parameters, a parameter is lazy, is complex or is on the meta
-                device, or the module fails on the example input or on every made-up input.
+            ArchitectureError: the module has no parameters; a parameter is lazy, complex or on the meta
+                device; or the module fails on the example input, or on every made-up input.
         """
         from sneframe.architecture import derive  # imported here, because it imports this module and torch
 

@@ -1,4 +1,4 @@
-"""Represent each axis of a tensor as a sequence of digits of the index along a :class:`~.space.Space`.
+"""Represent each axis of a tensor by digits of an index. The index counts the elements of a space.
 
 A view splits an axis without moving any element. A space of 12 elements that is viewed as ``(3, 4)`` gives
 two axes: the index ``i`` of the space is ``4 · first + second``, and each axis counts one of these two
@@ -104,7 +104,11 @@ def space_of(dim: Dim, action: str) -> Space:
 
 
 def merged(dim: Dim) -> Dim:
-    """Return an axis in which adjacent digits that make up a whole index are merged into the whole index."""
+    """Merge all digits of an index into one digit where they follow each other on an axis, in order.
+
+    Example: if a view has split an axis of 12 elements into digits of 3 and 4 values, and a later view puts
+    both digits on one axis again, one digit of 12 values replaces them.
+    """
     result: list[Digit] = []
     for digit in dim:
         result.append(digit)
@@ -132,7 +136,7 @@ def fix_dim(dim: Dim) -> None:
     for digit in dim:
         try:
             fix(digit.space if digit.is_whole else commit(digit))
-        except Clash:  # the digit does not fit the present refinement: fix the whole space
+        except Clash:  # the space cannot be cut at this digit, so fix the whole space
             fix(digit.space)
 
 
@@ -161,12 +165,12 @@ def separate(dims: Sequence[Dim], together: Collection[int]) -> list[Dim]:
 
 
 def separate_all(dims: Sequence[Dim]) -> list[Dim]:
-    """Cut each space that has several digits, so that each digit becomes the whole index of a space."""
+    """Cut each space that has several digits, so that each digit becomes the whole index of its own space."""
     return [tuple(_apart(digit) for digit in merged(dim)) for dim in dims]
 
 
 def completed(dims: Sequence[Dim]) -> list[Dim]:
-    """Cut each space that does not have every one of its digits exactly once on the axes of a tensor.
+    """Cut each space into its digits, unless all of its digits are on the axes of a tensor, each once.
 
     Returns:
         The same axes, in terms of the cut spaces.

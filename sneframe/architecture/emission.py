@@ -96,7 +96,11 @@ class Emission:
     # -- permutations ----------------------------------------------------------------------------------------
 
     def _add_unused(self) -> None:
-        """Add each parameter that the forward pass does not use to a layer, fix all of its axes, and warn."""
+        """Add the parameters that the forward pass does not use to layers. Fix all of their axes, and warn.
+
+        If another parameter of the same module is in a layer, the unused parameter is added to this layer.
+        Otherwise a new layer is added for it.
+        """
         for name in self.unused:
             for spaces in self.axes[name].values():
                 for space in spaces:
@@ -215,7 +219,7 @@ class Emission:
         return result
 
     def _key(self, leaf: Space, parent: Space | None) -> Key:
-        """Return the key of the group of ``leaf``, nested in ``parent``. Add the group if it is new."""
+        """Return the key of the group that ``leaf`` forms within ``parent``. Add the group if it is new."""
         outer = self._key(parent, None) if parent is not None else None
         key = (id(leaf), outer[0] if outer else None)
         self.groups.setdefault(key, _Group(leaf, leaf.size, outer))
@@ -326,7 +330,7 @@ def _size(segment: tuple[Any, ...]) -> int:
 
 
 def _product(factors: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return factors with neighbouring fixed sizes multiplied, and with factors of 1 removed."""
+    """Multiply neighbouring fixed sizes, drop factors of 1, and return the remaining factors."""
     result: list[Any] = []
     for factor in factors:
         if isinstance(factor, int) and result and isinstance(result[-1], int):
@@ -337,7 +341,7 @@ def _product(factors: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _merged(segments: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return segments with neighbouring fixed segments joined into one."""
+    """Join neighbouring fixed segments into one, and return all segments."""
     result: list[tuple[Any, ...]] = []
     for segment in segments:
         fixed = len(segment) == 1 and isinstance(segment[0], int)

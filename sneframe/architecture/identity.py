@@ -109,7 +109,7 @@ def fingerprint(module: nn.Module) -> str | None:
 
 
 class _Reading:
-    """Turns values into text. A compound value that occurs again is replaced with its number.
+    """Turns values into text. A compound value that occurs again becomes the number of its first occurrence.
 
     Args:
         known: the texts of modules, parameters and buffers, by the id of the object. The content of these
@@ -222,10 +222,10 @@ class _Reading:
         return f"{code.co_code.hex()} {constants} {code.co_names} {code.co_freevars} {code.co_varnames}"
 
     def _globals(self, code: types.CodeType, names: Mapping[str, Any]) -> str:
-        """Return the global values that code reads, as text.
+        """Return as text the global values that code reads.
 
-        If the code reads a Python module that is not installed, include the values that it reads from the
-        module.
+        If a global value is a Python module that is not installed, include the values that the code reads
+        from this module.
         """
         used = set(_names(code))
         texts = []
@@ -284,7 +284,7 @@ def _names(code: types.CodeType) -> Iterable[str]:
 
 
 def _has_more(cls: type) -> bool:
-    """Whether objects of a class may hold more than their ``__dict__``, as objects of a C class can."""
+    """Whether objects of a class may hold values outside of their ``__dict__``, as in a C class."""
     written = 1 << 9  # Py_TPFLAGS_HEAPTYPE, which classes written in Python have
     return any(
         not each.__flags__ & written or vars(each).get("__slots__")

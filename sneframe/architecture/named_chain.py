@@ -1,25 +1,32 @@
 """Find a chain of layers in the names and shapes of a state dict, and decide whether the chain is certain.
 
 A chain consists of linear and convolution layers, with batch norms between them. Example: ``net.0.weight`` of
-shape ``(16, 3)`` and ``net.2.weight`` of shape ``(5, 16)`` are a certain chain with 16 hidden neurons. A
-chain is certain if
+shape ``(16, 3)`` and ``net.2.weight`` of shape ``(5, 16)`` are a certain chain with 16 hidden neurons.
 
-1. the convolutions are numbered under one name, and so are the linear layers after them: ``0``, ``2``, ``4``;
-   or ``net.0``, ``net.1``; or ``conv1``, ``conv2``, ``fc1``, ``fc2``. A stage of one layer needs no number. A
-   batch norm follows a layer of the same name with a lower number (``net.1`` follows ``net.0``), or has the
-   number and the width of its layer (``bn1``);
+The convolutions of a chain are one stage, and the linear layers after them are another stage. If all layers
+have the same name, they are one stage. A chain is certain if
+
+1. the layers of each stage are numbered under one name: ``0``, ``2``, ``4``; or ``net.0``, ``net.1``; or
+   ``conv1``, ``conv2``, ``fc1``, ``fc2``. A stage of one layer needs no number. A batch norm follows a layer
+   of the same name with a lower number (``net.1`` follows ``net.0``), or has the number and the width of its
+   layer (``bn1``);
 2. each layer has as many inputs as the layer before it has outputs. A linear layer after a convolution may
    have a multiple of this number;
-3. no skip connection fits the shapes. A skip connection joins two values of the same width, so the input and
-   the outputs of all layers must have different widths. If the numbers of a stage have a gap between any two
-   layers, the stage is an ``nn.Sequential``: the missing numbers are its activations, and no connection
-   leaves the stage half-way. Then only the input and the output of the stage count;
-4. no convolution can be mistaken for a transposed convolution, whose rows and columns are exchanged. If a
-   convolution has as many inputs as outputs, or also fits with inputs and outputs exchanged, the neurons that
-   the convolution reads and writes are fixed, and the other layers stay certain. In the same way, the neurons
-   after a first linear layer that may be an embedding table (square and without a bias) are fixed.
+3. the widths leave no room for a skip connection. A skip connection adds two values of the same width. So
+   the input of the chain, its flattened maps and the outputs of its layers must all have different widths.
+   There are two exceptions. First, a stage whose numbers have a gap between every two layers, such as
+   ``0``, ``2``, ``4``, is an ``nn.Sequential`` with activations at the missing numbers. A skip connection
+   cannot begin or end inside of it, so only the input and the output of the stage are compared. Second, the
+   input and the output of the whole chain may have the same width, because a skip connection around the
+   whole chain leaves its neurons movable. But two layers of one kind without a gap could then also run in
+   the opposite order, so their chain is not certain;
+4. every neuron is between two layers of clear kinds. Otherwise this neuron is fixed, and the rest of the
+   chain stays certain. A layer can be unclear in two ways. A convolution may be a transposed convolution,
+   which stores its weight with rows and columns exchanged. This is possible if the convolution also fits the
+   chain after the exchange. A first linear layer may be an embedding table. This is possible if its weight
+   is square and it has no bias.
 
-Two things show in no name or shape, and are assumed to be absent: groups in the first convolution, and
+Names and shapes cannot show two things, which are assumed to be absent: groups in the first convolution, and
 functions between layers that treat neurons differently, such as a cumulative sum.
 """
 
@@ -253,7 +260,10 @@ def _counting(stage: Sequence[NamedLayer]) -> int | None:
 
 
 def _is_sequential(stage: Sequence[NamedLayer]) -> bool:
-    """Whether a number is missing between every two layers, as for activations in ``nn.Sequential``."""
+    """Whether a number is missing between every two layers of a stage.
+
+    In an ``nn.Sequential``, the activations have the missing numbers.
+    """
     words, position = stage[0].words, _counting(stage)
     if len(stage) < 2 or position is None or position != len(words) - 2 or words[-1] != "":
         return False
@@ -267,7 +277,7 @@ def _is_sequential(stage: Sequence[NamedLayer]) -> bool:
 
 
 def next_to_doubtful(chain: Sequence[NamedLayer]) -> dict[int, str]:
-    """Return the positions of the layers whose neurons rule 4 of this module fixes, and the reasons."""
+    """Return the positions of the layers whose outputs are fixed by rule 4 of this module, with reasons."""
     fixed: dict[int, str] = {}
     for position in _maybe_transposed(chain):
         reason = (
@@ -282,9 +292,10 @@ def next_to_doubtful(chain: Sequence[NamedLayer]) -> dict[int, str]:
 
 
 def _maybe_transposed(chain: Sequence[NamedLayer]) -> Iterator[int]:
-    """Yield the positions of convolutions that also fit the chain with rows and columns exchanged.
+    """Yield the positions of the convolutions that may be transposed convolutions.
 
-    To fit one convolution, the rows and columns of other convolutions may be exchanged, too.
+    Such a convolution also fits the chain with its rows and columns exchanged. To make it fit, the rows and
+    columns of other convolutions may be exchanged, too.
     """
     convolutions = [each for each in chain if each.kind != "linear"]
     ways = [list(_orientations(each)) for each in convolutions]

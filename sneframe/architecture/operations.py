@@ -49,7 +49,7 @@ ACTIVATIONS = {
 }
 #: All names of activations. ``other`` means an activation that is not listed, for which no symmetry is known.
 KNOWN_ACTIVATIONS = tuple(sorted({*ACTIVATIONS.values(), "selu", "none", "other"}))
-SELU = 1.0507009873554805  #: the scale by which torch's elu becomes its selu
+SELU = 1.0507009873554805  #: torch computes selu by calling elu with this scale
 JOINS = {
     "add": "add",
     "sub": "add",
@@ -231,7 +231,7 @@ def role(name: str, kind: str) -> str:
 
 
 def _reshaping(call: Call) -> str | None:
-    """Return the kind of layer if a call flattens or pools globally, such as ``flatten``; otherwise None."""
+    """Return the kind of layer, such as ``flatten``, if a call flattens or pools globally, else None."""
     value = call.inputs[0]
     if value.ndim < 3 or not call.outputs:
         return None

@@ -81,7 +81,10 @@ def tensors(output: Any, of: str = "the module") -> list[tuple[str, Tensor]]:
 
 
 def leaves(output: Any, of: str = "the module") -> list[tuple[str, Any]]:
-    """Return every tensor and number in the output of a ``forward``, with its path, like :func:`tensors`."""
+    """Return every tensor and every number in the output of a ``forward``, each with its path.
+
+    :func:`tensors` describes the arguments and the error.
+    """
     items: list[Item] = []
     seen: dict[int, Any] = {}  # keeps the values alive, so that no id is used twice
     waiting: list[Item] = [("output", output)]

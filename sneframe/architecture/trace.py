@@ -6,9 +6,9 @@ The trace attaches a :class:`~.call.Label` to each tensor, and :mod:`.rules` rel
 an operation to the axes of its outputs. If no rule fits, nothing is guessed: the axes of the inputs and
 outputs are fixed, and a warning names the operation.
 
-Example: in ``x @ W.T + b`` the rows of ``W`` and the axis of ``b`` become one space, because they are added.
-If a later layer reads the result, the columns of its weight belong to that space, too. A space that reaches
-the output of the module is fixed.
+Example: in ``x @ W.T + b`` the rows of ``W`` and the axis of ``b`` become one space, because the sum adds
+element i of ``b`` to the output of row i. If a later layer reads the sum, the columns of the weight of that
+layer belong to the same space. A space that reaches the output of the module is fixed.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Trace(TorchDispatchMode):
             for value in call.outputs:
                 self._keep(value, Label(_draws(value.shape)))
         elif call.name in rules.CONSTANTS:
-            pass  # only the shape of the input matters
+            pass  # these outputs depend on the shape of the input only
         elif call.name == "_local_scalar_dense":  # item() returns a Python number
             self.leave(call.inputs[0])
         elif call.labels:
@@ -159,14 +159,14 @@ class Trace(TorchDispatchMode):
             self._keep(output, label)
 
     def _settled(self, axes: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
-        """Return the axes of an output after :func:`completed` and :func:`settle`."""
+        """Apply :func:`completed` and :func:`settle` to the axes of an output, and return the axes."""
         dims = {action: completed(its) for action, its in axes.items()}
         for its in dims.values():
             settle(its)
         return dims
 
     def _agree(self, call: Call, dims: Sequence[Mapping[str, Sequence[Dim]]]) -> None:
-        """Check that a tensor keeps its axes if a call writes into it and other tensors share its memory.
+        """Check the tensors that a call writes into: their axes must not change if their memory is shared.
 
         Raises:
             Clash: a written tensor is not an output of the call, is a parameter, or shares its memory and
@@ -237,7 +237,10 @@ class Trace(TorchDispatchMode):
         self._kept.append(value)
 
     def _label(self, value: Tensor) -> Label | None:
-        """Return the label of a tensor, or None. For an unlabelled view, derive the label from its source."""
+        """Return the label of a tensor, or None if it has none.
+
+        The label of an unlabelled view is derived from the tensor that the view was taken from.
+        """
         if (label := self._labels.get(id(value))) is not None:
             return label
         if id(value) not in self._views:

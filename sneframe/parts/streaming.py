@@ -46,8 +46,9 @@ class Cuts(Protocol):
     def stretches(self, parameter: Parameter, most: int) -> Iterator[tuple[int, int]]:
         """Yield the start and the end of stretches that cover a parameter.
 
-        A stretch has at most ``most`` flat weights. Cutting the stretches one by one gives the same chunks as
-        cutting the whole parameter.
+        A stretch has at most ``most`` flat weights. Only the smallest stretch that the tokenizer can cut by
+        itself may be longer. Cutting the stretches one by one gives the same chunks as cutting the whole
+        parameter.
         """
 
     def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:

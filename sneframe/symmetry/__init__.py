@@ -1,6 +1,6 @@
-"""This package draws and applies group elements, aligns networks, and verifies architectures.
+"""Draw and apply group elements, align networks, and verify architectures.
 
-To verify an architecture, it runs the network with moved weights.
+A verification runs a network with moved weights, and checks that the outputs stay the same.
 """
 
 from sneframe.errors import Unverifiable

@@ -75,12 +75,17 @@ def sample(
 
 
 def apply(batch: Batch, elements: Sequence[Element]) -> Batch:
-    """Return the batch with the neurons of every network permuted, scaled and flipped by its element."""
+    """Permute, scale and flip the neurons of every network of a batch, and return the new batch.
+
+    Args:
+        batch: the networks.
+        elements: for each architecture of the batch, one element for each of its networks.
+    """
     return batch.replace(_apply(n, g) for n, g in zip(batch.networks, elements, strict=True))
 
 
 def moves(element: Element, parameter: Parameter) -> bool:
-    """Return whether an element changes a parameter: moves a weight, or has a factor other than 1."""
+    """Return whether an element changes a parameter by moving a weight, or by a factor other than 1."""
     values = (element.permutations, element.scales, element.signs)
     given = next((value for each in values for value in each.values()), None)
     if given is None:
@@ -229,7 +234,7 @@ def _product_index(slow: Tensor, fast: Tensor) -> Tensor:
 
 
 def _axis_index(axis: Axis, element: Element, device: torch.device) -> Tensor:
-    """Return the index ``(B or 1, n)`` of an axis. Entry i is the position that moves to position i."""
+    """Return the index ``(B or 1, n)`` of an axis: what moves to position i comes from position index[i]."""
     match axis:
         case ((str(group),),) if group in element.permutations:
             return element.permutations[group]  # the group is the whole axis
@@ -313,7 +318,7 @@ def _nests_across(parameter: Parameter, architecture: Architecture) -> bool:
 
 
 def _factors(element: Element, weights: Tensor) -> Iterator[tuple[Parameter, int, Tensor]]:
-    """Yield each parameter that an element scales or flips, with its first position and its factor."""
+    """Yield each parameter that an element scales or flips, with its offset in the weights and its factor."""
     if element.scales or element.signs:
         for parameter, offset in _located(element):
             factor = _factor(parameter, element, weights)
@@ -345,7 +350,7 @@ def _along(
     architecture: Architecture,
     weights: Tensor,
 ) -> Tensor:
-    """Return ``(B, n)``: by which factor the weights at each position of an axis are multiplied."""
+    """Return the factors ``(B, n)`` by which the weights at the n positions of an axis are multiplied."""
     sizes = {group.name: group.size for group in architecture.groups}
     parts = []
     for segment, power in zip(axis, powers, strict=True):

@@ -118,13 +118,17 @@ class _Descent:
         occurrences: Sequence[Occurrence],
         crossings: Sequence[tuple[Occurrence, Occurrence]],
     ) -> np.ndarray:
-        """Exchange pairs of neurons as long as the distance falls. Return ``(B,)``: whether it fell."""
+        """Exchange pairs of neurons as long as the distance falls.
+
+        Returns:
+            ``(B,)`` bool: the networks whose distance fell.
+        """
         helped = np.zeros(len(self._moved), bool)
         for _ in range(group.size):
             gain = -_corners(self._similar(occurrences)[:, 0])
             for pair in crossings:
-                # Where exchanged rows and columns cross, their effects do not add up. This term corrects
-                # that.
+                # Where exchanged rows and columns cross, their effects do not add up. This term is the
+                # correction.
                 own, other = (_crossed(*pair, networks) for networks in (self._moved, self._reference))
                 gain += (_corners(own) * _corners(other)).sum(3)
             best = gain.flatten(1).argmax(1).cpu()
@@ -203,8 +207,9 @@ def _assign(similar: Tensor, damping: float, left: np.ndarray) -> Tensor:
 
     Args:
         similar: the similarities ``(B, m, n, n)``. Entry (i, j) says how well neuron j fits at index i.
-        damping: the bonus for a neuron that stays, as a fraction of the largest gain of one index by a move.
-        left: ``(B,)`` bool, true for the networks to solve. All other networks get the identity.
+        damping: the bonus for a neuron that stays, as a fraction of the largest gain in similarity at one
+            index if another neuron moves there.
+        left: ``(B,)`` bool, true for the networks to permute. All other networks get the identity.
     """
     size = similar.shape[-1]
     order = torch.arange(size).repeat(*similar.shape[:2], 1)

@@ -23,13 +23,13 @@ LARGEST = 20_000_000
 
 
 def describe(module: nn.Module, example_input: Any = None) -> Architecture:
-    """Derive the architecture of a module, and verify it by running the module.
+    """Derive the architecture of a module, and verify the architecture by running the module.
 
     Args:
         module: the module, which is not changed.
-        example_input: an input of its ``forward``: a tensor, a tuple of arguments, or a mapping from names to
-            arguments. The default is the attribute ``example_input_array`` of a Lightning module. A module
-            without this attribute gets an input that is made up for its first layer.
+        example_input: an input of ``module.forward``: a tensor, a tuple of arguments, or a mapping from
+            names to arguments. The default is the attribute ``example_input_array`` of a Lightning module. A
+            module without this attribute gets an input that is made up for its first layer.
 
     Returns:
         An architecture whose symmetry is ``verified``, or ``derived`` if the module cannot be verified.
@@ -104,16 +104,17 @@ def from_modules(modules: Iterable[nn.Module], example_inputs: Sequence[Any] | N
 
     Args:
         modules: the modules, which may have different architectures.
-        example_inputs: an input for each module. Without them, :func:`describe` finds or makes an input.
+        example_inputs: one input for each module. By default, :func:`describe` finds or makes up the inputs.
 
     Raises:
-        ArchitectureError: a module cannot be described, or the number of inputs is not that of the modules.
+        ArchitectureError: a module cannot be described, or the numbers of inputs and modules differ.
     """
     modules, known = list(modules), Descriptions()
     examples = [None] * len(modules) if example_inputs is None else list(example_inputs)
     if len(examples) != len(modules):
         raise ArchitectureError(
-            f"each of the {len(modules)} modules needs an example input, got {len(examples)} example inputs"
+            f"each of the {len(modules)} modules needs an example input, but got {len(examples)} "
+            f"example inputs"
         )
     return stacked(
         (known.of(module, example), module.state_dict())

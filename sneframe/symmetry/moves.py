@@ -1,9 +1,9 @@
 """Choose the group elements that test a symmetry.
 
-A claim is one action of one group, such as "group hidden0 may be permuted". Claims are tested many at a time:
-a set of claims moves, while all others stay. If the outputs of the network do not change for several random
-sets, each claim holds by itself. The reason is that the moves which leave a network unchanged form a group.
-If one claim were false, at least half of all sets would change the outputs.
+A claim is one action of one group, such as "group hidden0 may be permuted". Many claims are tested at once:
+the actions of a random set of claims are applied, and no other action. If the outputs of the network do not
+change for several random sets, each claim holds by itself. The reason is that the moves that leave a network
+unchanged form a group. So if one claim were false, at least half of all sets would change the outputs.
 """
 
 from __future__ import annotations
@@ -88,15 +88,15 @@ def idle(architecture: Architecture) -> Claim | None:
 def element(
     architecture: Architecture, moved: Sequence[Claim], generator: torch.Generator, *, turn: int
 ) -> Element:
-    """Draw a group element for one network that moves exactly the claims ``moved``.
+    """Draw a group element for one network. The element applies exactly the claims ``moved``.
 
-    No claim gets the identity. A permutation moves at least two neurons. Each scale lies between 6/5 and 2,
-    or is the inverse of such a number. At least one sign is −1. A nested group is permuted within at least
-    one neuron of its parent.
+    No claim is applied as the identity. A permutation moves at least two neurons. Each scale lies between 6/5
+    and 2, or is the inverse of such a number. At least one sign is −1. A nested group is permuted within at
+    least one neuron of its parent.
 
     Args:
         architecture: the architecture of the network.
-        moved: the claims that move.
+        moved: the claims to apply.
         generator: the source of random numbers, on the CPU.
         turn: selects the kinds of :data:`PERMUTATIONS`. In turn 0, all neurons of every group move in a
             cycle. In later turns the kinds alternate between claims.
@@ -146,7 +146,7 @@ def _permutation(size: int, kind: str, generator: torch.Generator) -> Tensor:
 
 
 def part(whole: Element, moved: Sequence[Claim]) -> Element:
-    """Return an element that moves only the claims ``moved``, each in the same way as ``whole`` does."""
+    """Return an element that applies only the claims ``moved``, each in the same way as ``whole`` does."""
 
     def of(action: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = {claim.group.name for claim in moved if claim.action == action}
@@ -164,8 +164,8 @@ def sets(count: int, number: int, generator: torch.Generator) -> list[list[int]]
     """Return random sets of the claims 0, …, count − 1.
 
     The claims are numbered in random order. For each binary digit of these numbers, the claims with a 1 form
-    one set, and the claims with a 0 form another. When all digits are used, the claims get new numbers. So
-    among 2 log₂(count) sets there is, for any two claims, one set that contains only the first of the two.
+    one set, and the claims with a 0 form another set. When all digits are used, the claims get new numbers.
+    So for any two claims, one of the first 2 log₂(count) sets contains only the first of the two claims.
 
     Args:
         count: number of claims.

@@ -1,4 +1,4 @@
-"""Draw random weights, buffers and inputs at which a change of the outputs of a network can be seen.
+"""Draw random weights, buffers and inputs for which a wrong move of the weights changes the outputs visibly.
 
 Example: if the drawn weights of a deep ReLU network are too small, all its outputs are zero, and a wrong move
 of the weights would change nothing. Such a draw is rejected, and the next scale of weights is tried.
@@ -22,7 +22,7 @@ from sneframe.symmetry.twin import Inputs, Outputs, Twin
 #: a large gain, the network may be chaotic. So several pairs are tried.
 LEVELS = ((1.0, 1.0), (2.0, 0.3), (12.0, 0.1), (0.3, 1.0), (0.1, 1.0), (0.03, 1.0))
 FIRST = 3  #: the number of levels with which trials start: trial i starts with level i modulo this number
-GIVEN = None  #: stands in place of a level for the weights of the module itself, with noise
+GIVEN = None  #: used in place of a level: the weights of the module itself, plus noise
 #: Endings of the names of vectors that multiply, such as the weight of a normalisation layer. Such a vector
 #: is drawn with standard deviation 1.
 MULTIPLIERS = ("weight", "gamma", "scale")
@@ -51,7 +51,7 @@ class Trial:
 
     @property
     def sharp(self) -> int:
-        """How many numbers of the outputs would show a wrong move of the weights."""
+        """Number of numbers in the outputs that would show a wrong move of the weights."""
         return sum(int(known.sharp.sum()) for known in self.outputs.values())
 
     @property
@@ -243,7 +243,7 @@ def _runs(
 ) -> bool:
     """Return whether the module runs with varied inputs and buffers.
 
-    Its outputs must have the shapes, and no more NaN, than with the inputs and buffers of the twin.
+    The outputs must have the same shapes as for the inputs and buffers of the twin, and not more NaN.
     """
     for level in (LEVELS[number % FIRST], GIVEN):
         state = weights(twin.state, level, generator)

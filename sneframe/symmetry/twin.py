@@ -249,7 +249,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 
 def twin(module: nn.Module, example_input: Any) -> Twin:
-    """Return a copy of a module that computes in float64. If float64 fails, the copy keeps its types.
+    """Return a copy of a module that computes in float64, or in the module's own types if float64 fails.
 
     Raises:
         ArchitectureError: the module fails on the example input in float64 and in its own types.

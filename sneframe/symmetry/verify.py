@@ -27,7 +27,7 @@ from sneframe.symmetry.twin import Twin, twin, undisturbed
 
 SETS = 12  #: smallest number of random sets of claims that are tested
 VISIBLE = 3  #: how strongly the outputs must depend on the weights of a group, in units of their tolerance
-SINGLES = 64  #: largest number of claims that are tested one by one if neither half of a set is false alone
+SINGLES = 64  #: largest number of claims that are tested one by one if neither half of a false set is false
 
 
 @frozen(kw_only=True)
@@ -158,7 +158,7 @@ class _Verification:
         )
 
     def _move(self, now: Trial, numbers: Sequence[int], generator: torch.Generator, *, turn: int) -> None:
-        """Move the weights by the claims with the indices ``numbers``, and raise if the outputs change."""
+        """Apply the claims with the indices ``numbers``, and raise an error if the outputs change."""
         moved = [self.known[number] for number in numbers]
         acting = element(self.architecture, moved, generator, turn=turn)
         change = self._change(now, acting)
@@ -187,7 +187,7 @@ class _Verification:
     def _guilty(
         self, now: Trial, acting: Element, moved: Sequence[Claim], change: Change
     ) -> tuple[Sequence[Claim], Change]:
-        """Find a false claim in a set by halving the set, and return it with its change of the outputs.
+        """Find a false claim in a set by halving the set. Return the claim and its change of the outputs.
 
         Several claims are returned if only their combination changes the outputs.
         """
@@ -219,7 +219,7 @@ class _Verification:
                 f"{self.random:.2g} of their size between runs with different random numbers, and with the "
                 f"same random numbers {fault}"
             )
-        raise ArchitectureError(f"{fault}: no symmetry")
+        raise ArchitectureError(f"{fault}; this is no symmetry of the network")
 
     def _check_visible(self, clear: Sequence[Trial], generator: torch.Generator) -> None:
         """Check that the outputs depend enough on the weights of each group to show a wrong claim.

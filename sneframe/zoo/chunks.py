@@ -91,7 +91,7 @@ def cast(values: np.ndarray, before: str, dtype: str) -> np.ndarray:
 
 
 class ArrayWriter:
-    """A writer of one array. Each call writes one chunk of rows.
+    """A writer of one array. Each call of :meth:`write` writes one chunk of rows.
 
     Args:
         root: the folder in which the zoo is written.
@@ -157,7 +157,7 @@ class ArrayWriter:
         )
 
     def _in_memory(self, files: dict[str, Any]) -> zarr.Array[Any]:
-        """Return a zarr array for one chunk of rows. The array writes its files into the dict ``files``."""
+        """Return a zarr array for one chunk of rows, which stores its files in the dict ``files``."""
         import zarr
         from zarr.codecs import BloscCodec, Crc32cCodec
         from zarr.storage import MemoryStore

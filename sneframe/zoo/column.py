@@ -1,4 +1,4 @@
-"""Columns, which hold one value for each network. Values may be missing."""
+"""Define ``Column``, which holds one value for each network. Values may be missing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Column:
             values = [None if mask else value for value, mask in zip(values.data, masks, strict=True)]
         array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
         if array.ndim != 1:
-            raise ZooError(f"{name}: must have one value per network, got shape {array.shape}")
+            raise ZooError(f"{name}: must have one value per network, but got shape {array.shape}")
         if array.dtype != object:
             return cls._checked(name, array, np.ones(len(array), bool))
         valid = np.array([not _is_missing(value) for value in array], dtype=bool)
@@ -80,11 +80,11 @@ class Column:
             if any(_kind_of(value) == "int" and abs(value) > EXACT_IN_FLOAT for value in array[valid]):
                 raise ZooError(f"{name}: {BEYOND}")
         if len(kinds) > 1:
-            raise ZooError(f"{name}: all values must have the same kind, got {', '.join(sorted(kinds))}")
+            raise ZooError(f"{name}: all values must have the same kind, but got {', '.join(sorted(kinds))}")
         # Missing values have no kind. A column in which every value is missing therefore becomes float.
         kind = kinds.pop() if kinds else "float"
         if kind not in KINDS:
-            raise ZooError(f"{name}: a value must be a float, int, bool or string, got {kind}")
+            raise ZooError(f"{name}: a value must be a float, int, bool or string, but got {kind}")
         filled = [value if there else _EMPTY[kind] for value, there in zip(array, valid, strict=True)]
         try:
             return cls._checked(name, np.array(filled, dtype=_dtype(kind)), valid)
@@ -95,7 +95,7 @@ class Column:
     def _checked(cls, name: str, array: np.ndarray, valid: np.ndarray) -> Column:
         kind = _KIND_OF_DTYPE.get(array.dtype.kind)
         if kind is None:
-            raise ZooError(f"{name}: a value must be a float, int, bool or string, got {array.dtype}")
+            raise ZooError(f"{name}: a value must be a float, int, bool or string, but got {array.dtype}")
         if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
             raise ZooError(f"{name}: a value does not fit into 64 bits")
         if kind == "string":
@@ -127,7 +127,7 @@ class Column:
         if kinds == {"int", "float"}:
             kinds = {"float"}
         if len(kinds) > 1:
-            raise ZooError(f"{name}: all values must have the same kind, got {', '.join(sorted(kinds))}")
+            raise ZooError(f"{name}: all values must have the same kind, but got {', '.join(sorted(kinds))}")
         kind = kinds.pop()
         parts = [column if column.kinds else cls.missing(kind, len(column)) for column in columns]
         for part in parts:
@@ -145,7 +145,7 @@ class Column:
         return {self.kind} if self.valid.any() else set()
 
     def take(self, rows: np.ndarray) -> Column:
-        """Return a column with the values at these row numbers, in their order."""
+        """Return a column with the values at the row numbers ``rows``, in the order of ``rows``."""
         return Column(self.kind, self.values[rows], self.valid[rows])
 
     def plain(self) -> np.ndarray:
@@ -172,7 +172,7 @@ class Column:
 
 
 def no_category(column: Column) -> str | None:
-    """Return the reason why a text column does not look like a category, or None if it looks like one.
+    """Return why a text column does not look like a category, or None if the column looks like a category.
 
     There are two possible reasons. Either some values are numbers, so that the column is probably a numeric
     column that a few other values turned into text. Or most values are distinct, as names are. The reason

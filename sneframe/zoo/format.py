@@ -57,7 +57,7 @@ def encode_name(name: str) -> str:
         ZooError: the name is not a string, is empty, or cannot be encoded as UTF-8.
     """
     if not isinstance(name, str) or not name:
-        raise ZooError(f"a name must be a non-empty string, got {name!r}")
+        raise ZooError(f"a name must be a non-empty string, but got {name!r}")
     if name == METADATA:
         return "zarr%2Ejson"
     keep_first = name[0] in _PLAIN and name[0].isalnum()
@@ -69,7 +69,7 @@ def encode_name(name: str) -> str:
             for index, letter in enumerate(name)
         )
     except UnicodeEncodeError as error:
-        raise ZooError(f"a name must be text that UTF-8 can encode, got {name!r}") from error
+        raise ZooError(f"a name must be text that UTF-8 can encode, but got {name!r}") from error
 
 
 def check_name(name: str, what: str, *, suffix: str = "") -> None:
@@ -89,7 +89,8 @@ def check_name(name: str, what: str, *, suffix: str = "") -> None:
         raise ZooError(f"{what}: {error}") from error
     if size > LONGEST_NAME - len(suffix):
         raise ZooError(
-            f"{what}: a percent-encoded name may have at most {LONGEST_NAME - len(suffix)} bytes, got {size}"
+            f"{what}: a percent-encoded name may have at most {LONGEST_NAME - len(suffix)} bytes, "
+            f"but got {size}"
         )
 
 

@@ -1,6 +1,6 @@
-"""Zoo importers, which plugins register, and the function that runs an importer.
+"""Define ``ZooImporter``, which plugins register, and run importers.
 
-The function writes the networks in published files to a zoo. It lists the files that the importer leaves out.
+An import writes the networks in published files to a zoo, and lists the files that the importer leaves out.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ImportResult:
         networks: number of networks in the zoo.
         unhealthy: number of networks in the zoo with weights that are not finite.
         architectures: number of different architectures.
-        symmetry: number of networks for each origin of the symmetry, the weakest origin first.
+        symmetry: number of networks for each origin of the symmetry, the least reliable first.
         skipped: the files and networks that were left out.
         listed: the CSV file that lists ``skipped``, or None if nothing was left out.
     """
@@ -110,8 +110,8 @@ def import_zoo(
 ) -> ImportResult:
     """Write a zoo with the networks in files of another format.
 
-    A file is skipped if the importer cannot read it, or if its networks do not fit the networks before. The
-    file ``OUT.skipped.csv`` lists what was skipped, and why.
+    A file is skipped if the importer cannot read the file, or if its networks do not fit those that were
+    imported before. The file ``OUT.skipped.csv`` lists what was skipped, and why.
 
     Args:
         importer: the importer of the files' format.

@@ -205,7 +205,8 @@ class Manifest:
         lengths |= {split_path(name): self.networks for name in self.splits}
         for path, length in lengths.items():
             if self.arrays[path].shape != (length,):
-                raise ValueError(f"{path} must have shape [{length}], got {list(self.arrays[path].shape)}")
+                shape = list(self.arrays[path].shape)
+                raise ValueError(f"{path} must have shape [{length}], but got {shape}")
         for name, kind in self.properties.items():
             if self.arrays[column_path(name)].dtype != KINDS[kind]:
                 raise ValueError(f"property {name!r} is not stored as {KINDS[kind]}")

@@ -49,17 +49,19 @@ def merge(
         MachineError: a file cannot be read or written.
     """
     if len(paths) < 2:
-        raise ZooError(f"a merge needs at least two zoos, got {len(paths)}")
+        raise ZooError(f"a merge needs at least two zoos, but got {len(paths)}")
     zoos = [open_zoo(path, unhealthy=True) for path in paths]
     _check_distinct(zoos)
     labels = _default_labels(zoos) if labels is None else list(labels)
     if len(labels) != len(zoos) or len(set(labels)) != len(labels):
         raise ZooError(
-            f"a merge needs a different label for each of its {len(zoos)} zoos, got {', '.join(labels)}"
+            f"a merge needs a different label for each of its {len(zoos)} zoos, but got {', '.join(labels)}"
         )
     for label in labels:
         if "/" in label:  # otherwise group "a/b" of zoo "c" and group "b" of zoo "c/a" would be the same
-            raise ZooError(f"a label must not contain '/', which separates label and group, got {label!r}")
+            raise ZooError(
+                f"a label must not contain '/', which separates label and group, but got {label!r}"
+            )
     sources = [
         {"label": label, "name": zoo.name, "digest": zoo.digest, "builder": zoo.attributes["builder"]}
         for label, zoo in zip(labels, zoos, strict=True)

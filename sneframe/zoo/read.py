@@ -117,12 +117,12 @@ class Zoo:
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
-        """The architectures of the selected networks, in the order that the whole zoo has."""
+        """The architectures of the selected networks, in the order of the whole zoo."""
         return tuple(self._store.architectures[number] for number in self._architecture_numbers)
 
     @property
     def symmetry(self) -> dict[str, int]:
-        """The number of networks for each origin of the symmetry, the weakest origin first.
+        """The number of networks for each origin of the symmetry, the least reliable first.
 
         :class:`Architecture` describes the origins.
         """
@@ -242,13 +242,14 @@ class Zoo:
         given = np.asarray(positions)
         if given.dtype == bool:
             if given.shape != (len(self),):
-                raise ZooError(f"{self.path}: a mask must have shape ({len(self)},), got {given.shape}")
+                raise ZooError(f"{self.path}: a mask must have shape ({len(self)},), but got {given.shape}")
             return evolve(self, ids=self.ids[given])
         if given.size == 0:
             given = given.astype(np.int64)
         if given.ndim != 1 or given.dtype.kind not in "iu":
             raise ZooError(
-                f"{self.path}: positions must be ints of shape (n,), got {given.dtype} of shape {given.shape}"
+                f"{self.path}: positions must be ints of shape (n,), but got {given.dtype} of shape "
+                f"{given.shape}"
             )
         wrong = given[(given < 0) | (given >= len(self))]
         if len(wrong):

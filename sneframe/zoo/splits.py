@@ -47,7 +47,7 @@ def by_group(
     """
     labels = np.asarray(group)
     if labels.ndim != 1:
-        raise ZooError(f"a split needs one group per network, got groups of shape {labels.shape}")
+        raise ZooError(f"a split needs one group per network, but got groups of shape {labels.shape}")
     borders = _borders(len(labels), sizes, fractions)
     _, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
     shuffled = np.random.default_rng(seed).permutation(len(counts))
@@ -107,14 +107,15 @@ def _borders(n: int, sizes: Sequence[int] | None, fractions: Sequence[float] | N
     given: Any = sizes if fractions is None else fractions
     parts = np.asarray(given, dtype=float)
     if parts.shape != (3,) or not (parts > 0).all():
-        raise ZooError(f"a split needs three positive numbers (train, val, test), got {list(given)}")
+        raise ZooError(f"a split needs three positive numbers (train, val, test), but got {list(given)}")
     if fractions is not None:
         if parts.sum() > 1 + 1e-9:
-            raise ZooError(f"fractions must add up to at most 1, got {list(given)}")
+            raise ZooError(f"fractions must add up to at most 1, but got {list(given)}")
         return np.asarray(np.rint(np.cumsum(parts) * n))
     if not all(isinstance(size, int | np.integer) for size in given):
         raise ZooError(
-            f"sizes must be whole numbers of networks, got {list(given)}; use fractions for parts of the zoo"
+            f"sizes must be whole numbers of networks, but got {list(given)}; use fractions for parts of "
+            f"the zoo"
         )
     if parts.sum() > n:
         raise ZooError(f"sizes {list(given)} add up to {int(parts.sum())}, but there are only {n} networks")
@@ -137,7 +138,9 @@ def check_assignment(assignment: Sequence[int] | np.ndarray, group: np.ndarray, 
     """
     given = np.asarray(assignment)
     if given.shape != group.shape:
-        raise ZooError(f"{what}: must have one value per network, shape ({len(group)},), got {given.shape}")
+        raise ZooError(
+            f"{what}: must have one value per network, shape ({len(group)},), but got {given.shape}"
+        )
     if given.dtype.kind not in "iu" or not np.isin(given, (TRAIN, VAL, TEST, UNUSED)).all():
         raise ZooError(f"{what}: values must be 0 (train), 1 (val), 2 (test) or -1 (unused)")
     used = np.flatnonzero(given != UNUSED)

@@ -52,11 +52,11 @@ class Stack:
 
     @property
     def symmetry(self) -> str:
-        """The weakest origin of the symmetry among the architectures of the networks."""
+        """The least reliable origin of the symmetry among the architectures of the networks."""
         return self._architecture.symmetry
 
     def weaken(self, symmetry: str) -> None:
-        """Replace the stored origin of the symmetry by ``symmetry``, if ``symmetry`` is the weaker origin."""
+        """Replace the stored origin of the symmetry by ``symmetry``, if ``symmetry`` is less reliable."""
         self._architecture = self._architecture.weakened(symmetry)
         self._attributes["architecture"]["symmetry"] = self._architecture.symmetry
 
@@ -87,13 +87,13 @@ class Stack:
             n = len(values) if n is None and values.ndim else n
             if values.shape != (n, *parameter.shape):
                 shape = ", ".join(map(str, ("n" if n is None else n, *parameter.shape)))
-                raise ZooError(f"{what}: must have shape ({shape}), got {values.shape}")
+                raise ZooError(f"{what}: must have shape ({shape}), but got {values.shape}")
             before = self._dtypes.get(name, dtype)
             if dtype != before and not {dtype, before}.issubset(FLOATS):
                 raise ZooError(f"{what}: earlier networks have {before}, but these networks have {dtype}")
             arrays[name] = dtype, values
         if not n:
-            raise ZooError(f"{self._path}: an append needs at least one network, got none")
+            raise ZooError(f"{self._path}: an append needs at least one network, but got none")
         return arrays
 
     def add(self, arrays: Mapping[str, tuple[str, np.ndarray]]) -> None:
@@ -200,6 +200,6 @@ def _values(what: str, values: Any) -> tuple[str, np.ndarray]:
 
 
 def write_group(folder: Path, attributes: Mapping[str, Any]) -> None:
-    """Make the folder of a zarr group, and write the group's metadata into the folder."""
+    """Create the folder of a zarr group, and write the metadata of the group into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / METADATA).write_text(group_json(attributes), encoding="ascii")

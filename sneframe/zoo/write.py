@@ -71,7 +71,7 @@ def create(
     texts = {"name": name, "description": description, "licence": licence, "source": source}
     for key, text in texts.items():
         if not isinstance(text, str):
-            raise ZooError(f"{path}: {key} must be a string, got {text!r}")
+            raise ZooError(f"{path}: {key} must be a string, but got {text!r}")
     if os.path.lexists(path) and not overwrite:
         raise ZooError(f"{path}: exists already; choose another path, or overwrite it (--overwrite)")
     with machine_errors(path):
@@ -116,7 +116,7 @@ class ZooWriter:
 
     @property
     def symmetry(self) -> dict[str, int]:
-        """The number of networks for each origin of the symmetry, the weakest origin first."""
+        """The number of networks for each origin of the symmetry, the least reliable first."""
         return by_origin((stack.symmetry, stack.networks) for stack in self._stacks.values())
 
     def __enter__(self) -> Self:
@@ -151,7 +151,7 @@ class ZooWriter:
 
         Args:
             architecture: the architecture of the networks. If equal architectures have different origins of
-                the symmetry, the weakest origin is stored.
+                the symmetry, the least reliable origin is stored.
             weights: an array or tensor ``(n, *shape)`` for each parameter, by name. The type may be any
                 floating-point type (including bfloat16), int type or bool. If the floating-point type of a
                 parameter differs between appends, the zoo stores the narrowest type that represents all
@@ -173,7 +173,7 @@ class ZooWriter:
             raise ZooError(f"{self._path}: an earlier append failed half-way, so the zoo cannot be completed")
         if not isinstance(architecture, Architecture):
             raise ZooError(
-                f"{self._path}: architecture must be an Architecture, got {type(architecture).__name__}"
+                f"{self._path}: architecture must be an Architecture, but got {type(architecture).__name__}"
             )
         stack = self._stacks.get(architecture)
         if stack is None:
@@ -231,7 +231,7 @@ class ZooWriter:
             raise ZooError(f"{what}: {len(column)} values for {n} networks")
         kinds = self._kinds.get(name, set()) | column.kinds
         if len(kinds) > 1 and kinds != {"int", "float"}:
-            raise ZooError(f"{what}: all values must have the same kind, got {', '.join(sorted(kinds))}")
+            raise ZooError(f"{what}: all values must have the same kind, but got {', '.join(sorted(kinds))}")
         return column
 
     def _group(self, group: Any, n: int) -> Column | None:
@@ -242,7 +242,7 @@ class ZooWriter:
             return None
         column = Column.of(what, [group] * n if np.ndim(group) == 0 else group)
         if column.kind not in ("int", "string"):
-            raise ZooError(f"{what}: must be ints or strings, got {column.kind}s")
+            raise ZooError(f"{what}: must be ints or strings, but got {column.kind}s")
         if not column.valid.all():
             missing = int(np.argmin(column.valid))
             raise ZooError(
@@ -262,7 +262,7 @@ class ZooWriter:
         given = np.asarray(healthy)
         if given.dtype != bool or given.shape != is_finite.shape:
             raise ZooError(
-                f"{self._path}: healthy must be bool of shape ({len(is_finite)},), got {given.dtype} of "
+                f"{self._path}: healthy must be bool of shape ({len(is_finite)},), but got {given.dtype} of "
                 f"shape {given.shape}"
             )
         wrong = np.flatnonzero(given & ~is_finite)

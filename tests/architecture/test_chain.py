@@ -205,6 +205,6 @@ def test_outputs_that_can_be_moved_are_refused():
 
     with pytest.raises(
         ArchitectureError,
-        match=r"layer 1 \(linear\) is the last layer, but writes \w+ instead of fixed outputs",
+        match=r"layer 1 \(linear\) is the last layer and must write fixed outputs, but writes \w+$",
     ):
         read_chain(Architecture.from_json(found))

@@ -381,7 +381,7 @@ def test_architecture_with_one_axis_fixed_is_refused(name):
                     (*parameter.axes[:number], fixed, *parameter.axes[number + 1 :]),
                 )
     for parameter, axes in dropped.values():
-        with pytest.raises(ArchitectureError, match=r"no symmetry|moves no weight|but occurs"):
+        with pytest.raises(ArchitectureError, match=r"no symmetry|moves no weight|occurs \d times"):
             verify(module, replace(architecture, parameter, axes), example)
 
 
@@ -409,7 +409,7 @@ def test_architecture_with_swapped_groups_is_refused(name):
             tuple(tuple(swap.get(factor, factor) for factor in segment) for segment in axis)
             for axis in parameter.axes
         )
-        with pytest.raises(ArchitectureError, match=r"no symmetry|but occurs 0 times"):
+        with pytest.raises(ArchitectureError, match=r"no symmetry|occurs 0 times"):
             verify(module, replace(architecture, parameter.name, axes), example)
 
 

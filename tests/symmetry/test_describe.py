@@ -128,7 +128,7 @@ def test_one_example_input_per_module_is_needed():
     """from_modules takes one example input for each module, and refuses any other number."""
     batch = from_modules([Flat(), Flat()], [([*PAIR],)] * 2)
     assert len(batch) == 2
-    with pytest.raises(ArchitectureError, match="each of the 2 modules needs an example input, got 1"):
+    with pytest.raises(ArchitectureError, match="each of the 2 modules needs an example input, but got 1"):
         from_modules([mlp(), mlp()], [None])
 
 

@@ -149,7 +149,7 @@ def test_zoos_of_equal_names_need_labels(
     with create(tmp_path / "elsewhere" / "small.zarr", name="small") as writer:
         writer.append(architecture, weights(architecture, 1, seed=5), {}, group="a")
     both = [small, tmp_path / "elsewhere" / "small.zarr"]
-    with pytest.raises(ZooError, match="a different label for each of its 2 zoos, got small, small"):
+    with pytest.raises(ZooError, match="a different label for each of its 2 zoos, but got small, small"):
         merge(both, tmp_path / "both.zarr")
     with pytest.raises(ZooError, match="a different label for each of its 2 zoos"):
         merge(both, tmp_path / "both.zarr", labels=["x"])
@@ -157,7 +157,7 @@ def test_zoos_of_equal_names_need_labels(
 
 def test_a_single_zoo_is_not_merged(small: Path, tmp_path: Path) -> None:
     """A merge needs at least two zoos."""
-    with pytest.raises(ZooError, match="at least two zoos, got 1"):
+    with pytest.raises(ZooError, match="at least two zoos, but got 1"):
         merge([small], tmp_path / "one.zarr")
 
 
@@ -168,7 +168,7 @@ def test_properties_of_different_kinds_leave_nothing(
     with create(tmp_path / "odd.zarr", name="odd") as writer:
         writer.append(architecture, weights(architecture, 1), {"step": ["last"]})
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(ZooError, match=r"property 'step': .* the same kind, got int, string"):
+    with pytest.raises(ZooError, match=r"property 'step': .* the same kind, but got int, string"):
         merge([small, tmp_path / "odd.zarr"], tmp_path / "both.zarr")
     assert sorted(tmp_path.iterdir()) == before
 

@@ -155,7 +155,7 @@ def test_a_too_long_property_name_is_refused(
         with pytest.raises(ZooError) as caught:
             zoo.append(architecture, weights(architecture, 1), {name: [1]})
     assert f"property {name!r}: " in str(caught.value)
-    assert f"at most 249 bytes, got {size}" in str(caught.value)
+    assert f"at most 249 bytes, but got {size}" in str(caught.value)
     assert len(open_zoo(tmp_path / "z.zarr")) == 1
 
 

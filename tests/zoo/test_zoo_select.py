@@ -182,7 +182,7 @@ def test_positions_refer_to_the_selection(zoo: Zoo) -> None:
         ([0, 1, 0], "the same position occurs twice"),
         ([0.0], "positions must be ints"),
         ([[0]], "positions must be ints"),
-        ([True], "a mask must have shape (10,), got (1,)"),
+        ([True], "a mask must have shape (10,), but got (1,)"),
         (["a"], "positions must be ints"),
     ],
 )

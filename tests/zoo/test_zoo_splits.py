@@ -94,7 +94,7 @@ def test_a_known_split_stays_the_same() -> None:
         ({"sizes": (8, -1, 1)}, "three positive numbers"),
         (
             {"sizes": (0.8, 0.1, 0.1)},
-            "sizes must be whole numbers of networks, got [0.8, 0.1, 0.1]; use fractions",
+            "sizes must be whole numbers of networks, but got [0.8, 0.1, 0.1]; use fractions",
         ),
         ({"fractions": (0.8, 0.2, 0.2)}, "fractions must add up to at most 1"),
         (
@@ -126,5 +126,5 @@ def test_no_networks_are_refused() -> None:
 
 def test_groups_with_two_axes_are_refused() -> None:
     """Groups must have one axis."""
-    with pytest.raises(ZooError, match=re.escape("one group per network, got groups of shape (2, 2)")):
+    with pytest.raises(ZooError, match=re.escape("one group per network, but got groups of shape (2, 2)")):
         by_group(np.zeros((2, 2)), fractions=(0.5, 0.25, 0.25), seed=0)

@@ -55,7 +55,8 @@ def test_a_wrong_shape_says_which_is_needed(
 ) -> None:
     """The error gives the needed and the given shape."""
     given = weights(architecture, 2) | {"0.bias": np.zeros((2, 4), np.float32)}
-    assert refused(tmp_path, architecture, given) == "parameter '0.bias': must have shape (2, 3), got (2, 4)"
+    message = refused(tmp_path, architecture, given)
+    assert message == "parameter '0.bias': must have shape (2, 3), but got (2, 4)"
 
 
 def test_one_network_without_its_axis_is_refused(tmp_path: Path, architecture: Architecture) -> None:
@@ -63,7 +64,7 @@ def test_one_network_without_its_axis_is_refused(tmp_path: Path, architecture: A
     given = {"0.weight": np.zeros((3, 2)), "0.bias": np.zeros(3)}
     assert (
         refused(tmp_path, architecture, given)
-        == "parameter '0.weight': must have shape (3, 3, 2), got (3, 2)"
+        == "parameter '0.weight': must have shape (3, 3, 2), but got (3, 2)"
     )
 
 
@@ -72,13 +73,15 @@ def test_different_numbers_of_networks_are_refused(
 ) -> None:
     """All parameters of an append must have the same number of networks."""
     given = weights(architecture, 2) | {"0.bias": np.zeros((3, 3), np.float32)}
-    assert refused(tmp_path, architecture, given) == "parameter '0.bias': must have shape (2, 3), got (3, 3)"
+    message = refused(tmp_path, architecture, given)
+    assert message == "parameter '0.bias': must have shape (2, 3), but got (3, 3)"
 
 
 def test_a_scalar_for_a_parameter_is_refused(tmp_path: Path, architecture: Architecture) -> None:
     """A scalar instead of an array is refused."""
     given = {"0.weight": np.float32(1), "0.bias": np.float32(1)}
-    assert refused(tmp_path, architecture, given) == "parameter '0.weight': must have shape (n, 3, 2), got ()"
+    message = refused(tmp_path, architecture, given)
+    assert message == "parameter '0.weight': must have shape (n, 3, 2), but got ()"
 
 
 def test_an_append_of_no_networks_is_refused(
@@ -118,7 +121,7 @@ def test_big_endian_weights_are_stored(tmp_path: Path, architecture: Architectur
 
 def test_something_else_than_an_architecture_is_refused(tmp_path: Path) -> None:
     """The first argument of append must be an Architecture."""
-    assert refused(tmp_path, "mlp", {}) == "architecture must be an Architecture, got str"
+    assert refused(tmp_path, "mlp", {}) == "architecture must be an Architecture, but got str"
 
 
 def test_attributes_that_are_not_json_are_refused(
@@ -187,7 +190,7 @@ def test_health_of_a_wrong_form_is_refused(
 ) -> None:
     """healthy must be a bool for each network."""
     assert refused(tmp_path, architecture, weights(architecture, 2), healthy=healthy).startswith(
-        "healthy must be bool of shape (2,), got "
+        "healthy must be bool of shape (2,), but got "
     )
 
 
@@ -198,16 +201,16 @@ def test_health_of_a_wrong_form_is_refused(
     ("values", "message"),
     [
         ([1.0], "1 values for 2 networks"),
-        (3.0, "must have one value per network, got shape ()"),
-        ([[1.0], [2.0]], "must have one value per network, got shape (2, 1)"),
-        ([1, "a"], "all values must have the same kind, got int, string"),
-        ([True, 1], "all values must have the same kind, got bool, int"),
-        ([1 + 2j, 2j], "a value must be a float, int, bool or string, got complex"),
-        (np.zeros(2, complex), "a value must be a float, int, bool or string, got complex128"),
+        (3.0, "must have one value per network, but got shape ()"),
+        ([[1.0], [2.0]], "must have one value per network, but got shape (2, 1)"),
+        ([1, "a"], "all values must have the same kind, but got int, string"),
+        ([True, 1], "all values must have the same kind, but got bool, int"),
+        ([1 + 2j, 2j], "a value must be a float, int, bool or string, but got complex"),
+        (np.zeros(2, complex), "a value must be a float, int, bool or string, but got complex128"),
         ([2**63, 0], "a value does not fit into 64 bits"),
         (np.array([2**63, 0], np.uint64), "a value does not fit into 64 bits"),
         (["\ud800", ""], "'\\ud800' cannot be encoded as UTF-8"),
-        ([{}, {}], "a value must be a float, int, bool or string, got dict"),
+        ([{}, {}], "a value must be a float, int, bool or string, but got dict"),
     ],
 )
 def test_a_property_of_a_wrong_form_is_refused(
@@ -243,7 +246,7 @@ def test_a_property_cannot_change_its_kind(
 ) -> None:
     """A property that was numbers cannot become text in a later append."""
     message = refused(tmp_path, architecture, weights(architecture, 1), {"loss": ["low"]})
-    assert message == "property 'loss': all values must have the same kind, got float, string"
+    assert message == "property 'loss': all values must have the same kind, but got float, string"
 
 
 def test_ints_beside_floats_become_floats(
@@ -360,8 +363,8 @@ def test_groups_are_kept_as_given(tmp_path: Path, architecture: Architecture, we
         (None, "must be given in every append or in none"),
         ([1, 2], "earlier groups are strings, but these are ints"),
         (["a"], "1 values for 2 networks"),
-        ([0.5, 1.5], "must be ints or strings, got floats"),
-        ([True, False], "must be ints or strings, got bools"),
+        ([0.5, 1.5], "must be ints or strings, but got floats"),
+        ([True, False], "must be ints or strings, but got bools"),
         (["a", None], "every network needs a group, but network 1 of this append has none"),
     ],
 )
@@ -378,7 +381,7 @@ def test_groups_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ([0, 1], "must have one value per network, shape (3,), got (2,)"),
+        ([0, 1], "must have one value per network, shape (3,), but got (2,)"),
         ([0, 1, 3], "values must be 0 (train), 1 (val), 2 (test) or -1 (unused)"),
         ([0.0, 1.0, 2.0], "values must be 0"),
         ([0, 1, 2], "group 'a' lies in train and in val"),
@@ -518,7 +521,7 @@ def test_an_impossible_folder_raises_machine_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["name", "description", "licence", "source"])
 def test_a_text_must_be_a_string(tmp_path: Path, key: str) -> None:
     """Name, description, licence and source must be strings."""
-    with pytest.raises(ZooError, match=f"{key} must be a string, got 3"):
+    with pytest.raises(ZooError, match=f"{key} must be a string, but got 3"):
         create(tmp_path / "z.zarr", **({"name": "z"} | {key: 3}))  # type: ignore[arg-type]
 
 

@@ -55,8 +55,8 @@ def matmul(call: Call) -> list[Dims]:
 def _contract(call: Call, a: tuple[Tensor, list[Dim]], b: tuple[Tensor, list[Dim]], batch: int) -> None:
     """Unify or fix the axes of a matrix product under scale or sign.
 
-    If just one factor is a parameter, its columns get the power −1, since they read neurons that were scaled,
-    and its rows get the power 1. Otherwise, if one factor is fixed, only the axes that are summed over are
+    If just one factor is a parameter, its rows get the power 1. Its columns get the power −1, since they read
+    neurons that were scaled. Otherwise, if one factor is fixed, only the axes that are summed over are
     fixed. If neither factor is fixed, all axes are fixed.
     """
     known = [call.labels.get(id(value)) for value, _ in (a, b)]

@@ -40,7 +40,7 @@ def without(dims: list[Dim], axis: int) -> list[Dim]:
 
 
 def aligned(dims: list[Dim], ndim: int) -> list[Dim]:
-    """Add axes of size 1 in front of axes, up to ``ndim`` axes in total, as broadcasting does."""
+    """Add axes of size 1 in front, as broadcasting does, and return ``ndim`` axes in total."""
     return [()] * (ndim - len(dims)) + list(dims)
 
 
@@ -81,7 +81,7 @@ def are_fixed(dims: Sequence[Dim]) -> bool:
 
 
 def set_power_of_parameters(call: Call, values: Sequence[Any], action: str, power: int) -> None:
-    """Set the power of the axes of each of ``values`` that is a parameter."""
+    """Set the power of all axes of the parameters among ``values``."""
     for value in values:
         label = call.labels.get(id(value))
         if label is not None and label.names:

@@ -101,7 +101,7 @@ def _keeps(call: Call, action: str, values: Sequence[Tensor], each: Sequence[Seq
 
 
 def _is_other(argument: object, values: Sequence[Tensor]) -> bool:
-    """Whether an argument is not one of ``values``, because it is a number or a constant of one element."""
+    """Whether an argument is a number or a constant of one element, and is thus not one of ``values``."""
     return not any(argument is value for value in values)
 
 
