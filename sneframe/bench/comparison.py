@@ -50,8 +50,8 @@ class Setting:
         row: row of the suite.
         column: heading of the column. If zoos are crossed, it names the source and the target.
         within: label of the variation, without source and target.
-        source: label of the zoo to train on; empty if there is only one.
-        target: label of the zoo to test on; empty if it is the source.
+        source: label of the zoo to train on; empty if there is only one zoo.
+        target: label of the zoo to test on; empty if there is only one zoo.
         digest: digest of the zoo to test on.
         cells: one cell per seed, or the reason why there are no cells.
     """
