@@ -183,7 +183,7 @@ def test_fitting_to_no_network_is_refused(batch, stranger):
 )
 def test_what_is_no_network_is_named(given, got):
     """The error for other values names their type, and how to make a batch."""
-    with pytest.raises(ConfigError, match=f"a Batch, a Zoo, or a list of architectures, but {got}.*from_modules"):
+    with pytest.raises(ConfigError, match=f"a Zoo, or a list of architectures, but {got}.*from_modules"):
         sneframe.encoder("sne", given)
 
 
