@@ -1,4 +1,4 @@
-"""``python -m sneframe``: the command line."""
+"""Run the command line as ``python -m sneframe``."""
 
 from sneframe.cli import main
 

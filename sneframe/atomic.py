@@ -10,7 +10,7 @@ from sneframe.errors import ConfigError, MachineError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file as a whole.
+    """Write bytes to a new file, or replace an existing file as a whole.
 
     Raises:
         MachineError: the file cannot be written. An older file of that name stays unchanged.
@@ -29,7 +29,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Check that a file can be made, before its content is computed.
+    """Check that a file can be written to ``path``, before the content of the file is computed.
 
     Raises:
         ConfigError: the path is no plain file, or its folder does not exist.
@@ -48,5 +48,5 @@ def sweep(folder: Path) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace a text file as a whole; see :func:`write_bytes`."""
+    """Write a text as UTF-8; see :func:`write_bytes`."""
     write_bytes(path, content.encode())

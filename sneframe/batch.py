@@ -1,4 +1,4 @@
-"""Weights in memory: ``Networks`` stacks networks of one architecture, and a ``Batch`` mixes architectures.
+"""Hold weights in memory: ``Networks`` of one architecture, or a ``Batch`` that mixes architectures.
 
 The letters for sizes in the whole code base, in names and in einops patterns:
 
@@ -33,8 +33,8 @@ class Networks:
     """Networks of one architecture.
 
     Args:
-        architecture: the architecture that they share.
-        weights: ``(B, P)``; a row has the parameters of one network, flattened, in the architecture's order.
+        architecture: the architecture of all the networks.
+        weights: ``(B, P)``. A row holds the parameters of one network, flattened in the architecture's order.
     """
 
     architecture: Architecture
@@ -44,7 +44,7 @@ class Networks:
         if self.weights.ndim != 2 or self.weights.shape[1] != self.architecture.num_weights:
             raise ArchitectureError(
                 f"weights must be (B, {self.architecture.num_weights}) for {self.architecture.summary}, "
-                f"got {tuple(self.weights.shape)}"
+                f"but got {tuple(self.weights.shape)}"
             )
 
     def __len__(self) -> int:
@@ -52,15 +52,15 @@ class Networks:
 
     @property
     def extent(self) -> tuple[int, int]:
-        """B and 1: as tokens, weights are of width 1."""
+        """The number of networks B, and the width of a weight as a token, which is 1."""
         return len(self), 1
 
     def act(self, element: Element) -> Networks:
-        """Return g·x: the neurons of every group moved, scaled and flipped."""
+        """Return g·x: the networks whose neurons the group element has permuted, scaled and flipped."""
         return element.move(self)
 
     def parameters(self) -> dict[str, Tensor]:
-        """Return every parameter as a view ``(B, *shape)``, in order."""
+        """Return every parameter by name, as a view ``(B, *shape)`` of the weights."""
         pairs = zip(self.architecture.parameters, self.architecture.offsets, strict=True)
         return {p.name: self.weights[:, o : o + p.size].unflatten(1, p.shape or (1,)) for p, o in pairs}
 
@@ -113,7 +113,7 @@ class Batch:
         return self._place[0]
 
     def select(self, positions: np.ndarray | Sequence[int]) -> Batch:
-        """Return the networks at these positions, in this order. No weight is copied to the host."""
+        """Return the networks at ``positions``, in that order. No weight is copied to the host."""
         positions = np.asarray(positions, dtype=np.int64)
         entry, row = self._place[0][positions], self._place[1][positions]
         networks, placed = [], []
@@ -129,8 +129,8 @@ class Batch:
     def blocks(self, positions: np.ndarray | None = None) -> Iterator[Batch]:
         """Yield the networks in batches of one architecture, each network once.
 
-        A batch has at most :data:`BLOCK` weights, or one network, so that a zoo that is mapped from a file is
-        never copied as a whole.
+        A batch has at most :data:`BLOCK` weights, or holds a single larger network. A zoo that is mapped from
+        a file is therefore never copied as a whole.
 
         Args:
             positions: positions of the networks; all networks if not given.
@@ -161,14 +161,14 @@ class Batch:
         )
 
     def restore(self, rows: Sequence[Tensor]) -> Tensor:
-        """Concatenate rows ``(B_a, …)`` per architecture, and put them in the order of :attr:`ids`."""
+        """Concatenate one tensor ``(B_a, …)`` per architecture. The rows of the result follow :attr:`ids`."""
         joined = rows[0] if len(rows) == 1 else torch.cat(tuple(rows))
         if self._in_order:
             return joined
         return joined.index_select(0, torch.from_numpy(self.order).to(joined.device, non_blocking=True))
 
     def rows(self, values: Tensor) -> list[Tensor]:
-        """Split values ``(B, …)`` by architecture. The values are in the order of :attr:`ids`."""
+        """Split values ``(B, …)``, in the order of :attr:`ids`, into one tensor per architecture."""
         if not self._in_order:
             inverse = np.empty_like(self.order)
             inverse[self.order] = np.arange(len(self.order))
@@ -207,7 +207,7 @@ def flatten(
 
 
 def stacked(described: Iterable[tuple[Architecture, Mapping[str, Tensor]]]) -> Batch:
-    """Stack described state dicts into a batch; network ``i`` is the i-th.
+    """Stack state dicts, each given with its architecture, into a batch. Network ``i`` is the i-th of them.
 
     If equal architectures have symmetries of different origin, the weakest origin is kept.
 
@@ -222,7 +222,7 @@ def stacked(described: Iterable[tuple[Architecture, Mapping[str, Tensor]]]) -> B
         positions.setdefault(architecture, []).append(position)
         weakest[architecture] = weakest.get(architecture, architecture).weakened(architecture.symmetry)
     if not rows:
-        raise ArchitectureError("a batch needs at least one network, got none")
+        raise ArchitectureError("a batch needs at least one network, but got none")
     return join(
         {weakest[architecture]: torch.stack(found) for architecture, found in rows.items()}, positions
     )

@@ -1,6 +1,6 @@
 """Build a run configuration from a recipe, a file and overrides, and replace names of parts by their classes.
 
-Code that takes a :class:`~sneframe.config.schema.RunConfig` looks up no plugin.
+A :class:`~sneframe.config.schema.RunConfig` holds these classes, so code that takes one looks up no plugin.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def use(part: type[Part] | str, /, **options: Any) -> Choice:
     """Choose a part by class, ``use(PadChunk, chunk_size=32)``, or by name, ``use("head/mlp", hidden=(8,))``.
 
     Args:
-        part: the class, which no plugin needs to offer, or the name ``PLUGIN/NAME`` of a part of any plugin.
-        options: options of the part; those that are left out have their defaults.
+        part: a class, or the name ``PLUGIN/NAME`` of a part of any plugin. The class need not belong to a
+            plugin.
+        options: options of the part. An option that is left out has its default.
 
     Raises:
         ConfigError: the part has no such option, or the value is wrong.
@@ -53,7 +54,7 @@ def use(part: type[Part] | str, /, **options: Any) -> Choice:
 
 
 def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: str) -> Encoder:
-    """Build the untrained encoder of a recipe, a module from :class:`~sneframe.batch.Batch` to ``(B, E)``.
+    """Build the untrained encoder of a recipe: a module that maps a batch to embeddings ``(B, E)``.
 
     If you call ``torch.manual_seed(config.seed)`` first, the encoder starts with the same weights as a run of
     that recipe on these training networks, and its normalisation has the same constants.
@@ -61,9 +62,9 @@ def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: s
     Args:
         name: ``PLUGIN/NAME``; ``PLUGIN`` alone means ``PLUGIN/default``.
         networks: the training networks, as a batch or a zoo, or only their architectures. The normalisation
-            is fitted to networks. With architectures nothing is fitted, and the first forward pass warns,
-            unless ``encoder.normalise.fit(batch.blocks())`` was called or the state dict of a fitted encoder
-            was loaded.
+            is fitted to a batch or a zoo. With architectures nothing is fitted. The first forward pass then
+            warns, unless ``encoder.normalise.fit(batch.blocks())`` was called or the state dict of a fitted
+            encoder was loaded.
         words: overrides such as ``"layer_encoder.width=32"``.
 
     Raises:
@@ -74,7 +75,7 @@ def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: s
     if isinstance(networks, Zoo):
         networks = networks.load()
     if isinstance(networks, Batch) and not len(networks):
-        raise ConfigError("an encoder is built for the networks of a batch or a zoo, and these hold none")
+        raise ConfigError("an encoder needs a batch or a zoo with at least one network, but got none")
     architectures = networks.architectures if isinstance(networks, Batch) else _architectures(networks)
     built = build_encoder(recipe(name, *words), architectures)
     if isinstance(networks, Batch):
@@ -84,18 +85,18 @@ def encoder(name: str, networks: Batch | Zoo | Sequence[Architecture], *words: s
 
 
 def _architectures(given: object) -> tuple[Architecture, ...]:
-    """Return the given architectures.
+    """Check that ``given`` is a list of architectures, and return the list as a tuple.
 
     Raises:
-        ConfigError: something else was given, or an empty list.
+        ConfigError: ``given`` is something else, or an empty list.
     """
     found = tuple(given) if isinstance(given, Sequence) else ()
     if found and all(isinstance(each, Architecture) for each in found):
         return found
     odd = next((each for each in found if not isinstance(each, Architecture)), given)
     raise ConfigError(
-        f"an encoder is built for a Batch, a Zoo, or a list of architectures, got {type(odd).__name__}"
-        f"{' of nothing' if isinstance(odd, Sequence) and not odd else ''}; "
+        f"an encoder is built for a Batch, a Zoo, or a list of architectures, but got "
+        f"{'an empty ' if isinstance(odd, Sequence) and not odd else ''}{type(odd).__name__}; "
         f"sneframe.from_modules makes a batch of modules"
     )
 
@@ -104,13 +105,13 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
     """Build a configuration from a recipe, a file that changes the recipe, and overrides that change both.
 
     Args:
-        plugin: name of a recipe, or of a plugin for its default recipe. If not given, an incomplete file
-            names the recipe itself.
-        file: a TOML file, complete or not.
-        overrides: values that are laid over both.
+        plugin: name of a recipe, or of a plugin for the default recipe of that plugin. If None, the file is
+            complete or names a recipe.
+        file: a TOML file. A file with a recipe may leave out keys.
+        overrides: values that replace those of the recipe and of the file.
 
     Raises:
-        ConfigError: there is nothing to start from, or the configuration is wrong.
+        ConfigError: neither a recipe nor a file is given, or the configuration is wrong.
         PluginError: there is no such plugin or recipe.
     """
     if plugin is None and file is None:
@@ -123,19 +124,19 @@ def compose(plugin: str | None, file: Path | None, overrides: Mapping[str, Any])
     if name is None and not stands_alone(data):
         name = data.get("recipe", NONE)
         if not isinstance(name, str):
-            raise ConfigError(f"recipe: must be a string, got {name!r}")
+            raise ConfigError(f"recipe: must be a string, but got {name!r}")
     if name is not None and name != NONE:
         name = _whole(name)
         start = unstructure(plugins.load([name.partition("/")[0]]).recipe(name)())
         given = data.get("recipe", NONE)
         if isinstance(given, str) and given != NONE and _whole(given) != name:
             raise ConfigError(
-                f"--plugin names the recipe {name!r}, {file} the recipe {given!r}; leave out one of them"
+                f"--plugin names the recipe {name!r}, but {file} names {given!r}; leave out one of them"
             )
         data = merge(start, {**data, "recipe": name})
     return structure(merge(data, overrides), plugins.part)
 
 
 def _whole(name: str) -> str:
-    """Return the name of a recipe; the name of a plugin means its default recipe."""
+    """Return the full name of a recipe. The name of a plugin means the default recipe of that plugin."""
     return name if "/" in name else f"{name}/default"

@@ -1,6 +1,6 @@
-"""Compare what a part declares with what it gives, and return one line for each difference.
+"""Compare the result of a part with what the part declares. Each difference is one line.
 
-A run compares its parts at the first batch; ``sneframe check`` and the laws compare them on toy networks.
+A run compares its parts at the first batch. ``sneframe check`` and the laws compare parts on toy networks.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sneframe.parts.part import Part
 
 @frozen
 class Difference:
-    """One difference between what a part declares and what it gives.
+    """One difference between what a part declares and what the part returns.
 
     Args:
         line: what is wrong, to be read after the name of the part: ``declares width 99, but gives width 32``.
-        readable: whether the result can still be read, network by network.
+        readable: whether the values of each network can still be found in the result.
     """
 
     line: str
@@ -61,14 +61,14 @@ def differences(part: Part, given: object, batch: Batch) -> Iterator[Difference]
 def wrong_count(given: object, batch: Batch) -> str:
     """Return the error text for a part that did not give one carrier for each architecture."""
     got = len(given) if isinstance(given, tuple | list) else _shown(given)
-    return f"must give one carrier for each of {len(batch.networks)} architectures, got {got}"
+    return f"must give one carrier for each of {len(batch.networks)} architectures, but gives {got}"
 
 
 def check_augmented(part: Part, given: object, batch: Batch, target: Tensor) -> None:
     """Check that an augmentation returned a batch of the same networks, and a target for each of them.
 
     Raises:
-        PluginError: it returned something else.
+        PluginError: the augmentation returned something else.
     """
     if lines := wrong_augmented(given, batch, target):
         raise plugins.faulty(part.name, f"{part.slot} {part.name!r} {'; it '.join(lines)}")
@@ -85,10 +85,10 @@ def wrong_augmented(given: object, batch: Batch, target: Tensor) -> list[str]:
 
 
 def check_term(part: Part, given: object) -> None:
-    """Check that an invariance loss returned a sum and a count.
+    """Check that an invariance loss returned a :class:`LossTerm` whose total is one number.
 
     Raises:
-        PluginError: it returned something else.
+        PluginError: the loss returned something else.
     """
     if not isinstance(given, LossTerm) or not isinstance(given.total, Tensor) or given.total.ndim:
         got = f"a LossTerm of {_shown(given.total)}" if isinstance(given, LossTerm) else _shown(given)
@@ -113,12 +113,12 @@ def _of_carrier(part: Part, carrier: object, networks: Networks) -> Iterator[Dif
         got = getattr(architecture, "summary", "none")
         yield Difference(
             f"must give carriers in the order of the architectures, "
-            f"but gives one of {got} for {networks.architecture.summary}"
+            f"but gives a carrier of {got} for {networks.architecture.summary}"
         )
     if not hasattr(type(carrier), "extent"):
         return  # a plugin's own carrier need not have an extent
     try:
-        count, width = carrier.extent  # type: ignore[attr-defined]  # it has one, and it may be wrong
+        count, width = carrier.extent  # type: ignore[attr-defined]  # checked above
     except Exception as error:  # noqa: BLE001  # any tensors, in foreign code
         why = str(error) if isinstance(error, ValueError) else one_line(error)
         yield Difference(f"gives a wrong {type(carrier).__name__}: {why}")

@@ -26,7 +26,7 @@ def prepare(device: str, precision: str) -> Accelerator:
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device = 'cuda', but torch finds no CUDA device here; choose 'cpu' or 'auto'")
     # accelerate keeps its state per process; a second run in a notebook may want another device or precision.
-    alone = not PartialState._shared_state or PartialState().num_processes == 1  # it has no public test
+    alone = not PartialState._shared_state or PartialState().num_processes == 1  # no public test exists
     AcceleratorState._reset_state(reset_partial_state=alone)
     cpu = device == "cpu" or not torch.cuda.is_available()
     return Accelerator(cpu=cpu, mixed_precision=precision)
@@ -35,12 +35,11 @@ def prepare(device: str, precision: str) -> Accelerator:
 def missing_processes(accelerator: Accelerator) -> str | None:
     """If accelerate was asked for several processes but started only this one, return a line that says so.
 
-    Its launcher does this on a machine without GPUs. The only trace of the request is the address at which
-    the processes would have met.
+    The launcher of accelerate starts only one on a machine without GPUs. The only trace of the request is the
+    address at which the processes would have met.
     """
-    alone = (
-        accelerator.num_processes == 1 and "ACCELERATE_USE_CPU" in os.environ
-    )  # only that launcher sets it
+    # Only the launcher of accelerate sets ACCELERATE_USE_CPU.
+    alone = accelerator.num_processes == 1 and "ACCELERATE_USE_CPU" in os.environ
     if not alone or "MASTER_ADDR" not in os.environ:
         return None
     return (
@@ -50,12 +49,15 @@ def missing_processes(accelerator: Accelerator) -> str | None:
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Return whether the bytes fit in half of a GPU's free memory. For other devices return True."""
+    """Return whether ``size`` bytes fit in half of the free memory of a GPU; True for another device."""
     return device.type != "cuda" or size <= torch.cuda.mem_get_info(device)[0] // 2
 
 
 def from_main_process(accelerator: Accelerator, make: Callable[[], T]) -> T:
-    """Return the result of the main process to every process. An error there ends all of them."""
+    """Call ``make`` in the main process, and return the result in every process.
+
+    An error in the main process ends all processes.
+    """
     made: list[T | None] = [make() if accelerator.is_main_process else None]
     found = broadcast_object_list(made)[0] if accelerator.num_processes > 1 else made[0]
     return cast("T", found)

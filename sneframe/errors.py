@@ -1,4 +1,6 @@
-"""The errors a user can meet. Each is one line: what is wrong, where, what was got, and what the choices are.
+"""Define the errors that a user can meet.
+
+A message is one line: what is wrong, where, what was got, and what the choices are.
 
 The command line exits with ``exit_code``: 2 for wrong input, 1 if the machine or a part of the work failed.
 """
@@ -82,7 +84,7 @@ class Interrupted(SneframeError):  # noqa: N818  # no error: the user asked for 
 
 
 def printable(text: str) -> str:
-    """Return text without line breaks and terminal codes, which names may hold."""
+    """Return a text with ``�`` for each character that is not printable, such as a line break."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
@@ -92,12 +94,12 @@ def one_line(error: BaseException) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return ``1 network``, ``2 networks``."""
+    """Return a number with its noun, such as ``1 network`` or ``2 networks``."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def with_article(noun: str) -> str:
-    """Return ``a head``, ``an aggregator``: the noun with its indefinite article."""
+    """Return a noun with its indefinite article, such as ``a head`` or ``an aggregator``."""
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 

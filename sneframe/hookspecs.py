@@ -1,9 +1,10 @@
-"""The five hooks through which a plugin offers parts, zoos, recipes, suites and file readers.
+"""Declare the five hooks through which a plugin offers parts, zoos, recipes, suites and file readers.
 
 Hooks return data and run nothing.
 
-A plugin is an installed module that is named in the entry-point group ``sneframe``. It marks functions with
-these names with :data:`hookimpl`. The objects that the hooks return do the work.
+A plugin is an installed module that is named in the entry-point group ``sneframe``. The module marks
+functions that have the names below with :data:`hookimpl`. The objects that these functions return do the
+work.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ def sneframe_zoos() -> Sequence[ZooBuilder | ZooImporter]:  # type: ignore[empty
 
 @hookspec
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:  # type: ignore[empty-body]
-    """Return recipes by name: functions without arguments that return a complete run configuration."""
+    """Return recipes by name. A recipe is a function without arguments that returns a run configuration."""
 
 
 @hookspec
 def sneframe_suites() -> Sequence[Suite]:  # type: ignore[empty-body]
-    """Return suites, named lists of runs that make one table, for ``sneframe compare --suite NAME``."""
+    """Return suites for ``sneframe compare --suite NAME``. A suite is a named list of runs for one table."""
 
 
 @hookspec

@@ -1,4 +1,4 @@
-"""Metrics of predictions: squared error, R², Kendall's τ-b and Spearman's ρ; accuracy for categories."""
+"""Score predicted numbers (squared error, R², rank correlations) and classes (Brier score, accuracy)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 from attrs import frozen
 from scipy.stats import kendalltau, spearmanr
 
-FLOOR = (
-    0.02  #: fraction of the range of the true values; values no higher above the smallest are at the floor
-)
+#: A true value is at the floor if it exceeds the smallest one by at most this fraction of the range.
+FLOOR = 0.02
 
 
 @frozen(kw_only=True)
@@ -24,7 +23,8 @@ class Scores:
         r2: 1 − mse / variance; None for fewer than two networks, or for equal true values.
         tau: Kendall's tau-b, which corrects for ties; None if all true or all predicted values are equal.
         spearman: Spearman's rank correlation; None if all true or all predicted values are equal.
-        ties: fraction of the pairs of networks with equal true values, which have no order to predict.
+        ties: fraction of all pairs of networks whose true values are equal. Such a pair has no order to
+            predict.
         floor: fraction of the networks whose true value is in the lowest 2 % of the range, such as accuracies
             at chance level.
         accuracy: for a category, the fraction of the networks whose most probable class is the true one.
@@ -69,7 +69,7 @@ def score_classes(true: np.ndarray, probabilities: np.ndarray) -> Scores:
         probabilities: ``(n, K)``; each row sums to 1.
     """
     truth = np.where(true[:, None] == np.arange(probabilities.shape[1]), 1.0, 0.0)
-    # A class without a probability is missed by 1, like a class of probability 0.
+    # A true class without a probability adds 1, as a true class of probability 0 does.
     square = ((probabilities - truth) ** 2).sum(1) + (true < 0)
     right = probabilities.argmax(1) == true
     return Scores(
@@ -81,7 +81,7 @@ def score_classes(true: np.ndarray, probabilities: np.ndarray) -> Scores:
 
 
 def _ties(true: np.ndarray) -> float | None:
-    """Return the fraction of pairs that are equal."""
+    """Return the fraction of all pairs of values that are equal; None for fewer than two values."""
     if len(true) < 2:
         return None
     _, counts = np.unique(true, return_counts=True)

@@ -1,4 +1,7 @@
-"""The chain of parts: normalise → tokenizer → layer encoder → aggregator (an :class:`Encoder`) → head."""
+"""Build the chain of parts: normalise → tokenizer → layer encoder → aggregator → head.
+
+The first four parts are an :class:`Encoder`. An encoder and a head are a :class:`Model`.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,8 @@ from sneframe.parts.part import Part, Spec
 from sneframe.parts.tokenizer import Tokenizer
 from sneframe.plugins import Blamed
 
-CHAIN = SLOTS[
-    :5
-]  #: the slots of the parts that every model has, in their order: normalise first, the head last
+#: The slots of the parts that every model has, in the order of the chain: normalise first, the head last.
+CHAIN = SLOTS[:5]
 
 
 class Encoder(nn.Module):
@@ -50,7 +52,7 @@ class Encoder(nn.Module):
         return self.aggregator.out.width
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return ``(B, E)``.
+        """Return the embeddings ``(B, E)`` of a batch.
 
         Raises:
             PartError: a part cannot take these networks.
@@ -68,7 +70,7 @@ class Encoder(nn.Module):
         return batch.restore([self._values(*pair) for pair in zip(batch.networks, value, strict=True)])
 
     def _in_layout(self, batch: Batch) -> Batch:
-        """If a part is built for one layout, return the batch as networks of that layout."""
+        """Return the batch as networks of one layout if a part is built for that layout, else unchanged."""
         parts: tuple[Part, ...] = (self.normalise, self.tokenizer, self.layer_encoder, self.aggregator)
         for part in parts:
             if part.layout is not None:
@@ -78,11 +80,14 @@ class Encoder(nn.Module):
         return batch
 
     def _values(self, networks: Networks, embedding: object) -> Tensor:
-        """Return the embeddings ``(B, E)`` of one architecture. The loss would broadcast a wrong shape."""
+        """Return the values of an embedding. Raise an error if their shape is not ``(B, E)``.
+
+        A loss would broadcast another shape without an error.
+        """
         values, shape = getattr(embedding, "values", None), (len(networks), self.width)
         if not isinstance(values, Tensor) or values.shape != shape:
             got = tuple(values.shape) if isinstance(values, Tensor) else type(embedding).__name__
-            raise _fault(self.aggregator, f"must give an Embedding of {shape}, got {got}")
+            raise _fault(self.aggregator, f"must give an Embedding of shape {shape}, but gives {got}")
         return values
 
 
@@ -93,7 +98,7 @@ class Model(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self._compared = False  # as in the encoder
+        self._compared = False  # whether the result of the head was compared with what the head declares
 
     def forward(self, batch: Batch) -> Output:
         """Return embeddings ``(B, E)`` and raw values ``(B, T)``."""
@@ -124,7 +129,7 @@ def _encoder(config: RunConfig, architectures: Sequence[Architecture]) -> Encode
 
 
 def build_model(config: RunConfig, architectures: Sequence[Architecture], values: int = 1) -> Model:
-    """Build encoder and head; see :func:`build_encoder`.
+    """Build the model of a configuration for the architectures of a training zoo.
 
     Args:
         config: configuration of the run.
@@ -132,8 +137,8 @@ def build_model(config: RunConfig, architectures: Sequence[Architecture], values
         values: T, how many values the head predicts.
 
     Raises:
-        PartError: as in :func:`build_encoder`; also if a head without gradients follows an encoder that needs
-            them.
+        PartError: the parts do not fit each other, or cannot take these architectures. It is also an error
+            if a fitted head follows an encoder that has weights to train.
         PluginError: a part fails unexpectedly.
     """
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
@@ -147,10 +152,11 @@ def build_model(config: RunConfig, architectures: Sequence[Architecture], values
 
 
 def recipes_for(architectures: Sequence[Architecture]) -> list[str]:
-    """Return, for each installed plugin that has one, a recipe that takes these architectures.
+    """Return recipes that take these architectures, at most one from each installed plugin.
 
-    Every plugin is loaded, so call this only to explain an error. The default recipe of a plugin is tried
-    first, and is called by the name of the plugin. The encoders are built without memory for their weights.
+    Every plugin is loaded, so call this function only to explain an error. The default recipe of a plugin is
+    tried first, and is listed under the name of the plugin alone. To try a recipe, its encoder is built
+    without memory for weights.
     """
     return [found for plugin in plugins.installed() if (found := _recipe_for(plugin, architectures))]
 
@@ -167,13 +173,13 @@ def _recipe_for(plugin: str, architectures: Sequence[Architecture]) -> str | Non
 
 
 def _with_choices(error: ArchitecturesRefused, architectures: Sequence[Architecture]) -> ArchitecturesRefused:
-    """Return the error with the recipes that take these architectures added."""
+    """Return an error whose message also lists the recipes that take these architectures."""
     names = ", ".join(recipes_for(architectures)) or "none of those installed"
     return ArchitecturesRefused(f"{error}; recipes that take this zoo: {names}")
 
 
 def check_head(head: Head, encoder: nn.Module) -> None:
-    """Check that an encoder with weights to train has a head that trains them.
+    """Check that no fitted head follows an encoder that has weights to train.
 
     Args:
         head: head of the model.
@@ -200,7 +206,7 @@ def build_invariance(config: RunConfig, model: Model) -> InvarianceLoss | None:
     """Build the invariance loss, or return None if the configuration has none.
 
     Raises:
-        PartError: the loss cannot be built, or there is nothing to train with it.
+        PartError: the loss cannot be built, or the head is fitted, so that no loss is used.
     """
     if config.invariance is None:
         return None
@@ -216,10 +222,11 @@ def build_invariance(config: RunConfig, model: Model) -> InvarianceLoss | None:
 
 
 def build_augmentations(config: RunConfig, model: Model) -> list[Augmentation]:
-    """Build the augmentations, in the order in which they work.
+    """Build the augmentations of a configuration, in the order in which they are applied.
 
     Raises:
-        PartError: one cannot be built, or there are no training steps.
+        PartError: an augmentation cannot be built, or the head is fitted, so that there are no training
+            steps.
     """
     if config.augmentation and not model.head.trained:
         raise PartError(
@@ -233,7 +240,7 @@ def build_augmentations(config: RunConfig, model: Model) -> list[Augmentation]:
 
 
 def build_parts(config: RunConfig, spec: Spec) -> Iterator[Any]:
-    """Yield normalise, tokenizer, layer encoder, aggregator and head, each built from the spec of the last.
+    """Build and yield the parts of the chain in order. The output spec of a part is the input of the next.
 
     Args:
         config: configuration of the run.
@@ -252,7 +259,7 @@ def build_parts(config: RunConfig, spec: Spec) -> Iterator[Any]:
 
 
 def head_class(config: RunConfig) -> type[Head]:
-    """Return the class of the head. Its class attributes are known before the head is built."""
+    """Return the class of the head, whose class attributes can be read before the head is built."""
     assert issubclass(config.head.part, Head)
     return config.head.part
 
@@ -266,7 +273,7 @@ def _build(choice: Choice, spec: Spec) -> Any:
     except (Exception, SystemExit) as error:  # a part may fail in any way; the cause is chained
         raise plugins.failed(part.name, f"{part.slot} {part.name!r}", error) from error
     if not isinstance(getattr(made, "out", None), Spec):
-        raise _fault(part, "states no Spec in out")
+        raise _fault(part, "must set self.out to a Spec")
     if made.out is spec and isinstance(made, Tokenizer | LayerEncoder | Aggregator):
         raise _fault(
             part, "does not state what it gives: its __init__ must set self.out = spec.gives(CARRIER, WIDTH)"

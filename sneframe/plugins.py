@@ -1,6 +1,6 @@
 """Find the installed plugins, and load named plugins into a :class:`Registry` of what they offer.
 
-Only named plugins are loaded, so a broken plugin hurts nobody who does not use it. Whatever goes wrong is one
+Only named plugins are loaded, so a broken plugin hurts nobody who does not use it. Every failure becomes a
 :class:`~sneframe.errors.PluginError` that names the plugin, its distribution and its version.
 """
 
@@ -62,28 +62,28 @@ class Registry:
     suites: Mapping[str, Suite] = field(factory=dict)
 
     def part(self, name: str) -> type[Part]:
-        """Return a part's class."""
+        """Return the class of the part with this name."""
         return _find(name, self.parts, "part")
 
     def zoo(self, name: str) -> ZooBuilder:
-        """Return a zoo builder."""
+        """Return the zoo builder with this name."""
         return _find(name, self.zoos, "zoo")
 
     def importer(self, name: str) -> ZooImporter:
-        """Return a zoo importer."""
+        """Return the zoo importer with this name."""
         return _find(name, self.importers, "importer")
 
     def recipe(self, name: str) -> Callable[[], RunConfig]:
-        """Return a recipe."""
+        """Return the recipe with this name."""
         return _find(name, self.recipes, "recipe")
 
     def suite(self, name: str) -> Suite:
-        """Return a suite."""
+        """Return the suite with this name."""
         return _find(name, self.suites, "suite")
 
 
 def installed() -> dict[str, Installed]:
-    """Return the installed plugins by name, from metadata alone.
+    """Return the installed plugins by name. Read only their metadata, and import nothing.
 
     Raises:
         PluginError: two distributions offer a plugin of the same name.
@@ -212,8 +212,8 @@ def part(name: str, class_paths: Mapping[str, str] | None = None) -> type[Part]:
     Args:
         name: ``PLUGIN/NAME``.
         class_paths: the result of :func:`unregistered` when the model was trained. If still no plugin offers
-            such a part, its class is taken from its module, provided that the module is imported already.
-            Nothing is imported for it, because no file may choose what is executed.
+            the part, the class is looked up in the module that ``class_paths`` names. That module must have
+            been imported already. It is not imported here, because no file may choose what is executed.
 
     Raises:
         PluginError: there is no such plugin or part, or the plugin does not load.
@@ -237,7 +237,7 @@ def part(name: str, class_paths: Mapping[str, str] | None = None) -> type[Part]:
 
 
 def unregistered(parts: Iterable[type[Part]]) -> dict[str, str]:
-    """Return ``MODULE:CLASS``, by name, of the parts that no plugin offers, such as those of a notebook.
+    """Return the parts that no plugin offers, such as those of a notebook: ``MODULE:CLASS`` by part name.
 
     Raises:
         PluginError: a plugin offers another class with the name of one of the parts.
@@ -258,12 +258,12 @@ def _class_path(part: type[Part]) -> str:
 
 
 def failed(name: str, what: str, error: BaseException) -> PluginError:
-    """Return the error for an unexpected error in the part of this name, ``PLUGIN/NAME``."""
+    """Return a PluginError for an unexpected error in the part ``name``. ``what`` begins the message."""
     return faulty(name, f"{what} fails: {one_line(error)}")
 
 
 def faulty(name: str, said: str) -> PluginError:
-    """Return the error that ``said`` describes, with the part's plugin, distribution and version in front."""
+    """Return a PluginError whose message names the plugin of the part ``name``, and goes on with ``said``."""
     error = PluginError(f"{owner(name)}: {said}")
     error.part, error.said = name, said
     return error
@@ -298,7 +298,7 @@ class Blamed:
 
 
 def owner(name: str) -> str:
-    """Return the plugin of the part ``PLUGIN/NAME``, with its distribution and version."""
+    """Return ``plugin 'PLUGIN' (DISTRIBUTION VERSION)`` for a part, or ``unregistered part``."""
     return str(installed().get(name.partition("/")[0], "unregistered part"))
 
 
@@ -310,7 +310,7 @@ def _find(name: str, known: Mapping[str, Any], noun: str) -> Any:
     return known[name]
 
 
-# A plugin may fail in any way, and even exit; the cause is chained.
+# A plugin may raise anything, even SystemExit. The functions below chain the cause.
 
 
 def _register(plugin: Installed) -> pluggy.PluginManager:
@@ -334,14 +334,14 @@ def _call(manager: pluggy.PluginManager, hook: str, plugin: Installed, nothing: 
     try:
         result = implementations[0].function()
         if isinstance(nothing, dict) and not isinstance(result, Mapping):
-            raise TypeError(f"must return a mapping from names to functions, got {type(result).__name__}")
+            raise TypeError(f"must return a mapping from names to functions, but got {type(result).__name__}")
         return type(nothing)(result)
     except (Exception, SystemExit) as error:
         raise PluginError(f"{plugin}: {hook} fails: {one_line(error)}") from error
 
 
 def _checked(name: str, function: Callable[[], RunConfig], plugin: Installed) -> Callable[[], RunConfig]:
-    """Return a recipe whose errors name it, and whose result is checked to be a RunConfig."""
+    """Wrap a recipe. An error then names the plugin and the recipe, and a result must be a RunConfig."""
 
     def recipe() -> RunConfig:
         try:

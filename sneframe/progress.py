@@ -15,10 +15,10 @@ from sneframe.errors import printable
 
 
 class Advance(Protocol):
-    """A function that moves a bar."""
+    """A function that reports how far some work has come."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Report that ``done`` of ``total`` are done."""
+        """Report that ``done`` of ``total`` items are finished, and show ``note`` beside the counts."""
 
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -29,7 +29,7 @@ def _ignore(done: int, total: int, note: str = "") -> None:
 
 
 def _paced(advance: Advance, unit: str) -> Advance:
-    """Return a function that adds the pace and the time left to each note."""
+    """Return a function that calls ``advance`` with the pace and the time left added to each note."""
     begun, before = time.monotonic(), -1
 
     def paced(done: int, total: int, note: str = "") -> None:
@@ -67,8 +67,8 @@ class Reporter:
 
         Args:
             label: what is being done.
-            unit: unit of the counts. If it is given, each note says how many are done in a second and how
-                long the rest will take; what was done before the first call does not count for that.
+            unit: unit of the counts, such as ``networks``. With a unit, each note says how many are done in a
+                second and how much time is left. Work before the first call does not count for the pace.
         """
         with self._shown(label, timed=not unit) as advance:
             yield _paced(advance, unit) if unit else advance

@@ -18,7 +18,7 @@ from torch import Tensor
 
 @frozen(kw_only=True, eq=False)
 class Draw:
-    """A step of a run, on which alone the random numbers of this step depend.
+    """The step of a run for which random numbers are drawn.
 
     Args:
         seed: seed of the run.
@@ -34,23 +34,23 @@ class Draw:
     size: int
 
     def apart(self, name: str) -> Draw:
-        """Return the same step with another seed, so that different names draw independent numbers."""
+        """Return the step with a seed that depends on ``name``. Different names draw independent numbers."""
         return evolve(self, seed=word(f"{self.seed} {name}") & ((1 << 63) - 1))
 
 
 def streams(ids: Tensor, *, seed: int, step: int) -> Tensor:
-    """Return 64 bits ``(B, 1)`` for network ids ``(B,)``, from which all numbers of a step are derived."""
+    """Return a stream for each network: a random int64, ``(B, 1)``, that decides its numbers in a step."""
     # The id is hashed before the seed is mixed in; else network 1 at seed 0 would equal network 0 at seed 1.
     return mix(mix(mix(rearrange(ids, "b -> b 1"), word("network")), seed), step)
 
 
 def counted(stream: Tensor, count: int, salt: int = 0) -> Tensor:
-    """Return 64 bits ``(B, count)`` from streams ``(B, 1)``. Different salts give different bits."""
+    """Return random int64 numbers ``(B, count)`` from streams ``(B, 1)``. The salt selects other numbers."""
     return mix(mix(stream, salt), torch.arange(count, device=stream.device))
 
 
 def uniform(bits: Tensor) -> Tensor:
-    """Return float64 numbers, uniform in [0, 1), each from 64 bits."""
+    """Convert random int64 numbers to float64 numbers that are uniform in [0, 1)."""
     return shift(bits, 11).to(torch.float64) / (1 << 53)
 
 
@@ -58,7 +58,7 @@ def normal(stream: Tensor, count: int) -> Tensor:
     """Return standard normal float32 numbers ``(B, count)`` from streams ``(B, 1)`` (Box and Muller 1958)."""
     half = (count + 1) // 2
     bits = counted(stream, half)
-    # 32 bits each are enough for float32. The radius needs (0, 1], so that its logarithm is finite.
+    # 32 bits are enough for a float32. The logarithm needs a number in (0, 1] to be finite.
     radius = (-2 * ((shift(bits, 32) + 1).to(torch.float32) / (1 << 32)).log()).sqrt()
     angle = (bits & 0xFFFFFFFF).to(torch.float32) * (2 * math.pi / (1 << 32))
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
@@ -68,7 +68,7 @@ def normal(stream: Tensor, count: int) -> Tensor:
 
 
 def mix(state: Tensor, with_word: Tensor | int) -> Tensor:
-    """Hash ``(state, word)`` into 64 well-mixed bits. ``state`` and ``with_word`` broadcast."""
+    """Hash ``state`` and ``with_word``, which broadcast, into random int64 numbers."""
     z = (state ^ with_word).mul_(_signed(0x9E3779B97F4A7C15)).add_(_signed(0xD1B54A32D192ED03))
     z.bitwise_xor_(shift(z, 30)).mul_(_signed(0xBF58476D1CE4E5B9))
     z.bitwise_xor_(shift(z, 27)).mul_(_signed(0x94D049BB133111EB))
@@ -76,7 +76,7 @@ def mix(state: Tensor, with_word: Tensor | int) -> Tensor:
 
 
 def shift(z: Tensor, bits: int) -> Tensor:
-    """Shift right and fill with zeros. Torch's ``>>`` on int64 fills with the sign bit."""
+    """Shift int64 numbers right, and fill with zeros. Torch's ``>>`` would fill with the sign bit."""
     return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 

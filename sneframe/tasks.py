@@ -64,11 +64,11 @@ class Task(ABC):
 
     @abstractmethod
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return the float64 targets ``(n, T)`` of the raw outputs for true values ``(n,)``."""
+        """Convert true values ``(n,)`` to the float64 targets ``(n, T)`` of the raw outputs."""
 
     @abstractmethod
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return the losses ``(B,)`` of raw outputs ``(B, T)`` for targets ``(B, T)``."""
+        """Return a loss for each network, ``(B,)``, from raw outputs ``(B, T)`` and targets ``(B, T)``."""
 
     @abstractmethod
     def predict(self, value: Tensor) -> np.ndarray:
@@ -123,7 +123,7 @@ class Regression(Task):
     def targets(self, truth: np.ndarray) -> np.ndarray:
         """Return the standardised values ``(n, 1)``, as float64.
 
-        Convert to float32 only afterwards, because float32 numbers near 1.7e9 are 128 apart.
+        Values are converted to float32 only after this, because float32 numbers near 1.7e9 are 128 apart.
         """
         standardised: np.ndarray = (np.asarray(truth, np.float64) - self.mean) / self.std
         return standardised[:, None]
@@ -142,7 +142,7 @@ class Regression(Task):
         return score(truth, self.predict(value))
 
     def constant(self) -> Tensor:
-        """Return 0, which is the standardised mean."""
+        """Return 0, which is the standardised training mean."""
         return torch.zeros(1)
 
 
@@ -170,7 +170,7 @@ class Fraction(Task):
         return np.asarray(truth, np.float64)[:, None]
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return cross-entropies ``(B,)`` minus the entropies of the targets. The least loss is then 0."""
+        """Return cross-entropies ``(B,)`` minus the entropies of the targets, so that the smallest is 0."""
         least = -(torch.xlogy(target, target) + torch.xlogy(1 - target, 1 - target))
         losses = F.binary_cross_entropy_with_logits(value.float(), target, reduction="none") - least
         return losses.squeeze(1)
@@ -185,7 +185,7 @@ class Fraction(Task):
         return score(truth, self.predict(value))
 
     def constant(self) -> Tensor:
-        """Return the logit of the mean."""
+        """Return the logit of the training mean."""
         return torch.tensor([self.mean], dtype=torch.float64).logit()
 
 
@@ -196,7 +196,7 @@ class Category(Task):
     Args:
         name: name of the property.
         classes: the different labels of the training networks, sorted.
-        frequencies: frequency of each class in the training networks.
+        frequencies: fraction of the training networks in each class.
         fitted: whether the head is fitted by squared error, to a column of zeros and ones for each class. The
             raw outputs are then no logits. The probabilities are the raw outputs, clipped to [0, 1] and
             divided by their sum.
@@ -232,7 +232,7 @@ class Category(Task):
 
     @property
     def width(self) -> int:
-        """K, one column for each class."""
+        """K, the number of classes. The raw output has one column for each class."""
         return len(self.classes)
 
     def truth(self, column: Column) -> np.ndarray:
@@ -240,15 +240,15 @@ class Category(Task):
         return labels(column)
 
     def targets(self, truth: np.ndarray) -> np.ndarray:
-        """Return one-hot rows ``(n, K)``. A class that no training network has gets a row of zeros."""
+        """Return one-hot rows ``(n, K)``. A label that no training network has becomes a row of zeros."""
         return np.where(truth[:, None] == np.array(self.classes, dtype=object), 1.0, 0.0)
 
     def loss(self, value: Tensor, target: Tensor) -> Tensor:
-        """Return the cross-entropies ``(B,)`` of raw outputs, which are logits."""
+        """Return the cross-entropies ``(B,)``. The raw outputs are logits."""
         return -(target * value.float().log_softmax(1)).sum(1)
 
     def predict(self, value: Tensor) -> np.ndarray:
-        """Return the label ``(B,)`` of the class with the largest raw output."""
+        """Return a label for each network, ``(B,)``: the class with the largest raw output."""
         return np.array(self.classes, dtype=object)[value.detach().cpu().argmax(1).numpy()]
 
     def probabilities(self, value: Tensor) -> np.ndarray:
@@ -256,7 +256,7 @@ class Category(Task):
         value = value.detach().double().cpu()
         if not self.fitted:
             return value.softmax(1).numpy()
-        # The largest output gets a little more, because all outputs may be clipped to 0.
+        # Add a little to the largest output. If all outputs are clipped to 0, their sum would otherwise be 0.
         cut = value.clamp(0, 1) + 1e-9 * F.one_hot(value.argmax(1), self.width)
         return np.asarray((cut / cut.sum(1, keepdim=True)).numpy())
 
@@ -284,7 +284,7 @@ KINDS: dict[str, type[Task]] = {each.kind: each for each in (Regression, Fractio
 
 
 def labels(column: Column) -> np.ndarray:
-    """Return the values ``(n,)`` of a column as strings, dtype object. Whole floats are written as ints."""
+    """Return the values ``(n,)`` of a column as strings, dtype object. The float 3.0 becomes ``"3"``."""
     values = column.values.tolist()
     if column.kind == "float":
         values = [int(value) if value.is_integer() else value for value in values]
@@ -389,7 +389,7 @@ class Tasks:
 
     @classmethod
     def from_json(cls, data: Sequence[Mapping[str, Any]]) -> Tasks:
-        """Return the tasks from the data of :meth:`to_json`."""
+        """Build the tasks from the data that :meth:`to_json` returned."""
         made = []
         for each in data:
             options = dict(each)

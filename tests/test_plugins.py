@@ -194,7 +194,7 @@ def test_a_part_without_a_spec_is_named(install, toy_zoo_path, tmp_path):
     made = "def __init__(self, config, spec):\n        super().__init__(config, spec)\n"
     made += "        self.out = 64\n\n    def"
     install(PART.replace("def", made, 1))
-    run_fails(toy_zoo_path, tmp_path, "aggregator 'odd/mean' states no Spec in out")
+    run_fails(toy_zoo_path, tmp_path, "aggregator 'odd/mean' must set self.out to a Spec")
 
 
 def test_a_part_error_passes_unchanged(install, toy_zoo_path, tmp_path):
@@ -214,9 +214,9 @@ def test_a_part_error_passes_unchanged(install, toy_zoo_path, tmp_path):
 @pytest.mark.parametrize(
     ("result", "said"),
     [
-        ("()", "must give one carrier for each of 1 architectures, got 0"),
-        ("codes * 2", "must give one carrier for each of 1 architectures, got 2"),
-        ("codes[0]", "must give one carrier for each of 1 architectures, got LayerCodes"),
+        ("()", "must give one carrier for each of 1 architectures, but gives 0"),
+        ("codes * 2", "must give one carrier for each of 1 architectures, but gives 2"),
+        ("codes[0]", "must give one carrier for each of 1 architectures, but gives LayerCodes"),
         ("codes", "declares Embedding, but gives LayerCodes"),
         (
             "[Embedding(architecture=c.architecture, values=c.codes.mean((0, 1))) for c in codes]",
@@ -262,7 +262,7 @@ def recipe_source(rest):
 FAULTS = {
     "a list of recipes": (
         HOOK + "[]",
-        "sneframe_recipes fails: TypeError: must return a mapping from names to functions, got list",
+        "sneframe_recipes fails: TypeError: must return a mapping from names to functions, but got list",
     ),
     "a key that is no string": (HOOK + "{5: dict}", "recipe 5 must be named 'odd/…'"),
     "an exit at import": ("raise SystemExit(3)", "does not load: SystemExit: 3"),

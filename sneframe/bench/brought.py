@@ -26,7 +26,7 @@ CODE = (".py", *EXTENSION_SUFFIXES)
 def brought(distribution: metadata.Distribution) -> dict[str, Path]:
     """Return every file that can be imported from a distribution, and the data files in its packages.
 
-    All files of a package count; in a folder without ``__init__.py`` only code counts. Hidden folders,
+    All files of a package count. In a folder without ``__init__.py`` only code counts. Hidden folders,
     virtual environments, caches and metadata never count, nor do tests, docs and builds next to the packages
     of an editable project.
 
@@ -54,12 +54,12 @@ def of_package(root: Path, *, whole: bool = True) -> Iterator[Path]:
     """Yield the files of a package in order, without hidden files, virtual environments and Python caches.
 
     Args:
-        root: a folder.
-        whole: true for a package, whose files all count. Elsewhere only code and nested packages count.
+        root: the folder of the package.
+        whole: whether all files count. Otherwise only code and the files of nested packages count.
     """
     try:
         inner = sorted(root.iterdir())
-    except PermissionError:  # then Python cannot import from it either
+    except PermissionError:  # Python cannot import from this folder either
         return
     whole = whole or root / "__init__.py" in inner
     for path in inner:
@@ -73,13 +73,13 @@ def of_package(root: Path, *, whole: bool = True) -> Iterator[Path]:
 
 
 def _named(place: Path) -> dict[str, Path]:
-    """Return the files of a module or package by their names below its parent folder."""
+    """Return the files of a module or package, by their paths relative to the parent folder of ``place``."""
     files = of_package(place, whole=False) if place.is_dir() else [place] * place.is_file()
     return {path.relative_to(place.parent).as_posix(): path for path in files}
 
 
 def _may_be_imported(path: Path) -> bool:
-    """Whether a path in the root of a project is a package or module of it."""
+    """Return whether a path in the root of a project is a package or module of the project."""
     if path.is_dir():
         return path.name.isidentifier() and path.name not in BESIDE and not _is_aside(path)
     return (
@@ -88,7 +88,7 @@ def _may_be_imported(path: Path) -> bool:
 
 
 def _is_aside(path: Path) -> bool:
-    """Whether a folder is a cache, a virtual environment, or a link to one of its own parents."""
+    """Return whether a folder is a cache, a virtual environment, or a link to one of its own parents."""
     if path.name == "__pycache__" or (path / "pyvenv.cfg").is_file():
         return True
     return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
@@ -98,7 +98,7 @@ def _is_aside(path: Path) -> bool:
 
 
 def _files(distribution: metadata.Distribution) -> list[metadata.PackagePath]:
-    """Return the files in ``RECORD``. A checkout's list of sources may be outdated and is ignored."""
+    """Return the files in ``RECORD``. The list of sources in a checkout may be outdated and is ignored."""
     return list(distribution.files or ()) if distribution.read_text("RECORD") is not None else []
 
 

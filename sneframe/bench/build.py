@@ -1,4 +1,4 @@
-"""Build the zoo of a suite, once."""
+"""Build the zoo of a suite, unless it is built already."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def built(zoo: Built, folder: Path, reporter: Reporter) -> Path:
 
     Raises:
         PluginError: there is no such builder.
-        ConfigError: the builder lacks one of the options, or refuses its value.
+        ConfigError: the builder does not have one of the options, or refuses the value of an option.
         Interrupted: after Ctrl-C; the builder continues where it stopped.
     """
     plugin = zoo.builder.partition("/")[0]

@@ -34,7 +34,7 @@ class Cell:
 
     Args:
         recipe: name of the recipe that the configuration started from.
-        overrides: the ``KEY=VALUE`` words that override keys of the recipe; only shown.
+        overrides: ``KEY=VALUE`` words that override keys of the recipe. They are only shown.
         config: the complete configuration, with seed, budget and path of the zoo.
         zoo: the zoo to train on.
         targets: other zoos to test the trained model on.
@@ -50,7 +50,8 @@ class Cell:
     def key(self) -> str:
         """Hash (16 hexadecimal digits) of the configuration and the digests of the zoos.
 
-        These decide the numbers of the cell. Names of recipes and paths of zoos do not count.
+        Configuration and zoos decide the numbers of the cell. Names of recipes and paths of zoos do not
+        count.
 
         Values that equal the default of their class are left out, so an option that a later version adds does
         not change the key. :func:`find` notices if a default has changed.
@@ -78,13 +79,13 @@ class Test:
         scores: scores of the predictions before they were rounded.
         ids: ``(n,)`` int64.
         true: ``(n,)`` float64, or labels.
-        predicted: ``(n,)``, the same.
-        group: ``(n,)`` int64, equal for networks of one run group; None where every network is a run group
-            of its own, and in cells that were written before run groups were recorded.
+        predicted: ``(n,)`` predictions, of the same type.
+        group: ``(n,)`` int64, equal for networks of one run group. None if every network is a run group of
+            its own, or if the cell was written before run groups were recorded.
         failed: the reason why there are no scores, or None.
     """
 
-    __test__ = False  # or pytest takes it for a class of tests
+    __test__ = False  # otherwise pytest collects this class
 
     digest: str
     scores: Scores | None = None
@@ -102,21 +103,21 @@ class Outcome:
     Args:
         seed: seed of the run.
         failed: the reason why the cell failed, or None. A failed cell has only its seed, source and date.
-        tests: the test on its own zoo first, then those on the targets.
+        tests: the test on the zoo of the cell first, then the tests on the targets.
         size: trainable weights.
         epochs: epochs that were begun; 0 for a method without epochs.
-        planned: ``train.epochs``.
+        planned: the configured number of epochs, ``train.epochs``.
         passes: passes over the training networks; a cut epoch counts in part.
-        best_epoch: the epoch that was tested; 0 where there is none.
+        best_epoch: the epoch whose model was tested; 0 without epochs.
         stopped_by: ``budget`` or ``patience``, if that ended the training.
         train_seconds: seconds of training, validation included, or of fitting a head.
         step_seconds: seconds of one step; None without steps.
         seconds_to_best: seconds of training until the best epoch was scored.
         total_seconds: seconds of the run: reading, training and testing.
-        peak_memory: largest resident set of its process, in bytes.
+        peak_memory: largest resident set of the process of the cell, in bytes.
         source: the distributions that computed the cell, by name; None in a file that does not record them.
         libraries: the versions of sneframe, Python, libraries and plugins, by name.
-        baseline: scores of predicting the training mean for the test networks of its own zoo.
+        baseline: scores of the training mean as a prediction for the test networks of the cell's zoo.
         machine: the machine in general words, with the number of threads.
         finished: date and time, ISO 8601; None in cells that were written before the date was recorded.
     """
@@ -157,7 +158,7 @@ class _Configured:
 
 @frozen(kw_only=True)
 class _Head:
-    """The part of a cell's file that failed cells have as well. Old files have no ``source``."""
+    """The part of a cell's file that also a failed cell has. Old files have no ``source``."""
 
     format: str
     version: int
@@ -213,7 +214,7 @@ class _Finished(_Head):
 
 
 def find(folder: Path, cell: Cell) -> Path | None:
-    """Return the file of a cell. The cell may have been run under the name of another recipe.
+    """Return the file of a cell, or None. The cell may have been run under the name of another recipe.
 
     Raises:
         RunError: the file is damaged.
@@ -261,7 +262,7 @@ def read(path: Path) -> Outcome:
     data = parse_json(path, read_text(path))
     head = structured(path, data, _Head)
     if head.format != FORMAT or head.version != VERSION:
-        fault(path, f"not a {FORMAT} of version {VERSION}; remove it to run the cell again")
+        fault(path, f"not a {FORMAT} of version {VERSION}; remove the file to run the cell again")
     if head.failed is not None:
         return Outcome(seed=head.seed, failed=head.failed, source=head.source, finished=head.finished)
     found = structured(path, data, _Finished)
@@ -297,8 +298,8 @@ def described(
 ) -> dict[str, Any]:
     """Return a test as plain data for the file of a cell.
 
-    Scores have full precision, and values have single precision. Run groups are included if they differ from
-    the networks.
+    Scores have full precision, and values have single precision. Run groups are included if a run group has
+    several networks.
     """
     _, numbers, times = np.unique(group, return_inverse=True, return_counts=True)
     return {

@@ -36,7 +36,7 @@ from sneframe.report.figures import identity, matrix
 WIDTH = 4.4  #: inches
 SMALL = 2.3  #: inches, of the predictions of one method
 POINT = 0.5 * 9.5  #: points, about the width of a letter
-#: seconds that a time axis is marked at
+#: positions of the ticks of a time axis, in seconds
 TIMES = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36_000, 360_000)
 MORE_TIMES = (
     *(digit * 10.0**power for power in range(-4, 1) for digit in (1, 2, 5)),
@@ -102,7 +102,7 @@ def against(
     """Draw the metric against a cost, ``time`` (seconds of training) or ``size`` (trainable weights).
 
     Returns:
-        None where the lines do not differ in that cost.
+        None if the lines do not differ in that cost.
     """
     known = [
         (line, spread, float(each))
@@ -148,7 +148,7 @@ def over_variations(
                 spread = lines[column].scores.get(metric) if column in lines else None
                 if spread is not None:
                     found.append((place, spread))
-            # Intervals of several methods stand beside each other.
+            # Shift each method sideways, so that the intervals do not overlap.
             shift = (number - (len(rows) - 1) / 2) * min(0.06, 0.5 / len(rows))
             at = [place + shift for place, _ in found]
             for x, (_, spread) in zip(at, found, strict=True):
@@ -177,7 +177,7 @@ def over_variations(
 
 
 def predictions(line: Line, name: str, limits: tuple[float, float] | None, prefix: str) -> Markup | None:
-    """Draw the predictions of a method's first seed against the true values, or return None without any."""
+    """Draw predicted against true values for a method's first seed. Return None without predictions."""
     test = line.test
     if test is None or not len(test.true):
         return None
@@ -209,7 +209,7 @@ def common_limits(lines: Sequence[Line]) -> tuple[float, float] | None:
 
 
 def _baseline(known: Sequence[tuple[Line, Spread]], metric: str) -> float | None:
-    """Return the score of the mean predictor if it is the same for all lines, or None."""
+    """Return the score of the mean predictor, or None if this score differs between the lines."""
     found = set()
     for line, _ in known:
         scores = line.outcomes[0].baseline if line.outcomes else None
@@ -222,7 +222,7 @@ def _cost_axis(axes: Axes, costs: Sequence[float], cost: str) -> None:
     if spans(costs, 3):
         log_scale(axes, "x")
     elif min(costs) == 0 < max(costs):
-        # A size of 0 has no place on a log scale: the axis is linear below the least other one.
+        # A log scale cannot show a size of 0, so the axis is linear below the smallest other size.
         axes.set_xscale("symlog", linthresh=min(each for each in costs if each > 0), linscale=0.6)
     if cost == "time":
         if spans(costs, 3):

@@ -49,9 +49,9 @@ class Setting:
     Args:
         row: row of the suite.
         column: heading of the column. If zoos are crossed, it names the source and the target.
-        within: label of the suite's variation alone.
-        source: label of the zoo to train on; empty if there is only one.
-        target: label of the zoo to test on; empty if it is the source.
+        within: label of the variation, without source and target.
+        source: label of the zoo to train on; empty if there is only one zoo.
+        target: label of the zoo to test on; empty if there is only one zoo.
         digest: digest of the zoo to test on.
         cells: one cell per seed, or the reason why there are no cells.
     """
@@ -85,22 +85,23 @@ def compare(
 
     Args:
         suite: what to run.
-        out: folder of ``cells/`` and of the pages. These are named after the suite; if another comparison has
-            pages of that name, a hash is appended.
-        train: zoos to train on, in place of the suite's.
-        test: zoos to test every model on; without any, the test networks of its own zoo.
-        leave_one_out: for each zoo of ``train``, train on all others together, merged under ``out``, and test
-            on it.
+        out: folder of ``cells/`` and of the pages. The pages are named after the suite. If another comparison
+            has pages of that name, a hash is appended.
+        train: zoos to train on, in place of the zoo of the suite.
+        test: zoos to test every model on. Without any, a model is tested on the test networks of the zoo that
+            it was trained on.
+        leave_one_out: for each zoo of ``train``, train on all other zoos together, and test on that zoo. The
+            other zoos are merged under ``out``.
         zoos: folder for zoos that are built; default: the user's cache.
         retry: run failed cells again.
         rerun: labels or recipes of rows whose cells are all run again.
         reuse: use finished cells although the code that made them has changed.
-        command: the command that makes the comparison again, which the pages show.
+        command: the command that repeats the comparison. The pages show this command.
         reporter: receives progress; default: none.
 
     Raises:
-        ConfigError: leaving one out has fewer than two zoos, or zoos to test on; ``rerun`` names a row that
-            the suite does not have; a zoo or a row is named twice.
+        ConfigError: ``leave_one_out`` has fewer than two zoos to train on, or has zoos to test on; ``rerun``
+            names a row that the suite does not have; a zoo or a row is named twice.
         ZooError: a zoo or a property does not exist. This is found before any cell is run.
         SneframeError: no row has a valid configuration, or the folder cannot be written. A failing cell
             raises nothing; the table shows it.
@@ -117,7 +118,7 @@ def compare(
     sources = [StoredZoo.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
     targets = tuple(StoredZoo.of(Path(path)) for path in test)
     for what, paths, places in (("train on", train, sources), ("test on", test, targets)):
-        # Without zoos to train on the one source is the suite's.
+        # Without ``train`` there is no name to compare: the only source is the zoo of the suite.
         refuse_twice(what, [(str(path), place.digest) for path, place in zip(paths, places, strict=False)])
     if leave_one_out:
         if targets or len(sources) < 2:
@@ -166,7 +167,7 @@ def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> 
         suite: rows and variations.
         crossings: sources and targets.
         divided: whether a target that is also a source is tested only on the test networks of its split,
-            because other models of the same table train on the rest.
+            because other models of the same table train on its other networks.
     """
     sources = [crossing.source for crossing in crossings]
     labels = labels_of([*sources, *(target for crossing in crossings for target in crossing.targets)])
@@ -256,7 +257,7 @@ def _made(setting: Setting) -> tuple[Cell, ...]:
 
 
 def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: Policy) -> None:
-    """Run the missing cells. Each seed is run for every row and column before the next seed.
+    """Run the missing cells. A seed is run for every row and column before the next seed begins.
 
     The table therefore soon has a score in every row.
     """
@@ -279,7 +280,8 @@ def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: 
             if not now.missing:  # another process has finished it
                 continue
             name = f"{labels[cell.key]}, seed {cell.config.seed}"
-            # As it is now: an edit while the comparison runs makes this cell one to run again.
+            # The source is hashed before the cell runs. If it is edited meanwhile, the cell counts as
+            # changed.
             source = sources(cell.config)
             left = run_cell(cell, _noting(advance, number, len(missing), name))
             before = cells.find(folder, cell)

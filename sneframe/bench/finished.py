@@ -16,7 +16,7 @@ from sneframe.errors import counted
 
 @frozen(kw_only=True)
 class Policy:
-    """The choice of the finished cells that are run again.
+    """Decides which finished cells are run again.
 
     Args:
         retry: run failed cells again.
@@ -36,7 +36,7 @@ class Finished:
     Args:
         cell: the cell.
         outcome: the result of the cell; None for a missing cell.
-        changed: what has changed since the cell was made, a few words each.
+        changed: what has changed since the cell was made, each change in a few words.
         again: whether the cell is run again although it has a result.
     """
 
@@ -92,14 +92,14 @@ def said(found: Sequence[Finished], labels: Mapping[str, str]) -> Iterator[str]:
     yield from dict.fromkeys(f"{labels[e.cell.key]}: {', '.join(e.changed)}, run again" for e in again)
     unsaid = sum(each.outcome is not None and each.outcome.source is None for each in used)
     if unsaid:
-        unknown = counted(unsaid, "cell")
-        yield f"{unknown} of these do not say which source made them, and are used as they are"
+        unknown = counted(unsaid, "finished cell")
+        yield f"{unknown} do not record which source made them, and are used as they are"
     if old := sum(bool(each.changed) for each in used):
-        yield f"{counted(old, 'cell')} of these are used although the code that made them has changed"
+        yield f"{counted(old, 'finished cell')} are used although the code that made them has changed"
     now, others = libraries(), Counter[str]()
     for each in used:
         before = each.outcome.libraries if each.outcome is not None else {}
         others.update(f"{n} {before[n]}" for n in LIBRARIES if n in before and before[n] != now[n])
     if others:
         listed = ", ".join(f"{count} by {library}" for library, count in others.items())
-        yield f"some of these were made with other library versions: {listed}"
+        yield f"some finished cells were made with other library versions: {listed}"

@@ -23,7 +23,7 @@ class Header:
     Args:
         facts: the name and the text of each fact.
         command: the command that writes the pages again; None for a comparison that Python code ran.
-        lacks: a sentence for each thing that cells do not hold because they are older.
+        lacks: a sentence for each fact that is not known, with the reason.
     """
 
     facts: tuple[tuple[str, str], ...]
@@ -46,8 +46,8 @@ def header(
         zoos: name and digest of each zoo.
         configs: the zoo part of each cell's configuration.
         outcomes: results of the cells that were read.
-        seeds: the seeds of each row.
-        budget: seconds of training, or None.
+        seeds: number of seeds of each row.
+        budget: seconds of training of each run, or None.
         command: the command that runs the comparison again, or None.
     """
     facts = [("Zoo", "; ".join(f"{name}, digest {digest[:16]}" for name, digest in dict.fromkeys(zoos)))]
@@ -75,7 +75,7 @@ def header(
 
 
 def split_in_words(config: ZooConfig) -> str:
-    """Return how the networks are divided, such as ``random: 70 % train, 15 % validation, 15 % test, …``."""
+    """Return how the networks are split, such as ``random: 70 % train, 15 % validation, 15 % test, …``."""
     if config.split != "random":
         return f"{config.split}, stored in the zoo"
     fractions = sum(config.sizes) <= 1 + 1e-9
@@ -111,8 +111,8 @@ def _lacks(outcomes: Sequence[Outcome], command: str | None) -> Iterator[str]:
     if undated:
         cells = f"{counted(undated, 'cell')} of {len(outcomes)}"
         yield (
-            f"Not known for {cells}, from before it was kept: the date, and the run groups of test networks, "
-            f"which are resampled one by one."
+            f"The date and the run groups are not recorded in {cells}. The test networks of such cells are "
+            f"resampled one by one."
         )
     if command is None:
         yield "The command is not known: Python code made this comparison."

@@ -23,8 +23,8 @@ class SuiteIdentity:
     """Hashes that identify what a comparison compares.
 
     Args:
-        rest: hash of zoos, property, variations, budget and overrides. Seeds do not count: a comparison may
-            get more.
+        rest: hash of zoos, property, variations, budget and overrides. Seeds do not count, because
+            a comparison may get more seeds later.
         rows: hash of each row.
     """
 
@@ -43,7 +43,10 @@ class SuiteIdentity:
         return " ".join((self.rest, *sorted(self.rows)))
 
     def keeps(self, page: Path) -> bool:
-        """Return whether a page shows this comparison, perhaps with fewer rows, and may be replaced."""
+        """Return whether this comparison may replace a page.
+
+        The page must be missing, or show the same comparison with the same rows or some of them.
+        """
         try:
             found = MARK.search(page.read_text(encoding="utf-8", errors="replace")[:HEAD])
         except FileNotFoundError:

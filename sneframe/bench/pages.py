@@ -33,7 +33,7 @@ def headings(table: Table) -> tuple[str, ...]:
 
 
 def words(table: Table, line: Line) -> tuple[str, ...]:
-    """Return the values under :func:`headings` for a line that has a score."""
+    """Return the text for each column of :func:`headings`. The line must have a score."""
     main = line.scores[table.metric]
     return (
         spread(table.metric, main),
@@ -57,7 +57,7 @@ def verdict(line: Line) -> str:
 
 
 def reason(line: Line) -> str:
-    """Return what a line lacks, and why. The text is empty for a complete line."""
+    """Return why seeds of a line have no score. The text is empty for a complete line."""
     if line.failed:
         said = verdict(line) if not line.done else f"{line.done} of {line.seeds} seeds are finished, failed"
         return f"{said}: {'; '.join(line.failed)}"
@@ -67,7 +67,7 @@ def reason(line: Line) -> str:
 
 
 def spread(metric: str, value: Spread | None) -> str:
-    """Return ``0.0367 ± 0.0021``."""
+    """Write the mean and standard deviation of a metric, such as ``0.0367 ± 0.0021``."""
     if value is None:
         return NOTHING
     mean = number(value.mean) if metric == "mse" else ratio(value.mean)
@@ -75,12 +75,12 @@ def spread(metric: str, value: Spread | None) -> str:
 
 
 def limits(metric: str, between: tuple[float, float] | None) -> str:
-    """Return ``0.031 … 0.042``."""
+    """Write the interval of a metric, such as ``0.031 … 0.042``."""
     return limits_in_words(between, "number" if metric == "mse" else "ratio")
 
 
 def difference(metric: str, value: PairedDifference | None) -> str:
-    """Return ``+0.12 (+0.09 … +0.15)``."""
+    """Write a difference and its interval, such as ``+0.12 (+0.09 … +0.15)``."""
     if value is None:
         return NOTHING
 
@@ -94,7 +94,7 @@ def difference(metric: str, value: PairedDifference | None) -> str:
 
 
 def epochs(line: Line) -> str:
-    """Return ``12.4 of 40 † (11)``; a dash for a method without epochs."""
+    """Write trained, planned and best epochs: ``12.4 of 40 † (11)``. A method without epochs gets a dash."""
     if not line.passes:
         return NOTHING
     whole = line.planned is not None and abs(line.passes - line.planned) < 1e-9
@@ -103,7 +103,7 @@ def epochs(line: Line) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a time as text. A time below a second is shown in milliseconds."""
+    """Write a time. A time below a second is written in milliseconds."""
     return f"{value * 1000:.3g} ms" if value < 1 else duration(value)
 
 
@@ -134,9 +134,9 @@ class Figures:
     """The charts of one column.
 
     Args:
-        intervals: of all methods; None where no method has a score.
-        costs: the metric against training time and model size, each with its caption.
-        predictions: of each method.
+        intervals: the chart of the intervals of all methods; None if no method has a score.
+        costs: the charts of the metric against training time and model size, each with its caption.
+        predictions: a chart of the predictions of each method.
         seed: the seed that made the predictions.
     """
 
@@ -150,7 +150,7 @@ def figures(table: Table, place: int, lines: Sequence[Line]) -> Figures | None:
     """Draw the charts of a column. The ids in the charts contain the position of the column.
 
     Returns:
-        None for a column without scores, and where there are too many columns for charts of each.
+        None for a column without scores, or if there are too many columns to draw each.
     """
     known = [line for line in lines if line.scores.get(table.metric) is not None]
     if not known or len(table.columns) > MOST_DRAWN:
@@ -175,7 +175,7 @@ def figures(table: Table, place: int, lines: Sequence[Line]) -> Figures | None:
 
 
 def overview(table: Table) -> Markup | None:
-    """Draw the metric over a suite's variations. Draw nothing for a single column or for pairs of zoos."""
+    """Draw the metric over the variations of a suite. Return None for one column or for pairs of zoos."""
     if len(table.columns) < 2 or table.matrices:
         return None
     if not any(line.scores.get(table.metric) for line in table.lines):

@@ -12,11 +12,11 @@ from sneframe.config.schema import ZooConfig
 from sneframe.errors import ConfigError, ZooError
 from sneframe.zoo import open_zoo
 
-DERIVED = "architecture"  #: an epoch can be balanced by this, too, which is no property
+DERIVED = "architecture"  #: the value of ``zoo.balance`` that is not a column of the zoo
 
 
 def check(rows: Sequence[tuple[Cell, ...] | str]) -> None:
-    """Check the configurations of all rows, and that the zoos have the columns they name. Read no weights.
+    """Check that the zoos have the columns that the configurations of all rows name. Read no weights.
 
     Args:
         rows: for each row and column its cells, or the reason why there are no cells.
@@ -34,7 +34,7 @@ def check(rows: Sequence[tuple[Cell, ...] | str]) -> None:
             continue
         cell = row[0]  # the seeds of a row read the same columns
         config = evolve(cell.config.zoo, path=None)
-        # Another zoo only needs the main property.
+        # A target needs only the main property.
         tested = ZooConfig(property=config.property)
         for place, asked in ((cell.zoo, config), *((target.zoo, tested) for target in cell.targets)):
             if (place.digest, asked) not in seen:

@@ -20,9 +20,9 @@ class Table:
 
     Args:
         title: title of the page, one line.
-        property: the predicted property; None for the zoo's first.
+        property: the predicted property; None for the first property of the zoo.
         metric: the metric that orders the lines.
-        budget: seconds of training, or None.
+        budget: seconds of training of each run, or None.
         lines: the lines of all columns.
         identity: text that distinguishes the page from those of other comparisons; empty for a page on its
             own.
@@ -56,9 +56,9 @@ class Table:
 
     @cached_property
     def matrices(self) -> tuple[Matrix, ...]:
-        """The matrix of each row and variation, from the zoos trained on to the zoos tested on.
+        """One matrix for each row and variation: the zoos trained on against the zoos tested on.
 
-        There is no matrix if there is only one source and one target.
+        There is no matrix if there is only one source and one target, or if a pair of zoos has no line.
         """
         found: dict[str, dict[tuple[str, str], Line]] = {}
         for line in self.lines:
@@ -78,8 +78,8 @@ class Table:
     def shade(self, line: Line) -> float | None:
         """Return where a score lies between the worst (0) and the best (1) of all matrices.
 
-        A line without a score gives None. Squared errors are compared by their logarithms, because
-        they differ by orders of magnitude.
+        The result is None for a line without a score. Squared errors are compared by their logarithms,
+        because they differ by orders of magnitude.
         """
 
         def scale(value: float) -> float:

@@ -1,10 +1,9 @@
 """Identify the code that computes a cell: sneframe and the plugins that the configuration names.
 
-Each has a hash of its source.
-
-The hash covers the files that can change a number. The hash of a plugin covers its whole distribution. The
-plugins of sneframe's own distribution are hashed package by package, so a change in one does not touch the
-cells of the others. The hash of sneframe itself leaves out the packages that only show numbers.
+Sneframe and each plugin are identified by a hash of their source. The hash covers the files that can change a
+number. The hash of a plugin covers its whole distribution. The plugins of sneframe's own distribution are
+hashed package by package, so a change in one does not touch the cells of the others. The hash of sneframe
+itself leaves out the packages that only show numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from sneframe.plugins import Installed, installed
 
 CORE = "sneframe"
 SHOWING = ("bench", "cli", "report", "testing")  #: packages of sneframe that cannot change a number
-LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy")  #: a comparison says where their versions differ
+LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy")  #: a comparison reports where their versions differ
 
 
 @frozen
@@ -61,7 +60,7 @@ def sources(config: RunConfig) -> dict[str, Made]:
 
 
 def changes(before: Mapping[str, Made], now: Mapping[str, Made]) -> list[str]:
-    """Return the differences, such as ``plugin spectra 0.1 → 0.2`` or ``plugin spectra 0.1, its source``."""
+    """Return what changed, such as ``plugin spectra 0.1 → 0.2`` or ``plugin spectra 0.1, its source``."""
     found = []
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name), now.get(name)
@@ -101,9 +100,8 @@ def _package(module: str) -> Iterator[tuple[str, Path]]:
     """Yield the names and paths of the files of the package or single-file module around a module."""
     spec = util.find_spec(module.partition(".")[0])
     if spec is not None and spec.origin is None and "." in module:
-        spec = util.find_spec(
-            module
-        )  # the first name is a namespace package, which other distributions share
+        # The first name is a namespace package, which other distributions share.
+        spec = util.find_spec(module)
     if spec is None:
         return
     if spec.submodule_search_locations:

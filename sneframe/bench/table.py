@@ -26,7 +26,7 @@ class Entry:
         row: label of the row.
         recipe: ``PLUGIN/NAME``.
         column: heading of the column; empty if there is only one.
-        within: label of the suite's variation alone; the column may name source and target, too.
+        within: label of the variation, without source and target.
         source: label of the zoo to train on; empty if there is only one.
         target: label of the zoo to test on; empty if there is only one.
         digest: digest of the zoo to test on.
@@ -86,7 +86,7 @@ class Line:
         row: label of the row.
         recipe: ``PLUGIN/NAME``.
         column: heading of the column.
-        within: label of the suite's variation alone; the column may name source and target, too.
+        within: label of the variation, without source and target.
         source: label of the zoo trained on; empty if there is only one.
         target: label of the zoo tested on; empty if there is only one.
         done: number of finished seeds.
@@ -101,7 +101,7 @@ class Line:
         size: trainable weights.
         passes: passes over the training networks.
         planned: planned epochs.
-        cut: number of seeds that the budget ended.
+        cut: number of seeds whose training the budget ended.
         best_epoch: best epoch in validation; 0 without epochs.
         train_seconds: seconds of training.
         step_seconds: seconds of one step.
@@ -164,7 +164,7 @@ def _tested(entry: Entry) -> list[tuple[Outcome, Test]]:
 
 
 def _draws(tested: Sequence[tuple[Outcome, Test]], draws: int) -> Draws:
-    """Return the mean over seeds of each metric in every bootstrap draw, as ``(draws,)``."""
+    """Return the mean over seeds of each metric in every resample, as ``(draws,)``."""
     found: Draws = {}
     alike = all(_same(test.group, tested[0][1].group) for _, test in tested)
     for metric in METRICS if alike else ():
@@ -175,7 +175,7 @@ def _draws(tested: Sequence[tuple[Outcome, Test]], draws: int) -> Draws:
 
 
 def _values(tested: Sequence[tuple[Outcome, Test]], metric: str) -> list[float]:
-    """Return the value of a metric for every seed, or nothing if the metric of a seed is undefined."""
+    """Return the value of a metric for every seed; an empty list if the metric of a seed is undefined."""
     values = [getattr(test.scores, metric) for _, test in tested]
     return [] if None in values else values
 

@@ -52,7 +52,7 @@ def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            start_new_session=True,  # Ctrl-C goes to the parent only, which then ends this one
+            start_new_session=True,  # Ctrl-C goes to the parent only, which then ends this process
             text=True,
         )
         assert process.stdin is not None
@@ -66,7 +66,7 @@ def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
                     return dict(said)
                 note(said["note"])
         except BrokenPipeError:
-            pass  # it ended before it read its job; its error output has the reason
+            pass  # the process ended before it read the job; its error output has the reason
         finally:
             _end(process)
         return {"failed": _reason(process.returncode, errors)}
@@ -232,7 +232,7 @@ def peak_memory() -> int:
 
 def main() -> None:
     """Read one job from standard input, run it, and write the result to standard output."""
-    # What libraries print is no answer, so it goes to the error output.
+    # What libraries print is not part of the answer, so it goes to the error output.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     job = json.loads(sys.stdin.readline())

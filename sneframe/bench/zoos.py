@@ -1,4 +1,4 @@
-"""Choose and label the zoos of a comparison that are trained on and tested on."""
+"""Choose and label the zoos that a comparison trains on and tests on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class StoredZoo:
     """A zoo on disk.
 
     Args:
-        path: its folder on this machine.
-        label: its name in a table.
-        name: the name in its manifest.
-        digest: digest of its content.
+        path: folder of the zoo on this machine.
+        label: name of the zoo in a table.
+        name: name in the manifest of the zoo.
+        digest: digest of the content of the zoo.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class StoredZoo:
 
     @classmethod
     def of(cls, path: Path) -> StoredZoo:
-        """Read the facts of a zoo from its folder. Weights are not read.
+        """Read name and digest of the zoo in a folder. Weights are not read.
 
         Raises:
             ZooError: there is no zoo.
@@ -46,8 +46,9 @@ class Target:
 
     Args:
         zoo: the other zoo.
-        divided: true for a zoo that other models of the comparison train on, which is split like them.
-            Otherwise the model is tested on the test part of the zoo's stored split, or on all networks.
+        divided: whether the zoo is split as for training, because other models of the comparison train on
+            it. The model is then tested on the test part of that split. If false, the model is tested on the
+            test part of the split that the zoo stores, or on all networks if the zoo stores none.
     """
 
     zoo: StoredZoo
@@ -98,7 +99,7 @@ def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> 
 
 
 def labels_of(places: Sequence[StoredZoo]) -> dict[StoredZoo, str]:
-    """Return the labels of zoos: the names of their folders, with digests where two zoos share a name."""
+    """Return the labels of zoos: the names of their folders, with digests if two folders share a name."""
     digests: dict[str, set[str]] = defaultdict(set)
     for place in places:
         digests[place.label].add(place.digest)

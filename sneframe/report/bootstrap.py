@@ -15,9 +15,9 @@ import numpy as np
 
 DRAWS = 10_000
 SEED = 0
-BLOCK = 1 << 22  #: counts at a time: 16 MiB
-KEPT = 1 << 25  #: counts that are kept for the next method: 128 MiB
-MOST_FOR_TAU = 5_000  #: networks; τ compares all pairs of them
+BLOCK = 1 << 22  #: number of counts that are drawn at a time, which take 16 MiB
+KEPT = 1 << 25  #: largest number of counts that are kept for the next method, which take 128 MiB
+MOST_FOR_TAU = 5_000  #: with more networks τ is not resampled, because τ compares all pairs of networks
 LEVEL = 0.95
 
 
@@ -29,12 +29,12 @@ def resampled(
     *,
     group: np.ndarray | None = None,
 ) -> np.ndarray | None:
-    """Return ``(draws,)`` values of a metric, NaN in resamples where it is undefined.
+    """Return the value of a metric in each resample, as ``(draws,)``. An undefined value is NaN.
 
     Args:
         metric: ``mse``, ``r2``, ``tau`` or ``accuracy``, as :mod:`sneframe.metrics` defines them.
         true: ``(n,)`` numbers, or labels.
-        predicted: ``(n,)``.
+        predicted: ``(n,)`` predictions, of the same type.
         draws: number of resamples.
         group: ``(n,)`` run groups, which are drawn as a whole. If None, every network is a group of its own.
 
@@ -66,15 +66,15 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
 
 
 def counts(networks: int, draws: int) -> Iterable[np.ndarray]:
-    """Return ``(d, n)`` float32 blocks, always the same: how often each resample draws each network."""
+    """Return how often each resample draws each network, in float32 blocks ``(d, n)``. All calls agree."""
     return _kept(networks, draws) if networks * draws <= KEPT else _Drawn(networks, draws)
 
 
 class _Drawn:
-    """Blocks of counts that are drawn anew at each iteration, with the same seed and so the same counts.
+    """Draws blocks of counts anew at each iteration. The seed is fixed, so the counts are always the same.
 
     Args:
-        networks: n.
+        networks: n, the number of networks.
         draws: number of resamples.
     """
 
@@ -92,10 +92,10 @@ class _Drawn:
 
 
 class _Grouped:
-    """Blocks in which the networks of a run group are drawn together.
+    """Yields blocks of counts in which the networks of a run group are drawn together.
 
     Args:
-        group: ``(n,)``.
+        group: ``(n,)`` run group of each network.
         draws: number of resamples.
     """
 
@@ -127,7 +127,7 @@ def _r2(true: np.ndarray, predicted: np.ndarray, blocks: Iterable[np.ndarray]) -
 
 
 def _tau(true: np.ndarray, predicted: np.ndarray, blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """τ-b = Σ_{i<j} s_ij t_ij / √(untied in s · untied in t); a pair counts as often as it is drawn."""
+    """Return τ-b = Σ_{i<j} s_ij t_ij / √(untied in s · untied in t). A pair counts each time it is drawn."""
     agree = _signs(true) * _signs(predicted)
     values = []
     for block in blocks:
@@ -138,7 +138,7 @@ def _tau(true: np.ndarray, predicted: np.ndarray, blocks: Iterable[np.ndarray]) 
 
 
 def _means(blocks: Iterable[np.ndarray], *values: np.ndarray) -> np.ndarray:
-    """Return ``(draws, k)`` means of k times ``(n,)`` values."""
+    """Return the means of k arrays ``(n,)`` in each resample, as ``(draws, k)``."""
     stacked = np.stack(values, axis=1)
     return np.concatenate([(block @ stacked) / block.sum(1, keepdims=True) for block in blocks])
 
@@ -148,7 +148,7 @@ def _signs(values: np.ndarray) -> np.ndarray:
 
 
 def _untied(values: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Return ``(d,)`` twice the number of pairs whose values differ: n² − Σ (count of a value)²."""
+    """Return, per resample, twice the number of pairs with different values: n² − Σ (count of a value)²."""
     order = np.argsort(values, kind="stable")
     starts = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)
     ordered = block[:, order].astype(np.float64)

@@ -1,8 +1,8 @@
-"""The style of all figures, as inline SVG: the same data give the same bytes, and text stays text.
+"""Set the style of all figures, and write them as inline SVG.
 
-Figures follow the page: ink, lines and plain points are drawn in the page's CSS variables, so they change
-with light and dark. Names that come from a zoo are drawn as plain text, never as mathematics, and cut where
-they are long.
+The same data give the same bytes, and text stays text. Ink, lines and plain points have CSS variables of the
+page as colours, so figures change with its light or dark theme. Names that come from a zoo are drawn as plain
+text, never as mathematics, and long names are cut.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ GREY = "#8a8f98"
 GRID = "#e6e8eb"
 GROUND = "#fdfefe"  #: the colour behind a figure
 BLUE = "#2a6ebb"
-#: The CSS variable for which each colour stands; without such a variable the colour itself is used.
+#: The CSS variable that replaces each colour. A page without the variable shows the colour itself.
 VARIABLES = {INK: "--text", GREY: "--quiet", GRID: "--line", GROUND: "--card", BLUE: "--point"}
 # Okabe and Ito's colours, which stay apart for colour-blind readers and are visible on white and on black.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = (0, (4, 3))
 MOST_VECTOR_POINTS = 2000
-SHORT = 24  #: characters of a name that fits twice into the width of a figure
+SHORT = 24  #: longest name, in characters, of a legend with two columns
 STYLE: dict[Any, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sneframe",
@@ -89,13 +89,13 @@ def points(axes: Axes, x: np.ndarray, y: np.ndarray, *, small: bool = False, **l
 
 
 def label(axes: Axes, *, x: str = "", y: str = "") -> None:
-    """Name the axes, in plain text."""
+    """Label the axes in plain text, without mathematics."""
     axes.set_xlabel(x, parse_math=False)
     axes.set_ylabel(y, parse_math=False)
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Put the legend below the axes, where it covers no data and no labels; short names get two columns."""
+    """Put the legend below the axes, where it covers no data and no labels. Short names get two columns."""
     handles, names = axes.get_legend_handles_labels()
     if not handles:
         return
@@ -106,7 +106,10 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def log_scale(axes: Axes, which: str = "y") -> None:
-    """Use a log scale that always has labels, written as plain numbers."""
+    """Make an axis logarithmic, with plain numbers as labels.
+
+    An axis that spans at most a factor of 100 has labels at 2 and 5 times the powers of ten, too.
+    """
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axis.get_view_interval()
@@ -132,13 +135,14 @@ def svg(figure: Figure, name: str, alt: str) -> Markup:
     Args:
         figure: drawn within :func:`style`.
         name: prefix of all ids in the element, so that the figures of a page have different ids.
-        alt: the figure in words.
+        alt: description of the figure in words.
     """
     file = io.StringIO()
     figure.savefig(file, format="svg", dpi=200, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = file.getvalue()
     text = text[text.index("<svg") :]
-    # A style element inside a figure would hold for the whole page; the page's own style sheet says the same.
+    # A style element inside a figure would apply to the whole page. The style sheet of the page has its
+    # rules.
     text = re.sub(r"<style.*?</style>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(f"(?:{_POINT.pattern})+", lambda found: _together(found[0]), text)
     text = re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], name), text)
@@ -167,7 +171,7 @@ def _together(found: str) -> str:
 
 
 def _tag(tag: str, name: str) -> str:
-    """Return a tag with its ids named after the figure, and with the page's variables for colours."""
+    """Prefix the ids in a tag with the name of the figure, and replace colours by CSS variables."""
     tag = _REFERENCE.sub(rf"\1{name}-", tag)
     return _COLOUR.sub(lambda colour: f"var({VARIABLES[colour[0]]},{colour[0]})", tag)
 

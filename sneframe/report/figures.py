@@ -1,4 +1,4 @@
-"""The figures of a run's report: predictions, residuals, confusions, learning curves and maps."""
+"""Draw the figures of a report: predictions, residuals, confusion matrices, learning curves and maps."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from sneframe.run_folder.history import Epoch
 from sneframe.run_folder.predictions import Predictions
 
 MOST_COUNTED = 12  #: a confusion matrix of more classes shows no numbers
-SIZE = (4.4, 4.2)  #: inches of a figure
+SIZE = (4.4, 4.2)  #: width and height of a figure, in inches
 
 
 def scatter(
     predictions: Predictions, name: str, colours: Sequence[str], alt: str, *, prefix: str = ""
 ) -> Markup:
-    """Draw predicted against true values, and the identity line. ``colours`` has one per network."""
+    """Draw predicted against true values, and the identity line. ``colours`` has one colour per network."""
     with style():
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
@@ -58,7 +58,7 @@ def identity(axes: Axes, true: np.ndarray, predicted: np.ndarray) -> None:
 def residuals(
     predictions: Predictions, name: str, colours: Sequence[str], alt: str, *, prefix: str = ""
 ) -> Markup:
-    """Draw the errors, predicted − true, over the true values. ``colours`` has one per network."""
+    """Draw the errors, predicted − true, over the true values. ``colours`` has one colour per network."""
     errors = predictions.predicted - predictions.true
     with style():
         figure = Figure(figsize=SIZE, layout="constrained")
@@ -81,7 +81,7 @@ def confusion(predictions: Predictions, name: str, alt: str, *, prefix: str = ""
 
 
 def matrix(axes: Axes, true: np.ndarray, predicted: np.ndarray, *, names: bool = True) -> None:
-    """Draw a confusion matrix, shaded by the fraction of each row."""
+    """Draw a confusion matrix. A darker cell has a larger fraction of its row."""
     classes = sorted({*true.tolist(), *predicted.tolist()})
     indices = {name: index for index, name in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)))
@@ -108,13 +108,15 @@ def matrix(axes: Axes, true: np.ndarray, predicted: np.ndarray, *, names: bool =
 def curves(
     history: Sequence[Epoch], error: str, best_epoch: int | None, alt: str, *, baseline: float | None = None
 ) -> Markup:
-    """Draw training loss, validation error, and e_g where it was measured, one above the other, over epochs.
+    """Draw training loss, validation error and e_g over the epochs, in one panel each.
+
+    There is no panel for e_g if it was not measured.
 
     Args:
         history: the epochs.
         error: the name of the validation error.
-        best_epoch: the epoch to mark.
-        alt: the figure in words.
+        best_epoch: the epoch to mark, or None.
+        alt: description of the figure in words.
         baseline: the validation error of the mean predictor, drawn as a line.
     """
     validation = f"validation {error}"
@@ -151,7 +153,7 @@ def curves(
 
 
 def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
-    """Draw the PCA map, coloured by ``(n,)`` numbers or labels. Its SVG ids contain ``prefix``."""
+    """Draw the PCA map. Colours show ``values``, ``(n,)`` numbers or labels. SVG ids contain ``prefix``."""
     first, second = projection.fractions
     labels = f"first component ({first:.0%} of the variance)", f"second ({second:.0%})"
     with style():
@@ -159,7 +161,7 @@ def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, 
 
 
 def tsne_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
-    """Draw the t-SNE map, coloured by ``(n,)`` numbers or labels. The axes have no meaning."""
+    """Draw the t-SNE map. Colours show ``values``, ``(n,)`` numbers or labels. The axes have no meaning."""
     with style():
         return svg(_map(projection.tsne, values, name, None), f"tsne{prefix}", alt)
 
@@ -179,7 +181,7 @@ def _map(places: np.ndarray, values: np.ndarray, name: str, labels: tuple[str, s
         legend(figure, axes)
         return figure
     drawn = points(axes, places[:, 0], places[:, 1], c=values, cmap="viridis", alpha=0.9)
-    drawn.set_gid("points")  # which the style sheet gives an outline, so that both ends of the scale are seen
+    drawn.set_gid("points")  # the style sheet outlines these, so that both ends of the scale are visible
     bar = figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
     bar.outline.set_visible(False)
     bar.set_label(shown(name), parse_math=False)
@@ -187,7 +189,7 @@ def _map(places: np.ndarray, values: np.ndarray, name: str, labels: tuple[str, s
 
 
 def _classes(axes: Axes, places: np.ndarray, labels: np.ndarray) -> None:
-    """Draw the most frequent labels in a colour each, the others in grey, and name them for a legend."""
+    """Draw points coloured by label. The most frequent labels have a colour each, and all others are grey."""
     names, counts = np.unique(labels.astype(str), return_counts=True)
     named = sorted(names[np.argsort(-counts, kind="stable")][: len(PALETTE)].tolist())
     rest = ~np.isin(labels.astype(str), named)

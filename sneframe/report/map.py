@@ -1,6 +1,7 @@
 """Write an interactive map of embedded networks.
 
-The map is an HTML page that loads no other file. Its security policy allows its only script by hash.
+The map is an HTML page that loads no other file. The security policy of the page allows only the script of
+the page, by hash.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ DIGITS = 5  #: decimals of a coordinate
 
 
 def write_map(embedded: EmbeddingTable, name: str, path: Path, *, colour: str | None = None) -> Path:
-    """Write a page that shows networks as points, coloured by any property, with names on hover and a search.
+    """Write a page that shows networks as points.
+
+    A reader of the page chooses the property that colours the points, sees names on hover, and can search.
 
     Args:
         embedded: the networks.
         name: name of the run that embedded them.
         path: file to write.
-        colour: the property that first colours the networks, if they have it.
+        colour: the property that colours the networks when the page opens, if the networks have that
+            property.
 
     Returns:
         The path.

@@ -22,10 +22,10 @@ from sneframe.run_folder.load import RunFolder, read_folder
 from sneframe.run_folder.measured import PropertyScores
 from sneframe.run_folder.predictions import CATEGORY, Predictions
 
-DRAWS = 2_000  #: resamples of the test networks; a comparison, which subtracts intervals, draws more
-FEWEST = 30  #: test networks; with fewer, the page warns
-MOST_ROWS = 20  #: architectures that the page lists
-MOST_WORST = 10  #: worst predictions that the page lists
+DRAWS = 2_000  #: resamples of the test networks. A comparison draws more, because it reports differences.
+FEWEST = 30  #: the page warns if there are fewer test networks
+MOST_ROWS = 20  #: number of architectures that the page lists
+MOST_WORST = 10  #: number of worst predictions that the page lists
 
 
 @frozen(kw_only=True)
@@ -48,11 +48,11 @@ class Worst:
     """One of the worst predictions.
 
     Args:
-        source: the name of the network.
-        architecture: its id.
+        source: name of the network.
+        architecture: id of the architecture of the network.
         true: true value.
         predicted: predicted value.
-        error: predicted − true of a number; of a category the probability of the true class.
+        error: predicted − true for a number; the probability of the true class for a category.
     """
 
     source: str
@@ -95,7 +95,7 @@ def write_report(folder: Path) -> Path:
     The same folder gives the same bytes. An older report stays until the new one is complete.
 
     Raises:
-        RunError: a file of the folder is missing or malformed, or contradicts another.
+        RunError: a file of the folder is missing or malformed, or contradicts another file.
         MachineError: the report cannot be written.
     """
     text = render(read_folder(folder))
@@ -106,7 +106,7 @@ def write_report(folder: Path) -> Path:
 
 
 def render(run: RunFolder) -> str:
-    """Return the page of a run."""
+    """Return the report of a run, as HTML."""
     colours = _colours(run)
     properties = list(zip(run.metrics.by_property.items(), run.predictions, strict=True))
     return template("sneframe.report", "report.html.j2").render(
@@ -136,7 +136,7 @@ def render(run: RunFolder) -> str:
 
 
 def headings(scores: PropertyScores) -> dict[str, tuple[str, str]]:
-    """Return the metrics that the page shows for a property: the heading of each, and how it is written."""
+    """Return the heading and the format, ``number`` or ``ratio``, of each metric that the page shows."""
     if scores.task == CATEGORY:
         return {
             "accuracy": ("accuracy", "ratio"),
@@ -188,7 +188,11 @@ def classes(predictions: Predictions) -> list[ClassRow]:
 
 
 def _names(run: RunFolder) -> dict[str, str]:
-    """Return the name of each architecture: its summary, with the start of its id if that is shared."""
+    """Return a name for each architecture, by id.
+
+    The name is the summary of the architecture. If several architectures have the same summary, the start of
+    the id is put before it.
+    """
     summaries = run.environment.zoo.architectures
     times = Counter(summaries.values())
     return {
@@ -208,7 +212,7 @@ def _intervals(predictions: Predictions) -> dict[str, tuple[float, float]]:
 
 
 def _mix(run: RunFolder) -> list[ArchitectureRow]:
-    """Return the architectures, those with the most networks first."""
+    """Return a row for each architecture. Those with the most networks come first."""
     parts = [run.metrics.architectures.get(part, {}) for part in ("train", "val", "test")]
     rows = []
     for name in dict.fromkeys([*run.metrics.by_architecture, *(name for part in parts for name in part)]):
@@ -223,7 +227,7 @@ def _error(scores: PropertyScores) -> str:
 
 
 def _colours(run: RunFolder) -> dict[str, str]:
-    """Return a colour for each architecture of a zoo that mixes a few; empty where one colour is enough."""
+    """Return a colour for each architecture, by id; empty for a single one, or for more than the palette."""
     architectures = list(run.metrics.by_architecture)
     if not 1 < len(architectures) <= len(PALETTE):
         return {}
@@ -236,7 +240,8 @@ def _predictions(
     """Draw the predictions of a property: numbers and their errors as points, categories as a matrix.
 
     Returns:
-        Each figure with its kind; ids in it contain the place, so that they differ within the page.
+        The kind and the SVG of each figure. The ids in an SVG contain ``place``, the index of the property,
+        so that all ids of the page differ.
     """
     scores, prefix = found.test, _prefix(place)
     if found.task == CATEGORY:
@@ -278,7 +283,7 @@ def _curves(run: RunFolder) -> Markup | None:
 
 
 def _map(run: RunFolder) -> dict[str, Any]:
-    """Return the maps with the numbers of their captions, or the sentence that says why there is none."""
+    """Return the maps with the numbers of their captions, or a sentence that says why there is no map."""
     if run.embeddings is None:
         return {"missing": "The run kept no embeddings of its test networks."}
     projection = project(run.embeddings.values)
@@ -306,7 +311,7 @@ def _map(run: RunFolder) -> dict[str, Any]:
 
 
 def _coloured(run: RunFolder) -> dict[str, np.ndarray]:
-    """Return what maps are coloured by: properties, the architecture if there are several, ``zoo.show``."""
+    """Return the values that colour the maps: properties, the architecture if it varies, and ``zoo.show``."""
     found = {
         name: predictions.true
         for name, predictions in zip(run.metrics.by_property, run.predictions, strict=True)

@@ -50,7 +50,7 @@ def project(values: np.ndarray) -> Projection | str:
         rows = np.sort(np.random.default_rng(SEED).choice(rows, MOST_NETWORKS, replace=False))
     pca = PCA(n_components=min(MOST_WIDTH, len(rows), values.shape[1]), random_state=SEED)
     components = pca.fit_transform(values[rows])
-    # t-SNE looks at three times the perplexity as many neighbours, which must be fewer than the networks.
+    # t-SNE looks at 3 × perplexity neighbours of a network, which must be fewer than the networks.
     perplexity = min(30.0, (len(rows) - 1) / 3)
     tsne = TSNE(init="pca", perplexity=perplexity, random_state=SEED).fit_transform(components)
     first, second = pca.explained_variance_ratio_[:2]

@@ -11,7 +11,7 @@ from sneframe.report import words
 
 
 def template(package: str, name: str) -> jinja2.Template:
-    """Return a template of a package. It can include ``style.css`` of ``sneframe.report``."""
+    """Return a template of a package. The template can include ``style.css`` of ``sneframe.report``."""
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [jinja2.PackageLoader(package, ""), jinja2.PackageLoader("sneframe.report", "")]

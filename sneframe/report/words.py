@@ -6,28 +6,28 @@ NOTHING = "–"
 
 
 def number(value: float) -> str:
-    """Return four significant digits, zeros at the end included, so that columns compare at a glance."""
+    """Write a number with four significant digits. Zeros at the end stay, so that columns line up."""
     return f"{value:#.4g}".removesuffix(".").replace("-", "−")
 
 
 def rough(value: float) -> str:
-    """Return three significant digits, for the limits of a confidence interval."""
+    """Write a number with three significant digits, as for the limits of a confidence interval."""
     return f"{value:#.3g}".removesuffix(".").replace("-", "−")
 
 
 def ratio(value: float | None) -> str:
-    """Return a number that is at most 1, such as R² or τ, to three places; "–" where it is undefined."""
+    """Write a number that is at most 1, such as R² or τ, with three decimals. None becomes "–"."""
     if value is None:
         return NOTHING
     return f"{value:z.3f}".replace("-", "−") if abs(value) < 1000 else number(value)
 
 
 def limits(between: tuple[float, float] | None, written: str) -> str:
-    """Return ``0.031 … 0.042``; "–" where there is no interval.
+    """Write an interval, such as ``0.031 … 0.042``. None becomes "–".
 
     Args:
         between: the lower and the upper limit.
-        written: ``number`` or ``ratio``.
+        written: the format of the limits, ``number`` or ``ratio``.
     """
     if between is None:
         return NOTHING
@@ -35,13 +35,13 @@ def limits(between: tuple[float, float] | None, written: str) -> str:
 
 
 def count(value: int) -> str:
-    """Return a whole number in groups of three digits."""
-    # Narrow no-break spaces: a comma and a point mean different things to different readers.
+    """Write a whole number with its digits in groups of three."""
+    # Narrow no-break spaces separate the groups, because readers differ in what a comma or a point means.
     return f"{value:,}".replace(",", "\u202f")
 
 
 def duration(seconds: float) -> str:
-    """Return a time in seconds, minutes or hours."""
+    """Write a time in seconds, in minutes and seconds, or in hours and minutes."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -50,5 +50,5 @@ def duration(seconds: float) -> str:
 
 
 def moment(iso: str) -> str:
-    """Return an ISO 8601 date and time with a space instead of ``T``, and ``UTC`` instead of ``+00:00``."""
+    """Write an ISO 8601 date and time with a space instead of ``T``, and ``UTC`` instead of ``+00:00``."""
     return iso.replace("T", " ").replace("+00:00", " UTC")

@@ -46,7 +46,7 @@ def read_embeddings(path: Path, known: np.ndarray) -> Embeddings | None:
     ids, values = tensors["ids"], tensors["values"]
     if ids.ndim != 1 or ids.dtype != np.int64 or values.ndim != 2 or len(ids) != len(values):
         found = f"{ids.shape} {ids.dtype} and {values.shape}"
-        fault(path, f"ids must be (n,) int64 and values (n, E), got {found}")
+        fault(path, f"ids must be (n,) int64 and values (n, E), but got {found}")
     if not np.isfinite(values).all():
         fault(path, "values must be finite")
     if len(unknown := np.setdiff1d(ids, known)):

@@ -60,7 +60,7 @@ def parse_json(path: Path, text: str, line: int | None = None) -> dict[str, Any]
     except (ValueError, RecursionError) as error:
         fault(path, f"not JSON: {error}", error, line=line)
     if not isinstance(data, dict):
-        fault(path, f"must be a JSON object, got {SHOWN.repr(data)}", line=line)
+        fault(path, f"must be a JSON object, but got {SHOWN.repr(data)}", line=line)
     return data
 
 

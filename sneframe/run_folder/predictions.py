@@ -88,10 +88,10 @@ def read_predictions(path: Path, metrics: Metrics) -> tuple[Predictions, ...]:
             fault(path, f"the columns must be {', '.join(columns)}, but got {', '.join(header) or 'none'}")
         for row in rows:
             if len(row) != len(columns):
-                raise ValueError(f"must have {len(columns)} values, got {len(row)}")
+                raise ValueError(f"must have {len(columns)} values, but got {len(row)}")
             number, split, *names = row[: len(COLUMNS)]
             if split not in ("val", "test"):
-                raise ValueError(f"split must be val or test, got {split!r}")
+                raise ValueError(f"split must be val or test, but got {split!r}")
             read = _read_values(row[len(COLUMNS) :], kinds.values())
             if split == "test":
                 named.append((np.int64(number), *names))
@@ -138,5 +138,5 @@ def _value(text: str, kind: str) -> float | str:
         return text
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"a value must be finite, got {value}")
+        raise ValueError(f"a value must be finite, but got {value}")
     return value

@@ -52,7 +52,7 @@ def read_shown(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
 
 def _values(path: Path, key: str, column: tuple[Any, ...], n: int) -> np.ndarray:
     if len(column) != n:
-        fault(path, f"{key}: must be a list of {n} values, got {len(column)}")
+        fault(path, f"{key}: must be a list of {n} values, but got {len(column)}")
     there = [value for value in column if value is not None]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
         return np.array([np.nan if value is None else value for value in column], np.float64)

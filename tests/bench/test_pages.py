@@ -364,8 +364,8 @@ def test_what_old_cells_lack_is_said():
     old, new = Outcome(seed=0), Outcome(seed=1, finished="2026-03-01T09:00:00+00:00")
     empty = {"zoos": [], "configs": [], "seeds": 2, "budget": None, "command": None}
     assert header(outcomes=[old, new], **empty).lacks == (
-        "Not known for 1 cell of 2, from before it was kept: the date, and the run groups of test "
-        "networks, which are resampled one by one.",
+        "The date and the run groups are not recorded in 1 cell of 2. The test networks of such cells are "
+        "resampled one by one.",
         "The command is not known: Python code made this comparison.",
     )
 

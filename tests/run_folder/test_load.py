@@ -138,12 +138,12 @@ def test_a_run_without_epochs_needs_no_history(write_run: Callable[..., Path]) -
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("1,train,a,s,g,0.0,0.0", "line 2: split must be val or test, got 'train'"),
-        ("1,test,a,s,g,0.0", "line 2: must have 7 values, got 6"),
+        ("1,train,a,s,g,0.0,0.0", "line 2: split must be val or test, but got 'train'"),
+        ("1,test,a,s,g,0.0", "line 2: must have 7 values, but got 6"),
         ("1,test,a,s,g,zero,0.0", "line 2: could not convert string to float: 'zero'"),
         ("one,test,a,s,g,0.0,0.0", "line 2: .*'one'"),
         ("99999999999999999999,test,a,s,g,0.0,0.0", "line 2: "),
-        ("1,test,a,s,g,0.0,nan", "line 2: a value must be finite, got nan"),
+        ("1,test,a,s,g,0.0,nan", "line 2: a value must be finite, but got nan"),
         ("1,test,a,s,g,0.0,0.0\n1,test,a,s,g,0.0,0.0", "a test network has more than one row"),
         ('1,test,"a,s,g,0.0,0.0', "line 2: unexpected end of data"),
     ],
@@ -214,7 +214,7 @@ def test_json_that_is_no_object_is_refused(write_run: Callable[..., Path]) -> No
     """A JSON file must hold an object."""
     path = write_run(networks=6) / "environment.json"
     path.write_text("[]", encoding="utf-8")
-    with pytest.raises(RunError, match=r"environment.json: must be a JSON object, got \[\]$"):
+    with pytest.raises(RunError, match=r"environment.json: must be a JSON object, but got \[\]$"):
         read_folder(path.parent)
 
 

@@ -177,13 +177,13 @@ def test_fitting_to_no_network_is_refused(batch, stranger):
         (torch.ones(3), "got Tensor;"),
         ("mine.zarr", "got str;"),
         ([nn.Linear(1, 1)], "got Linear;"),
-        ([], "got list of nothing;"),
+        ([], "got an empty list;"),
         (None, "got NoneType;"),
     ],
 )
 def test_what_is_no_network_is_named(given, got):
     """The error for other values names their type, and how to make a batch."""
-    with pytest.raises(ConfigError, match=f"a Batch, a Zoo, or a list of architectures, {got}.*from_modules"):
+    with pytest.raises(ConfigError, match=f"a Zoo, or a list of architectures, but {got}.*from_modules"):
         sneframe.encoder("sne", given)
 
 
@@ -195,5 +195,5 @@ def test_one_architecture_is_no_list_of_them(batch):
 
 def test_a_batch_of_no_network_is_refused(batch):
     """An encoder cannot be fitted to a batch without networks."""
-    with pytest.raises(ConfigError, match="these hold none"):
+    with pytest.raises(ConfigError, match="at least one network, but got none"):
         sneframe.encoder("sne", batch.select([]))
