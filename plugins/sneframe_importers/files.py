@@ -1,4 +1,7 @@
-"""Import a folder of state dicts of any architectures. A table may give the properties of the networks."""
+"""Import a folder of state dicts, whose architectures may differ.
+
+A table may give the properties of the networks.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,13 @@ class Files:
 
     properties: Path | None = option(
         None,
-        "a CSV, TSV or JSON lines table with a column `file` (relative to SRC), optional columns `group` and "
-        "`split`, and a column for each property",
+        "a CSV, TSV or JSON lines table with a column `file` (paths relative to SRC), optional columns "
+        "`group` and `split`, and a column for each property",
     )
     module: str | None = option(
         None,
-        "package.module:function that returns the module of a network; its symmetry is derived and verified",
+        "package.module:function that returns the `nn.Module` of a network; the symmetry of the network is "
+        "derived from this module and verified",
     )
     key: str | None = option(
         None, "which state dict to read from a checkpoint that holds several, such as `model` or `nets.actor`"
@@ -52,10 +56,12 @@ class Files:
 
 
 def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
-    """Yield the networks of a folder, one at a time, in the order of the table, or else ordered by name.
+    """Yield the networks of a folder, one at a time. Yield a file that cannot be read as :class:`Skipped`.
+
+    The networks come in the order of the table. Without a table, they are ordered by file name.
 
     Raises:
-        ZooError: there is no such folder, no checkpoint in it, or the table cannot be read.
+        ZooError: there is no such folder, the folder has no checkpoint, or the table cannot be read.
     """
     unread: list[Skipped] = []
     names = _names(folder(source), unread)
@@ -96,11 +102,11 @@ IMPORTER = ZooImporter(
 
 
 def _names(source: Path, unread: list[Skipped]) -> list[str]:
-    """Return the files of networks in a folder, at any depth, in alphabetical order.
+    """Return the paths of the state dicts in a folder, at any depth, in alphabetical order.
 
     Args:
-        source: the folder.
-        unread: a list to which folders are added that cannot be read.
+        source: the folder. The paths are relative to this folder.
+        unread: a list. Each subfolder that cannot be read is added to this list, with the reason.
     """
 
     def note(error: OSError) -> None:
