@@ -191,7 +191,7 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(inner, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the change of the residual stream, shape ``(B, tokens, dim)``."""
+        """Return what this layer adds to the residual stream ``x``, shape ``(B, tokens, dim)``."""
         q, k, v = (
             rearrange(each, "b t (h d) -> b h t d", h=self.heads)
             for each in self.to_qkv(self.norm(x)).chunk(3, -1)
@@ -209,6 +209,6 @@ class FeedForward(nn.Module):
         self.net = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the change of the residual stream, shape ``(B, tokens, dim)``."""
+        """Return what this layer adds to the residual stream ``x``, shape ``(B, tokens, dim)``."""
         out: Tensor = self.net(x)
         return out

@@ -57,7 +57,7 @@ class ListedINR:
 
 
 def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
-    """Yield the INRs of a folder, in the order of the JSON file. Without a JSON file, sort them by name.
+    """Yield the INRs of a folder in the order of the JSON file, or ordered by name if there is no JSON file.
 
     Raises:
         ZooError: the folder has no INR, or the JSON file is missing or damaged.
@@ -90,7 +90,7 @@ IMPORTER = ZooImporter(
 
 
 def _part(name: str) -> str | None:
-    """Return the part (train, val or test) that a folder in the path ``name`` gives, or None."""
+    """Return the part (train, val or test) that a folder name in the path ``name`` gives, or None."""
     for word in PurePosixPath(name).parts[:-1]:
         if word in PARTS:
             return PARTS[word]
@@ -102,7 +102,7 @@ def _part(name: str) -> str | None:
 def _properties(inr: ListedINR, content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the properties of an INR: label and image, or amplitude and frequency.
 
-    The JSON list, the content of the file and the name of its folder are searched for them.
+    They come from the JSON list, from the content of the file, or from the name of its folder.
     """
     properties: dict[str, Any] = {}
     for word in PurePosixPath(inr.file).parts[:-1]:

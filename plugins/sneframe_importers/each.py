@@ -22,7 +22,7 @@ def each_file(
     make: Callable[[T], Imported],
     progress: Callable[[int, int], None],
 ) -> Iterator[Imported | Skipped]:
-    """Yield the networks of each file, or the reason why the file is skipped.
+    """For each file, yield its networks, or a :class:`Skipped` with the reason why it cannot be read.
 
     Args:
         files: the files, in the order of the zoo.

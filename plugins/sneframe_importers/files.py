@@ -56,7 +56,7 @@ class Files:
 
 
 def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
-    """Yield the networks of a folder, one at a time. Yield a file that cannot be read as :class:`Skipped`.
+    """Yield the networks of a folder, one at a time, and a :class:`Skipped` for each file left out.
 
     The networks come in the order of the table. Without a table, they are ordered by file name.
 

@@ -3,7 +3,7 @@
 SANE standardises weights, and cuts the weights and the bias of each output channel into tokens of equal
 length. The last token of a channel is padded. A sample holds the tokens ``w (tokens, length)``, a mask ``m``
 that is false for padding, the positions ``p (tokens, 3)`` (index among all tokens, layer, channel) and the
-properties ``props``. If a sample is a whole training run, these have a leading axis of epochs. The names and
+properties ``props``. If a sample is a whole training run, they have a leading axis of epochs. The names and
 shapes of the parameters are not in a sample, so the state dict of one network is needed, too.
 """
 

@@ -256,9 +256,9 @@ class SmallCNN(nn.Module):
 def _published(path: Path, steps: np.ndarray) -> np.ndarray:
     """Return the split that NFN and later papers use, shape ``(N,)``.
 
-    The file is a permutation of all rows. Only rows of final checkpoints are used. Of the first half of these
-    rows, 80 % are for training and 20 % for validation. The second half is for the test. A header
-    line ``0``, with which published files begin, is ignored.
+    The file lists all rows in random order. Only the final checkpoints are used. Of the first half of them,
+    80 % are for training and 20 % for validation. The second half is for the test. A header line ``0``, with
+    which published files begin, is ignored.
 
     Raises:
         ZooError: the file is missing, damaged, or not a permutation of the rows.

@@ -1,6 +1,6 @@
 """Convert the values of a table's column (texts or JSON values) to one kind: int, float, bool or text.
 
-A warning says which values decide the kind, where a user may have expected another kind.
+If a user may have expected another kind, a warning says which values decide the kind.
 """
 
 from __future__ import annotations
@@ -131,13 +131,13 @@ def typed_json(values: Sequence[Any], source: ColumnSource) -> list[Any]:
 
 
 def _too_large(values: Sequence[Any]) -> int:
-    """Return how many ints of a column would lose digits as 64-bit ints, or as floats if it has floats."""
+    """Return how many ints of a column exceed 64 bits or, if the column has floats, exceed 2**53."""
     most = EXACT_IN_FLOAT if any(type(value) is float for value in values) else (1 << 63) - 1
     return sum(type(value) is int and not -most - 1 <= value <= most for value in values)
 
 
 def _read_all(words: Sequence[str], missing: Sequence[bool], read: Callable[[str], Any]) -> list[Any] | None:
-    """Return the value of each word, with None for a missing one. Return None if a word cannot be read."""
+    """Apply ``read`` to the words, with None for missing ones. Return None if a word cannot be read."""
     try:
         return [None if gone else read(word) for word, gone in zip(words, missing, strict=True)]
     except ValueError:

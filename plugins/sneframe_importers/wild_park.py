@@ -66,7 +66,9 @@ class ListedCheckpoint:
 def read(
     config: WildPark, source: Path, progress: Callable[[int, int], None]
 ) -> Iterator[Imported | Skipped]:
-    """Yield the checkpoints of a folder or zip archive, as the splits list them, or else ordered by name.
+    """Yield the checkpoints of a folder or zip archive.
+
+    They have the order of the splits. Without splits, they are ordered by name.
 
     Raises:
         ZooError: there is no checkpoint, or the archive or the splits cannot be read.

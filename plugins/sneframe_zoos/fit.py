@@ -29,8 +29,8 @@ def fit(
 ) -> tuple[Tensor, Tensor]:
     """Fit each network to its target with full-batch Adam.
 
-    A network is frozen as soon as its mean squared error is at most ``tolerance``. Later steps leave frozen
-    networks out, so they are cheaper. Networks do not affect each other.
+    A network is frozen as soon as its mean squared error is at most ``tolerance``. Later steps are cheaper,
+    because they leave frozen networks out. Networks do not affect each other.
 
     Args:
         architecture: the architecture of a :class:`~sneframe_zoos.inr.SineINR`.

@@ -1,7 +1,7 @@
 """Train many classifiers of one design at once and return their checkpoints.
 
-All random numbers are drawn separately for each run, outside the vectorised step. The weights of a run
-therefore depend on the runs that are trained with it only by rounding.
+All random numbers are drawn separately for each run, outside the vectorised step. The runs that are
+trained together with a run therefore change its weights only by rounding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sneframe_zoos.classifiers.initial import is_kernel
 from sneframe_zoos.classifiers.optimisers import Stepper
 
 EVALUATED = 500  #: the largest number of images in one forward pass of an evaluation
-#: A function of the parameters and masks of one network, images and labels: the mean cross-entropy.
+#: Maps the parameters and masks of one network, images and labels to the mean cross-entropy.
 Loss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor], Tensor]
 
 
@@ -151,7 +151,7 @@ def train(
 
 
 def _plan(run: Run, order: Order, batch_size: int, checkpoints: int) -> dict[int, int]:
-    """Return the epoch of each checkpoint of a run, by the number of training steps before it."""
+    """Map the number of training steps before each checkpoint to the epoch of the checkpoint."""
     epochs = run.hyper.epochs
     at = (
         sorted({max(1, round(epochs * (k + 1) / checkpoints)) for k in range(checkpoints)}) if epochs else [0]
@@ -168,7 +168,7 @@ def generator(seed: int, run: Run, purpose: str) -> torch.Generator:
 
 
 class Order:
-    """Draw the training images of a run, and the order in which the run sees them.
+    """Draws the training images of a run, and the order in which the run sees them.
 
     The run uses a random subset that holds the fraction ``train_fraction`` of all training images. The subset
     is shuffled again for every epoch. The number of epochs is not limited.
@@ -196,7 +196,7 @@ class Order:
 
 
 class Mask(nn.Module):
-    """A replacement of ``nn.Dropout`` that multiplies its input by a mask, which :class:`Masks` draws."""
+    """A replacement for ``nn.Dropout`` that multiplies its input by a mask, which :class:`Masks` draws."""
 
     mask: Tensor
 
@@ -211,7 +211,7 @@ class Mask(nn.Module):
 
 
 class Masks:
-    """Draw the dropout masks of each run.
+    """Draws the dropout masks of each run.
 
     Args:
         module: a module, which may contain ``nn.Dropout``.
