@@ -35,7 +35,7 @@ class Design(ABC):
         Args:
             image: shape of an image.
             classes: number of classes.
-            dropout: probability of every ``nn.Dropout`` in the module. Each hidden layer has one.
+            dropout: probability of every ``nn.Dropout`` in the module. One follows each hidden layer.
 
         Raises:
             ZooError: the images are too small, or do not fit the design.
