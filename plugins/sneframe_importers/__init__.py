@@ -1,4 +1,4 @@
-"""This plugin registers importers for folders of checkpoints and for the file formats of published zoos."""
+"""The plugin of zoo importers, for folders of checkpoints and for the file formats of published zoos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sneframe.zoo.importer import ZooImporter
 
 @hookimpl
 def sneframe_zoos() -> Sequence[ZooImporter]:
-    """Register all importers."""
+    """Return all zoo importers of this plugin."""
     from sneframe_importers import (
         dng_vit,
         dws_inr,

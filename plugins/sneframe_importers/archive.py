@@ -24,10 +24,10 @@ class Entries(ABC):
 
     @abstractmethod
     def open(self, name: str) -> io.BytesIO:
-        """Return the content of an entry.
+        """Return the content of the file or entry ``name``.
 
         Raises:
-            FileError: the entry cannot be read.
+            FileError: the file or entry cannot be read.
         """
 
 

@@ -1,7 +1,7 @@
 """Import the vision transformers of DNG.
 
-``vit_models/model_{i}_{epoch}.pth`` holds a state dict. ``stat/results_{a}_{b}.json`` holds the accuracies
-in per cent.
+``vit_models/model_{i}_{epoch}.pth`` holds the state dict of model i at an epoch.
+``stat/results_{a}_{b}.json`` holds the accuracies of models in per cent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DNGViT:
 
 
 def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
-    """Yield the transformers of a folder, ordered by number and epoch.
+    """Yield the transformers of a folder, ordered by model number, then by epoch.
 
     Raises:
         ZooError: the folder has no checkpoint or no results, or the results are damaged.
@@ -78,7 +78,7 @@ def _numbers(name: str) -> tuple[int, int]:
 
 
 def _results(source: Path) -> dict[tuple[int, int], dict[str, float]]:
-    """Return the accuracies in [0, 1] of each network, by its number and epoch."""
+    """Return the accuracies in [0, 1] of each network, by its model number and epoch."""
     results: dict[tuple[int, int], dict[str, float]] = {}
     for name in files_in(source, "results_*_*.json"):
         try:
@@ -93,7 +93,14 @@ def _results(source: Path) -> dict[tuple[int, int], dict[str, float]]:
 
 
 def _architecture(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
-    """Describe a SimpleViT by its module, and any other transformer by names and shapes only."""
+    """Return the architecture of a transformer.
+
+    The symmetry of a SimpleViT is derived from its module. For any other transformer, only the names and
+    shapes of the tensors are used.
+
+    Raises:
+        ArchitectureError: the queries of a SimpleViT cannot be divided into this number of heads.
+    """
     try:
         module = SimpleViT(tensors, heads)
     except (KeyError, ValueError, IndexError):
@@ -106,10 +113,10 @@ def _architecture(tensors: Mapping[str, Tensor], heads: int) -> Architecture:
 
 
 class SimpleViT(nn.Module):
-    """The SimpleViT of vit-pytorch (Beyer et al., arXiv 2205.01580), which takes the patches of an image.
+    """The SimpleViT of vit-pytorch (Beyer et al., arXiv 2205.01580). Its input is the patches of an image.
 
-    Its positions are constants that are added to the residual stream. They are not parameters, so no
-    permutation of the stream can permute them, and the stream has no neuron group.
+    Constant positions are added to the residual stream. Unlike parameters, they cannot be permuted with the
+    stream, so the stream has no neuron group.
 
     Args:
         tensors: a state dict, which gives the sizes.
@@ -124,7 +131,7 @@ class SimpleViT(nn.Module):
         super().__init__()
         dim, patch = tensors["to_patch_embedding.2.weight"].shape
         if dim % 4:
-            raise ValueError(f"positions of SimpleViT need a width that is a multiple of 4, got {dim}")
+            raise ValueError(f"positions of SimpleViT need a width that is a multiple of 4, but got {dim}")
         self.to_patch_embedding = nn.Sequential(
             nn.Identity(), nn.LayerNorm(patch), nn.Linear(patch, dim), nn.LayerNorm(dim)
         )
@@ -161,10 +168,15 @@ def positions(tokens: int, dim: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Attention with fused queries, keys and values, without biases.
+    """Attention without biases. One matrix computes the queries, keys and values.
+
+    Args:
+        dim: width of the residual stream.
+        inner: width of the queries, of the keys and of the values, over all heads.
+        heads: number of heads.
 
     Raises:
-        ArchitectureError: the number of rows is not a multiple of the number of heads.
+        ArchitectureError: ``inner`` is not a multiple of ``heads``.
     """
 
     def __init__(self, dim: int, inner: int, heads: int) -> None:
@@ -179,7 +191,7 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(inner, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the change of the residual stream, shape ``(B, tokens, dim)``."""
+        """Return what this layer adds to the residual stream ``x``, shape ``(B, tokens, dim)``."""
         q, k, v = (
             rearrange(each, "b t (h d) -> b h t d", h=self.heads)
             for each in self.to_qkv(self.norm(x)).chunk(3, -1)
@@ -197,6 +209,6 @@ class FeedForward(nn.Module):
         self.net = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the change of the residual stream, shape ``(B, tokens, dim)``."""
+        """Return what this layer adds to the residual stream ``x``, shape ``(B, tokens, dim)``."""
         out: Tensor = self.net(x)
         return out

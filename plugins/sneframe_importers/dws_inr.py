@@ -2,9 +2,10 @@
 
 The INRs represent images of MNIST or Fashion-MNIST, or sine waves.
 
-Each ``.pth`` is a state dict ``seq.{i}.weight``, ``seq.{i}.bias`` of sine layers (ω0 = 30). It may also hold
-``label``, or the coefficients ``coef`` [a, b] of y = a sin(b x) and the points ``x``, ``y`` that the INR was
-fitted to. A JSON file or the names of the folders say which INRs are for training.
+Each ``.pth`` file is a state dict of sine layers (ω0 = 30) with the parameters ``seq.{i}.weight`` and
+``seq.{i}.bias``. The file may also hold ``label``, or the coefficients ``coef`` [a, b] of y = a sin(b x) and
+the points ``x``, ``y`` that the INR was fitted to. A JSON file or the names of the folders say which INRs are
+for training, validation and test.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in, folder, one
 
 WEIGHTS = re.compile(r"seq\.\d+\.(weight|bias)")
-#: A folder such as ``mnist_png_training_7_12345`` names a part, a label and an image.
+#: A folder name such as ``mnist_png_training_7_12345`` gives the part, the label and the image.
 FOLDER = re.compile(r"_(train|test)(?:ing)?_(\d+)_(\d+)$")
 PARTS = {"train": "train", "training": "train", "val": "val", "test": "test", "testing": "test"}
 
@@ -36,18 +37,18 @@ class DWSINR:
     """Options of ``zoo import dws-inr``."""
 
     split: Path | None = option(
-        None, "the published JSON file that lists the paths of train, val and test, with or without labels"
+        None, "the published JSON file that lists the INRs of train, val and test, with or without labels"
     )
 
 
 @frozen(kw_only=True)
 class ListedINR:
-    """The file of an INR, with its entry in the list of files.
+    """An INR to import.
 
     Args:
-        file: path relative to the source.
+        file: path of the INR, relative to the imported folder.
         part: train, val or test, or None if unknown.
-        label: the label from the list, or None.
+        label: the label that the JSON file gives, or None.
     """
 
     file: str
@@ -56,7 +57,7 @@ class ListedINR:
 
 
 def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
-    """Yield the INRs of a folder, in the order of the JSON file, or else ordered by name.
+    """Yield the INRs of a folder in the order of the JSON file, or ordered by name if there is no JSON file.
 
     Raises:
         ZooError: the folder has no INR, or the JSON file is missing or damaged.
@@ -89,7 +90,7 @@ IMPORTER = ZooImporter(
 
 
 def _part(name: str) -> str | None:
-    """Return the part (train, val or test) that the name of a folder in the path gives, or None."""
+    """Return the part (train, val or test) that a folder name in the path ``name`` gives, or None."""
     for word in PurePosixPath(name).parts[:-1]:
         if word in PARTS:
             return PARTS[word]
@@ -99,7 +100,10 @@ def _part(name: str) -> str | None:
 
 
 def _properties(inr: ListedINR, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return label and image, or frequency and amplitude, as the list, the file or its folder gives them."""
+    """Return the properties of an INR: label and image, or amplitude and frequency.
+
+    They come from the JSON list, from the content of the file, or from the name of its folder.
+    """
     properties: dict[str, Any] = {}
     for word in PurePosixPath(inr.file).parts[:-1]:
         if match := FOLDER.search(word):
@@ -116,7 +120,7 @@ def _properties(inr: ListedINR, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listed(path: Path, source: Path) -> list[ListedINR]:
-    """Return the INRs that a JSON file lists. The listed paths may begin in any folder above the source."""
+    """Return the INRs that a JSON file lists. A listed path may begin with folders above ``source``."""
     try:
         parts = json.loads(path.read_text(encoding="utf-8"))
         inrs = []
@@ -134,12 +138,12 @@ def _listed(path: Path, source: Path) -> list[ListedINR]:
             f"{path}: not a list of the files of train, val and test ({type(error).__name__}: {error})"
         ) from error
     if not inrs:
-        raise ZooError(f"{path}: lists no file")
+        raise ZooError(f"{path}: the JSON file lists no INR")
     return inrs
 
 
 def _below(source: Path, name: str) -> str:
-    """Return a path relative to the imported folder, without the folders above it."""
+    """Return the longest end of the path ``name`` that is a file in ``source``, or else ``name``."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     for start in range(len(parts)):
         short = "/".join(parts[start:])

@@ -1,4 +1,4 @@
-"""Import files one after the other, and skip each file that cannot be read, with the reason."""
+"""Import files one after the other. A file that cannot be read is skipped, and the reason is recorded."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def each_file(
     make: Callable[[T], Imported],
     progress: Callable[[int, int], None],
 ) -> Iterator[Imported | Skipped]:
-    """Yield the networks of each file, or the reason why the file is skipped.
+    """For each file, yield its networks, or a :class:`Skipped` with the reason why it cannot be read.
 
     Args:
         files: the files, in the order of the zoo.
         name: a function that returns the name of a file.
         make: a function that reads a file. If it raises a :class:`~sneframe.errors.FileError` or an
             :class:`~sneframe.errors.ArchitectureError`, the file is skipped.
-        progress: a function that is called with (done, total).
+        progress: a function that is called with (files done, all files).
     """
     for done, file in enumerate(files):
         progress(done, len(files))
@@ -55,12 +55,12 @@ def one(
     group: Any = None,
     splits: Mapping[str, int] | None = None,
 ) -> Imported:
-    """Return one imported network.
+    """Return one network as an :class:`~sneframe.zoo.importer.Imported`.
 
     Args:
         source: the file, which also becomes a property.
         architecture: the architecture of the network.
-        tensors: tensors by name; only those that the architecture names are kept.
+        tensors: tensors by name; those that the architecture does not name are left out.
         properties: the value of each property by name.
         group: the run group of the network; by default the network is a group of its own.
         splits: the part of the network in each split, by name of the split.
@@ -88,14 +88,16 @@ def folder(source: Path) -> Path:
 
 
 def files_in(source: Path, pattern: str) -> list[str]:
-    """Return the names of all files in a folder that match a pattern, at any depth, in alphabetical order.
+    """Return the relative paths of all files in a folder, at any depth, whose names match a pattern.
+
+    The paths are in alphabetical order.
 
     Raises:
-        ZooError: there is no such folder, or no such file in it.
+        ZooError: there is no such folder, or no file in it matches.
     """
     names = sorted(
         path.relative_to(source).as_posix() for path in folder(source).rglob(pattern) if path.is_file()
     )
     if not names:
-        raise ZooError(f"{source}: the folder has no file {pattern}")
+        raise ZooError(f"{source}: the folder has no file that matches {pattern}")
     return names

@@ -1,4 +1,7 @@
-"""Import a folder of state dicts of any architectures. A table may give the properties of the networks."""
+"""Import a folder of state dicts, whose architectures may differ.
+
+A table may give the properties of the networks.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,13 @@ class Files:
 
     properties: Path | None = option(
         None,
-        "a CSV, TSV or JSON lines table with a column `file` (relative to SRC), optional columns `group` and "
-        "`split`, and a column for each property",
+        "a CSV, TSV or JSON lines table with a column `file` (paths relative to SRC), optional columns "
+        "`group` and `split`, and a column for each property",
     )
     module: str | None = option(
         None,
-        "package.module:function that returns the module of a network; its symmetry is derived and verified",
+        "package.module:function that returns the `nn.Module` of a network; the symmetry of the network is "
+        "derived from this module and verified",
     )
     key: str | None = option(
         None, "which state dict to read from a checkpoint that holds several, such as `model` or `nets.actor`"
@@ -53,10 +57,12 @@ class Files:
 
 
 def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
-    """Yield the networks of a folder, one at a time, in the order of the table, or else ordered by name.
+    """Yield the networks of a folder, one at a time, and a :class:`Skipped` for each file left out.
+
+    The networks come in the order of the table. Without a table, they are ordered by file name.
 
     Raises:
-        ZooError: there is no such folder, no checkpoint in it, or the table cannot be read.
+        ZooError: there is no such folder, the folder has no checkpoint, or the table cannot be read.
     """
     readers = plugins.readers()
     found = list(networks_in(folder(source), readers))

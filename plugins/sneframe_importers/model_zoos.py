@@ -1,8 +1,8 @@
 """Import the model zoos of Schürholt et al. (arXiv 2209.14764) that are published as folders of Ray Tune.
 
-A trial has ``TRIAL/params.json``, ``TRIAL/result.json`` (one JSON object per epoch), and its checkpoints in
-``TRIAL/checkpoint_{e}/checkpoints`` or ``TRIAL/checkpoint_{e:06d}/checkpoints``. Checkpoint e has the metrics
-of training iteration e.
+The folder of a trial holds ``params.json`` and ``result.json``, which has one JSON object per epoch. The
+checkpoint of epoch e is the file ``checkpoint_{e}/checkpoints`` or ``checkpoint_{e:06d}/checkpoints`` of this
+folder. Its metrics are those of training iteration e in ``result.json``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ModelZoos:
 
 @frozen(kw_only=True)
 class SavedEpoch:
-    """One epoch of a trial.
+    """The checkpoint of one epoch of a trial.
 
     Args:
         trial: folder of the trial, relative to the source.
@@ -64,10 +64,10 @@ class SavedEpoch:
 def read(
     config: ModelZoos, source: Path, progress: Callable[[int, int], None]
 ) -> Iterator[Imported | Skipped]:
-    """Yield the checkpoints of all trials, ordered by name of the trial and epoch.
+    """Yield the checkpoints of all trials, ordered by the name of the trial, then by epoch.
 
     Raises:
-        ZooError: there is no such folder, or it has no trial.
+        ZooError: there is no such folder, or the folder has no trial.
     """
     reader = NetworkReader(flatten="channels_first", published=True)
     checkpoints: list[SavedEpoch] = []
@@ -107,7 +107,7 @@ def _trial(trial: Path, source: Path) -> list[SavedEpoch]:
     """Return the checkpoints of a trial, ordered by epoch, with the metrics of their epochs.
 
     Raises:
-        FileError: a file of the trial is damaged, or it has no checkpoint.
+        FileError: a file of the trial is damaged, or the trial has no checkpoint.
     """
     settings = _settings(_json(trial / "params.json"))
     results: dict[int, Mapping[str, Any]] = {}
@@ -135,7 +135,7 @@ def _trial(trial: Path, source: Path) -> list[SavedEpoch]:
 
 
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that are numbers or texts, with names such as ``nlin`` for ``model::nlin``."""
+    """Return the seed, and the numbers and texts named ``model::…`` or ``optim::…``, without the prefix."""
     return {
         str(name).rpartition("::")[2]: value
         for name, value in params.items()

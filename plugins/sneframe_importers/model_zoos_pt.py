@@ -1,9 +1,10 @@
 """Import the model zoos of Schürholt et al. (arXiv 2209.14764) that are published as one ``dataset.pt``.
 
-The file holds three pickled objects, which are read without the authors' class (:mod:`sneframe.files.stub`).
-Their attributes hold the weights, as state dicts or as rows of flat vectors, and the ``properties``. For flat
-vectors, ``index_dict.json`` lists the layers. The start of each layer is computed from the lengths, because
-the starts that were published for Google's zoos are wrong for the third layer.
+The file holds a pickled object for each of the training, validation and test set. The objects are read
+without the authors' class (:mod:`sneframe.files.stub`). The attributes of an object hold the ``properties``
+of the networks, and a state dict or a flat vector of weights for each network. For flat vectors,
+``index_dict.json`` lists the layers. The start of each layer in a vector is computed from the lengths of the
+layers before it, because the starts published for Google's zoos are wrong for the third layer.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class ModelZoosPt:
         "index_dict.json of a zoo whose weights are flat vectors; default: the file of this name next to SRC",
     )
     activation: str = option(
-        "tanh", "activation after every layer but the last, if the properties have no `model::nlin`"
+        "tanh", "activation after every layer but the last, for networks without the property `model::nlin`"
     )
 
 
@@ -60,7 +61,7 @@ class Piece:
 def read(
     config: ModelZoosPt, source: Path, progress: Callable[[int, int], None]
 ) -> Iterator[Imported | Skipped]:
-    """Yield the networks of the training, validation and test set.
+    """Yield the networks of the training set, then of the validation set and of the test set.
 
     Raises:
         ZooError: the file or the index cannot be read, or the file holds none of the three sets.
@@ -71,7 +72,9 @@ def read(
         raise ZooError(str(error)) from error
     sets = {name: content[name] for name in PARTS if name in content} if isinstance(content, Mapping) else {}
     if not sets:
-        raise ZooError(f"{source}: not a dataset.pt of a model zoo: it holds none of {', '.join(PARTS)}")
+        raise ZooError(
+            f"{source}: not a dataset.pt of a model zoo: the file holds none of {', '.join(PARTS)}"
+        )
     reader = NetworkReader(activation=config.activation, flatten="channels_first", published=True)
     default = source.with_name("index_dict.json")
     index = config.index or (default if default.exists() else None)
@@ -124,10 +127,15 @@ def _is_list(value: Any, length: int) -> bool:
 
 
 def _weights(attributes: Mapping[str, Any], name: str, source: Path) -> Sequence[Any]:
-    """Return a state dict or a flat vector for each network.
+    """Return the weights of each network of a set: a state dict or a flat vector.
+
+    Args:
+        attributes: attributes of the pickled object of the set.
+        name: name of the set, for the error.
+        source: path of the file, for the error.
 
     Raises:
-        ZooError: there are no weights.
+        ZooError: the attributes hold no weights.
     """
     for key in WEIGHTS:
         value = attributes.get(key)
@@ -142,7 +150,7 @@ def _weights(attributes: Mapping[str, Any], name: str, source: Path) -> Sequence
 
 
 def _properties(attributes: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the lists of numbers or texts in ``properties``; ``model::nlin`` becomes ``nlin``."""
+    """Return the lists of numbers or texts in ``properties``. The name ``model::nlin`` becomes ``nlin``."""
     properties: dict[str, list[Any]] = {}
     values = attributes.get("properties")
     for name, each in _attributes(values).items():
@@ -167,7 +175,7 @@ def _tensors(value: Any, pieces: Sequence[Piece] | None) -> dict[str, Tensor]:
 
 
 def _pieces(path: Path) -> list[Piece]:
-    """Return weight and bias of every layer, in the order of the index.
+    """Return the pieces of a flat vector: weight and bias of every layer that an index file lists.
 
     Raises:
         ZooError: the index cannot be read, or its numbers contradict each other.
@@ -182,7 +190,8 @@ def _pieces(path: Path) -> list[Piece]:
             shape = (out, inputs, kernel, kernel) if kernel > 1 else (out, inputs)
             if prod(shape) + out != length or out < 1:
                 raise ValueError(
-                    f"layer {layer} has {length} weights, but a weight of shape {shape} and {out} biases"
+                    f"layer {layer} has idx_length {length}, but a weight of shape {shape} and {out} biases "
+                    f"have {prod(shape) + out} numbers"
                 )
             name = layer if isinstance(layer, str) else f"module_list.{layer}"
             pieces += [Piece(name=f"{name}.weight", shape=shape), Piece(name=f"{name}.bias", shape=(out,))]

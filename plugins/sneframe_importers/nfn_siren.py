@@ -1,7 +1,7 @@
 """Import the SIRENs ``randinit_smaller_{label}s/net{image}.pth`` of NFN (Zhou et al., arXiv 2302.14040).
 
-Further views of an image, fitted from other initial weights, are in ``randinit_smaller_aug{k}_{label}s``. All
-views of an image are one run group, so they are in the same part of a split.
+The folders ``randinit_smaller_aug{k}_{label}s`` hold further views: SIRENs of the same images, fitted from
+other initial weights. All views of an image are one run group, so a split puts them in the same part.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ class NFNSiren:
     """Options of ``zoo import nfn-siren``."""
 
     train: int = option(
-        45_000, "images below this number are for training (55000 for Fashion-MNIST in Inr2Array)"
+        45_000, "images whose number is below this are for training (55000 for Fashion-MNIST in Inr2Array)"
     )
     val: int = option(
         50_000,
-        "images from `train` on and below this number are for validation, all others for the test (60000 for "
-        "Fashion-MNIST in Inr2Array)",
+        "of the other images, those whose number is below this are for validation, and the rest for the "
+        "test (60000 for Fashion-MNIST in Inr2Array)",
     )
-    views: bool = option(True, "also import further views of an image, from folders with `aug` in their name")
+    views: bool = option(
+        True, "also import the further views of each image, from folders with `aug` in their name"
+    )
 
 
 def read(
@@ -46,7 +48,7 @@ def read(
     """Yield the SIRENs of a folder, ordered by name.
 
     Raises:
-        ZooError: there is no such folder, or it has no SIREN.
+        ZooError: there is no such folder, or the folder has no SIREN.
     """
     reader = NetworkReader(activation="sine", published=True)
     names = files_in(source, "net*.pth")

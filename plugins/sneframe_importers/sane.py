@@ -1,10 +1,10 @@
 """Import networks from the token files ``dataset_torch.{split}/sample_{i}.pt`` of SANE (arXiv 2406.09997).
 
-A token holds the weights and the bias of one output channel, standardised, padded and divided into equal
-lengths. A sample holds the tokens ``w (tokens, length)``, a mask ``m`` that is false for padding, the
-positions ``p (tokens, 3)`` (index among all tokens, layer, channel) and the properties ``props``. If a sample
-is a whole run, all of them have a leading axis of epochs. Tokens do not give names and shapes, so the state
-dict of one network is needed, too.
+SANE standardises weights, and cuts the weights and the bias of each output channel into tokens of equal
+length. The last token of a channel is padded. A sample holds the tokens ``w (tokens, length)``, a mask ``m``
+that is false for padding, the positions ``p (tokens, 3)`` (index among all tokens, layer, channel) and the
+properties ``props``. If a sample is a whole training run, they have a leading axis of epochs. The names and
+shapes of the parameters are not in a sample, so the state dict of one network is needed, too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FOLDER = re.compile(r"dataset_torch\.(train|val|test)set")
 class SANE:
     """Options of ``zoo import sane``."""
 
-    like: Path = option(help="a state dict of one of the networks, which gives names and shapes")
+    like: Path = option(help="a state dict of one of the networks, for the names and shapes of parameters")
     activation: str = option("relu", "activation after every layer but the last")
 
 
@@ -43,7 +43,8 @@ def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> It
     """Yield the networks of all samples, ordered by folder and number.
 
     Raises:
-        ZooError: there is no sample, or the state dict or the standardisation cannot be read.
+        ZooError: there is no sample, or the state dict of ``--like`` or a file of means and standard
+            deviations cannot be read.
     """
     reader = NetworkReader(activation=config.activation, flatten="channels_first", published=True)
     try:
@@ -101,14 +102,14 @@ def detokenise(
     layers: Mapping[str, Mapping[str, torch.Size]],
     scales: Mapping[int, tuple[float, float]],
 ) -> dict[str, Tensor]:
-    """Turn tokens into the tensors of a network.
+    """Compute the parameters of a network from its tokens, and return them by name.
 
     Args:
         tokens: the tokens, shape ``(T, length)``.
         mask: true or 1 for values of the network, false or 0 for padding, shape ``(T, length)``.
         positions: for each token its index among all tokens, its layer, and its channel in the layer, shape
             ``(T, 3)``.
-        layers: shapes of weight and bias by name of a layer, in order.
+        layers: shapes of the weight and the bias of each layer, by the name of the layer, in order.
         scales: mean and standard deviation with which a layer was standardised, by number of the layer.
 
     Raises:
@@ -147,10 +148,10 @@ def detokenise(
 
 
 def _layers(like: Mapping[str, Tensor]) -> dict[str, dict[str, torch.Size]]:
-    """Return the shapes of weight and bias of every layer.
+    """Return the shapes of the weight and the bias of each layer, by the name of the layer.
 
     Raises:
-        ZooError: the state dict has other tensors, such as those of norms, which tokens do not hold.
+        ZooError: the state dict has tensors that tokens cannot hold, such as those of norms.
     """
     layers: dict[str, dict[str, torch.Size]] = {}
     for name, tensor in like.items():
@@ -165,7 +166,7 @@ def _layers(like: Mapping[str, Tensor]) -> dict[str, dict[str, torch.Size]]:
 
 
 def _properties(value: Any, count: int) -> dict[str, list[Any]]:
-    """Return a list of ``count`` values for each property; a single value is repeated."""
+    """Return a list of ``count`` values for each property. A single value is repeated."""
     properties: dict[str, list[Any]] = {}
     for name, each in value.items() if isinstance(value, Mapping) else ():
         read = each.read().tolist() if isinstance(each, StoredTensor) else each
@@ -176,7 +177,9 @@ def _properties(value: Any, count: int) -> dict[str, list[Any]]:
 
 
 def _scales(source: Path, part: str) -> dict[int, tuple[float, float]]:
-    """Return mean and standard deviation by number of the layer; nothing if the part has no such file.
+    """Return the mean and the standard deviation of each layer of a part, by the number of the layer.
+
+    If the part has no file of means and standard deviations, the result is empty.
 
     Raises:
         ZooError: ``dataset_normalization_{part}set.json`` is damaged.

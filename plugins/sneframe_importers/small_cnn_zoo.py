@@ -1,8 +1,9 @@
 """Import the Small CNN Zoo (Unterthiner et al., arXiv 2002.11448) from ``weights.npy`` and two tables.
 
-``layout.csv`` lists the tensors in a row of weights, ``metrics.csv.gz`` the properties of each row.
-``weights.npy`` is memory-mapped and read a block of rows at a time. TensorFlow's convolution kernels ``(H, W,
-in, out)`` become torch's ``(out, in, H, W)``, and its dense kernels are transposed.
+A row of ``weights.npy`` holds the weights of one network. ``layout.csv`` lists the tensors in a row, and
+``metrics.csv.gz`` has the properties of each row. ``weights.npy`` is memory-mapped, and one block of rows is
+read at a time. TensorFlow's convolution kernels ``(H, W, in, out)`` become torch's ``(out, in, H, W)``.
+TensorFlow's dense kernels are transposed.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ class SmallCNNZoo:
     """Options of ``zoo import small-cnn-zoo``."""
 
     steps: tuple[int, ...] = option(
-        (), "steps of the checkpoints to import, such as 86, the last one; default: all"
+        (), "steps of the checkpoints to import, such as 86 for the final ones; default: all"
     )
     split: Path | None = option(
         None,
-        "a file of NFN's predict_gen_data_splits: half of the final checkpoints are to train and validate, "
-        "half to test",
+        "a file of NFN's predict_gen_data_splits, which splits the final checkpoints: half are for training "
+        "and validation, half for the test",
     )
 
 
@@ -61,8 +62,8 @@ class Variable:
 
     Args:
         name: name of the parameter in torch.
-        start: index of its first weight in a row of ``weights.npy``.
-        shape: shape in TensorFlow.
+        start: index of the tensor's first weight in a row of ``weights.npy``.
+        shape: shape of the tensor in TensorFlow.
     """
 
     name: str
@@ -71,11 +72,11 @@ class Variable:
 
     @property
     def layer(self) -> str:
-        """The name of the tensor's layer."""
+        """The name of the layer that the tensor belongs to."""
         return self.name.rpartition(".")[0]
 
     def of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the tensor of each network, in torch's order of axes, from rows ``(n, P)``."""
+        """Cut this tensor out of n rows ``(n, P)``. Return ``(n, …)``, with the axes in torch's order."""
         values = rows[:, self.start : self.start + prod(self.shape)].reshape(len(rows), *self.shape)
         if len(self.shape) == 4:
             return rearrange(values, "n h w i o -> n o i h w")
@@ -83,7 +84,7 @@ class Variable:
 
 
 def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported]:
-    """Yield the networks of the zoo in blocks of rows; within a block, networks are grouped by activation.
+    """Yield the networks of the zoo in blocks of rows. Within a block, networks are grouped by activation.
 
     Raises:
         ZooError: a file is missing or damaged, or the files do not fit each other.
@@ -149,7 +150,7 @@ def _variables(path: Path) -> list[Variable]:
     except (ValueError, KeyError, TypeError, SyntaxError, csv.Error) as error:
         raise ZooError(f"{path}: not a list of variables: {' '.join(str(error).split())[:100]}") from error
     if not variables:
-        raise ZooError(f"{path}: lists no variable")
+        raise ZooError(f"{path}: the file lists no variable")
     return variables
 
 
@@ -166,17 +167,19 @@ def _variable(row: Mapping[str, str]) -> Variable:
     ):
         raise ValueError(f"{row['varname']!r} has the impossible shape {row['shape']}")
     if start < 0 or end - start != prod(shape):
-        raise ValueError(f"{row['varname']!r} has shape {shape}, but lies from {start} to {end}")
+        raise ValueError(f"{row['varname']!r} has shape {shape}, but start_idx {start} and end_idx {end}")
     return Variable(
         name=f"{match[1]}.{'weight' if match[2] == 'kernel' else 'bias'}", start=start, shape=shape
     )
 
 
 def _metrics(path: Path) -> dict[str, list[Any]]:
-    """Return the named columns by name, without the prefix ``config.`` and without the leading index column.
+    """Return the columns of ``metrics.csv.gz`` by name, without the prefix ``config.`` of their names.
+
+    The leading index column, which has no name, is left out.
 
     Raises:
-        ZooError: the file is missing or damaged, or lacks a column.
+        ZooError: the file is missing or damaged, or a column that the import needs is missing or incomplete.
     """
     try:
         with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
@@ -209,8 +212,8 @@ def _weights(path: Path, rows: int, variables: Sequence[Variable]) -> np.ndarray
     width = max(each.start + prod(each.shape) for each in variables)
     if weights.ndim != 2 or weights.dtype.kind != "f" or weights.shape != (rows, width):
         raise ZooError(
-            f"{path}: must hold floats of shape {(rows, width)}, as metrics.csv.gz and layout.csv say, got "
-            f"{weights.dtype} of shape {weights.shape}"
+            f"{path}: must hold floats of shape {(rows, width)}, as metrics.csv.gz and layout.csv say, but "
+            f"got {weights.dtype} of shape {weights.shape}"
         )
     return weights
 
@@ -225,7 +228,7 @@ class SmallCNN(nn.Module):
     """A network of the Small CNN Zoo: strided convolutions, a mean over the pixels, and a linear layer.
 
     Args:
-        variables: kernels and biases, which give names and sizes.
+        variables: the kernels and biases, which give the names and sizes of the layers.
         activation: activation after each convolution.
     """
 
@@ -253,9 +256,9 @@ class SmallCNN(nn.Module):
 def _published(path: Path, steps: np.ndarray) -> np.ndarray:
     """Return the split that NFN and later papers use, shape ``(N,)``.
 
-    The file is a permutation of all rows. Only rows of final checkpoints are used. Of the first half of these
-    rows, 80 % are for training and 20 % for validation. The second half is for the test. Published files
-    begin with a header line ``0``, which is ignored.
+    The file lists all rows in random order. Only the final checkpoints are used. Of the first half of them,
+    80 % are for training and 20 % for validation. The second half is for the test. A header line ``0``, with
+    which published files begin, is ignored.
 
     Raises:
         ZooError: the file is missing, damaged, or not a permutation of the rows.

@@ -18,13 +18,13 @@ from sneframe.zoo.format import RESERVED
 from sneframe.zoo.splits import NAMES, UNUSED
 from sneframe_importers.typed import ColumnSource, is_missing, typed, typed_json
 
-#: Columns that are not properties; only the first is required.
+#: Columns that are not properties. Only the column ``file`` is required.
 FILE, GROUP, SPLIT = "file", "group", "split"
-#: Columns that `zoo export` writes; an import computes them itself.
+#: Columns that `zoo export` writes and an import ignores, because the import computes their values anew.
 DERIVED = ("architecture", "healthy")
-#: Columns that every imported zoo has, so that no property may have these names.
+#: Names that a property must not have, because every imported zoo has columns of these names.
 OURS = (*sorted({*RESERVED} - {FILE, GROUP, SPLIT}), "source")
-#: The id of an architecture.
+#: The pattern of an architecture's id.
 ID = re.compile("[0-9a-f]{16}")
 
 
@@ -34,10 +34,10 @@ class TableEntry:
 
     Args:
         line: number of the line.
-        file: the normalised path (without ``./`` and the like).
-        group: the run group, or None if it is missing.
-        split: 0 train, 1 val, 2 test, -1 unused; None if the table has no such column.
-        properties: values by name; missing values are None.
+        file: path of the network's file, normalised (without ``./`` and the like).
+        group: the run group, or None if the table gives none.
+        split: 0 train, 1 val, 2 test, -1 unused; None if the table has no column ``split``.
+        properties: values of the properties by name; missing values are None.
     """
 
     line: int
@@ -48,16 +48,17 @@ class TableEntry:
 
 
 def read_table(path: Path) -> list[TableEntry]:
-    """Read a table; the suffix ``.csv``, ``.tsv`` or ``.jsonl`` gives its format.
+    """Read a table. The suffix of the path (``.csv``, ``.tsv`` or ``.jsonl``) decides its format.
 
-    The values of a CSV column are ints if all of them can be read as ints, else floats, else ``true`` and
-    ``false``, else text. An empty text, ``NA``, ``N/A``, ``nan``, ``null`` and ``-`` are missing values;
-    among numbers ``none`` is missing, too. ``91%`` is 0.91. A number that would lose digits, such as ``007``
-    or an int that no float holds, is text.
+    All values of a CSV column get the same kind: int if all of them can be read as ints, else float, else
+    bool (``true`` and ``false``), else text. An empty text, ``NA``, ``N/A``, ``nan``, ``null`` and ``-`` are
+    missing values. In a column of numbers, ``none`` is a missing value, too. ``91%`` is read as 0.91. A
+    column becomes text if one of its numbers would lose digits: ``007``, or an int without an exact float in
+    a column of floats.
 
     Raises:
-        ZooError: the table is missing or damaged, has no column of files, names a file twice, names an
-            unknown split, or mixes values with ``%`` and numbers without.
+        ZooError: the table is missing or damaged, has no column ``file``, names a file twice, names an
+            unknown split, or has a column in which only some of the numbers have ``%``.
 
     Warns:
         UserWarning: a few values turn a column of numbers into text, or values with ``%`` are read as
@@ -77,7 +78,7 @@ def read_table(path: Path) -> list[TableEntry]:
 
 
 def read_rows(path: Path) -> list[tuple[int, Mapping[str, Any]]]:
-    """Return the number and the values of each line of a table; see :func:`read_table`.
+    """Return the line number and the values of each line of a table. See :func:`read_table` for the formats.
 
     Raises:
         ZooError: the table is missing, damaged or empty.
@@ -108,10 +109,11 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return
     if "" in head:
         raise ValueError(
-            f"column {head.index('') + 1} has no name (pandas writes one unless to_csv has index=False)"
+            f"column {head.index('') + 1} has no name (pandas writes a column without a name "
+            f"unless to_csv gets index=False)"
         )
     if len(set(head)) < len(head):
-        raise ValueError(f"a column is named twice: {', '.join(head)}")
+        raise ValueError(f"two columns have the same name: {', '.join(head)}")
     lines, table = [], []
     for row in rows:
         if not row:
@@ -158,10 +160,10 @@ READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]]
 
 
 def _derived(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> tuple[str, ...]:
-    """Return the columns to ignore because `zoo export` wrote them.
+    """Return the columns to ignore: :data:`DERIVED` if `zoo export` wrote the table, else none.
 
     Raises:
-        ZooError: `zoo export` did not write the table, and a property has a name that every zoo uses.
+        ZooError: `zoo export` did not write the table, and a property has a name in :data:`OURS`.
     """
     whole = [name for name in DERIVED if all(name in values for _, values in lines)]
     if _is_export({name: [values[name] for _, values in lines] for name in whole}):
@@ -170,8 +172,8 @@ def _derived(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> tupl
         for name in OURS:
             if name in values:
                 raise ZooError(
-                    f"{path}, line {number}: a property cannot be named {name!r}, because every zoo has such "
-                    f"a column; rename it"
+                    f"{path}, line {number}: a property cannot be named {name!r}, because every zoo has a "
+                    f"column of this name; rename the property"
                 )
     return ()
 
@@ -191,10 +193,10 @@ def _entry(path: Path, number: int, values: Mapping[str, Any]) -> TableEntry:
         raise ZooError(f"{path}: there is no column 'file', {choices(FILE, map(str, values))}{hint}")
     file, group, split = (values.get(name) for name in (FILE, GROUP, SPLIT))
     if not isinstance(file, str) or not file:
-        raise ZooError(f"{where}: file must be the name of a file, got {file!r}")
+        raise ZooError(f"{where}: 'file' must be the name of a file, but got {file!r}")
     group, split = (None if is_missing(value) else value for value in (group, split))
     if split not in (None, *NAMES):
-        raise ZooError(f"{where}: split must be {', '.join(NAMES)} or empty, got {split!r}")
+        raise ZooError(f"{where}: 'split' must be {', '.join(NAMES)} or empty, but got {split!r}")
     return TableEntry(
         line=number,
         file=posixpath.normpath(file),

@@ -1,6 +1,7 @@
 """Import the Small Transformer Zoo (Tran et al., Transformer-NFN).
 
-The zoo has checkpoints ``{run}_{epoch}_{accuracy}.pt`` and a CSV file of metadata.
+The zoo consists of checkpoints ``{run}_{epoch}_{accuracy}.pt`` and a CSV file with the metadata of each
+checkpoint.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ FILE, EPOCH = "ckpt_file", "ckpt_epoch"
 class TransformerNFN:
     """Options of ``zoo import transformer-nfn``."""
 
-    metadata: Path = option(help="the CSV file of metadata: ckpt_file, ckpt_epoch, accuracies")
+    metadata: Path = option(
+        help="the CSV file of metadata, with a row for each checkpoint: ckpt_file, ckpt_epoch, accuracies"
+    )
     epochs: tuple[int, ...] = option(
-        (), "epochs of the checkpoints to import, such as 75, which is published; default: all"
+        (), "epochs of the checkpoints to import, such as 75, the published epoch; default: all"
     )
 
 
@@ -40,7 +43,8 @@ def read(
     """Yield the checkpoints that the metadata list, from a folder or from the published zip archive.
 
     Raises:
-        ZooError: the archive or the metadata cannot be read, or list no checkpoint of these epochs.
+        ZooError: the archive or the metadata cannot be read, or the metadata list no checkpoint of the
+            requested epochs.
     """
     rows = [values for _, values in read_rows(config.metadata)]
     if FILE not in rows[0]:
@@ -48,7 +52,9 @@ def read(
     if config.epochs:
         rows = [row for row in rows if row.get(EPOCH) in config.epochs]
         if not rows:
-            raise ZooError(f"{config.metadata}: no checkpoint of epoch {', '.join(map(str, config.epochs))}")
+            raise ZooError(
+                f"{config.metadata}: there is no checkpoint of epoch {', '.join(map(str, config.epochs))}"
+            )
     reader = NetworkReader()
     with open_entries(source) as entries:
         paths = {PurePosixPath(name).name: name for name in entries.names()}

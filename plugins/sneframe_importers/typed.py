@@ -1,4 +1,7 @@
-"""Convert a column of a table (texts or JSON values) to values of one kind. Warn about surprising values."""
+"""Convert the values of a table's column (texts or JSON values) to one kind: int, float, bool or text.
+
+If a user may have expected another kind, a warning says which values decide the kind.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from sneframe.zoo.column import EXACT_IN_FLOAT
 
 #: Texts that mean a missing value, in lower case.
 MISSING = frozenset({"", "-", "–", "—", "#n/a", "<na>", "n/a", "na", "nan", "null"})
-NONE = "none"  #: a missing value among numbers and truth values; among texts it may be a category
+NONE = "none"  #: a missing value in a column of numbers or bools, but an ordinary value in a column of text
 PERCENT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))\s*%")
 #: Numbers with a decimal comma or thousands separators: ``0,91``, ``1,234``, ``1 234.5``, ``1_000``.
 SEPARATED = re.compile(r"[+-]?(?:\d+,\d+|\d{1,3}(?:[,'’ _\u00a0\u202f]\d{3})+(?:[.,]\d+)?)")
-LONGEST = 40  #: number of letters of a value that a warning shows
+LONGEST = 40  #: the largest number of characters of a value that a warning shows
 
 
 @frozen(kw_only=True)
@@ -41,7 +44,7 @@ class ColumnSource:
     exported: bool = False
 
     def warn(self, message: str) -> None:
-        """Warn about this column; the message continues the name of the column."""
+        """Warn about this column. The warning is the name of the column, followed by ``message``."""
         warnings.warn(f"{self.table}: column {self.column!r}{message}", stacklevel=3)
 
 
@@ -53,7 +56,7 @@ def is_missing(value: object) -> bool:
 
 
 def typed(values: Sequence[str], source: ColumnSource) -> list[Any]:
-    """Convert the texts of a column to the first kind that fits all of them; missing values become None.
+    """Convert the texts of a column to the first kind that fits all of them. Missing values become None.
 
     The kinds are int, float, bool, fraction written with ``%``, and text, in this order.
 
@@ -62,7 +65,7 @@ def typed(values: Sequence[str], source: ColumnSource) -> list[Any]:
         source: the origin of the column.
 
     Raises:
-        ZooError: some numbers have ``%``, others do not.
+        ZooError: only some of the numbers have ``%``.
 
     Warns:
         UserWarning: values with ``%`` are read as fractions, or a few values turn a column of numbers into
@@ -70,7 +73,7 @@ def typed(values: Sequence[str], source: ColumnSource) -> list[Any]:
     """
     words = [value.strip() for value in values]
     missing = [not word if source.exported else is_missing(word) for word in words]
-    # Numbers and truth values treat "none" as missing; texts treat it as a value.
+    # In a column of numbers or bools, "none" is a missing value. In a column of text, "none" is a value.
     without = [
         gone or (word.lower() == NONE and not source.exported)
         for word, gone in zip(words, missing, strict=True)
@@ -85,21 +88,21 @@ def typed(values: Sequence[str], source: ColumnSource) -> list[Any]:
 
 
 def typed_json(values: Sequence[Any], source: ColumnSource) -> list[Any]:
-    """Convert the values of a column of JSON lines to one kind; missing values become None.
+    """Convert the values of a column of JSON lines to one kind. Missing values become None.
 
-    Texts stay texts, unless the column also has numbers: then all values are read as texts of a CSV. The same
-    happens to ints that would lose digits: ints beyond 64 bits, and, if the column has floats, ints beyond
-    2**53.
+    A column of numbers, of bools or of texts keeps its values. :func:`typed` converts all values, as if they
+    were the texts of a CSV column, in three cases: the column mixes these kinds, a text ends in ``%``, or an
+    int would lose digits. The latter are ints beyond 64 bits and, in a column with floats, ints beyond 2**53.
 
     Args:
         values: values of any JSON type.
         source: the origin of the column.
 
     Raises:
-        ZooError: some numbers have ``%``, others do not.
+        ZooError: only some of the numbers have ``%``.
 
     Warns:
-        UserWarning: as in :func:`typed`, and for numbers in quotes.
+        UserWarning: some numbers are in quotes, or :func:`typed` warns.
     """
     values = [None if is_missing(value) else value for value in values]
     there = [value for value in values if value is not None]
@@ -128,13 +131,13 @@ def typed_json(values: Sequence[Any], source: ColumnSource) -> list[Any]:
 
 
 def _too_large(values: Sequence[Any]) -> int:
-    """Return how many ints of a column would lose digits as 64-bit numbers."""
+    """Return how many ints of a column exceed 64 bits or, if the column has floats, exceed 2**53."""
     most = EXACT_IN_FLOAT if any(type(value) is float for value in values) else (1 << 63) - 1
     return sum(type(value) is int and not -most - 1 <= value <= most for value in values)
 
 
 def _read_all(words: Sequence[str], missing: Sequence[bool], read: Callable[[str], Any]) -> list[Any] | None:
-    """Read all values that are not missing; return None if one of them cannot be read."""
+    """Apply ``read`` to the words, with None for missing ones. Return None if a word cannot be read."""
     try:
         return [None if gone else read(word) for word, gone in zip(words, missing, strict=True)]
     except ValueError:
@@ -142,10 +145,10 @@ def _read_all(words: Sequence[str], missing: Sequence[bool], read: Callable[[str
 
 
 def _percent(words: Sequence[str], missing: Sequence[bool], source: ColumnSource) -> list[Any] | None:
-    """Return values with ``%`` as fractions, or None if the column has another kind.
+    """Return the fractions in a column of values with ``%``, or None if the column has another kind.
 
     Raises:
-        ZooError: some numbers have ``%``, others do not.
+        ZooError: only some of the numbers have ``%``.
     """
     there = [index for index, gone in enumerate(missing) if not gone]
     percents = {index: match[1] for index in there if (match := PERCENT.fullmatch(words[index]))}
@@ -168,7 +171,11 @@ def _percent(words: Sequence[str], missing: Sequence[bool], source: ColumnSource
 
 
 def _explain_text(words: Sequence[str], missing: Sequence[bool], source: ColumnSource) -> None:
-    """Warn about a column that only some of its values turn from numbers, or from truth values, into text."""
+    """Warn that a column is read as text, if a user may have expected numbers or bools.
+
+    The user may have expected them if some of the values are numbers (or bools), or if all values are numbers
+    with separators.
+    """
     there = [index for index, gone in enumerate(missing) if not gone]
     for read, kind in ((_number, "numbers"), (_bool, "true or false")):
         others = [index for index in there if not _is(read, words[index])]
@@ -187,7 +194,7 @@ def _explain_text(words: Sequence[str], missing: Sequence[bool], source: ColumnS
 
 
 def _hint(word: str) -> str:
-    """Return why a text that looks like a number is not read as one, or an empty text."""
+    """Return why a word that looks like a number is not read as a number. For other words, return ``""``."""
     if SEPARATED.fullmatch(word):
         return "; write numbers with a decimal point and without thousands separators"
     return "; as a number it would lose digits" if word.lstrip("+-").isdecimal() else ""

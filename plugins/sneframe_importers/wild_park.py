@@ -1,8 +1,9 @@
 """Import the CNN Wild Park (Kofinas et al., arXiv 2403.12143), a zoo of CNNs with 2 to 8 convolutions.
 
 ``TRIAL/checkpoint_N/checkpoint.pt`` holds the state dict and a pickled ``CNNConfig``, which is read without
-the class ``CNNConfig``. The config gives the activation of each convolution, and the earlier convolution
-whose output is added to the output of that convolution. Both determine the architecture.
+the class ``CNNConfig``. The config gives the activation and the residual connection of each convolution. A
+residual connection adds the output of an earlier convolution to the output of this one. Activations and
+residual connections determine the architecture.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class WildPark:
 
     split: Path | None = option(
         None,
-        "cnn_park_splits.json, with paths and scores of each part; only the listed networks are imported",
+        "cnn_park_splits.json, which lists the paths and scores of train, val and test; only the listed "
+        "networks are imported",
     )
 
 
@@ -64,7 +66,9 @@ class ListedCheckpoint:
 def read(
     config: WildPark, source: Path, progress: Callable[[int, int], None]
 ) -> Iterator[Imported | Skipped]:
-    """Yield the checkpoints of a folder or of the zip archive, ordered by name or as the splits list them.
+    """Yield the checkpoints of a folder or zip archive.
+
+    They have the order of the splits. Without splits, they are ordered by name.
 
     Raises:
         ZooError: there is no checkpoint, or the archive or the splits cannot be read.
@@ -123,12 +127,12 @@ def _number(value: Any) -> float:
 
 @frozen(kw_only=True)
 class ListedLayers:
-    """The settings of a network's convolutions.
+    """The activations and residual connections of the convolutions of a network.
 
     Args:
         activations: activation after each convolution.
-        residuals: for each convolution the number of the earlier convolution whose output is added, or -1 for
-            none.
+        residuals: the residual connection of each convolution: the number of the earlier convolution whose
+            output is added, or -1 for none.
     """
 
     activations: tuple[str, ...]
@@ -164,7 +168,7 @@ class ListedLayers:
         return layers
 
     def example(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Return an image of zeros that fits the network.
+        """Return a 32 × 32 image of zeros with the number of channels that the network takes.
 
         Raises:
             FileError: there is no convolution.
@@ -206,8 +210,8 @@ class ParkCNN(nn.Module):
         kernels = [tensors[f"layers.{i}.weight"] for i in range(count)]
         if any(kernel.ndim != 4 for kernel in kernels) or tensors["fc.weight"].ndim != 2:
             raise FileError("the layers are not convolutions followed by one linear layer")
-        # Strides and pools do not affect the symmetry, so padding that keeps the size of the maps replaces
-        # them.
+        # Strides and pools do not affect the symmetry, so this module has none. Its padding keeps the size of
+        # the maps.
         self.layers = nn.ModuleList(
             nn.Conv2d(kernel.shape[1], kernel.shape[0], (kernel.shape[2], kernel.shape[3]), padding="same")
             for kernel in kernels
@@ -230,7 +234,7 @@ class ParkCNN(nn.Module):
 
 
 def _listed(path: Path, names: list[str]) -> list[ListedCheckpoint]:
-    """Return the checkpoints that the splits list.
+    """Return the checkpoints that the splits in the file ``path`` list.
 
     A listed path matches a checkpoint if the last three components of both paths agree.
 
@@ -252,7 +256,7 @@ def _listed(path: Path, names: list[str]) -> list[ListedCheckpoint]:
             f"{path}: not the splits of the Wild Park zoo ({type(error).__name__}: {error})"
         ) from error
     if not checkpoints:
-        raise ZooError(f"{path}: lists no checkpoint")
+        raise ZooError(f"{path}: the splits list no checkpoint")
     return checkpoints
 
 

@@ -10,7 +10,7 @@ from sneframe.zoo.builder import ZooBuilder
 
 @hookimpl
 def sneframe_zoos() -> Sequence[ZooBuilder]:
-    """Register all builders."""
+    """Return all zoo builders of this plugin."""
     from sneframe_zoos.classifiers.build import BUILDERS
     from sneframe_zoos.sine import DEMO, SINE
 

@@ -1,4 +1,4 @@
-"""A build in blocks: train the networks of a zoo block by block, then write the zoo."""
+"""Build a zoo in blocks: train its networks block by block, then write the zoo."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sneframe_zoos.once import made_by, once
 
 
 def numbers_of_block(total: int, size: int, block: int) -> range:
-    """Return the numbers of the networks (or training runs) of a block.
+    """Return the numbers of the networks (or training runs) in a block.
 
     Args:
-        total: number of networks in all blocks.
+        total: number of networks in the zoo.
         size: number of networks in a block; only the last block may be smaller.
         block: number of the block.
     """
@@ -29,17 +29,17 @@ def numbers_of_block(total: int, size: int, block: int) -> range:
 
 @frozen(kw_only=True)
 class BlockBuild:
-    """A zoo that is trained in blocks, so that a killed build continues with the first missing block.
+    """The build of a zoo in blocks. A build that was killed continues with the blocks that are missing.
 
     Args:
         builder: name of the builder, ``PLUGIN/NAME``.
         options: JSON values that determine the zoo.
-        defaults: default options, which stand for options that did not exist yet when an old zoo was made.
+        defaults: the default of each option, for options that an older zoo does not record.
         networks: number of networks or training runs.
         size: number of networks or training runs in a block.
-        check: a function that raises ZooError if the zoo cannot be built; it is called before any folder is
+        check: a function that raises ZooError if the zoo cannot be built. It is called before any folder is
             made.
-        train: a function that can be pickled; it trains a block and returns its arrays.
+        train: a picklable function that trains the block with a given number and returns its arrays.
         write: a function that adds the arrays of a block to the zoo.
         name: name of the zoo.
         description: one paragraph about the zoo.
@@ -60,7 +60,8 @@ class BlockBuild:
         """Build the zoo, unless it exists. If another process is building the zoo, wait for that process.
 
         Raises:
-            ZooError: the check failed, or the path holds a zoo or an unfinished build of different options.
+            ZooError: ``check`` raised it, or ``path`` already holds a zoo or an unfinished build of different
+                options.
             MachineError: the machine failed.
         """
 

@@ -1,7 +1,7 @@
-"""A folder of finished blocks, with which a killed build continues where it stopped.
+"""A folder that keeps the finished blocks of a build, so that a build that was killed can continue.
 
-Each block is one file of named arrays, which appears complete or not at all. Only one process at a time may
-build a zoo.
+Each block is one file of named arrays. The file is written atomically. Only one process at a time may build a
+zoo.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def alone(zoo: Path) -> Iterator[None]:
-    """Let only one process at a time build a zoo. A second process waits until the first has finished.
+    """Hold the lock of a zoo inside a ``with`` block, so that only one process at a time builds the zoo.
+
+    A second process waits until the first has finished.
 
     Raises:
         MachineError: the folder of the zoo cannot be written to.
@@ -45,18 +47,20 @@ def alone(zoo: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # The file is removed while the lock is still held: a process that waits for a removed file then makes
-        # a new one. (Windows removes the file only when the lock is released.)
+        # The lock file is removed while the lock is still held. A process that waits for it then makes a new
+        # lock file. (Windows removes the file only when the lock is released.)
         with suppress(OSError):
             path.unlink()
         lock.release()
 
 
 class Blocks:
-    """The finished blocks of one build, in a folder next to the zoo. Use it only inside :func:`alone`.
+    """The finished blocks of one build, in a folder next to the zoo.
+
+    Use this class only inside :func:`alone`.
 
     Args:
-        zoo: path of the zoo; the folder is its sibling ``ZOO.part``.
+        zoo: path of the zoo. The folder is ``ZOO.part``, next to the zoo.
         config: JSON values that determine every block.
 
     Raises:
@@ -88,7 +92,7 @@ class Blocks:
         write_bytes(self._path(number), safetensors.numpy.save(dict(arrays)))
 
     def remove(self) -> None:
-        """Remove the folder, once the zoo is complete."""
+        """Remove the folder. Call this when the zoo is complete."""
         shutil.rmtree(self.folder)
 
     def _path(self, number: int) -> Path:
@@ -106,10 +110,10 @@ def finish(
 
     Args:
         blocks: the folder of finished blocks.
-        function: a function that can be pickled and returns the arrays of the block with a given number.
+        function: a picklable function that returns the arrays of the block with a given number.
         sizes: number of networks in each block.
-        progress: a function that is called with (networks done, all networks); the first call counts the
-            networks of the blocks that were finished before.
+        progress: a function that is called with (networks done, all networks). Blocks that were finished
+            earlier count as done from the first call on.
         engine: the engine that computes the blocks.
     """
     missing = [number for number in range(len(sizes)) if number not in blocks]

@@ -1,4 +1,4 @@
-"""Train many sine INRs at once, from weights (N, P) and targets (N, M) to fitted weights and errors.
+"""Fit N sine INRs at once, each to its own signal.
 
 The gradient is computed by hand, because autograd takes 1.7 times as long for networks of these sizes.
 """
@@ -29,8 +29,8 @@ def fit(
 ) -> tuple[Tensor, Tensor]:
     """Fit each network to its target with full-batch Adam.
 
-    A network is frozen as soon as its mean squared error is at most ``tolerance``. Networks do not affect
-    each other. A frozen network leaves the stack, which makes later steps cheaper.
+    A network is frozen as soon as its mean squared error is at most ``tolerance``. Later steps are cheaper,
+    because they leave frozen networks out. Networks do not affect each other.
 
     Args:
         architecture: the architecture of a :class:`~sneframe_zoos.inr.SineINR`.
@@ -38,10 +38,9 @@ def fit(
         x: coordinates, shape ``(M,)``.
         targets: signals at these coordinates, shape ``(N, M)``.
         steps: the largest number of steps for each network.
-        tolerance: a network is frozen when its mean squared error is at most this.
+        tolerance: mean squared error at which a network is frozen.
         lr: Adam's learning rate.
-        weight_decay: ``weight_decay`` of ``torch.optim.Adam``: this factor times the weights is added to the
-            gradient.
+        weight_decay: as in ``torch.optim.Adam``: ``weight_decay`` times the weights is added to the gradient.
 
     Returns:
         The fitted weights ``(N, P)``, and the mean squared error ``(N,)`` of exactly these weights.

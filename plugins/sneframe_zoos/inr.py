@@ -53,12 +53,12 @@ def architecture(widths: Sequence[int]) -> Architecture:
 
 
 def draw_weights(widths: Sequence[int], generator: np.random.Generator, *, siren: bool = False) -> np.ndarray:
-    """Return the flat initial weights ``(P,)`` of one network.
+    """Draw the initial weights of one network, and return them as flat weights ``(P,)``.
 
-    Weights of hidden layers are drawn from U(±√(6 / fan_in) / 30), as SIREN does for all hidden layers but
-    the first; their biases are 0. With ``siren``, the weights of the first layer are drawn from U(±1), so
-    that the network starts with high frequencies. The last layer is drawn from U(±1 / √fan_in), as in
-    PyTorch's ``nn.Linear``.
+    The weights of hidden layers are drawn from U(±√(6 / fan_in) / 30), which SIREN uses for all hidden layers
+    but the first. The biases of hidden layers are 0. With ``siren``, the weights of the first layer are drawn
+    from U(±1) instead, so that the network starts with high frequencies. The weights and the bias of the last
+    layer are drawn from U(±1 / √fan_in), as in PyTorch's ``nn.Linear``.
     """
     pieces: list[np.ndarray] = []
     for fan_in, fan_out in pairwise((1, *widths)):

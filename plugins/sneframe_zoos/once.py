@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def made_by(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attribute ``builder`` of a zoo, by which :func:`holds` recognises the zoo."""
+    """Return the value of a zoo's attribute ``builder``, by which :func:`holds` recognises the zoo."""
     return {"name": name, "version": __version__, "config": dict(options)}
 
 
@@ -29,16 +29,16 @@ def once(
         path: path of the zoo.
         name: name of the builder.
         options: JSON values that determine the zoo.
-        defaults: default options, which stand for options that did not exist yet when an old zoo was made.
+        defaults: the default of each option, for options that an older zoo does not record.
         make: a function that builds the zoo.
 
     Raises:
-        ZooError: the path holds something else.
+        ZooError: ``path`` holds something other than this zoo.
         MachineError: the folder of the zoo cannot be written to.
     """
     if not holds(path, name, options, defaults):
         with alone(path):
-            if not holds(path, name, options, defaults):  # another process may have made it in the meantime
+            if not holds(path, name, options, defaults):  # another process may have built it meanwhile
                 make()
                 return True
     logger.warning("%s exists and is complete; it is kept", path)
@@ -46,10 +46,10 @@ def once(
 
 
 def holds(path: Path, name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
-    """Return whether the path holds the zoo that ``name`` builds from ``options``.
+    """Return whether ``path`` holds the zoo that the builder ``name`` builds from ``options``.
 
     Raises:
-        ZooError: the path holds something else.
+        ZooError: ``path`` holds something other than this zoo, such as a zoo of other options.
     """
     if not path.exists():
         return False

@@ -1,4 +1,4 @@
-"""The builders of sine zoos: INRs that are fitted to sin(f x), with the frequency f as a property."""
+"""The builders of sine zoos. Their networks are INRs fitted to sin(f x); the frequency f is a property."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from sneframe_zoos.inr import architecture, draw_weights
 from sneframe_zoos.once import holds
 
 NAME = "zoos/sine"
-BLOCK = 250  #: networks trained together; a fixed number, so that a resumed build repeats the same arithmetic
+BLOCK = 250  #: networks in a block; fixed, so that a resumed build computes the same weights
 FREQUENCIES = (0.5, 10.0)  #: bounds of the uniform distribution of f
 
 
 @frozen(kw_only=True)
 class Sine:
-    """The options of a sine zoo. Network ``k`` draws from a generator keyed by ``(seed, k)``."""
+    """The options of a sine zoo. Network ``k`` has a random generator keyed by ``(seed, k)``."""
 
     networks: int = option(1000, "number of networks", check=ge(1))
     widths: tuple[int, ...] = option(
@@ -40,7 +40,7 @@ class Sine:
     )
     seed: int = option(0, "seed of the frequencies and the initial weights", check=and_(ge(0), lt(2**64)))
     steps: int = option(1000, "largest number of Adam steps for each network", check=ge(1))
-    tolerance: float = option(1e-4, "mean squared error at which a network is frozen", check=ge(0))
+    tolerance: float = option(1e-4, "mean squared error at which the training of a network ends", check=ge(0))
     lr: float = option(1e-3, "Adam's learning rate", check=gt(0))
     weight_decay: float = option(1e-4, "Adam's L2 penalty", check=ge(0))
     points: int = option(
@@ -61,7 +61,7 @@ def build(config: Sine, path: Path, progress: Callable[[int, int], None], engine
     """Build the zoo, unless it exists. If another process is building the zoo, wait for that process.
 
     Raises:
-        ZooError: the path holds something else: a zoo or an unfinished build of different options.
+        ZooError: ``path`` already holds a zoo or an unfinished build of different options.
         MachineError: the machine failed.
     """
     BlockBuild(
@@ -90,7 +90,7 @@ def write(config: Sine, zoo: ZooWriter, block: int, arrays: Mapping[str, np.ndar
 
 
 def train(config: Sine, block: int) -> dict[str, np.ndarray]:
-    """Train the n networks of a block; return ``weights (n, P)``, ``frequency (n,)`` and ``fit_mse (n,)``."""
+    """Fit the n networks of a block. Return ``weights (n, P)``, ``frequency (n,)`` and ``fit_mse (n,)``."""
     numbers = numbers_of_block(config.networks, BLOCK, block)
     keys = (np.array([config.seed, number], dtype=np.uint64) for number in numbers)
     generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
@@ -111,7 +111,7 @@ def train(config: Sine, block: int) -> dict[str, np.ndarray]:
 
 
 def build_demo(_: Any, path: Path, progress: Callable[[int, int], None], engine: Engine) -> None:
-    """Build the demo zoo, a sine zoo that takes half a minute. If the demo zoo exists, do nothing."""
+    """Build the demo zoo, a sine zoo, unless it exists. The build takes half a minute."""
     if not holds(path, NAME, _options(DEMO_ZOO), _options(Sine())):
         build(DEMO_ZOO, path, progress, engine)
 

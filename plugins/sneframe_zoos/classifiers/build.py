@@ -1,4 +1,8 @@
-"""Build a zoo of classifiers: draw the hyper-parameters of every run, train block by block, write the zoo."""
+"""Build a zoo of classifiers.
+
+The hyper-parameters and the design of each training run are drawn at random. The runs are trained block by
+block, and the zoo is written at the end.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +31,19 @@ from sneframe_zoos.classifiers.initial import draw_weights
 from sneframe_zoos.classifiers.options import Classifiers, CNNs, MLPs, Transformers
 from sneframe_zoos.classifiers.train import Checkpoint, FlatWeights, Images, Run, train
 
-BLOCK = 64  #: runs in a block; a fixed number, so that a resumed build repeats the same arithmetic
-STACK = 16  #: runs that are trained together; more do not fit into the processor's cache and take longer
+BLOCK = 64  #: runs in a block; fixed, so that a resumed build computes the same weights
+STACK = 16  #: the most runs that are trained together; more of them do not fit into the processor's cache
 
 
 @frozen(kw_only=True)
 class Drawn:
-    """A run before it is trained.
+    """A training run with its drawn hyper-parameters and design, but without initial weights.
 
     Args:
         number: number of the run.
         hyper: hyper-parameters of the run.
-        design: design of its network.
-        generator: the generator from which the initial weights are drawn next.
+        design: design of the run's network.
+        generator: the run's random generator, from which the initial weights are drawn next.
     """
 
     number: int
@@ -49,7 +53,7 @@ class Drawn:
 
 
 def draw(config: Classifiers, number: int) -> Drawn:
-    """Draw a run: first its hyper-parameters, then its design."""
+    """Draw the hyper-parameters of training run ``number``, then the design of its network."""
     key = np.array([config.seed, number], dtype=np.uint64)
     generator = np.random.Generator(np.random.Philox(key=key))
     hyper = hyperparameters.draw(config.ranges, generator)
@@ -57,12 +61,12 @@ def draw(config: Classifiers, number: int) -> Drawn:
 
 
 def train_block(config: Classifiers, block: int) -> dict[str, np.ndarray]:
-    """Train the runs of a block and return arrays about their n networks.
+    """Train the runs of a block. Return arrays about the n checkpoints of these runs.
 
     Returns:
         ``run``, ``epoch``, ``final``, ``healthy``, the accuracies and the losses, each of shape ``(n,)``;
-        ``size`` ``(n,)``, the number of weights of each network; and ``weights``, the weights of all
-        networks, concatenated.
+        ``size`` ``(n,)``, the number of weights of each checkpoint; and ``weights``, the weights of all
+        checkpoints, concatenated.
     """
     images = config.image_set()
     tensors = Images.of(images)
@@ -97,7 +101,7 @@ def train_block(config: Classifiers, block: int) -> dict[str, np.ndarray]:
     }
 
 
-#: Measured properties; the first one is the property that a run predicts by default.
+#: Properties that are measured. A ``sneframe run`` on the zoo predicts the first of them by default.
 MEASURED = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
 
 
@@ -105,7 +109,7 @@ def build(config: Classifiers, path: Path, progress: Callable[[int, int], None],
     """Build the zoo, unless it exists. If another process is building the zoo, wait for that process.
 
     Raises:
-        ZooError: there are no images, the images are too small, or the path holds something else: a zoo or an
+        ZooError: there are no images, the images are too small, or ``path`` already holds a zoo or an
             unfinished build of different options.
         MachineError: the images cannot be read, or the machine failed.
     """
@@ -125,10 +129,10 @@ def build(config: Classifiers, path: Path, progress: Callable[[int, int], None],
 
 
 def check_designs(config: Classifiers) -> None:
-    """Check that every drawn design can be built for the images.
+    """Check that the design of every run can be built for the images.
 
     Raises:
-        ZooError: the images are too small for a design, or do not fit it.
+        ZooError: the images are too small for a design, or do not fit it otherwise.
     """
     images = config.image_set()
     for design in {draw(config, number).design for number in range(config.networks)}:
@@ -136,7 +140,7 @@ def check_designs(config: Classifiers) -> None:
 
 
 class BlockWriter:
-    """Write finished blocks to a zoo.
+    """Writes finished blocks to a zoo.
 
     Args:
         config: the options of the zoo.

@@ -21,11 +21,11 @@ class Conv:
         width: number of output channels.
         kernel: height and width of the kernel.
         stride: stride of the convolution.
-        padding: number of zeros on each side.
+        padding: number of rows and columns of zeros that are added on each side of the maps.
         pool: size of the max-pooling after the convolution; 1 for no pooling.
-        residual: whether the input is added to the output, before the activation.
-        activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`, or None for the network's
-            activation.
+        residual: whether the input of the convolution is added to its output, before the activation.
+        activation: a key of :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`, or None for the
+            activation of the :class:`ConvNet`.
     """
 
     width: int
@@ -37,20 +37,20 @@ class Conv:
     activation: str | None = None
 
     def side(self, side: int) -> int:
-        """Return the height or width of the output maps for input maps of this height or width."""
+        """Return the height or width of the output maps, for input maps of the height or width ``side``."""
         return ((side + 2 * self.padding - self.kernel) // self.stride + 1) // self.pool
 
 
 @frozen(kw_only=True)
 class ConvNet(Design):
-    """The design of a CNN: convolutions, then a vector of features, then linear layers.
+    """The design of a CNN: convolutions, a step that turns their maps into a vector, and linear layers.
 
     Args:
         convs: the convolutions, from first to last.
-        features: how maps become a vector: the mean of each map, all pixels, or the pixels of an adaptive
-            average pooling to ``grid`` × ``grid``.
-        grid: size of the adaptive pooling.
-        hidden: widths of the linear layers before the last.
+        features: the vector: the mean of each map, all pixels of the maps, or the ``grid`` × ``grid`` pixels
+            of an adaptive average pooling.
+        grid: height and width of the maps after the adaptive pooling.
+        hidden: widths of all linear layers but the last.
         activation: activation of all layers that do not have their own.
     """
 
@@ -70,7 +70,10 @@ class ConvNet(Design):
         return next(side for side in range(1, 1 << 16) if self.sides(side) >= 1)
 
     def sides(self, side: int) -> int:
-        """Return the height or width of the last maps; less than 1 if an image of this size is too small."""
+        """Return the height or width of the last maps, for images of the height or width ``side``.
+
+        The result is 0 if the images are too small.
+        """
         for conv in self.convs:
             side = conv.side(side)
             if side < 1:
@@ -118,7 +121,7 @@ class ConvClassifier(nn.Module):
 
 
 class ConvLayer(nn.Module):
-    """A convolution with its residual connection, activation, pooling and dropout.
+    """A convolution, followed by the optional residual connection, the activation, pooling and dropout.
 
     Args:
         inputs: number of input channels.
@@ -136,7 +139,7 @@ class ConvLayer(nn.Module):
         self.residual = conv.residual
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return output maps ``(B, width, height', width')`` for maps ``(B, inputs, height, width)``."""
+        """Return the output maps ``(B, width, H', W')`` for input maps ``(B, inputs, H, W)``."""
         outputs = self.conv(maps)
         if self.residual:
             outputs = outputs + maps
@@ -163,13 +166,13 @@ ARCH2 = ConvNet(
 def wild(generator: np.random.Generator, activations: Sequence[str], activation: str) -> ConvNet:
     """Draw a random CNN, after the CNN Wild Park.
 
-    It has two to five convolutions of 4 … 32 channels, with padded kernels of size 3, 5 or 7. After the
-    first, one convolution in two keeps the shape of its input and has a residual connection. One network in
-    two has a hidden linear layer.
+    The CNN has two to five convolutions of 4 … 32 channels, with padded kernels of size 3, 5 or 7. Each
+    convolution after the first has a residual connection with probability 1/2; its output then has the shape
+    of its input. The CNN has a hidden linear layer with probability 1/2.
 
     Args:
         generator: the generator to draw from.
-        activations: the activations to draw from; each convolution draws its own.
+        activations: the activations from which one is drawn for each convolution.
         activation: activation of the hidden linear layer.
     """
     convs: list[Conv] = []

@@ -1,4 +1,4 @@
-"""Designs: values that describe how a classifier is built, before any weight is drawn."""
+"""Designs of classifiers. A design describes the layers of a network and has no weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from sneframe.errors import ZooError
 
-#: The activations a design can name.
+#: The activations that a design can name.
 ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -23,7 +23,10 @@ Shape = tuple[int, int, int]  #: (channels, height, width) of an image
 
 
 class Design(ABC):
-    """A description of a network. Subclasses are frozen attrs classes; equal designs build equal modules."""
+    """A description of a classifier, which builds its module.
+
+    Subclasses are frozen attrs classes. Equal designs build modules with the same layers.
+    """
 
     @abstractmethod
     def module(self, image: Shape, classes: int, *, dropout: float = 0.0) -> nn.Module:
@@ -32,7 +35,7 @@ class Design(ABC):
         Args:
             image: shape of an image.
             classes: number of classes.
-            dropout: probability of every ``nn.Dropout`` in the module; there is one after each hidden layer.
+            dropout: probability of every ``nn.Dropout`` in the module. One follows each hidden layer.
 
         Raises:
             ZooError: the images are too small, or do not fit the design.
@@ -40,17 +43,17 @@ class Design(ABC):
 
     @abstractmethod
     def smallest(self) -> int:
-        """Return the smallest height and width of an image that the network takes, in pixels."""
+        """Return the smallest side of a square image that the network can take, in pixels."""
 
     def check(self, name: str, image: Shape) -> None:
         """Check that images are large enough.
 
         Args:
-            name: what the error calls the network.
+            name: the words for the network in the error, such as "this CNN".
             image: shape of an image.
 
         Raises:
-            ZooError: the images are too small.
+            ZooError: the height or width of the images is less than :meth:`smallest`.
         """
         _, height, width = image
         if min(height, width) < (least := self.smallest()):

@@ -1,4 +1,4 @@
-"""Hyper-parameters, drawn for each run as in the Small CNN Zoo (Unterthiner et al., arXiv 2002.11448)."""
+"""Draw the hyper-parameters of each training run, as in the Small CNN Zoo (arXiv 2002.11448)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ Optimiser = Literal["sgd", "momentum", "adam", "rmsprop"]
 Init = Literal["glorot_normal", "he_normal", "orthogonal", "normal", "truncated_normal"]
 OPTIMISERS: Final[tuple[Optimiser, ...]] = get_args(Optimiser)
 INITS: Final[tuple[Init, ...]] = get_args(Init)
-SCALED: Final = ("normal", "truncated_normal")  #: the inits whose standard deviation is drawn, too
+SCALED: Final = ("normal", "truncated_normal")  #: the inits that need ``init_std``
 
 
 @frozen(kw_only=True)
 class Ranges:
-    """The ranges from which the hyper-parameters are drawn, each independently of the others.
+    """The ranges of the hyper-parameters. Each hyper-parameter is drawn independently of the others.
 
     Args:
-        lr: bounds of the learning rate, drawn log-uniformly.
-        optimisers: optimisers, drawn uniformly.
-        inits: initialisations, drawn uniformly.
-        init_std: bounds of the standard deviation, drawn log-uniformly, for the inits in :data:`SCALED` only.
-        l2: bounds of the penalty, drawn log-uniformly.
-        dropout: largest dropout probability; one run in two draws uniformly between 0 and this, the others
-            use 0.
-        activations: activations, drawn uniformly.
-        train_fractions: fractions of the training images, drawn uniformly.
-        epochs: smallest and largest number of epochs, drawn uniformly.
+        lr: bounds of the learning rate, which is drawn log-uniformly.
+        optimisers: optimisers, of which one is drawn uniformly.
+        inits: initialisations, of which one is drawn uniformly.
+        init_std: bounds of the standard deviation of the inits in :data:`SCALED`, drawn log-uniformly.
+        l2: bounds of the L2 penalty, which is drawn log-uniformly.
+        dropout: largest dropout probability. With probability 1/2, a run has no dropout. Otherwise, its
+            dropout probability is drawn uniformly between 0 and this bound.
+        activations: activations, of which one is drawn uniformly.
+        train_fractions: fractions of the training images, of which one is drawn uniformly.
+        epochs: smallest and largest number of epochs; the number is drawn uniformly.
     """
 
     lr: tuple[float, float]
@@ -45,19 +45,19 @@ class Ranges:
 
 @frozen(kw_only=True)
 class Hyperparameters:
-    """The hyper-parameters of one run; each of them is a property of the run's networks.
+    """The hyper-parameters of one training run. Each hyper-parameter is a property of the run's networks.
 
     Args:
         lr: learning rate.
         optimiser: one of :data:`OPTIMISERS`.
         init: initialisation of the kernels, one of :data:`INITS`.
         init_std: standard deviation of the initial kernels if ``init`` is one of :data:`SCALED`, else NaN.
-        l2: penalty as in Keras: ``l2`` times the sum of the squared kernel weights is added to the loss, so
-            the gradient of a kernel gets ``2 · l2`` times its weights.
+        l2: L2 penalty as in Keras: ``l2`` times the sum of the squared kernel weights is added to the loss.
+            The gradient of a kernel weight therefore grows by ``2 · l2`` times the weight.
         dropout: dropout probability after each hidden layer.
-        activation: activation of the hidden layers for which the design sets none.
+        activation: activation of each hidden layer to which the design gives no other activation.
         train_fraction: fraction of the training images that the run trains on.
-        epochs: number of passes over these images.
+        epochs: number of passes over the training images of the run.
     """
 
     lr: float
@@ -72,7 +72,7 @@ class Hyperparameters:
 
 
 def draw(ranges: Ranges, generator: np.random.Generator) -> Hyperparameters:
-    """Draw the hyper-parameters of one run."""
+    """Draw the hyper-parameters of one training run."""
     init = str(generator.choice(ranges.inits))
     return Hyperparameters(
         lr=_log_uniform(ranges.lr, generator),

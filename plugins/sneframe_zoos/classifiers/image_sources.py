@@ -1,4 +1,4 @@
-"""Image sources: read ``digits``, ``npz:FILE``, ``idx:FOLDER``, ``folder:DIR`` or ``torchvision:NAME``."""
+"""Read labelled images from the sources that the option ``data`` can name, such as ``npz:FILE``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import numpy as np
 from sneframe.errors import MachineError, ZooError, choices
 from sneframe_zoos.classifiers.images import ImageSet
 
-TRAIN_FRACTION = 0.75  #: fraction of training images, for a source that has no test images of its own
+TRAIN_FRACTION = (
+    0.75  #: fraction of the images that are for training, if a source has no test images of its own
+)
 IDX_MAGIC = b"\x00\x00\x08"  #: two zeros and the code of unsigned bytes; the number of axes follows
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -31,20 +33,21 @@ def read_images(
     """Read images, keep the requested number of them, and resize them.
 
     Args:
-        data: the source. ``digits``: digits of scikit-learn, resized to 16 × 16. ``npz:FILE``: keys
+        data: the source. ``digits``: digits of scikit-learn, resized to 16 × 16. ``npz:FILE``: the arrays
             ``images`` and ``labels``. ``idx:FOLDER``: MNIST's file format and file names, with or without
             ``.gz``. ``folder:DIR``: one folder of pictures per class, either in ``DIR`` or in both
             ``DIR/train`` and ``DIR/test``; needs Pillow. ``torchvision:NAME[:ROOT]``: a data set of
             ``torchvision.datasets`` that ROOT already holds; nothing is downloaded.
-        name: name of the data; by default the name of the file, folder or data set.
+        name: name of the image set; by default the name of the file, folder or data set.
         train: number of training images, the first ones; by default all training images, or three in four if
             the source has no test images of its own.
-        test: number of test images; by default all others.
+        test: number of test images, the first ones; by default all test images of the source, or all images
+            that are not for training if the source has no test images.
         size: height and width in pixels; by default unchanged.
         grey: whether to convert colour images to grey.
 
     Raises:
-        ZooError: there is no such source or file, or its content is wrong.
+        ZooError: there is no such source or file, or the content of a file is wrong.
         MachineError: a file cannot be read.
     """
     kind, _, where = data.partition(":")
@@ -75,13 +78,14 @@ def read_images(
     return taken if size is None else taken.resized(size)
 
 
-#: name, images, labels, and the number of training images (None if the source has no test images of its own)
+#: What a source gives: its name, all images and labels with those for training first, and the number of
+#: training images (None if the source has no test images of its own).
 Raw = tuple[str, np.ndarray, np.ndarray, "int | None"]
 
 
 def _digits(where: str) -> Raw:
     if where:
-        raise ZooError(f"image source 'digits' has no argument, got {where!r} after the colon")
+        raise ZooError(f"image source 'digits' takes nothing after the colon, but got {where!r}")
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -151,7 +155,8 @@ def _folder(where: str) -> Raw:
     else:
         images, labels = _pictures(root, _classes(root))
         own = None
-        # The pictures are sorted by class. They are shuffled so that both parts contain every class.
+        # The pictures are sorted by class. They are shuffled, so that training and test images contain every
+        # class.
         order = np.random.Generator(np.random.Philox(key=0)).permutation(len(images))
         images, labels = [images[i] for i in order], [labels[i] for i in order]
     return root.name, np.stack(images), np.array(labels, dtype=np.int64), own

@@ -1,4 +1,4 @@
-"""Labelled images for classifiers. Every image source returns them as an :class:`ImageSet`."""
+"""Labelled images for classifiers, as an :class:`ImageSet`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ImageSet:
     """Images with labels. The first ``train`` images are for training, and all others are for testing.
 
     Args:
-        name: name of the data set; it becomes the property ``dataset`` of every network trained on it.
+        name: name of the set. Networks trained on the set have this name as the property ``dataset``.
         images: grey images ``(n, H, W)`` or colour images ``(n, H, W, 3)``, uint8.
-        labels: labels from 0 to classes - 1, shape ``(n,)``, int64.
+        labels: label of each image, from 0 to ``classes`` - 1, shape ``(n,)``, int64.
         classes: number of classes.
         train: number of training images.
 
@@ -44,13 +44,13 @@ class ImageSet:
             or (images.ndim == 4 and images.shape[3] != 3)
         ):
             raise ZooError(
-                f"{self.name}: images must be uint8 of shape (n, H, W) or (n, H, W, 3), got {images.dtype} "
-                f"{images.shape}"
+                f"{self.name}: images must be uint8 of shape (n, H, W) or (n, H, W, 3), but got "
+                f"{images.dtype} {images.shape}"
             )
         if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
             raise ZooError(
-                f"{self.name}: labels must be integers of shape ({len(images)},), one for each image, got "
-                f"{labels.dtype} {labels.shape}"
+                f"{self.name}: labels must be integers of shape ({len(images)},), one for each image, but "
+                f"got {labels.dtype} {labels.shape}"
             )
         if not 0 < self.train < len(images):
             raise ZooError(
@@ -60,11 +60,11 @@ class ImageSet:
         if not 2 <= self.classes <= len(images):
             raise ZooError(
                 f"{self.name}: labels must count from 0, with at least 2 classes and no more than the "
-                f"{len(images)} images, got {labels.min()} … {labels.max()}"
+                f"{len(images)} images, but got {labels.min()} … {labels.max()}"
             )
         if labels.min() < 0 or labels.max() >= self.classes:
             raise ZooError(
-                f"{self.name}: labels must be 0 … {self.classes - 1}, got {labels.min()} … {labels.max()}"
+                f"{self.name}: labels must be 0 … {self.classes - 1}, but got {labels.min()} … {labels.max()}"
             )
 
     @property
@@ -75,7 +75,7 @@ class ImageSet:
 
     @property
     def digest(self) -> str:
-        """A hexadecimal hash of everything that training depends on. The hash does not cover the name."""
+        """A hexadecimal hash of the images, the labels, ``classes`` and ``train``, but not of the name."""
         hashed = hashlib.sha256(repr((self.images.shape, self.train, self.classes)).encode())
         hashed.update(self.images.tobytes())
         hashed.update(self.labels.astype("<i8").tobytes())
@@ -88,18 +88,14 @@ class ImageSet:
         return images.to(dtype) / 127.5 - 1, torch.from_numpy(self.labels.astype(np.int64))
 
     def limited(self, train: int | None, test: int | None) -> ImageSet:
-        """Return an image set with the first images of each part.
-
-        If the source has no test images of its own (see
-        :func:`sneframe_zoos.classifiers.image_sources.read_images`), the test part consists of all images
-        after the first ``train``.
+        """Return an image set with only the first training images and the first test images of this set.
 
         Args:
             train: number of training images; None keeps all.
             test: number of test images; None keeps all.
 
         Raises:
-            ZooError: a part has fewer images.
+            ZooError: fewer training or test images exist than are to be kept.
         """
         parts = {"train": (train, self.train), "test": (test, len(self.images) - self.train)}
         for part, (wanted, there) in parts.items():
@@ -117,7 +113,7 @@ class ImageSet:
         return attrs.evolve(self, images=luminance.round().astype(np.uint8))
 
     def resized(self, size: int) -> ImageSet:
-        """Resize the images to ``size`` × ``size`` pixels; images of this size are returned unchanged.
+        """Resize the images to ``size`` × ``size`` pixels. Return images of this size unchanged.
 
         The interpolation is bilinear, with antialiasing when the images shrink.
         """

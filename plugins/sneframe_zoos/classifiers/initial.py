@@ -1,4 +1,4 @@
-"""Initial weights of classifiers."""
+"""Draw the initial weights of classifiers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ def is_kernel(name: str, parameter: nn.Parameter) -> bool:
 
 
 def draw_weights(module: nn.Module, hyper: Hyperparameters, generator: np.random.Generator) -> np.ndarray:
-    """Return flat initial weights ``(P,)`` float64, in the order of ``module.named_parameters()``.
+    """Draw the initial weights of a module. Return flat weights ``(P,)``, float64.
 
-    Kernels are drawn as ``hyper.init`` says: from a normal distribution with the variance of Glorot and
-    Bengio (2010) or He et al. (2015), as orthogonal matrices (Saxe et al., 2014), or from a normal or
-    truncated normal distribution of standard deviation ``hyper.init_std``. Biases are 0, and the scales of
-    norms are 1.
+    The flat weights have the order of ``module.named_parameters()``. ``hyper.init`` decides how kernels are
+    drawn: from a normal distribution with the variance of Glorot and Bengio (2010) or of He et al. (2015), as
+    orthogonal matrices (Saxe et al., 2014), or from a normal or truncated normal distribution whose standard
+    deviation is ``hyper.init_std``. Biases are 0, and the scales of norms are 1. The positions of a
+    transformer are drawn from a normal distribution with standard deviation 0.02.
     """
     pieces: list[np.ndarray] = []
     for name, parameter in module.named_parameters():
@@ -58,12 +59,12 @@ def _orthogonal(rows: int, columns: int, generator: np.random.Generator) -> np.n
     """Return a random matrix ``(rows, columns)`` with orthonormal rows (columns if rows > columns)."""
     drawn = generator.normal(size=(max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(drawn)
-    q = q * np.sign(np.diag(r))  # without this the distribution is not uniform
+    q = q * np.sign(np.diag(r))  # without this line the distribution is not uniform
     return q if rows >= columns else q.T
 
 
 def _within_two(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """Draw standard normal numbers. Draw numbers beyond ±2 again."""
+    """Return standard normal numbers between -2 and 2. Numbers outside are drawn again."""
     values = generator.normal(size=shape)
     while (far := np.abs(values) > 2).any():
         values[far] = generator.normal(size=int(far.sum()))

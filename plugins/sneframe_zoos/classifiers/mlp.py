@@ -1,4 +1,4 @@
-"""Fully connected classifiers: the design, the module, and random designs."""
+"""Fully connected classifiers: a design, the module that it builds, and a function that draws a design."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sneframe_zoos.classifiers.design import ACTIVATIONS, Design, Shape
 
 @frozen(kw_only=True)
 class MLPDesign(Design):
-    """The design of an MLP: linear layers on all pixels.
+    """The design of an MLP whose input is all pixels of an image.
 
     Args:
         widths: widths of the hidden layers.
@@ -29,7 +29,7 @@ class MLPDesign(Design):
         return MLPClassifier((channels * height * width, *self.widths, classes), self.activation, dropout)
 
     def smallest(self) -> int:
-        """See :class:`~sneframe_zoos.classifiers.design.Design`; an MLP takes images of any size."""
+        """See :class:`~sneframe_zoos.classifiers.design.Design`. An MLP takes images of any size."""
         return 1
 
 
@@ -60,7 +60,7 @@ class MLPClassifier(nn.Module):
 
 
 def wild(generator: np.random.Generator, activation: str) -> MLPDesign:
-    """Draw an MLP with one to four hidden layers of 8 … 64 neurons."""
+    """Draw the design of an MLP with one to four hidden layers of 8 … 64 neurons."""
     depth = generator.integers(1, 5)
     return MLPDesign(
         widths=tuple(int(generator.choice((8, 16, 24, 32, 48, 64))) for _ in range(depth)),

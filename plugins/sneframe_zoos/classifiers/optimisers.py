@@ -1,7 +1,7 @@
-"""Steps of sgd, momentum, adam and rmsprop on the flat weights (G, P) of networks that train together.
+"""Update the flat weights (G, P) of G networks at once, with sgd, momentum, adam or rmsprop.
 
-They compute what SGD, SGD(momentum=0.9), Adam and RMSprop(alpha=0.9) of ``torch.optim`` compute, but with a
-learning rate for each network.
+These are the updates of SGD, SGD(momentum=0.9), Adam and RMSprop(alpha=0.9) in ``torch.optim``, but each
+network has its own learning rate.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ EPSILON = 1e-8
 
 
 class Stepper:
-    """Take optimiser steps. Neighbouring networks with the same optimiser are updated together.
+    """The optimisers of G networks. Neighbouring networks with the same optimiser are updated together.
 
     Args:
-        optimisers: the optimiser of each network; for speed, equal optimisers should be neighbours.
+        optimisers: the optimiser of each network. For speed, sort the networks by optimiser.
         lr: learning rate of each network, shape ``(G,)``.
         like: a tensor with the type and shape of the weights, ``(G, P)``.
     """

@@ -36,7 +36,7 @@ def _pair(check: Any) -> Any:
 
 def _ascending(_: Any, attribute: attrs.Attribute[Any], value: tuple[float, float]) -> None:
     if value[0] > value[1]:
-        raise ValueError(f"{attribute.name!r} must be a lower and an upper bound, got {value}")
+        raise ValueError(f"{attribute.name!r} must be a lower and an upper bound, but got {value}")
 
 
 def _among(names: Sequence[str]) -> Any:
@@ -45,13 +45,13 @@ def _among(names: Sequence[str]) -> Any:
 
 @frozen(kw_only=True)
 class Classifiers(ABC):
-    """The options of a zoo of classifiers, without those of their designs.
+    """The options that all zoos of classifiers have. Each subclass adds those of its designs.
 
-    Run ``k`` draws from generators keyed by ``(seed, k)``.
+    Everything random in run ``k`` is drawn from generators keyed by ``(seed, k)``.
     """
 
-    builder: ClassVar[str]  #: ``PLUGIN/NAME``
-    arch: str = option("", "designs of the networks; each builder has its own")
+    builder: ClassVar[str]  #: name of the zoo builder, ``PLUGIN/NAME``
+    arch: str = option("", "designs of the networks, which differ between the zoo builders")
 
     networks: int = option(1000, "number of training runs; each leaves several checkpoints", check=ge(1))
     data: str = option(
@@ -66,17 +66,21 @@ class Classifiers(ABC):
         check=optional(ge(1)),
     )
     test_images: int | None = option(
-        None, "number of test images, the first ones; default: all others", check=optional(ge(1))
+        None,
+        "number of test images, the first ones; default: all test images of the source, or else all others",
+        check=optional(ge(1)),
     )
     size: int | None = option(
         None, "height and width of the images in pixels; default: unchanged", check=optional(ge(1))
     )
     grey: bool = option(False, "convert colour images to grey")
-    seed: int = option(0, "seed of everything that is drawn", check=and_(ge(0), lt(2**64)))
+    seed: int = option(0, "seed of all random numbers", check=and_(ge(0), lt(2**64)))
     checkpoints: int = option(
-        3, "largest number of checkpoints of a run, at equal distances, with the last epoch", check=ge(1)
+        3,
+        "largest number of checkpoints of a run, at equal distances; the last is after the last epoch",
+        check=ge(1),
     )
-    batch_size: int = option(64, "number of images in a step", check=ge(1))
+    batch_size: int = option(64, "number of images in a training step", check=ge(1))
     epochs: tuple[int, int] = option(
         (1, 8), "smallest and largest number of epochs, drawn uniformly", check=_pair(ge(0))
     )
@@ -91,11 +95,11 @@ class Classifiers(ABC):
         check=_pair(POSITIVE),
     )
     l2: tuple[float, float] = option(
-        (1e-8, 1e-2), "bounds of the penalty on kernels, drawn log-uniformly", check=_pair(POSITIVE)
+        (1e-8, 1e-2), "bounds of the L2 penalty on kernels, drawn log-uniformly", check=_pair(POSITIVE)
     )
     dropout: float = option(
         0.5,
-        "largest dropout probability; one run in two draws uniformly below it, the others use 0",
+        "largest dropout probability; half of the runs draw theirs uniformly below it, half use 0",
         check=and_(ge(0), lt(1)),
     )
     activations: tuple[str, ...] = option(
@@ -109,7 +113,7 @@ class Classifiers(ABC):
 
     @abstractmethod
     def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
-        """Return the design of a run's network; what varies between runs is drawn from the generator."""
+        """Return the design of a run's network. Whatever differs between runs is drawn from ``generator``."""
 
     @property
     def ranges(self) -> Ranges:
@@ -121,7 +125,7 @@ class Classifiers(ABC):
         """Read the images.
 
         Raises:
-            ZooError: there are no such images, or their content is wrong.
+            ZooError: there are no such images, or the content of a file is wrong.
             MachineError: a file cannot be read.
         """
         return _image_set(
@@ -134,9 +138,9 @@ class Classifiers(ABC):
         )
 
     def options(self) -> dict[str, Any]:
-        """Return JSON values that determine the zoo.
+        """Return the options as JSON values that determine the zoo.
 
-        They identify the images by a digest and by the last component of the path, without its folder.
+        A digest identifies the images. Only the last component of their path is kept.
         """
         options: dict[str, Any] = json.loads(json.dumps(attrs.asdict(self)))
         images = self.image_set()
@@ -145,7 +149,7 @@ class Classifiers(ABC):
         return {**options, "data_name": images.name, "data_digest": images.digest}
 
 
-_image_set = cache(read_images)  #: each process that trains blocks reads the images once
+_image_set = cache(read_images)  #: cached, so that each process that trains blocks reads the images once
 
 
 @frozen(kw_only=True)
@@ -156,7 +160,7 @@ class CNNs(Classifiers):
 
     arch: Literal["small-cnn", "arch1", "arch2", "wild"] = option(
         "small-cnn",
-        "small-cnn: as in the Small CNN Zoo; arch1, arch2: as in the SNE paper; wild: drawn for each run",
+        "small-cnn: as in the Small CNN Zoo; arch1, arch2: as in the SNE paper; wild: random for each run",
     )
 
     def design(self, hyper: Hyperparameters, generator: np.random.Generator) -> Design:
@@ -173,7 +177,7 @@ class MLPs(Classifiers):
     builder: ClassVar[str] = "zoos/mlp"
 
     arch: Literal["mlp", "wild"] = option(
-        "mlp", "mlp: hidden layers of the given widths; wild: depth and widths drawn for each run"
+        "mlp", "mlp: hidden layers of the given widths; wild: random depth and widths for each run"
     )
     widths: tuple[int, ...] = option(
         (32, 32),
@@ -195,13 +199,15 @@ class Transformers(Classifiers):
     builder: ClassVar[str] = "zoos/transformer"
 
     arch: Literal["vit", "wild"] = option(
-        "vit", "vit: a vision transformer of the given sizes; wild: sizes drawn for each run"
+        "vit", "vit: a vision transformer of the given sizes; wild: random sizes for each run"
     )
     patch: int = option(7, "height and width of a patch in pixels, for arch vit", check=ge(1))
     width: int = option(32, "width of a token, for arch vit", check=ge(1))
     blocks: int = option(2, "number of blocks, for arch vit", check=ge(1))
     heads: int = option(
-        2, "number of heads of each attention, for arch vit; width must be a multiple of it", check=ge(1)
+        2,
+        "number of heads of each attention, for arch vit; `width` must be a multiple of `heads`",
+        check=ge(1),
     )
     mlp: int = option(64, "width of the hidden layer of each block, for arch vit", check=ge(1))
 

@@ -1,7 +1,7 @@
 """Train many classifiers of one design at once and return their checkpoints.
 
-All random numbers are drawn separately for each run, outside the vectorised step. The other runs of the stack
-therefore change only the rounding of a run.
+All random numbers are drawn separately for each run, outside the vectorised step. The runs that are
+trained together with a run therefore change its weights only by rounding.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sneframe_zoos.classifiers.images import ImageSet
 from sneframe_zoos.classifiers.initial import is_kernel
 from sneframe_zoos.classifiers.optimisers import Stepper
 
-EVALUATED = 500  #: number of images that are evaluated at a time
-#: a function of parameters, masks, images and labels that returns the mean cross-entropy of one network
+EVALUATED = 500  #: the largest number of images in one forward pass of an evaluation
+#: Maps the parameters and masks of one network, images and labels to the mean cross-entropy.
 Loss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor], Tensor]
 
 
@@ -33,7 +33,8 @@ class Run:
     """One training run.
 
     Args:
-        number: number of the run in its zoo; number and seed determine all random numbers of the run.
+        number: number of the run in its zoo. This number and the seed of the zoo determine all random numbers
+            of the run.
         hyper: hyper-parameters of the run.
         weights: initial weights, shape ``(P,)``.
     """
@@ -45,7 +46,7 @@ class Run:
 
 @frozen(kw_only=True, eq=False)
 class Images:
-    """Images ``(n, channels, H, W)`` and labels ``(n,)`` of all runs, for training and for testing."""
+    """Images ``(n, channels, H, W)`` and labels ``(n,)``: those for training, and those for testing."""
 
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
@@ -60,7 +61,7 @@ class Images:
 
 @frozen(kw_only=True, eq=False)
 class Checkpoint:
-    """A network at the end of an epoch.
+    """The weights of a network at the end of an epoch, with accuracies and losses.
 
     Args:
         run: number of the run.
@@ -68,7 +69,7 @@ class Checkpoint:
         final: whether this is the last checkpoint of the run.
         weights: the weights, shape ``(P,)``.
         train_accuracy: accuracy on the run's own training images.
-        train_loss: mean cross-entropy on these images, without the penalty.
+        train_loss: mean cross-entropy on the run's own training images, without the L2 penalty.
         test_accuracy: accuracy on all test images.
         test_loss: mean cross-entropy on the test images.
     """
@@ -84,7 +85,7 @@ class Checkpoint:
 
     @property
     def healthy(self) -> bool:
-        """Whether the weights and the losses are finite, that is, whether training has not diverged."""
+        """Whether all weights and both losses are finite. If not, the training has diverged."""
         return bool(
             np.isfinite(self.weights).all()
             and math.isfinite(self.train_loss)
@@ -98,16 +99,16 @@ def train(
     """Train runs of one design at once and return their checkpoints.
 
     Args:
-        module: a module of the design. Its weights are not used, and each ``nn.Dropout`` has the rate of the
-            run.
+        module: a module of the design. Its weights and the probabilities of its ``nn.Dropout`` are not used,
+            because each run has its own.
         runs: the runs to train.
         images: training and test images.
         seed: seed of the zoo.
         batch_size: number of images in a step.
-        checkpoints: the largest number of checkpoints of a run. They are at equal distances; the last is the
-            last epoch.
+        checkpoints: the largest number of checkpoints of a run. They are at equal distances, and the last one
+            is at the end of the last epoch.
     """
-    # Make equal optimisers neighbours, so that Stepper steps them at once.
+    # Make runs with the same optimiser neighbours, so that Stepper updates their weights together.
     runs = sorted(runs, key=lambda run: run.hyper.optimiser)
     dtype = images.train[0].dtype
     orders = [Order(run, len(images.train[0]), seed) for run in runs]
@@ -162,15 +163,15 @@ def _plan(run: Run, order: Order, batch_size: int, checkpoints: int) -> dict[int
 
 
 def generator(seed: int, run: Run, purpose: str) -> torch.Generator:
-    """Return the random generator of a run for one purpose."""
+    """Return the random generator that a run uses for one purpose, such as the order of images."""
     return torch.Generator().manual_seed(word(f"{seed} {run.number} {purpose}") & ((1 << 63) - 1))
 
 
 class Order:
-    """Draw the order in which a run sees its training images.
+    """Draws the training images of a run, and the order in which the run sees them.
 
-    The run uses a random subset of the training images, of size ``train_fraction``. Every epoch shuffles the
-    subset again, and the sequence of epochs does not end.
+    The run uses a random subset that holds the fraction ``train_fraction`` of all training images. The subset
+    is shuffled again for every epoch. The number of epochs is not limited.
 
     Args:
         run: the run.
@@ -181,12 +182,12 @@ class Order:
     def __init__(self, run: Run, count: int, seed: int) -> None:
         self._generator = generator(seed, run, "order")
         size = max(1, round(run.hyper.train_fraction * count))
-        #: indices of the images of this run
+        #: indices of the images in the subset
         self.own = torch.randperm(count, generator=self._generator)[:size]
         self._left = self.own[:0]
 
     def take(self, count: int) -> Tensor:
-        """Return the indices of the next ``count`` images. They may cross the end of an epoch."""
+        """Return the indices of the next ``count`` images, which may belong to two or more epochs."""
         while len(self._left) < count:
             shuffled = self.own[torch.randperm(len(self.own), generator=self._generator)]
             self._left = torch.cat([self._left, shuffled])
@@ -195,7 +196,7 @@ class Order:
 
 
 class Mask(nn.Module):
-    """Replace an ``nn.Dropout``: multiply the input by ``mask``. :class:`Masks` draws the masks."""
+    """A replacement for ``nn.Dropout`` that multiplies its input by a mask, which :class:`Masks` draws."""
 
     mask: Tensor
 
@@ -204,18 +205,18 @@ class Mask(nn.Module):
         self.register_buffer("mask", torch.ones(()), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return ``values * mask``. Store the shape of ``values``, which :class:`Masks` reads."""
+        """Return ``values * mask``. Store the shape of ``values``, which :class:`Masks` needs."""
         self.shape = values.shape
         return values * self.mask
 
 
 class Masks:
-    """Draw the dropout masks of each run.
+    """Draws the dropout masks of each run.
 
     Args:
-        module: the module with its dropouts.
+        module: a module, which may contain ``nn.Dropout``.
         runs: the runs; nothing is drawn for a run without dropout.
-        example: an image ``(1, channels, H, W)``; a pass over it measures the shapes of the masks.
+        example: an image ``(1, channels, H, W)``. A forward pass with it finds the shapes of the masks.
         seed: seed of the zoo.
         batch_size: number of images in a step.
     """
@@ -226,7 +227,7 @@ class Masks:
         self._rates = [run.hyper.dropout for run in runs]
         self._generators = [generator(seed, run, "dropout") for run in runs]
         self._dtype = example.dtype
-        #: the module to train: its dropouts are replaced by masks, or by identities if no run has dropout
+        #: a copy of the module with a Mask (an identity if no run has dropout) for each dropout
         self.network = _replaced(module, Mask if any(self._rates) else nn.Identity)
         masks = {name: mask for name, mask in self.network.named_modules() if isinstance(mask, Mask)}
         if masks:
@@ -235,7 +236,10 @@ class Masks:
         self._shapes = {f"{name}.mask": (batch_size, *mask.shape[1:]) for name, mask in masks.items()}
 
     def draw(self, active: Sequence[int]) -> dict[str, Tensor]:
-        """Return masks ``(G, B, …)`` with values 0 or 1 / (1 - rate), by name, for the active runs."""
+        """Draw the masks of one step. Return them by name, shape ``(G, B, …)`` for G active runs.
+
+        A value is 0 or 1 / (1 - rate). The masks of a run without dropout are 1.
+        """
         drawn: dict[str, Tensor] = {}
         for name, shape in self._shapes.items():
             masks = torch.ones((len(active), *shape), dtype=self._dtype)
@@ -260,10 +264,10 @@ def _replaced(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
 
 
 class FlatWeights:
-    """The conversion between flat weights and the parameters of a module.
+    """Converts between flat weights and the parameters of a module.
 
     Args:
-        module: the module; flat weights have the order of its parameters.
+        module: the module. Flat weights have the order of ``module.named_parameters()``.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -271,7 +275,7 @@ class FlatWeights:
         self._shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
         kernel = [is_kernel(name, parameter) for name, parameter in parameters.items()]
-        #: 1 for weights of kernels, 0 for others, shape ``(P,)``
+        #: 1 for the weights of kernels and 0 for all other weights, shape ``(P,)``
         self.kernels = torch.repeat_interleave(torch.tensor(kernel).float(), torch.tensor(self._sizes))
 
     def views(self, weights: Tensor) -> dict[str, Tensor]:
@@ -285,7 +289,7 @@ class FlatWeights:
         return torch.cat([parameters[name].flatten(1) for name in self._shapes], dim=1)
 
     def loss(self, network: nn.Module) -> Loss:
-        """Return the loss of one network, as a function of its parameters, masks, images and labels."""
+        """Return the loss of ``network``, as a function of parameters, masks, images and labels."""
         return lambda parameters, masks, images, labels: F.cross_entropy(
             functional_call(network, {**parameters, **masks}, (images,)), labels
         )
@@ -320,7 +324,7 @@ def _checkpoint(
 def evaluate(
     module: nn.Module, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor
 ) -> tuple[float, float]:
-    """Return accuracy and mean cross-entropy of a module with these parameters, without dropout."""
+    """Return the accuracy and the mean cross-entropy of a module with ``parameters``, without dropout."""
     module.eval()
     right, loss = 0, 0.0
     for some, wanted in zip(images.split(EVALUATED), labels.split(EVALUATED), strict=True):

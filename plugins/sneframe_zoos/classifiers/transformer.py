@@ -1,4 +1,7 @@
-"""Small vision transformers (Dosovitskiy et al., arXiv 2010.11929): design, module, and random designs."""
+"""Small vision transformers (Dosovitskiy et al., arXiv 2010.11929).
+
+This module has a design, the module that the design builds, and a function that draws a design.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,19 @@ from sneframe_zoos.classifiers.design import ACTIVATIONS, Design, Shape
 
 @frozen(kw_only=True)
 class VisionTransformer(Design):
-    """The design of a vision transformer: patches with positions, pre-norm blocks, the mean over tokens.
+    """The design of a vision transformer.
+
+    Each patch of an image becomes a token, to which a learned position is added. The tokens pass through
+    pre-norm blocks. A linear layer computes the logits from the mean over the tokens.
 
     Args:
-        patch: height and width of a patch in pixels; a rest at the right or lower edge of an image is
-            ignored.
+        patch: height and width of a patch in pixels. Pixels at the right and lower edge that do not fill a
+            patch are ignored.
         width: width of a token.
         blocks: number of blocks.
-        heads: number of heads of each attention; the width must be a multiple of it.
+        heads: number of heads of each attention; ``width`` must be a multiple of ``heads``.
         mlp: width of the hidden layer of each block.
-        activation: activation of these hidden layers, a key of
+        activation: activation of the hidden layers of the blocks, a key of
             :data:`~sneframe_zoos.classifiers.design.ACTIVATIONS`.
     """
 
@@ -38,7 +44,8 @@ class VisionTransformer(Design):
         """See :class:`~sneframe_zoos.classifiers.design.Design`."""
         if self.width % self.heads:
             raise ZooError(
-                f"a transformer's width must be a multiple of its heads, got {self.width} and {self.heads}"
+                f"a transformer's width must be a multiple of its heads, but got width {self.width} and "
+                f"{self.heads} heads"
             )
         self.check("this transformer", image)
         return TransformerClassifier(self, image, classes, dropout)
@@ -78,7 +85,9 @@ class TransformerClassifier(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """A pre-norm transformer block: attention and an MLP, each after a norm and added to the residual stream.
+    """A pre-norm transformer block: attention, then an MLP.
+
+    Each of the two reads the normalised residual stream, and its output is added to the stream.
 
     Args:
         design: the design of the transformer.
@@ -99,7 +108,7 @@ class TransformerBlock(nn.Module):
         self.dropout1, self.dropout2 = nn.Dropout(dropout), nn.Dropout(dropout)
 
     def forward(self, stream: Tensor) -> Tensor:
-        """Return the stream ``(B, tokens, width)`` after this block."""
+        """Return the residual stream after this block, for a ``stream`` ``(B, tokens, width)`` before it."""
         read = self.norm1(stream)
         query, key, value = (
             rearrange(layer(read), "b t (h d) -> b h t d", h=self.heads)
@@ -114,7 +123,7 @@ class TransformerBlock(nn.Module):
 
 
 def wild(generator: np.random.Generator, activation: str) -> VisionTransformer:
-    """Draw a transformer with one to three blocks, 1, 2 or 4 heads, and patches of 4, 5 or 7 pixels."""
+    """Draw a design with one to three blocks, 1, 2 or 4 heads, and a patch size of 4, 5 or 7 pixels."""
     return VisionTransformer(
         patch=int(generator.choice((4, 5, 7))),
         width=int(generator.choice((16, 24, 32))),

@@ -570,13 +570,13 @@ def test_nothing_to_import_is_an_error(tmp_path, imported):
         ("file,x\n", "the table is empty"),
         ("path,x\na.pt,1\n", "there is no column 'file'"),
         ("file,x\na.pt\n", "line 2 has 1 values, but there are 2 columns"),
-        ("file,x,x\na.pt,1,2\n", "a column is named twice"),
-        (",file,x\n0,a.pt,1\n", "column 1 has no name .pandas writes one"),
+        ("file,x,x\na.pt,1,2\n", "two columns have the same name"),
+        (",file,x\n0,a.pt,1\n", "column 1 has no name .pandas writes a column"),
         ("file;x\na.pt;1\n", "there is no column 'file', .*; a .csv needs commas between columns"),
         ("file,x\na.pt,1\na.pt,2\n", "line 3: a.pt is already in line 2"),
-        ("file,split\na.pt,training\n", "split must be train, val, test or empty, got 'training'"),
+        ("file,split\na.pt,training\n", "'split' must be train, val, test or empty, but got 'training'"),
         ('file,x\n"a.pt,1\n', "damaged"),
-        ("file,x\n,1\n", "file must be the name of a file"),
+        ("file,x\n,1\n", "'file' must be the name of a file"),
     ],
 )
 def test_a_damaged_table_is_one_line(tmp_path, imported, content, said):

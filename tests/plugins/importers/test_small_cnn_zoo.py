@@ -188,7 +188,7 @@ def test_an_array_header_that_claims_too_much_is_refused(folder, imported):
     ("line", "said"),
     [
         ('sequential/conv2d/gamma:0,0,16,"(16,)"', "is neither a kernel nor a bias"),
-        ('sequential/conv2d/bias:0,0,15,"(16,)"', "but lies from 0 to 15"),
+        ('sequential/conv2d/bias:0,0,15,"(16,)"', "but start_idx 0 and end_idx 15"),
         ("sequential/conv2d/bias:0,0,16,\"__import__('os')\"", "not a list of variables"),
         ("sequential/conv2d/bias:0,0,16,16", "has the impossible shape 16"),
         ("sequential/conv2d/bias:0,0", "not a list of variables"),

@@ -257,7 +257,7 @@ def test_a_range_of_one_value_gives_that_value():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": (3, 1)}, r"'epochs' must be a lower and an upper bound, got \(3, 1\)"),
+        ({"epochs": (3, 1)}, r"'epochs' must be a lower and an upper bound, but got \(3, 1\)"),
         ({"lr": (0.1,)}, "lr"),
         ({"lr": (0.1, math.inf)}, "'lr' must be finite, got inf"),
         ({"l2": (0.1, math.inf)}, "'l2' must be finite, got inf"),

@@ -84,7 +84,7 @@ def test_wild_networks_are_determined_by_the_seed():
 
 def test_heads_divide_the_width():
     """A width that is not a multiple of the heads is refused."""
-    with pytest.raises(ZooError, match="multiple of its heads, got 10 and 4"):
+    with pytest.raises(ZooError, match="multiple of its heads, but got width 10 and 4 heads"):
         transformer.VisionTransformer(width=10, heads=4).module((1, 28, 28), 10)
 
 

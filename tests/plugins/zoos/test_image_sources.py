@@ -204,12 +204,12 @@ def test_a_folder_instead_of_a_file_raises_machine_error(tmp_path):
         ({"images": IMAGES.astype(float), "labels": LABELS}, r"images must be uint8 .* got float64"),
         ({"images": IMAGES[:, :, 0], "labels": LABELS}, "images must be uint8"),
         ({"images": IMAGES, "labels": LABELS[:5]}, r"labels must be integers of shape \(12,\)"),
-        ({"images": IMAGES, "labels": LABELS - 1}, "labels must be 0 … 1, got -1 … 1"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "labels must be 0 … 1, but got -1 … 1"),
         ({"images": IMAGES, "labels": LABELS * 0.5}, "labels must be integers"),
         ({"images": IMAGES, "labels": LABELS * 0}, r"from 0, with at least 2 classes .* got 0 … 0"),
         (
             {"images": IMAGES, "labels": LABELS * 2_000_000_000},
-            r"no more than the 12 images, got 0 … 4000000000",
+            r"no more than the 12 images, but got 0 … 4000000000",
         ),
         (
             {"images": IMAGES, "labels": LABELS.astype(np.uint64) + np.uint64(2**63)},
