@@ -18,6 +18,7 @@ PLUGINS = (
     "sneframe_nfn",
     "sneframe_zoos",
     "sneframe_importers",
+    "sneframe_formats",
     "sneframe_normalise",
     "sneframe_head",
     "sneframe_tokenizer",

@@ -1,0 +1,14 @@
+"""This plugin registers readers for the file formats of other frameworks. Most need an optional package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sneframe.files.reader import FileReader
+from sneframe.hookspecs import hookimpl
+
+
+@hookimpl
+def sneframe_readers() -> Sequence[type[FileReader]]:
+    """Register all readers."""
+    return []
