@@ -165,8 +165,15 @@ def load(names: Iterable[str]) -> Registry:
     )
 
 
-def readers() -> tuple[FileReader, ...]:
-    """Return the file readers of the core and of all installed plugins.
+def readers(only: str | None = None) -> tuple[FileReader, ...]:
+    """Return the file readers of the core and of all installed plugins, or only one of them.
+
+    Args:
+        only: the name of the only reader to return, as ``PLUGIN/NAME``. Used alone, a reader reads also files
+            that it does not recognise.
+
+    Raises:
+        PluginError: no reader has the name ``only``.
 
     Warns:
         UserWarning: a plugin does not load, or offers something that is not a file reader. Its readers are
@@ -178,7 +185,8 @@ def readers() -> tuple[FileReader, ...]:
             found += _readers_of(plugin)
         except PluginError as error:
             warnings.warn(f"{error}; its file readers are left out", stacklevel=2)
-    return with_folders(found)
+    whole = with_folders(found)
+    return whole if only is None else (_find(only, {each.name: each for each in whole}, "file reader"),)
 
 
 @cache

@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sneframe import plugins
 from sneframe.config.schema import option
+from sneframe.config.validators import as_tuple
 from sneframe.errors import ZooError
 from sneframe.files import inside
 from sneframe.files.module_factory import Factory
+from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
-from sneframe.files.recognise import Listed, networks_in
+from sneframe.files.recognise import NetworkPath, networks_in
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.table import TableEntry, read_table
@@ -50,6 +52,19 @@ class Files:
         "without a module: order in which a linear layer reads the maps of a convolution; channels_first is "
         "torch's order",
     )
+    strip_prefix: str = option("", "prefix to remove from the names of the tensors, such as `backbone.`")
+    rename: tuple[str, ...] = option(
+        (),
+        "`s/PATTERN/REPLACEMENT/`, a regular expression that changes the names of the tensors; repeatable",
+        converter=as_tuple,
+        repeat=True,
+    )
+    dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = option(
+        None, "type in which the weights are stored; none: the widest type among networks of an architecture"
+    )
+    reader: str | None = option(
+        None, "the file reader for all files; none: each file is recognised (`sneframe readers` lists them)"
+    )
     trust_names: bool = option(
         False,
         "without a module: treat layers as a chain wherever their sizes fit, in the order of their names",
@@ -64,13 +79,13 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     Raises:
         ZooError: there is no such folder, the folder has no checkpoint, or the table cannot be read.
     """
-    readers = plugins.readers()
+    readers = plugins.readers(config.reader)
     found = list(networks_in(folder(source), readers))
-    names = [each.name for each in found if isinstance(each, Listed)]
+    names = [each.name for each in found if isinstance(each, NetworkPath)]
     if not names and config.properties is None:
         raise ZooError(f"{source}: no file reader recognises a file in this folder")
     for each in found:
-        if not isinstance(each, Listed) and each.reason:
+        if not isinstance(each, NetworkPath) and each.reason:
             yield Skipped(source=each.name, reason=each.reason)
     entries = [TableEntry(line=0, file=name, group=None, split=None, properties={}) for name in names]
     if config.properties is not None:
@@ -81,6 +96,8 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         activation=config.activation,
         flatten=config.flatten,
         trust_names=config.trust_names,
+        renaming=Renaming.parse(config.strip_prefix, config.rename),
+        dtype=config.dtype,
         readers=readers,
     )
 
@@ -89,7 +106,8 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         tensors = network.tensors
         architecture = reader.describe(tensors, entry.properties, content=network.content)
         splits = {} if entry.split is None else {"table": entry.split}
-        return one(entry.file, architecture, tensors, entry.properties, group=entry.group, splits=splits)
+        made = one(entry.file, architecture, tensors, entry.properties, group=entry.group, splits=splits)
+        return evolve(made, reader=network.reader, notes=network.all_notes)
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
     if config.properties is not None:
@@ -103,5 +121,5 @@ IMPORTER = ZooImporter(
     name="importers/files",
     config=Files,
     read=read,
-    help="A folder of state dicts (.safetensors, .pt, .pth) or of Stable-Baselines3 .zip files.",
+    help="A folder of networks in any format that a file reader recognises (`sneframe readers`).",
 )

@@ -28,6 +28,7 @@ COMMANDS = (
     "map",
     "report",
     "config",
+    "readers",
     "plugins",
     "check",
 )

@@ -18,7 +18,7 @@ from sneframe.cli.networks import PATH, check_out, file_options, load_run, netwo
 def embed(run: Path, networks: tuple[Path, ...], *, out: Path, **options: Any) -> None:
     """Write a table of the embeddings of NETWORKS, with their properties.
 
-    The finished run RUN computes the embeddings. NETWORKS are zoos or files.
+    The finished run RUN computes the embeddings. NETWORKS are zoos, folders or files.
     """
     from sneframe.cli.terminal import say
     from sneframe.errors import counted

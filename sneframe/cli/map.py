@@ -18,8 +18,8 @@ from sneframe.cli.networks import PATH, check_out, file_options, load_run, netwo
 def map_(run: Path, networks: tuple[Path, ...], *, out: Path | None, **options: Any) -> None:
     """Draw an interactive map of the embeddings of NETWORKS.
 
-    The finished run RUN computes the embeddings. NETWORKS are zoos or files. The page can search the networks
-    and colour them by properties.
+    The finished run RUN computes the embeddings. NETWORKS are zoos, folders or files. The page
+    can search the networks and colour them by properties.
     """
     from sneframe.cli.terminal import say
     from sneframe.predict.embedding_table import EmbeddingTable

@@ -51,6 +51,21 @@ OPTIONS = (
     click.option("--module", help="package.module:function that makes the module of a network in a file."),
     click.option("--key", help="Which state dict to read from a checkpoint that holds several."),
     click.option(
+        "--reader",
+        help="The file reader for all files (see `sneframe readers`).  [default: each file is recognised]",
+    ),
+    click.option(
+        "--strip-prefix",
+        default="",
+        help="Prefix to remove from the names of the tensors, such as `backbone.`.",
+    ),
+    click.option(
+        "--rename",
+        multiple=True,
+        help="`s/PATTERN/REPLACEMENT/`, which changes the names of the tensors by a regular expression; "
+        "repeatable.",
+    ),
+    click.option(
         "--activation",
         help="The activation of every layer but the last, if --module is not given. Without an activation, "
         "neurons are permuted but never scaled.",
@@ -106,35 +121,82 @@ def check_out(out: Path, endings: Sequence[str]) -> None:
 
 
 def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[EmbeddingTable]:
-    """Yield one table of embeddings for each path, which is the path of a zoo or a file.
+    """Yield one table of embeddings for each path, which is the path of a zoo, a folder or a file.
 
     Networks of a zoo whose embeddings are not finite are left out with a warning.
 
+    A folder that is no zoo is searched for networks. A file in it that cannot be read is left out with a
+    warning.
+
     Raises:
-        ZooError: a folder is not a zoo, a zoo cannot be read, or none of its networks has a finite embedding.
-        FileError: a file cannot be read.
+        ZooError: a zoo cannot be read, or none of its networks has a finite embedding.
+        FileError: a file cannot be read, or a folder holds no network that can be read.
     """
+    import numpy as np
+
+    from sneframe.errors import ArchitectureError, FileError, counted
+    from sneframe.predict.embedding_table import EmbeddingTable
+    from sneframe.zoo.manifest import is_zoo
+
+    for path in paths:
+        if path.is_dir() and is_zoo(path):
+            yield _zoo_of(predictor, path)
+            continue
+        files = network_paths(predictor, path)
+        rows: list[np.ndarray] = []
+        read: list[str] = []
+        for file in files:
+            try:
+                rows.append(file_of(predictor, file))
+                read.append(str(file))
+            except (FileError, ArchitectureError) as error:
+                if files == [path]:
+                    raise
+                warnings.warn(f"left out: {error}", stacklevel=2)
+        if not rows:
+            raise FileError(f"{path}: none of its {counted(len(files), 'network')} can be read")
+        yield EmbeddingTable(sources=read, values=np.stack(rows), properties={})
+
+
+def _zoo_of(predictor: Predictor, path: Path) -> EmbeddingTable:
+    """Return the embeddings of a zoo's networks. Those that are not finite are left out with a warning."""
     import numpy as np
 
     from sneframe.errors import ZooError, counted
     from sneframe.predict.embedding_table import EmbeddingTable
     from sneframe.zoo import open_zoo
 
-    for path in paths:
-        if path.is_dir():
-            zoo, total = open_zoo(path), len(open_zoo(path, unhealthy=True))
-            values = predictor.embed(zoo) if len(zoo) else np.empty((0, 0))
-            finite = np.asarray(np.isfinite(values).all(1))
-            zoo, values = zoo.select(finite), values[finite]
-            if left := total - len(zoo):
-                why = "weights that are not finite, or too large for a finite embedding"
-                warnings.warn(f"{path}: {left} of {total} networks are left out: {why}", stacklevel=2)
-            _say_doubtful(path, zoo.symmetry)
-            if not len(zoo):
-                raise ZooError(f"{path}: none of the {counted(total, 'network')} has a finite embedding")
-            yield EmbeddingTable(sources=zoo.sources, values=values, properties=properties(zoo))
-        else:
-            yield EmbeddingTable(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
+    zoo, total = open_zoo(path), len(open_zoo(path, unhealthy=True))
+    values = predictor.embed(zoo) if len(zoo) else np.empty((0, 0))
+    finite = np.asarray(np.isfinite(values).all(1))
+    zoo, values = zoo.select(finite), values[finite]
+    if left := total - len(zoo):
+        why = "weights that are not finite, or too large for a finite embedding"
+        warnings.warn(f"{path}: {left} of {total} networks are left out: {why}", stacklevel=3)
+    _say_doubtful(path, zoo.symmetry)
+    if not len(zoo):
+        raise ZooError(f"{path}: none of the {counted(total, 'network')} has a finite embedding")
+    return EmbeddingTable(sources=zoo.sources, values=values, properties=properties(zoo))
+
+
+def network_paths(predictor: Predictor, path: Path) -> list[Path]:
+    """Return the paths of the networks at a path: the path itself, or the networks in a folder.
+
+    Raises:
+        FileError: the path is a folder, and no file reader recognises a file in it.
+    """
+    from sneframe.errors import FileError
+    from sneframe.files.reader import Candidate
+    from sneframe.files.recognise import NetworkPath, networks_in, recognised
+    from sneframe.files.safe_path import inside
+
+    readers = predictor.reader.readers
+    if not path.is_dir() or recognised(Candidate(path), readers) is not None:
+        return [path]
+    names = [each.name for each in networks_in(path, readers) if isinstance(each, NetworkPath)]
+    if not names:
+        raise FileError(f"{path}: the folder is no zoo, and no file reader recognises a file in it")
+    return [inside(path, name) for name in names]
 
 
 def file_of(predictor: Predictor, path: Path) -> np.ndarray:

@@ -59,6 +59,8 @@ def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Opti
         more = {"required": True}
     elif default is not None:
         more = {"default": default, "show_default": True}
+    if attribute.metadata.get("repeat") and typing.get_args(kind)[:1] == (str,):
+        return click.Option([name, f"--{word}"], multiple=True, help=attribute.metadata["help"])
     return click.Option(
         [name, f"--{word}/--no-{word}" if _without_none(kind) is bool else f"--{word}"],
         type=_click_type(_without_none(kind), owner),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from sneframe.cli.networks import PATH, file_options, load_run
 
 if TYPE_CHECKING:
     from sneframe.predict.prediction import Prediction
+    from sneframe.predict.predictor import Predictor
 
 
 @click.command()
@@ -27,7 +28,8 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
     Each number is shown with the run's error on its test networks. If a network is unlike all training
     networks, its numbers are marked, and a warning says how it differs.
 
-    A file that cannot be read is named, and the others are predicted. The exit code is then 2.
+    FILES may be folders, which are searched for networks, and folders of one network. A file that cannot be
+    read is named, and the others are predicted. The exit code is then 2.
     """
     from sneframe.errors import ArchitectureError, FileError, PartError, PluginError, printable
     from sneframe.predict.doubt import in_words
@@ -36,7 +38,7 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
     predictor = load_run(run, **options)
     found: list[Prediction] = []
     failed: list[str] = []
-    for file in files:
+    for file in _expanded(predictor, files, failed):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DoubtWarning)  # doubts are shown below the table
@@ -55,6 +57,21 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
         for line in failed[:-1]:
             click.echo(printable(f"error: {line}"), err=True)
         raise FileError(failed[-1])
+
+
+def _expanded(predictor: Predictor, files: Sequence[Path], failed: list[str]) -> Iterator[Path]:
+    """Yield the paths of the networks in files and folders.
+
+    A folder without a network is added to ``failed``, with the reason.
+    """
+    from sneframe.cli.networks import network_paths
+    from sneframe.errors import FileError
+
+    for file in files:
+        try:
+            yield from network_paths(predictor, file)
+        except FileError as error:
+            failed.append(str(error))
 
 
 def _plain(prediction: Prediction) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def option(
     *,
     check: Any = None,
     converter: Any = None,
+    repeat: bool = False,
 ) -> Any:
     """Return an attrs field with a one-line help text, which ``sneframe config`` shows.
 
@@ -52,9 +53,12 @@ def option(
         help: the help text.
         check: an attrs validator, which runs after the check of the type.
         converter: an attrs converter, which runs before both checks.
+        repeat: whether a tuple is given on the command line by repeating the option, not by commas.
     """
     checks = of_its_type if check is None else and_(of_its_type, check)
-    return field(default=default, validator=checks, converter=converter, metadata={"help": help})
+    return field(
+        default=default, validator=checks, converter=converter, metadata={"help": help, "repeat": repeat}
+    )
 
 
 @frozen(kw_only=True)

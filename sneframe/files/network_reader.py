@@ -43,6 +43,7 @@ class NetworkReader:
         trust_names: whether consecutive layers whose sizes fit are assumed to be a chain.
         published: whether the files have a published format in which all networks are known to be chains.
             The names are then trusted, and the origin of the symmetry is ``stated``.
+        dtype: the type to which floating-point tensors are converted, such as ``float32``; None: their own.
         renaming: how the names of tensors are changed before anything else is done with them.
         readers: the file readers.
         known: known architectures. If exactly one of them has the names and shapes of a network, the reader
@@ -58,6 +59,7 @@ class NetworkReader:
     flatten: Flatten = "unknown"
     trust_names: bool = False
     published: bool = False
+    dtype: str | None = None
     renaming: Renaming = field(factory=Renaming)
     readers: Sequence[FileReader] = with_folders(CORE)
     known: Sequence[Architecture] = ()
@@ -79,7 +81,13 @@ class NetworkReader:
             FileError: the file holds no weights, or cannot be read.
         """
         found = read_state_dict(path, self.key, self.readers)
-        return evolve(found, tensors=checked(self._renamed(found.tensors, path), path))
+        tensors = checked(self._renamed(found.tensors, path), path)
+        return evolve(found, tensors={name: self._converted(value) for name, value in tensors.items()})
+
+    def _converted(self, tensor: Tensor) -> Tensor:
+        if self.dtype is None or not tensor.is_floating_point():
+            return tensor
+        return tensor.to(getattr(torch, self.dtype))
 
     def weights(self, path: Path) -> Mapping[str, Tensor]:
         """Read the tensors of a file: the floating-point weights, and the integer and boolean tensors.

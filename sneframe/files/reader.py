@@ -10,6 +10,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -173,14 +174,17 @@ def faulty_reader(reader: FileReader) -> str | None:
     return None
 
 
+def missing(reader: FileReader) -> tuple[str, ...]:
+    """Return the packages that a reader needs and that are not installed."""
+    return tuple(name for name in reader.needs if find_spec(name) is None)
+
+
 def required(reader: FileReader, path: Path) -> None:
     """Check that the packages of a reader are installed.
 
     Raises:
         FileError: a package is missing. The message says how to install it.
     """
-    from importlib.util import find_spec
-
-    if missing := [name for name in reader.needs if find_spec(name) is None]:
-        how = f"pip install '{reader.extra}'" if reader.extra else f"pip install {' '.join(missing)}"
-        raise FileError(f"{path}: the reader {reader.name!r} needs {', '.join(missing)}; {how}")
+    if lacking := missing(reader):
+        how = f"pip install '{reader.extra}'" if reader.extra else f"pip install {' '.join(lacking)}"
+        raise FileError(f"{path}: the file reader {reader.name!r} needs {', '.join(lacking)}; {how}")

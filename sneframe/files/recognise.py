@@ -15,6 +15,8 @@ from sneframe.files.safetensors_reader import SafetensorsReader
 from sneframe.files.shards import ShardsReader
 from sneframe.files.stable_baselines import StableBaselinesReader
 from sneframe.files.torch_reader import TorchReader
+from sneframe.zoo.manifest import is_zoo
+from sneframe.zoo.staging import TEMPORARY
 
 #: The readers of the core. A reader that is listed earlier is asked earlier.
 CORE: tuple[FileReader, ...] = (ShardsReader(), SafetensorsReader(), TorchReader(), StableBaselinesReader())
@@ -41,7 +43,7 @@ STRANGERS = {
 
 
 @frozen(kw_only=True)
-class Listed:
+class NetworkPath:
     """A network in a folder.
 
     Args:
@@ -76,7 +78,8 @@ def reader_of(path: Path, readers: Sequence[FileReader]) -> FileReader:
     """Return the reader of a file or folder.
 
     A reader that recognises the content takes precedence over a reader that claims the ending of the name.
-    Among readers that recognise the content, one that also claims the ending takes precedence.
+    Among readers that recognise the content, one that also claims the ending takes precedence. If there is
+    only one reader, the user has chosen it, and it is returned in any case.
 
     Args:
         path: the path of the file or folder.
@@ -95,7 +98,8 @@ def reader_of(path: Path, readers: Sequence[FileReader]) -> FileReader:
             raise FileError(f"{path}: the file is empty")
         if (stranger := _stranger(candidate)) is not None:
             raise FileError(f"{path}: this is {stranger}")
-        if (reader := recognised(candidate, readers)) is None:
+        reader = readers[0] if len(readers) == 1 else recognised(candidate, readers)
+        if reader is None:
             raise FileError(f"{path}: {_unknown(candidate, readers)}")
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from error
@@ -123,16 +127,16 @@ def _unknown(candidate: Candidate, readers: Sequence[FileReader]) -> str:
     return f"no reader recognises this file, {choices(candidate.path.suffix, endings, 'endings')}"
 
 
-def networks_in(folder: Path, readers: Sequence[FileReader]) -> Iterator[Listed | PassedOver]:
+def networks_in(folder: Path, readers: Sequence[FileReader]) -> Iterator[NetworkPath | PassedOver]:
     """Yield the networks in a folder, at any depth, and the files that are passed over, ordered by name.
 
-    A folder is searched without following links to other folders.
+    Links to other folders are not followed, and zoos in the folder are passed over.
 
     Args:
         folder: the folder.
         readers: the known readers.
     """
-    found: dict[Path, Listed | PassedOver] = {}
+    found: dict[Path, NetworkPath | PassedOver] = {}
 
     def name_of(path: Path) -> str:
         return path.relative_to(folder).as_posix()
@@ -143,22 +147,25 @@ def networks_in(folder: Path, readers: Sequence[FileReader]) -> Iterator[Listed 
 
     for parent, folders, files in os.walk(folder, onerror=note):
         here = Path(parent)
+        if TEMPORARY in here.name or is_zoo(here):
+            folders.clear()
+            continue
         whole = recognised(Candidate(here, is_folder=True), readers)
         if whole is not None and whole.main(here) == here:
-            found[here] = Listed(name=name_of(here), reader=whole)
+            found[here] = NetworkPath(name=name_of(here), reader=whole)
             folders.clear()
             continue
         others = {} if whole is None else dict(whole.others(here))
         for path in (here / name for name in sorted(files)):
             if path not in others:
                 found[path] = item = _listed(path, name_of(path), readers)
-                if isinstance(item, Listed):
+                if isinstance(item, NetworkPath):
                     others |= item.reader.others(path)
         found |= {path: PassedOver(name=name_of(path), reason=why) for path, why in others.items()}
     yield from sorted(found.values(), key=lambda each: each.name)
 
 
-def _listed(path: Path, name: str, readers: Sequence[FileReader]) -> Listed | PassedOver:
+def _listed(path: Path, name: str, readers: Sequence[FileReader]) -> NetworkPath | PassedOver:
     candidate = Candidate(path, is_folder=False)
     if candidate.name in TRAINERS or candidate.name.startswith(TRAINER_STARTS):
         return PassedOver(name=name, reason="the state of a trainer, not a network")
@@ -169,7 +176,7 @@ def _listed(path: Path, name: str, readers: Sequence[FileReader]) -> Listed | Pa
     except OSError as error:
         return PassedOver(name=name, reason=error.strerror or str(error))
     if reader is not None:
-        return Listed(name=name, reader=reader)
+        return NetworkPath(name=name, reader=reader)
     return PassedOver(
         name=name, reason=f"this is {stranger}" if stranger else "no reader recognises this file"
     )

@@ -46,9 +46,7 @@ class ShardsReader(FileReader):
 
     def read(self, path: Path) -> Content:
         """Read all shards of the network."""
-        values = read_shards(path) if SHARD.match(path.name) else read_index(path)
-        check_sizes(values.values(), path, size_of_all(path))
-        return Content(values=values)
+        return Content(values=read_shards(path) if SHARD.match(path.name) else read_index(path))
 
     def others(self, path: Path) -> Mapping[Path, str]:
         """Return the shards of the network beside an index file or a first shard."""
@@ -73,16 +71,6 @@ def _index_of(path: Path) -> Path | None:
     ending = next((index for index, suffix in INDEXES.items() if suffix == parts[4]), None)
     index = path.parent / f"{parts[1]}{ending}"
     return index if ending is not None and index.exists() else None
-
-
-def size_of_all(path: Path) -> int:
-    """Return the total size in bytes of the shards of a network.
-
-    Args:
-        path: the index file of the network, or one of its shards.
-    """
-    reader = ShardsReader()
-    return sum(each.stat().st_size for each in (path, *reader.others(path)) if each.is_file())
 
 
 def read_index(path: Path) -> dict[str, Any]:
@@ -142,4 +130,5 @@ def _shard(path: Path) -> dict[str, Any]:
     found = read_safetensors(path) if path.name.endswith(".safetensors") else read_zip_or_pickle(path)
     if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
         raise FileError(f"{path}: not a shard: a shard holds named tensors and nothing else")
+    check_sizes(found.values(), path, path.stat().st_size)
     return {str(name): tensor for name, tensor in found.items()}

@@ -19,6 +19,7 @@ from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
 from sneframe.errors import ArchitectureError, ConfigError, PartError, RunError
 from sneframe.files.module_factory import Factory
+from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
 from sneframe.model import Model
 from sneframe.plugins import Blamed
@@ -50,6 +51,9 @@ def load(
     *,
     module: str | None = None,
     key: str | None = None,
+    reader: str | None = None,
+    strip_prefix: str = "",
+    rename: Sequence[str] = (),
     activation: str | None = None,
     flatten: Flatten = "unknown",
     trust_names: bool = False,
@@ -63,6 +67,10 @@ def load(
         module: ``package.module:function`` that builds the module of a network in a file, to describe
             the network exactly.
         key: which state dict to read from a checkpoint that holds several.
+        reader: the name of the file reader for all files; None: the content and the name of each file select
+            its reader.
+        strip_prefix: a prefix to remove from the names of the tensors in files.
+        rename: rules ``s/PATTERN/REPLACEMENT/`` that change the names of the tensors in files.
         activation: the activation of every layer but the last, for networks without code. It is not needed
             for a network that has the names and shapes of exactly one architecture of the training zoo.
         flatten: ``channels_first`` if a linear layer reads the output of a convolution in the order in which
@@ -95,13 +103,14 @@ def load(
     if memory is not None and memory < (needed := least(model.encoder)):
         raise ConfigError(f"memory: {shown(memory)} is too little; this model needs at least {shown(needed)}")
     architectures = tuple(Architecture.from_json(data) for data in header["architectures"])
-    reader = NetworkReader(
+    network_reader = NetworkReader(
         module=None if module is None else Factory(module),
         key=key,
         activation=activation,
         flatten=flatten,
         trust_names=trust_names,
-        readers=plugins.readers(),
+        renaming=Renaming.parse(strip_prefix, rename),
+        readers=plugins.readers(reader),
         known=architectures,
     )
     return Predictor(
@@ -110,7 +119,7 @@ def load(
         tasks=tasks,
         seen=Seen(architectures=architectures, magnitudes=read_magnitudes(folder / "training.json")),
         tested=read_tested(metrics) if (metrics := folder / "metrics.json").is_file() else {},
-        reader=reader,
+        reader=network_reader,
         reference=_reference(folder / "embeddings.safetensors", model.encoder.width),
         memory=memory,
         reporter=reporter or Reporter(),

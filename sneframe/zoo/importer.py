@@ -19,6 +19,7 @@ from sneframe.architecture import Architecture
 from sneframe.atomic import write_text
 from sneframe.errors import ZooError, printable
 from sneframe.zoo.splits import UNUSED
+from sneframe.zoo.tally import Kind, Tally, kinds
 from sneframe.zoo.write import create
 
 
@@ -33,6 +34,8 @@ class Imported:
         properties: values of shape ``(n,)`` by name.
         groups: run group of each network, shape ``(n,)``, ints or strings.
         splits: values of shape ``(n,)`` by name of a split: 0 train, 1 val, 2 test, -1 unused.
+        reader: the name of the file reader, or an empty string if the importer needs none.
+        notes: what was chosen, assumed or left out in the file, one line each.
     """
 
     source: str
@@ -41,6 +44,8 @@ class Imported:
     properties: Mapping[str, Any] = field(factory=dict)
     groups: Any
     splits: Mapping[str, Any] = field(factory=dict)
+    reader: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -81,19 +86,30 @@ class ImportResult:
 
     Args:
         networks: number of networks in the zoo.
-        unhealthy: number of networks in the zoo with weights that are not finite.
+        unhealthy: number of networks in the zoo with weights that are not finite; None if not counted.
         architectures: number of different architectures.
         symmetry: number of networks for each origin of the symmetry, the least reliable first.
         skipped: the files and networks that were left out.
         listed: the CSV file that lists ``skipped``, or None if nothing was left out.
+        readers: number of networks by file reader, the most frequent reader first.
+        properties: number of networks that have a value, by property.
+        notes: what was chosen, assumed or left out in files that were read, grouped by kind.
     """
 
     networks: int
-    unhealthy: int
+    unhealthy: int | None
     architectures: int
     symmetry: Mapping[str, int]
     skipped: tuple[Skipped, ...]
     listed: Path | None
+    readers: Mapping[str, int]
+    properties: Mapping[str, int]
+    notes: tuple[Kind, ...]
+
+    @property
+    def reasons(self) -> tuple[Kind, ...]:
+        """The kinds of reasons for which files and networks were left out, the most frequent kind first."""
+        return kinds((each.source, each.reason) for each in self.skipped)
 
 
 def import_zoo(
@@ -131,7 +147,7 @@ def import_zoo(
     """
     skipped: list[Skipped] = []
     splits: dict[str, list[tuple[int, np.ndarray]]] = {}
-    architectures: set[Architecture] = set()
+    tally = Tally()
     writer = create(
         out,
         name=name or source.resolve().name,
@@ -154,7 +170,7 @@ def import_zoo(
                 reason = str(error).removeprefix(f"{out}: ")
                 skipped.append(Skipped(source=item.source, reason=reason))
                 continue
-            architectures.add(item.architecture)
+            _count(tally, item)
             for split, values in item.splits.items():
                 splits.setdefault(split, []).append((start, np.asarray(values)))
         if not len(zoo):
@@ -166,14 +182,54 @@ def import_zoo(
             for start, values in parts:
                 whole[start : start + len(values)] = values
             zoo.split(split, whole)
-        networks, unhealthy, symmetry = len(zoo), zoo.unhealthy, zoo.symmetry
+        unhealthy = zoo.unhealthy
+    return _result(tally, skipped, unhealthy, _list(skipped, listed))
+
+
+def preview(
+    importer: ZooImporter, config: Any, source: Path, progress: Callable[[int, int], None]
+) -> ImportResult:
+    """Read everything that an import would read, and return what the import would report. Nothing is written.
+
+    Whether weights are finite is not checked, and neither is whether the properties of all networks fit
+    together.
+
+    Args:
+        importer: the importer of the files' format.
+        config: an instance of the importer's config class.
+        source: the file or folder to read.
+        progress: a function that is called with ``(done, total)``.
+
+    Raises:
+        ZooError: the importer cannot read ``source``.
+    """
+    tally, skipped = Tally(), []
+    for item in importer.read(config, source, progress):
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            _count(tally, item)
+    return _result(tally, skipped, None, None)
+
+
+def _count(tally: Tally, item: Imported) -> None:
+    networks = len(next(iter(item.weights.values())))
+    tally.add(item.source, item.architecture, networks, item.properties, reader=item.reader, notes=item.notes)
+
+
+def _result(
+    tally: Tally, skipped: Sequence[Skipped], unhealthy: int | None, listed: Path | None
+) -> ImportResult:
     return ImportResult(
-        networks=networks,
+        networks=tally.networks,
         unhealthy=unhealthy,
-        architectures=len(architectures),
-        symmetry=symmetry,
+        architectures=tally.architectures,
+        symmetry=tally.symmetry,
         skipped=tuple(skipped),
-        listed=_list(skipped, listed),
+        listed=listed,
+        readers=tally.readers,
+        properties=tally.properties,
+        notes=tally.notes,
     )
 
 

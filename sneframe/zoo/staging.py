@@ -22,6 +22,8 @@ from sneframe.zoo.manifest import enclosing_zoo
 #: an OSError), or if the file system does not support locks.
 NOT_LOCKED = (OSError, NotImplementedError)
 
+TEMPORARY = ".tmp-"  #: what the name of a temporary folder has after the name of its target
+
 
 @final
 class Staging:
@@ -47,7 +49,7 @@ class Staging:
         _sweep(self._target)
         self._made = [parent for parent in self._target.parents if not parent.exists()]
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = self._target.with_name(f"{self._target.name}.tmp-{uuid4().hex}")
+        self._temporary = self._target.with_name(f"{self._target.name}{TEMPORARY}{uuid4().hex}")
         self.folder = self._temporary / "content"
         try:
             self.folder.mkdir(parents=True)
@@ -115,7 +117,7 @@ def _sweep(target: Path) -> None:
     if not target.parent.is_dir():
         return
     for folder in target.parent.iterdir():
-        if folder.name.startswith(f"{target.name}.tmp-") and _abandoned(folder):
+        if folder.name.startswith(f"{target.name}{TEMPORARY}") and _abandoned(folder):
             _restore(folder / "replaced", target)
             shutil.rmtree(folder, ignore_errors=True)
 

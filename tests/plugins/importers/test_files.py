@@ -460,7 +460,7 @@ def test_a_failed_import_keeps_the_old_zoo(folder, tmp_path, imported):
 def test_a_failed_import_leaves_no_folders_behind(tmp_path, imported):
     """A failed import makes no parent folders."""
     (tmp_path / "nets").mkdir()
-    with pytest.raises(ZooError, match="the folder has no file"):
+    with pytest.raises(ZooError, match="no file reader recognises a file"):
         imported("files", tmp_path / "nets", out="new/deeper/zoo.zarr")
     assert [path.name for path in tmp_path.iterdir()] == ["nets"]
 
@@ -555,7 +555,7 @@ def test_files_with_other_weights_than_floats_are_skipped(tmp_path, imported, te
 def test_nothing_to_import_is_an_error(tmp_path, imported):
     """Without any network, the import raises and writes no zoo."""
     (tmp_path / "nets").mkdir()
-    with pytest.raises(ZooError, match=r"nets: the folder has no file that ends in \.safetensors, "):
+    with pytest.raises(ZooError, match="nets: no file reader recognises a file in this folder"):
         imported("files", tmp_path / "nets")
     (tmp_path / "nets" / "a.pt").write_bytes(b"")
     with pytest.raises(ZooError, match=r"a\.pt: the file is empty \(1 skipped in all, listed in "):
