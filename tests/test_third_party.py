@@ -1,6 +1,8 @@
 """A distribution of somebody else, built and installed into a venv of its own, is found, loaded and run."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -8,6 +10,9 @@ import venv
 from pathlib import Path
 
 import pytest
+import torch
+
+from sneframe.zoo import open_zoo
 
 SOURCE = Path(__file__).parent / "third_party"
 
@@ -80,3 +85,35 @@ def test_its_part_runs_with_the_parts_of_sne(sneframe, toy_zoo_path, tmp_path):
     done = sneframe("run", "--config", str(file), "--zoo", str(toy_zoo_path), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").exists()
+
+
+LINES = """#net relu 7
+0.weight\t3x2\t1 2 3 4 5 6
+0.bias\t3\t0 0 1
+2.weight\t1x3\t1 -1 2
+2.bias\t1\t0.5
+"""
+
+
+def test_its_file_reader_is_listed(sneframe):
+    """The command ``readers`` lists its file reader."""
+    listed = json.loads(sneframe("readers", "--json").stdout)
+    own = next(each for each in listed if each["name"] == "median/lines")
+    assert own["endings"] == [".net.txt"]
+    assert own["origin"] == "plugin 'median' (sneframe-median 2.5)"
+
+
+def test_its_file_reader_reads_a_folder(sneframe, tmp_path):
+    """An import reads its files beside those of other formats, with the activation that they state."""
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "a.net.txt").write_text(LINES)
+    (tmp_path / "nets" / "b.net.txt").write_text(LINES.replace("3x2", "3x9"))
+    torch.save({"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3)}, tmp_path / "nets" / "c.pt")
+    done = sneframe("zoo", "import", "files", str(tmp_path / "nets"), "--out", str(tmp_path / "zoo.zarr"))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"read by median/lines +1 ", done.stdout)
+    assert re.search(r"read by sneframe/torch +1 ", done.stdout)
+    assert "b.net.txt: damaged: shape '[3, 9]' is invalid for input of size 6" in done.stdout
+    zoo = open_zoo(tmp_path / "zoo.zarr")
+    architecture = next(each for each in zoo.architectures if each.depth == 2)
+    assert architecture.layers[0].activation == "relu"

@@ -1,12 +1,15 @@
-"""An aggregator that takes the median over a network's layer codes."""
+"""An aggregator that takes the median over a network's layer codes, and a file reader."""
 
 from typing import final
 
+import torch
 from attrs import frozen
 
 import sneframe
 from sneframe.compose import use
 from sneframe.config.schema import RunConfig, TrainConfig
+from sneframe.errors import FileError
+from sneframe.files import Content, FileReader
 from sneframe.parts.aggregator import Aggregator
 from sneframe.parts.carriers import Embedding, LayerCodes
 
@@ -34,6 +37,33 @@ class Median(Aggregator):
         )
 
 
+@final
+class Lines(FileReader):
+    """Reads text files of our own trainer: a header, then one line for each tensor."""
+
+    name = "median/lines"
+    help = "text files of our own trainer"
+    endings = (".net.txt",)
+
+    def recognises(self, candidate):
+        """Recognise the first word of the header."""
+        return candidate.head.startswith(b"#net ")
+
+    def read(self, path):
+        """Read tensors, the activation and the epoch."""
+        header, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        tensors = {}
+        try:
+            _, activation, epoch = header.split()
+            for line in lines:
+                name, shape, weights = line.split("\t")
+                values = torch.tensor([float(word) for word in weights.split()])
+                tensors[name] = values.reshape([int(size) for size in shape.split("x")])
+            return Content(values=tensors, activation=activation, properties={"epoch": int(epoch)})
+        except (ValueError, RuntimeError) as error:
+            raise FileError(f"{path}: damaged: {error}") from error
+
+
 def default():
     """Return SNE with the median in place of its last set encoder."""
     return RunConfig(
@@ -57,3 +87,9 @@ def sneframe_parts():
 def sneframe_recipes():
     """Offer the recipe."""
     return {"median/default": default}
+
+
+@sneframe.hookimpl
+def sneframe_readers():
+    """Offer the file reader."""
+    return [Lines]
