@@ -17,7 +17,7 @@ class Label:
     """Everything that the trace knows about a tensor.
 
     Args:
-        dims: the axes of the tensor, by action.
+        dims: for each action (``permute``, ``scale``, ``sign``), the axes of the tensor.
         names: the names of the parameters that the tensor was computed from, if it was computed from
             parameters alone; otherwise empty.
         operation: the number of the layer that computed the tensor; None if no layer did.

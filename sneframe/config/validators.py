@@ -32,7 +32,11 @@ _CHECKER = _type_checker()
 
 
 def _types(config: type) -> dict[str, Any]:
-    """Return the annotated type of each field, or nothing if an annotation names a class of a function."""
+    """Return the annotated type of each field.
+
+    If an annotation cannot be resolved, for example because its class is defined inside a function, return an
+    empty dict.
+    """
     try:
         return get_type_hints(config)
     except NameError:

@@ -104,6 +104,11 @@ class Content:
     group: str | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def states_activations(self) -> bool:
+        """Whether the file says which activations the network has."""
+        return any(each is not None for each in (self.module, self.architecture, self.activation))
+
 
 class FileReader(ABC):
     """Reads the files of one format. Plugins offer subclasses through the hook ``sneframe_readers``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -80,14 +81,21 @@ class Describer:
         try:
             found = self.reader.read(path)
             architecture = self.reader.describe(found.tensors, content=found.content)
+            stated = found.content is not None and found.content.states_activations
         except FileError as error:
             raise error if str(error).startswith(str(path)) else FileError(f"{path}: {error}") from error
-        return self._without_code(str(network), architecture, lambda: self.reader.weights(path))
+        read = partial(self.reader.weights, path)
+        return self._without_code(str(network), architecture, read, stated=stated)
 
     def _without_code(
-        self, source: str, architecture: Architecture, read: Callable[[], Mapping[str, Tensor]]
+        self,
+        source: str,
+        architecture: Architecture,
+        read: Callable[[], Mapping[str, Tensor]],
+        *,
+        stated: bool = False,
     ) -> LazyNetwork:
-        known = self.reader.module is not None or self.reader.activation is not None
+        known = stated or self.reader.module is not None or self.reader.activation is not None
         return LazyNetwork(
             source=source,
             architecture=architecture,

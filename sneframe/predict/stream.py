@@ -1,8 +1,8 @@
 """Encode a large network in bounded memory, one layer after the other.
 
 An encoder can do this if its layer encoder is ``local`` and its parts implement the three protocols of
-:mod:`sneframe.parts.streaming`. The weights of a unit are read, rescaled, cut and pooled to one code, block
-by block, and released before the next unit is read.
+:mod:`sneframe.parts.streaming`. The parameters that share one code are a unit. The weights of a unit are
+read, and then rescaled, cut and pooled to its code in blocks. They are released before the next unit is read.
 """
 
 from __future__ import annotations

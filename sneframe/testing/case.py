@@ -206,7 +206,11 @@ def _build(config: RunConfig, batch: Batch) -> tuple[Chain, Failure | None]:
 
 
 def _finish(head: Head, chain: Chain, architectures: Sequence[Architecture]) -> None:
-    """Fit a head to 64 toy networks of each architecture, so that the embeddings differ enough."""
+    """Fit a head to the embeddings of toy networks.
+
+    There are 64 networks of each architecture. With fewer, the embeddings may differ too little to fit a
+    head.
+    """
     networks = toy_batch(architectures, networks=64, seed=SEED + 2)
     with torch.no_grad():
         embedding = networks.restore([carrier.values for carrier in chain(networks, "aggregator")])

@@ -256,8 +256,12 @@ class Zoo:
             raise ZooError(
                 f"{self.path}: there is no network at position {wrong[0]}; the selection has {len(self)}"
             )
-        if len(np.unique(given)) != len(given):
-            raise ZooError(f"{self.path}: the same position occurs twice")
+        distinct, counts = np.unique(given, return_counts=True)
+        if len(distinct) != len(given):
+            raise ZooError(
+                f"{self.path}: a network can be selected only once, but position {distinct[counts > 1][0]} "
+                f"occurs more than once"
+            )
         return evolve(self, ids=self.ids[given])
 
     # -- weights ---------------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 import pytest
 
+from sneframe.errors import ConfigError, FileError
 from sneframe.files import common_prefix, matched, with_aliases
+from sneframe.files.names import Renaming
+from sneframe.testing import mlp
 
 NAMES = ["0.weight", "0.bias", "2.weight"]
 
@@ -58,3 +61,38 @@ def test_another_name_of_a_tied_tensor_is_taken():
         {"head.weight": 1, "body.weight": 2}, ["words.weight", "body.weight"], {"words.weight": "head.weight"}
     )
     assert found == {"words.weight": 1, "body.weight": 2}
+
+
+# -- names that a user changes ---------------------------------------------------------------------------
+
+
+def test_a_prefix_and_rules_change_names():
+    """A prefix is removed where it occurs, and then the rules apply in order."""
+    renaming = Renaming.parse("net.", ["s/layer(\\d+)/\\1/", "s|weight_orig|weight|"])
+    assert renaming.of({"net.layer2.weight_orig": 1, "head.bias": 2}) == {"2.weight": 1, "head.bias": 2}
+
+
+def test_two_tensors_of_one_name_are_refused():
+    """A renaming that would lose a tensor is refused."""
+    with pytest.raises(FileError, match="gives two tensors the name 'w'"):
+        Renaming.parse("", ["s/^.*w$/w/"]).of({"a.w": 1, "b.w": 2})
+
+
+@pytest.mark.parametrize("rule", ["", "s", "s/", "s/a/", "s/a/b", "s/a/b/g", "s//b/", "a/b/"])
+def test_a_rule_of_another_form_is_refused(rule):
+    """A rule is s/PATTERN/REPLACEMENT/."""
+    with pytest.raises(ConfigError, match="must be written as s/PATTERN/REPLACEMENT/, but got"):
+        Renaming.parse("", [rule])
+
+
+@pytest.mark.parametrize("rule", ["s/(/b/", "s/a/\\1/"])
+def test_a_bad_regular_expression_is_refused(rule):
+    """The pattern and the replacement must be valid."""
+    with pytest.raises(ConfigError, match="not a valid regular expression"):
+        Renaming.parse("", [rule])
+
+
+def test_the_names_of_an_architecture_change_with_the_tensors():
+    """The parameters of an architecture get the names that its tensors get."""
+    architecture = Renaming.parse("", ["s/^/x./"]).of_architecture(mlp(2, 3, 1))
+    assert architecture.parameters[0].name == f"x.{mlp(2, 3, 1).parameters[0].name}"

@@ -179,7 +179,7 @@ def test_positions_refer_to_the_selection(zoo: Zoo) -> None:
     [
         ([10], "there is no network at position 10; the selection has 10"),
         ([-1], "there is no network at position -1"),
-        ([0, 1, 0], "the same position occurs twice"),
+        ([0, 1, 0], "a network can be selected only once, but position 0 occurs more than once"),
         ([0.0], "positions must be ints"),
         ([[0]], "positions must be ints"),
         ([True], "a mask must have shape (10,), but got (1,)"),

@@ -40,7 +40,9 @@ class NodeSet:
 
 @frozen(kw_only=True, eq=False)
 class SlotNodes:
-    """The nodes of one node set that slots hold. Slot ``slots[i]`` holds node ``nodes[i]``.
+    """Says for one node set which slot holds which of its nodes: ``slots[i]`` holds ``nodes[i]``.
+
+    A slot is one index along an axis of a parameter.
 
     Args:
         node_set: the index of the node set in the graph.

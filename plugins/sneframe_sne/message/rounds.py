@@ -34,11 +34,13 @@ class EdgeWeights:
     """The weights of B networks on the edges of one parameter. They are the same in every round.
 
     Args:
-        forth: ``(B, 2 · targets, n)``, W / √n above |W| / √n, where n is the number of sources. If each
-            target has n sources of its own, the shape is ``(B, targets, 2, n)``. None if there are no edges.
+        forth: W is the parameter as a matrix ``(targets, n)``, where n is the number of sources.
+            ``(B, 2 · targets, n)``: the rows of W / √n, followed by the rows of |W| / √n. If each target has
+            n sources of its own, the shape is ``(B, targets, 2, n)``. None if there are no edges.
         back: the same for the reversed edges, which lead from targets to sources. None if no messages go
             back.
-        vectors: ``(B, targets, D)``, what the vectors add at the targets. None if there are no vectors.
+        vectors: ``(B, targets, D)``, the sum that the biases, and other parameters with one weight for each
+            target, add at the targets. None if there are no such parameters.
     """
 
     forth: Tensor | None
@@ -53,7 +55,7 @@ class EdgeWeights:
             edges: the edges of the parameter.
             weights: ``(B, targets, n)``, the parameter as a matrix, where n is the number of sources of a
                 target. None if there are only vectors.
-            vectors: ``(B, targets, D)``, what the vectors add at the targets, or None.
+            vectors: ``(B, targets, D)``, the sum that biases and the like add at the targets, or None.
         """
         forth = back = None
         if weights is not None:

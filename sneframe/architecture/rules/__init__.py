@@ -1,7 +1,8 @@
 """Look up the rule that relates the axes of the inputs and outputs of each primitive operation of torch.
 
 A rule takes a :class:`~sneframe.architecture.call.Call` and returns the axes of each output, by action. A
-rule also refines and unifies the spaces of the inputs.
+rule also refines and unifies the spaces of the inputs. To *fix* an axis means that no action may permute,
+scale or flip anything along it.
 
 Example: the rule of ``mm``, for a ``(b, n)`` tensor times an ``(n, m)`` tensor, unifies the two spaces of
 size n, because the sum over n stays the same only if both factors are permuted in the same way. The rule

@@ -149,9 +149,10 @@ def windows(call: Call, dims: list[Dim]) -> list[list[Dim]]:
 
 
 def columns_of_patches(call: Call, dims: list[Dim]) -> list[list[Dim]]:
-    """Trace ``F.unfold``: keep the channels of the image, and fix all positions.
+    """Trace ``F.unfold``: the channels of the image stay movable, and all positions are fixed.
 
-    The new axis of channels has a factor for the positions within a patch.
+    The channel axis of the output runs over the channels and, within each channel, over the positions of a
+    patch.
     """
     batch, channels, *positions = separate_all(dims)
     fix_all(positions)

@@ -196,7 +196,11 @@ def stack(call: Call) -> list[Dims]:
 
 
 def pad(call: Call) -> list[Dims]:
-    """Trace ``constant_pad_nd``: add free segments to an axis, because the added elements are equal."""
+    """Trace ``constant_pad_nd``: the padding before and after the old elements becomes segments of its own.
+
+    Every order of the padded elements is the same, because all of them are equal. So they may be permuted
+    freely.
+    """
     pads, value = list(call.argument(1, "pad")), call.argument(2, "value", 0)
     result: Dims = {}
     for action in ACTIONS:

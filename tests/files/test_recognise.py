@@ -1,0 +1,208 @@
+"""Who reads which file, and which files of a folder are networks."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sneframe.errors import FileError
+from sneframe.files import Content, FileReader, read_state_dict
+from sneframe.files.recognise import CORE, NetworkPath, networks_in, reader_of, with_folders
+from sneframe.zoo import create
+
+READERS = with_folders(CORE)
+STATE = {"0.weight": torch.ones(3, 2), "0.bias": torch.ones(3)}
+
+
+def found(folder, readers=READERS):
+    """The networks of a folder with their readers, and the other files with their reasons."""
+    items = list(networks_in(folder, readers))
+    assert [each.name for each in items] == sorted(each.name for each in items)
+    networks = {each.name: each.reader.name for each in items if isinstance(each, NetworkPath)}
+    return networks, {each.name: each.reason for each in items if not isinstance(each, NetworkPath)}
+
+
+# -- one file -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.pth.tar", "a.t7", "a", "a.model", "a.safetensors"])
+def test_the_content_of_torch_is_recognised_under_any_name(tmp_path, name):
+    """The content of a file decides, not the ending of its name."""
+    torch.save(STATE, tmp_path / name)
+    assert reader_of(tmp_path / name, READERS).name == "sneframe/torch"
+    assert read_state_dict(tmp_path / name).tensors.keys() == STATE.keys()
+
+
+def test_safetensors_are_recognised_under_any_name(tmp_path):
+    """A safetensors file with the ending of torch is read as safetensors."""
+    save_file(STATE, tmp_path / "pytorch_model.bin")
+    assert reader_of(tmp_path / "pytorch_model.bin", READERS).name == "sneframe/safetensors"
+
+
+def test_an_old_file_of_torch_is_recognised_by_its_magic_number(tmp_path):
+    """Torch before 1.6 began its files with a magic number."""
+    torch.save(STATE, tmp_path / "old.weights", _use_new_zipfile_serialization=False)
+    assert reader_of(tmp_path / "old.weights", READERS).name == "sneframe/torch"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html><html>", "an HTML page, not weights; the download failed"),
+        (b"", "the file is empty"),
+    ],
+)
+def test_a_file_that_is_no_weights_is_named(tmp_path, content, said):
+    """An LFS pointer, a web page and an empty file are named with what to do."""
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(FileError, match=said):
+        read_state_dict(tmp_path / "model.safetensors")
+
+
+def test_a_damaged_file_goes_to_the_reader_of_its_ending(tmp_path):
+    """The reader that claims the ending says what is damaged."""
+    (tmp_path / "a.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(FileError, match="damaged, or not a safetensors file"):
+        read_state_dict(tmp_path / "a.safetensors")
+
+
+class Broken(FileReader):
+    """A reader that fails in a way of its own."""
+
+    name = "toy/broken"
+    help = "nothing"
+    endings = (".broken",)
+
+    def recognises(self, candidate):
+        return candidate.name.endswith(".broken")
+
+    def read(self, path):
+        return [][len(path.name)]
+
+
+def test_a_reader_that_fails_is_named(tmp_path):
+    """An unexpected error in a reader names the reader, and is an error of this file alone."""
+    (tmp_path / "a.broken").write_text("words")
+    with pytest.raises(
+        FileError, match=r"a\.broken: the file reader 'toy/broken' of sneframe fails: IndexErr"
+    ):
+        read_state_dict(tmp_path / "a.broken", readers=[Broken(), *READERS])
+
+
+class Needy(Broken):
+    """A reader that needs a package."""
+
+    needs = ("no_such_package",)
+    extra = "toy[needy]"
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path):
+    """A file whose reader lacks a package is refused before the reader runs."""
+    (tmp_path / "a.broken").write_text("words")
+    with pytest.raises(FileError, match=r"needs no_such_package; pip install 'toy\[needy\]'"):
+        read_state_dict(tmp_path / "a.broken", readers=[Needy(), *READERS])
+
+
+# -- a folder -------------------------------------------------------------------------------------------
+
+
+def test_networks_are_found_at_any_depth(tmp_path):
+    """Files of networks are listed by name, and usual companions are passed over without a reason."""
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    torch.save(STATE, tmp_path / "b" / "c" / "net.pth.tar")
+    save_file(STATE, tmp_path / "a.safetensors")
+    (tmp_path / "notes.md").write_text("notes")
+    (tmp_path / "b" / "weights.foo").write_bytes(b"foo")
+    networks, others = found(tmp_path)
+    assert networks == {"a.safetensors": "sneframe/safetensors", "b/c/net.pth.tar": "sneframe/torch"}
+    assert others == {"notes.md": "", "b/weights.foo": "no reader recognises this file"}
+
+
+def test_the_state_of_a_trainer_is_no_network(tmp_path):
+    """A checkpoint folder of a trainer is one network."""
+    save_file(STATE, tmp_path / "model.safetensors")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state_0.pth", "training_args.bin"):
+        torch.save({"state": {}}, tmp_path / name)
+    (tmp_path / "config.json").write_text("{}")
+    networks, others = found(tmp_path)
+    assert list(networks) == ["model.safetensors"]
+    assert set(others.values()) == {"", "the state of a trainer, not a network"}
+
+
+def test_copies_of_a_network_in_a_model_folder_are_passed_over(tmp_path):
+    """A model folder with the weights in two formats is one network, and the copy is named."""
+    (tmp_path / "config.json").write_text("{}")
+    save_file(STATE, tmp_path / "model.safetensors")
+    torch.save(STATE, tmp_path / "pytorch_model.bin")
+    networks, others = found(tmp_path)
+    assert list(networks) == ["model.safetensors"]
+    assert others["pytorch_model.bin"] == "holds the same network as model.safetensors, which is read"
+    assert read_state_dict(tmp_path).reader == "sneframe/model-folder"
+
+
+def test_networks_beside_a_config_are_all_found(tmp_path):
+    """A folder of many networks that happens to hold a config.json is not one network."""
+    (tmp_path / "config.json").write_text("{}")
+    for name in ("a", "b"):
+        save_file(STATE, tmp_path / f"{name}.safetensors")
+    assert list(found(tmp_path)[0]) == ["a.safetensors", "b.safetensors"]
+
+
+def test_shards_are_listed_once(tmp_path):
+    """A network in shards is listed by its index, or by its first shard."""
+    save_file({"a": torch.ones(2)}, tmp_path / "m-00001-of-00002.safetensors")
+    save_file({"b": torch.ones(2)}, tmp_path / "m-00002-of-00002.safetensors")
+    assert list(found(tmp_path)[0]) == ["m-00001-of-00002.safetensors"]
+    where = {"a": "m-00001-of-00002.safetensors", "b": "m-00002-of-00002.safetensors"}
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    assert list(found(tmp_path)[0]) == ["m.safetensors.index.json"]
+
+
+def test_zoos_in_a_folder_are_passed_over(tmp_path, toy_zoo_path):
+    """The arrays of a zoo are not searched for networks."""
+    torch.save(STATE, tmp_path / "a.pt")
+    (tmp_path / "zoo.zarr").symlink_to(toy_zoo_path)
+    networks, others = found(tmp_path)
+    assert list(networks) == ["a.pt"]
+    assert not others
+
+
+class Folder(FileReader):
+    """A reader that takes a folder as one network."""
+
+    name = "toy/folder"
+    help = "folders of parts"
+
+    def recognises(self, candidate):
+        return candidate.is_folder and "parts" in candidate.names
+
+    def read(self, path):
+        return Content(values={"w": torch.ones(1)})
+
+
+def test_a_folder_that_is_one_network_is_not_searched(tmp_path):
+    """A reader may take a whole folder."""
+    (tmp_path / "net" / "parts").mkdir(parents=True)
+    torch.save(STATE, tmp_path / "net" / "a.pt")
+    assert found(tmp_path, [*READERS, Folder()]) == ({"net": "toy/folder"}, {})
+
+
+def test_a_folder_without_permission_is_named(tmp_path):
+    """What cannot be opened is listed with the reason."""
+    (tmp_path / "gone.pt").symlink_to(Path("nowhere"))
+    networks, others = found(tmp_path)
+    assert list(networks) == ["gone.pt"] or "gone.pt" in others
+
+
+def test_the_writer_of_a_zoo_in_the_folder_is_passed_over(tmp_path):
+    """The temporary folder of a zoo that is being written is not searched."""
+    with create(tmp_path / "zoo.zarr", name="x") as zoo:
+        assert found(tmp_path) == ({}, {})
+        from sneframe.testing import mlp
+
+        architecture = mlp(1, 2, 1)
+        weights = {p.name: torch.ones(1, *p.shape) for p in architecture.parameters}
+        zoo.append(architecture, weights, {})
