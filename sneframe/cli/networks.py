@@ -183,16 +183,19 @@ def network_paths(predictor: Predictor, path: Path) -> list[Path]:
     """Return the paths of the networks at a path: the path itself, or the networks in a folder.
 
     Raises:
-        FileError: the path is a folder, and no file reader recognises a file in it.
+        FileError: the path is a zoo, or a folder in which no file reader recognises a file.
     """
     from sneframe.errors import FileError
     from sneframe.files.reader import Candidate
     from sneframe.files.recognise import NetworkPath, networks_in, recognised
     from sneframe.files.safe_path import inside
+    from sneframe.zoo.manifest import is_zoo
 
     readers = predictor.reader.readers
     if not path.is_dir() or recognised(Candidate(path), readers) is not None:
         return [path]
+    if is_zoo(path):
+        raise FileError(f"{path}: this is a zoo; give files or a folder of files, or export the zoo first")
     names = [each.name for each in networks_in(path, readers) if isinstance(each, NetworkPath)]
     if not names:
         raise FileError(f"{path}: the folder is no zoo, and no file reader recognises a file in it")

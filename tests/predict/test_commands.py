@@ -87,6 +87,62 @@ def test_a_network_that_is_not_finite_does_not_stop_the_others(call, finished, f
     assert "nan.pt: its embedding is not finite" in err
 
 
+def test_the_networks_in_a_folder_are_predicted(call, finished, file, network, tmp_path):
+    """A folder is searched at any depth. A file that cannot be read is named."""
+    folder = tmp_path / "nets"
+    (folder / "deep").mkdir(parents=True)
+    torch.save({"state_dict": network.state_dict(), "epoch": 3}, folder / "deep" / "a.pth.tar")
+    (folder / "b.pt").write_bytes(b"")
+    (folder / "notes.md").write_text("notes")
+    code, out, err = call("predict", finished, folder, file, "--json")
+    assert code == 2
+    found = json.loads(out)
+    assert [each["source"] for each in found] == [str(folder / "deep" / "a.pth.tar"), str(file)]
+    assert found[0]["values"] == found[1]["values"]
+    assert f"error: {folder}/b.pt: the file is empty\n" in err
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "map"])
+def test_a_folder_without_networks_is_named(call, command, finished, tmp_path):
+    """A folder in which nothing is recognised is refused by each command."""
+    (tmp_path / "empty").mkdir()
+    more = {"embed": ["--out", tmp_path / "e.csv"], "map": ["--out", tmp_path / "m.html"]}.get(command, [])
+    code, _, err = call(command, finished, tmp_path / "empty", *more)
+    said = "the folder is no zoo, and no file reader recognises a file in it"
+    assert (code, err) == (2, f"error: {tmp_path}/empty: {said}\n")
+
+
+@pytest.mark.filterwarnings("always:left out")
+def test_the_networks_in_a_folder_are_embedded(call, finished, network, tmp_path):
+    """embed takes a folder, and leaves out with a warning what cannot be read."""
+    folder = tmp_path / "nets"
+    folder.mkdir()
+    torch.save(network.state_dict(), folder / "a.pt")
+    (folder / "b.pt").write_bytes(b"")
+    code, _, err = call("embed", finished, folder, "--out", tmp_path / "e.npz")
+    assert code == 0
+    assert f"left out: {folder}/b.pt: the file is empty" in err
+    assert np.load(tmp_path / "e.npz")["embeddings"].shape[0] == 1
+
+
+def test_a_zoo_cannot_be_predicted(call, finished, zoo_path):
+    """predict takes files, and says so for a zoo."""
+    code, _, err = call("predict", finished, zoo_path)
+    assert code == 2
+    assert "this is a zoo; give files or a folder of files, or export the zoo first" in err
+
+
+def test_names_are_changed_before_a_network_is_predicted(call, finished, file, network, tmp_path):
+    """A file with other names gets the architecture of training by --strip-prefix and --rename."""
+    state = {f"backbone.x{name}": value for name, value in network.state_dict().items()}
+    torch.save(state, tmp_path / "own.pt")
+    words = ("--strip-prefix", "backbone.", "--rename", "s/^x//", "--json")
+    code, out, _ = call("predict", finished, tmp_path / "own.pt", *words)
+    assert (code, json.loads(out)[0]["unseen"]) == (0, [])
+    _, plain, _ = call("predict", finished, file, "--json")
+    assert json.loads(out)[0]["values"] == json.loads(plain)[0]["values"]
+
+
 @pytest.mark.filterwarnings("ignore:.*cannot be part of a plain chain")
 def test_control_codes_in_a_name_do_not_reach_the_terminal(call, finished, tmp_path):
     """Control codes in the names of parameters are replaced."""
@@ -150,7 +206,10 @@ def test_similar_refuses_zoo_and_file_the_wrong_way_round(call, finished, zoo_pa
     code, _, err = call("similar", finished, file, zoo_path)
     assert (code, err) == (2, f"error: {file}: this is a file; give the folder of a zoo\n")
     code, _, err = call("similar", finished, zoo_path, zoo_path)
-    assert (code, err) == (2, f"error: {zoo_path}: this is a folder; give the file of one network\n")
+    assert (code, err) == (
+        2,
+        f"error: {zoo_path}: this is a folder, and no reader recognises it as one network; give the file of one network\n",
+    )
 
 
 @pytest.mark.parametrize(
