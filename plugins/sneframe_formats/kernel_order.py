@@ -52,9 +52,9 @@ def in_torch_order(
       ``pointwise``, as a separable convolution consists of them.
     - The heads of an attention, in kernels ``(in, heads, size)`` and ``(heads, size, out)`` and biases
       ``(heads, size)``, become one axis.
-    - ``scale`` and ``gamma`` become ``weight``, ``beta`` becomes ``bias``, ``mean`` and ``moving_mean`` become
-      ``running_mean``, ``var`` and ``moving_variance`` become ``running_var``, and ``embedding`` becomes
-      ``weight``, in layers that hold no other layers.
+    - ``scale``, ``gamma`` and ``embedding`` become ``weight``, ``beta`` becomes ``bias``, ``mean`` and
+      ``moving_mean`` become ``running_mean``, and ``var`` and ``moving_variance`` become ``running_var``, in
+      layers that hold no other layers.
     - A recurrent layer, which has a ``recurrent_kernel``, stays as it is.
 
     The tensors are views of the given ones where no heads are joined. The order of the layers stays.
@@ -160,14 +160,11 @@ def _kind(stem: str, own: Mapping[str, Tensor], layers: Mapping[str, Mapping[str
     word = stem.rpartition(".")[2]
     if "transpose" in word.lower():
         return "flax transposed" if word.startswith("ConvTranspose") else "transposed"
-    before, last = kernel.shape[-2:]
     if "depthwise" in word.lower():
         return "depthwise"
-    if bias is None or len(bias) == last:
-        return "plain"
-    if len(bias) == before * last:
-        return "depthwise"
-    return "transposed" if len(bias) == before else "kept"
+    before, last = kernel.shape[-2:]
+    by_bias: dict[int, Kind] = {before: "transposed", before * last: "depthwise", last: "plain"}
+    return "plain" if bias is None else by_bias.get(len(bias), "kept")
 
 
 def _heads(stem: str, layers: Mapping[str, Mapping[str, Tensor]]) -> str | None:
