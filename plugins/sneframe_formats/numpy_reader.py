@@ -76,8 +76,10 @@ def _content(arrays: Mapping[str, Tensor | str | None], path: Path) -> Content:
         if new in named:
             raise FileError(f"{path}: two arrays have the name {new!r}")
         # A number beside the weights, such as an epoch, is no weight. A parameter without axes has a layer.
-        number = isinstance(value, Tensor) and value.ndim == 0 and "." not in new
-        named[new] = value.item() if number else value
+        if isinstance(value, Tensor) and value.ndim == 0 and "." not in new:
+            named[new] = value.item()
+        else:
+            named[new] = value
     tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
     values = {name: value for name, value in named.items() if name not in tensors and value is not None}
     if not any(tensor.is_floating_point() for tensor in tensors.values()):
@@ -130,7 +132,7 @@ def _arrays(folder: Path) -> dict[str, Path] | None:
                 found[(relative / name[: -len(ENDING)]).as_posix()] = here / name
             elif not name.lower().endswith(BESIDE) and not name.startswith("."):
                 return None
-    return {name: found[name] for name in sorted(found, key=layered)}
+    return {name: found[name] for name in sorted(found, key=lambda name: layered(_dotted(name)))}
 
 
 def _is_network(arrays: Iterable[str]) -> bool:
