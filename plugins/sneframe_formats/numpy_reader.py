@@ -13,7 +13,7 @@ from sneframe.errors import FileError
 from sneframe.files.names import layered
 from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe.files.safe_path import inside
-from sneframe_formats.kernel_order import in_torch_order, says_kernel, without_collections
+from sneframe_formats.kernel_order import COLLECTIONS, in_torch_order, says_kernel, without_collections
 from sneframe_formats.npy import START, read_header
 from sneframe_formats.npz import ENDING, read_archive
 
@@ -42,10 +42,6 @@ class NumpyReader(FileReader):
     def recognises(self, candidate: Candidate) -> bool:
         """Recognise an archive of arrays, or a folder that holds arrays and no other weights."""
         if candidate.is_folder:
-            # Most folders of a search are excluded by the names in them, before any other folder is read.
-            files = [name.lower() for name in candidate.names if "." in name]
-            if not all(name.endswith((ENDING, *BESIDE)) or name.startswith(".") for name in files):
-                return False
             return _is_network(_arrays(candidate.path) or ())
         arrays = [name for name in candidate.entries if name.endswith(ENDING)]
         return bool(arrays) and len(arrays) == len(candidate.entries)
@@ -138,20 +134,18 @@ def _arrays(folder: Path) -> dict[str, Path] | None:
 def _is_network(arrays: Iterable[str]) -> bool:
     """Return whether the arrays in a folder are one network, and not several networks in folders.
 
-    A folder with arrays of its own is one network, and so is a folder with a layer: a folder whose arrays
-    have names such as ``weight`` and ``bias``. A single folder within a folder does not count.
+    A folder with arrays of its own is one network. So is a folder that holds the collections of Flax, or a
+    layer: a folder whose arrays all have names such as ``weight`` and ``bias``.
     """
-    paths = [name.split("/") for name in arrays]
-    while paths:
-        if any(len(words) == 1 for words in paths):
-            return True
-        within: dict[str, list[list[str]]] = {}
-        for words in paths:
-            within.setdefault(words[0], []).append(words[1:])
-        if any(all(len(words) == 1 and words[0] in LAYER for words in each) for each in within.values()):
-            return True
-        paths = [words[1:] for words in paths] if len(within) == 1 else []
-    return False
+    within: dict[str, list[str]] = {}
+    for name in arrays:
+        first, _, rest = name.partition("/")
+        within.setdefault(first, []).append(rest)
+    return (
+        any("" in each for each in within.values())
+        or (bool(within) and within.keys() <= set(COLLECTIONS))
+        or any(LAYER.issuperset(each) for each in within.values())
+    )
 
 
 def _read_folder(folder: Path) -> dict[str, Tensor | str | None]:
