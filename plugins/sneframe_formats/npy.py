@@ -6,7 +6,6 @@ import ast
 import re
 from collections.abc import Callable
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from attrs import frozen
 from torch import Tensor
 
 from sneframe.errors import FileError
+from sneframe_formats.mapped import Bytes
 
 MAGIC = b"\x93NUMPY"
 HEADER = 10_000  #: largest size in bytes of a header, as in numpy
@@ -46,13 +46,13 @@ class Header:
         """The number of bytes that the elements take."""
         return prod(self.shape) * self.dtype.itemsize
 
-    def read(self, read: Callable[[], bytes], mapped: tuple[Path, int] | None) -> Tensor | str | None:
+    def read(self, read: Callable[[], bytes], mapped: tuple[Bytes, int] | None) -> Tensor | str | None:
         """Read the array.
 
         Args:
             read: a function that returns the elements.
-            mapped: a file and the position of the elements in it, from where they may be mapped into memory.
-                Later changes of the tensor do not change the file.
+            mapped: the file in memory and the position of the elements in it. The tensor is a part of the
+                file in memory if the elements are aligned and have the byte order of the machine.
 
         Returns:
             The tensor, or the string in an array of one string without axes, or None for other strings.
@@ -65,9 +65,8 @@ class Header:
         if not self.nbytes:
             return torch.from_numpy(np.empty(self.shape, self.dtype.newbyteorder("=")))
         if mapped is not None and self.dtype.isnative and mapped[1] % self.dtype.itemsize == 0:
-            path, offset = mapped
-            whole = np.memmap(path, self.dtype, mode="c", offset=offset, shape=(prod(self.shape),))
-            return torch.from_numpy(self._shaped(np.asarray(whole)))
+            whole, offset = mapped
+            return torch.from_numpy(self._shaped(whole[offset : offset + self.nbytes].view(self.dtype)))
         flat = np.frombuffer(read(), self.dtype)
         return torch.from_numpy(self._shaped(flat.astype(self.dtype.newbyteorder("="))))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sneframe.errors import FileError, one_line
 from sneframe.files.archive import GROWTH, SMALL, read_entry
+from sneframe_formats.mapped import Bytes, map_file, position
 from sneframe_formats.npy import START, read_header
 
 ENDING = ".npy"
@@ -19,8 +20,6 @@ ENTRIES = 100_000  #: largest number of entries of an archive
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  #: the compression methods of numpy
 ENCRYPTED = 1  #: the flag of an encrypted entry
 SPARSE = frozenset({"format.npy", "shape.npy", "data.npy"})  #: entries of a sparse matrix of scipy
-#: The header before the content of an entry: signature, length of the name, length of the extra field.
-LOCAL = struct.Struct("<4s22xHH")
 
 
 def read_archive(path: Path) -> dict[str, Tensor | str | None]:
@@ -33,8 +32,9 @@ def read_archive(path: Path) -> dict[str, Tensor | str | None]:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             _check(archive, path)
+            mapped = map_file(path)
             return {
-                info.filename.removesuffix(ENDING): _read(archive, info, path, file)
+                info.filename.removesuffix(ENDING): _read(archive, info, path, file, mapped)
                 for info in archive.infolist()
             }
     except (
@@ -64,7 +64,7 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def _read(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, file: IO[bytes]
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, file: IO[bytes], mapped: Bytes
 ) -> Tensor | str | None:
     with archive.open(info) as entry:  # this checks the header before the content
         header = read_header(entry.read(START), info.file_size, f"{path}: {info.filename}")
@@ -72,18 +72,5 @@ def _read(
     def read() -> bytes:
         return read_entry(archive, info.filename, path).getvalue()[header.start :]
 
-    return header.read(read, _position(info, header.start, path, file))
-
-
-def _position(info: zipfile.ZipInfo, start: int, path: Path, file: IO[bytes]) -> tuple[Path, int] | None:
-    """Return the file and the position of the elements of an array in it, or None if they are compressed."""
-    if info.compress_type != zipfile.ZIP_STORED:
-        return None
-    if info.compress_size != info.file_size:
-        raise FileError(f"{path}: damaged archive ({info.filename!r} has two sizes)")
-    file.seek(info.header_offset)
-    _, name, extra = LOCAL.unpack(file.read(LOCAL.size))
-    position = info.header_offset + LOCAL.size + name + extra
-    if position + info.file_size > path.stat().st_size:
-        raise FileError(f"{path}: {info.filename}: damaged archive (the file is too short)")
-    return path, position + start
+    start = position(info, path, file)
+    return header.read(read, None if start is None else (mapped, start + header.start))

@@ -14,6 +14,7 @@ from sneframe.files.names import layered
 from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe.files.safe_path import inside
 from sneframe_formats.kernel_order import COLLECTIONS, in_torch_order, says_kernel, without_collections
+from sneframe_formats.mapped import map_file
 from sneframe_formats.npy import START, read_header
 from sneframe_formats.npz import ENDING, read_archive
 
@@ -177,4 +178,4 @@ def _read_array(path: Path) -> Tensor | str | None:
             file.seek(header.start)
             return file.read()
 
-        return header.read(read, (path, header.start))
+        return header.read(read, (map_file(path), header.start))
