@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sneframe.files.reader import FileReader
 from sneframe.hookspecs import hookimpl
 from sneframe_formats.numpy_reader import NumpyReader
+from sneframe_formats.torchscript_reader import TorchScriptReader
 
 
 @hookimpl
@@ -14,4 +15,5 @@ def sneframe_readers() -> Sequence[type[FileReader]]:
     """Register all readers."""
     return [
         NumpyReader,
+        TorchScriptReader,
     ]
