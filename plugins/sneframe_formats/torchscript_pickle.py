@@ -58,7 +58,7 @@ def check_pickle(content: bytes, path: Path, name: str) -> None:
 def _check_class(argument: str, path: Path) -> None:
     """Check a class or function that a pickle names. Its module and name are separated by a space."""
     module, _, name = argument.partition(" ")
-    if name.startswith("QInt") or name.startswith("QUInt") or name == "_rebuild_qtensor":
+    if name.startswith(("QInt", "QUInt")) or name == "_rebuild_qtensor":
         raise FileError(f"{path}: holds quantised weights, which are not read; save the float network")
     if module.startswith("__torch__.torch.classes"):
         raise FileError(f"{path}: holds an object of C++, {module}.{name}, whose weights are not read")

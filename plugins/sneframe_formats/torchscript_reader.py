@@ -87,7 +87,8 @@ def _read(archive: zipfile.ZipFile, file: IO[bytes], path: Path) -> Content:
             "which the graph holds them",
         )
     elif constants:
-        notes += (f"{len(constants)} constants of the graph were left out, because they have no names",)
+        count = f"{len(constants)} constant{'s' * (len(constants) > 1)} of the graph"
+        notes += (f"{count} left out: tensors in the code that have no names",)
     if not stored:
         raise FileError(f"{path}: the module holds no weights")
     sizes = {each.key: each.nbytes for each in stored.values()}
@@ -195,13 +196,16 @@ def _declared(archive: zipfile.ZipFile, root: str, path: Path) -> dict[str, froz
 
 
 def _constants(found: Any) -> dict[str, StoredTensor]:
-    """Return the floating-point tensors with axes among the constants of a graph, by the names in its code."""
+    """Return the constants of a graph that may be weights, by the names in its code.
+
+    Scalars, tensors without elements and integers are no weights.
+    """
     if not isinstance(found, tuple | list):
         return {}
     return {
         f"CONSTANTS.c{number}": each
         for number, each in enumerate(found)
-        if isinstance(each, StoredTensor) and each.shape and each.dtype.is_floating_point
+        if isinstance(each, StoredTensor) and each.shape and each.nbytes and each.dtype.is_floating_point
     }
 
 
