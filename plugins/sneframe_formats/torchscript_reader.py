@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Hashable, Iterator, Mapping
@@ -53,7 +54,7 @@ class TorchScriptReader(FileReader):
                 return _read(archive, file, path)
         except (
             *(zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError, OverflowError),
-            zlib.error,
+            *(zlib.error, struct.error),
         ) as error:
             raise FileError(f"{path}: damaged archive ({one_line(error)})") from error
         except OSError as error:
