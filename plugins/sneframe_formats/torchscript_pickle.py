@@ -44,11 +44,11 @@ def check_pickle(content: bytes, path: Path, name: str) -> None:
                 raise FileError(
                     f"{path}: {name} has the instruction {instruction.name}, which torch never writes"
                 )
-            if instruction.name in MEMO and argument > len(content):
+            if instruction.name in MEMO and int(argument or 0) > len(content):
                 raise FileError(f"{path}: {name} is damaged, or not written by torch")
             if instruction.name == "GLOBAL":
                 classes += 1
-                _check_class(argument, path)
+                _check_class(str(argument), path)
     except (ValueError, IndexError, OverflowError, AssertionError) as error:
         raise FileError(f"{path}: {name} is damaged ({type(error).__name__})") from error
     if classes > CLASSES:
