@@ -89,7 +89,7 @@ def _read(archive: zipfile.ZipFile, file: IO[bytes], path: Path) -> Content:
         )
     elif constants:
         count = f"{len(constants)} constant{'s' * (len(constants) > 1)} of the graph"
-        notes += (f"{count} left out: tensors in the code that have no names",)
+        notes += (f"{count} left out, which have no names",)
     if not stored:
         raise FileError(f"{path}: the module holds no weights")
     sizes = {each.key: each.nbytes for each in stored.values()}
