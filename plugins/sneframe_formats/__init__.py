@@ -6,9 +6,14 @@ from collections.abc import Sequence
 
 from sneframe.files.reader import FileReader
 from sneframe.hookspecs import hookimpl
+from sneframe_formats.numpy_reader import NumpyReader
+from sneframe_formats.torchscript_reader import TorchScriptReader
 
 
 @hookimpl
 def sneframe_readers() -> Sequence[type[FileReader]]:
     """Register all readers."""
-    return []
+    return [
+        NumpyReader,
+        TorchScriptReader,
+    ]

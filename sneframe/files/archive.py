@@ -37,14 +37,15 @@ def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
         raise FileError(f"{path}: {name}: damaged archive ({one_line(error)})") from error
 
 
-def check_archive(file: IO[bytes], path: Path) -> None:
-    """Check the entries of a ``torch.save`` archive.
+def check_archive(file: IO[bytes], path: Path, *, script: bool = False) -> None:
+    """Check the entries of a ``torch.save`` archive, or of a TorchScript archive.
 
     The entries must be uncompressed, and their declared sizes must fit into the file.
 
     Args:
         file: the open archive.
         path: the path of the archive, for errors.
+        script: whether the archive may be TorchScript. Its code may be compressed, and is not checked.
 
     Raises:
         FileError: the archive is damaged, is TorchScript, has compressed entries, or declares more bytes than
@@ -57,7 +58,9 @@ def check_archive(file: IO[bytes], path: Path) -> None:
         raise FileError(f"{path}: damaged archive ({one_line(error)})") from error
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    if any("/code/" in entry.filename for entry in entries):
+    if script:
+        entries = [entry for entry in entries if "/code/" not in entry.filename]
+    elif any("/code/" in entry.filename for entry in entries):
         raise FileError(f"{path}: this is a TorchScript archive; save the state_dict() of the module instead")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise FileError(f"{path}: the archive has compressed entries, which torch never writes")

@@ -38,6 +38,7 @@ STRANGERS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself; run git lfs pull",
     b"<!DOCTYPE": "an HTML page, not weights; the download failed",
     b"<!doctype": "an HTML page, not weights; the download failed",
+    b"\x93NUMPY": "one array without a name; put the arrays of a network in a folder, or in an .npz file",
     b"<html": "an HTML page, not weights; the download failed",
 }
 

@@ -12,7 +12,7 @@ import pickle  # only for the subclass below, which never imports the class or f
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # the module pickle imports these tables, too
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Hashable, Mapping
 from math import prod
 from pathlib import Path
 from typing import IO, Any, Self
@@ -118,23 +118,33 @@ class Stub:
 class StoredTensor:
     """A tensor in an archive. The values are read from the archive by :meth:`read`."""
 
-    __slots__ = ("_dtype", "_offset", "_read", "_stride", "shape")
+    __slots__ = ("_offset", "_storage", "_stride", "shape")
 
     def __init__(
-        self,
-        read: Callable[[], bytes],
-        dtype: torch.dtype,
-        offset: int,
-        shape: tuple[int, ...],
-        stride: tuple[int, ...],
+        self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]
     ) -> None:
-        self._read, self._dtype, self._offset, self._stride = read, dtype, offset, stride
+        self._storage, self._offset, self._stride = storage, offset, stride
         self.shape = shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the elements."""
+        return self._storage.dtype
+
+    @property
+    def entry(self) -> str:
+        """The name of the entry of the archive that holds the storage of the tensor."""
+        return self._storage.entry
+
+    @property
+    def key(self) -> Hashable:
+        """A key that two tensors have in common if they have the same elements in the same storage."""
+        return self.entry, self.dtype, self._offset, self.shape, self._stride
 
     @property
     def nbytes(self) -> int:
         """The number of bytes that the tensor's values take."""
-        return prod(self.shape) * self._dtype.itemsize
+        return prod(self.shape) * self.dtype.itemsize
 
     def read(self) -> Tensor:
         """Return the tensor with the values from the archive.
@@ -142,18 +152,29 @@ class StoredTensor:
         Raises:
             FileError: the tensor does not fit into its storage.
         """
-        content = self._read()
+        content = self._storage.read()
         whole = (
-            torch.frombuffer(bytearray(content), dtype=self._dtype)
+            torch.frombuffer(bytearray(content), dtype=self.dtype)
             if content
-            else torch.empty(0, dtype=self._dtype)
+            else torch.empty(0, dtype=self.dtype)
         )
+        return self.view(whole).clone()
+
+    def view(self, whole: Tensor) -> Tensor:
+        """Return the tensor as a view of its storage.
+
+        Args:
+            whole: the storage, as a tensor of one axis.
+
+        Raises:
+            FileError: the tensor does not fit into its storage.
+        """
         if prod(self.shape) > len(whole) or any(n < 0 for n in (self._offset, *self.shape, *self._stride)):
             raise FileError(
                 f"a tensor of shape {self.shape} does not fit into its storage of {len(whole)} elements"
             )
         try:
-            return whole.as_strided(self.shape, self._stride, self._offset).clone()
+            return whole.as_strided(self.shape, self._stride, self._offset)
         except RuntimeError as error:
             raise FileError(f"a tensor of shape {self.shape} does not fit into its storage") from error
 
@@ -171,7 +192,9 @@ def read_all(values: Mapping[Any, Any]) -> dict[str, Tensor]:
     return tensors
 
 
-def read_stubbed(file: Path | IO[bytes], path: Path, *, refuse_system: bool = False) -> Any:
+def read_stubbed(
+    file: Path | IO[bytes], path: Path, *, refuse_system: bool = False, script: str | None = None
+) -> Any:
     """Read a file of ``torch.save``. Objects that are neither plain values nor tensors become stubs.
 
     Args:
@@ -180,6 +203,7 @@ def read_stubbed(file: Path | IO[bytes], path: Path, *, refuse_system: bool = Fa
         path: the path of the archive, for errors.
         refuse_system: whether to refuse a file that names a function that acts on the system. If false, a
             call of such a function becomes a stub, too.
+        script: the pickle to read if the archive is TorchScript: ``data`` or ``constants``.
 
     Raises:
         FileError: the file is missing, damaged or refused.
@@ -187,14 +211,14 @@ def read_stubbed(file: Path | IO[bytes], path: Path, *, refuse_system: bool = Fa
     try:
         if isinstance(file, Path):
             with file.open("rb") as opened:
-                check_archive(opened, path)
+                check_archive(opened, path, script=script is not None)
         else:
-            check_archive(file, path)
-        archive = _Archive(file)
-        root = next((n for n in archive.names() if n.count("/") == 1 and n.endswith("/data.pkl")), None)
+            check_archive(file, path, script=script is not None)
+        archive, folder = _Archive(file), script or "data"
+        root = next((n for n in archive.names() if n.count("/") == 1 and n.endswith(f"/{folder}.pkl")), None)
         if root is None:
-            raise FileError(f"{path}: not an archive of torch.save: data.pkl is missing")
-        content, inner = io.BytesIO(archive.read(root)), root.removesuffix("data.pkl")
+            raise FileError(f"{path}: not an archive of torch.save: {folder}.pkl is missing")
+        content, inner = io.BytesIO(archive.read(root)), f"{root.removesuffix('.pkl')}/"
         return _Unpickler(content, archive, inner, path if refuse_system else None).load()
     except FileError:
         raise
@@ -253,7 +277,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> _Storage:
         _, kind, key, _, _ = pid
-        return _Storage(self._archive, f"{self._root}data/{key}", kind.dtype)
+        return _Storage(self._archive, f"{self._root}{key}", kind.dtype)
 
 
 class _Kind:
@@ -264,19 +288,19 @@ class _Kind:
 
 
 class _Storage:
-    __slots__ = ("_archive", "_entry", "dtype")
+    __slots__ = ("_archive", "dtype", "entry")
 
     def __init__(self, archive: _Archive, entry: str, dtype: torch.dtype) -> None:
-        self._archive, self._entry, self.dtype = archive, entry, dtype
+        self._archive, self.entry, self.dtype = archive, entry, dtype
 
     def read(self) -> bytes:
-        return self._archive.read(self._entry)
+        return self._archive.read(self.entry)
 
 
 def _rebuilt(
     storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> StoredTensor:
-    return StoredTensor(storage.read, storage.dtype, offset, tuple(shape), tuple(stride))
+    return StoredTensor(storage, offset, tuple(shape), tuple(stride))
 
 
 def _parameter(value: StoredTensor, *_: Any) -> StoredTensor:

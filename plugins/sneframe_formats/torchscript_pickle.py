@@ -1,0 +1,71 @@
+"""Check the pickles of a TorchScript archive before they are read. Nothing is unpickled here."""
+
+from __future__ import annotations
+
+import pickletools
+from pathlib import Path
+
+from sneframe.errors import FileError
+from sneframe.files.stub import DTYPES, REBUILT
+
+LARGEST = 1 << 24  #: largest size in bytes of a pickle
+CLASSES = 100_000  #: largest number of names of classes and functions in a pickle
+#: The instructions that torch writes. Others can take far more memory than the file has.
+INSTRUCTIONS = frozenset(
+    {
+        *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID"),
+        *("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "DUP", "POP"),
+        *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+        *("BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
+        *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS"),
+        *("EMPTY_DICT", "SETITEM", "SETITEMS"),
+    }
+)
+MEMO = ("BINPUT", "LONG_BINPUT")  #: the instructions that store a value under a number
+
+
+def check_pickle(content: bytes, path: Path, name: str) -> None:
+    """Check that a pickle has only instructions that torch writes, and names only tensors that can be read.
+
+    Args:
+        content: the pickle.
+        path: the path of the archive, for errors.
+        name: the name of the pickle, for errors.
+
+    Raises:
+        FileError: the pickle is damaged or hostile, or holds quantised, sparse or complex tensors.
+    """
+    if len(content) > LARGEST:
+        raise FileError(f"{path}: {name} has {len(content)} bytes, but at most {LARGEST} are read")
+    classes = 0
+    try:
+        for instruction, argument, _ in pickletools.genops(content):
+            if instruction.name not in INSTRUCTIONS:
+                raise FileError(
+                    f"{path}: {name} has the instruction {instruction.name}, which torch never writes"
+                )
+            if instruction.name in MEMO and int(argument or 0) > len(content):
+                raise FileError(f"{path}: {name} is damaged, or not written by torch")
+            if instruction.name == "GLOBAL":
+                classes += 1
+                _check_class(str(argument), path)
+    except (ValueError, IndexError, OverflowError, AssertionError) as error:
+        raise FileError(f"{path}: {name} is damaged ({type(error).__name__})") from error
+    if classes > CLASSES:
+        raise FileError(f"{path}: {name} names {classes} classes, but at most {CLASSES} are read")
+
+
+def _check_class(argument: str, path: Path) -> None:
+    """Check a class or function that a pickle names. Its module and name are separated by a space."""
+    module, _, name = argument.partition(" ")
+    if name.startswith(("QInt", "QUInt")) or name == "_rebuild_qtensor":
+        raise FileError(f"{path}: holds quantised weights, which are not read; save the float network")
+    if module.startswith("__torch__.torch.classes"):
+        raise FileError(f"{path}: holds an object of C++, {module}.{name}, whose weights are not read")
+    if module == "torch" and name.endswith("Storage") and name not in DTYPES:
+        raise FileError(
+            f"{path}: holds tensors of the type {name.removesuffix('Storage')}, which are not read"
+        )
+    unknown = name.startswith("_rebuild") and (module != "torch._utils" or name not in REBUILT)
+    if unknown or name == "build_tensor_from_id":
+        raise FileError(f"{path}: holds tensors that {module}.{name} builds, which are not read")
