@@ -122,7 +122,7 @@ def test_the_networks_in_a_folder_are_embedded(call, finished, network, tmp_path
     code, _, err = call("embed", finished, folder, "--out", tmp_path / "e.npz")
     assert code == 0
     assert f"left out: {folder}/b.pt: the file is empty" in err
-    assert np.load(tmp_path / "e.npz")["embeddings"].shape[0] == 1
+    assert np.load(tmp_path / "e.npz")["embedding"].shape[0] == 1
 
 
 def test_a_zoo_cannot_be_predicted(call, finished, zoo_path):
@@ -206,10 +206,8 @@ def test_similar_refuses_zoo_and_file_the_wrong_way_round(call, finished, zoo_pa
     code, _, err = call("similar", finished, file, zoo_path)
     assert (code, err) == (2, f"error: {file}: this is a file; give the folder of a zoo\n")
     code, _, err = call("similar", finished, zoo_path, zoo_path)
-    assert (code, err) == (
-        2,
-        f"error: {zoo_path}: this is a folder, and no reader recognises it as one network; give the file of one network\n",
-    )
+    said = "this is a folder, and no reader recognises it as one network; give the file of one network"
+    assert (code, err) == (2, f"error: {zoo_path}: {said}\n")
 
 
 @pytest.mark.parametrize(
