@@ -18,7 +18,7 @@ from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.errors import FileError
 from sneframe.files.network_reader import NetworkReader
-from sneframe.files.recognise import Listed, PassedOver, networks_in, reader_of
+from sneframe.files.recognise import NetworkPath, PassedOver, networks_in, reader_of
 from sneframe.files.state_dict import read_state_dict
 
 
@@ -180,7 +180,7 @@ def test_a_folder_of_networks_is_not_one_network(tmp_path: Path) -> None:
             np.save(tmp_path / f"net{number}" / f"{name}.npy", value)
     found = list(networks_in(tmp_path, plugins.readers()))
     assert [each.name for each in found] == ["net0", "net1", "net2"]
-    assert all(isinstance(each, Listed) for each in found)
+    assert all(isinstance(each, NetworkPath) for each in found)
 
 
 def test_a_single_array_is_no_network(tmp_path: Path) -> None:
