@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
 from attrs import frozen
 from attrs.validators import and_, ge, gt, le, lt
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from sneframe.config.schema import option
@@ -20,6 +16,10 @@ from sneframe.config.validators import finite
 from sneframe.errors import PartError
 from sneframe.parts.head import FittedHead
 from sneframe.parts.part import ANY_ACTION, Spec
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +89,8 @@ class Boosting(FittedHead):
 
     def _regressor(self) -> HistGradientBoostingRegressor:
         config = self.config
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
         return HistGradientBoostingRegressor(
             max_iter=config.trees,
             learning_rate=config.lr,
@@ -184,6 +186,10 @@ class Ridge(FittedHead):
             )
         config = self.config
         grid = np.geomspace(config.smallest, config.largest, config.penalties)
+        from sklearn.linear_model import RidgeCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         self.regressor = make_pipeline(StandardScaler(), RidgeCV(grid, alpha_per_target=True))
         self.regressor.fit(inputs, columns)
 
