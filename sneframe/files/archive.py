@@ -57,6 +57,8 @@ def check_archive(file: IO[bytes], path: Path) -> None:
         raise FileError(f"{path}: damaged archive ({one_line(error)})") from error
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise FileError(f"{path}: damaged archive (two entries have the same name)")
     if any("/code/" in entry.filename for entry in entries):
         raise FileError(f"{path}: this is a TorchScript archive; save the state_dict() of the module instead")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
