@@ -18,7 +18,7 @@ from sneframe.files.unpickler import StubUnpickler, damage_named
 
 MAGIC = 0x1950A86A20F9469CFC6C
 #: The first bytes of such a file: the magic number, pickled by one of the protocols.
-LEGACY = tuple(pickle.dumps(MAGIC, protocol) for protocol in range(6))
+LEGACY = tuple(pickle.dumps(MAGIC, protocol) for protocol in range(2, 6))
 VERSION = 1001
 
 

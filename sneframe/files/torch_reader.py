@@ -80,8 +80,8 @@ def read_torch_file(file: Path | IO[bytes], path: Path) -> Content:
     """
     try:
         found = _stubbed(file, path)
-    except UnusualTensorError:
-        values = weights_only(file, path, mmap=isinstance(file, Path))
+    except UnusualTensorError as unusual:
+        values = weights_only(file, path, mmap=isinstance(file, Path), what=str(unusual))
         check_sizes(tensors_in(values), path, size_of(file))
         return Content(values=values)
     if _is_object(found) and not (isinstance(found, Stub) and found.items and not _is_module(found)):
@@ -138,11 +138,22 @@ def _check_network(found: Any, values: Any, path: Path) -> None:
             raise ObjectError(f"{path}: {key!r} {_refused(found[key])}")
 
 
-def weights_only(file: Path | IO[bytes], path: Path, *, mmap: bool) -> Any:
-    """Load the tensors and plain values of a file.
+def weights_only(file: Path | IO[bytes], path: Path, *, mmap: bool, what: str) -> Any:
+    """Load the tensors and plain values of a file by torch itself, which knows unusual tensors.
 
     A first pass checks the sizes of the tensors without reading their data.
+
+    Args:
+        file: the file, as a path or open. The unpickler of this project has read it without an error.
+        path: the path of the file, for errors.
+        mmap: whether the tensors are mapped into memory. Torch maps only zip archives.
+        what: the error to raise if torch cannot read the file.
+
+    Raises:
+        ObjectError: the file holds Python objects, too.
+        FileError: torch cannot read the file.
     """
+    mmap = mmap and zipfile.is_zipfile(file)
     try:
         with torch.serialization.skip_data():
             check_sizes(tensors_in(_load(file, mmap=False)), path, size_of(file))
@@ -152,20 +163,13 @@ def weights_only(file: Path | IO[bytes], path: Path, *, mmap: bool) -> Any:
     except FileError:
         raise
     except Exception as error:  # torch raises many kinds of errors for a file that it did not write
-        kind = ObjectError if OBJECT.search(str(error)) else FileError
-        raise kind(f"{path}: {_reason(str(error))}") from error
+        if (found := OBJECT.search(str(error))) is not None:
+            what = f"{what} beside a Python object, {found[1] or found[2]}, and objects are never loaded"
+            raise ObjectError(what) from error
+        raise FileError(f"{what}, which torch does not read") from error
 
 
 def _load(file: Path | IO[bytes], *, mmap: bool) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about files that it then refuses
         return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
-
-
-def _reason(message: str) -> str:
-    """Return one line that says in our words what an error message of torch means."""
-    if found := OBJECT.search(message):
-        name = found[1] or found[2]
-        what = f"holds a Python object, {name}, and objects are never loaded"
-        return f"{what}; save module.state_dict()" if name.startswith("torch.nn") else what
-    return "damaged, or not written by torch.save"

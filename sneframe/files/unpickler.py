@@ -30,6 +30,14 @@ DTYPES = {
     "ComplexDoubleStorage": torch.complex128,
     "UntypedStorage": torch.uint8,
 }
+#: Types with the size of the elements of quantised tensors, which only torch reads.
+QUANTISED = {
+    "QInt8Storage": torch.int8,
+    "QUInt8Storage": torch.uint8,
+    "QInt32Storage": torch.int32,
+    "QUInt4x2Storage": torch.uint8,
+    "QUInt2x4Storage": torch.uint8,
+}
 STORAGES = ("torch", "torch.cuda", "torch.storage")  #: modules that have the classes of storages
 #: Modules whose functions act on the system. A file that names such a function is treated as an attack.
 SYSTEM = frozenset(
@@ -145,19 +153,22 @@ class StubUnpickler(pickle._Unpickler):
         return type("Stub", (Stub,), {"origin": origin})
 
     def _of_torch(self, module: str, name: str) -> Any:
-        if module in STORAGES and name in DTYPES:
-            return _Kind(DTYPES[name])
-        if module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
-            return dtype
-        if module == "torch._utils" and name in TENSORS:
-            return _Rebuild(self)
-        if (module, name) in PARAMETERS:
-            return _Unwrap()
-        if (module, name) == ("torch._tensor", "_rebuild_from_type_v2"):
-            return _FromType()
-        if module in ("torch._utils", "torch._tensor") and name.startswith("_rebuild_"):
-            self.unusual = f"a tensor of an unusual kind ({name})"
-        return None
+        """Return a stand-in for what torch uses to build tensors, or None for anything else."""
+        found: Any = None
+        if module in STORAGES and name in DTYPES | QUANTISED:
+            found = _Kind((DTYPES | QUANTISED)[name])
+            self.unusual = self.unusual or ("a quantised tensor" if name in QUANTISED else "")
+        elif module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
+            found = dtype
+        elif module == "torch._utils" and name in TENSORS:
+            found = _Rebuild(self)
+        elif (module, name) in PARAMETERS:
+            found = _Unwrap()
+        elif (module, name) == ("torch._tensor", "_rebuild_from_type_v2"):
+            found = _FromType()
+        elif module in ("torch._utils", "torch._tensor") and name.startswith("_rebuild_"):
+            self.unusual = self.unusual or f"a tensor of an unusual kind ({name})"
+        return found
 
     def persistent_load(self, pid: Any) -> Any:
         """Return the storage, or the object that a persistent id means."""
@@ -258,9 +269,16 @@ class _Rebuild:
             self._unpickler.unusual = "a tensor that is stored conjugated or with changed signs"
         dtype = next((each for each in more if isinstance(each, torch.dtype)), None)
         if dtype is not None and isinstance(storage, Storage):
-            whole = storage
-            storage = Storage(lambda: whole.read().view(dtype), dtype, whole.length // dtype.itemsize)
+            storage = _as(storage, dtype)
         return stored(storage, offset, shape, stride)
+
+
+def _as(storage: Storage, dtype: torch.dtype) -> Storage:
+    def read() -> torch.Tensor:
+        whole = storage.read()
+        return (whole.clone() if whole.storage_offset() % dtype.itemsize else whole).view(dtype)
+
+    return Storage(read, dtype, storage.nbytes // dtype.itemsize)
 
 
 class _Unwrap:
