@@ -154,6 +154,8 @@ def weights_only(file: Path | IO[bytes], path: Path, *, mmap: bool, what: str) -
         FileError: torch cannot read the file.
     """
     mmap = mmap and zipfile.is_zipfile(file)
+    if not isinstance(file, Path):
+        file.seek(0)
     try:
         with torch.serialization.skip_data():
             check_sizes(tensors_in(_load(file, mmap=False)), path, size_of(file))
