@@ -150,7 +150,8 @@ class StubUnpickler(pickle._Unpickler):
             return OrderedDict
         if (found := self._of_torch(module, name)) is not None:
             return found
-        return type("Stub", (Stub,), {"origin": origin})
+        made: Any = type("Stub", (Stub,), {"origin": origin})
+        return _Nested(self, made) if (module, name) == ("builtins", "getattr") else made
 
     def _of_torch(self, module: str, name: str) -> Any:
         """Return a stand-in for what torch uses to build tensors, or None for anything else."""
@@ -167,7 +168,8 @@ class StubUnpickler(pickle._Unpickler):
         elif (module, name) == ("torch._tensor", "_rebuild_from_type_v2"):
             found = _FromType()
         elif module in ("torch._utils", "torch._tensor") and name.startswith("_rebuild_"):
-            self.unusual = self.unusual or f"a tensor of an unusual kind ({name})"
+            quantised = name == "_rebuild_qtensor"
+            self.unusual = "a quantised tensor" if quantised else f"a tensor of an unusual kind ({name})"
         return found
 
     def persistent_load(self, pid: Any) -> Any:
@@ -279,6 +281,21 @@ def _as(storage: Storage, dtype: torch.dtype) -> Storage:
         return (whole.clone() if whole.storage_offset() % dtype.itemsize else whole).view(dtype)
 
     return Storage(read, dtype, storage.nbytes // dtype.itemsize)
+
+
+class _Nested:
+    """Stands for ``getattr``, with which old protocols name a class in a class. No attribute is looked up."""
+
+    __slots__ = ("_stub", "_unpickler")
+
+    def __init__(self, unpickler: StubUnpickler, stub: type[Stub]) -> None:
+        self._unpickler, self._stub = unpickler, stub
+
+    def __call__(self, outer: Any, name: Any) -> Any:
+        """Return a stand-in for the inner class, or a stub for an attribute of an object."""
+        if isinstance(outer, type) and issubclass(outer, Stub) and isinstance(name, str):
+            return self._unpickler.find_class(outer.origin, name)
+        return self._stub(outer, name)
 
 
 class _Unwrap:

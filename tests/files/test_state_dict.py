@@ -422,9 +422,7 @@ def test_a_missing_or_empty_file_is_named(tmp_path):
     with pytest.raises(FileError, match=r"gone\.pt: no such file"):
         read_state_dict(tmp_path / "gone.pt")
     (tmp_path / "folder.pt").mkdir()
-    with pytest.raises(
-        FileError, match=r"folder\.pt: this is a folder, and no reader recognises it as one network"
-    ):
+    with pytest.raises(FileError, match=r"folder\.pt: this is a folder, and no reader recognises it"):
         read_state_dict(tmp_path / "folder.pt")
     (tmp_path / "a.onnx").write_bytes(b"unknown")
     with pytest.raises(FileError, match=r"a\.onnx: no reader recognises this file.*\.safetensors"):

@@ -25,6 +25,7 @@ from sneframe.files.reader import Candidate
 from sneframe.files.torch_reader import TorchReader
 
 LEGACY = {"_use_new_zipfile_serialization": False}
+BOTH = {"zip": torch.save, "stream": functools.partial(torch.save, **LEGACY)}
 
 
 @pytest.fixture
@@ -180,6 +181,7 @@ def test_numbers_and_settings_become_plain_values(state, tmp_path, write):
     assert found.notes == ()
 
 
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation")
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_other_objects_are_left_out_and_named(state, tmp_path, write):
     """Classes, partial functions and other objects are left out, and the notes say which."""
@@ -254,6 +256,7 @@ def test_unusual_tensors_keep_their_values(tmp_path, write, make):
     assert as_numbers(found).tolist() == as_numbers(tensor).tolist()
 
 
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation")
 def test_quantised_tensors_beside_objects_are_refused(tmp_path):
     """A quantised tensor is never left out as if it were an object."""
     quantised = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
@@ -391,6 +394,7 @@ def test_a_score_in_a_tensor_is_a_number(state, tmp_path, score):
     assert type(found.others["best_acc1"]) is float
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_lightning_with_objects_is_read(tmp_path):
     """A checkpoint of Lightning is read with the classes, functions and namespaces of its settings."""
     lightning = pytest.importorskip("lightning")
@@ -427,27 +431,22 @@ def test_lightning_with_objects_is_read(tmp_path):
 
 def test_settings_of_omegaconf_are_a_mapping(state, tmp_path):
     """The settings that omegaconf keeps in nodes become plain values, without the package."""
-    module = types.ModuleType("omegaconf.dictconfig")
+    modules = [types.ModuleType(name) for name in ("omegaconf", "omegaconf.nodes")]
 
-    class DictConfig:
-        __module__, __qualname__ = module.__name__, "DictConfig"
+    class Node:
+        def __init__(self, **attributes):
+            self.__dict__.update(attributes, _metadata=Trainer(), _parent=None)
 
-        def __init__(self, content):
-            self._content, self._metadata = content, Trainer.Inner()
-
-    class AnyNode:
-        __module__, __qualname__ = module.__name__, "AnyNode"
-
-        def __init__(self, value):
-            self._val, self._parent = value, None
-
-    module.DictConfig, module.AnyNode = DictConfig, AnyNode
-    config = DictConfig({"lr": AnyNode(0.1), "inner": DictConfig({"a": AnyNode("b")})})
-    sys.modules[module.__name__] = module
+    Node.__module__, Node.__qualname__ = "omegaconf.nodes", "Node"
+    modules[1].Node = Node
+    inner = Node(_content={"a": Node(_val="b")})
+    config = Node(_content={"lr": Node(_val=0.1), "inner": inner})
+    sys.modules.update({module.__name__: module for module in modules})
     try:
         torch.save({"state_dict": state, "hyper_parameters": config, "epoch": 2}, tmp_path / "a.ckpt")
     finally:
-        del sys.modules[module.__name__]
+        for module in modules:
+            del sys.modules[module.__name__]
     found = read_state_dict(tmp_path / "a.ckpt")
     same(found, state)
     assert found.others["hyper_parameters"] == {"lr": 0.1, "inner": {"a": "b"}}
@@ -512,7 +511,7 @@ def test_no_member_of_a_tar_archive_calls_a_function(tmp_path, member):
     assert not (tmp_path / "owned").exists()
 
 
-DEEP = 200_000
+DEEP = 100_000
 HOSTILE = {
     "memo far away": b"\x80\x02]r\xff\xff\xff\x7f.",
     "bytes that are missing": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"a.",
@@ -524,12 +523,12 @@ HOSTILE = {
     "deep mappings": b"\x80\x02" + b"}K\x01" * DEEP + b"}" + b"s" * DEEP + b".",
     "deep objects": b"\x80\x02" + b"ca\nB\n" * DEEP + b")" + b"\x85R" * DEEP + b".",
     "list of itself": b"\x80\x02]q\x00(" + b"h\x00" * 50 + b"e.",
-    "mapping of itself": b"\x80\x02}q\x00(" + b"".join(b"K" + bytes([n]) + b"h\x00" for n in range(99)) + b"u.",
-    "many laughs": b"\x80\x02"
-    + b"".join(b"}q" + bytes([n]) + b"(K\x01h" + bytes([n - 1]) + b"K\x02h" + bytes([n - 1]) + b"u" if n else b"}q\x00" for n in range(60))
+    "mapping of itself": b"\x80\x02}q\x00(" + b"".join(b"K%ch\x00" % n for n in range(99)) + b"u.",
+    "many laughs": b"\x80\x02}q\x00"
+    + b"".join(b"}q%c(K\x01h%cK\x02h%cu" % (n, n - 1, n - 1) for n in range(1, 60))
     + b".",
     "many names": b"\x80\x02]" + b"".join(b"ca\nB%d\n0" % n for n in range(20_000)) + b".",
-    "tensor of other things": b"\x80\x02}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n(K\x01K\x02K\x03K\x04tRs.",
+    "tensor of other things": b"\x80\x02}U\x01actorch._utils\n_rebuild_tensor_v2\n(K\x01K\x02K\x03K\x04tRs.",
     "huge number": b"\x80\x02}K\x01\x8b" + struct.pack("<i", 100_000) + b"\x7f" * 100_000 + b"s.",
     "function with a new state": b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}X\x01\x00\x00\x00aK\x01sb.",
     "mark missing": b"\x80\x02e.",
@@ -555,7 +554,7 @@ def test_a_hostile_pickle_is_one_error(tmp_path, container, name):
 
 
 def test_hostile_pickles_take_little_memory(tmp_path):
-    """No declared size is believed: all hostile pickles are read with a gigabyte of address space to spare."""
+    """No declared size is believed: a gigabyte of address space is enough for all hostile pickles."""
     files = []
     for kind, container in CONTAINERS.items():
         for number, content in enumerate(HOSTILE.values()):
@@ -588,20 +587,27 @@ def small_files(tmp_path):
     return [tmp_path / f"{name}.pt" for name in ("zip", "stream", "tar")]
 
 
+def outcome(path):
+    """Return what is read, or the error."""
+    try:
+        return read_state_dict(path)
+    except FileError as error:
+        return str(error)
+
+
 @pytest.mark.parametrize("number", range(3), ids=["zip", "stream", "tar"])
 def test_a_file_that_ends_early_is_one_error(tmp_path, number):
     """A file that is cut at any byte is refused, or complete but for its padding."""
     path = small_files(tmp_path)[number]
     content, whole = path.read_bytes(), read_state_dict(path)
-    for length in range(1, len(content), 1 if len(content) < 1500 else 13):
+    for length in range(1, len(content), 5 if number < 2 else 31):
         path.write_bytes(content[:length])
-        try:
-            found = read_state_dict(path)
-        except FileError as error:
-            assert str(error).startswith(f"{path}: ")
+        found = outcome(path)
+        if isinstance(found, str):
+            assert found.startswith(f"{path}: ")
         else:
-            same(found, whole.tensors)
             assert number == 2
+            same(found, whole.tensors)
 
 
 @pytest.mark.parametrize("number", range(3), ids=["zip", "stream", "tar"])
@@ -609,16 +615,13 @@ def test_a_changed_byte_is_at_most_one_error(tmp_path, number):
     """A file with a wrong byte gives tensors or one error of one line, and nothing else."""
     path = small_files(tmp_path)[number]
     content, dice = path.read_bytes(), random.Random(0)
-    for _ in range(400):
+    for _ in range(150):
         wrong = bytearray(content)
         for _ in range(dice.randint(1, 3)):
             wrong[dice.randrange(len(wrong))] = dice.randrange(256)
         path.write_bytes(wrong)
-        try:
-            read_state_dict(path)
-        except FileError as error:
-            assert str(error).startswith(f"{path}: ")
-            assert "\n" not in str(error)
+        found = outcome(path)
+        assert not isinstance(found, str) or (found.startswith(f"{path}: ") and "\n" not in found)
 
 
 @pytest.mark.parametrize("numel", [3, 5, 1 << 40, -1, 1 << 62])
