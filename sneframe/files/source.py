@@ -11,6 +11,8 @@ from torch import Tensor
 from sneframe.errors import FileError
 from sneframe.files.sizes import size_of
 
+AHEAD = 1 << 14  #: number of bytes that are read ahead
+
 
 class Source:
     """The bytes of a file.
@@ -59,22 +61,28 @@ class Reading:
 
     def __init__(self, source: Source, start: int = 0, end: int | None = None) -> None:
         self.source, self.place, self.end = source, start, source.size if end is None else end
+        self._ahead, self._from = b"", 0  # bytes that were read ahead, and where they begin
 
     def read(self, count: int = -1) -> bytes:
         """Return the next bytes, and go past them."""
         left = max(self.end - self.place, 0)
-        found = self.source.read(self.place, left if count < 0 else min(count, left))
-        self.place += len(found)
-        return found
+        count = left if count < 0 else min(count, left)
+        first = self.place - self._from
+        if not 0 <= first <= len(self._ahead) - count:
+            self._ahead, self._from, first = self.source.read(self.place, max(count, AHEAD)), self.place, 0
+        self.place += count
+        return self._ahead[first : first + count]
 
     def readline(self) -> bytes:
         """Return the bytes up to the next end of a line, and go past them."""
-        found = b""
-        while not found.endswith(b"\n") and (more := self.read(256)):
-            line, newline, _ = more.partition(b"\n")
-            found += line + newline
-            self.place -= len(more) - len(line + newline)
-        return found
+        parts: list[bytes] = []
+        while more := self.read(min(64 << len(parts), AHEAD)):
+            line, newline, rest = more.partition(b"\n")
+            parts.append(line + newline)
+            self.place -= len(rest)
+            if newline:
+                break
+        return b"".join(parts)
 
     def number(self, size: int = 8) -> int:
         """Return the next signed integer.
