@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import torch
 
-from sneframe.files.source import Reading, Source
+from sneframe.files.file_bytes import Reading, Source
 from sneframe.files.stored import Storage
 from sneframe.files.unpickler import StubUnpickler, damage_named
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sneframe.errors import FileError
-from sneframe.files.source import Reading, Source
+from sneframe.files.file_bytes import Reading, Source
 from sneframe.files.stored import Storage, StoredTensor
 from sneframe.files.unpickler import StubUnpickler, damage_named, part_of, storage_type, stored
 

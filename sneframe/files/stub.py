@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sneframe.errors import FileError
 from sneframe.files.archive import check_archive
-from sneframe.files.source import Source
+from sneframe.files.file_bytes import Source
 from sneframe.files.stored import Storage, StoredTensor, Stub, read_all
 from sneframe.files.unpickler import StubUnpickler, damage_named
 

@@ -181,7 +181,6 @@ def test_numbers_and_settings_become_plain_values(state, tmp_path, write):
     assert found.notes == ()
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_other_objects_are_left_out_and_named(state, tmp_path, write):
     """Classes, partial functions and other objects are left out, and the notes say which."""
@@ -245,6 +244,7 @@ def test_a_number_in_big_endian_order_is_read(state, tmp_path):
     ],
     ids=["uint16", "float8", "conjugate", "strided", "repeated", "empty", "scalar", "parameter", "quantised"],
 )
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_unusual_tensors_keep_their_values(tmp_path, write, make):
     """Tensors of all kinds and types are read as torch reads them."""
     tensor = make()
