@@ -6,7 +6,7 @@ import pickletools
 from pathlib import Path
 
 from sneframe.errors import FileError
-from sneframe.files.stub import DTYPES, REBUILT
+from sneframe.files.unpickler import DTYPES, TENSORS
 
 LARGEST = 1 << 24  #: largest size in bytes of a pickle
 CLASSES = 100_000  #: largest number of names of classes and functions in a pickle
@@ -21,6 +21,7 @@ INSTRUCTIONS = frozenset(
         *("EMPTY_DICT", "SETITEM", "SETITEMS"),
     }
 )
+REBUILT = (*TENSORS, "_rebuild_parameter")  #: functions of torch that build tensors which are read
 MEMO = ("BINPUT", "LONG_BINPUT")  #: the instructions that store a value under a number
 
 

@@ -8,9 +8,8 @@ import zipfile
 import zlib
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, final
+from typing import Any, final
 
-import torch
 from attrs import define, field
 from torch import Tensor
 
@@ -19,7 +18,6 @@ from sneframe.files.archive import SMALL, read_entry
 from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe.files.sizes import check_declared
 from sneframe.files.stub import StoredTensor, Stub, read_stubbed
-from sneframe_formats.mapped import Bytes, map_file, position
 from sneframe_formats.torchscript_pickle import check_pickle
 
 DATA, CONSTANTS = "data", "constants"  #: the pickles of attributes and of constants, and their folders
@@ -50,8 +48,8 @@ class TorchScriptReader(FileReader):
     def read(self, path: Path) -> Content:
         """Read the parameters and buffers by name, or the constants of a frozen module."""
         try:
-            with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                return _read(archive, file, path)
+            with zipfile.ZipFile(path) as archive:
+                return _read(archive, path)
         except (
             *(zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError, OverflowError),
             *(zlib.error, struct.error),
@@ -61,7 +59,7 @@ class TorchScriptReader(FileReader):
             raise FileError(f"{path}: {error.strerror or error}") from error
 
 
-def _read(archive: zipfile.ZipFile, file: IO[bytes], path: Path) -> Content:
+def _read(archive: zipfile.ZipFile, path: Path) -> Content:
     names = archive.namelist()
     if len(set(names)) < len(names):
         raise FileError(f"{path}: damaged archive (two entries have one name)")
@@ -94,7 +92,7 @@ def _read(archive: zipfile.ZipFile, file: IO[bytes], path: Path) -> Content:
         raise FileError(f"{path}: the module holds no weights")
     sizes = {each.key: each.nbytes for each in stored.values()}
     check_declared(sizes.values(), path, path.stat().st_size)
-    return Content(values=_tensors(stored, archive, file, path), notes=notes)
+    return Content(values=_tensors(stored, path), notes=notes)
 
 
 def _unpickled(archive: zipfile.ZipFile, root: str, name: str, path: Path) -> Any:
@@ -217,33 +215,13 @@ def _size(stored: Mapping[str, StoredTensor]) -> int:
 # -- tensors ----------------------------------------------------------------------------------------------
 
 
-def _tensors(
-    stored: Mapping[str, StoredTensor], archive: zipfile.ZipFile, file: IO[bytes], path: Path
-) -> dict[str, Tensor]:
-    """Return the tensors by name. Tied tensors are one tensor, and tensors are mapped from the file."""
-    mapped = map_file(path)
+def _tensors(stored: Mapping[str, StoredTensor], path: Path) -> dict[str, Tensor]:
+    """Return the tensors by name, mapped from the file. Tied tensors are one tensor."""
     known: dict[Hashable, Tensor] = {}
     for name, each in stored.items():
         if each.key not in known:
             try:
-                known[each.key] = _tensor(each, mapped, archive, file, path)
-            except KeyError as error:
-                raise FileError(f"{path}: {name!r} is missing: there is no entry {each.entry!r}") from error
+                known[each.key] = each.read()
             except FileError as error:
-                message = str(error)
-                raise FileError(
-                    message if message.startswith(str(path)) else f"{path}: {name}: {error}"
-                ) from error
+                raise FileError(f"{path}: {name}: {error}") from error
     return {name: known[each.key] for name, each in stored.items()}
-
-
-def _tensor(
-    stored: StoredTensor, mapped: Bytes, archive: zipfile.ZipFile, file: IO[bytes], path: Path
-) -> Tensor:
-    info = archive.getinfo(stored.entry)
-    start = position(info, path, file)
-    if start is None or start % stored.dtype.itemsize or not info.file_size:
-        return stored.read()
-    length = info.file_size - info.file_size % stored.dtype.itemsize
-    whole = torch.from_numpy(mapped[start : start + length])
-    return stored.view(whole.view(stored.dtype))

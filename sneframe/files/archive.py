@@ -58,6 +58,8 @@ def check_archive(file: IO[bytes], path: Path, *, script: bool = False) -> None:
         raise FileError(f"{path}: damaged archive ({one_line(error)})") from error
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise FileError(f"{path}: damaged archive (two entries have the same name)")
     if script:
         entries = [entry for entry in entries if "/code/" not in entry.filename]
     elif any("/code/" in entry.filename for entry in entries):

@@ -17,6 +17,13 @@ T = TypeVar("T")
 WRAPPERS = ("module.", "_orig_mod.")
 #: Attributes in which trainers, such as a LightningModule, hold the network.
 ATTRIBUTES = ("model", "net", "network", "module")
+#: Keys under which checkpoints store the weights, in the order in which they are tried.
+KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "policy")
+#: Keys under which checkpoints store an average of the weights over the steps of training.
+AVERAGES = (
+    *("ema", "ema_model", "model_ema", "ema_state_dict", "state_dict_ema", "ema_model_state_dict"),
+    *("model_ema_state_dict", "ema_params", "params_ema", "shadow", "shadow_params", "averaged_model"),
+)
 #: Names of the counters that torch's ``AveragedModel`` stores beside the module that it wraps.
 COUNTERS = ("n_averaged",)
 COUNTED = ("total_ops", "total_params")  #: counters that a profiler (thop) leaves in every layer

@@ -15,13 +15,18 @@ SHARED = 16  #: largest ratio of the bytes of all tensors to the bytes of the fi
 NESTED = 32  #: number of levels of nested mappings and lists that are searched for tensors
 
 
-def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
-    """Yield the tensors in nested mappings and lists."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping | list | tuple) and depth < NESTED:
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from tensors_in(each, depth + 1)
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested mappings and lists. Each mapping or list is searched once."""
+    level, seen = [value], set()
+    for _ in range(NESTED + 1):
+        inner: list[Any] = []
+        for each in level:
+            if isinstance(each, Tensor):
+                yield each
+            elif isinstance(each, Mapping | list | tuple) and id(each) not in seen:
+                seen.add(id(each))
+                inner.extend(each.values() if isinstance(each, Mapping) else each)
+        level = inner
 
 
 def check_sizes(tensors: Iterable[Tensor], path: Path, size: int) -> None:

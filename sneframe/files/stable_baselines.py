@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from sneframe.errors import FileError, one_line
-from sneframe.files.archive import check_archive, read_entry
+from sneframe.files.archive import read_entry
 from sneframe.files.reader import Candidate, Content, FileReader
-from sneframe.files.sizes import check_sizes, tensors_in
-from sneframe.files.torch_reader import weights_only
+from sneframe.files.torch_reader import read_torch_file
 
 POLICY = "policy.pth"  #: the only entry of the archive that is read
 
@@ -29,10 +28,10 @@ class StableBaselinesReader(FileReader):
 
     def read(self, path: Path) -> Content:
         """Read the policy, and no other entry."""
-        return Content(values=read_policy(path))
+        return read_policy(path)
 
 
-def read_policy(path: Path) -> Any:
+def read_policy(path: Path) -> Content:
     """Read the entry ``policy.pth`` of a Stable-Baselines3 archive, and no other entry.
 
     Raises:
@@ -45,9 +44,4 @@ def read_policy(path: Path) -> Any:
             content = read_entry(archive, POLICY, path)
     except zipfile.BadZipFile as error:
         raise FileError(f"{path}: damaged archive ({one_line(error)})") from error
-    if zipfile.is_zipfile(content):
-        check_archive(content, path)
-    content.seek(0)
-    found = weights_only(content, path, mmap=False)
-    check_sizes(tensors_in(found), path, len(content.getbuffer()))
-    return found
+    return read_torch_file(content, path)

@@ -9,17 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 
 from sneframe.errors import FileError, choices, one_line, with_article
-from sneframe.files.names import unwrapped
+from sneframe.files.names import AVERAGES, KEYS, unwrapped
 from sneframe.files.reader import Content, FileReader
 from sneframe.files.recognise import CORE, reader_of, with_folders
 from sneframe.files.torch_reader import TorchReader
 
-#: Keys under which checkpoints store the weights, in the order in which they are tried.
-KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "params", "policy")
 LEVELS = 3  #: number of levels of nested mappings that are searched for state dicts
 
 
@@ -87,8 +86,12 @@ def _read(path: Path, reader: FileReader, key: str | None) -> StateDict:
         raise FileError(
             f"{path}: the file reader {reader.name!r} of {reader.origin} fails: {one_line(error)}"
         ) from error
-    found = find_state_dict(content.values, key, path)
-    return evolve(found, content=content, reader=reader.name)
+    try:
+        found = find_state_dict(content.values, key, path)
+    except FileError as error:
+        beside = f" ({'; '.join(content.notes)})" if content.notes else ""
+        raise FileError(f"{error}{beside}") from error
+    return evolve(found, content=content, reader=reader.name, notes=(*content.notes, *found.notes))
 
 
 # -- the state dict in a checkpoint -----------------------------------------------------------------------
@@ -126,47 +129,80 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
     own = any("." in str(name) for name, each in value.items() if isinstance(each, Tensor))
     within = {} if own or key is not None else _within(value)
     if within:
-        name = next((name for name in KEYS if name in within), None)
-        if name is None and len(within) > 1:
-            raise FileError(
-                f"{path}: holds several state dicts, {', '.join(sorted(within))}; choose one with --key"
-            )
-        name = name or next(iter(within))
-        if rest := sorted(within.keys() - {name}):
-            notes += (f"{name!r} was read, and {', '.join(map(repr, rest))} left out; --key selects another",)
+        name, notes = _chosen(within, path)
         beside, value = value, within[name]
     elif not _is_state_dict(value):
         raise FileError(f"{path}: holds no named tensors")
     tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
     tensors = unwrapped(tensors)
-    others = {
-        n: each
-        for n, each in (*beside.items(), *value.items())
-        if not isinstance(each, Tensor) and each is not value
-    }
+    others = {n: _number(each) for n, each in beside.items() if each is not value}
+    others |= {n: each for n, each in value.items() if not isinstance(each, Tensor)}
+    others = {n: each for n, each in others.items() if not isinstance(each, Tensor)}
     return StateDict(tensors=tensors, others=others, notes=notes)
+
+
+def _number(value: Any) -> Any:
+    """Return the number in a tensor with one element, such as a score. Any other value is returned itself."""
+    single = isinstance(value, Tensor) and value.numel() == 1 and not value.is_meta and not value.is_complex()
+    return value.item() if single and value.layout == torch.strided else value
+
+
+def _chosen(within: Mapping[str, Mapping[str, Any]], path: str | Path) -> tuple[str, tuple[str, ...]]:
+    """Return the key of the state dict to read, and what to note about it.
+
+    The usual keys take precedence. Otherwise tables of single numbers and averages of the weights are passed
+    over, and one state dict must be left.
+
+    Raises:
+        FileError: several state dicts are left.
+    """
+    real = {name: each for name, each in within.items() if _has_weights(each)} or within
+    for key in KEYS:
+        if len(usual := [name for name in real if name.rpartition(".")[2] == key]) == 1:
+            return usual[0], _note(usual[0], real)
+        if usual:
+            break
+    own = [name for name in real if name.rpartition(".")[2] not in AVERAGES] or list(real)
+    if len(own) > 1:
+        raise FileError(f"{path}: holds several state dicts, {', '.join(sorted(own))}; choose one with --key")
+    return own[0], _note(own[0], real)
+
+
+def _note(name: str, within: Mapping[str, Any]) -> tuple[str, ...]:
+    rest = sorted(within.keys() - {name})
+    left = f"{name!r} was read, and {', '.join(map(repr, rest))} left out; --key selects another"
+    return (left,) if rest else ()
+
+
+def _has_weights(value: Mapping[str, Any]) -> bool:
+    tensors = [each for each in value.values() if isinstance(each, Tensor)]
+    return any(each.is_floating_point() and each.numel() > 1 for each in tensors)
 
 
 def _within(value: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the outermost state dicts in a checkpoint by dotted key.
 
-    The search goes at most ``LEVELS`` levels down. It stops at the first level that has a state dict.
+    The search goes at most ``LEVELS`` levels down. It stops at the first level that has a state dict. It goes
+    once into a mapping that has several names.
     """
-    level = {
-        str(name): each
-        for name, each in value.items()
-        if isinstance(each, Mapping) and not _is_optimizer(each)
-    }
+    level = _mappings("", value)
     for _ in range(LEVELS):
         if found := {name: each for name, each in level.items() if _is_state_dict(each)}:
             return found
+        inner = {id(each): name for name, each in reversed(level.items())}
         level = {
-            f"{name}.{word}": each
-            for name, within in level.items()
-            for word, each in within.items()
-            if isinstance(each, Mapping)
+            word: each for name in inner.values() for word, each in _mappings(f"{name}.", level[name]).items()
         }
     return {}
+
+
+def _mappings(prefix: str, value: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
+    """Return the mappings in a mapping, without the states of optimisers."""
+    return {
+        f"{prefix}{name}": each
+        for name, each in value.items()
+        if isinstance(each, Mapping) and not _is_optimizer(each)
+    }
 
 
 def _is_state_dict(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Read files of ``torch.save``: zip archives, and the plain pickles of torch before 1.6.
+"""Read files of ``torch.save``: zip archives, and the formats of torch before 1.6.
 
 No code in a file is ever executed. A file is refused if its tensors would take many times the bytes of the
 file.
@@ -9,20 +9,22 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, final
 
 import torch
 
 from sneframe.errors import FileError
-from sneframe.files.archive import check_archive
-from sneframe.files.reader import Candidate, Content, FileReader
-from sneframe.files.sizes import NESTED, check_declared, check_sizes, size_of, tensors_in
-from sneframe.files.stub import StoredTensor, Stub, read_stubbed
+from sneframe.files.legacy_stream import LEGACY, read_stream
+from sneframe.files.legacy_tar import is_tar, read_tar
+from sneframe.files.names import AVERAGES, KEYS
+from sneframe.files.plain import Plainer, stored_in
+from sneframe.files.reader import HEAD, Candidate, Content, FileReader
+from sneframe.files.sizes import check_declared, check_sizes, size_of, tensors_in
+from sneframe.files.stub import Stub, read_stubbed
+from sneframe.files.unpickler import UnusualTensorError, damage_named
 
-#: The first bytes of a file that torch before 1.6 wrote: the magic number, pickled.
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 #: Matches the name of a class in an error message of torch.
 OBJECT = re.compile(r"GLOBAL ([\w.]+)|class ([\w]+(?:\.[\w]+)+)")
 
@@ -40,84 +42,120 @@ class TorchReader(FileReader):
     endings = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise the entry ``data.pkl`` of an archive without code, or torch's old magic number."""
+        """Recognise the entry ``data.pkl`` of an archive without code, or torch's old formats."""
         entries = candidate.entries
-        return candidate.head.startswith(LEGACY) or (
-            any(name.endswith("/data.pkl") and name.count("/") == 1 for name in entries)
-            and not any("/code/" in name for name in entries)
+        return (
+            candidate.head.startswith(LEGACY)
+            or is_tar(candidate.head, candidate.path)
+            or (
+                any(name.endswith("/data.pkl") and name.count("/") == 1 for name in entries)
+                and not any("/code/" in name for name in entries)
+            )
         )
 
     def read(self, path: Path) -> Content:
         """Read the tensors and plain values of a file, without the objects beside them."""
-        values = read_zip_or_pickle(path)
-        check_sizes(tensors_in(values), path, size_of(path))
-        return Content(values=values)
+        return read_torch_file(path, path)
 
 
 def read_zip_or_pickle(path: Path) -> Any:
-    """Read a file of ``torch.save``: a zip archive, or a plain pickle of a torch version before 1.6.
-
-    Raises:
-        FileError: the file is damaged, or names a function that acts on the system.
-        ObjectError: the file holds Python objects, and its tensors cannot be read without these objects. The
-            reason is that the file is a plain pickle, or that its content is not a mapping.
-    """
-    if not zipfile.is_zipfile(path):
-        return weights_only(path, path, mmap=False)
-    with path.open("rb") as file:
-        check_archive(file, path)
-    try:
-        return weights_only(path, path, mmap=True)
-    except ObjectError as refused:
-        return _beside_objects(path, refused)
+    """Return the tensors and plain values of a file of ``torch.save``; see :func:`read_torch_file`."""
+    return read_torch_file(path, path).values
 
 
-def _beside_objects(path: Path, refused: ObjectError) -> Any:
-    """Read the tensors and plain values of a file that also holds Python objects. No object is built.
+def read_torch_file(file: Path | IO[bytes], path: Path) -> Content:
+    """Read a file of ``torch.save``: a zip archive, or one of the formats of torch before 1.6.
 
     Trainers save scores as numpy numbers, settings as namespaces, and hyper-parameters as classes beside the
-    weights. Such objects are left out of the result. A pickle is refused if it names a function that acts on
-    the system, or if its content is not a mapping.
+    weights. Numbers and settings become plain values. Other objects are left out, and the notes name them. No
+    object is ever built.
 
     Args:
-        path: the zip archive.
-        refused: the error to raise if the content of the pickle is not a mapping.
+        file: the file, as a path or open.
+        path: the path of the file, for errors.
 
     Raises:
-        FileError: the pickle names a function that acts on the system.
-        ObjectError: the content of the pickle is not a mapping.
+        ObjectError: the content of the file is a single object, or the network in it is one.
+        FileError: the file is damaged, or names a function that acts on the system.
     """
-    found = read_stubbed(path, path, refuse_system=True)
-    if isinstance(found, Stub) or not isinstance(found, Mapping):
-        raise refused
-    check_declared((value.nbytes for value in _stored(found)), path, size_of(path))
-    return _plain(found)
+    try:
+        found = _stubbed(file, path)
+    except UnusualTensorError as unusual:
+        values = weights_only(file, path, mmap=isinstance(file, Path), what=str(unusual))
+        check_sizes(tensors_in(values), path, size_of(file))
+        return Content(values=values)
+    if _is_object(found) and not (isinstance(found, Stub) and found.items and not _is_module(found)):
+        raise ObjectError(f"{path}: {_refused(found)}")
+    with damage_named(path):
+        stored = list(stored_in(found))
+        check_declared((each.nbytes for each in stored), path, size_of(file))
+        plainer = Plainer(arrays=not stored)
+        values = plainer.of(found)
+        _check_network(found, values, path)
+        check_sizes(tensors_in(values), path, size_of(file))
+        return Content(values=values, notes=plainer.notes())
 
 
-def _stored(value: Any, depth: int = 0) -> Iterator[StoredTensor]:
-    if isinstance(value, StoredTensor):
-        yield value
-    elif isinstance(value, Mapping | list | tuple) and depth < NESTED:
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _stored(each, depth + 1)
+def _stubbed(file: Path | IO[bytes], path: Path) -> Any:
+    with damage_named(path):
+        head = Candidate(file).head if isinstance(file, Path) else file.read(HEAD)
+        if not isinstance(file, Path):
+            file.seek(0)
+        if head.startswith(LEGACY):
+            return read_stream(file, path)
+        if is_tar(head, file):
+            return read_tar(file, path)
+        if zipfile.is_zipfile(file):
+            return read_stubbed(file, path, refuse_system=True)
+        raise FileError("damaged, or not written by torch.save")
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Replace each :class:`StoredTensor` in nested mappings and lists by its tensor, and remove each stub."""
-    if isinstance(value, StoredTensor):
-        return value.read()
-    if isinstance(value, Mapping) and depth < NESTED:
-        return {n: _plain(v, depth + 1) for n, v in value.items() if not isinstance(v, Stub)}
-    if isinstance(value, list | tuple) and depth < NESTED:
-        return [_plain(each, depth + 1) for each in value if not isinstance(each, Stub)]
-    return value
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Stub) or (isinstance(value, type) and issubclass(value, Stub))
 
 
-def weights_only(file: Path | IO[bytes], path: Path, *, mmap: bool) -> Any:
-    """Load the tensors and plain values of a file.
+def _is_module(value: Any) -> bool:
+    return isinstance(value, Stub) and (
+        "_modules" in value.attributes() or value.origin.startswith("torch.nn.")
+    )
+
+
+def _refused(value: Any) -> str:
+    what = f"holds a Python object, {value.origin}, and objects are never loaded"
+    return f"{what}; save module.state_dict()" if _is_module(value) else what
+
+
+def _check_network(found: Any, values: Any, path: Path) -> None:
+    """Check that the network is not a pickled module. Other tensors beside it would be taken for the network.
+
+    Raises:
+        ObjectError: a usual key of the network holds a module, and no usual key holds a state dict.
+    """
+    if not isinstance(found, Mapping) or any(isinstance(values.get(key), Mapping) for key in KEYS):
+        return
+    for key in (*KEYS, *AVERAGES):
+        if key in found and _is_module(found[key]):
+            raise ObjectError(f"{path}: {key!r} {_refused(found[key])}")
+
+
+def weights_only(file: Path | IO[bytes], path: Path, *, mmap: bool, what: str) -> Any:
+    """Load the tensors and plain values of a file by torch itself, which knows unusual tensors.
 
     A first pass checks the sizes of the tensors without reading their data.
+
+    Args:
+        file: the file, as a path or open. The unpickler of this project has read it without an error.
+        path: the path of the file, for errors.
+        mmap: whether the tensors are mapped into memory. Torch maps only zip archives.
+        what: the error to raise if torch cannot read the file.
+
+    Raises:
+        ObjectError: the file holds Python objects, too.
+        FileError: torch cannot read the file.
     """
+    mmap = mmap and zipfile.is_zipfile(file)
+    if not isinstance(file, Path):
+        file.seek(0)
     try:
         with torch.serialization.skip_data():
             check_sizes(tensors_in(_load(file, mmap=False)), path, size_of(file))
@@ -127,20 +165,13 @@ def weights_only(file: Path | IO[bytes], path: Path, *, mmap: bool) -> Any:
     except FileError:
         raise
     except Exception as error:  # torch raises many kinds of errors for a file that it did not write
-        kind = ObjectError if OBJECT.search(str(error)) else FileError
-        raise kind(f"{path}: {_reason(str(error))}") from error
+        if (found := OBJECT.search(str(error))) is not None:
+            what = f"{what} beside a Python object, {found[1] or found[2]}, and objects are never loaded"
+            raise ObjectError(what) from error
+        raise FileError(f"{what}, which torch does not read") from error
 
 
 def _load(file: Path | IO[bytes], *, mmap: bool) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about files that it then refuses
         return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
-
-
-def _reason(message: str) -> str:
-    """Return one line that says in our words what an error message of torch means."""
-    if found := OBJECT.search(message):
-        name = found[1] or found[2]
-        what = f"holds a Python object, {name}, and objects are never loaded"
-        return f"{what}; save module.state_dict()" if name.startswith("torch.nn") else what
-    return "damaged, or not written by torch.save"

@@ -105,7 +105,7 @@ def test_no_name_is_resolved(tmp_path, call):
     """Reading a file imports none of the modules that it names."""
     archive(tmp_path / "a.pt", pickle.dumps(Bomb(*call)))
     found = read_stubbed(tmp_path / "a.pt", tmp_path / "a.pt")
-    assert isinstance(found, Stub)
+    assert isinstance(found, Stub) or issubclass(found, Stub)  # getattr names a class in a class
 
 
 def test_a_name_with_dots_is_not_followed(tmp_path):
