@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from sneframe.files.reader import FileReader
 from sneframe.hookspecs import hookimpl
 from sneframe_formats.flax_reader import FlaxReader
+from sneframe_formats.gguf_reader import GgufDequantisedReader, GgufReader
 
 
 @hookimpl
 def sneframe_readers() -> Sequence[type[FileReader]]:
     """Register all readers."""
-    return [FlaxReader]
+    return [FlaxReader, GgufReader, GgufDequantisedReader]

@@ -16,6 +16,7 @@ from sneframe.errors import FileError
 from sneframe.files.names import layered
 from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe_formats.kernel_order import in_torch_order
+from sneframe_formats.mapped import mapped, tensor_at
 from sneframe_formats.message_pack import DamagedMessage, Span, unpack
 
 ARRAY, COMPLEX, SCALAR = 1, 2, 3  #: the extension types of flax.serialization
@@ -58,8 +59,7 @@ class FlaxReader(FileReader):
     def read(self, path: Path) -> Content:
         """Read the parameters and the statistics of batch norms, in torch's order and with torch's names."""
         try:
-            with path.open("rb") as file:
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            data = mapped(path)
             values, notes = _content(_decoded(unpack(data), data), data)
         except DamagedMessage as error:
             raise FileError(f"{path}: damaged, or not written by flax.serialization: {error}") from error
@@ -144,17 +144,8 @@ def _numbers(value: Any) -> tuple[float, float]:
 
 def _tensor(array: Stored, data: mmap.mmap) -> Tensor:
     """Return the values of an array. They stay in the file where their position allows it."""
-    parts = [_values(span, array.dtype, data) for span in array.spans]
+    parts = [tensor_at(data, array.dtype, span.start, span.stop) for span in array.spans]
     return (torch.cat(parts) if len(parts) > 1 else parts[0]).reshape(array.shape)
-
-
-def _values(span: Span, dtype: torch.dtype, data: mmap.mmap) -> Tensor:
-    if span.start == span.stop:
-        return torch.empty(0, dtype=dtype)
-    if span.start % dtype.itemsize == 0:
-        count = (span.stop - span.start) // dtype.itemsize
-        return torch.frombuffer(data, dtype=dtype, count=count, offset=span.start)
-    return torch.frombuffer(bytearray(data[span.start : span.stop]), dtype=dtype)
 
 
 # -- arrays → state dicts ---------------------------------------------------------------------------------
