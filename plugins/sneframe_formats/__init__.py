@@ -8,9 +8,10 @@ from sneframe.files.reader import FileReader
 from sneframe.hookspecs import hookimpl
 from sneframe_formats.flax_reader import FlaxReader
 from sneframe_formats.gguf_reader import GgufDequantisedReader, GgufReader
+from sneframe_formats.tflite_reader import TfliteReader
 
 
 @hookimpl
 def sneframe_readers() -> Sequence[type[FileReader]]:
     """Register all readers."""
-    return [FlaxReader, GgufReader, GgufDequantisedReader]
+    return [FlaxReader, GgufReader, GgufDequantisedReader, TfliteReader]

@@ -16,7 +16,7 @@ from sneframe.errors import FileError
 from sneframe.files.names import layered
 from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe_formats.kernel_order import in_torch_order
-from sneframe_formats.mapped import mapped, tensor_at
+from sneframe_formats.mapped_tensors import mapped, tensor_at
 from sneframe_formats.message_pack import DamagedMessage, Span, unpack
 
 ARRAY, COMPLEX, SCALAR = 1, 2, 3  #: the extension types of flax.serialization

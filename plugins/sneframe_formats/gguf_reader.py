@@ -16,7 +16,7 @@ from torch import Tensor
 from sneframe.errors import FileError, counted
 from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe_formats.gguf_header import MAGIC, DamagedHeader, Header, Stored, read_header
-from sneframe_formats.mapped import mapped, tensor_at
+from sneframe_formats.mapped_tensors import mapped, tensor_at
 
 DTYPES = {
     "F32": torch.float32,
