@@ -35,6 +35,7 @@ WEIGHTS, STATISTICS = "params", "batch_stats"  #: the collections that make up a
 #: The keys that a training state or the variables of a network begin with, in the file's bytes.
 FIRST_KEYS = (WEIGHTS, STATISTICS, "step", "opt_state", "target")
 SMALL = 64  #: number of values in the shape and type of an array
+MOST_AXES = 32  #: number of axes of an array
 LONGEST = 1000  #: number of characters of a dotted name
 MAPS = (*range(0x81, 0x90), 0xDE, 0xDF)  #: the first bytes of a map with entries
 
@@ -108,7 +109,7 @@ def _array(parts: Any) -> Stored:
         raise DamagedMessage("an array is not stored as shape, type and values")
     shape, name, span = _shape(parts[0]), parts[1], parts[2]
     if not isinstance(name, str) or name not in DTYPES:
-        raise DamagedMessage(f"an array has the type {name!r}, which is not read")
+        raise DamagedMessage(f"an array has the type {str(name)[:40]!r}, which is not read")
     if (size := prod(shape) * DTYPES[name].itemsize) != span.stop - span.start:
         raise DamagedMessage(f"an array of shape {shape} takes {size} bytes, not {span.stop - span.start}")
     return Stored(shape, DTYPES[name], (span,))
@@ -131,7 +132,7 @@ def _joined(parts: Mapping[str, Any]) -> Stored:
 def _shape(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list) or not all(type(each) is int and each >= 0 for each in value):
         raise DamagedMessage("the shape of an array is not a list of sizes")
-    if prod(max(1, each) for each in value) >= 1 << 62:
+    if len(value) > MOST_AXES or prod(max(1, each) for each in value) >= 1 << 62:
         raise DamagedMessage("the shape of an array is too large")
     return tuple(value)
 
@@ -209,10 +210,7 @@ def _network(tree: Mapping[str, Any], data: mmap.mmap, notes: list[str]) -> dict
     rest = {name: each for name, each in flat.items() if "." not in name and isinstance(each, int | float)}
     tensors, changed = in_torch_order({name: _tensor(each, data) for name, each in arrays.items()})
     notes += changed
-    return {
-        **tensors,
-        **{name: each for name, each in rest.items() if "." not in name and name not in tensors},
-    }
+    return tensors | {name: each for name, each in rest.items() if name not in tensors}
 
 
 def _flat_names(tree: Mapping[str, Any]) -> dict[str, Any]:

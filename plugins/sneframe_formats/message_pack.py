@@ -14,6 +14,7 @@ from attrs import frozen
 
 DEEPEST = 64  #: number of levels of nesting. Parameters of Flax are nested about ten levels deep.
 MOST = 1 << 18  #: number of values in a file
+LONGEST = 1000  #: number of characters of a key
 #: Values of fixed size by their first byte: the format of ``struct``.
 NUMBERS = dict(
     zip((*range(0xCA, 0xD4),), (">f", ">d", ">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q"), strict=True)
@@ -134,6 +135,8 @@ class _Walk:
             key = self.value(depth)
             if not isinstance(key, str):
                 raise DamagedMessage(f"a key is of type {type(key).__name__}, not a string")
+            if len(key) > LONGEST:
+                raise DamagedMessage(f"a key has {len(key)} characters, and the most is {LONGEST}")
             if key in found:
                 raise DamagedMessage(f"the key {key!r} is there twice")
             found[key] = self.value(depth)

@@ -65,6 +65,13 @@ OPTIONS: Mapping[str, tuple[tuple[str, int, str, float], ...]] = {
 }
 
 
+#: The number in the schema of the table of options of an operator.
+TABLES = {
+    "CONV_2D": 1, "DEPTHWISE_CONV_2D": 2, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5, "FULLY_CONNECTED": 8,
+    "SOFTMAX": 9, "ADD": 11, "MEAN": 27, "LEAKY_RELU": 75,
+}
+
+
 @frozen
 class Stored:
     """A tensor of the graph.
@@ -216,7 +223,7 @@ def _operator(table: Table, codes: list[str], numbers: range) -> Operator:
     inputs, outputs = table.numbers(1), table.numbers(2)
     _check((*inputs, *outputs), numbers)
     settings: dict[str, Any] = {}
-    options = table.table(4)
+    options = table.table(4) if table.integer(3, "<B") == TABLES.get(codes[code]) else None
     for name, place, form, default in OPTIONS.get(codes[code], ()):
         value: Any = default if options is None else options.number(place, form, default)
         if name == "activation":

@@ -20,8 +20,10 @@ flatbuffers = pytest.importorskip("flatbuffers")
 tflite = pytest.importorskip("tflite")
 READERS = (TfliteReader(),)
 KINDS = {
-    "float32": tflite.TensorType.FLOAT32, "float16": tflite.TensorType.FLOAT16,
-    "int32": tflite.TensorType.INT32, "int8": tflite.TensorType.INT8,
+    "float32": tflite.TensorType.FLOAT32,
+    "float16": tflite.TensorType.FLOAT16,
+    "int32": tflite.TensorType.INT32,
+    "int8": tflite.TensorType.INT8,
 }
 
 
@@ -77,6 +79,7 @@ class Writer:
             getattr(tflite, f"{table}Start")(self.builder)
             for option, value in options.items():
                 getattr(tflite, f"{table}Add{option}")(self.builder, value)
+            kind = getattr(tflite.BuiltinOptions, table)
             table = getattr(tflite, f"{table}End")(self.builder)
         own = self.vector(inputs, tflite.OperatorStartInputsVector, self.builder.PrependInt32)
         written = self.vector([output], tflite.OperatorStartOutputsVector, self.builder.PrependInt32)
@@ -85,6 +88,7 @@ class Writer:
         tflite.OperatorAddInputs(self.builder, own)
         tflite.OperatorAddOutputs(self.builder, written)
         if table is not None:
+            tflite.OperatorAddBuiltinOptionsType(self.builder, kind)
             tflite.OperatorAddBuiltinOptions(self.builder, table)
         self.operators.append(tflite.OperatorEnd(self.builder))
         number = getattr(tflite.BuiltinOperator, name)
@@ -304,7 +308,7 @@ def test_a_residual_network_is_derived(tmp_path):
         "ADD", [x, y], writer.tensor((1, 4, 4, 5)), "AddOptions", FusedActivationFunction=RELU
     )
     axes = writer.tensor((), np.array([1, 2], np.int32))
-    x = writer.operator("MEAN", [x, axes], writer.tensor((1, 5)))
+    x = writer.operator("MEAN", [x, axes], writer.tensor((1, 5)), "ReducerOptions", KeepDims=False)
     w = writer.tensor((), rng.normal(size=(2, 5)).astype(np.float32))
     x = writer.operator("FULLY_CONNECTED", [x, w, -1], writer.tensor((1, 2)), "FullyConnectedOptions")
     reader = NetworkReader(readers=plugins.readers())
