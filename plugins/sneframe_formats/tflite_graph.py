@@ -42,6 +42,7 @@ OPERATORS = {
     67: "TRANSPOSE_CONV",
     98: "LEAKY_RELU",
     111: "ELU",
+    34: "PAD",
     117: "HARD_SWISH",
 }
 CUSTOM = 32
@@ -67,8 +68,15 @@ OPTIONS: Mapping[str, tuple[tuple[str, int, str, float], ...]] = {
 
 #: The number in the schema of the table of options of an operator.
 TABLES = {
-    "CONV_2D": 1, "DEPTHWISE_CONV_2D": 2, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5, "FULLY_CONNECTED": 8,
-    "SOFTMAX": 9, "ADD": 11, "MEAN": 27, "LEAKY_RELU": 75,
+    "CONV_2D": 1,
+    "DEPTHWISE_CONV_2D": 2,
+    "AVERAGE_POOL_2D": 5,
+    "MAX_POOL_2D": 5,
+    "FULLY_CONNECTED": 8,
+    "SOFTMAX": 9,
+    "ADD": 11,
+    "MEAN": 27,
+    "LEAKY_RELU": 75,
 }
 
 

@@ -55,7 +55,8 @@ class Step:
         output: the number of the tensor that is computed.
         weight: the name of the kernel, or an empty string.
         bias: the name of the bias, or an empty string.
-        settings: the options of the operator, and ``shape``, the shape of the result without the batch.
+        settings: the options of the operator; ``shape``, the shape of the result without the batch; and
+            ``constant``, the integers that the operator reads.
     """
 
     name: str
@@ -66,13 +67,13 @@ class Step:
     settings: Mapping[str, Any]
 
 
-def steps_of(graph: Graph, weights: Weights, axes: Mapping[int, tuple[int, ...]]) -> tuple[Step, ...]:
+def steps_of(graph: Graph, weights: Weights, constants: Mapping[int, tuple[int, ...]]) -> tuple[Step, ...]:
     """Return the steps that compute a graph.
 
     Args:
         graph: the graph.
         weights: the weights of the graph.
-        axes: the values of the constants that name axes, by the numbers of the tensors.
+        constants: the values of the short integer constants, by the numbers of the tensors.
 
     Raises:
         UnsupportedError: an operator is not computed, or the graph has several inputs or outputs.
@@ -83,7 +84,7 @@ def steps_of(graph: Graph, weights: Weights, axes: Mapping[int, tuple[int, ...]]
     for each in graph.operators:
         if each.name == "DEQUANTIZE" and each.outputs and each.outputs[0] in weights.sources:
             continue
-        step = _step(each, graph, weights, axes)
+        step = _step(each, graph, weights, constants)
         if not known.issuperset(step.inputs) or step.output in known:
             raise UnsupportedError(f"operator {each.name} out of order")
         known.add(step.output)
@@ -93,7 +94,9 @@ def steps_of(graph: Graph, weights: Weights, axes: Mapping[int, tuple[int, ...]]
     return tuple(steps)
 
 
-def _step(operator: Operator, graph: Graph, weights: Weights, axes: Mapping[int, tuple[int, ...]]) -> Step:
+def _step(
+    operator: Operator, graph: Graph, weights: Weights, constants: Mapping[int, tuple[int, ...]]
+) -> Step:
     """Return the step of an operator, after checking that it is computed as TFLite does."""
     name, roles = operator.name, ROLES.get(operator.name, {})
     given = [(n, position) for position, n in enumerate(operator.inputs) if n >= 0]
@@ -107,17 +110,18 @@ def _step(operator: Operator, graph: Graph, weights: Weights, axes: Mapping[int,
             if weight is None or (weight.role, weight.operator) != (roles[position], name):
                 raise UnsupportedError(f"operator {name} with a {roles[position]} of another kind")
             names[roles[position]] = weight.name
-        elif not (name in ("RESHAPE", "MEAN") and position == 1):
+        elif not (name in ("RESHAPE", "MEAN", "PAD") and position == 1):
             raise UnsupportedError(f"operator {name} with a constant")
     if len(operator.outputs) != 1 or operator.outputs[0] < 0 or len(inputs) != (2 if name == "ADD" else 1):
         raise UnsupportedError(f"operator {name} with {len(inputs)} inputs")
     before, after = [graph.tensors[n] for n in inputs], graph.tensors[operator.outputs[0]]
     settings = dict(operator.options)
-    if not _computed(operator, before, after, axes.get(operator.inputs[-1], ()), names["weight"]):
+    constant = constants.get(operator.inputs[-1], ())
+    if not _computed(operator, before, after, constant, names["weight"]):
         raise UnsupportedError(f"operator {name}")
     if settings.get("activation", "none") not in ACTIVATIONS:
         raise UnsupportedError(f"operator {name} with the activation {settings['activation']}")
-    settings["shape"] = after.shape[1:]
+    settings |= {"shape": after.shape[1:], "constant": constant}
     return Step(name, tuple(inputs), operator.outputs[0], names["weight"], names["bias"], settings)
 
 
@@ -145,6 +149,9 @@ def _computed(  # noqa: PLR0911  # one line per operator
             return same and min(*shape, *after.shape) > 0 and prod(after.shape) == prod(shape)
         case "MEAN":
             return len(shape) == 4 and sorted(axis % 4 for axis in axes) == [1, 2]
+        case "PAD":
+            outside = (*axes[:2], *axes[6:])
+            return len(shape) == 4 and len(axes) == 8 and min(axes) >= 0 and not any(outside)
         case "ADD":
             return len({each.shape for each in before}) == 1
         case "SOFTMAX":
@@ -209,6 +216,11 @@ def _compute(  # noqa: PLR0911  # one line per operator
             return x.reshape(len(x), *given["shape"])
         case "MEAN":
             return x.mean((1, 2), keepdim=bool(given["keep_axes"]))
+        case "PAD":
+            top, bottom, left, right = given["constant"][2:6]
+            if max(top, bottom, left, right) > WIDEST:
+                raise ArchitectureError("a padding is too wide to be computed")
+            return F.pad(x, (0, 0, left, right, top, bottom))
         case "ADD":
             return x + inputs[1]
         case "SOFTMAX":

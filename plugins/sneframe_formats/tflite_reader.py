@@ -73,7 +73,7 @@ class TfliteReader(FileReader):
         if graph.others:
             notes.append(f"{counted(graph.others, 'graph')} beside the main graph left out")
         try:
-            steps = steps_of(graph, weights, _axes(graph, data))
+            steps = steps_of(graph, weights, _constants(graph, data))
             example = _example(graph.tensors[graph.inputs[0]])
         except UnsupportedError as error:
             notes.append(
@@ -91,7 +91,7 @@ def _tensor(stored: Stored, data: mmap.mmap) -> Tensor:
     return tensor_at(data, DTYPES[stored.kind], stored.start, stored.stop).reshape(stored.shape)
 
 
-def _axes(graph: Graph, data: mmap.mmap) -> dict[int, tuple[int, ...]]:
+def _constants(graph: Graph, data: mmap.mmap) -> dict[int, tuple[int, ...]]:
     """Return the values of the short integer constants, by the numbers of the tensors."""
     return {
         number: struct.unpack(f"<{prod(each.shape)}i", data[each.start : each.stop])

@@ -290,22 +290,23 @@ def test_a_residual_network_is_derived(tmp_path):
     x = source = writer.tensor((1, 4, 4, 3))
     options = {"StrideW": 1, "StrideH": 1, "Padding": SAME}
 
-    def conv(x, before, after, activation):
+    def conv(x, before, after, activation, size=5):
         w = writer.tensor((), rng.normal(size=(after, 3, 3, before)).astype(np.float32))
         b = writer.tensor((), rng.normal(size=after).astype(np.float32))
         return writer.operator(
             "CONV_2D",
             [x, w, b],
-            writer.tensor((1, 4, 4, after)),
+            writer.tensor((1, size, size, after)),
             "Conv2DOptions",
             **options,
             FusedActivationFunction=activation,
         )
 
-    x = conv(x, 3, 5, RELU)
+    pads = writer.tensor((), np.array([[0, 0], [1, 0], [0, 1], [0, 0]], np.int32))
+    x = writer.operator("PAD", [conv(x, 3, 5, RELU, size=4), pads], writer.tensor((1, 5, 5, 5)), "PadOptions")
     y = conv(conv(x, 5, 6, RELU), 6, 5, NONE)
     x = writer.operator(
-        "ADD", [x, y], writer.tensor((1, 4, 4, 5)), "AddOptions", FusedActivationFunction=RELU
+        "ADD", [x, y], writer.tensor((1, 5, 5, 5)), "AddOptions", FusedActivationFunction=RELU
     )
     axes = writer.tensor((), np.array([1, 2], np.int32))
     x = writer.operator("MEAN", [x, axes], writer.tensor((1, 5)), "ReducerOptions", KeepDims=False)
@@ -433,7 +434,7 @@ def test_changed_bytes_raise_nothing_but_file_errors(tmp_path):
     path = tmp_path / "net.tflite"
     tracemalloc.start()
     for place in range(len(whole)):
-        for value in (0x00, 0x01, 0x04, 0x20, 0x7F, 0x80, 0xF0, 0xFF):
+        for value in (0x00, 0x04, 0x7F, 0xFF):
             path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
             try:
                 content = TfliteReader().read(path)
