@@ -58,23 +58,26 @@ class GgufReader(FileReader):
             part = sum(prod(each.shape) for each in quantised.values()) / max(1, total)
             raise FileError(
                 f"{path}: {part:.2%} of the weights are quantised ({_kinds(quantised)}); give the network "
-                f"from before, or the reader {GgufDequantisedReader.name!r}, which reads rounded weights"
+                f"from before, or read the rounded weights with --reader {GgufDequantisedReader.name}"
             )
         return _content(header, {name: _plain(each, data) for name, each in header.tensors.items()})
 
 
 @final
 class GgufDequantisedReader(FileReader):
-    """Reads a GGUF file with quantised weights. It recognises no file: the user has to choose it."""
+    """Reads a GGUF file with quantised weights, if the user chooses this reader.
+
+    :class:`GgufReader` recognises the same files and is asked first, so this reader is not used otherwise.
+    """
 
     name = "formats/gguf-dequantised"
     help = "GGUF files of llama.cpp; quantised weights are read as float32. Used only if it is chosen"
     needs = ("gguf",)
     extra = "sneframe[gguf]"
 
-    def recognises(self, candidate: Candidate) -> bool:  # noqa: ARG002  # see the class
-        """Recognise nothing."""
-        return False
+    def recognises(self, candidate: Candidate) -> bool:
+        """Recognise the first four bytes."""
+        return candidate.head.startswith(MAGIC)
 
     def read(self, path: Path) -> Content:
         """Map the tensors that are not quantised, and dequantise the others to float32."""

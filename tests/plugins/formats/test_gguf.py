@@ -123,11 +123,13 @@ def test_another_alignment_is_followed(net, tmp_path):
 
 
 def test_files_are_recognised_by_their_first_bytes(net, tmp_path):
-    """The content decides, whatever the ending. The dequantising reader recognises no file."""
+    """The content decides, whatever the ending. The dequantising reader is asked last."""
     path = written(tmp_path / "net.bin", net.state_dict())
     assert GgufReader().recognises(Candidate(path))
-    assert not GgufDequantisedReader().recognises(Candidate(path))
-    assert read_state_dict(path, readers=plugins.readers()).reader == "formats/gguf"
+    assert GgufDequantisedReader().recognises(Candidate(path))
+    for name in ("net.bin", "net.gguf"):
+        path = written(tmp_path / name, net.state_dict())
+        assert read_state_dict(path, readers=plugins.readers()).reader == "formats/gguf"
 
 
 # -- quantised weights -------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def test_quantised_weights_are_refused_with_a_way_out(net, tmp_path):
     part = (64 * 32 + 32 * 5) / sum(each.numel() for each in state.values())
     assert str(error.value) == (
         f"{path}: {part:.2%} of the weights are quantised (Q8_0, Q4_0); give the network from before, or "
-        "the reader 'formats/gguf-dequantised', which reads rounded weights"
+        "read the rounded weights with --reader formats/gguf-dequantised"
     )
 
 
