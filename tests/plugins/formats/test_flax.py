@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from sneframe_formats.flax_reader import FlaxReader
 from sneframe_formats.message_pack import MOST
 from torch import nn
@@ -190,6 +191,19 @@ def test_only_files_of_flax_are_recognised(net, tmp_path):
     assert not FlaxReader().recognises(Candidate(written(tmp_path, {"a": 1}, "net.bin")))
     torch.save({"step": torch.ones(2)}, tmp_path / "legacy", _use_new_zipfile_serialization=False)
     assert not FlaxReader().recognises(Candidate(tmp_path / "legacy"))
+
+
+def test_no_group_is_guessed_for_safetensors_of_flax(net, tmp_path):
+    """The reader of the core reads a safetensors file of Flax as it is stored, and every axis is fixed."""
+    own = variables(net)["params"]
+    flat = {f"{name}.{last}": each.copy() for name, layer in own.items() for last, each in layer.items()}
+    save_file(flat, tmp_path / "net.safetensors")
+    reader = NetworkReader(readers=plugins.readers(), activation="relu", trust_names=True)
+    found = reader.read(tmp_path / "net.safetensors")
+    assert found.reader == "sneframe/safetensors"
+    assert found.tensors["Dense_0.kernel"].shape == (4, 6)
+    with pytest.warns(UserWarning, match="every axis is taken as fixed"):
+        assert not reader.describe(found.tensors, content=found.content).groups
 
 
 # -- what is refused ---------------------------------------------------------------------------------------
