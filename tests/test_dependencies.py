@@ -49,6 +49,7 @@ def declared(extras=()):
 
 #: What a user installs with an extra, and is told of where it is missing.
 OPTIONAL = {"PIL": ("images", "pillow"), "ray": ("ray", "ray"), "pyarrow": ("parquet", "pyarrow")}
+OPTIONAL |= {"gguf": ("gguf", "gguf"), "tflite": ("tflite", "tflite")}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""This plugin registers readers for the file formats of other frameworks. Most need an optional package."""
+"""This plugin registers readers for the file formats of other frameworks. Some need an optional package."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from collections.abc import Sequence
 
 from sneframe.files.reader import FileReader
 from sneframe.hookspecs import hookimpl
+from sneframe_formats.flax_reader import FlaxReader
+from sneframe_formats.gguf_reader import GgufDequantisedReader, GgufReader
 from sneframe_formats.numpy_reader import NumpyReader
+from sneframe_formats.tflite_reader import TfliteReader
 from sneframe_formats.torchscript_reader import TorchScriptReader
 
 
 @hookimpl
 def sneframe_readers() -> Sequence[type[FileReader]]:
-    """Register all readers."""
+    """Return the readers. GgufReader refuses quantised weights, so it is asked before the other for GGUF."""
     return [
         NumpyReader,
         TorchScriptReader,
+        FlaxReader,
+        GgufReader,
+        GgufDequantisedReader,
+        TfliteReader,
     ]

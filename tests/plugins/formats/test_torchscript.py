@@ -281,15 +281,15 @@ LAUGHS = module(
         (module(word("a.b") + TENSOR), "an attribute named 'a.b'"),
         (module(b"K\x01" + TENSOR), "an attribute named 1"),
         (module(word("w") + storage("0", 15, (5, 3), (3, 1), offset=1)), "does not fit into its storage"),
-        (module(word("w") + storage("0", 15, (5, 3), (3, 1), offset=-1)), "does not fit into its storage"),
-        (module(word("w") + storage("0", 15, (-5, -3), (3, 1))), "does not fit into its storage"),
-        (module(word("w") + storage("0", 15, (5, 3), (-3, -1))), "does not fit into its storage"),
+        (module(word("w") + storage("0", 15, (5, 3), (3, 1), offset=-1)), "damaged|does not fit into its storage"),
+        (module(word("w") + storage("0", 15, (-5, -3), (3, 1))), "damaged|does not fit into its storage"),
+        (module(word("w") + storage("0", 15, (5, 3), (-3, -1))), "damaged|does not fit into its storage"),
         (module(word("w") + storage("0", 15, (2**40, 2**40), (0, 0))), "the tensors would take"),
-        (module(word("w") + storage("0", 15, (4000,), (0,))), "does not fit into its storage"),
-        (module(word("w") + storage("9", 15, (5, 3), (3, 1))), "'w' is missing"),
-        (module(word("w") + storage("../../0", 15, (5, 3), (3, 1))), "'w' is missing"),
+        (module(word("w") + storage("0", 15, (2**17,), (0,))), "does not fit into its storage"),
+        (module(word("w") + storage("9", 15, (5, 3), (3, 1))), "damaged"),
+        (module(word("w") + storage("../../0", 15, (5, 3), (3, 1))), "damaged"),
         (module(word("w") + storage("0", 15, (5, 3), (3,))), "damaged|does not fit"),
-        (module(word("w") + TENSOR.replace(b"FloatSt", b"ComplexFloatSt")), "type ComplexFloat"),
+        (module(word("w") + TENSOR.replace(b"FloatSt", b"ComplexFloatSt")), "damaged"),
         (module(word("w") + TENSOR.replace(b"tensor_v2", b"qtensor")), "quantised"),
         (module(word("w") + TENSOR.replace(b"tensor_v2", b"sparse_tensor")), "_rebuild_sparse_tensor builds"),
         (module(word("w") + b"c__torch__.torch.classes.a\nB\n)\x81"), "an object of C"),
@@ -325,7 +325,7 @@ def test_strange_archives_are_refused(scripted: Path, tmp_path: Path) -> None:
     rewritten(scripted, path, lambda name, old: None if name.endswith("/data.pkl") else old)
     refused(path, r"data\.pkl or the code is missing")
     rewritten(scripted, path, lambda name, old: None if "/data/" in name else old)
-    refused(path, r"'0\.weight' is missing")
+    refused(path, "damaged")
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(scripted, "a") as archive:
         archive.writestr("a/data.pkl", b"")
     refused(scripted, "two entries have one name")

@@ -1,0 +1,121 @@
+"""Read FlatBuffers, the binary format of TFLite, from files that may be hostile.
+
+The package ``flatbuffers`` follows any offset, and copies a string of any length. The tables in this module
+check each offset, size and number of entries against the size of the file.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol, final
+
+MOST = 1 << 14  #: number of tables in a vector. The largest networks have some thousand operators.
+LONGEST = 1000  #: number of bytes of a string, and of numbers in a vector of numbers
+
+
+class DamagedBuffer(ValueError):  # noqa: N818  # the caller turns it into a FileError
+    """An offset, size or number of entries is not within the file."""
+
+
+class Data(Protocol):
+    """Bytes that can be sliced, such as ``bytes`` or a memory-mapped file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: slice, /) -> bytes: ...
+
+
+@final
+class Table:
+    """A table: fields that are numbered by their order in the schema, each of which may be missing.
+
+    Args:
+        data: the bytes of the file.
+        position: the position of the table.
+    """
+
+    def __init__(self, data: Data, position: int) -> None:
+        self._data, self._position = data, position
+        self._fields = position - self._number("<i", position)
+        self._size = self._number("<H", self._fields)
+
+    @classmethod
+    def root(cls, data: Data) -> Table:
+        """Return the table with which a file begins."""
+        return cls(data, _number(data, "<I", 0))
+
+    def number(self, field: int, form: str, default: float = 0) -> float:
+        """Return a number, in a format of ``struct``."""
+        place = self._place(field)
+        return default if place is None else self._number(form, place)
+
+    def integer(self, field: int, form: str, default: int = 0) -> int:
+        """Return an integer, in a format of ``struct``."""
+        return int(self.number(field, form, default))
+
+    def text(self, field: int) -> str:
+        """Return a string, with replacements for what is not UTF-8."""
+        start, size = self._vector(field, 1)
+        if size > LONGEST:
+            raise DamagedBuffer(f"a name has {size} bytes, and the most is {LONGEST}")
+        return self._data[start : start + size].decode(errors="replace")
+
+    def numbers(self, field: int) -> tuple[int, ...]:
+        """Return a vector of 32-bit integers."""
+        start, size = self._vector(field, 4)
+        if size > LONGEST:
+            raise DamagedBuffer(f"a list has {size} numbers, and the most is {LONGEST}")
+        return struct.unpack(f"<{size}i", self._data[start : start + 4 * size])
+
+    def span(self, field: int, width: int = 1) -> tuple[int, int]:
+        """Return the positions of the first byte of a vector, and after it.
+
+        Args:
+            field: the number of the field.
+            width: number of bytes of an entry.
+        """
+        start, size = self._vector(field, width)
+        return start, start + width * size
+
+    def table(self, field: int) -> Table | None:
+        """Return a table within this table, or None."""
+        place = self._place(field)
+        return None if place is None else Table(self._data, place + self._number("<I", place))
+
+    def tables(self, field: int) -> list[Table]:
+        """Return a vector of tables."""
+        start, size = self._vector(field, 4)
+        if size > MOST:
+            raise DamagedBuffer(f"a list has {size} entries, and the most is {MOST}")
+        places = range(start, start + 4 * size, 4)
+        return [Table(self._data, place + self._number("<I", place)) for place in places]
+
+    def _place(self, field: int) -> int | None:
+        """Return the position of a field, or None if the table does not have it."""
+        entry = 4 + 2 * field
+        if entry + 2 > self._size:
+            return None
+        offset = int(self._number("<H", self._fields + entry))
+        return self._position + offset if offset else None
+
+    def _vector(self, field: int, width: int) -> tuple[int, int]:
+        """Return the position of the first entry of a vector, and the number of entries."""
+        place = self._place(field)
+        if place is None:
+            return 0, 0
+        start = place + self._number("<I", place)
+        size = self._number("<I", start)
+        if start + 4 + size * width > len(self._data):
+            raise DamagedBuffer(f"a list at byte {start} has {size} entries, more than the file can hold")
+        return start + 4, size
+
+    def _number(self, form: str, place: int) -> int:
+        return _number(self._data, form, place)
+
+
+def _number(data: Data, form: str, place: int) -> int:
+    size = struct.calcsize(form)
+    if not 0 <= place <= len(data) - size:
+        raise DamagedBuffer(f"byte {place} is needed, but the file has {len(data)}")
+    found: int = struct.unpack(form, data[place : place + size])[0]
+    return found

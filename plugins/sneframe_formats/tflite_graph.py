@@ -1,0 +1,242 @@
+"""Read the graph of a TFLite file: tensors, and the operators that read and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from attrs import field, frozen
+
+from sneframe_formats.flat_buffer import DamagedBuffer, Data, Table
+
+MAGIC = b"TFL3"  #: at byte 4
+AXES = 8  #: largest number of axes of a tensor in TFLite
+#: The types of tensors by their numbers: the name, and the number of bytes of a value.
+TYPES: Mapping[int, tuple[str, int]] = {
+    number: (name, size)
+    for number, name, size in (
+        *((0, "FLOAT32", 4), (1, "FLOAT16", 2), (10, "FLOAT64", 8), (18, "BFLOAT16", 2), (2, "INT32", 4)),
+        *((3, "UINT8", 1), (4, "INT64", 8), (6, "BOOL", 1), (7, "INT16", 2), (9, "INT8", 1)),
+        *((12, "UINT64", 8), (15, "UINT32", 4), (16, "UINT16", 2)),
+    )
+}
+INT4 = 17  #: a type with two values in a byte
+FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16")
+#: The operators that can be computed, by their numbers. Other operators are named by the package tflite.
+OPERATORS = {
+    0: "ADD",
+    1: "AVERAGE_POOL_2D",
+    3: "CONV_2D",
+    4: "DEPTHWISE_CONV_2D",
+    6: "DEQUANTIZE",
+    9: "FULLY_CONNECTED",
+    14: "LOGISTIC",
+    17: "MAX_POOL_2D",
+    19: "RELU",
+    21: "RELU6",
+    22: "RESHAPE",
+    25: "SOFTMAX",
+    28: "TANH",
+    40: "MEAN",
+    67: "TRANSPOSE_CONV",
+    98: "LEAKY_RELU",
+    111: "ELU",
+    34: "PAD",
+    117: "HARD_SWISH",
+}
+CUSTOM = 32
+ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6", 4: "tanh", 5: "sign_bit"}
+PADDINGS = {0: "same", 1: "valid"}
+WINDOW = (("padding", 0, "<b", 0), ("stride_w", 1, "<i", 0), ("stride_h", 2, "<i", 0))
+#: The options of operators: the name, the number of the field, the format of ``struct``, and the default.
+OPTIONS: Mapping[str, tuple[tuple[str, int, str, float], ...]] = {
+    "CONV_2D": (*WINDOW, ("activation", 3, "<b", 0), ("dilation_w", 4, "<i", 1), ("dilation_h", 5, "<i", 1)),
+    "DEPTHWISE_CONV_2D": (
+        *(*WINDOW, ("activation", 4, "<b", 0)),
+        *(("dilation_w", 5, "<i", 1), ("dilation_h", 6, "<i", 1)),
+    ),
+    "FULLY_CONNECTED": (("activation", 0, "<b", 0), ("format", 1, "<b", 0), ("keep_axes", 2, "<?", 0)),
+    "AVERAGE_POOL_2D": (*WINDOW, ("width", 3, "<i", 0), ("height", 4, "<i", 0), ("activation", 5, "<b", 0)),
+    "MAX_POOL_2D": (*WINDOW, ("width", 3, "<i", 0), ("height", 4, "<i", 0), ("activation", 5, "<b", 0)),
+    "ADD": (("activation", 0, "<b", 0),),
+    "SOFTMAX": (("beta", 0, "<f", 0),),
+    "LEAKY_RELU": (("alpha", 0, "<f", 0),),
+    "MEAN": (("keep_axes", 0, "<?", 0),),
+}
+
+
+#: The number in the schema of the table of options of an operator.
+TABLES = {
+    "CONV_2D": 1,
+    "DEPTHWISE_CONV_2D": 2,
+    "AVERAGE_POOL_2D": 5,
+    "MAX_POOL_2D": 5,
+    "FULLY_CONNECTED": 8,
+    "SOFTMAX": 9,
+    "ADD": 11,
+    "MEAN": 27,
+    "LEAKY_RELU": 75,
+}
+
+
+@frozen
+class Stored:
+    """A tensor of the graph.
+
+    Args:
+        name: the name in the file.
+        shape: the shape, with 1 for the size of the batch in most files.
+        kind: the name of the type of the values, or ``other``.
+        start: the position of the first byte of the values in the file.
+        stop: the position after the last byte; equal to ``start`` for a tensor that an operator computes.
+        quantised: whether a scale says which values the stored values stand for.
+        sparse: whether only some of the values are stored.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    start: int
+    stop: int
+    quantised: bool = False
+    sparse: bool = False
+
+    @property
+    def constant(self) -> bool:
+        """Whether the values are in the file."""
+        return self.stop > self.start
+
+
+@frozen
+class Operator:
+    """An operator of the graph.
+
+    Args:
+        name: the name in the schema of TFLite, such as ``CONV_2D``.
+        inputs: the numbers of the tensors that are read, and −1 for an input that is missing.
+        outputs: the numbers of the tensors that are written.
+        options: the settings by name, for the operators in ``OPTIONS``.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class Graph:
+    """The main graph of a TFLite file.
+
+    Args:
+        tensors: the tensors by number.
+        operators: the operators in the order in which they run.
+        inputs: the numbers of the tensors that the network reads.
+        outputs: the numbers of the tensors that the network returns.
+        others: number of other graphs in the file.
+        description: what the file says about itself, for example what converted it.
+    """
+
+    tensors: tuple[Stored, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    others: int
+    description: str
+
+
+def read_graph(data: Data) -> Graph:
+    """Read the main graph of a file.
+
+    Raises:
+        DamagedBuffer: the file is damaged, or lies about sizes.
+    """
+    if data[4:8] != MAGIC:
+        raise DamagedBuffer("the file does not have TFL3 at byte 4")
+    model = Table.root(data)
+    codes = [_name(each) for each in model.tables(1)]
+    graphs = model.tables(2)
+    if not graphs:
+        raise DamagedBuffer("the file has no graph")
+    places = [_place(each, len(data)) for each in model.tables(4)]
+    tensors = tuple(_tensor(each, places) for each in graphs[0].tables(0))
+    numbers = range(-1, len(tensors))
+    operators = tuple(_operator(each, codes, numbers) for each in graphs[0].tables(3))
+    inputs, outputs = graphs[0].numbers(1), graphs[0].numbers(2)
+    _check((*inputs, *outputs), numbers)
+    return Graph(tensors, operators, inputs, outputs, len(graphs) - 1, model.text(3))
+
+
+def _check(found: tuple[int, ...], numbers: range) -> None:
+    if any(each not in numbers for each in found):
+        raise DamagedBuffer("an operator or the graph names a tensor that is not there")
+
+
+def _name(code: Table) -> str:
+    """Return the name of an operator. Old files store its number in another field."""
+    number = max(code.integer(0, "<b"), code.integer(3, "<i"))
+    if number == CUSTOM:
+        return f"custom operator {code.text(1)}"
+    return OPERATORS.get(number) or _other(number)
+
+
+def _other(number: int) -> str:
+    """Return the name of an operator that is not computed."""
+    from tflite.utils import BUILTIN_OPCODE2NAME
+
+    return BUILTIN_OPCODE2NAME.get(number, f"operator {number}")
+
+
+def _place(buffer: Table, size: int) -> tuple[int, int]:
+    """Return where the values of a buffer are: in the buffer, or behind the graph for large files."""
+    start, stop = buffer.span(0)
+    offset, length = buffer.integer(1, "<Q"), buffer.integer(2, "<Q")
+    if offset > 1:
+        start, stop = offset, offset + length
+    if stop > size:
+        raise DamagedBuffer(f"the values of a tensor end at byte {stop}, but the file has {size}")
+    return start, stop
+
+
+def _tensor(table: Table, places: list[tuple[int, int]]) -> Stored:
+    name, shape, number, buffer = (
+        table.text(3),
+        table.numbers(0),
+        table.integer(1, "<b"),
+        table.integer(2, "<I"),
+    )
+    if buffer >= len(places):
+        raise DamagedBuffer(f"the tensor {name!r} names a buffer that is not there")
+    if len(shape) > AXES:
+        raise DamagedBuffer(f"the tensor {name!r} has {len(shape)} axes, and the most is {AXES}")
+    start, stop = places[buffer]
+    kind, size = TYPES.get(number, ("INT4" if number == INT4 else "other", 0))
+    quantisation, sparse = table.table(4), table.table(6) is not None
+    if (
+        start < stop
+        and size
+        and not sparse
+        and (any(n < 0 for n in shape) or prod(shape) * size != stop - start)
+    ):
+        raise DamagedBuffer(f"the tensor {name!r} of shape {shape} does not fit its {stop - start} bytes")
+    quantised = quantisation is not None and quantisation.span(2, 4)[1] > quantisation.span(2, 4)[0]
+    return Stored(name, shape, kind, start, stop, quantised, sparse)
+
+
+def _operator(table: Table, codes: list[str], numbers: range) -> Operator:
+    code = table.integer(0, "<I")
+    if code >= len(codes):
+        raise DamagedBuffer("an operator has a kind that is not there")
+    inputs, outputs = table.numbers(1), table.numbers(2)
+    _check((*inputs, *outputs), numbers)
+    settings: dict[str, Any] = {}
+    options = table.table(4) if table.integer(3, "<B") == TABLES.get(codes[code]) else None
+    for name, place, form, default in OPTIONS.get(codes[code], ()):
+        value: Any = default if options is None else options.number(place, form, default)
+        if name == "activation":
+            value = ACTIVATIONS.get(int(value), f"activation {value}")
+        if name == "padding":
+            value = PADDINGS.get(int(value), f"padding {value}")
+        settings[name] = value
+    return Operator(codes[code], inputs, outputs, settings)
