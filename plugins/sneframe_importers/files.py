@@ -5,6 +5,7 @@ A table may give the properties of the networks.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -13,9 +14,9 @@ from attrs import frozen
 
 from sneframe import plugins
 from sneframe.config.schema import option
-from sneframe.errors import ZooError
+from sneframe.errors import ZooError, counted
 from sneframe.files import inside
-from sneframe.files.module_factory import Factory
+from sneframe.files.module_factory import Factory, as_words
 from sneframe.files.network_reader import NetworkReader
 from sneframe.files.recognise import Listed, networks_in
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
@@ -32,10 +33,12 @@ class Files:
         "a CSV, TSV or JSON lines table with a column `file` (paths relative to SRC), optional columns "
         "`group` and `split`, and a column for each property",
     )
-    module: str | None = option(
-        None,
-        "package.module:function that returns the `nn.Module` of a network; the symmetry of the network is "
-        "derived from this module and verified",
+    module: tuple[str, ...] = option(
+        (),
+        "package.module:function, timm:NAME, torchvision:NAME or transformers, which returns the `nn.Module` "
+        "of a network; the symmetry of the network is derived from this module and verified; with PATTERN= "
+        "before it, only for the files whose paths in SRC match",
+        converter=as_words,
     )
     key: str | None = option(
         None, "which state dict to read from a checkpoint that holds several, such as `model` or `nets.actor`"
@@ -76,7 +79,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     if config.properties is not None:
         entries = read_table(config.properties)
     reader = NetworkReader(
-        module=None if config.module is None else Factory(config.module),
+        module=Factory(config.module, source) if config.module else None,
         key=config.key,
         activation=config.activation,
         flatten=config.flatten,
@@ -84,14 +87,22 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         readers=readers,
     )
 
+    without_code: list[str] = []
+
     def make(entry: TableEntry) -> Imported:
-        network = reader.read(inside(source, entry.file))
+        path = inside(source, entry.file)
+        network = reader.read(path)
         tensors = network.tensors
-        architecture = reader.describe(tensors, entry.properties, content=network.content)
+        architecture = reader.describe(tensors, entry.properties, content=network.content, path=path)
+        if reader.module is not None and not reader.module.serves(path):
+            without_code.append(entry.file)
         splits = {} if entry.split is None else {"table": entry.split}
         return one(entry.file, architecture, tensors, entry.properties, group=entry.group, splits=splits)
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
+    if without_code:
+        some = f"{counted(len(without_code), 'network')}, such as {without_code[0]}"
+        warnings.warn(f"described without code, because no --module matches: {some}", stacklevel=2)
     if config.properties is not None:
         listed = {entry.file for entry in entries}
         for name in names:

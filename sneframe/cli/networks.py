@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sneframe.cli.options import CommaSeparated
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -24,6 +26,7 @@ UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: click does not check these paths, because the other files are read even if one file cannot be read.
 PATH = click.Path(path_type=Path, readable=False)
+WORDS = CommaSeparated(str, tuple)
 
 
 class Size(click.ParamType[int]):
@@ -48,7 +51,14 @@ OPTIONS = (
         type=Size(),
         help="Memory for encoding a large network, beside the model and one layer.  [default: 2GiB]",
     ),
-    click.option("--module", help="package.module:function that makes the module of a network in a file."),
+    click.option(
+        "--module",
+        type=WORDS,
+        multiple=True,
+        callback=WORDS.joined,
+        help="package.module:function, timm:NAME, torchvision:NAME or transformers, which makes the module "
+        "of a network in a file. With PATTERN= before it, only for the files whose paths match.",
+    ),
     click.option("--key", help="Which state dict to read from a checkpoint that holds several."),
     click.option(
         "--activation",

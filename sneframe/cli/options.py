@@ -59,9 +59,12 @@ def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Opti
         more = {"required": True}
     elif default is not None:
         more = {"default": default, "show_default": True}
+    values = _click_type(_without_none(kind), owner)
+    if isinstance(values, CommaSeparated):
+        more |= {"multiple": True, "callback": values.joined}
     return click.Option(
         [name, f"--{word}/--no-{word}" if _without_none(kind) is bool else f"--{word}"],
-        type=_click_type(_without_none(kind), owner),
+        type=values,
         help=attribute.metadata.get("help", ""),
         **more,
     )
@@ -92,7 +95,7 @@ def _click_type(kind: Any, what: str) -> Any:
 
 
 class CommaSeparated(click.ParamType[Sequence[Any]]):
-    """Converts ``32,32`` to a tuple or a list.
+    """Converts ``32,32`` to a tuple or a list. An option of this type may also be repeated.
 
     Args:
         kind: the type of the values between the commas.
@@ -107,7 +110,7 @@ class CommaSeparated(click.ParamType[Sequence[Any]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Sequence[Any]:
         """Convert each value between the commas to ``kind``."""
         if not isinstance(value, str):
-            return self.make(value)
+            return self.make(value if isinstance(value, Sequence) else [value])
         read = click.types.convert_type(self.kind)
         try:
             return self.make(
@@ -115,3 +118,7 @@ class CommaSeparated(click.ParamType[Sequence[Any]]):
             )
         except click.BadParameter:
             self.fail(f"{value!r} is not a comma-separated list of {self.kind.__name__}", param, ctx)
+
+    def joined(self, _: click.Context, __: click.Parameter, given: Any) -> Sequence[Any] | None:
+        """Join the values of a repeated option, or return None if the option is not given."""
+        return self.make(value for each in given for value in each) if given else None

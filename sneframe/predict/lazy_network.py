@@ -79,15 +79,20 @@ class Describer:
         path = Path(network)
         try:
             found = self.reader.read(path)
-            architecture = self.reader.describe(found.tensors, content=found.content)
+            architecture = self.reader.describe(found.tensors, content=found.content, path=path)
         except FileError as error:
             raise error if str(error).startswith(str(path)) else FileError(f"{path}: {error}") from error
-        return self._without_code(str(network), architecture, lambda: self.reader.weights(path))
+        return self._without_code(str(network), architecture, lambda: self.reader.weights(path), path)
 
     def _without_code(
-        self, source: str, architecture: Architecture, read: Callable[[], Mapping[str, Tensor]]
+        self,
+        source: str,
+        architecture: Architecture,
+        read: Callable[[], Mapping[str, Tensor]],
+        path: Path | None = None,
     ) -> LazyNetwork:
-        known = self.reader.module is not None or self.reader.activation is not None
+        module = self.reader.module
+        known = (module is not None and module.serves(path)) or self.reader.activation is not None
         return LazyNetwork(
             source=source,
             architecture=architecture,

@@ -18,7 +18,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
 from sneframe.errors import ArchitectureError, ConfigError, PartError, RunError
-from sneframe.files.module_factory import Factory
+from sneframe.files.module_factory import Factory, Words
 from sneframe.files.network_reader import NetworkReader
 from sneframe.model import Model
 from sneframe.plugins import Blamed
@@ -48,7 +48,7 @@ T = TypeVar("T")
 def load(
     run: str | Path,
     *,
-    module: str | None = None,
+    module: Words | None = None,
     key: str | None = None,
     activation: str | None = None,
     flatten: Flatten = "unknown",
@@ -61,7 +61,8 @@ def load(
     Args:
         run: the folder of the run.
         module: ``package.module:function`` that builds the module of a network in a file, to describe
-            the network exactly.
+            the network exactly. Also several such words, or a mapping from patterns to words; see
+            :class:`~sneframe.files.module_factory.Factory`.
         key: which state dict to read from a checkpoint that holds several.
         activation: the activation of every layer but the last, for networks without code. It is not needed
             for a network that has the names and shapes of exactly one architecture of the training zoo.
