@@ -60,7 +60,7 @@ def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Opti
     elif default is not None:
         more = {"default": default, "show_default": True}
     values = _click_type(_without_none(kind), owner)
-    if isinstance(values, CommaSeparated):
+    if isinstance(values, CommaSeparated) and typing.get_args(_without_none(kind))[-1] is Ellipsis:
         more |= {"multiple": True, "callback": values.joined}
     return click.Option(
         [name, f"--{word}/--no-{word}" if _without_none(kind) is bool else f"--{word}"],
@@ -95,7 +95,8 @@ def _click_type(kind: Any, what: str) -> Any:
 
 
 class CommaSeparated(click.ParamType[Sequence[Any]]):
-    """Converts ``32,32`` to a tuple or a list. An option of this type may also be repeated.
+    """Converts ``32,32`` to a tuple or a list. A tuple of any length may also be given by a
+    repeated option.
 
     Args:
         kind: the type of the values between the commas.

@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, final
 
+from attrs import evolve
 from torch import Tensor, nn
 
-from sneframe.architecture import Architecture
+from sneframe.architecture import Architecture, Layer
 from sneframe.architecture.derive import described
 from sneframe.errors import ArchitectureError, ConfigError
 from sneframe.files.module_fit import aligned, check, load
@@ -132,18 +133,35 @@ class Factory:
             ConfigError: no word serves the path, the function raises an error or does not return a module, or
                 a test of the module refutes the derived symmetry.
         """
-        found = self._source(path)
-        if found is None:
+        if (serving := self._source(path)) is None:
             raise ConfigError(f"{path or 'this network'}: no pattern of --module matches")
-        word, chosen = found
+        word, chosen = serving
         made = chosen.make(tensors, properties, path)
         module = made[0] if isinstance(made, tuple) and len(made) == 2 else made
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{word}: must return a torch.nn.Module, but returned {type(module).__name__}")
+        names = chosen.file_names(module, tensors)
+        own = {name: each for each, name in names.items()}
         try:
-            return self._modules.architecture(made, tensors)
+            found = self._modules.architecture(made, {own.get(n, n): value for n, value in tensors.items()})
+            return _renamed(found, names) if names else found
         except ArchitectureError as error:
             raise ConfigError(f"{word}: {error}") from error
+
+
+def _renamed(architecture: Architecture, names: Mapping[str, str]) -> Architecture:
+    """Return an architecture whose parameters have new names, where there are new names."""
+
+    def layer(old: Layer) -> Layer:
+        parameters = [evolve(each, name=names.get(each.name, each.name)) for each in old.parameters]
+        tied = {
+            names.get(other, other): names.get(name, name)
+            for other, name in old.attributes.get("tied", {}).items()
+        }
+        attributes = {**old.attributes, "tied": tied} if tied else old.attributes
+        return evolve(old, parameters=parameters, attributes=attributes)
+
+    return evolve(architecture, layers=[layer(each) for each in architecture.layers])
 
 
 @final

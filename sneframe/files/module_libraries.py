@@ -9,7 +9,7 @@ import difflib
 import importlib
 import inspect
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -22,17 +22,20 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sneframe.errors import ConfigError, FileError, choices, one_line
 from sneframe.files.module_fit import classes
+from sneframe.files.module_sources import Source
 from sneframe.files.module_watch import Watch
 
 CLASSES = "num_classes"  #: the property that gives the number of classes
 CONFIG = "config.json"
 CONFIG_BYTES = 1 << 20  #: the largest config file that is read
+COUNTS = ("num", "layer", "depth")  #: words in the names of settings that count layers, labels and the like
+MOST = 10**6  #: the largest such count. Some configs make a list of this length before the model is built.
 #: Words in the names of settings that are left out: they choose kernels and number types, name code outside
 #: of the library, or add outputs.
 LEFT_OUT = ("implementation", "auto_map", "quantization", "dtype", "use_kernels", "output_")
 
 
-class Library(ABC):
+class Library(Source):
     """Builds modules with a library.
 
     Args:
@@ -55,10 +58,6 @@ class Library(ABC):
             self._package: Any = importlib.import_module(self.library)
         except Exception as error:  # a library that does not fit the installed torch may raise anything
             raise ConfigError(f"{word}: {self.library} cannot be imported: {one_line(error)}") from error
-
-    @abstractmethod
-    def make(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any], path: Path | None) -> Any:
-        """Return the module of a network, see :class:`~sneframe.files.module_sources.Source`."""
 
     def _unknown(self, name: str, known: Sequence[str]) -> str:
         near = difflib.get_close_matches(name, known, n=6, cutoff=0.4)
@@ -184,6 +183,28 @@ class Transformers(Library):
             except Exception as error:  # the library may raise anything
                 raise FileError(f"{CONFIG} gives no {kind.__name__}: {one_line(error)}") from error
 
+    def file_names(self, module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, str]:
+        """Return the names by which transformers saves a model, where the model has other names by now.
+
+        Raises:
+            FileError: transformers gives two tensors of the file the same name.
+        """
+        state = module.state_dict()
+        if all(name in state for name in tensors):
+            return {}
+        try:
+            loading = importlib.import_module("transformers.core_model_loading")
+            mapping = importlib.import_module("transformers.conversion_mapping")
+        except ImportError:  # before version 5, models kept the names of their files
+            return {}
+        rules = mapping.get_model_conversion_mapping(module)
+        rules = [each for each in rules if isinstance(each, loading.WeightRenaming)]
+        prefix: Any = module.base_model_prefix or None
+        new = {name: loading.rename_source_key(name, rules, [], prefix, state)[0] for name in tensors}
+        if len({*new.values()}) < len(new):
+            raise FileError("transformers gives two tensors of the file the same name")
+        return {own: name for name, own in new.items() if own != name}
+
     def _config(self, kind: Any, data: Mapping[str, Any]) -> Any:
         config = kind.config_class.from_dict(_cleaned(data))
         config._attn_implementation = "eager"  # the other implementations may be fetched from a hub
@@ -208,7 +229,7 @@ class Transformers(Library):
         except Exception as error:  # its module may need another library, or not fit the installed torch
             raise FileError(f"transformers cannot import {name}: {one_line(error)}") from error
         base = self._package.PreTrainedModel
-        if not (isinstance(found, type) and issubclass(found, base) and found.config_class is not None):
+        if not (isinstance(found, type) and issubclass(found, base) and getattr(found, "config_class", None)):
             models = [each for each in dir(self._package) if each.endswith("Model") or "For" in each]
             raise FileError(self._unknown(name, models))
         return found
@@ -257,8 +278,15 @@ def _first(data: Mapping[str, Any]) -> str:
 
 
 def _cleaned(value: Any) -> Any:
-    """Return a config without settings that name code or kernels, and without pretrained backbones."""
+    """Return a config without settings that name code or kernels, and without pretrained backbones.
+
+    Raises:
+        FileError: a count is too large.
+    """
     if isinstance(value, dict):
+        for key, each in value.items():
+            if any(w in key for w in COUNTS) and isinstance(each, int | float) and abs(each) > MOST:
+                raise FileError(f"{CONFIG}: {key} is larger than {MOST}")
         kept = {key: _cleaned(each) for key, each in value.items() if not any(w in key for w in LEFT_OUT)}
         return {**kept, "use_pretrained_backbone": False} if "use_pretrained_backbone" in kept else kept
     return [_cleaned(each) for each in value] if isinstance(value, list) else value

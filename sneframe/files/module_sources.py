@@ -6,11 +6,12 @@ import importlib
 import inspect
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sneframe.errors import ConfigError, one_line, with_article
 from sneframe.files.module_watch import Watch
@@ -22,9 +23,10 @@ TAKES = (
 PATH = re.compile(r"\bPath\b")
 
 
-class Source(Protocol):
+class Source(ABC):
     """Builds the modules of networks."""
 
+    @abstractmethod
     def make(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any], path: Path | None) -> Any:
         """Return the module of a network, or a tuple of the module and an example input.
 
@@ -37,6 +39,10 @@ class Source(Protocol):
             ConfigError: the module cannot be built.
             FileError: the module cannot be built because of the file.
         """
+
+    def file_names(self, module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, str]:  # noqa: ARG002
+        """Return the names of tensors in the file that differ from the names in the module, by the latter."""
+        return {}
 
 
 def source(word: str) -> Source:
@@ -54,7 +60,7 @@ def source(word: str) -> Source:
 
 
 @final
-class Function:
+class Function(Source):
     """A function of the user. A class of modules is such a function, too.
 
     Args:
