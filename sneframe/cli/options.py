@@ -95,8 +95,9 @@ def _click_type(kind: Any, what: str) -> Any:
 
 
 class CommaSeparated(click.ParamType[Sequence[Any]]):
-    """Converts ``32,32`` to a tuple or a list. A tuple of any length may also be given by a
-    repeated option.
+    """Converts ``32,32`` to a tuple or a list.
+
+    An option for a tuple of any length may also be repeated. :meth:`joined` then joins its values.
 
     Args:
         kind: the type of the values between the commas.
