@@ -110,7 +110,7 @@ class Catalogue(Library):
 
 
 @final
-class Timm(Catalogue):
+class TimmModel(Catalogue):
     """Builds models of timm."""
 
     library = "timm"
@@ -127,7 +127,7 @@ class Timm(Catalogue):
 
 
 @final
-class Torchvision(Catalogue):
+class TorchvisionModel(Catalogue):
     """Builds models of torchvision."""
 
     library = "torchvision"
@@ -145,7 +145,7 @@ class Torchvision(Catalogue):
 
 
 @final
-class Transformers(Library):
+class TransformersModel(Library):
     """Builds models of transformers from the file ``config.json`` in the folder of the weights.
 
     The class of the model is the first in ``architectures``, or the part of the word after the colon. Only
@@ -329,4 +329,6 @@ def _most(tensors: Mapping[str, Tensor]) -> int:
     return 2 * sum(each.numel() for each in tensors.values()) + 10**6
 
 
-LIBRARIES: dict[str, type[Library]] = {each.library: each for each in (Timm, Torchvision, Transformers)}
+LIBRARIES: dict[str, type[Library]] = {
+    each.library: each for each in (TimmModel, TorchvisionModel, TransformersModel)
+}
