@@ -17,7 +17,7 @@ from sneframe.architecture import Architecture, Layer
 from sneframe.architecture.derive import described
 from sneframe.errors import ArchitectureError, ConfigError
 from sneframe.files.module_fit import aligned, check, load
-from sneframe.files.module_sources import Source, source
+from sneframe.files.module_sources import ModuleSource, source
 from sneframe.files.names import Renaming
 from sneframe.symmetry.describe import Descriptions
 
@@ -80,7 +80,7 @@ class Factory:
     """
 
     def __init__(self, words: Words, folder: Path | None = None) -> None:
-        self._sources: list[tuple[str | None, str, Source]] = []
+        self._sources: list[tuple[str | None, str, ModuleSource]] = []
         self._folder = folder
         for entry in as_words(words):
             pattern, equals, word = entry.rpartition("=")
@@ -95,7 +95,7 @@ class Factory:
         """Return whether a word serves the network in a file, or a network that is not in a file."""
         return self._source(path) is not None
 
-    def _source(self, path: Path | None) -> tuple[str, Source] | None:
+    def _source(self, path: Path | None) -> tuple[str, ModuleSource] | None:
         """Return the first word that serves a path, with its source.
 
         Only words without a pattern serve a network that is not in a file.

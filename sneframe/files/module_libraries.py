@@ -22,7 +22,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from sneframe.errors import ConfigError, FileError, choices, one_line
 from sneframe.files.module_fit import classes
-from sneframe.files.module_sources import Source
+from sneframe.files.module_sources import ModuleSource
 from sneframe.files.module_watch import Watch
 
 CLASSES = "num_classes"  #: the property that gives the number of classes
@@ -35,7 +35,7 @@ MOST = 10**6  #: the largest such count. Some configs make a list of this length
 LEFT_OUT = ("implementation", "auto_map", "quantization", "dtype", "use_kernels", "output_")
 
 
-class Library(Source):
+class Library(ModuleSource):
     """Builds modules with a library.
 
     Args:

@@ -23,7 +23,7 @@ TAKES = (
 PATH = re.compile(r"\bPath\b")
 
 
-class Source(ABC):
+class ModuleSource(ABC):
     """Builds the modules of networks."""
 
     @abstractmethod
@@ -45,7 +45,7 @@ class Source(ABC):
         return {}
 
 
-def source(word: str) -> Source:
+def source(word: str) -> ModuleSource:
     """Return the source that a user writes as ``package.module:function`` or ``LIBRARY:NAME``.
 
     Raises:
@@ -60,7 +60,7 @@ def source(word: str) -> Source:
 
 
 @final
-class Function(Source):
+class Function(ModuleSource):
     """A function of the user. A class of modules is such a function, too.
 
     Args:
