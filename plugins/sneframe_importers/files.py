@@ -16,7 +16,7 @@ from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
 from sneframe.errors import ZooError
 from sneframe.files import inside
-from sneframe.files.module_factory import Factory
+from sneframe.files.module_factory import Factory, as_words
 from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
 from sneframe.files.recognise import NetworkPath, networks_in
@@ -34,10 +34,13 @@ class Files:
         "a CSV, TSV or JSON lines table with a column `file` (paths relative to SRC), optional columns "
         "`group` and `split`, and a column for each property",
     )
-    module: str | None = option(
-        None,
-        "package.module:function that returns the `nn.Module` of a network; the symmetry of the network is "
-        "derived from this module and verified",
+    module: tuple[str, ...] = option(
+        (),
+        "package.module:function, timm:NAME, torchvision:NAME or transformers, which returns the `nn.Module` "
+        "of a network; the symmetry of the network is derived from this module and verified; with PATTERN= "
+        "before it, only for the files whose paths in SRC match",
+        converter=as_words,
+        repeat=True,
     )
     key: str | None = option(
         None, "which state dict to read from a checkpoint that holds several, such as `model` or `nets.actor`"
@@ -91,7 +94,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     if config.properties is not None:
         entries = read_table(config.properties)
     reader = NetworkReader(
-        module=None if config.module is None else Factory(config.module),
+        module=Factory(config.module, source) if config.module else None,
         key=config.key,
         activation=config.activation,
         flatten=config.flatten,
@@ -102,12 +105,16 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     )
 
     def make(entry: TableEntry) -> Imported:
-        network = reader.read(inside(source, entry.file))
+        path = inside(source, entry.file)
+        network = reader.read(path)
         tensors = network.tensors
-        architecture = reader.describe(tensors, entry.properties, content=network.content)
+        architecture = reader.describe(tensors, entry.properties, content=network.content, path=path)
         splits = {} if entry.split is None else {"table": entry.split}
         made = one(entry.file, architecture, tensors, entry.properties, group=entry.group, splits=splits)
-        return evolve(made, reader=network.reader, notes=network.all_notes)
+        notes = network.all_notes
+        if reader.module is not None and not reader.module.serves(path):
+            notes = (*notes, "described without code, because no --module matches its path")
+        return evolve(made, reader=network.reader, notes=notes)
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
     if config.properties is not None:

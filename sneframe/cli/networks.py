@@ -48,7 +48,12 @@ OPTIONS = (
         type=Size(),
         help="Memory for encoding a large network, beside the model and one layer.  [default: 2GiB]",
     ),
-    click.option("--module", help="package.module:function that makes the module of a network in a file."),
+    click.option(
+        "--module",
+        multiple=True,
+        help="package.module:function, timm:NAME, torchvision:NAME or transformers, which makes the module "
+        "of a network in a file. With PATTERN= before it, only for the files whose paths match.",
+    ),
     click.option("--key", help="Which state dict to read from a checkpoint that holds several."),
     click.option(
         "--reader",

@@ -5,64 +5,116 @@ The architecture of the network and its exact symmetry are derived from that mod
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, final
 
-import torch
+from attrs import evolve
 from torch import Tensor, nn
 
-from sneframe.architecture import Architecture
+from sneframe.architecture import Architecture, Layer
 from sneframe.architecture.derive import described
-from sneframe.architecture.identity import COUNTER
-from sneframe.errors import ArchitectureError, ConfigError, FileError, one_line, with_article
-from sneframe.files.names import Renaming, with_aliases
+from sneframe.errors import ArchitectureError, ConfigError
+from sneframe.files.module_fit import aligned, check, load
+from sneframe.files.module_sources import ModuleSource, source
+from sneframe.files.names import Renaming
 from sneframe.symmetry.describe import Descriptions
 
+#: How a user gives module factories: one word, several words, or words by pattern.
+Words = str | Sequence[str] | Mapping[str, str]
 
-class Factory:
-    """Builds the modules of networks with the user's function, and derives their architectures.
 
-    Equal modules are described and verified only once.
-
-    Args:
-        word: ``package.module:function``. The function is imported as Python would import it in the current
-            folder. The function takes the properties of a network as a dict, or no argument. The function
-            returns the module, or a tuple of the module and an example input. Without an example input, the
-            module's ``example_input_array`` is used. If the module has no such attribute, an input is made
-            that fits its first layer.
+def as_words(words: Words | None) -> tuple[str, ...]:
+    """Return module factories as a tuple of words, of which each may begin with ``PATTERN=``.
 
     Raises:
-        ConfigError: the function cannot be imported, or is not callable.
+        ConfigError: the argument is none of the kinds that :data:`Words` lists.
+    """
+    if words is None:
+        return ()
+    found: Any = (words,) if isinstance(words, str) else words
+    if isinstance(found, Mapping):
+        found = [f"{pattern}={word}" if pattern else word for pattern, word in found.items()]
+    if not isinstance(found, Sequence) or not all(isinstance(each, str) for each in found):
+        raise ConfigError(f"a module factory must be given as package.module:function, but got {words!r}")
+    return tuple(found)
+
+
+@final
+class Factory:
+    """Builds the modules of networks with the user's functions, and derives their architectures.
+
+    A word names a function or a library:
+
+    - ``package.module:function``: a function, which is imported as Python would import it in the current
+      folder. A class of modules is such a function, too. The function takes no argument, the properties of a
+      network as a dict, the path of the file, or both. A parameter receives the path if its name is ``path``
+      or its annotation is ``Path``. Other parameters with a default are left alone, except ``row`` and
+      ``properties``. The function returns the module, or a tuple of the module and an example input. Without
+      an example input, the module's ``example_input_array`` is used. If the module has no such attribute, an
+      input is made that fits its first layer.
+    - ``timm:NAME`` and ``torchvision:NAME``: a model of an installed library. The number of classes is that
+      of the file, or else the property ``num_classes``.
+    - ``transformers``: the model that ``config.json`` in the folder of the file describes.
+      ``transformers:CLASS`` names its class. Code outside of the library is never used.
+
+    With ``PATTERN=`` before it, a word serves only the files whose paths match the pattern, in which ``*``
+    also matches slashes. The first word that serves a file is used. A file that no word serves is described
+    without code.
+
+    Equal modules are described and verified only once. A function that takes more than 10 seconds for a
+    network, or opens a network connection, is named in a warning. Libraries cannot open connections here. A
+    function that calls ``os._exit`` ends the whole program, and no error can say so.
+
+    Args:
+        words: one word, several words, or a mapping from patterns to words. The empty pattern serves the
+            rest.
+        folder: the folder to which the paths in patterns are relative. By default, patterns are compared
+            with paths as they are given.
+
+    Raises:
+        ConfigError: there is no word, a word or its pattern has the wrong form, a function cannot be
+            imported, is not callable or needs other arguments, or a library is not installed or does not
+            know the name.
     """
 
-    def __init__(self, word: str) -> None:
-        name, colon, attribute = word.partition(":") if isinstance(word, str) else ("", "", "")
-        if not colon or not name or not attribute:
-            raise ConfigError(f"a module factory must be given as package.module:function, but got {word!r}")
-        sys.path.insert(0, str(Path.cwd()))
-        try:
-            found: Any = importlib.import_module(name)
-            for each in attribute.split("."):
-                found = getattr(found, each)
-        except (Exception, SystemExit) as error:  # the user's module may raise anything
-            raise ConfigError(f"{word}: {one_line(error)}") from error
-        finally:
-            sys.path.remove(str(Path.cwd()))
-        if not callable(found):
-            raise ConfigError(f"{word}: this is {with_article(type(found).__name__)}, not a function")
-        self._word = word
-        self._make: Callable[..., Any] = found
-        try:
-            self._takes = bool(inspect.signature(found).parameters)
-        except (TypeError, ValueError) as error:  # a function that is not written in Python has no signature
-            raise ConfigError(f"{word}: this function cannot build a module: {one_line(error)}") from error
+    def __init__(self, words: Words, folder: Path | None = None) -> None:
+        self._sources: list[tuple[str | None, str, ModuleSource]] = []
+        self._folder = folder
+        for entry in as_words(words):
+            pattern, equals, word = entry.rpartition("=")
+            if equals and not pattern:
+                raise ConfigError(f"{entry}: the pattern is empty; use PATTERN=package.module:function")
+            self._sources.append((pattern if equals else None, word, source(word)))
+        if not self._sources:
+            raise ConfigError("a module factory must be given as package.module:function, but got none")
         self._modules = ModuleDescriber()
 
-    def architecture(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any]) -> Architecture:
+    def serves(self, path: Path | None) -> bool:
+        """Return whether a word serves the network in a file, or a network that is not in a file."""
+        return self._source(path) is not None
+
+    def _source(self, path: Path | None) -> tuple[str, ModuleSource] | None:
+        """Return the first word that serves a path, with its source.
+
+        Only words without a pattern serve a network that is not in a file.
+        """
+        name = None if path is None else self._name(path)
+        for pattern, word, each in self._sources:
+            if pattern is None or (name is not None and fnmatchcase(name, pattern)):
+                return word, each
+        return None
+
+    def _name(self, path: Path) -> str:
+        """Return the path that patterns are compared with."""
+        if self._folder is not None and path.is_relative_to(self._folder):
+            path = path.relative_to(self._folder)
+        return path.as_posix()
+
+    def architecture(
+        self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any], path: Path | None = None
+    ) -> Architecture:
         """Return the architecture of the network with these tensors and properties.
 
         Integer and boolean tensors of the file, such as masks, belong to the network. They are copied into
@@ -73,29 +125,43 @@ class Factory:
         Args:
             tensors: the tensors of the network by name.
             properties: the properties of the network, which the user's function receives as a dict.
+            path: the file of the network, or None if the network is not in a file.
 
         Raises:
-            FileError: the names or shapes of the tensors are not those of the module.
-            ConfigError: the function raises an error or does not return a module, or a test of the module
-                refutes the derived symmetry.
+            FileError: the names or shapes of the tensors are not those of the module, or ``config.json``
+                describes no model.
+            ConfigError: no word serves the path, the function raises an error or does not return a module, or
+                a test of the module refutes the derived symmetry.
         """
-        try:
-            made = self._make(dict(properties)) if self._takes else self._make()
-        except (Exception, SystemExit) as error:  # the user's function may raise anything
-            none = (
-                ""
-                if properties or not self._takes
-                else "; the function got no properties, because none are known for this network"
-            )
-            raise ConfigError(f"{self._word}: {one_line(error)}{none}") from error
+        if (serving := self._source(path)) is None:
+            raise ConfigError(f"{path or 'this network'}: no pattern of --module matches")
+        word, chosen = serving
+        made = chosen.make(tensors, properties, path)
         module = made[0] if isinstance(made, tuple) and len(made) == 2 else made
         if not isinstance(module, nn.Module):
-            returned = type(module).__name__
-            raise ConfigError(f"{self._word}: must return a torch.nn.Module, but returned {returned}")
+            raise ConfigError(f"{word}: must return a torch.nn.Module, but returned {type(module).__name__}")
+        names = chosen.file_names(module, tensors)
+        own = {name: each for each, name in names.items()}
         try:
-            return self._modules.architecture(made, tensors)
+            found = self._modules.architecture(made, {own.get(n, n): value for n, value in tensors.items()})
+            return _renamed(found, names) if names else found
         except ArchitectureError as error:
-            raise ConfigError(f"{self._word}: {error}") from error
+            raise ConfigError(f"{word}: {error}") from error
+
+
+def _renamed(architecture: Architecture, names: Mapping[str, str]) -> Architecture:
+    """Return an architecture whose parameters have new names, where there are new names."""
+
+    def layer(old: Layer) -> Layer:
+        parameters = [evolve(each, name=names.get(each.name, each.name)) for each in old.parameters]
+        tied = {
+            names.get(other, other): names.get(name, name)
+            for other, name in old.attributes.get("tied", {}).items()
+        }
+        attributes = {**old.attributes, "tied": tied} if tied else old.attributes
+        return evolve(old, parameters=parameters, attributes=attributes)
+
+    return evolve(architecture, layers=[layer(each) for each in architecture.layers])
 
 
 @final
@@ -127,46 +193,8 @@ class ModuleDescriber:
             names = [*described(module)]
             wanted = dict(zip(names, renaming.of(dict.fromkeys(names)), strict=True))
             tensors = {old: tensors[new] for old, new in wanted.items() if new in tensors}
-        tensors = with_aliases(tensors, described(module), _tied(module))
-        _check(module, tensors)
-        _load(module, tensors)
+        tensors = aligned(module, tensors)
+        check(module, tensors)
+        load(module, tensors)
         found = self._descriptions.of(module, example)
         return found if renaming is None else renaming.of_architecture(found)
-
-
-def _tied(module: nn.Module) -> dict[str, str]:
-    """Return a dict from the first name of each tied parameter to another name of the same parameter."""
-    names = {id(value): name for name, value in module.named_parameters()}
-    every = module.named_parameters(remove_duplicate=False)
-    return {names[id(value)]: other for other, value in every if names[id(value)] != other}
-
-
-def _check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Check that a file holds exactly the tensors of a module, and that the shapes are equal.
-
-    The counter of batches that a batch normalisation keeps may be in the file alone.
-
-    Raises:
-        FileError: a name is missing or unknown, or a shape differs.
-    """
-    wanted, name_of = described(module), type(module).__name__
-    known = {**dict(module.named_buffers()), **module.state_dict()}
-    for name in wanted:
-        if name not in tensors:
-            raise FileError(f"the file lacks {name!r}, which {name_of} has")
-    for name, tensor in tensors.items():
-        if name.rpartition(".")[2] == COUNTER:
-            continue
-        if name not in known:
-            raise FileError(f"the file holds {name!r}, which {name_of} does not have")
-        if tensor.shape != known[name].shape:
-            shapes = f"shape {tuple(tensor.shape)} in the file, and {tuple(known[name].shape)} in {name_of}"
-            raise FileError(f"{name!r} has {shapes}")
-
-
-@torch.no_grad()
-def _load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy the integer and boolean tensors of a file into a module."""
-    for name, own in module.state_dict().items():
-        if name in tensors and not own.is_floating_point():
-            own.copy_(tensors[name])

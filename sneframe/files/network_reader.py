@@ -122,6 +122,7 @@ class NetworkReader:
         *,
         activation: str | None = None,
         content: Content | None = None,
+        path: Path | None = None,
     ) -> Architecture:
         """Return the architecture of a network with these tensors.
 
@@ -136,14 +137,16 @@ class NetworkReader:
             activation: the activation of this network. By default, the activation of the reader.
             content: what the file says about the network. If it describes the computation, and there is no
                 module factory, the architecture is derived from this description.
+            path: the file of the network, which selects the module factory and which the module factory may
+                receive.
 
         Raises:
             FileError: the names or shapes of the tensors are not those of the module.
             ConfigError: the module factory cannot build the module.
             ArchitectureError: ``tensors`` has no floating-point tensor.
         """
-        if self.module is not None:
-            return self.module.architecture(tensors, properties or {})
+        if self.module is not None and self.module.serves(path):
+            return self.module.architecture(tensors, properties or {}, path)
         if content is not None and (content.module is not None or content.architecture is not None):
             return self._stated(tensors, content)
         given = activation or self.activation or (content.activation if content is not None else None)

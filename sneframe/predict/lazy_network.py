@@ -80,12 +80,12 @@ class Describer:
         path = Path(network)
         try:
             found = self.reader.read(path)
-            architecture = self.reader.describe(found.tensors, content=found.content)
+            architecture = self.reader.describe(found.tensors, content=found.content, path=path)
             stated = found.content is not None and found.content.states_activations
         except FileError as error:
             raise error if str(error).startswith(str(path)) else FileError(f"{path}: {error}") from error
         read = partial(self.reader.weights, path)
-        return self._without_code(str(network), architecture, read, stated=stated)
+        return self._without_code(str(network), architecture, read, path=path, stated=stated)
 
     def _without_code(
         self,
@@ -93,9 +93,12 @@ class Describer:
         architecture: Architecture,
         read: Callable[[], Mapping[str, Tensor]],
         *,
+        path: Path | None = None,
         stated: bool = False,
     ) -> LazyNetwork:
-        known = stated or self.reader.module is not None or self.reader.activation is not None
+        module = self.reader.module
+        served = module is not None and module.serves(path)
+        known = stated or served or self.reader.activation is not None
         return LazyNetwork(
             source=source,
             architecture=architecture,

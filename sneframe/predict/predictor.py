@@ -18,7 +18,7 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
 from sneframe.errors import ArchitectureError, ConfigError, PartError, RunError
-from sneframe.files.module_factory import Factory
+from sneframe.files.module_factory import Factory, Words
 from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
 from sneframe.model import Model
@@ -49,7 +49,7 @@ T = TypeVar("T")
 def load(
     run: str | Path,
     *,
-    module: str | None = None,
+    module: Words | None = None,
     key: str | None = None,
     reader: str | None = None,
     strip_prefix: str = "",
@@ -65,7 +65,8 @@ def load(
     Args:
         run: the folder of the run.
         module: ``package.module:function`` that builds the module of a network in a file, to describe
-            the network exactly.
+            the network exactly. Also several such words, or a mapping from patterns to words; see
+            :class:`~sneframe.files.module_factory.Factory`.
         key: which state dict to read from a checkpoint that holds several.
         reader: the name of the file reader for all files; None: the content and the name of each file select
             its reader.
@@ -104,7 +105,7 @@ def load(
         raise ConfigError(f"memory: {shown(memory)} is too little; this model needs at least {shown(needed)}")
     architectures = tuple(Architecture.from_json(data) for data in header["architectures"])
     network_reader = NetworkReader(
-        module=None if module is None else Factory(module),
+        module=Factory(module) if module else None,
         key=key,
         activation=activation,
         flatten=flatten,

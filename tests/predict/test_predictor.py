@@ -220,6 +220,9 @@ def test_a_module_of_the_user_describes_files(finished, file, tmp_path, monkeypa
     predictor = sneframe.load(finished, module="mine:Net")
     found = Describer(predictor.reader, predictor.architectures).of(file)
     assert len(found.architecture.groups) == 1
+    for pattern, groups in ((f"*{file.name}", 1), ("*.other", 2)):
+        predictor = sneframe.load(finished, module={pattern: "mine:Net"}, trust_names=True)
+        assert len(predictor.describe(file).groups) == groups
 
 
 # -- what is refused ------------------------------------------------------------------------------------
