@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from sneframe.files.reader import FileReader
 from sneframe.hookspecs import hookimpl
+from sneframe_formats.keras_reader import KerasReader
 
 
 @hookimpl
 def sneframe_readers() -> Sequence[type[FileReader]]:
     """Register all readers."""
-    return []
+    return [
+        KerasReader,
+    ]
