@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from math import prod
 from pathlib import Path
@@ -78,15 +78,6 @@ class H5File(AbstractContextManager["H5File"]):
 
     def __enter__(self) -> Self:
         return self
-
-    def group(self, path: str) -> bool:
-        """Return whether the file has a group with this path. The path of the root is empty."""
-        return path in self._groups
-
-    def children(self, path: str) -> list[str]:
-        """Return the paths of the groups in a group."""
-        start = f"{path}/" if path else ""
-        return [each for each in self._groups if each.startswith(start) and "/" not in each[len(start) :]]
 
     def texts(self, path: str, name: str) -> list[str] | None:
         """Return an attribute of a group or dataset that holds strings, or None if there is no such one.
@@ -303,5 +294,3 @@ def _bytes_of(source: Path | IO[bytes]) -> np.ndarray[Any, Any]:
         return np.memmap(source, np.uint8, mode="c")
     source.seek(0)
     return np.frombuffer(bytearray(source.read()), np.uint8)
-
-

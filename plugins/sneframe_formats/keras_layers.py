@@ -1,4 +1,4 @@
-"""Compute Keras layers by torch. Tensors keep Keras's order of axes, with the channels last, between layers."""
+"""Compute Keras layers by torch. Between layers, tensors have the channels last, as in Keras."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sneframe_formats.keras_settings import (
     whole,
 )
 
-LARGEST = 1 << 27  #: largest number of elements of a tensor that a layer computes
+LARGEST = 1 << 26  #: largest number of elements of a tensor that a layer computes
 PATCHES = 1 << 28  #: largest number of elements that a convolution may gather from its input
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -57,7 +57,9 @@ def padded(x: Tensor, pads: Sequence[tuple[int, int]], mode: str = "constant") -
 def same(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> list[Any]:
     """Return the pads before and after each axis of positions with which Keras's ``same`` keeps sizes."""
     if x.ndim != len(kernel) + 2:
-        raise ArchitectureError(f"a layer for {len(kernel)} axes of positions reads a tensor of {x.ndim} axes")
+        raise ArchitectureError(
+            f"a layer for {len(kernel)} axes of positions reads a tensor of {x.ndim} axes"
+        )
     pads = []
     for size, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True):
         total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
@@ -121,8 +123,12 @@ class _Transposed(nn.modules.conv._ConvTransposeNd):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         x = first(x)
-        check_size([self.out_channels, *(n * s + k for n, s, k in zip(
-            x.shape[2:], self.stride, self.kernel_size, strict=False))])
+        check_size(
+            [
+                self.out_channels,
+                *(n * s + k for n, s, k in zip(x.shape[2:], self.stride, self.kernel_size, strict=False)),
+            ]
+        )
         if prod(self.weight.shape[1:]) * prod(x.shape[2:]) > PATCHES:
             raise ArchitectureError(f"a convolution of a tensor of shape {tuple(x.shape)} is too large")
         x = super().forward(x)
@@ -151,7 +157,7 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the running statistics."""
         x = x.movedim(self.axis, 1)
-        x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)  # noqa: FBT003
+        x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         return x.movedim(1, self.axis)
 
 
@@ -279,10 +285,14 @@ def transposed(layer: Layer, shapes: Shapes) -> nn.Module:
     count = int(layer.kind[4])
     weight = _weight(layer, shapes, count + 2)
     kernel, stride = weight[2:], sizes(layer, "strides", count, 1)
-    if layer.settings.get("output_padding") is not None or set(sizes(layer, "dilation_rate", count, 1)) != {1}:
+    if layer.settings.get("output_padding") is not None or set(sizes(layer, "dilation_rate", count, 1)) != {
+        1
+    }:
         raise refused(layer, "the output padding or dilation")
-    over = [k - s if choice(layer, "padding", "valid", "same") == "same" else 0
-            for k, s in zip(kernel, stride, strict=True)]
+    over = [
+        k - s if choice(layer, "padding", "valid", "same") == "same" else 0
+        for k, s in zip(kernel, stride, strict=True)
+    ]
     short = [max(s - k, 0) for k, s in zip(kernel, stride, strict=True)]
     cls: Any = (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)[count - 1]
     pads = tuple(max(n, 0) // 2 for n in over)

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from sneframe.errors import ArchitectureError, one_line
-from sneframe_formats.keras_config import Graph, Layer, NoModuleError, graph
+from sneframe_formats.keras_config import Layer, NoModuleError
+from sneframe_formats.keras_graph import Graph, graph
 from sneframe_formats.keras_layers import BUILDERS, check_size
 from sneframe_formats.keras_plain import plain
 from sneframe_formats.keras_settings import check_common
 
-#: The size of an axis of positions that a config leaves open, by the number of such axes.
-OPEN = {1: 16, 2: 64, 3: 16}
+SIDES = (64, 224, 16)  #: the sizes that are tried for axes whose size a config leaves open
 BATCH = 2
+TOTAL = 1 << 28  #: largest number of elements of all tensors that a network computes
 
 
 class KerasModule(nn.Module):
@@ -47,10 +48,14 @@ class KerasModule(nn.Module):
         if len(inputs) != self.number:
             raise ArchitectureError(f"the model has {self.number} inputs, but got {len(inputs)}")
         values: dict[int, Tensor] = dict(enumerate(inputs))
+        total = 0
         for path, read, output in self.calls:
             given = [values[each] if isinstance(each, int) else each for each in read]
             values[output] = self.get_submodule(path)(*given)
             check_size(values[output].shape)
+            total += values[output].numel()
+            if total > TOTAL:
+                raise ArchitectureError(f"the layers compute more than {TOTAL} numbers")
         found = tuple(values[each] for each in self.outputs)
         return found[0] if len(found) == 1 else found
 
@@ -63,11 +68,13 @@ class Description:
         graph: the calls of the layers.
         known: the layers by dotted name.
         values: the tensors of the network, with torch's names and order of axes.
+        side: the size of axes whose size the config leaves open.
     """
 
     graph: Graph
     known: Mapping[str, Layer]
     values: Mapping[str, Tensor]
+    side: int = SIDES[0]
 
     def empty(self) -> KerasModule:
         """Build the module without values.
@@ -109,11 +116,13 @@ class Description:
         generator = torch.Generator().manual_seed(0)
         found = []
         for number, (shape, kind) in enumerate(self.graph.inputs):
-            count = sum(size is None for size in shape[1:])
-            sizes = [shape[0] or BATCH, *(OPEN.get(count, 8) if size is None else size for size in shape[1:])]
+            sizes = [shape[0] or BATCH, *(size or self.side for size in shape[1:])]
             check_size(sizes)
-            if number in indices or kind.startswith(("int", "uint")):
+            if number in indices:
                 found.append(torch.zeros(sizes, dtype=torch.int64, device=device))
+            elif kind.startswith(("int", "uint")):
+                drawn = torch.randint(0, 2, sizes, generator=generator)
+                found.append(drawn.to(device))
             elif device == "meta":
                 found.append(torch.empty(sizes, device=device))
             else:
@@ -153,14 +162,28 @@ def description(
         for name in own.keys() | given.keys():
             if own.get(name) != given.get(name):
                 raise NoModuleError(
-                    f"its config describes {name!r} with shape {own.get(name)}, but the file has {given.get(name)}"
+                    f"its config describes {name!r} with shape {own.get(name)}, "
+                    f"but the file has {given.get(name)}"
                 )
-        with torch.no_grad():
-            module.eval()(*found.examples("meta", torch.float32))
+        return _fitting(found, module)
     except NoModuleError:
         raise
     except Exception as error:  # a computation that does not fit raises anything
         raise NoModuleError(f"its config does not fit: {one_line(error)}") from error
-    return found
 
 
+@torch.no_grad()
+def _fitting(found: Description, module: nn.Module) -> Description:
+    """Return the description with the first size of open axes with which the module runs."""
+    is_open = any(size is None for shape, _ in found.graph.inputs for size in shape[1:])
+    failure: Exception | None = None
+    for side in SIDES if is_open else SIDES[:1]:
+        tried = evolve(found, side=side)
+        try:
+            module.eval()(*tried.examples("meta", torch.float32))
+        except Exception as error:  # noqa: BLE001  # the error of the last size is raised below
+            failure = failure or error
+        else:
+            return tried
+    assert failure is not None
+    raise failure

@@ -174,8 +174,11 @@ def plain(layer: Layer) -> Plain | None:
         return Plain("identity")
     if kind in MERGES:
         return Plain("merge", kind)
-    if kind in PLAIN:
-        return PLAIN[kind](layer)
+    return PLAIN[kind](layer) if kind in PLAIN else _over_positions(layer)
+
+
+def _over_positions(layer: Layer) -> Plain | None:
+    kind = layer.kind
     for start, name in (("Max", "max"), ("Average", "mean"), ("GlobalMax", "max"), ("GlobalAverage", "mean")):
         if kind in [f"{start}Pooling{n}D" for n in (1, 2, 3)]:
             count = int(kind[-2])
@@ -251,7 +254,5 @@ PLAIN: Mapping[str, Callable[[Layer], Plain]] = {
     "Reshape": _target,
     "Permute": _order,
     "Concatenate": lambda layer: Plain("concatenate", whole(layer, "axis", -1)),
-    "Rescaling": lambda layer: Plain(
-        "rescale", number(layer, "scale"), number(layer, "offset", default=0.0)
-    ),
+    "Rescaling": lambda layer: Plain("rescale", number(layer, "scale"), number(layer, "offset", default=0.0)),
 }

@@ -127,6 +127,6 @@ def check_common(layer: Layer) -> None:
     if isinstance(found, Mapping):
         inner = found.get("config")
         found = inner.get("name") if isinstance(inner, Mapping) else None
-    integers = layer.kind == "InputLayer" or layer.kind == "Embedding"
+    integers = layer.kind in ("InputLayer", "Embedding")
     if found is not None and found not in TYPES and not integers:
         raise refused(layer, f"the type {found!r}")
