@@ -60,7 +60,7 @@ class H5File(AbstractContextManager["H5File"]):
         self.passed: list[str] = []
         self._groups: dict[str, Any] = {}
         try:
-            self._file = h5py.File(source, "r", **({"locking": False} if isinstance(source, Path) else {}))
+            self._file = h5py.File(source, "r")
         except Exception as error:  # HDF5 raises many kinds of errors for a damaged file
             raise self._damaged(error) from error
         try:
@@ -130,9 +130,10 @@ class H5File(AbstractContextManager["H5File"]):
         """Collect the groups and datasets. Links are followed only if they are plain entries of a group."""
         h5 = self._h5
         seen: set[int] = set()
-        waiting: list[tuple[str, Any]] = [("", self._file["/"])]
+        waiting: list[tuple[str, Any]] = []
         count = 0
         try:
+            waiting.append(("", self._file["/"]))
             while waiting:
                 path, group = waiting.pop()
                 address = h5.h5o.get_info(group.id).addr

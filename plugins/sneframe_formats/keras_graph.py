@@ -1,4 +1,4 @@
-"""Read the graph of calls in the config of a Keras model, and flatten the models in it to one list of calls."""
+"""Read the graph of calls in the config of a Keras model. Models in it are flattened to one list of calls."""
 
 from __future__ import annotations
 

@@ -87,7 +87,8 @@ def _content(source: Path | IO[bytes], path: Path, config: Mapping[str, Any] | N
             for name, where in own.items()
         }
         if not names:
-            raise FileError(f"{path}: the file holds no tensors")
+            what = "no numbers" if not file.datasets else "no tensors of a network"
+            raise FileError(f"{path}: the file holds {what}")
         values = {name: file.tensor(where) for name, where in names.items()}
     return _described(values, found, known, config, path, file.passed)
 
