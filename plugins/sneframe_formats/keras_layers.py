@@ -46,6 +46,13 @@ def check_size(shape: Sequence[int]) -> None:
         raise ArchitectureError(f"a layer computes a tensor of shape {tuple(shape)}, which is too large")
 
 
+def over(x: Tensor, count: int) -> Tensor:
+    """Check that a tensor has this number of axes of positions, beside the batch and the channels."""
+    if x.ndim != count + 2:
+        raise ArchitectureError(f"a layer for {count} axes of positions reads a tensor of {x.ndim} axes")
+    return x
+
+
 def padded(x: Tensor, pads: Sequence[tuple[int, int]], mode: str = "constant") -> Tensor:
     """Pad the axes of positions of a tensor with the channels first."""
     if not any(n for pair in pads for n in pair):
@@ -82,14 +89,14 @@ class _Conv(nn.modules.conv._ConvNd):
     pads = "valid"
 
     def forward(self, x: Tensor) -> Tensor:
-        x = first(x)
+        x = first(over(x, len(self.kernel_size)))
         if self.pads == "same" and self.padding != "same":
             x = padded(x, same(x, self.kernel_size, self.stride, self.dilation))
         elif self.pads == "causal":
             x = padded(x, [((self.kernel_size[0] - 1) * self.dilation[0], 0)])
         if prod(self.weight.shape[1:]) * prod(x.shape[2:]) > PATCHES:
             raise ArchitectureError(f"a convolution of a tensor of shape {tuple(x.shape)} is too large")
-        x = self._conv_forward(x, self.weight, self.bias)  # type: ignore[operator]
+        x = self._conv_forward(x, self.weight, self.bias)
         return ACTIVATIONS[self.activation](last(x))
 
 
@@ -121,8 +128,8 @@ class _Transposed(nn.modules.conv._ConvTransposeNd):
     activation = "linear"
     cut: tuple[int, ...] = ()
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        x = first(x)
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        x = first(over(x, len(self.kernel_size)))
         check_size(
             [
                 self.out_channels,
@@ -131,7 +138,7 @@ class _Transposed(nn.modules.conv._ConvTransposeNd):
         )
         if prod(self.weight.shape[1:]) * prod(x.shape[2:]) > PATCHES:
             raise ArchitectureError(f"a convolution of a tensor of shape {tuple(x.shape)} is too large")
-        x = super().forward(x)
+        x = super().forward(x, output_size)
         for number_, cut in enumerate(self.cut):
             x = x.narrow(number_ + 2, 0, x.shape[number_ + 2] - cut) if cut else x
         return ACTIVATIONS[self.activation](last(x))
@@ -218,7 +225,7 @@ class Normalization(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis."""
         check_last(x, self.axis)
-        return (x - self.mean) / self.variance.sqrt().clamp_min(1e-7)  # type: ignore[operator,union-attr]
+        return (x - self.mean) / self.variance.sqrt().clamp_min(1e-7)  # type: ignore[operator]
 
 
 # -- builders ---------------------------------------------------------------------------------------------
@@ -264,7 +271,7 @@ def _conv(layer: Layer, weight: tuple[int, ...], groups: int, act: str, *, bias:
     cls: Any = (Conv1d, Conv2d, Conv3d)[count - 1]
     made = cls(weight[1] * groups, weight[0], kernel, stride, own, dilation, groups, bias)
     made.activation, made.pads = act, pads
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def separable(layer: Layer, shapes: Shapes) -> nn.Module:
@@ -299,7 +306,7 @@ def transposed(layer: Layer, shapes: Shapes) -> nn.Module:
     bias = bool(layer.settings.get("use_bias", True))
     made = cls(weight[0], weight[1], kernel, stride, pads, tuple(short), 1, bias)
     made.activation, made.cut = activation(layer), tuple(max(n, 0) % 2 for n in over)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def batch_norm(layer: Layer, shapes: Shapes) -> nn.Module:
@@ -318,7 +325,7 @@ def _without(made: Any, layer: Layer) -> nn.Module:
     for name, setting in (("weight", "scale"), ("bias", "center")):
         if not layer.settings.get(setting, True):
             made.register_parameter(name, None)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def layer_norm(layer: Layer, shapes: Shapes) -> nn.Module:
@@ -335,7 +342,8 @@ def embedding(layer: Layer, shapes: Shapes) -> nn.Module:
     """Build a table of vectors."""
     if layer.settings.get("mask_zero"):
         raise refused(layer, "the setting mask_zero")
-    return Embedding(*_weight(layer, shapes, 2))
+    rows, columns = _weight(layer, shapes, 2)
+    return Embedding(rows, columns)
 
 
 def prelu(layer: Layer, shapes: Shapes) -> nn.Module:

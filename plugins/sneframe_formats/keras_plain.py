@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from sneframe.errors import ArchitectureError
 from sneframe_formats.keras_config import Layer
-from sneframe_formats.keras_layers import check_size, first, last, padded, same
+from sneframe_formats.keras_layers import check_size, first, last, over, padded, same
 from sneframe_formats.keras_settings import (
     ACTIVATIONS,
     activation,
@@ -51,7 +51,7 @@ def _pool(name: str, size: tuple[int, ...], stride: tuple[int, ...], pads: str) 
     )[len(size) - 1]
 
     def compute(x: Tensor) -> Tensor:
-        x = first(x)
+        x = first(over(x, len(size)))
         around = same(x, size, stride, (1,) * len(size)) if pads == "same" else [(0, 0)] * len(size)
         if not any(n for pair in around for n in pair):
             return last(pooled(x, size, stride))
@@ -70,9 +70,7 @@ def _global_pool(name: str, count: int, *kept: bool) -> Callable[[Tensor], Tenso
     axes = tuple(range(2, 2 + count))
 
     def compute(x: Tensor) -> Tensor:
-        if x.ndim != count + 2:
-            raise ArchitectureError(f"a pooling over {count} axes reads a tensor of {x.ndim} axes")
-        x = first(x)
+        x = first(over(x, count))
         found = x.amax(axes, keepdim=True) if name == "max" else x.mean(axes, keepdim=True)
         return last(found) if kept[0] else found.flatten(1)
 
@@ -88,19 +86,13 @@ def _permute(axes: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
 
 
 def _pad(pads: tuple[tuple[int, int], ...]) -> Callable[[Tensor], Tensor]:
-    return lambda x: last(padded(first(_of(x, len(pads))), pads))
-
-
-def _of(x: Tensor, count: int) -> Tensor:
-    if x.ndim != count + 2:
-        raise ArchitectureError(f"a layer for {count} axes of positions reads a tensor of {x.ndim} axes")
-    return x
+    return lambda x: last(padded(first(over(x, len(pads))), pads))
 
 
 def _crop(cuts: tuple[tuple[int, int], ...]) -> Callable[[Tensor], Tensor]:
     def compute(x: Tensor) -> Tensor:
         for number_, (before, after) in enumerate(cuts, start=1):
-            x = x.narrow(number_, before, _of(x, len(cuts)).shape[number_] - before - after)
+            x = x.narrow(number_, before, over(x, len(cuts)).shape[number_] - before - after)
         return x
 
     return compute
@@ -108,7 +100,7 @@ def _crop(cuts: tuple[tuple[int, int], ...]) -> Callable[[Tensor], Tensor]:
 
 def _enlarge(size: tuple[int, ...], mode: str) -> Callable[[Tensor], Tensor]:
     def compute(x: Tensor) -> Tensor:
-        x = first(_of(x, len(size)))
+        x = first(over(x, len(size)))
         shape = [n * times for n, times in zip(x.shape[2:], size, strict=True)]
         check_size([*x.shape[:2], *shape])
         return last(F.interpolate(x, size=shape, mode=mode, **({} if mode == "nearest" else EVEN)))
@@ -126,7 +118,7 @@ def _merge(name: str) -> Callable[..., Tensor]:
             raise ArchitectureError("a layer that joins tensors with different numbers of axes is not known")
         check_size(torch.broadcast_shapes(*(each.shape for each in tensors)))
         found: Any = reduce(MERGES[name], inputs)
-        return found / len(inputs) if name == "Average" else found  # type: ignore[no-any-return]
+        return found / len(inputs) if name == "Average" else found
 
     return compute
 

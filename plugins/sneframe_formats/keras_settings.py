@@ -90,7 +90,7 @@ def pairs(layer: Layer, key: str, count: int) -> tuple[tuple[int, int], ...]:
     if count == 1 and isinstance(found, list | tuple) and not any(isinstance(n, list) for n in found):
         found = [found]
     listed = found if isinstance(found, list | tuple) else [found] * count
-    both = [each if isinstance(each, list | tuple) else [each, each] for each in listed]
+    both: list[Any] = [each if isinstance(each, list | tuple) else [each, each] for each in listed]
     if len(both) != count or not all(
         len(each) == 2 and all(type(n) is int and 0 <= n <= LARGEST for n in each) for each in both
     ):

@@ -152,9 +152,8 @@ def _variables(
     elif known[:1] == ["gamma"] and len(numbers) == 1 and layer is None:
         found.notes.append(f"{group!r} has one variable, which is taken for gamma")
     fits = len(numbers) in (len(known), len(known) - (known[-1:] == ["bias"]))
-    if numbers != [str(n) for n in range(len(numbers))] or (
-        not fits and not (known[:1] == ["gamma"] and len(numbers) == 1)
-    ):
+    alone = known[:1] == ["gamma"] and len(numbers) == 1
+    if numbers != [str(n) for n in range(len(numbers))] or not (fits or alone):
         known = []
     return {number: known[n] if n < len(known) else number for n, number in enumerate(numbers)}
 
