@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ from sneframe_formats.keras_variables import STATE, Found, legacy, more, numbere
 from sneframe_formats.kernel_order import Kind, in_torch_order
 
 ENTRIES = ("config.json", "model.weights.h5")
+METADATA = "metadata.json"
+OLD = ("0.", "1.", "2.")  #: the starts of the versions of Keras before 3
 SHARD = re.compile(r"_\d{5}\.weights\.h5$")  #: matches the end of the name of a part of a network
 BACKENDS = ("", "tensorflow", "jax", "torch", "numpy", "openvino")  #: backends that do not flip kernels
 
@@ -58,22 +61,33 @@ class KerasReader(FileReader):
                 if missing := [name for name in ENTRIES if name not in archive.namelist()]:
                     raise FileError(f"{path}: no Keras file: the archive has no {missing[0]}")
                 config = parsed(read_entry(archive, ENTRIES[0], path).getvalue(), path)
-                return _content(read_entry(archive, ENTRIES[1], path), path, config)
+                old = _is_old(read_entry(archive, METADATA, path) if METADATA in archive.namelist() else None)
+                return _content(read_entry(archive, ENTRIES[1], path), path, config, old=old)
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise FileError(
                 f"{path}: neither an HDF5 file nor a Keras archive ({one_line(error)})"
             ) from error
 
 
-def _content(source: Path | IO[bytes], path: Path, config: Mapping[str, Any] | None) -> Content:
+def _is_old(metadata: IO[bytes] | None) -> bool:
+    """Return whether Keras 2 wrote an archive, or the archive does not say who wrote it."""
+    try:
+        found = json.loads(metadata.read()) if metadata is not None else None
+    except (ValueError, RecursionError):
+        return True
+    version = found.get("keras_version") if isinstance(found, Mapping) else None
+    return not isinstance(version, str) or version.startswith(OLD)
+
+
+def _content(
+    source: Path | IO[bytes], path: Path, config: Mapping[str, Any] | None, *, old: bool = False
+) -> Content:
     with H5File(source, path) as file:
         root = next((group for group in ("model_weights", "") if file.texts(group, "layer_names")), None)
-        old = False
         if config is None and (text := file.texts("", "model_config")):
             config = parsed(text[0], path)
-            old = (file.texts("", "keras_version") or file.texts("model_weights", "keras_version") or ["1"])[
-                0
-            ].startswith(("1", "2"))
+            version = file.texts("", "keras_version") or file.texts("model_weights", "keras_version")
+            old = not version or version[0].startswith(OLD)
         known = {} if config is None else layers(config, path, old=old)
         if root is not None:
             found = legacy(file, root, known, config)
@@ -90,6 +104,12 @@ def _content(source: Path | IO[bytes], path: Path, config: Mapping[str, Any] | N
             what = "no numbers" if not file.datasets else "no tensors of a network"
             raise FileError(f"{path}: the file holds {what}")
         values = {name: file.tensor(where) for name, where in names.items()}
+        for name, value in values.items():
+            if found.of_keras and value.ndim > 1 and not value.is_floating_point():
+                raise FileError(
+                    f"{path}: {name!r} is of type {str(value.dtype).removeprefix('torch.')}; "
+                    f"quantised weights are not read"
+                )
     return _described(values, found, known, config, path, file.passed)
 
 

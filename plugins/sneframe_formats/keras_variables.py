@@ -43,12 +43,14 @@ class Found:
         kinds: the classes of layers, in snake case, as far as they are known.
         notes: what was left out or assumed.
         backend: the backend of Keras that wrote the file, if the file says it.
+        of_keras: whether Keras wrote the file.
     """
 
     paths: dict[str, dict[str, str]] = field(factory=dict)
     kinds: dict[str, str] = field(factory=dict)
     notes: list[str] = field(factory=list)
     backend: str = ""
+    of_keras: bool = True
 
 
 # -- the weights of Keras 3 -------------------------------------------------------------------------------
@@ -248,7 +250,7 @@ def _placed(
 
 def plain(file: H5File) -> Found:
     """Take every dataset as a tensor, with its path as its name."""
-    found = Found()
+    found = Found(of_keras=False)
     for path in sorted(file.datasets, key=_natural):
         if path.split("/")[0] in STATE:
             continue

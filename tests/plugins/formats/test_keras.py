@@ -144,6 +144,7 @@ def normalising() -> Any:
         L.BatchNormalization(center=False),
         L.Dropout(0.3),
         L.Dense(4, activation="silu"),
+        L.Activation("hard_sigmoid"),
         L.LayerNormalization(center=False),
         L.ELU(),
     )

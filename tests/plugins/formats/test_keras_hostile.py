@@ -408,6 +408,27 @@ def test_layers_with_names_of_torch_are_renamed(tmp_path: Path) -> None:
     assert [each.size for each in reader.describe(found.tensors, content=found.content).groups] == [4]
 
 
+def test_quantised_weights_are_refused(tmp_path: Path) -> None:
+    """A kernel of integers is refused, because the network would lack its weights."""
+    with h5py.File(tmp_path / "bad.weights.h5", "w") as file:
+        file["layers/dense/vars/0"] = np.ones((3, 4), "int8")
+        file["layers/dense/vars/1"] = np.ones(4, "float32")
+        file["layers/dense/vars/2"] = np.ones(4, "float32")
+    refused(tmp_path / "bad.weights.h5", "type int8; quantised")
+
+
+@pytest.mark.parametrize(
+    "metadata", ["[" * 100_000, "{", "[]", '{"keras_version": 3}', '{"keras_version": "2.15.0"}']
+)
+def test_archives_of_unknown_versions(metadata: str, tmp_path: Path) -> None:
+    """An archive that does not say that Keras 3 wrote it has no module if that makes a difference."""
+    path = archive(tmp_path / "a.keras", json.dumps(model(dense("a", activation="hard_sigmoid"), dense("b"))))
+    assert READER.read(path).module is None
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("metadata.json", metadata)
+    assert READER.read(path).module is None
+
+
 def test_missing_entries_are_named(tmp_path: Path) -> None:
     """A zip archive without the entries of a Keras archive is refused."""
     with zipfile.ZipFile(tmp_path / "bad.keras", "w") as file:
