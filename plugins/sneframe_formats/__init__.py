@@ -8,6 +8,7 @@ from sneframe.files.reader import FileReader
 from sneframe.hookspecs import hookimpl
 from sneframe_formats.flax_reader import FlaxReader
 from sneframe_formats.gguf_reader import GgufDequantisedReader, GgufReader
+from sneframe_formats.keras_reader import KerasReader
 from sneframe_formats.numpy_reader import NumpyReader
 from sneframe_formats.tflite_reader import TfliteReader
 from sneframe_formats.torchscript_reader import TorchScriptReader
@@ -23,4 +24,5 @@ def sneframe_readers() -> Sequence[type[FileReader]]:
         GgufReader,
         GgufDequantisedReader,
         TfliteReader,
+        KerasReader,
     ]

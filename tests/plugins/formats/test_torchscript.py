@@ -281,7 +281,10 @@ LAUGHS = module(
         (module(word("a.b") + TENSOR), "an attribute named 'a.b'"),
         (module(b"K\x01" + TENSOR), "an attribute named 1"),
         (module(word("w") + storage("0", 15, (5, 3), (3, 1), offset=1)), "does not fit into its storage"),
-        (module(word("w") + storage("0", 15, (5, 3), (3, 1), offset=-1)), "damaged|does not fit into its storage"),
+        (
+            module(word("w") + storage("0", 15, (5, 3), (3, 1), offset=-1)),
+            "damaged|does not fit into its storage",
+        ),
         (module(word("w") + storage("0", 15, (-5, -3), (3, 1))), "damaged|does not fit into its storage"),
         (module(word("w") + storage("0", 15, (5, 3), (-3, -1))), "damaged|does not fit into its storage"),
         (module(word("w") + storage("0", 15, (2**40, 2**40), (0, 0))), "the tensors would take"),

@@ -1,0 +1,160 @@
+"""Read the layers in the config of a Keras model.
+
+A config names classes and functions. They are only compared with known names, never imported or called.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+from torch import nn
+
+from sneframe.errors import FileError, one_line
+from sneframe.files.sizes import NESTED
+
+LARGEST = 1 << 24  #: largest size of a config in bytes
+LAYERS = 20_000  #: largest number of layers of a network
+MODELS = ("Sequential", "Functional", "Model")  #: the classes of layers that consist of layers
+PACKAGES = ("keras", "tensorflow", "tf_keras", "keras_core")
+OWN = frozenset(dir(nn.Module()))  #: names that a part of a torch module cannot have
+
+Names = tuple[str, ...]
+
+
+class NoModuleError(Exception):
+    """The computation of a network is not known. The message is a note that says why."""
+
+
+@frozen(kw_only=True)
+class Layer:
+    """A layer of a model, or of a model in it.
+
+    Args:
+        names: the names of the models around the layer, without that of the whole model, and its own name.
+        stored: the path of the layer's variables in a weights file of Keras 3.
+        kind: the name of the class, such as ``Dense``.
+        settings: the arguments of the class.
+        known: whether the class is one of Keras, not one of the user's.
+        old: whether Keras 2 or older wrote the file.
+    """
+
+    names: Names
+    stored: str
+    kind: str
+    settings: Mapping[str, Any]
+    known: bool = True
+    old: bool = False
+
+    @property
+    def path(self) -> str:
+        """The dotted name, which the layer has in torch."""
+        return dotted(self.names)
+
+
+def dotted(names: Sequence[str]) -> str:
+    """Return the name that torch uses for a layer with these names of models around it."""
+    parts = [part for name in names for part in name.replace("_._", "/").split("/") if part]
+    return ".".join(f"{part}_" if part in OWN else part.replace(".", "_") for part in parts)
+
+
+def parsed(text: str | bytes, path: Path) -> Mapping[str, Any]:
+    """Parse a config.
+
+    Raises:
+        FileError: the text is too long, damaged, nested too deep, or no config of a model.
+    """
+    if len(text) > LARGEST:
+        raise FileError(f"{path}: the config has {len(text)} bytes, more than {LARGEST}")
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise FileError(f"{path}: the config is nested too deep") from error
+    except ValueError as error:
+        raise FileError(f"{path}: the config is no JSON ({one_line(error)})") from error
+    if not isinstance(found, Mapping) or not isinstance(found.get("class_name"), str):
+        raise FileError(f"{path}: the config is not that of a Keras model")
+    return found
+
+
+def snake(name: str) -> str:
+    """Return the name of a class as Keras writes it into weights files: ``conv2d_transpose``."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def layers(model: Mapping[str, Any], path: Path, *, old: bool = False) -> dict[str, Layer]:
+    """Return the layers of a model by dotted name, with those of the models in it, in the config's order.
+
+    Args:
+        model: the config of the model.
+        path: the path of the file, for errors.
+        old: whether Keras 2 or older wrote the file.
+
+    Raises:
+        FileError: two layers have the same name, there are too many layers, or models are nested too deep.
+    """
+    found: dict[str, Layer] = {}
+    for layer in _layers(model, (), "", path):
+        if len(found) == LAYERS:
+            raise FileError(f"{path}: the config has more than {LAYERS} layers")
+        if layer.path in found:
+            raise FileError(f"{path}: two layers have the name {layer.path!r}")
+        found[layer.path] = evolve(layer, old=old)
+    return found
+
+
+def _layers(model: Mapping[str, Any], names: Names, stored: str, path: Path) -> Iterator[Layer]:
+    if len(names) > NESTED:
+        raise FileError(f"{path}: more than {NESTED} models are nested in each other")
+    used: dict[str, int] = {}
+    for each in parts(model):
+        kind, own = kind_of(each), snake(str(each.get("class_name")))
+        used[own] = used.get(own, -1) + 1
+        inner = f"{stored}layers/{own}{f'_{used[own]}' if used[own] else ''}"
+        its = (*names, name_of(each))
+        if is_model(each):
+            yield from _layers(each, its, f"{inner}/", path)
+        else:
+            yield Layer(names=its, stored=inner, kind=kind, settings=settings(each), known=is_known(each))
+
+
+def parts(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the configs of the layers of a model."""
+    config = model.get("config")
+    found = config.get("layers") if isinstance(config, Mapping) else config
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
+def settings(each: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments of the class of a layer."""
+    found = each.get("config")
+    return found if isinstance(found, Mapping) else {}
+
+
+def name_of(each: Mapping[str, Any]) -> str:
+    """Return the name of a layer."""
+    return str(settings(each).get("name") or each.get("name") or snake(str(each.get("class_name"))))
+
+
+def kind_of(each: Mapping[str, Any]) -> str:
+    """Return the class of a layer, as ``ops.Add`` for a function of Keras, which differs from a layer."""
+    function = str(each.get("module")).startswith("keras.src.ops")
+    return f"{'ops.' if function else ''}{each.get('class_name')}"
+
+
+def is_model(each: Mapping[str, Any]) -> bool:
+    """Return whether a layer is a model that consists of layers."""
+    return each.get("class_name") in MODELS and is_known(each)
+
+
+def is_known(each: Mapping[str, Any]) -> bool:
+    """Return whether the class of a layer is one of Keras, not one of the user's."""
+    module, registered = each.get("module"), each.get("registered_name")
+    if module is not None and str(module).partition(".")[0] not in PACKAGES:
+        return False
+    return registered in (None, each.get("class_name"))
