@@ -53,6 +53,9 @@ def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Opti
     name, default = str(attribute.alias), typing.cast("Any", attribute.default)
     word, owner = name.replace("_", "-"), f"{what}: option {name!r}"
     more: dict[str, Any] = {}
+    if attribute.metadata.get("repeated"):
+        help_text = attribute.metadata["help"]
+        return click.Option([name, f"--{word}"], type=str, multiple=True, help=help_text)
     if type(default) is attrs.Factory:
         default = None if default.takes_self else default.factory()
     if default is attrs.NOTHING:
