@@ -182,14 +182,15 @@ def _check_events(events: Iterator[Any], name: str) -> None:
     for event in events:
         kind = type(event).__name__
         if kind == "AliasEvent":
-            total += sizes.get(event.anchor, NODES)  # an alias within its own anchor has no end
+            total += sizes.get(event.anchor, 1)
         elif kind == "ScalarEvent":
             total += 1
             if event.anchor is not None:
                 sizes[event.anchor] = 1
         elif kind in ("MappingStartEvent", "SequenceStartEvent"):
             starts.append((event.anchor, total))
-            sizes.pop(event.anchor, None)
+            if event.anchor is not None:
+                sizes[event.anchor] = NODES  # an alias within its own anchor has no end
             total += 1
         elif kind in ("MappingEndEvent", "SequenceEndEvent"):
             anchor, start = starts.pop()

@@ -9,10 +9,11 @@ import factories
 import pytest
 import torch
 from click.testing import CliRunner
-from sneframe_importers.flatten import DEEPEST, LONGEST, MOST, NODES
+from sneframe_importers import flatten
+from sneframe_importers.flatten import DEEPEST, LONGEST, MOST, Checkpoint, flattened
 
 from sneframe.cli import sneframe_command
-from sneframe.errors import ZooError
+from sneframe.errors import FileError, ZooError
 from sneframe.files.network_reader import NetworkReader
 from sneframe.zoo import open_zoo
 
@@ -166,22 +167,36 @@ def nested(levels):
     return found
 
 
-def test_too_many_or_too_deep_values_skip_a_file(tmp_path, imported):
+def test_too_many_or_too_deep_values_skip_a_file(tmp_path, imported, monkeypatch):
     """A checkpoint with too many values or levels is skipped with the reason."""
+    monkeypatch.setattr(flatten, "NODES", 2000)
     save(tmp_path / "good.pt", epoch=1)
     save(tmp_path / "deep.pt", config=nested(DEEPEST))
     save(tmp_path / "many.pt", config={f"k{i}": i for i in range(MOST + 1)})
-    save(tmp_path / "lists.pt", config={f"k{i}": [] for i in range(NODES + 1)})
-    shared = {}
-    for _ in range(12):
-        shared = {f"k{i}": shared for i in range(12)}  # 12**12 values, if it is walked
+    save(tmp_path / "lists.pt", config={f"k{i}": [] for i in range(2001)})
     zoo, skipped = imported("files", tmp_path, properties_from=("checkpoint",))
     assert len(zoo) == 1
     assert skipped == {
         "deep.pt": f"is nested more than {DEEPEST} levels deep",
-        "lists.pt": f"holds more than {NODES} values, too many for properties",
+        "lists.pt": "holds more than 2000 values, too many for properties",
         "many.pt": f"holds more than {MOST} numbers, texts and booleans",
     }
+
+
+@pytest.mark.parametrize("checkpoint", [None, Checkpoint(weights=())])
+def test_values_that_repeat_are_counted_each_time(checkpoint):
+    """Mappings that hold each other are refused after a bounded number of values."""
+    shared = {}
+    for _ in range(12):
+        shared = {f"k{i}": shared for i in range(12)}
+    cycle = {}
+    cycle |= {f"k{i}": cycle for i in range(12)}
+    for value, said in (
+        (shared, "holds more than 100000 values"),
+        (cycle, "is nested more than 16 levels deep"),
+    ):
+        with pytest.raises(FileError, match=f"x: {said}"):
+            flattened(value, "x", checkpoint)
 
 
 def test_what_a_reader_states_is_a_property(tmp_path, imported, monkeypatch):
@@ -259,7 +274,11 @@ def test_folders_of_tables_are_not_stored(tmp_path, imported):
     rows = table(tmp_path / "t.csv", ("file", "x"), ("a.pt", 1))
     words = (str(rows), "checkpoint", r"name:(?P<letter>\w)\.pt")
     zoo, _ = imported("files", tmp_path / "nets", properties_from=words)
-    assert zoo.builder["config"]["properties_from"] == ["t.csv", "checkpoint", r"name:(?P<letter>\w)\.pt"]
+    assert zoo.attributes["builder"]["config"]["properties_from"] == [
+        "t.csv",
+        "checkpoint",
+        r"name:(?P<letter>\w)\.pt",
+    ]
 
 
 def test_the_option_is_repeated_on_the_command_line(tmp_path):
