@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -131,6 +132,7 @@ def _encodes(value: str) -> bool:
     return True
 
 
+@lru_cache(4096)
 def _is_name(name: str) -> bool:
     """Return whether a column can have this name, also with an underscore at its end."""
     try:

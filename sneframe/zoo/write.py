@@ -304,7 +304,8 @@ class ZooWriter:
         if self._mixed_as_text:
             for name, columns_of_name in self._properties.items():
                 self._properties[name] = self._one_kind(name, columns_of_name)
-        columns = self._columns()
+        joined = {name: self._joined(name) for name in self._properties}
+        columns = self._columns(joined)
         for path, (values, dtype, attributes) in columns.items():
             arrays[path] = _write_column(root, path, values, dtype, attributes)
         for folder in (ARCHITECTURES, NETWORKS, SPLITS):
@@ -314,14 +315,14 @@ class ZooWriter:
             networks=self._length,
             healthy=int(np.concatenate(self._healthy).sum()),
             architectures={architecture.id: stack.networks for architecture, stack in self._stacks.items()},
-            properties={name: self._joined(name).kind for name in self._properties},
+            properties={name: column.kind for name, column in joined.items()},
             splits=tuple(self._splits),
             arrays=arrays,
         )
         _check_files(root, manifest)
         (root / METADATA).write_text(group_json(manifest.to_json()), encoding="ascii")
 
-    def _columns(self) -> dict[str, tuple[np.ndarray, str, dict[str, str]]]:
+    def _columns(self, joined: Mapping[str, Column]) -> dict[str, tuple[np.ndarray, str, dict[str, str]]]:
         """Return values, type and zarr attributes of each column and split, by path within the zoo."""
         group = self._group_column()
         columns: dict[str, tuple[np.ndarray, str, dict[str, str]]] = {
@@ -330,8 +331,7 @@ class ZooWriter:
             column_path("group"): (group.values, "int64" if group.kind == "int" else "string", {}),
             column_path("healthy"): (np.concatenate(self._healthy), "bool", {}),
         }
-        for name in self._properties:
-            column = self._joined(name)
+        for name, column in joined.items():
             attributes = {"sneframe:name": name}
             columns[column_path(name)] = (column.values, KINDS[column.kind], attributes)
             if column.kind != "float" and not column.valid.all():
@@ -357,9 +357,12 @@ class ZooWriter:
         """
         parts, end = [], 0
         for start, column in self._properties[name]:
-            parts += [Column.missing(column.kind, start - end), column]
+            if start > end:
+                parts.append(Column.missing(column.kind, start - end))
+            parts.append(column)
             end = start + len(column)
-        parts.append(Column.missing(parts[-1].kind, self._length - end))
+        if self._length > end:
+            parts.append(Column.missing(parts[-1].kind, self._length - end))
         return Column.joined(f"{self._path}: property {name!r}", parts)
 
 
