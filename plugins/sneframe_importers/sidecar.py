@@ -138,7 +138,7 @@ def _yaml(text: str, name: str) -> Any:
         import yaml
     except ImportError as error:
         raise ZooError(
-            f"{name}: YAML needs the package PyYAML, which is not installed; install sneframe[yaml]"
+            f"{name}: YAML needs the package PyYAML, which is not installed: pip install 'sneframe[yaml]'"
         ) from error
     loader = _loader()
     try:

@@ -310,5 +310,5 @@ def test_yaml_without_its_package_is_one_line(tmp_path, imported, monkeypatch):
     """Without PyYAML, a YAML file raises one line that names the extra."""
     monkeypatch.setitem(sys.modules, "yaml", None)
     save(tmp_path / "a.pt", "args.yaml", "x: 1")
-    with pytest.raises(ZooError, match=r"YAML needs the package PyYAML, .* install sneframe\[yaml\]"):
+    with pytest.raises(ZooError, match=r"YAML needs the package PyYAML, .* pip install 'sneframe\[yaml\]'"):
         imported("files", tmp_path, properties_from=("args.yaml",))
