@@ -93,9 +93,9 @@ COMMANDS: dict[str, Callable[[list[str]], tuple[int, str]]] = {
 def evaluate_bash(example: Example) -> str | None:
     """Run the lines that start with a known command, and return the output of the first that fails.
 
-    ``> FILE`` at the end of a line writes the output to a file.
+    ``> FILE`` at the end of a line writes the output to a file. A backslash at the end continues a line.
     """
-    for line in example.parsed.splitlines():
+    for line in example.parsed.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if not words or words[0] not in COMMANDS:
             continue

@@ -1,13 +1,13 @@
 """Import a folder of state dicts, whose architectures may differ.
 
-A table may give the properties of the networks.
+Tables, checkpoints, files beside the networks and their names may give the properties of the networks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import evolve, frozen
 
@@ -22,17 +22,28 @@ from sneframe.files.network_reader import NetworkReader
 from sneframe.files.recognise import NetworkPath, networks_in
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
-from sneframe_importers.table import TableEntry, read_table
+from sneframe_importers.properties_from import as_sources, find_properties
+from sneframe_importers.table import TableEntry
 
 
 @frozen(kw_only=True)
 class Files:
     """Options of ``zoo import files``."""
 
-    properties: Path | None = option(
+    properties_from: tuple[Any, ...] = option(  # strings, and the paths of tables
+        (),
+        "a source of properties; later sources win. A CSV, TSV or JSON lines table with a column `file` "
+        "(paths relative to SRC), optional columns `group` and `split`, and a column for each property; or "
+        "`checkpoint`, the values beside the weights; or a .json or .yaml file beside each network, such as "
+        "`config.json`, or `*.json` for a file with the name of the network; or `name:REGEX`, the named "
+        "groups of a regular expression that is searched in the path",
+        converter=as_sources,
+        repeated=True,
+    )
+    group_from: str | None = option(
         None,
-        "a CSV, TSV or JSON lines table with a column `file` (paths relative to SRC), optional columns "
-        "`group` and `split`, and a column for each property",
+        "run group of a network: `folder`, `name:REGEX` with `(?P<group>…)`, or the name of a property; "
+        "default: the column `group` of a table, or else each network is a group of its own",
     )
     module: tuple[str, ...] = option(
         (),
@@ -40,7 +51,7 @@ class Files:
         "of a network; the symmetry of the network is derived from this module and verified; with PATTERN= "
         "before it, only for the files whose paths in SRC match",
         converter=as_words,
-        repeat=True,
+        repeated=True,
     )
     key: str | None = option(
         None, "which state dict to read from a checkpoint that holds several, such as `model` or `nets.actor`"
@@ -60,7 +71,7 @@ class Files:
         (),
         "`s/PATTERN/REPLACEMENT/`, a regular expression that changes the names of the tensors; repeatable",
         converter=as_tuple,
-        repeat=True,
+        repeated=True,
     )
     dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = option(
         None, "type in which the weights are stored; none: the widest type among networks of an architecture"
@@ -85,14 +96,13 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     readers = plugins.readers(config.reader)
     found = list(networks_in(folder(source), readers))
     names = [each.name for each in found if isinstance(each, NetworkPath)]
-    if not names and config.properties is None:
+    found_properties = find_properties(config.properties_from, config.group_from, source, names)
+    if not names and not found_properties.tables:
         raise ZooError(f"{source}: no file reader recognises a file in this folder")
     for each in found:
         if not isinstance(each, NetworkPath) and each.reason:
             yield Skipped(source=each.name, reason=each.reason)
-    entries = [TableEntry(line=0, file=name, group=None, split=None, properties={}) for name in names]
-    if config.properties is not None:
-        entries = read_table(config.properties)
+    entries = found_properties.entries
     reader = NetworkReader(
         module=Factory(config.module, source) if config.module else None,
         key=config.key,
@@ -108,20 +118,25 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         path = inside(source, entry.file)
         network = reader.read(path)
         tensors = network.tensors
-        architecture = reader.describe(tensors, entry.properties, content=network.content, path=path)
+        properties = found_properties.of(entry.file, network)
+        group = found_properties.group(entry, properties)
+        architecture = reader.describe(tensors, properties, content=network.content, path=path)
         splits = {} if entry.split is None else {"table": entry.split}
-        made = one(entry.file, architecture, tensors, entry.properties, group=entry.group, splits=splits)
-        notes = network.all_notes
+        stored = found_properties.stored(properties)
+        made = one(entry.file, architecture, tensors, stored, group=group, splits=splits)
+        notes = network.notes
         if reader.module is not None and not reader.module.serves(path):
             notes = (*notes, "described without code, because no --module matches its path")
         return evolve(made, reader=network.reader, notes=notes)
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
-    if config.properties is not None:
+    found_properties.check_group({name for each in found_properties.sources for name in each.names})
+    if tables := found_properties.tables:
         listed = {entry.file for entry in entries}
         for name in names:
             if name not in listed:
-                yield Skipped(source=name, reason=f"not listed in {config.properties.name}")
+                reason = f"not listed in {' or '.join(table.name for table in tables)}"
+                yield Skipped(source=name, reason=reason)
 
 
 IMPORTER = ZooImporter(

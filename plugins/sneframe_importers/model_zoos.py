@@ -3,6 +3,10 @@
 The folder of a trial holds ``params.json`` and ``result.json``, which has one JSON object per epoch. The
 checkpoint of epoch e is the file ``checkpoint_{e}/checkpoints`` or ``checkpoint_{e:06d}/checkpoints`` of this
 folder. Its metrics are those of training iteration e in ``result.json``.
+
+Two later zoos have almost the same layout. In WeightCLIP's, the objects of ``result.json`` have an ``epoch``,
+counted from 0, in place of the training iteration, and checkpoint e was saved after this epoch. In
+ViTModelZoo's, the settings of a trial are in ``config.json``.
 """
 
 from __future__ import annotations
@@ -23,6 +27,11 @@ from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 
 CHECKPOINT = re.compile(r"checkpoint_0*(\d+)")
+SETTINGS = ("params.json", "config.json")  #: names of the file with the settings of a trial
+#: Settings that WeightCLIP's files store without a prefix.
+PLAIN = ("seed", "lr", "weight_decay", "batch_size", "warmup_epochs", "grad_clip")
+#: How the types (``model::type``) of networks that are chains begin. A trial without a type has a chain, too.
+CHAINS = ("cnn", "mlp")
 METRICS = (
     "train_loss",
     "train_acc",
@@ -69,16 +78,17 @@ def read(
     Raises:
         ZooError: there is no such folder, or the folder has no trial.
     """
-    reader = NetworkReader(flatten="channels_first", published=True)
+    chains, others = NetworkReader(flatten="channels_first", published=True), NetworkReader()
     checkpoints: list[SavedEpoch] = []
-    for params in sorted(folder(source).rglob("params.json")):
+    for params in _settings_files(folder(source)):
         try:
-            checkpoints += _trial(params.parent, source)
+            checkpoints += _trial(params, source)
         except FileError as error:
             yield Skipped(source=params.parent.relative_to(source).as_posix(), reason=str(error))
     if not checkpoints:
         raise ZooError(
-            f"{source}: the folder has no trial (a folder with params.json and checkpoint_N/checkpoints)"
+            f"{source}: the folder has no trial (a folder with params.json or config.json, and "
+            f"checkpoint_N/checkpoints)"
         )
     if config.epochs:
         checkpoints = [each for each in checkpoints if each.epoch in config.epochs]
@@ -87,6 +97,8 @@ def read(
         tensors = read_torch(inside(source, checkpoint.file)).tensors
         weights = {name: value for name, value in tensors.items() if value.is_floating_point()}
         activation = str(checkpoint.settings.get("nlin", "relu"))
+        is_chain = str(checkpoint.settings.get("type", CHAINS[0])).lower().startswith(CHAINS)
+        reader = chains if is_chain else others
         architecture = reader.describe(weights, activation=activation)
         properties = {**checkpoint.settings, **checkpoint.metrics, "epoch": checkpoint.epoch}
         return one(checkpoint.file, architecture, weights, properties, group=checkpoint.trial)
@@ -103,19 +115,37 @@ IMPORTER = ZooImporter(
 )
 
 
-def _trial(trial: Path, source: Path) -> list[SavedEpoch]:
+def _settings_files(source: Path) -> list[Path]:
+    """Return the file with the settings of each trial, ordered by the path of the trial.
+
+    A ``config.json`` may also describe a whole zoo. So a folder with this file is a trial only if it has
+    ``result.json`` or a checkpoint.
+    """
+    found: dict[Path, Path] = {}
+    for path in sorted(source.rglob("*.json")):
+        trial = path.parent
+        if path.name == SETTINGS[0] or (
+            path.name == SETTINGS[1]
+            and ((trial / "result.json").is_file() or any(trial.glob("checkpoint_*/checkpoints")))
+        ):
+            found[trial] = path  # params.json comes after config.json, and so replaces it
+    return [found[trial] for trial in sorted(found)]
+
+
+def _trial(params: Path, source: Path) -> list[SavedEpoch]:
     """Return the checkpoints of a trial, ordered by epoch, with the metrics of their epochs.
 
     Raises:
         FileError: a file of the trial is damaged, or the trial has no checkpoint.
     """
-    settings = _settings(_json(trial / "params.json"))
+    trial = params.parent
+    settings = _settings(_json(params))
     results: dict[int, Mapping[str, Any]] = {}
     if (trial / "result.json").is_file():
         for number, line in enumerate(_text(trial / "result.json").splitlines(), 1):
             if line.strip():
                 values = _parsed(line, f"result.json, line {number}")
-                results[int(values.get("training_iteration", number))] = values
+                results[_epoch(values, number)] = values
     checkpoints = []
     for each in trial.iterdir():
         match = CHECKPOINT.fullmatch(each.name)
@@ -134,15 +164,40 @@ def _trial(trial: Path, source: Path) -> list[SavedEpoch]:
     return sorted(checkpoints, key=lambda each: each.epoch)
 
 
+def _epoch(values: Mapping[str, Any], number: int) -> int:
+    """Return the number of the checkpoint to which a line of ``result.json`` belongs.
+
+    Args:
+        values: the JSON object of the line.
+        number: the number of the line, counted from 1. It is the epoch of a line that states none.
+
+    Raises:
+        FileError: the line states an epoch that is no whole number.
+    """
+    for name in ("training_iteration", "epoch"):
+        if name in values:
+            if type(values[name]) is not int:
+                raise FileError(
+                    f"result.json, line {number}: {name!r} must be an int, but is {values[name]!r}"
+                )
+            return int(values[name])
+    return number
+
+
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the seed, and the numbers and texts named ``model::…`` or ``optim::…``, without the prefix."""
+    """Return the numbers and texts that are in :data:`PLAIN` or named ``model::…`` or ``optim::…``.
+
+    The prefix is removed, and ``model::head::seed`` becomes ``head.seed``.
+    """
     return {
-        str(name).rpartition("::")[2]: value
+        name: params[name]
+        for name in PLAIN
+        if isinstance(params.get(name), int | float) and not isinstance(params[name], bool)
+    } | {
+        str(name).partition("::")[2].replace("::", "."): value
         for name, value in params.items()
-        if isinstance(value, str | int | float)
-        and "::" in str(name)
-        and str(name).partition("::")[0] in ("model", "optim")
-    } | {name: params[name] for name in ("seed",) if isinstance(params.get(name), int)}
+        if isinstance(value, str | int | float) and str(name).startswith(("model::", "optim::"))
+    }
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -34,14 +34,19 @@ class ColumnSource:
     Args:
         table: name of the table, as a user would name it.
         column: name of the column.
-        lines: line number of each value.
+        lines: line number of each value. For values that are not in a table: the file of each value.
         exported: whether ``sneframe zoo export`` wrote the table; then only an empty text is a missing value.
     """
 
     table: str
     column: str
-    lines: Sequence[int]
+    lines: Sequence[int | str]
     exported: bool = False
+
+    def where(self, index: int) -> str:
+        """Return where a value is, such as ``line 5``."""
+        line = self.lines[index]
+        return f"line {line}" if isinstance(line, int) else line
 
     def warn(self, message: str) -> None:
         """Warn about this column. The warning is the name of the column, followed by ``message``."""
@@ -160,8 +165,8 @@ def _percent(words: Sequence[str], missing: Sequence[bool], source: ColumnSource
             return None
         first = next(iter(percents))
         raise ZooError(
-            f"{source.table}, line {source.lines[number]}: {source.column!r} is {words[number]!r}, but "
-            f"{words[first]!r} in line {source.lines[first]}; write all values with %, or none"
+            f"{source.table}, {source.where(number)}: {source.column!r} is {words[number]!r}, but "
+            f"{words[first]!r} in {source.where(first)}; write all values with %, or none"
         )
     source.warn(f": {len(percents)} values with % are read as fractions")
     # Decimal, because the float 91.37 / 100 differs from the float 0.9137.
@@ -183,14 +188,12 @@ def _explain_text(words: Sequence[str], missing: Sequence[bool], source: ColumnS
         if count and others:
             first = others[0]
             why = f"({count} of {len(there)} values are {kind}){_hint(words[first])}"
-            source.warn(
-                f" is read as text because of {_shown(words[first])} in line {source.lines[first]} {why}"
-            )
+            source.warn(f" is read as text because of {_shown(words[first])} in {source.where(first)} {why}")
             return
     if there and all(SEPARATED.fullmatch(words[index]) for index in there):
         first = there[0]
         hint = _hint(words[first])
-        source.warn(f" is read as text because of {_shown(words[first])} in line {source.lines[first]}{hint}")
+        source.warn(f" is read as text because of {_shown(words[first])} in {source.where(first)}{hint}")
 
 
 def _hint(word: str) -> str:

@@ -53,14 +53,15 @@ def _option(what: str, attribute: attrs.Attribute[Any], kind: Any) -> click.Opti
     name, default = str(attribute.alias), typing.cast("Any", attribute.default)
     word, owner = name.replace("_", "-"), f"{what}: option {name!r}"
     more: dict[str, Any] = {}
+    if attribute.metadata.get("repeated"):
+        help_text = attribute.metadata["help"]
+        return click.Option([name, f"--{word}"], type=str, multiple=True, help=help_text)
     if type(default) is attrs.Factory:
         default = None if default.takes_self else default.factory()
     if default is attrs.NOTHING:
         more = {"required": True}
     elif default is not None:
         more = {"default": default, "show_default": True}
-    if attribute.metadata.get("repeat") and typing.get_args(kind)[:1] == (str,):
-        return click.Option([name, f"--{word}"], multiple=True, help=attribute.metadata["help"])
     return click.Option(
         [name, f"--{word}/--no-{word}" if _without_none(kind) is bool else f"--{word}"],
         type=_click_type(_without_none(kind), owner),

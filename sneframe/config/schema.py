@@ -42,7 +42,7 @@ def option(
     *,
     check: Any = None,
     converter: Any = None,
-    repeat: bool = False,
+    repeated: bool = False,
 ) -> Any:
     """Return an attrs field with a one-line help text, which ``sneframe config`` shows.
 
@@ -53,12 +53,12 @@ def option(
         help: the help text.
         check: an attrs validator, which runs after the check of the type.
         converter: an attrs converter, which runs before both checks.
-        repeat: whether a tuple is given on the command line by repeating the option, not by commas.
+        repeated: whether the option of a command is repeated to give several values. By default, the values
+            of a tuple or list have commas between them.
     """
     checks = of_its_type if check is None else and_(of_its_type, check)
-    return field(
-        default=default, validator=checks, converter=converter, metadata={"help": help, "repeat": repeat}
-    )
+    metadata = {"help": help, "repeated": repeated}
+    return field(default=default, validator=checks, converter=converter, metadata=metadata)
 
 
 @frozen(kw_only=True)

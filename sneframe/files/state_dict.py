@@ -41,11 +41,6 @@ class StateDict:
     content: Content | None = None
     reader: str = ""
 
-    @property
-    def all_notes(self) -> tuple[str, ...]:
-        """The notes about the choice of the state dict, and those of the file reader."""
-        return (*self.notes, *(() if self.content is None else self.content.notes))
-
 
 def read_state_dict(
     path: str | Path, key: str | None = None, readers: Sequence[FileReader] = with_folders(CORE)

@@ -144,6 +144,35 @@ class Column:
         """
         return {self.kind} if self.valid.any() else set()
 
+    def as_text(self) -> Column:
+        """Return a column of strings with the values as JSON writes them: ``1``, ``0.5``, ``true``."""
+        if self.kind == "string":
+            return self
+        words = [
+            "" if value is None else str(value).lower() if self.kind == "bool" else str(value)
+            for value in self.objects()
+        ]
+        return Column("string", np.array(words, dtype=object), self.valid)
+
+    @staticmethod
+    def exact(columns: Sequence[Column]) -> bool:
+        """Return whether every int of some columns has an exact float."""
+        return all(
+            column.kind != "int" or not (np.abs(column.values[column.valid]) > EXACT_IN_FLOAT).any()
+            for column in columns
+        )
+
+    @staticmethod
+    def mixture(columns: Sequence[Column]) -> str:
+        """Return the kinds of some columns in words: the number of values of each kind, and an example."""
+        counts: dict[str, int] = {}
+        examples: dict[str, Any] = {}
+        for column in columns:
+            if column.kinds:
+                counts[column.kind] = counts.get(column.kind, 0) + int(column.valid.sum())
+                examples.setdefault(column.kind, column.take(np.flatnonzero(column.valid)[:1]).objects()[0])
+        return ", ".join(f"{counts[kind]} {kind} such as {examples[kind]!r}" for kind in sorted(counts))
+
     def take(self, rows: np.ndarray) -> Column:
         """Return a column with the values at the row numbers ``rows``, in the order of ``rows``."""
         return Column(self.kind, self.values[rows], self.valid[rows])

@@ -156,6 +156,7 @@ def import_zoo(
         source=source.resolve().name,
         builder={"name": importer.name, "config": _plain(config)},
         overwrite=overwrite,
+        mixed_as_text=True,
     )
     listed = out.parent / f"{out.name}.skipped.csv"
     with writer as zoo:
@@ -236,8 +237,13 @@ def _result(
 def _plain(config: Any) -> dict[str, Any]:
     """Return a config as JSON values. Each path becomes its last part, because the folders are private."""
     return {
-        key: value.name if isinstance(value, Path) else value for key, value in attrs.asdict(config).items()
+        key: tuple(map(_last, value)) if isinstance(value, tuple) else _last(value)
+        for key, value in attrs.asdict(config).items()
     }
+
+
+def _last(value: Any) -> Any:
+    return value.name if isinstance(value, Path) else value
 
 
 def _list(skipped: Sequence[Skipped], path: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +49,7 @@ def create(
     source: str = "",
     builder: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    mixed_as_text: bool = False,
 ) -> ZooWriter:
     """Return a writer for a new zoo. The writer must be used in a ``with`` block.
 
@@ -61,6 +63,8 @@ def create(
         source: where the weights came from.
         builder: JSON values that say how the networks were made: name, version, seed, config.
         overwrite: whether an existing zoo may be replaced. It is replaced when the new zoo is complete.
+        mixed_as_text: whether a property whose values have different kinds is stored as text. A warning names
+            such a property. By default, a value of another kind than the earlier values is an error.
 
     Raises:
         ZooError: the path exists and must not be replaced; ``name``, ``description``, ``licence`` or
@@ -78,7 +82,7 @@ def create(
         if os.path.lexists(path) and not is_zoo(path):
             raise ZooError(f"{path}: exists and is not a zoo; only a zoo can be overwritten")
     header = {**texts, "builder": None if builder is None else json_value(builder, f"{path}: builder")}
-    return ZooWriter(path, header, overwrite=overwrite)
+    return ZooWriter(path, header, overwrite=overwrite, mixed_as_text=mixed_as_text)
 
 
 @final
@@ -90,10 +94,13 @@ class ZooWriter:
     the same zoo is written again.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any], *, overwrite: bool) -> None:
+    def __init__(
+        self, path: Path, header: Mapping[str, Any], *, overwrite: bool, mixed_as_text: bool = False
+    ) -> None:
         self._path = path
         self._header = header
         self._overwrite = overwrite
+        self._mixed_as_text = mixed_as_text
         self._stacks: dict[Architecture, Stack] = {}
         self._length = 0
         self._architecture: list[np.ndarray] = []
@@ -230,7 +237,7 @@ class ZooWriter:
         if len(column) != n:
             raise ZooError(f"{what}: {len(column)} values for {n} networks")
         kinds = self._kinds.get(name, set()) | column.kinds
-        if len(kinds) > 1 and kinds != {"int", "float"}:
+        if len(kinds) > 1 and kinds != {"int", "float"} and not self._mixed_as_text:
             raise ZooError(f"{what}: all values must have the same kind, but got {', '.join(sorted(kinds))}")
         return column
 
@@ -294,7 +301,11 @@ class ZooWriter:
         arrays: dict[str, ArrayRecord] = {}
         for stack in self._stacks.values():
             arrays |= stack.close()
-        columns = self._columns()
+        if self._mixed_as_text:
+            for name, columns_of_name in self._properties.items():
+                self._properties[name] = self._one_kind(name, columns_of_name)
+        joined = {name: self._joined(name) for name in self._properties}
+        columns = self._columns(joined)
         for path, (values, dtype, attributes) in columns.items():
             arrays[path] = _write_column(root, path, values, dtype, attributes)
         for folder in (ARCHITECTURES, NETWORKS, SPLITS):
@@ -304,14 +315,14 @@ class ZooWriter:
             networks=self._length,
             healthy=int(np.concatenate(self._healthy).sum()),
             architectures={architecture.id: stack.networks for architecture, stack in self._stacks.items()},
-            properties={name: self._joined(name).kind for name in self._properties},
+            properties={name: column.kind for name, column in joined.items()},
             splits=tuple(self._splits),
             arrays=arrays,
         )
         _check_files(root, manifest)
         (root / METADATA).write_text(group_json(manifest.to_json()), encoding="ascii")
 
-    def _columns(self) -> dict[str, tuple[np.ndarray, str, dict[str, str]]]:
+    def _columns(self, joined: Mapping[str, Column]) -> dict[str, tuple[np.ndarray, str, dict[str, str]]]:
         """Return values, type and zarr attributes of each column and split, by path within the zoo."""
         group = self._group_column()
         columns: dict[str, tuple[np.ndarray, str, dict[str, str]]] = {
@@ -320,8 +331,7 @@ class ZooWriter:
             column_path("group"): (group.values, "int64" if group.kind == "int" else "string", {}),
             column_path("healthy"): (np.concatenate(self._healthy), "bool", {}),
         }
-        for name in self._properties:
-            column = self._joined(name)
+        for name, column in joined.items():
             attributes = {"sneframe:name": name}
             columns[column_path(name)] = (column.values, KINDS[column.kind], attributes)
             if column.kind != "float" and not column.valid.all():
@@ -330,6 +340,16 @@ class ZooWriter:
             columns[split_path(name)] = (assignment, "int8", {"sneframe:name": name})
         return columns
 
+    def _one_kind(self, name: str, columns: list[tuple[int, Column]]) -> list[tuple[int, Column]]:
+        """Convert the columns of a property to text if their values cannot share a column of another kind."""
+        if len(self._kinds[name]) < 2:
+            return columns
+        found = [column for _, column in columns]
+        if self._kinds[name] == {"int", "float"} and Column.exact(found):
+            return columns
+        warnings.warn(f"property {name!r} is stored as text: {Column.mixture(found)}", stacklevel=2)
+        return [(start, column.as_text()) for start, column in columns]
+
     def _joined(self, name: str) -> Column:
         """Return the values of a property for all networks.
 
@@ -337,9 +357,12 @@ class ZooWriter:
         """
         parts, end = [], 0
         for start, column in self._properties[name]:
-            parts += [Column.missing(column.kind, start - end), column]
+            if start > end:
+                parts.append(Column.missing(column.kind, start - end))
+            parts.append(column)
             end = start + len(column)
-        parts.append(Column.missing(parts[-1].kind, self._length - end))
+        if self._length > end:
+            parts.append(Column.missing(parts[-1].kind, self._length - end))
         return Column.joined(f"{self._path}: property {name!r}", parts)
 
 

@@ -26,6 +26,7 @@ class Options:
     kind: Literal["relu", "tanh"] = "relu"
     file: Path | None = None
     Upper: str = "u"
+    each: tuple[str, ...] = option((), "given several times", repeated=True)
     twice: int = field(default=Factory(lambda self: 2 * self.needed, takes_self=True))
     made: int = field(default=9, init=False)
     _hidden: int = 1
@@ -48,7 +49,7 @@ def test_every_kind_of_field_can_be_given():
     """Each supported type of field has a working option."""
     words = (
         "--needed 3 --maybe 4 --rate 0.25 --names a,b --widths 8 --more 1,2 --quick --no-checked --kind tanh "
-        "--file x.txt --Upper v --twice 5 --hidden 6"
+        "--file x.txt --Upper v --each a,b --each c --twice 5 --hidden 6"
     )
     assert asdict(built(Options, *words.split())) == {
         "needed": 3,
@@ -62,6 +63,7 @@ def test_every_kind_of_field_can_be_given():
         "kind": "tanh",
         "file": Path("x.txt"),
         "Upper": "v",
+        "each": ("a,b", "c"),
         "twice": 5,
         "made": 9,
         "_hidden": 6,

@@ -249,6 +249,46 @@ def test_a_property_cannot_change_its_kind(
     assert message == "property 'loss': all values must have the same kind, but got float, string"
 
 
+@pytest.mark.parametrize(
+    ("values", "stored", "said"),
+    [
+        (
+            [[1], ["auto"], [0.5], [True], [None]],
+            ["1", "auto", "0.5", "true", None],
+            "1 bool such as True, 1 float",
+        ),
+        (
+            [[2**53 + 1], [0.5]],
+            [str(2**53 + 1), "0.5"],
+            "1 float such as 0.5, 1 int such as 9007199254740993",
+        ),
+    ],
+)
+def test_mixed_kinds_can_become_text(
+    tmp_path: Path, architecture: Architecture, weights: Weights, values: Any, stored: Any, said: str
+) -> None:
+    """With mixed_as_text, a property of several kinds is stored as text, with a warning."""
+
+    def write() -> None:
+        with create(tmp_path / "z.zarr", name="z", mixed_as_text=True) as zoo:
+            for each in values:
+                zoo.append(architecture, weights(architecture, 1), {"x": each})
+
+    with pytest.warns(UserWarning, match=f"property 'x' is stored as text: {said}"):
+        write()
+    assert open_zoo(tmp_path / "z.zarr").typed_column("x").objects() == stored
+
+
+def test_ints_and_floats_stay_numbers(tmp_path: Path, architecture: Architecture, weights: Weights) -> None:
+    """With mixed_as_text, ints among floats still become floats, and one kind stays as it is."""
+    with create(tmp_path / "z.zarr", name="z", mixed_as_text=True) as zoo:
+        for x, y in ((1, None), (0.5, True)):
+            zoo.append(architecture, weights(architecture, 1), {"x": [x], "y": [y]})
+    found = open_zoo(tmp_path / "z.zarr")
+    assert found.typed_column("x").objects() == [1.0, 0.5]
+    assert found.typed_column("y").objects() == [None, True]
+
+
 def test_ints_beside_floats_become_floats(
     tmp_path: Path, architecture: Architecture, weights: Weights
 ) -> None:

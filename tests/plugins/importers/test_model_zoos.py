@@ -115,6 +115,87 @@ def test_epochs_can_be_selected(tmp_path, states, imported):
     assert zoo.column("epoch").tolist() == [2]
 
 
+def weightclip(folder, states, *, epochs=4):
+    """Write a trial as WeightCLIP's trainer does: epochs count from 0, there is no training_iteration."""
+    folder.mkdir(parents=True)
+    params = {"seed": 7, "lr": 0.003, "batch_size": 128, "best_test_acc": 9.0}
+    params |= {"model::type": "CNN3", "model::nlin": "gelu", "model::o_dim": 10}
+    (folder / "params.json").write_text(json.dumps(params))
+    with (folder / "result.json").open("w") as file:
+        for epoch in range(epochs):
+            line = {
+                "epoch": epoch,
+                "train_loss": 1.0,
+                "test_acc": float("nan") if epoch == 1 else 10.0 * epoch,
+            }
+            file.write(json.dumps(line) + "\n")
+    for epoch, state in states.items():
+        (folder / f"checkpoint_{epoch:06d}").mkdir()
+        torch.save(state, folder / f"checkpoint_{epoch:06d}" / "checkpoints")
+
+
+def test_epochs_of_weightclip_count_from_zero(tmp_path, states, imported):
+    """Each of WeightCLIP's checkpoints has the accuracy of the line with its own epoch."""
+    weightclip(tmp_path / "zoo" / "NN_tune_trainable_seed=7", {1: states[0], 2: states[1], 3: states[2]})
+    zoo, skipped = imported("model-zoos", tmp_path / "zoo")
+    assert skipped == {}
+    assert zoo.column("epoch").tolist() == [1, 2, 3]
+    assert zoo.typed_column("test_acc").objects() == [None, 20.0, 30.0]
+    assert zoo.column("lr").tolist() == [0.003] * 3
+    assert zoo.column("seed").tolist() == [7] * 3
+    assert "best_test_acc" not in zoo.properties
+    assert len(zoo.architectures[0].groups) == 4
+
+
+def test_vit_model_zoo_has_config_json(tmp_path, states, imported):
+    """ViTModelZoo's settings are in config.json, its networks are no chains, and iterations count from 0."""
+    run = tmp_path / "dataset" / "finetuning" / "pretrained" / "model_1"
+    (run / "checkpoint_000002").mkdir(parents=True)
+    config = {
+        "model::type": "vit_s_16",
+        "model::nlin": "gelu",
+        "model::head::nlin": "relu",
+        "model::head::seed": 42,
+        "optim::lr": 0.001,
+        "seed": 5,
+    }
+    (run / "config.json").write_text(json.dumps(config))
+    lines = [{"training_iteration": e, "test_acc": e / 10, "val_acc": e / 20} for e in range(4)]
+    (run / "result.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    torch.save(
+        nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).state_dict(), run / "checkpoint_000002/checkpoints"
+    )
+    (tmp_path / "dataset" / "config.json").write_text("{}")  # describes the zoo, and is no trial
+    with pytest.warns(UserWarning, match="every axis is taken as fixed"):
+        zoo, skipped = imported("model-zoos", tmp_path / "dataset")
+    assert skipped == {}
+    assert zoo.column("test_acc").tolist() == [0.2]
+    assert zoo.column("val_acc").tolist() == [0.1]
+    assert zoo.column("nlin").tolist() == ["gelu"]
+    assert zoo.column("head.nlin").tolist() == ["relu"]
+    assert zoo.column("seed").tolist() == [5]
+    assert zoo.group.tolist() == ["finetuning/pretrained/model_1"]
+    assert zoo.architectures[0].groups == ()
+
+
+def test_params_json_is_preferred_to_config_json(tmp_path, states, imported):
+    """A trial with both files has the settings of params.json, once."""
+    made = trial(tmp_path / "zoo" / "a", {1: states[1]})
+    (made / "config.json").write_text('{"seed": 99}')
+    zoo, _ = imported("model-zoos", tmp_path / "zoo")
+    assert zoo.column("seed").tolist() == [1]
+
+
+@pytest.mark.parametrize("value", ["x", None, 1.5, True, [1]])
+def test_an_epoch_must_be_a_whole_number(tmp_path, states, imported, value):
+    """A line whose epoch is no whole number skips the trial with the reason."""
+    trial(tmp_path / "zoo" / "good", {1: states[1]})
+    made = trial(tmp_path / "zoo" / "bad", {1: states[1]})
+    (made / "result.json").write_text(json.dumps({"epoch": value}))
+    _, skipped = imported("model-zoos", tmp_path / "zoo")
+    assert skipped["bad"] == f"result.json, line 1: 'epoch' must be an int, but is {value!r}"
+
+
 def test_damaged_trials_are_skipped(tmp_path, states, imported):
     """Damaged trials and checkpoints are skipped with the reason."""
     source = tmp_path / "zoo"

@@ -149,7 +149,7 @@ def test_a_too_large_int_does_not_affect_other_columns(tmp_path, imported):
         torch.save(factories.mlp().state_dict(), tmp_path / row["file"])
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with pytest.warns(UserWarning, match="'seed' is read as text"):
-        zoo, skipped = imported("files", tmp_path, properties=tmp_path / "t.jsonl")
+        zoo, skipped = imported("files", tmp_path, properties_from=(tmp_path / "t.jsonl",))
     assert (zoo.column("loss").tolist(), skipped) == ([0.0, 0.5, 1.0], {})
 
 
@@ -174,5 +174,5 @@ def test_an_import_warns_about_a_column_of_text(tmp_path, imported):
     torch.save(factories.mlp().state_dict(), tmp_path / "b.pt")
     (tmp_path / "t.csv").write_text("file,accuracy\na.pt,0.5\nb.pt,failed\n")
     with pytest.warns(UserWarning, match="'accuracy' is read as text because of 'failed' in line 3"):
-        zoo, _ = imported("files", tmp_path, properties=tmp_path / "t.csv")
+        zoo, _ = imported("files", tmp_path, properties_from=(tmp_path / "t.csv",))
     assert zoo.typed_column("accuracy").kind == "string"

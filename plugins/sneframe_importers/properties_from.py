@@ -1,0 +1,186 @@
+"""Find the properties of networks: in tables, in checkpoints, in files beside the networks, and in names.
+
+The sources are asked in their order. A value of a later source replaces that of an earlier source, unless the
+later value is missing.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+from attrs import evolve, frozen
+
+from sneframe.errors import ZooError, choices
+from sneframe.files.state_dict import StateDict
+from sneframe_importers.property_sources import (
+    GROUP,
+    Beside,
+    Renamed,
+    Rows,
+    Source,
+    compiled,
+    from_files,
+    from_names,
+)
+from sneframe_importers.sidecar import SUFFIXES
+from sneframe_importers.table import READERS, TableEntry, read_table
+
+CHECKPOINT = "checkpoint"  #: the word for the values beside the weights
+FOLDER = "folder"  #: the word for the folder of a network, as its run group
+PATTERNS = ("name:", "path:")  #: what a regular expression begins with
+
+
+def as_sources(values: Any) -> Any:
+    """Convert the values of the option to a tuple, in which tables are paths.
+
+    A zoo stores its options, and of a path only the last part, because the folders are private.
+    """
+    if not isinstance(values, list | tuple):
+        return values
+    return tuple(Path(each) if isinstance(each, str) and _is_table(each) else each for each in values)
+
+
+def _is_table(word: str | Path) -> bool:
+    return not str(word).startswith(PATTERNS) and Path(word).suffix.lower() in READERS
+
+
+def find_properties(
+    words: Sequence[str | Path], group_from: str | None, folder: Path, names: Sequence[str]
+) -> Properties:
+    """Find the properties of networks as far as they are known before the networks are read.
+
+    Args:
+        words: the sources in their order: paths of tables, ``checkpoint``, names of files beside the
+            networks, and regular expressions.
+        group_from: the source of run groups, or None for the column ``group`` of tables.
+        folder: the folder of the networks.
+        names: the paths of the networks, relative to the folder. Tables replace this list.
+
+    Raises:
+        ZooError: a source is unknown, cannot be read, or fits no network.
+    """
+    tables = {word: read_table(Path(word)) for word in words if _is_table(word)}
+    entries = {name: TableEntry(line=0, file=name, group=None, split=None, properties={}) for name in names}
+    if tables:
+        entries = {}
+    for entry in (entry for table in tables.values() for entry in table):
+        old = entries.get(entry.file, entry)
+        group = old.group if entry.group is None else entry.group
+        entries[entry.file] = evolve(
+            entry, group=group, split=old.split if entry.split is None else entry.split
+        )
+    renamed = Renamed()
+    sources: list[Source] = []
+    for word in words:
+        if word in tables:
+            sources.append(Rows({each.file: each.properties for each in tables[word]}, is_table=True))
+        elif word == CHECKPOINT:
+            sources.append(Beside(renamed))
+        elif str(word).startswith(PATTERNS):
+            sources.append(from_names(str(word), list(entries)))
+        elif Path(word).suffix.lower() in SUFFIXES:
+            sources.append(from_files(str(word), folder, list(entries), renamed))
+        else:
+            raise ZooError(
+                f"--properties-from {str(word)!r}: must be a table ({', '.join(READERS)}), {CHECKPOINT!r}, "
+                f"the name of a file beside each network ({', '.join(SUFFIXES)}), or name:REGEX"
+            )
+    made = Properties(
+        entries=list(entries.values()),
+        tables=[Path(word) for word in tables],
+        sources=sources,
+        group_from=None if group_from is None else _GroupFrom(group_from),
+    )
+    if CHECKPOINT not in words:
+        made.check_group({name for source in sources for name in source.names})
+    return made
+
+
+@frozen(kw_only=True, eq=False)
+class Properties:
+    """The properties and run groups of networks, and the files to import.
+
+    Args:
+        entries: the files to import. If there are tables, these files, with their splits and run groups.
+        tables: the paths of the tables.
+        sources: the sources of properties in their order.
+        group_from: the source of run groups, or None for the tables.
+    """
+
+    entries: Sequence[TableEntry]
+    tables: Sequence[Path]
+    sources: Sequence[Source]
+    group_from: _GroupFrom | None
+
+    def of(self, file: str, network: StateDict) -> dict[str, Any]:
+        """Return the properties of the network in a file. Missing values are None.
+
+        Raises:
+            FileError: a source is damaged for this network.
+        """
+        found: dict[str, Any] = {}
+        for source in self.sources:
+            for name, value in source.of(file, network).items():
+                if value is not None or name not in found:
+                    found[name] = value
+        return found
+
+    def stored(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the properties without missing values, except for those of tables.
+
+        So a zoo has no column for a property that no network has, unless a table has this column.
+        """
+        kept = {name for source in self.sources if source.is_table for name in source.names}
+        return {name: value for name, value in properties.items() if value is not None or name in kept}
+
+    def group(self, entry: TableEntry, properties: Mapping[str, Any]) -> str | None:
+        """Return the run group of a network, or None if the network is a group of its own."""
+        found = None if self.group_from is None else self.group_from.of(entry.file, properties)
+        return entry.group if found is None else found
+
+    def check_group(self, names: Collection[str]) -> None:
+        """Check that ``--group-from`` names one of the properties that were found.
+
+        Raises:
+            ZooError: the property is not among ``names``.
+        """
+        name = None if self.group_from is None else self.group_from.property
+        if name is not None and name not in names:
+            raise ZooError(
+                f"--group-from {name!r}: must be {FOLDER!r}, name:REGEX with (?P<{GROUP}>…), or a property, "
+                f"but no network has this property, {choices(name, sorted(names))}"
+            )
+
+
+@final
+class _GroupFrom:
+    """The source of run groups.
+
+    Args:
+        word: ``folder``, ``name:REGEX`` with a named group ``group``, or the name of a property.
+
+    Raises:
+        ZooError: the regular expression is invalid, or has no such named group.
+    """
+
+    def __init__(self, word: str) -> None:
+        self.property = None if word == FOLDER or word.startswith(PATTERNS) else word
+        self._pattern = None
+        if word.startswith(PATTERNS):
+            option = f"--group-from {word!r}"
+            self._pattern = compiled(word, option)
+            if GROUP not in self._pattern.groupindex:
+                raise ZooError(f"{option}: the regular expression needs the named group (?P<{GROUP}>…)")
+
+    def of(self, file: str, properties: Mapping[str, Any]) -> str | None:
+        """Return the run group of a network, or None if the source gives none."""
+        if self.property is not None:
+            value = properties.get(self.property)
+            return None if value is None else str(value)
+        if self._pattern is not None:
+            match = self._pattern.search(file)
+            return None if match is None else match[GROUP]
+        return posixpath.dirname(file) or "."
