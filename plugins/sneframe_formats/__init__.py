@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from sneframe.files.reader import FileReader
 from sneframe.hookspecs import hookimpl
+from sneframe_formats.onnx_reader import OnnxReader
 
 
 @hookimpl
 def sneframe_readers() -> Sequence[type[FileReader]]:
     """Register all readers."""
-    return []
+    return [OnnxReader]

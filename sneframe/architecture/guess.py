@@ -66,6 +66,17 @@ def from_state_dict(
     return _described(chain, activation, fixed)
 
 
+def fixed(state: Mapping[str, Tensor]) -> Architecture:
+    """Return the layers that the names and shapes in a state dict suggest. Every axis is fixed.
+
+    Raises:
+        ArchitectureError: the state dict has no floating-point tensors.
+    """
+    if not (entries := entries_of(state)):
+        raise ArchitectureError("the state dict describes no network: it has no floating-point tensors")
+    return _fixed(entries)
+
+
 def _fixed(entries: Sequence[NamedLayer]) -> Architecture:
     """Return the architecture of layers that may not form a chain. Every axis is fixed."""
     layers = []

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.description import Flatten
+from sneframe.architecture.guess import fixed
 from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.errors import ConfigError, FileError, choices
 from sneframe.files.module_factory import Factory, ModuleDescriber
@@ -138,6 +139,8 @@ class NetworkReader:
             return self.module.architecture(tensors, properties or {})
         if content is not None and (content.module is not None or content.architecture is not None):
             return self._stated(tensors, content)
+        if content is not None and not content.guess:
+            return fixed(tensors)
         given = activation or self.activation or (content.activation if content is not None else None)
         floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
         prefix = "" if self.published else common_prefix(floating)

@@ -90,6 +90,9 @@ class Content:
             the module, and verified by running it.
         architecture: the architecture, for a format that states it without a computation.
         activation: the activation of every layer but the last, if the format states only this.
+        guess: whether the architecture may be guessed from names and shapes. A reader forbids this if the
+            file describes a computation that it could not follow. Every axis is then fixed, unless a module
+            factory is given.
         properties: the properties that the file states, by name: numbers, strings and booleans.
         group: the run group that the file states.
         notes: what the reader left out or assumed, one line for each.
@@ -99,6 +102,7 @@ class Content:
     module: Callable[[], nn.Module | tuple[nn.Module, Any]] | None = None
     architecture: Architecture | None = None
     activation: str | None = None
+    guess: bool = True
     properties: Mapping[str, Any] = field(factory=dict)
     group: str | None = None
     notes: tuple[str, ...] = ()

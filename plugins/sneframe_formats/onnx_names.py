@@ -1,0 +1,98 @@
+"""Name the tensors of an ONNX model as the network's own framework named them, as far as the model tells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+#: Matches names that exporters make up for tensors that have no name of their own.
+MADE_UP = re.compile(
+    r".*::.*|_?\d+|"
+    r"_?(val|node|tmp|temp|tensor|const|constant|getitem|scalar|arg|initializer|initializer_value|var|ortshared"
+    r"|matmul|add|mul|gemm|conv|sub|div|pow|identity|transpose|relu|reshape|unsqueeze|output|input|value|x|t|v"
+    r"|fold|folded|lifted_tensor|scalar_tensor_default|embedding|linear|weight|param)?_?\d*"
+    r"|/.*_output_\d+|.*Constant_\d+(_output_\d+)?",
+    re.IGNORECASE | re.DOTALL,
+)
+WORD = re.compile(r"\W+")
+LONGEST = 400  #: number of characters of a name
+
+
+def own_name(name: str) -> str | None:
+    """Return the name of a tensor as the dotted name of a parameter, or None if an exporter made it up."""
+    if len(name) > LONGEST or MADE_UP.fullmatch(name):
+        return None
+    words = [WORD.sub("_", word).strip("_") or "_" for word in re.split(r"[./]", name.partition(":0")[0])]
+    words = [word for word in words if word != "_"]
+    # A batch norm that torch's exporter has folded into a convolution leaves `c.weight_bias`, the bias of `c`.
+    return (
+        ".".join(words).removesuffix("weight_bias") + "bias" * name.endswith("weight_bias") if words else None
+    )
+
+
+def scope_of(node: str, scopes: Sequence[str] = ()) -> str:
+    """Return the path of the module that a node belongs to, or an empty string.
+
+    Args:
+        node: the name of the node, such as ``/layers/layers.0/MatMul``. A part of the path that begins with
+            the part before it replaces that part.
+        scopes: the paths of the modules around the node, from the outside in, if the model states them.
+    """
+    if scopes:
+        return ".".join(WORD.sub("_", word) for word in scopes[-1][:LONGEST].split(".") if word)
+    if not node.startswith("/") or len(node) > LONGEST:
+        return ""
+    parts: list[str] = []
+    for part in node.split("/")[1:-1]:
+        if parts and (part == parts[-1] or part.startswith(f"{parts[-1]}.")):
+            parts[-1] = part
+        else:
+            parts.append(part)
+    return ".".join(WORD.sub("_", word) for part in parts for word in part.split(".") if word)
+
+
+def sibling(name: str, word: str) -> str | None:
+    """Return the name of the parameter ``word`` beside a parameter, or None if the name does not tell.
+
+    The weight beside ``fc.bias`` is ``fc.weight``, and that beside ``in_proj_bias`` is ``in_proj_weight``.
+    """
+    for ending in ("running_mean", "running_var", "weight", "bias"):
+        if name == ending or name.endswith((f".{ending}", f"_{ending}")):
+            return name.removesuffix(ending) + word
+    return None
+
+
+class Names:
+    """The names that are taken. A name is never the beginning of another name, as ``a`` is of ``a.b``.
+
+    Args:
+        reserved: names that keep their tensors.
+    """
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        self._taken: set[str] = set()
+        self._stems: set[str] = set()
+        self._reserved = set(reserved)
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep names for later calls of :meth:`take` with ``own``."""
+        self._reserved |= set(names)
+
+    def take(self, name: str, *, own: bool = False) -> str:
+        """Return a free name: ``name``, or ``name`` with a number behind its stem. Mark it as taken."""
+        stem, dot, word = name.rpartition(".")
+        number, found = 1, name
+        while not self._free(found, own=own and number == 1):
+            number += 1
+            found = f"{stem}_{number}.{word}" if dot else f"{word}_{number}"
+        self._taken.add(found)
+        parts = found.split(".")
+        self._stems |= {".".join(parts[:count]) for count in range(1, len(parts))}
+        return found
+
+    def _free(self, name: str, *, own: bool) -> bool:
+        parts = name.split(".")
+        stems = {".".join(parts[:count]) for count in range(1, len(parts))}
+        if name in self._taken or name in self._stems or stems & self._taken:
+            return False
+        return own or name not in self._reserved
