@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
-from sneframe.errors import FileError
-from sneframe_formats.onnx_names import Names, own_name, scope_of, sibling
-from sneframe_formats.onnx_tensors import FLOATS, Tensors
+from sneframe_formats.onnx_names import Names, own_name, sibling
+from sneframe_formats.onnx_nodes import Input, Nodes, Step
 
 #: The inputs of operations that hold weights, and their names in torch.
 AFFINE = {1: "weight", 2: "bias"}
+RECURRENT = {1: "W", 2: "R", 3: "B"}
 ROLES: Mapping[str, Mapping[int, str]] = {
     **dict.fromkeys(("Gemm", "Conv", "ConvTranspose"), AFFINE),
     **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), AFFINE),
@@ -23,41 +22,9 @@ ROLES: Mapping[str, Mapping[int, str]] = {
     "BatchNormalization": {**AFFINE, 3: "running_mean", 4: "running_var"},
     "PRelu": {1: "weight"},
     "Gather": {0: "weight"},
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), {1: "W", 2: "R", 3: "B"}),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), RECURRENT),
 }
-QUANTISED = re.compile(r"Dequantize|QLinear|Integer$|NBits|QAttention|QGemm|DynamicQuantize")
-STANDARD = ("", "ai.onnx")  #: names of the domain of the standard operations
-SCOPES = "pkg.torch.onnx.name_scopes"
-STRING = 8
 SHOWN = 4  #: number of names in a note
-
-
-@frozen(kw_only=True)
-class Step:
-    """One operation.
-
-    Args:
-        op: the name of the operation in ONNX, or ``Linear``.
-        inputs: the names of the values that it reads; an empty string is an input that is not given.
-        outputs: the names of the values that it computes.
-        attributes: the attributes, as plain values.
-        scope: the path of the module that the operation belongs to.
-    """
-
-    op: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any] = field(factory=dict)
-    scope: str = ""
-
-
-@frozen(kw_only=True)
-class Input:
-    """An input of the graph: its name, its type in ONNX, and its axes. A symbolic axis is a name or None."""
-
-    name: str
-    kind: int
-    shape: tuple[int | str | None, ...] | None
 
 
 @frozen(kw_only=True, eq=False)
@@ -115,200 +82,45 @@ def read_graph(model: Any, path: Path) -> Graph:
     Raises:
         FileError: the graph is damaged, or its weights are quantised.
     """
-    return _Reading(model, path).graph()
+    return _Rewriting(Nodes(model, path)).graph()
 
 
-class _Reading:
-    """The state of reading one model."""
+class _Rewriting:
+    """The state of rewriting the nodes of one model."""
 
-    def __init__(self, model: Any, path: Path) -> None:
-        self.path, self.proto, self.tensors = path, model.graph, Tensors(path)
-        self.opset = max((each.version for each in model.opset_import if each.domain in STANDARD), default=0)
-        self.values: dict[str, Tensor] = {}
-        self.given: set[str] = set()  # the names of values that are initialisers
-        self.alias: dict[str, tuple[str, bool]] = {}
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes, self.steps, self.values = nodes, nodes.steps, nodes.values
         self.notes: list[str] = []
-        self.fault = "" if self.opset >= 7 else f"the graph has version {self.opset} of the operations"
-        self.steps: list[Step] = []
-        self.nested: list[tuple[str, Tensor]] = []
 
     def graph(self) -> Graph:
-        self._initialisers()
-        inputs = self._inputs()
-        self._nodes(inputs)
-        outputs = tuple(self._plain(each.name) for each in self.proto.output)
-        self._refuse_quantised()
-        linear, merged = self._linear(outputs)
-        roles = self._roles(linear, merged)
-        weights = self._weights(roles)
-        uses = self._uses(linear, merged, outputs)
-        steps = self._rewritten(linear, merged, weights, uses)
+        nodes = self.nodes
+        linear, merged = self._linear()
+        weights = self._weights(self._roles(linear, merged))
+        steps = self._rewritten(linear, merged, weights, self._uses(linear, merged))
         values = {name: self.values[source] for source, name in weights.items()}
         names = Names()
         for name in values:
             names.take(name, own=True)
-        for name, value in self.nested:
+        for name, value in nodes.nested:
             values[names.take(name, own=True)] = value
         constants = {name: value for name, value in self.values.items() if name not in weights}
         self._note_constants(constants)
         return Graph(
-            inputs=inputs, outputs=outputs, steps=_needed(steps, outputs), weights=values, names=weights,
-            constants=constants, opset=self.opset, notes=tuple(self.notes), fault=self.fault,
-        )  # fmt: skip
-
-    # -- reading ---------------------------------------------------------------------------------------------
-
-    def _initialisers(self) -> None:
-        if len(self.proto.sparse_initializer):
-            raise FileError(f"{self.path}: holds sparse tensors, which are not read")
-        for tensor in self.proto.initializer:
-            if tensor.name in self.values:
-                raise FileError(f"{self.path}: holds two tensors with the name {tensor.name!r}")
-            if tensor.data_type != STRING:
-                self.values[tensor.name] = self.tensors.read(tensor, tensor.name)
-                self.given.add(tensor.name)
-
-    def _inputs(self) -> tuple[Input, ...]:
-        found = []
-        for each in self.proto.input:
-            if each.name in self.values:
-                continue
-            kind = each.type.tensor_type
-            shape = (
-                tuple(
-                    int(axis.dim_value) if axis.HasField("dim_value") else axis.dim_param or None
-                    for axis in kind.shape.dim
-                )
-                if kind.HasField("shape")
-                else None
-            )
-            found.append(Input(name=each.name, kind=kind.elem_type, shape=shape))
-        return tuple(found)
-
-    def _nodes(self, inputs: Sequence[Input]) -> None:
-        known = {"", *self.values, *(each.name for each in inputs)}
-        known |= {tensor.name for tensor in self.proto.initializer}
-        for number, node in enumerate(self.proto.node):
-            name = node.name or f"{node.op_type} number {number}"
-            for each in node.input:
-                if each not in known:
-                    raise FileError(
-                        f"{self.path}: the node {name!r} reads {each!r}, which no earlier node computes"
-                    )
-            for each in node.output:
-                if each and each in known:
-                    raise FileError(f"{self.path}: {each!r} is computed twice")
-                known.add(each)
-            if node.op_type == "Constant" and node.domain in STANDARD:
-                self._constant(node)
-                continue
-            self._step(node, number)
-        for each in self.proto.output:
-            if each.name not in known:
-                raise FileError(f"{self.path}: no node computes the output {each.name!r}")
-
-    def _constant(self, node: Any) -> None:
-        import torch
-
-        output, value = (node.output or [""])[0], None
-        for each in node.attribute:
-            if each.name == "value" and each.t.data_type != STRING:
-                value = self.tensors.read(each.t, output)
-            elif each.name in ("value_float", "value_floats"):
-                value = torch.tensor(each.f if each.name == "value_float" else list(each.floats))
-            elif each.name in ("value_int", "value_ints"):
-                value = torch.tensor(
-                    each.i if each.name == "value_int" else list(each.ints), dtype=torch.int64
-                )
-        if value is not None:
-            self.values[output] = value
-
-    def _step(self, node: Any, number: int) -> None:
-        op, attributes = node.op_type, {}
-        if node.domain not in STANDARD:
-            self._unsupported(f"{node.domain}.{op}")
-        for each in node.attribute:
-            if each.HasField("g") or len(each.graphs):
-                self._unsupported(op)
-                for inner in (each.g, *each.graphs):
-                    self._collect(inner)
-            attributes[each.name] = self._attribute(each)
-        scopes = next((each.value for each in node.metadata_props if each.key == SCOPES), "")
-        words = re.findall(r"'([^']*)'", scopes)
-        scope = scope_of(node.name, words[:-1] if len(words) > 1 else ())
-        inputs, outputs = tuple(map(self._plain, node.input)), tuple(node.output)
-        if op in ("Identity", "Transpose") and inputs and outputs:
-            source, flipped = self.alias.get(inputs[0], (inputs[0], False))
-            value = self.values.get(source)
-            if op == "Identity" and source in self.values and not flipped:
-                self.alias[outputs[0]] = (source, False)
-            elif op == "Transpose" and value is not None and value.ndim == 2:
-                order = tuple(attributes.get("perm") or (1, 0))
-                self.alias[outputs[0]] = (source, flipped ^ (order == (1, 0)))
-        self.steps.append(Step(op=op, inputs=inputs, outputs=outputs, attributes=attributes, scope=scope))
-
-    def _attribute(self, each: Any) -> Any:
-        """Return an attribute as a plain value."""
-        kinds = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints", 8: "strings"}
-        if each.type == 4:
-            if each.t.data_type == STRING:
-                return None
-            value = self.tensors.read(each.t, each.name)
-            return (str(value.dtype).removeprefix("torch."), value.flatten()[:1].tolist())
-        value = getattr(each, kinds[each.type]) if each.type in kinds else None
-        if isinstance(value, bytes):
-            return value.decode(errors="replace")
-        return value if value is None or isinstance(value, int | float) else tuple(value)
-
-    def _collect(self, graph: Any) -> None:
-        """Collect the weights in a graph that is part of a node, and in the graphs within it."""
-        waiting = [graph]
-        while waiting:
-            graph = waiting.pop()
-            found = [(each.name, each) for each in graph.initializer]
-            for node in graph.node:
-                for each in node.attribute:
-                    waiting += [each.g] if each.HasField("g") else []
-                    waiting += each.graphs
-                    if node.op_type == "Constant" and each.name == "value":
-                        found.append((node.output[0] if node.output else "", each.t))
-            for name, tensor in found:
-                if tensor.data_type != STRING:
-                    value = self.tensors.read(tensor, name)
-                    if tensor.data_type in FLOATS and value.ndim and value.numel() > 1:
-                        self.nested.append((own_name(name) or "within.weight", value))
-
-    def _unsupported(self, op: str) -> None:
-        self.fault = self.fault or f"the graph has the operation {op[:80]}"
-
-    def _plain(self, name: str) -> str:
-        """Return the name of the tensor that a value is equal to."""
-        source, flipped = self.alias.get(name, (name, False))
-        return name if flipped else source
-
-    def _source(self, name: str) -> tuple[str, bool]:
-        """Return the tensor that a value is, and whether the value is its transpose."""
-        return self.alias.get(name, (name, False))
-
-    def _is_weight(self, name: str, ndim: int | None = None) -> bool:
-        value = self.values.get(name)
-        return value is not None and value.is_floating_point() and ndim in (None, value.ndim)
-
-    def _refuse_quantised(self) -> None:
-        for step in self.steps:
-            if QUANTISED.search(step.op):
-                for name in step.inputs:
-                    value = self.values.get(name)
-                    if value is not None and value.element_size() == 1 and value.numel() > 1:
-                        raise FileError(
-                            f"{self.path}: {name!r} holds quantised weights, which are not read; "
-                            f"export the network in floating point"
-                        )
+            inputs=nodes.inputs,
+            outputs=nodes.outputs,
+            steps=_needed(steps, nodes.outputs),
+            weights=values,
+            names=weights,
+            constants=constants,
+            opset=nodes.opset,
+            notes=tuple(self.notes),
+            fault=nodes.fault,
+        )
 
     # -- linear layers ---------------------------------------------------------------------------------------
 
-    def _linear(self, outputs: Sequence[str]) -> tuple[dict[int, _Linear], set[int]]:
-        """Find the linear layers. Return them by the number of their last step, and the other steps of them."""
+    def _linear(self) -> tuple[dict[int, _Linear], set[int]]:
+        """Return the linear layers by the number of their last step, and the numbers of their other steps."""
         readers: dict[str, list[int]] = {}
         for number, step in enumerate(self.steps):
             for name in step.inputs:
@@ -319,7 +131,7 @@ class _Reading:
             if (made := self._product(step)) is None:
                 continue
             last = readers.get(step.outputs[0], [])
-            if not made.bias and len(last) == 1 and step.outputs[0] not in outputs:
+            if not made.bias and len(last) == 1 and step.outputs[0] not in self.nodes.outputs:
                 after = self.steps[last[0]]
                 others = [name for name in after.inputs if name != step.outputs[0]]
                 if after.op == "Add" and len(others) == 1 and self._is_bias(others[0], made):
@@ -334,8 +146,8 @@ class _Reading:
         """Return the linear layer that a matrix product is, or None."""
         if step.op not in ("MatMul", "Gemm") or len(step.inputs) < 2 or not step.outputs:
             return None
-        x, (weight, flipped) = step.inputs[0], self._source(step.inputs[1])
-        if not self._is_weight(weight, 2) or self._source(x)[0] in self.values:
+        x, (weight, flipped) = step.inputs[0], self.nodes.source(step.inputs[1])
+        if not self.nodes.is_weight(weight, 2) or self.nodes.source(x)[0] in self.values:
             return None
         if step.op == "MatMul":
             return _Linear(x, weight, out_in=flipped)
@@ -350,11 +162,9 @@ class _Reading:
 
     def _is_bias(self, name: str, made: _Linear) -> bool:
         size = self.values[made.weight].shape[0 if made.out_in else 1]
-        return self._is_weight(name, 1) and self.values[name].numel() == size
+        return self.nodes.is_weight(name, 1) and self.values[name].numel() == size
 
-    def _uses(
-        self, linear: Mapping[int, _Linear], merged: set[int], outputs: Sequence[str]
-    ) -> dict[str, list[_Linear | None]]:
+    def _uses(self, linear: Mapping[int, _Linear], merged: set[int]) -> dict[str, list[_Linear | None]]:
         """Return the uses of each tensor: linear layers, and None for any other use."""
         uses: dict[str, list[_Linear | None]] = {}
         for number, step in enumerate(self.steps):
@@ -362,11 +172,11 @@ class _Reading:
                 made = linear[number]
                 uses.setdefault(made.weight, []).append(made)
                 uses.setdefault(made.bias, []).append(None)
-            elif number not in merged and not any(name in self.alias for name in step.outputs):
+            elif number not in merged and not any(name in self.nodes.alias for name in step.outputs):
                 for name in step.inputs:
-                    uses.setdefault(self._source(name)[0], []).append(None)
-        for name in outputs:
-            uses.setdefault(self._source(name)[0], []).append(None)
+                    uses.setdefault(self.nodes.source(name)[0], []).append(None)
+        for name in self.nodes.outputs:
+            uses.setdefault(self.nodes.source(name)[0], []).append(None)
         return uses
 
     def _rewritten(
@@ -419,8 +229,8 @@ class _Reading:
         for number, step in enumerate(self.steps):
             if number in merged:
                 continue
-            given = [(at, self._source(name)[0]) for at, name in enumerate(step.inputs) if name]
-            words = {name: ROLES.get(step.op, {}).get(at) for at, name in given if self._is_weight(name)}
+            given = [(at, self.nodes.source(name)[0]) for at, name in enumerate(step.inputs) if name]
+            words = {name: ROLES.get(step.op, {}).get(at) for at, name in given if self.nodes.is_weight(name)}
             scope = step.scope
             if number in linear:
                 words = {linear[number].weight: "weight", linear[number].bias: "bias"}
@@ -433,9 +243,9 @@ class _Reading:
 
     def _weights(self, roles: Mapping[str, tuple[str, str, tuple[str, ...]]]) -> dict[str, str]:
         """Return the names of the weights, in the order in which the steps use them."""
-        order = dict.fromkeys(self._source(name)[0] for step in self.steps for name in step.inputs)
+        order = dict.fromkeys(self.nodes.source(name)[0] for step in self.steps for name in step.inputs)
         order |= dict.fromkeys(self.values)
-        own = {name: own_name(name) for name in order if self._is_weight(name)}
+        own = {name: own_name(name) for name in order if self.nodes.is_weight(name)}
         names, found = Names(), {}
         names.reserve(each for each in own.values() if each is not None)
         for name, its in own.items():
@@ -450,7 +260,7 @@ class _Reading:
                 known = (own[each] for each in beside if each != name and own.get(each))
                 near = next((made for each in known if (made := sibling(str(each), word))), None)
                 found[name] = names.take(near or f"{scope}.{word}")
-            elif name in self.given and (
+            elif name in self.nodes.given and (
                 its is not None or (value.numel() > 1 and bool(value.isfinite().all()))
             ):
                 found[name] = names.take(its or "unnamed.weight", own=its is not None)
@@ -462,6 +272,11 @@ class _Reading:
             shown = ", ".join(repr(name[:60]) for name in left[:SHOWN])
             more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
             self.notes.append(f"taken for constants of the computation, not for weights: {shown}{more}")
+
+
+def _is_unnamed_weight(value: Tensor) -> bool:
+    """Return whether a tensor without a name of its own is a weight. A mask may have infinite elements."""
+    return value.numel() > 1 and bool(value.isfinite().all())
 
 
 def _needed(steps: Sequence[Step], outputs: Sequence[str]) -> tuple[Step, ...]:

@@ -24,10 +24,10 @@ def own_name(name: str) -> str | None:
         return None
     words = [WORD.sub("_", word).strip("_") or "_" for word in re.split(r"[./]", name.partition(":0")[0])]
     words = [word for word in words if word != "_"]
-    # A batch norm that torch's exporter has folded into a convolution leaves `c.weight_bias`, the bias of `c`.
-    return (
-        ".".join(words).removesuffix("weight_bias") + "bias" * name.endswith("weight_bias") if words else None
-    )
+    found = ".".join(words)
+    if found.endswith(".weight_bias"):  # a bias that torch's exporter made when it folded a batch norm
+        found = found.removesuffix("weight_bias") + "bias"
+    return found or None
 
 
 def scope_of(node: str, scopes: Sequence[str] = ()) -> str:

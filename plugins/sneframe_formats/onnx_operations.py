@@ -1,6 +1,6 @@
 """Compute the operations of ONNX with torch.
 
-An operation raises :class:`~sneframe_formats.onnx_inputs.UnsupportedError` for a form that it does not compute.
+An operation raises ``UnsupportedError`` for a form that it does not compute.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class OnnxReader(FileReader):
         graph = read_graph(parsed(path), path)
         if not graph.weights:
             raise FileError(f"{path}: the model holds no weights")
-        from sneframe_formats.onnx_module import OnnxModule, runnable
+        from sneframe_formats.onnx_build import build
+        from sneframe_formats.onnx_shapes import runnable
 
         example, note = runnable(graph)
         notes = (*graph.notes, *([note] if note else []))
@@ -46,7 +47,7 @@ class OnnxReader(FileReader):
             return Content(values=dict(graph.weights), notes=notes, guess=False)
 
         def module() -> tuple[nn.Module, tuple[Tensor, ...]]:
-            return OnnxModule(graph), example
+            return build(graph), example
 
         return Content(values=dict(graph.weights), module=module, notes=notes)
 

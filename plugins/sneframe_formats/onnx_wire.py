@@ -81,7 +81,7 @@ def fields(data: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int,
         yield number, kind, begin, start
 
 
-def looks_like(head: bytes, size: int) -> bool:
+def looks_like(head: bytes, size: int) -> bool:  # noqa: PLR0911  # one line per reason
     """Return whether a file may be an ONNX model, from its first bytes and its size.
 
     A model begins with the version of the format. Then come the fields of :data:`BEGINNING`, each at most
