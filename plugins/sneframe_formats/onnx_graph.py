@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sneframe_formats.onnx_names import Names, own_name, sibling
 from sneframe_formats.onnx_nodes import Input, Nodes, Step
+from sneframe_formats.onnx_rearrange import SHAPES
 
 #: The inputs of operations that hold weights, and their names in torch.
 AFFINE = {1: "weight", 2: "bias"}
@@ -245,7 +246,10 @@ class _Rewriting:
         """Return the names of the weights, in the order in which the steps use them."""
         order = dict.fromkeys(self.nodes.source(name)[0] for step in self.steps for name in step.inputs)
         order |= dict.fromkeys(self.values)
-        own = {name: own_name(name) for name in order if self.nodes.is_weight(name)}
+        settings = self._settings()
+        own = {
+            name: own_name(name) for name in order if self.nodes.is_weight(name) and name not in settings
+        }
         names, found = Names(), {}
         names.reserve(each for each in own.values() if each is not None)
         for name, its in own.items():
@@ -265,6 +269,14 @@ class _Rewriting:
             ):
                 found[name] = names.take(its or "unnamed.weight", own=its is not None)
         return found
+
+    def _settings(self) -> set[str]:
+        """Return the tensors that are only settings of operations, such as the limits of a Clip."""
+        settings, others = set(), set()
+        for step in self.steps:
+            for at, name in enumerate(step.inputs):
+                (settings if at in SHAPES.get(step.op, ()) else others).add(self.nodes.source(name)[0])
+        return settings - others
 
     def _note_constants(self, constants: Mapping[str, Tensor]) -> None:
         left = [name for name, value in constants.items() if value.is_floating_point() and value.numel() > 1]
