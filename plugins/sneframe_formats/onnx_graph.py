@@ -153,8 +153,10 @@ class _Rewriting:
         if step.op == "MatMul":
             return _Linear(x, weight, out_in=flipped)
         given = step.attributes
-        out_in = bool(given.get("transB", 0)) ^ flipped
-        made = _Linear(x, weight, out_in=out_in, alpha=given.get("alpha", 1.0), beta=given.get("beta", 1.0))
+        factors = {word: given.get(word, 1.0) for word in ("alpha", "beta")}
+        if not all(isinstance(factor, float) for factor in factors.values()):
+            return None
+        made = _Linear(x, weight, out_in=bool(given.get("transB", 0)) ^ flipped, **factors)
         bias = step.inputs[2] if len(step.inputs) > 2 else ""
         if given.get("transA", 0) or (bias and not self._is_bias(bias, made)):
             return None

@@ -19,6 +19,8 @@ Attributes: TypeAlias = Mapping[str, Any]
 Result: TypeAlias = Tensor | Sequence[Tensor]
 Operation: TypeAlias = Callable[[Inputs, Attributes], Result]
 
+MOST = 1024  #: number of integers in a list
+
 DTYPES = {
     1: torch.float32,
     2: torch.uint8,
@@ -53,8 +55,10 @@ def maybe(inputs: Inputs, at: int) -> Tensor | None:
 def ints(inputs: Inputs, at: int, given: Attributes, name: str) -> list[int] | None:
     """Return a list of integers, which newer versions take as an input and older ones as an attribute."""
     if (value := maybe(inputs, at)) is not None:
+        if value.numel() > MOST:
+            raise UnsupportedError(f"has more than {MOST} {name or 'sizes'}")
         return [int(each) for each in value.flatten().tolist()]
-    return None if given.get(name) is None else [int(each) for each in given[name]]
+    return None if given.get(name) is None else [int(each) for each in given[name][:MOST]]
 
 
 def number(value: Tensor | None) -> float | int | None:

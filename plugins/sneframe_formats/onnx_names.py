@@ -73,6 +73,7 @@ class Names:
         self._taken: set[str] = set()
         self._stems: set[str] = set()
         self._reserved = set(reserved)
+        self._numbers: dict[str, int] = {}
 
     def reserve(self, names: Iterable[str]) -> None:
         """Keep names for later calls of :meth:`take` with ``own``."""
@@ -81,10 +82,13 @@ class Names:
     def take(self, name: str, *, own: bool = False) -> str:
         """Return a free name: ``name``, or ``name`` with a number behind its stem. Mark it as taken."""
         stem, dot, word = name.rpartition(".")
-        number, found = 1, name
+        number, found = self._numbers.get(name, 1), name
+        if number > 1:
+            found = f"{stem}_{number}.{word}" if dot else f"{word}_{number}"
         while not self._free(found, own=own and number == 1):
             number += 1
             found = f"{stem}_{number}.{word}" if dot else f"{word}_{number}"
+        self._numbers[name] = number
         self._taken.add(found)
         parts = found.split(".")
         self._stems |= {".".join(parts[:count]) for count in range(1, len(parts))}

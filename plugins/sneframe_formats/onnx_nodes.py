@@ -183,8 +183,8 @@ class Nodes:
             if op == "Identity" and source in self.values and not flipped:
                 self.alias[outputs[0]] = (source, False)
             elif op == "Transpose" and value is not None and value.ndim == 2:
-                order = tuple(attributes.get("perm") or (1, 0))
-                self.alias[outputs[0]] = (source, flipped ^ (order == (1, 0)))
+                if (order := attributes.get("perm") or (1, 0)) in ((1, 0), (0, 1)):
+                    self.alias[outputs[0]] = (source, flipped ^ (order == (1, 0)))
         self.steps.append(Step(op=op, inputs=inputs, outputs=outputs, attributes=attributes, scope=scope))
 
     def _attribute(self, each: Any) -> Any:
@@ -218,7 +218,7 @@ class Nodes:
                         self.nested.append((own_name(name) or "within.weight", value))
 
     def _unsupported(self, op: str) -> None:
-        self.fault = self.fault or f"the graph has the operation {op[:80]}"
+        self.fault = self.fault or f"the graph has the operation {' '.join(op[:80].split())}"
 
     def _plain(self, name: str) -> str:
         """Return the name of the tensor that a value is equal to."""

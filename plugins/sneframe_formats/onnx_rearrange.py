@@ -88,7 +88,9 @@ def split(inputs: Inputs, given: Attributes) -> Sequence[Tensor]:
     """Cut a tensor along an axis."""
     x, axis, sizes = need(inputs, 0), given.get("axis", 0), ints(inputs, 1, given, "split")
     if sizes is None:
-        size = -(-x.shape[axis] // given.get("num_outputs", given["outputs"]))
+        if given.get("num_outputs", given["outputs"]) != given["outputs"]:
+            raise UnsupportedError("has another number of outputs than it says")
+        size = -(-x.shape[axis] // given["outputs"])
         return x.split(size, axis)
     return x.split(sizes, axis)
 

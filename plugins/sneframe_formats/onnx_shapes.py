@@ -18,7 +18,7 @@ from sneframe_formats.onnx_rearrange import SHAPES
 
 BATCH = 2  #: size of a symbolic first axis of an example input
 SIZES = (5, 32, 28, 64, 224, 16, 8, 48, 96, 128, 2)  #: sizes of other symbolic axes, in the order of the trials
-LARGEST = 1 << 26  #: number of elements of an example input
+LARGEST = 1 << 26  #: number of elements of the example inputs
 MOST = 1 << 28  #: number of elements of all values that the graph computes
 KNOWN = 1 << 16  #: number of elements of a tensor of which a shape may depend
 
@@ -99,7 +99,7 @@ def examples(inputs: Sequence[Input]) -> Iterator[tuple[tuple[Tensor, ...], str]
     ]
     for size in SIZES if open_ else SIZES[:1]:
         generator = torch.Generator().manual_seed(0)
-        made = []
+        made, total = [], 0
         for each in inputs:
             if each.shape is None or each.kind not in DTYPES:
                 raise ArchitectureError(f"the input {each.name[:80]!r} has no shape, or no known type")
@@ -107,7 +107,8 @@ def examples(inputs: Sequence[Input]) -> Iterator[tuple[tuple[Tensor, ...], str]
                 axis if isinstance(axis, int) else BATCH if not at or axis in batches else size
                 for at, axis in enumerate(each.shape)
             ]
-            if len(shape) > 16 or min(shape, default=1) < 1 or prod(shape) > LARGEST:
+            total += prod(shape)
+            if len(shape) > 16 or min(shape, default=1) < 1 or total > LARGEST:
                 raise ArchitectureError(f"the input {each.name[:80]!r} has the shape {shape[:16]}")
             dtype = DTYPES[each.kind]
             if dtype.is_floating_point:
@@ -125,9 +126,9 @@ def runnable(graph: Graph) -> tuple[tuple[Tensor, ...] | None, str]:
     Returns:
         The input and a note, or None and why the graph cannot be computed.
     """
-    unknown = sorted({step.op for step in graph.steps} - OPERATIONS.keys())
+    unknown = ", ".join(sorted({step.op for step in graph.steps} - OPERATIONS.keys()))
     if graph.fault or unknown:
-        what = graph.fault or f"the graph has the operation {', '.join(unknown)[:160]}"
+        what = graph.fault or f"the graph has the operation {' '.join(unknown[:160].split())}"
         return None, f"not derived: {what}; all neurons keep their places"
     fault = ""
     try:
@@ -141,4 +142,6 @@ def runnable(graph: Graph) -> tuple[tuple[Tensor, ...] | None, str]:
                 return example, note
     except ArchitectureError as error:
         fault = str(error)
+    except Exception as error:  # noqa: BLE001  # a hostile graph has attributes of any type
+        fault = one_line(error)[:160]
     return None, f"not derived: {fault}; all neurons keep their places"

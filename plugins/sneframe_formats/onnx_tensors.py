@@ -100,7 +100,9 @@ class Tensors:
         try:
             other = inside(self._path.parent, given["location"])
         except FileError as error:
-            raise FileError(f"{self._path}: {name!r} is in another file: {error}") from error
+            raise FileError(
+                f"{self._path}: {name!r} is in another file: {' '.join(str(error).split())}"
+            ) from error
         numbers = {}
         for key, default in (("offset", 0), ("length", count * dtype.itemsize)):
             word = given.get(key, str(default))

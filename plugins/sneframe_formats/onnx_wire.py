@@ -122,6 +122,8 @@ def check_parts(path: Path) -> None:
     size = path.stat().st_size
     if size > LARGEST:
         raise FileError(f"{path}: has {size} bytes, and a protobuf message has at most {LARGEST}")
+    if not size:
+        raise FileError(f"{path}: the file is empty")
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         count = 0
         waiting = [(MODEL, 0, size, 0)]
