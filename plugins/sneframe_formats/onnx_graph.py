@@ -249,9 +249,7 @@ class _Rewriting:
         order = dict.fromkeys(self.nodes.source(name)[0] for step in self.steps for name in step.inputs)
         order |= dict.fromkeys(self.values)
         settings = self._settings()
-        own = {
-            name: own_name(name) for name in order if self.nodes.is_weight(name) and name not in settings
-        }
+        own = {name: own_name(name) for name in order if self.nodes.is_weight(name) and name not in settings}
         names, found = Names(), {}
         names.reserve(each for each in own.values() if each is not None)
         for name, its in own.items():

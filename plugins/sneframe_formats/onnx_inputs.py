@@ -64,3 +64,10 @@ def ints(inputs: Inputs, at: int, given: Attributes, name: str) -> list[int] | N
 def number(value: Tensor | None) -> float | int | None:
     """Return the only number in a tensor."""
     return None if value is None else value.reshape(()).item()
+
+
+def axis_of(axis: int, count: int) -> int:
+    """Return the number of an axis, which may be counted from the end."""
+    if not -count <= axis < count:
+        raise UnsupportedError(f"has the axis {axis}, but there are {count}")
+    return axis % count

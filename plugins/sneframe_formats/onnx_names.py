@@ -71,7 +71,7 @@ class Names:
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
         self._taken: set[str] = set()
-        self._stems: set[str] = set()
+        self._beginnings: set[str] = set()
         self._reserved = set(reserved)
         self._numbers: dict[str, int] = {}
 
@@ -81,22 +81,27 @@ class Names:
 
     def take(self, name: str, *, own: bool = False) -> str:
         """Return a free name: ``name``, or ``name`` with a number behind its stem. Mark it as taken."""
+        if any(stem in self._taken for stem in _stems(name)):
+            name, own = name.replace(".", "_"), False
         stem, dot, word = name.rpartition(".")
-        number, found = self._numbers.get(name, 1), name
-        if number > 1:
-            found = f"{stem}_{number}.{word}" if dot else f"{word}_{number}"
-        while not self._free(found, own=own and number == 1):
+        number = self._numbers.get(name, 1)
+        while True:
+            found = name if number == 1 else f"{stem}_{number}.{word}" if dot else f"{word}_{number}"
+            if self._free(found, own=own and number == 1):
+                break
             number += 1
-            found = f"{stem}_{number}.{word}" if dot else f"{word}_{number}"
         self._numbers[name] = number
         self._taken.add(found)
-        parts = found.split(".")
-        self._stems |= {".".join(parts[:count]) for count in range(1, len(parts))}
+        self._beginnings |= _stems(found)
         return found
 
     def _free(self, name: str, *, own: bool) -> bool:
-        parts = name.split(".")
-        stems = {".".join(parts[:count]) for count in range(1, len(parts))}
-        if name in self._taken or name in self._stems or stems & self._taken:
+        if name in self._taken or name in self._beginnings or _stems(name) & self._taken:
             return False
         return own or name not in self._reserved
+
+
+def _stems(name: str) -> set[str]:
+    """Return the names with which a dotted name begins."""
+    parts = name.split(".")
+    return {".".join(parts[:count]) for count in range(1, len(parts))}

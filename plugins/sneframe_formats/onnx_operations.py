@@ -19,6 +19,7 @@ from sneframe_formats.onnx_inputs import (
     Inputs,
     Operation,
     UnsupportedError,
+    axis_of,
     ints,
     maybe,
     need,
@@ -96,7 +97,7 @@ def softmax(function: Callable[..., Tensor]) -> Callable[[Inputs, Attributes], T
         x = need(inputs, 0)
         if given["opset"] >= 13:
             return function(x, dim=given.get("axis", -1))
-        axis = given.get("axis", 1) % max(1, x.ndim)
+        axis = axis_of(given.get("axis", 1), x.ndim)
         if axis == x.ndim - 1:
             return function(x, dim=axis)
         flat = x.reshape(prod(x.shape[:axis]), -1)
@@ -176,7 +177,7 @@ def batch_norm(inputs: Inputs, given: Attributes) -> Tensor:
 def layer_norm(inputs: Inputs, given: Attributes) -> Tensor:
     """Normalise over the last axes."""
     x, weight, bias = need(inputs, 0), need(inputs, 1), maybe(inputs, 2)
-    shape, epsilon = x.shape[given.get("axis", -1) :], given.get("epsilon", 1e-5)
+    shape, epsilon = x.shape[axis_of(given.get("axis", -1), x.ndim) :], given.get("epsilon", 1e-5)
     if weight.shape == shape and (bias is None or bias.shape == shape):
         return F.layer_norm(x, shape, weight, bias, epsilon)
     found = F.layer_norm(x, shape, None, None, epsilon) * weight

@@ -14,6 +14,7 @@ from sneframe_formats.onnx_inputs import (
     Inputs,
     Operation,
     UnsupportedError,
+    axis_of,
     ints,
     maybe,
     need,
@@ -37,7 +38,7 @@ MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 def flatten(inputs: Inputs, given: Attributes) -> Tensor:
     """Join the axes before and after ``axis``."""
     x, axis = need(inputs, 0), given.get("axis", 1)
-    axis = axis + x.ndim if axis < 0 else axis
+    axis = axis if axis == x.ndim else axis_of(axis, x.ndim)
     if axis == 1 and x.ndim > 1:
         return x.flatten(1)
     return x.reshape(prod(x.shape[:axis]), prod(x.shape[axis:]))
@@ -74,7 +75,7 @@ def unsqueeze(inputs: Inputs, given: Attributes) -> Tensor:
     """Add axes of size 1."""
     x, axes = need(inputs, 0), ints(inputs, 1, given, "axes") or []
     total = x.ndim + len(axes)
-    for axis in sorted(axis % total for axis in axes):
+    for axis in sorted({axis_of(axis, total) for axis in axes}):
         x = x.unsqueeze(axis)
     return x
 
@@ -103,7 +104,8 @@ def slice_(inputs: Inputs, given: Attributes) -> Tensor:
         raise UnsupportedError("has no range")
     axes = ints(inputs, 3, given, "axes") or list(range(len(starts)))
     steps = ints(inputs, 4, {}, "steps") or [1] * len(starts)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+    for start, end, given_axis, step in zip(starts, ends, axes, steps, strict=True):
+        axis = axis_of(given_axis, x.ndim)
         size = x.shape[axis]
         if step == 0:
             raise UnsupportedError("has the step 0")
@@ -126,7 +128,7 @@ def _end(end: int, size: int, step: int) -> int | None:
 def gather(inputs: Inputs, given: Attributes) -> Tensor:
     """Read elements at given positions along an axis. Rows of a table of weights are an embedding."""
     x, index, axis = need(inputs, 0), need(inputs, 1), given.get("axis", 0)
-    axis = axis % x.ndim
+    axis = axis_of(axis, x.ndim)
     fixed = given.get("positions")
     if isinstance(fixed, int):
         return x.select(axis, fixed)
@@ -175,7 +177,7 @@ def pad(inputs: Inputs, given: Attributes) -> Tensor:
     """Add elements before and after axes."""
     x, pads, value = need(inputs, 0), ints(inputs, 1, given, "pads"), number(maybe(inputs, 2))
     mode, axes = MODES.get(given.get("mode", "constant")), ints(inputs, 3, {}, "")
-    axes = list(range(x.ndim)) if axes is None else [axis % x.ndim for axis in axes]
+    axes = list(range(x.ndim)) if axes is None else [axis_of(axis, x.ndim) for axis in axes]
     if mode is None or pads is None or len(pads) != 2 * len(axes):
         raise UnsupportedError("has a mode or a padding that is not computed")
     count = len(axes)

@@ -17,7 +17,19 @@ from sneframe_formats.onnx_operations import OPERATIONS
 from sneframe_formats.onnx_rearrange import SHAPES
 
 BATCH = 2  #: size of a symbolic first axis of an example input
-SIZES = (5, 32, 28, 64, 224, 16, 8, 48, 96, 128, 2)  #: sizes of other symbolic axes, in the order of the trials
+SIZES = (
+    5,
+    32,
+    28,
+    64,
+    224,
+    16,
+    8,
+    48,
+    96,
+    128,
+    2,
+)  #: sizes of other symbolic axes, in the order of the trials
 LARGEST = 1 << 26  #: number of elements of the example inputs
 MOST = 1 << 28  #: number of elements of all values that the graph computes
 KNOWN = 1 << 16  #: number of elements of a tensor of which a shape may depend

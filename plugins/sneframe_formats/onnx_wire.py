@@ -19,21 +19,39 @@ Buffer: TypeAlias = bytes | mmap
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  #: types of fields
 LARGEST = (1 << 31) - 1  #: size in bytes of the largest protobuf message
 MOST = 2_000_000  #: number of fields in a file, without the elements of packed lists
-DEEPEST = 90  #: levels of nested messages; protobuf itself reads 100
+DEEPEST = 80  #: levels of nested messages; protobuf itself reads 100
 
-MODEL, GRAPH, NODE, ATTRIBUTE, TENSOR, VALUE, TYPE, SHAPE, FUNCTION, LEAF = range(10)
+#: The kinds of messages. An entry is a pair of strings, or a version; an inner type is that of a sequence.
+MODEL, GRAPH, NODE, ATTRIBUTE, TENSOR, VALUE, TYPE, ARRAY, INNER, SHAPE, AXIS, FUNCTION, ENTRY, OTHER = range(
+    14
+)
 #: The fields of each kind of message that hold further messages, with the kinds of those messages.
 NESTED: dict[int, dict[int, int]] = {
-    MODEL: {7: GRAPH, 8: LEAF, 14: LEAF, 20: LEAF, 25: FUNCTION, 26: LEAF},
-    GRAPH: {1: NODE, 5: TENSOR, 11: VALUE, 12: VALUE, 13: VALUE, 14: LEAF, 15: LEAF, 16: LEAF},
-    NODE: {5: ATTRIBUTE, 9: LEAF, 10: LEAF},
-    ATTRIBUTE: {5: TENSOR, 6: GRAPH, 10: TENSOR, 11: GRAPH, 14: TYPE, 15: TYPE, 22: LEAF, 23: LEAF},
-    TENSOR: {3: LEAF, 13: LEAF, 16: LEAF},
-    VALUE: {2: TYPE, 4: LEAF},
-    TYPE: {1: SHAPE, 4: TYPE, 5: TYPE, 8: SHAPE, 9: TYPE},
-    SHAPE: {1: TYPE, 2: SHAPE},
-    FUNCTION: {7: NODE, 9: LEAF, 11: ATTRIBUTE, 12: VALUE, 14: LEAF},
-    LEAF: {},
+    MODEL: {7: GRAPH, 8: ENTRY, 14: ENTRY, 20: OTHER, 25: FUNCTION, 26: OTHER},
+    GRAPH: {1: NODE, 5: TENSOR, 11: VALUE, 12: VALUE, 13: VALUE, 14: OTHER, 15: OTHER, 16: ENTRY},
+    NODE: {5: ATTRIBUTE, 9: ENTRY, 10: OTHER},
+    ATTRIBUTE: {5: TENSOR, 6: GRAPH, 10: TENSOR, 11: GRAPH, 14: TYPE, 15: TYPE, 22: OTHER, 23: OTHER},
+    TENSOR: {3: OTHER, 13: ENTRY, 16: ENTRY},
+    VALUE: {2: TYPE, 4: ENTRY},
+    TYPE: {1: ARRAY, 4: INNER, 5: INNER, 8: ARRAY, 9: INNER},
+    ARRAY: {2: SHAPE},
+    INNER: {1: TYPE, 2: TYPE},
+    SHAPE: {1: AXIS},
+    AXIS: {},
+    FUNCTION: {7: NODE, 9: ENTRY, 11: ATTRIBUTE, 12: VALUE, 14: ENTRY},
+    ENTRY: {},
+    OTHER: {},
+}
+#: The fields of each kind of message that hold text.
+TEXTS: dict[int, tuple[int, ...]] = {
+    MODEL: (2, 3, 4, 6),
+    GRAPH: (2, 10),
+    NODE: (1, 2, 3, 4, 6, 7, 8),
+    ATTRIBUTE: (1, 13, 21),
+    TENSOR: (8, 12),
+    VALUE: (1, 3),
+    AXIS: (2, 3),
+    ENTRY: (1, 2),
 }
 #: The types of the fields with which a model may begin, by number: version, producer, domain, and graph.
 BEGINNING = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES}
@@ -136,7 +154,9 @@ def check_parts(path: Path) -> None:
                     count += 1
                     if count > MOST:
                         raise FileError(f"{path}: has more than {MOST} parts")
-                    if wire == BYTES and (inner := NESTED[kind].get(number)) is not None:
+                    if wire == BYTES and number in TEXTS.get(kind, ()):
+                        data[begin:end].decode()
+                    elif wire == BYTES and (inner := NESTED[kind].get(number)) is not None:
                         waiting.append((inner, begin, end, depth + 1))
-            except ValueError as error:
+            except ValueError as error:  # a field is cut off, or a text is no text
                 raise FileError(f"{path}: damaged, or not an ONNX model") from error

@@ -116,9 +116,7 @@ def read(path):
 def outputs(path, *examples):
     """Return the outputs of a file as onnxruntime computes them."""
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    feeds = {
-        each.name: example.numpy() for each, example in zip(session.get_inputs(), examples, strict=True)
-    }
+    feeds = {each.name: example.numpy() for each, example in zip(session.get_inputs(), examples, strict=True)}
     return [torch.from_numpy(np.asarray(each)) for each in session.run(None, feeds)]
 
 
@@ -274,12 +272,16 @@ def random(*shape, seed=0, scale=0.5):
 
 
 @pytest.mark.parametrize("external", [False, True])
-@pytest.mark.parametrize(("trans", "alpha", "beta"), [(0, 1.0, 1.0), (1, 1.0, 1.0), (0, 2.0, 0.5), (1, 0.5, 3.0)])
+@pytest.mark.parametrize(
+    ("trans", "alpha", "beta"), [(0, 1.0, 1.0), (1, 1.0, 1.0), (0, 2.0, 0.5), (1, 0.5, 3.0)]
+)
 def test_a_gemm_becomes_a_linear_layer(trans, alpha, beta, external, tmp_path):
     """The weight has the order (out, in), and contains the factors, in whichever form the file has it."""
     w1, b1, w2 = random(4, 6), random(6, seed=1), random(6, 3, seed=2)
     nodes = [
-        helper.make_node("Gemm", ["x", "fc1.weight", "fc1.bias"], ["h"], transB=trans, alpha=alpha, beta=beta),
+        helper.make_node(
+            "Gemm", ["x", "fc1.weight", "fc1.bias"], ["h"], transB=trans, alpha=alpha, beta=beta
+        ),
         helper.make_node("Relu", ["h"], ["r"]),
         helper.make_node("MatMul", ["r", "fc2.weight"], ["y"]),
     ]
@@ -370,7 +372,9 @@ def test_statistics_of_a_batch_norm_get_torch_s_names(tmp_path):
     """The statistics of a batch norm have torch's names, whatever names the file gives them."""
     nodes = [
         helper.make_node("Conv", ["x", "conv.w"], ["h"]),
-        helper.make_node("BatchNormalization", ["h", "bn.scale", "bn.B", "bn.mean", "bn.var"], ["y"], name="/bn/B"),
+        helper.make_node(
+            "BatchNormalization", ["h", "bn.scale", "bn.B", "bn.mean", "bn.var"], ["y"], name="/bn/B"
+        ),
     ]
     weights = {
         "conv.w": random(6, 2, 3, 3), "bn.scale": random(6), "bn.B": random(6),
@@ -431,8 +435,9 @@ def test_recurrent_weights_are_read(tmp_path):
 
 def test_other_bytes_are_not_recognised(tmp_path):
     """A file of other bytes that begins like protobuf is not taken for ONNX."""
-    from sneframe.files.reader import Candidate
     from sneframe_formats.onnx_reader import OnnxReader
+
+    from sneframe.files.reader import Candidate
 
     rng = np.random.default_rng(0)
     taken = 0

@@ -13,7 +13,6 @@ from sneframe.files.state_dict import read_state_dict
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
-
 from sneframe_formats.onnx_reader import OnnxReader  # noqa: E402
 
 
@@ -317,7 +316,9 @@ def after(nodes, **constants):
 )
 def test_a_graph_that_cannot_be_computed_is_left_out(op, constants, attributes, tmp_path):
     """A graph with false or huge shapes gives weights without a module, and takes no memory."""
-    path = saved(after([helper.make_node(op, ["h", *constants], ["y"], **attributes)], **constants), tmp_path / "a")
+    path = saved(
+        after([helper.make_node(op, ["h", *constants], ["y"], **attributes)], **constants), tmp_path / "a"
+    )
     left_out(path, op)
 
 
@@ -346,13 +347,26 @@ def test_a_false_input_is_left_out(shape, tmp_path):
 
 def test_names_of_any_kind_are_read(tmp_path):
     """The names of tensors may be those of attributes, beginnings of each other, or long, or no words."""
-    names = ["forward", "a", "a.b", "a.b.weight", "training", "x" * 5000, "é.\n.🙂", "..", "_parameters.x", "a/b"]
+    names = [
+        "forward",
+        "a",
+        "a.b",
+        "a.b.weight",
+        "training",
+        "x" * 5000,
+        "é.\n.🙂",
+        "..",
+        "_parameters.x",
+        "a/b",
+    ]
     nodes, last = [], "x"
     for at, name in enumerate(names):
         out = "y" if at == len(names) - 1 else f"v{at}"
         nodes.append(helper.make_node("MatMul", [last, name], [out]))
         last = out
-    path = saved(model(nodes, {name: weight(4, 4, seed=at) for at, name in enumerate(names)}), tmp_path / "a.onnx")
+    path = saved(
+        model(nodes, {name: weight(4, 4, seed=at) for at, name in enumerate(names)}), tmp_path / "a.onnx"
+    )
     found = read_state_dict(path, readers=[OnnxReader()])
     assert len(found.tensors) == len(names)
     module, example = found.content.module()

@@ -11,7 +11,6 @@ from sneframe.files.network_reader import NetworkReader
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
-
 from sneframe_formats.onnx_operations import OPERATIONS  # noqa: E402
 from sneframe_formats.onnx_reader import OnnxReader  # noqa: E402
 
@@ -35,7 +34,18 @@ def f32(number):
 
 PLAIN = (
     *("Neg", "Exp", "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Tanh", "Sigmoid", "HardSigmoid"),
-    *("HardSwish", "Softplus", "Softsign", "Sin", "Cos", "Erf", "Softmax", "LogSoftmax", "Identity", "Flatten"),
+    *(
+        "HardSwish",
+        "Softplus",
+        "Softsign",
+        "Sin",
+        "Cos",
+        "Erf",
+        "Softmax",
+        "LogSoftmax",
+        "Identity",
+        "Flatten",
+    ),
     *("Transpose", "GlobalAveragePool", "GlobalMaxPool", "Shape", "Dropout", "Abs", "Floor", "Ceil", "Mish"),
     *("Reciprocal", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "Trilu"),
 )
@@ -257,9 +267,7 @@ def test_a_hidden_state_of_the_reader_is_not_needed(tmp_path):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            torch.nn.Linear(3, 2), (torch.randn(2, 3),), tmp_path / "a.onnx", dynamo=False
-        )
+        torch.onnx.export(torch.nn.Linear(3, 2), (torch.randn(2, 3),), tmp_path / "a.onnx", dynamo=False)
     found = NetworkReader(readers=[OnnxReader()]).read(tmp_path / "a.onnx")
     module, example = found.content.module()
     assert torch.equal(copy.deepcopy(module)(*example), module(*example))
