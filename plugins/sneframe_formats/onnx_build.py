@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sneframe_formats.onnx_graph import Graph, Step
+from sneframe_formats.onnx_graph import Graph
 from sneframe_formats.onnx_module import OnnxModule, PlainStep
+from sneframe_formats.onnx_nodes import Step
 
 STATISTICS = ("running_mean", "running_var")
-CONVS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+CONVS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 KNOWN = 1 << 16  #: largest number of positions that are read from a constant
 
 
@@ -124,9 +125,12 @@ def _convolution(step: Step, weight: Tensor, options: dict[str, Any]) -> nn.Modu
         "dilation": tuple(at.get("dilations") or [1] * n),
         "groups": groups,
     }
+    made: nn.Module
     if step.op == "Conv":
-        return CONVS[n](weight.shape[1] * groups, weight.shape[0], kernel, **options)
-    return TRANSPOSED[n](weight.shape[0], weight.shape[1] * groups, kernel, **options)
+        made = CONVS[n](weight.shape[1] * groups, weight.shape[0], kernel, **options)
+    else:
+        made = TRANSPOSED[n](weight.shape[0], weight.shape[1] * groups, kernel, **options)
+    return made
 
 
 def _place(module: nn.Module, name: str, value: Tensor, holders: Mapping[str, nn.Module]) -> None:

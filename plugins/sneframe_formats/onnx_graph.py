@@ -272,7 +272,8 @@ class _Rewriting:
 
     def _settings(self) -> set[str]:
         """Return the tensors that are only settings of operations, such as the limits of a Clip."""
-        settings, others = set(), set()
+        settings: set[str] = set()
+        others: set[str] = set()
         for step in self.steps:
             for at, name in enumerate(step.inputs):
                 (settings if at in SHAPES.get(step.op, ()) else others).add(self.nodes.source(name)[0])

@@ -72,7 +72,8 @@ class OnnxModule(nn.Module):
         if op in NUMBERS and len(found) == 2 and not all(name in self.numbers for name in names):
             for at, name in enumerate(names):
                 axes, number = self.numbers.get(name, (0, None))
-                if number is not None and axes <= found[1 - at].ndim:
+                other: Any = found[1 - at]
+                if number is not None and other is not None and axes <= other.ndim:
                     found[at] = number
         return found
 

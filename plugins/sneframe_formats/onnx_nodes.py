@@ -182,9 +182,10 @@ class Nodes:
             value = self.values.get(source)
             if op == "Identity" and source in self.values and not flipped:
                 self.alias[outputs[0]] = (source, False)
-            elif op == "Transpose" and value is not None and value.ndim == 2:
-                if (order := attributes.get("perm") or (1, 0)) in ((1, 0), (0, 1)):
-                    self.alias[outputs[0]] = (source, flipped ^ (order == (1, 0)))
+            order = attributes.get("perm") or (1, 0)
+            turns = op == "Transpose" and order in ((1, 0), (0, 1))
+            if turns and value is not None and value.ndim == 2:
+                self.alias[outputs[0]] = (source, flipped ^ (order == (1, 0)))
         self.steps.append(Step(op=op, inputs=inputs, outputs=outputs, attributes=attributes, scope=scope))
 
     def _attribute(self, each: Any) -> Any:
@@ -192,9 +193,9 @@ class Nodes:
         if each.type == 4:
             if each.t.data_type == STRING:
                 return None
-            value = self._tensors.read(each.t, each.name)
-            return (str(value.dtype).removeprefix("torch."), value.flatten()[:1].tolist())
-        value = getattr(each, FIELDS[each.type]) if each.type in FIELDS else None
+            tensor = self._tensors.read(each.t, each.name)
+            return (str(tensor.dtype).removeprefix("torch."), tensor.flatten()[:1].tolist())
+        value: Any = getattr(each, FIELDS[each.type]) if each.type in FIELDS else None
         if isinstance(value, bytes):
             return value.decode(errors="replace")
         return value if value is None or isinstance(value, int | float) else tuple(value)

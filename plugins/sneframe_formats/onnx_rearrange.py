@@ -169,7 +169,7 @@ def tile(inputs: Inputs, given: Attributes) -> Tensor:
 
 def range_(inputs: Inputs, _: Attributes) -> Tensor:
     """Return evenly spaced numbers."""
-    start, stop, step = (number(need(inputs, at)) for at in range(3))
+    start, stop, step = (need(inputs, at).reshape(()).item() for at in range(3))
     return torch.arange(start, stop, step, dtype=need(inputs, 0).dtype)
 
 

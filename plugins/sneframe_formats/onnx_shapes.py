@@ -10,9 +10,10 @@ from torch import Tensor
 
 from sneframe.errors import ArchitectureError, one_line
 from sneframe_formats.onnx_build import build
-from sneframe_formats.onnx_graph import Graph, Input
+from sneframe_formats.onnx_graph import Graph
 from sneframe_formats.onnx_inputs import DTYPES, UnsupportedError
 from sneframe_formats.onnx_module import OnnxModule, PlainStep, compute, value_of
+from sneframe_formats.onnx_nodes import Input
 from sneframe_formats.onnx_operations import OPERATIONS
 from sneframe_formats.onnx_rearrange import SHAPES
 

@@ -70,8 +70,8 @@ def cnn():
 
 def depthwise():
     return nn.Sequential(
-        nn.Conv2d(3, 8, 1), nn.ReLU6(), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.SiLU(), nn.Conv2d(8, 4, 1),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2),
+        nn.Conv2d(3, 8, 1), nn.ReLU6(), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.SiLU(),
+        nn.Conv2d(8, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2),
     )  # fmt: skip
 
 
@@ -391,7 +391,7 @@ def test_statistics_of_a_batch_norm_get_torch_s_names(tmp_path):
 
 
 def test_an_unknown_operation_is_named_and_never_guessed(tmp_path):
-    """A graph that cannot be followed gives weights, a note and fixed axes, although its names are a chain."""
+    """A graph that cannot be followed gives weights and a note. Axes are fixed, although the names fit."""
     nodes = [
         helper.make_node("Gemm", ["x", "0.weight", "0.bias"], ["h"], transB=1),
         helper.make_node("Det", ["m"], ["d"]),

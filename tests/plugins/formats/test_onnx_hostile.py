@@ -1,8 +1,8 @@
 """Hostile and damaged ONNX files give one error of one line, and take no memory."""
 
-import os
 import resource
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -114,8 +114,8 @@ def test_a_false_place_of_data_is_refused(entries, word, tmp_path):
     folder.mkdir()
     (tmp_path / "w.bin").write_bytes(weight(6, 4).tobytes())
     (folder / "w.bin").write_bytes(weight(6, 4).tobytes())
-    os.symlink("loop", folder / "loop")
-    os.symlink("../w.bin", folder / "out")
+    (folder / "loop").symlink_to("loop")
+    (folder / "out").symlink_to("../w.bin")
     path = outside(folder / "a.onnx", **entries)
     before = str(path)
     with pytest.raises(FileError) as caught:
@@ -334,7 +334,7 @@ def test_a_constant_of_a_huge_shape_is_left_out(tmp_path):
 def test_repeated_doubling_is_left_out(tmp_path):
     """Forty nodes that each double a tensor are not computed."""
     names = ["h", *(f"d{at}" for at in range(39)), "y"]
-    nodes = [helper.make_node("Concat", [a, a], [b], axis=0) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [helper.make_node("Concat", [a, a], [b], axis=0) for a, b in pairwise(names)]
     left_out(saved(after(nodes), tmp_path / "a.onnx"), "Concat")
 
 

@@ -66,7 +66,9 @@ CASES = [
     case("Selu", alpha=1.0, gamma=2.0),
     case("Gelu", approximate="tanh"),
     case("HardSigmoid", alpha=1 / 6, beta=0.5),
-    *(case("Clip", *limits) for limits in ([f32(-0.5), f32(0.5)], [f32(0.0)], [f32(0.1)], [f32(0.5), f32(0.0)])),
+    *(case("Clip", *limits) for limits in (
+        [f32(-0.5), f32(0.5)], [f32(0.0)], [f32(0.1)], [f32(0.5), f32(0.0)],
+    )),
     case("Clip", opset=7, min=-0.5, max=0.5),
     case("Clip", opset=7, min=0.0),
     case("PRelu", values(4, 1, 1)),
@@ -90,11 +92,12 @@ CASES = [
     case("Conv", values(6, 4, 2, 2), auto_pad="VALID"),
     case("Conv", values(5, 4, 3), shape=(2, 4, 9)),
     case("Conv", values(5, 4, 2, 2, 2), shape=(1, 4, 4, 4, 4)),
-    case("ConvTranspose", values(4, 5, 3, 3), values(5), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]),
+    case("ConvTranspose", values(4, 5, 3, 3), values(5), strides=[2, 2], pads=[1] * 4, output_padding=[1, 1]),
     case("ConvTranspose", values(4, 2, 3, 3), group=2, dilations=[2, 1]),
     *(case("MaxPool", kernel_shape=[3, 3], **more) for more in (
         {}, {"strides": [2, 2]}, {"strides": [2, 2], "pads": [1, 1, 1, 1]}, {"pads": [0, 1, 1, 0]},
-        {"strides": [2, 2], "ceil_mode": 1}, {"dilations": [2, 2]}, {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+        {"strides": [2, 2], "ceil_mode": 1}, {"dilations": [2, 2]},
+        {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
         {"strides": [4, 4], "pads": [1, 1, 1, 1], "ceil_mode": 1}, {"pads": [2, 2, 2, 2]},
     )),
     *(case("AveragePool", kernel_shape=[3, 3], **more) for more in (
