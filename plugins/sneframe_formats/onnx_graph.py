@@ -264,9 +264,7 @@ class _Rewriting:
                 known = (own[each] for each in beside if each != name and own.get(each))
                 near = next((made for each in known if (made := sibling(str(each), word))), None)
                 found[name] = names.take(near or f"{scope}.{word}")
-            elif name in self.nodes.given and (
-                its is not None or (value.numel() > 1 and bool(value.isfinite().all()))
-            ):
+            elif _is_weight(value, its, given=name in self.nodes.given):
                 found[name] = names.take(its or "unnamed.weight", own=its is not None)
         return found
 
@@ -287,9 +285,17 @@ class _Rewriting:
             self.notes.append(f"taken for constants of the computation, not for weights: {shown}{more}")
 
 
-def _is_unnamed_weight(value: Tensor) -> bool:
-    """Return whether a tensor without a name of its own is a weight. A mask may have infinite elements."""
-    return value.numel() > 1 and bool(value.isfinite().all())
+def _is_weight(value: Tensor, own: str | None, *, given: bool) -> bool:
+    """Return whether a tensor that no operation uses as weights is a weight nevertheless.
+
+    Args:
+        value: the tensor.
+        own: the name of the tensor, if it has one that no exporter made up.
+        given: whether the tensor is an initialiser. The others are constants in the graph.
+    """
+    if own is not None:
+        return given or ("." in own and value.ndim > 0)
+    return given and value.numel() > 1 and bool(value.isfinite().all())  # a mask has infinite elements
 
 
 def _needed(steps: Sequence[Step], outputs: Sequence[str]) -> tuple[Step, ...]:

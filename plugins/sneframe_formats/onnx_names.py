@@ -10,7 +10,7 @@ MADE_UP = re.compile(
     r".*::.*|_?\d+|"
     r"_?(val|node|tmp|temp|tensor|const|constant|getitem|scalar|arg|initializer|initializer_value|var|ortshared"
     r"|matmul|add|mul|gemm|conv|sub|div|pow|identity|transpose|relu|reshape|unsqueeze|output|input|value|x|t|v"
-    r"|fold|folded|lifted_tensor|scalar_tensor_default|embedding|linear|weight|param)?_?\d*"
+    r"|fold|folded|lifted_tensor|scalar_tensor_default|embedding|linear|weight|param)?_?\d*(_\d+)*"
     r"|/.*_output_\d+|.*Constant_\d+(_output_\d+)?",
     re.IGNORECASE | re.DOTALL,
 )
@@ -20,6 +20,8 @@ LONGEST = 400  #: number of characters of a name
 
 def own_name(name: str) -> str | None:
     """Return the name of a tensor as the dotted name of a parameter, or None if an exporter made it up."""
+    if "." in (inner := name.rpartition("::")[2]):  # a name that a later tool has put a prefix before
+        name = inner
     if len(name) > LONGEST or MADE_UP.fullmatch(name):
         return None
     words = [WORD.sub("_", word).strip("_") or "_" for word in re.split(r"[./]", name.partition(":0")[0])]

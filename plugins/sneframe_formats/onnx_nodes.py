@@ -215,8 +215,9 @@ class Nodes:
             for name, tensor in found:
                 if tensor.data_type != STRING:
                     value = self._tensors.read(tensor, name)
-                    if tensor.data_type in FLOATS and value.ndim and value.numel() > 1:
-                        self.nested.append((own_name(name) or "within.weight", value))
+                    own = own_name(name)
+                    if tensor.data_type in FLOATS and value.ndim and (own or value.numel() > 1):
+                        self.nested.append((own or "within.weight", value))
 
     def _unsupported(self, op: str) -> None:
         self.fault = self.fault or f"the graph has the operation {' '.join(op[:80].split())}"
