@@ -202,7 +202,7 @@ class _Rewriting:
             if number in merged:
                 continue
             if (made := linear.get(number)) is None:
-                steps.append(step)
+                steps.append(self._flattened(step, uses))
                 continue
             factors = {"alpha": (made.weight, made.alpha), "beta": (made.bias, made.beta)}
             left = {}
@@ -218,6 +218,14 @@ class _Rewriting:
             inputs = (made.x, made.weight, made.bias)
             steps.append(evolve(step, op="Linear", inputs=inputs, attributes={**left, **turn}))
         return steps
+
+    def _flattened(self, step: Step, uses: Mapping[str, Sequence[_Linear | None]]) -> Step:
+        """Bring the slopes of a PRelu, one for each channel, into torch's shape."""
+        value = self.values.get(step.inputs[1]) if step.op == "PRelu" and len(step.inputs) > 1 else None
+        if value is None or value.ndim < 2 or len(value) != value.numel() or len(uses[step.inputs[1]]) > 1:
+            return step
+        self.values[step.inputs[1]] = value.flatten()
+        return evolve(step, attributes={**step.attributes, "axes": value.ndim})
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -239,6 +247,9 @@ class _Rewriting:
                 words = {linear[number].weight: "weight", linear[number].bias: "bias"}
             elif step.op == "Gather":
                 words = {name: word for name, word in words.items() if self.values[name].ndim == 2}
+            elif step.op == "InstanceNormalization":
+                # An export of a group norm has an instance norm that neither scales nor shifts.
+                words = {name: word for name, word in words.items() if not self._is_idle(name)}
             beside = tuple(name for name, word in words.items() if word and name)
             for name in beside:
                 roles.setdefault(name, (str(words[name]), scope or f"{step.op.lower()}_{number}", beside))
@@ -265,8 +276,19 @@ class _Rewriting:
                 near = next((made for each in known if (made := sibling(str(each), word))), None)
                 found[name] = names.take(near or f"{scope}.{word}")
             elif _is_weight(value, its, given=name in self.nodes.given):
-                found[name] = names.take(its or "unnamed.weight", own=its is not None)
+                found[name] = names.take(its or self._scoped(name), own=its is not None)
         return found
+
+    def _scoped(self, name: str) -> str:
+        """Return a name for a tensor without one, from the first operation that reads it."""
+        step = next((each for each in self.steps if name in each.inputs), None)
+        word = "bias" if step is not None and step.op in ("Add", "Sub") else "weight"
+        return f"{(step.scope if step is not None else '') or 'unnamed'}.{word}"
+
+    def _is_idle(self, name: str) -> bool:
+        """Return whether a tensor has a name that an exporter made up, and equal elements."""
+        value = self.values[name].flatten()
+        return own_name(name) is None and bool((value == value[:1]).all())
 
     def _settings(self) -> set[str]:
         """Return the tensors that are only settings of operations, such as the limits of a Clip."""

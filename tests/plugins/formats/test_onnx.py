@@ -57,6 +57,18 @@ class Attention(nn.Module):
         return self.head(self.block(self.embed(x)))
 
 
+class Norms(nn.Module):
+    """Norms and an activation that exporters write in other shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.slope = nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8, affine=True), nn.PReLU(8)
+        self.group, self.up = nn.GroupNorm(2, 8), nn.ConvTranspose2d(8, 4, 2, stride=2)
+
+    def forward(self, x):
+        return self.up(self.group(self.slope(self.norm(self.conv(x)))))
+
+
 def mlp():
     return nn.Sequential(nn.Linear(5, 9), nn.ReLU(), nn.Linear(9, 7), nn.Tanh(), nn.Linear(7, 2))
 
@@ -213,6 +225,20 @@ def test_a_batch_norm_that_is_not_folded_is_a_layer(dynamo, tmp_path):
     check_outputs(path, content, image(3))
     twin = Architecture.from_module(module, image(3))
     assert (symmetry(architecture), axes(architecture)) == (symmetry(twin), axes(twin))
+
+
+def test_norms_and_slopes_have_their_names(tmp_path):
+    """The slopes of a PReLU get torch's shape, and the dummies of a group norm are no weights."""
+    module = drawn(Norms())
+    path = exported(module, image(3), tmp_path / "a.onnx", dynamo=False)
+    tensors, content, architecture = read(path)
+    state = module.state_dict()
+    assert tensors.keys() == state.keys()
+    for name, value in state.items():
+        assert torch.equal(tensors[name].flatten(), value.flatten())
+    assert tensors["slope.weight"].shape == (8,)
+    check_outputs(path, content, image(3))
+    assert symmetry(architecture) == symmetry(Architecture.from_module(module, image(3)))
 
 
 def test_symbolic_axes_are_filled_in(tmp_path):
