@@ -300,7 +300,11 @@ class _Rewriting:
         return settings - others
 
     def _note_constants(self, constants: Mapping[str, Tensor]) -> None:
-        left = [name for name, value in constants.items() if value.is_floating_point() and value.numel() > 1]
+        left = [
+            name
+            for name, value in constants.items()
+            if value.is_floating_point() and bool((value.flatten() != value.flatten()[:1]).any())
+        ]
         if left:
             shown = ", ".join(repr(name[:60]) for name in left[:SHOWN])
             more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""

@@ -107,13 +107,15 @@ def softmax(function: Callable[..., Tensor]) -> Callable[[Inputs, Attributes], T
 
 
 def prelu(inputs: Inputs, given: Attributes) -> Tensor:
-    """Compute prelu. The slopes broadcast to the input; torch has one slope, or one for each channel."""
+    """Compute prelu. The slopes broadcast to the input; torch has one slope, or one for each channel.
+
+    The attribute ``axes`` says that there is a slope for each channel, and how many axes the slopes had.
+    """
     x, slope = need(inputs, 0), need(inputs, 1)
-    if (
-        slope.numel() == 1
-        or given.get("channels")
-        or (slope.ndim == 1 and x.ndim == 2 and slope.shape[0] == x.shape[1])
-    ):
+    if given.get("axes", x.ndim - 1) != x.ndim - 1:
+        raise UnsupportedError("has slopes along another axis than the channels")
+    last = slope.ndim == 1 and x.ndim == 2 and slope.shape[0] == x.shape[1]
+    if slope.numel() == 1 or last or "axes" in given:
         return F.prelu(x, slope.reshape(-1))
     return torch.where(x < 0, x * slope, x)
 

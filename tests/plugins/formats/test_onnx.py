@@ -237,6 +237,7 @@ def test_norms_and_slopes_have_their_names(tmp_path):
     for name, value in state.items():
         assert torch.equal(tensors[name].flatten(), value.flatten())
     assert tensors["slope.weight"].shape == (8,)
+    assert content.notes == ()
     check_outputs(path, content, image(3))
     assert symmetry(architecture) == symmetry(Architecture.from_module(module, image(3)))
 
