@@ -6,6 +6,7 @@ The onnx package parses the file. The graph is computed by torch functions, see
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -32,6 +33,11 @@ class OnnxReader(FileReader):
         if candidate.is_folder or not candidate.head.startswith(b"\x08"):
             return False
         return looks_like(candidate.head, candidate.path.stat().st_size)
+
+    def others(self, path: Path) -> Mapping[Path, str]:
+        """Return the file in which exporters put the tensors of a model, by its usual names."""
+        names = (f"{path.name}.data", f"{path.name}_data", f"{path.stem}.data", f"{path.stem}.weights")
+        return {other: "" for name in names if (other := path.parent / name).is_file()}
 
     def read(self, path: Path) -> Content:
         """Read the weights of a model and its computation."""

@@ -477,6 +477,22 @@ def test_other_bytes_are_not_recognised(tmp_path):
     assert OnnxReader().recognises(Candidate(path))
 
 
+def test_a_folder_lists_a_model_without_its_data(tmp_path):
+    """The file that holds the tensors of a model is a part of the model, not a network."""
+    from sneframe.files.recognise import PassedOver, networks_in
+
+    graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        {"x": [2, 2]},
+        {"w": random(2, 2)},
+        tmp_path / "a.onnx",
+    )
+    (tmp_path / "a.onnx.data").write_bytes(bytes(100))
+    model, data = networks_in(tmp_path, sneframe.plugins.readers())
+    assert (model.name, model.reader.name) == ("a.onnx", "formats/onnx")
+    assert data == PassedOver(name="a.onnx.data", reason="")
+
+
 def test_equal_graphs_are_described_once(tmp_path):
     """Two files that differ only in their weights have the same fingerprint and the same architecture."""
     from sneframe.architecture.identity import fingerprint
