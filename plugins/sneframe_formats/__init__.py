@@ -10,6 +10,7 @@ from sneframe_formats.flax_reader import FlaxReader
 from sneframe_formats.gguf_reader import GgufDequantisedReader, GgufReader
 from sneframe_formats.keras_reader import KerasReader
 from sneframe_formats.numpy_reader import NumpyReader
+from sneframe_formats.onnx_reader import OnnxReader
 from sneframe_formats.tflite_reader import TfliteReader
 from sneframe_formats.torchscript_reader import TorchScriptReader
 
@@ -20,6 +21,7 @@ def sneframe_readers() -> Sequence[type[FileReader]]:
     return [
         NumpyReader,
         TorchScriptReader,
+        OnnxReader,
         FlaxReader,
         GgufReader,
         GgufDequantisedReader,
