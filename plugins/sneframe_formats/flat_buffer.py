@@ -7,7 +7,9 @@ check each offset, size and number of entries against the size of the file.
 from __future__ import annotations
 
 import struct
-from typing import Protocol, final
+from typing import final
+
+from sneframe_formats.sliceable import Sliceable
 
 MOST = 1 << 14  #: number of tables in a vector. The largest networks have some thousand operators.
 LONGEST = 1000  #: number of bytes of a string, and of numbers in a vector of numbers
@@ -17,16 +19,8 @@ class DamagedBuffer(ValueError):  # noqa: N818  # the caller turns it into a Fil
     """An offset, size or number of entries is not within the file."""
 
 
-class Data(Protocol):
-    """Bytes that can be sliced, such as ``bytes`` or a memory-mapped file."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: slice, /) -> bytes: ...
-
-
 @final
-class Table:
+class FlatTable:
     """A table: fields that are numbered by their order in the schema, each of which may be missing.
 
     Args:
@@ -34,13 +28,13 @@ class Table:
         position: the position of the table.
     """
 
-    def __init__(self, data: Data, position: int) -> None:
+    def __init__(self, data: Sliceable, position: int) -> None:
         self._data, self._position = data, position
         self._fields = position - self._number("<i", position)
         self._size = self._number("<H", self._fields)
 
     @classmethod
-    def root(cls, data: Data) -> Table:
+    def root(cls, data: Sliceable) -> FlatTable:
         """Return the table with which a file begins."""
         return cls(data, _number(data, "<I", 0))
 
@@ -77,18 +71,18 @@ class Table:
         start, size = self._vector(field, width)
         return start, start + width * size
 
-    def table(self, field: int) -> Table | None:
+    def table(self, field: int) -> FlatTable | None:
         """Return a table within this table, or None."""
         place = self._place(field)
-        return None if place is None else Table(self._data, place + self._number("<I", place))
+        return None if place is None else FlatTable(self._data, place + self._number("<I", place))
 
-    def tables(self, field: int) -> list[Table]:
+    def tables(self, field: int) -> list[FlatTable]:
         """Return a vector of tables."""
         start, size = self._vector(field, 4)
         if size > MOST:
             raise DamagedBuffer(f"a list has {size} entries, and the most is {MOST}")
         places = range(start, start + 4 * size, 4)
-        return [Table(self._data, place + self._number("<I", place)) for place in places]
+        return [FlatTable(self._data, place + self._number("<I", place)) for place in places]
 
     def _place(self, field: int) -> int | None:
         """Return the position of a field, or None if the table does not have it."""
@@ -113,7 +107,7 @@ class Table:
         return _number(self._data, form, place)
 
 
-def _number(data: Data, form: str, place: int) -> int:
+def _number(data: Sliceable, form: str, place: int) -> int:
     size = struct.calcsize(form)
     if not 0 <= place <= len(data) - size:
         raise DamagedBuffer(f"byte {place} is needed, but the file has {len(data)}")

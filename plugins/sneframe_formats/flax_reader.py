@@ -70,7 +70,7 @@ class FlaxReader(FileReader):
 
 
 @frozen
-class Stored:
+class FlaxArray:
     """An array in the file. Its values are read by :func:`_tensor`.
 
     Args:
@@ -104,7 +104,7 @@ def _decoded(value: Any, data: mmap.mmap) -> Any:
     return _tensor(array, data).item() if value.code == SCALAR and array.shape == () else array
 
 
-def _array(parts: Any) -> Stored:
+def _array(parts: Any) -> FlaxArray:
     if not isinstance(parts, list) or len(parts) != 3 or not isinstance(parts[2], Span):
         raise DamagedMessage("an array is not stored as shape, type and values")
     shape, name, span = _shape(parts[0]), parts[1], parts[2]
@@ -112,21 +112,21 @@ def _array(parts: Any) -> Stored:
         raise DamagedMessage(f"an array has the type {str(name)[:40]!r}, which is not read")
     if (size := prod(shape) * DTYPES[name].itemsize) != span.stop - span.start:
         raise DamagedMessage(f"an array of shape {shape} takes {size} bytes, not {span.stop - span.start}")
-    return Stored(shape, DTYPES[name], (span,))
+    return FlaxArray(shape, DTYPES[name], (span,))
 
 
-def _joined(parts: Mapping[str, Any]) -> Stored:
+def _joined(parts: Mapping[str, Any]) -> FlaxArray:
     """Return the array that is stored in chunks."""
     shape, chunks = parts.get("shape"), parts.get("chunks")
     if not isinstance(shape, dict) or not isinstance(chunks, dict) or not chunks:
         raise DamagedMessage("an array in chunks lacks its shape or its chunks")
     ordered = [chunks.get(str(number)) for number in range(len(chunks))]
-    arrays = [each for each in ordered if isinstance(each, Stored)]
+    arrays = [each for each in ordered if isinstance(each, FlaxArray)]
     own = _shape([shape.get(str(number)) for number in range(len(shape))])
     dtypes = {each.dtype for each in arrays}
     if len(arrays) < len(chunks) or len(dtypes) > 1 or sum(prod(a.shape) for a in arrays) != prod(own):
         raise DamagedMessage(f"the chunks of an array of shape {own} do not fit it")
-    return Stored(own, dtypes.pop(), tuple(span for array in arrays for span in array.spans))
+    return FlaxArray(own, dtypes.pop(), tuple(span for array in arrays for span in array.spans))
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -143,7 +143,7 @@ def _numbers(value: Any) -> tuple[float, float]:
     return value[0], value[1]
 
 
-def _tensor(array: Stored, data: mmap.mmap) -> Tensor:
+def _tensor(array: FlaxArray, data: mmap.mmap) -> Tensor:
     """Return the values of an array. They stay in the file where their position allows it."""
     parts = [tensor_at(data, array.dtype, span.start, span.stop) for span in array.spans]
     return (torch.cat(parts) if len(parts) > 1 else parts[0]).reshape(array.shape)
@@ -169,9 +169,9 @@ def _content(value: Any, data: mmap.mmap) -> tuple[Any, tuple[str, ...]]:
         elif isinstance(each, dict) and name != STATISTICS:
             if tensors := _network(each, data, []):
                 found[name] = tensors
-        elif isinstance(each, Stored) and each.shape == ():
+        elif isinstance(each, FlaxArray) and each.shape == ():
             found[name] = _tensor(each, data).item()
-        elif isinstance(each, Stored):
+        elif isinstance(each, FlaxArray):
             notes.append(f"the array {name!r} was left out")
         elif not isinstance(each, dict | list | Span):
             found[name] = each
@@ -206,7 +206,7 @@ def _with_statistics(weights: Mapping[str, Any], statistics: Any) -> dict[str, A
 def _network(tree: Mapping[str, Any], data: mmap.mmap, notes: list[str]) -> dict[str, Any]:
     """Return the tensors in nested mappings by dotted name, in torch's order and with torch's names."""
     flat = _flat_names(tree)
-    arrays = {name: flat[name] for name in sorted(flat, key=layered) if isinstance(flat[name], Stored)}
+    arrays = {name: flat[name] for name in sorted(flat, key=layered) if isinstance(flat[name], FlaxArray)}
     rest = {name: each for name, each in flat.items() if "." not in name and isinstance(each, int | float)}
     tensors, changed = in_torch_order({name: _tensor(each, data) for name, each in arrays.items()})
     notes += changed

@@ -9,9 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Protocol, final
+from typing import Any, final
 
 from attrs import frozen
+
+from sneframe_formats.sliceable import Sliceable
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -39,7 +41,7 @@ SCALARS = {
 
 
 @frozen
-class Kind:
+class GgufType:
     """A type of the values of a tensor.
 
     Args:
@@ -54,8 +56,8 @@ class Kind:
 
 
 #: The types of tensors by their numbers. Types with blocks of several values are quantised.
-KINDS: Mapping[int, Kind] = {
-    number: Kind(*each)
+KINDS: Mapping[int, GgufType] = {
+    number: GgufType(*each)
     for number, each in {
         0: ("F32", 1, 4),
         1: ("F16", 1, 2),
@@ -99,16 +101,8 @@ class DamagedHeader(ValueError):  # noqa: N818  # the caller turns it into a Fil
     """The header is damaged, lies about sizes, or is of a kind that is not read."""
 
 
-class Data(Protocol):
-    """Bytes that can be sliced, such as ``bytes`` or a memory-mapped file."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: slice, /) -> bytes: ...
-
-
 @frozen
-class Stored:
+class GgufTensor:
     """A tensor in the file.
 
     Args:
@@ -124,13 +118,13 @@ class Stored:
     stop: int
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> GgufType:
         """The type of the values."""
         return KINDS[self.number]
 
 
 @frozen
-class Header:
+class GgufHeader:
     """The header of a GGUF file.
 
     Args:
@@ -139,10 +133,10 @@ class Header:
     """
 
     metadata: Mapping[str, Any]
-    tensors: Mapping[str, Stored]
+    tensors: Mapping[str, GgufTensor]
 
 
-def read_header(data: Data) -> Header:
+def read_header(data: Sliceable) -> GgufHeader:
     """Read the header, and check that all tensors are in the file.
 
     Raises:
@@ -177,7 +171,7 @@ def read_header(data: Data) -> Header:
     if (needed := sum(each.stop - each.start for each in placed.values())) > len(data):
         raise DamagedHeader(f"the tensors would take {needed} bytes, but the file has {len(data)}")
     plain = {key: value for key, value in metadata.items() if value is not None}
-    return Header(plain, placed)
+    return GgufHeader(plain, placed)
 
 
 def _checked(number: int) -> int:
@@ -186,7 +180,7 @@ def _checked(number: int) -> int:
     return number
 
 
-def _placed(name: str, info: tuple[int, tuple[int, ...], int], begin: int, size: int) -> Stored:
+def _placed(name: str, info: tuple[int, tuple[int, ...], int], begin: int, size: int) -> GgufTensor:
     number, shape, offset = info
     kind, start = KINDS[number], begin + offset
     if kind.block > 1 and (not shape or shape[-1] % kind.block):
@@ -196,14 +190,14 @@ def _placed(name: str, info: tuple[int, tuple[int, ...], int], begin: int, size:
     stop = start + prod(shape) // kind.block * kind.size
     if stop > size:
         raise DamagedHeader(f"{name!r} ends at byte {stop}, but the file has {size}")
-    return Stored(number, shape, start, stop)
+    return GgufTensor(number, shape, start, stop)
 
 
 @final
 class _Walk:
     """Reads the values of a header one after another."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Sliceable) -> None:
         self._data, self.position, self._left = data, 0, MOST
 
     def take(self, size: int) -> bytes:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sneframe.errors import FileError, counted
 from sneframe.files.reader import Candidate, Content, FileReader
-from sneframe_formats.gguf_header import MAGIC, DamagedHeader, Header, Stored, read_header
+from sneframe_formats.gguf_header import MAGIC, DamagedHeader, GgufHeader, GgufTensor, read_header
 from sneframe_formats.mapped_tensors import mapped, tensor_at
 
 DTYPES = {
@@ -97,7 +97,7 @@ class GgufDequantisedReader(FileReader):
         return _content(header, tensors, note)
 
 
-def _opened(path: Path) -> tuple[mmap.mmap, Header]:
+def _opened(path: Path) -> tuple[mmap.mmap, GgufHeader]:
     """Map a file into memory, and read its header.
 
     Raises:
@@ -113,27 +113,27 @@ def _opened(path: Path) -> tuple[mmap.mmap, Header]:
     return data, header
 
 
-def _quantised(header: Header) -> dict[str, Stored]:
+def _quantised(header: GgufHeader) -> dict[str, GgufTensor]:
     return {name: each for name, each in header.tensors.items() if each.kind.block > 1}
 
 
-def _kinds(tensors: Mapping[str, Stored]) -> str:
+def _kinds(tensors: Mapping[str, GgufTensor]) -> str:
     """Return the types of tensors, the most frequent first."""
     return ", ".join(name for name, _ in Counter(each.kind.name for each in tensors.values()).most_common())
 
 
-def _content(header: Header, tensors: Mapping[str, Tensor], *notes: str) -> Content:
+def _content(header: GgufHeader, tensors: Mapping[str, Tensor], *notes: str) -> Content:
     properties: dict[str, Any] = {
         key: value for key, value in header.metadata.items() if not key.startswith(TOKENIZER)
     }
     return Content(values=tensors, properties=properties, notes=(*notes, LLAMA_CPP))
 
 
-def _plain(stored: Stored, data: mmap.mmap) -> Tensor:
+def _plain(stored: GgufTensor, data: mmap.mmap) -> Tensor:
     return tensor_at(data, DTYPES[stored.kind.name], stored.start, stored.stop).reshape(stored.shape)
 
 
-def _dequantised(stored: Stored, data: mmap.mmap) -> Tensor:
+def _dequantised(stored: GgufTensor, data: mmap.mmap) -> Tensor:
     """Return the values of a quantised tensor.
 
     Raises:

@@ -31,7 +31,7 @@ class NoModuleError(Exception):
 
 
 @frozen(kw_only=True)
-class Layer:
+class KerasLayer:
     """A layer of a model, or of a model in it.
 
     Args:
@@ -87,7 +87,7 @@ def snake(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def layers(model: Mapping[str, Any], path: Path, *, old: bool = False) -> dict[str, Layer]:
+def layers(model: Mapping[str, Any], path: Path, *, old: bool = False) -> dict[str, KerasLayer]:
     """Return the layers of a model by dotted name, with those of the models in it, in the config's order.
 
     Args:
@@ -98,7 +98,7 @@ def layers(model: Mapping[str, Any], path: Path, *, old: bool = False) -> dict[s
     Raises:
         FileError: two layers have the same name, there are too many layers, or models are nested too deep.
     """
-    found: dict[str, Layer] = {}
+    found: dict[str, KerasLayer] = {}
     for layer in _layers(model, (), "", path):
         if len(found) == LAYERS:
             raise FileError(f"{path}: the config has more than {LAYERS} layers")
@@ -108,7 +108,7 @@ def layers(model: Mapping[str, Any], path: Path, *, old: bool = False) -> dict[s
     return found
 
 
-def _layers(model: Mapping[str, Any], names: Names, stored: str, path: Path) -> Iterator[Layer]:
+def _layers(model: Mapping[str, Any], names: Names, stored: str, path: Path) -> Iterator[KerasLayer]:
     if len(names) > NESTED:
         raise FileError(f"{path}: more than {NESTED} models are nested in each other")
     used: dict[str, int] = {}
@@ -120,7 +120,9 @@ def _layers(model: Mapping[str, Any], names: Names, stored: str, path: Path) -> 
         if is_model(each):
             yield from _layers(each, its, f"{inner}/", path)
         else:
-            yield Layer(names=its, stored=inner, kind=kind, settings=settings(each), known=is_known(each))
+            yield KerasLayer(
+                names=its, stored=inner, kind=kind, settings=settings(each), known=is_known(each)
+            )
 
 
 def parts(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:

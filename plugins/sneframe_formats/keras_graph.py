@@ -27,7 +27,7 @@ Key = tuple[str, int]  #: the name of a layer, and the number of its call
 
 
 @frozen(kw_only=True)
-class Call:
+class KerasCall:
     """One call of a layer.
 
     Args:
@@ -42,7 +42,7 @@ class Call:
 
 
 @frozen(kw_only=True)
-class Graph:
+class KerasGraph:
     """The computation of a model.
 
     Args:
@@ -52,7 +52,7 @@ class Graph:
     """
 
     inputs: tuple[tuple[tuple[int | None, ...], str], ...]
-    calls: tuple[Call, ...]
+    calls: tuple[KerasCall, ...]
     outputs: tuple[int, ...]
 
 
@@ -60,7 +60,7 @@ class Graph:
 class _Build:
     """Flattens a model and the models in it to one list of calls."""
 
-    calls: list[Call] = field(factory=list)
+    calls: list[KerasCall] = field(factory=list)
     inputs: list[tuple[tuple[int | None, ...], str]] = field(factory=list)
     count: list[int] = field(factory=lambda: [0])
 
@@ -84,7 +84,7 @@ class _Build:
             return self.model(each, its, [value for value in inputs if isinstance(value, int)])
         if len(self.calls) >= CALLS:
             raise NoModuleError(f"it has more than {CALLS} calls of layers")
-        call = Call(path=dotted(its), inputs=tuple(inputs), output=self.new())
+        call = KerasCall(path=dotted(its), inputs=tuple(inputs), output=self.new())
         self.calls.append(call)
         return [call.output]
 
@@ -156,7 +156,7 @@ class _Build:
         return [_value(each, values, waiting) for each in _references(config.get("output_layers"))]
 
 
-def graph(model: Mapping[str, Any]) -> Graph:
+def graph(model: Mapping[str, Any]) -> KerasGraph:
     """Return the computation of a model.
 
     Raises:
@@ -168,7 +168,7 @@ def graph(model: Mapping[str, Any]) -> Graph:
     outputs = build.model(model, (), None)
     if not outputs or not build.calls:
         raise NoModuleError("its config has no layers")
-    return Graph(inputs=tuple(build.inputs), calls=tuple(build.calls), outputs=tuple(outputs))
+    return KerasGraph(inputs=tuple(build.inputs), calls=tuple(build.calls), outputs=tuple(outputs))
 
 
 def _source(reference: Reference, values: Mapping[Key, Any], nodes: Mapping[Key, Any]) -> Key:

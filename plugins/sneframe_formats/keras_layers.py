@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sneframe.errors import ArchitectureError
-from sneframe_formats.keras_config import Layer, NoModuleError
+from sneframe_formats.keras_config import KerasLayer, NoModuleError
 from sneframe_formats.keras_settings import (
     ACTIVATIONS,
     activation,
@@ -156,7 +156,7 @@ class ConvTranspose3d(_Transposed, nn.ConvTranspose3d):
     """A transposed convolution over three axes."""
 
 
-class BatchNorm(nn.BatchNorm2d):
+class KerasBatchNorm(nn.BatchNorm2d):
     """A batch normalisation at inference, along any axis."""
 
     axis = -1
@@ -185,7 +185,7 @@ def check_last(x: Tensor, number_: int) -> None:
         raise ArchitectureError(f"a layer that acts along axis {number_} of {x.ndim} is not known")
 
 
-class Embedding(nn.Embedding):
+class KerasEmbedding(nn.Embedding):
     """A table of vectors."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -231,14 +231,14 @@ class Normalization(nn.Module):
 # -- builders ---------------------------------------------------------------------------------------------
 
 
-def _weight(layer: Layer, shapes: Shapes, ndim: int, name: str = "weight") -> tuple[int, ...]:
+def _weight(layer: KerasLayer, shapes: Shapes, ndim: int, name: str = "weight") -> tuple[int, ...]:
     shape = shapes.get(f"{layer.path}.{name}")
     if shape is None or len(shape) != ndim:
         raise NoModuleError(f"the file holds no kernel of {ndim} axes for the layer {layer.path!r}")
     return shape
 
 
-def dense(layer: Layer, shapes: Shapes) -> nn.Module:
+def dense(layer: KerasLayer, shapes: Shapes) -> nn.Module:
     """Build a ``Dense``."""
     rows, columns = _weight(layer, shapes, 2)
     made = Dense(columns, rows, bias=bool(layer.settings.get("use_bias", True)))
@@ -246,7 +246,7 @@ def dense(layer: Layer, shapes: Shapes) -> nn.Module:
     return made
 
 
-def conv(layer: Layer, shapes: Shapes) -> nn.Module:
+def conv(layer: KerasLayer, shapes: Shapes) -> nn.Module:
     """Build a convolution, or one of each channel."""
     count = int(layer.kind[-2])
     depthwise = layer.kind.startswith("Depthwise")
@@ -258,7 +258,7 @@ def conv(layer: Layer, shapes: Shapes) -> nn.Module:
     return _conv(layer, weight, groups, activation(layer), bias=bias)
 
 
-def _conv(layer: Layer, weight: tuple[int, ...], groups: int, act: str, *, bias: bool) -> nn.Module:
+def _conv(layer: KerasLayer, weight: tuple[int, ...], groups: int, act: str, *, bias: bool) -> nn.Module:
     count, kernel = len(weight) - 2, weight[2:]
     stride, dilation = sizes(layer, "strides", count, 1), sizes(layer, "dilation_rate", count, 1)
     pads = choice(layer, "padding", "valid", "same", "causal")
@@ -274,12 +274,12 @@ def _conv(layer: Layer, weight: tuple[int, ...], groups: int, act: str, *, bias:
     return made
 
 
-def separable(layer: Layer, shapes: Shapes) -> nn.Module:
+def separable(layer: KerasLayer, shapes: Shapes) -> nn.Module:
     """Build a separable convolution. The bias and the activation follow the second convolution."""
     count = int(layer.kind[-2])
     first_, second = (_weight(layer, shapes, count + 2, f"{n}.weight") for n in ("depthwise", "pointwise"))
     groups = first_[0] // max(1, whole(layer, "depth_multiplier", 1))
-    plain = Layer(names=layer.names, stored=layer.stored, kind=layer.kind, settings={})
+    plain = KerasLayer(names=layer.names, stored=layer.stored, kind=layer.kind, settings={})
     bias = bool(layer.settings.get("use_bias", True))
     return Separable(
         _conv(layer, first_, groups, "linear", bias=False),
@@ -287,7 +287,7 @@ def separable(layer: Layer, shapes: Shapes) -> nn.Module:
     )
 
 
-def transposed(layer: Layer, shapes: Shapes) -> nn.Module:
+def transposed(layer: KerasLayer, shapes: Shapes) -> nn.Module:
     """Build a transposed convolution."""
     count = int(layer.kind[4])
     weight = _weight(layer, shapes, count + 2)
@@ -309,18 +309,18 @@ def transposed(layer: Layer, shapes: Shapes) -> nn.Module:
     return made
 
 
-def batch_norm(layer: Layer, shapes: Shapes) -> nn.Module:
+def batch_norm(layer: KerasLayer, shapes: Shapes) -> nn.Module:
     """Build a batch normalisation."""
     (size,) = _weight(layer, shapes, 1, "running_mean")
     if layer.settings.get("renorm"):
         raise refused(layer, "the setting renorm")
-    made = BatchNorm(size, eps=number(layer, "epsilon", default=1e-3))
+    made = KerasBatchNorm(size, eps=number(layer, "epsilon", default=1e-3))
     made.register_buffer("num_batches_tracked", None)
     made.axis = axis(layer)
     return _without(made, layer)
 
 
-def _without(made: Any, layer: Layer) -> nn.Module:
+def _without(made: Any, layer: KerasLayer) -> nn.Module:
     """Remove the scale or the shift of a normalisation, if the layer has none."""
     for name, setting in (("weight", "scale"), ("bias", "center")):
         if not layer.settings.get(setting, True):
@@ -328,7 +328,7 @@ def _without(made: Any, layer: Layer) -> nn.Module:
     return made
 
 
-def layer_norm(layer: Layer, shapes: Shapes) -> nn.Module:
+def layer_norm(layer: KerasLayer, shapes: Shapes) -> nn.Module:
     """Build a layer normalisation."""
     if layer.settings.get("rms_scaling"):
         raise refused(layer, "the setting rms_scaling")
@@ -338,29 +338,29 @@ def layer_norm(layer: Layer, shapes: Shapes) -> nn.Module:
     return _without(made, layer)
 
 
-def embedding(layer: Layer, shapes: Shapes) -> nn.Module:
+def embedding(layer: KerasLayer, shapes: Shapes) -> nn.Module:
     """Build a table of vectors."""
     if layer.settings.get("mask_zero"):
         raise refused(layer, "the setting mask_zero")
     rows, columns = _weight(layer, shapes, 2)
-    return Embedding(rows, columns)
+    return KerasEmbedding(rows, columns)
 
 
-def prelu(layer: Layer, shapes: Shapes) -> nn.Module:
+def prelu(layer: KerasLayer, shapes: Shapes) -> nn.Module:
     """Build a leaky ReLU with trained slopes."""
     if f"{layer.path}.weight" in shapes:
         return PReLU(*_weight(layer, shapes, 1))
     return Slopes(shapes.get(f"{layer.path}.alpha", ()))
 
 
-def normalization(layer: Layer, shapes: Shapes) -> nn.Module:
+def normalization(layer: KerasLayer, shapes: Shapes) -> nn.Module:
     """Build a normalisation of the input."""
     if layer.settings.get("invert") or layer.settings.get("mean") is not None:
         raise refused(layer, "the setting invert or mean")
     return Normalization(_weight(layer, shapes, 1, "mean"), axis(layer))
 
 
-Builder = Callable[[Layer, Shapes], nn.Module]
+Builder = Callable[[KerasLayer, Shapes], nn.Module]
 CONVOLUTIONS = tuple(f"Conv{n}D" for n in (1, 2, 3))
 DEPTHWISE = tuple(f"DepthwiseConv{n}D" for n in (1, 2))
 SEPARABLE = tuple(f"SeparableConv{n}D" for n in (1, 2))
@@ -373,7 +373,7 @@ BUILDERS: Mapping[str, Builder] = {
     **dict.fromkeys(TRANSPOSED, transposed),
     "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm,
-    "Embedding": embedding,
+    "KerasEmbedding": embedding,
     "PReLU": prelu,
     "Normalization": normalization,
 }

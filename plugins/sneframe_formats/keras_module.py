@@ -11,8 +11,8 @@ from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from sneframe.errors import ArchitectureError, one_line
-from sneframe_formats.keras_config import Layer, NoModuleError
-from sneframe_formats.keras_graph import Graph, graph
+from sneframe_formats.keras_config import KerasLayer, NoModuleError
+from sneframe_formats.keras_graph import KerasGraph, graph
 from sneframe_formats.keras_layers import BUILDERS, check_size
 from sneframe_formats.keras_plain import plain
 from sneframe_formats.keras_settings import check_common
@@ -30,7 +30,7 @@ class KerasModule(nn.Module):
         graph: the calls of the layers.
     """
 
-    def __init__(self, children: Mapping[str, nn.Module], graph: Graph) -> None:
+    def __init__(self, children: Mapping[str, nn.Module], graph: KerasGraph) -> None:
         super().__init__()
         for path, child in children.items():
             *models, name = path.split(".")
@@ -71,8 +71,8 @@ class Description:
         side: the size of axes whose size the config leaves open.
     """
 
-    graph: Graph
-    known: Mapping[str, Layer]
+    graph: KerasGraph
+    known: Mapping[str, KerasLayer]
     values: Mapping[str, Tensor]
     side: int = SIDES[0]
 
@@ -130,7 +130,7 @@ class Description:
         return tuple(found)
 
 
-def _built(layer: Layer, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
+def _built(layer: KerasLayer, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
     check_common(layer)
     made = BUILDERS[layer.kind](layer, shapes) if layer.kind in BUILDERS else plain(layer)
     if made is None:
@@ -140,7 +140,7 @@ def _built(layer: Layer, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
 
 
 def description(
-    model: Mapping[str, Any], known: Mapping[str, Layer], values: Mapping[str, Tensor]
+    model: Mapping[str, Any], known: Mapping[str, KerasLayer], values: Mapping[str, Tensor]
 ) -> Description:
     """Return the description of the module that a config describes.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sneframe.errors import ArchitectureError
-from sneframe_formats.keras_config import Layer
+from sneframe_formats.keras_config import KerasLayer
 from sneframe_formats.keras_layers import check_size, first, last, over, padded, same
 from sneframe_formats.keras_settings import (
     ACTIVATIONS,
@@ -155,7 +155,7 @@ COMPUTE: Mapping[str, Callable[..., Callable[..., Tensor]]] = {
 # -- builders ---------------------------------------------------------------------------------------------
 
 
-def plain(layer: Layer) -> Plain | None:
+def plain(layer: KerasLayer) -> Plain | None:
     """Build a layer without weights, or return None if its class is not known.
 
     Raises:
@@ -169,7 +169,7 @@ def plain(layer: Layer) -> Plain | None:
     return PLAIN[kind](layer) if kind in PLAIN else _over_positions(layer)
 
 
-def _over_positions(layer: Layer) -> Plain | None:
+def _over_positions(layer: KerasLayer) -> Plain | None:
     kind = layer.kind
     for start, name in (("Max", "max"), ("Average", "mean"), ("GlobalMax", "max"), ("GlobalAverage", "mean")):
         if kind in [f"{start}Pooling{n}D" for n in (1, 2, 3)]:
@@ -190,7 +190,7 @@ def _over_positions(layer: Layer) -> Plain | None:
     return None
 
 
-def _spatial(layer: Layer, start: str, count: int) -> Plain:
+def _spatial(layer: KerasLayer, start: str, count: int) -> Plain:
     if start == "ZeroPadding":
         return Plain("pad", pairs(layer, "padding", count))
     if start == "Cropping":
@@ -201,7 +201,7 @@ def _spatial(layer: Layer, start: str, count: int) -> Plain:
     return Plain("enlarge", sizes(layer, "size", count, 2), mode)
 
 
-def _relu(layer: Layer) -> Plain:
+def _relu(layer: KerasLayer) -> Plain:
     most = layer.settings.get("max_value")
     slope = number(layer, "negative_slope", default=0)
     if number(layer, "threshold", default=0) or (slope and most is not None):
@@ -216,14 +216,14 @@ def _relu(layer: Layer) -> Plain:
     return Plain("relu6") if value == 6 else Plain("relu_up_to", value)
 
 
-def _target(layer: Layer) -> Plain:
+def _target(layer: KerasLayer) -> Plain:
     target = layer.settings.get("target_shape")
     if not isinstance(target, list) or not all(type(n) is int and -1 <= n <= 1 << 24 for n in target):
         raise refused(layer, "the setting target_shape")
     return Plain("reshape", tuple(target))
 
 
-def _order(layer: Layer) -> Plain:
+def _order(layer: KerasLayer) -> Plain:
     axes = layer.settings.get("dims")
     if not isinstance(axes, list) or not all(type(n) is int for n in axes):
         raise refused(layer, "the setting dims")
@@ -236,7 +236,7 @@ IDENTITIES = (
     *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout"),
     *("GaussianNoise", "AlphaDropout", "ActivityRegularization", "Identity", "InputLayer"),
 )
-PLAIN: Mapping[str, Callable[[Layer], Plain]] = {
+PLAIN: Mapping[str, Callable[[KerasLayer], Plain]] = {
     "Activation": lambda layer: Plain("activation", activation(layer)),
     "ReLU": _relu,
     "LeakyReLU": lambda layer: Plain("leaky_relu", number(layer, "negative_slope", "alpha", default=0.3)),

@@ -16,7 +16,7 @@ from sneframe.errors import FileError, one_line
 from sneframe.files.archive import read_entry
 from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe_formats.h5_file import MAGIC, H5File
-from sneframe_formats.keras_config import Layer, NoModuleError, layers, parsed, snake
+from sneframe_formats.keras_config import KerasLayer, NoModuleError, layers, parsed, snake
 from sneframe_formats.keras_layers import BUILDERS, DEPTHWISE, TRANSPOSED
 from sneframe_formats.keras_module import description
 from sneframe_formats.keras_variables import STATE, Found, legacy, more, numbered, plain
@@ -116,7 +116,7 @@ def _content(
 def _described(
     values: Mapping[str, Tensor],
     found: Found,
-    known: Mapping[str, Layer],
+    known: Mapping[str, KerasLayer],
     config: Mapping[str, Any] | None,
     path: Path,
     passed: Sequence[str],

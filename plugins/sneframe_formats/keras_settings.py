@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sneframe_formats.keras_config import Layer, NoModuleError
+from sneframe_formats.keras_config import KerasLayer, NoModuleError
 
 LARGEST = 4096  #: largest size of a kernel, a stride or a padding
 TYPES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
@@ -40,12 +40,12 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def refused(layer: Layer, what: str) -> NoModuleError:
+def refused(layer: KerasLayer, what: str) -> NoModuleError:
     """Return the error that says what about a layer is not known."""
     return NoModuleError(f"{what} of the layer {layer.path!r} ({layer.kind}) is not known")
 
 
-def activation(layer: Layer, key: str = "activation") -> str:
+def activation(layer: KerasLayer, key: str = "activation") -> str:
     """Return the name of the activation of a layer."""
     found = layer.settings.get(key) or "linear"
     if not isinstance(found, str) or found not in ACTIVATIONS:
@@ -56,7 +56,7 @@ def activation(layer: Layer, key: str = "activation") -> str:
     return found
 
 
-def number(layer: Layer, *keys: str, default: float | None = None) -> float:
+def number(layer: KerasLayer, *keys: str, default: float | None = None) -> float:
     """Return the first of these settings that is given, as a finite number."""
     found = next((layer.settings[key] for key in keys if layer.settings.get(key) is not None), default)
     if isinstance(found, Mapping):  # Keras 2 writes a NumPy number as a dict
@@ -66,7 +66,7 @@ def number(layer: Layer, *keys: str, default: float | None = None) -> float:
     return float(found)
 
 
-def whole(layer: Layer, key: str, default: int) -> int:
+def whole(layer: KerasLayer, key: str, default: int) -> int:
     """Return a setting that is an integer."""
     found = number(layer, key, default=default)
     if found != int(found) or abs(found) > LARGEST:
@@ -74,7 +74,7 @@ def whole(layer: Layer, key: str, default: int) -> int:
     return int(found)
 
 
-def sizes(layer: Layer, key: str, count: int, default: Any = None, least: int = 1) -> tuple[int, ...]:
+def sizes(layer: KerasLayer, key: str, count: int, default: Any = None, least: int = 1) -> tuple[int, ...]:
     """Return a setting that is one size or one for each axis."""
     found = layer.settings.get(key)
     found = default if found is None else found
@@ -84,7 +84,7 @@ def sizes(layer: Layer, key: str, count: int, default: Any = None, least: int = 
     return tuple(listed)
 
 
-def pairs(layer: Layer, key: str, count: int) -> tuple[tuple[int, int], ...]:
+def pairs(layer: KerasLayer, key: str, count: int) -> tuple[tuple[int, int], ...]:
     """Return a setting that is one size, one for each axis, or a pair for each axis."""
     found = layer.settings.get(key)
     if count == 1 and isinstance(found, list | tuple) and not any(isinstance(n, list) for n in found):
@@ -98,7 +98,7 @@ def pairs(layer: Layer, key: str, count: int) -> tuple[tuple[int, int], ...]:
     return tuple((each[0], each[1]) for each in both)
 
 
-def choice(layer: Layer, key: str, *known: Any) -> Any:
+def choice(layer: KerasLayer, key: str, *known: Any) -> Any:
     """Return a setting that has one of several values. The first is the default."""
     found = layer.settings.get(key, known[0])
     if isinstance(found, list | dict) or found not in known:
@@ -106,7 +106,7 @@ def choice(layer: Layer, key: str, *known: Any) -> Any:
     return found
 
 
-def axis(layer: Layer) -> int:
+def axis(layer: KerasLayer) -> int:
     """Return the axis of a layer that has just one."""
     found = layer.settings.get("axis", -1)
     found = found[0] if isinstance(found, list | tuple) and len(found) == 1 else found
@@ -115,7 +115,7 @@ def axis(layer: Layer) -> int:
     return found
 
 
-def check_common(layer: Layer) -> None:
+def check_common(layer: KerasLayer) -> None:
     """Check the settings that many layers share: the order of axes and the type of the weights."""
     if not layer.known:
         raise NoModuleError(f"the layer {layer.path!r} is of the user's class {layer.kind!r}")

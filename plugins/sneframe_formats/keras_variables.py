@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from sneframe.errors import FileError
 from sneframe_formats.h5_file import H5File
-from sneframe_formats.keras_config import Layer, dotted, is_model, name_of, parts, snake
+from sneframe_formats.keras_config import KerasLayer, dotted, is_model, name_of, parts, snake
 from sneframe_formats.keras_layers import BUILDERS
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  #: groups of a weights file that hold layers
@@ -56,7 +56,7 @@ class Found:
 # -- the weights of Keras 3 -------------------------------------------------------------------------------
 
 
-def numbered(file: H5File, known: Mapping[str, Layer]) -> Found:
+def numbered(file: H5File, known: Mapping[str, KerasLayer]) -> Found:
     """Find the variables in groups ``vars``, which have numbers as names."""
     groups: dict[str, list[str]] = {}
     for path in sorted(file.datasets, key=_natural):
@@ -105,7 +105,7 @@ def _as_layers(group: str) -> str:
     return group.replace(CONTAINERS[1], CONTAINERS[0])
 
 
-def _names(file: H5File, group: str, stored: Mapping[str, Layer]) -> tuple[str, ...]:
+def _names(file: H5File, group: str, stored: Mapping[str, KerasLayer]) -> tuple[str, ...]:
     """Return the names of the layers around a group of variables, as far as the file says them."""
     names: tuple[str, ...] = ()
     here = ""
@@ -130,7 +130,7 @@ def _kind(file: H5File, group: str) -> str:
 
 
 def _variables(
-    file: H5File, group: str, numbers: list[str], kind: str, layer: Layer | None, found: Found
+    file: H5File, group: str, numbers: list[str], kind: str, layer: KerasLayer | None, found: Found
 ) -> dict[str, str]:
     """Return the names of the variables of a group by their numbers."""
     known = list(VARIABLES.get(kind, ()))
@@ -177,7 +177,9 @@ def _guessed(shapes: Sequence[tuple[int, ...]], group: str) -> list[str]:
 # -- the weights of Keras 2 -------------------------------------------------------------------------------
 
 
-def legacy(file: H5File, root: str, known: Mapping[str, Layer], config: Mapping[str, Any] | None) -> Found:
+def legacy(
+    file: H5File, root: str, known: Mapping[str, KerasLayer], config: Mapping[str, Any] | None
+) -> Found:
     """Find the variables by the attributes ``layer_names`` and ``weight_names``."""
     found = Found(backend=(file.texts(root, "backend") or [""])[0])
     placed = {(layer.names[0], layer.names[-1]): layer.names for layer in known.values()}
@@ -217,7 +219,7 @@ def legacy(file: H5File, root: str, known: Mapping[str, Layer], config: Mapping[
 def _placed(
     own: tuple[str, ...],
     words: Sequence[str],
-    known: Mapping[str, Layer],
+    known: Mapping[str, KerasLayer],
     placed: Mapping[tuple[str, str], tuple[str, ...]],
     *,
     together: bool,

@@ -8,9 +8,11 @@ a :class:`Span`, which says where the data is.
 from __future__ import annotations
 
 import struct
-from typing import Any, Protocol, final
+from typing import Any, final
 
 from attrs import frozen
+
+from sneframe_formats.sliceable import Sliceable
 
 DEEPEST = 64  #: number of levels of nesting. Parameters of Flax are nested about ten levels deep.
 MOST = 1 << 18  #: number of values in a file
@@ -34,14 +36,6 @@ class DamagedMessage(ValueError):  # noqa: N818  # the caller turns it into a Fi
     """The data is not MessagePack, or exceeds a limit."""
 
 
-class Data(Protocol):
-    """Bytes that can be sliced, such as ``bytes`` or a memory-mapped file."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, key: slice, /) -> bytes: ...
-
-
 @frozen
 class Span:
     """Binary data, which stays in the file.
@@ -57,7 +51,7 @@ class Span:
     code: int | None = None
 
 
-def unpack(data: Data, start: int = 0, stop: int | None = None, *, most: int = MOST) -> Any:
+def unpack(data: Sliceable, start: int = 0, stop: int | None = None, *, most: int = MOST) -> Any:
     """Decode the one value between two positions. Binary data and extension types become spans.
 
     Args:
@@ -80,7 +74,7 @@ def unpack(data: Data, start: int = 0, stop: int | None = None, *, most: int = M
 class _Walk:
     """Reads values one after another, from a position to ``stop``."""
 
-    def __init__(self, data: Data, position: int, stop: int, most: int) -> None:
+    def __init__(self, data: Sliceable, position: int, stop: int, most: int) -> None:
         self._data, self.position, self.stop, self._most = data, position, stop, most
         self._values = 0
 

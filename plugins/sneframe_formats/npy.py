@@ -26,7 +26,7 @@ TYPE = re.compile(r"[<>|=]?(?:f[248]|[iu][1248]|b1|[US]\d{1,9})")  #: types of n
 
 
 @frozen(kw_only=True)
-class Header:
+class NpyHeader:
     """What the header of an array says.
 
     Args:
@@ -74,7 +74,7 @@ class Header:
         return flat.reshape(self.shape[::-1]).T if self.fortran else flat.reshape(self.shape)
 
 
-def read_header(start: bytes, size: int, what: str) -> Header:
+def read_header(start: bytes, size: int, what: str) -> NpyHeader:
     """Read the header of an array.
 
     Args:
@@ -105,7 +105,7 @@ def read_header(start: bytes, size: int, what: str) -> Header:
         or not all(type(n) is int and 0 <= n < LARGEST for n in shape)
     ):
         raise FileError(f"{what}: the header is damaged")
-    header = Header(dtype=_dtype(descr, what), shape=shape, fortran=fortran, start=begin + length)
+    header = NpyHeader(dtype=_dtype(descr, what), shape=shape, fortran=fortran, start=begin + length)
     if prod(n or 1 for n in shape) * max(header.dtype.itemsize, 1) > LARGEST:
         raise FileError(f"{what}: the header declares the shape {shape}, which is too large")
     if header.nbytes != size - header.start:

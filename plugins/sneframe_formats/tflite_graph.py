@@ -8,7 +8,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from sneframe_formats.flat_buffer import DamagedBuffer, Data, Table
+from sneframe_formats.flat_buffer import DamagedBuffer, FlatTable
+from sneframe_formats.sliceable import Sliceable
 
 MAGIC = b"TFL3"  #: at byte 4
 AXES = 8  #: largest number of axes of a tensor in TFLite
@@ -81,7 +82,7 @@ TABLES = {
 
 
 @frozen
-class Stored:
+class TfliteConstant:
     """A tensor of the graph.
 
     Args:
@@ -126,7 +127,7 @@ class Operator:
 
 
 @frozen
-class Graph:
+class TfliteGraph:
     """The main graph of a TFLite file.
 
     Args:
@@ -138,7 +139,7 @@ class Graph:
         description: what the file says about itself, for example what converted it.
     """
 
-    tensors: tuple[Stored, ...]
+    tensors: tuple[TfliteConstant, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -146,7 +147,7 @@ class Graph:
     description: str
 
 
-def read_graph(data: Data) -> Graph:
+def read_graph(data: Sliceable) -> TfliteGraph:
     """Read the main graph of a file.
 
     Raises:
@@ -154,7 +155,7 @@ def read_graph(data: Data) -> Graph:
     """
     if data[4:8] != MAGIC:
         raise DamagedBuffer("the file does not have TFL3 at byte 4")
-    model = Table.root(data)
+    model = FlatTable.root(data)
     codes = [_name(each) for each in model.tables(1)]
     graphs = model.tables(2)
     if not graphs:
@@ -165,7 +166,7 @@ def read_graph(data: Data) -> Graph:
     operators = tuple(_operator(each, codes, numbers) for each in graphs[0].tables(3))
     inputs, outputs = graphs[0].numbers(1), graphs[0].numbers(2)
     _check((*inputs, *outputs), numbers)
-    return Graph(tensors, operators, inputs, outputs, len(graphs) - 1, model.text(3))
+    return TfliteGraph(tensors, operators, inputs, outputs, len(graphs) - 1, model.text(3))
 
 
 def _check(found: tuple[int, ...], numbers: range) -> None:
@@ -173,7 +174,7 @@ def _check(found: tuple[int, ...], numbers: range) -> None:
         raise DamagedBuffer("an operator or the graph names a tensor that is not there")
 
 
-def _name(code: Table) -> str:
+def _name(code: FlatTable) -> str:
     """Return the name of an operator. Old files store its number in another field."""
     number = max(code.integer(0, "<b"), code.integer(3, "<i"))
     if number == CUSTOM:
@@ -188,7 +189,7 @@ def _other(number: int) -> str:
     return BUILTIN_OPCODE2NAME.get(number, f"operator {number}")
 
 
-def _place(buffer: Table, size: int) -> tuple[int, int]:
+def _place(buffer: FlatTable, size: int) -> tuple[int, int]:
     """Return where the values of a buffer are: in the buffer, or behind the graph for large files."""
     start, stop = buffer.span(0)
     offset, length = buffer.integer(1, "<Q"), buffer.integer(2, "<Q")
@@ -199,7 +200,7 @@ def _place(buffer: Table, size: int) -> tuple[int, int]:
     return start, stop
 
 
-def _tensor(table: Table, places: list[tuple[int, int]]) -> Stored:
+def _tensor(table: FlatTable, places: list[tuple[int, int]]) -> TfliteConstant:
     name, shape, number, buffer = (
         table.text(3),
         table.numbers(0),
@@ -221,10 +222,10 @@ def _tensor(table: Table, places: list[tuple[int, int]]) -> Stored:
     ):
         raise DamagedBuffer(f"the tensor {name!r} of shape {shape} does not fit its {stop - start} bytes")
     quantised = quantisation is not None and quantisation.span(2, 4)[1] > quantisation.span(2, 4)[0]
-    return Stored(name, shape, kind, start, stop, quantised, sparse)
+    return TfliteConstant(name, shape, kind, start, stop, quantised, sparse)
 
 
-def _operator(table: Table, codes: list[str], numbers: range) -> Operator:
+def _operator(table: FlatTable, codes: list[str], numbers: range) -> Operator:
     code = table.integer(0, "<I")
     if code >= len(codes):
         raise DamagedBuffer("an operator has a kind that is not there")

@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.errors import ArchitectureError
-from sneframe_formats.tflite_graph import Graph, Operator, Stored
+from sneframe_formats.tflite_graph import Operator, TfliteConstant, TfliteGraph
 from sneframe_formats.tflite_weights import ROLES, Weights
 
 LARGEST = 1 << 27  #: number of values of the largest map that is computed
@@ -41,12 +41,12 @@ PLAIN: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class UnsupportedError(Exception):
+class UnsupportedOperatorError(Exception):
     """An operator is not computed. The message names the operator."""
 
 
 @frozen
-class Step:
+class TfliteStep:
     """An operator that the module computes.
 
     Args:
@@ -67,7 +67,9 @@ class Step:
     settings: Mapping[str, Any]
 
 
-def steps_of(graph: Graph, weights: Weights, constants: Mapping[int, tuple[int, ...]]) -> tuple[Step, ...]:
+def steps_of(
+    graph: TfliteGraph, weights: Weights, constants: Mapping[int, tuple[int, ...]]
+) -> tuple[TfliteStep, ...]:
     """Return the steps that compute a graph.
 
     Args:
@@ -76,27 +78,27 @@ def steps_of(graph: Graph, weights: Weights, constants: Mapping[int, tuple[int, 
         constants: the values of the short integer constants, by the numbers of the tensors.
 
     Raises:
-        UnsupportedError: an operator is not computed, or the graph has several inputs or outputs.
+        UnsupportedOperatorError: an operator is not computed, or the graph has several inputs or outputs.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise UnsupportedError(f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs")
+        raise UnsupportedOperatorError(f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs")
     known, steps = {graph.inputs[0]}, []
     for each in graph.operators:
         if each.name == "DEQUANTIZE" and each.outputs and each.outputs[0] in weights.sources:
             continue
         step = _step(each, graph, weights, constants)
         if not known.issuperset(step.inputs) or step.output in known:
-            raise UnsupportedError(f"operator {each.name} out of order")
+            raise UnsupportedOperatorError(f"operator {each.name} out of order")
         known.add(step.output)
         steps.append(step)
     if graph.outputs[0] not in known:
-        raise UnsupportedError("output that no operator computes")
+        raise UnsupportedOperatorError("output that no operator computes")
     return tuple(steps)
 
 
 def _step(
-    operator: Operator, graph: Graph, weights: Weights, constants: Mapping[int, tuple[int, ...]]
-) -> Step:
+    operator: Operator, graph: TfliteGraph, weights: Weights, constants: Mapping[int, tuple[int, ...]]
+) -> TfliteStep:
     """Return the step of an operator, after checking that it is computed as TFLite does."""
     name, roles = operator.name, ROLES.get(operator.name, {})
     given = [(n, position) for position, n in enumerate(operator.inputs) if n >= 0]
@@ -108,25 +110,29 @@ def _step(
             inputs.append(number)
         elif position in roles:
             if weight is None or (weight.role, weight.operator) != (roles[position], name):
-                raise UnsupportedError(f"operator {name} with a {roles[position]} of another kind")
+                raise UnsupportedOperatorError(f"operator {name} with a {roles[position]} of another kind")
             names[roles[position]] = weight.name
         elif not (name in ("RESHAPE", "MEAN", "PAD") and position == 1):
-            raise UnsupportedError(f"operator {name} with a constant")
+            raise UnsupportedOperatorError(f"operator {name} with a constant")
     if len(operator.outputs) != 1 or operator.outputs[0] < 0 or len(inputs) != (2 if name == "ADD" else 1):
-        raise UnsupportedError(f"operator {name} with {len(inputs)} inputs")
+        raise UnsupportedOperatorError(f"operator {name} with {len(inputs)} inputs")
     before, after = [graph.tensors[n] for n in inputs], graph.tensors[operator.outputs[0]]
     settings = dict(operator.options)
     constant = constants.get(operator.inputs[-1], ())
     if not _computed(operator, before, after, constant, names["weight"]):
-        raise UnsupportedError(f"operator {name}")
+        raise UnsupportedOperatorError(f"operator {name}")
     if settings.get("activation", "none") not in ACTIVATIONS:
-        raise UnsupportedError(f"operator {name} with the activation {settings['activation']}")
+        raise UnsupportedOperatorError(f"operator {name} with the activation {settings['activation']}")
     settings |= {"shape": after.shape[1:], "constant": constant}
-    return Step(name, tuple(inputs), operator.outputs[0], names["weight"], names["bias"], settings)
+    return TfliteStep(name, tuple(inputs), operator.outputs[0], names["weight"], names["bias"], settings)
 
 
 def _computed(  # noqa: PLR0911  # one line per operator
-    operator: Operator, before: Sequence[Stored], after: Stored, axes: tuple[int, ...], weight: str
+    operator: Operator,
+    before: Sequence[TfliteConstant],
+    after: TfliteConstant,
+    axes: tuple[int, ...],
+    weight: str,
 ) -> bool:
     """Return whether an operator with these inputs and options is computed."""
     options, shape = operator.options, before[0].shape
@@ -171,7 +177,7 @@ class TfliteModule(nn.Module):
     """
 
     def __init__(
-        self, steps: Sequence[Step], source: int, result: int, tensors: Mapping[str, Tensor]
+        self, steps: Sequence[TfliteStep], source: int, result: int, tensors: Mapping[str, Tensor]
     ) -> None:
         super().__init__()
         for name, tensor in tensors.items():

@@ -18,8 +18,8 @@ from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe.files.sizes import check_sizes
 from sneframe_formats.flat_buffer import DamagedBuffer
 from sneframe_formats.mapped_tensors import mapped, tensor_at
-from sneframe_formats.tflite_graph import MAGIC, Graph, Stored, read_graph
-from sneframe_formats.tflite_module import TfliteModule, UnsupportedError, steps_of
+from sneframe_formats.tflite_graph import MAGIC, TfliteConstant, TfliteGraph, read_graph
+from sneframe_formats.tflite_module import TfliteModule, UnsupportedOperatorError, steps_of
 from sneframe_formats.tflite_weights import Weights, weights_of
 
 DTYPES = {
@@ -75,7 +75,7 @@ class TfliteReader(FileReader):
         try:
             steps = steps_of(graph, weights, _constants(graph, data))
             example = _example(graph.tensors[graph.inputs[0]])
-        except UnsupportedError as error:
+        except UnsupportedOperatorError as error:
             notes.append(
                 f"the architecture is not derived, because the file has the {error}: every axis is fixed"
             )
@@ -87,11 +87,11 @@ class TfliteReader(FileReader):
         return Content(values=tensors, module=module, notes=tuple(notes))
 
 
-def _tensor(stored: Stored, data: mmap.mmap) -> Tensor:
+def _tensor(stored: TfliteConstant, data: mmap.mmap) -> Tensor:
     return tensor_at(data, DTYPES[stored.kind], stored.start, stored.stop).reshape(stored.shape)
 
 
-def _constants(graph: Graph, data: mmap.mmap) -> dict[int, tuple[int, ...]]:
+def _constants(graph: TfliteGraph, data: mmap.mmap) -> dict[int, tuple[int, ...]]:
     """Return the values of the short integer constants, by the numbers of the tensors."""
     return {
         number: struct.unpack(f"<{prod(each.shape)}i", data[each.start : each.stop])
@@ -100,11 +100,11 @@ def _constants(graph: Graph, data: mmap.mmap) -> dict[int, tuple[int, ...]]:
     }
 
 
-def _example(source: Stored) -> Any:
+def _example(source: TfliteConstant) -> Any:
     """Return a function that makes an input for the network, with a batch of two.
 
     Raises:
-        UnsupportedError: the input is too large, or its shape is not known.
+        UnsupportedOperatorError: the input is too large, or its shape is not known.
     """
     shape = source.shape[1:]
     if (
@@ -113,7 +113,7 @@ def _example(source: Stored) -> Any:
         or min(shape, default=1) < 1
         or prod(shape) > LARGEST_INPUT
     ):
-        raise UnsupportedError(f"input of type {source.kind} and shape {source.shape}")
+        raise UnsupportedOperatorError(f"input of type {source.kind} and shape {source.shape}")
     return lambda: torch.randn((2, *shape), generator=torch.Generator().manual_seed(0))
 
 

@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from sneframe.errors import FileError
-from sneframe_formats.tflite_graph import FLOATS, Graph, Operator
+from sneframe_formats.tflite_graph import FLOATS, Operator, TfliteGraph
 
 #: What the inputs of an operator are, by their positions. Other inputs get the name ``input`` and a number.
 ROLES: Mapping[str, Mapping[int, str]] = {
@@ -80,7 +80,7 @@ class Weights:
         return self.named.get(self.sources.get(number, number))
 
 
-def weights_of(graph: Graph) -> Weights:
+def weights_of(graph: TfliteGraph) -> Weights:
     """Name the float constants that the operators read: ``conv_2d_0.weight``, ``fully_connected_1.bias``.
 
     The number counts the operators with weights.
@@ -110,7 +110,7 @@ def weights_of(graph: Graph) -> Weights:
     return Weights(named, sources)
 
 
-def _converts(graph: Graph, operator: Operator) -> bool:
+def _converts(graph: TfliteGraph, operator: Operator) -> bool:
     """Return whether an operator turns float16 constants into float32, as files of half the size need it."""
     if (
         len(operator.inputs) != 1
@@ -122,7 +122,7 @@ def _converts(graph: Graph, operator: Operator) -> bool:
     return stored.constant and stored.kind in FLOATS
 
 
-def _is_weight(graph: Graph, number: int, role: str) -> bool:
+def _is_weight(graph: TfliteGraph, number: int, role: str) -> bool:
     """Return whether a tensor is a float constant. Refuse weights that are quantised or sparse."""
     stored = graph.tensors[number]
     if not stored.constant:

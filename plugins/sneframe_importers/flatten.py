@@ -28,7 +28,7 @@ TRAINER = ("loops", "callbacks")
 
 
 @frozen(kw_only=True, eq=False)
-class Checkpoint:
+class CheckpointValues:
     """Says which values of a checkpoint lie beside its weights.
 
     Args:
@@ -57,7 +57,9 @@ class Checkpoint:
                 yield key, value
 
 
-def flattened(values: Mapping[Any, Any], where: str, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
+def flattened(
+    values: Mapping[Any, Any], where: str, checkpoint: CheckpointValues | None = None
+) -> dict[str, Any]:
     """Return the numbers, texts and booleans in nested mappings, by keys that are joined with dots.
 
     Lists, long texts and all other values are left out, and so are names that no column can have. Values that
@@ -102,7 +104,7 @@ def flattened(values: Mapping[Any, Any], where: str, checkpoint: Checkpoint | No
 _NOTHING = object()
 
 
-def _plain(value: Any, checkpoint: Checkpoint | None) -> Any:  # noqa: PLR0911  # one for each type
+def _plain(value: Any, checkpoint: CheckpointValues | None) -> Any:  # noqa: PLR0911  # one for each type
     """Return a value as a property, or ``_NOTHING`` for a value that no property can have."""
     if value is None or isinstance(value, bool):
         return value

@@ -18,9 +18,9 @@ from sneframe.files.state_dict import StateDict
 from sneframe_importers.property_sources import (
     GROUP,
     Beside,
+    PropertySource,
     Renamed,
     Rows,
-    Source,
     compiled,
     from_files,
     from_names,
@@ -73,7 +73,7 @@ def find_properties(
             entry, group=group, split=old.split if entry.split is None else entry.split
         )
     renamed = Renamed()
-    sources: list[Source] = []
+    sources: list[PropertySource] = []
     for word in words:
         if word in tables:
             sources.append(Rows({each.file: each.properties for each in tables[word]}, is_table=True))
@@ -112,7 +112,7 @@ class Properties:
 
     entries: Sequence[TableEntry]
     tables: Sequence[Path]
-    sources: Sequence[Source]
+    sources: Sequence[PropertySource]
     group_from: _GroupFrom | None
 
     def of(self, file: str, network: StateDict) -> dict[str, Any]:

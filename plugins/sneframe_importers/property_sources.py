@@ -11,14 +11,14 @@ from typing import Any, final
 
 from sneframe.errors import FileError, ZooError, counted, one_line
 from sneframe.files.state_dict import StateDict
-from sneframe_importers.flatten import Checkpoint, flattened, is_taken
+from sneframe_importers.flatten import CheckpointValues, flattened, is_taken
 from sneframe_importers.sidecar import Sidecars
 from sneframe_importers.typed import ColumnSource, typed, typed_json
 
 GROUP = "group"  #: the named group of a pattern that gives the run group
 
 
-class Source(ABC):
+class PropertySource(ABC):
     """A source of properties.
 
     Attributes:
@@ -39,7 +39,7 @@ class Source(ABC):
 
 
 @final
-class Rows(Source):
+class Rows(PropertySource):
     """A source whose values are all known before the networks are read."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Rows(Source):
 
 
 @final
-class Beside(Source):
+class Beside(PropertySource):
     """The values beside the weights of each network, and those that the file reader found."""
 
     def __init__(self, renamed: Renamed) -> None:
@@ -75,7 +75,9 @@ class Beside(Source):
             return {}
         found: dict[str, Any] = {}
         if isinstance(content.values, Mapping):
-            found |= flattened(content.values, file, Checkpoint(weights=tuple(network.tensors.values())))
+            found |= flattened(
+                content.values, file, CheckpointValues(weights=tuple(network.tensors.values()))
+            )
         found |= flattened(content.properties, file)
         found = {self._renamed(name): value for name, value in found.items()}
         self.names.update(dict.fromkeys(found))

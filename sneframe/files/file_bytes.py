@@ -14,7 +14,7 @@ from sneframe.files.sizes import size_of
 AHEAD = 1 << 14  #: number of bytes that are read ahead
 
 
-class Source:
+class FileBytes:
     """The bytes of a file.
 
     Args:
@@ -59,7 +59,7 @@ class Reading:
         end: where the readable part ends. By default, at the end of the file.
     """
 
-    def __init__(self, source: Source, start: int = 0, end: int | None = None) -> None:
+    def __init__(self, source: FileBytes, start: int = 0, end: int | None = None) -> None:
         self.source, self.place, self.end = source, start, source.size if end is None else end
         self._ahead, self._from = b"", 0  # bytes that were read ahead, and where they begin
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import torch
 
-from sneframe.files.file_bytes import Reading, Source
+from sneframe.files.file_bytes import FileBytes, Reading
 from sneframe.files.stored import Storage
 from sneframe.files.unpickler import StubUnpickler, damage_named
 
@@ -34,7 +34,7 @@ def read_stream(file: Path | IO[bytes], path: Path) -> Any:
         FileError: the file is damaged, or names a function that acts on the system.
     """
     with damage_named(path):
-        source = Source(file)
+        source = FileBytes(file)
         reading = Reading(source)
         StubUnpickler(reading, path).load()
         version = StubUnpickler(reading, path).load()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sneframe.errors import FileError
-from sneframe.files.file_bytes import Reading, Source
+from sneframe.files.file_bytes import FileBytes, Reading
 from sneframe.files.stored import Storage, StoredTensor
 from sneframe.files.unpickler import StubUnpickler, damage_named, part_of, storage_type, stored
 
@@ -57,7 +57,7 @@ def read_tar(file: Path | IO[bytes], path: Path) -> Any:
         FileError: the file is damaged, or names a function that acts on the system.
     """
     with damage_named(path):
-        source = Source(file)
+        source = FileBytes(file)
         members = _members(file, source)
         objects = _storages(members["storages"], path)
         tensors = _tensors(members["tensors"], path, objects)
@@ -72,7 +72,7 @@ def _opened(file: Path | IO[bytes]) -> tarfile.TarFile:
     return tarfile.open(file, "r:") if isinstance(file, Path) else tarfile.open(fileobj=file, mode="r:")
 
 
-def _members(file: Path | IO[bytes], source: Source) -> dict[str, Reading]:
+def _members(file: Path | IO[bytes], source: FileBytes) -> dict[str, Reading]:
     found: dict[str, Reading] = {}
     with _opened(file) as archive:
         for _ in range(MOST):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sneframe.errors import FileError
 from sneframe.files.archive import check_archive
-from sneframe.files.file_bytes import Source
+from sneframe.files.file_bytes import FileBytes
 from sneframe.files.stored import Storage, StoredTensor, Stub, read_all
 from sneframe.files.unpickler import StubUnpickler, damage_named
 
@@ -69,7 +69,7 @@ class _Archive:
         self._file = file
         with zipfile.ZipFile(file) as archive:
             self.entries = {entry.filename: entry for entry in archive.infolist()}
-        self._mapped = Source(file) if isinstance(file, Path) else None
+        self._mapped = FileBytes(file) if isinstance(file, Path) else None
         self._last: tuple[str, bytes] = ("", b"")  # many tensors may share one storage
 
     def content(self, name: str) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from sneframe_importers import flatten
-from sneframe_importers.flatten import DEEPEST, LONGEST, MOST, Checkpoint, flattened
+from sneframe_importers.flatten import DEEPEST, LONGEST, MOST, CheckpointValues, flattened
 
 from sneframe.cli import sneframe_command
 from sneframe.errors import FileError, ZooError
@@ -183,7 +183,7 @@ def test_too_many_or_too_deep_values_skip_a_file(tmp_path, imported, monkeypatch
     }
 
 
-@pytest.mark.parametrize("checkpoint", [None, Checkpoint(weights=())])
+@pytest.mark.parametrize("checkpoint", [None, CheckpointValues(weights=())])
 def test_values_that_repeat_are_counted_each_time(checkpoint):
     """Mappings that hold each other are refused after a bounded number of values."""
     shared = {}
