@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sneframe_formats.onnx_graph import Graph
+from sneframe_formats.onnx_graph import OnnxGraph
 from sneframe_formats.onnx_module import OnnxModule, PlainStep
-from sneframe_formats.onnx_nodes import Step
+from sneframe_formats.onnx_nodes import OnnxStep
 
 STATISTICS = ("running_mean", "running_var")
 CONVS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -18,7 +18,7 @@ TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: n
 KNOWN = 1 << 16  #: largest number of positions that are read from a constant
 
 
-def build(graph: Graph) -> OnnxModule:
+def build(graph: OnnxGraph) -> OnnxModule:
     """Build the module of a graph. The module shares the memory of the weights in the graph.
 
     Args:
@@ -48,7 +48,7 @@ def build(graph: Graph) -> OnnxModule:
     return module
 
 
-def _plain(step: Step, graph: Graph) -> PlainStep:
+def _plain(step: OnnxStep, graph: OnnxGraph) -> PlainStep:
     """Return a step as plain values, with the attributes that depend on the graph."""
     extra: dict[str, Any] = {"opset": graph.opset, "outputs": len(step.outputs)}
     if step.op == "Gather" and len(step.inputs) > 1:
@@ -67,7 +67,7 @@ def _plain(step: Step, graph: Graph) -> PlainStep:
 # -- the modules that hold the weights -----------------------------------------------------------------------
 
 
-def _holders(graph: Graph) -> dict[str, nn.Module]:
+def _holders(graph: OnnxGraph) -> dict[str, nn.Module]:
     """Return the modules of torch's own classes that hold the weights of layers, by their paths."""
     words: dict[str, set[str]] = {}
     for name in graph.weights:
@@ -94,7 +94,7 @@ def _holders(graph: Graph) -> dict[str, nn.Module]:
     return holders
 
 
-def _layer(step: Step, given: Sequence[Tensor]) -> nn.Module | None:
+def _layer(step: OnnxStep, given: Sequence[Tensor]) -> nn.Module | None:
     """Return a layer of torch with the settings of a step, or None."""
     weight, at = given[0], step.attributes
     options: dict[str, Any] = {"device": "meta", "dtype": weight.dtype}
@@ -113,7 +113,7 @@ def _layer(step: Step, given: Sequence[Tensor]) -> nn.Module | None:
     return norms[step.op]() if step.op in norms else None
 
 
-def _convolution(step: Step, weight: Tensor, options: dict[str, Any]) -> nn.Module | None:
+def _convolution(step: OnnxStep, weight: Tensor, options: dict[str, Any]) -> nn.Module | None:
     """Return a convolution of torch with the settings of a step, or None."""
     at, n = step.attributes, weight.ndim - 2
     groups, kernel, pads = at.get("group", 1), tuple(weight.shape[2:]), list(at.get("pads") or [0] * 2 * n)

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from sneframe_formats.onnx_names import Names, own_name, sibling
-from sneframe_formats.onnx_nodes import Input, Nodes, Step
+from sneframe_formats.onnx_nodes import Input, Nodes, OnnxStep
 from sneframe_formats.onnx_rearrange import SHAPES
 
 #: The inputs of operations that hold weights, and their names in torch.
@@ -29,7 +29,7 @@ SHOWN = 4  #: number of names in a note
 
 
 @frozen(kw_only=True, eq=False)
-class Graph:
+class OnnxGraph:
     """A graph with named weights.
 
     Args:
@@ -46,7 +46,7 @@ class Graph:
 
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[OnnxStep, ...]
     weights: Mapping[str, Tensor]
     names: Mapping[str, str]
     constants: Mapping[str, Tensor]
@@ -73,7 +73,7 @@ class _Linear:
         self.bias = ""
 
 
-def read_graph(model: Any, path: Path) -> Graph:
+def read_graph(model: Any, path: Path) -> OnnxGraph:
     """Read the graph of a model.
 
     Args:
@@ -93,7 +93,7 @@ class _Rewriting:
         self.nodes, self.steps, self.values = nodes, nodes.steps, nodes.values
         self.notes: list[str] = []
 
-    def graph(self) -> Graph:
+    def graph(self) -> OnnxGraph:
         nodes = self.nodes
         linear, merged = self._linear()
         weights = self._weights(self._roles(linear, merged))
@@ -106,7 +106,7 @@ class _Rewriting:
             values[names.take(name, own=True)] = value
         constants = {name: value for name, value in self.values.items() if name not in weights}
         self._note_constants(constants)
-        return Graph(
+        return OnnxGraph(
             inputs=nodes.inputs,
             outputs=nodes.outputs,
             steps=_needed(steps, nodes.outputs),
@@ -143,7 +143,7 @@ class _Rewriting:
             found[number] = made
         return found, merged
 
-    def _product(self, step: Step) -> _Linear | None:
+    def _product(self, step: OnnxStep) -> _Linear | None:
         """Return the linear layer that a matrix product is, or None."""
         if step.op not in ("MatMul", "Gemm") or len(step.inputs) < 2 or not step.outputs:
             return None
@@ -188,7 +188,7 @@ class _Rewriting:
         merged: set[int],
         weights: Mapping[str, str],
         uses: Mapping[str, Sequence[_Linear | None]],
-    ) -> list[Step]:
+    ) -> list[OnnxStep]:
         """Bring the weights of linear layers into torch's order. Return the steps, with linear layers."""
         turned = {
             name
@@ -219,7 +219,7 @@ class _Rewriting:
             steps.append(evolve(step, op="Linear", inputs=inputs, attributes={**left, **turn}))
         return steps
 
-    def _flattened(self, step: Step, uses: Mapping[str, Sequence[_Linear | None]]) -> Step:
+    def _flattened(self, step: OnnxStep, uses: Mapping[str, Sequence[_Linear | None]]) -> OnnxStep:
         """Bring the slopes of a PRelu, one for each channel, into torch's shape."""
         value = self.values.get(step.inputs[1]) if step.op == "PRelu" and len(step.inputs) > 1 else None
         if value is None or value.ndim < 2 or len(value) != value.numel() or len(uses[step.inputs[1]]) > 1:
@@ -324,10 +324,10 @@ def _is_weight(value: Tensor, own: str | None, *, given: bool) -> bool:
     return given and value.numel() > 1 and bool(value.isfinite().all())  # a mask has infinite elements
 
 
-def _needed(steps: Sequence[Step], outputs: Sequence[str]) -> tuple[Step, ...]:
+def _needed(steps: Sequence[OnnxStep], outputs: Sequence[str]) -> tuple[OnnxStep, ...]:
     """Return the steps on which the outputs depend."""
 
-    def backwards() -> Iterator[Step]:
+    def backwards() -> Iterator[OnnxStep]:
         wanted = set(outputs)
         for step in reversed(steps):
             if wanted & set(step.outputs):

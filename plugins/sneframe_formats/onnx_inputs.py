@@ -35,7 +35,7 @@ DTYPES = {
 }
 
 
-class UnsupportedError(ArchitectureError):
+class UnsupportedOnnxError(ArchitectureError):
     """The operation has a form that is not computed."""
 
 
@@ -43,7 +43,7 @@ def need(inputs: Inputs, at: int) -> Tensor:
     """Return an input that must be given."""
     value = inputs[at] if at < len(inputs) else None
     if value is None:
-        raise UnsupportedError("an input is missing")
+        raise UnsupportedOnnxError("an input is missing")
     return value
 
 
@@ -56,7 +56,7 @@ def ints(inputs: Inputs, at: int, given: Attributes, name: str) -> list[int] | N
     """Return a list of integers, which newer versions take as an input and older ones as an attribute."""
     if (value := maybe(inputs, at)) is not None:
         if value.numel() > MOST:
-            raise UnsupportedError(f"has more than {MOST} {name or 'sizes'}")
+            raise UnsupportedOnnxError(f"has more than {MOST} {name or 'sizes'}")
         return [int(each) for each in value.flatten().tolist()]
     return None if given.get(name) is None else [int(each) for each in given[name][:MOST]]
 
@@ -69,5 +69,5 @@ def number(value: Tensor | None) -> float | int | None:
 def axis_of(axis: int, count: int) -> int:
     """Return the number of an axis, which may be counted from the end."""
     if not -count <= axis < count:
-        raise UnsupportedError(f"has the axis {axis}, but there are {count}")
+        raise UnsupportedOnnxError(f"has the axis {axis}, but there are {count}")
     return axis % count

@@ -25,7 +25,7 @@ FIELDS = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints", 8: "strings"}
 
 
 @frozen(kw_only=True)
-class Step:
+class OnnxStep:
     """One operation.
 
     Args:
@@ -82,7 +82,7 @@ class Nodes:
         self.values: dict[str, Tensor] = {}
         self.given: set[str] = set()
         self.alias: dict[str, tuple[str, bool]] = {}
-        self.steps: list[Step] = []
+        self.steps: list[OnnxStep] = []
         self.nested: list[tuple[str, Tensor]] = []
         self.fault = "" if self.opset >= 7 else f"the graph has version {self.opset} of the operations"
         self._initialisers()
@@ -186,7 +186,7 @@ class Nodes:
             turns = op == "Transpose" and order in ((1, 0), (0, 1))
             if turns and value is not None and value.ndim == 2:
                 self.alias[outputs[0]] = (source, flipped ^ (order == (1, 0)))
-        self.steps.append(Step(op=op, inputs=inputs, outputs=outputs, attributes=attributes, scope=scope))
+        self.steps.append(OnnxStep(op=op, inputs=inputs, outputs=outputs, attributes=attributes, scope=scope))
 
     def _attribute(self, each: Any) -> Any:
         """Return an attribute as a plain value."""

@@ -1,6 +1,6 @@
 """Compute the operations of ONNX with torch.
 
-An operation raises ``UnsupportedError`` for a form that it does not compute.
+An operation raises ``UnsupportedOnnxError`` for a form that it does not compute.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sneframe_formats.onnx_inputs import (
     Attributes,
     Inputs,
     Operation,
-    UnsupportedError,
+    UnsupportedOnnxError,
     axis_of,
     ints,
     maybe,
@@ -113,7 +113,7 @@ def prelu(inputs: Inputs, given: Attributes) -> Tensor:
     """
     x, slope = need(inputs, 0), need(inputs, 1)
     if given.get("axes", x.ndim - 1) != x.ndim - 1:
-        raise UnsupportedError("has slopes along another axis than the channels")
+        raise UnsupportedOnnxError("has slopes along another axis than the channels")
     last = slope.ndim == 1 and x.ndim == 2 and slope.shape[0] == x.shape[1]
     if slope.numel() == 1 or last or "axes" in given:
         return F.prelu(x, slope.reshape(-1))
@@ -124,7 +124,7 @@ def cast(inputs: Inputs, given: Attributes) -> Tensor:
     """Convert to another type. ``wide`` is the type in which the network computes instead of float32."""
     dtype = DTYPES.get(given.get("to", 0))
     if dtype is None:
-        raise UnsupportedError("converts to a type that is not computed")
+        raise UnsupportedOnnxError("converts to a type that is not computed")
     if dtype == torch.float32 and given.get("wide") is not None:
         dtype = given["wide"]
     return need(inputs, 0).to(dtype)
@@ -134,7 +134,7 @@ def dropout(inputs: Inputs, _: Attributes) -> Tensor:
     """Return the input: an exported network does not train."""
     mode = number(maybe(inputs, 2))
     if mode:
-        raise UnsupportedError("is in training mode")
+        raise UnsupportedOnnxError("is in training mode")
     return need(inputs, 0)
 
 
@@ -172,7 +172,7 @@ def batch_norm(inputs: Inputs, given: Attributes) -> Tensor:
     """Normalise by the statistics of the training."""
     x, weight, bias, mean, var = (need(inputs, at) for at in range(5))
     if given.get("training_mode") or not given.get("spatial", 1):
-        raise UnsupportedError("is in training mode, or not by channels")
+        raise UnsupportedOnnxError("is in training mode, or not by channels")
     return F.batch_norm(x, mean, var, weight, bias, False, 0.0, given.get("epsilon", 1e-5))
 
 

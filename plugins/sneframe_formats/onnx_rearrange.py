@@ -13,7 +13,7 @@ from sneframe_formats.onnx_inputs import (
     Attributes,
     Inputs,
     Operation,
-    UnsupportedError,
+    UnsupportedOnnxError,
     axis_of,
     ints,
     maybe,
@@ -48,7 +48,7 @@ def reshape(inputs: Inputs, given: Attributes) -> Tensor:
     """Change the shape. A zero keeps the size of the axis."""
     x, shape = need(inputs, 0), ints(inputs, 1, given, "shape")
     if shape is None:
-        raise UnsupportedError("has no shape")
+        raise UnsupportedOnnxError("has no shape")
     if not given.get("allowzero"):
         shape = [x.shape[at] if size == 0 else size for at, size in enumerate(shape)]
     return x.reshape(shape)
@@ -67,7 +67,7 @@ def squeeze(inputs: Inputs, given: Attributes) -> Tensor:
     if axes is None:
         return x.squeeze()
     if any(x.shape[axis] != 1 for axis in axes):
-        raise UnsupportedError("removes an axis whose size is not 1")
+        raise UnsupportedOnnxError("removes an axis whose size is not 1")
     return x.squeeze(tuple(axes))
 
 
@@ -90,7 +90,7 @@ def split(inputs: Inputs, given: Attributes) -> Sequence[Tensor]:
     x, axis, sizes = need(inputs, 0), given.get("axis", 0), ints(inputs, 1, given, "split")
     if sizes is None:
         if given.get("num_outputs", given["outputs"]) != given["outputs"]:
-            raise UnsupportedError("has another number of outputs than it says")
+            raise UnsupportedOnnxError("has another number of outputs than it says")
         size = -(-x.shape[axis] // given["outputs"])
         return x.split(size, axis)
     return x.split(sizes, axis)
@@ -101,14 +101,14 @@ def slice_(inputs: Inputs, given: Attributes) -> Tensor:
     x = need(inputs, 0)
     starts, ends = ints(inputs, 1, given, "starts"), ints(inputs, 2, given, "ends")
     if starts is None or ends is None:
-        raise UnsupportedError("has no range")
+        raise UnsupportedOnnxError("has no range")
     axes = ints(inputs, 3, given, "axes") or list(range(len(starts)))
     steps = ints(inputs, 4, {}, "steps") or [1] * len(starts)
     for start, end, given_axis, step in zip(starts, ends, axes, steps, strict=True):
         axis = axis_of(given_axis, x.ndim)
         size = x.shape[axis]
         if step == 0:
-            raise UnsupportedError("has the step 0")
+            raise UnsupportedOnnxError("has the step 0")
         first, last, _ = slice(start, _end(end, size, step), step).indices(size)
         if step > 0:
             index: list[slice] = [slice(None)] * x.ndim
@@ -179,7 +179,7 @@ def pad(inputs: Inputs, given: Attributes) -> Tensor:
     mode, axes = MODES.get(given.get("mode", "constant")), ints(inputs, 3, {}, "")
     axes = list(range(x.ndim)) if axes is None else [axis_of(axis, x.ndim) for axis in axes]
     if mode is None or pads is None or len(pads) != 2 * len(axes):
-        raise UnsupportedError("has a mode or a padding that is not computed")
+        raise UnsupportedOnnxError("has a mode or a padding that is not computed")
     count = len(axes)
     both = {axis: (pads[at], pads[count + at]) for at, axis in enumerate(axes)}
     order = [both.get(axis, (0, 0)) for axis in reversed(range(x.ndim))]

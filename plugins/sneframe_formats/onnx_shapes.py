@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sneframe.errors import ArchitectureError, one_line
 from sneframe_formats.onnx_build import build
-from sneframe_formats.onnx_graph import Graph
-from sneframe_formats.onnx_inputs import DTYPES, UnsupportedError
+from sneframe_formats.onnx_graph import OnnxGraph
+from sneframe_formats.onnx_inputs import DTYPES, UnsupportedOnnxError
 from sneframe_formats.onnx_module import OnnxModule, PlainStep, compute, value_of
 from sneframe_formats.onnx_nodes import Input
 from sneframe_formats.onnx_operations import OPERATIONS
@@ -76,7 +76,7 @@ class _Shapes:
         for at in shapes:
             if at < len(inputs) and isinstance(inputs[at], Tensor):
                 if step[1][at] not in self.real:
-                    raise UnsupportedError("its shape depends on the values of an input")
+                    raise UnsupportedOnnxError("its shape depends on the values of an input")
                 inputs[at] = self.real[step[1][at]]
         if step[0] == "Shape":
             found = compute(step, inputs, None)
@@ -86,7 +86,7 @@ class _Shapes:
                 found = compute(step, inputs, None)
         self.total += sum(value.numel() for value in found)
         if self.total > MOST:
-            raise UnsupportedError(f"the graph computes more than {MOST} numbers")
+            raise UnsupportedOnnxError(f"the graph computes more than {MOST} numbers")
         self.meta |= {name: value.to("meta") for name, value in zip(step[2], found, strict=False)}
         known = all(name in self.real for name in step[1] if name)
         if known and step[0] != "Shape" and all(value.numel() <= KNOWN for value in found):
@@ -133,7 +133,7 @@ def examples(inputs: Sequence[Input]) -> Iterator[tuple[tuple[Tensor, ...], str]
         yield tuple(made), f"symbolic axes ({shown[:120]}) were taken as {size}" if open_ else ""
 
 
-def runnable(graph: Graph) -> tuple[tuple[Tensor, ...] | None, str]:
+def runnable(graph: OnnxGraph) -> tuple[tuple[Tensor, ...] | None, str]:
     """Find an input on which a graph can be computed.
 
     Returns:

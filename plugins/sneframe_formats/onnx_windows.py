@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sneframe_formats.onnx_inputs import Attributes, Inputs, Operation, UnsupportedError, maybe, need
+from sneframe_formats.onnx_inputs import Attributes, Inputs, Operation, UnsupportedOnnxError, maybe, need
 
 CONVS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -20,7 +20,7 @@ def _numbers(given: Attributes, name: str, count: int, default: int) -> list[int
     """Return an attribute with one number for each axis."""
     values = list(given.get(name) or [default] * count)
     if len(values) != count or min(values) < 0:
-        raise UnsupportedError(f"has the {name} {values}")
+        raise UnsupportedOnnxError(f"has the {name} {values}")
     return values
 
 
@@ -37,7 +37,7 @@ def _pads(
         pads = _numbers(given, "pads", 2 * count, 0) if auto != "VALID" else [0] * 2 * count
         return pads[:count], pads[count:]
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
-        raise UnsupportedError(f"has the padding {auto[:40]!r}")
+        raise UnsupportedOnnxError(f"has the padding {auto[:40]!r}")
     total = [
         max(0, (-(-size // stride) - 1) * stride + (k - 1) * step + 1 - size)
         for size, k, stride, step in zip(sizes, kernel, strides, steps, strict=True)
@@ -70,10 +70,10 @@ def conv_transpose(inputs: Inputs, given: Attributes) -> Tensor:
     strides, steps = _numbers(given, "strides", n, 1), _numbers(given, "dilations", n, 1)
     extra = _numbers(given, "output_padding", n, 0)
     if given.get("auto_pad", "NOTSET") not in ("NOTSET", "", "VALID") or given.get("output_shape"):
-        raise UnsupportedError("has a padding that depends on the output")
+        raise UnsupportedOnnxError("has a padding that depends on the output")
     before, after = _pads(given, x.shape[2:], weight.shape[2:], strides, steps)
     if before != after:
-        raise UnsupportedError("has different paddings before and after")
+        raise UnsupportedOnnxError("has different paddings before and after")
     return TRANSPOSED[n](x, weight, bias, strides, before, extra, given.get("group", 1), steps)
 
 
@@ -86,7 +86,7 @@ def max_pool(inputs: Inputs, given: Attributes) -> Tensor:
     before, after = _pads(given, x.shape[2:], kernel, strides, steps)
     if before != after or any(2 * pad > k for pad, k in zip(before, kernel, strict=True)):
         if given.get("ceil_mode"):
-            raise UnsupportedError("has different paddings before and after, and rounds up")
+            raise UnsupportedOnnxError("has different paddings before and after, and rounds up")
         x, before = F.pad(x, _flat(before, after), value=float("-inf")), [0] * n
     return MAX_POOLS[n](x, kernel, strides, before, steps, bool(given.get("ceil_mode")))
 
@@ -97,13 +97,13 @@ def average_pool(inputs: Inputs, given: Attributes) -> Tensor:
     n = x.ndim - 2
     kernel, strides = _numbers(given, "kernel_shape", n, 1), _numbers(given, "strides", n, 1)
     if any(step != 1 for step in _numbers(given, "dilations", n, 1)):
-        raise UnsupportedError("has dilations")
+        raise UnsupportedOnnxError("has dilations")
     before, after = _pads(given, x.shape[2:], kernel, strides, [1] * n)
     ceil, counted = bool(given.get("ceil_mode")), bool(given.get("count_include_pad"))
     if before == after and not any(2 * pad > k for pad, k in zip(before, kernel, strict=True)):
         return AVERAGES[n](x, kernel, strides, before, ceil, counted)
     if ceil and counted:
-        raise UnsupportedError("counts different paddings before and after, and rounds up")
+        raise UnsupportedOnnxError("counts different paddings before and after, and rounds up")
     padded = AVERAGES[n](F.pad(x, _flat(before, after)), kernel, strides, 0, ceil)
     if counted:
         return padded
