@@ -49,7 +49,8 @@ def declared(extras=()):
 
 #: What a user installs with an extra, and is told of where it is missing.
 OPTIONAL = {"PIL": ("images", "pillow"), "ray": ("ray", "ray"), "pyarrow": ("parquet", "pyarrow")}
-OPTIONAL |= {"gguf": ("gguf", "gguf"), "tflite": ("tflite", "tflite")}
+OPTIONAL |= {"gguf": ("gguf", "gguf"), "tflite": ("tflite", "tflite"), "h5py": ("keras", "h5py")}
+OPTIONAL |= {"onnx": ("onnx", "onnx"), "yaml": ("yaml", "pyyaml")}
 
 
 @pytest.mark.parametrize(

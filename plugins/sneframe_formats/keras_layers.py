@@ -373,7 +373,7 @@ BUILDERS: Mapping[str, Builder] = {
     **dict.fromkeys(TRANSPOSED, transposed),
     "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm,
-    "KerasEmbedding": embedding,
+    "Embedding": embedding,
     "PReLU": prelu,
     "Normalization": normalization,
 }

@@ -108,7 +108,7 @@ def test_a_file_of_another_recipe_is_refused(tmp_path):
     """--plugin and the file must not name different recipes."""
     file = written(tmp_path, to_toml(recipe("sne")))
     with pytest.raises(
-        ConfigError, match=r"'stats/default', .*run.toml the recipe 'sne/default'; leave out one"
+        ConfigError, match=r"'stats/default', but .*run.toml names 'sne/default'; leave out one"
     ):
         compose("stats", file, {})
 
