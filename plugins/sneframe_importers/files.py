@@ -115,7 +115,7 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     )
 
     def make(entry: TableEntry) -> Imported:
-        path = inside(source, entry.file)
+        path = inside(source, entry.file, folders=True)
         network = reader.read(path)
         tensors = network.tensors
         properties = found_properties.of(entry.file, network)

@@ -135,7 +135,9 @@ def _kind(stem: str, shapes: Mapping[str, tuple[int, ...]]) -> str:  # noqa: PLR
     if len(weight) == 1:
         if "running_mean" in shapes:
             return "batch_norm"
-        return "layer_norm" if "bias" in shapes else "rms_norm"
+        if "bias" in shapes:
+            return "layer_norm"
+        return "parameter" if "prelu" in stem.lower() else "rms_norm"  # PReLU has a slope for each channel
     if len(weight) == 2:
         return "embedding" if "bias" not in shapes and EMBEDDING.search(stem) else "linear"
     return f"conv{len(weight) - 2}d" if 2 < len(weight) <= 5 else "parameter"

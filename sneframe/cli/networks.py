@@ -204,7 +204,7 @@ def network_paths(predictor: Predictor, path: Path) -> list[Path]:
     names = [each.name for each in networks_in(path, readers) if isinstance(each, NetworkPath)]
     if not names:
         raise FileError(f"{path}: the folder is no zoo, and no file reader recognises a file in it")
-    return [inside(path, name) for name in names]
+    return [inside(path, name, folders=True) for name in names]
 
 
 def file_of(predictor: Predictor, path: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,12 +27,24 @@ TRAINERS = (
     *("training_args.bin", "rng_state.pth", "trainer_state.pt"),
 )
 TRAINER_STARTS = ("rng_state_", "random_states_", "zero_pp_rank_", "optimizer_", "events.out.tfevents")
-#: The endings of files that hold no weights and are usual beside weights.
+#: The endings of files that hold no weights and are usual beside weights. Text files need no ending.
 COMPANIONS = (
-    *(".json", ".jsonl", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".csv", ".tsv", ".parquet", ".xml"),
-    *(".txt", ".md", ".rst", ".log", ".pdf", ".html", ".py", ".ipynb", ".sh", ".lock", ".model", ".tiktoken"),
-    *(".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".gitattributes", ".gitignore", ".license"),
-    *(".metadata", "license", "readme", "notice", ".ds_store", ".out", ".err"),
+    *(".json", ".jsonl", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".txt", ".md", ".log", ".py", ".ipynb"),
+    *(
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".svg",
+        ".webp",
+        ".pdf",
+        ".html",
+        ".parquet",
+        ".arrow",
+        ".mp4",
+        ".wav",
+    ),
+    *(".pyc", ".so", ".dll", ".pyd", ".model", ".ds_store", ".lock"),
 )
 #: What a file is that begins with certain bytes and holds no weights, and what to do about it.
 STRANGERS = {
@@ -178,6 +191,15 @@ def _listed(path: Path, name: str, readers: Sequence[FileReader]) -> NetworkPath
         return PassedOver(name=name, reason=error.strerror or str(error))
     if reader is not None:
         return NetworkPath(name=name, reader=reader)
-    return PassedOver(
-        name=name, reason=f"this is {stranger}" if stranger else "no reader recognises this file"
-    )
+    if stranger is not None:
+        return PassedOver(name=name, reason=f"this is {stranger}")
+    return PassedOver(name=name, reason="" if _is_text(candidate.head) else "no reader recognises this file")
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether the first bytes of a file are text in UTF-8. The last character may be cut off."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head

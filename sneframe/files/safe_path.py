@@ -9,13 +9,14 @@ from pathlib import Path
 from sneframe.errors import FileError
 
 
-def inside(folder: Path, name: str) -> Path:
+def inside(folder: Path, name: str, *, folders: bool = False) -> Path:
     """Return the path of a file in a folder.
 
     Args:
         folder: the folder that holds the file, at any depth.
         name: a relative path from a table or an index. It may have the backslashes of Windows, and its
             accents may be composed differently from those of the file's name, as on macOS.
+        folders: whether the name may be that of a folder, which holds one network.
 
     Raises:
         FileError: the name is absolute, the path leads out of the folder through ``..`` or through a link, or
@@ -28,7 +29,7 @@ def inside(folder: Path, name: str) -> Path:
         allowed = [own, *_blobs(own)]
         if Path(name).is_absolute() or not any(found.is_relative_to(each) for each in allowed):
             raise FileError(f"{name}: leads out of {folder}")
-        if not found.is_file():
+        if not (found.is_file() or (folders and found.is_dir())):
             raise FileError(f"{name}: {'not a file' if found.exists() else 'no such file'}")
     except (OSError, RuntimeError, ValueError) as error:  # a long name, a loop of links, a null byte
         raise FileError(f"{name}: {getattr(error, 'strerror', None) or error}") from error

@@ -108,15 +108,17 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path):
 
 
 def test_networks_are_found_at_any_depth(tmp_path):
-    """Files of networks are listed by name, and usual companions are passed over without a reason."""
+    """Networks are listed by name. Text files and usual companions are passed over without a reason."""
     (tmp_path / "b" / "c").mkdir(parents=True)
     torch.save(STATE, tmp_path / "b" / "c" / "net.pth.tar")
     save_file(STATE, tmp_path / "a.safetensors")
     (tmp_path / "notes.md").write_text("notes")
-    (tmp_path / "b" / "weights.foo").write_bytes(b"foo")
+    (tmp_path / "b" / "weights.foo").write_bytes(b"\0foo")
+    (tmp_path / "b" / "METADATA").write_text("Name: \u00e9" * 200)
     networks, others = found(tmp_path)
     assert networks == {"a.safetensors": "sneframe/safetensors", "b/c/net.pth.tar": "sneframe/torch"}
-    assert others == {"notes.md": "", "b/weights.foo": "no reader recognises this file"}
+    unknown = "no reader recognises this file"
+    assert others == {"notes.md": "", "b/METADATA": "", "b/weights.foo": unknown}
 
 
 def test_the_state_of_a_trainer_is_no_network(tmp_path):

@@ -18,6 +18,8 @@ from sneframe.files.network_reader import NetworkReader
 from sneframe.files.reader import Candidate
 
 msgpack = pytest.importorskip("msgpack")
+flax_writer = pytest.importorskip("flax_writer")
+array, packed = flax_writer.array, flax_writer.packed
 READERS = (FlaxReader(),)
 
 
@@ -62,24 +64,6 @@ def variables(net):
             own["kernel"] = kernel.T if kernel.ndim == 2 else kernel.transpose(2, 3, 1, 0)
         found["params"][name] = own
     return found
-
-
-def array(value, dtype=None):
-    """Encode an array as the documentation of flax.serialization describes it."""
-    return (list(value.shape), dtype or value.dtype.name, value.tobytes("C"))
-
-
-def packed(tree):
-    """Encode nested mappings as ``flax.serialization.msgpack_serialize`` does."""
-
-    def extension(value):
-        if isinstance(value, np.ndarray):
-            return msgpack.ExtType(1, msgpack.packb(array(value)))
-        if isinstance(value, complex):
-            return msgpack.ExtType(2, msgpack.packb((value.real, value.imag)))
-        return msgpack.ExtType(3, msgpack.packb(array(np.asarray(value))))
-
-    return msgpack.packb(tree, default=extension, strict_types=True)
 
 
 def written(tmp_path, tree, name="net.msgpack"):
