@@ -120,6 +120,8 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         tensors = network.tensors
         properties = found_properties.of(entry.file, network)
         group = found_properties.group(entry, properties)
+        if group is None and network.content is not None:
+            group = network.content.group
         architecture = reader.describe(tensors, properties, content=network.content, path=path)
         splits = {} if entry.split is None else {"table": entry.split}
         stored = found_properties.stored(properties)
