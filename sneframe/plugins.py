@@ -166,7 +166,10 @@ def load(names: Iterable[str]) -> Registry:
 
 
 def readers(only: str | None = None) -> tuple[FileReader, ...]:
-    """Return the file readers of the core and of all installed plugins, or only one of them.
+    """Return the file readers of all installed plugins and of the core, or only one of them.
+
+    The readers of plugins come first, and so are asked first: they are for special contents of the formats
+    that the core reads.
 
     Args:
         only: the name of the only reader to return, as ``PLUGIN/NAME``. Used alone, a reader reads also files
@@ -179,13 +182,13 @@ def readers(only: str | None = None) -> tuple[FileReader, ...]:
         UserWarning: a plugin does not load, or offers something that is not a file reader. Its readers are
             left out.
     """
-    found: list[FileReader] = list(CORE)
+    found: list[FileReader] = []
     for plugin in installed().values():
         try:
             found += _readers_of(plugin)
         except PluginError as error:
             warnings.warn(f"{error}; its file readers are left out", stacklevel=2)
-    whole = with_folders(found)
+    whole = with_folders([*found, *CORE])
     return whole if only is None else (_find(only, {each.name: each for each in whole}, "file reader"),)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sneframe.files.reader import FileReader
 from sneframe.hookspecs import hookimpl
 from sneframe_formats.flax_reader import FlaxReader
+from sneframe_formats.flax_safetensors_reader import FlaxSafetensorsReader
 from sneframe_formats.gguf_reader import GgufDequantisedReader, GgufReader
 from sneframe_formats.keras_reader import KerasReader
 from sneframe_formats.numpy_reader import NumpyReader
@@ -23,6 +24,7 @@ def sneframe_readers() -> Sequence[type[FileReader]]:
         TorchScriptReader,
         OnnxReader,
         FlaxReader,
+        FlaxSafetensorsReader,
         GgufReader,
         GgufDequantisedReader,
         TfliteReader,

@@ -177,17 +177,31 @@ def test_only_files_of_flax_are_recognised(net, tmp_path):
     assert not FlaxReader().recognises(Candidate(tmp_path / "legacy"))
 
 
-def test_no_group_is_guessed_for_safetensors_of_flax(net, tmp_path):
-    """The reader of the core reads a safetensors file of Flax as it is stored, and every axis is fixed."""
-    own = variables(net)["params"]
-    flat = {f"{name}.{last}": each.copy() for name, layer in own.items() for last, each in layer.items()}
+def test_safetensors_of_flax_get_the_names_and_order_of_torch(net, tmp_path):
+    """A safetensors file whose weights are named kernel is read with torch's names and order of axes."""
+    flat = {
+        f"{collection}.{name}.{last}": each.copy()
+        for collection, own in variables(net).items()
+        for name, layer in own.items()
+        for last, each in layer.items()
+    }
     save_file(flat, tmp_path / "net.safetensors")
     reader = NetworkReader(readers=plugins.readers(), activation="relu", trust_names=True)
     found = reader.read(tmp_path / "net.safetensors")
-    assert found.reader == "sneframe/safetensors"
-    assert found.tensors["Dense_0.kernel"].shape == (4, 6)
-    with pytest.warns(UserWarning, match="every axis is taken as fixed"):
-        assert not reader.describe(found.tensors, content=found.content).groups
+    assert found.reader == "formats/flax-safetensors"
+    assert any("order" in note for note in found.notes)
+    save_file({name: each.numpy() for name, each in net.state_dict().items()}, tmp_path / "torch.safetensors")
+    own = reader.read(tmp_path / "torch.safetensors")
+    assert own.reader == "sneframe/safetensors"
+    same(found.tensors, net)
+
+
+def test_a_shard_of_flax_is_left_to_the_reader_of_shards(net, tmp_path):
+    """A shard is read with its other shards, not alone."""
+    name = "net-00001-of-00001.safetensors"
+    save_file({"Dense_0.kernel": np.ones((2, 3), np.float32)}, tmp_path / name)
+    readers = plugins.readers()
+    assert read_state_dict(tmp_path / name, readers=readers).reader == "sneframe/shards"
 
 
 # -- what is refused ---------------------------------------------------------------------------------------
