@@ -6,7 +6,7 @@ Each page has a namespace and an empty folder of its own, and its blocks run fro
 - A ``python`` block is executed.
 - In a ``bash`` block, the commands in :data:`COMMANDS` are executed and must succeed.
 - In a ``console`` block, the commands after ``$`` are executed and must print the lines that follow them.
-  ``...`` matches anything.
+  ``...`` matches anything, and a backslash at the end continues a command.
 - Other blocks, such as ``text``, are not executed.
 
 The options in :data:`SMALL` are added to the ``sneframe`` commands of ``bash`` blocks, and the demo zoo is a
@@ -24,6 +24,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ SMALL = {
     "run": ["--set", "train.epochs=1", "--no-report"],
     "compare": ["--set", "train.epochs=1", "--seeds", "1"],
 }
+#: Warnings that pages may cause. Any other warning is an error.
+EXPECTED = ".*their values are missing"
 TITLED = re.compile(r'(?P<language>\w+) title="(?P<title>[^"]+)"$\n', re.MULTILINE)
 
 
@@ -50,7 +53,12 @@ def sneframe(words: list[str]) -> tuple[int, str]:
     from sneframe.cli import main
 
     said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with (
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("default", EXPECTED)
         try:
             main(words)
         except SystemExit as exit_:
@@ -124,7 +132,7 @@ def evaluate_console(example: Example) -> str | None:
     """Run the commands after ``$``, and return the first whose output differs from the page."""
     checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     for block in re.split(r"^\$ ", example.parsed, flags=re.MULTILINE)[1:]:
-        line, _, expected = block.partition("\n")
+        line, _, expected = block.replace("\\\n", " ").partition("\n")
         name, *words = shlex.split(line)
         _, said = COMMANDS[name](words)
         if not checker.check_output(expected, said, flags):
