@@ -14,12 +14,13 @@ from attrs import evolve, frozen
 from sneframe import plugins
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
-from sneframe.errors import ZooError
+from sneframe.errors import ConfigError, ZooError
 from sneframe.files import inside
 from sneframe.files.module_factory import Factory, as_words
 from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
-from sneframe.files.recognise import NetworkPath, networks_in
+from sneframe.files.safe_path import plain_spelling
+from sneframe.files.search import NetworkPath, networks_in
 from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.properties_from import as_sources, find_properties
@@ -122,21 +123,25 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         group = found_properties.group(entry, properties)
         if group is None and network.content is not None:
             group = network.content.group
-        architecture = reader.describe(tensors, properties, content=network.content, path=path)
+        try:
+            architecture = reader.describe(tensors, properties, content=network.content, path=path)
+        except ConfigError as error:
+            raise ConfigError(f"{entry.file}: {error}") from error
         splits = {} if entry.split is None else {"table": entry.split}
         stored = found_properties.stored(properties)
         made = one(entry.file, architecture, tensors, stored, group=group, splits=splits)
         notes = network.notes
-        if reader.module is not None and not reader.module.serves(path):
+        graph = network.content is not None and network.content.module is not None
+        if reader.module is not None and not graph and not reader.module.serves(path):
             notes = (*notes, "described without code, because no --module matches its path")
         return evolve(made, reader=network.reader, notes=notes)
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
     found_properties.check_group({name for each in found_properties.sources for name in each.names})
     if tables := found_properties.tables:
-        listed = {entry.file for entry in entries}
+        listed = {plain_spelling(entry.file) for entry in entries}
         for name in names:
-            if name not in listed:
+            if plain_spelling(name) not in listed:
                 reason = f"not listed in {' or '.join(table.name for table in tables)}"
                 yield Skipped(source=name, reason=reason)
 

@@ -179,5 +179,7 @@ def compiled(word: str, option: str) -> re.Pattern[str]:
     except (re.error, OverflowError, RecursionError) as error:
         raise ZooError(f"{option}: not a regular expression: {one_line(error)}") from error
     if not pattern.groupindex:
-        raise ZooError(f"{option}: the regular expression needs a named group, such as (?P<accuracy>[\\d.]+)")
+        raise ZooError(
+            f"{option}: the regular expression needs a named group, such as (?P<accuracy>\\d+\\.\\d+)"
+        )
     return pattern

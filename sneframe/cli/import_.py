@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sneframe.zoo.importer import ImportResult, ZooImporter
 
 LINES = 8  #: number of kinds of notes and of reasons that the summary shows
+MISSING = 12  #: number of properties with missing values that are named
 MANY = 0.1  #: fraction of files left out above which the commonest reason is printed
 
 
@@ -48,7 +49,7 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
         try:
             with reporter.bar(f"zoo import {name}", unit="networks") as advance:
                 if dry_run or out is None:
-                    done = preview(importer, config, src, advance)
+                    done = preview(importer, config, src, advance, out=out, overwrite=overwrite)
                 else:
                     done = import_zoo(importer, config, src, out, advance, **header, overwrite=overwrite)
         except KeyboardInterrupt as error:
@@ -96,9 +97,11 @@ def _show(done: ImportResult, what: str, *, code: bool) -> None:
         Terminal().print(rows)
     for line in sentences(done.symmetry, code="--module" if code else ""):
         say(line)
-    lacking = {name: there for name, there in done.properties.items() if there < done.networks}
-    for name, there in lacking.items():
-        say(f"property {name!r}: missing for {done.networks - there} of {counted(done.networks, 'network')}")
+    lacking = [f"{name} ({done.networks - n})" for name, n in done.properties.items() if n < done.networks]
+    if lacking:
+        more = f", and {len(lacking) - MISSING} more" if len(lacking) > MISSING else ""
+        names = ", ".join(lacking[:MISSING])
+        say(f"properties that networks lack, with the number of these networks: {names}{more}")
     if done.skipped:
         say(_left_out(done))
 
@@ -110,5 +113,6 @@ def _left_out(done: ImportResult) -> str:
     files, most = counted(len(done.skipped), "file"), done.reasons[0]
     line = f"left out: {files}"
     if len(done.skipped) > MANY * (len(done.skipped) + done.networks):
-        line += f", most often ({most.count} times) because: {most.example}"
+        times = f"most often ({most.count} times)" if most.count > 1 else "for example"
+        line += f", {times} because: {most.example}"
     return line if done.listed is None else f"{line}; the reasons are in {done.listed}"

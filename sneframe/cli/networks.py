@@ -139,7 +139,7 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embeddi
     """
     import numpy as np
 
-    from sneframe.errors import ArchitectureError, FileError, counted
+    from sneframe.errors import ArchitectureError, FileError, PartError, PluginError, counted
     from sneframe.predict.embedding_table import EmbeddingTable
     from sneframe.zoo.manifest import is_zoo
 
@@ -154,10 +154,11 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embeddi
             try:
                 rows.append(file_of(predictor, file))
                 read.append(str(file))
-            except (FileError, ArchitectureError) as error:
+            except (FileError, ArchitectureError, PartError, PluginError) as error:
                 if files == [path]:
                     raise
-                warnings.warn(f"left out: {error}", stacklevel=2)
+                said = str(error) if str(error).startswith(str(file)) else f"{file}: {error}"
+                warnings.warn(f"left out: {said}", stacklevel=2)
         if not rows:
             raise FileError(f"{path}: none of its {counted(len(files), 'network')} can be read")
         yield EmbeddingTable(sources=read, values=np.stack(rows), properties={})
@@ -192,8 +193,9 @@ def network_paths(predictor: Predictor, path: Path) -> list[Path]:
     """
     from sneframe.errors import FileError
     from sneframe.files.reader import Candidate
-    from sneframe.files.recognise import NetworkPath, networks_in, recognised
+    from sneframe.files.recognise import recognised
     from sneframe.files.safe_path import inside
+    from sneframe.files.search import NetworkPath, networks_in
     from sneframe.zoo.manifest import is_zoo
 
     readers = predictor.reader.readers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
@@ -30,6 +31,13 @@ WEIGHTS = (
     "tf_model.h5",
     "model.onnx",
 )
+#: The names of variants of these files, such as ``model.fp16.safetensors``.
+VARIANT = re.compile(
+    r"(open_clip_|adapter_|diffusion_pytorch_|pytorch_|flax_|tf_)?(pytorch_)?model[._][\w.-]*"
+    r"(safetensors|bin|msgpack|h5|onnx)(\.index\.json)?"
+)
+#: Folders in a model folder in which copies of the network are kept in other formats.
+COPIES = ("onnx", "original", "openvino", "coreml", "tflite", "gguf", "flax", "tf", "metal")
 
 
 @final
@@ -68,12 +76,18 @@ class ModelFolderReader(FileReader):
         return next(path / name for name in WEIGHTS if (path / name).exists())
 
     def others(self, path: Path) -> Mapping[Path, str]:
-        """Return the copies of the weights in other formats, and the shards."""
+        """Return the shards, and the copies and variants of the weights, with the folders of such copies."""
         main = self.main(path)
         found = {
             path / name: f"holds the same network as {main.name}, which is read"
             for name in WEIGHTS
             if (path / name).exists() and name != main.name
         }
-        found |= {each: "" for each in path.iterdir() if SHARD.match(each.name)}
+        for each in path.iterdir():
+            if SHARD.match(each.name):
+                found[each] = ""
+            elif each != main and each not in found and VARIANT.fullmatch(each.name):
+                found[each] = f"a variant of the network in {main.name}, which is read"
+            elif each.name in COPIES and each.is_dir():
+                found[each] = f"a folder with copies of the network in {main.name}, which is read"
         return found

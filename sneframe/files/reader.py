@@ -160,7 +160,7 @@ class FileReader(ABC):
         """Return the other files that belong to the network at a path, with the reason to pass over each.
 
         Such files are shards, which give an empty reason, and copies of the network in other formats. A
-        search for networks in a folder passes over these files.
+        search for networks in a folder passes over these files, and over the folders among them.
         """
         return {}
 

@@ -1,13 +1,9 @@
-"""Find the reader of a file, and the networks in a folder."""
+"""Find the reader of a file."""
 
 from __future__ import annotations
 
-import codecs
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from attrs import frozen
 
 from sneframe.errors import FileError, choices
 from sneframe.files.model_folder import ModelFolderReader
@@ -16,36 +12,9 @@ from sneframe.files.safetensors_reader import SafetensorsReader
 from sneframe.files.shards import ShardsReader
 from sneframe.files.stable_baselines import StableBaselinesReader
 from sneframe.files.torch_reader import TorchReader
-from sneframe.zoo.manifest import is_zoo
-from sneframe.zoo.staging import TEMPORARY
 
 #: The readers of the core. A reader that is listed earlier is asked earlier.
 CORE: tuple[FileReader, ...] = (ShardsReader(), SafetensorsReader(), TorchReader(), StableBaselinesReader())
-#: The names of files in which trainers keep their own state.
-TRAINERS = (
-    *("optimizer.pt", "optimizer.bin", "optimizer.pth", "scheduler.pt", "scheduler.bin", "scaler.pt"),
-    *("training_args.bin", "rng_state.pth", "trainer_state.pt"),
-)
-TRAINER_STARTS = ("rng_state_", "random_states_", "zero_pp_rank_", "optimizer_", "events.out.tfevents")
-#: The endings of files that hold no weights and are usual beside weights. Text files need no ending.
-COMPANIONS = (
-    *(".json", ".jsonl", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".txt", ".md", ".log", ".py", ".ipynb"),
-    *(
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".gif",
-        ".svg",
-        ".webp",
-        ".pdf",
-        ".html",
-        ".parquet",
-        ".arrow",
-        ".mp4",
-        ".wav",
-    ),
-    *(".pyc", ".so", ".dll", ".pyd", ".model", ".ds_store", ".lock"),
-)
 #: What a file is that begins with certain bytes and holds no weights, and what to do about it.
 STRANGERS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself; run git lfs pull",
@@ -54,33 +23,6 @@ STRANGERS = {
     b"\x93NUMPY": "one array without a name; put the arrays of a network in a folder, or in an .npz file",
     b"<html": "an HTML page, not weights; the download failed",
 }
-
-
-@frozen(kw_only=True)
-class NetworkPath:
-    """A network in a folder.
-
-    Args:
-        name: the path of the network relative to the folder, with forward slashes.
-        reader: the reader that recognises the network.
-    """
-
-    name: str
-    reader: FileReader
-
-
-@frozen(kw_only=True)
-class PassedOver:
-    """A file in a folder that is not read as a network.
-
-    Args:
-        name: the path of the file relative to the folder, with forward slashes.
-        reason: why the file is not read, or an empty string if the file is a part of a network that is read,
-            or if files of its kind never hold weights.
-    """
-
-    name: str
-    reason: str
 
 
 def with_folders(readers: Sequence[FileReader]) -> tuple[FileReader, ...]:
@@ -110,8 +52,8 @@ def reader_of(path: Path, readers: Sequence[FileReader]) -> FileReader:
             raise FileError(f"{path}: not a file")
         if not candidate.is_folder and not candidate.head:
             raise FileError(f"{path}: the file is empty")
-        if (stranger := _stranger(candidate)) is not None:
-            raise FileError(f"{path}: this is {stranger}")
+        if (what := stranger(candidate)) is not None:
+            raise FileError(f"{path}: this is {what}")
         reader = readers[0] if len(readers) == 1 else recognised(candidate, readers)
         if reader is None:
             raise FileError(f"{path}: {_unknown(candidate, readers)}")
@@ -130,7 +72,8 @@ def recognised(candidate: Candidate, readers: Sequence[FileReader]) -> FileReade
     return max(claiming, key=lambda each: max(map(len, each.endings)), default=None)
 
 
-def _stranger(candidate: Candidate) -> str | None:
+def stranger(candidate: Candidate) -> str | None:
+    """Return what a file without weights is and what to do about it, or None if that is not known."""
     return next((what for start, what in STRANGERS.items() if candidate.head.startswith(start)), None)
 
 
@@ -139,67 +82,3 @@ def _unknown(candidate: Candidate, readers: Sequence[FileReader]) -> str:
         return "this is a folder, and no reader recognises it as one network; give the file of one network"
     endings = sorted({ending for reader in readers for ending in reader.endings})
     return f"no reader recognises this file, {choices(candidate.path.suffix, endings, 'endings')}"
-
-
-def networks_in(folder: Path, readers: Sequence[FileReader]) -> Iterator[NetworkPath | PassedOver]:
-    """Yield the networks in a folder, at any depth, and the files that are passed over, ordered by name.
-
-    Links to other folders are not followed, and zoos in the folder are passed over.
-
-    Args:
-        folder: the folder.
-        readers: the known readers.
-    """
-    found: dict[Path, NetworkPath | PassedOver] = {}
-
-    def name_of(path: Path) -> str:
-        return path.relative_to(folder).as_posix()
-
-    def note(error: OSError) -> None:
-        path = Path(error.filename or folder)
-        found[path] = PassedOver(name=name_of(path), reason=error.strerror or str(error))
-
-    for parent, folders, files in os.walk(folder, onerror=note):
-        here = Path(parent)
-        if TEMPORARY in here.name or is_zoo(here):
-            folders.clear()
-            continue
-        whole = recognised(Candidate(here, is_folder=True), readers)
-        if whole is not None and whole.main(here) == here:
-            found[here] = NetworkPath(name=name_of(here), reader=whole)
-            folders.clear()
-            continue
-        others = {} if whole is None else dict(whole.others(here))
-        for path in (here / name for name in sorted(files)):
-            if path not in others:
-                found[path] = item = _listed(path, name_of(path), readers)
-                if isinstance(item, NetworkPath):
-                    others |= item.reader.others(path)
-        found |= {path: PassedOver(name=name_of(path), reason=why) for path, why in others.items()}
-    yield from sorted(found.values(), key=lambda each: each.name)
-
-
-def _listed(path: Path, name: str, readers: Sequence[FileReader]) -> NetworkPath | PassedOver:
-    candidate = Candidate(path, is_folder=False)
-    if candidate.name in TRAINERS or candidate.name.startswith(TRAINER_STARTS):
-        return PassedOver(name=name, reason="the state of a trainer, not a network")
-    if candidate.name.endswith(COMPANIONS) and not any(each.claims(candidate.name) for each in readers):
-        return PassedOver(name=name, reason="")
-    try:
-        reader, stranger = recognised(candidate, readers), _stranger(candidate)
-    except OSError as error:
-        return PassedOver(name=name, reason=error.strerror or str(error))
-    if reader is not None:
-        return NetworkPath(name=name, reader=reader)
-    if stranger is not None:
-        return PassedOver(name=name, reason=f"this is {stranger}")
-    return PassedOver(name=name, reason="" if _is_text(candidate.head) else "no reader recognises this file")
-
-
-def _is_text(head: bytes) -> bool:
-    """Return whether the first bytes of a file are text in UTF-8. The last character may be cut off."""
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in head

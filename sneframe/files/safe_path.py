@@ -51,6 +51,11 @@ def _spellings(folder: Path, name: str) -> Iterator[Path]:
     yield folder / name
 
 
+def plain_spelling(name: str) -> str:
+    """Return a relative path with forward slashes and composed accents, so that spellings can be compared."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+
+
 def _blobs(folder: Path) -> list[Path]:
     """Return ``[models--ORG--NAME/blobs]`` if ``folder`` is in a snapshot of a Hugging Face cache.
 

@@ -50,18 +50,11 @@ class ShardsReader(FileReader):
 
     def others(self, path: Path) -> Mapping[Path, str]:
         """Return the shards of the network beside an index file or a first shard."""
-        return {
-            other: "" for other in path.parent.iterdir() if other != path and self._belongs(other.name, path)
-        }
-
-    def _belongs(self, name: str, path: Path) -> bool:
-        parts, own = SHARD.match(name), SHARD.match(path.name)
-        if parts is None:
-            return False
-        if own is not None:
-            return parts.group(1, 3, 4) == own.group(1, 3, 4)
-        ending = next(index for index in INDEXES if path.name.lower().endswith(index))
-        return parts[4] == INDEXES[ending] and parts[1] == path.name[: -len(ending)]
+        own = SHARD.match(path.name)
+        if own is None:
+            return dict.fromkeys(_shards_of(path), "")
+        alike = ((other, SHARD.match(other.name)) for other in path.parent.iterdir() if other != path)
+        return {other: "" for other, parts in alike if parts and parts.group(1, 3, 4) == own.group(1, 3, 4)}
 
 
 def _index_of(path: Path) -> Path | None:
@@ -73,6 +66,33 @@ def _index_of(path: Path) -> Path | None:
     return index if ending is not None and index.exists() else None
 
 
+def _shards_of(path: Path) -> set[Path]:
+    """Return the shards that an index file lists, and the files beside it that are named like its shards."""
+    ending = next(index for index in INDEXES if path.name.lower().endswith(index))
+    named = re.compile(re.escape(path.name[: -len(ending)]) + r"-\d{5}-of-\d{5}" + re.escape(INDEXES[ending]))
+    found = {each for each in path.parent.iterdir() if named.fullmatch(each.name)}
+    try:
+        listed = {inside(path.parent, file) for file in {file for _, file in _entries(path)}}
+    except FileError:  # reading the index says what is wrong
+        return found
+    return found | listed
+
+
+def _entries(path: Path) -> list[tuple[str, str]]:
+    """Return the names of the tensors that an index file lists, each with its shard.
+
+    Raises:
+        FileError: the index is damaged or too large.
+    """
+    if path.stat().st_size > LARGEST_INDEX:
+        raise FileError(f"{path}: an index of shards must not exceed {LARGEST_INDEX >> 20} MiB")
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        return [(str(name), str(file)) for name, file in files.items()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FileError(f"{path}: damaged, or not an index of shards") from error
+
+
 def read_index(path: Path) -> dict[str, Any]:
     """Read all shards that a Hugging Face index file names.
 
@@ -80,13 +100,7 @@ def read_index(path: Path) -> dict[str, Any]:
         FileError: the index or a shard is missing, damaged or too large, or a shard lacks a tensor that the
             index assigns to the shard.
     """
-    if path.stat().st_size > LARGEST_INDEX:
-        raise FileError(f"{path}: an index of shards must not exceed {LARGEST_INDEX >> 20} MiB")
-    try:
-        files = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        names = [(str(name), str(file)) for name, file in files.items()]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FileError(f"{path}: damaged, or not an index of shards") from error
+    names = _entries(path)
     shards = {}
     for file in dict.fromkeys(file for _, file in names):
         try:

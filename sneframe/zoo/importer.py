@@ -188,7 +188,13 @@ def import_zoo(
 
 
 def preview(
-    importer: ZooImporter, config: Any, source: Path, progress: Callable[[int, int], None]
+    importer: ZooImporter,
+    config: Any,
+    source: Path,
+    progress: Callable[[int, int], None],
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
 ) -> ImportResult:
     """Read everything that an import would read, and return what the import would report. Nothing is written.
 
@@ -200,16 +206,23 @@ def preview(
         config: an instance of the importer's config class.
         source: the file or folder to read.
         progress: a function that is called with ``(done, total)``.
+        out: the path of the zoo that an import would write, which is checked; None: no path is checked.
+        overwrite: whether a zoo at ``out`` may be replaced.
 
     Raises:
-        ZooError: the importer cannot read ``source``.
+        ZooError: the importer cannot read ``source``, no network could be imported, or the zoo could not be
+            written to ``out``.
     """
+    if out is not None:
+        create(out, name=source.name, overwrite=overwrite)  # checks the path, and writes nothing yet
     tally, skipped = Tally(), []
     for item in importer.read(config, source, progress):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
             _count(tally, item)
+    if not tally.networks:
+        raise ZooError(f"{source}: no network could be imported{_first(skipped, None)}")
     return _result(tally, skipped, None, None)
 
 

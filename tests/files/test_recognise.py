@@ -1,6 +1,8 @@
 """Who reads which file, and which files of a folder are networks."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from safetensors.torch import save_file
 
 from sneframe.errors import FileError
 from sneframe.files import Content, FileReader, read_state_dict
-from sneframe.files.recognise import CORE, NetworkPath, networks_in, reader_of, with_folders
+from sneframe.files.recognise import CORE, reader_of, with_folders
+from sneframe.files.search import NetworkPath, networks_in
 from sneframe.zoo import create
 
 READERS = with_folders(CORE)
@@ -164,7 +167,7 @@ def test_shards_are_listed_once(tmp_path):
 def test_zoos_in_a_folder_are_passed_over(tmp_path, toy_zoo_path):
     """The arrays of a zoo are not searched for networks."""
     torch.save(STATE, tmp_path / "a.pt")
-    (tmp_path / "zoo.zarr").symlink_to(toy_zoo_path)
+    shutil.copytree(toy_zoo_path, tmp_path / "zoo.zarr")
     networks, others = found(tmp_path)
     assert list(networks) == ["a.pt"]
     assert not others
@@ -206,3 +209,67 @@ def test_the_writer_of_a_zoo_in_the_folder_is_passed_over(tmp_path):
         architecture = mlp(1, 2, 1)
         weights = {p.name: torch.ones(1, *p.shape) for p in architecture.parameters}
         zoo.append(architecture, weights, {})
+
+
+# -- one network under several names ----------------------------------------------------------------------
+
+
+def test_a_file_with_two_names_is_one_network(tmp_path):
+    """A link, such as Lightning's last.ckpt, and a hard link are not further networks."""
+    torch.save(STATE, tmp_path / "epoch=3.ckpt")
+    (tmp_path / "a-link.ckpt").symlink_to("epoch=3.ckpt")
+    os.link(tmp_path / "epoch=3.ckpt", tmp_path / "hard.ckpt")
+    networks, others = found(tmp_path)
+    assert list(networks) == ["epoch=3.ckpt"]
+    reason = "the same file as epoch=3.ckpt, which is read"
+    assert others == {"a-link.ckpt": reason, "hard.ckpt": reason}
+
+
+def test_a_snapshot_of_a_hub_cache_keeps_its_names(tmp_path):
+    """In a cache of Hugging Face, the file with the real name is the network, not its blob."""
+    home = tmp_path / "models--o--n"
+    (home / "blobs").mkdir(parents=True)
+    (home / "snapshots" / "1").mkdir(parents=True)
+    save_file(STATE, home / "blobs" / "0a1b")
+    (home / "snapshots" / "1" / "model.safetensors").symlink_to("../../blobs/0a1b")
+    networks, _ = found(tmp_path)
+    assert list(networks) == ["models--o--n/snapshots/1/model.safetensors"]
+
+
+def test_links_to_folders_are_named(tmp_path):
+    """A linked folder is not followed, and the list says so."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").symlink_to("a")
+    assert found(tmp_path) == ({}, {"b": "a link to a folder, which is not followed"})
+
+
+def test_a_pipe_does_not_stop_the_search(tmp_path):
+    """A named pipe is not opened."""
+    os.mkfifo(tmp_path / "pipe.pt")
+    assert found(tmp_path) == ({}, {"pipe.pt": "not a file"})
+
+
+def test_variants_in_a_model_folder_are_passed_over(tmp_path):
+    """Variants and the folders of other formats in a model folder hold the network that is read."""
+    (tmp_path / "config.json").write_text("{}")
+    for name in (
+        "model.safetensors",
+        "model.fp16.safetensors",
+        "onnx/model.safetensors",
+        "other.safetensors",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save_file(STATE, tmp_path / name)
+    networks, others = found(tmp_path)
+    assert list(networks) == ["model.safetensors", "other.safetensors"]
+    assert others["model.fp16.safetensors"] == "a variant of the network in model.safetensors, which is read"
+    assert others["onnx"] == "a folder with copies of the network in model.safetensors, which is read"
+
+
+def test_shards_with_names_of_their_own_belong_to_their_index(tmp_path):
+    """What an index lists is not a further network."""
+    save_file({"a": torch.ones(2)}, tmp_path / "part_a.safetensors")
+    save_file({"b": torch.ones(2)}, tmp_path / "extra.safetensors")
+    where = {"a": "part_a.safetensors", "b": "extra.safetensors"}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    assert list(found(tmp_path)[0]) == ["model.safetensors.index.json"]

@@ -18,7 +18,8 @@ from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.errors import FileError
 from sneframe.files.network_reader import NetworkReader
-from sneframe.files.recognise import NetworkPath, PassedOver, networks_in, reader_of
+from sneframe.files.recognise import reader_of
+from sneframe.files.search import NetworkPath, PassedOver, networks_in
 from sneframe.files.state_dict import read_state_dict
 
 

@@ -479,7 +479,7 @@ def test_other_bytes_are_not_recognised(tmp_path):
 
 def test_a_folder_lists_a_model_without_its_data(tmp_path):
     """The file that holds the tensors of a model is a part of the model, not a network."""
-    from sneframe.files.recognise import PassedOver, networks_in
+    from sneframe.files.search import PassedOver, networks_in
 
     graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])],
