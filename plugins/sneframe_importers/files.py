@@ -5,6 +5,7 @@ Tables, checkpoints, files beside the networks and their names may give the prop
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +21,8 @@ from sneframe.files.module_factory import Factory, as_words
 from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
 from sneframe.files.safe_path import plain_spelling
-from sneframe.files.search import NetworkPath, networks_in
-from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe.files.search import NetworkPath, PassedOver, networks_in
+from sneframe.zoo.importer import Ignored, Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.properties_from import as_sources, find_properties
 from sneframe_importers.table import TableEntry
@@ -86,7 +87,9 @@ class Files:
     )
 
 
-def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
+def read(
+    config: Files, source: Path, progress: Callable[[int, int], None]
+) -> Iterator[Imported | Skipped | Ignored]:
     """Yield the networks of a folder, one at a time, and a :class:`Skipped` for each file left out.
 
     The networks come in the order of the table. Without a table, they are ordered by file name.
@@ -101,8 +104,10 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
     if not names and not found_properties.tables:
         raise ZooError(f"{source}: no file reader recognises a file in this folder")
     for each in found:
-        if not isinstance(each, NetworkPath) and each.reason:
+        if isinstance(each, PassedOver) and each.reason:
             yield Skipped(source=each.name, reason=each.reason)
+        elif isinstance(each, PassedOver) and not each.is_part:
+            yield Ignored(source=each.name)
     entries = found_properties.entries
     reader = NetworkReader(
         module=Factory(config.module, source) if config.module else None,
@@ -115,10 +120,17 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         readers=readers,
     )
 
+    if reader.module is not None:
+        for pattern in reader.module.unused(source / entry.file for entry in entries):
+            warnings.warn(f"--module {pattern}=…: no file has a path like this pattern", stacklevel=2)
+    renamed = False
+
     def make(entry: TableEntry) -> Imported:
+        nonlocal renamed
         path = inside(source, entry.file, folders=True)
         network = reader.read(path)
         tensors = network.tensors
+        renamed = renamed or network.renamed
         properties = found_properties.of(entry.file, network)
         group = found_properties.group(entry, properties)
         if group is None and network.content is not None:
@@ -137,6 +149,8 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         return evolve(made, reader=network.reader, notes=notes)
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
+    if (config.strip_prefix or config.rename) and not renamed:
+        warnings.warn("--strip-prefix and --rename changed the name of no tensor", stacklevel=2)
     found_properties.check_group({name for each in found_properties.sources for name in each.names})
     if tables := found_properties.tables:
         listed = {plain_spelling(entry.file) for entry in entries}

@@ -104,6 +104,10 @@ def _show(done: ImportResult, what: str, *, code: bool) -> None:
         say(f"properties that networks lack, with the number of these networks: {names}{more}")
     if done.skipped:
         say(_left_out(done))
+    if done.ignored:
+        endings = ", ".join(f"{ending} {count}" for ending, count in done.ignored.items())
+        files = counted(sum(done.ignored.values()), "file")
+        say(f"passed over, because such files hold no weights: {files} ({endings})")
 
 
 def _left_out(done: ImportResult) -> str:

@@ -23,7 +23,9 @@ class FileBytes:
 
     def __init__(self, file: Path | IO[bytes]) -> None:
         self.size = size_of(file)
-        if isinstance(file, Path):
+        if isinstance(file, Path) and not _is_utf8(file):  # torch cannot map a file of such a name
+            self._bytes = torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)
+        elif isinstance(file, Path):
             # Unlike a map of Python, a map of torch keeps no file open.
             self._bytes = torch.from_file(str(file), shared=False, size=self.size, dtype=torch.uint8)
         else:
@@ -48,6 +50,14 @@ class FileBytes:
             return torch.empty(0, dtype=dtype)
         part = self._bytes[start : start + count]
         return (part.clone() if start % dtype.itemsize else part).view(dtype)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Reading:

@@ -5,7 +5,7 @@ The architecture of the network and its exact symmetry are derived from that mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, final
@@ -90,6 +90,12 @@ class Factory:
         if not self._sources:
             raise ConfigError("a module factory must be given as package.module:function, but got none")
         self._modules = ModuleDescriber()
+
+    def unused(self, paths: Iterable[Path]) -> list[str]:
+        """Return the patterns that select none of the paths."""
+        names = [self._name(path) for path in paths]
+        patterns = [pattern for pattern, _, _ in self._sources if pattern is not None]
+        return [each for each in patterns if not any(fnmatchcase(name, each) for name in names)]
 
     def serves(self, path: Path | None) -> bool:
         """Return whether a word serves the network in a file, or a network that is not in a file."""

@@ -125,6 +125,10 @@ class Renaming:
         """
         return cls(prefix=prefix, rules=tuple(map(_rule, rules)))
 
+    def changes(self, names: Iterable[str]) -> bool:
+        """Return whether one of the names gets another name."""
+        return any(self._name(name) != name for name in names)
+
     def of(self, tensors: Mapping[str, T]) -> dict[str, T]:
         """Return tensors under their new names.
 

@@ -83,7 +83,8 @@ class NetworkReader:
         """
         found = read_state_dict(path, self.key, self.readers)
         tensors = checked(self._renamed(found.tensors, path), path)
-        return evolve(found, tensors={name: self._converted(value) for name, value in tensors.items()})
+        own = {name: self._converted(value) for name, value in tensors.items()}
+        return evolve(found, tensors=own, renamed=self.renaming.changes(found.tensors))
 
     def _converted(self, tensor: Tensor) -> Tensor:
         if self.dtype is None or not tensor.is_floating_point():

@@ -64,10 +64,12 @@ class PassedOver:
         name: the path of the file relative to the folder, with forward slashes.
         reason: why the file is not read, or an empty string if the file is a part of a network that is read,
             or if files of its kind never hold weights.
+        is_part: whether the file is a part of a network that is read, such as a shard.
     """
 
     name: str
     reason: str
+    is_part: bool = False
 
 
 def networks_in(folder: Path, readers: Sequence[FileReader]) -> Iterator[NetworkPath | PassedOver]:
@@ -107,7 +109,8 @@ def _each(folder: Path, readers: Sequence[FileReader]) -> Iterator[tuple[Path, N
     errors: list[OSError] = []
 
     def over(path: Path, reason: str) -> tuple[Path, PassedOver]:
-        return path, PassedOver(name=path.relative_to(folder).as_posix(), reason=reason)
+        name = path.relative_to(folder).as_posix()
+        return path, PassedOver(name=name, reason=reason, is_part=not reason)
 
     for parent, folders, files in os.walk(folder, onerror=errors.append):
         here = Path(parent)

@@ -33,6 +33,7 @@ class StateDict:
         notes: what was left out, chosen or assumed, one line for each.
         content: what the reader found in the file; None for a state dict that was not in a file.
         reader: the name of the reader, or an empty string.
+        renamed: whether a renaming of the user changed the name of a tensor.
     """
 
     tensors: Mapping[str, Tensor]
@@ -40,6 +41,7 @@ class StateDict:
     notes: tuple[str, ...] = ()
     content: Content | None = None
     reader: str = ""
+    renamed: bool = False
 
 
 def read_state_dict(

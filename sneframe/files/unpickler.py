@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from sneframe.errors import FileError
+from sneframe.errors import FileError, printable
 from sneframe.files.stored import Storage, StoredTensor, Stub
 
 DTYPES = {
@@ -78,7 +78,7 @@ def damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except FileError as error:
-        if str(error).startswith(f"{path}: "):
+        if str(error).startswith(printable(f"{path}: ")):
             raise
         raise FileError(f"{path}: {error}") from error
     except OSError as error:

@@ -62,6 +62,17 @@ class Skipped:
 
 
 @frozen(kw_only=True)
+class Ignored:
+    """A file that no one expects to hold weights, such as a text or a picture. It is only counted.
+
+    Args:
+        source: the name of the file.
+    """
+
+    source: str
+
+
+@frozen(kw_only=True)
 class ZooImporter:
     """An importer of one file format.
 
@@ -76,7 +87,7 @@ class ZooImporter:
 
     name: str
     config: type[Any]
-    read: Callable[[Any, Path, Callable[[int, int], None]], Iterator[Imported | Skipped]]
+    read: Callable[[Any, Path, Callable[[int, int], None]], Iterator[Imported | Skipped | Ignored]]
     help: str = field(default="")
 
 
@@ -94,6 +105,7 @@ class ImportResult:
         readers: number of networks by file reader, the most frequent reader first.
         properties: number of networks that have a value, by property.
         notes: what was chosen, assumed or left out in files that were read, grouped by kind.
+        ignored: number of files that no one expects to hold weights, by the ending of their names.
     """
 
     networks: int
@@ -105,6 +117,7 @@ class ImportResult:
     readers: Mapping[str, int]
     properties: Mapping[str, int]
     notes: tuple[Kind, ...]
+    ignored: Mapping[str, int]
 
     @property
     def reasons(self) -> tuple[Kind, ...]:
@@ -164,6 +177,9 @@ def import_zoo(
             if isinstance(item, Skipped):
                 skipped.append(item)
                 continue
+            if isinstance(item, Ignored):
+                tally.ignore(item.source)
+                continue
             start = len(zoo)
             try:
                 zoo.append(item.architecture, item.weights, item.properties, group=item.groups)
@@ -219,6 +235,8 @@ def preview(
     for item in importer.read(config, source, progress):
         if isinstance(item, Skipped):
             skipped.append(item)
+        elif isinstance(item, Ignored):
+            tally.ignore(item.source)
         else:
             _count(tally, item)
     if not tally.networks:
@@ -244,6 +262,7 @@ def _result(
         readers=tally.readers,
         properties=tally.properties,
         notes=tally.notes,
+        ignored=tally.ignored,
     )
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, final
 
 from attrs import frozen
@@ -59,6 +60,7 @@ class Tally:
         self._architectures: dict[Architecture, tuple[Architecture, int]] = {}
         self._properties: Counter[str] = Counter()
         self._notes: list[tuple[str, str]] = []
+        self._ignored: Counter[str] = Counter()
 
     def add(
         self,
@@ -88,6 +90,15 @@ class Tally:
         for name, values in properties.items():
             self._properties[name] += sum(not _is_missing(value) for value in values)
         self._notes += [(source, note) for note in notes]
+
+    def ignore(self, source: str) -> None:
+        """Count a file that no one expects to hold weights."""
+        self._ignored[PurePosixPath(source).suffix.lower() or "without ending"] += 1
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """The number of ignored files by the ending of their names, the most frequent ending first."""
+        return dict(self._ignored.most_common())
 
     @property
     def architectures(self) -> int:

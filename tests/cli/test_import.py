@@ -41,6 +41,7 @@ def test_the_summary_counts_readers_notes_and_reasons(capsys, messy, tmp_path):
     assert "note 1 a.pth.tar: 'model' was read, and 'ema' left out; --key selects another" in out
     assert "left out 2 c.pt: the file is empty" in out
     assert "left out 1 e.safetensors: this is a Git LFS pointer, not the file itself; run git lfs pull" in out
+    assert "passed over, because such files hold no weights: 1 file (.json 1)" in out
     assert "left out: 3 files, most often (2 times) because: the file is empty; the reasons are in" in out
 
 
@@ -81,6 +82,33 @@ def test_the_weights_get_the_type_that_was_asked_for(capsys, messy, tmp_path):
     zoo = open_zoo(tmp_path / "z.zarr").select([1])
     (weight,) = zoo.load().networks[0].parameters().values()
     assert weight.unique().item() == torch.tensor(1 / 3).half().float().item()
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--strip-prefix", "nope."), "--strip-prefix and --rename changed the name of no tensor"),
+        (("--rename", "s/nope/x/"), "--strip-prefix and --rename changed the name of no tensor"),
+        (("--module", "nope*=torch.nn:Identity"), "--module nope*=…: no file has a path like this pattern"),
+    ],
+)
+def test_an_option_that_serves_no_file_is_said(capsys, messy, words, said):
+    """A renaming or a pattern that fits nothing is likely a slip."""
+    _, _, err = call(capsys, "zoo", "import", "files", messy, "--dry-run", *words)
+    assert said in err
+
+
+def test_a_dry_run_fails_where_the_import_would_fail(capsys, messy, tmp_path):
+    """A folder without networks, and a place that exists, are refused by a dry run, too."""
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "a.pt").write_bytes(b"")
+    code, _, err = call(capsys, "zoo", "import", "files", tmp_path / "junk", "--dry-run")
+    assert code == 2
+    assert "no network could be imported: a.pt: the file is empty" in err
+    code, _, err = call(capsys, "zoo", "import", "files", messy, "--dry-run", "--out", messy)
+    assert code == 2
+    assert "exists already" in err
 
 
 def test_an_unknown_reader_is_refused(capsys, messy):

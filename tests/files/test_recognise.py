@@ -252,17 +252,13 @@ def test_a_pipe_does_not_stop_the_search(tmp_path):
 def test_variants_in_a_model_folder_are_passed_over(tmp_path):
     """Variants and the folders of other formats in a model folder hold the network that is read."""
     (tmp_path / "config.json").write_text("{}")
-    for name in (
-        "model.safetensors",
-        "model.fp16.safetensors",
-        "onnx/model.safetensors",
-        "other.safetensors",
-    ):
+    variant, copy = "model.fp16.safetensors", "onnx/model.safetensors"
+    for name in ("model.safetensors", variant, copy, "other.safetensors"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         save_file(STATE, tmp_path / name)
     networks, others = found(tmp_path)
     assert list(networks) == ["model.safetensors", "other.safetensors"]
-    assert others["model.fp16.safetensors"] == "a variant of the network in model.safetensors, which is read"
+    assert others[variant] == "a variant of the network in model.safetensors, which is read"
     assert others["onnx"] == "a folder with copies of the network in model.safetensors, which is read"
 
 

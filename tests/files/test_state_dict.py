@@ -533,3 +533,11 @@ def test_counters_of_a_profiler_are_left_out(state, tmp_path):
     counted = {f"0.{name}": torch.zeros(1, dtype=torch.float64) for name in ("total_ops", "total_params")}
     torch.save({**state, **counted}, tmp_path / "a.pt")
     same(read_state_dict(tmp_path / "a.pt"), state)
+
+
+def test_a_name_that_is_not_utf8_is_read(state, tmp_path):
+    """On Linux, the name of a file may be any bytes."""
+    torch.save(state, tmp_path / "net.pt")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.pt"))
+    (tmp_path / "net.pt").rename(odd)
+    same(read_state_dict(odd), state)
