@@ -104,8 +104,11 @@ def with_article(noun: str) -> str:
 
 
 def choices(wanted: str, known: Iterable[str], noun: str = "known") -> str:
-    """Return ``did you mean 'x'? (known: a, b, c)`` for an unknown name."""
+    """Return the words that follow an unknown name and a comma.
+
+    They are ``did you mean 'x'? (known: x, y, z)`` if a known name is similar, and ``known: x, y, z`` if not.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}({noun}: {', '.join(names) or 'none'})"
+    listed = f"{noun}: {', '.join(names) or 'none'}"
+    return f"did you mean {near[0]!r}? ({listed})" if near else listed

@@ -7,7 +7,7 @@ name the tensors of a layer ``kernel``, ``scale``, ``moving_mean`` … where tor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from einops import rearrange
@@ -80,6 +80,7 @@ def in_torch_order(
     origin: dict[str, str] = {}
     kept: list[str] = []
     dimensions: set[int] = set()
+    three: list[str] = []  # kernels that are taken for convolutions only because they have three axes
     for stem, own in layers.items():
         kind = kinds.get(stem) or _kind(stem, own, layers)
         if kind == "kept":
@@ -88,6 +89,8 @@ def in_torch_order(
         elif KERNEL in own:
             renamed = _with_kernel(stem, own, kind, layers)
             dimensions.add(renamed[KERNEL][1].ndim)
+            if stem not in kinds and renamed[KERNEL][1].ndim == 3:
+                three.append(_joined(stem, KERNEL))
         elif "depthwise_kernel" in own:
             renamed = _separable(own)
             dimensions.add(own["depthwise_kernel"].ndim)
@@ -99,7 +102,7 @@ def in_torch_order(
             if new in found:
                 raise FileError(f"{origin[new]!r} and {old!r} both get the name {new!r}")
             found[new], origin[new] = tensor, old
-    return found, _notes(dimensions, kept)
+    return found, _notes(dimensions, three, kept)
 
 
 def without_collections(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -239,14 +242,19 @@ def _without_kernel(own: Mapping[str, Tensor], *, holds_layers: bool) -> dict[st
     return found
 
 
-def _notes(dimensions: Collection[int], kept: Collection[str]) -> tuple[str, ...]:
+def _notes(dimensions: Collection[int], three: Sequence[str], kept: Collection[str]) -> tuple[str, ...]:
     notes: tuple[str, ...] = ()
     if dimensions:
         notes += ("kernels were assumed to have the order (…, in, out) and turned into torch's (out, in, …)",)
     if 2 in dimensions and len(dimensions) > 1:
         notes += (
-            "a linear layer that reads the flattened output of a convolution reads the channels last, "
+            "if a linear layer reads the flattened output of a convolution, it reads the channels last, "
             "where torch reads them first",
+        )
+    if three:
+        notes += (
+            f"the kernels with three axes, the first of which is {three[0]!r}, were read as one-dimensional "
+            f"convolutions",
         )
     if kept:
         names = ", ".join(sorted(repr(each) for each in kept)[:3]) + (", …" if len(kept) > 3 else "")

@@ -11,8 +11,8 @@ SENTENCES = {
     "none": "no symmetry is known for {}, so every neuron is taken as fixed",
     "guessed": "symmetry guessed from names and shapes for {}",
     "stated": "symmetry stated, not verified, for {}",
-    "derived": "symmetry derived from the code, not verified, for {}",
-    "verified": "symmetry derived from the code and verified for {}",
+    "derived": "symmetry derived from the computation, not verified, for {}",
+    "verified": "symmetry derived from the computation and verified for {}",
 }
 
 

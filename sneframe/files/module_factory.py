@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sneframe.architecture import Architecture, Layer
 from sneframe.architecture.derive import described
 from sneframe.errors import ArchitectureError, ConfigError
-from sneframe.files.module_fit import aligned, check, load
+from sneframe.files.module_fit import aligned, check, load, other_names
 from sneframe.files.module_sources import ModuleSource, source
 from sneframe.files.names import Renaming
 from sneframe.symmetry.describe import Descriptions
@@ -198,6 +198,8 @@ class ModuleDescriber:
         if renaming is not None:
             names = [*described(module)]
             wanted = dict(zip(names, renaming.of(dict.fromkeys(names)), strict=True))
+            for name in other_names(module):
+                wanted[name] = next(iter(renaming.of({name: None})))
             tensors = {old: tensors[new] for old, new in wanted.items() if new in tensors}
         tensors = aligned(module, tensors)
         check(module, tensors)

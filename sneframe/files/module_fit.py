@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sneframe.architecture.derive import described
 from sneframe.architecture.identity import COUNTER
 from sneframe.errors import FileError
-from sneframe.files.names import with_aliases
+from sneframe.files.names import check_ties, with_aliases
 
 
 def aligned(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -20,9 +20,20 @@ def aligned(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
 
 def _tied(module: nn.Module) -> dict[str, str]:
     """Return a dict from the first name of each tied parameter to another name of the same parameter."""
-    names = {id(value): name for name, value in module.named_parameters()}
-    every = module.named_parameters(remove_duplicate=False)
-    return {names[id(value)]: other for other, value in every if names[id(value)] != other}
+    return dict(_ties(module.named_parameters(remove_duplicate=False)))
+
+
+def other_names(module: nn.Module) -> list[str]:
+    """Return the names of the parameters of a module, except the first name of each parameter."""
+    return [other for _, other in _ties(module.named_parameters(remove_duplicate=False))]
+
+
+def _ties(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, str]]:
+    """Yield the first name and another name of each tensor that has several names."""
+    first: dict[int, str] = {}
+    for other, value in tensors:
+        if (name := first.setdefault(id(value), other)) != other:
+            yield name, other
 
 
 def check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -31,7 +42,7 @@ def check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     The counter of batches that a batch normalisation keeps may be in the file alone.
 
     Raises:
-        FileError: a name is missing or unknown, or a shape differs.
+        FileError: a name is missing or unknown, a shape differs, or tensors that the module ties differ.
     """
     wanted, name_of = described(module), type(module).__name__
     known = {**dict(module.named_buffers()), **module.state_dict()}
@@ -46,6 +57,8 @@ def check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if tensor.shape != known[name].shape:
             shapes = f"shape {tuple(tensor.shape)} in the file, and {tuple(known[name].shape)} in {name_of}"
             raise FileError(f"{name!r} has {shapes}")
+    for each in (module.named_parameters, module.named_buffers):
+        check_ties(tensors, _ties(each(remove_duplicate=False)), name_of)
 
 
 @torch.no_grad()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import torch
 from attrs import evolve, frozen
+from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.errors import ConfigError, FileError, one_line
@@ -92,6 +94,33 @@ def with_aliases(tensors: Mapping[str, T], wanted: Collection[str], tied: Mappin
     return found
 
 
+def check_ties(tensors: Mapping[str, Tensor], tied: Iterable[tuple[str, str]], network: str) -> None:
+    """Check that a file which holds a tied tensor under two names holds the same values under both.
+
+    A value that is not a number equals another such value.
+
+    Args:
+        tensors: the tensors of the file, with the names of the network.
+        tied: pairs of names of one tensor.
+        network: the name of the network, for the error.
+
+    Raises:
+        FileError: two tied tensors differ. The message does not contain the path of the file.
+    """
+    for name, other in tied:
+        if name in tensors and other in tensors and not _same(tensors[name], tensors[other]):
+            raise FileError(f"{other!r} differs from {name!r}, but {network} ties them")
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    a, b = a.to(dtype), b.to(dtype)
+    # A copy is made only where the tensors differ or hold values that are not numbers.
+    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
 def layered(name: str) -> tuple[list[tuple[int, str]], bool, str]:
     """Return a sort key for the name of a tensor.
 
@@ -149,10 +178,21 @@ class Renaming:
         return evolve(
             architecture,
             layers=[
-                evolve(layer, parameters=[evolve(p, name=self._name(p.name)) for p in layer.parameters])
+                evolve(
+                    layer,
+                    parameters=[evolve(p, name=self._name(p.name)) for p in layer.parameters],
+                    attributes=self._of_attributes(layer.attributes),
+                )
                 for layer in architecture.layers
             ],
         )
+
+    def _of_attributes(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the attributes of a layer, in which the names of tied tensors are changed."""
+        if "tied" not in attributes:
+            return attributes
+        tied = {self._name(other): self._name(name) for other, name in attributes["tied"].items()}
+        return {**attributes, "tied": tied}
 
     def _name(self, name: str) -> str:
         name = name.removeprefix(self.prefix)

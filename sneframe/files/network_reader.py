@@ -20,7 +20,7 @@ from sneframe.architecture.guess import fixed
 from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.errors import ConfigError, FileError, choices
 from sneframe.files.module_factory import Factory, ModuleDescriber
-from sneframe.files.names import Renaming, common_prefix, with_aliases
+from sneframe.files.names import Renaming, check_ties, common_prefix, with_aliases
 from sneframe.files.reader import Content, FileReader
 from sneframe.files.recognise import CORE, with_folders
 from sneframe.files.state_dict import StateDict, find_state_dict, read_state_dict
@@ -79,17 +79,26 @@ class NetworkReader:
         """Read the file or folder of one network: its tensors, and what the file says besides.
 
         Raises:
-            FileError: the file holds no weights, or cannot be read.
+            FileError: the file holds no weights, or cannot be read, or a weight is too large for ``dtype``.
         """
         found = read_state_dict(path, self.key, self.readers)
         tensors = checked(self._renamed(found.tensors, path), path)
-        own = {name: self._converted(value) for name, value in tensors.items()}
-        return evolve(found, tensors=own, renamed=self.renaming.changes(found.tensors))
+        try:
+            converted = {name: self._converted(name, value) for name, value in tensors.items()}
+        except FileError as error:
+            raise FileError(f"{path}: {error}") from error
+        return evolve(found, tensors=converted, renamed=self.renaming.changes(found.tensors))
 
-    def _converted(self, tensor: Tensor) -> Tensor:
+    def _converted(self, name: str, tensor: Tensor) -> Tensor:
+        """Convert a floating-point tensor to the wanted type. Refuse values that would become infinite."""
         if self.dtype is None or not tensor.is_floating_point():
             return tensor
-        return tensor.to(getattr(torch, self.dtype))
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        converted = tensor.to(dtype)
+        narrower = torch.finfo(dtype).max < torch.finfo(tensor.dtype).max
+        if narrower and bool((tensor.isfinite() & ~converted.isfinite()).any()):
+            raise FileError(f"{name!r} has values too large for {self.dtype}")
+        return converted
 
     def weights(self, path: Path) -> Mapping[str, Tensor]:
         """Read the tensors of a file: the floating-point weights, and the integer and boolean tensors.
@@ -204,13 +213,19 @@ def named(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str
 
     The names of the tensors may differ from the names in the architecture by one common prefix. A tied tensor
     may have any of its names.
+
+    Raises:
+        FileError: the values of a tied tensor differ between its names. The message does not contain the path
+            of the file.
     """
-    tied = {
-        name: other
+    tied = [
+        (name, other)
         for layer in architecture.layers
         for other, name in layer.attributes.get("tied", {}).items()
-    }
-    return with_aliases(tensors, [parameter.name for parameter in architecture.parameters], tied)
+    ]
+    found = with_aliases(tensors, [parameter.name for parameter in architecture.parameters], dict(tied))
+    check_ties(found, tied, "the architecture")
+    return found
 
 
 def _shapes(architecture: Architecture) -> Shapes:

@@ -15,7 +15,7 @@ import numpy as np
 from attrs import frozen
 
 from sneframe.atomic import write_bytes
-from sneframe.errors import ConfigError, choices
+from sneframe.errors import ConfigError
 from sneframe.predict.distance import nearest
 
 
@@ -79,7 +79,7 @@ class EmbeddingTable:
         """
         if path.suffix not in WRITERS:
             raise ConfigError(
-                f"{path}: embeddings are written as {', '.join(WRITERS)}, {choices(path.suffix, WRITERS)}"
+                f"{path}: embeddings are written as {', '.join(WRITERS)}, but the ending is {path.suffix!r}"
             )
         write_bytes(path, WRITERS[path.suffix](self))
 

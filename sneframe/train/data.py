@@ -257,5 +257,6 @@ def _first_float(selected: Zoo) -> str:
         if selected.column(name).dtype.kind == "f":
             return name
     raise ZooError(
-        f"{selected.path}: the zoo has no float property; set zoo.property {choices('', selected.properties)}"
+        f"{selected.path}: the zoo has no float property; set zoo.property, "
+        f"{choices('', selected.properties)}"
     )

@@ -182,7 +182,7 @@ def test_a_cell_that_fails_among_others_is_exit_code_1(capsys, here, monkeypatch
         (("--recipes", "stats", "--set", "zoo.where=scale > 1e9"), "matches zoo.where"),
         (
             ("--recipes", "stats", "--rerun", "sne"),
-            "there is no row 'sne' to run again, (known: stats/default)",
+            "there is no row 'sne' to run again, known: stats/default",
         ),
     ],
 )

@@ -6,9 +6,11 @@ from pathlib import Path
 import factories
 import pytest
 import torch
+from torch import nn
 
 from sneframe.errors import ArchitectureError, ConfigError, FileError
-from sneframe.files.module_factory import Factory
+from sneframe.files.module_factory import Factory, ModuleDescriber
+from sneframe.files.names import Renaming
 from sneframe.files.network_reader import named
 
 
@@ -115,3 +117,75 @@ def test_a_file_with_another_name_of_a_tied_tensor_fits():
         found = described("tied", state)
         assert [parameter.name for parameter in found.parameters] == ["words.weight"]
         assert named(state, found).keys() == {"words.weight"}
+
+
+def tied_chain():
+    module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    module[2].weight = module[0].weight
+    return module
+
+
+def square(value):
+    return torch.full((4, 4), value)
+
+
+def chain_state(first, second):
+    return {"0.weight": first, "0.bias": torch.zeros(4), "2.weight": second, "2.bias": torch.zeros(4)}
+
+
+def test_a_file_that_contradicts_a_tie_is_refused():
+    """A file whose two weights differ is not the file of a module that ties these weights."""
+    with pytest.raises(FileError, match=r"^'2.weight' differs from '0.weight', but Sequential ties them$"):
+        ModuleDescriber().architecture(tied_chain(), chain_state(square(1.0), square(9.0)))
+
+
+def test_the_prefix_of_a_trainer_does_not_hide_a_tie():
+    """Tied names are compared after the prefix of a trainer is removed."""
+    state = {f"model.{n}": value for n, value in chain_state(square(1.0), square(9.0)).items()}
+    with pytest.raises(FileError, match=r"'2.weight' differs from '0.weight'"):
+        ModuleDescriber().architecture(tied_chain(), state)
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_a_file_that_repeats_a_tied_weight_fits(value):
+    """A tied weight may be in the file under both names, and NaN equals NaN."""
+    state = chain_state(square(value), square(value))
+    found = ModuleDescriber().architecture(tied_chain(), state)
+    assert [each.name for each in found.parameters] == ["0.weight", "0.bias", "2.bias"]
+    assert named(state, found)["0.weight"] is state["0.weight"]
+
+
+def test_a_renaming_does_not_hide_a_tie():
+    """Tied names are compared as the user has renamed them, and the architecture has the new names."""
+    renaming = Renaming.parse("", ["s/^/net./"])
+    state = renaming.of(chain_state(square(1.0), square(1.0)))
+    found = ModuleDescriber().architecture(tied_chain(), state, renaming)
+    assert found.layers[0].attributes["tied"] == {"net.2.weight": "net.0.weight"}
+    with pytest.raises(FileError, match=r"'2.weight' differs from '0.weight'"):
+        ModuleDescriber().architecture(tied_chain(), {**state, "net.2.weight": square(9.0)}, renaming)
+    del state["net.0.weight"]
+    assert ModuleDescriber().architecture(tied_chain(), state, renaming) == found
+
+
+def test_each_of_three_tied_names_is_compared():
+    """All names of a tensor are compared with its first name, also the names of a shared buffer."""
+    module = nn.Sequential(*(nn.Linear(2, 2, bias=False) for _ in range(3)))
+    module[1].weight = module[2].weight = module[0].weight
+    state = {"0.weight": torch.ones(2, 2), "1.weight": torch.zeros(2, 2), "2.weight": torch.ones(2, 2)}
+    with pytest.raises(FileError, match=r"'1.weight' differs from '0.weight'"):
+        ModuleDescriber().architecture(module, state)
+    shared = nn.BatchNorm1d(2)
+    norms = nn.Sequential(nn.Linear(2, 2), shared, nn.Linear(2, 2), shared)
+    state = {name: value.clone() for name, value in norms.state_dict().items()}
+    state["3.running_mean"] += 1
+    with pytest.raises(FileError, match=r"'3.running_mean' differs from '1.running_mean'"):
+        ModuleDescriber().architecture(norms, state)
+
+
+def test_an_architecture_knows_its_ties():
+    """Tensors that contradict an architecture whose parameters are tied are refused."""
+    state = factories.Tied().state_dict()
+    found = described("tied", state)
+    assert named(state, found)["words.weight"] is state["words.weight"]
+    with pytest.raises(FileError, match=r"'read.weight' differs from 'words.weight', but the architecture"):
+        named({**state, "read.weight": state["read.weight"] + 1}, found)

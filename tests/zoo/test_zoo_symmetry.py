@@ -119,6 +119,6 @@ def test_a_line_for_each_origin():
         "derives the symmetry from the code and verifies it",
         "symmetry guessed from names and shapes for 2 of 12 networks; --module derives the symmetry from the "
         "code and verifies it",
-        "symmetry derived from the code, not verified, for 9 of 12 networks",
+        "symmetry derived from the computation, not verified, for 9 of 12 networks",
     ]
     assert list(sentences({"stated": 1})) == ["symmetry stated, not verified, for 1 of 1 network"]

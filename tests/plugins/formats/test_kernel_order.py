@@ -114,6 +114,18 @@ def test_channels_last_flattening_is_noted() -> None:
     """A note says that a linear layer after a convolution reads the channels last."""
     _, notes = in_torch_order({"c.kernel": torch.zeros(3, 3, 1, 2), "d.kernel": torch.zeros(8, 2)})
     assert any("channels last" in note for note in notes)
+    assert any(note.startswith("if a linear layer reads the flattened output") for note in notes)
+
+
+def test_kernels_read_as_convolutions_are_noted() -> None:
+    """A note names the first kernel that is taken for a convolution only because it has three axes."""
+    tensors = {"a.q.kernel": torch.zeros(6, 2, 3), "a.out.kernel": torch.zeros(2, 3, 6)}
+    said = "the kernels with three axes, the first of which is 'a.q.kernel', were read as one-dimensional"
+    assert any(note.startswith(said) for note in in_torch_order(tensors)[1])
+    stated = in_torch_order(tensors, {"a.q": "plain", "a.out": "plain"})[1]
+    assert not any("three axes" in note for note in stated)
+    heads = {f"a.{each}.kernel": torch.zeros(6, 2, 3) for each in ("query", "key", "value")}
+    assert not any("three axes" in note for note in in_torch_order(heads)[1])
 
 
 def test_two_tensors_with_one_name_are_refused() -> None:

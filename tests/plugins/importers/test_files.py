@@ -700,4 +700,4 @@ def test_the_command_prints_the_origin_of_symmetry(folder, tmp_path):
     assert "symmetry guessed from names and shapes for 8 of 12 networks; --module derives" in told
     more = [str(tmp_path / "b.zarr"), "--module", "factories:of_row"]
     told = CliRunner().invoke(sneframe_command, [*words, *more]).output
-    assert "symmetry derived from the code and verified for 12 of 12 networks" in told
+    assert "symmetry derived from the computation and verified for 12 of 12 networks" in told
