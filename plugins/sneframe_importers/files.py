@@ -114,6 +114,9 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         readers=readers,
     )
 
+    networks: list[str] = []
+    without_group: list[str] = []
+
     def make(entry: TableEntry) -> Imported:
         path = inside(source, entry.file, folders=True)
         network = reader.read(path)
@@ -129,10 +132,15 @@ def read(config: Files, source: Path, progress: Callable[[int, int], None]) -> I
         notes = network.notes
         if reader.module is not None and not reader.module.serves(path):
             notes = (*notes, "described without code, because no --module matches its path")
+        networks.append(entry.file)
+        if group is None:
+            without_group.append(entry.file)
         return evolve(made, reader=network.reader, notes=notes)
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
     found_properties.check_group({name for each in found_properties.sources for name in each.names})
+    if found_properties.group_from is not None:
+        found_properties.group_from.check_values(without_group, len(networks))
     if tables := found_properties.tables:
         listed = {entry.file for entry in entries}
         for name in names:
