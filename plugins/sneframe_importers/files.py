@@ -124,6 +124,8 @@ def read(
         for pattern in reader.module.unused(source / entry.file for entry in entries):
             warnings.warn(f"--module {pattern}=…: no file has a path like this pattern", stacklevel=2)
     renamed = False
+    networks: list[str] = []
+    without_group: list[str] = []
 
     def make(entry: TableEntry) -> Imported:
         nonlocal renamed
@@ -146,12 +148,17 @@ def read(
         graph = network.content is not None and network.content.module is not None
         if reader.module is not None and not graph and not reader.module.serves(path):
             notes = (*notes, "described without code, because no --module matches its path")
+        networks.append(entry.file)
+        if group is None:
+            without_group.append(entry.file)
         return evolve(made, reader=network.reader, notes=notes)
 
     yield from each_file(entries, lambda entry: entry.file, make, progress)
     if (config.strip_prefix or config.rename) and not renamed:
         warnings.warn("--strip-prefix and --rename changed the name of no tensor", stacklevel=2)
     found_properties.check_group({name for each in found_properties.sources for name in each.names})
+    if found_properties.group_from is not None:
+        found_properties.group_from.check_values(without_group, len(networks))
     if tables := found_properties.tables:
         listed = {plain_spelling(entry.file) for entry in entries}
         for name in names:

@@ -58,7 +58,11 @@ class CheckpointValues:
 
 
 def flattened(
-    values: Mapping[Any, Any], where: str, checkpoint: CheckpointValues | None = None
+    values: Mapping[Any, Any],
+    where: str,
+    checkpoint: CheckpointValues | None = None,
+    *,
+    large_ints: bool = False,
 ) -> dict[str, Any]:
     """Return the numbers, texts and booleans in nested mappings, by keys that are joined with dots.
 
@@ -73,6 +77,7 @@ def flattened(
         values: the nested mapping.
         where: the name of the source, for errors.
         checkpoint: what is left out, if the mapping is a checkpoint.
+        large_ints: whether ints beyond 64 bits stay ints; otherwise they become texts.
 
     Raises:
         FileError: there are too many values, or too many levels.
@@ -92,7 +97,7 @@ def flattened(
                 if depth == DEEPEST:
                     raise FileError(f"{where}: is nested more than {DEEPEST} levels deep")
                 walk(value, f"{name}.", depth + 1)
-            elif (plain := _plain(value, checkpoint)) is not _NOTHING and _is_name(name):
+            elif (plain := _plain(value, checkpoint, large_ints)) is not _NOTHING and _is_name(name):
                 found[sys.intern(name)] = plain
                 if len(found) > MOST:
                     raise FileError(f"{where}: holds more than {MOST} numbers, texts and booleans")
@@ -104,14 +109,18 @@ def flattened(
 _NOTHING = object()
 
 
-def _plain(value: Any, checkpoint: CheckpointValues | None) -> Any:  # noqa: PLR0911  # one for each type
+def _plain(  # noqa: PLR0911  # one for each type
+    value: Any, checkpoint: CheckpointValues | None, large_ints: bool = False
+) -> Any:
     """Return a value as a property, or ``_NOTHING`` for a value that no property can have."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
         if -(1 << 63) <= value < 1 << 63:
             return int(value)
-        return str(value) if value.bit_length() < 600 else _NOTHING  # a column of ints has 64 bits
+        if value.bit_length() >= 600:
+            return _NOTHING
+        return int(value) if large_ints else str(value)  # a column of ints has 64 bits
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, str):

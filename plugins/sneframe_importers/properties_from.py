@@ -7,13 +7,14 @@ later value is missing.
 from __future__ import annotations
 
 import posixpath
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 from attrs import evolve, frozen
 
-from sneframe.errors import ZooError, choices
+from sneframe.errors import ZooError, choices, counted
 from sneframe.files.state_dict import StateDict
 from sneframe_importers.property_sources import (
     GROUP,
@@ -27,6 +28,7 @@ from sneframe_importers.property_sources import (
 )
 from sneframe_importers.sidecar import SUFFIXES
 from sneframe_importers.table import READERS, TableEntry, read_table
+from sneframe_importers.typed import run_group
 
 CHECKPOINT = "checkpoint"  #: the word for the values beside the weights
 FOLDER = "folder"  #: the word for the folder of a network, as its run group
@@ -94,6 +96,8 @@ def find_properties(
         sources=sources,
         group_from=None if group_from is None else _GroupFrom(group_from),
     )
+    if made.group_from is not None:
+        made.group_from.check_paths(list(entries))
     if CHECKPOINT not in words:
         made.check_group({name for source in sources for name in source.names})
     return made
@@ -167,20 +171,64 @@ class _GroupFrom:
     """
 
     def __init__(self, word: str) -> None:
+        self._option = f"--group-from {word!r}"
         self.property = None if word == FOLDER or word.startswith(PATTERNS) else word
         self._pattern = None
         if word.startswith(PATTERNS):
-            option = f"--group-from {word!r}"
-            self._pattern = compiled(word, option)
+            self._pattern = compiled(word, self._option)
             if GROUP not in self._pattern.groupindex:
-                raise ZooError(f"{option}: the regular expression needs the named group (?P<{GROUP}>…)")
+                raise ZooError(f"{self._option}: the regular expression needs the named group (?P<{GROUP}>…)")
 
     def of(self, file: str, properties: Mapping[str, Any]) -> str | None:
         """Return the run group of a network, or None if the source gives none."""
         if self.property is not None:
-            value = properties.get(self.property)
-            return None if value is None else str(value)
+            return run_group(properties.get(self.property))
         if self._pattern is not None:
             match = self._pattern.search(file)
-            return None if match is None else match[GROUP]
+            return None if match is None else run_group(match[GROUP])
         return posixpath.dirname(file) or "."
+
+    def check_paths(self, files: Sequence[str]) -> None:
+        """Check that a regular expression finds a group in the paths of networks.
+
+        Raises:
+            ZooError: it finds a group in none of the paths.
+
+        Warns:
+            UserWarning: it finds no group in some of the paths.
+        """
+        without = [file for file in files if self._pattern is not None and self.of(file, {}) is None]
+        if not without:
+            return
+        if len(without) == len(files):
+            raise ZooError(
+                f"{self._option}: finds a group in none of {counted(len(files), 'path')}, such as {files[0]}"
+            )
+        warnings.warn(
+            f"{self._option}: finds no group in {len(without)} of {counted(len(files), 'path')}, such as "
+            f"{without[0]}; each such network is a group of its own, unless a table or its file gives a group",
+            stacklevel=3,
+        )
+
+    def check_values(self, without: Sequence[str], networks: int) -> None:
+        """Check that the property gives the networks groups.
+
+        Args:
+            without: the files of the networks that are groups of their own.
+            networks: the number of networks.
+
+        Raises:
+            ZooError: all networks are groups of their own.
+
+        Warns:
+            UserWarning: some networks are groups of their own.
+        """
+        if self.property is None or not without:
+            return
+        if len(without) == networks:
+            raise ZooError(f"{self._option}: no network has a value of this property")
+        warnings.warn(
+            f"{self._option}: {len(without)} of {counted(networks, 'network')} have no value, such as "
+            f"{without[0]}; each of them is a group of its own",
+            stacklevel=3,
+        )

@@ -96,7 +96,8 @@ def _values(path: Path, name: str) -> dict[str, Any]:
     found = (_json if suffix == ".json" else _yaml)(text, name)
     if not isinstance(found, Mapping):
         raise FileError(f"{name}: must hold names with values, but holds {_kind(found)}")
-    values = flattened(found, name)
+    # typed_json says why a column with ints beyond 64 bits becomes text.
+    values = flattened(found, name, large_ints=True)
     if posixpath.basename(name) == TRAINER_STATE:
         values = {**_last_logged(found.get("log_history"), name), **values}
     return values
@@ -112,7 +113,7 @@ def _last_logged(history: Any, where: str) -> dict[str, Any]:
     for entry in history if isinstance(history, list) else []:
         if isinstance(entry, dict):
             last.update(entry)
-    return flattened(last, where)
+    return flattened(last, where, large_ints=True)
 
 
 def _json(text: str, name: str) -> Any:

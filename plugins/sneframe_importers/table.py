@@ -13,10 +13,10 @@ from typing import Any
 
 from attrs import frozen
 
-from sneframe.errors import ZooError, choices
+from sneframe.errors import ZooError, choices, counted
 from sneframe.zoo.format import RESERVED
 from sneframe.zoo.splits import NAMES, UNUSED
-from sneframe_importers.typed import ColumnSource, is_missing, typed, typed_json
+from sneframe_importers.typed import ColumnSource, is_missing, run_group, typed, typed_json
 
 #: Columns that are not properties. Only the column ``file`` is required.
 FILE, GROUP, SPLIT = "file", "group", "split"
@@ -119,7 +119,10 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if not row:
             continue
         if len(row) != len(head):
-            raise ValueError(f"line {rows.line_num} has {len(row)} values, but there are {len(head)} columns")
+            found = f"line {rows.line_num} has {counted(len(row), 'value')}"
+            if len(head) == 1:
+                raise ValueError(f"the header has one column {head[0]!r}, but {found}{_separators(head)}")
+            raise ValueError(f"{found}, but there are {len(head)} columns")
         lines.append(rows.line_num)
         table.append([value.strip() for value in row])
     if not table:
@@ -185,22 +188,28 @@ def _is_export(columns: Mapping[str, Sequence[Any]]) -> bool:
     )
 
 
+def _separators(head: Sequence[str]) -> str:
+    """Return a hint for a table whose only column has a name with separators, such as ``file;accuracy``."""
+    if len(head) != 1 or not {*head[0]} & {*";\t|,"}:
+        return ""
+    return "; a .csv needs commas between columns, a .tsv tabs"
+
+
 def _entry(path: Path, number: int, values: Mapping[str, Any]) -> TableEntry:
     where = f"{path}, line {number}"
     if FILE not in values:
-        only = next(iter(values)) if len(values) == 1 else ""
-        hint = "; a .csv needs commas between columns, a .tsv tabs" if {*only} & {*";\t|,"} else ""
-        raise ZooError(f"{path}: there is no column 'file', {choices(FILE, map(str, values))}{hint}")
+        known = choices(FILE, map(str, values))
+        raise ZooError(f"{path}: there is no column 'file', {known}{_separators(list(values))}")
     file, group, split = (values.get(name) for name in (FILE, GROUP, SPLIT))
     if not isinstance(file, str) or not file:
         raise ZooError(f"{where}: 'file' must be the name of a file, but got {file!r}")
-    group, split = (None if is_missing(value) else value for value in (group, split))
+    split = None if is_missing(split) else split
     if split not in (None, *NAMES):
         raise ZooError(f"{where}: 'split' must be {', '.join(NAMES)} or empty, but got {split!r}")
     return TableEntry(
         line=number,
         file=posixpath.normpath(file),
-        group=None if group is None else str(group),
+        group=run_group(group),
         split=None if SPLIT not in values else NAMES.index(split) if split else UNUSED,
         properties={name: value for name, value in values.items() if name not in (FILE, GROUP, SPLIT)},
     )

@@ -60,6 +60,20 @@ def is_missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def run_group(value: object) -> str | None:
+    """Return the run group that a value names, or None if the value is missing.
+
+    Equal values name one group, whatever their types: 1, 1.0 and the text ``1`` with spaces around it.
+    """
+    if is_missing(value):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()  # as in a column of text
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
 def typed(values: Sequence[str], source: ColumnSource) -> list[Any]:
     """Convert the texts of a column to the first kind that fits all of them. Missing values become None.
 
@@ -137,8 +151,10 @@ def typed_json(values: Sequence[Any], source: ColumnSource) -> list[Any]:
 
 def _too_large(values: Sequence[Any]) -> int:
     """Return how many ints of a column exceed 64 bits or, if the column has floats, exceed 2**53."""
-    most = EXACT_IN_FLOAT if any(type(value) is float for value in values) else (1 << 63) - 1
-    return sum(type(value) is int and not -most - 1 <= value <= most for value in values)
+    least, most = -(1 << 63), (1 << 63) - 1
+    if any(type(value) is float for value in values):
+        least, most = -EXACT_IN_FLOAT, EXACT_IN_FLOAT
+    return sum(type(value) is int and not least <= value <= most for value in values)
 
 
 def _read_all(words: Sequence[str], missing: Sequence[bool], read: Callable[[str], Any]) -> list[Any] | None:
@@ -225,10 +241,10 @@ def _int(word: str) -> int:
 def _float(word: str) -> float:
     value = float(word)
     digits = word.lstrip("+-")
-    if "_" in digits or (digits.isdecimal() and (str(int(digits)) != digits or int(value) != int(word))):
-        raise ValueError  # not a number, or a number that would lose digits
     if math.isinf(value) and digits[:1].isdigit():
         raise ValueError  # a number too large for a float, such as 1e400
+    if "_" in digits or (digits.isdecimal() and (str(int(digits)) != digits or int(value) != int(word))):
+        raise ValueError  # not a number, or a number that would lose digits
     return value
 
 

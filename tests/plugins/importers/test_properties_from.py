@@ -6,6 +6,7 @@ import warnings
 from functools import partial
 
 import factories
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -383,8 +384,68 @@ def test_a_property_or_pattern_can_be_the_group(tmp_path, imported, group_from):
     save(tmp_path / "s1-a.pt", seed="s1")
     save(tmp_path / "s1-b.pt", seed="s1")
     save(tmp_path / "x.pt")
-    zoo, _ = imported("files", tmp_path, properties_from=("checkpoint",), group_from=group_from)
+    with pytest.warns(UserWarning, match=r"--group-from .* 1 of 3 .*, such as x\.pt; each"):
+        zoo, _ = imported("files", tmp_path, properties_from=("checkpoint",), group_from=group_from)
     assert zoo.group.tolist() == ["s1", "s1", "x.pt"]
+
+
+def test_equal_values_of_other_types_are_one_group(tmp_path, imported):
+    """Whole floats are in the group of the int, and spaces around a text do not matter."""
+    seeds = (1, 1.0, np.int64(1), np.float32(1), torch.tensor(1.0), "1", " 1 ", 0.5, "0.5", True, "true")
+    for number, seed in enumerate(seeds):
+        save(tmp_path / f"{number:02}.pt", seed=seed)
+    with pytest.warns(UserWarning, match="'seed' is stored as text"):
+        zoo, _ = imported("files", tmp_path, properties_from=("checkpoint",), group_from="seed")
+    assert zoo.group.tolist() == ["1"] * 7 + ["0.5"] * 2 + ["true"] * 2
+
+
+def test_equal_numbers_in_json_are_one_group(tmp_path, imported):
+    """1, 1.0 and 1e0 in files beside networks, and in JSON lines, are one run group."""
+    words = ("1", "1.0", "1e0", "1.5", "-0.0", "0")
+    lines = []
+    for number, word in enumerate(words):
+        save(tmp_path / "nets" / f"{number}.pt")
+        (tmp_path / "nets" / f"{number}.json").write_text(f'{{"seed": {word}}}')
+        lines.append(f'{{"file": "{number}.pt", "group": {word}}}')
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    expected = ["1", "1", "1", "1.5", "0", "0"]
+    zoo, _ = imported("files", tmp_path / "nets", properties_from=("*.json",), group_from="seed")
+    assert zoo.group.tolist() == expected
+    zoo, _ = imported("files", tmp_path / "nets", "two.zarr", properties_from=(tmp_path / "t.jsonl",))
+    assert zoo.group.tolist() == expected
+
+
+def test_missing_values_are_groups_of_their_own(tmp_path, imported):
+    """Networks with a missing or empty value share no group, and a warning counts them."""
+    for name, seed in (("a", 1), ("b", 1), ("c", math.nan), ("d", None), ("e", " "), ("f", "n/a")):
+        save(tmp_path / f"{name}.pt", seed=seed)
+    with pytest.warns(UserWarning) as caught:
+        zoo, _ = imported("files", tmp_path, properties_from=("checkpoint",), group_from="seed")
+    assert zoo.group.tolist() == ["1", "1", "c.pt", "d.pt", "e.pt", "f.pt"]
+    assert (
+        "--group-from 'seed': 4 of 6 networks have no value, such as c.pt; each of them is a group of its own"
+    ) in [str(each.message) for each in caught]
+
+
+def test_a_group_of_only_missing_values_is_an_error(tmp_path, imported):
+    """If the property is missing in every network, the error has one line, and no zoo is written."""
+    for name in "ab":
+        save(tmp_path / f"{name}.pt", seed=None)
+    with pytest.raises(ZooError, match="^--group-from 'seed': no network has a value of this property$"):
+        imported("files", tmp_path, properties_from=("checkpoint",), group_from="seed")
+    assert not any(imported.keywords["base"].iterdir())
+
+
+@pytest.mark.parametrize("pattern", [r"name:run(?P<group>\d+)", r"name:net(?P<group>\d)?"])
+def test_a_group_pattern_without_groups_is_an_error(tmp_path, imported, pattern):
+    """A pattern that finds no group in any path is an error of one line, and no zoo is written."""
+    for name in "ab":
+        save(tmp_path / f"net-{name}.pt")
+    with pytest.raises(ZooError) as caught:
+        imported("files", tmp_path, group_from=pattern)
+    said = f"--group-from {pattern!r}: finds a group in none of 2 paths, such as net-a.pt"
+    assert str(caught.value) == said
+    assert not any(imported.keywords["base"].iterdir())
 
 
 def test_group_from_wins_over_the_table(tmp_path, imported):
@@ -395,6 +456,9 @@ def test_group_from_wins_over_the_table(tmp_path, imported):
     rows = table(tmp_path / "t.csv", ("file", "group"), ("a.pt", "g"), ("b.pt", "h"))
     zoo, _ = imported("files", source, properties_from=(rows, "checkpoint"), group_from="seed")
     assert zoo.group.tolist() == ["1", "h"]
+    with pytest.warns(UserWarning, match=r"finds no group in 1 of 2 paths, such as b\.pt"):
+        zoo, _ = imported("files", source, "2.zarr", properties_from=(rows,), group_from="name:(?P<group>a)")
+    assert zoo.group.tolist() == ["a", "h"]
 
 
 @pytest.mark.parametrize("words", [(), ("checkpoint",)])

@@ -133,6 +133,30 @@ def test_a_too_large_int_makes_its_column_text(tmp_path, values, large):
         assert said.endswith("as a number it would lose digits")
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_ints_among_floats_keep_their_digits(tmp_path, sign):
+    """Among floats, ints up to 2**53 are floats, and the next larger ints make the column text."""
+    exact, large = sign * 2**53, sign * (2**53 + 1)
+    assert read(tmp_path, 0.5, exact, ending="jsonl") == ([0.5, exact], [])
+    assert read(tmp_path, 0.5, large, ending="jsonl")[0] == ["0.5", str(large)]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(2**63 - 1, int), (2**63, str), (-(2**63), int), (-(2**63) - 1, str)]
+)
+def test_the_range_of_ints_is_64_bits(tmp_path, value, kind):
+    """The smallest and the largest int of 64 bits are ints; the next ones are no ints."""
+    (found, *_), _ = read(tmp_path, value, 2**70 + 1 if kind is str else 1, ending="jsonl")
+    assert (type(found), int(found)) == (kind, value)
+
+
+def test_a_number_of_many_digits_is_text(tmp_path):
+    """An int that exceeds every float is text with a warning."""
+    values, (said,) = read(tmp_path, "1", "9" * 400)
+    assert values == ["1", "9" * 400]
+    assert said.endswith("as a number it would lose digits")
+
+
 def test_only_too_large_ints_are_warned_about(tmp_path):
     """A column of ints that all exceed 64 bits becomes text with a warning."""
     ids = [(1 << 64) + 1, (1 << 64) + 3]
