@@ -97,7 +97,9 @@ def flattened(
                 if depth == DEEPEST:
                     raise FileError(f"{where}: is nested more than {DEEPEST} levels deep")
                 walk(value, f"{name}.", depth + 1)
-            elif (plain := _plain(value, checkpoint, large_ints)) is not _NOTHING and _is_name(name):
+            elif (plain := _plain(value, checkpoint, large_ints=large_ints)) is not _NOTHING and _is_name(
+                name
+            ):
                 found[sys.intern(name)] = plain
                 if len(found) > MOST:
                     raise FileError(f"{where}: holds more than {MOST} numbers, texts and booleans")
@@ -110,7 +112,7 @@ _NOTHING = object()
 
 
 def _plain(  # noqa: PLR0911  # one for each type
-    value: Any, checkpoint: CheckpointValues | None, large_ints: bool = False
+    value: Any, checkpoint: CheckpointValues | None, *, large_ints: bool = False
 ) -> Any:
     """Return a value as a property, or ``_NOTHING`` for a value that no property can have."""
     if value is None or isinstance(value, bool):

@@ -206,7 +206,7 @@ class _GroupFrom:
             )
         warnings.warn(
             f"{self._option}: finds no group in {len(without)} of {counted(len(files), 'path')}, such as "
-            f"{without[0]}; each such network is a group of its own, unless a table or its file gives a group",
+            f"{without[0]}; they are groups of their own, unless a table or their files give groups",
             stacklevel=3,
         )
 

@@ -419,7 +419,7 @@ def test_missing_values_are_groups_of_their_own(tmp_path, imported):
     """Networks with a missing or empty value share no group, and a warning counts them."""
     for name, seed in (("a", 1), ("b", 1), ("c", math.nan), ("d", None), ("e", " "), ("f", "n/a")):
         save(tmp_path / f"{name}.pt", seed=seed)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="have no value") as caught:
         zoo, _ = imported("files", tmp_path, properties_from=("checkpoint",), group_from="seed")
     assert zoo.group.tolist() == ["1", "1", "c.pt", "d.pt", "e.pt", "f.pt"]
     assert (
@@ -431,7 +431,7 @@ def test_a_group_of_only_missing_values_is_an_error(tmp_path, imported):
     """If the property is missing in every network, the error has one line, and no zoo is written."""
     for name in "ab":
         save(tmp_path / f"{name}.pt", seed=None)
-    with pytest.raises(ZooError, match="^--group-from 'seed': no network has a value of this property$"):
+    with pytest.raises(ZooError, match=r"^--group-from 'seed': no network has a value of this property$"):
         imported("files", tmp_path, properties_from=("checkpoint",), group_from="seed")
     assert not any(imported.keywords["base"].iterdir())
 
