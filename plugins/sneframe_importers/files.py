@@ -6,9 +6,9 @@ Tables, checkpoints, files beside the networks and their names may give the prop
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 from attrs import evolve, frozen
 
@@ -20,11 +20,12 @@ from sneframe.files import inside
 from sneframe.files.module_factory import Factory, as_words
 from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
+from sneframe.files.reader import FileReader
 from sneframe.files.safe_path import plain_spelling
 from sneframe.files.search import NetworkPath, PassedOver, networks_in
 from sneframe.zoo.importer import Ignored, Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
-from sneframe_importers.properties_from import as_sources, find_properties
+from sneframe_importers.properties_from import Properties, as_sources, find_properties
 from sneframe_importers.table import TableEntry
 
 
@@ -109,62 +110,98 @@ def read(
         elif isinstance(each, PassedOver) and not each.is_part:
             yield Ignored(source=each.name)
     entries = found_properties.entries
-    reader = NetworkReader(
-        module=Factory(config.module, source) if config.module else None,
-        key=config.key,
-        activation=config.activation,
-        flatten=config.flatten,
-        trust_names=config.trust_names,
-        renaming=Renaming.parse(config.strip_prefix, config.rename),
-        dtype=config.dtype,
-        readers=readers,
-    )
-
-    if reader.module is not None:
-        for pattern in reader.module.unused(source / entry.file for entry in entries):
-            warnings.warn(f"--module {pattern}=…: no file has a path like this pattern", stacklevel=2)
-    renamed = False
-    networks: list[str] = []
-    without_group: list[str] = []
-
-    def make(entry: TableEntry) -> Imported:
-        nonlocal renamed
-        path = inside(source, entry.file, folders=True)
-        network = reader.read(path)
-        tensors = network.tensors
-        renamed = renamed or network.renamed
-        properties = found_properties.of(entry.file, network)
-        group = found_properties.group(entry, properties)
-        if group is None and network.content is not None:
-            group = network.content.group
-        try:
-            architecture = reader.describe(tensors, properties, content=network.content, path=path)
-        except ConfigError as error:
-            raise ConfigError(f"{entry.file}: {error}") from error
-        splits = {} if entry.split is None else {"table": entry.split}
-        stored = found_properties.stored(properties)
-        made = one(entry.file, architecture, tensors, stored, group=group, splits=splits)
-        notes = network.notes
-        graph = network.content is not None and network.content.module is not None
-        if reader.module is not None and not graph and not reader.module.serves(path):
-            notes = (*notes, "described without code, because no --module matches its path")
-        networks.append(entry.file)
-        if group is None:
-            without_group.append(entry.file)
-        return evolve(made, reader=network.reader, notes=notes)
-
-    yield from each_file(entries, lambda entry: entry.file, make, progress)
-    if (config.strip_prefix or config.rename) and not renamed:
-        warnings.warn("--strip-prefix and --rename changed the name of no tensor", stacklevel=2)
-    found_properties.check_group({name for each in found_properties.sources for name in each.names})
-    if found_properties.group_from is not None:
-        found_properties.group_from.check_values(without_group, len(networks))
+    files = _Files(config, source, readers, found_properties)
+    files.warn_unused_patterns([source / entry.file for entry in entries])
+    yield from each_file(entries, lambda entry: entry.file, files.imported, progress)
+    files.warn_unused_options()
     if tables := found_properties.tables:
         listed = {plain_spelling(entry.file) for entry in entries}
         for name in names:
             if plain_spelling(name) not in listed:
                 reason = f"not listed in {' or '.join(table.name for table in tables)}"
                 yield Skipped(source=name, reason=reason)
+
+
+@final
+class _Files:
+    """Reads the networks in files, and remembers which options had an effect.
+
+    Args:
+        config: the options of the import.
+        source: the folder.
+        readers: the file readers.
+        found: the properties of the networks.
+    """
+
+    def __init__(
+        self, config: Files, source: Path, readers: Sequence[FileReader], found: Properties
+    ) -> None:
+        self._config, self._source, self._found = config, source, found
+        self._reader = NetworkReader(
+            module=Factory(config.module, source) if config.module else None,
+            key=config.key,
+            activation=config.activation,
+            flatten=config.flatten,
+            trust_names=config.trust_names,
+            renaming=Renaming.parse(config.strip_prefix, config.rename),
+            dtype=config.dtype,
+            readers=readers,
+        )
+        self._renamed = False
+        self._networks = 0
+        self._without_group: list[str] = []
+
+    def imported(self, entry: TableEntry) -> Imported:
+        """Read the network of an entry.
+
+        Raises:
+            FileError, ArchitectureError: the network cannot be read or described.
+            ConfigError: the module factory fails.
+        """
+        path = inside(self._source, entry.file, folders=True)
+        network = self._reader.read(path)
+        properties = self._found.of(entry.file, network)
+        group = self._found.group(entry, properties)
+        if group is None and network.content is not None:
+            group = network.content.group
+        try:
+            architecture = self._reader.describe(
+                network.tensors, properties, content=network.content, path=path
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{entry.file}: {error}") from error
+        splits = {} if entry.split is None else {"table": entry.split}
+        stored = self._found.stored(properties)
+        made = one(entry.file, architecture, network.tensors, stored, group=group, splits=splits)
+        notes = network.notes
+        graph = network.content is not None and network.content.module is not None
+        module = self._reader.module
+        if module is not None and not graph and not module.serves(path):
+            notes = (*notes, "described without code, because no --module matches its path")
+        self._networks += 1
+        self._renamed = self._renamed or network.renamed
+        if group is None:
+            self._without_group.append(entry.file)
+        return evolve(made, reader=network.reader, notes=notes)
+
+    def warn_unused_patterns(self, paths: Sequence[Path]) -> None:
+        """Warn about each pattern of ``--module`` that selects none of the paths."""
+        if self._reader.module is not None:
+            for pattern in self._reader.module.unused(paths):
+                warnings.warn(f"--module {pattern}=…: no file has a path like this pattern", stacklevel=3)
+
+    def warn_unused_options(self) -> None:
+        """Warn about options that had no effect on the networks that were read.
+
+        Raises:
+            ZooError: ``--group-from`` names a property that no network has.
+        """
+        config, found = self._config, self._found
+        if (config.strip_prefix or config.rename) and not self._renamed:
+            warnings.warn("--strip-prefix and --rename changed the name of no tensor", stacklevel=3)
+        found.check_group({name for each in found.sources for name in each.names})
+        if found.group_from is not None:
+            found.group_from.check_values(self._without_group, self._networks)
 
 
 IMPORTER = ZooImporter(
