@@ -82,7 +82,7 @@ def test_epochs_can_be_selected(nfn, imported):
     [
         ("", "the table is empty"),
         ("a,b\n1,2\n", "not the metadata of the zoo: there is no column 'ckpt_file'"),
-        ("ckpt_file,ckpt_epoch\nx\n", "damaged: line 2 has 1 values"),
+        ("ckpt_file,ckpt_epoch\nx\n", "damaged: line 2 has 1 value,"),
     ],
 )
 def test_damaged_metadata_are_one_line(nfn, imported, content, said):
