@@ -133,9 +133,7 @@ class _Files:
         found: the properties of the networks.
     """
 
-    def __init__(
-        self, config: Files, source: Path, readers: Sequence[FileReader], found: Properties
-    ) -> None:
+    def __init__(self, config: Files, source: Path, readers: Sequence[FileReader], found: Properties) -> None:
         self._config, self._source, self._found = config, source, found
         self._reader = NetworkReader(
             module=Factory(config.module, source) if config.module else None,
