@@ -17,7 +17,8 @@ from sneframe.architecture import Architecture, Layer
 from sneframe.architecture.derive import described
 from sneframe.errors import ArchitectureError, ConfigError
 from sneframe.files.module_fit import aligned, check, load, other_names
-from sneframe.files.module_sources import ModuleSource, source
+from sneframe.files.module_libraries import LIBRARIES
+from sneframe.files.module_sources import Function, ModuleSource
 from sneframe.files.names import Renaming
 from sneframe.symmetry.describe import Descriptions
 
@@ -86,7 +87,7 @@ class Factory:
             pattern, equals, word = entry.rpartition("=")
             if equals and not pattern:
                 raise ConfigError(f"{entry}: the pattern is empty; use PATTERN=package.module:function")
-            self._sources.append((pattern if equals else None, word, source(word)))
+            self._sources.append((pattern if equals else None, word, source_of(word)))
         if not self._sources:
             raise ConfigError("a module factory must be given as package.module:function, but got none")
         self._modules = ModuleDescriber()
@@ -168,6 +169,18 @@ def _renamed(architecture: Architecture, names: Mapping[str, str]) -> Architectu
         return evolve(old, parameters=parameters, attributes=attributes)
 
     return evolve(architecture, layers=[layer(each) for each in architecture.layers])
+
+
+def source_of(word: str) -> ModuleSource:
+    """Return the source that a user writes as ``package.module:function`` or ``LIBRARY:NAME``.
+
+    Raises:
+        ConfigError: the word has another form, or the function or the library cannot be imported.
+    """
+    library, colon, name = word.partition(":")
+    if library in LIBRARIES and (name or not colon):
+        return LIBRARIES[library](word, name)
+    return Function(word)
 
 
 @final

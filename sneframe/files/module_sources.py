@@ -45,20 +45,6 @@ class ModuleSource(ABC):
         return {}
 
 
-def source(word: str) -> ModuleSource:
-    """Return the source that a user writes as ``package.module:function`` or ``LIBRARY:NAME``.
-
-    Raises:
-        ConfigError: the word has another form, or the function or the library cannot be imported.
-    """
-    from sneframe.files.module_libraries import LIBRARIES
-
-    library, colon, name = word.partition(":")
-    if library in LIBRARIES and (name or not colon):
-        return LIBRARIES[library](word, name)
-    return Function(word)
-
-
 @final
 class Function(ModuleSource):
     """A function of the user. A class of modules is such a function, too.
