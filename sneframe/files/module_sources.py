@@ -41,12 +41,12 @@ class ModuleSource(ABC):
         """
 
     def file_names(self, module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, str]:  # noqa: ARG002
-        """Return the names of tensors in the file that differ from the names in the module, by the latter."""
+        """Return the names in the file by the names in the module, for tensors whose two names differ."""
         return {}
 
 
 def source(word: str) -> ModuleSource:
-    """Return the source that a user writes as ``package.module:function`` or ``LIBRARY:NAME``.
+    """Return the source of modules that a user writes as ``package.module:function`` or ``LIBRARY:NAME``.
 
     Raises:
         ConfigError: the word has another form, or the function or the library cannot be imported.
@@ -104,7 +104,8 @@ class Function(ModuleSource):
     ) -> tuple[inspect.Parameter | None, inspect.Parameter | None]:
         """Return the parameter that receives the row, and the parameter that receives the path, or None.
 
-        Parameters with a default are left alone, except if they are named for the row or the path.
+        A parameter with a default receives nothing, unless its name or annotation says that it takes the row
+        or the path.
         """
         named = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
         paths = [each for each in named if _is_path(each)]
