@@ -32,7 +32,7 @@ from sneframe_importers.typed import run_group
 
 CHECKPOINT = "checkpoint"  #: the source of properties that are stored beside the weights
 FOLDER = "folder"  #: the value of ``--group-from`` that makes the folder of a network its run group
-PATTERNS = ("name:", "path:")  #: the option values that start so go on with a regular expression
+PATTERNS = ("name:", "path:")  #: the beginnings of option values that hold a regular expression
 
 
 def as_sources(values: Any) -> Any:

@@ -86,7 +86,7 @@ class Beside(PropertySource):
 
 @final
 class Renamed:
-    """Adds an underscore to the reserved names among the names of properties. Warns once for each name."""
+    """Adds an underscore to the name of a property if the name is reserved. Warns once for each name."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}

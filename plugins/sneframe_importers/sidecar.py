@@ -167,7 +167,7 @@ def _loader() -> Any:
 
 
 def _untagged(loader: Any, node: Any) -> Any:
-    """Return an object with an unknown tag as a mapping, or None if it is not one. No object is built."""
+    """Return an object with an unknown tag as a mapping, or None for other values. Nothing is built."""
     return loader.construct_mapping(node, deep=True) if node.id == "mapping" else None
 
 

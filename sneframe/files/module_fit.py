@@ -39,7 +39,7 @@ def _ties(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, str]]:
 def check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Check that a file holds exactly the tensors of a module, and that the shapes are equal.
 
-    A batch counter of a batch normalisation in the file is not compared.
+    The counters of batches that batch normalisations keep are not compared.
 
     Raises:
         FileError: a name is missing or unknown, a shape differs, or tensors that the module ties differ.

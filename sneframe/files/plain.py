@@ -113,7 +113,7 @@ class Plainer:
 
 
 def stored_in(value: Any) -> Iterator[StoredTensor]:
-    """Yield the tensors in nested mappings, lists and objects. Each of them is searched once."""
+    """Yield the tensors in nested mappings, lists and objects. No container is searched twice."""
     level, seen = [value], set()
     for _ in range(NESTED + 2):
         inner: list[Any] = []

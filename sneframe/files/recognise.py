@@ -26,7 +26,7 @@ STRANGERS = {
 
 
 def with_folders(readers: Sequence[FileReader]) -> tuple[FileReader, ...]:
-    """Return the readers, followed by a reader of model folders. It reads the weights with these readers."""
+    """Return the readers, and a reader of model folders that reads the weights in a folder with them."""
     return (*readers, ModelFolderReader(readers))
 
 

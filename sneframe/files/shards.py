@@ -50,7 +50,7 @@ class ShardsReader(FileReader):
         return Content(values=read_shards(path) if SHARD.match(path.name) else read_index(path))
 
     def others(self, path: Path) -> Mapping[Path, str]:
-        """Return the shards of a network, given its index file, or its other shards, given one shard."""
+        """Return the shards that an index file belongs to, or the other shards beside a given shard."""
         own = SHARD.match(path.name)
         if own is None:
             return dict.fromkeys(_shards_of(path), "")

@@ -147,8 +147,8 @@ def _number(value: Any) -> Any:
 def _chosen(within: Mapping[str, Mapping[str, Any]], path: str | Path) -> tuple[str, tuple[str, ...]]:
     """Return the key of the state dict to read, and a note about the state dicts that are left out.
 
-    The keys in ``KEYS`` take precedence. If none is there, mappings of single numbers and averages of the
-    weights are passed over. One state dict must then be left.
+    The keys in ``KEYS`` take precedence. If they select none, mappings of single numbers and averages of
+    the weights are passed over. One state dict must then be left.
 
     Raises:
         FileError: several state dicts are left.

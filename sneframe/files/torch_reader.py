@@ -126,7 +126,9 @@ def _refused(value: Any) -> str:
 
 
 def _check_network(found: Any, values: Any, path: Path) -> None:
-    """Check that the network is not a pickled module. Otherwise other tensors would be taken for it.
+    """Check that the network is not a pickled module.
+
+    Such a module is left out, and other tensors in the file would then be taken for the network.
 
     Raises:
         ObjectError: a usual key of the network holds a module, and no usual key holds a state dict.

@@ -38,11 +38,7 @@ QUANTISED = {
     "QUInt4x2Storage": torch.uint8,
     "QUInt2x4Storage": torch.uint8,
 }
-STORAGES = (
-    "torch",
-    "torch.cuda",
-    "torch.storage",
-)  #: the modules in which torch has defined its storage classes
+STORAGES = ("torch", "torch.cuda", "torch.storage")  #: the modules that define storage classes
 #: Modules whose functions act on the system. A file that names such a function is treated as an attack.
 SYSTEM = frozenset(
     {
