@@ -50,7 +50,7 @@ class ShardsReader(FileReader):
         return Content(values=read_shards(path) if SHARD.match(path.name) else read_index(path))
 
     def others(self, path: Path) -> Mapping[Path, str]:
-        """Return the shards that an index file belongs to, or the other shards beside a given shard."""
+        """Return the shards that an index file lists, or the other shards of a given shard's network."""
         own = SHARD.match(path.name)
         if own is None:
             return dict.fromkeys(_shards_of(path), "")

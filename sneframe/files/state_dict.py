@@ -139,7 +139,7 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
 
 
 def _number(value: Any) -> Any:
-    """Return the number in a tensor with one element, such as a score. Return other values unchanged."""
+    """Return the number in a tensor with one element, such as a score. Other values stay as they are."""
     single = isinstance(value, Tensor) and value.numel() == 1 and not value.is_meta and not value.is_complex()
     return value.item() if single and value.layout == torch.strided else value
 
