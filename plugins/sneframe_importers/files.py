@@ -1,6 +1,6 @@
 """Import a folder of state dicts, whose architectures may differ.
 
-Tables, checkpoints, files beside the networks and their names may give the properties of the networks.
+The properties of the networks come from tables, checkpoints, files beside the networks, or file names.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def read(
     The networks come in the order of the table. Without a table, they are ordered by file name.
 
     Raises:
-        ZooError: there is no such folder, the folder has no checkpoint, or the table cannot be read.
+        ZooError: there is no such folder, no file reader recognises a file in the folder, or a table cannot
+            be read.
     """
     readers = plugins.readers(config.reader)
     found = list(networks_in(folder(source), readers))
@@ -150,7 +151,7 @@ class _Files:
         self._without_group: list[str] = []
 
     def imported(self, entry: TableEntry) -> Imported:
-        """Read the network of an entry.
+        """Return the network in the file of an entry, with its architecture, properties and run group.
 
         Raises:
             FileError, ArchitectureError: the network cannot be read or described.

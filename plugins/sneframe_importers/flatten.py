@@ -20,7 +20,7 @@ from sneframe_importers.table import GROUP, SPLIT
 LONGEST = 200  #: the largest number of characters of a text that is a property
 DEEPEST = 16  #: levels of nested mappings
 MOST = 1000  #: the largest number of properties of one network from one source
-NODES = 10**5  #: the largest number of values that are looked at, with those that are no properties
+NODES = 10**5  #: the largest number of values in one source, with those that do not become properties
 #: Names that a property must not have, because a zoo, a table or an export has columns of these names.
 TAKEN = frozenset({*RESERVED, GROUP, SPLIT, "source"})
 #: Keys whose values are the state of a trainer: Lightning's counters of loops, and its callbacks.
@@ -29,7 +29,7 @@ TRAINER = ("loops", "callbacks")
 
 @frozen(kw_only=True, eq=False)
 class CheckpointValues:
-    """Says which values of a checkpoint lie beside its weights.
+    """Selects the values of a checkpoint that are neither weights nor the state of a trainer.
 
     Args:
         weights: the tensors of the network.
@@ -76,7 +76,7 @@ def flattened(
     Args:
         values: the nested mapping.
         where: the name of the source, for errors.
-        checkpoint: what is left out, if the mapping is a checkpoint.
+        checkpoint: selects the values, if the mapping is a checkpoint; otherwise None.
         large_ints: whether ints beyond 64 bits stay ints; otherwise they become texts.
 
     Raises:
@@ -111,7 +111,7 @@ def flattened(
 _NOTHING = object()
 
 
-def _plain(  # noqa: PLR0911  # one for each type
+def _plain(  # noqa: PLR0911  # one return for each type
     value: Any, checkpoint: CheckpointValues | None, *, large_ints: bool = False
 ) -> Any:
     """Return a value as a property, or ``_NOTHING`` for a value that no property can have."""
@@ -147,7 +147,7 @@ def _encodes(value: str) -> bool:
 
 @lru_cache(4096)
 def _is_name(name: str) -> bool:
-    """Return whether a column can have this name, also with an underscore at its end."""
+    """Return whether a column can have this name with an underscore after it, as ``Renamed`` may write it."""
     try:
         check_name(f"{name}_", name, suffix=VALID)
     except ZooError:

@@ -28,9 +28,9 @@ from sneframe_importers.each import each_file, folder, one
 
 CHECKPOINT = re.compile(r"checkpoint_0*(\d+)")
 SETTINGS = ("params.json", "config.json")  #: names of the file with the settings of a trial
-#: Settings that WeightCLIP's files store without a prefix.
+#: Names of settings that WeightCLIP's files store without a prefix such as ``model::``.
 PLAIN = ("seed", "lr", "weight_decay", "batch_size", "warmup_epochs", "grad_clip")
-#: How the types (``model::type``) of networks that are chains begin. A trial without a type has a chain, too.
+#: What the setting ``model::type`` of a chain begins with. Networks without this setting are chains, too.
 CHAINS = ("cnn", "mlp")
 METRICS = (
     "train_loss",
@@ -169,7 +169,8 @@ def _epoch(values: Mapping[str, Any], number: int) -> int:
 
     Args:
         values: the JSON object of the line.
-        number: the number of the line, counted from 1. It is the epoch of a line that states none.
+        number: the number of the line, counted from 1. A line that states no epoch has this number as its
+            epoch.
 
     Raises:
         FileError: the line states an epoch that is no whole number.
@@ -178,7 +179,7 @@ def _epoch(values: Mapping[str, Any], number: int) -> int:
         if name in values:
             if type(values[name]) is not int:
                 raise FileError(
-                    f"result.json, line {number}: {name!r} must be an int, but is {values[name]!r}"
+                    f"result.json, line {number}: {name!r} must be an int, but got {values[name]!r}"
                 )
             return int(values[name])
     return number

@@ -30,15 +30,16 @@ from sneframe_importers.sidecar import SUFFIXES
 from sneframe_importers.table import READERS, TableEntry, read_table
 from sneframe_importers.typed import run_group
 
-CHECKPOINT = "checkpoint"  #: the word for the values beside the weights
-FOLDER = "folder"  #: the word for the folder of a network, as its run group
-PATTERNS = ("name:", "path:")  #: what a regular expression begins with
+CHECKPOINT = "checkpoint"  #: the source of properties that are stored beside the weights
+FOLDER = "folder"  #: the value of ``--group-from`` that makes the folder of a network its run group
+PATTERNS = ("name:", "path:")  #: the beginnings of option values that hold a regular expression
 
 
 def as_sources(values: Any) -> Any:
-    """Convert the values of the option to a tuple, in which tables are paths.
+    """Convert the values of the option ``properties_from`` to a tuple. Names of tables become paths.
 
-    A zoo stores its options, and of a path only the last part, because the folders are private.
+    A zoo stores the options of its import. Of a path, only the last part is stored, because the folders are
+    private.
     """
     if not isinstance(values, list | tuple):
         return values
@@ -52,7 +53,7 @@ def _is_table(word: str | Path) -> bool:
 def find_properties(
     words: Sequence[str | Path], group_from: str | None, folder: Path, names: Sequence[str]
 ) -> Properties:
-    """Find the properties of networks as far as they are known before the networks are read.
+    """Read the sources of properties, except checkpoints, which are read together with the networks.
 
     Args:
         words: the sources in their order: paths of tables, ``checkpoint``, names of files beside the
@@ -108,7 +109,8 @@ class Properties:
     """The properties and run groups of networks, and the files to import.
 
     Args:
-        entries: the files to import. If there are tables, these files, with their splits and run groups.
+        entries: the files to import: those in the tables, with splits and run groups, or all if there is no
+            table.
         tables: the paths of the tables.
         sources: the sources of properties in their order.
         group_from: the source of run groups, or None for the tables.
@@ -133,7 +135,7 @@ class Properties:
         return found
 
     def stored(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the properties without missing values, except for those of tables.
+        """Return the properties that have values, and all properties that are columns of tables.
 
         So a zoo has no column for a property that no network has, unless a table has this column.
         """
@@ -192,10 +194,10 @@ class _GroupFrom:
         """Check that a regular expression finds a group in the paths of networks.
 
         Raises:
-            ZooError: it finds a group in none of the paths.
+            ZooError: the regular expression finds a group in none of the paths.
 
         Warns:
-            UserWarning: it finds no group in some of the paths.
+            UserWarning: the regular expression finds no group in some of the paths.
         """
         without = [file for file in files if self._pattern is not None and self.of(file, {}) is None]
         if not without:
@@ -211,7 +213,7 @@ class _GroupFrom:
         )
 
     def check_values(self, without: Sequence[str], networks: int) -> None:
-        """Check that the property gives the networks groups.
+        """Check that the property of ``--group-from`` gives the networks their run groups.
 
         Args:
             without: the files of the networks that are groups of their own.

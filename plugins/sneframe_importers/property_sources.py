@@ -22,7 +22,7 @@ class PropertySource(ABC):
     """A source of properties.
 
     Attributes:
-        names: the names of its properties, as far as they are known.
+        names: the names of the properties that this source is known to give so far.
         is_table: whether the source is a table, whose columns are stored even if all values are missing.
     """
 
@@ -54,7 +54,7 @@ class Rows(PropertySource):
         self.is_table = is_table
 
     def of(self, file: str, network: StateDict) -> Mapping[str, Any]:  # noqa: ARG002  # needs no weights
-        """Return the values of a file, or raise the error that its source raised."""
+        """Return the values of a file, or raise the error that occurred when the values were read."""
         if file in self._errors:
             raise FileError(str(self._errors[file]))
         return self._rows.get(file, {})
@@ -62,14 +62,14 @@ class Rows(PropertySource):
 
 @final
 class Beside(PropertySource):
-    """The values beside the weights of each network, and those that the file reader found."""
+    """The plain values beside the weights of each network, and the properties that the file states."""
 
     def __init__(self, renamed: Renamed) -> None:
         self._renamed = renamed
         self.names: dict[str, None] = {}
 
     def of(self, file: str, network: StateDict) -> Mapping[str, Any]:
-        """Return the plain values of a checkpoint, and those that its reader found."""
+        """Return the plain values of a checkpoint, and the properties that the file states."""
         content = network.content
         if content is None:
             return {}
@@ -86,7 +86,7 @@ class Beside(PropertySource):
 
 @final
 class Renamed:
-    """Adds an underscore to the names of properties that other columns have, and says so once for each."""
+    """Adds an underscore to the name of a property if the name is reserved. Warns once for each name."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}

@@ -22,13 +22,13 @@ MIB = 1 << 20
 LARGEST = {".json": 16 * MIB, ".yaml": MIB, ".yml": MIB}  #: the largest size of a file in bytes
 DEEPEST = 100  #: levels of nested YAML
 TRAINER_STATE = "trainer_state.json"  #: the file in which the trainer of transformers stores its scores
-#: Endings that follow another ending: ``net.pth.tar``.
+#: Endings that may follow another ending, as in ``net.pth.tar``.
 SECOND = (".tar", ".gz")
 
 
 @final
 class Sidecars:
-    """The files of one name that lie beside networks.
+    """Reads the files that lie beside networks, such as the ``config.json`` of each network.
 
     Args:
         word: the path of such a file, relative to the folder of the network. A star in its last part stands
@@ -71,7 +71,7 @@ class Sidecars:
         return found
 
     def _candidates(self, file: str) -> Iterator[str]:
-        """Yield the paths in which the file beside a network may lie. None of them leads out by ``..``."""
+        """Yield the relative paths that the file beside a network may have, but none out of the folder."""
         folder, name = posixpath.split(file)
         stem = posixpath.splitext(name.removesuffix(next((s for s in SECOND if name.endswith(s)), "")))[0]
         for parent in (file, folder) if (self._folder / file).is_dir() else (folder,):
@@ -96,7 +96,7 @@ def _values(path: Path, name: str) -> dict[str, Any]:
     found = (_json if suffix == ".json" else _yaml)(text, name)
     if not isinstance(found, Mapping):
         raise FileError(f"{name}: must hold names with values, but holds {_kind(found)}")
-    # typed_json says why a column with ints beyond 64 bits becomes text.
+    # Ints beyond 64 bits stay ints here. typed_json turns their column into text, with a warning.
     values = flattened(found, name, large_ints=True)
     if posixpath.basename(name) == TRAINER_STATE:
         values = {**_last_logged(found.get("log_history"), name), **values}
@@ -108,7 +108,7 @@ def _kind(value: Any) -> str:
 
 
 def _last_logged(history: Any, where: str) -> dict[str, Any]:
-    """Return the last value of each key in the log of a trainer, which logs different keys in turn."""
+    """Return the last value of each key in the log of a trainer. An entry has only some of the keys."""
     last: dict[str, Any] = {}
     for entry in history if isinstance(history, list) else []:
         if isinstance(entry, dict):
@@ -129,10 +129,10 @@ def _json(text: str, name: str) -> Any:
 
 
 def _yaml(text: str, name: str) -> Any:
-    """Read YAML 1.1, and numbers such as ``1e-3``, which are texts in YAML 1.1.
+    """Read YAML 1.1, except that ``1e-3``, which is a text in YAML 1.1, is read as a number.
 
     Raises:
-        FileError: the text is not YAML, or its anchors, levels or values are too many.
+        FileError: the text is not YAML, or has too many values or levels.
         ZooError: PyYAML is not installed.
     """
     try:
@@ -151,7 +151,7 @@ def _yaml(text: str, name: str) -> Any:
 
 @cache
 def _loader() -> Any:
-    """Return the safe loader of PyYAML, which also reads ``1e-3``, and unknown tags as plain values."""
+    """Return a safe loader that reads ``1e-3`` as a number, and objects with unknown tags as plain values."""
     import yaml
 
     safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -167,12 +167,12 @@ def _loader() -> Any:
 
 
 def _untagged(loader: Any, node: Any) -> Any:
-    """Return the values of an object of Python, such as a namespace, as a mapping. No object is built."""
+    """Return an object with an unknown tag as a mapping, or None for other values. Nothing is built."""
     return loader.construct_mapping(node, deep=True) if node.id == "mapping" else None
 
 
 def _check_events(events: Iterator[Any], name: str) -> None:
-    """Check the number of values, each alias counted as all values that it stands for, and the levels.
+    """Check the number of values and of levels. An alias counts as all values that it repeats.
 
     Raises:
         FileError: there are too many values or levels.
@@ -191,13 +191,13 @@ def _check_events(events: Iterator[Any], name: str) -> None:
         elif kind in ("MappingStartEvent", "SequenceStartEvent"):
             starts.append((event.anchor, total))
             if event.anchor is not None:
-                sizes[event.anchor] = NODES  # an alias within its own anchor has no end
+                sizes[event.anchor] = NODES  # an alias inside the value that it repeats would have no end
             total += 1
         elif kind in ("MappingEndEvent", "SequenceEndEvent"):
             anchor, start = starts.pop()
             if anchor is not None:
                 sizes[anchor] = total - start
         if total > NODES:
-            raise FileError(f"{name}: holds more than {NODES} values, with those that anchors repeat")
+            raise FileError(f"{name}: holds more than {NODES} values, counting those that aliases repeat")
         if len(starts) > DEEPEST:
             raise FileError(f"{name}: is nested more than {DEEPEST} levels deep")

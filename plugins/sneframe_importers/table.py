@@ -24,16 +24,16 @@ FILE, GROUP, SPLIT = "file", "group", "split"
 DERIVED = ("architecture", "healthy")
 #: Names that a property must not have, because every imported zoo has columns of these names.
 OURS = (*sorted({*RESERVED} - {FILE, GROUP, SPLIT}), "source")
-#: The pattern of an architecture's id.
+#: Matches the id of an architecture.
 ID = re.compile("[0-9a-f]{16}")
 
 
 @frozen(kw_only=True)
 class TableEntry:
-    """One line of the table.
+    """One network to import: a line of a table, or a file if there is no table.
 
     Args:
-        line: number of the line.
+        line: number of the line, or 0 without a table.
         file: path of the network's file, normalised (without ``./`` and the like).
         group: the run group, or None if the table gives none.
         split: 0 train, 1 val, 2 test, -1 unused; None if the table has no column ``split``.
@@ -163,7 +163,7 @@ READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]]
 
 
 def _derived(path: Path, lines: Sequence[tuple[int, Mapping[str, Any]]]) -> tuple[str, ...]:
-    """Return the columns to ignore: :data:`DERIVED` if `zoo export` wrote the table, else none.
+    """Return the columns to ignore: :data:`DERIVED` if `zoo export` wrote the table, or else no columns.
 
     Raises:
         ZooError: `zoo export` did not write the table, and a property has a name in :data:`OURS`.
@@ -192,7 +192,7 @@ def _separators(head: Sequence[str]) -> str:
     """Return a hint for a table whose only column has a name with separators, such as ``file;accuracy``."""
     if len(head) != 1 or not {*head[0]} & {*";\t|,"}:
         return ""
-    return "; a .csv needs commas between columns, a .tsv tabs"
+    return "; a .csv needs commas between columns, and a .tsv needs tabs"
 
 
 def _entry(path: Path, number: int, values: Mapping[str, Any]) -> TableEntry:

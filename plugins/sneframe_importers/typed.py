@@ -35,7 +35,8 @@ class ColumnSource:
         table: name of the table, as a user would name it.
         column: name of the column.
         lines: line number of each value. For values that are not in a table: the file of each value.
-        exported: whether ``sneframe zoo export`` wrote the table; then only an empty text is a missing value.
+        exported: whether ``sneframe zoo export`` wrote the table. If so, only an empty text is a missing
+            value.
     """
 
     table: str
@@ -111,7 +112,7 @@ def typed_json(values: Sequence[Any], source: ColumnSource) -> list[Any]:
 
     A column of numbers, of bools or of texts keeps its values. :func:`typed` converts all values, as if they
     were the texts of a CSV column, in three cases: the column mixes these kinds, a text ends in ``%``, or an
-    int would lose digits. The latter are ints beyond 64 bits and, in a column with floats, ints beyond 2**53.
+    int would lose digits. An int loses digits beyond 64 bits or, in a column with floats, beyond 2**53.
 
     Args:
         values: values of any JSON type.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LINES = 8  #: number of kinds of notes and of reasons that the summary shows
 MISSING = 12  #: number of properties with missing values that are named
-MANY = 0.1  #: fraction of files left out above which the commonest reason is printed
+MANY = 0.1  #: if a larger fraction is left out, the summary gives the commonest reason
 
 
 def _command(name: str, importer: ZooImporter) -> click.Command:
@@ -72,7 +72,7 @@ def _show(done: ImportResult, what: str, *, code: bool) -> None:
 
     Args:
         done: the result of the import.
-        what: the first words, which say what was made.
+        what: the first words of the summary, which say what was made.
         code: whether the importer takes a module factory.
     """
     from sneframe.architecture.origin import sentences

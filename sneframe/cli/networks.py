@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 Command = TypeVar("Command", bound=Callable[..., Any])
-#: click does not check these paths, because the other files are read even if one file cannot be read.
+#: click does not check whether these paths can be read. If one cannot, the commands still read the others.
 PATH = click.Path(path_type=Path, readable=False)
 
 
@@ -165,7 +165,7 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embeddi
 
 
 def _zoo_of(predictor: Predictor, path: Path) -> EmbeddingTable:
-    """Return the embeddings of a zoo's networks. Those that are not finite are left out with a warning."""
+    """Return the embeddings of a zoo's networks. Networks without a finite embedding are left out."""
     import numpy as np
 
     from sneframe.errors import ZooError, counted

@@ -28,8 +28,8 @@ def predict(run: Path, files: tuple[Path, ...], *, as_json: bool, **options: Any
     Each number is shown with the run's error on its test networks. If a network is unlike all training
     networks, its numbers are marked, and a warning says how it differs.
 
-    FILES may be folders, which are searched for networks, and folders of one network. A file that cannot be
-    read is named, and the others are predicted. The exit code is then 2.
+    FILES may be folders, which are searched for networks, and folders of one network. If a file cannot be
+    read, an error names the file, and the other files are still predicted. The exit code is then 2.
     """
     from sneframe.errors import ArchitectureError, FileError, PartError, PluginError, printable
     from sneframe.predict.doubt import in_words

@@ -12,8 +12,8 @@ import click
 def readers(*, as_json: bool) -> None:
     """List the file readers, of sneframe and of all installed plugins.
 
-    Each line says which files a reader takes, and what must be installed for it. The content of a file
-    decides before the ending of its name.
+    Each line says which files a reader reads, and what must be installed for this reader. A file's reader is
+    chosen by the content of the file first, and then by the ending of its name.
     """
     from sneframe import plugins
     from sneframe.cli.tables import cells, table

@@ -1,4 +1,4 @@
-"""Define checks of options that are not in attrs. Each check raises a one-line error with the option."""
+"""Define checks of options that attrs does not offer. Each check raises a one-line error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sneframe.errors import PartError
 
 
 def _type_checker() -> cattrs.Converter:
-    """Return a converter whose only use is to refuse values that do not have a type."""
+    """Return a converter that serves only as a check: it refuses values that do not have a given type."""
     converter = strict_converter(table="a mapping", none=None, extra=False)
 
     def instance(value: Any, kind: Any) -> Any:
@@ -44,9 +44,10 @@ def _types(config: type) -> dict[str, Any]:
 
 
 def of_its_type(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Check that a value has the annotated type of its field. An int is also a float, a bool is no int.
+    """Check that a value has the annotated type of its field.
 
-    The values of a file get the same check when they are read. This one is for values set in Python.
+    An int counts as a float. A bool does not count as an int. This check is for values that are set in
+    Python. Values in a file get the same check when the file is read.
     """
     _check_type(value, _types(type(instance)).get(attribute.name, Any), attribute.name)
 
@@ -84,7 +85,7 @@ def as_tuple(value: Any) -> Any:
 
 
 def named(_: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    """Check that a name or an expression is not empty. An unset shell variable makes an empty value."""
+    """Check that a name or an expression is not empty. Unset shell variables become empty values."""
     if value is not None and not value.strip():
         raise ValueError(f"'{attribute.name}' must not be empty: give a value, or leave the key out")
 
@@ -116,7 +117,7 @@ def names(_: Any, attribute: attrs.Attribute[Any], value: Sequence[str]) -> None
 def finite(_: Any, attribute: attrs.Attribute[Any], value: float) -> None:
     """Check that a number is neither infinite nor NaN. TOML allows both."""
     if not math.isfinite(value):
-        raise ValueError(f"'{attribute.name}' must be finite, got {value}")
+        raise ValueError(f"'{attribute.name}' must be finite, but got {value}")
 
 
 def check_heads(owner: str, width: int, heads: int) -> None:
@@ -126,7 +127,7 @@ def check_heads(owner: str, width: int, heads: int) -> None:
         PartError: ``heads`` does not divide ``width``. The error begins with ``owner``, the name of the part.
     """
     if width % heads:
-        raise PartError(f"{owner}: heads must divide width, got heads = {heads} and width = {width}")
+        raise PartError(f"{owner}: heads must divide width, but got heads = {heads} and width = {width}")
 
 
 #: Checks the range of a seed. An integer of TOML has 64 bits, of which one is the sign.

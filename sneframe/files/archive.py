@@ -13,7 +13,7 @@ from sneframe.errors import FileError, one_line
 #: Largest allowed ratio of unpacked to packed bytes of an entry. Entries up to SMALL bytes may exceed the
 #: ratio.
 GROWTH = 20
-SMALL = 1 << 26  #: size in bytes of an unpacked entry
+SMALL = 1 << 26  #: size in bytes of an unpacked entry up to which GROWTH is not checked
 
 
 def read_entry(archive: zipfile.ZipFile, name: str, path: Path) -> io.BytesIO:
@@ -45,11 +45,12 @@ def check_archive(file: IO[bytes], path: Path, *, script: bool = False) -> None:
     Args:
         file: the open archive.
         path: the path of the archive, for errors.
-        script: whether the archive may be TorchScript. Its code may be compressed, and is not checked.
+        script: whether the archive may be TorchScript. The code in a TorchScript archive may be compressed,
+            and is not checked.
 
     Raises:
-        FileError: the archive is damaged, is TorchScript, has compressed entries, or declares more bytes than
-            the file has.
+        FileError: the archive is damaged, is TorchScript although ``script`` is false, has compressed
+            entries, or declares more bytes than the file has.
     """
     try:
         with zipfile.ZipFile(file) as archive:

@@ -1,4 +1,4 @@
-"""Show parts of a file as tensors. A file on the disk is mapped into memory."""
+"""Return parts of a file as bytes or tensors. A file on the disk is mapped into memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from sneframe.errors import FileError
 from sneframe.files.sizes import size_of
 
-AHEAD = 1 << 14  #: number of bytes that are read ahead
+AHEAD = 1 << 14  #: smallest number of bytes that ``Reading`` reads at once
 
 
 class FileBytes:
@@ -23,23 +23,23 @@ class FileBytes:
 
     def __init__(self, file: Path | IO[bytes]) -> None:
         self.size = size_of(file)
-        if isinstance(file, Path) and not _is_utf8(file):  # torch cannot map a file of such a name
+        if isinstance(file, Path) and not _is_utf8(file):  # torch maps only files whose names are valid UTF-8
             self._bytes = torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)
         elif isinstance(file, Path):
-            # Unlike a map of Python, a map of torch keeps no file open.
+            # Unlike Python's mmap, torch.from_file keeps no file open.
             self._bytes = torch.from_file(str(file), shared=False, size=self.size, dtype=torch.uint8)
         else:
             self._bytes = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
             file.seek(0)
 
     def read(self, start: int, count: int) -> bytes:
-        """Return a number of bytes, or fewer at the end of the file."""
+        """Return ``count`` bytes from position ``start``, or fewer if the file ends before."""
         return self._bytes[start : min(start + count, self.size)].numpy().tobytes()
 
     def elements(self, start: int, count: int, dtype: torch.dtype) -> Tensor:
-        """Return a number of bytes as a vector of elements of a type.
+        """Return ``count`` bytes from position ``start`` as a vector of elements of type ``dtype``.
 
-        The vector is copied only if the bytes do not begin at a multiple of the size of an element.
+        The bytes are copied only if ``start`` is not a multiple of the size of an element.
 
         Raises:
             FileError: the file ends before these bytes do.
@@ -61,20 +61,20 @@ def _is_utf8(path: Path) -> bool:
 
 
 class Reading:
-    """Reads a file from its start to its end. A read past the end gives fewer bytes, and takes no memory.
+    """Reads the bytes of a file in order. A read past the end returns only the bytes that are left.
 
     Args:
         source: the bytes of the file.
-        start: where to begin.
-        end: where the readable part ends. By default, at the end of the file.
+        start: the position of the first byte to read.
+        end: the position after the last byte to read. By default, the end of the file.
     """
 
     def __init__(self, source: FileBytes, start: int = 0, end: int | None = None) -> None:
         self.source, self.place, self.end = source, start, source.size if end is None else end
-        self._ahead, self._from = b"", 0  # bytes that were read ahead, and where they begin
+        self._ahead, self._from = b"", 0  # bytes that were read ahead, and their position in the file
 
     def read(self, count: int = -1) -> bytes:
-        """Return the next bytes, and go past them."""
+        """Return the next ``count`` bytes, or fewer at the end. A negative ``count`` reads up to the end."""
         left = max(self.end - self.place, 0)
         count = left if count < 0 else min(count, left)
         first = self.place - self._from
@@ -84,7 +84,7 @@ class Reading:
         return self._ahead[first : first + count]
 
     def readline(self) -> bytes:
-        """Return the bytes up to the next end of a line, and go past them."""
+        """Return the next line with its newline character. The last line may have none."""
         parts: list[bytes] = []
         while more := self.read(min(64 << len(parts), AHEAD)):
             line, newline, rest = more.partition(b"\n")
@@ -95,7 +95,7 @@ class Reading:
         return b"".join(parts)
 
     def number(self, size: int = 8) -> int:
-        """Return the next signed integer.
+        """Return the next ``size`` bytes as a signed integer, whose lowest byte comes first.
 
         Raises:
             EOFError: the file ends inside the integer.
@@ -106,10 +106,10 @@ class Reading:
         return int.from_bytes(content, "little", signed=True)
 
     def skip(self, size: int) -> int:
-        """Go past a number of bytes. Return where they begin.
+        """Skip the next ``size`` bytes, and return the position of the first of them.
 
         Raises:
-            EOFError: the file ends before these bytes do.
+            EOFError: ``size`` is negative, or fewer than ``size`` bytes are left.
         """
         start = self.place
         if size < 0 or start + size > self.end:

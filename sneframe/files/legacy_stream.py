@@ -1,7 +1,8 @@
-"""Read the files of torch 0.1.10 to 1.5: a sequence of pickles, and the elements of the storages behind them.
+"""Read the files that torch 0.1.10 to 1.5 wrote.
 
-The pickles are a magic number, the version of the format, a description of the system, the object itself, and
-the list of the keys of the storages. After them comes each storage: its number of elements, and the elements.
+Such a file begins with five pickles: a magic number, the version of the format, a description of the system,
+the saved object, and the list of the keys of the storages. The storages follow. Each storage is the number of
+its elements, and the elements.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from sneframe.files.stored import Storage
 from sneframe.files.unpickler import StubUnpickler, damage_named
 
 MAGIC = 0x1950A86A20F9469CFC6C
-#: The first bytes of such a file: the magic number, pickled by one of the protocols.
+#: The possible first bytes of such a file: the magic number, pickled with protocol 2, 3, 4 or 5.
 LEGACY = tuple(pickle.dumps(MAGIC, protocol) for protocol in range(2, 6))
 VERSION = 1001
 
 
 def read_stream(file: Path | IO[bytes], path: Path) -> Any:
-    """Read such a file. Objects become stubs, and the tensors are read on demand.
+    """Read a file that torch 0.1.10 to 1.5 wrote. Objects become stubs, and tensors are read on demand.
 
     Args:
         file: the file, as a path or open.

@@ -1,10 +1,12 @@
-"""Read the files of torch before 0.1.10: tar archives of the members ``storages``, ``tensors``, ``pickle``.
+"""Read the files that torch before 0.1.10 wrote. They are tar archives with three members.
 
-- ``storages`` holds the number of storages, pickled. For each storage follow its key, location and type,
-  pickled, its number of elements, and the elements. A list of the storages that are parts of others follows.
-- ``tensors`` holds the number of tensors, pickled. For each tensor follow its key, the key of its storage and
-  its type, pickled, its number of axes, four bytes that mean nothing, its shape, strides and offset.
-- ``pickle`` holds the object itself, in which each tensor is its key.
+- ``storages`` begins with a pickle of the number of storages. Each storage is a pickle of its key, location
+  and type, then its number of elements, then the elements. The last pickle lists the storages that are parts
+  of other storages.
+- ``tensors`` begins with a pickle of the number of tensors. Each tensor is a pickle of its key, the key of
+  its storage and its type, then its number of axes, four bytes without meaning, its shape, its strides and
+  its offset.
+- ``pickle`` holds the saved object. In this object, each tensor is replaced by its key.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ MARK = slice(257, 262)  #: the bytes of a tar archive that hold the word ``ustar
 
 
 def is_tar(head: bytes, file: Path | IO[bytes]) -> bool:
-    """Return whether a file is a tar archive whose first member is one of torch's.
+    """Return whether a file is a tar archive whose first member has a name that torch used.
 
     Args:
         head: the first 512 bytes of the file.
@@ -47,7 +49,7 @@ def is_tar(head: bytes, file: Path | IO[bytes]) -> bool:
 
 
 def read_tar(file: Path | IO[bytes], path: Path) -> Any:
-    """Read such a file. Objects become stubs, and the tensors are read on demand.
+    """Read a file that torch before 0.1.10 wrote. Objects become stubs, and tensors are read on demand.
 
     Args:
         file: the file, as a path or open.

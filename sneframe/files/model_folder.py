@@ -1,4 +1,4 @@
-"""Read a model folder of Hugging Face: weights beside a ``config.json``, and often several copies of them."""
+"""Read a model folder of Hugging Face: the weights of one network, often in several formats, and a config."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe.files.safe_path import inside
 from sneframe.files.shards import SHARD
 
-#: The files that tell a model folder from a folder of networks.
+#: Config files. A folder without any of them is not a model folder, but may hold several networks.
 CONFIGS = ("config.json", "adapter_config.json", "model_index.json", "open_clip_config.json")
-#: The names under which such a folder keeps its weights. The first that exists is read.
+#: The names that the weights in a model folder may have. The first file that exists is read.
 WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -31,12 +31,12 @@ WEIGHTS = (
     "tf_model.h5",
     "model.onnx",
 )
-#: The names of variants of these files, such as ``model.fp16.safetensors``.
+#: Matches the names of variants of these files, such as ``model.fp16.safetensors``.
 VARIANT = re.compile(
     r"(open_clip_|adapter_|diffusion_pytorch_|pytorch_|flax_|tf_)?(pytorch_)?model[._][\w.-]*"
     r"(safetensors|bin|msgpack|h5|onnx)(\.index\.json)?"
 )
-#: Folders in a model folder in which copies of the network are kept in other formats.
+#: Folders in a model folder that hold copies of the network in other formats.
 COPIES = ("onnx", "original", "openvino", "coreml", "tflite", "gguf", "flax", "tf", "metal")
 
 
@@ -63,7 +63,7 @@ class ModelFolderReader(FileReader):
         )
 
     def read(self, path: Path) -> Content:
-        """Read the weights with the reader that recognises them."""
+        """Read the weights file with the first reader that recognises it."""
         main = inside(path, self.main(path).name)
         candidate = Candidate(main, is_folder=False)
         for reader in self._readers:
@@ -72,11 +72,11 @@ class ModelFolderReader(FileReader):
         raise FileError(f"{path}: no reader recognises {main.name}")
 
     def main(self, path: Path) -> Path:
-        """Return the weights file that is read."""
+        """Return the path of the first file of ``WEIGHTS`` that exists in the folder."""
         return next(path / name for name in WEIGHTS if (path / name).exists())
 
     def others(self, path: Path) -> Mapping[Path, str]:
-        """Return the shards, and the copies and variants of the weights, with the folders of such copies."""
+        """Return the shards and the other copies of the network, each with the reason to pass over it."""
         main = self.main(path)
         found = {
             path / name: f"holds the same network as {main.name}, which is read"

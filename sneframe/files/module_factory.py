@@ -27,10 +27,10 @@ Words = str | Sequence[str] | Mapping[str, str]
 
 
 def as_words(words: Words | None) -> tuple[str, ...]:
-    """Return module factories as a tuple of words, of which each may begin with ``PATTERN=``.
+    """Return module factories as a tuple of words. Each word may begin with ``PATTERN=``.
 
     Raises:
-        ConfigError: the argument is none of the kinds that :data:`Words` lists.
+        ConfigError: ``words`` has none of the types that :data:`Words` lists.
     """
     if words is None:
         return ()
@@ -54,23 +54,23 @@ class Factory:
       or its annotation is ``Path``. Other parameters with a default are left alone, except ``row`` and
       ``properties``. The function returns the module, or a tuple of the module and an example input. Without
       an example input, the module's ``example_input_array`` is used. If the module has no such attribute, an
-      input is made that fits its first layer.
-    - ``timm:NAME`` and ``torchvision:NAME``: a model of an installed library. The number of classes is that
-      of the file, or else the property ``num_classes``.
+      input is made that fits the first layer of the module.
+    - ``timm:NAME`` and ``torchvision:NAME``: a model of an installed library. The number of classes is read
+      from the file, or else from the property ``num_classes``.
     - ``transformers``: the model that ``config.json`` in the folder of the file describes.
-      ``transformers:CLASS`` names its class. Code outside of the library is never used.
+      ``transformers:CLASS`` names the class of the model. Code outside of the library is never executed.
 
     With ``PATTERN=`` before it, a word serves only the files whose paths match the pattern, in which ``*``
     also matches slashes. The first word that serves a file is used. A file that no word serves is described
     without code.
 
     Equal modules are described and verified only once. A function that takes more than 10 seconds for a
-    network, or opens a network connection, is named in a warning. Libraries cannot open connections here. A
-    function that calls ``os._exit`` ends the whole program, and no error can say so.
+    network, or opens a network connection, is named in a warning. A library cannot open a connection while it
+    builds a module. A function that calls ``os._exit`` ends the whole program without an error message.
 
     Args:
-        words: one word, several words, or a mapping from patterns to words. The empty pattern serves the
-            rest.
+        words: one word, several words, or a mapping from patterns to words. A word with the empty pattern
+            serves all files.
         folder: the folder to which the paths in patterns are relative. By default, patterns are compared
             with paths as they are given.
 
@@ -103,7 +103,7 @@ class Factory:
         return self._source(path) is not None
 
     def _source(self, path: Path | None) -> tuple[str, ModuleSource] | None:
-        """Return the first word that serves a path, with its source.
+        """Return the first word that serves a path, and the source of modules that the word names, or None.
 
         Only words without a pattern serve a network that is not in a file.
         """
@@ -114,7 +114,7 @@ class Factory:
         return None
 
     def _name(self, path: Path) -> str:
-        """Return the path that patterns are compared with."""
+        """Return the string that patterns are compared with. Paths in the folder become relative."""
         if self._folder is not None and path.is_relative_to(self._folder):
             path = path.relative_to(self._folder)
         return path.as_posix()
@@ -157,7 +157,7 @@ class Factory:
 
 
 def _renamed(architecture: Architecture, names: Mapping[str, str]) -> Architecture:
-    """Return an architecture whose parameters have new names, where there are new names."""
+    """Return an architecture with renamed parameters. ``names`` maps old names to new names."""
 
     def layer(old: Layer) -> Layer:
         parameters = [evolve(each, name=names.get(each.name, each.name)) for each in old.parameters]
@@ -172,7 +172,7 @@ def _renamed(architecture: Architecture, names: Mapping[str, str]) -> Architectu
 
 
 def source_of(word: str) -> ModuleSource:
-    """Return the source that a user writes as ``package.module:function`` or ``LIBRARY:NAME``.
+    """Return the source of modules that a user writes as ``package.module:function`` or ``LIBRARY:NAME``.
 
     Raises:
         ConfigError: the word has another form, or the function or the library cannot be imported.
@@ -185,7 +185,7 @@ def source_of(word: str) -> ModuleSource:
 
 @final
 class ModuleDescriber:
-    """Describes networks by modules that fit them. Equal modules are described and verified only once."""
+    """Derives architectures of networks from their modules. Equal modules are described and verified once."""
 
     def __init__(self) -> None:
         self._descriptions = Descriptions()
@@ -201,7 +201,8 @@ class ModuleDescriber:
         Args:
             made: the module of the network, or a tuple of the module and an example input.
             tensors: the tensors of the network by name.
-            renaming: how the names of the tensors, and so those of the module's parameters, are changed.
+            renaming: the renaming that gave the tensors their names. The module has the names from before the
+                renaming. The architecture gets the new names.
 
         Raises:
             FileError: the names or shapes of the tensors are not those of the module.

@@ -39,7 +39,7 @@ def _ties(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, str]]:
 def check(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Check that a file holds exactly the tensors of a module, and that the shapes are equal.
 
-    The counter of batches that a batch normalisation keeps may be in the file alone.
+    The counters of batches that batch normalisations keep are not compared.
 
     Raises:
         FileError: a name is missing or unknown, a shape differs, or tensors that the module ties differ.
@@ -70,11 +70,11 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def classes(module: nn.Module, tensors: Mapping[str, Tensor]) -> int | None:
-    """Return the number of classes of the network in a file, if nothing else differs from a module.
+    """Return the number of classes of the network in a file that otherwise fits a module, or None.
 
     The tensors of the module's classifiers have the number of classes as their first size. If all tensors
     whose shapes differ agree on the first size in the module and on the first size in the file, they are the
-    classifiers. Otherwise, or if no shape differs, the result is None.
+    classifiers. If they do not agree, or if no shape differs, the result is None.
     """
     held = aligned(module, tensors)
     other = [

@@ -30,8 +30,8 @@ CONFIG = "config.json"
 CONFIG_BYTES = 1 << 20  #: the largest config file that is read
 COUNTS = ("num", "layer", "depth")  #: words in the names of settings that count layers, labels and the like
 MOST = 10**6  #: the largest such count. Some configs make a list of this length before the model is built.
-#: Words in the names of settings that are left out: they choose kernels and number types, name code outside
-#: of the library, or add outputs.
+#: Words in the names of settings that are left out. Such settings choose kernels and number types, name code
+#: outside of the library, or add outputs.
 LEFT_OUT = ("implementation", "auto_map", "quantization", "dtype", "use_kernels", "output_")
 
 
@@ -73,7 +73,7 @@ class Catalogue(Library):
 
     def __init__(self, word: str, name: str) -> None:
         super().__init__(word, name)
-        self._classes: int | None = None  # of the last network, because most folders hold one kind
+        self._classes: int | None = None  # of the last network; the next network often has as many
         known = self._known()
         if self._listed() not in known:
             raise ConfigError(f"{word}: {self._unknown(name, known)}")
@@ -83,7 +83,7 @@ class Catalogue(Library):
         """Return the names of all models."""
 
     def _listed(self) -> str:
-        """Return the name as the library lists it."""
+        """Return the name of this model in the list of the library."""
         return self._name
 
     @abstractmethod
@@ -184,7 +184,7 @@ class TransformersModel(Library):
                 raise FileError(f"{CONFIG} gives no {kind.__name__}: {one_line(error)}") from error
 
     def file_names(self, module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, str]:
-        """Return the names by which transformers saves a model, where the model has other names by now.
+        """Return the names in the file by the names in the module, for tensors that transformers has renamed.
 
         Raises:
             FileError: transformers gives two tensors of the file the same name.
@@ -212,21 +212,21 @@ class TransformersModel(Library):
         return config
 
     def _without_cache(self, config: Any) -> None:
-        """Turn off the cache of keys and values, which the symmetry would have to keep as an output."""
+        """Turn off the cache of keys and values. Otherwise the model would return the cache as an output."""
         config.use_cache = False
         for name in getattr(config, "sub_configs", {}):
             if isinstance(inner := getattr(config, name, None), self._package.PreTrainedConfig):
                 self._without_cache(inner)
 
     def _model(self, name: str) -> Any:
-        """Return a class of models.
+        """Return the model class of transformers with this name.
 
         Raises:
-            FileError: transformers has no such class.
+            FileError: transformers has no such class, or cannot import it.
         """
         try:
             found = getattr(self._package, name, None)
-        except Exception as error:  # its module may need another library, or not fit the installed torch
+        except Exception as error:  # the class may need another library, or another version of torch
             raise FileError(f"transformers cannot import {name}: {one_line(error)}") from error
         base = self._package.PreTrainedModel
         if not (isinstance(found, type) and issubclass(found, base) and getattr(found, "config_class", None)):
@@ -250,7 +250,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Read a config file.
 
     Raises:
-        FileError: there is no such file, or it holds no JSON object.
+        FileError: there is no such file, or the file holds no JSON object, or is too large.
     """
     if not path.is_file():
         raise FileError(f"there is no {CONFIG} in the folder of the file")
@@ -270,7 +270,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _first(data: Mapping[str, Any]) -> str:
-    """Return the name of the first class in a config."""
+    """Return the first class that a config names in ``architectures``."""
     names = data.get("architectures")
     if not isinstance(names, list) or not names or not isinstance(names[0], str):
         raise FileError(f"{CONFIG} names no class in 'architectures'; name one as transformers:CLASS")
@@ -294,7 +294,7 @@ def _cleaned(value: Any) -> Any:
 
 @contextmanager
 def _bounded(tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """Refuse to build a model that is much larger than the network in a file.
+    """Raise an error if a model that is built in this context is much larger than the network in a file.
 
     A model may have more parameters than the file, because a file holds tied parameters once.
 

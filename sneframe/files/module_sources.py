@@ -41,7 +41,7 @@ class ModuleSource(ABC):
         """
 
     def file_names(self, module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, str]:  # noqa: ARG002
-        """Return the names of tensors in the file that differ from the names in the module, by the latter."""
+        """Return the names in the file by the names in the module, for tensors whose two names differ."""
         return {}
 
 
@@ -90,7 +90,8 @@ class Function(ModuleSource):
     ) -> tuple[inspect.Parameter | None, inspect.Parameter | None]:
         """Return the parameter that receives the row, and the parameter that receives the path, or None.
 
-        Parameters with a default are left alone, except if they are named for the row or the path.
+        A parameter with a default receives nothing, unless its name or annotation says that it takes the row
+        or the path.
         """
         named = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
         paths = [each for each in named if _is_path(each)]

@@ -1,4 +1,4 @@
-"""Watch a module factory while it runs: name it if it takes long, or if it opens a network connection."""
+"""Watch module factories, and warn about one that takes long or opens a network connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONG = 10.0  #: seconds for one network after which a module factory is named
 EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request")
 
 
-class ConnectionRefused(RuntimeError):  # noqa: N818  # it says what happened
+class ConnectionRefused(RuntimeError):  # noqa: N818  # the name says what happened
     """A library tried to open a network connection while it built a network."""
 
 
@@ -33,7 +33,7 @@ _installed = threading.Lock()  # locked for good once the hook is installed, bec
 
 @final
 class Watch:
-    """Warns if a module factory takes long or opens network connections, once for each.
+    """Warns once if a module factory takes long, and once if it opens network connections.
 
     Only the thread that runs the module factory is watched.
 
@@ -56,7 +56,7 @@ class Watch:
             timed: whether the time is measured.
 
         Raises:
-            ConnectionRefused: where a connection is opened, if connections are refused.
+            ConnectionRefused: the code in this context opens a connection, and connections are refused.
 
         Warns:
             UserWarning: the module factory took long, or opened a connection.
@@ -99,7 +99,7 @@ class Watch:
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    """Receive an event of the interpreter. This runs on every event, and so returns early."""
+    """Report a connection to the active watch. Python calls this function on every audit event."""
     watch = _current.watch
     if watch is not None and event in EVENTS and (host := _host(event, args)):
         watch.saw(host)

@@ -97,7 +97,7 @@ def with_aliases(tensors: Mapping[str, T], wanted: Collection[str], tied: Mappin
 def check_ties(tensors: Mapping[str, Tensor], tied: Iterable[tuple[str, str]], network: str) -> None:
     """Check that a file which holds a tied tensor under two names holds the same values under both.
 
-    A value that is not a number equals another such value.
+    In this comparison, NaN equals NaN.
 
     Args:
         tensors: the tensors of the file, with the names of the network.
@@ -117,7 +117,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
         return False
     dtype = torch.promote_types(a.dtype, b.dtype)
     a, b = a.to(dtype), b.to(dtype)
-    # A copy is made only where the tensors differ or hold values that are not numbers.
+    # The second comparison takes memory, and is only needed if the tensors differ or hold NaN.
     return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 

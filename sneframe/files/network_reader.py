@@ -44,7 +44,8 @@ class NetworkReader:
         trust_names: whether consecutive layers whose sizes fit are assumed to be a chain.
         published: whether the files have a published format in which all networks are known to be chains.
             The names are then trusted, and the origin of the symmetry is ``stated``.
-        dtype: the type to which floating-point tensors are converted, such as ``float32``; None: their own.
+        dtype: the type to which floating-point tensors are converted, such as ``float32``. If None,
+            the tensors keep their types.
         renaming: how the names of tensors are changed before anything else is done with them.
         readers: the file readers.
         known: known architectures. If exactly one of them has the names and shapes of a network, the reader
@@ -90,7 +91,7 @@ class NetworkReader:
         return evolve(found, tensors=converted, renamed=self.renaming.changes(found.tensors))
 
     def _converted(self, name: str, tensor: Tensor) -> Tensor:
-        """Convert a floating-point tensor to the wanted type. Refuse values that would become infinite."""
+        """Convert a floating-point tensor to the reader's ``dtype``. Refuse values that become infinite."""
         if self.dtype is None or not tensor.is_floating_point():
             return tensor
         dtype: torch.dtype = getattr(torch, self.dtype)

@@ -1,4 +1,4 @@
-"""Turn what an unpickler without imports returns into tensors and plain values."""
+"""Convert what ``StubUnpickler`` returns (stubs and stored tensors) to tensors and plain values."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NUMPY = re.compile(r"numpy\.(?:core|_core)\.multiarray\.(scalar|_reconstruct)")
 CODE = re.compile(r"[<>|=]?([biuf])[1248]|[SU]\d{1,6}")  #: types of numpy whose bytes are numbers or text
 NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")
 COLLECTIONS = ("torch.Size", "builtins.set", "builtins.frozenset")
-SMALL = 4096  #: largest number of elements of an array that becomes a list beside the weights
-NAMED = 4  #: number of names of objects in a note
+SMALL = 4096  #: largest number of elements of an array that becomes a list
+NAMED = 4  #: largest number of kinds of objects that a note names
 
-LEFT_OUT = object()
+LEFT_OUT = object()  #: stands for a value that is left out
 
 
 class Plainer:
-    """Makes tensors and plain values of stored tensors and stubs, and counts what it leaves out.
+    """Converts stored tensors and stubs to tensors and plain values, and counts the left-out objects.
 
     Args:
         arrays: whether arrays of numpy become tensors. Otherwise small arrays become lists, and large arrays
@@ -49,7 +49,7 @@ class Plainer:
         return (f"left out {number}: {', '.join(names[:NAMED])}{more}",)
 
     def of(self, value: Any, depth: int = 0) -> Any:
-        """Return a value without objects, or ``LEFT_OUT``.
+        """Convert a value to tensors and plain values. Return ``LEFT_OUT`` if it cannot be converted.
 
         A value that holds itself, and values nested more than ``NESTED`` levels deep, are left out.
         """
@@ -113,7 +113,7 @@ class Plainer:
 
 
 def stored_in(value: Any) -> Iterator[StoredTensor]:
-    """Yield the tensors in nested mappings, lists and objects. Each of these is searched once."""
+    """Yield the tensors in nested mappings, lists and objects. No container is searched twice."""
     level, seen = [value], set()
     for _ in range(NESTED + 2):
         inner: list[Any] = []
@@ -128,7 +128,7 @@ def stored_in(value: Any) -> Iterator[StoredTensor]:
 
 
 def _wrapped(value: Stub) -> Any:
-    """Return the mapping, list or plain value that is all that matters of an object, or ``LEFT_OUT``."""
+    """Return the mapping, list or plain value that an object wraps, or ``LEFT_OUT`` for other objects."""
     attributes = value.attributes()
     if value.origin in NAMESPACES:
         return attributes
@@ -151,7 +151,7 @@ def _scalar(value: Stub) -> Any:
 
 
 def _dtype(value: Any) -> np.dtype[Any] | None:
-    """Return a type of numpy, if its elements are numbers or text."""
+    """Return the numpy type that a stub stands for, or None if its elements are not numbers or text."""
     if not isinstance(value, Stub) or not value.args or not isinstance(value.args[0], str):
         return None
     if value.origin != "numpy.dtype" or not CODE.fullmatch(value.args[0]):
@@ -162,7 +162,7 @@ def _dtype(value: Any) -> np.dtype[Any] | None:
 
 
 def _bytes(value: Any) -> bytes | None:
-    """Return bytes, which pickles of protocol 2 write as text and its encoding."""
+    """Return the bytes that a value stands for, or None. Protocol 2 pickles bytes as text and encoding."""
     if isinstance(value, Stub) and value.origin == "_codecs.encode" and len(value.args) == 2:
         text, encoding = value.args
         known = isinstance(text, str) and encoding in ("latin1", "latin-1")

@@ -29,7 +29,7 @@ class Candidate:
 
     Args:
         path: the path of the file or folder.
-        is_folder: whether the path is a folder; None: the disk is asked.
+        is_folder: whether the path is a folder. If None, the file system is asked.
 
     Attributes:
         path: the path of the file or folder.
@@ -91,9 +91,9 @@ class Content:
             the module, and verified by running it.
         architecture: the architecture, for a format that states it without a computation.
         activation: the activation of every layer but the last, if the format states only this.
-        guess: whether the architecture may be guessed from names and shapes. A reader forbids this if the
-            file describes a computation that it could not follow. Every axis is then fixed, unless a module
-            factory is given.
+        guess: whether the architecture may be guessed from names and shapes. A reader sets this
+            to False if the file describes a computation that the reader cannot follow. Every axis is then
+            fixed, unless a module factory is given.
         properties: the properties that the file states, by name: numbers, strings and booleans.
         group: the run group that the file states.
         notes: what the reader left out or assumed, one line for each.
@@ -159,7 +159,7 @@ class FileReader(ABC):
     def others(self, path: Path) -> Mapping[Path, str]:  # noqa: ARG002  # most networks are one file
         """Return the other files that belong to the network at a path, with the reason to pass over each.
 
-        Such files are shards, which give an empty reason, and copies of the network in other formats. A
+        Such files are shards, for which the reason is empty, and copies of the network in other formats. A
         search for networks in a folder passes over these files, and over the folders among them.
         """
         return {}

@@ -15,7 +15,7 @@ from sneframe.files.torch_reader import TorchReader
 
 #: The readers of the core. A reader that is listed earlier is asked earlier.
 CORE: tuple[FileReader, ...] = (ShardsReader(), SafetensorsReader(), TorchReader(), StableBaselinesReader())
-#: What a file is that begins with certain bytes and holds no weights, and what to do about it.
+#: Maps the first bytes of files that hold no weights to what such a file is, and what to do about it.
 STRANGERS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself; run git lfs pull",
     b"<!DOCTYPE": "an HTML page, not weights; the download failed",
@@ -26,7 +26,7 @@ STRANGERS = {
 
 
 def with_folders(readers: Sequence[FileReader]) -> tuple[FileReader, ...]:
-    """Return the readers, with one that reads model folders by these readers."""
+    """Return the readers, and a reader of model folders that reads the weights in a folder with them."""
     return (*readers, ModelFolderReader(readers))
 
 
@@ -42,7 +42,7 @@ def reader_of(path: Path, readers: Sequence[FileReader]) -> FileReader:
         readers: the known readers.
 
     Raises:
-        FileError: the path is missing, empty or not readable, or no reader takes it.
+        FileError: the path is missing, empty or not readable, or no reader is found for it.
     """
     try:
         candidate = Candidate(path)
@@ -64,7 +64,7 @@ def reader_of(path: Path, readers: Sequence[FileReader]) -> FileReader:
 
 
 def recognised(candidate: Candidate, readers: Sequence[FileReader]) -> FileReader | None:
-    """Return the reader of a file or folder, or None. :func:`reader_of` tells how it is chosen."""
+    """Return the reader of a file or folder, or None. :func:`reader_of` describes the choice."""
     claiming = [each for each in readers if not candidate.is_folder and each.claims(candidate.name)]
     for reader in (*claiming, *(each for each in readers if each not in claiming)):
         if reader.recognises(candidate):

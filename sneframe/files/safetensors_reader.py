@@ -11,7 +11,7 @@ from sneframe.errors import FileError, one_line
 from sneframe.files.names import layered
 from sneframe.files.reader import Candidate, Content, FileReader
 
-LENGTH = 8  #: number of bytes of the length of the header, which begins a file
+LENGTH = 8  #: number of bytes at the start of a file that hold the length of the header
 
 
 @final
@@ -23,7 +23,7 @@ class SafetensorsReader(FileReader):
     endings = (".safetensors",)
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise the length of the header, and the JSON object with which the header begins."""
+        """Recognise a file that begins with the length of a header, followed by a JSON object."""
         head = candidate.head
         if head[LENGTH : LENGTH + 1] != b"{":
             return False
@@ -31,7 +31,7 @@ class SafetensorsReader(FileReader):
         return int.from_bytes(head[:LENGTH], "little") <= size - LENGTH
 
     def read(self, path: Path) -> Content:
-        """Map the tensors, sorted by the layer numbers in their names."""
+        """Map the tensors into memory, sorted by the layer numbers in their names."""
         return Content(values=read_safetensors(path))
 
 

@@ -15,13 +15,14 @@ from sneframe.files.recognise import recognised, stranger
 from sneframe.zoo.manifest import is_zoo
 from sneframe.zoo.staging import TEMPORARY
 
-#: The names of files in which trainers keep their own state.
+#: The names of files in which trainers store their own state.
 TRAINERS = (
     *("optimizer.pt", "optimizer.bin", "optimizer.pth", "scheduler.pt", "scheduler.bin", "scaler.pt"),
     *("training_args.bin", "rng_state.pth", "trainer_state.pt"),
 )
 TRAINER_STARTS = ("rng_state_", "random_states_", "zero_pp_rank_", "optimizer_", "events.out.tfevents")
-#: The endings of files that hold no weights and are usual beside weights. Text files need no ending.
+#: The endings of files that often lie beside weights and hold none. Text files are also recognised without
+#: their ending.
 COMPANIONS = (
     *(".json", ".jsonl", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".txt", ".md", ".log", ".py", ".ipynb"),
     *(
@@ -40,7 +41,8 @@ COMPANIONS = (
     ),
     *(".pyc", ".so", ".dll", ".pyd", ".model", ".ds_store", ".lock"),
 )
-BLOBS = "blobs"  #: the folder of a cache of Hugging Face that holds the files
+#: The folder in a cache of Hugging Face that holds the files. The other folders hold links to these files.
+BLOBS = "blobs"
 
 
 @frozen(kw_only=True)
@@ -145,7 +147,7 @@ def _listed(path: Path, name: str, readers: Sequence[FileReader]) -> NetworkPath
     if candidate.name.endswith(COMPANIONS) and not any(each.claims(candidate.name) for each in readers):
         return PassedOver(name=name, reason="")
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for its writer
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for a program that writes to it
             return PassedOver(name=name, reason="not a file")
         reader = recognised(candidate, readers)
         if reader is not None:
@@ -156,7 +158,7 @@ def _listed(path: Path, name: str, readers: Sequence[FileReader]) -> NetworkPath
 
 
 def _unrecognised(candidate: Candidate) -> str:
-    """Return why a file is passed over that no reader recognises, or an empty string for a text file."""
+    """Return why a file that no reader recognises is passed over, or an empty string for a text file."""
     what = stranger(candidate)
     if what is not None:
         return f"this is {what}"

@@ -24,8 +24,9 @@ from sneframe.files.torch_reader import read_zip_or_pickle
 
 #: Maps the ending of a Hugging Face index file to the ending of the shards that the index file lists.
 INDEXES = {".safetensors.index.json": ".safetensors", ".bin.index.json": ".bin"}
+#: Matches the name of a shard: a stem, the number of the shard, the number of shards, and the ending.
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.safetensors|\.bin|\.pt|\.pth)$", re.IGNORECASE)
-LARGEST_INDEX = 1 << 26  #: in bytes
+LARGEST_INDEX = 1 << 26  #: largest size of an index file in bytes
 
 
 @final
@@ -49,7 +50,7 @@ class ShardsReader(FileReader):
         return Content(values=read_shards(path) if SHARD.match(path.name) else read_index(path))
 
     def others(self, path: Path) -> Mapping[Path, str]:
-        """Return the shards of the network beside an index file or a first shard."""
+        """Return the shards that an index file lists, or the other shards of a given shard's network."""
         own = SHARD.match(path.name)
         if own is None:
             return dict.fromkeys(_shards_of(path), "")
@@ -67,19 +68,19 @@ def _index_of(path: Path) -> Path | None:
 
 
 def _shards_of(path: Path) -> set[Path]:
-    """Return the shards that an index file lists, and the files beside it that are named like its shards."""
+    """Return the shards that an index file lists, and the files beside it named like its shards."""
     ending = next(index for index in INDEXES if path.name.lower().endswith(index))
     named = re.compile(re.escape(path.name[: -len(ending)]) + r"-\d{5}-of-\d{5}" + re.escape(INDEXES[ending]))
     found = {each for each in path.parent.iterdir() if named.fullmatch(each.name)}
     try:
         listed = {inside(path.parent, file) for file in {file for _, file in _entries(path)}}
-    except FileError:  # reading the index says what is wrong
+    except FileError:  # ShardsReader.read raises this error again
         return found
     return found | listed
 
 
 def _entries(path: Path) -> list[tuple[str, str]]:
-    """Return the names of the tensors that an index file lists, each with its shard.
+    """Return the names of the tensors that an index file lists, each with the name of its shard.
 
     Raises:
         FileError: the index is damaged or too large.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sneframe.errors import FileError
 
-SHARED = 16  #: largest ratio of the bytes of all tensors to the bytes of the file: tensors may share storage
+SHARED = 16  #: largest ratio of the bytes of all tensors to the bytes of the file. Tensors may share bytes.
 NESTED = 32  #: number of levels of nested mappings and lists that are searched for tensors
 
 
@@ -46,7 +46,7 @@ def check_sizes(tensors: Iterable[Tensor], path: Path, size: int) -> None:
 
 
 def check_declared(sizes: Iterable[int], path: Path, size: int) -> None:
-    """Check the bytes that tensors would take against those of their file; see :func:`check_sizes`."""
+    """Check that ``sizes``, the bytes of each tensor, fit the file as :func:`check_sizes` requires."""
     if (declared := sum(sizes)) > SHARED * size:
         raise FileError(f"{path}: the tensors would take {declared} bytes, but the file has {size}")
 

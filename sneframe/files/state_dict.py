@@ -139,16 +139,16 @@ def find_state_dict(value: Any, key: str | None, path: str | Path) -> StateDict:
 
 
 def _number(value: Any) -> Any:
-    """Return the number in a tensor with one element, such as a score. Any other value is returned itself."""
+    """Return the number in a tensor with one element, such as a score. Other values stay as they are."""
     single = isinstance(value, Tensor) and value.numel() == 1 and not value.is_meta and not value.is_complex()
     return value.item() if single and value.layout == torch.strided else value
 
 
 def _chosen(within: Mapping[str, Mapping[str, Any]], path: str | Path) -> tuple[str, tuple[str, ...]]:
-    """Return the key of the state dict to read, and what to note about it.
+    """Return the key of the state dict to read, and a note about the state dicts that are left out.
 
-    The usual keys take precedence. Otherwise tables of single numbers and averages of the weights are passed
-    over, and one state dict must be left.
+    The keys in ``KEYS`` take precedence. If they select none, mappings of single numbers and averages of
+    the weights are passed over. One state dict must then be left.
 
     Raises:
         FileError: several state dicts are left.
@@ -179,8 +179,8 @@ def _has_weights(value: Mapping[str, Any]) -> bool:
 def _within(value: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the outermost state dicts in a checkpoint by dotted key.
 
-    The search goes at most ``LEVELS`` levels down. It stops at the first level that has a state dict. It goes
-    once into a mapping that has several names.
+    The search goes at most ``LEVELS`` levels down. It stops at the first level that has a state dict. A
+    mapping that occurs under several keys is searched once.
     """
     level = _mappings("", value)
     for _ in range(LEVELS):

@@ -1,4 +1,4 @@
-"""What a pickle holds when nothing is imported: stubs of objects, and tensors that are read on demand."""
+"""Define what a pickle becomes when nothing is imported: stubs, and tensors that are read on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from sneframe.errors import FileError
 from sneframe.files.sizes import SHARED
 
-FEW = 1 << 16  #: a tensor of up to so many elements may repeat the elements of its storage
+FEW = 1 << 16  #: a tensor of at most this size may repeat the elements of its storage any number of times
 
 
 class Stub:
@@ -55,7 +55,7 @@ class Stub:
 
 
 class Storage:
-    """The elements in a file that one or several tensors show.
+    """The elements in a file that one or several tensors use.
 
     Args:
         read: a function that reads the elements as a vector.
@@ -100,7 +100,7 @@ class StoredTensor:
 
     @property
     def key(self) -> Hashable:
-        """A key that two tensors of an archive share if they show the same elements."""
+        """A key that two tensors of an archive share if they use the same elements in the same way."""
         return self._storage.entry, self.dtype, self._offset, self.shape, self._stride
 
     @property

@@ -35,7 +35,8 @@ def read_stubbed(
         path: the path of the archive, for errors.
         refuse_system: whether to refuse a file that names a function that acts on the system. If false, a
             call of such a function becomes a stub, too.
-        script: the pickle to read if the archive is TorchScript: ``data`` or ``constants``.
+        script: the pickle to read if the archive is TorchScript: ``data`` or ``constants``. If None,
+            TorchScript is refused.
 
     Raises:
         UnusualTensorError: the file has tensors that only torch can build, such as quantised tensors.

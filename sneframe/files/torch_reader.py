@@ -126,7 +126,9 @@ def _refused(value: Any) -> str:
 
 
 def _check_network(found: Any, values: Any, path: Path) -> None:
-    """Check that the network is not a pickled module. Other tensors beside it would be taken for the network.
+    """Check that the network is not a pickled module.
+
+    Such a module is left out, and other tensors in the file would then be taken for the network.
 
     Raises:
         ObjectError: a usual key of the network holds a module, and no usual key holds a state dict.
@@ -139,7 +141,7 @@ def _check_network(found: Any, values: Any, path: Path) -> None:
 
 
 def weights_only(file: Path | IO[bytes], path: Path, *, mmap: bool, what: str) -> Any:
-    """Load the tensors and plain values of a file by torch itself, which knows unusual tensors.
+    """Load the tensors and plain values of a file with torch itself, which can build unusual tensors.
 
     A first pass checks the sizes of the tensors without reading their data.
 
@@ -147,7 +149,7 @@ def weights_only(file: Path | IO[bytes], path: Path, *, mmap: bool, what: str) -
         file: the file, as a path or open. The unpickler of this project has read it without an error.
         path: the path of the file, for errors.
         mmap: whether the tensors are mapped into memory. Torch maps only zip archives.
-        what: the error to raise if torch cannot read the file.
+        what: the beginning of the error message if torch cannot read the file.
 
     Raises:
         ObjectError: the file holds Python objects, too.

@@ -30,7 +30,7 @@ DTYPES = {
     "ComplexDoubleStorage": torch.complex128,
     "UntypedStorage": torch.uint8,
 }
-#: Types with the size of the elements of quantised tensors, which only torch reads.
+#: Types of the same size as the elements of quantised tensors. Only torch reads such tensors.
 QUANTISED = {
     "QInt8Storage": torch.int8,
     "QUInt8Storage": torch.uint8,
@@ -38,7 +38,7 @@ QUANTISED = {
     "QUInt4x2Storage": torch.uint8,
     "QUInt2x4Storage": torch.uint8,
 }
-STORAGES = ("torch", "torch.cuda", "torch.storage")  #: modules that have the classes of storages
+STORAGES = ("torch", "torch.cuda", "torch.storage")  #: the modules that define storage classes
 #: Modules whose functions act on the system. A file that names such a function is treated as an attack.
 SYSTEM = frozenset(
     {
@@ -48,7 +48,7 @@ SYSTEM = frozenset(
     }
 )
 BUILTINS = ("builtins",)
-#: Builtin names that ordinary objects need. ``getattr`` stands before the names of nested classes.
+#: Builtin names that ordinary objects need. Pickles call ``getattr`` to name nested classes.
 HARMLESS = frozenset(
     {
         *("set", "frozenset", "complex", "bytearray", "slice", "range", "object", "list", "dict", "tuple"),
@@ -63,7 +63,7 @@ PARAMETERS = (
 )
 NAMES = 10_000  #: largest number of names of classes and functions in a pickle
 DEPTH = 500  #: largest depth of nested tuples; Python crashes when it hashes much deeper tuples
-LARGEST = 1 << 62  #: no size, offset or stride reaches this
+LARGEST = 1 << 62  #: each size, offset or stride must be smaller than this
 
 StorageOf = Callable[[torch.dtype, str, int], Storage]
 
@@ -87,17 +87,18 @@ def damage_named(path: Path) -> Iterator[None]:
         raise FileError(f"{path}: damaged ({type(error).__name__})") from error
 
 
-# The unpickler in C reserves memory for any number that a file gives as the position of a memo. The one in
-# Python keeps a dict of them.
+# A pickle stores values in numbered places, called the memo. The unpickler in C allocates memory up to the
+# largest number that a file names. The unpickler in Python uses a dict.
 class StubUnpickler(pickle._Unpickler):
     """An unpickler that imports nothing. It returns stubs, and a ``StoredTensor`` for each tensor.
 
     Args:
         file: the pickle, from which exactly one value is read.
-        refusing: the path of a file that is refused if it names a function that acts on the system. Without
-            a path, such a function becomes a stub, too.
-        storage: a function that returns the storage of a type, a key and a number of elements.
-        persistent: a function that returns the object that a persistent id means, in place of ``storage``.
+        refusing: the path of the file, which is refused if it names a function that acts on the system. If
+            None, such a function becomes a stub, too.
+        storage: a function that returns a storage, given its element type, its key and its number of
+            elements.
+        persistent: a function that returns the object for a persistent id. It replaces ``storage``.
     """
 
     dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
@@ -127,7 +128,7 @@ class StubUnpickler(pickle._Unpickler):
         return found
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a stand-in for a class or function."""
+        """Return a stand-in for a class or function. Nothing is imported."""
         if (module, name) not in self._names:
             if len(self._names) >= NAMES:
                 raise ValueError("a pickle names very many classes")
@@ -173,7 +174,7 @@ class StubUnpickler(pickle._Unpickler):
         return found
 
     def persistent_load(self, pid: Any) -> Any:
-        """Return the storage, or the object that a persistent id means."""
+        """Return the storage or other object that a persistent id in the pickle means."""
         if self._persistent is not None:
             return self._persistent(pid)
         if self._storage is None:
@@ -219,14 +220,14 @@ for _code in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
 
 
 def part_of(storage: Storage, start: int, count: int) -> Storage:
-    """Return a storage that shows some elements of another storage."""
+    """Return a storage of ``count`` elements of another storage, from position ``start``."""
     if not _all_sizes((start, count)) or start + count > storage.length:
         raise ValueError("a view leaves its storage")
     return Storage(lambda: storage.read()[start : start + count], storage.dtype, count)
 
 
 def storage_type(kind: Any) -> torch.dtype:
-    """Return the type of the elements of a class of storages that a pickle names."""
+    """Return the element type of a storage class that a pickle names."""
     if not isinstance(kind, _Kind):
         raise ValueError("not the class of a storage")
     return kind.dtype
@@ -237,7 +238,7 @@ def _all_sizes(values: Any) -> bool:
 
 
 def stored(storage: Any, offset: Any, shape: Any, stride: Any) -> StoredTensor:
-    """Return a tensor in a file, after a check of the types of its numbers."""
+    """Return a tensor in a file. Raise ValueError if the arguments cannot be those of a tensor."""
     shape, stride = (
         tuple(each.args[0]) if isinstance(each, Stub) else tuple(each) for each in (shape, stride)
     )
@@ -266,7 +267,7 @@ class _Rebuild:
         self._unpickler = unpickler
 
     def __call__(self, storage: Any, offset: Any, shape: Any, stride: Any, *more: Any) -> StoredTensor:
-        """Return the tensor. Note a tensor that is conjugated, or whose signs change when it is read."""
+        """Return the tensor. Note a conjugated or negated tensor as unusual: only torch builds it."""
         if any(isinstance(each, dict) and any(each.values()) for each in more[2:]):
             self._unpickler.unusual = "a tensor that is stored conjugated or with changed signs"
         dtype = next((each for each in more if isinstance(each, torch.dtype)), None)

@@ -30,10 +30,11 @@ class Imported:
     Args:
         source: the file of the networks, as a user would name the file.
         architecture: the architecture of all these networks.
-        weights: values of shape ``(n, *shape)`` for each parameter.
-        properties: values of shape ``(n,)`` by name.
+        weights: the values of each parameter by name, shape ``(n, *shape)`` for n networks.
+        properties: the values of each property by name, shape ``(n,)``.
         groups: run group of each network, shape ``(n,)``, ints or strings.
-        splits: values of shape ``(n,)`` by name of a split: 0 train, 1 val, 2 test, -1 unused.
+        splits: for each split by name, where the split puts each network, shape ``(n,)``: 0 train, 1 val, 2
+            test, -1 unused.
         reader: the name of the file reader, or an empty string if the importer needs none.
         notes: what was chosen, assumed or left out in the file, one line each.
     """
@@ -154,8 +155,8 @@ def import_zoo(
         overwrite: whether a zoo at ``out`` may be replaced.
 
     Raises:
-        ZooError: no network could be imported, or the zoo cannot be written to ``out``. No zoo is written
-            then.
+        ZooError: no network could be imported, or the zoo cannot be written to ``out``. In both cases,
+            no zoo is written.
         MachineError: a file cannot be written.
     """
     skipped: list[Skipped] = []
@@ -222,7 +223,7 @@ def preview(
         config: an instance of the importer's config class.
         source: the file or folder to read.
         progress: a function that is called with ``(done, total)``.
-        out: the path of the zoo that an import would write, which is checked; None: no path is checked.
+        out: the path of the zoo that an import would write. The path is checked, unless it is None.
         overwrite: whether a zoo at ``out`` may be replaced.
 
     Raises:
@@ -267,7 +268,7 @@ def _result(
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """Return a config as JSON values. Each path becomes its last part, because the folders are private."""
+    """Return a config as JSON values. Only the last part of a path is kept: the folders are private."""
     return {
         key: tuple(map(_last, value)) if isinstance(value, tuple) else _last(value)
         for key, value in attrs.asdict(config).items()

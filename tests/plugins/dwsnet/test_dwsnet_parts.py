@@ -300,7 +300,7 @@ def test_heads_that_do_not_divide_the_width_are_refused(model):
     """The error names the part; DeepSets has no heads, so there any number is taken."""
     with pytest.raises(
         PartError,
-        match="layer_encoder 'dwsnet/dws-layers': heads must divide width, got heads = 3 and width = 8",
+        match="layer_encoder 'dwsnet/dws-layers': heads must divide width, but got heads = 3 and width = 8",
     ):
         model(mlp(1, 4, 4, 1), width=8, heads=3)
     model(mlp(1, 4, 4, 1), width=8, heads=3, set_layer="deepsets", hidden_layers=1)

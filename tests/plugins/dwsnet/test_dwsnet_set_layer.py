@@ -41,7 +41,7 @@ def literal_attention(layer, x):
 
 def test_heads_that_do_not_divide_the_width_are_refused():
     """The error gives both numbers."""
-    with pytest.raises(PartError, match="heads must divide width, got heads = 3 and width = 8"):
+    with pytest.raises(PartError, match="heads must divide width, but got heads = 3 and width = 8"):
         SetAttention(4, 8, heads=3)
 
 

@@ -193,7 +193,7 @@ def test_an_epoch_must_be_a_whole_number(tmp_path, states, imported, value):
     made = trial(tmp_path / "zoo" / "bad", {1: states[1]})
     (made / "result.json").write_text(json.dumps({"epoch": value}))
     _, skipped = imported("model-zoos", tmp_path / "zoo")
-    assert skipped["bad"] == f"result.json, line 1: 'epoch' must be an int, but is {value!r}"
+    assert skipped["bad"] == f"result.json, line 1: 'epoch' must be an int, but got {value!r}"
 
 
 def test_damaged_trials_are_skipped(tmp_path, states, imported):

@@ -289,9 +289,9 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (LAUGHS, f"holds more than {NODES} values, with those that anchors repeat"),
-        (MERGES, f"holds more than {NODES} values, with those that anchors repeat"),
-        ("a: &a {b: *a}\n", f"holds more than {NODES} values, with those that anchors repeat"),
+        (LAUGHS, f"holds more than {NODES} values, counting those that aliases repeat"),
+        (MERGES, f"holds more than {NODES} values, counting those that aliases repeat"),
+        ("a: &a {b: *a}\n", f"holds more than {NODES} values, counting those that aliases repeat"),
         ("[" * 100_000, "is nested more than 100 levels deep"),
         ("a: " + "{b: " * 90 + "1" + "}" * 90, "is nested more than 16 levels deep"),
         ("- 1\n- 2\n", "must hold names with values, but holds a list"),

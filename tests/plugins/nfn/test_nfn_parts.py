@@ -266,7 +266,7 @@ def test_shared_projections_are_refused_on_convolutions(build, small_cnn):
 
 def test_heads_that_do_not_divide_the_width_are_refused(build):
     """The error gives both numbers."""
-    with pytest.raises(PartError, match="heads must divide width, got heads = 3 and width = 8"):
+    with pytest.raises(PartError, match="heads must divide width, but got heads = 3 and width = 8"):
         build(mlp(1, 4, 1), (AttentionBlocks, {"width": 8, "heads": 3}))
 
 

@@ -334,7 +334,7 @@ def test_messages_with_statistics_are_invariant():
 def test_heads_that_do_not_divide_the_width_are_refused(part):
     """The error names the part, the heads and the width."""
     with pytest.raises(
-        PartError, match=f"layer_encoder '{part}': heads must divide width, got heads = 3 and width = 8"
+        PartError, match=f"layer_encoder '{part}': heads must divide width, but got heads = 3 and width = 8"
     ):
         sneframe.encoder(
             "sne/message", (mlp(1, 5, 1),), f"layer_encoder.part={part}", *SMALL, "layer_encoder.heads=3"

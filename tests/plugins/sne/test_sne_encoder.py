@@ -131,7 +131,7 @@ def test_the_model_size_by_hand():
 def test_heads_that_do_not_divide_the_width_are_refused(slot, part):
     """The error names the part."""
     with pytest.raises(
-        PartError, match=f"{slot} '{part}': heads must divide width, got heads = 3 and width = 16"
+        PartError, match=f"{slot} '{part}': heads must divide width, but got heads = 3 and width = 16"
     ):
         encoder(f"{slot}.heads=3")
 

@@ -259,9 +259,9 @@ def test_a_range_of_one_value_gives_that_value():
     [
         ({"epochs": (3, 1)}, r"'epochs' must be a lower and an upper bound, but got \(3, 1\)"),
         ({"lr": (0.1,)}, "lr"),
-        ({"lr": (0.1, math.inf)}, "'lr' must be finite, got inf"),
-        ({"l2": (0.1, math.inf)}, "'l2' must be finite, got inf"),
-        ({"init_std": (0.1, math.inf)}, "'init_std' must be finite, got inf"),
+        ({"lr": (0.1, math.inf)}, "'lr' must be finite, but got inf"),
+        ({"l2": (0.1, math.inf)}, "'l2' must be finite, but got inf"),
+        ({"init_std": (0.1, math.inf)}, "'init_std' must be finite, but got inf"),
         ({"optimisers": ("adamw",)}, "optimisers"),
         ({"activations": ()}, "activations"),
         ({"train_fractions": (0.0,)}, "train_fractions"),
