@@ -490,7 +490,7 @@ def test_a_folder_lists_a_model_without_its_data(tmp_path):
     (tmp_path / "a.onnx.data").write_bytes(bytes(100))
     model, data = networks_in(tmp_path, sneframe.plugins.readers())
     assert (model.name, model.reader.name) == ("a.onnx", "formats/onnx")
-    assert data == PassedOver(name="a.onnx.data", reason="")
+    assert data == PassedOver(name="a.onnx.data", reason="", is_part=True)
 
 
 def test_equal_graphs_are_described_once(tmp_path):
