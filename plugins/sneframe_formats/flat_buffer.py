@@ -21,7 +21,7 @@ class DamagedBuffer(ValueError):  # noqa: N818  # the caller turns it into a Fil
 
 @final
 class FlatTable:
-    """A table of a FlatBuffer. Its fields are numbered in the order of the schema, and any of them may be missing.
+    """A table of a FlatBuffer. Its fields are numbered in the order of the schema, and any may be missing.
 
     Args:
         data: the bytes of the file.
@@ -39,16 +39,16 @@ class FlatTable:
         return cls(data, _number(data, "<I", 0))
 
     def number(self, field: int, form: str, default: float = 0) -> float:
-        """Return the number in a field, or ``default`` if the field is missing. ``form`` is a ``struct`` format."""
+        """Return the number in a field, or ``default`` without the field. ``form`` is a ``struct`` format."""
         place = self._place(field)
         return default if place is None else self._number(form, place)
 
     def integer(self, field: int, form: str, default: int = 0) -> int:
-        """Return the integer in a field, or ``default`` if the field is missing. ``form`` is a ``struct`` format."""
+        """Return the integer in a field, or ``default`` without the field. ``form`` is a ``struct`` format."""
         return int(self.number(field, form, default))
 
     def text(self, field: int) -> str:
-        """Return the string in a field. Bytes that are not UTF-8 are replaced, and a missing field is empty."""
+        """Return the string in a field, or an empty string without the field. Invalid UTF-8 is replaced."""
         start, size = self._vector(field, 1)
         if size > LONGEST:
             raise DamagedBuffer(f"a name has {size} bytes, but at most {LONGEST} are allowed")
@@ -95,7 +95,10 @@ class FlatTable:
         return self._position + offset if offset else None
 
     def _vector(self, field: int, width: int) -> tuple[int, int]:
-        """Return the position of the first entry of a vector, and the number of entries. Without the field: 0, 0."""
+        """Return the position of the first entry of a vector, and the number of entries.
+
+        Both are 0 if the field is missing.
+        """
         place = self._place(field)
         if place is None:
             return 0, 0

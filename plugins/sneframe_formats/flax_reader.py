@@ -49,7 +49,7 @@ class FlaxReader(FileReader):
     endings = (".msgpack",)
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Return True for a map whose first key is in ``FIRST_KEYS``, and for any map in a ``.msgpack`` file."""
+        """Return True for a map with a first key of ``FIRST_KEYS``, and for any map in a ``.msgpack`` file."""
         head = candidate.head
         if not head or head[0] not in MAPS:
             return False
@@ -58,7 +58,7 @@ class FlaxReader(FileReader):
         return self.claims(candidate.name) or head.startswith(tuple(keys), start)
 
     def read(self, path: Path) -> Content:
-        """Read the parameters and the batch statistics. Their names and orders of axes become those of torch."""
+        """Read parameters and batch statistics. Their names and orders of axes become those of torch."""
         try:
             data = mapped(path)
             values, notes = _content(_decoded(unpack(data), data), data)
@@ -88,7 +88,7 @@ class FlaxArray:
 
 
 def _decoded(value: Any, data: mmap.mmap) -> Any:
-    """Replace extension types and arrays in chunks, in nested maps and lists, by ``FlaxArray`` and numbers."""
+    """Return a nested map or list in which ``FlaxArray`` and numbers replace extension types and chunks."""
     if isinstance(value, dict):
         found = {name: _decoded(each, data) for name, each in value.items()}
         return _joined(found) if CHUNKED in found else found
@@ -212,7 +212,7 @@ def _with_statistics(weights: Mapping[str, Any], statistics: Any) -> dict[str, A
 
 
 def _network(tree: Mapping[str, Any], data: mmap.mmap, notes: list[str]) -> dict[str, Any]:
-    """Return the tensors and top-level numbers in nested mappings by dotted name. Add to ``notes``.
+    """Return the tensors and top-level numbers in nested mappings by dotted name. Append notes about changes.
 
     The names and the orders of axes of the tensors are those of torch.
     """

@@ -111,7 +111,8 @@ def _opened(path: Path) -> tuple[mmap.mmap, GgufHeader]:
         raise FileError(f"{path}: damaged, or not a GGUF file that is read: {error}") from error
     if isinstance(parts := header.metadata.get("split.count"), int) and parts > 1:
         raise FileError(
-            f"{path}: the file is one of {parts} parts of a network; join the parts with llama-gguf-split --merge"
+            f"{path}: the file is one of {parts} parts of a network; "
+            "join the parts with llama-gguf-split --merge"
         )
     return data, header
 

@@ -80,7 +80,7 @@ class H5File(AbstractContextManager["H5File"]):
         return self
 
     def texts(self, path: str, name: str) -> list[str] | None:
-        """Return the strings in an attribute of a group or dataset, or None if there is no attribute of strings.
+        """Return the strings in an attribute of a group or dataset, or None if it has no such attribute.
 
         Keras splits a long attribute into ``name0``, ``name1`` …, and their strings are returned as one list.
 
@@ -127,7 +127,7 @@ class H5File(AbstractContextManager["H5File"]):
     # -- structure -------------------------------------------------------------------------------------------
 
     def _walk(self) -> None:
-        """Collect the groups and datasets of the file. Raise a ``FileError`` for links other than hard links."""
+        """Collect the groups and datasets of the file. Refuse all links except hard links."""
         h5 = self._h5
         seen: set[int] = set()
         waiting: list[tuple[str, Any]] = []

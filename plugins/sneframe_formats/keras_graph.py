@@ -1,4 +1,7 @@
-"""Read the graph of calls in the config of a Keras model. Models in it are flattened to one list of calls."""
+"""Read the calls of layers from the config of a Keras model.
+
+The calls of the layers of nested models are in the same list as those of the outermost model.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,10 @@ from sneframe_formats.keras_config import (
 
 CALLS = 20_000  #: largest number of calls of layers in a network
 
-Reference = tuple[str, int, int]  #: the name of a layer, the number of its call, and that of the output
-Key = tuple[str, int]  #: the name of a layer, and the number of its call
+Reference = tuple[
+    str, int, int
+]  #: the name of a layer, the number of its call, and the number of an output of the call
+Key = tuple[str, int]  #: the name of a layer, and the number of one of its calls
 
 
 @frozen(kw_only=True)
@@ -32,7 +37,7 @@ class KerasCall:
 
     Args:
         path: the dotted name of the layer.
-        inputs: what the layer reads: the number of a value, or a constant as a float.
+        inputs: what the layer reads. An int is the number of a value, and a float is a constant.
         output: the number of the value that the layer computes.
     """
 
@@ -58,7 +63,7 @@ class KerasGraph:
 
 @frozen
 class _Build:
-    """Flattens a model and the models in it to one list of calls."""
+    """Collects the calls of a model and of its nested models in one list."""
 
     calls: list[KerasCall] = field(factory=list)
     inputs: list[tuple[tuple[int | None, ...], str]] = field(factory=list)
@@ -69,7 +74,10 @@ class _Build:
         return self.count[0] - 1
 
     def model(self, model: Mapping[str, Any], names: Names, given: list[int] | None) -> list[int]:
-        """Add the calls of a model to the list, and return its outputs. Without ``given`` it is the whole."""
+        """Add the calls of a model to the list, and return the numbers of the values that the model returns.
+
+        ``given`` has the numbers of the values that the model reads. It is None for the outermost model.
+        """
         if len(names) > NESTED:
             raise NoModuleError("its models are nested too deep")
         if model.get("class_name") == "Sequential":
@@ -160,7 +168,7 @@ def graph(model: Mapping[str, Any]) -> KerasGraph:
     """Return the computation of a model.
 
     Raises:
-        NoModuleError: the config does not say how the model computes, or in an unknown form.
+        NoModuleError: the config does not state the computation, or states it in an unknown form.
     """
     if model.get("class_name") not in MODELS or not is_known(model):
         raise NoModuleError(f"it is of the class {str(model.get('class_name'))!r}, whose code is not run")
@@ -172,7 +180,7 @@ def graph(model: Mapping[str, Any]) -> KerasGraph:
 
 
 def _source(reference: Reference, values: Mapping[Key, Any], nodes: Mapping[Key, Any]) -> Key:
-    """Return the call that a reference means. A layer that is called once may have any number of the call."""
+    """Return the call to which a reference refers. If a layer is called once, the number may be wrong."""
     name, node, _ = reference
     if (name, node) in values or (name, node) in nodes:
         return name, node
@@ -196,7 +204,7 @@ def _nodes(each: Mapping[str, Any]) -> list[Any]:
 
 
 def _arguments(node: Any, name: str) -> list[Reference | float]:
-    """Return what a call reads, from the form of Keras 3, a dict, or that of Keras 2, a list."""
+    """Return what a call reads. ``node`` is a dict in files of Keras 3, and a list in files of Keras 2."""
     if isinstance(node, Mapping):
         _check_keywords(node.get("kwargs"), name)
         args = node.get("args")
@@ -230,7 +238,7 @@ def _check_keywords(keywords: Any, name: str) -> None:
 
 
 def _references(found: Any) -> list[Reference]:
-    """Return references to outputs of calls: one, or a list of them."""
+    """Check and return references to outputs of calls. ``found`` is one reference or a list of references."""
     if not isinstance(found, list):
         raise NoModuleError("its config has inputs or outputs of an unknown form")
     listed = [found] if found and isinstance(found[0], str) else found
@@ -251,5 +259,5 @@ def _shape(found: Any) -> tuple[int | None, ...]:
 
 
 def _dtype(found: Any) -> Any:
-    """Return the name of a type, which Keras 3 may give as a policy with a name."""
+    """Return the name of a dtype. Keras 3 may state it as a dict with the settings of a dtype policy."""
     return settings(found).get("name") if isinstance(found, Mapping) else found
