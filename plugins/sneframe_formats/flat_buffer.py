@@ -44,7 +44,7 @@ class FlatTable:
         return default if place is None else self._number(form, place)
 
     def integer(self, field: int, form: str, default: int = 0) -> int:
-        """Return the integer in a field, or ``default`` without the field. ``form`` is a ``struct`` format."""
+        """Return the integer in a field, or ``default`` without it. ``form`` is a ``struct`` format."""
         return int(self.number(field, form, default))
 
     def text(self, field: int) -> str:

@@ -49,7 +49,7 @@ class FlaxReader(FileReader):
     endings = (".msgpack",)
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Return True for a map with a first key of ``FIRST_KEYS``, and for any map in a ``.msgpack`` file."""
+        """Return True for a map whose first key is in ``FIRST_KEYS``, and any map in a ``.msgpack`` file."""
         head = candidate.head
         if not head or head[0] not in MAPS:
             return False

@@ -82,7 +82,7 @@ class H5File(AbstractContextManager["H5File"]):
     def texts(self, path: str, name: str) -> list[str] | None:
         """Return the strings in an attribute of a group or dataset, or None if it has no such attribute.
 
-        Keras splits a long attribute into ``name0``, ``name1`` …, and their strings are returned as one list.
+        Keras splits a long attribute into ``name0``, ``name1`` …. Their strings are returned in one list.
 
         Raises:
             FileError: the attribute is damaged, or its strings would take far more bytes than the file.

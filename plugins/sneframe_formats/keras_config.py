@@ -154,7 +154,7 @@ def name_of(each: Mapping[str, Any]) -> str:
 
 
 def kind_of(each: Mapping[str, Any]) -> str:
-    """Return the class of a layer, such as ``Add``. A function of ``keras.ops`` gets a prefix: ``ops.Add``."""
+    """Return the class of a layer, such as ``Add``. A function of ``keras.ops`` is ``ops.Add``."""
     function = str(each.get("module")).startswith("keras.src.ops")
     return f"{'ops.' if function else ''}{each.get('class_name')}"
 

@@ -79,7 +79,7 @@ class _Build:
         ``given`` has the numbers of the values that the model reads. It is None for the outermost model.
         """
         if len(names) > NESTED:
-            raise NoModuleError("its models are nested too deep")
+            raise NoModuleError("the nested models are too deep")
         if model.get("class_name") == "Sequential":
             return self._sequential(model, names, given)
         return self._functional(model, names, given)
@@ -91,7 +91,7 @@ class _Build:
                 raise NoModuleError(f"the model {dotted(its)!r} reads a constant")
             return self.model(each, its, [value for value in inputs if isinstance(value, int)])
         if len(self.calls) >= CALLS:
-            raise NoModuleError(f"it has more than {CALLS} calls of layers")
+            raise NoModuleError(f"the model has more than {CALLS} calls of layers")
         call = KerasCall(path=dotted(its), inputs=tuple(inputs), output=self.new())
         self.calls.append(call)
         return [call.output]
@@ -117,7 +117,7 @@ class _Build:
 
     def _one(self, outputs: list[int]) -> list[int]:
         if len(outputs) != 1:
-            raise NoModuleError("a model in it has several outputs")
+            raise NoModuleError("a model inside a Sequential has several outputs")
         return outputs
 
     def _functional(self, model: Mapping[str, Any], names: Names, given: list[int] | None) -> list[int]:
@@ -171,11 +171,13 @@ def graph(model: Mapping[str, Any]) -> KerasGraph:
         NoModuleError: the config does not state the computation, or states it in an unknown form.
     """
     if model.get("class_name") not in MODELS or not is_known(model):
-        raise NoModuleError(f"it is of the class {str(model.get('class_name'))!r}, whose code is not run")
+        raise NoModuleError(
+            f"the model is of the class {str(model.get('class_name'))!r}, whose code is not run"
+        )
     build = _Build()
     outputs = build.model(model, (), None)
     if not outputs or not build.calls:
-        raise NoModuleError("its config has no layers")
+        raise NoModuleError("the config has no layers")
     return KerasGraph(inputs=tuple(build.inputs), calls=tuple(build.calls), outputs=tuple(outputs))
 
 
@@ -186,15 +188,17 @@ def _source(reference: Reference, values: Mapping[Key, Any], nodes: Mapping[Key,
         return name, node
     if ((name, 0) in values or (name, 0) in nodes) and (name, 1) not in nodes:
         return name, 0
-    raise NoModuleError(f"its config refers to a call {node} of {name!r}, which is missing")
+    raise NoModuleError(f"the config refers to call {node} of {name!r}, which is missing")
 
 
 def _value(reference: Reference, values: Mapping[Key, list[int]], nodes: Mapping[Key, Any]) -> int:
     found = values.get(_source(reference, values, nodes))
     if found is None:
-        raise NoModuleError(f"its config has a cycle, or no input for {reference[0]!r}")
+        raise NoModuleError(f"the config has a cycle, or no input for {reference[0]!r}")
     if not 0 <= reference[2] < len(found):
-        raise NoModuleError(f"its config refers to an output {reference[2]} of {reference[0]!r}")
+        raise NoModuleError(
+            f"the config refers to output {reference[2]} of {reference[0]!r}, which is missing"
+        )
     return found[reference[2]]
 
 
@@ -240,13 +244,13 @@ def _check_keywords(keywords: Any, name: str) -> None:
 def _references(found: Any) -> list[Reference]:
     """Check and return references to outputs of calls. ``found`` is one reference or a list of references."""
     if not isinstance(found, list):
-        raise NoModuleError("its config has inputs or outputs of an unknown form")
+        raise NoModuleError("the config has inputs or outputs of an unknown form")
     listed = [found] if found and isinstance(found[0], str) else found
     references: list[Reference] = []
     for each in listed:
         form = isinstance(each, list) and len(each) >= 3 and isinstance(each[0], str)
         if not form or not all(type(number) is int for number in each[1:3]):
-            raise NoModuleError("its config has inputs or outputs of an unknown form")
+            raise NoModuleError("the config has inputs or outputs of an unknown form")
         references.append((each[0], each[1], each[2]))
     return references
 
@@ -254,7 +258,7 @@ def _references(found: Any) -> list[Reference]:
 def _shape(found: Any) -> tuple[int | None, ...]:
     sizes = found if isinstance(found, list) else []
     if len(sizes) < 2 or not all(each is None or (type(each) is int and each > 0) for each in sizes):
-        raise NoModuleError("its config does not give the shape of an input")
+        raise NoModuleError("the config does not give the shape of an input")
     return tuple(sizes)
 
 

@@ -49,7 +49,7 @@ def check_size(shape: Sequence[int]) -> None:
 def over(x: Tensor, count: int) -> Tensor:
     """Return a tensor after checking that it has ``count`` axes beside the batch and the channels."""
     if x.ndim != count + 2:
-        raise ArchitectureError(f"a layer for {count} axes of positions reads a tensor of {x.ndim} axes")
+        raise ArchitectureError(f"a layer needs {count} axes beside batch and channels, but got {x.ndim - 2}")
     return x
 
 
@@ -65,7 +65,7 @@ def same(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequ
     """Return the pads of Keras's padding ``same``: a pair for each axis after the batch and the channels."""
     if x.ndim != len(kernel) + 2:
         raise ArchitectureError(
-            f"a layer for {len(kernel)} axes of positions reads a tensor of {x.ndim} axes"
+            f"a layer needs {len(kernel)} axes beside batch and channels, but got {x.ndim - 2}"
         )
     pads = []
     for size, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True):

@@ -162,14 +162,14 @@ def description(
         for name in own.keys() | given.keys():
             if own.get(name) != given.get(name):
                 raise NoModuleError(
-                    f"its config describes {name!r} with shape {own.get(name)}, "
+                    f"the config describes {name!r} with shape {own.get(name)}, "
                     f"but the file has {given.get(name)}"
                 )
         return _fitting(found, module)
     except NoModuleError:
         raise
     except Exception as error:  # sizes that do not fit can raise any error
-        raise NoModuleError(f"its config does not fit: {one_line(error)}") from error
+        raise NoModuleError(f"the config does not fit: {one_line(error)}") from error
 
 
 @torch.no_grad()

@@ -42,7 +42,7 @@ class KerasReader(FileReader):
     extra = "sneframe[keras]"
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Return True for a file with the first bytes of HDF5, or an archive with the entries of ``.keras``."""
+        """Return True for an HDF5 file, and for an archive with the entries of a ``.keras`` file."""
         return candidate.head.startswith(MAGIC) or set(ENTRIES) <= set(candidate.entries)
 
     def read(self, path: Path) -> Content:

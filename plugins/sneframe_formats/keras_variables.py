@@ -188,7 +188,7 @@ def _guessed(shapes: Sequence[tuple[int, ...]], group: str) -> list[str]:
 def legacy(
     file: H5File, root: str, known: Mapping[str, KerasLayer], config: Mapping[str, Any] | None
 ) -> Found:
-    """Find the variables of a Keras 2 file, which the attributes ``layer_names`` and ``weight_names`` list."""
+    """Find the variables of a Keras 2 file by its attributes ``layer_names`` and ``weight_names``."""
     found = Found(backend=(file.texts(root, "backend") or [""])[0])
     placed = {(layer.names[0], layer.names[-1]): layer.names for layer in known.values()}
     models = set() if config is None else {name_of(each) for each in parts(config) if is_model(each)}
