@@ -176,7 +176,7 @@ class _Rewriting:
         return self.nodes.is_weight(name, 1) and self.values[name].numel() == size
 
     def _uses(self, linear: Mapping[int, _Linear], merged: set[int]) -> dict[str, list[_Linear | None]]:
-        """Return the uses of each tensor. A use is the linear layer that has the tensor as weight, or else None."""
+        """Return the uses of each tensor. A use as weight is the linear layer, and any other use is None."""
         uses: dict[str, list[_Linear | None]] = {}
         for number, step in enumerate(self.steps):
             if number in linear:
@@ -197,7 +197,7 @@ class _Rewriting:
         weights: Mapping[str, str],
         uses: Mapping[str, Sequence[_Linear | None]],
     ) -> list[OnnxStep]:
-        """Change the weights of linear layers to torch's order. Return the steps with ``Linear`` for the layers."""
+        """Change the weights of linear layers to torch's order. Return the steps, with ``Linear`` steps."""
         turned = {
             name
             for name, all_ in uses.items()
@@ -265,7 +265,7 @@ class _Rewriting:
         return roles
 
     def _weights(self, roles: Mapping[str, tuple[str, str, tuple[str, ...]]]) -> dict[str, str]:
-        """Return the name for each tensor that is a weight, in the order in which the steps use the tensors."""
+        """Return a name for each tensor that is a weight, in the order in which the steps use them."""
         order = dict.fromkeys(self.nodes.source(name)[0] for step in self.steps for name in step.inputs)
         order |= dict.fromkeys(self.values)
         settings = self._settings()
@@ -295,7 +295,7 @@ class _Rewriting:
         return f"{(step.scope if step is not None else '') or 'unnamed'}.{word}"
 
     def _is_idle(self, name: str) -> bool:
-        """Return whether an exporter made up the name of a tensor, and all elements of the tensor are equal."""
+        """Return whether all elements of a tensor are equal and an exporter made up its name."""
         value = self.values[name].flatten()
         return own_name(name) is None and bool((value == value[:1]).all())
 

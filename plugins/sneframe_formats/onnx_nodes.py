@@ -18,7 +18,7 @@ from sneframe_formats.onnx_tensors import FLOATS, Tensors
 #: Matches operations whose inputs are quantised weights if they are integers of one byte.
 QUANTISED = re.compile(r"Dequantize|QLinear|Integer$|NBits|QAttention|QGemm|DynamicQuantize")
 STANDARD = ("", "ai.onnx")  #: names of the domain of the standard operations
-SCOPES = "pkg.torch.onnx.name_scopes"  #: the key of a node under which torch's exporter stores the paths of its modules
+SCOPES = "pkg.torch.onnx.name_scopes"  #: the metadata key of a node with the paths of its modules
 STRING = 8  #: the type of tensors of strings, which are left out
 #: The field with the value of an attribute, by the number of the type of the attribute.
 FIELDS = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints", 8: "strings"}
@@ -74,7 +74,7 @@ class Nodes:
         alias: the values that equal a tensor of ``values`` or its transpose. Each has the name of that
             tensor, and whether the value is the transpose.
         steps: the operations.
-        nested: the names and values of the weights in graphs inside nodes, such as the branches of an ``If``.
+        nested: the names and values of weights in graphs inside nodes, such as the branches of an ``If``.
         inputs: the inputs of the graph.
         outputs: the names of the outputs of the graph.
         opset: the version of ONNX's set of operations.

@@ -121,7 +121,7 @@ def slice_(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def _end(end: int, size: int, step: int) -> int | None:
-    """Return the end of a range for Python's ``slice``. None: the range runs backwards to the first element."""
+    """Return the end of a range for Python's ``slice``. None: it runs backwards to the first element."""
     return None if step < 0 and end < -size else end
 
 

@@ -26,7 +26,7 @@ MEMO = ("BINPUT", "LONG_BINPUT")  #: the pickle instructions that store a value 
 
 
 def check_pickle(content: bytes, path: Path, name: str) -> None:
-    """Check that a pickle has only instructions that torch writes, and only kinds of tensors that can be read.
+    """Check that a pickle has only instructions that torch writes, and only tensors that can be read.
 
     Args:
         content: the pickle.

@@ -90,7 +90,7 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Content:
         )
     elif constants:
         count = f"{len(constants)} constant{'s' * (len(constants) > 1)} of the graph"
-        notes += (f"{count} without names left out",)
+        notes += (f"{count} left out, because constants have no names",)
     if not stored:
         raise FileError(f"{path}: the module holds no weights")
     sizes = {each.key: each.nbytes for each in stored.values()}
