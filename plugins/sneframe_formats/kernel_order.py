@@ -49,8 +49,8 @@ def in_torch_order(
     - ``kernel`` becomes ``weight``. A linear kernel ``(in, out)`` becomes ``(out, in)``, and a convolution
       ``(…, in, out)`` becomes ``(out, in, …)``. A depthwise convolution ``(…, channels, multiplier)`` becomes
       ``(channels * multiplier, 1, …)``. The kernel of a transposed convolution becomes ``(in, out, …)``.
-    - ``depthwise_kernel`` and ``pointwise_kernel`` of a separable convolution become the weights of two layers
-      in it, ``depthwise`` and ``pointwise``.
+    - ``depthwise_kernel`` and ``pointwise_kernel`` of a separable convolution become the weights of
+      two layers in it, ``depthwise`` and ``pointwise``.
     - The kernels of an attention are ``(in, heads, size)`` and ``(heads, size, out)``, and its biases are
       ``(heads, size)``. Their axes ``heads`` and ``size`` become one axis.
     - ``scale``, ``gamma`` and ``embedding`` become ``weight``, ``beta`` becomes ``bias``, ``mean`` and

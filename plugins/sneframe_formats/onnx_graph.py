@@ -277,7 +277,7 @@ class _Rewriting:
             if name in roles:
                 word, scope, beside = roles[name]
                 if word.startswith("running_") and its is not None and its.rpartition(".")[2] != word:
-                    its = None  # noqa: PLW2901  # another name is not used for statistics, which are recognised by name
+                    its = None  # noqa: PLW2901  # statistics must have torch's name for them
                 if its is not None:
                     found[name] = names.take(its, own=True)
                     continue

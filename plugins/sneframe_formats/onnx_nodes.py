@@ -104,7 +104,7 @@ class Nodes:
         return self.alias.get(name, (name, False))
 
     def is_weight(self, name: str, ndim: int | None = None) -> bool:
-        """Return whether the file has a floating-point tensor ``name``, with ``ndim`` axes if that is given."""
+        """Return whether the file has a floating-point tensor ``name``, with ``ndim`` axes if given."""
         value = self.values.get(name)
         return value is not None and value.is_floating_point() and ndim in (None, value.ndim)
 

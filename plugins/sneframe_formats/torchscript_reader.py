@@ -85,8 +85,8 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Content:
     if constants and _size(constants) >= _size(stored):
         stored |= constants
         notes += (
-            "the module was frozen, so the names of its weights are lost; the new names number the weights in "
-            "the order of the graph",
+            "the module was frozen, so the names of its weights are lost; the new names number the weights "
+            "in the order of the graph",
         )
     elif constants:
         count = f"{len(constants)} constant{'s' * (len(constants) > 1)} of the graph"

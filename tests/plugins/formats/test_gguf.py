@@ -143,7 +143,8 @@ def test_quantised_weights_are_refused_with_a_way_out(net, tmp_path):
         read(path)
     part = (64 * 32 + 32 * 5) / sum(each.numel() for each in state.values())
     assert str(error.value) == (
-        f"{path}: {part:.2%} of the weights are quantised (Q8_0, Q4_0); use the network before quantisation, or "
+        f"{path}: {part:.2%} of the weights are quantised (Q8_0, Q4_0); use the network before "
+        f"quantisation, or "
         "read the rounded weights with --reader formats/gguf-dequantised"
     )
 
