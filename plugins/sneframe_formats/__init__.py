@@ -1,4 +1,4 @@
-"""This plugin registers readers for the file formats of other frameworks. Some need an optional package."""
+"""Register readers for the file formats of other frameworks. Some readers need an optional package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from sneframe_formats.torchscript_reader import TorchScriptReader
 
 @hookimpl
 def sneframe_readers() -> Sequence[type[FileReader]]:
-    """Return the readers. GgufReader refuses quantised weights, so it is asked before the other for GGUF."""
+    """Return the readers, in the order in which they are asked whether they recognise a file.
+
+    ``GgufReader`` and ``GgufDequantisedReader`` recognise the same files. ``GgufReader`` is asked first: it
+    raises an error for quantised weights, and the user can then choose ``GgufDequantisedReader``.
+    """
     return [
         NumpyReader,
         TorchScriptReader,

@@ -11,8 +11,8 @@ from typing import final
 
 from sneframe_formats.sliceable import Sliceable
 
-MOST = 1 << 14  #: number of tables in a vector. The largest networks have some thousand operators.
-LONGEST = 1000  #: number of bytes of a string, and of numbers in a vector of numbers
+MOST = 1 << 14  #: largest number of tables in a vector. The largest networks have some thousand operators.
+LONGEST = 1000  #: largest number of bytes in a string, and of numbers in a vector of numbers
 
 
 class DamagedBuffer(ValueError):  # noqa: N818  # the caller turns it into a FileError
@@ -21,11 +21,11 @@ class DamagedBuffer(ValueError):  # noqa: N818  # the caller turns it into a Fil
 
 @final
 class FlatTable:
-    """A table: fields that are numbered by their order in the schema, each of which may be missing.
+    """A table of a FlatBuffer. Its fields are numbered in the order of the schema, and any may be missing.
 
     Args:
         data: the bytes of the file.
-        position: the position of the table.
+        position: the position of the table in the file, in bytes.
     """
 
     def __init__(self, data: Sliceable, position: int) -> None:
@@ -35,57 +35,59 @@ class FlatTable:
 
     @classmethod
     def root(cls, data: Sliceable) -> FlatTable:
-        """Return the table with which a file begins."""
+        """Return the root table, to which the first four bytes of a file point."""
         return cls(data, _number(data, "<I", 0))
 
     def number(self, field: int, form: str, default: float = 0) -> float:
-        """Return a number, in a format of ``struct``."""
+        """Return the number in a field, or ``default`` without the field. ``form`` is a ``struct`` format."""
         place = self._place(field)
         return default if place is None else self._number(form, place)
 
     def integer(self, field: int, form: str, default: int = 0) -> int:
-        """Return an integer, in a format of ``struct``."""
+        """Return the integer in a field, or ``default`` without it. ``form`` is a ``struct`` format."""
         return int(self.number(field, form, default))
 
     def text(self, field: int) -> str:
-        """Return a string, with replacements for what is not UTF-8."""
+        """Return the string in a field, or an empty string without the field. Invalid UTF-8 is replaced."""
         start, size = self._vector(field, 1)
         if size > LONGEST:
-            raise DamagedBuffer(f"a name has {size} bytes, and the most is {LONGEST}")
+            raise DamagedBuffer(f"a name has {size} bytes, but at most {LONGEST} are allowed")
         return self._data[start : start + size].decode(errors="replace")
 
     def numbers(self, field: int) -> tuple[int, ...]:
-        """Return a vector of 32-bit integers."""
+        """Return the vector of 32-bit integers in a field. The vector is empty if the field is missing."""
         start, size = self._vector(field, 4)
         if size > LONGEST:
-            raise DamagedBuffer(f"a list has {size} numbers, and the most is {LONGEST}")
+            raise DamagedBuffer(f"a list has {size} numbers, but at most {LONGEST} are allowed")
         return struct.unpack(f"<{size}i", self._data[start : start + 4 * size])
 
     def span(self, field: int, width: int = 1) -> tuple[int, int]:
-        """Return the positions of the first byte of a vector, and after it.
+        """Return two positions in the file: that of the first byte of a vector, and that after its last byte.
+
+        Both are 0 if the field is missing.
 
         Args:
             field: the number of the field.
-            width: number of bytes of an entry.
+            width: the number of bytes of each entry of the vector.
         """
         start, size = self._vector(field, width)
         return start, start + width * size
 
     def table(self, field: int) -> FlatTable | None:
-        """Return a table within this table, or None."""
+        """Return the table in a field of this table, or None if the field is missing."""
         place = self._place(field)
         return None if place is None else FlatTable(self._data, place + self._number("<I", place))
 
     def tables(self, field: int) -> list[FlatTable]:
-        """Return a vector of tables."""
+        """Return the vector of tables in a field. The vector is empty if the field is missing."""
         start, size = self._vector(field, 4)
         if size > MOST:
-            raise DamagedBuffer(f"a list has {size} entries, and the most is {MOST}")
+            raise DamagedBuffer(f"a list has {size} entries, but at most {MOST} are allowed")
         places = range(start, start + 4 * size, 4)
         return [FlatTable(self._data, place + self._number("<I", place)) for place in places]
 
     def _place(self, field: int) -> int | None:
-        """Return the position of a field, or None if the table does not have it."""
+        """Return the position of a field in the file, or None if the field is missing."""
         entry = 4 + 2 * field
         if entry + 2 > self._size:
             return None
@@ -93,7 +95,10 @@ class FlatTable:
         return self._position + offset if offset else None
 
     def _vector(self, field: int, width: int) -> tuple[int, int]:
-        """Return the position of the first entry of a vector, and the number of entries."""
+        """Return the position of the first entry of a vector, and the number of entries.
+
+        Both are 0 if the field is missing.
+        """
         place = self._place(field)
         if place is None:
             return 0, 0

@@ -1,4 +1,4 @@
-"""Read files of ``flax.serialization``, without Flax and JAX."""
+"""Read files that ``flax.serialization`` wrote. Neither Flax nor JAX is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sneframe_formats.kernel_order import in_torch_order
 from sneframe_formats.mapped_tensors import mapped, tensor_at
 from sneframe_formats.message_pack import DamagedMessage, Span, unpack
 
-ARRAY, COMPLEX, SCALAR = 1, 2, 3  #: the extension types of flax.serialization
+ARRAY, COMPLEX, SCALAR = 1, 2, 3  #: numbers of the MessagePack extension types that flax.serialization uses
 CHUNKED = "__msgpack_chunked_array__"  #: the key that marks an array of more than 1 GiB, stored in chunks
 DTYPES = {
     name: getattr(torch, name)
@@ -29,15 +29,15 @@ DTYPES = {
         *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
     )
 }
-#: Keys under which a training state keeps the state of an optimiser, which holds no weights.
+#: Keys of the state of an optimiser in a training state. It contains no weights of the network.
 OPTIMISERS = ("opt_state", "optimizer", "optimizer_state", "param_states")
-WEIGHTS, STATISTICS = "params", "batch_stats"  #: the collections that make up a network
-#: The keys that a training state or the variables of a network begin with, in the file's bytes.
+WEIGHTS, STATISTICS = "params", "batch_stats"  #: the collections of variables that belong to a network
+#: A file with a training state or the variables of a network begins with one of these keys.
 FIRST_KEYS = (WEIGHTS, STATISTICS, "step", "opt_state", "target")
-SMALL = 64  #: number of values in the shape and type of an array
-MOST_AXES = 32  #: number of axes of an array
-LONGEST = 1000  #: number of characters of a dotted name
-MAPS = (*range(0x81, 0x90), 0xDE, 0xDF)  #: the first bytes of a map with entries
+SMALL = 64  #: largest number of MessagePack values that describe an array: its shape, type and data
+MOST_AXES = 32  #: largest number of axes of an array
+LONGEST = 1000  #: largest number of characters of a dotted name
+MAPS = (*range(0x81, 0x90), 0xDE, 0xDF)  #: the first bytes of a MessagePack map that is not empty
 
 
 @final
@@ -49,7 +49,7 @@ class FlaxReader(FileReader):
     endings = (".msgpack",)
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise a map whose first key is one of Flax, or any map in a file with the usual ending."""
+        """Return True for a map whose first key is in ``FIRST_KEYS``, and any map in a ``.msgpack`` file."""
         head = candidate.head
         if not head or head[0] not in MAPS:
             return False
@@ -58,7 +58,7 @@ class FlaxReader(FileReader):
         return self.claims(candidate.name) or head.startswith(tuple(keys), start)
 
     def read(self, path: Path) -> Content:
-        """Read the parameters and the statistics of batch norms, in torch's order and with torch's names."""
+        """Read parameters and batch statistics. Their names and orders of axes become those of torch."""
         try:
             data = mapped(path)
             values, notes = _content(_decoded(unpack(data), data), data)
@@ -71,12 +71,12 @@ class FlaxReader(FileReader):
 
 @frozen
 class FlaxArray:
-    """An array in the file. Its values are read by :func:`_tensor`.
+    """An array in the file. :func:`_tensor` reads its values.
 
     Args:
         shape: the shape of the array.
         dtype: the type of the values.
-        spans: where the values are, in one chunk or several.
+        spans: where the values are in the file. An array in several chunks has a span for each chunk.
     """
 
     shape: tuple[int, ...]
@@ -88,7 +88,7 @@ class FlaxArray:
 
 
 def _decoded(value: Any, data: mmap.mmap) -> Any:
-    """Replace the extension types and chunks in nested maps and lists by arrays and numbers."""
+    """Return a nested map or list in which ``FlaxArray`` and numbers replace extension types and chunks."""
     if isinstance(value, dict):
         found = {name: _decoded(each, data) for name, each in value.items()}
         return _joined(found) if CHUNKED in found else found
@@ -111,12 +111,14 @@ def _array(parts: Any) -> FlaxArray:
     if not isinstance(name, str) or name not in DTYPES:
         raise DamagedMessage(f"an array has the type {str(name)[:40]!r}, which is not read")
     if (size := prod(shape) * DTYPES[name].itemsize) != span.stop - span.start:
-        raise DamagedMessage(f"an array of shape {shape} takes {size} bytes, not {span.stop - span.start}")
+        raise DamagedMessage(
+            f"an array of shape {shape} takes {size} bytes, but has {span.stop - span.start}"
+        )
     return FlaxArray(shape, DTYPES[name], (span,))
 
 
 def _joined(parts: Mapping[str, Any]) -> FlaxArray:
-    """Return the array that is stored in chunks."""
+    """Return an array that is stored in chunks. ``parts`` is the map that contains its shape and chunks."""
     shape, chunks = parts.get("shape"), parts.get("chunks")
     if not isinstance(shape, dict) or not isinstance(chunks, dict) or not chunks:
         raise DamagedMessage("an array in chunks lacks its shape or its chunks")
@@ -144,7 +146,7 @@ def _numbers(value: Any) -> tuple[float, float]:
 
 
 def _tensor(array: FlaxArray, data: mmap.mmap) -> Tensor:
-    """Return the values of an array. They stay in the file where their position allows it."""
+    """Return the values of an array, mapped from the file if it has one chunk at an aligned position."""
     parts = [tensor_at(data, array.dtype, span.start, span.stop) for span in array.spans]
     return (torch.cat(parts) if len(parts) > 1 else parts[0]).reshape(array.shape)
 
@@ -153,9 +155,13 @@ def _tensor(array: FlaxArray, data: mmap.mmap) -> Tensor:
 
 
 def _content(value: Any, data: mmap.mmap) -> tuple[Any, tuple[str, ...]]:
-    """Return the state dicts in a decoded file, with the plain values beside them, and the notes."""
+    """Return the contents of a decoded file, and notes about what was left out or changed.
+
+    The contents are the tensors of a network by dotted name. For a training state, they are a dict that has
+    such tensors as ``params``, and the plain values of the training state under their own keys.
+    """
     if not isinstance(value, dict):
-        raise FileError("holds no named arrays")
+        raise FileError("the file holds no named arrays")
     notes: list[str] = []
     value = _collections(value)
     if not _is_state(value):
@@ -179,24 +185,26 @@ def _content(value: Any, data: mmap.mmap) -> tuple[Any, tuple[str, ...]]:
 
 
 def _collections(value: dict[str, Any]) -> dict[str, Any]:
-    """Bring the collections of a network to the top of the mappings that hold them."""
+    """Return a mapping whose top level has the collections of a network, such as ``params``."""
     if value.keys() >= {"target", "state"}:  # a training state of flax.optim, before Flax 0.6
         value = {WEIGHTS if name == "target" else name: v for name, v in value.items() if name != "state"}
     inner = [each for each in value.values() if _is_state(each)]
     if not _is_state(value) and len(inner) == 1:
         value = {name: each for name, each in value.items() if not isinstance(each, dict)} | inner[0]
-    while _is_state(value) and _is_state(value[WEIGHTS]):  # variables as the parameters of a training state
+    while _is_state(value) and _is_state(
+        value[WEIGHTS]
+    ):  # the parameters of a training state may again be collections
         value = value | value[WEIGHTS]
     return value
 
 
 def _is_state(value: Any) -> bool:
-    """Return whether a mapping holds parameters as one of several collections."""
+    """Return whether a value is a mapping with parameters under the key ``params``."""
     return isinstance(value, dict) and isinstance(value.get(WEIGHTS), dict)
 
 
 def _with_statistics(weights: Mapping[str, Any], statistics: Any) -> dict[str, Any]:
-    """Merge the statistics of the batch norms into the parameters."""
+    """Return the parameters and the statistics of the batch norms in one dict, by dotted name."""
     flat, more = _flat_names(weights), _flat_names(statistics if isinstance(statistics, dict) else {})
     if twice := flat.keys() & more.keys():
         raise FileError(f"{min(twice)!r} is both in {WEIGHTS!r} and in {STATISTICS!r}")
@@ -204,7 +212,10 @@ def _with_statistics(weights: Mapping[str, Any], statistics: Any) -> dict[str, A
 
 
 def _network(tree: Mapping[str, Any], data: mmap.mmap, notes: list[str]) -> dict[str, Any]:
-    """Return the tensors in nested mappings by dotted name, in torch's order and with torch's names."""
+    """Return the tensors and top-level numbers in nested mappings by dotted name. Append notes about changes.
+
+    The names and the orders of axes of the tensors are those of torch.
+    """
     flat = _flat_names(tree)
     arrays = {name: flat[name] for name in sorted(flat, key=layered) if isinstance(flat[name], FlaxArray)}
     rest = {name: each for name, each in flat.items() if "." not in name and isinstance(each, int | float)}
@@ -218,7 +229,7 @@ def _flat_names(tree: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, each in _leaves(tree):
         if name in flat:
-            raise FileError(f"the name {name!r} is there twice")
+            raise FileError(f"the name {name!r} occurs twice")
         flat[name] = each
     return flat
 

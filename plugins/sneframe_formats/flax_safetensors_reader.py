@@ -1,4 +1,4 @@
-"""Read safetensors files that were written from Flax, whose names and axes are not those of torch."""
+"""Read safetensors files of Flax networks, whose tensors have the names and orders of axes of Flax."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sneframe_formats.kernel_order import in_torch_order, says_kernel, without_c
 
 @final
 class FlaxSafetensorsReader(FileReader):
-    """Reads a safetensors file whose weights are named ``kernel``, as Flax names them."""
+    """Reads a safetensors file in which weights have the name ``kernel``, as in Flax."""
 
     name = "formats/flax-safetensors"
     help = "safetensors files that were written from Flax, whose weights are named kernel"
     endings = (".safetensors",)
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise a safetensors file, but no shard, with a tensor that is named ``kernel``."""
+        """Return True for a safetensors file with a tensor named ``kernel``, unless the file is a shard."""
         if candidate.head[LENGTH : LENGTH + 1] != b"{" or SHARD.match(candidate.name):
             return False
         try:
@@ -33,7 +33,7 @@ class FlaxSafetensorsReader(FileReader):
             return False
 
     def read(self, path: Path) -> Content:
-        """Map the tensors, and turn linear and convolution kernels into torch's order of axes."""
+        """Read the tensors. Their names and orders of axes become those of torch."""
         tensors = without_collections(read_safetensors(path))
         try:
             found, notes = in_torch_order(tensors)

@@ -1,7 +1,8 @@
-"""Read the header of a GGUF file that may be hostile.
+"""Read the header of a GGUF file. The file may be hostile.
 
 The reader of the package ``gguf`` trusts the counts and sizes in the header. The functions in this module
-check each of them against the size of the file, and then check that the data of all tensors is in the file.
+check each count and size against the size of the file. Then they check that the data of all tensors is in the
+file.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 ALIGNMENT = 32  #: the data of a tensor begins at a multiple of this number, unless the header says otherwise
 AXES = 4  #: largest number of axes of a tensor in ggml
-NESTED = 4  #: number of levels of nested arrays in the metadata
-MOST = 1 << 22  #: number of strings in arrays. The longest vocabularies have about 2^20 entries.
-ENTRIES = 1 << 16  #: number of keys of metadata, and of tensors
-LONGEST = 1000  #: number of bytes of the name of a tensor, or of a key
-STRING, ARRAY = 8, 9
-#: The scalar types of metadata by their numbers: the format of ``struct``.
+NESTED = 4  #: largest number of levels of nested arrays in the metadata
+MOST = 1 << 22  #: largest number of strings in arrays. The longest vocabularies have about 2^20 entries.
+ENTRIES = 1 << 16  #: largest number of keys of metadata, and of tensors
+LONGEST = 1000  #: largest number of bytes of the name of a tensor, or of a key
+STRING, ARRAY = 8, 9  #: the numbers of two types of metadata
+#: The ``struct`` format of each scalar type of metadata, by the number of the type.
 SCALARS = {
     0: "<B",
     1: "<b",
@@ -42,12 +43,12 @@ SCALARS = {
 
 @frozen
 class GgufType:
-    """A type of the values of a tensor.
+    """A type of values that a tensor can have.
 
     Args:
         name: the name of the type in ggml.
-        block: number of values that are stored together.
-        size: number of bytes of a block.
+        block: the number of values of a block, which are stored together. It is 1 if they are not quantised.
+        size: the number of bytes of a block.
     """
 
     name: str
@@ -98,7 +99,7 @@ KINDS: Mapping[int, GgufType] = {
 
 
 class DamagedHeader(ValueError):  # noqa: N818  # the caller turns it into a FileError
-    """The header is damaged, lies about sizes, or is of a kind that is not read."""
+    """The header is damaged, states wrong sizes, or has a version or type that is not supported."""
 
 
 @frozen
@@ -106,8 +107,9 @@ class GgufTensor:
     """A tensor in the file.
 
     Args:
-        number: the number of its type in ggml.
-        shape: the shape in torch's order, with the axis of neighbouring values last.
+        number: the number that ggml gives to the type of the values.
+        shape: the shape in torch's order. Values that are neighbours on the last axis are neighbours in the
+            file.
         start: the position of its first byte in the file.
         stop: the position after its last byte.
     """
@@ -140,7 +142,8 @@ def read_header(data: Sliceable) -> GgufHeader:
     """Read the header, and check that all tensors are in the file.
 
     Raises:
-        DamagedHeader: the header is damaged, lies about sizes, or has a version or type that is unknown.
+        DamagedHeader: the header is damaged, states wrong sizes, or has a version or type that is not
+            supported.
     """
     walk = _Walk(data)
     if walk.take(len(MAGIC)) != MAGIC:
@@ -149,23 +152,23 @@ def read_header(data: Sliceable) -> GgufHeader:
     if version & 0xFFFF == 0:
         raise DamagedHeader("the file is big-endian, and only little-endian files are read")
     if version not in VERSIONS:
-        raise DamagedHeader(f"version {version} of GGUF is not read, only {VERSIONS[0]} and {VERSIONS[1]}")
+        raise DamagedHeader(f"the GGUF version must be {VERSIONS[0]} or {VERSIONS[1]}, but got {version}")
     tensors, entries = walk.number("<Q"), walk.number("<Q")
     metadata: dict[str, Any] = {}
     for _ in range(walk.counted(_checked(entries), least=13)):
         key = walk.name()
         if key in metadata:
-            raise DamagedHeader(f"the key {key!r} is there twice")
+            raise DamagedHeader(f"the key {key!r} occurs twice")
         metadata[key] = walk.value(walk.number("<I"))
     infos: dict[str, tuple[int, tuple[int, ...], int]] = {}
     for _ in range(walk.counted(_checked(tensors), least=24)):
         name = walk.name()
         if name in infos:
-            raise DamagedHeader(f"the tensor {name!r} is there twice")
+            raise DamagedHeader(f"the tensor {name!r} occurs twice")
         infos[name] = walk.tensor(name)
     alignment = metadata.get("general.alignment", ALIGNMENT)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
-        raise DamagedHeader(f"the alignment is {alignment!r}, and must be a power of two")
+        raise DamagedHeader(f"the alignment must be a power of two, but got {alignment!r}")
     begin = -(-walk.position // alignment) * alignment
     placed = {name: _placed(name, info, begin, len(data)) for name, info in infos.items()}
     if (needed := sum(each.stop - each.start for each in placed.values())) > len(data):
@@ -176,7 +179,7 @@ def read_header(data: Sliceable) -> GgufHeader:
 
 def _checked(number: int) -> int:
     if number > ENTRIES:
-        raise DamagedHeader(f"the header declares {number} entries, and the most is {ENTRIES}")
+        raise DamagedHeader(f"the header declares {number} entries, but at most {ENTRIES} are allowed")
     return number
 
 
@@ -185,7 +188,8 @@ def _placed(name: str, info: tuple[int, tuple[int, ...], int], begin: int, size:
     kind, start = KINDS[number], begin + offset
     if kind.block > 1 and (not shape or shape[-1] % kind.block):
         raise DamagedHeader(
-            f"{name!r} has shape {shape}, which is no multiple of the {kind.block} of {kind.name}"
+            f"the last axis of {name!r} must be a multiple of {kind.block} for the type {kind.name}, "
+            f"but got the shape {shape}"
         )
     stop = start + prod(shape) // kind.block * kind.size
     if stop > size:
@@ -201,7 +205,7 @@ class _Walk:
         self._data, self.position, self._left = data, 0, MOST
 
     def take(self, size: int) -> bytes:
-        """Return this number of bytes, and move behind them."""
+        """Return the next ``size`` bytes, and move the position behind them."""
         if size > len(self._data) - self.position:
             left = len(self._data) - self.position
             raise DamagedHeader(
@@ -211,15 +215,15 @@ class _Walk:
         return self._data[start : self.position]
 
     def number(self, form: str) -> Any:
-        """Return one number of this format of ``struct``."""
+        """Return the next number. ``form`` is its ``struct`` format."""
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def counted(self, number: int, least: int) -> int:
-        """Return a number of entries, after checking it.
+        """Check a number of entries against ``MOST`` and the bytes that are left, and return the number.
 
         Args:
             number: the number that the header declares.
-            least: the smallest number of bytes of an entry.
+            least: the smallest number of bytes that an entry can take.
         """
         self._left -= number
         if self._left < 0:
@@ -229,14 +233,14 @@ class _Walk:
         return number
 
     def name(self) -> str:
-        """Return a string that is a key or the name of a tensor."""
+        """Return the next string, which is a key or the name of a tensor."""
         size = self.number("<Q")
         if size > LONGEST:
-            raise DamagedHeader(f"a name has {size} bytes, and the most is {LONGEST}")
+            raise DamagedHeader(f"a name has {size} bytes, but at most {LONGEST} are allowed")
         return self._text(self.take(size))
 
     def value(self, kind: int, depth: int = 0) -> Any:
-        """Return a scalar or a short string; None for an array or a longer string, which are skipped."""
+        """Return the next value of metadata. An array or a long string is skipped, and None is returned."""
         if kind in SCALARS:
             return self.number(SCALARS[kind])
         if kind == STRING:
@@ -261,10 +265,10 @@ class _Walk:
             self.value(kind, depth)
 
     def tensor(self, name: str) -> tuple[int, tuple[int, ...], int]:
-        """Return the number of the type, the shape and the offset of a tensor."""
+        """Return the description of the next tensor: the number of its type, its shape and its offset."""
         axes = self.number("<I")
         if axes > AXES:
-            raise DamagedHeader(f"{name!r} has {axes} axes, and the most is {AXES}")
+            raise DamagedHeader(f"{name!r} has {axes} axes, but at most {AXES} are allowed")
         dims: Sequence[int] = [self.number("<Q") for _ in range(axes)]
         kind, offset = self.number("<I"), self.number("<Q")
         if prod(max(1, each) for each in dims) >= 1 << 62:

@@ -1,4 +1,4 @@
-"""Read GGUF files, the format of llama.cpp."""
+"""Read GGUF files, which llama.cpp uses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DTYPES = {
     "I32": torch.int32,
     "I64": torch.int64,
 }
-#: Types that are not dequantised: the scales of NVFP4 are partly in other tensors.
+#: Types that cannot be dequantised from one tensor. Some scales of NVFP4 are in other tensors.
 SCALED_ELSEWHERE = ("NVFP4",)
 #: The start of the keys of metadata that describe the tokenizer, not the network.
 TOKENIZER = "tokenizer."
@@ -51,14 +51,14 @@ class GgufReader(FileReader):
         return candidate.head.startswith(MAGIC)
 
     def read(self, path: Path) -> Content:
-        """Map the tensors. A file with quantised weights is refused."""
+        """Read the tensors, or raise a ``FileError`` if any of them is quantised."""
         data, header = _opened(path)
         if quantised := _quantised(header):
             total = sum(prod(each.shape) for each in header.tensors.values())
             part = sum(prod(each.shape) for each in quantised.values()) / max(1, total)
             raise FileError(
-                f"{path}: {part:.2%} of the weights are quantised ({_kinds(quantised)}); give the network "
-                f"from before, or read the rounded weights with --reader {GgufDequantisedReader.name}"
+                f"{path}: {part:.2%} of the weights are quantised ({_kinds(quantised)}); use the network "
+                f"before quantisation, or read the rounded weights with --reader {GgufDequantisedReader.name}"
             )
         return _content(header, {name: _plain(each, data) for name, each in header.tensors.items()})
 
@@ -67,7 +67,8 @@ class GgufReader(FileReader):
 class GgufDequantisedReader(FileReader):
     """Reads a GGUF file with quantised weights, if the user chooses this reader.
 
-    :class:`GgufReader` recognises the same files and is asked first, so this reader is not used otherwise.
+    :class:`GgufReader` recognises the same files and is asked first. This reader is therefore used only if it
+    is chosen by name.
     """
 
     name = "formats/gguf-dequantised"
@@ -80,7 +81,7 @@ class GgufDequantisedReader(FileReader):
         return candidate.head.startswith(MAGIC)
 
     def read(self, path: Path) -> Content:
-        """Map the tensors that are not quantised, and dequantise the others to float32."""
+        """Read the tensors. Those that are quantised are dequantised to float32."""
         data, header = _opened(path)
         tensors, quantised = {}, _quantised(header)
         for name, each in header.tensors.items():
@@ -101,7 +102,7 @@ def _opened(path: Path) -> tuple[mmap.mmap, GgufHeader]:
     """Map a file into memory, and read its header.
 
     Raises:
-        FileError: the file is damaged or hostile, or only a part of a network.
+        FileError: the file is damaged or hostile, or contains only a part of a network.
     """
     data = mapped(path)
     try:
@@ -109,7 +110,10 @@ def _opened(path: Path) -> tuple[mmap.mmap, GgufHeader]:
     except DamagedHeader as error:
         raise FileError(f"{path}: damaged, or not a GGUF file that is read: {error}") from error
     if isinstance(parts := header.metadata.get("split.count"), int) and parts > 1:
-        raise FileError(f"{path}: one of {parts} parts of a network; join them with llama-gguf-split --merge")
+        raise FileError(
+            f"{path}: the file is one of {parts} parts of a network; "
+            "join the parts with llama-gguf-split --merge"
+        )
     return data, header
 
 
@@ -118,7 +122,7 @@ def _quantised(header: GgufHeader) -> dict[str, GgufTensor]:
 
 
 def _kinds(tensors: Mapping[str, GgufTensor]) -> str:
-    """Return the types of tensors, the most frequent first."""
+    """Return the names of the types of tensors as a list in words. The most frequent type comes first."""
     return ", ".join(name for name, _ in Counter(each.kind.name for each in tensors.values()).most_common())
 
 
@@ -134,7 +138,7 @@ def _plain(stored: GgufTensor, data: mmap.mmap) -> Tensor:
 
 
 def _dequantised(stored: GgufTensor, data: mmap.mmap) -> Tensor:
-    """Return the values of a quantised tensor.
+    """Return the values of a quantised tensor as float32.
 
     Raises:
         NotImplementedError: the type cannot be dequantised.

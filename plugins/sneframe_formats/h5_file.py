@@ -1,4 +1,4 @@
-"""Read HDF5 files that may be hostile, without following anything that leads out of a file.
+"""Read HDF5 files, which may be hostile. Links and references to other files are never followed.
 
 The library ``h5py`` is used for the structure of the file alone. Tensors are mapped into memory, or unpacked
 chunk by chunk with a limit, because HDF5 itself unpacks a chunk without any limit.
@@ -25,11 +25,11 @@ from sneframe.files.sizes import size_of
 
 MAGIC = b"\x89HDF\r\n\x1a\n"  #: the first bytes of an HDF5 file
 LINKS = 100_000  #: largest number of groups and datasets in a file
-DEEPEST = 64  #: largest number of groups around a dataset
+DEEPEST = 64  #: largest number of levels of nested groups
 CHUNKS = 100_000  #: largest number of chunks of a dataset
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3  #: the numbers of the filters that can be undone
 REWRITE = "write the file again without it"
-#: The types of datasets that hold numbers, by NumPy's letter for the kind of type.
+#: The allowed sizes in bytes of a number, by the letter that NumPy gives to the kind of the number.
 NUMBERS = {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1,), "b": (1,)}
 
 
@@ -38,13 +38,13 @@ class H5File(AbstractContextManager["H5File"]):
     """An HDF5 file, open for reading.
 
     Args:
-        source: the path of the file, or the open file. Tensors of a path are mapped into memory.
-        path: the path for errors.
+        source: the path of the file, or the open file. The file of a path is mapped into memory.
+        path: the path of the file that error messages name.
 
     Attributes:
-        path: the path for errors.
-        datasets: the datasets of numbers by path, without a slash in front. They are not read before
-            :meth:`tensor` is called.
+        path: the path of the file that error messages name.
+        datasets: the datasets of numbers by path, without a slash in front. :meth:`tensor` reads their
+            values.
         passed: the paths of the datasets that hold no numbers, such as strings.
 
     Raises:
@@ -80,9 +80,9 @@ class H5File(AbstractContextManager["H5File"]):
         return self
 
     def texts(self, path: str, name: str) -> list[str] | None:
-        """Return an attribute of a group or dataset that holds strings, or None if there is no such one.
+        """Return the strings in an attribute of a group or dataset, or None if it has no such attribute.
 
-        An attribute that Keras has split, as ``name0``, ``name1`` …, is joined.
+        Keras splits a long attribute into ``name0``, ``name1`` …. Their strings are returned in one list.
 
         Raises:
             FileError: the attribute is damaged, or its strings would take far more bytes than the file.
@@ -110,7 +110,7 @@ class H5File(AbstractContextManager["H5File"]):
             if shape is None or kind.kind not in "SO" or strings is None:
                 # an attribute without elements, as Keras writes for a layer without weights, has any type
                 return [] if shape is None or prod(shape) == 0 else None
-            # The strings of variable length may all be one string of the file.
+            # Strings of variable length may all refer to the same string, which may be as long as the file.
             needed = prod(shape) * (self._size if strings.length is None else strings.length)
             if needed > max(SMALL, GROWTH * self._size):
                 raise FileError(f"{self.path}: the attribute {name!r} could take {needed} bytes")
@@ -127,7 +127,7 @@ class H5File(AbstractContextManager["H5File"]):
     # -- structure -------------------------------------------------------------------------------------------
 
     def _walk(self) -> None:
-        """Collect the groups and datasets. Links are followed only if they are plain entries of a group."""
+        """Collect the groups and datasets of the file. Refuse all links except hard links."""
         h5 = self._h5
         seen: set[int] = set()
         waiting: list[tuple[str, Any]] = []
@@ -174,7 +174,7 @@ class H5File(AbstractContextManager["H5File"]):
             self.datasets[name] = dataset
 
     def _check_sizes(self) -> None:
-        """Check that all datasets together, and every chunk, take no more bytes than the file can hold."""
+        """Check that the values of all datasets together do not take far more bytes than the file."""
         limit = max(SMALL, GROWTH * self._size)
         total = 0
         try:
@@ -193,10 +193,10 @@ class H5File(AbstractContextManager["H5File"]):
     # -- values ----------------------------------------------------------------------------------------------
 
     def tensor(self, name: str) -> Tensor:
-        """Return the values of a dataset of ``datasets``.
+        """Return the values of the dataset with this path in ``datasets``.
 
         Raises:
-            FileError: the file does not hold all values, or they are packed in an unknown way.
+            FileError: values are missing from the file, or an unknown filter was applied to them.
         """
         dataset = self.datasets[name]
         try:
@@ -267,17 +267,20 @@ class H5File(AbstractContextManager["H5File"]):
         return [each[0] for each in found]
 
     def _unfiltered(self, name: str, packed: bytes, filters: Sequence[int], size: int, item: int) -> bytes:
-        """Undo the filters of a chunk, the last filter first. The result has ``size`` bytes."""
+        """Undo the filters of a chunk, the last filter first, and return its ``size`` bytes of values.
+
+        ``item`` is the number of bytes of a value, by which the filter SHUFFLE had reordered the bytes.
+        """
         for number in reversed(filters):
             if number == CHECKSUM:
                 packed = packed[:-4]
             elif number == DEFLATE:
-                # a checksum that was added before packing takes four bytes more
+                # If a checksum was added before the compression, it takes four more bytes.
                 packed = zlib.decompressobj().decompress(packed, size + 5)
             elif len(packed) == size:
                 packed = np.frombuffer(packed, np.uint8).reshape(item, -1).T.tobytes()
         if len(packed) != size:
-            raise FileError(f"{self.path}: a chunk of {name!r} does not have {size} bytes")
+            raise FileError(f"{self.path}: a chunk of {name!r} must have {size} bytes, but got {len(packed)}")
         return packed
 
 
@@ -290,7 +293,7 @@ def _chunked(dataset: Any) -> int:
 
 
 def _bytes_of(source: Path | IO[bytes]) -> np.ndarray[Any, Any]:
-    """Return the bytes of a file as an array that may be changed without a change of the file."""
+    """Return the bytes of a file as an array. A change of the array does not change the file."""
     if isinstance(source, Path):
         return np.memmap(source, np.uint8, mode="c")
     source.seek(0)

@@ -19,27 +19,32 @@ from sneframe.files.sizes import NESTED
 
 LARGEST = 1 << 24  #: largest size of a config in bytes
 LAYERS = 20_000  #: largest number of layers of a network
-MODELS = ("Sequential", "Functional", "Model")  #: the classes of layers that consist of layers
-PACKAGES = ("keras", "tensorflow", "tf_keras", "keras_core")
-OWN = frozenset(dir(nn.Module()))  #: names that a part of a torch module cannot have
+MODELS = (
+    "Sequential",
+    "Functional",
+    "Model",
+)  #: the classes of models, which can also be layers of another model
+PACKAGES = ("keras", "tensorflow", "tf_keras", "keras_core")  #: packages that define the classes of Keras
+OWN = frozenset(dir(nn.Module()))  #: names that a submodule of a torch module cannot have
 
 Names = tuple[str, ...]
 
 
 class NoModuleError(Exception):
-    """The computation of a network is not known. The message is a note that says why."""
+    """The computation of a network is not known. The message gives the reason, and is shown in a note."""
 
 
 @frozen(kw_only=True)
 class KerasLayer:
-    """A layer of a model, or of a model in it.
+    """A layer of a model. The layer may be inside a nested model.
 
     Args:
-        names: the names of the models around the layer, without that of the whole model, and its own name.
+        names: the names of the nested models around the layer, from the outside in, and the name of the
+            layer. The name of the outermost model is left out.
         stored: the path of the layer's variables in a weights file of Keras 3.
-        kind: the name of the class, such as ``Dense``.
+        kind: the name of the class of the layer, such as ``Dense``.
         settings: the arguments of the class.
-        known: whether the class is one of Keras, not one of the user's.
+        known: whether the class belongs to Keras. It is False for a class that a user defined.
         old: whether Keras 2 or older wrote the file.
     """
 
@@ -52,12 +57,17 @@ class KerasLayer:
 
     @property
     def path(self) -> str:
-        """The dotted name, which the layer has in torch."""
+        """The dotted name of the layer in torch."""
         return dotted(self.names)
 
 
 def dotted(names: Sequence[str]) -> str:
-    """Return the name that torch uses for a layer with these names of models around it."""
+    """Return the dotted name of a layer in torch.
+
+    Args:
+        names: the names of the nested models around the layer, from the outside in, and the name of the
+            layer.
+    """
     parts = [part for name in names for part in name.replace("_._", "/").split("/") if part]
     return ".".join(f"{part}_" if part in OWN else part.replace(".", "_") for part in parts)
 
@@ -66,7 +76,7 @@ def parsed(text: str | bytes, path: Path) -> Mapping[str, Any]:
     """Parse a config.
 
     Raises:
-        FileError: the text is too long, damaged, nested too deep, or no config of a model.
+        FileError: the text is too long, damaged, nested too deep, or not the config of a model.
     """
     if len(text) > LARGEST:
         raise FileError(f"{path}: the config has {len(text)} bytes, more than {LARGEST}")
@@ -75,20 +85,20 @@ def parsed(text: str | bytes, path: Path) -> Mapping[str, Any]:
     except RecursionError as error:
         raise FileError(f"{path}: the config is nested too deep") from error
     except ValueError as error:
-        raise FileError(f"{path}: the config is no JSON ({one_line(error)})") from error
+        raise FileError(f"{path}: the config is not JSON ({one_line(error)})") from error
     if not isinstance(found, Mapping) or not isinstance(found.get("class_name"), str):
-        raise FileError(f"{path}: the config is not that of a Keras model")
+        raise FileError(f"{path}: the config does not describe a Keras model")
     return found
 
 
 def snake(name: str) -> str:
-    """Return the name of a class as Keras writes it into weights files: ``conv2d_transpose``."""
+    """Return the name of a class in snake case, as Keras writes it: ``conv2d_transpose``."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def layers(model: Mapping[str, Any], path: Path, *, old: bool = False) -> dict[str, KerasLayer]:
-    """Return the layers of a model by dotted name, with those of the models in it, in the config's order.
+    """Return the layers of a model and of its nested models, by dotted name and in the order of the config.
 
     Args:
         model: the config of the model.
@@ -144,18 +154,18 @@ def name_of(each: Mapping[str, Any]) -> str:
 
 
 def kind_of(each: Mapping[str, Any]) -> str:
-    """Return the class of a layer, as ``ops.Add`` for a function of Keras, which differs from a layer."""
+    """Return the class of a layer, such as ``Add``. A function of ``keras.ops`` is ``ops.Add``."""
     function = str(each.get("module")).startswith("keras.src.ops")
     return f"{'ops.' if function else ''}{each.get('class_name')}"
 
 
 def is_model(each: Mapping[str, Any]) -> bool:
-    """Return whether a layer is a model that consists of layers."""
+    """Return whether a layer is a nested model."""
     return each.get("class_name") in MODELS and is_known(each)
 
 
 def is_known(each: Mapping[str, Any]) -> bool:
-    """Return whether the class of a layer is one of Keras, not one of the user's."""
+    """Return whether the class of a layer belongs to Keras. It is False for a class that a user defined."""
     module, registered = each.get("module"), each.get("registered_name")
     if module is not None and str(module).partition(".")[0] not in PACKAGES:
         return False

@@ -1,4 +1,7 @@
-"""Read the graph of calls in the config of a Keras model. Models in it are flattened to one list of calls."""
+"""Read the calls of layers from the config of a Keras model.
+
+The calls of the layers of nested models are in the same list as those of the outermost model.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,10 @@ from sneframe_formats.keras_config import (
 
 CALLS = 20_000  #: largest number of calls of layers in a network
 
-Reference = tuple[str, int, int]  #: the name of a layer, the number of its call, and that of the output
-Key = tuple[str, int]  #: the name of a layer, and the number of its call
+Reference = tuple[
+    str, int, int
+]  #: the name of a layer, the number of its call, and the number of an output of the call
+Key = tuple[str, int]  #: the name of a layer, and the number of one of its calls
 
 
 @frozen(kw_only=True)
@@ -32,7 +37,7 @@ class KerasCall:
 
     Args:
         path: the dotted name of the layer.
-        inputs: what the layer reads: the number of a value, or a constant as a float.
+        inputs: what the layer reads. An int is the number of a value, and a float is a constant.
         output: the number of the value that the layer computes.
     """
 
@@ -58,7 +63,7 @@ class KerasGraph:
 
 @frozen
 class _Build:
-    """Flattens a model and the models in it to one list of calls."""
+    """Collects the calls of a model and of its nested models in one list."""
 
     calls: list[KerasCall] = field(factory=list)
     inputs: list[tuple[tuple[int | None, ...], str]] = field(factory=list)
@@ -69,9 +74,12 @@ class _Build:
         return self.count[0] - 1
 
     def model(self, model: Mapping[str, Any], names: Names, given: list[int] | None) -> list[int]:
-        """Add the calls of a model to the list, and return its outputs. Without ``given`` it is the whole."""
+        """Add the calls of a model to the list, and return the numbers of the values that the model returns.
+
+        ``given`` has the numbers of the values that the model reads. It is None for the outermost model.
+        """
         if len(names) > NESTED:
-            raise NoModuleError("its models are nested too deep")
+            raise NoModuleError("the nested models are too deep")
         if model.get("class_name") == "Sequential":
             return self._sequential(model, names, given)
         return self._functional(model, names, given)
@@ -83,7 +91,7 @@ class _Build:
                 raise NoModuleError(f"the model {dotted(its)!r} reads a constant")
             return self.model(each, its, [value for value in inputs if isinstance(value, int)])
         if len(self.calls) >= CALLS:
-            raise NoModuleError(f"it has more than {CALLS} calls of layers")
+            raise NoModuleError(f"the model has more than {CALLS} calls of layers")
         call = KerasCall(path=dotted(its), inputs=tuple(inputs), output=self.new())
         self.calls.append(call)
         return [call.output]
@@ -109,7 +117,7 @@ class _Build:
 
     def _one(self, outputs: list[int]) -> list[int]:
         if len(outputs) != 1:
-            raise NoModuleError("a model in it has several outputs")
+            raise NoModuleError("a model inside a Sequential has several outputs")
         return outputs
 
     def _functional(self, model: Mapping[str, Any], names: Names, given: list[int] | None) -> list[int]:
@@ -160,33 +168,37 @@ def graph(model: Mapping[str, Any]) -> KerasGraph:
     """Return the computation of a model.
 
     Raises:
-        NoModuleError: the config does not say how the model computes, or in an unknown form.
+        NoModuleError: the config does not state the computation, or states it in an unknown form.
     """
     if model.get("class_name") not in MODELS or not is_known(model):
-        raise NoModuleError(f"it is of the class {str(model.get('class_name'))!r}, whose code is not run")
+        raise NoModuleError(
+            f"the model is of the class {str(model.get('class_name'))!r}, whose code is not run"
+        )
     build = _Build()
     outputs = build.model(model, (), None)
     if not outputs or not build.calls:
-        raise NoModuleError("its config has no layers")
+        raise NoModuleError("the config has no layers")
     return KerasGraph(inputs=tuple(build.inputs), calls=tuple(build.calls), outputs=tuple(outputs))
 
 
 def _source(reference: Reference, values: Mapping[Key, Any], nodes: Mapping[Key, Any]) -> Key:
-    """Return the call that a reference means. A layer that is called once may have any number of the call."""
+    """Return the call to which a reference refers. If a layer is called once, the number may be wrong."""
     name, node, _ = reference
     if (name, node) in values or (name, node) in nodes:
         return name, node
     if ((name, 0) in values or (name, 0) in nodes) and (name, 1) not in nodes:
         return name, 0
-    raise NoModuleError(f"its config refers to a call {node} of {name!r}, which is missing")
+    raise NoModuleError(f"the config refers to call {node} of {name!r}, which is missing")
 
 
 def _value(reference: Reference, values: Mapping[Key, list[int]], nodes: Mapping[Key, Any]) -> int:
     found = values.get(_source(reference, values, nodes))
     if found is None:
-        raise NoModuleError(f"its config has a cycle, or no input for {reference[0]!r}")
+        raise NoModuleError(f"the config has a cycle, or no input for {reference[0]!r}")
     if not 0 <= reference[2] < len(found):
-        raise NoModuleError(f"its config refers to an output {reference[2]} of {reference[0]!r}")
+        raise NoModuleError(
+            f"the config refers to output {reference[2]} of {reference[0]!r}, which is missing"
+        )
     return found[reference[2]]
 
 
@@ -196,7 +208,7 @@ def _nodes(each: Mapping[str, Any]) -> list[Any]:
 
 
 def _arguments(node: Any, name: str) -> list[Reference | float]:
-    """Return what a call reads, from the form of Keras 3, a dict, or that of Keras 2, a list."""
+    """Return what a call reads. ``node`` is a dict in files of Keras 3, and a list in files of Keras 2."""
     if isinstance(node, Mapping):
         _check_keywords(node.get("kwargs"), name)
         args = node.get("args")
@@ -230,15 +242,15 @@ def _check_keywords(keywords: Any, name: str) -> None:
 
 
 def _references(found: Any) -> list[Reference]:
-    """Return references to outputs of calls: one, or a list of them."""
+    """Check and return references to outputs of calls. ``found`` is one reference or a list of references."""
     if not isinstance(found, list):
-        raise NoModuleError("its config has inputs or outputs of an unknown form")
+        raise NoModuleError("the config has inputs or outputs of an unknown form")
     listed = [found] if found and isinstance(found[0], str) else found
     references: list[Reference] = []
     for each in listed:
         form = isinstance(each, list) and len(each) >= 3 and isinstance(each[0], str)
         if not form or not all(type(number) is int for number in each[1:3]):
-            raise NoModuleError("its config has inputs or outputs of an unknown form")
+            raise NoModuleError("the config has inputs or outputs of an unknown form")
         references.append((each[0], each[1], each[2]))
     return references
 
@@ -246,10 +258,10 @@ def _references(found: Any) -> list[Reference]:
 def _shape(found: Any) -> tuple[int | None, ...]:
     sizes = found if isinstance(found, list) else []
     if len(sizes) < 2 or not all(each is None or (type(each) is int and each > 0) for each in sizes):
-        raise NoModuleError("its config does not give the shape of an input")
+        raise NoModuleError("the config does not give the shape of an input")
     return tuple(sizes)
 
 
 def _dtype(found: Any) -> Any:
-    """Return the name of a type, which Keras 3 may give as a policy with a name."""
+    """Return the name of a dtype. Keras 3 may state it as a dict with the settings of a dtype policy."""
     return settings(found).get("name") if isinstance(found, Mapping) else found

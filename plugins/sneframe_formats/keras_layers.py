@@ -1,4 +1,4 @@
-"""Compute Keras layers by torch. Between layers, tensors have the channels last, as in Keras."""
+"""Compute Keras layers with weights by torch. The channels are the last axis between layers, as in Keras."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def first(x: Tensor) -> Tensor:
-    """Move the channels from the last axis to the one after the batch, as torch has them."""
+    """Move the channels from the last axis to the second axis, after the batch, where torch expects them."""
     return rearrange(x, "b ... c -> b c ...")
 
 
 def last(x: Tensor) -> Tensor:
-    """Move the channels to the last axis, as Keras has them."""
+    """Move the channels from the second axis to the last axis, where Keras expects them."""
     return rearrange(x, "b c ... -> b ... c")
 
 
 def check_size(shape: Sequence[int]) -> None:
-    """Check the size of a tensor before memory is taken for it."""
+    """Raise an error if a tensor of this shape is too large. Call this before the tensor is computed."""
     if prod(shape) > LARGEST:
         raise ArchitectureError(f"a layer computes a tensor of shape {tuple(shape)}, which is too large")
 
 
 def over(x: Tensor, count: int) -> Tensor:
-    """Check that a tensor has this number of axes of positions, beside the batch and the channels."""
+    """Return a tensor after checking that it has ``count`` axes beside the batch and the channels."""
     if x.ndim != count + 2:
-        raise ArchitectureError(f"a layer for {count} axes of positions reads a tensor of {x.ndim} axes")
+        raise ArchitectureError(f"a layer needs {count} axes beside batch and channels, but got {x.ndim - 2}")
     return x
 
 
 def padded(x: Tensor, pads: Sequence[tuple[int, int]], mode: str = "constant") -> Tensor:
-    """Pad the axes of positions of a tensor with the channels first."""
+    """Pad the axes after the batch and the channels. ``pads`` has a pair for each: before, after."""
     if not any(n for pair in pads for n in pair):
         return x
     check_size([*x.shape[:2], *(n + sum(pair) for n, pair in zip(x.shape[2:], pads, strict=True))])
@@ -62,10 +62,10 @@ def padded(x: Tensor, pads: Sequence[tuple[int, int]], mode: str = "constant") -
 
 
 def same(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> list[Any]:
-    """Return the pads before and after each axis of positions with which Keras's ``same`` keeps sizes."""
+    """Return the pads of Keras's padding ``same``: a pair for each axis after the batch and the channels."""
     if x.ndim != len(kernel) + 2:
         raise ArchitectureError(
-            f"a layer for {len(kernel)} axes of positions reads a tensor of {x.ndim} axes"
+            f"a layer needs {len(kernel)} axes beside batch and channels, but got {x.ndim - 2}"
         )
     pads = []
     for size, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True):
@@ -75,7 +75,7 @@ def same(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequ
 
 
 class Dense(nn.Linear):
-    """A linear layer, with its activation."""
+    """A linear layer, followed by an activation."""
 
     activation = "linear"
 
@@ -113,7 +113,7 @@ class Conv3d(_Conv, nn.Conv3d):
 
 
 class Separable(nn.Module):
-    """A convolution of each channel, and one over the channels."""
+    """A separable convolution: a depthwise convolution, followed by a pointwise convolution."""
 
     def __init__(self, depthwise: nn.Module, pointwise: nn.Module) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class ConvTranspose3d(_Transposed, nn.ConvTranspose3d):
 
 
 class KerasBatchNorm(nn.BatchNorm2d):
-    """A batch normalisation at inference, along any axis."""
+    """A batch normalisation in evaluation mode. The channels may be on any axis."""
 
     axis = -1
 
@@ -180,13 +180,15 @@ class LayerNorm(nn.LayerNorm):
 
 
 def check_last(x: Tensor, number_: int) -> None:
-    """Check that the number of an axis means the last one of a tensor."""
+    """Raise an error unless ``number_`` is the number of the last axis of a tensor."""
     if number_ not in (-1, x.ndim - 1):
-        raise ArchitectureError(f"a layer that acts along axis {number_} of {x.ndim} is not known")
+        raise ArchitectureError(
+            f"a normalisation must act along the last of {x.ndim} axes, but got axis {number_}"
+        )
 
 
 class KerasEmbedding(nn.Embedding):
-    """A table of vectors."""
+    """An embedding: a table with a vector for each index."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Look up the rows of the table."""
@@ -214,7 +216,7 @@ class Slopes(nn.Module):
 
 
 class Normalization(nn.Module):
-    """A normalisation of the last axis of the input by constants."""
+    """Normalises the last axis of the input by a stored mean and variance."""
 
     def __init__(self, size: tuple[int, ...], axis: int) -> None:
         super().__init__()
@@ -247,7 +249,7 @@ def dense(layer: KerasLayer, shapes: Shapes) -> nn.Module:
 
 
 def conv(layer: KerasLayer, shapes: Shapes) -> nn.Module:
-    """Build a convolution, or one of each channel."""
+    """Build a convolution, which may be depthwise."""
     count = int(layer.kind[-2])
     depthwise = layer.kind.startswith("Depthwise")
     weight = _weight(layer, shapes, count + 2)
@@ -275,7 +277,7 @@ def _conv(layer: KerasLayer, weight: tuple[int, ...], groups: int, act: str, *, 
 
 
 def separable(layer: KerasLayer, shapes: Shapes) -> nn.Module:
-    """Build a separable convolution. The bias and the activation follow the second convolution."""
+    """Build a separable convolution. Only its pointwise convolution has the bias and the activation."""
     count = int(layer.kind[-2])
     first_, second = (_weight(layer, shapes, count + 2, f"{n}.weight") for n in ("depthwise", "pointwise"))
     groups = first_[0] // max(1, whole(layer, "depth_multiplier", 1))
@@ -321,7 +323,7 @@ def batch_norm(layer: KerasLayer, shapes: Shapes) -> nn.Module:
 
 
 def _without(made: Any, layer: KerasLayer) -> nn.Module:
-    """Remove the scale or the shift of a normalisation, if the layer has none."""
+    """Return a normalisation without the scale or the shift that the settings of the layer turn off."""
     for name, setting in (("weight", "scale"), ("bias", "center")):
         if not layer.settings.get(setting, True):
             made.register_parameter(name, None)
@@ -339,7 +341,7 @@ def layer_norm(layer: KerasLayer, shapes: Shapes) -> nn.Module:
 
 
 def embedding(layer: KerasLayer, shapes: Shapes) -> nn.Module:
-    """Build a table of vectors."""
+    """Build an embedding."""
     if layer.settings.get("mask_zero"):
         raise refused(layer, "the setting mask_zero")
     rows, columns = _weight(layer, shapes, 2)
@@ -354,7 +356,7 @@ def prelu(layer: KerasLayer, shapes: Shapes) -> nn.Module:
 
 
 def normalization(layer: KerasLayer, shapes: Shapes) -> nn.Module:
-    """Build a normalisation of the input."""
+    """Build a ``Normalization``."""
     if layer.settings.get("invert") or layer.settings.get("mean") is not None:
         raise refused(layer, "the setting invert or mean")
     return Normalization(_weight(layer, shapes, 1, "mean"), axis(layer))
@@ -365,7 +367,7 @@ CONVOLUTIONS = tuple(f"Conv{n}D" for n in (1, 2, 3))
 DEPTHWISE = tuple(f"DepthwiseConv{n}D" for n in (1, 2))
 SEPARABLE = tuple(f"SeparableConv{n}D" for n in (1, 2))
 TRANSPOSED = tuple(f"Conv{n}DTranspose" for n in (1, 2, 3))
-#: How layers with weights are built, by their class.
+#: The functions that build layers with weights, by the class of the layer.
 BUILDERS: Mapping[str, Builder] = {
     "Dense": dense,
     **dict.fromkeys((*CONVOLUTIONS, *DEPTHWISE), conv),

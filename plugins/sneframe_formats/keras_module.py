@@ -17,13 +17,13 @@ from sneframe_formats.keras_layers import BUILDERS, check_size
 from sneframe_formats.keras_plain import plain
 from sneframe_formats.keras_settings import check_common
 
-SIDES = (64, 224, 16)  #: the sizes that are tried for axes whose size a config leaves open
-BATCH = 2
+SIDES = (64, 224, 16)  #: the sizes that are tried in turn for axes whose size the config does not state
+BATCH = 2  #: the size of the batch of an example
 TOTAL = 1 << 28  #: largest number of elements of all tensors that a network computes
 
 
 class KerasModule(nn.Module):
-    """Computes a Keras model. Inputs and outputs have Keras's order of axes, with the channels last.
+    """Computes a Keras model. In inputs and outputs the channels are the last axis, as in Keras.
 
     Args:
         children: the layers by dotted name.
@@ -44,7 +44,7 @@ class KerasModule(nn.Module):
         self.number, self.outputs = len(graph.inputs), graph.outputs
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Compute the outputs: a tensor, or a tuple if the model has several."""
+        """Return the output of the model, or a tuple if the model has several outputs."""
         if len(inputs) != self.number:
             raise ArchitectureError(f"the model has {self.number} inputs, but got {len(inputs)}")
         values: dict[int, Tensor] = dict(enumerate(inputs))
@@ -66,9 +66,9 @@ class Description:
 
     Args:
         graph: the calls of the layers.
-        known: the layers by dotted name.
+        known: the layers of the config by dotted name.
         values: the tensors of the network, with torch's names and order of axes.
-        side: the size of axes whose size the config leaves open.
+        side: the size of axes whose size the config does not state.
     """
 
     graph: KerasGraph
@@ -77,10 +77,10 @@ class Description:
     side: int = SIDES[0]
 
     def empty(self) -> KerasModule:
-        """Build the module without values.
+        """Build the module on the meta device, so that its tensors have shapes but no values.
 
         Raises:
-            NoModuleError: a layer or a setting of it is not known.
+            NoModuleError: a layer, or a setting of a layer, is not known.
         """
         shapes = {name: tuple(value.shape) for name, value in self.values.items()}
         made: dict[str, nn.Module] = {}
@@ -92,7 +92,7 @@ class Description:
         return KerasModule(made, self.graph)
 
     def module(self) -> tuple[nn.Module, tuple[Tensor, ...]]:
-        """Build the module with its values, and an example of its inputs."""
+        """Return the module with the weights of the network, and an example of its inputs."""
         module = self.empty()
         halves = (torch.float16, torch.bfloat16)
         own = {n: v.float() if v.dtype in halves else v.clone() for n, v in self.values.items()}
@@ -106,7 +106,7 @@ class Description:
         return module.eval(), self.examples("cpu", next(iter(own.values())).dtype)
 
     def examples(self, device: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Return an example of each input. Inputs of embeddings are zeros."""
+        """Return an example of each input. An input that an embedding reads is zeros."""
         indices = {
             each
             for call in self.graph.calls
@@ -142,9 +142,9 @@ def _built(layer: KerasLayer, shapes: Mapping[str, tuple[int, ...]]) -> nn.Modul
 def description(
     model: Mapping[str, Any], known: Mapping[str, KerasLayer], values: Mapping[str, Tensor]
 ) -> Description:
-    """Return the description of the module that a config describes.
+    """Return a :class:`Description` of the module for a config.
 
-    The module is built and run once on tensors without values, which shows whether its sizes fit.
+    The module is built and run once on the meta device, which shows whether the sizes of its layers fit.
 
     Args:
         model: the config of the model.
@@ -152,7 +152,7 @@ def description(
         values: the tensors of the network, with torch's names and order of axes.
 
     Raises:
-        NoModuleError: the config describes a computation that is not known, or other tensors than ``values``.
+        NoModuleError: the computation is not known, or the config needs other tensors than ``values``.
     """
     found = Description(graph(model), known, values)
     try:
@@ -162,19 +162,19 @@ def description(
         for name in own.keys() | given.keys():
             if own.get(name) != given.get(name):
                 raise NoModuleError(
-                    f"its config describes {name!r} with shape {own.get(name)}, "
+                    f"the config describes {name!r} with shape {own.get(name)}, "
                     f"but the file has {given.get(name)}"
                 )
         return _fitting(found, module)
     except NoModuleError:
         raise
-    except Exception as error:  # a computation that does not fit raises anything
-        raise NoModuleError(f"its config does not fit: {one_line(error)}") from error
+    except Exception as error:  # sizes that do not fit can raise any error
+        raise NoModuleError(f"the config does not fit: {one_line(error)}") from error
 
 
 @torch.no_grad()
 def _fitting(found: Description, module: nn.Module) -> Description:
-    """Return the description with the first size of open axes with which the module runs."""
+    """Return the description with the first size of ``SIDES`` with which the module runs."""
     is_open = any(size is None for shape, _ in found.graph.inputs for size in shape[1:])
     failure: Exception | None = None
     for side in SIDES if is_open else SIDES[:1]:

@@ -1,4 +1,4 @@
-"""Compute the Keras layers without weights by torch. Tensors have the channels last, as in Keras."""
+"""Compute Keras layers without weights by torch. The channels are the last axis, as in Keras."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Plain(nn.Module):
     """A layer without weights.
 
     Args:
-        kind: the name of the function in ``COMPUTE`` that computes the layer.
-        values: the settings of the layer.
+        kind: the key of the layer in ``COMPUTE``.
+        values: the settings that the function under this key takes.
     """
 
     def __init__(self, kind: str, *values: Any) -> None:
@@ -55,10 +55,10 @@ def _pool(name: str, size: tuple[int, ...], stride: tuple[int, ...], pads: str) 
         around = same(x, size, stride, (1,) * len(size)) if pads == "same" else [(0, 0)] * len(size)
         if not any(n for pair in around for n in pair):
             return last(pooled(x, size, stride))
-        # Each window holds the border, so that copies of the border do not change the maximum.
+        # Copies of the border do not change a maximum, because such a window includes the border itself.
         wide = padded(x, around, "replicate" if largest else "constant")
         found = pooled(wide, size, stride)
-        if not largest:  # Keras averages over the elements that are in the input
+        if not largest:  # Keras averages over the elements of the input, without the padding
             inside = padded(torch.ones_like(x[:1, :1], device=x.device), around)
             found = found / pooled(inside, size, stride)
         return last(found)
@@ -156,7 +156,7 @@ COMPUTE: Mapping[str, Callable[..., Callable[..., Tensor]]] = {
 
 
 def plain(layer: KerasLayer) -> Plain | None:
-    """Build a layer without weights, or return None if its class is not known.
+    """Build a layer without weights. Return None if the class of the layer is not known.
 
     Raises:
         NoModuleError: a setting of the layer is not known.

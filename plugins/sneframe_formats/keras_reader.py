@@ -1,4 +1,4 @@
-"""Read the files of Keras: whole models and weights, of Keras 3 and of tf.keras, and other HDF5 files."""
+"""Read files of Keras 3 and tf.keras, with whole models or only weights, and other HDF5 files."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from sneframe_formats.kernel_order import Kind, in_torch_order
 ENTRIES = ("config.json", "model.weights.h5")
 METADATA = "metadata.json"
 OLD = ("0.", "1.", "2.")  #: the starts of the versions of Keras before 3
-SHARD = re.compile(r"_\d{5}\.weights\.h5$")  #: matches the end of the name of a part of a network
-BACKENDS = ("", "tensorflow", "jax", "torch", "numpy", "openvino")  #: backends that do not flip kernels
+SHARD = re.compile(
+    r"_\d{5}\.weights\.h5$"
+)  #: matches the end of a file name if the file contains only a part of a network
+BACKENDS = ("", "tensorflow", "jax", "torch", "numpy", "openvino")  #: backends whose kernels are not flipped
 
 
 @final
@@ -40,11 +42,11 @@ class KerasReader(FileReader):
     extra = "sneframe[keras]"
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise the first bytes of HDF5, or the entries of a ``.keras`` archive."""
+        """Return True for an HDF5 file, and for an archive with the entries of a ``.keras`` file."""
         return candidate.head.startswith(MAGIC) or set(ENTRIES) <= set(candidate.entries)
 
     def read(self, path: Path) -> Content:
-        """Read the weights, and the computation if the file holds a config that is known."""
+        """Read the weights. Also read the computation if the file has a config whose layers are all known."""
         if SHARD.search(path.name):
             index = path.with_name(SHARD.sub(".weights.json", path.name))
             if index.exists():
@@ -59,7 +61,7 @@ class KerasReader(FileReader):
         try:
             with zipfile.ZipFile(path) as archive:
                 if missing := [name for name in ENTRIES if name not in archive.namelist()]:
-                    raise FileError(f"{path}: no Keras file: the archive has no {missing[0]}")
+                    raise FileError(f"{path}: not a Keras file: {missing[0]} is missing from the archive")
                 config = parsed(read_entry(archive, ENTRIES[0], path).getvalue(), path)
                 old = _is_old(read_entry(archive, METADATA, path) if METADATA in archive.namelist() else None)
                 return _content(read_entry(archive, ENTRIES[1], path), path, config, old=old)
@@ -70,7 +72,7 @@ class KerasReader(FileReader):
 
 
 def _is_old(metadata: IO[bytes] | None) -> bool:
-    """Return whether Keras 2 wrote an archive, or the archive does not say who wrote it."""
+    """Return whether Keras 2 or older wrote an archive. An archive without a version counts as old."""
     try:
         found = json.loads(metadata.read()) if metadata is not None else None
     except (ValueError, RecursionError):
@@ -125,7 +127,7 @@ def _described(
         values, notes = in_torch_order(values, _kinds(found))
     except FileError as error:
         raise FileError(f"{path}: {error}") from error
-    except Exception as error:  # a tensor with a shape that its layer cannot have
+    except Exception as error:  # a tensor may have a shape that its layer cannot have
         raise FileError(f"{path}: a tensor does not fit its name ({one_line(error)})") from error
     values = _with_slopes(values, found)
     passed = [each for each in passed if not any(word in STATE for word in each.split("/"))]
@@ -148,7 +150,7 @@ def _described(
 
 
 def _kinds(found: Found) -> dict[str, Kind]:
-    """Return what the layers compute whose class is known, for the order of axes."""
+    """Return the kind of each layer of a known class, which determines the order of axes of its kernel."""
     kinds: dict[str, Kind] = {}
     for stem, kind in found.kinds.items():
         if kind in [snake(each) for each in DEPTHWISE]:
@@ -163,7 +165,7 @@ def _kinds(found: Found) -> dict[str, Kind]:
 
 
 def _with_slopes(values: Mapping[str, Tensor], found: Found) -> dict[str, Tensor]:
-    """Give the slopes of a PReLU torch's name and shape, if there is one for each channel."""
+    """Return the values with torch's name and shape for the slopes of each PReLU with a slope per channel."""
     result: dict[str, Tensor] = {}
     for name, value in values.items():
         stem = name.rpartition(".")[0]

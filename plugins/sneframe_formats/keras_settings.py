@@ -1,4 +1,4 @@
-"""Read the settings of Keras layers, which come from a file and may be anything."""
+"""Read the settings of Keras layers. They come from a file and may have any value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sneframe_formats.keras_config import KerasLayer, NoModuleError
 LARGEST = 4096  #: largest size of a kernel, a stride or a padding
 TYPES = ("float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16")
 
-#: Keras's activations by name. ``hard_sigmoid`` of Keras 2 is another function.
+#: The activations of Keras 3 by name. In Keras 2, ``hard_sigmoid`` was another function.
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,
     "relu": F.relu,
@@ -41,7 +41,7 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def refused(layer: KerasLayer, what: str) -> NoModuleError:
-    """Return the error that says what about a layer is not known."""
+    """Return the error for something about a layer that is not known. ``what`` names it in words."""
     return NoModuleError(f"{what} of the layer {layer.path!r} ({layer.kind}) is not known")
 
 
@@ -57,7 +57,7 @@ def activation(layer: KerasLayer, key: str = "activation") -> str:
 
 
 def number(layer: KerasLayer, *keys: str, default: float | None = None) -> float:
-    """Return the first of these settings that is given, as a finite number."""
+    """Return the first setting of ``keys`` that the layer has, as a finite number."""
     found = next((layer.settings[key] for key in keys if layer.settings.get(key) is not None), default)
     if isinstance(found, Mapping):  # Keras 2 writes a NumPy number as a dict
         found = found.get("config", {}).get("value") if isinstance(found.get("config"), Mapping) else None
@@ -75,7 +75,7 @@ def whole(layer: KerasLayer, key: str, default: int) -> int:
 
 
 def sizes(layer: KerasLayer, key: str, count: int, default: Any = None, least: int = 1) -> tuple[int, ...]:
-    """Return a setting that is one size or one for each axis."""
+    """Return a size for each of ``count`` axes. The setting may be a single size for all axes."""
     found = layer.settings.get(key)
     found = default if found is None else found
     listed = found if isinstance(found, list | tuple) else [found] * count
@@ -85,7 +85,10 @@ def sizes(layer: KerasLayer, key: str, count: int, default: Any = None, least: i
 
 
 def pairs(layer: KerasLayer, key: str, count: int) -> tuple[tuple[int, int], ...]:
-    """Return a setting that is one size, one for each axis, or a pair for each axis."""
+    """Return a pair of sizes, before and after, for each of ``count`` axes.
+
+    The setting may be a single size for all axes, a size for each axis, or a pair for each axis.
+    """
     found = layer.settings.get(key)
     if count == 1 and isinstance(found, list | tuple) and not any(isinstance(n, list) for n in found):
         found = [found]
@@ -99,7 +102,7 @@ def pairs(layer: KerasLayer, key: str, count: int) -> tuple[tuple[int, int], ...
 
 
 def choice(layer: KerasLayer, key: str, *known: Any) -> Any:
-    """Return a setting that has one of several values. The first is the default."""
+    """Return a setting whose value must be one of ``known``. The first of them is the default."""
     found = layer.settings.get(key, known[0])
     if isinstance(found, list | dict) or found not in known:
         raise refused(layer, f"the setting {key}={found!r}")
@@ -107,7 +110,7 @@ def choice(layer: KerasLayer, key: str, *known: Any) -> Any:
 
 
 def axis(layer: KerasLayer) -> int:
-    """Return the axis of a layer that has just one."""
+    """Return the axis along which a layer acts, for layers that act along a single axis."""
     found = layer.settings.get("axis", -1)
     found = found[0] if isinstance(found, list | tuple) and len(found) == 1 else found
     if type(found) is not int or abs(found) > 32:
@@ -118,7 +121,7 @@ def axis(layer: KerasLayer) -> int:
 def check_common(layer: KerasLayer) -> None:
     """Check the settings that many layers share: the order of axes and the type of the weights."""
     if not layer.known:
-        raise NoModuleError(f"the layer {layer.path!r} is of the user's class {layer.kind!r}")
+        raise NoModuleError(f"the layer {layer.path!r} is of the class {layer.kind!r}, which a user defined")
     choice(layer, "data_format", "channels_last", None)
     for key in ("lora_rank", "quantization_config", "lora_alpha"):
         if layer.settings.get(key) is not None:

@@ -1,4 +1,4 @@
-"""Find the variables of the layers in a weights file of Keras 3 or of tf.keras, or in another HDF5 file."""
+"""Find the variables of the layers in a weights file of Keras 3 or tf.keras, or in another HDF5 file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from sneframe_formats.h5_file import H5File
 from sneframe_formats.keras_config import KerasLayer, dotted, is_model, name_of, parts, snake
 from sneframe_formats.keras_layers import BUILDERS
 
-CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  #: groups of a weights file that hold layers
-TOP = "top_level_model_weights"  #: the group of the weights that are in no layer
-#: Groups of a weights file that hold no weights of a network.
+CONTAINERS = (
+    "layers",
+    "_layer_checkpoint_dependencies",
+)  #: names of groups of a weights file that contain layers
+TOP = "top_level_model_weights"  #: the group of the weights that belong to no layer
+#: Names of groups of a weights file that contain no weights of the network.
 STATE = ("optimizer", "seed_generator", "optimizer_weights")
-#: The variables of layers, in the order of the numbers that a weights file of Keras 3 gives them.
 KERNEL = ("kernel", "bias")
+#: The variables of a layer by its class, in the order of their numbers in a weights file of Keras 3.
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     **{snake(kind): KERNEL for kind in BUILDERS if "Conv" in kind or kind == "Dense"},
     **{f"separable_conv{n}d": ("depthwise_kernel", "pointwise_kernel", "bias") for n in (1, 2)},
@@ -30,19 +33,21 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "normalization": ("mean", "variance", "count"),
     **{f"{name}_cell": ("kernel", "recurrent_kernel", "bias") for name in ("lstm", "gru", "simple_rnn")},
     "einsum_dense": KERNEL,
-    **dict.fromkeys(("query_dense", "key_dense", "value_dense", "output_dense"), KERNEL),  # of an attention
+    **dict.fromkeys(
+        ("query_dense", "key_dense", "value_dense", "output_dense"), KERNEL
+    ),  # layers of an attention
 }
 
 
 @frozen(eq=False)
 class Found:
-    """The variables of a network: dotted names of layers, and Keras's names of variables.
+    """The variables of a network, which were found in a file.
 
     Args:
-        paths: the paths of the datasets, by dotted name of the layer and by name of the variable.
-        kinds: the classes of layers, in snake case, as far as they are known.
+        paths: the path of each dataset, by the dotted name of the layer and Keras's name of the variable.
+        kinds: the class of each layer in snake case, for layers of a known class.
         notes: what was left out or assumed.
-        backend: the backend of Keras that wrote the file, if the file says it.
+        backend: the backend of the Keras that wrote the file, or an empty string if it is not stated.
         of_keras: whether Keras wrote the file.
     """
 
@@ -57,7 +62,7 @@ class Found:
 
 
 def numbered(file: H5File, known: Mapping[str, KerasLayer]) -> Found:
-    """Find the variables in groups ``vars``, which have numbers as names."""
+    """Find the variables of a Keras 3 file. They are in groups ``vars``, and their names are numbers."""
     groups: dict[str, list[str]] = {}
     for path in sorted(file.datasets, key=_natural):
         owner, _, inner = f"/{path}".rpartition("/vars/")
@@ -69,7 +74,7 @@ def numbered(file: H5File, known: Mapping[str, KerasLayer]) -> Found:
     named = {group: _names(file, group, stored) for group in groups}
     if len({dotted(names) for names in named.values()}) < len(named):
         named = {group: tuple(group.split("/")) for group in groups}
-        found.notes.append("layers of the file share names, so that the paths in the file are the names")
+        found.notes.append("layers of the file share names, so their paths in the file are used as names")
     order = {layer.path: number for number, layer in enumerate(known.values())}
     left: list[str] = []
     ordered = sorted(groups, key=lambda group: order.get(dotted(named[group]), len(order)))
@@ -106,7 +111,10 @@ def _as_layers(group: str) -> str:
 
 
 def _names(file: H5File, group: str, stored: Mapping[str, KerasLayer]) -> tuple[str, ...]:
-    """Return the names of the layers around a group of variables, as far as the file says them."""
+    """Return the names of the nested models around a layer and of the layer itself.
+
+    Where the file states no name, the name of the group is used.
+    """
     names: tuple[str, ...] = ()
     here = ""
     for part in group.split("/") if group else ():
@@ -121,7 +129,7 @@ def _names(file: H5File, group: str, stored: Mapping[str, KerasLayer]) -> tuple[
 
 
 def _kind(file: H5File, group: str) -> str:
-    """Return the class of a layer in snake case, from the name of its group or its own name."""
+    """Derive the class of a layer, in snake case, from the name of its group or of the layer."""
     named = file.texts(f"{group}/vars".lstrip("/"), "name") or [""]
     for name in (group.rpartition("/")[2], named[0]):
         if (kind := re.sub(r"_\d+$", "", name)) in VARIABLES:
@@ -132,7 +140,7 @@ def _kind(file: H5File, group: str) -> str:
 def _variables(
     file: H5File, group: str, numbers: list[str], kind: str, layer: KerasLayer | None, found: Found
 ) -> dict[str, str]:
-    """Return the names of the variables of a group by their numbers."""
+    """Return the name of each variable of a group, by the number of the variable."""
     known = list(VARIABLES.get(kind, ()))
     if layer is not None:
         off = {"scale": "gamma", "center": "beta", "use_bias": "bias"}
@@ -150,9 +158,9 @@ def _variables(
         middle = ["gamma"] if len(numbers) == 3 else []
         known = [*middle, "moving_mean", "moving_variance"]
         if middle:
-            found.notes.append(f"{group!r} has three variables; the first is taken for gamma")
+            found.notes.append(f"{group!r} has three variables; the first was read as gamma")
     elif known[:1] == ["gamma"] and len(numbers) == 1 and layer is None:
-        found.notes.append(f"{group!r} has one variable, which is taken for gamma")
+        found.notes.append(f"{group!r} has one variable, which was read as gamma")
     fits = len(numbers) in (len(known), len(known) - (known[-1:] == ["bias"]))
     alone = known[:1] == ["gamma"] and len(numbers) == 1
     if numbers != [str(n) for n in range(len(numbers))] or not (fits or alone):
@@ -161,7 +169,7 @@ def _variables(
 
 
 def _guessed(shapes: Sequence[tuple[int, ...]], group: str) -> list[str]:
-    """Name the variables of a layer of an unknown class by their shapes, or return an empty list."""
+    """Derive the names of the variables of a layer from their shapes. Return an empty list if unsure."""
     ranks = [len(shape) for shape in shapes]
     if ranks in ([1, 1, 1, 1], [1, 1]) and len(set(shapes)) == 1:
         return ["gamma", "beta", "moving_mean", "moving_variance"][: len(ranks)]
@@ -180,7 +188,7 @@ def _guessed(shapes: Sequence[tuple[int, ...]], group: str) -> list[str]:
 def legacy(
     file: H5File, root: str, known: Mapping[str, KerasLayer], config: Mapping[str, Any] | None
 ) -> Found:
-    """Find the variables by the attributes ``layer_names`` and ``weight_names``."""
+    """Find the variables of a Keras 2 file by its attributes ``layer_names`` and ``weight_names``."""
     found = Found(backend=(file.texts(root, "backend") or [""])[0])
     placed = {(layer.names[0], layer.names[-1]): layer.names for layer in known.values()}
     models = set() if config is None else {name_of(each) for each in parts(config) if is_model(each)}
@@ -225,15 +233,15 @@ def _placed(
     together: bool,
     inner: bool,
 ) -> tuple[str, ...]:
-    """Return the names of the layer of a weight.
+    """Return the name of the layer to which a weight belongs, after the names of the nested models around it.
 
     Args:
         own: the name of the group of the weight, split at slashes.
         words: the name of the weight without its last word, split at slashes.
         known: the layers of the config by dotted name.
-        placed: the names of a layer with its models, by the first and the last of them.
-        together: whether the names of all weights in the group differ in the last word only.
-        inner: whether the group is that of a model with layers.
+        placed: the names of each layer and the nested models around it, by the first and the last name.
+        together: whether the names of all weights in the group differ only in the last word.
+        inner: whether the group belongs to a nested model.
     """
     layer = known.get(dotted(own))
     for start in range(len(words) - len(own) + 1):
@@ -251,7 +259,7 @@ def _placed(
 
 
 def plain(file: H5File) -> Found:
-    """Take every dataset as a tensor, with its path as its name."""
+    """Return every dataset of an HDF5 file. The name of its tensor is its path, with dots for slashes."""
     found = Found(of_keras=False)
     for path in sorted(file.datasets, key=_natural):
         if path.split("/")[0] in STATE:
@@ -266,5 +274,5 @@ def plain(file: H5File) -> Found:
 
 
 def more(count: int) -> str:
-    """Return the end of a note about the first of several things."""
+    """Return the end of a note that names only the first of ``count`` things: ``, with 2 more``."""
     return f", with {count - 1} more" if count > 1 else ""

@@ -1,4 +1,4 @@
-"""Turn the names and kernels of Flax and Keras into those of torch.
+"""Convert the tensors of Flax and Keras to the names and orders of axes of torch.
 
 Flax and Keras store the axes of a kernel in the order ``(…, in, out)`` where torch has ``(out, in, …)``, and
 name the tensors of a layer ``kernel``, ``scale``, ``moving_mean`` … where torch has ``weight``,
@@ -15,13 +15,14 @@ from torch import Tensor
 
 from sneframe.errors import FileError
 
-#: What a layer with a kernel computes. ``depthwise``: the kernel is ``(…, channels, multiplier)``.
-#: ``transposed``: a transposed convolution of Keras, with the kernel ``(…, out, in)``. ``flax transposed``:
-#: one of Flax, with the kernel ``(…, in, out)`` that is not flipped. ``kept``: names and axes stay.
+#: What a layer with a kernel computes. ``depthwise``: a depthwise convolution, whose kernel is ``(…,
+#: channels, multiplier)``. ``transposed``: a transposed convolution of Keras, whose kernel is ``(…, out,
+#: in)``. ``flax transposed``: a transposed convolution of Flax. Its kernel is ``(…, in, out)``, and is
+#: flipped along the spatial axes for torch. ``kept``: names and axes do not change.
 Kind = Literal["plain", "depthwise", "transposed", "flax transposed", "kept"]
 
 KERNEL = "kernel"
-#: The names that torch gives to the tensors of a layer without a kernel: normalisations and embeddings.
+#: Torch's names of the tensors of normalisations and embeddings, which are layers without a kernel.
 TORCH = {
     "scale": "weight",
     "gamma": "weight",
@@ -35,8 +36,8 @@ TORCH = {
 }
 ORDER = ("weight", "bias", "running_mean", "running_var")  #: the order of the tensors in a layer
 SPATIAL = ("a", "b", "c")  #: names of the spatial axes of a convolution
-QUERIES = ("query", "key", "value")  #: the layers of an attention that split their output into heads
-OUTPUTS = ("out", "attention_output")  #: the names of the layer of an attention that joins the heads
+QUERIES = ("query", "key", "value")  #: names of the layers of an attention whose output is split into heads
+OUTPUTS = ("out", "attention_output")  #: possible names of the layer of an attention that joins the heads
 COLLECTIONS = ("params", "batch_stats")  #: the collections of variables in which Flax stores a network
 
 
@@ -48,24 +49,25 @@ def in_torch_order(
     - ``kernel`` becomes ``weight``. A linear kernel ``(in, out)`` becomes ``(out, in)``, and a convolution
       ``(…, in, out)`` becomes ``(out, in, …)``. A depthwise convolution ``(…, channels, multiplier)`` becomes
       ``(channels * multiplier, 1, …)``. The kernel of a transposed convolution becomes ``(in, out, …)``.
-    - ``depthwise_kernel`` and ``pointwise_kernel`` of one layer become the layers ``depthwise`` and
-      ``pointwise``, as a separable convolution consists of them.
-    - The heads of an attention, in kernels ``(in, heads, size)`` and ``(heads, size, out)`` and biases
-      ``(heads, size)``, become one axis.
+    - ``depthwise_kernel`` and ``pointwise_kernel`` of a separable convolution become the weights of
+      two layers in it, ``depthwise`` and ``pointwise``.
+    - The kernels of an attention are ``(in, heads, size)`` and ``(heads, size, out)``, and its biases are
+      ``(heads, size)``. Their axes ``heads`` and ``size`` become one axis.
     - ``scale``, ``gamma`` and ``embedding`` become ``weight``, ``beta`` becomes ``bias``, ``mean`` and
       ``moving_mean`` become ``running_mean``, and ``var`` and ``moving_variance`` become ``running_var``, in
       layers that hold no other layers.
-    - A recurrent layer, which has a ``recurrent_kernel``, stays as it is.
+    - The tensors of a recurrent layer, which has a ``recurrent_kernel``, do not change.
 
-    The tensors are views of the given ones where no heads are joined. The order of the layers stays.
+    The returned tensors are views of the given tensors, except where heads are joined. The order of the
+    layers does not change.
 
     Args:
         tensors: the tensors by dotted name.
-        kinds: what layers compute, by their dotted names, where a format says it. For the other layers, it is
-            derived from the shape of the bias and from words such as ``transpose`` in their names.
+        kinds: the kinds of layers by dotted name, as far as the file states them. The kind of any other layer
+            is derived from the shape of its bias and from words such as ``transpose`` in its name.
 
     Returns:
-        The tensors, and notes about what was changed or assumed.
+        The tensors by dotted name, and notes about what was changed or assumed.
 
     Raises:
         FileError: two tensors get the same name. The message does not contain the path of the file.
@@ -80,7 +82,7 @@ def in_torch_order(
     origin: dict[str, str] = {}
     kept: list[str] = []
     dimensions: set[int] = set()
-    three: list[str] = []  # kernels that are taken for convolutions only because they have three axes
+    three: list[str] = []  # kernels that count as convolutions only because they have three axes
     for stem, own in layers.items():
         kind = kinds.get(stem) or _kind(stem, own, layers)
         if kind == "kept":
@@ -108,8 +110,8 @@ def in_torch_order(
 def without_collections(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Remove the collections of Flax, ``params`` and ``batch_stats``, from the start of all dotted names.
 
-    The names stay if one of them begins with another word. The statistics of a normalisation follow the
-    other tensors of their layer.
+    The names do not change if any of them begins with another word. In each layer, the tensors of ``params``
+    come before those of ``batch_stats``.
 
     Raises:
         FileError: two tensors get the same name. The message does not contain the path of the file.
@@ -127,7 +129,7 @@ def without_collections(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def says_kernel(names: Collection[str]) -> bool:
-    """Return whether dotted names follow the convention of Flax and Keras, in which weights are kernels."""
+    """Return whether any of the dotted names ends in a name of kernels in Flax and Keras."""
     lasts = {name.rpartition(".")[2] for name in names}
     return not lasts.isdisjoint((KERNEL, "depthwise_kernel", "pointwise_kernel"))
 
@@ -141,7 +143,7 @@ def _rank(last: str) -> int:
 
 
 def _parents(stems: Collection[str]) -> set[str]:
-    """Return the names that hold layers: all names of which a stem is a continuation."""
+    """Return the dotted names of all modules that contain layers. ``stems`` are the names of the layers."""
     found = {""} if len(stems) > 1 else set()
     for stem in stems:
         parent = stem.rpartition(".")[0]
@@ -152,7 +154,7 @@ def _parents(stems: Collection[str]) -> set[str]:
 
 
 def _kind(stem: str, own: Mapping[str, Tensor], layers: Mapping[str, Mapping[str, Tensor]]) -> Kind:
-    """Derive what a layer computes from the shapes of kernel and bias, and from the name of the layer."""
+    """Derive the kind of a layer from the shapes of its kernel and bias, and from its name."""
     if any(last.startswith("recurrent_") for last in own):
         return "kept"
     kernel, bias = own.get(KERNEL), own.get("bias")
@@ -171,10 +173,11 @@ def _kind(stem: str, own: Mapping[str, Tensor], layers: Mapping[str, Mapping[str
 
 
 def _heads(stem: str, layers: Mapping[str, Mapping[str, Tensor]]) -> str | None:
-    """Return whether a layer of an attention splits its output into heads, or joins the heads.
+    """Return what a layer of an attention does with the heads.
 
     Returns:
-        ``split``, ``join``, or None for a layer that is not in an attention.
+        ``split`` if the output of the layer is split into heads, ``join`` if the layer joins the heads, or
+        None for a layer that is not in an attention.
     """
     parent, _, word = stem.rpartition(".")
     if word not in (*QUERIES, *OUTPUTS):
@@ -208,7 +211,7 @@ def _with_kernel(
 def _reordered(kernel: Tensor, kind: Kind) -> Tensor:
     """Return a kernel in torch's order of axes."""
     if kernel.ndim < 2:
-        raise FileError(f"a kernel has the shape {tuple(kernel.shape)}, but needs two axes or more")
+        raise FileError(f"a kernel must have two or more axes, but got the shape {tuple(kernel.shape)}")
     axes = " ".join(SPATIAL[: kernel.ndim - 2])
     if kind == "depthwise":
         return rearrange(kernel, f"{axes} i m -> (i m) 1 {axes}")
@@ -218,7 +221,10 @@ def _reordered(kernel: Tensor, kind: Kind) -> Tensor:
 
 
 def _separable(own: Mapping[str, Tensor]) -> dict[str, tuple[str, Tensor]]:
-    """Return the tensors of a separable convolution, or of a depthwise convolution of Keras 2."""
+    """Return the new name and tensor for each tensor of a separable convolution, by its old name.
+
+    Without a ``pointwise_kernel``, the layer is a depthwise convolution of Keras 2.
+    """
     depthwise = _reordered(own["depthwise_kernel"], "depthwise")
     found = {last: (last, tensor) for last, tensor in own.items()}
     if "pointwise_kernel" not in own:

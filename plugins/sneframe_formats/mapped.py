@@ -1,4 +1,4 @@
-"""Map files, and the entries of zip archives that are not compressed, into memory."""
+"""Map files into memory, and find the uncompressed entries of zip archives in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from sneframe.errors import FileError
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-#: The header before the content of an entry: signature, length of the name, length of the extra field.
+#: The header of an entry of a zip archive: signature, length of the name, length of the extra field.
 LOCAL = struct.Struct("<4s22xHH")
 
 
@@ -22,7 +22,7 @@ def map_file(path: Path) -> Bytes:
 
 
 def position(info: zipfile.ZipInfo, path: Path, file: IO[bytes]) -> int | None:
-    """Return the position of the content of an entry in its archive, or None if the entry is compressed.
+    """Return the position of the content of an entry in the file of its archive. None: it is compressed.
 
     Args:
         info: the entry.
@@ -30,7 +30,7 @@ def position(info: zipfile.ZipInfo, path: Path, file: IO[bytes]) -> int | None:
         file: the open archive.
 
     Raises:
-        FileError: the content would not be within the file.
+        FileError: the archive is damaged, or the content would end after the file.
     """
     if info.compress_type != zipfile.ZIP_STORED:
         return None

@@ -1,4 +1,4 @@
-"""Map the tensors of a file into memory."""
+"""Map a file into memory, and return parts of it as tensors."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 
 def mapped(path: Path) -> mmap.mmap:
-    """Map a file into memory. What is written to the memory does not reach the file."""
+    """Map a file into memory. A change of the bytes in memory does not change the file."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def tensor_at(data: mmap.mmap, dtype: torch.dtype, start: int, stop: int) -> Tensor:
-    """Return the values between two positions as a flat tensor, whose size must fit the type.
+    """Return the bytes between two positions as a tensor with one axis.
 
-    The values stay in the file if their position is a multiple of the size of one value. Otherwise they are
-    copied.
+    The number of bytes must be a multiple of the size of a value. The values are mapped from the file if
+    ``start`` is a multiple of this size, and copied otherwise.
     """
     if start == stop:
         return torch.empty(0, dtype=dtype)

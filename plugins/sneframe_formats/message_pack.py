@@ -1,8 +1,8 @@
 """Decode MessagePack, the binary format of ``flax.serialization``, from files that may be hostile.
 
 The package ``msgpack`` allocates a list of the length that a file declares, once for each level of nesting.
-The decoder in this module takes no memory for what a file declares. Binary data stays in the file: it becomes
-a :class:`Span`, which says where the data is.
+The decoder in this module checks each declared length against the bytes that are left. It does not copy
+binary data: it returns a :class:`Span`, which states where the data is in the file.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from attrs import frozen
 
 from sneframe_formats.sliceable import Sliceable
 
-DEEPEST = 64  #: number of levels of nesting. Parameters of Flax are nested about ten levels deep.
-MOST = 1 << 18  #: number of values in a file
-LONGEST = 1000  #: number of characters of a key
-#: Values of fixed size by their first byte: the format of ``struct``.
+DEEPEST = 64  #: largest number of levels of nesting. Parameters of Flax are nested about ten levels deep.
+MOST = 1 << 18  #: largest number of values in a file
+LONGEST = 1000  #: largest number of characters of a key
+#: The ``struct`` format of each number of fixed size, by the first byte of its encoding.
 NUMBERS = dict(
     zip((*range(0xCA, 0xD4),), (">f", ">d", ">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q"), strict=True)
 )
+#: The constants by their first byte.
 CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
-#: Values of variable size: the first byte, what they are, and the numbers of bytes that their size may take.
-#: A first byte that is one greater stands for the next number of bytes.
+#: Values of variable size: a first byte, the kind of value, and the possible numbers of bytes of the size.
+#: The first byte is that of the first possible number. Each further number has the next first byte.
 SIZES = (
     *((0xC4, "bin", (1, 2, 4)), (0xC7, "ext", (1, 2, 4)), (0xD9, "str", (1, 2, 4))),
     *((0xDC, "array", (2, 4)), (0xDE, "map", (2, 4))),
 )
 SIZED = {first + n: (kind, length) for first, kind, each in SIZES for n, length in enumerate(each)}
+#: The number of bytes of each extension of fixed size, by the first byte of its encoding.
 FIXED_EXTENSIONS = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 
 
@@ -38,7 +40,7 @@ class DamagedMessage(ValueError):  # noqa: N818  # the caller turns it into a Fi
 
 @frozen
 class Span:
-    """Binary data, which stays in the file.
+    """The position of binary data in the file.
 
     Args:
         start: the position of the first byte.
@@ -52,13 +54,15 @@ class Span:
 
 
 def unpack(data: Sliceable, start: int = 0, stop: int | None = None, *, most: int = MOST) -> Any:
-    """Decode the one value between two positions. Binary data and extension types become spans.
+    """Decode the bytes between two positions, which must be a single value.
+
+    Binary data and extension types are returned as :class:`Span`.
 
     Args:
         data: the bytes of the file.
         start: the position of the first byte of the value.
-        stop: the position after the value; None for the end of the data.
-        most: the largest number of values, with those in maps and arrays.
+        stop: the position after the value. None is the end of the data.
+        most: the largest number of values, including those in maps and arrays.
 
     Raises:
         DamagedMessage: the bytes are not exactly one value, or exceed ``DEEPEST`` or ``most``.
@@ -72,14 +76,14 @@ def unpack(data: Sliceable, start: int = 0, stop: int | None = None, *, most: in
 
 @final
 class _Walk:
-    """Reads values one after another, from a position to ``stop``."""
+    """Reads values one after another, from ``position`` to ``stop``."""
 
     def __init__(self, data: Sliceable, position: int, stop: int, most: int) -> None:
         self._data, self.position, self.stop, self._most = data, position, stop, most
         self._values = 0
 
     def value(self, depth: int) -> Any:  # noqa: PLR0911  # one line per kind
-        """Return the value at the position, and move behind it."""
+        """Return the value at the current position, and move the position behind the value."""
         self._values += 1
         if self._values > self._most:
             raise DamagedMessage(f"there are more than {self._most} values")
@@ -106,7 +110,7 @@ class _Walk:
         return self._map(size, depth + 1) if kind == "map" else self._array(size, depth + 1)
 
     def _sized(self, first: int) -> tuple[str, int]:
-        """Return what the value with this first byte is, and its size or number of entries."""
+        """Return the kind of the value with this first byte, and its size or number of entries."""
         if first < 0x90:
             return "map", first & 0x0F
         if first < 0xA0:
@@ -128,11 +132,11 @@ class _Walk:
         for _ in range(size):
             key = self.value(depth)
             if not isinstance(key, str):
-                raise DamagedMessage(f"a key is of type {type(key).__name__}, not a string")
+                raise DamagedMessage(f"a key must be a string, but got the type {type(key).__name__}")
             if len(key) > LONGEST:
-                raise DamagedMessage(f"a key has {len(key)} characters, and the most is {LONGEST}")
+                raise DamagedMessage(f"a key has {len(key)} characters, but at most {LONGEST} are allowed")
             if key in found:
-                raise DamagedMessage(f"the key {key!r} is there twice")
+                raise DamagedMessage(f"the key {key!r} occurs twice")
             found[key] = self.value(depth)
         return found
 
@@ -156,6 +160,6 @@ class _Walk:
         return self._data[start : self.position]
 
     def _check(self, size: int) -> None:
-        """Check that this number of bytes is left. Each entry of a map or array takes a byte or more."""
+        """Check that ``size`` bytes are left. Each entry of a map or array takes at least one byte."""
         if size > self.stop - self.position:
             raise DamagedMessage(f"{size} bytes are declared, but {self.stop - self.position} are left")

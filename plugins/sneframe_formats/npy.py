@@ -1,4 +1,4 @@
-"""Read arrays in the format ``.npy``. Nothing is unpickled, and sizes are checked before memory is taken."""
+"""Read arrays in the format ``.npy``. Nothing is unpickled, and sizes are checked before they are used."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ HEADER = 10_000  #: largest size in bytes of a header, as in numpy
 START = HEADER + 12  #: number of bytes that hold any allowed header
 AXES = 64  #: largest number of axes, as in numpy
 STRING = 1 << 16  #: largest size in bytes of a string that is read
-LARGEST = 1 << 48  #: largest size in bytes of an array, also if axes of length 0 are left out
+LARGEST = 1 << 48  #: largest size in bytes of an array, in which axes of length 0 count as length 1
 TYPE = re.compile(r"[<>|=]?(?:f[248]|[iu][1248]|b1|[US]\d{1,9})")  #: types of numbers, booleans and strings
 
 
 @frozen(kw_only=True)
 class NpyHeader:
-    """What the header of an array says.
+    """The header of an array.
 
     Args:
         dtype: the type of the elements.
         shape: the shape.
-        fortran: whether the first axis varies fastest.
-        start: the offset of the elements in bytes.
+        fortran: whether the elements are stored in Fortran order, in which the first index changes fastest.
+        start: the position of the elements in the file, in bytes.
     """
 
     dtype: np.dtype[Any]
@@ -50,12 +50,13 @@ class NpyHeader:
         """Read the array.
 
         Args:
-            read: a function that returns the elements.
-            mapped: the file in memory and the position of the elements in it. The tensor is a part of the
-                file in memory if the elements are aligned and have the byte order of the machine.
+            read: a function that returns the bytes of the elements.
+            mapped: the file in memory and the position of the elements in it, or None. The tensor shares this
+                memory if the elements are aligned and have the byte order of the machine.
 
         Returns:
-            The tensor, or the string in an array of one string without axes, or None for other strings.
+            A tensor for numbers. A string for an array without axes that contains a short string. None for
+            any other array of strings.
         """
         if self.dtype.kind in "US":
             if self.shape or self.nbytes > STRING:
@@ -79,12 +80,12 @@ def read_header(start: bytes, size: int, what: str) -> NpyHeader:
 
     Args:
         start: the first ``START`` bytes of the array's file, or the whole file if it is smaller.
-        size: the size of the file in bytes.
+        size: the size of the array's file in bytes.
         what: the path of the file and the name of the array, for errors.
 
     Raises:
-        FileError: the header is damaged, the array has objects or a type that holds no numbers, or the size
-            of the file is not that of the array.
+        FileError: the header is damaged, the elements are neither numbers nor strings, or the file does not
+            have the size that the header declares.
     """
     if not start.startswith(MAGIC) or len(start) < 12 or start[6] not in (1, 2, 3):
         raise FileError(f"{what}: damaged, or not an array of numpy")

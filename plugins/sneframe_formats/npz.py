@@ -1,4 +1,4 @@
-"""Read archives of arrays in the format ``.npz``, which may be hostile."""
+"""Read ``.npz`` files, which are archives of arrays and may be hostile."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SPARSE = frozenset({"format.npy", "shape.npy", "data.npy"})  #: entries of a spa
 
 
 def read_archive(path: Path) -> dict[str, Tensor | str | None]:
-    """Read the arrays of an archive by name. Arrays that are not compressed are mapped if they are aligned.
+    """Return the arrays of an archive by name. Uncompressed, aligned arrays are mapped into memory.
 
     Raises:
-        FileError: the archive is damaged, holds other things than arrays of numbers and strings, or would
+        FileError: the archive is damaged, contains other things than arrays of numbers and strings, or would
             take far more memory than the file.
     """
     try:
@@ -50,12 +50,14 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
     if not entries:
         raise FileError(f"{path}: the archive holds no arrays")
     if len(entries) > ENTRIES or len(names) < len(entries):
-        raise FileError(f"{path}: the archive has too many entries, or two of one name")
+        raise FileError(f"{path}: the archive has too many entries, or two entries with the same name")
     if names >= SPARSE:
-        raise FileError(f"{path}: holds a sparse matrix; save each array of the network with its name")
+        raise FileError(
+            f"{path}: the archive holds a sparse matrix; save each array of the network with its name"
+        )
     for entry in entries:
         if not entry.filename.endswith(ENDING):
-            raise FileError(f"{path}: holds {entry.filename!r}, but {ENDING} entries were expected")
+            raise FileError(f"{path}: all entries must end in {ENDING}, but got {entry.filename!r}")
         if entry.compress_type not in METHODS or entry.flag_bits & ENCRYPTED:
             raise FileError(f"{path}: {entry.filename!r} is compressed or encrypted as numpy never does")
     size = path.stat().st_size
@@ -66,7 +68,7 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
 def _read(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, file: IO[bytes], mapped: Bytes
 ) -> Tensor | str | None:
-    with archive.open(info) as entry:  # this checks the header before the content
+    with archive.open(info) as entry:  # the header of the array is checked before its content is read
         header = read_header(entry.read(START), info.file_size, f"{path}: {info.filename}")
 
     def read() -> bytes:

@@ -1,4 +1,4 @@
-"""Read networks that are saved as arrays of numpy: in one ``.npz`` file, or in a folder of ``.npy`` files."""
+"""Read networks that are saved as NumPy arrays: an ``.npz`` file, or a folder of ``.npy`` files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sneframe_formats.mapped import map_file
 from sneframe_formats.npy import START, read_header
 from sneframe_formats.npz import ENDING, read_archive
 
-#: The endings of files that may be in a folder beside the arrays of one network.
+#: The endings of files that may be in the folder of a network beside its arrays.
 BESIDE = (".json", ".txt", ".yaml", ".yml", ".md")
 FILES = 10_000  #: largest number of files in the folder of a network, or of arrays in an archive
 LEVELS = 16  #: largest number of nested folders in the folder of a network
-#: The names of the tensors of one layer. A folder in which all arrays have such names is a layer.
+#: Names of the tensors of a layer. A folder in which all arrays have such names is a layer.
 LAYER = frozenset(
     {
         *("weight", "bias", "kernel", "scale", "gamma", "beta", "embedding", "embeddings"),
@@ -41,14 +41,14 @@ class NumpyReader(FileReader):
     endings = (".npz",)
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise an archive of arrays, or a folder that holds arrays and no other weights."""
+        """Return True for an archive of only arrays, and for a folder with the arrays of one network."""
         if candidate.is_folder:
             return _is_network(_arrays(candidate.path) or ())
         arrays = [name for name in candidate.entries if name.endswith(ENDING)]
         return bool(arrays) and len(arrays) == len(candidate.entries)
 
     def read(self, path: Path) -> Content:
-        """Read the arrays. Names get dots between their words, and kernels get torch's order of axes."""
+        """Read the arrays. Slashes in names become dots, and the axes of kernels get torch's order."""
         try:
             arrays = _read_folder(path) if path.is_dir() else read_archive(path)
         except OSError as error:
@@ -60,19 +60,20 @@ class NumpyReader(FileReader):
 
 
 def _dotted(name: str) -> str:
-    """Return the name of an array with dots between its words, without the ``:0`` of TensorFlow."""
+    """Return the name of an array with dots for slashes, and without the ``:0`` that TensorFlow appends."""
     return ".".join(word for word in name.removesuffix(":0").replace("\\", "/").split("/") if word)
 
 
 def _content(arrays: Mapping[str, Tensor | str | None], path: Path) -> Content:
-    """Return the content of a file with these tensors and plain values by their names in the file."""
+    """Return the content of a file or folder. ``arrays`` has its tensors and strings by name in the file."""
     named: dict[str, Any] = {}
     for name, value in arrays.items():
         if not (new := _dotted(name)):
             raise FileError(f"{path}: an array has no name")
         if new in named:
             raise FileError(f"{path}: two arrays have the name {new!r}")
-        # A number beside the weights, such as an epoch, is no weight. A parameter without axes has a layer.
+        # A number such as the epoch is not a weight. A parameter without axes has the name of a layer in its
+        # own.
         if isinstance(value, Tensor) and value.ndim == 0 and "." not in new:
             named[new] = value.item()
         else:
@@ -80,7 +81,7 @@ def _content(arrays: Mapping[str, Tensor | str | None], path: Path) -> Content:
     tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
     values = {name: value for name, value in named.items() if name not in tensors and value is not None}
     if not any(tensor.is_floating_point() for tensor in tensors.values()):
-        raise FileError(f"{path}: holds no array of floating-point numbers that has axes")
+        raise FileError(f"{path}: no array with axes has floating-point numbers")
     notes: tuple[str, ...] = ()
     if values:
         notes += (f"{_listed(values)} read as plain values, not as weights",)
@@ -108,10 +109,10 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _arrays(folder: Path) -> dict[str, Path] | None:
-    """Return the arrays in a folder at any depth: their relative paths without the ending, and their files.
+    """Return the files of the arrays in a folder and its subfolders, by relative path without ``.npy``.
 
     Returns:
-        The files, sorted by name. None if the folder also holds other files or too many, if folders are
+        The files, sorted by name. None if there are files of other kinds or too many files, if folders are
         nested too deep, or if a folder is a link.
     """
     found: dict[str, Path] = {}
@@ -133,10 +134,11 @@ def _arrays(folder: Path) -> dict[str, Path] | None:
 
 
 def _is_network(arrays: Iterable[str]) -> bool:
-    """Return whether the arrays in a folder are one network, and not several networks in folders.
+    """Return whether the arrays in a folder belong to one network, not to a network in each subfolder.
 
-    A folder with arrays of its own is one network. So is a folder that holds the collections of Flax, or a
-    layer: a folder whose arrays all have names such as ``weight`` and ``bias``.
+    A folder is one network in three cases: it has arrays outside of subfolders, its subfolders are the
+    collections of Flax, or a subfolder is a layer, whose arrays all have names such as ``weight`` and
+    ``bias``.
     """
     within: dict[str, list[str]] = {}
     for name in arrays:

@@ -1,4 +1,4 @@
-"""Build the torch module of an ONNX graph. The weights are in torch's own layers where these fit."""
+"""Build the torch module of an ONNX graph. Weights are put into torch's own layers where possible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sneframe_formats.onnx_nodes import OnnxStep
 STATISTICS = ("running_mean", "running_var")
 CONVS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-KNOWN = 1 << 16  #: largest number of positions that are read from a constant
+KNOWN = 1 << 16  #: largest number of indices that are read from a constant
 
 
 def build(graph: OnnxGraph) -> OnnxModule:
@@ -49,7 +49,7 @@ def build(graph: OnnxGraph) -> OnnxModule:
 
 
 def _plain(step: OnnxStep, graph: OnnxGraph) -> PlainStep:
-    """Return a step as plain values, with the attributes that depend on the graph."""
+    """Return a step as plain values. Attributes are added that depend on the rest of the graph."""
     extra: dict[str, Any] = {"opset": graph.opset, "outputs": len(step.outputs)}
     if step.op == "Gather" and len(step.inputs) > 1:
         extra["table"] = step.inputs[0] in graph.names
@@ -68,7 +68,7 @@ def _plain(step: OnnxStep, graph: OnnxGraph) -> PlainStep:
 
 
 def _holders(graph: OnnxGraph) -> dict[str, nn.Module]:
-    """Return the modules of torch's own classes that hold the weights of layers, by their paths."""
+    """Return a module of torch's own classes for each layer with such a module, by the path of the layer."""
     words: dict[str, set[str]] = {}
     for name in graph.weights:
         path, _, word = name.rpartition(".")
@@ -95,7 +95,7 @@ def _holders(graph: OnnxGraph) -> dict[str, nn.Module]:
 
 
 def _layer(step: OnnxStep, given: Sequence[Tensor]) -> nn.Module | None:
-    """Return a layer of torch with the settings of a step, or None."""
+    """Return a torch layer that computes a step, or None if torch has no such layer."""
     weight, at = given[0], step.attributes
     options: dict[str, Any] = {"device": "meta", "dtype": weight.dtype}
     if step.op == "Linear" and not {"alpha", "beta", "turn"} & at.keys():
@@ -114,7 +114,7 @@ def _layer(step: OnnxStep, given: Sequence[Tensor]) -> nn.Module | None:
 
 
 def _convolution(step: OnnxStep, weight: Tensor, options: dict[str, Any]) -> nn.Module | None:
-    """Return a convolution of torch with the settings of a step, or None."""
+    """Return a torch convolution that computes a step, or None if the paddings do not allow it."""
     at, n = step.attributes, weight.ndim - 2
     groups, kernel, pads = at.get("group", 1), tuple(weight.shape[2:]), list(at.get("pads") or [0] * 2 * n)
     if at.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or pads[:n] != pads[n:]:
@@ -134,13 +134,13 @@ def _convolution(step: OnnxStep, weight: Tensor, options: dict[str, Any]) -> nn.
 
 
 def _place(module: nn.Module, name: str, value: Tensor, holders: Mapping[str, nn.Module]) -> None:
-    """Put a weight into a module, under a dotted name. The name may be that of any attribute."""
+    """Add a weight to a module under a dotted name. A word of it may equal the name of an attribute."""
     *path, last = name.split(".")
     owner = module
     for depth, word in enumerate(path):
         if word not in owner._modules:
             owner._modules[word] = holders.get(".".join(path[: depth + 1]), nn.Module())
-        owner = owner._modules[word]  # type: ignore[assignment]  # no module is None
+        owner = owner._modules[word]  # type: ignore[assignment]  # none of the modules is None
     if isinstance(owner, nn.BatchNorm2d):
         owner._buffers["num_batches_tracked"] = torch.tensor(0)
     if last in STATISTICS:

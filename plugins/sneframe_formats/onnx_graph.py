@@ -1,4 +1,7 @@
-"""Turn the graph of an ONNX model into named weights in torch's order, and steps that compute the network."""
+"""Convert the graph of an ONNX model to named weights, and to steps that compute the network.
+
+The weights have torch's order of axes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from sneframe_formats.onnx_names import Names, own_name, sibling
 from sneframe_formats.onnx_nodes import Input, Nodes, OnnxStep
 from sneframe_formats.onnx_rearrange import SHAPES
 
-#: The inputs of operations that hold weights, and their names in torch.
+#: ``ROLES``: the inputs that are weights, by operation and number of the input, with torch's names of them.
 AFFINE = {1: "weight", 2: "bias"}
 RECURRENT = {1: "W", 2: "R", 3: "B"}
 ROLES: Mapping[str, Mapping[int, str]] = {
@@ -25,7 +28,7 @@ ROLES: Mapping[str, Mapping[int, str]] = {
     "Gather": {0: "weight"},
     **dict.fromkeys(("LSTM", "GRU", "RNN"), RECURRENT),
 }
-SHOWN = 4  #: number of names in a note
+SHOWN = 4  #: largest number of names in a note
 
 
 @frozen(kw_only=True, eq=False)
@@ -33,13 +36,13 @@ class OnnxGraph:
     """A graph with named weights.
 
     Args:
-        inputs: the inputs.
-        outputs: the names of the outputs.
+        inputs: the inputs of the graph.
+        outputs: the names of the outputs of the graph.
         steps: the operations, in an order in which they can be computed.
         weights: the weights by name, in torch's order of axes.
-        names: the names of the weights, by the names that the steps use for them.
-        constants: all other tensors that the steps read, by the names that the steps use for them.
-        opset: the version of the operations.
+        names: the name of each weight in ``weights``, by its name in the inputs of the steps.
+        constants: all other tensors that the steps read, by their names in the inputs of the steps.
+        opset: the version of ONNX's set of operations.
         notes: what was left out or changed.
         fault: why the graph cannot be computed, or an empty string.
     """
@@ -57,15 +60,15 @@ class OnnxGraph:
 
 @final
 class _Linear:
-    """A matrix product with a weight that becomes a linear layer.
+    """A linear layer, which replaces a matrix product with a weight.
 
     Args:
-        x: the input.
+        x: the name of the input.
         weight: the name of the weight.
-        out_in: whether the weight as it is stored has the order ``(out, in)``.
+        out_in: whether the stored weight has the order of axes ``(out, in)``.
         bias: the name of the bias, or an empty string.
-        alpha: the factor of the weight.
-        beta: the factor of the bias.
+        alpha: the factor by which the weight is multiplied.
+        beta: the factor by which the bias is multiplied.
     """
 
     def __init__(self, x: str, weight: str, *, out_in: bool, alpha: float = 1.0, beta: float = 1.0) -> None:
@@ -87,7 +90,7 @@ def read_graph(model: Any, path: Path) -> OnnxGraph:
 
 
 class _Rewriting:
-    """The state of rewriting the nodes of one model."""
+    """Converts the nodes of a model to an :class:`OnnxGraph`."""
 
     def __init__(self, nodes: Nodes) -> None:
         self.nodes, self.steps, self.values = nodes, nodes.steps, nodes.values
@@ -121,7 +124,12 @@ class _Rewriting:
     # -- linear layers ---------------------------------------------------------------------------------------
 
     def _linear(self) -> tuple[dict[int, _Linear], set[int]]:
-        """Return the linear layers by the number of their last step, and the numbers of their other steps."""
+        """Find the linear layers.
+
+        Returns:
+            Each layer by the number of the last step that it replaces, and the numbers of all other steps
+            that are replaced.
+        """
         readers: dict[str, list[int]] = {}
         for number, step in enumerate(self.steps):
             for name in step.inputs:
@@ -144,7 +152,7 @@ class _Rewriting:
         return found, merged
 
     def _product(self, step: OnnxStep) -> _Linear | None:
-        """Return the linear layer that a matrix product is, or None."""
+        """Return a linear layer that computes a step, or None if the step is not such a matrix product."""
         if step.op not in ("MatMul", "Gemm") or len(step.inputs) < 2 or not step.outputs:
             return None
         x, (weight, flipped) = step.inputs[0], self.nodes.source(step.inputs[1])
@@ -168,7 +176,7 @@ class _Rewriting:
         return self.nodes.is_weight(name, 1) and self.values[name].numel() == size
 
     def _uses(self, linear: Mapping[int, _Linear], merged: set[int]) -> dict[str, list[_Linear | None]]:
-        """Return the uses of each tensor: linear layers, and None for any other use."""
+        """Return the uses of each tensor. A use as weight is the linear layer, and any other use is None."""
         uses: dict[str, list[_Linear | None]] = {}
         for number, step in enumerate(self.steps):
             if number in linear:
@@ -189,7 +197,7 @@ class _Rewriting:
         weights: Mapping[str, str],
         uses: Mapping[str, Sequence[_Linear | None]],
     ) -> list[OnnxStep]:
-        """Bring the weights of linear layers into torch's order. Return the steps, with linear layers."""
+        """Change the weights of linear layers to torch's order. Return the steps, with ``Linear`` steps."""
         turned = {
             name
             for name, all_ in uses.items()
@@ -220,7 +228,7 @@ class _Rewriting:
         return steps
 
     def _flattened(self, step: OnnxStep, uses: Mapping[str, Sequence[_Linear | None]]) -> OnnxStep:
-        """Bring the slopes of a PRelu, one for each channel, into torch's shape."""
+        """Return a step. If it is a PRelu with a slope for each channel, give the slopes torch's shape."""
         value = self.values.get(step.inputs[1]) if step.op == "PRelu" and len(step.inputs) > 1 else None
         if value is None or value.ndim < 2 or len(value) != value.numel() or len(uses[step.inputs[1]]) > 1:
             return step
@@ -232,9 +240,10 @@ class _Rewriting:
     def _roles(
         self, linear: Mapping[int, _Linear], merged: set[int]
     ) -> dict[str, tuple[str, str, tuple[str, ...]]]:
-        """Return the role of each tensor that an operation uses as weights.
+        """Return the role of each tensor that an operation uses as a weight.
 
-        A role is the name of the parameter in torch, the path of its module, and the tensors beside it.
+        A role has three parts: torch's name of the parameter, the path of the module, and the names of all
+        weights of the operation.
         """
         roles: dict[str, tuple[str, str, tuple[str, ...]]] = {}
         for number, step in enumerate(self.steps):
@@ -248,7 +257,7 @@ class _Rewriting:
             elif step.op == "Gather":
                 words = {name: word for name, word in words.items() if self.values[name].ndim == 2}
             elif step.op == "InstanceNormalization":
-                # An export of a group norm has an instance norm that neither scales nor shifts.
+                # A group norm is exported with an instance norm whose scale and shift have no effect.
                 words = {name: word for name, word in words.items() if not self._is_idle(name)}
             beside = tuple(name for name, word in words.items() if word and name)
             for name in beside:
@@ -256,7 +265,7 @@ class _Rewriting:
         return roles
 
     def _weights(self, roles: Mapping[str, tuple[str, str, tuple[str, ...]]]) -> dict[str, str]:
-        """Return the names of the weights, in the order in which the steps use them."""
+        """Return a name for each tensor that is a weight, in the order in which the steps use them."""
         order = dict.fromkeys(self.nodes.source(name)[0] for step in self.steps for name in step.inputs)
         order |= dict.fromkeys(self.values)
         settings = self._settings()
@@ -268,7 +277,7 @@ class _Rewriting:
             if name in roles:
                 word, scope, beside = roles[name]
                 if word.startswith("running_") and its is not None and its.rpartition(".")[2] != word:
-                    its = None  # noqa: PLW2901  # statistics are recognised by their name
+                    its = None  # noqa: PLW2901  # statistics must have torch's name for them
                 if its is not None:
                     found[name] = names.take(its, own=True)
                     continue
@@ -280,18 +289,18 @@ class _Rewriting:
         return found
 
     def _scoped(self, name: str) -> str:
-        """Return a name for a tensor without one, from the first operation that reads it."""
+        """Return a name for a tensor without a name. The module of the first step that reads it is a part."""
         step = next((each for each in self.steps if name in each.inputs), None)
         word = "bias" if step is not None and step.op in ("Add", "Sub") else "weight"
         return f"{(step.scope if step is not None else '') or 'unnamed'}.{word}"
 
     def _is_idle(self, name: str) -> bool:
-        """Return whether a tensor has a name that an exporter made up, and equal elements."""
+        """Return whether all elements of a tensor are equal and an exporter made up its name."""
         value = self.values[name].flatten()
         return own_name(name) is None and bool((value == value[:1]).all())
 
     def _settings(self) -> set[str]:
-        """Return the tensors that are only settings of operations, such as the limits of a Clip."""
+        """Return the names of tensors that are only settings of operations, such as the limits of a Clip."""
         settings: set[str] = set()
         others: set[str] = set()
         for step in self.steps:
@@ -308,16 +317,16 @@ class _Rewriting:
         if left:
             shown = ", ".join(repr(name[:60]) for name in left[:SHOWN])
             more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
-            self.notes.append(f"taken for constants of the computation, not for weights: {shown}{more}")
+            self.notes.append(f"read as constants of the computation, not as weights: {shown}{more}")
 
 
 def _is_weight(value: Tensor, own: str | None, *, given: bool) -> bool:
-    """Return whether a tensor that no operation uses as weights is a weight nevertheless.
+    """Return whether a tensor without a role in an operation is nevertheless a weight.
 
     Args:
         value: the tensor.
-        own: the name of the tensor, if it has one that no exporter made up.
-        given: whether the tensor is an initialiser. The others are constants in the graph.
+        own: the name of the tensor, or None if an exporter made it up.
+        given: whether the tensor is an initialiser, not a constant node of the graph.
     """
     if own is not None:
         return given or ("." in own and value.ndim > 0)

@@ -1,4 +1,4 @@
-"""Compute the graph of an ONNX model as a torch module, whose parameters are the weights of the model."""
+"""Compute the graph of an ONNX model as a torch module. Its parameters are the weights of the model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sneframe_formats.onnx_operations import OPERATIONS
 #: that modules can be compared, see :func:`sneframe.architecture.identity.fingerprint`.
 PlainStep: TypeAlias = tuple[str, tuple[str, ...], tuple[str, ...], Mapping[str, Any]]
 
-NUMBERS = ("Add", "Sub", "Mul", "Div", "Pow")  #: operations that take a number in place of a tensor
+NUMBERS = ("Add", "Sub", "Mul", "Div", "Pow")  #: operations that also accept a number instead of a tensor
 
 
 @final
@@ -26,10 +26,11 @@ class OnnxModule(nn.Module):
         steps: the operations, in an order in which they can be computed.
         inputs: the names of the inputs.
         outputs: the names of the outputs.
-        places: the paths of the parameters, by the names that the steps use for them.
-        constants: the names of the buffers, by the names that the steps use for them.
-        numbers: the numbers of axes and the values of the constants that have one element.
-        wide: whether the graph computes in the type of its parameters where it says float32.
+        places: the path of each parameter in the module, by its name in the inputs of the steps.
+        constants: the name of each buffer in the module, by its name in the inputs of the steps.
+        numbers: the number of axes and the value of each constant that has a single element.
+        wide: whether float32 in the graph stands for the type of the parameters. With True, a module that is
+            converted to float64 computes in float64.
     """
 
     def __init__(
@@ -50,9 +51,9 @@ class OnnxModule(nn.Module):
         self.last = last_uses(self.steps, self.outputs)
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Compute the outputs of the graph: a tensor, or a tuple if there are several."""
+        """Return the output of the graph, or a tuple if the graph has several outputs."""
         if len(inputs) != len(self.inputs):
-            raise ArchitectureError(f"takes {len(self.inputs)} inputs, but got {len(inputs)}")
+            raise ArchitectureError(f"the network takes {len(self.inputs)} inputs, but got {len(inputs)}")
         values: dict[str, Any] = dict(zip(self.inputs, inputs, strict=True))
         values |= {name: self._buffers[own] for name, own in self.constants.items()}
         values |= {name: self.weight(place) for name, place in self.places.items()}
@@ -66,7 +67,7 @@ class OnnxModule(nn.Module):
         return results[0] if len(results) == 1 else results
 
     def arguments(self, step: PlainStep, values: Mapping[str, Any]) -> list[Any]:
-        """Return the arguments of an operation. A constant of one element becomes a number if possible."""
+        """Return the arguments of an operation. If possible, a constant with a single element is a number."""
         op, names, _, _ = step
         found = [value_of(values, name) if name else None for name in names]
         if op in NUMBERS and len(found) == 2 and not all(name in self.numbers for name in names):
@@ -78,7 +79,7 @@ class OnnxModule(nn.Module):
         return found
 
     def weight(self, place: Sequence[str]) -> Tensor:
-        """Return the weight at a path. The words of the path may be the names of any attributes."""
+        """Return the weight at a path. A word of the path may equal the name of an attribute of a module."""
         owner: Any = self
         for word in place[:-1]:
             owner = owner._modules[word]
@@ -91,26 +92,26 @@ def compute(step: PlainStep, inputs: Sequence[Any], wide: torch.dtype | None) ->
 
     Args:
         step: the operation.
-        inputs: its inputs, with None for an input that is not given.
-        wide: the type in which to compute where the graph says float32; None for float32.
+        inputs: the inputs of the operation, with None for an input that is not given.
+        wide: the type for which float32 in the graph stands. None is float32.
     """
     found = OPERATIONS[step[0]](inputs, {**step[3], "wide": wide})
     return (found,) if isinstance(found, Tensor) else found
 
 
 def value_of(values: Mapping[str, Any], name: str) -> Any:
-    """Return a value that an earlier step has computed.
+    """Return the value with a name.
 
     Raises:
-        ArchitectureError: the step has computed only its other outputs.
+        ArchitectureError: no earlier step has computed the value.
     """
     if name not in values:
-        raise ArchitectureError(f"{name[:80]!r} is not computed")
+        raise ArchitectureError(f"no operation has computed {name[:80]!r}")
     return values[name]
 
 
 def last_uses(steps: Sequence[PlainStep], outputs: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the names of the values that no later step reads, for each step."""
+    """Return the names of the values that are no longer needed after each step. Outputs stay needed."""
     seen, found = set(outputs), []
     for _, inputs, own, _ in reversed(steps):
         gone = {*inputs, *own} - seen - {""}

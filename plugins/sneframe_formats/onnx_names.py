@@ -1,11 +1,11 @@
-"""Name the tensors of an ONNX model as the network's own framework named them, as far as the model tells."""
+"""Recover the names that the tensors of an ONNX model had in the framework of the network."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 
-#: Matches names that exporters make up for tensors that have no name of their own.
+#: Matches names that exporters make up for tensors without a name.
 MADE_UP = re.compile(
     r".*::.*|_?\d+|"
     r"_?(val|node|tmp|temp|tensor|const|constant|getitem|scalar|arg|initializer|initializer_value|var|ortshared"
@@ -15,12 +15,12 @@ MADE_UP = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 WORD = re.compile(r"\W+")
-LONGEST = 400  #: number of characters of a name
+LONGEST = 400  #: largest number of characters of a name
 
 
 def own_name(name: str) -> str | None:
     """Return the name of a tensor as the dotted name of a parameter, or None if an exporter made it up."""
-    if "." in (inner := name.rpartition("::")[2]):  # a name that a later tool has put a prefix before
+    if "." in (inner := name.rpartition("::")[2]):  # another tool has added a prefix
         name = inner
     if len(name) > LONGEST or MADE_UP.fullmatch(name):
         return None
@@ -33,12 +33,13 @@ def own_name(name: str) -> str | None:
 
 
 def scope_of(node: str, scopes: Sequence[str] = ()) -> str:
-    """Return the path of the module that a node belongs to, or an empty string.
+    """Return the path of the module to which a node belongs, or an empty string if it is not known.
 
     Args:
         node: the name of the node, such as ``/layers/layers.0/MatMul``. A part of the path that begins with
             the part before it replaces that part.
-        scopes: the paths of the modules around the node, from the outside in, if the model states them.
+        scopes: the paths of the modules around the node, from the outside in. It is empty if the model does
+            not state them.
     """
     if scopes:
         return ".".join(WORD.sub("_", word) for word in scopes[-1][:LONGEST].split(".") if word)
@@ -54,9 +55,10 @@ def scope_of(node: str, scopes: Sequence[str] = ()) -> str:
 
 
 def sibling(name: str, word: str) -> str | None:
-    """Return the name of the parameter ``word`` beside a parameter, or None if the name does not tell.
+    """Return the name of another parameter of the same module. None: it does not follow from the name.
 
-    The weight beside ``fc.bias`` is ``fc.weight``, and that beside ``in_proj_bias`` is ``in_proj_weight``.
+    ``word`` is the last word of the returned name. With ``weight``, ``fc.bias`` leads to ``fc.weight``, and
+    ``in_proj_bias`` leads to ``in_proj_weight``.
     """
     for ending in ("running_mean", "running_var", "weight", "bias"):
         if name == ending or name.endswith((f".{ending}", f"_{ending}")):
@@ -65,10 +67,10 @@ def sibling(name: str, word: str) -> str | None:
 
 
 class Names:
-    """The names that are taken. A name is never the beginning of another name, as ``a`` is of ``a.b``.
+    """Hands out unique dotted names. No name is the beginning of another, as ``a`` is of ``a.b``.
 
     Args:
-        reserved: names that keep their tensors.
+        reserved: names that :meth:`take` returns only with ``own``.
     """
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
@@ -78,11 +80,14 @@ class Names:
         self._numbers: dict[str, int] = {}
 
     def reserve(self, names: Iterable[str]) -> None:
-        """Keep names for later calls of :meth:`take` with ``own``."""
+        """Reserve names. From now on, :meth:`take` returns them only with ``own``."""
         self._reserved |= set(names)
 
     def take(self, name: str, *, own: bool = False) -> str:
-        """Return a free name: ``name``, or ``name`` with a number behind its stem. Mark it as taken."""
+        """Return ``name`` if it is free, or else a free name with a number, such as ``fc_2.weight``.
+
+        The returned name is no longer free. ``own`` allows a reserved name.
+        """
         if any(stem in self._taken for stem in _stems(name)):
             name, own = name.replace(".", "_"), False
         stem, dot, word = name.rpartition(".")
@@ -104,6 +109,6 @@ class Names:
 
 
 def _stems(name: str) -> set[str]:
-    """Return the names with which a dotted name begins."""
+    """Return the beginnings of a dotted name: ``a`` and ``a.b`` for ``a.b.c``."""
     parts = name.split(".")
     return {".".join(parts[:count]) for count in range(1, len(parts))}

@@ -15,12 +15,12 @@ from sneframe.errors import FileError
 from sneframe_formats.onnx_names import own_name, scope_of
 from sneframe_formats.onnx_tensors import FLOATS, Tensors
 
-#: Matches operations whose weights are quantised, if they are integers of one byte.
+#: Matches operations whose inputs are quantised weights if they are integers of one byte.
 QUANTISED = re.compile(r"Dequantize|QLinear|Integer$|NBits|QAttention|QGemm|DynamicQuantize")
 STANDARD = ("", "ai.onnx")  #: names of the domain of the standard operations
-SCOPES = "pkg.torch.onnx.name_scopes"  #: the key under which torch's exporter stores the modules of a node
+SCOPES = "pkg.torch.onnx.name_scopes"  #: the metadata key of a node with the paths of its modules
 STRING = 8  #: the type of tensors of strings, which are left out
-#: The fields of attributes by the types of the attributes.
+#: The field with the value of an attribute, by the number of the type of the attribute.
 FIELDS = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints", 8: "strings"}
 
 
@@ -30,10 +30,11 @@ class OnnxStep:
 
     Args:
         op: the name of the operation in ONNX, or ``Linear``.
-        inputs: the names of the values that it reads; an empty string is an input that is not given.
-        outputs: the names of the values that it computes.
+        inputs: the names of the values that the operation reads, with an empty string for an input that is
+            not given.
+        outputs: the names of the values that the operation computes.
         attributes: the attributes, as plain values.
-        scope: the path of the module that the operation belongs to.
+        scope: the path of the module to which the operation belongs.
     """
 
     op: str
@@ -45,7 +46,14 @@ class OnnxStep:
 
 @frozen(kw_only=True)
 class Input:
-    """An input of the graph: its name, its type in ONNX, and its axes. A symbolic axis is a name or None."""
+    """An input of the graph.
+
+    Args:
+        name: the name of the input.
+        kind: the number of its type in ONNX.
+        shape: the size of each axis, or None if the model states no shape. Instead of a size, a symbolic axis
+            has its name, or None without a name.
+    """
 
     name: str
     kind: int
@@ -63,13 +71,13 @@ class Nodes:
     Attributes:
         values: the initialisers and constants by name.
         given: the names of the initialisers among ``values``.
-        alias: for values that equal a tensor in ``values`` or its transpose: the name of that tensor, and
-            whether the value is the transpose.
+        alias: the values that equal a tensor of ``values`` or its transpose. Each has the name of that
+            tensor, and whether the value is the transpose.
         steps: the operations.
-        nested: the names and values of weights in graphs that are parts of nodes.
+        nested: the names and values of weights in graphs inside nodes, such as the branches of an ``If``.
         inputs: the inputs of the graph.
         outputs: the names of the outputs of the graph.
-        opset: the version of the operations.
+        opset: the version of ONNX's set of operations.
         fault: why the graph cannot be computed, or an empty string.
 
     Raises:
@@ -92,11 +100,11 @@ class Nodes:
         self._refuse_quantised()
 
     def source(self, name: str) -> tuple[str, bool]:
-        """Return the tensor that a value is, and whether the value is the transpose of that tensor."""
+        """Return the name of the tensor that a value equals, and whether the value is its transpose."""
         return self.alias.get(name, (name, False))
 
     def is_weight(self, name: str, ndim: int | None = None) -> bool:
-        """Return whether a name is that of a floating-point tensor in the file."""
+        """Return whether the file has a floating-point tensor ``name``, with ``ndim`` axes if given."""
         value = self.values.get(name)
         return value is not None and value.is_floating_point() and ndim in (None, value.ndim)
 
@@ -201,7 +209,7 @@ class Nodes:
         return value if value is None or isinstance(value, int | float) else tuple(value)
 
     def _collect(self, graph: Any) -> None:
-        """Collect the weights in a graph that is part of a node, and in the graphs within it."""
+        """Add the weights of a graph inside a node, and of the graphs nested in it, to ``nested``."""
         waiting = [graph]
         while waiting:
             graph = waiting.pop()
@@ -223,7 +231,7 @@ class Nodes:
         self.fault = self.fault or f"the graph has the operation {' '.join(op[:80].split())}"
 
     def _plain(self, name: str) -> str:
-        """Return the name of the tensor that a value is equal to."""
+        """Return the name of the tensor that a value equals, or its own name if there is no such tensor."""
         source, flipped = self.alias.get(name, (name, False))
         return name if flipped else source
 

@@ -1,6 +1,6 @@
 """Compute the operations of ONNX with torch.
 
-An operation raises ``UnsupportedOnnxError`` for a form that it does not compute.
+An operation raises ``UnsupportedOnnxError`` for a form of inputs or attributes that it cannot compute.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _one(function: Callable[[Tensor], Tensor]) -> Callable[[Inputs, Attributes],
 
 
 def div(inputs: Inputs, _: Attributes) -> Tensor:
-    """Divide. Integers are divided towards zero."""
+    """Divide. The quotient of integers is rounded towards zero."""
     a, b = need(inputs, 0), need(inputs, 1)
     both = isinstance(a, Tensor) and isinstance(b, Tensor)
     if both and not a.is_floating_point() and not b.is_floating_point():
@@ -77,7 +77,7 @@ def hard_sigmoid(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def selu(inputs: Inputs, given: Attributes) -> Tensor:
-    """Compute selu. Other factors than the usual ones are computed by elu."""
+    """Compute selu. With other factors than torch's, it is computed from elu."""
     x = need(inputs, 0)
     alpha, gamma = given.get("alpha", 1.67326319), given.get("gamma", 1.05070102)
     if abs(alpha - 1.67326319) < 1e-5 and abs(gamma - 1.05070102) < 1e-5:
@@ -86,12 +86,15 @@ def selu(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def gelu(inputs: Inputs, given: Attributes) -> Tensor:
-    """Compute gelu, exactly or by tanh."""
+    """Compute gelu, either exactly or by its approximation with tanh."""
     return F.gelu(need(inputs, 0), approximate=given.get("approximate", "none"))
 
 
 def softmax(function: Callable[..., Tensor]) -> Callable[[Inputs, Attributes], Tensor]:
-    """Return softmax or its logarithm. Before version 13, all axes from ``axis`` on were one axis."""
+    """Return the operation for torch's softmax or log-softmax.
+
+    Before opset 13, the operation normalised over all axes from ``axis`` on together.
+    """
 
     def operation(inputs: Inputs, given: Attributes) -> Tensor:
         x = need(inputs, 0)
@@ -107,13 +110,14 @@ def softmax(function: Callable[..., Tensor]) -> Callable[[Inputs, Attributes], T
 
 
 def prelu(inputs: Inputs, given: Attributes) -> Tensor:
-    """Compute prelu. The slopes broadcast to the input; torch has one slope, or one for each channel.
+    """Compute prelu, whose slopes broadcast to the input. Torch's prelu has one slope, or one per channel.
 
-    The attribute ``axes`` says that there is a slope for each channel, and how many axes the slopes had.
+    If the attribute ``axes`` is given, there is a slope for each channel. Its value is the number of axes
+    that the slopes had in the file.
     """
     x, slope = need(inputs, 0), need(inputs, 1)
     if given.get("axes", x.ndim - 1) != x.ndim - 1:
-        raise UnsupportedOnnxError("has slopes along another axis than the channels")
+        raise UnsupportedOnnxError("the slopes are along another axis than the channels")
     last = slope.ndim == 1 and x.ndim == 2 and slope.shape[0] == x.shape[1]
     if slope.numel() == 1 or last or "axes" in given:
         return F.prelu(x, slope.reshape(-1))
@@ -121,20 +125,20 @@ def prelu(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def cast(inputs: Inputs, given: Attributes) -> Tensor:
-    """Convert to another type. ``wide`` is the type in which the network computes instead of float32."""
+    """Convert to another type. If ``wide`` is given, it is used instead of float32."""
     dtype = DTYPES.get(given.get("to", 0))
     if dtype is None:
-        raise UnsupportedOnnxError("converts to a type that is not computed")
+        raise UnsupportedOnnxError("the type to convert to is not supported")
     if dtype == torch.float32 and given.get("wide") is not None:
         dtype = given["wide"]
     return need(inputs, 0).to(dtype)
 
 
 def dropout(inputs: Inputs, _: Attributes) -> Tensor:
-    """Return the input: an exported network does not train."""
+    """Return the input, because dropout has no effect outside of training."""
     mode = number(maybe(inputs, 2))
     if mode:
-        raise UnsupportedOnnxError("is in training mode")
+        raise UnsupportedOnnxError("training mode is not supported")
     return need(inputs, 0)
 
 
@@ -142,7 +146,7 @@ def dropout(inputs: Inputs, _: Attributes) -> Tensor:
 
 
 def linear(inputs: Inputs, given: Attributes) -> Tensor:
-    """Compute a linear layer, which a matrix product with weights becomes."""
+    """Compute a linear layer. The reader writes ``Linear`` for matrix products with weights."""
     x, weight, bias = need(inputs, 0), need(inputs, 1), maybe(inputs, 2)
     weight = weight.t() if given.get("turn") else weight
     alpha, beta = given.get("alpha", 1), given.get("beta", 1)
@@ -153,7 +157,7 @@ def linear(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def gemm(inputs: Inputs, given: Attributes) -> Tensor:
-    """Compute α A B + β C."""
+    """Compute αAB + βC, where A and B may be transposed."""
     a, b, c = need(inputs, 0), need(inputs, 1), maybe(inputs, 2)
     found = (a.t() if given.get("transA") else a) @ (b.t() if given.get("transB") else b)
     if given.get("alpha", 1) != 1:
@@ -164,20 +168,20 @@ def gemm(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def einsum(inputs: Inputs, given: Attributes) -> Tensor:
-    """Compute a sum of products."""
+    """Compute an einsum."""
     return torch.einsum(given["equation"], *[need(inputs, at) for at in range(len(inputs))])
 
 
 def batch_norm(inputs: Inputs, given: Attributes) -> Tensor:
-    """Normalise by the statistics of the training."""
+    """Normalise each channel by the running mean and variance."""
     x, weight, bias, mean, var = (need(inputs, at) for at in range(5))
     if given.get("training_mode") or not given.get("spatial", 1):
-        raise UnsupportedOnnxError("is in training mode, or not by channels")
+        raise UnsupportedOnnxError("training mode, and norms that are not by channel, are not supported")
     return F.batch_norm(x, mean, var, weight, bias, False, 0.0, given.get("epsilon", 1e-5))
 
 
 def layer_norm(inputs: Inputs, given: Attributes) -> Tensor:
-    """Normalise over the last axes."""
+    """Normalise over the axes from ``axis`` to the last."""
     x, weight, bias = need(inputs, 0), need(inputs, 1), maybe(inputs, 2)
     shape, epsilon = x.shape[axis_of(given.get("axis", -1), x.ndim) :], given.get("epsilon", 1e-5)
     if weight.shape == shape and (bias is None or bias.shape == shape):
@@ -187,13 +191,13 @@ def layer_norm(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def instance_norm(inputs: Inputs, given: Attributes) -> Tensor:
-    """Normalise each channel of each input."""
+    """Normalise each channel of each example."""
     x, weight, bias = (need(inputs, at) for at in range(3))
     return F.instance_norm(x, weight=weight, bias=bias, eps=given.get("epsilon", 1e-5))
 
 
 def group_norm(inputs: Inputs, given: Attributes) -> Tensor:
-    """Normalise groups of channels. Before version 21, there was one weight for each group."""
+    """Normalise groups of channels. Before opset 21, each group had a single weight and bias."""
     x, weight, bias = (need(inputs, at) for at in range(3))
     groups = given["num_groups"]
     if weight.numel() == x.shape[1]:
@@ -206,7 +210,7 @@ def group_norm(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def reduce(function: Callable[..., Tensor]) -> Callable[[Inputs, Attributes], Tensor]:
-    """Return a reduction over axes."""
+    """Return the operation that reduces axes by a torch function."""
 
     def operation(inputs: Inputs, given: Attributes) -> Tensor:
         x, axes = need(inputs, 0), ints(inputs, 1, given, "axes")
@@ -220,7 +224,7 @@ def reduce(function: Callable[..., Tensor]) -> Callable[[Inputs, Attributes], Te
 
 
 def global_pool(function: Callable[..., Tensor]) -> Callable[[Inputs, Attributes], Tensor]:
-    """Return a reduction over all positions."""
+    """Return the operation that reduces all axes after the channels by a torch function."""
 
     def operation(inputs: Inputs, _: Attributes) -> Tensor:
         x = need(inputs, 0)

@@ -1,7 +1,7 @@
-"""Read ONNX models: the weights in torch's order, and the computation as a torch module. Nothing is executed.
+"""Read ONNX models. The weights get torch's order of axes, and the computation becomes a torch module.
 
-The onnx package parses the file. The graph is computed by torch functions, see
-:mod:`~sneframe_formats.onnx_module`, so that layers and symmetry can be derived.
+The package ``onnx`` parses the file. :mod:`~sneframe_formats.onnx_module` computes the graph by torch
+functions, from which layers and symmetry can be derived.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sneframe_formats.onnx_wire import check_parts, looks_like
 
 @final
 class OnnxReader(FileReader):
-    """Reads an ONNX model, also one that keeps its tensors in other files of its folder."""
+    """Reads an ONNX model. Its tensors may be in other files of its folder."""
 
     name = "formats/onnx"
     help = "ONNX models, with the computation"
@@ -29,18 +29,18 @@ class OnnxReader(FileReader):
     extra = "sneframe[onnx]"
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise the version of the format, and the fields that follow it."""
+        """Return True for a file that begins with the version and further fields of an ONNX model."""
         if candidate.is_folder or not candidate.head.startswith(b"\x08"):
             return False
         return looks_like(candidate.head, candidate.path.stat().st_size)
 
     def others(self, path: Path) -> Mapping[Path, str]:
-        """Return the file in which exporters put the tensors of a model, by its usual names."""
+        """Return the existing files with the names that exporters use for the tensors of a model."""
         names = (f"{path.name}.data", f"{path.name}_data", f"{path.stem}.data", f"{path.stem}.weights")
         return {other: "" for name in names if (other := path.parent / name).is_file()}
 
     def read(self, path: Path) -> Content:
-        """Read the weights of a model and its computation."""
+        """Read the weights of a model. Also read its computation, if all operations are supported."""
         graph = read_graph(parsed(path), path)
         if not graph.weights:
             raise FileError(f"{path}: the model holds no weights")
@@ -59,7 +59,7 @@ class OnnxReader(FileReader):
 
 
 def parsed(path: Path) -> Any:
-    """Parse a model, without the tensors in other files.
+    """Parse a model. Tensors in other files are not read.
 
     Raises:
         FileError: the file is damaged, is too large, or has too many parts.
@@ -70,7 +70,7 @@ def parsed(path: Path) -> Any:
     try:
         model = onnx.ModelProto()
         model.ParseFromString(path.read_bytes())
-    except Exception as error:  # protobuf raises an error of its own kind for a damaged message
+    except Exception as error:  # protobuf raises its own errors for a damaged message
         raise FileError(f"{path}: damaged, or not an ONNX model ({one_line(error)[:80]})") from error
     if not model.HasField("graph"):
         raise FileError(f"{path}: damaged, or not an ONNX model (there is no graph)")

@@ -21,7 +21,7 @@ from sneframe_formats.onnx_inputs import (
     number,
 )
 
-#: The inputs whose values, and not only their shapes, decide the shape of the output.
+#: The numbers of the inputs on whose values the shape of the output depends, by operation.
 SHAPES: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("Reshape", "Expand", "Tile", "Unsqueeze", "Squeeze", "Split"), (1,)),
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "Trilu"), (1,)),
@@ -36,7 +36,7 @@ MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 
 
 def flatten(inputs: Inputs, given: Attributes) -> Tensor:
-    """Join the axes before and after ``axis``."""
+    """Return a matrix: axes before ``axis`` become the first axis, and all others the second."""
     x, axis = need(inputs, 0), given.get("axis", 1)
     axis = axis if axis == x.ndim else axis_of(axis, x.ndim)
     if axis == 1 and x.ndim > 1:
@@ -45,29 +45,29 @@ def flatten(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def reshape(inputs: Inputs, given: Attributes) -> Tensor:
-    """Change the shape. A zero keeps the size of the axis."""
+    """Change the shape. A zero in the new shape stands for the size that the axis had."""
     x, shape = need(inputs, 0), ints(inputs, 1, given, "shape")
     if shape is None:
-        raise UnsupportedOnnxError("has no shape")
+        raise UnsupportedOnnxError("the shape is missing")
     if not given.get("allowzero"):
         shape = [x.shape[at] if size == 0 else size for at, size in enumerate(shape)]
     return x.reshape(shape)
 
 
 def transpose(inputs: Inputs, given: Attributes) -> Tensor:
-    """Reorder the axes. Without an order, the order is reversed."""
+    """Reorder the axes by the attribute ``perm``, or reverse them without it."""
     x = need(inputs, 0)
     order = given.get("perm") or tuple(reversed(range(x.ndim)))
     return x.t() if tuple(order) == (1, 0) else x.permute(order)
 
 
 def squeeze(inputs: Inputs, given: Attributes) -> Tensor:
-    """Remove axes of size 1."""
+    """Remove the given axes, which must have size 1, or all axes of size 1."""
     x, axes = need(inputs, 0), ints(inputs, 1, given, "axes")
     if axes is None:
         return x.squeeze()
     if any(x.shape[axis] != 1 for axis in axes):
-        raise UnsupportedOnnxError("removes an axis whose size is not 1")
+        raise UnsupportedOnnxError("an axis to remove has a size other than 1")
     return x.squeeze(tuple(axes))
 
 
@@ -86,29 +86,29 @@ def concat(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def split(inputs: Inputs, given: Attributes) -> Sequence[Tensor]:
-    """Cut a tensor along an axis."""
+    """Split a tensor along an axis."""
     x, axis, sizes = need(inputs, 0), given.get("axis", 0), ints(inputs, 1, given, "split")
     if sizes is None:
         if given.get("num_outputs", given["outputs"]) != given["outputs"]:
-            raise UnsupportedOnnxError("has another number of outputs than it says")
+            raise UnsupportedOnnxError("the number of outputs differs from num_outputs")
         size = -(-x.shape[axis] // given["outputs"])
         return x.split(size, axis)
     return x.split(sizes, axis)
 
 
 def slice_(inputs: Inputs, given: Attributes) -> Tensor:
-    """Cut ranges out of axes. A range with a negative step reverses the axis."""
+    """Return ranges of axes. A range with a negative step runs backwards."""
     x = need(inputs, 0)
     starts, ends = ints(inputs, 1, given, "starts"), ints(inputs, 2, given, "ends")
     if starts is None or ends is None:
-        raise UnsupportedOnnxError("has no range")
+        raise UnsupportedOnnxError("the starts or the ends of the ranges are missing")
     axes = ints(inputs, 3, given, "axes") or list(range(len(starts)))
     steps = ints(inputs, 4, {}, "steps") or [1] * len(starts)
     for start, end, given_axis, step in zip(starts, ends, axes, steps, strict=True):
         axis = axis_of(given_axis, x.ndim)
         size = x.shape[axis]
         if step == 0:
-            raise UnsupportedOnnxError("has the step 0")
+            raise UnsupportedOnnxError("the step of a range must not be 0")
         first, last, _ = slice(start, _end(end, size, step), step).indices(size)
         if step > 0:
             index: list[slice] = [slice(None)] * x.ndim
@@ -121,12 +121,12 @@ def slice_(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def _end(end: int, size: int, step: int) -> int | None:
-    """Return the end of a range as Python means it. With a negative step, an end below −size is the start."""
+    """Return the end of a range for Python's ``slice``. None: it runs backwards to the first element."""
     return None if step < 0 and end < -size else end
 
 
 def gather(inputs: Inputs, given: Attributes) -> Tensor:
-    """Read elements at given positions along an axis. Rows of a table of weights are an embedding."""
+    """Return the elements at given indices of an axis. Rows of a weight are looked up by an embedding."""
     x, index, axis = need(inputs, 0), need(inputs, 1), given.get("axis", 0)
     axis = axis_of(axis, x.ndim)
     fixed = given.get("positions")
@@ -142,13 +142,13 @@ def gather(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def shape(inputs: Inputs, given: Attributes) -> Tensor:
-    """Return the shape of a tensor."""
+    """Return the shape of a tensor, or a range of it, as a tensor of integers."""
     sizes = list(need(inputs, 0).shape)
     return torch.tensor(sizes[given.get("start", 0) : given.get("end")], dtype=torch.int64)
 
 
 def constant_of_shape(inputs: Inputs, given: Attributes) -> Tensor:
-    """Return a tensor of equal values."""
+    """Return a tensor with a given shape whose elements all have the same value."""
     kind, values = given.get("value") or ("float32", [0.0])
     dtype = getattr(torch, kind)
     dtype = given["wide"] if dtype == torch.float32 and given.get("wide") is not None else dtype
@@ -156,7 +156,7 @@ def constant_of_shape(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def expand(inputs: Inputs, given: Attributes) -> Tensor:
-    """Repeat axes of size 1. An axis of the shape with size 1 keeps the size that the tensor has."""
+    """Repeat axes of size 1 up to the given shape. Where that has size 1, an axis does not change."""
     x = need(inputs, 0)
     wanted = torch.broadcast_shapes(x.shape, tuple(ints(inputs, 1, given, "shape") or []))
     return x.expand(wanted)
@@ -179,7 +179,7 @@ def pad(inputs: Inputs, given: Attributes) -> Tensor:
     mode, axes = MODES.get(given.get("mode", "constant")), ints(inputs, 3, {}, "")
     axes = list(range(x.ndim)) if axes is None else [axis_of(axis, x.ndim) for axis in axes]
     if mode is None or pads is None or len(pads) != 2 * len(axes):
-        raise UnsupportedOnnxError("has a mode or a padding that is not computed")
+        raise UnsupportedOnnxError("the mode or the padding is not supported")
     count = len(axes)
     both = {axis: (pads[at], pads[count + at]) for at, axis in enumerate(axes)}
     order = [both.get(axis, (0, 0)) for axis in reversed(range(x.ndim))]
@@ -191,7 +191,7 @@ def pad(inputs: Inputs, given: Attributes) -> Tensor:
 
 
 def trilu(inputs: Inputs, given: Attributes) -> Tensor:
-    """Keep the upper or the lower triangle of matrices."""
+    """Set all elements of matrices to 0, except the upper or the lower triangle."""
     x, diagonal = need(inputs, 0), int(number(maybe(inputs, 1)) or 0)
     return x.triu(diagonal) if given.get("upper", 1) else x.tril(diagonal)
 

@@ -1,4 +1,4 @@
-"""Find inputs on which an ONNX graph can be computed, without computing it."""
+"""Find inputs for which an ONNX graph can be computed. Only shapes are computed for this."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ SIZES = (
     96,
     128,
     2,
-)  #: sizes of other symbolic axes, in the order of the trials
-LARGEST = 1 << 26  #: number of elements of the example inputs
-MOST = 1 << 28  #: number of elements of all values that the graph computes
-KNOWN = 1 << 16  #: number of elements of a tensor of which a shape may depend
+)  #: sizes that are tried in turn for other symbolic axes
+LARGEST = 1 << 26  #: largest number of elements of the example inputs
+MOST = 1 << 28  #: largest number of elements of all values that the graph computes
+KNOWN = 1 << 16  #: largest number of elements of a tensor on whose values a shape may depend
 
 
 class _Shapes:
-    """Computes the shapes of all values with tensors on the meta device, which have no elements.
+    """Computes the shapes of all values of a graph. Tensors are on the meta device and have no elements.
 
     Args:
-        module: the module.
-        example: the inputs.
+        module: the module that computes the graph.
+        example: an example of each input.
     """
 
     def __init__(self, module: OnnxModule, example: Sequence[Tensor]) -> None:
@@ -76,7 +76,7 @@ class _Shapes:
         for at in shapes:
             if at < len(inputs) and isinstance(inputs[at], Tensor):
                 if step[1][at] not in self.real:
-                    raise UnsupportedOnnxError("its shape depends on the values of an input")
+                    raise UnsupportedOnnxError("the shape of the output depends on the values of an input")
                 inputs[at] = self.real[step[1][at]]
         if step[0] == "Shape":
             found = compute(step, inputs, None)
@@ -98,10 +98,10 @@ class _Shapes:
 
 
 def examples(inputs: Sequence[Input]) -> Iterator[tuple[tuple[Tensor, ...], str]]:
-    """Yield inputs that may fit a graph, and what was assumed about their symbolic axes.
+    """Yield inputs that may fit a graph, and a note about the sizes of their symbolic axes.
 
     Raises:
-        ArchitectureError: an input has no shape, or a type or shape of which no example is made.
+        ArchitectureError: the shape of an input is missing or too large, or its type is not supported.
     """
     batches = {each.shape[0] for each in inputs if each.shape and isinstance(each.shape[0], str)}
     open_ = [
@@ -115,14 +115,16 @@ def examples(inputs: Sequence[Input]) -> Iterator[tuple[tuple[Tensor, ...], str]
         made, total = [], 0
         for each in inputs:
             if each.shape is None or each.kind not in DTYPES:
-                raise ArchitectureError(f"the input {each.name[:80]!r} has no shape, or no known type")
+                raise ArchitectureError(f"the input {each.name[:80]!r} has no shape or an unknown type")
             shape = [
                 axis if isinstance(axis, int) else BATCH if not at or axis in batches else size
                 for at, axis in enumerate(each.shape)
             ]
             total += prod(shape)
             if len(shape) > 16 or min(shape, default=1) < 1 or total > LARGEST:
-                raise ArchitectureError(f"the input {each.name[:80]!r} has the shape {shape[:16]}")
+                raise ArchitectureError(
+                    f"the input {each.name[:80]!r} has the shape {shape[:16]}, which is empty or too large"
+                )
             dtype = DTYPES[each.kind]
             if dtype.is_floating_point:
                 made.append(torch.randn(shape, generator=generator).to(dtype))
@@ -130,19 +132,19 @@ def examples(inputs: Sequence[Input]) -> Iterator[tuple[tuple[Tensor, ...], str]
                 filled = dtype == torch.bool or "mask" in each.name.lower()
                 made.append(torch.full(shape, int(filled), dtype=dtype))
         shown = ", ".join(sorted({repr(axis) for axis in open_ if axis})) or "without a name"
-        yield tuple(made), f"symbolic axes ({shown[:120]}) were taken as {size}" if open_ else ""
+        yield tuple(made), f"symbolic axes ({shown[:120]}) were given the size {size}" if open_ else ""
 
 
 def runnable(graph: OnnxGraph) -> tuple[tuple[Tensor, ...] | None, str]:
-    """Find an input on which a graph can be computed.
+    """Find inputs for which a graph can be computed.
 
     Returns:
-        The input and a note, or None and why the graph cannot be computed.
+        The inputs and a note, which may be empty. Or None and a note that says why there are no such inputs.
     """
     unknown = ", ".join(sorted({step.op for step in graph.steps} - OPERATIONS.keys()))
     if graph.fault or unknown:
         what = graph.fault or f"the graph has the operation {' '.join(unknown[:160].split())}"
-        return None, f"not derived: {what}; all neurons keep their places"
+        return None, f"the architecture is not derived: {what}; every axis is fixed"
     fault = ""
     try:
         module = build(graph)
@@ -157,4 +159,4 @@ def runnable(graph: OnnxGraph) -> tuple[tuple[Tensor, ...] | None, str]:
         fault = str(error)
     except Exception as error:  # noqa: BLE001  # a hostile graph has attributes of any type
         fault = one_line(error)[:160]
-    return None, f"not derived: {fault}; all neurons keep their places"
+    return None, f"the architecture is not derived: {fault}; every axis is fixed"

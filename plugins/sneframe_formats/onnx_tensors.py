@@ -1,4 +1,4 @@
-"""Read the tensors of an ONNX model. Sizes are checked before memory is taken for them."""
+"""Read the tensors of an ONNX model. Sizes are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sneframe.files.safe_path import inside
 from sneframe.files.sizes import check_declared
 
 FLOAT, DOUBLE, BFLOAT16 = 1, 11, 16
-#: The types of tensors that are read: the type of NumPy, and the field for values that are not raw bytes.
+#: NumPy's type, and the field for values that are not raw bytes, by the number of a tensor's type in ONNX.
 TYPES: dict[int, tuple[str, str]] = {
     FLOAT: ("<f4", "float_data"),
     2: ("<u1", "int32_data"),
@@ -31,7 +31,7 @@ TYPES: dict[int, tuple[str, str]] = {
     13: ("<u8", "uint64_data"),
     BFLOAT16: ("<u2", "int32_data"),  # the values are the bits
 }
-BITS = {10: torch.float16, BFLOAT16: torch.bfloat16}  #: types whose bits are read as integers
+BITS = {10: torch.float16, BFLOAT16: torch.bfloat16}  #: the types of torch whose bits NumPy reads as integers
 FLOATS = (FLOAT, 10, DOUBLE, BFLOAT16)
 MOST_AXES = 16
 LONGEST = 1 << 40  #: largest size of an axis
@@ -39,7 +39,7 @@ LONGEST = 1 << 40  #: largest size of an axis
 
 @final
 class Tensors:
-    """Reads the tensors of one model, and counts their bytes.
+    """Reads the tensors of a model, and checks their total number of bytes.
 
     Args:
         path: the path of the model.
@@ -58,14 +58,14 @@ class Tensors:
             name: the name of the tensor, for errors.
 
         Raises:
-            FileError: the type is not read, the size of the data differs from the shape, or the other file is
-                missing, too small, or outside of the model's folder.
+            FileError: the type is not supported, the size of the data does not fit the shape, or the other
+                file is missing, too small, or outside of the model's folder.
         """
         kind, shape = tensor.data_type, tuple(tensor.dims)
         if kind not in TYPES:
             raise self._fault(name, f"has the type {_type(kind)}, and tensors of this type are not read")
         if len(shape) > MOST_AXES or any(not 0 <= size <= LONGEST for size in shape):
-            raise self._fault(name, f"has the shape {shape[: MOST_AXES + 1]}, which no tensor has")
+            raise self._fault(name, f"has the shape {shape[: MOST_AXES + 1]}, which is not possible")
         if tensor.HasField("segment"):
             raise self._fault(name, "is stored in segments, which are not read")
         dtype, field = np.dtype(TYPES[kind][0]), TYPES[kind][1]
@@ -76,12 +76,12 @@ class Tensors:
         elif tensor.HasField("raw_data"):
             raw = tensor.raw_data
             if len(raw) != count * dtype.itemsize:
-                raise self._fault(name, f"has the shape {shape}, but {len(raw)} bytes")
+                raise self._fault(name, f"has the shape {shape}, which does not fit its {len(raw)} bytes")
             data = np.frombuffer(raw, dtype).copy()
         else:
             values = getattr(tensor, field)
             if len(values) != count:
-                raise self._fault(name, f"has the shape {shape}, but {len(values)} values")
+                raise self._fault(name, f"has the shape {shape}, which does not fit its {len(values)} values")
             wide = np.array(values, {"float_data": "<f4", "double_data": "<f8"}.get(field))
             data = wide.astype(dtype)
             if field.startswith(("int", "uint")) and not np.array_equal(data.astype(wide.dtype), wide):
@@ -93,7 +93,7 @@ class Tensors:
         return found.reshape(shape)
 
     def _external(self, tensor: Any, name: str, dtype: np.dtype[Any], count: int) -> np.ndarray[Any, Any]:
-        """Map the data of a tensor that is in another file into memory."""
+        """Return the data of a tensor in another file, which is mapped into memory."""
         given = {entry.key: entry.value for entry in tensor.external_data}
         if not given.get("location"):
             raise self._fault(name, "is in another file, but the model does not name the file")
@@ -115,7 +115,7 @@ class Tensors:
                 name, f"has the shape {tuple(tensor.dims)}, but {numbers['length']} bytes in {other.name}"
             )
         if numbers["offset"] + numbers["length"] > size:
-            raise self._fault(name, f"ends behind the end of {other.name}, which has {size} bytes")
+            raise self._fault(name, f"ends after the end of {other.name}, which has {size} bytes")
         if not count:
             return np.zeros(0, dtype)
         return np.memmap(other, dtype, mode="c", offset=numbers["offset"], shape=(count,))
@@ -125,7 +125,7 @@ class Tensors:
 
 
 def _type(kind: int) -> str:
-    """Return the name of a type of tensors, such as ``FLOAT8E4M3FN``."""
+    """Return ONNX's name of a type of tensors, such as ``FLOAT8E4M3FN``."""
     from onnx import TensorProto
 
     try:

@@ -17,10 +17,10 @@ AVERAGES = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 def _numbers(given: Attributes, name: str, count: int, default: int) -> list[int]:
-    """Return an attribute with one number for each axis."""
+    """Return an attribute with ``count`` numbers, each of which is ``default`` without the attribute."""
     values = list(given.get(name) or [default] * count)
     if len(values) != count or min(values) < 0:
-        raise UnsupportedOnnxError(f"has the {name} {values}")
+        raise UnsupportedOnnxError(f"{name} must be {count} numbers of at least 0, but got {values}")
     return values
 
 
@@ -31,13 +31,13 @@ def _pads(
     strides: Sequence[int],
     steps: Sequence[int],
 ) -> tuple[list[int], list[int]]:
-    """Return the padding before and after each axis."""
+    """Return the paddings before each axis, and the paddings after each axis."""
     auto, count = given.get("auto_pad", "NOTSET"), len(sizes)
     if auto in ("NOTSET", "", "VALID"):
         pads = _numbers(given, "pads", 2 * count, 0) if auto != "VALID" else [0] * 2 * count
         return pads[:count], pads[count:]
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
-        raise UnsupportedOnnxError(f"has the padding {auto[:40]!r}")
+        raise UnsupportedOnnxError(f"the padding {auto[:40]!r} is not supported")
     total = [
         max(0, (-(-size // stride) - 1) * stride + (k - 1) * step + 1 - size)
         for size, k, stride, step in zip(sizes, kernel, strides, steps, strict=True)
@@ -48,7 +48,7 @@ def _pads(
 
 
 def _flat(before: Sequence[int], after: Sequence[int]) -> list[int]:
-    """Return paddings in the order of ``F.pad``, which begins with the last axis."""
+    """Return paddings in the order that ``F.pad`` expects: pairs of before and after, the last axis first."""
     return [each for pair in zip(reversed(before), reversed(after), strict=True) for each in pair]
 
 
@@ -70,10 +70,10 @@ def conv_transpose(inputs: Inputs, given: Attributes) -> Tensor:
     strides, steps = _numbers(given, "strides", n, 1), _numbers(given, "dilations", n, 1)
     extra = _numbers(given, "output_padding", n, 0)
     if given.get("auto_pad", "NOTSET") not in ("NOTSET", "", "VALID") or given.get("output_shape"):
-        raise UnsupportedOnnxError("has a padding that depends on the output")
+        raise UnsupportedOnnxError("a padding that depends on the shape of the output is not supported")
     before, after = _pads(given, x.shape[2:], weight.shape[2:], strides, steps)
     if before != after:
-        raise UnsupportedOnnxError("has different paddings before and after")
+        raise UnsupportedOnnxError("different paddings before and after an axis are not supported")
     return TRANSPOSED[n](x, weight, bias, strides, before, extra, given.get("group", 1), steps)
 
 
@@ -86,24 +86,24 @@ def max_pool(inputs: Inputs, given: Attributes) -> Tensor:
     before, after = _pads(given, x.shape[2:], kernel, strides, steps)
     if before != after or any(2 * pad > k for pad, k in zip(before, kernel, strict=True)):
         if given.get("ceil_mode"):
-            raise UnsupportedOnnxError("has different paddings before and after, and rounds up")
+            raise UnsupportedOnnxError("ceil_mode is not supported with this padding")
         x, before = F.pad(x, _flat(before, after), value=float("-inf")), [0] * n
     return MAX_POOLS[n](x, kernel, strides, before, steps, bool(given.get("ceil_mode")))
 
 
 def average_pool(inputs: Inputs, given: Attributes) -> Tensor:
-    """Compute the mean of each window, with or without the padding."""
+    """Compute the mean of each window. ``count_include_pad`` says whether the padding counts."""
     x = need(inputs, 0)
     n = x.ndim - 2
     kernel, strides = _numbers(given, "kernel_shape", n, 1), _numbers(given, "strides", n, 1)
     if any(step != 1 for step in _numbers(given, "dilations", n, 1)):
-        raise UnsupportedOnnxError("has dilations")
+        raise UnsupportedOnnxError("dilations are not supported")
     before, after = _pads(given, x.shape[2:], kernel, strides, [1] * n)
     ceil, counted = bool(given.get("ceil_mode")), bool(given.get("count_include_pad"))
     if before == after and not any(2 * pad > k for pad, k in zip(before, kernel, strict=True)):
         return AVERAGES[n](x, kernel, strides, before, ceil, counted)
     if ceil and counted:
-        raise UnsupportedOnnxError("counts different paddings before and after, and rounds up")
+        raise UnsupportedOnnxError("ceil_mode and count_include_pad are not supported with this padding")
     padded = AVERAGES[n](F.pad(x, _flat(before, after)), kernel, strides, 0, ceil)
     if counted:
         return padded

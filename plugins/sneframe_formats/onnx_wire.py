@@ -1,8 +1,8 @@
-"""Look at the bytes of an ONNX file without the onnx package: recognise the format, and count the parts.
+"""Recognise ONNX files, and count the protobuf fields in them, without the package ``onnx``.
 
-An ONNX file is a protobuf message. A message is a sequence of fields, and each field begins with a tag: a
-number that holds the field's number and its type. Two bytes of a hostile file can stand for an empty node
-that takes a hundred times the memory, so the parts are counted before the file is parsed.
+An ONNX file is a protobuf message. A message is a sequence of fields. Each field begins with a tag, which
+encodes the number and the type of the field. In a hostile file, two bytes can encode an empty node that takes
+a hundred times the memory when it is parsed. The fields are therefore counted before the file is parsed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from sneframe.errors import FileError
 
 Buffer: TypeAlias = bytes | mmap
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  #: types of fields
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  #: the numbers of the types of fields
 LARGEST = (1 << 31) - 1  #: size in bytes of the largest protobuf message
-MOST = 2_000_000  #: number of fields in a file, without the elements of packed lists
-DEEPEST = 80  #: levels of nested messages; protobuf itself reads 100
+MOST = 2_000_000  #: largest number of fields in a file. Elements of packed lists do not count.
+DEEPEST = 80  #: largest number of levels of nested messages. Protobuf itself reads 100.
 
-#: The kinds of messages. An entry is a pair of strings, or a version; an inner type is that of a sequence.
+#: The kinds of messages. ``ENTRY`` is a pair of strings or a version. ``INNER`` is the type of a sequence.
 MODEL, GRAPH, NODE, ATTRIBUTE, TENSOR, VALUE, TYPE, ARRAY, INNER, SHAPE, AXIS, FUNCTION, ENTRY, OTHER = range(
     14
 )
-#: The fields of each kind of message that hold further messages, with the kinds of those messages.
+#: The fields of each kind of message that are messages themselves, with the kind of that message.
 NESTED: dict[int, dict[int, int]] = {
     MODEL: {7: GRAPH, 8: ENTRY, 14: ENTRY, 20: OTHER, 25: FUNCTION, 26: OTHER},
     GRAPH: {1: NODE, 5: TENSOR, 11: VALUE, 12: VALUE, 13: VALUE, 14: OTHER, 15: OTHER, 16: ENTRY},
@@ -42,7 +42,7 @@ NESTED: dict[int, dict[int, int]] = {
     ENTRY: {},
     OTHER: {},
 }
-#: The fields of each kind of message that hold text.
+#: The fields of each kind of message that are texts.
 TEXTS: dict[int, tuple[int, ...]] = {
     MODEL: (2, 3, 4, 6),
     GRAPH: (2, 10),
@@ -53,13 +53,13 @@ TEXTS: dict[int, tuple[int, ...]] = {
     AXIS: (2, 3),
     ENTRY: (1, 2),
 }
-#: The types of the fields with which a model may begin, by number: version, producer, domain, and graph.
+#: The type of each field that may be at the beginning of a model, by the number of the field.
 BEGINNING = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES}
-VERSIONS = range(3, 100)  #: versions of the format
+VERSIONS = range(3, 100)  #: the possible versions of the format
 
 
 def varint(data: Buffer, start: int, stop: int) -> tuple[int, int]:
-    """Read a number of variable length. Return the number and the position behind it.
+    """Read a number of variable length at ``start``. Return the number and the position after it.
 
     Raises:
         ValueError: the number is cut off, or has more than ten bytes.
@@ -76,7 +76,7 @@ def varint(data: Buffer, start: int, stop: int) -> tuple[int, int]:
 
 
 def fields(data: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the number, the type and the range of bytes of each field of a message.
+    """Yield four numbers for each field of a message: its number, its type, its start and its end.
 
     Raises:
         ValueError: a field is cut off, or has an unknown type.
@@ -100,10 +100,14 @@ def fields(data: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int,
 
 
 def looks_like(head: bytes, size: int) -> bool:  # noqa: PLR0911  # one line per reason
-    """Return whether a file may be an ONNX model, from its first bytes and its size.
+    """Return whether a file may be an ONNX model.
 
-    A model begins with the version of the format. Then come the fields of :data:`BEGINNING`, each at most
-    once and of the right type, up to the graph, whose first node or tensor must be in the file.
+    A model begins with the version of the format, followed by other fields of :data:`BEGINNING` up to the
+    graph. Each field must have the right type. Only fields 8 and 14 may occur several times.
+
+    Args:
+        head: the first bytes of the file.
+        size: the size of the file in bytes.
     """
     if not head.startswith(b"\x08") or len(head) < 8:
         return False
@@ -132,14 +136,14 @@ def looks_like(head: bytes, size: int) -> bool:  # noqa: PLR0911  # one line per
 
 
 def check_parts(path: Path) -> None:
-    """Check the size of an ONNX file, the number of its parts, and how deep they are nested.
+    """Check the size of an ONNX file, the number of its protobuf fields, and how deep messages are nested.
 
     Raises:
-        FileError: the file is too large, damaged, has too many parts, or is nested too deep.
+        FileError: the file is damaged or too large, has too many fields, or is nested too deep.
     """
     size = path.stat().st_size
     if size > LARGEST:
-        raise FileError(f"{path}: has {size} bytes, and a protobuf message has at most {LARGEST}")
+        raise FileError(f"{path}: the file has {size} bytes, but a protobuf message has at most {LARGEST}")
     if not size:
         raise FileError(f"{path}: the file is empty")
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
@@ -153,10 +157,10 @@ def check_parts(path: Path) -> None:
                 for number, wire, begin, end in fields(data, start, stop):
                     count += 1
                     if count > MOST:
-                        raise FileError(f"{path}: has more than {MOST} parts")
+                        raise FileError(f"{path}: the file has more than {MOST} parts")
                     if wire == BYTES and number in TEXTS.get(kind, ()):
                         data[begin:end].decode()
                     elif wire == BYTES and (inner := NESTED[kind].get(number)) is not None:
                         waiting.append((inner, begin, end, depth + 1))
-            except ValueError as error:  # a field is cut off, or a text is no text
+            except ValueError as error:  # a field is cut off, or a text is not UTF-8
                 raise FileError(f"{path}: damaged, or not an ONNX model") from error

@@ -1,4 +1,4 @@
-"""Define the bytes that the decoders of binary formats take."""
+"""Define the type of the bytes that the decoders of binary formats read."""
 
 from __future__ import annotations
 

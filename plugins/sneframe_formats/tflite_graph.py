@@ -1,4 +1,4 @@
-"""Read the graph of a TFLite file: tensors, and the operators that read and write them."""
+"""Read the graph of a TFLite file. It consists of tensors, and of operators that read and write them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from attrs import field, frozen
 from sneframe_formats.flat_buffer import DamagedBuffer, FlatTable
 from sneframe_formats.sliceable import Sliceable
 
-MAGIC = b"TFL3"  #: at byte 4
+MAGIC = b"TFL3"  #: the bytes 4 to 7 of a file
 AXES = 8  #: largest number of axes of a tensor in TFLite
-#: The types of tensors by their numbers: the name, and the number of bytes of a value.
+#: The name of each type of tensors and its number of bytes per value, by the number of the type.
 TYPES: Mapping[int, tuple[str, int]] = {
     number: (name, size)
     for number, name, size in (
@@ -22,7 +22,7 @@ TYPES: Mapping[int, tuple[str, int]] = {
         *((12, "UINT64", 8), (15, "UINT32", 4), (16, "UINT16", 2)),
     )
 }
-INT4 = 17  #: a type with two values in a byte
+INT4 = 17  #: the number of a type with two values per byte
 FLOATS = ("FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16")
 #: The operators that can be computed, by their numbers. Other operators are named by the package tflite.
 OPERATORS = {
@@ -46,11 +46,11 @@ OPERATORS = {
     34: "PAD",
     117: "HARD_SWISH",
 }
-CUSTOM = 32
+CUSTOM = 32  #: the number of all custom operators
 ACTIVATIONS = {0: "none", 1: "relu", 2: "relu_n1_to_1", 3: "relu6", 4: "tanh", 5: "sign_bit"}
 PADDINGS = {0: "same", 1: "valid"}
 WINDOW = (("padding", 0, "<b", 0), ("stride_w", 1, "<i", 0), ("stride_h", 2, "<i", 0))
-#: The options of operators: the name, the number of the field, the format of ``struct``, and the default.
+#: The options of operators: name, number of the field, ``struct`` format, and default value.
 OPTIONS: Mapping[str, tuple[tuple[str, int, str, float], ...]] = {
     "CONV_2D": (*WINDOW, ("activation", 3, "<b", 0), ("dilation_w", 4, "<i", 1), ("dilation_h", 5, "<i", 1)),
     "DEPTHWISE_CONV_2D": (
@@ -67,7 +67,7 @@ OPTIONS: Mapping[str, tuple[tuple[str, int, str, float], ...]] = {
 }
 
 
-#: The number in the schema of the table of options of an operator.
+#: The number that the schema gives to the type of the options of each operator.
 TABLES = {
     "CONV_2D": 1,
     "DEPTHWISE_CONV_2D": 2,
@@ -86,13 +86,13 @@ class TfliteConstant:
     """A tensor of the graph.
 
     Args:
-        name: the name in the file.
-        shape: the shape, with 1 for the size of the batch in most files.
+        name: the name of the tensor in the file.
+        shape: the shape. In most files, the size of the batch is 1.
         kind: the name of the type of the values, or ``other``.
         start: the position of the first byte of the values in the file.
-        stop: the position after the last byte; equal to ``start`` for a tensor that an operator computes.
-        quantised: whether a scale says which values the stored values stand for.
-        sparse: whether only some of the values are stored.
+        stop: the position after the last byte. It equals ``start`` if an operator computes the tensor.
+        quantised: whether the stored values must be multiplied by a scale.
+        sparse: whether the tensor is stored in a sparse format.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Operator:
 
     Args:
         name: the name in the schema of TFLite, such as ``CONV_2D``.
-        inputs: the numbers of the tensors that are read, and −1 for an input that is missing.
+        inputs: the numbers of the tensors that are read. The number of a missing input is −1.
         outputs: the numbers of the tensors that are written.
         options: the settings by name, for the operators in ``OPTIONS``.
     """
@@ -135,8 +135,8 @@ class TfliteGraph:
         operators: the operators in the order in which they run.
         inputs: the numbers of the tensors that the network reads.
         outputs: the numbers of the tensors that the network returns.
-        others: number of other graphs in the file.
-        description: what the file says about itself, for example what converted it.
+        others: the number of other graphs in the file.
+        description: the description in the file, such as the name of the converter.
     """
 
     tensors: tuple[TfliteConstant, ...]
@@ -151,7 +151,7 @@ def read_graph(data: Sliceable) -> TfliteGraph:
     """Read the main graph of a file.
 
     Raises:
-        DamagedBuffer: the file is damaged, or lies about sizes.
+        DamagedBuffer: the file is damaged, or states wrong sizes.
     """
     if data[4:8] != MAGIC:
         raise DamagedBuffer("the file does not have TFL3 at byte 4")
@@ -171,11 +171,11 @@ def read_graph(data: Sliceable) -> TfliteGraph:
 
 def _check(found: tuple[int, ...], numbers: range) -> None:
     if any(each not in numbers for each in found):
-        raise DamagedBuffer("an operator or the graph names a tensor that is not there")
+        raise DamagedBuffer("an operator or the graph refers to a missing tensor")
 
 
 def _name(code: FlatTable) -> str:
-    """Return the name of an operator. Old files store its number in another field."""
+    """Return the name of an operator. The number of the operator is in field 0 in old files, or else in 3."""
     number = max(code.integer(0, "<b"), code.integer(3, "<i"))
     if number == CUSTOM:
         return f"custom operator {code.text(1)}"
@@ -183,14 +183,14 @@ def _name(code: FlatTable) -> str:
 
 
 def _other(number: int) -> str:
-    """Return the name of an operator that is not computed."""
+    """Return the name of an operator that is not in ``OPERATORS``."""
     from tflite.utils import BUILTIN_OPCODE2NAME
 
     return BUILTIN_OPCODE2NAME.get(number, f"operator {number}")
 
 
 def _place(buffer: FlatTable, size: int) -> tuple[int, int]:
-    """Return where the values of a buffer are: in the buffer, or behind the graph for large files."""
+    """Return the start and the end of the values of a buffer. In large files they are behind the graph."""
     start, stop = buffer.span(0)
     offset, length = buffer.integer(1, "<Q"), buffer.integer(2, "<Q")
     if offset > 1:
@@ -208,9 +208,9 @@ def _tensor(table: FlatTable, places: list[tuple[int, int]]) -> TfliteConstant:
         table.integer(2, "<I"),
     )
     if buffer >= len(places):
-        raise DamagedBuffer(f"the tensor {name!r} names a buffer that is not there")
+        raise DamagedBuffer(f"the tensor {name!r} refers to a missing buffer")
     if len(shape) > AXES:
-        raise DamagedBuffer(f"the tensor {name!r} has {len(shape)} axes, and the most is {AXES}")
+        raise DamagedBuffer(f"the tensor {name!r} has {len(shape)} axes, but at most {AXES} are allowed")
     start, stop = places[buffer]
     kind, size = TYPES.get(number, ("INT4" if number == INT4 else "other", 0))
     quantisation, sparse = table.table(4), table.table(6) is not None
@@ -228,7 +228,7 @@ def _tensor(table: FlatTable, places: list[tuple[int, int]]) -> TfliteConstant:
 def _operator(table: FlatTable, codes: list[str], numbers: range) -> Operator:
     code = table.integer(0, "<I")
     if code >= len(codes):
-        raise DamagedBuffer("an operator has a kind that is not there")
+        raise DamagedBuffer("an operator refers to a missing kind of operator")
     inputs, outputs = table.numbers(1), table.numbers(2)
     _check((*inputs, *outputs), numbers)
     settings: dict[str, Any] = {}

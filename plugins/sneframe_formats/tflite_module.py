@@ -1,6 +1,6 @@
 """Build the torch module that computes a TFLite graph.
 
-Maps have the channels last, as in TFLite, except within a convolution or a pooling.
+The channels are the last axis between operators, as in TFLite.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sneframe.errors import ArchitectureError
 from sneframe_formats.tflite_graph import Operator, TfliteConstant, TfliteGraph
 from sneframe_formats.tflite_weights import ROLES, Weights
 
-LARGEST = 1 << 27  #: number of values of the largest map that is computed
-WIDEST = 1 << 12  #: number of positions of the widest padding
-Pads = tuple[int, int, int, int]
+LARGEST = 1 << 27  #: largest number of values of a tensor that an operator computes
+WIDEST = 1 << 12  #: largest number of positions of a padding
+Pads = tuple[int, int, int, int]  #: left, right, top, bottom
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
@@ -42,7 +42,7 @@ PLAIN: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 class UnsupportedOperatorError(Exception):
-    """An operator is not computed. The message names the operator."""
+    """An operator or a graph cannot be computed. The message names what is not supported."""
 
 
 @frozen
@@ -51,12 +51,12 @@ class TfliteStep:
 
     Args:
         name: the name of the operator.
-        inputs: the numbers of the tensors that are computed before.
-        output: the number of the tensor that is computed.
+        inputs: the numbers of the input tensors, without weights and constants.
+        output: the number of the tensor that the operator computes.
         weight: the name of the kernel, or an empty string.
         bias: the name of the bias, or an empty string.
-        settings: the options of the operator; ``shape``, the shape of the result without the batch; and
-            ``constant``, the integers that the operator reads.
+        settings: the options of the operator. Two entries are added: ``shape`` is the shape of the result
+            without the batch, and ``constant`` has the constant integers that the operator reads.
     """
 
     name: str
@@ -78,7 +78,7 @@ def steps_of(
         constants: the values of the short integer constants, by the numbers of the tensors.
 
     Raises:
-        UnsupportedOperatorError: an operator is not computed, or the graph has several inputs or outputs.
+        UnsupportedOperatorError: an operator cannot be computed, or the graph has several inputs or outputs.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise UnsupportedOperatorError(f"{len(graph.inputs)} inputs and {len(graph.outputs)} outputs")
@@ -99,7 +99,7 @@ def steps_of(
 def _step(
     operator: Operator, graph: TfliteGraph, weights: Weights, constants: Mapping[int, tuple[int, ...]]
 ) -> TfliteStep:
-    """Return the step of an operator, after checking that it is computed as TFLite does."""
+    """Return the step of an operator. Raise an error if its result would differ from that of TFLite."""
     name, roles = operator.name, ROLES.get(operator.name, {})
     given = [(n, position) for position, n in enumerate(operator.inputs) if n >= 0]
     names = {"weight": "", "bias": ""}
@@ -134,7 +134,7 @@ def _computed(  # noqa: PLR0911  # one line per operator
     axes: tuple[int, ...],
     weight: str,
 ) -> bool:
-    """Return whether an operator with these inputs and options is computed."""
+    """Return whether an operator with these inputs and options can be computed."""
     options, shape = operator.options, before[0].shape
     if any(each.kind != "FLOAT32" for each in (*before, after)) or not shape:
         return False
@@ -171,8 +171,8 @@ class TfliteModule(nn.Module):
 
     Args:
         steps: the operators in the order in which they run.
-        source: the number of the tensor that the network reads.
-        result: the number of the tensor that the network returns.
+        source: the number of the input tensor of the network.
+        result: the number of the output tensor of the network.
         tensors: the weights by name.
     """
 
@@ -184,7 +184,7 @@ class TfliteModule(nn.Module):
             stem, _, last = name.rpartition(".")
             if stem not in self._modules:
                 self.add_module(stem, nn.Module())
-            # The computation runs in float32, which float16 constants are converted to.
+            # The network computes in float32, so float16 constants are converted.
             self.get_submodule(stem).register_parameter(last, nn.Parameter(tensor.float().contiguous()))
         self._steps = [
             (each.name, each.inputs, each.output, each.weight, each.bias, dict(each.settings))
@@ -263,7 +263,7 @@ def _convolution(
 
 
 def _pooled(x: Tensor, given: Mapping[str, Any], *, largest: bool) -> Tensor:
-    """Pool maps. Padding has no influence: it is never the maximum, and does not count in a mean."""
+    """Pool a tensor. Padding is never the maximum, and is not counted in a mean."""
     maps, strides = rearrange(x, "b h w c -> b c h w"), _strides(given)
     size = (int(given["height"]), int(given["width"]))
     pads = _pads(maps, size, strides, (1, 1), given["padding"])
@@ -287,7 +287,7 @@ def _strides(given: Mapping[str, Any]) -> tuple[int, int]:
 def _pads(
     maps: Tensor, kernel: tuple[int, int], strides: tuple[int, int], steps: tuple[int, int], padding: str
 ) -> Pads:
-    """Return the paddings left, right, top and bottom. TFLite pads more at the right and at the bottom."""
+    """Return the paddings left, right, top and bottom. An odd total is larger at the right and the bottom."""
     found: list[int] = []
     for size, k, stride, step in zip(maps.shape[2:], kernel, strides, steps, strict=True):
         total = (
@@ -301,4 +301,4 @@ def _pads(
 
 def _limit(number: int) -> None:
     if number > LARGEST:
-        raise ArchitectureError(f"a map of {number} values is too large to be computed")
+        raise ArchitectureError(f"a tensor of {number} values is too large to be computed")

@@ -1,4 +1,4 @@
-"""Read TFLite files."""
+"""Read TFLite files, and build torch modules that compute their graphs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ DTYPES = {
     "FLOAT64": torch.float64,
     "BFLOAT16": torch.bfloat16,
 }
-LARGEST_INPUT = 1 << 22  #: number of values of the largest input that the network is run on
-#: The kinds of layers by the operators that read their weights.
+LARGEST_INPUT = 1 << 22  #: largest number of values of an example input, without the batch
+#: The kind of a layer, by the operator that reads its weights.
 KINDS = {
     "FULLY_CONNECTED": "linear",
     "CONV_2D": "conv2d",
@@ -49,11 +49,11 @@ class TfliteReader(FileReader):
     extra = "sneframe[tflite]"
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise the bytes 4 to 7."""
+        """Return True for a file whose bytes 4 to 7 are ``TFL3``."""
         return candidate.head[4:8] == MAGIC
 
     def read(self, path: Path) -> Content:
-        """Read the weights of the main graph, and build the module that computes it."""
+        """Read the weights of the main graph. If possible, also build the module that computes the graph."""
         data = mapped(path)
         try:
             graph = read_graph(data)
@@ -67,7 +67,7 @@ class TfliteReader(FileReader):
         except FileError as error:
             raise FileError(f"{path}: {error}") from error
         if not tensors:
-            raise FileError(f"{path}: holds no weights")
+            raise FileError(f"{path}: the file holds no weights")
         check_sizes(tensors.values(), path, len(data))
         notes = ["weights are named after the operators that read them, with axes in torch's order"]
         if graph.others:
@@ -92,7 +92,7 @@ def _tensor(stored: TfliteConstant, data: mmap.mmap) -> Tensor:
 
 
 def _constants(graph: TfliteGraph, data: mmap.mmap) -> dict[int, tuple[int, ...]]:
-    """Return the values of the short integer constants, by the numbers of the tensors."""
+    """Return the values of the integer constants with at most 8 elements, by the numbers of the tensors."""
     return {
         number: struct.unpack(f"<{prod(each.shape)}i", data[each.start : each.stop])
         for number, each in enumerate(graph.tensors)
@@ -101,7 +101,7 @@ def _constants(graph: TfliteGraph, data: mmap.mmap) -> dict[int, tuple[int, ...]
 
 
 def _example(source: TfliteConstant) -> Any:
-    """Return a function that makes an input for the network, with a batch of two.
+    """Return a function that returns an example input of the network, with two examples in the batch.
 
     Raises:
         UnsupportedOperatorError: the input is too large, or its shape is not known.
@@ -118,7 +118,7 @@ def _example(source: TfliteConstant) -> Any:
 
 
 def _fixed(weights: Weights, tensors: dict[str, Tensor]) -> Architecture:
-    """Return an architecture in which every axis is fixed, for a graph that is not computed."""
+    """Return an architecture in which every axis is fixed. It is used for graphs that cannot be computed."""
     layers: dict[str, list[Parameter]] = {}
     kinds: dict[str, str] = {}
     for each in weights.named.values():

@@ -1,4 +1,4 @@
-"""Name the weights of a TFLite graph after its operators, and turn them into torch's order."""
+"""Name the weights of a TFLite graph after its operators, and change their axes to torch's order."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 from sneframe.errors import FileError
 from sneframe_formats.tflite_graph import FLOATS, Operator, TfliteGraph
 
-#: What the inputs of an operator are, by their positions. Other inputs get the name ``input`` and a number.
+#: The roles of the inputs of operators, by position. Input n without an entry has the role ``input{n}``.
 ROLES: Mapping[str, Mapping[int, str]] = {
     "FULLY_CONNECTED": {1: "weight", 2: "bias"},
     "CONV_2D": {1: "weight", 2: "bias"},
     "DEPTHWISE_CONV_2D": {1: "weight", 2: "bias"},
     "TRANSPOSE_CONV": {1: "weight", 3: "bias"},
 }
-#: The order of the axes of a kernel in TFLite, and in torch.
+#: The order of the axes of a kernel in TFLite and in torch, as einops writes it, by operator.
 KERNELS = {
     "FULLY_CONNECTED": "o i -> o i",
     "CONV_2D": "o h w i -> o i h w",
@@ -38,7 +38,7 @@ class Weight:
         name: the name of the parameter.
         number: the number of the tensor in the graph.
         operator: the name of the operator that reads the tensor first.
-        role: what the tensor is for this operator: ``weight``, ``bias`` or ``input1``.
+        role: the role of the tensor for this operator: ``weight``, ``bias``, or a name such as ``input1``.
     """
 
     name: str
@@ -50,7 +50,8 @@ class Weight:
         """Return the values of the tensor with torch's order of axes.
 
         Raises:
-            FileError: a kernel has too many or too few axes. The message does not contain the path.
+            FileError: the kernel does not have the axes that the operator expects. The message does not
+                contain the path.
         """
         if self.role != "weight":
             return tensor
@@ -58,7 +59,7 @@ class Weight:
         if tensor.ndim != len(order.partition(" -> ")[0].split()) or (
             order[0] == "1" and tensor.shape[0] != 1
         ):
-            raise FileError(f"the kernel of {self.operator} has the shape {tuple(tensor.shape)}")
+            raise FileError(f"the kernel of {self.operator} has the wrong shape {tuple(tensor.shape)}")
         return rearrange(tensor, order)
 
 
@@ -68,22 +69,23 @@ class Weights:
     """The weights of a graph.
 
     Args:
-        named: the weights by the numbers of their tensors, in the order in which they are read.
-        sources: the number of the stored tensor, for each tensor that an operator only converts to float32.
+        named: the weights by the numbers of their stored tensors, in the order in which operators read them.
+        sources: the number of the stored tensor, by the number of the tensor to which it is converted in
+            float32.
     """
 
     named: Mapping[int, Weight]
     sources: Mapping[int, int] = field(factory=dict)
 
     def of(self, number: int) -> Weight | None:
-        """Return the weight with the number of a tensor, or None for a tensor that is computed."""
+        """Return the weight for the number of a tensor, or None if the tensor is not a weight."""
         return self.named.get(self.sources.get(number, number))
 
 
 def weights_of(graph: TfliteGraph) -> Weights:
     """Name the float constants that the operators read: ``conv_2d_0.weight``, ``fully_connected_1.bias``.
 
-    The number counts the operators with weights.
+    The number in a name counts the operators that have weights.
 
     Raises:
         FileError: weights are quantised or sparse. The message does not contain the path.
@@ -111,7 +113,7 @@ def weights_of(graph: TfliteGraph) -> Weights:
 
 
 def _converts(graph: TfliteGraph, operator: Operator) -> bool:
-    """Return whether an operator turns float16 constants into float32, as files of half the size need it."""
+    """Return whether an operator only converts a stored float tensor, such as float16, to float32."""
     if (
         len(operator.inputs) != 1
         or len(operator.outputs) != 1
@@ -123,7 +125,7 @@ def _converts(graph: TfliteGraph, operator: Operator) -> bool:
 
 
 def _is_weight(graph: TfliteGraph, number: int, role: str) -> bool:
-    """Return whether a tensor is a float constant. Refuse weights that are quantised or sparse."""
+    """Return whether a tensor is a float constant. Raise an error if it is quantised or sparse."""
     stored = graph.tensors[number]
     if not stored.constant:
         return False

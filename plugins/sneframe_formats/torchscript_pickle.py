@@ -10,7 +10,7 @@ from sneframe.files.unpickler import DTYPES, TENSORS
 
 LARGEST = 1 << 24  #: largest size in bytes of a pickle
 CLASSES = 100_000  #: largest number of names of classes and functions in a pickle
-#: The instructions that torch writes. Others can take far more memory than the file has.
+#: The pickle instructions that torch writes. Other instructions can use far more memory than the file size.
 INSTRUCTIONS = frozenset(
     {
         *("PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID"),
@@ -21,12 +21,12 @@ INSTRUCTIONS = frozenset(
         *("EMPTY_DICT", "SETITEM", "SETITEMS"),
     }
 )
-REBUILT = (*TENSORS, "_rebuild_parameter")  #: functions of torch that build tensors which are read
-MEMO = ("BINPUT", "LONG_BINPUT")  #: the instructions that store a value under a number
+REBUILT = (*TENSORS, "_rebuild_parameter")  #: the torch functions that rebuild tensors and are allowed
+MEMO = ("BINPUT", "LONG_BINPUT")  #: the pickle instructions that store a value under a number
 
 
 def check_pickle(content: bytes, path: Path, name: str) -> None:
-    """Check that a pickle has only instructions that torch writes, and names only tensors that can be read.
+    """Check that a pickle has only instructions that torch writes, and only tensors that can be read.
 
     Args:
         content: the pickle.
@@ -57,16 +57,16 @@ def check_pickle(content: bytes, path: Path, name: str) -> None:
 
 
 def _check_class(argument: str, path: Path) -> None:
-    """Check a class or function that a pickle names. Its module and name are separated by a space."""
+    """Check a class or function in a pickle. ``argument`` is its module, a space, and its name."""
     module, _, name = argument.partition(" ")
     if name.startswith(("QInt", "QUInt")) or name == "_rebuild_qtensor":
-        raise FileError(f"{path}: holds quantised weights, which are not read; save the float network")
-    if module.startswith("__torch__.torch.classes"):
-        raise FileError(f"{path}: holds an object of C++, {module}.{name}, whose weights are not read")
-    if module == "torch" and name.endswith("Storage") and name not in DTYPES:
         raise FileError(
-            f"{path}: holds tensors of the type {name.removesuffix('Storage')}, which are not read"
+            f"{path}: the file holds quantised weights, which are not read; save the float network"
         )
+    if module.startswith("__torch__.torch.classes"):
+        raise FileError(f"{path}: the file holds the C++ object {module}.{name}, whose weights are not read")
+    if module == "torch" and name.endswith("Storage") and name not in DTYPES:
+        raise FileError(f"{path}: tensors of the type {name.removesuffix('Storage')} are not read")
     unknown = name.startswith("_rebuild") and (module != "torch._utils" or name not in REBUILT)
     if unknown or name == "build_tensor_from_id":
-        raise FileError(f"{path}: holds tensors that {module}.{name} builds, which are not read")
+        raise FileError(f"{path}: tensors that {module}.{name} builds are not read")

@@ -1,4 +1,4 @@
-"""Read TorchScript archives: the parameters and buffers of scripted and traced modules. No code is run."""
+"""Read the parameters and buffers in TorchScript archives. The code in an archive is never run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from sneframe.files.sizes import check_declared
 from sneframe.files.stub import StoredTensor, Stub, read_stubbed
 from sneframe_formats.torchscript_pickle import check_pickle
 
-DATA, CONSTANTS = "data", "constants"  #: the pickles of attributes and of constants, and their folders
-LEVELS = 100  #: largest depth of nested modules
+DATA, CONSTANTS = (
+    "data",
+    "constants",
+)  #: names of the pickles of attributes and of constants, and of their folders
+LEVELS = 100  #: largest number of levels of nested modules
 VALUES = 1_000_000  #: largest number of attributes of all modules
 SCRIPTED = "__torch__."  #: the start of the names of all scripted classes
-#: The names of parameters and buffers, as the code of a module lists them.
+#: Matches the lists of the names of parameters and buffers in the code of a module.
 DECLARED = re.compile(
     r"^class (\w+)\(Module\):\n  __parameters__ = \[([^\]\n]*)\]\n  __buffers__ = \[([^\]\n]*)\]",
     re.MULTILINE,
@@ -33,20 +36,20 @@ DECLARED = re.compile(
 
 @final
 class TorchScriptReader(FileReader):
-    """Reads an archive of ``torch.jit.save``. Its code is never run, so the computation is not known."""
+    """Reads an archive of ``torch.jit.save``. The computation is not known, because no code is run."""
 
     name = "formats/torchscript"
     help = "TorchScript archives: the weights of scripted and traced modules"
     endings = (".jit", ".torchscript", ".ptl")
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Recognise an archive that holds code beside ``data.pkl``."""
+        """Return True for an archive with ``data.pkl`` and code."""
         return any("/code/" in name for name in candidate.entries) and any(
             name.endswith(f"/{DATA}.pkl") and name.count("/") == 1 for name in candidate.entries
         )
 
     def read(self, path: Path) -> Content:
-        """Read the parameters and buffers by name, or the constants of a frozen module."""
+        """Read the parameters and buffers of a module. For a frozen module, read its constants."""
         try:
             with zipfile.ZipFile(path) as archive:
                 return _read(archive, path)
@@ -62,7 +65,7 @@ class TorchScriptReader(FileReader):
 def _read(archive: zipfile.ZipFile, path: Path) -> Content:
     names = archive.namelist()
     if len(set(names)) < len(names):
-        raise FileError(f"{path}: damaged archive (two entries have one name)")
+        raise FileError(f"{path}: damaged archive (two entries have the same name)")
     root = next((n for n in names if n.count("/") == 1 and n.endswith(f"/{DATA}.pkl")), None)
     if root is None or not any("/code/" in name for name in names):
         raise FileError(f"{path}: not a TorchScript archive: {DATA}.pkl or the code is missing")
@@ -82,12 +85,12 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Content:
     if constants and _size(constants) >= _size(stored):
         stored |= constants
         notes += (
-            "the module was frozen, so the names of its weights are lost; they are named by the order in "
-            "which the graph holds them",
+            "the module was frozen, so the names of its weights are lost; the new names number the weights "
+            "in the order of the graph",
         )
     elif constants:
         count = f"{len(constants)} constant{'s' * (len(constants) > 1)} of the graph"
-        notes += (f"{count} left out, which have no names",)
+        notes += (f"{count} left out, because constants have no names",)
     if not stored:
         raise FileError(f"{path}: the module holds no weights")
     sizes = {each.key: each.nbytes for each in stored.values()}
@@ -105,11 +108,11 @@ def _unpickled(archive: zipfile.ZipFile, root: str, name: str, path: Path) -> An
 
 @define
 class Walk:
-    """A walk through the modules of an archive.
+    """Walks through the modules of an archive, and collects their tensors.
 
     Args:
         path: the path of the archive, for errors.
-        declared: the names of the parameters and buffers of each class, by the name of the class.
+        declared: the names of the parameters and buffers of a module, by the name of its class.
     """
 
     path: Path
@@ -118,10 +121,10 @@ class Walk:
     _count: int = field(default=0, init=False)
 
     def tensors(self, module: Stub, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, StoredTensor]]:
-        """Yield the parameters and buffers of a module and the modules in it, with their dotted names.
+        """Yield the dotted names and tensors of the parameters and buffers of a module and its submodules.
 
         Raises:
-            FileError: the modules are nested too deep, or have too many or invalid attributes.
+            FileError: the modules are nested too deep, have too many attributes, or have invalid attributes.
         """
         if depth > LEVELS:
             raise FileError(f"{self.path}: the modules are nested more than {LEVELS} levels deep")
@@ -133,7 +136,7 @@ class Walk:
         for name, value in attributes.items():
             self._visit()
             if not isinstance(name, str) or not name or "." in name:
-                raise FileError(f"{self.path}: a module has an attribute named {name!r:.40}")
+                raise FileError(f"{self.path}: a module has an attribute with the invalid name {name!r:.40}")
             if isinstance(value, StoredTensor) and (declared is None or name in declared):
                 yield f"{prefix}{name}", value
             elif not _is_module(value):
@@ -143,7 +146,7 @@ class Walk:
                 yield from self.tensors(value, f"{prefix}{name}.", depth + 1)
 
     def notes(self) -> tuple[str, ...]:
-        """Return a note about the tensors that were left out."""
+        """Return a note about the tensors that were left out, or no notes if there are none."""
         if not self._left_out:
             return ()
         names = ", ".join(map(repr, self._left_out[:3])) + (", …" if len(self._left_out) > 3 else "")
@@ -176,9 +179,9 @@ def _is_module(value: Any) -> bool:
 
 
 def _declared(archive: zipfile.ZipFile, root: str, path: Path) -> dict[str, frozenset[str]]:
-    """Return the names of the parameters and buffers that the code of each class lists, by class.
+    """Return the names of the parameters and buffers of each class, by the name of the class.
 
-    The code is searched as a text, and never run.
+    The code is searched for these names as text, and never run.
     """
     found: dict[str, frozenset[str]] = {}
     code = f"{root}code/"
@@ -195,9 +198,9 @@ def _declared(archive: zipfile.ZipFile, root: str, path: Path) -> dict[str, froz
 
 
 def _constants(found: Any) -> dict[str, StoredTensor]:
-    """Return the constants of a graph that may be weights, by the names in its code.
+    """Return the constants of a graph that may be weights, by their names in the code.
 
-    Scalars, tensors without elements and integers are no weights.
+    Scalars, integers and tensors without elements are left out, because they are not weights.
     """
     if not isinstance(found, tuple | list):
         return {}
@@ -216,7 +219,7 @@ def _size(stored: Mapping[str, StoredTensor]) -> int:
 
 
 def _tensors(stored: Mapping[str, StoredTensor], path: Path) -> dict[str, Tensor]:
-    """Return the tensors by name, mapped from the file. Tied tensors are one tensor."""
+    """Read the tensors from the file. Names of tied tensors have the same tensor object."""
     known: dict[Hashable, Tensor] = {}
     for name, each in stored.items():
         if each.key not in known:

@@ -143,8 +143,8 @@ def test_quantised_weights_are_refused_with_a_way_out(net, tmp_path):
         read(path)
     part = (64 * 32 + 32 * 5) / sum(each.numel() for each in state.values())
     assert str(error.value) == (
-        f"{path}: {part:.2%} of the weights are quantised (Q8_0, Q4_0); give the network from before, or "
-        "read the rounded weights with --reader formats/gguf-dequantised"
+        f"{path}: {part:.2%} of the weights are quantised (Q8_0, Q4_0); use the network before "
+        "quantisation, or read the rounded weights with --reader formats/gguf-dequantised"
     )
 
 
@@ -216,10 +216,10 @@ ARRAYS = b"".join(struct.pack("<IQ", 9, 1) for _ in range(100_000))
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (header(version=1), "version 1 of GGUF is not read"),
+        (header(version=1), "the GGUF version must be 2 or 3, but got 1"),
         (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
-        (header(tensors=2**63), f"the most is {ENTRIES}"),
-        (header(entries=2**63), f"the most is {ENTRIES}"),
+        (header(tensors=2**63), f"at most {ENTRIES} are allowed"),
+        (header(entries=2**63), f"at most {ENTRIES} are allowed"),
         (header(tensors=1000), "1000 entries, more than the file can hold"),
         (header(entries=1, rest=struct.pack("<Q", 2**62) + bytes(50)), "a name has"),
         (header(entries=1, rest=text(b"a") + struct.pack("<IQ", 8, 2**62)), "declares 4611686018427387904"),
@@ -230,19 +230,22 @@ ARRAYS = b"".join(struct.pack("<IQ", 9, 1) for _ in range(100_000))
         (header(entries=1, rest=text(b"\xff") + bytes(9)), "a string is not UTF-8"),
         (
             header(entries=2, rest=(text(b"a") + struct.pack("<IB", 0, 1)) * 2 + bytes(9)),
-            "'a' is there twice",
+            "'a' occurs twice",
         ),
         (
             header(entries=1, rest=text(b"general.alignment") + struct.pack("<II", 4, 3) + bytes(64)),
-            "the alignment is 3",
+            "the alignment must be a power of two, but got 3",
         ),
-        (header(tensors=2, rest=tensor() * 2 + bytes(200)), "'w' is there twice"),
+        (header(tensors=2, rest=tensor() * 2 + bytes(200)), "'w' occurs twice"),
         (header(tensors=1, rest=tensor(kind=4) + bytes(200)), "the type 4, which is unknown"),
         (header(tensors=1, rest=tensor(dims=(1,) * 5) + bytes(200)), "has 5 axes"),
         (header(tensors=1, rest=tensor(dims=(2**40, 2**40)) + bytes(200)), "too large"),
         (header(tensors=1, rest=tensor(dims=(2**40,)) + bytes(200)), "ends at byte"),
         (header(tensors=1, rest=tensor(offset=2**63) + bytes(200)), "ends at byte"),
-        (header(tensors=1, rest=tensor(dims=(33,), kind=2) + bytes(200)), "no multiple of the 32 of Q4_0"),
+        (
+            header(tensors=1, rest=tensor(dims=(33,), kind=2) + bytes(200)),
+            "must be a multiple of 32 for the type Q4_0",
+        ),
         (
             header(tensors=9, rest=b"".join(tensor(b"%d" % n, (64,)) for n in range(9)) + bytes(300)),
             "the tensors would take 2304 bytes",
@@ -250,7 +253,7 @@ ARRAYS = b"".join(struct.pack("<IQ", 9, 1) for _ in range(100_000))
         (header(entries=0, rest=bytes(64)), "holds no named tensors"),
         (
             header(tensors=0, entries=1, rest=text(b"split.count") + struct.pack("<IH", 2, 3) + bytes(9)),
-            "one of 3 parts of a network; join them",
+            "one of 3 parts of a network; join the parts",
         ),
     ],
     ids=lambda each: each if isinstance(each, str) else "",

@@ -123,11 +123,11 @@ def test_zip_bombs_are_refused(entry: str, tmp_path: Path) -> None:
     [
         ("[" * 100_000, "nested too deep"),
         ('{"class_name":' * 100_000, "nested too deep"),
-        ('{"a": 1', "no JSON"),
-        (b"\xff\xfe", "no JSON"),
-        ("[1]", "not that of a Keras model"),
-        ("{}", "not that of a Keras model"),
-        ("9" * 5000, "no JSON"),
+        ('{"a": 1', "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        ("[1]", "does not describe a Keras model"),
+        ("{}", "does not describe a Keras model"),
+        ("9" * 5000, "not JSON"),
         (" " * (1 << 25), "has 33554432 bytes"),
         ('{"class_name": "Sequential", "config": 3}', "no layers"),
     ],
@@ -300,7 +300,7 @@ def test_missing_entries_are_named(tmp_path: Path) -> None:
     """A zip archive without the entries of a Keras archive is refused."""
     with zipfile.ZipFile(tmp_path / "bad.keras", "w") as file:
         file.writestr("other", "x")
-    refused(tmp_path / "bad.keras", "no config.json")
+    refused(tmp_path / "bad.keras", "config.json is missing")
 
 
 def test_listed_weights_must_exist(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_symbolic_axes_are_filled_in(tmp_path):
     _, content, architecture = read(path)
     _, example = content.module()
     assert example[0].shape == (2, 5)
-    assert content.notes == ("symbolic axes ('sequence') were taken as 5",)
+    assert content.notes == ("symbolic axes ('sequence') were given the size 5",)
     assert axes(architecture) == axes(Architecture.from_module(module, tokens()))
     check_outputs(path, content, tokens())
 
@@ -429,7 +429,9 @@ def test_an_unknown_operation_is_named_and_never_guessed(tmp_path):
     path = graph(nodes, {"x": [2, 4], "m": [1, 2, 2]}, weights, tmp_path / "a.onnx")
     tensors, content, architecture = read(path)
     assert content.module is None
-    assert content.notes == ("not derived: the graph has the operation Det; all neurons keep their places",)
+    assert content.notes == (
+        "the architecture is not derived: the graph has the operation Det; every axis is fixed",
+    )
     assert set(tensors) == set(weights)
     assert architecture.groups == ()
     trusting = NetworkReader(readers=sneframe.plugins.readers(), trust_names=True, activation="relu")
@@ -447,7 +449,9 @@ def test_weights_within_a_branch_are_read(tmp_path):
     path = graph(nodes, {"c": []}, {}, tmp_path / "a.onnx", kinds={"c": TensorProto.BOOL})
     tensors, content, architecture = read(path)
     assert list(tensors) == ["v.weight", "v_2.weight"]
-    assert content.notes == ("not derived: the graph has the operation If; all neurons keep their places",)
+    assert content.notes == (
+        "the architecture is not derived: the graph has the operation If; every axis is fixed",
+    )
     assert architecture.groups == ()
 
 

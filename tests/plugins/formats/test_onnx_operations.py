@@ -232,7 +232,7 @@ def test_a_form_that_is_not_computed_is_named(number, tmp_path):
     content = OnnxReader().read(tmp_path / "a.onnx")
     assert content.module is None
     assert not content.guess
-    assert content.notes[-1].startswith("not derived: ")
+    assert content.notes[-1].startswith("the architecture is not derived: ")
 
 
 def test_every_operation_is_compared():

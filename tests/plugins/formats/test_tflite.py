@@ -287,7 +287,7 @@ def test_quantised_weights_are_refused_by_name(tmp_path, scale):
 def test_a_kernel_with_other_axes_is_refused(tmp_path):
     """A kernel whose number of axes does not suit its operator gives one error."""
     path = plain(tmp_path / "net.tflite", name="CONV_2D")
-    with pytest.raises(FileError, match=r"kernel of CONV_2D has the shape \(2, 3\)") as error:
+    with pytest.raises(FileError, match=r"kernel of CONV_2D has the wrong shape \(2, 3\)") as error:
         read(path)
     assert str(error.value).startswith(f"{path}: ")
 
