@@ -104,7 +104,9 @@ def read(
     names = [each.name for each in found if isinstance(each, NetworkPath)]
     found_properties = find_properties(config.properties_from, config.group_from, source, names)
     if not names and not found_properties.tables:
-        raise ZooError(f"{source}: no file reader recognises a file in this folder")
+        why = (each for each in found if isinstance(each, PassedOver) and each.reason)
+        reason = next((f"; {each.name}: {each.reason}" for each in why), "")
+        raise ZooError(f"{source}: no file reader recognises a file in this folder{reason}")
     for each in found:
         if isinstance(each, PassedOver) and each.reason:
             yield Skipped(source=each.name, reason=each.reason)

@@ -24,6 +24,15 @@ STRANGERS = {
     b"<html": "an HTML page, not weights; the download failed",
 }
 
+#: What a folder is that holds a file of this name, and what to do about it.
+STRANGE_FOLDERS = {
+    "saved_model.pb": "a SavedModel of TensorFlow, which is not read; save the model as .keras",
+    "_CHECKPOINT_METADATA": "a checkpoint of Orbax, which is not read; save the parameters as .msgpack",
+    "manifest.ocdbt": "a checkpoint of Orbax, which is not read; save the parameters as .msgpack",
+    "__0_0.distcp": "a distributed checkpoint of torch, which is not read; convert it with "
+    "torch.distributed.checkpoint.format_utils.dcp_to_torch_save",
+}
+
 
 def with_folders(readers: Sequence[FileReader]) -> tuple[FileReader, ...]:
     """Return the readers, and a reader of model folders that reads the weights in a folder with them."""
@@ -73,7 +82,9 @@ def recognised(candidate: Candidate, readers: Sequence[FileReader]) -> FileReade
 
 
 def stranger(candidate: Candidate) -> str | None:
-    """Return what a file without weights is and what to do about it, or None if that is not known."""
+    """Return what a file or folder is that no reader reads, and what to do about it, or None."""
+    if candidate.is_folder:
+        return next((what for name, what in STRANGE_FOLDERS.items() if name in candidate.names), None)
     return next((what for start, what in STRANGERS.items() if candidate.head.startswith(start)), None)
 
 

@@ -119,9 +119,14 @@ def _each(folder: Path, readers: Sequence[FileReader]) -> Iterator[tuple[Path, N
         if TEMPORARY in here.name or is_zoo(here):
             folders.clear()
             continue
-        whole = recognised(Candidate(here, is_folder=True), readers)
+        candidate = Candidate(here, is_folder=True)
+        whole = recognised(candidate, readers)
         if whole is not None and whole.main(here) == here:
             yield here, NetworkPath(name=here.relative_to(folder).as_posix(), reader=whole)
+            folders.clear()
+            continue
+        if whole is None and (what := stranger(candidate)) is not None:
+            yield over(here, f"this is {what}")
             folders.clear()
             continue
         others = {} if whole is None else dict(whole.others(here))

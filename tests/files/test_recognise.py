@@ -269,3 +269,24 @@ def test_shards_with_names_of_their_own_belong_to_their_index(tmp_path):
     where = {"a": "part_a.safetensors", "b": "extra.safetensors"}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
     assert list(found(tmp_path)[0]) == ["model.safetensors.index.json"]
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ("saved_model.pb", "a SavedModel of TensorFlow, which is not read; save the model as .keras"),
+        ("manifest.ocdbt", "a checkpoint of Orbax, which is not read; save the parameters as .msgpack"),
+        ("__0_0.distcp", "a distributed checkpoint of torch, which is not read"),
+    ],
+)
+def test_a_folder_of_a_format_that_is_not_read_is_named_once(tmp_path, marker, said):
+    """Such a folder is named with what to do, and its files are not listed one by one."""
+    (tmp_path / "net" / "d").mkdir(parents=True)
+    (tmp_path / "net" / marker).write_bytes(b"\0\1")
+    (tmp_path / "net" / "d" / "0").write_bytes(b"\0\1")
+    networks, others = found(tmp_path)
+    assert not networks
+    assert list(others) == ["net"]
+    assert others["net"].startswith(f"this is {said}")
+    with pytest.raises(FileError, match=f"this is {said}"):
+        read_state_dict(tmp_path / "net")
