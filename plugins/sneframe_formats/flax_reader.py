@@ -235,9 +235,10 @@ def _flat_names(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, each in tree.items():
-        if isinstance(each, list):
-            each = {str(number): value for number, value in enumerate(each)}  # noqa: PLW2901
+    for name, value in tree.items():
+        each = (
+            dict(zip(map(str, range(len(value))), value, strict=True)) if isinstance(value, list) else value
+        )
         if len(prefix) + len(name) > LONGEST:
             raise FileError(f"a name has more than {LONGEST} characters")
         if isinstance(each, dict):

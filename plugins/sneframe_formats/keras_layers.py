@@ -221,13 +221,15 @@ class Normalization(nn.Module):
     def __init__(self, size: tuple[int, ...], axis: int) -> None:
         super().__init__()
         self.axis = axis
+        self.mean: Tensor
+        self.variance: Tensor
         self.register_buffer("mean", torch.empty(size))
         self.register_buffer("variance", torch.empty(size))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the last axis."""
         check_last(x, self.axis)
-        return (x - self.mean) / self.variance.sqrt().clamp_min(1e-7)  # type: ignore[operator]
+        return (x - self.mean) / self.variance.sqrt().clamp_min(1e-7)
 
 
 # -- builders ---------------------------------------------------------------------------------------------

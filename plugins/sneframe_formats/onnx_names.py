@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 #: Matches names that exporters make up for tensors without a name.
 MADE_UP = re.compile(
     r".*::.*|_?\d+|"
-    r"_?(val|node|tmp|temp|tensor|const|constant|getitem|scalar|arg|initializer|initializer_value|var|ortshared"
-    r"|matmul|add|mul|gemm|conv|sub|div|pow|identity|transpose|relu|reshape|unsqueeze|output|input|value|x|t|v"
+    r"_?(val|node|tmp|temp|tensor|const|constant|getitem|scalar|arg|initializer|initializer_value|var"
+    r"|ortshared|matmul|add|mul|gemm|conv|sub|div|pow|identity|transpose|relu|reshape|unsqueeze"
+    r"|output|input|value|x|t|v"
     r"|fold|folded|lifted_tensor|scalar_tensor_default|embedding|linear|weight|param)?_?\d*(_\d+)*"
     r"|/.*_output_\d+|.*Constant_\d+(_output_\d+)?",
     re.IGNORECASE | re.DOTALL,

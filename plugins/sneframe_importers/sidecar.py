@@ -156,7 +156,7 @@ def _loader() -> Any:
 
     safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    class Loader(safe):  # type: ignore[misc]
+    class Loader(safe):  # type: ignore[misc]  # which class it is, is known only when it runs
         """A loader that builds plain values only."""
 
     Loader.add_implicit_resolver(

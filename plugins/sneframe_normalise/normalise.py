@@ -41,7 +41,12 @@ class NoNormalise(Normalise):
         """Return the batch itself."""
         return batch
 
-    def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:  # noqa: ARG002  # as in the protocol
+    def rescale(
+        self,
+        architecture: Architecture,  # noqa: ARG002  # an argument of the protocol
+        parameter: int,  # noqa: ARG002  # the same
+        weights: Tensor,
+    ) -> Tensor:
         """Return the weights themselves."""
         return weights
 

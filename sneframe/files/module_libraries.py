@@ -90,7 +90,12 @@ class Catalogue(Library):
     def _build(self, options: Mapping[str, Any]) -> nn.Module:
         """Build the model with random weights."""
 
-    def make(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any], path: Path | None) -> Any:  # noqa: ARG002
+    def make(
+        self,
+        tensors: Mapping[str, Tensor],
+        properties: Mapping[str, Any],
+        path: Path | None,  # noqa: ARG002  # an argument of the interface
+    ) -> Any:
         """Build the model with the number of classes that the file has."""
         module = self._with(self._classes)
         if (number := classes(module, tensors)) is None and self._classes is None:
@@ -163,7 +168,12 @@ class TransformersModel(Library):
             except FileError as error:
                 raise ConfigError(f"{word}: {error}") from error
 
-    def make(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any], path: Path | None) -> Any:  # noqa: ARG002
+    def make(
+        self,
+        tensors: Mapping[str, Tensor],
+        properties: Mapping[str, Any],  # noqa: ARG002  # an argument of the interface
+        path: Path | None,
+    ) -> Any:
         """Build the model that ``config.json`` describes."""
         if path is None:
             raise ConfigError(
@@ -304,7 +314,7 @@ def _bounded(tensors: Mapping[str, Tensor]) -> Iterator[None]:
     most, weights = 2 * len(tensors) + 1000, _most(tensors)
     seen = 0
 
-    def add(module: nn.Module, name: str, parameter: Tensor | None) -> None:  # noqa: ARG001
+    def add(module: nn.Module, name: str, parameter: Tensor | None) -> None:  # noqa: ARG001  # torch calls it
         nonlocal most, seen
         if parameter is not None:
             seen += parameter.numel()

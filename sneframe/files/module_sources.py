@@ -40,7 +40,11 @@ class ModuleSource(ABC):
             FileError: the module cannot be built because of the file.
         """
 
-    def file_names(self, module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, str]:  # noqa: ARG002
+    def file_names(
+        self,
+        module: nn.Module,  # noqa: ARG002  # most sources need no argument
+        tensors: Mapping[str, Tensor],  # noqa: ARG002  # the same
+    ) -> Mapping[str, str]:
         """Return the names in the file by the names in the module, for tensors whose two names differ."""
         return {}
 
@@ -104,7 +108,12 @@ class Function(ModuleSource):
                 raise ConfigError(f"{self._word}: needs {names}, but {TAKES}")
         return next(iter(rows), None), next(iter(paths), None)
 
-    def make(self, tensors: Mapping[str, Tensor], properties: Mapping[str, Any], path: Path | None) -> Any:  # noqa: ARG002
+    def make(
+        self,
+        tensors: Mapping[str, Tensor],  # noqa: ARG002  # an argument of the interface
+        properties: Mapping[str, Any],
+        path: Path | None,
+    ) -> Any:
         """Call the function."""
         arguments: list[tuple[inspect.Parameter, Any]] = []
         if self._row is not None:
