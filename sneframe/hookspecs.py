@@ -35,20 +35,20 @@ def sneframe_parts() -> Sequence[type[Part]]:  # type: ignore[empty-body]  # a s
 
 
 @hookspec
-def sneframe_zoos() -> Sequence[ZooBuilder | ZooImporter]:  # type: ignore[empty-body]
+def sneframe_zoos() -> Sequence[ZooBuilder | ZooImporter]:  # type: ignore[empty-body]  # as above
     """Return zoo builders and importers, for ``sneframe zoo build NAME`` and ``sneframe zoo import NAME``."""
 
 
 @hookspec
-def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:  # type: ignore[empty-body]
+def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:  # type: ignore[empty-body]  # as above
     """Return recipes by name. A recipe is a function without arguments that returns a run configuration."""
 
 
 @hookspec
-def sneframe_suites() -> Sequence[Suite]:  # type: ignore[empty-body]
+def sneframe_suites() -> Sequence[Suite]:  # type: ignore[empty-body]  # as above
     """Return suites for ``sneframe compare --suite NAME``. A suite is a named list of runs for one table."""
 
 
 @hookspec
-def sneframe_readers() -> Sequence[type[FileReader]]:  # type: ignore[empty-body]
+def sneframe_readers() -> Sequence[type[FileReader]]:  # type: ignore[empty-body]  # as above
     """Return the classes of file readers, by which ``zoo import files``, ``predict`` and others read."""

@@ -114,12 +114,9 @@ def from_files(word: str, folder: Path, files: Sequence[str], renamed: Renamed) 
     paths = {file: path for file in files if (path := sidecars.path(file)) is not None}
     if files and not paths:
         raise ZooError(f"--properties-from {word!r}: no network has such a file beside it")
-    if len(paths) < len(files):
-        first = next(file for file in files if file not in paths)
-        warnings.warn(
-            f"{word}: {len(files) - len(paths)} of {counted(len(files), 'network')} have no such file, such "
-            f"as {first}; their values are missing",
-            stacklevel=2,
+    if lacking := [file for file in files if file not in paths]:
+        _warn_missing(
+            f"{word}: {len(lacking)} of {counted(len(files), 'network')} have no such file", lacking
         )
     rows: dict[str, dict[str, Any]] = {}
     errors: dict[str, FileError] = {}
@@ -137,6 +134,11 @@ def from_files(word: str, folder: Path, files: Sequence[str], renamed: Renamed) 
     return Rows(rows, errors)
 
 
+def _warn_missing(line: str, files: Sequence[str]) -> None:
+    """Warn that the values of networks are missing. ``files`` are their files, of which one is named."""
+    warnings.warn(f"{line}, such as {files[0]}; their values are missing", stacklevel=3)
+
+
 def from_names(word: str, files: Sequence[str]) -> Rows:
     """Return the values that the named groups of a regular expression find in the paths of networks.
 
@@ -151,13 +153,8 @@ def from_names(word: str, files: Sequence[str]) -> Rows:
     matches = {file: match for file in files if (match := pattern.search(file)) is not None}
     if files and not matches:
         raise ZooError(f"{option}: matches none of {counted(len(files), 'path')}, such as {files[0]}")
-    if len(matches) < len(files):
-        first = next(file for file in files if file not in matches)
-        warnings.warn(
-            f"{word}: does not match {len(files) - len(matches)} of {counted(len(files), 'path')}, such as "
-            f"{first}; their values are missing",
-            stacklevel=2,
-        )
+    if lacking := [file for file in files if file not in matches]:
+        _warn_missing(f"{word}: does not match {len(lacking)} of {counted(len(files), 'path')}", lacking)
     rows: dict[str, dict[str, Any]] = {file: {} for file in matches}
     for name in pattern.groupindex:
         source = ColumnSource(table=word, column=name, lines=list(matches))

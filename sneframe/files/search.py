@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,6 +43,8 @@ COMPANIONS = (
     *(".pyc", ".so", ".dll", ".pyd", ".model", ".ds_store", ".lock"),
 )
 #: The folder in a cache of Hugging Face that holds the files. The other folders hold links to these files.
+#: The names of the parts into which model parallelism cuts a network. Their tensors must be joined by hand.
+PARTS = re.compile(r"consolidated\.\d+\.(pth|pt|safetensors)|mp_rank_\d+_model_states\.pt")
 BLOBS = "blobs"
 
 
@@ -130,6 +133,9 @@ def _each(folder: Path, readers: Sequence[FileReader]) -> Iterator[tuple[Path, N
             folders.clear()
             continue
         others = {} if whole is None else dict(whole.others(here))
+        parts = [here / name for name in files if PARTS.fullmatch(name)]
+        if len(parts) > 1:
+            others |= dict.fromkeys(parts, "one of several parts of a network, which cannot be joined")
         for path in (here / name for name in sorted(files)):
             if path not in others:
                 item = _listed(path, path.relative_to(folder).as_posix(), readers)

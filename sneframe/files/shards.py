@@ -14,7 +14,7 @@ from typing import Any, final
 
 from torch import Tensor
 
-from sneframe.errors import FileError
+from sneframe.errors import FileError, counted
 from sneframe.files.names import layered
 from sneframe.files.reader import Candidate, Content, FileReader
 from sneframe.files.safe_path import inside
@@ -47,7 +47,7 @@ class ShardsReader(FileReader):
 
     def read(self, path: Path) -> Content:
         """Read all shards of the network."""
-        return Content(values=read_shards(path) if SHARD.match(path.name) else read_index(path))
+        return read_shards(path) if SHARD.match(path.name) else read_index(path)
 
     def others(self, path: Path) -> Mapping[Path, str]:
         """Return the shards that an index file lists, or the other shards of a given shard's network."""
@@ -94,8 +94,8 @@ def _entries(path: Path) -> list[tuple[str, str]]:
         raise FileError(f"{path}: damaged, or not an index of shards") from error
 
 
-def read_index(path: Path) -> dict[str, Any]:
-    """Read all shards that a Hugging Face index file names.
+def read_index(path: Path) -> Content:
+    """Read all shards that a Hugging Face index file names. A note counts the tensors that it does not list.
 
     Raises:
         FileError: the index or a shard is missing, damaged or too large, or a shard lacks a tensor that the
@@ -111,10 +111,16 @@ def read_index(path: Path) -> dict[str, Any]:
     for name, file in names:
         if name not in shards[file]:
             raise FileError(f"{path}: the index says that {file} holds {name!r}, but it does not")
-    return {name: shards[file][name] for name, file in sorted(names, key=lambda each: layered(each[0]))}
+    notes: tuple[str, ...] = ()
+    if unlisted := {name for shard in shards.values() for name in shard} - {name for name, _ in names}:
+        notes = (
+            f"left out {counted(len(unlisted), 'tensor')} that the index does not list: {min(unlisted)}",
+        )
+    values = {name: shards[file][name] for name, file in sorted(names, key=lambda each: layered(each[0]))}
+    return Content(values=values, notes=notes)
 
 
-def read_shards(path: Path) -> dict[str, Any]:
+def read_shards(path: Path) -> Content:
     """Read all shards of a network, given one shard.
 
     If the folder has an index file, the index file lists the shards. Otherwise the names of all shards follow
@@ -137,7 +143,7 @@ def read_shards(path: Path) -> dict[str, Any]:
         if twice := found.keys() & shard.keys():
             raise FileError(f"{path}: {min(twice)!r} is in two shards")
         found |= shard
-    return {name: found[name] for name in sorted(found, key=layered)}
+    return Content(values={name: found[name] for name in sorted(found, key=layered)})
 
 
 def _shard(path: Path) -> dict[str, Any]:

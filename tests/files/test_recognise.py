@@ -290,3 +290,23 @@ def test_a_folder_of_a_format_that_is_not_read_is_named_once(tmp_path, marker, s
     assert others["net"].startswith(f"this is {said}")
     with pytest.raises(FileError, match=f"this is {said}"):
         read_state_dict(tmp_path / "net")
+
+
+def test_parts_of_model_parallelism_are_no_networks(tmp_path):
+    """One part alone is a network; several parts are named, because their tensors would have to be joined."""
+    torch.save(STATE, tmp_path / "consolidated.00.pth")
+    assert list(found(tmp_path)[0]) == ["consolidated.00.pth"]
+    torch.save(STATE, tmp_path / "consolidated.01.pth")
+    networks, others = found(tmp_path)
+    assert not networks
+    assert set(others.values()) == {"one of several parts of a network, which cannot be joined"}
+
+
+def test_a_tensor_that_the_index_does_not_list_is_noted(tmp_path):
+    """A shard may hold more than its index says, and a note counts what is left out."""
+    save_file({"a": torch.ones(2), "head": torch.ones(3)}, tmp_path / "m-00001-of-00001.safetensors")
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "m-00001-of-00001.safetensors"}}))
+    read = read_state_dict(index)
+    assert list(read.tensors) == ["a"]
+    assert read.notes == ("left out 1 tensor that the index does not list: head",)

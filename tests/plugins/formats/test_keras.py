@@ -17,10 +17,11 @@ import sneframe.plugins
 from sneframe.architecture import Architecture
 from sneframe.architecture.identity import fingerprint
 from sneframe.files.network_reader import NetworkReader
-from sneframe.files.reader import Candidate, Content
+from sneframe.files.reader import Candidate
 
 os.environ["KERAS_BACKEND"] = "torch"
 h5py = pytest.importorskip("h5py")
+computed = pytest.importorskip("keras_files").computed
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     keras = pytest.importorskip("keras")
@@ -159,14 +160,6 @@ def saved(model: Any, folder: Path, end: str = ".keras") -> Path:
 def inputs(model: Any) -> list[np.ndarray[Any, Any]]:
     generator = np.random.default_rng(1)
     return [generator.normal(size=(2, *each.shape[1:])).astype("float32") for each in model.inputs]
-
-
-def computed(content: Content, given: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    assert content.module is not None
-    made = content.module()
-    module = made[0] if isinstance(made, tuple) else made
-    with torch.no_grad():
-        return module(*[torch.tensor(each) for each in given]).numpy()  # type: ignore[no-any-return]
 
 
 def described(path: Path) -> Architecture:

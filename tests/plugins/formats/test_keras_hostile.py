@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import tracemalloc
@@ -17,11 +16,12 @@ import pytest
 from sneframe_formats.keras_reader import KerasReader
 
 import sneframe.plugins
-from sneframe.errors import FileError
 from sneframe.files.network_reader import NetworkReader
 from sneframe.files.reader import Content
 
 h5py = pytest.importorskip("h5py")
+keras_files = pytest.importorskip("keras_files")  # it needs h5py
+refused, weights = keras_files.refused, keras_files.weights
 READER = KerasReader()
 ENTRIES = ("config.json", "model.weights.h5")
 
@@ -31,25 +31,6 @@ def file_at(path: Path) -> Iterator[Any]:
     with h5py.File(path, "w") as file:
         file["layer/weight"] = np.ones((3, 2), "float32")
         yield file
-
-
-def refused(path: Path, match: str) -> None:
-    """Check that the file is refused in one line that begins with its path."""
-    with pytest.raises(FileError, match=match) as caught:
-        READER.read(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
-
-
-def weights(*shapes: tuple[int, ...]) -> bytes:
-    """Return a weights file of Keras 3 with dense layers of these shapes."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        for number, shape in enumerate(shapes):
-            group = f"layers/dense{f'_{number}' if number else ''}/vars"
-            file[f"{group}/0"] = np.ones(shape, "float32")
-            file[f"{group}/1"] = np.ones(shape[1], "float32")
-    return buffer.getvalue()
 
 
 def archive(

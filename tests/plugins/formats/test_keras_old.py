@@ -9,21 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from sneframe_formats.keras_reader import KerasReader
 
 from sneframe.errors import FileError
-from sneframe.files.reader import Content
 
 h5py = pytest.importorskip("h5py")
-
-
-def computed(content: Content, given: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    assert content.module is not None
-    made = content.module()
-    module = made[0] if isinstance(made, tuple) else made
-    with torch.no_grad():
-        return module(*[torch.tensor(each) for each in given]).numpy()  # type: ignore[no-any-return]
+computed = pytest.importorskip("keras_files").computed
 
 
 # -- files of tf.keras ------------------------------------------------------------------------------------
