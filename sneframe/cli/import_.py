@@ -107,7 +107,7 @@ def _show(done: ImportResult, what: str, *, code: bool) -> None:
     if done.ignored:
         endings = ", ".join(f"{ending} {count}" for ending, count in done.ignored.items())
         files = counted(sum(done.ignored.values()), "file")
-        say(f"passed over, because such files hold no weights: {files} ({endings})")
+        say(f"passed over, as texts, settings or pictures: {files} ({endings})")
 
 
 def _left_out(done: ImportResult) -> str:

@@ -41,7 +41,7 @@ def test_the_summary_counts_readers_notes_and_reasons(capsys, messy, tmp_path):
     assert "note 1 a.pth.tar: 'model' was read, and 'ema' left out; --key selects another" in out
     assert "left out 2 c.pt: the file is empty" in out
     assert "left out 1 e.safetensors: this is a Git LFS pointer, not the file itself; run git lfs pull" in out
-    assert "passed over, because such files hold no weights: 1 file (.json 1)" in out
+    assert "passed over, as texts, settings or pictures: 1 file (.json 1)" in out
     assert "left out: 3 files, most often (2 times) because: the file is empty; the reasons are in" in out
 
 
