@@ -182,7 +182,14 @@ def graph(model: Mapping[str, Any]) -> KerasGraph:
 
 
 def _source(reference: Reference, values: Mapping[Key, Any], nodes: Mapping[Key, Any]) -> Key:
-    """Return the call to which a reference refers. If a layer is called once, the number may be wrong."""
+    """Return the call of a layer to which a reference refers.
+
+    Keras counts the calls of a layer over all models in which the layer was used. If this model calls the
+    layer once, every number therefore means this call.
+
+    Raises:
+        NoModuleError: the layer has no call of this number, and is not called exactly once.
+    """
     name, node, _ = reference
     if (name, node) in values or (name, node) in nodes:
         return name, node
