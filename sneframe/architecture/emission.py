@@ -93,7 +93,7 @@ class Emission:
             )
             for group in self.groups.values()
         ]
-        return Architecture(layers=layers, groups=groups)
+        return Architecture(layers=layers, groups=groups, outputs=self.outputs)
 
     # -- permutations ----------------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class Trace(TorchDispatchMode):
 
     def run(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Run the module under the trace, and fix the axes of its inputs and outputs."""
-        for value in _input_tensors((args, kwargs)):
+        for value in input_tensors((args, kwargs)):
             self._keep(value, Label(_fixed(value.shape)))
             self.recorder.input(value)
         with _primitives(module), self._modules(module), torch.no_grad(), _Conversions(self), self:
@@ -367,7 +367,7 @@ def _storage(value: Tensor) -> int:
     return value.untyped_storage()._cdata if value.layout == torch.strided else 0
 
 
-def _input_tensors(inputs: Any) -> list[Tensor]:
+def input_tensors(inputs: Any) -> list[Tensor]:
     """Return the tensors in the inputs of a module.
 
     If the inputs contain an object that cannot be opened, only tuples, lists and dicts are searched.
