@@ -24,10 +24,9 @@ def product(recorder: Recorder, call: Call) -> int:
     else:
         (first, second), bias = call.args[:2], None
     a, b = recorder.of(first), recorder.of(second)
-    chain = recorder.chain(b)
-    if second.ndim == 2 and recorder.is_stream(a) and chain is not None:
+    if second.ndim == 2 and recorder.is_stream(a) and _is_weight(recorder, b):
         roles = {"weight": recorder.transposed(b, [1, 0])}
-        if bias is not None and recorder.chain(bias) is not None and call.args[0].ndim == 1:
+        if bias is not None and _is_weight(recorder, bias) and call.args[0].ndim == 1:
             return recorder.add("linear", [a], roles={**roles, "bias": bias})
         result = recorder.add("linear", [a], roles=roles)
     elif call.name in ("mv", "addmv", "dot"):
@@ -97,6 +96,11 @@ def group_norm(recorder: Recorder, call: Call) -> list[int | None]:
 def weight_norm(recorder: Recorder, call: Call) -> list[int | None]:
     """Record weight norm. The weight is computed from two parameters, which is not described."""
     return [recorder.unknown(call), *[None] * (len(call.outputs) - 1)]
+
+
+def _is_weight(recorder: Recorder, node: int) -> bool:
+    """Whether a node is computed from parameters alone."""
+    return not recorder.is_stream(node) and bool(recorder.parameters(node))
 
 
 def _given(recorder: Recorder, **operands: Tensor | None) -> dict[str, int]:
