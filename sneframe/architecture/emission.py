@@ -93,7 +93,13 @@ class Emission:
             )
             for group in self.groups.values()
         ]
-        return Architecture(layers=layers, groups=groups, outputs=self.outputs)
+        return Architecture(layers=layers, groups=groups, outputs=self._outputs())
+
+    def _outputs(self) -> tuple[int, ...]:
+        """Return the layers that the network returns; nothing if it is the only layer that no other reads."""
+        read = {source for operation in self.operations for source in operation.inputs}
+        unread = tuple(number for number in range(len(self.operations)) if number not in read)
+        return () if self.outputs == unread and len(unread) == 1 else self.outputs
 
     # -- permutations ----------------------------------------------------------------------------------------
 

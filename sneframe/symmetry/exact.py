@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.evaluate import layer_values, obstacle
+from sneframe.architecture.evaluate.plan import plan
 from sneframe.architecture.trace import input_tensors
 from sneframe.batch import flatten
 from sneframe.errors import ArchitectureError
@@ -47,9 +48,10 @@ def inexactness(architecture: Architecture, twin: Twin, generator: torch.Generat
 
 def without_evaluation(architecture: Architecture, reason: str) -> Architecture:
     """Return the architecture with a mark at its outputs, because of which it cannot be evaluated."""
+    returned = plan(architecture).outputs
     layers = [
         evolve(layer, attributes={**layer.attributes, "not_recorded": reason})
-        if number in architecture.outputs
+        if number in returned
         else layer
         for number, layer in enumerate(architecture.layers)
     ]
@@ -90,7 +92,7 @@ def _difference(
         values = layer_values(architecture, weights, tuple(given))
     except ArchitectureError as error:
         return str(error)
-    made = [values[number] for number in architecture.outputs]
+    made = [values[number] for number in plan(architecture).outputs]
     close = CLOSE if twin.precision == torch.float64 else COARSE
     for value in expected:
         fits = [m[0] for m in made if m is not None and m.shape[1:] == value.shape]

@@ -29,6 +29,10 @@ FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+#: Comparisons of one value with a number, by torch's names. The result is a mask.
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+
+
 def combined(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Step], Tensor]:
     """Return the operation that combines all values of a step from left to right."""
 
@@ -51,14 +55,19 @@ def function(step: Step) -> Tensor:
     if name == "clamp":
         low, high = (None if step.get(key) is None else number(step[key]) for key in ("min", "max"))
         return step.value.clamp(low, high)
+    if name in COMPARISONS:
+        mask: Tensor = getattr(torch, name)(step.value, number(step["value"]))
+        return mask
     return FUNCTIONS[name](step.value)
 
 
 def function_lacks(layer: Layer) -> Iterator[str]:
     """Yield which setting of a function is missing or not understood."""
     name, attributes = layer.attributes["function"], layer.attributes
-    if name not in (*FUNCTIONS, "pow", "clamp"):
+    if name not in (*FUNCTIONS, *COMPARISONS, "pow", "clamp"):
         yield f"its function {name!r} is not one that can be evaluated"
+    if name in COMPARISONS and "value" not in attributes:
+        yield "its attribute 'value' is not known"
     if name == "pow" and "exponent" not in attributes:
         yield "its attribute 'exponent' is not known"
     if name == "clamp" and "min" not in attributes and "max" not in attributes:

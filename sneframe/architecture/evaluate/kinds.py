@@ -120,7 +120,7 @@ def _element_wise() -> dict[str, Computation]:
         "function": Computation(
             compute=arithmetic.function,
             needs=("function",),
-            allows=("exponent", "min", "max"),
+            allows=("exponent", "max", "min", "value"),
             lacks=arithmetic.function_lacks,
         ),
         "masked_fill": Computation(compute=arithmetic.masked_fill, needs=("value",), reads=(2, 2)),

@@ -170,6 +170,14 @@ def power(recorder: Recorder, call: Call) -> int:
     return recorder.add("function", [recorder.of(call.args[0])], function="pow", exponent=exponent)
 
 
+def comparison(recorder: Recorder, call: Call) -> int:
+    """Record a comparison with a number, which gives a mask."""
+    number = recorder.number(call.args[1])
+    if number is None or not isinstance(call.args[0], Tensor):
+        return recorder.unknown(call)
+    return recorder.add("function", [recorder.of(call.args[0])], function=call.name, value=number)
+
+
 def masked_fill(recorder: Recorder, call: Call) -> int:
     """Record ``masked_fill`` with a number, for a mask that does not depend on the network's input."""
     value = recorder.number(call.argument(2, "value"))
@@ -201,6 +209,7 @@ RECORDS: Mapping[str, Record] = {
     **dict.fromkeys(("clone", "alias", "detach", "_to_copy", "contiguous", "lift_fresh", "positive"), same),
     **dict.fromkeys(PLAIN, plain),
     **dict.fromkeys(FUNCTIONS, function),
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), comparison),
     **dict.fromkeys(("hardtanh", "clamp", "clamp_min", "clamp_max"), bounded),
     "gelu": gelu,
     "leaky_relu": leaky_relu,

@@ -59,16 +59,15 @@ class Recorder:
 
     def record(self, call: Call) -> None:
         """Add the nodes of a call that the trace follows."""
-        if call.name not in BATCH_NORMS:
-            for value in call.writes:
-                storage = self._storage(value)
-                self._versions[storage] = self._versions.get(storage, 0) + 1
-        if self._whole is not None:
-            return
-        try:
-            made = RECORDS.get(call.name, Recorder.unknown)(self, call)
-        except Exception:  # noqa: BLE001  # a form of the operation that no record expects
-            made = self.unknown(call)
+        made: int | list[int | None] = []
+        if self._whole is None:
+            try:
+                made = RECORDS.get(call.name, Recorder.unknown)(self, call)
+            except Exception:  # noqa: BLE001  # a form of the operation that no record expects
+                made = self.unknown(call)
+        for value in call.writes if call.name not in BATCH_NORMS else ():
+            storage = self._storage(value)
+            self._versions[storage] = self._versions.get(storage, 0) + 1
         nodes = made if isinstance(made, list) else [made] * len(call.outputs)
         for output, node in zip(call.outputs, nodes, strict=False):
             if node is not None:
