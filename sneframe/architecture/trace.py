@@ -125,6 +125,7 @@ class Trace(TorchDispatchMode):
         if call.name in rules.NOISE and (not call.labels or call.name.endswith("_like")):
             for value in call.outputs:
                 self._keep(value, Label(_draws(value.shape)))
+                self.recorder.draw(value)
         elif call.name in rules.CONSTANTS:
             pass  # these outputs depend on the shape of the input only
         elif call.name == "_local_scalar_dense":  # item() returns a Python number

@@ -38,7 +38,11 @@ def inexactness(architecture: Architecture, twin: Twin, generator: torch.Generat
     for state in (twin.state, _changed(architecture, twin, generator)):
         for inputs in (twin.inputs, twin.inputs.map(_with_one_more)):
             found = outputs(twin, state, inputs, 0)
-            if found is None or not found or not all(bool(v.double().isfinite().all()) for v in found.values()):
+            if (
+                found is None
+                or not found
+                or not all(bool(v.double().isfinite().all()) for v in found.values())
+            ):
                 continue
             difference = _difference(architecture, twin, state, inputs, [*found.values()])
             if difference is not None:
@@ -99,7 +103,7 @@ def _difference(
         if not fits:
             return f"it gives no output of shape {tuple(value.shape)}"
         size = float(value.double().abs().max()) if value.numel() else 0.0
-        error = min(float((value.double() - each).abs().max()) if value.numel() else 0.0 for each in fits)
-        if not error <= close * max(size, 1e-3):
-            return f"its outputs differ by {error:.2g}, where the largest is {size:.2g}"
+        furthest = min(float((value.double() - each).abs().max()) if value.numel() else 0.0 for each in fits)
+        if not furthest <= close * max(size, 1e-3):
+            return f"its outputs differ by {furthest:.2g}, where the largest is {size:.2g}"
     return None

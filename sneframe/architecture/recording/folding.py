@@ -8,14 +8,15 @@ layer that torch ran on flattened rows becomes a linear layer on the last axis.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import frozen
 from torch import nn
 
-from sneframe.architecture.operations import Operation, kind_of, owner_path, role
-from sneframe.architecture.recording.arithmetic import json_number
+from sneframe.architecture.activation import PERIODIC
+from sneframe.architecture.operations import Operation, kind_of, owner_path
+from sneframe.architecture.recording.functions import json_number
 from sneframe.architecture.recording.node import INPUT, WEIGHT, Node
 from sneframe.architecture.recording.rearranging import LONGEST
 from sneframe.architecture.recording.recorder import Recorder
@@ -128,7 +129,9 @@ class _Graph:
                 continue
             if not self.recorder.is_stream(source) or into.activation != "none":
                 continue
-            factor, shift = (node.attributes.get(name, usual) for name, usual in (("factor", 1.0), ("shift", 0.0)))
+            factor, shift = (
+                node.attributes.get(name, usual) for name, usual in (("factor", 1.0), ("shift", 0.0))
+            )
             known = into.attributes.get("factor", 1.0), into.attributes.get("shift", 0.0)
             _set_numbers(into, factor * known[0], factor * known[1] + shift)
             into.activation = node.activation
@@ -223,6 +226,8 @@ class _Emission:
                     attributes["reversed"] = True
                 kind, roles = "parameter", {"value": weights[0]}
                 inputs = [n for n in inputs if n != weights[0]]
+        if node.activation in PERIODIC:
+            attributes.setdefault("factor", 1.0)  # a factor that is absent would be unknown
         read = tuple(self._value(n) for n in inputs)
         if kind == "not_recorded" and roles:
             path = owner_path(self.recorder.parameters(next(iter(roles.values())))[0])
@@ -268,7 +273,7 @@ def _constant(node: Node) -> dict[str, Any]:
     """Return the attributes of a constant: its shape and values, if it is not too large."""
     assert node.constant is not None
     value = node.constant
-    if value.numel() > LONGEST or value.is_complex() or value.layout is not None and value.is_sparse:
+    if value.numel() > LONGEST or value.is_complex() or (value.layout is not None and value.is_sparse):
         return {"not_recorded": f"a constant of {value.numel()} numbers", "shape": list(value.shape)}
     attributes: dict[str, Any] = {"shape": list(value.shape)}
     if value.is_floating_point():

@@ -12,14 +12,14 @@ from sneframe.architecture.call import Call
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sneframe.architecture.recording import Recorder
+    from sneframe.architecture.recording.recorder import Recorder
 
 #: Kinds of nodes that are no layers: an input of the network, and a parameter that other nodes read.
 INPUT, WEIGHT = "input", "weight"
 #: Kinds that only rearrange one tensor. A parameter may pass through such nodes before a layer uses it.
 STEPS = ("transpose", "reshape", "slice", "select", "expand", "take")
 
-#: Records one call, and returns the node of each of its outputs. None stands for an output that is never read.
+#: Records one call, and returns the node of each of its outputs, or None for an output that is never read.
 Record: TypeAlias = "Callable[[Recorder, Call], int | list[int | None]]"
 
 

@@ -11,7 +11,7 @@ from sneframe.architecture.call import Call
 from sneframe.architecture.recording.node import Record
 
 if TYPE_CHECKING:
-    from sneframe.architecture.recording import Recorder
+    from sneframe.architecture.recording.recorder import Recorder
 
 
 def product(recorder: Recorder, call: Call) -> int:
@@ -87,9 +87,7 @@ def group_norm(recorder: Recorder, call: Call) -> list[int | None]:
     x, weight, bias = call.args[:3]
     groups, eps = call.args[6:8]
     roles = _given(recorder, weight=weight, bias=bias)
-    node = recorder.add(
-        "group_norm", [recorder.of(x)], roles=roles, num_groups=int(groups), eps=float(eps)
-    )
+    node = recorder.add("group_norm", [recorder.of(x)], roles=roles, num_groups=int(groups), eps=float(eps))
     return [node, *[None] * (len(call.outputs) - 1)]
 
 

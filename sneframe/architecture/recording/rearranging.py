@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from sneframe.architecture.call import Call
 from sneframe.architecture.recording.node import Record
 
 if TYPE_CHECKING:
-    from sneframe.architecture.recording import Recorder
+    from sneframe.architecture.recording.recorder import Recorder
 
 LONGEST = 4096  #: the largest number of indices or constants that a description holds
 
@@ -138,9 +138,10 @@ def concatenate(recorder: Recorder, call: Call) -> int:
 
 def pad(recorder: Recorder, call: Call) -> int:
     """Record padding. The amounts are in torch's order, from the last axis to the first."""
-    attributes: dict[str, object] = {"amounts": [int(amount) for amount in call.args[1]]}
+    amounts = [int(amount) for amount in call.args[1]]
+    attributes: dict[str, Any] = {"amounts": amounts}
     if call.name == "constant_pad_nd":
-        if not any(attributes["amounts"]):  # type: ignore[arg-type]  # a list of whole numbers
+        if not any(amounts):
             return recorder.of(call.args[0])
         attributes["value"] = float(call.argument(2, "value", 0) or 0)
     else:

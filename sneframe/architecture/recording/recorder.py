@@ -14,15 +14,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from sneframe.architecture.call import Call, Label
-from sneframe.architecture.recording import arithmetic, pooling, products, rearranging, whole_modules
+from sneframe.architecture.recording import functions, products, rearranging, whole_modules, windows
 from sneframe.architecture.recording.node import INPUT, STEPS, WEIGHT, Node, Record
 from sneframe.architecture.rules import BATCH_NORMS
 
 RECORDS: Mapping[str, Record] = {
-    **arithmetic.RECORDS,
+    **functions.RECORDS,
     **rearranging.RECORDS,
     **products.RECORDS,
-    **pooling.RECORDS,
+    **windows.RECORDS,
 }
 #: Kinds of nodes that keep the channels of their input on axis 1.
 KEEPS_CHANNELS = ("activation", "affine", "function", "pad", "upsample", "prelu", "add", "multiply")
@@ -98,6 +98,10 @@ class Recorder:
             self.examples = value.shape[0]
         self.set(value, self._append(Node(INPUT), stream=True))
 
+    def draw(self, value: Tensor) -> None:
+        """Add the node of a tensor of random numbers."""
+        self.set(value, self.not_recorded("random numbers", []))
+
     def output(self, value: Tensor) -> None:
         """Note that the module returned a tensor."""
         node = self.of(value)
@@ -109,7 +113,9 @@ class Recorder:
         if self._whole is None and whole_modules.is_whole(module):
             self._whole = module
 
-    def leave(self, path: str, module: nn.Module, given: Sequence[Any], named: Mapping[str, Any], made: Any) -> None:
+    def leave(
+        self, path: str, module: nn.Module, given: Sequence[Any], named: Mapping[str, Any], made: Any
+    ) -> None:
         """Note that a module has run. Add the node of the module if it is recorded as one step."""
         if self._whole is module:
             self._whole = None
@@ -139,12 +145,14 @@ class Recorder:
         node = self.of(value)
         if factor == 1 and shift == 0:
             return node
-        numbers = {"factor": float(factor)} if factor != 1 else {}
-        return self.add("affine", [node], **numbers, **({"shift": float(shift)} if shift else {}))
+        numbers: dict[str, Any] = {"factor": float(factor)} if factor != 1 else {}
+        if shift != 0:
+            numbers["shift"] = float(shift)
+        return self.add("affine", [node], **numbers)
 
     def activation(self, name: str, value: Tensor, **options: Any) -> int:
         """Add an activation with its settings."""
-        given = {"activation_options": options} if options else {}
+        given: dict[str, Any] = {"activation_options": options} if options else {}
         return self.add("activation", [self.of(value)], activation=name, **given)
 
     def transposed(self, node: int, order: Sequence[int]) -> int:
@@ -161,10 +169,10 @@ class Recorder:
         """Add a slice along an axis of the given size. A slice of everything is the node itself."""
         if (start, step) == (0, 1) and stop >= size:
             return node
-        steps = {"step": step} if step != 1 else {}
-        # An open end follows a longer axis, as x[:, 1:] does.
-        stops = {"stop": stop} if stop < size else {}
-        return self.add("slice", [node], axis=axis, start=start, **stops, **steps)
+        ends: dict[str, Any] = {"step": step} if step != 1 else {}
+        if stop < size:  # an open end follows a longer axis, as x[:, 1:] does
+            ends["stop"] = stop
+        return self.add("slice", [node], axis=axis, start=start, **ends)
 
     def unshaped(self, node: int) -> int:
         """Return the node of a parameter vector that was only reshaped, else the node itself."""

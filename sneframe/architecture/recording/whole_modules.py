@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,7 +30,7 @@ def is_whole(module: nn.Module) -> bool:
 
     This is so if the module runs the forward of one of torch's own classes, on parameters of its own.
     """
-    cls = next((cls for cls in WHOLE if isinstance(module, cls)), None)
+    cls: Any = next((cls for cls in WHOLE if isinstance(module, cls)), None)
     return cls is not None and type(module).forward is cls.forward and not parametrize.is_parametrized(module)
 
 
@@ -89,6 +89,7 @@ def _attention(
         inputs.append(recorder.of(mask))
         if recorder.is_stream(inputs[-1]) or recorder.parameters(inputs[-1]):
             raise _NotCovered
+    attributes: dict[str, Any] = {} if mask is None else {"mask": True}
     names = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias")
     attention = recorder.add(
         "multihead_attention",
@@ -97,7 +98,7 @@ def _attention(
         owner=path,
         num_heads=int(module.num_heads),
         batch_first=bool(module.batch_first),
-        **({"mask": True} if mask is not None else {}),
+        **attributes,
     )
     recorder.nodes[attention].shape = tuple(made[0].shape)
     out = _weights(recorder, module.out_proj, ("weight", "bias"))
@@ -124,9 +125,7 @@ def _norm(recorder: Recorder, path: str, module: nn.Module, value: Tensor, made:
     recorder.set(made, node)
 
 
-def _recurrent(
-    recorder: Recorder, path: str, module: nn.Module, named: Mapping[str, Any], made: Any
-) -> None:
+def _recurrent(recorder: Recorder, path: str, module: nn.Module, named: Mapping[str, Any], made: Any) -> None:
     """Record a recurrent layer, or one step of a recurrent cell.
 
     Each of the tensors that the module returns has its own node. Nodes that nobody reads are dropped later.
@@ -159,7 +158,9 @@ def _recurrent(
     roles = _weights(recorder, module, names)
     returned: dict[str, Tensor] = {}
     if cell:
-        returned = {"state": made} if isinstance(made, Tensor) else dict(zip(("state", "cell"), made))
+        returned = (
+            {"state": made} if isinstance(made, Tensor) else dict(zip(("state", "cell"), made, strict=True))
+        )
     else:
         sequence, last = made
         last = (last,) if isinstance(last, Tensor) else last

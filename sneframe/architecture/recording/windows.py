@@ -9,7 +9,7 @@ from sneframe.architecture.call import Call
 from sneframe.architecture.recording.node import Record
 
 if TYPE_CHECKING:
-    from sneframe.architecture.recording import Recorder
+    from sneframe.architecture.recording.recorder import Recorder
 
 #: For each reduction, the kind of layer that it becomes.
 REDUCTIONS = {"mean": "mean", "sum": "sum", "amax": "amax", "amin": "amin"}
@@ -25,9 +25,9 @@ def reduction(recorder: Recorder, call: Call) -> int:
     if call.kwargs.get("dtype") not in (None, value.dtype):
         return recorder.unknown(call)
     pooled = {"mean": "global_average_pool", "amax": "global_max_pool"}.get(call.name)
-    if pooled is not None and value.ndim > 2 and sorted(axes) == list(range(2, value.ndim)):
-        if recorder.has_channels(node):
-            return recorder.add(pooled, [node], keepdim=keepdim)
+    over_positions = value.ndim > 2 and sorted(axes) == list(range(2, value.ndim))
+    if pooled is not None and over_positions and recorder.has_channels(node):
+        return recorder.add(pooled, [node], keepdim=keepdim)
     return recorder.add(REDUCTIONS[call.name], [node], axes=axes, keepdim=keepdim)
 
 
@@ -108,9 +108,11 @@ def adaptive(recorder: Recorder, call: Call) -> list[int | None]:
 def upsample(recorder: Recorder, call: Call) -> int:
     """Record resampling to a larger or smaller image."""
     value, output = call.args[0], call.outputs[0]
-    mode = next(m for m in ("nearest-exact", "nearest", "bilinear", "linear", "bicubic", "trilinear") if (
-        call.name.startswith(f"upsample_{m}") or (m == "nearest-exact" and "nearest_exact" in call.name)
-    ))
+    mode = next(
+        m
+        for m in ("nearest-exact", "nearest", "bilinear", "linear", "bicubic", "trilinear")
+        if (call.name.startswith(f"upsample_{m}") or (m == "nearest-exact" and "nearest_exact" in call.name))
+    )
     ratios = [new / old for new, old in zip(output.shape[2:], value.shape[2:], strict=True)]
     whole = all(ratio == int(ratio) for ratio in ratios)
     attributes: dict[str, Any] = {"mode": mode}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from sneframe.architecture.call import Call
 from sneframe.architecture.recording.node import Record
 
 if TYPE_CHECKING:
-    from sneframe.architecture.recording import Recorder
+    from sneframe.architecture.recording.recorder import Recorder
 
 SELU = 1.0507009873554805  #: torch computes selu by calling elu with this scale
 SELU_ALPHA = 1.6732632423543772
@@ -136,7 +137,9 @@ def bounded(recorder: Recorder, call: Call) -> int:
         return recorder.activation("relu", call.args[0])
     if low is not None and high is not None:
         return recorder.activation("hardtanh", call.args[0], min=float(low), max=float(high))
-    bounds = {name: float(value) for name, value in (("min", low), ("max", high)) if value is not None}
+    bounds: dict[str, Any] = {
+        name: float(value) for name, value in (("min", low), ("max", high)) if value is not None
+    }
     return recorder.add("function", [recorder.of(call.args[0])], function="clamp", **bounds)
 
 
@@ -200,7 +203,7 @@ def where(recorder: Recorder, call: Call) -> int:
 def json_number(value: float) -> Any:
     """Return a number as a JSON value. JSON has no infinity, so an infinity becomes a string."""
     number = float(value)
-    return number if abs(number) != float("inf") and number == number else str(number)
+    return number if math.isfinite(number) else str(number)
 
 
 RECORDS: Mapping[str, Record] = {
