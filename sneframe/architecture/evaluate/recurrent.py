@@ -151,6 +151,8 @@ def recurrent_lacks(layer: Layer) -> Iterator[str]:
         )
     if layer.kind == "rnn" and attributes.get("nonlinearity") not in NONLINEARITIES:
         yield f"its nonlinearity must be tanh or relu, but is {attributes.get('nonlinearity')!r}"
+    if layer.kind == "lstm" and len(layer.inputs) == 2:
+        yield "it must read both first states or none, but reads one"
     shapes = {p.name.rpartition(".")[2]: p.shape for p in layer.parameters}
     roles = {*shapes, *attributes.get("uses", {})}
     for suffix in suffixes:
