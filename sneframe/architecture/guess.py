@@ -99,7 +99,7 @@ def _described(
 
     Args:
         chain: the layers of the chain.
-        activation: the activation after every layer but the last; None if it is unknown.
+        stated: the activation after every layer but the last; None if it is unknown.
         fixed: the positions in ``chain`` of the layers whose output neurons are fixed, with the reasons.
     """
     layers: list[Layer] = []
@@ -113,7 +113,8 @@ def _described(
         before, last = chain[position - 1] if position else None, position == len(chain) - 1
         if before is not None and before.kind != "linear" and entry.kind == "linear":
             flat = entry.inputs != before.outputs
-            layers.append(Layer(kind="flatten" if flat else "global_average_pool", inputs=(len(layers) - 1,)))
+            kind, settings = ("flatten", {}) if flat else ("global_average_pool", {"keepdim": False})
+            layers.append(Layer(kind=kind, inputs=(len(layers) - 1,), attributes=settings))
             if flat:
                 group = rows[0][0]
                 columns = (

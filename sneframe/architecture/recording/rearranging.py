@@ -185,7 +185,7 @@ def flipped(recorder: Recorder, call: Call) -> int:
 
 def shuffled(recorder: Recorder, call: Call) -> int:
     """Record ``pixel_shuffle`` and ``pixel_unshuffle``."""
-    return recorder.add(call.name, [recorder.of(call.args[0])], factor=int(call.args[1]))
+    return recorder.add(call.name, [recorder.of(call.args[0])], block=int(call.args[1]))
 
 
 RECORDS: Mapping[str, Record] = {
