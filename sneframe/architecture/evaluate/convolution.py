@@ -1,8 +1,8 @@
 """Evaluate convolutions of many networks at once.
 
 There are two forms. Where windows overlap much, the faster form is one grouped convolution, in which each
-network is a group of channels. Where windows overlap little, as with a kernel of 3 × 3 and a stride of 2, they
-are copied into rows, and multiplied with the kernels of all networks in one batched product.
+network is a group of channels. Where windows overlap little, as with a kernel of 3 × 3 and a stride of 2,
+they are copied into rows, and multiplied with the kernels of all networks in one batched product.
 """
 
 from __future__ import annotations
