@@ -13,8 +13,6 @@ The first word of a marker names the kind of table:
 - ``slot NAME``: the options of every part that fits into a slot;
 - ``part NAME``: the options of a part;
 - ``part NAME beyond OTHER``: those that another part lacks;
-- ``kinds``: the kinds of layers that can be evaluated;
-- ``activations``: the names of activations;
 - ``symmetry``: how much each method changes when the neurons of a group move;
 - ``history FOLDER EPOCH …``: scores of committed runs after some epochs.
 """
@@ -35,8 +33,6 @@ import tomli_w
 from by_group import METHODS, by_group
 
 from sneframe import plugins
-from sneframe.architecture.evaluate.kinds import KINDS
-from sneframe.architecture.operations import KNOWN_ACTIVATIONS
 from sneframe.cli import sneframe_command
 from sneframe.config import schema
 
@@ -77,14 +73,10 @@ def filled(page: str) -> str:
     return MARKED.sub(lambda mark: f"{mark[1]}\n{table(mark['words'])}\n\n{mark[3]}", page)
 
 
-def table(words: str) -> str:  # noqa: PLR0911  # one line for each kind of table
+def table(words: str) -> str:
     """Return the table that a marker asks for, as Markdown."""
     kind, _, what = words.partition(" ")
     what, _, known = what.partition(" beyond ")
-    if kind == "kinds":
-        return markdown(("kind", "reads", "roles", "attributes"), kind_rows())
-    if kind == "activations":
-        return ", ".join(f"`{name}`" for name in KNOWN_ACTIVATIONS)
     if kind == "symmetry":
         return markdown(("network", "group", "action", *(code(method[0]) for method in METHODS)), by_group())
     if kind == "history":
@@ -249,31 +241,6 @@ def default_words(value: Any) -> str:
 
 
 # -- committed runs ------------------------------------------------------------------------------------------
-
-
-def kind_rows() -> Iterator[tuple[str, str, str, str]]:
-    """Yield a row for each kind of layer. Kinds that differ only in their name share a row."""
-    alike: dict[tuple[Any, ...], list[str]] = {}
-    for name, kind in KINDS.items():
-        key = (kind.reads, kind.roles, kind.optional, kind.needs, kind.allows)
-        alike.setdefault(key, []).append(name)
-    for (reads, *named), names in alike.items():
-        roles, optional, needs, allows = (tuple(map(code, each or ())) for each in named)
-        least, most = reads
-        count = str(least) if least == most else f"{least} or more" if most is None else f"{least} to {most}"
-        yield (
-            ", ".join(map(code, names)),
-            count,
-            ", ".join((*roles, *(f"({each})" for each in optional)))
-            or (
-                NOTHING
-                if named[1] is not None
-                else f"{code('value')}"
-                if names == ["parameter"]
-                else "as in torch"
-            ),
-            ", ".join((*needs, *(f"({each})" for each in allows))) or NOTHING,
-        )
 
 
 def history_rows(folder: str, *epochs: str) -> Iterator[tuple[str, ...]]:
