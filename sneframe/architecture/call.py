@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from sneframe.architecture.digit import Dim, whole
 from sneframe.architecture.space import Space
@@ -95,3 +96,39 @@ def _alike(value: Tensor) -> Iterator[tuple[int, bool]]:
     """Yield the size of each axis of a tensor, and whether all values along the axis are equal."""
     for axis, size in enumerate(value.shape):
         yield size, size <= 1 or bool((value == value.narrow(axis, 0, 1)).all())
+
+
+def parameters_read(call: Call) -> tuple[str, ...]:
+    """Return the parameters of a call that reads parameters alone, else nothing.
+
+    What is read from a table at given indices counts as a value of the network.
+    """
+    labels = list(call.labels.values())
+    if call.name in ("embedding", "index", "index_select") or not all(label.names for label in labels):
+        return ()
+    return tuple(dict.fromkeys(name for label in labels for name in label.names))
+
+
+def operation_name(func: Any) -> str:
+    """Return the name of an operation, without its namespace, its overload and an in-place underscore."""
+    name: str = func.overloadpacket.__name__
+    in_place = func._schema.is_mutable and name.endswith("_") and not name.endswith("__")
+    return name[:-1] if in_place else name
+
+
+def written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Return the tensors that an operation writes into, according to its schema."""
+    if not func._schema.is_mutable:
+        return []
+    found: list[Tensor] = []
+    for number, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = args[number] if number < len(args) else kwargs.get(argument.name)
+            found += [leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor)]
+    return found
+
+
+def returns_view(func: Any) -> bool:
+    """Whether the outputs of an operation are views of an input."""
+    aliases = [each.alias_info for each in func._schema.returns]
+    return any(alias is not None and not alias.is_write for alias in aliases)

@@ -26,7 +26,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sneframe.architecture import rules
-from sneframe.architecture.call import Call, Label, constant_dims
+from sneframe.architecture.call import (
+    Call,
+    Label,
+    constant_dims,
+    operation_name,
+    parameters_read,
+    returns_view,
+    written,
+)
 from sneframe.architecture.digit import Dim, completed, fix_dim, settle, whole
 from sneframe.architecture.layer import ACTIONS
 from sneframe.architecture.outputs import tensors as tensors_of_output
@@ -93,7 +101,7 @@ class Trace(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and label its outputs."""
         kwargs = kwargs or {}
-        inputs, writes = _tensors((args, kwargs)), _written(func, args, kwargs)
+        inputs, writes = _tensors((args, kwargs)), written(func, args, kwargs)
         for value in inputs:
             self._count(value)
         if writes and any(self._label(value) is not None for value in inputs):
@@ -102,10 +110,10 @@ class Trace(TorchDispatchMode):
         labels = {id(value): label for value in inputs if (label := self._label(value)) is not None}
         result = func(*args, **kwargs)
         call = Call(
-            name=_name(func),
+            name=operation_name(func),
             overload=func._overloadname,
             pointwise=torch.Tag.pointwise in func.tags,
-            view=_is_view(func),
+            view=returns_view(func),
             writes=writes,
             args=tuple(args),
             kwargs=kwargs,
@@ -155,7 +163,7 @@ class Trace(TorchDispatchMode):
             dims = self._give_up(call)
         self._warn(before, f"the buffer {buffers[0]!r} holds integers or booleans" if buffers else "")
         self.recorder.record(call)
-        names = _names(call)
+        names = parameters_read(call)
         points_into = call.points_into or [()] * len(call.outputs)
         for output, own, axes in zip(call.outputs, dims, points_into, strict=True):
             stays = any(output is value for value in call.writes) and self._is_shared(output)
@@ -345,24 +353,6 @@ def _primitives(module: nn.Module) -> Iterator[None]:
             child.training = training
 
 
-def _names(call: Call) -> tuple[str, ...]:
-    """Return the parameters of a call that reads parameters alone, else nothing.
-
-    What is read from a table at given indices counts as a value of the network.
-    """
-    labels = list(call.labels.values())
-    if call.name in ("embedding", "index", "index_select") or not all(label.names for label in labels):
-        return ()
-    return tuple(dict.fromkeys(name for label in labels for name in label.names))
-
-
-def _name(func: Any) -> str:
-    """Return the name of an operation, without its namespace, its overload and an in-place underscore."""
-    name: str = func.overloadpacket.__name__
-    in_place = func._schema.is_mutable and name.endswith("_") and not name.endswith("__")
-    return name[:-1] if in_place else name
-
-
 def _storage(value: Tensor) -> int:
     """Return the id of the memory of a tensor, or 0 if the tensor is not strided."""
     return value.untyped_storage()._cdata if value.layout == torch.strided else 0
@@ -382,24 +372,6 @@ def input_tensors(inputs: Any) -> list[Tensor]:
 def _tensors(value: Any) -> list[Tensor]:
     """Return the tensors in nested tuples, lists and dicts."""
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
-
-
-def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    """Return the tensors that an operation writes into, according to its schema."""
-    if not func._schema.is_mutable:
-        return []
-    written: list[Tensor] = []
-    for number, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            given = args[number] if number < len(args) else kwargs.get(argument.name)
-            written += _tensors(given)
-    return written
-
-
-def _is_view(func: Any) -> bool:
-    """Whether the outputs of an operation are views of an input."""
-    aliases = [each.alias_info for each in func._schema.returns]
-    return any(alias is not None and not alias.is_write for alias in aliases)
 
 
 def _fixed(shape: Sequence[int]) -> dict[str, list[Dim]]:
