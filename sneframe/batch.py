@@ -86,8 +86,7 @@ class Networks:
 
     def parameters(self) -> dict[str, Tensor]:
         """Return every parameter by name, as a view ``(B, *shape)`` of the weights."""
-        pairs = zip(self.architecture.parameters, self.architecture.offsets, strict=True)
-        return {p.name: self.weights[:, o : o + p.size].unflatten(1, p.shape or (1,)) for p, o in pairs}
+        return self.architecture.views(self.weights)
 
 
 def _networks(values: Iterable[Networks]) -> tuple[Networks, ...]:

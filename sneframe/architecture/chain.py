@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from sneframe.architecture.description import Architecture
-from sneframe.architecture.layer import Axis, Layer, Parameter
+from sneframe.architecture.layer import INPUT, Axis, Layer, Parameter
 from sneframe.errors import ArchitectureError
 
 
@@ -61,7 +61,7 @@ def read_chain(architecture: Architecture, *, layers: int = 2) -> tuple[Link, ..
     written: list[str] = []
     for number, layer in enumerate(architecture.layers):
         named = f"layer {number} ({layer.kind})"
-        if layer.inputs != ((number - 1,) if number else ()):
+        if layer.inputs != ((number - 1,) if number else ()) and (number or layer.inputs != (INPUT,)):
             raise ArchitectureError(
                 f"{named} reads layers {list(layer.inputs)}, not just the layer before it"
             )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import evolve, field, frozen
 
 from sneframe.architecture.consistency import check_axes, check_nesting
-from sneframe.architecture.layer import Layer, NeuronGroup, Parameter
+from sneframe.architecture.layer import INPUT, Layer, NeuronGroup, Parameter
 from sneframe.errors import ArchitectureError, choices
 
 if TYPE_CHECKING:
@@ -38,6 +38,14 @@ def _layers(values: Iterable[Layer]) -> tuple[Layer, ...]:
 
 
 def _groups(values: Iterable[NeuronGroup]) -> tuple[NeuronGroup, ...]:
+    return tuple(values)
+
+
+def _shapes(values: Iterable[Iterable[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(shape) for shape in values)
+
+
+def _indices(values: Iterable[int]) -> tuple[int, ...]:
     return tuple(values)
 
 
@@ -58,15 +66,22 @@ class Architecture:
             ``none``: nothing is known and every axis is fixed, which is the default if there are no groups.
             The origin is not part of the identity: two architectures that differ only in the origin are
             equal.
+        input_shapes: the shape of each input tensor of the network, without its first axis, which is that of
+            the examples. Empty if the shapes are not recorded.
+        outputs: the indices of the layers that the network returns. Empty if they are not recorded. Then the
+            output is the only layer that no other layer reads; if there are several, it is not known.
 
     Raises:
         ArchitectureError: the segments of an axis do not add up to its size, a group is unknown, a name
-            occurs twice, a layer reads itself or a later layer, or the origin of the symmetry is unknown.
+            occurs twice, a layer reads itself or a later layer, an output is no layer, or the origin of the
+            symmetry is unknown.
     """
 
     layers: tuple[Layer, ...] = field(converter=_layers)
     groups: tuple[NeuronGroup, ...] = field(default=(), converter=_groups)
     symmetry: str = field()
+    input_shapes: tuple[tuple[int, ...], ...] = field(default=(), converter=_shapes)
+    outputs: tuple[int, ...] = field(default=(), converter=_indices)
 
     @symmetry.default
     def _stated(self) -> str:
@@ -91,9 +106,15 @@ class Architecture:
         parents = {group.name: group.parent for group in self.groups if group.parent is not None}
         seen: set[str] = set()
         for index, layer in enumerate(self.layers):
-            if not all(0 <= source < index for source in layer.inputs):
+            if not all(source < index for source in layer.inputs):
                 raise ArchitectureError(
-                    f"layer {index} ({layer.kind}): inputs must be earlier layers, but got {layer.inputs}"
+                    f"layer {index} ({layer.kind}): inputs must be earlier layers, or negative for inputs of "
+                    f"the network, but got {layer.inputs}"
+                )
+            if self.input_shapes and min(layer.inputs, default=INPUT) < -len(self.input_shapes):
+                raise ArchitectureError(
+                    f"layer {index} ({layer.kind}) reads input {-min(layer.inputs)} of the network, "
+                    f"but {len(self.input_shapes)} are described"
                 )
             for parameter in layer.parameters:
                 if parameter.name in seen:
@@ -103,6 +124,10 @@ class Architecture:
                 check_nesting(parameter, parents)
         if not seen:
             raise ArchitectureError("an architecture needs at least one parameter")
+        if not all(0 <= output < len(self.layers) for output in self.outputs):
+            raise ArchitectureError(
+                f"outputs must be indices of the {len(self.layers)} layers, but got {self.outputs}"
+            )
 
     # -- contents ----------------------------------------------------------------------------------------
 
@@ -142,7 +167,9 @@ class Architecture:
         """For each layer, the number of layers with parameters before it, on the longest path to it."""
         levels: list[int] = []
         for layer in self.layers:
-            levels.append(max((levels[s] + bool(self.layers[s].parameters) for s in layer.inputs), default=0))
+            levels.append(
+                max((levels[s] + bool(self.layers[s].parameters) for s in layer.earlier), default=0)
+            )
         return tuple(levels)
 
     @cached_property
@@ -167,6 +194,14 @@ class Architecture:
         weaker = min(self.symmetry, symmetry, key=ORIGINS.index)
         return self if weaker == self.symmetry else evolve(self, symmetry=weaker)
 
+    def views(self, weights: Tensor) -> dict[str, Tensor]:
+        """Return every parameter by name, as a view ``(B, *shape)`` of the flat weights ``(B, P)``.
+
+        A parameter without axes is returned as ``(B, 1)``.
+        """
+        pairs = zip(self.parameters, self.offsets, strict=True)
+        return {p.name: weights[:, o : o + p.size].unflatten(1, p.shape or (1,)) for p, o in pairs}
+
     # -- identity ----------------------------------------------------------------------------------------
 
     @cached_property
@@ -188,9 +223,14 @@ class Architecture:
     # -- conversion --------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """Return the architecture as JSON values, in the form that zoos and run folders store."""
+        """Return the architecture as JSON values, in the form that zoos and run folders store.
+
+        The keys ``input_shapes`` and ``outputs`` are left out if they are not recorded.
+        """
         return {
             "symmetry": self.symmetry,
+            **({"input_shapes": [list(shape) for shape in self.input_shapes]} if self.input_shapes else {}),
+            **({"outputs": list(self.outputs)} if self.outputs else {}),
             "groups": [
                 {"name": g.name, "size": g.size, "actions": list(g.actions), "parent": g.parent}
                 for g in self.groups
@@ -229,6 +269,8 @@ class Architecture:
         try:
             return cls(
                 symmetry=data.get("symmetry", "guessed" if data["groups"] else "none"),
+                input_shapes=data.get("input_shapes", ()),
+                outputs=data.get("outputs", ()),
                 groups=[NeuronGroup(**group) for group in data["groups"]],
                 layers=[
                     Layer(**{**layer, "parameters": [Parameter(**p) for p in layer["parameters"]]})

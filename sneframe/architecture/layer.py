@@ -11,6 +11,8 @@ from attrs import field, frozen
 from sneframe.errors import ArchitectureError, choices
 
 ACTIONS = ("permute", "scale", "sign")
+#: In ``Layer.inputs``, the first input of the network. The second input is −2, and so on.
+INPUT = -1
 
 #: A factor of a segment: a fixed size, or the name of a group.
 Factor: TypeAlias = int | str
@@ -123,8 +125,9 @@ class Layer:
     Args:
         kind: the kind of operation: ``linear``, ``conv2d``, ``global_average_pool``, ``flatten``, …
         parameters: the parameters of the layer, possibly none.
-        inputs: the indices of the earlier layers whose outputs the operation reads. The tuple is empty if the
-            operation reads the input of the network.
+        inputs: what the operation reads, in order: indices of earlier layers, :data:`INPUT` for the first
+            input of the network, −2 for the second, and so on. An index may occur twice. If the tuple is
+            empty and the operation reads something, it reads the first input of the network.
         activation: the name of the element-wise function after the operation, or ``none``.
         attributes: further settings as JSON values, such as the stride of a convolution.
     """
@@ -134,3 +137,8 @@ class Layer:
     inputs: tuple[int, ...] = field(default=(), converter=_ints)
     activation: str = "none"
     attributes: Mapping[str, Any] = field(factory=dict, converter=_attributes, hash=False)
+
+    @property
+    def earlier(self) -> tuple[int, ...]:
+        """The indices of the earlier layers that the operation reads, without the inputs of the network."""
+        return tuple(source for source in self.inputs if source >= 0)

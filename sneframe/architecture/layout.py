@@ -1,4 +1,8 @@
-"""Compute and compare layouts. A layout is an architecture without its activations, scales and signs."""
+"""Compute and compare layouts. A layout is an architecture without its activations, scales and signs.
+
+A layout does not have what only an evaluation needs either: the factor, shift and settings before and inside
+an activation, the shapes of the inputs, and which layers are outputs.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,17 @@ from functools import lru_cache
 from attrs import evolve
 
 from sneframe.architecture.description import Architecture
+from sneframe.architecture.layer import INPUT
+
+#: Attributes that belong to an activation.
+OF_ACTIVATIONS = ("factor", "shift", "activation_options")
 
 
 def layout(architecture: Architecture) -> Architecture:
     """Return the layout of an architecture.
 
-    Activations are removed. Scales and signs are removed too, because they follow from the activations.
+    Activations are removed. Scales and signs are removed too, because they follow from the activations. So
+    are the shapes of the inputs and the outputs, because a description may lack them.
 
     Networks that differ only in their activations have the same layout: the same parameters in the same
     order, and the same neurons that can be permuted.
@@ -28,6 +37,8 @@ def _plain(architecture: Architecture, symmetry: str) -> Architecture:
             evolve(
                 layer,
                 activation="none",
+                inputs=() if layer.inputs == (INPUT,) else layer.inputs,
+                attributes={k: v for k, v in layer.attributes.items() if k not in OF_ACTIVATIONS},
                 parameters=tuple(evolve(p, scale=(), sign=()) for p in layer.parameters),
             )
             for layer in architecture.layers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sneframe.architecture import Architecture, Layer
+from sneframe.architecture.layer import INPUT
 
 #: The number of rows of the weights of a recurrent layer is this factor times its hidden size.
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -14,7 +15,12 @@ def structure(architecture: Architecture) -> object:
     This is everything except the names of the parameters and the neuron groups.
     """
     return tuple(
-        (layer.kind, tuple((p.role, p.shape) for p in layer.parameters), layer.inputs, layer.activation)
+        (
+            layer.kind,
+            tuple((p.role, p.shape) for p in layer.parameters),
+            () if layer.inputs == (INPUT,) else layer.inputs,
+            layer.activation,
+        )
         for layer in architecture.layers
     )
 
@@ -55,7 +61,7 @@ def outputs(architecture: Architecture) -> set[tuple[str, int]]:
         if layer.parameters and index not in followed:
             last.append(layer)
         if layer.parameters or index in followed:
-            followed.update(layer.inputs)
+            followed.update(layer.earlier)
     return {(layer.kind, size) for layer in last if (size := _writes(layer)) is not None}
 
 
@@ -84,7 +90,7 @@ def depth(architecture: Architecture) -> int:
     """Return the number of layers with a weight matrix on the longest path. Norms do not count."""
     reached: list[int] = []
     for layer in architecture.layers:
-        reached.append(max((reached[source] for source in layer.inputs), default=0) + _counts(layer))
+        reached.append(max((reached[source] for source in layer.earlier), default=0) + _counts(layer))
     return max(reached)
 
 

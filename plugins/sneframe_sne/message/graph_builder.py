@@ -169,7 +169,7 @@ class _GraphBuilder:
 
         Return None if the layer reads one number that has no node.
         """
-        inputs = self.architecture.layers[index].inputs
+        inputs = self.architecture.layers[index].earlier
         # A single value of the network's input, such as a grey image, needs no node.
         has_nodes = any(parameter.shape[a] > 1 or groups_of(parameter.axes[a]) for a in roles.sources)
         if has_nodes or (inputs and self.slots.fixed_input(index) is not None):

@@ -111,7 +111,7 @@ class SlotBuilder:
             coordinates = {BEHIND: centred(nodes % repeats, repeats)} if repeats > 1 else {}
             return source[0], nodes // repeats, coordinates
         key: Hashable = ("input", segments, count)
-        if self.architecture.layers[index].inputs:
+        if self.architecture.layers[index].earlier:
             key = ("input", index, segments, count)
         return self._node_set(key, count, fixed=True), nodes, {}
 
@@ -122,13 +122,13 @@ class SlotBuilder:
         the layers that it reads.
         """
         outputs: set[tuple[int, int]] = set()
-        waiting = list(self.architecture.layers[index].inputs)
+        waiting = list(self.architecture.layers[index].earlier)
         while waiting:
             source = waiting.pop()
             if source in self._outputs:
                 outputs.add(self._outputs[source])
             elif not self.architecture.layers[source].parameters:
-                waiting += self.architecture.layers[source].inputs
+                waiting += self.architecture.layers[source].earlier
             else:
                 return None
         return outputs.pop() if len(outputs) == 1 else None
