@@ -67,10 +67,13 @@ class OutputValues(Aggregator):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        first, *_, last = widths = config.hidden
-        self.out = spec.gives(Embedding, last)
+        widths = config.hidden
+        self.out = spec.gives(Embedding, widths[-1])
         self.first = nn.ModuleDict(
-            {str(size): nn.Linear(self._count(size, spec.width), first) for size in sorted(set(self._sizes(spec)))}
+            {
+                str(size): nn.Linear(self._count(size, spec.width), widths[0])
+                for size in sorted(set(self._sizes(spec)))
+            }
         )
         self.dropout = nn.Dropout(config.dropout)
         self.layers = perceptron(widths, dropout=config.dropout) if len(widths) > 1 else None

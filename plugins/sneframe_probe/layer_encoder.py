@@ -73,13 +73,9 @@ class Outputs(LayerEncoder):
             width=config.width,
         )
         unknown = [a for a in spec.architectures if _lacks_factor(a)]
-        self.log_factors = (
-            nn.Parameter(torch.full((len(PLACES),), math.log(FACTOR))) if unknown else None
-        )
+        self.log_factors = nn.Parameter(torch.full((len(PLACES),), math.log(FACTOR))) if unknown else None
         self._refuse(spec.architectures)
-        self.out = spec.gives(
-            ProbeValues, config.probes, sizes=tuple(map(self._outputs, spec.architectures))
-        )
+        self.out = spec.gives(ProbeValues, config.probes, sizes=tuple(map(self._outputs, spec.architectures)))
         self._notes = list(self.inputs.assumed)
         if unknown:
             self._notes.append(
@@ -157,7 +153,8 @@ class Outputs(LayerEncoder):
             return None
         last = architecture.depth - 1
         places = [0 if level == 0 else 2 if level == last else 1 for level in architecture.levels]
-        return self.log_factors.exp()[torch.tensor(places, device=self.log_factors.device)]
+        index = torch.tensor(places).to(self.log_factors.device, non_blocking=True)
+        return self.log_factors.exp().index_select(0, index)
 
 
 def _lacks_factor(architecture: Architecture) -> bool:

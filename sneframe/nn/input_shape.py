@@ -13,7 +13,9 @@ from typing import Literal
 
 from attrs import evolve, field, frozen
 
-from sneframe.architecture import Architecture, Layer
+from sneframe.architecture import Architecture
+from sneframe.architecture.evaluate.plan import label, sources
+from sneframe.architecture.layer import INPUT
 from sneframe.errors import ArchitectureError
 
 Kind = Literal["vector", "image", "tokens"]
@@ -89,8 +91,8 @@ def shapes_of_inputs(architecture: Architecture) -> tuple[InputShape, ...]:
     Raises:
         ArchitectureError: neither a record nor the layers tell the shape of an input.
     """
-    recorded: tuple[tuple[int, ...], ...] = getattr(architecture, "input_shapes", ())
-    first = min((place for layer in architecture.layers for place in _reads(layer)), default=-1)
+    recorded = architecture.input_shapes
+    first = min((place for layer in architecture.layers for place in sources(layer)), default=INPUT)
     count = len(recorded) or max(1, -first)
     return tuple(
         _recorded(architecture, number, recorded[number]) if recorded else _derived(architecture, number)
@@ -99,24 +101,24 @@ def shapes_of_inputs(architecture: Architecture) -> tuple[InputShape, ...]:
 
 
 def _recorded(architecture: Architecture, number: int, shape: tuple[int, ...]) -> InputShape:
-    readers = [index for index, layer in enumerate(architecture.layers) if -1 - number in _reads(layer)]
-    named = _named(architecture, readers[0]) if readers else ""
+    readers = [index for index, layer in enumerate(architecture.layers) if INPUT - number in sources(layer)]
+    named = label(architecture, readers[0]) if readers else ""
     for index in readers:
         layer = architecture.layers[index]
         if layer.kind == "embedding" and layer.parameters:
             return InputShape(kind="tokens", shape=shape, rows=layer.parameters[0].shape[0], reader=named)
-    kinds = {architecture.layers[index].kind for index in _followed(architecture, -1 - number)}
+    kinds = {architecture.layers[index].kind for index in _followed(architecture, INPUT - number)}
     is_image = kinds & DIMENSIONS.keys() or len(shape) > 2
     return InputShape(kind="image" if is_image else "vector", shape=shape, reader=named)
 
 
 def _derived(architecture: Architecture, number: int) -> InputShape:
-    for index in _followed(architecture, -1 - number):
+    for index in _followed(architecture, INPUT - number):
         layer = architecture.layers[index]
         weight = next((p for p in layer.parameters if p.role == "weight"), None)
         if weight is None:
             continue
-        named = _named(architecture, index)
+        named = label(architecture, index)
         if layer.kind == "linear" and len(weight.shape) == 2:
             return InputShape(kind="vector", shape=weight.shape[1:], reader=named)
         if layer.kind in DIMENSIONS:
@@ -134,24 +136,11 @@ def _derived(architecture: Architecture, number: int) -> InputShape:
     )
 
 
-def _reads(layer: Layer) -> tuple[int, ...]:
-    """Return what a layer reads: indices of layers, −1 for the first input of the network, and so on."""
-    if layer.kind == "constant" or layer.attributes.get("operation") == "value":
-        return ()
-    return layer.inputs or (-1,)
-
-
 def _followed(architecture: Architecture, source: int) -> Iterator[int]:
     """Yield the layers that read an input, directly or through layers that keep its values apart."""
     carried = {source}
     for index, layer in enumerate(architecture.layers):
-        if carried.intersection(_reads(layer)):
+        if carried.intersection(sources(layer)):
             yield index
             if layer.kind in THROUGH:
                 carried.add(index)
-
-
-def _named(architecture: Architecture, index: int) -> str:
-    layer = architecture.layers[index]
-    name = f" {layer.parameters[0].name!r}" if layer.parameters else ""
-    return f"layer {index} ({layer.kind}{name})"

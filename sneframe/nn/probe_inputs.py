@@ -27,6 +27,9 @@ from sneframe.errors import ArchitectureError
 from sneframe.nn.input_shape import InputShape, shapes_of_inputs
 
 COSINES = 64  #: number of cosines for each channel of an image, over all axes: 8 × 8 in two dimensions
+#: Standard deviation of free numbers at the start. The coordinates of INRs lie in [−1, 1] or [−π, π], and the
+#: description does not say which.
+SPREAD = 1.5
 SHARPNESS = 4.0  #: standard deviation of the logits of soft tokens at the start, so that few rows dominate
 
 
@@ -132,7 +135,7 @@ class ProbeInputs(nn.Module):
             )
             raise ArchitectureError(
                 f"{shape.reader} does not tell the size of its input ({shape.shown}), {some}; "
-                f"give the size as an option, or describe the network with an example input"
+                f"set layer_encoder.size, or describe the network with an example input"
             )
         return self._say(shape.filled(sizes.pop()), "as in the other networks")
 
@@ -150,7 +153,7 @@ class ProbeInputs(nn.Module):
         self._known[key] = _family(shape)
         if self._is_free(shape):
             if key not in self.free:
-                self.free[key] = nn.Parameter(torch.rand(self.probes, *shape.shape) * 2 - 1)
+                self.free[key] = nn.Parameter(SPREAD * torch.randn(self.probes, *shape.shape))
             return
         if (code := _code(number, shape)) not in self.codes:
             positions = shape.shape if shape.kind == "tokens" else ()
