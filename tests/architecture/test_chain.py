@@ -134,7 +134,7 @@ REFUSED = {
     "layer 1 (linear) writes hidden0 instead of a group of neurons of its own that": lambda: (
         Architecture.from_module(Residual())
     ),
-    "layer 2 (linear) reads 16 × hidden0 instead of 'hidden0', which the layer before it writes": lambda: (
+    "layer 3 (linear) reads 16 × hidden0 instead of 'hidden0', which the layer before it writes": lambda: (
         Architecture.from_module(PositionsFirst(), torch.zeros(2, 2, 6, 6))
     ),
     "layer 0 (conv2d) writes 5 instead of a group of neurons of its own that can be permuted": fixed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -67,37 +67,35 @@ ACTIVATIONS: Mapping[str, Activation] = {
 }
 
 
-def activation_lacks(layer: Layer) -> str | None:
-    """Return what is missing to evaluate the activation of a layer, or None."""
+def activation_lacks(layer: Layer) -> Iterator[str]:
+    """Yield what is missing to evaluate the activation of a layer."""
     name = layer.activation
     if name == "other":
-        return (
+        yield (
             "its activation is not known; for a state dict --activation gives it "
             "(as in --activation relu), else --module or from_module with an example input"
         )
     if name not in ACTIVATIONS:
-        return f"its activation {name!r} is not one that can be evaluated ({', '.join(sorted(ACTIVATIONS))})"
+        yield f"its activation {name!r} is not one that can be evaluated ({', '.join(sorted(ACTIVATIONS))})"
     activation, options = ACTIVATIONS[name], layer.attributes.get("activation_options", {})
     for need in activation.needs:
         if need not in options:
-            return (
+            yield (
                 f"its attribute activation_options has no {need!r}, which {name} needs; "
                 f"--module or from_module with an example input records it"
             )
     unknown = sorted(set(options) - {*activation.needs, *activation.allows})
     if unknown:
-        return f"its activation_options has {unknown[0]!r}, which {name} does not take"
-    return None
+        yield f"its activation_options has {unknown[0]!r}, which {name} does not take"
 
 
-def factor_lacks(layer: Layer) -> str | None:
-    """Return that the factor inside a sine or cosine is not known, or None."""
+def factor_lacks(layer: Layer) -> Iterator[str]:
+    """Yield that the factor inside a sine or cosine is not known."""
     if layer.activation in WAVES and "factor" not in layer.attributes:
-        return (
+        yield (
             f"the factor inside its {layer.activation} is not known; for a state dict --activation gives it "
             f"(as in --activation {layer.activation}:30), else --module or from_module with an example input"
         )
-    return None
 
 
 def activated(value: Tensor, layer: Layer, factor: Tensor | None) -> Tensor:

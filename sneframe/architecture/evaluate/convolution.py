@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -163,21 +163,32 @@ def _padded(
     return joined.unflatten(0, value.shape[:2])
 
 
-def convolution_lacks(layer: Layer) -> str | None:
-    """Return which setting of a convolution is not understood, or None."""
+def convolution_lacks(layer: Layer) -> Iterator[str]:
+    """Yield which setting of a convolution is not understood."""
     padding, mode = layer.attributes["padding"], layer.attributes.get("padding_mode", "zeros")
     if isinstance(padding, str) and padding not in ("same", "valid"):
-        return f"its padding must be numbers, 'same' or 'valid', but is {padding!r}"
+        yield f"its padding must be numbers, 'same' or 'valid', but is {padding!r}"
     if mode not in PADDING_MODES:
-        return f"its padding_mode must be one of {', '.join(PADDING_MODES)}, but is {mode!r}"
+        yield f"its padding_mode must be one of {', '.join(PADDING_MODES)}, but is {mode!r}"
+    uses = layer.attributes.get("uses", {})
     weight = next((p for p in layer.parameters if p.role == "weight"), None)
-    if weight is None:  # a tied weight, of which the shape is not at hand
-        return None
+    if weight is None or "weight" in uses:  # a weight of another layer, of which the shape is not at hand
+        return
     ndim = int(layer.kind[-2])
+    bias = next((p.shape for p in layer.parameters if p.role == "bias"), None)
+    outputs = weight.shape[0]
+    if layer.kind.startswith("conv_transpose"):
+        outputs = weight.shape[1] * layer.attributes.get("groups", 1)
+    if bias is not None and bias != (outputs,):
+        yield f"its bias must have the shape {(outputs,)}, but has {bias}"
     if len(weight.shape) != ndim + 2:
-        return f"its weight must have {ndim + 2} axes, but has the shape {weight.shape}"
+        yield f"its weight must have {ndim + 2} axes, but has the shape {weight.shape}"
     for name in ("stride", "padding", "dilation", "output_padding"):
         given = layer.attributes.get(name, ())
-        if not isinstance(given, str) and name in layer.attributes and len(given) != ndim:
-            return f"its {name} must have {ndim} numbers, but is {list(given)}"
-    return None
+        if name in layer.attributes and not isinstance(given, str) and not _has(given, ndim):
+            yield f"its {name} must have {ndim} numbers, but is {given}"
+
+
+def _has(given: Any, count: int) -> bool:
+    """Return whether an attribute is a list of ``count`` numbers."""
+    return isinstance(given, list | tuple) and len(given) == count

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
 from sneframe.architecture.description import Architecture
 from sneframe.architecture.evaluate.activations import activation_lacks, factor_lacks
 from sneframe.architecture.evaluate.kinds import KINDS
+from sneframe.architecture.evaluate.recurrent import GATES
+from sneframe.architecture.evaluate.reshaping import STEPS
 from sneframe.architecture.layer import INPUT, Layer
 from sneframe.errors import ArchitectureError, choices, counted
 
 #: Attributes that a layer of any kind may have. ``tied`` says which other names a parameter has.
 EVERYWHERE = ("factor", "shift", "activation_options", "uses", "tied")
+#: Steps that rearrange a parameter before a layer uses it: kinds of layers with their attributes.
+Steps: TypeAlias = "Sequence[tuple[str, Mapping[str, Any]]]"
 #: What a user can do if an attribute or a connection is missing.
 HINT = "--module or from_module with an example input records it"
 
@@ -101,58 +108,80 @@ def lacking(architecture: Architecture, symmetry: str, *, factors: bool) -> str 
         )
     for index in found.needed:
         layer = architecture.layers[index]
-        reason = _layer_lacks(architecture, layer) or activation_lacks(layer)
-        if reason is None and not factors:
-            reason = factor_lacks(layer)
-        if reason is not None:
+        reasons = chain(
+            _layer_lacks(layer),
+            _roles_lack(architecture, layer),
+            activation_lacks(layer),
+            () if factors else factor_lacks(layer),
+        )
+        if (reason := next(reasons, None)) is not None:
             return f"{label(architecture, index)} cannot be evaluated: {reason}"
     return None
 
 
-def _layer_lacks(architecture: Architecture, layer: Layer) -> str | None:
-    """Return what is missing to evaluate the operation of a layer, or None."""
-    if layer.kind == "not_recorded":
-        return f"its operation {layer.attributes.get('operation', 'unknown')!r} could not be described"
-    if (kind := KINDS.get(layer.kind)) is None:
-        return f"no evaluation is known for its kind, {choices(layer.kind, KINDS)}"
+def _layer_lacks(layer: Layer) -> Iterator[str]:
+    """Yield what is missing to evaluate the operation of a layer, apart from its parameters."""
+    for word in ("not_recorded", "operation") if layer.kind == "not_recorded" else ("not_recorded",):
+        if word in layer.attributes:
+            yield f"its operation could not be described: {layer.attributes[word]}"
+    if layer.kind not in KINDS:
+        yield f"no evaluation is known for its kind, {choices(layer.kind, KINDS)}"
+    kind, count = KINDS[layer.kind], len(sources(layer))
     for need in kind.needs:
         if need not in layer.attributes:
-            return f"its attribute {need!r} is not known; {HINT}"
-    known = {*EVERYWHERE, *kind.needs, *kind.allows}
-    if unknown := sorted(set(layer.attributes) - known):
-        return f"its attribute {unknown[0]!r} is not one that {layer.kind} is evaluated with"
+            yield f"its attribute {need!r} is not known; {HINT}"
+    if "computed" in layer.attributes:
+        roles = ", ".join(map(str, layer.attributes["computed"]))
+        yield f"its {roles} is computed from other parameters, in a way that is not described"
+    if unknown := sorted(set(layer.attributes) - {*EVERYWHERE, *kind.needs, *kind.allows}):
+        yield f"its attribute {unknown[0]!r} is not one that {layer.kind} is evaluated with"
     least, most = kind.reads
-    if not least <= len(sources(layer)) <= (len(sources(layer)) if most is None else most):
-        wanted = f"{least} or more values" if most is None else counted(most, "value")
-        return f"it must read {wanted}, but reads {list(layer.inputs)}"
-    return _roles_lack(architecture, layer) or kind.lacks(layer)
+    if count < least or (most is not None and count > most):
+        wanted = f"{least} or more values" if most is None else f"{least} to {most} values"
+        wanted = counted(least, "value") if least == most else wanted
+        yield f"it must read {wanted}, but reads {list(layer.inputs)}"
 
 
-def _roles_lack(architecture: Architecture, layer: Layer) -> str | None:
-    """Return which parameter of a layer is missing or not expected, or None."""
-    kind, uses = KINDS[layer.kind], layer.attributes.get("uses", {})
-    owned = [role for role, _ in owned_roles(layer)]
-    names = {parameter.name for parameter in architecture.parameters}
-    for role, name in uses.items():
+def _roles_lack(architecture: Architecture, layer: Layer) -> Iterator[str]:
+    """Yield which parameter of a layer is missing, not expected, or of a shape that does not fit."""
+    kind, names = KINDS[layer.kind], {parameter.name for parameter in architecture.parameters}
+    for name, steps in (used(use) for use in layer.attributes.get("uses", {}).values()):
         if name not in names:
-            return f"its attribute 'uses' names the parameter {name!r}, which no layer has"
-        owned.append(role)
+            yield f"its attribute 'uses' names the parameter {name!r}, which no layer has"
+        for word, attributes in steps:
+            if word not in STEPS or any(need not in attributes for need in KINDS[word].needs):
+                yield f"its attribute 'uses' has a step {word!r} that cannot be evaluated"
+    owned = [role for role, _, _ in roles_of(layer)]
     if twice := next((role for role in owned if owned.count(role) > 1), None):
-        return f"it has several parameters of the role {twice!r}"
+        yield f"it has several parameters of the role {twice!r}"
     if missing := next((role for role in kind.roles if role not in owned), None):
-        return f"it has no parameter of the role {missing!r}"
+        yield f"it has no parameter of the role {missing!r}"
     if kind.optional is not None:
         for role in owned:
             if role not in (*kind.roles, *kind.optional):
-                return f"it has a parameter of the role {role!r}, which {layer.kind} is not evaluated with"
-    return None
+                yield f"it has a parameter of the role {role!r}, which {layer.kind} is not evaluated with"
+    yield from kind.lacks(layer)
 
 
-def owned_roles(layer: Layer) -> list[tuple[str, str]]:
-    """Return ``(role, name)`` of each parameter that a layer owns.
+def used(use: str | Mapping[str, Any]) -> tuple[str, Steps]:
+    """Return the name of a parameter that ``uses`` names, and the steps that rearrange it first."""
+    if isinstance(use, str):
+        return use, ()
+    return use["parameter"], [(kind, attributes) for kind, attributes in use.get("steps", ())]
 
-    The role of a parameter of a recurrent layer has level and direction, as in ``weight_ih_l0_reverse``.
+
+def roles_of(layer: Layer) -> list[tuple[str, str, Steps]]:
+    """Return the role and name of each parameter that a layer uses, and the steps that rearrange it first.
+
+    A parameter that ``uses`` names has the role that is given there. The role of a parameter of a recurrent
+    layer has level and direction, as in ``weight_ih_l0_reverse``.
     """
-    if layer.kind in ("lstm", "gru", "rnn"):
-        return [(parameter.name.rpartition(".")[2], parameter.name) for parameter in layer.parameters]
-    return [(parameter.role, parameter.name) for parameter in layer.parameters]
+    uses = [(role, *used(use)) for role, use in layer.attributes.get("uses", {}).items()]
+    named = {name for _, name, _ in uses}
+    whole = layer.kind in GATES
+    own = [
+        (p.name.rpartition(".")[2] if whole else p.role, p.name, ())
+        for p in layer.parameters
+        if p.name not in named
+    ]
+    return [*own, *uses]

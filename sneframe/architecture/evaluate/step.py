@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,12 +24,14 @@ class Step:
         parameters: the parameters of the layer by role, each ``(B, *shape)``. The roles of a recurrent layer
             carry level and direction, as in ``weight_ih_l0_reverse``.
         examples: K, the number of inputs at which the networks are evaluated.
+        like: a tensor of the device and the floating-point type of the computation.
     """
 
     layer: Layer
     inputs: tuple[Tensor, ...]
     parameters: Mapping[str, Tensor]
     examples: int
+    like: Tensor
 
     def __getitem__(self, attribute: str) -> Any:
         return self.layer.attributes[attribute]
@@ -54,8 +56,9 @@ class Step:
         return self.parameters.get("bias")
 
 
-def _none(layer: Layer) -> None:
-    """Return None: a layer of this kind lacks nothing."""
+def _nothing(layer: Layer) -> Iterable[str]:  # noqa: ARG001  # it does not depend on the layer
+    """Return no reason: a layer of this kind lacks nothing."""
+    return ()
 
 
 @frozen(kw_only=True, eq=False)
@@ -70,7 +73,7 @@ class Computation:
         roles: the roles of parameters that a description must have.
         optional: the roles of parameters that a description may have besides; None if ``lacks`` checks them.
         reads: the smallest and the largest number of values that a layer reads; the largest may be None.
-        lacks: returns what else keeps a layer from being evaluated, or None.
+        lacks: yields what else keeps a layer from being evaluated.
     """
 
     compute: Callable[[Step], Tensor]
@@ -79,7 +82,7 @@ class Computation:
     roles: tuple[str, ...] = ()
     optional: tuple[str, ...] | None = ()
     reads: tuple[int, int | None] = field(default=(1, 1))
-    lacks: Callable[[Layer], str | None] = _none
+    lacks: Callable[[Layer], Iterable[str]] = _nothing
 
 
 def refuse(what: str) -> ArchitectureError:
@@ -93,7 +96,7 @@ def with_axes(value: Tensor, count: int) -> Tensor:
     return value.reshape(len(value), *[1] * missing, *value.shape[1:]) if missing > 0 else value
 
 
-def aligned(values: tuple[Tensor, ...]) -> list[Tensor]:
+def aligned(values: Sequence[Tensor]) -> list[Tensor]:
     """Give values the same number of axes, so that they broadcast from the last axis as in one network."""
     count = max(value.ndim for value in values) - 1
     return [with_axes(value, count) for value in values]
@@ -115,15 +118,23 @@ def own_axis(axis: int) -> int:
     return axis + 1 if axis >= 0 else axis
 
 
-def spread(values: tuple[Tensor, ...] | list[Tensor]) -> list[Tensor]:
-    """Expand the axis of the networks of all values to the largest number of networks."""
-    count = max(len(value) for value in values)
-    return [value.expand(count, *value.shape[1:]) for value in values]
+def spread(values: Sequence[Tensor]) -> list[Tensor]:
+    """Expand values of the same number of axes to the same number of networks and of examples.
+
+    A constant has one example, which stands for all.
+    """
+    networks = max(len(value) for value in values)
+    if values[0].ndim < 2:
+        return [value.expand(networks) for value in values]
+    examples = max(value.shape[1] for value in values)
+    return [
+        value.expand(networks, examples if value.shape[1] == 1 else -1, *value.shape[2:]) for value in values
+    ]
 
 
-def promoted(value: Tensor, like: Tensor) -> Tensor:
-    """Return integers as floating-point numbers of the type of ``like``, and other values unchanged."""
-    return value if value.is_floating_point() else value.to(like.dtype)
+def number(value: float | str) -> float:
+    """Return a number of a description, in which infinity is written as the string ``inf`` or ``-inf``."""
+    return float(value)
 
 
 def rows(value: Tensor) -> tuple[Tensor, torch.Size]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,8 @@ from torch import Tensor
 from sneframe.architecture.description import Architecture
 from sneframe.architecture.evaluate.activations import WAVES, activated
 from sneframe.architecture.evaluate.kinds import KINDS
-from sneframe.architecture.evaluate.plan import Plan, label, lacking, owned_roles, plan, sources
+from sneframe.architecture.evaluate.plan import Plan, label, lacking, plan, roles_of, sources
+from sneframe.architecture.evaluate.reshaping import KEEPS_INTEGERS
 from sneframe.architecture.evaluate.step import Step
 from sneframe.architecture.layer import Layer
 from sneframe.errors import ArchitectureError, counted
@@ -58,13 +58,19 @@ def _misfit(architecture: Architecture) -> str | None:
         _values(plan(architecture), weights, inputs, factors, every=False)
     except ArchitectureError as error:
         return str(error)
+    except NotImplementedError:  # an operation of torch that computes no shapes without values
+        return None
     return None
 
 
 def _input_type(architecture: Architecture, number: int) -> torch.dtype:
-    """Return the type of an input of the network: integers if an embedding reads it."""
-    read = [layer.kind for layer in architecture.layers if number in sources(layer)]
-    return torch.int64 if "embedding" in read else torch.get_default_dtype()
+    """Return the type of an input of the network: integers if an embedding reads it, perhaps rearranged."""
+    layers = architecture.layers
+    integers: set[int] = set()
+    for index in reversed(range(len(layers))):
+        if layers[index].kind == "embedding" or (index in integers and layers[index].kind in KEEPS_INTEGERS):
+            integers.update(sources(layers[index]))
+    return torch.int64 if number in integers else torch.get_default_dtype()
 
 
 def evaluate(
@@ -79,8 +85,8 @@ def evaluate(
     Args:
         architecture: the architecture of all networks.
         weights: ``(B, P)``, the weights as they are stored, not normalised.
-        inputs: ``(K, …)``, the inputs of the networks, the same for all; a tuple if a network has several. The
-            computation has the type of the first floating-point input. Inputs of an embedding are
+        inputs: ``(K, …)``, the inputs of the networks, the same for all; a tuple if a network has several.
+            The computation has the type of the first floating-point input. Inputs of an embedding are
             integers, or floating-point mixtures ``(K, …, words)`` of the rows of its table.
         factors: ``(L,)`` or ``(B, L)``, a factor for each of the L layers. It is used for the sines and
             cosines whose factor the description lacks.
@@ -96,7 +102,7 @@ def evaluate(
     values = _values(found, weights, _tuple(inputs), factors, every=False)
     result = values[found.outputs[0]]
     assert result is not None
-    return result.expand(len(weights), *result.shape[1:])
+    return result.expand(len(weights), *[-1] * (result.ndim - 1))
 
 
 def layer_values(
@@ -161,7 +167,8 @@ def _values(
     _check_arguments(found, weights, inputs, factors)
     dtype = next((value.dtype for value in inputs if value.is_floating_point()), weights.dtype)
     given = [(value.to(dtype) if value.is_floating_point() else value)[None] for value in inputs]
-    parameters = architecture.views(weights.to(dtype))
+    like, examples = weights.to(dtype), len(inputs[0]) if inputs else 1
+    parameters = _by_name(architecture, like)
     values: list[Tensor | None] = [None] * len(architecture.layers)
     for index in found.needed:
         layer = architecture.layers[index]
@@ -170,8 +177,9 @@ def _values(
         step = Step(
             layer=layer,
             inputs=read,  # type: ignore[arg-type]  # a layer that is read is needed, so its value is there
-            parameters=_parameters(layer, parameters),
-            examples=inputs[0].shape[0] if inputs else 1,
+            parameters=_parameters(layer, parameters, examples, like),
+            examples=examples,
+            like=like,
         )
         unknown = factors is not None and layer.activation in WAVES and "factor" not in layer.attributes
         factor = factors[..., index] if unknown and factors is not None else None
@@ -203,10 +211,30 @@ def _computed(step: Step, name: str, factor: Tensor | None) -> Tensor:
         raise ArchitectureError(f"{name} cannot read {shapes}: {words}") from error
 
 
-def _parameters(layer: Layer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _by_name(architecture: Architecture, weights: Tensor) -> dict[str, Tensor]:
+    """Return every parameter by name, ``(B, *shape)``. One without axes is ``(B,)``."""
+    views = architecture.views(weights)
+    return {p.name: views[p.name] if p.shape else views[p.name][:, 0] for p in architecture.parameters}
+
+
+def _parameters(
+    layer: Layer, parameters: Mapping[str, Tensor], examples: int, like: Tensor
+) -> dict[str, Tensor]:
     """Return the parameters of a layer by role, including those that other layers own."""
-    uses: Mapping[str, Any] = layer.attributes.get("uses", {})
-    return {role: parameters[name] for role, name in (*owned_roles(layer), *uses.items())}
+    found: dict[str, Tensor] = {}
+    for role, name, steps in roles_of(layer):
+        value = parameters[name]
+        for kind, attributes in steps:
+            step = Step(
+                layer=Layer(kind=kind, attributes=attributes),
+                inputs=(value,),
+                parameters={},
+                examples=examples,
+                like=like,
+            )
+            value = KINDS[kind].compute(step)
+        found[role] = value
+    return found
 
 
 def _check_arguments(
