@@ -58,7 +58,7 @@ class OutputValues(Aggregator):
             check=in_(("given", "sorted", "pooled")),
         )
         hidden: tuple[int, ...] = option(
-            (128, 128),
+            (256, 128),
             "widths of the hidden layers; the last is E, the width of the embedding",
             converter=as_tuple,
             check=deep_iterable(ge(1), iterable_validator=min_len(1)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import final
 
 import torch
@@ -137,8 +138,7 @@ class Outputs(LayerEncoder):
         architecture = networks.architecture
         if (why := self._obstacle(architecture)) is not None:
             raise PartError(f"{self.slot} {self.name!r} cannot evaluate {architecture.summary}: {why}")
-        # A sine of a large factor needs more digits than bfloat16 has, so autocast is off.
-        with torch.autocast(networks.weights.device.type, enabled=False):
+        with _whole_precision(networks.weights.device.type):
             try:
                 inputs = self.inputs(architecture)
                 weights = networks.stored.to(inputs[0].dtype)
@@ -155,6 +155,12 @@ class Outputs(LayerEncoder):
         places = [0 if level == 0 else 2 if level == last else 1 for level in architecture.levels]
         index = torch.tensor(places).to(self.log_factors.device, non_blocking=True)
         return self.log_factors.exp().index_select(0, index)
+
+
+def _whole_precision(device: str) -> AbstractContextManager[object]:
+    """Turn autocast off, because the sine of a large number needs more digits than bfloat16 has."""
+    available = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if available else nullcontext()
 
 
 def _lacks_factor(architecture: Architecture) -> bool:

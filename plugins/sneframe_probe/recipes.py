@@ -17,9 +17,9 @@ def default() -> RunConfig:
         normalise=use("normalise/none"),
         tokenizer=use("tokenizer/flat"),
         layer_encoder=use(Outputs, probes=64),
-        aggregator=use(OutputValues, hidden=(128, 128)),
+        aggregator=use(OutputValues, hidden=(256, 128)),
         head=use("head/linear"),
-        train=TrainConfig(epochs=40, batch_size=32, lr=3e-3),
+        train=TrainConfig(epochs=40, batch_size=32, lr=1e-2),
     )
 
 
