@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from sneframe.errors import ArchitectureError, choices
 
@@ -137,6 +137,23 @@ class Layer:
     inputs: tuple[int, ...] = field(default=(), converter=_ints)
     activation: str = "none"
     attributes: Mapping[str, Any] = field(factory=dict, converter=_attributes, hash=False)
+
+    def renamed(self, name: Callable[[str], str]) -> Layer:
+        """Return the layer with other names of parameters, also where attributes name them.
+
+        Args:
+            name: returns the new name of a parameter.
+        """
+        attributes = dict(self.attributes)
+        if "tied" in attributes:
+            attributes["tied"] = {name(other): name(own) for other, own in attributes["tied"].items()}
+        if "uses" in attributes:
+            attributes["uses"] = {
+                role: name(use) if isinstance(use, str) else {**use, "parameter": name(use["parameter"])}
+                for role, use in attributes["uses"].items()
+            }
+        parameters = [evolve(each, name=name(each.name)) for each in self.parameters]
+        return evolve(self, parameters=parameters, attributes=attributes)
 
     @property
     def earlier(self) -> tuple[int, ...]:

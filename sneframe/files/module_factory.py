@@ -13,7 +13,7 @@ from typing import Any, final
 from attrs import evolve
 from torch import Tensor, nn
 
-from sneframe.architecture import Architecture, Layer
+from sneframe.architecture import Architecture
 from sneframe.architecture.derive import described
 from sneframe.errors import ArchitectureError, ConfigError
 from sneframe.files.module_fit import aligned, check, load, other_names
@@ -158,17 +158,10 @@ class Factory:
 
 def _renamed(architecture: Architecture, names: Mapping[str, str]) -> Architecture:
     """Return an architecture with renamed parameters. ``names`` maps old names to new names."""
-
-    def layer(old: Layer) -> Layer:
-        parameters = [evolve(each, name=names.get(each.name, each.name)) for each in old.parameters]
-        tied = {
-            names.get(other, other): names.get(name, name)
-            for other, name in old.attributes.get("tied", {}).items()
-        }
-        attributes = {**old.attributes, "tied": tied} if tied else old.attributes
-        return evolve(old, parameters=parameters, attributes=attributes)
-
-    return evolve(architecture, layers=[layer(each) for each in architecture.layers])
+    return evolve(
+        architecture,
+        layers=[layer.renamed(lambda name: names.get(name, name)) for layer in architecture.layers],
+    )
 
 
 def source_of(word: str) -> ModuleSource:

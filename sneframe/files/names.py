@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from attrs import evolve, frozen
@@ -175,24 +175,7 @@ class Renaming:
         """Return an architecture whose parameters have their new names."""
         if self == Renaming():
             return architecture
-        return evolve(
-            architecture,
-            layers=[
-                evolve(
-                    layer,
-                    parameters=[evolve(p, name=self._name(p.name)) for p in layer.parameters],
-                    attributes=self._of_attributes(layer.attributes),
-                )
-                for layer in architecture.layers
-            ],
-        )
-
-    def _of_attributes(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the attributes of a layer, in which the names of tied tensors are changed."""
-        if "tied" not in attributes:
-            return attributes
-        tied = {self._name(other): self._name(name) for other, name in attributes["tied"].items()}
-        return {**attributes, "tied": tied}
+        return evolve(architecture, layers=[layer.renamed(self._name) for layer in architecture.layers])
 
     def _name(self, name: str) -> str:
         name = name.removeprefix(self.prefix)

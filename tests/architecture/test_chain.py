@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from attrs import evolve
 from torch import nn
 
 from sneframe.architecture import Architecture, Layer, NeuronGroup, Parameter
 from sneframe.architecture.chain import read_chain
+from sneframe.architecture.layer import INPUT
 from sneframe.errors import ArchitectureError
 from sneframe.testing import mlp
 
@@ -208,3 +210,19 @@ def test_outputs_that_can_be_moved_are_refused():
         match=r"layer 1 \(linear\) is the last layer and must write fixed outputs, but writes \w+$",
     ):
         read_chain(Architecture.from_json(found))
+
+
+def test_a_first_layer_may_name_the_input_of_the_network():
+    """A chain is the same whether or not its first layer says that it reads the input."""
+    left_out = mlp(2, 4, 1)
+    first, *others = left_out.layers
+    named = evolve(left_out, layers=[evolve(first, inputs=(INPUT,)), *others])
+    assert read_chain(named) == read_chain(left_out)
+
+
+def test_a_later_layer_that_reads_the_input_of_the_network_is_refused():
+    """Every layer of a chain reads the layer before it."""
+    whole = mlp(2, 4, 1)
+    *others, last = whole.layers
+    with pytest.raises(ArchitectureError, match="reads layers \\[-1\\], not just the layer before it"):
+        read_chain(evolve(whole, layers=[*others, evolve(last, inputs=(INPUT,))]))

@@ -5,6 +5,7 @@ from attrs import evolve
 from torch import nn
 
 from sneframe.architecture import Architecture, NeuronGroup, Parameter
+from sneframe.architecture.layer import INPUT
 from sneframe.architecture.layout import difference, layout
 from sneframe.testing import mlp
 
@@ -77,3 +78,29 @@ def test_layout_has_the_origin_of_its_architecture():
         "verified",
         "guessed",
     ]
+
+
+def test_a_layout_has_nothing_that_only_an_evaluation_needs():
+    """Factors, shifts, settings of activations, inputs and outputs make no other layout."""
+    plain = mlp(1, 4, 1)
+    first, *others = plain.layers
+    options = {"factor": 30.0, "shift": 0.5, "activation_options": {"negative_slope": 0.1}}
+    full = evolve(
+        plain,
+        layers=[evolve(first, inputs=(INPUT,), attributes=options), *others],
+        input_shapes=[(1,)],
+        outputs=[len(others)],
+    )
+    assert full != plain
+    assert layout(full) == layout(plain)
+
+
+def test_a_layout_keeps_the_stride():
+    """How a convolution reads its input is part of the layout."""
+    first, second = (
+        Architecture.from_module(
+            nn.Sequential(nn.Conv2d(1, 2, 3, stride), nn.Flatten()), torch.zeros(1, 1, 9, 9)
+        )
+        for stride in (1, 2)
+    )
+    assert layout(first) != layout(second)

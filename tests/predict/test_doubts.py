@@ -12,12 +12,12 @@ from torch import nn
 
 import sneframe
 from sneframe import atomic
-from sneframe.architecture import Architecture
+from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.batch import Batch, join
 from sneframe.cli import main
 from sneframe.errors import RunError
 from sneframe.predict.doubt import Seen, magnitudes, ranges_of
-from sneframe.predict.outline import hidden_widths, inputs, outputs
+from sneframe.predict.outline import depth, hidden_widths, inputs, outputs
 from sneframe.predict.prediction import DoubtWarning
 from sneframe.testing import mlp
 
@@ -517,3 +517,13 @@ def test_the_other_commands_warn_too(capsys, finished, zoo_path, digit, tmp_path
     code, _, err = ask(capsys, command, finished, zoo_path, digit, *more)
     assert code == 0
     assert f"warning: {digit}: it has 64 inputs, but training networks have 1" in err
+
+
+def test_a_layer_that_reads_the_input_of_the_network_follows_no_layer():
+    """The depth counts layers behind each other. An input of the network has none before it."""
+    layers = [
+        Layer(kind="linear", parameters=[Parameter(name=f"p{n}", shape=(2, 2))], inputs=inputs)
+        for n, inputs in enumerate([(), (0,), (1,), (-1,), (3, -1)])
+    ]
+    assert depth(Architecture(layers=layers)) == 3
+    assert depth(Architecture(layers=layers[:1] + layers[3:4])) == 1

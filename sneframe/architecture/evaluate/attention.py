@@ -93,8 +93,8 @@ def attention_lacks(layer: Layer) -> Iterator[str]:
     roles = {*(p.role for p in layer.parameters), *layer.attributes.get("uses", {})}
     if unknown := sorted(roles - set(ROLES)):
         yield f"it has a parameter of the role {unknown[0]!r}, which an attention is not evaluated with"
-    apart = {f"{name}_proj_weight" for name in "qkv"}
-    if not ("in_proj_weight" in roles) ^ (apart <= roles):
+    together, apart = {"in_proj_weight"}, {f"{name}_proj_weight" for name in "qkv"}
+    if roles & (together | apart) not in (together, apart):
         yield "it must have either in_proj_weight, or q_proj_weight, k_proj_weight and v_proj_weight"
     if bool({"bias_k", "bias_v"} & roles) and not {"bias_k", "bias_v"} <= roles:
         yield "it must have both bias_k and bias_v, or none of them"

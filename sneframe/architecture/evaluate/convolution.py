@@ -1,8 +1,8 @@
 """Evaluate convolutions of many networks at once.
 
-A convolution without groups copies the windows that the kernel sees into rows, and multiplies them with the
-kernels of all networks in one batched product, which was the fastest of several forms for small images.
-Other convolutions become one grouped convolution, in which each network is a group of channels.
+There are two forms. Where windows overlap much, the faster form is one grouped convolution, in which each
+network is a group of channels. Where windows overlap little, as with a kernel of 3 × 3 and a stride of 2,
+they are copied into rows, and multiplied with the kernels of all networks in one batched product.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sneframe.architecture.evaluate.step import Step, at_axis, refuse
+from sneframe.architecture.evaluate.linear import product
+from sneframe.architecture.evaluate.step import Step, refuse
 from sneframe.architecture.layer import Layer
 
 #: The padding modes of torch's convolutions, and their names in ``torch.nn.functional.pad``.
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+#: Windows are copied if an element is in at most this many of them, on average. Measured on a CPU.
+COPIES = 4
 #: The convolution functions of torch, by the number of positions' axes.
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -89,36 +92,42 @@ def convolution(step: Step) -> Tensor:
             f"its kernel {kernel} with dilation {dilation} is larger than "
             f"the padded input {tuple(value.shape[3:])}"
         )
-    if groups == 1:
-        result = _unfolded(value, weight, stride, dilation)
-    else:
-        result = _grouped(value, weight, stride=stride, dilation=dilation, groups=groups)
-    return result if step.bias is None else result + at_axis(step.bias, 1, result.ndim)
+    if groups == 1 and math.prod(stride) > 1 and math.prod(kernel) <= COPIES * math.prod(stride):
+        return _unfolded(value, weight, step.bias, stride, dilation)
+    return _grouped(value, weight, step.bias, stride=stride, dilation=dilation, groups=groups)
 
 
-def _unfolded(value: Tensor, weight: Tensor, stride: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
+def _unfolded(
+    value: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> Tensor:
     """Multiply the windows of the input with the kernels of all networks, in one batched product."""
     kernel = tuple(weight.shape[3:])
     windows: Any = _Windows.apply  # torch leaves it unannotated
     seen: Tensor = windows(value.movedim(2, -1), kernel, stride, dilation)
-    examples, counts = seen.shape[1], seen.shape[2 : 2 + len(kernel)]
-    columns = seen.reshape(len(seen), -1, math.prod(kernel) * weight.shape[2])
-    kernels = weight.movedim(2, -1).flatten(2).mT  # (B, kernel · C, O)
-    networks = len(kernels)
-    if len(columns) == 1 and networks > 1:
-        columns = columns.expand(networks, -1, -1)
-    product = torch.bmm(columns, kernels) if len(columns) == networks else columns @ kernels
-    return product.unflatten(1, (examples, *counts)).movedim(-1, 2)
+    columns = seen.flatten(2 + len(kernel))
+    return product(columns, weight.movedim(2, -1).flatten(2), bias).movedim(-1, 2)
 
 
 def _grouped(
-    value: Tensor, weight: Tensor, *, stride: Sequence[int], dilation: Sequence[int], groups: int
+    value: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
 ) -> Tensor:
-    """Compute one convolution in which each group of each network is a group of channels."""
+    """Compute one convolution in which each network is a group of channels, or several groups.
+
+    If all networks read the same value, and all of its channels, they share one group.
+    """
     networks, outputs = weight.shape[:2]
-    value = value.expand(networks, *value.shape[1:]).movedim(0, 1).flatten(1, 2)
-    given: Any = {"stride": tuple(stride), "dilation": tuple(dilation), "groups": networks * groups}
-    result = CONVOLUTIONS[weight.ndim - 3](value, weight.flatten(0, 1), None, **given)
+    if len(value) > 1 or groups > 1:
+        value, groups = value.expand(networks, *value.shape[1:]), networks * groups
+    joined = value.movedim(0, 1).flatten(1, 2)
+    biases = None if bias is None else bias.flatten()
+    given: Any = {"stride": tuple(stride), "dilation": tuple(dilation), "groups": groups}
+    result = CONVOLUTIONS[weight.ndim - 3](joined, weight.flatten(0, 1), biases, **given)
     return result.unflatten(1, (networks, outputs)).movedim(1, 0)
 
 
@@ -131,9 +140,9 @@ def transposed_convolution(step: Step) -> Tensor:
     outputs = weight.shape[2] * groups
     value = value.expand(networks, *value.shape[1:]).movedim(0, 1).flatten(1, 2)
     given: Any = {name: tuple(step[name]) for name in ("stride", "padding", "output_padding", "dilation")}
-    result = TRANSPOSED[ndim](value, weight.flatten(0, 1), None, groups=networks * groups, **given)
-    result = result.unflatten(1, (networks, outputs)).movedim(1, 0)
-    return result if step.bias is None else result + at_axis(step.bias, 1, result.ndim)
+    biases = None if step.bias is None else step.bias.flatten()
+    result = TRANSPOSED[ndim](value, weight.flatten(0, 1), biases, groups=networks * groups, **given)
+    return result.unflatten(1, (networks, outputs)).movedim(1, 0)
 
 
 def _check_channels(value: Tensor, channels: int, ndim: int) -> None:

@@ -45,12 +45,6 @@ def embedding(step: Step) -> Tensor:
                 f"it mixes {words} words, but got {value.shape[-1]} (shape {tuple(value.shape[1:])})"
             )
         return product(value, table.mT, None)
-    if len(value) == 1:
-        return (
-            F.embedding(value[0], table.movedim(0, 1).flatten(1))
-            .unflatten(-1, (len(table), table.shape[2]))
-            .movedim(-2, 0)
-        )
     starts = torch.arange(len(table), device=value.device) * words
     return F.embedding(value + starts.reshape(-1, *[1] * (value.ndim - 1)), table.flatten(0, 1))
 

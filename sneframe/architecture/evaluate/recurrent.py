@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -151,6 +151,19 @@ def recurrent_lacks(layer: Layer) -> Iterator[str]:
         )
     if layer.kind == "rnn" and attributes.get("nonlinearity") not in NONLINEARITIES:
         yield f"its nonlinearity must be tanh or relu, but is {attributes.get('nonlinearity')!r}"
+    if layer.kind == "lstm" and len(layer.inputs) == 2:
+        yield "it must read both first states or none, but reads one"
+    yield from _parameters_lack(layer, suffixes)
+
+
+def _parameters_lack(layer: Layer, suffixes: Sequence[str]) -> Iterator[str]:
+    """Yield which parameter of a recurrent layer is missing, not expected, or of a shape that does not fit.
+
+    Args:
+        layer: the layer.
+        suffixes: its levels and directions as in the names of parameters, such as ``_l0_reverse``.
+    """
+    attributes = layer.attributes
     shapes = {p.name.rpartition(".")[2]: p.shape for p in layer.parameters}
     roles = {*shapes, *attributes.get("uses", {})}
     for suffix in suffixes:

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from networks import NETWORKS
 from sneframe_sne import message
 from sneframe_sne.message.graph import BEHIND, KERNEL, SEGMENT
@@ -14,6 +15,7 @@ from sneframe_sne.message.graph_builder import graph_of
 from torch import nn
 
 from sneframe.architecture import Architecture, Layer, NeuronGroup, Parameter
+from sneframe.architecture.layer import INPUT
 from sneframe.testing import mlp
 
 
@@ -431,3 +433,13 @@ def test_the_worked_example_of_the_package_is_true():
     result = doctest.testmod(message)
     assert result.attempted > 5
     assert result.failed == 0
+
+
+def test_a_named_input_of_the_network_changes_nothing():
+    """The first layer may say that it reads the input of the network, or leave it out."""
+    left_out = mlp(2, 4, 3, 1)
+    first, *others = left_out.layers
+    named = evolve(left_out, layers=[evolve(first, inputs=(INPUT,)), *others])
+    graphs = [graph_of(architecture) for architecture in (left_out, named)]
+    assert node_sets(graphs[0]) == node_sets(graphs[1])
+    assert by_parameter(left_out, graphs[0]) == by_parameter(named, graphs[1])
