@@ -265,3 +265,47 @@ def test_other_carriers_are_refused():
     """The aggregator reads outputs, and nothing else."""
     with pytest.raises(PartError, match="takes ProbeValues, but got Batch"):
         OutputValues(OutputValues.Config(), Spec(carrier=Batch, width=1, architectures=(ONE,)))
+
+
+# -- inputs of other kinds -----------------------------------------------------------------------------------
+
+
+def test_soft_tokens_are_read_through_the_embedding():
+    """A text classifier is evaluated at mixtures of its own rows."""
+    table = Parameter(name="table", shape=(5, 3))
+    described = Architecture(
+        layers=[
+            Layer(kind="embedding", parameters=[table], inputs=[-1]),
+            Layer(kind="mean", inputs=[0], attributes={"axes": [1], "keepdim": False}),
+        ],
+        input_shapes=[(4,)],
+        outputs=[1],
+    )
+    model, batch = encoder(architectures=[described]), networks(described)
+    (entry,) = model.layer_encoder(batch.networks)
+    (mixtures,) = model.layer_encoder.inputs(described)
+    expected = (mixtures @ batch.networks[0].weights[2].reshape(5, 3)).mean(dim=1)
+    torch.testing.assert_close(entry.values[2], expected, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_grey_and_colour_networks_of_several_sizes_share_a_zoo():
+    """The outputs at their probes are those of the modules."""
+
+    def cnn(channels):
+        return nn.Sequential(
+            nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+        )
+
+    torch.manual_seed(5)
+    modules = [cnn(1).double(), cnn(3).double()]
+    images = [torch.zeros(2, 1, 9, 9).double(), torch.zeros(2, 3, 6, 8).double()]
+    described = [Architecture.from_module(*each) for each in zip(modules, images, strict=True)]
+    model = encoder(architectures=described)
+    for module, image, architecture in zip(modules, images, described, strict=True):
+        (probes,) = model.layer_encoder.inputs(architecture)
+        assert probes.shape == (5, *image.shape[1:])
+        weights = torch.cat([p.flatten() for p in module.parameters()])[None]
+        (entry,) = model.layer_encoder(join({architecture: weights}, {architecture: [0]}).networks)
+        torch.testing.assert_close(entry.values[0], module(probes), rtol=0, atol=1e-12)
+    assert len(model.layer_encoder.inputs.last) == 1
