@@ -19,4 +19,8 @@ def sneframe_parts() -> Sequence[type[Part]]:
 
 @hookimpl
 def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
-    return {"probe/default": recipes.default, "probe/fair": recipes.fair}
+    return {
+        "probe/default": recipes.default,
+        "probe/classifier": recipes.classifier,
+        "probe/fair": recipes.fair,
+    }

@@ -1,4 +1,7 @@
-"""Define the recipes ``probe/default`` and ``probe/fair``: probes alone, without any code of weights."""
+"""Define the recipes of probes alone, without any code of weights.
+
+``probe/default`` reads outputs in their order, and ``probe/classifier`` reads them without the order of classes.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,15 @@ def default() -> RunConfig:
         aggregator=use(OutputValues, hidden=(256, 128)),
         head=use("head/linear"),
         train=TrainConfig(epochs=40, batch_size=32, lr=1e-2),
+    )
+
+
+def classifier() -> RunConfig:
+    """Return ``probe/default`` for classifiers: what is read does not depend on which class is which."""
+    return evolve(
+        default(),
+        recipe="probe/classifier",
+        aggregator=use(OutputValues, order="pooled", hidden=(256, 128)),
     )
 
 

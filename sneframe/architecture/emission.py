@@ -117,7 +117,9 @@ class Emission:
             layer = next((o for o in self.operations if any(owner_path(n) == path for n in o.names)), None)
             if layer is None:
                 owner = dict(self.module.named_modules())[path]
-                layer = Operation(kind_of(owner) or "parameter", attributes={"not_recorded": "nothing reads it"})
+                layer = Operation(
+                    kind_of(owner) or "parameter", attributes={"not_recorded": "nothing reads it"}
+                )
                 self.operations.append(layer)
             layer.names.append(name)
         if self.unused:

@@ -38,7 +38,11 @@ def inexactness(architecture: Architecture, twin: Twin, generator: torch.Generat
     for state in (twin.state, _changed(architecture, twin, generator)):
         for inputs in (twin.inputs, twin.inputs.map(_with_one_more)):
             found = outputs(twin, state, inputs, 0)
-            if found is None or not found or not all(bool(v.double().isfinite().all()) for v in found.values()):
+            if (
+                found is None
+                or not found
+                or not all(bool(v.double().isfinite().all()) for v in found.values())
+            ):
                 continue
             difference = _difference(architecture, twin, state, inputs, [*found.values()])
             if difference is not None:

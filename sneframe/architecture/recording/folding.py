@@ -128,7 +128,9 @@ class _Graph:
                 continue
             if not self.recorder.is_stream(source) or into.activation != "none":
                 continue
-            factor, shift = (node.attributes.get(name, usual) for name, usual in (("factor", 1.0), ("shift", 0.0)))
+            factor, shift = (
+                node.attributes.get(name, usual) for name, usual in (("factor", 1.0), ("shift", 0.0))
+            )
             known = into.attributes.get("factor", 1.0), into.attributes.get("shift", 0.0)
             _set_numbers(into, factor * known[0], factor * known[1] + shift)
             into.activation = node.activation

@@ -108,9 +108,11 @@ def adaptive(recorder: Recorder, call: Call) -> list[int | None]:
 def upsample(recorder: Recorder, call: Call) -> int:
     """Record resampling to a larger or smaller image."""
     value, output = call.args[0], call.outputs[0]
-    mode = next(m for m in ("nearest-exact", "nearest", "bilinear", "linear", "bicubic", "trilinear") if (
-        call.name.startswith(f"upsample_{m}") or (m == "nearest-exact" and "nearest_exact" in call.name)
-    ))
+    mode = next(
+        m
+        for m in ("nearest-exact", "nearest", "bilinear", "linear", "bicubic", "trilinear")
+        if (call.name.startswith(f"upsample_{m}") or (m == "nearest-exact" and "nearest_exact" in call.name))
+    )
     ratios = [new / old for new, old in zip(output.shape[2:], value.shape[2:], strict=True)]
     whole = all(ratio == int(ratio) for ratio in ratios)
     attributes: dict[str, Any] = {"mode": mode}

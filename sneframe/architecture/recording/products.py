@@ -87,9 +87,7 @@ def group_norm(recorder: Recorder, call: Call) -> list[int | None]:
     x, weight, bias = call.args[:3]
     groups, eps = call.args[6:8]
     roles = _given(recorder, weight=weight, bias=bias)
-    node = recorder.add(
-        "group_norm", [recorder.of(x)], roles=roles, num_groups=int(groups), eps=float(eps)
-    )
+    node = recorder.add("group_norm", [recorder.of(x)], roles=roles, num_groups=int(groups), eps=float(eps))
     return [node, *[None] * (len(call.outputs) - 1)]
 
 

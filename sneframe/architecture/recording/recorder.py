@@ -109,7 +109,9 @@ class Recorder:
         if self._whole is None and whole_modules.is_whole(module):
             self._whole = module
 
-    def leave(self, path: str, module: nn.Module, given: Sequence[Any], named: Mapping[str, Any], made: Any) -> None:
+    def leave(
+        self, path: str, module: nn.Module, given: Sequence[Any], named: Mapping[str, Any], made: Any
+    ) -> None:
         """Note that a module has run. Add the node of the module if it is recorded as one step."""
         if self._whole is module:
             self._whole = None

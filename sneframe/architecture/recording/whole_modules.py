@@ -124,9 +124,7 @@ def _norm(recorder: Recorder, path: str, module: nn.Module, value: Tensor, made:
     recorder.set(made, node)
 
 
-def _recurrent(
-    recorder: Recorder, path: str, module: nn.Module, named: Mapping[str, Any], made: Any
-) -> None:
+def _recurrent(recorder: Recorder, path: str, module: nn.Module, named: Mapping[str, Any], made: Any) -> None:
     """Record a recurrent layer, or one step of a recurrent cell.
 
     Each of the tensors that the module returns has its own node. Nodes that nobody reads are dropped later.
