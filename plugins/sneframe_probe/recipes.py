@@ -1,6 +1,6 @@
 """Define the recipes of probes alone, without any code of weights.
 
-``probe/default`` reads outputs in their order, and ``probe/classifier`` reads them without the order of classes.
+``probe/default`` reads outputs in their order. ``probe/classifier`` does not depend on the order of classes.
 """
 
 from __future__ import annotations
