@@ -25,6 +25,7 @@ METHODS = (
     ("sne/message",),
     ("dwsnet",),
     ("deepsets",),
+    ("probe",),
     ("mlp",),
     ("nfn/hnp",),
     ("nfn/np",),

@@ -24,6 +24,7 @@ PLUGINS = (
     "sneframe_tokenizer",
     "sneframe_mlp",
     "sneframe_deepsets",
+    "sneframe_probe",
     "sneframe_invariance",
     "sneframe_augmentation",
     "sneframe_suites",

@@ -52,6 +52,7 @@ def test_shipped_plugins_are_found():
         "dwsnet",
         "mlp",
         "deepsets",
+        "probe",
         "zoos",
         "normalise",
         "tokenizer",

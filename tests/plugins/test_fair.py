@@ -26,6 +26,7 @@ def test_the_trained_methods_have_a_fair_recipe():
         "nfn/hnp-fair",
         "mlp/fair",
         "deepsets/fair",
+        "probe/fair",
     } <= set(TRAINED)
 
 

@@ -29,6 +29,7 @@ SHIPPED = (
     "mlp",
     "deepsets",
     "nfn",
+    "probe",
     "normalise",
     "tokenizer",
     "head",

@@ -24,6 +24,7 @@ CASES = [
     ("nfn/nft", ((4, 4),)),
     ("deepsets", ((4, 4), (5, 5, 5))),
     ("mlp", ((4, 4),)),
+    ("probe", ((4, 4), (5, 5, 5))),
 ]
 #: All augmentations except the matching of neurons, which runs on the host.
 AUGMENTED = """augmentation=[
