@@ -1,7 +1,7 @@
 """Calibrate the intervals of a run on validation networks, and measure their coverage on test networks.
 
-Both use only networks that are not doubtful, because a doubtful network gets no interval. Whether a network is
-doubtful does not depend on its true values, so the others are still exchangeable among themselves.
+Both use only networks that are not doubtful, because a doubtful network gets no interval. Whether a network
+is doubtful does not depend on its true values, so the others are still exchangeable among themselves.
 
 The validation networks have also chosen the epoch, so their errors are a little smaller than those of new
 networks. The coverage on the test networks shows whether this matters.
