@@ -141,7 +141,8 @@ def _print(columns: Mapping[str, Sequence[str]]) -> None:
 
     rows = table(*columns)
     for column in rows.columns[1:]:
-        column.no_wrap = True  # a number and its mark stay together; only file names are folded
+        # A number and its mark stay together. Only file names and sets of labels are folded.
+        column.no_wrap = not str(column.header).endswith(" set")
     for row in zip(*columns.values(), strict=True):
         rows.add_row(*cells(*row))
     Terminal().print(rows)

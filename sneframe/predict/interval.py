@@ -92,6 +92,6 @@ def missing(calibration: Calibration, name: str, level: float) -> str | None:
     if bound(calibration.scores_of(name), np.array(calibration.group), level) == np.inf:
         return (
             f"a {percent(level)} interval cannot be computed, because too many validation networks have a "
-            f"{name} that no training network has"
+            f"value of {name!r} that no training network has"
         )
     return None
