@@ -82,6 +82,7 @@ class Test:
         predicted: ``(n,)`` predictions, of the same type.
         group: ``(n,)`` int64, equal for networks of one run group. None if every network is a run group of
             its own, or if the cell was written before run groups were recorded.
+        coverage: coverage of 90 % intervals; None if there are no intervals, or if it was not recorded.
         failed: the reason why there are no scores, or None.
     """
 
@@ -93,6 +94,7 @@ class Test:
     true: np.ndarray = EMPTY
     predicted: np.ndarray = EMPTY
     group: np.ndarray | None = None
+    coverage: float | None = None
     failed: str | None = None
 
 
@@ -189,6 +191,7 @@ class _WrittenTest:
     true: Any = None
     predicted: Any = None
     group: Any = None
+    coverage: float | None = None
 
 
 @frozen(kw_only=True)
@@ -337,6 +340,7 @@ def _test(path: Path, place: str, written: _WrittenTest) -> Test:
         true=column("true", kind),
         predicted=column("predicted", kind),
         group=None if written.group is None else column("group", np.int64),
+        coverage=written.coverage,
     )
 
 

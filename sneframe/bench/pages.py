@@ -29,17 +29,20 @@ def headings(table: Table) -> tuple[str, ...]:
     """Return the headings of the table's columns, without the first column, which names the row."""
     main, *others = (name_of(metric, table.lines) for metric in table.metrics)
     costs = ("size", "epochs", "a step", "training", "to best", "memory")
-    return (main, "95 % interval", "against the best", *others, *costs)
+    coverage = ("coverage",) if _has_coverage(table) else ()
+    return (main, "95 % interval", "against the best", *others, *coverage, *costs)
 
 
 def words(table: Table, line: Line) -> tuple[str, ...]:
     """Return the text for each column of :func:`headings`. The line must have a score."""
     main = line.scores[table.metric]
+    coverage = NOTHING if line.coverage is None else f"{100 * line.coverage:.1f} %"
     return (
         spread(table.metric, main),
         limits(table.metric, main.interval if main else None),
         "best" if line.best else difference(table.metric, line.against),
         *(spread(name, line.scores[name]) for name in table.metrics[1:]),
+        *((coverage,) if _has_coverage(table) else ()),
         NOTHING if line.size is None else count(line.size),
         epochs(line),
         NOTHING if line.step_seconds is None else seconds(line.step_seconds),
@@ -47,6 +50,11 @@ def words(table: Table, line: Line) -> tuple[str, ...]:
         NOTHING if line.seconds_to_best is None else seconds(line.seconds_to_best),
         NOTHING if line.peak_memory is None else f"{line.peak_memory / 2**20:.0f} MiB",
     )
+
+
+def _has_coverage(table: Table) -> bool:
+    """Return whether a cell records the coverage of intervals. Cells of older versions do not."""
+    return any(line.coverage is not None for line in table.lines)
 
 
 def verdict(line: Line) -> str:
@@ -118,11 +126,15 @@ def notes(table: Table) -> tuple[str, ...]:
     )
     grouped = any(line.test is not None and line.test.group is not None for line in table.lines)
     drawn = "test networks, drawn by run group" if grouped else "test networks"
+    covered = (
+        "The coverage is the fraction of test networks whose 90 % prediction interval holds the true value."
+    )
     return (
         *budget,
         f"{means} The 95 % intervals are percentiles of {count(DRAWS)} resamples of the {drawn}: those of "
         f"the mean over seeds, and of its difference to the best on the same resamples. ≈ marks a difference "
         f"whose interval holds 0.",
+        *((covered,) if _has_coverage(table) else ()),
         "Epochs are those trained, with the one of the best validation score in brackets; † marks a training "
         "that its budget cut. A step is a training step; to best is the training until the best epoch; "
         "memory is the largest resident set of the run’s process.",
@@ -258,6 +270,7 @@ CSV: dict[str, Callable[[Line], Any]] = {
     "against_mean": lambda line: line.against and line.against.mean,
     "against_low": lambda line: line.against and line.against.interval and line.against.interval[0],
     "against_high": lambda line: line.against and line.against.interval and line.against.interval[1],
+    "coverage": lambda line: line.coverage,
     "size": lambda line: line.size,
     "epochs": lambda line: line.passes,
     "of_epochs": lambda line: line.planned,

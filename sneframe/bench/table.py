@@ -98,6 +98,8 @@ class Line:
         test: test of the first finished seed.
         best: whether this is the best line of its column.
         against: difference to the best of the column; None for the best itself.
+        coverage: fraction of the test networks whose 90 % interval contains the true value; None if a seed
+            has no intervals, or did not record it.
         size: trainable weights.
         passes: passes over the training networks.
         planned: planned epochs.
@@ -126,6 +128,7 @@ class Line:
     test: Test | None = field(default=None, eq=False, repr=False)
     best: bool = False
     against: PairedDifference | None = None
+    coverage: float | None = None
     size: int | None = None
     passes: float | None = None
     planned: int | None = None
@@ -251,6 +254,7 @@ def _line(
         test=test,
         best=best,
         against=against,
+        coverage=_mean([each.coverage for _, each in tested]),
         size=outcomes[0].size,
         passes=fmean(o.passes for o in outcomes),
         planned=outcomes[0].planned,

@@ -180,7 +180,8 @@ def _own_test(folder: Path, digest: str) -> dict[str, Any]:
     read = read_folder(folder)
     found = read.predictions[0]
     true, predicted = found.true.tolist(), found.predicted.tolist()
-    return cells.described(digest, read.metrics.test, found.ids.tolist(), true, predicted, found.group)
+    test = cells.described(digest, read.metrics.test, found.ids.tolist(), true, predicted, found.group)
+    return {**test, "coverage": read.metrics.intervals and read.metrics.intervals.coverage}
 
 
 def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from sneframe.architecture import Architecture
-from sneframe.batch import Batch
+from sneframe.batch import Batch, Networks
 from sneframe.errors import counted
 from sneframe.predict.outline import (
     activations,
@@ -23,6 +23,11 @@ from sneframe.predict.outline import (
     structure,
 )
 
+#: The doubt about a network whose symmetry is not certain, by the origin of its symmetry.
+UNSURE = {
+    "guessed": "its symmetry is guessed from names and shapes",
+    "none": "its symmetry is not known, so every neuron is taken as fixed",
+}
 #: Grades of doubt. Mild: the network is new, but in the range of the training networks. Serious: the network
 #: is outside of this range, so a prediction is a guess. Meaningless: the network is of another kind, about
 #: which the run has learnt nothing.
@@ -52,6 +57,11 @@ class Doubt:
 def worst(doubts: Iterable[Doubt]) -> str | None:
     """Return the worst grade among doubts, or None if there is no doubt."""
     return max((doubt.grade for doubt in doubts), key=GRADES.index, default=None)
+
+
+def doubtful(doubts: Iterable[Doubt]) -> bool:
+    """Return whether a doubt is more than mild, so that predictions are guesses or meaningless."""
+    return worst(doubts) in GRADES[1:]
 
 
 def in_words(doubts: Sequence[Doubt]) -> str:
@@ -85,20 +95,23 @@ def ranges_of(batches: Iterable[Batch]) -> dict[str, tuple[float, float]]:
     """
     found: dict[str, tuple[float, float]] = {}
     for networks in (networks for batch in batches for networks in batch.networks):
-        architecture = networks.architecture
-        sums: dict[str, Tensor] = {}
-        counts: dict[str, int] = {}
-        for kind, view in zip(architecture.types, networks.parameters().values(), strict=True):
-            flat = view.flatten(1)
-            # A norm needs no copy of the weights in double precision.
-            square = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64).square()
-            sums[kind] = sums.get(kind, torch.zeros_like(square)) + square
-            counts[kind] = counts.get(kind, 0) + flat.shape[1]
-        for kind, square in sums.items():
-            means = (square / max(1, counts[kind])).sqrt()
+        for kind, means in magnitudes_of(networks).items():
             low, high = found.get(kind, (float("inf"), 0.0))
             found[kind] = min(low, float(means.min())), max(high, float(means.max()))
     return found
+
+
+def magnitudes_of(networks: Networks) -> dict[str, Tensor]:
+    """Return the :func:`magnitudes` ``(B,)`` of several networks, for each type of parameter."""
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for kind, view in zip(networks.architecture.types, networks.parameters().values(), strict=True):
+        flat = view.flatten(1)
+        # A norm needs no copy of the weights in double precision.
+        square = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64).square()
+        sums[kind] = sums.get(kind, torch.zeros_like(square)) + square
+        counts[kind] = counts.get(kind, 0) + flat.shape[1]
+    return {kind: (square / max(1, counts[kind])).sqrt() for kind, square in sums.items()}
 
 
 @frozen(kw_only=True, eq=False, slots=False)
@@ -148,6 +161,34 @@ class Seen:
                 seen = f"{low:.3g} to {high:.3g}"
                 line = f"the root mean square of its {kind} is {value:.3g}, but {seen} in training networks"
                 yield Doubt(about="magnitude", grade="serious", line=line)
+
+    def doubts_of_network(
+        self,
+        architecture: Architecture,
+        own: Mapping[str, float],
+        distance: float | None,
+        *,
+        assumed: bool = False,
+    ) -> tuple[Doubt, ...]:
+        """Return the doubts that say how a network differs from all training networks. The worst is first.
+
+        Args:
+            architecture: the architecture of the network.
+            own: the :func:`magnitudes` of the network.
+            distance: its distance from the training networks, where 1 is the largest that is not far; None if
+                it could not be measured.
+            assumed: whether the activation is only assumed, because a state dict does not name it.
+        """
+        found = [*self.doubts(architecture, assumed=assumed), *self.doubts_of_weights(own)]
+        known = architecture in self.architectures
+        line = UNSURE.get(architecture.symmetry)
+        if line is not None and not (known and architecture.symmetry == "none"):
+            found.append(Doubt(about="symmetry", grade="mild", line=line))
+        if distance is not None and distance > 1:
+            times = f"{distance:.3g} times as far as they are from each other"
+            line = f"it is far from all training networks: {times}"
+            found.append(Doubt(about="distance", grade="serious", line=line))
+        return tuple(sorted(found, key=lambda doubt: -GRADES.index(doubt.grade)))
 
     def unseen(self, architecture: Architecture) -> tuple[str, ...]:
         """Return the types of an architecture's parameters that no training network has."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from sneframe.predict.doubt import GRADES, Doubt, worst
+from sneframe.predict.doubt import Doubt, doubtful, worst
+from sneframe.predict.interval import PredictionInterval
 from sneframe.predict.tested import Tested
 
 
@@ -26,6 +27,8 @@ class Prediction:
     Args:
         source: the name of the network's file, or the kind of object it was.
         values: a number in the property's unit, or a label, by property.
+        intervals: for each property the limits between which its true value lies, or the reason why there are
+            none. A doubtful network has none.
         tested: the run's error on its test networks by property. The error does not apply to a doubtful
             network. It is missing for a property without test networks, and if the run has not finished.
         embedding: the embedding ``(E,)``, float32.
@@ -40,6 +43,7 @@ class Prediction:
 
     source: str
     values: Mapping[str, Any]
+    intervals: Mapping[str, PredictionInterval]
     tested: Mapping[str, Tested]
     embedding: np.ndarray
     distance: float | None
@@ -55,7 +59,7 @@ class Prediction:
     @property
     def doubtful(self) -> bool:
         """Whether a doubt is more than mild, so that the values are guesses or meaningless."""
-        return worst(self.doubts) in GRADES[1:]
+        return doubtful(self.doubts)
 
     @property
     def verdict(self) -> str:

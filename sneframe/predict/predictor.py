@@ -23,25 +23,23 @@ from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
 from sneframe.model import Model
 from sneframe.plugins import Blamed
+from sneframe.predict.conformal import LEVEL, check_level
 from sneframe.predict.distance import Reference
-from sneframe.predict.doubt import GRADES, Doubt, Seen, in_words, magnitudes, worst
+from sneframe.predict.doubt import Doubt, Seen, doubtful, in_words, magnitudes
+from sneframe.predict.interval import interval_of
 from sneframe.predict.lazy_network import Describer, LazyNetwork, Network, stacked
 from sneframe.predict.prediction import DoubtWarning, Prediction
 from sneframe.predict.stream import LARGE, least, obstacle, shown, stream
 from sneframe.predict.tested import Tested, read_tested
 from sneframe.progress import Reporter
 from sneframe.run_folder import tensor_files
+from sneframe.run_folder.calibration import Calibration, read_calibration
 from sneframe.run_folder.checkpoint import load_model
 from sneframe.run_folder.training_networks import read_magnitudes
 from sneframe.tasks import Tasks
 from sneframe.zoo.read import Zoo
 
 BATCH = 32  #: the number of networks that are encoded together
-#: The doubt about a network whose symmetry is not certain, by the origin of its symmetry.
-UNSURE = {
-    "guessed": "its symmetry is guessed from names and shapes",
-    "none": "its symmetry is not known, so every neuron is taken as fixed",
-}
 MEMORY = 2 << 30  #: bytes that encoding a large network may use by default
 T = TypeVar("T")
 
@@ -123,6 +121,7 @@ def load(
         tested=read_tested(metrics) if (metrics := folder / "metrics.json").is_file() else {},
         reader=network_reader,
         reference=_reference(folder / "embeddings.safetensors", model.encoder.width),
+        calibration=read_calibration(folder / "calibration.json", (task.name for task in tasks.each)),
         memory=memory,
         reporter=reporter or Reporter(),
     )
@@ -153,6 +152,8 @@ class Predictor:
         tested: the run's error on its test networks by property.
         reader: reads files.
         reference: the embeddings of training networks, or None if distances cannot be measured.
+        calibration: the errors on validation networks, from which intervals are computed; None if the run has
+            recorded none.
         memory: bytes that encoding a large network may use, or None for 2 GiB.
         reporter: shows the progress on a large network.
     """
@@ -164,6 +165,7 @@ class Predictor:
     tested: Mapping[str, Tested]
     reader: NetworkReader = field(repr=False)
     reference: Reference | None = field(repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
     memory: int | None = None
     reporter: Reporter = field(factory=Reporter, repr=False)
     _describer: Describer = field(init=False, repr=False)
@@ -185,14 +187,16 @@ class Predictor:
         """Return the architecture that :meth:`predict` finds for a network."""
         return self._describer.of(network, example_input).architecture
 
-    def predict(self, network: Network, example_input: Any = None) -> Prediction:
+    def predict(self, network: Network, example_input: Any = None, *, level: float = LEVEL) -> Prediction:
         """Predict the properties of one network.
 
         Args:
             network: a module, a state dict, or the path of a file.
             example_input: an input of a module's ``forward``, if none can be made for its first layer.
+            level: the probability with which each interval contains the true value.
 
         Raises:
+            ConfigError: ``level`` is not between 0 and 1.
             FileError: the file cannot be read.
             ArchitectureError: the network cannot be described.
             PartError: the method is built for other architectures and cannot take this one.
@@ -201,17 +205,19 @@ class Predictor:
             DoubtWarning: the network differs from all training networks so much that the prediction is a
                 guess.
         """
-        return self._predictions([self._describer.of(network, example_input)])[0]
+        check_level(level)
+        return self._predictions([self._describer.of(network, example_input)], level)[0]
 
-    def predict_all(self, networks: Iterable[Network]) -> list[Prediction]:
+    def predict_all(self, networks: Iterable[Network], *, level: float = LEVEL) -> list[Prediction]:
         """Predict the properties of several networks, in batches; see :meth:`predict`."""
+        check_level(level)
         if isinstance(networks, nn.Module | Mapping | str | Path):
             raise ArchitectureError(
                 f"predict_all takes several networks, such as a list, but got one {type(networks).__name__}"
             )
         found: list[Prediction] = []
         for some in batched(networks, BATCH):
-            found += self._predictions([self._describer.of(network) for network in some])
+            found += self._predictions([self._describer.of(network) for network in some], level)
         return found
 
     def embed(
@@ -261,29 +267,18 @@ class Predictor:
         return list(map(float, self.reference.distance(rows)))
 
     def _doubts(self, network: LazyNetwork, distance: float | None) -> tuple[Doubt, ...]:
-        """Return the doubts that say how a network differs from all training networks. The worst is first."""
-        architecture = network.architecture
-        found = list(self.seen.doubts(architecture, assumed=network.assumed))
+        own: dict[str, float] = {}
         if self.seen.magnitudes:
-            own = magnitudes(architecture, lambda name: network.read()[name])
-            found += self.seen.doubts_of_weights(own)
-        known = architecture in self.architectures
-        line = UNSURE.get(architecture.symmetry)
-        if line is not None and not (known and architecture.symmetry == "none"):
-            found.append(Doubt(about="symmetry", grade="mild", line=line))
-        if distance is not None and distance > 1:
-            times = f"{distance:.3g} times as far as they are from each other"
-            line = f"it is far from all training networks: {times}"
-            found.append(Doubt(about="distance", grade="serious", line=line))
-        return tuple(sorted(found, key=lambda doubt: -GRADES.index(doubt.grade)))
+            own = magnitudes(network.architecture, lambda name: network.read()[name])
+        return self.seen.doubts_of_network(network.architecture, own, distance, assumed=network.assumed)
 
     def _doubt_batch(self, batch: Batch, name: str) -> None:
         """Warn of the networks of a batch whose architectures differ seriously from all training networks."""
         found = [self.seen.doubts(architecture) for architecture in batch.architectures]
-        doubtful = [index for index, doubts in enumerate(found) if worst(doubts) in GRADES[1:]]
-        if doubtful:
-            count = sum(len(batch.networks[index]) for index in doubtful)
-            first, doubt = batch.architectures[doubtful[0]], found[doubtful[0]][0]
+        unlike = [index for index, doubts in enumerate(found) if doubtful(doubts)]
+        if unlike:
+            count = sum(len(batch.networks[index]) for index in unlike)
+            first, doubt = batch.architectures[unlike[0]], found[unlike[0]][0]
             line = f"{count} of {len(batch)} networks are unlike those of training, such as {first.summary}"
             warnings.warn(f"{name}: {line}: {doubt.line}", DoubtWarning, stacklevel=4)
 
@@ -340,21 +335,30 @@ class Predictor:
                 rows[part] = self.model.encoder(batch.select(part)).float()
         return rows
 
-    def _predictions(self, networks: Sequence[LazyNetwork]) -> list[Prediction]:
+    def _predictions(self, networks: Sequence[LazyNetwork], level: float) -> list[Prediction]:
         embeddings = self._embeddings(networks)
         with torch.no_grad(), Blamed(self.model.head):
             value = self.model.head(embeddings)
-        columns = {task.name: task.predict(own) for task, own in self.tasks.split(value)}
+        outputs = list(self.tasks.split(value))
+        columns = {task.name: task.predict(own) for task, own in outputs}
         distances = self._distances(embeddings.numpy())
         found = []
         for row, each in enumerate(networks):
+            distance, doubts = distances[row], self._doubts(each, distances[row])
+            intervals = {
+                task.name: interval_of(
+                    task, own[[row]], self.calibration, level=level, distance=distance, doubts=doubts
+                )
+                for task, own in outputs
+            }
             made = Prediction(
                 source=each.source,
                 values={name: _plain(column[row]) for name, column in columns.items()},
+                intervals=intervals,
                 tested={name: self.tested[name] for name in columns if name in self.tested},
                 embedding=embeddings[row].numpy(),
-                distance=distances[row],
-                doubts=self._doubts(each, distances[row]),
+                distance=distance,
+                doubts=doubts,
                 unseen=self.seen.unseen(each.architecture),
                 symmetry=each.architecture.symmetry,
             )
@@ -365,7 +369,7 @@ class Predictor:
 
 def _warn(source: str, doubts: Sequence[Doubt]) -> None:
     """Warn in one line if a doubt is more than mild."""
-    if worst(doubts) in GRADES[1:]:
+    if doubtful(doubts):
         warnings.warn(f"{source}: {in_words(doubts)}", DoubtWarning, stacklevel=4)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from attrs import frozen
 
 from sneframe.metrics import Scores
+from sneframe.predict.conformal import percent
 from sneframe.run_folder.json_files import read_json
-from sneframe.run_folder.measured import Metrics, PropertyScores
+from sneframe.run_folder.measured import Coverage, Metrics, PropertyScores
 
 CATEGORY = "category"
 NAMES = {"rmse": "RMSE", "accuracy": "accuracy"}
@@ -26,12 +27,15 @@ class Tested:
         networks: the number of test networks.
         simple: the value of the metric for a baseline that predicts the training mean, or the training
             frequencies of the categories. It is None if the run recorded no baseline.
+        intervals: how often intervals contained the true values of test networks; None if the run did not
+            measure it.
     """
 
     metric: str
     value: float
     networks: int
     simple: float | None
+    intervals: Coverage | None = None
 
     @property
     def line(self) -> str:
@@ -39,6 +43,22 @@ class Tested:
         text = f"{NAMES[self.metric]} {self.value:.3g} on {self.networks} test networks"
         what = "frequencies" if self.metric == "accuracy" else "mean"
         return text if self.simple is None else f"{text} ({self.simple:.3g} when predicting the {what})"
+
+    @property
+    def coverage(self) -> str | None:
+        """The coverage in words: ``90 % intervals contain the true value for 91.2 % of 441 test networks``.
+
+        None if it was not measured.
+        """
+        found = self.intervals
+        if found is None or found.coverage is None:
+            return None
+        what = (
+            "sets contain the true label" if self.metric == "accuracy" else "intervals contain the true value"
+        )
+        tested = f"{percent(round(found.coverage, 3))} of {found.networks} test networks"
+        weighted = ", each run group counted once" if found.groups < found.networks else ""
+        return f"{percent(found.level)} {what} for {tested}{weighted}"
 
 
 def read_tested(path: Path) -> dict[str, Tested]:
@@ -56,7 +76,7 @@ def _tested(found: PropertyScores) -> Tested | None:
     value, simple = (_value(scores, metric) for scores in (found.test, found.baseline.test))
     if value is None or not found.test.n:
         return None
-    return Tested(metric=metric, value=value, networks=found.test.n, simple=simple)
+    return Tested(metric=metric, value=value, networks=found.test.n, simple=simple, intervals=found.intervals)
 
 
 def _value(scores: Scores, metric: str) -> float | None:

@@ -15,6 +15,7 @@ from sneframe.report.drawing import (
     BLUE,
     DASHES,
     GREY,
+    GRID,
     GROUND,
     INK,
     PALETTE,
@@ -36,13 +37,32 @@ SIZE = (4.4, 4.2)  #: width and height of a figure, in inches
 
 
 def scatter(
-    predictions: Predictions, name: str, colours: Sequence[str], alt: str, *, prefix: str = ""
+    predictions: Predictions,
+    name: str,
+    colours: Sequence[str],
+    alt: str,
+    *,
+    band: float | None = None,
+    prefix: str = "",
 ) -> Markup:
-    """Draw predicted against true values, and the identity line. ``colours`` has one colour per network."""
+    """Draw predicted against true values, and the identity line.
+
+    Args:
+        predictions: the predictions for the test networks.
+        name: name of the property.
+        colours: one colour per network.
+        alt: description of the figure in words.
+        band: height of a band around the identity line, or None. A point in the band has an interval of this
+            width that contains the true value.
+        prefix: the ids in the SVG contain it.
+    """
     with style():
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         identity(axes, predictions.true, predictions.predicted)
+        if band is not None:
+            ends = np.array(axes.get_xlim())
+            axes.fill_between(ends, ends - band / 2, ends + band / 2, color=GRID, linewidth=0, zorder=0)
         points(axes, predictions.true, predictions.predicted, c=list(colours), alpha=0.75)
         label(axes, x=f"true {shown(name)}", y=f"predicted {shown(name)}")
         return svg(figure, f"scatter{prefix}", alt)

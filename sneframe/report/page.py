@@ -252,11 +252,12 @@ def _predictions(
         f"Predicted against true {name} of {scores.n} test networks, with the identity line; "
         f"R² {ratio(scores.r2)}, Kendall's τ {ratio(scores.tau)}"
     )
+    band = None if found.intervals is None else found.intervals.width
     errors = (
         f"Errors of the predicted {name} over its true value; the largest is {number(_largest(predictions))}"
     )
     return [
-        ("scatter", figures.scatter(predictions, name, shown, alt, prefix=prefix)),
+        ("scatter", figures.scatter(predictions, name, shown, alt, band=band, prefix=prefix)),
         ("residuals", figures.residuals(predictions, name, shown, errors, prefix=prefix)),
     ]
 

@@ -26,6 +26,37 @@ class Baseline:
 
 
 @frozen(kw_only=True)
+class Coverage:
+    """How often the prediction intervals of test networks contain the true value.
+
+    A doubtful network has no interval. Each run group has the same weight, which its networks share.
+
+    Args:
+        level: the fraction of intervals that should contain the true value, such as 0.9.
+        networks: number of test networks that have an interval.
+        groups: number of run groups of these networks.
+        left_out: number of test networks without an interval, because they are doubtful.
+        calibration_groups: number of run groups of validation networks that calibrate the intervals.
+        coverage: the fraction of the intervals that contain the true value; None if there are no intervals.
+        chance: limits between which the coverage of 95 % of runs lies if test networks are like the
+            validation networks.
+        width: mean width of the intervals, in the unit of the property. For a category, the mean number of
+            labels in a prediction set.
+        reason: why there are no intervals, or None.
+    """
+
+    level: float
+    networks: int
+    groups: int
+    left_out: int
+    calibration_groups: int
+    coverage: float | None = None
+    chance: tuple[float, ...] | None = None
+    width: float | None = None
+    reason: str | None = None
+
+
+@frozen(kw_only=True)
 class PropertyScores:
     """The scores of one property.
 
@@ -35,6 +66,8 @@ class PropertyScores:
         test: scores of the test networks.
         baseline: scores of the baseline, to compare with.
         by_architecture: scores of the test networks of each architecture, by architecture id.
+        intervals: how often prediction intervals contain the true values of test networks; None in runs of
+            older versions.
     """
 
     task: str
@@ -42,6 +75,7 @@ class PropertyScores:
     test: Scores
     baseline: Baseline
     by_architecture: Mapping[str, Scores]
+    intervals: Coverage | None = None
 
 
 @frozen(kw_only=True)

@@ -23,16 +23,17 @@ from sneframe.config.schema import RunConfig
 from sneframe.errors import Interrupted, RunError
 from sneframe.model import build_augmentations, build_invariance, build_model, head_class
 from sneframe.plugins import Blamed
-from sneframe.predict.doubt import ranges_of
+from sneframe.predict.doubt import Seen, ranges_of
 from sneframe.progress import Reporter
 from sneframe.run_folder import checkpoint, environment, tensor_files
 from sneframe.run_folder.create import how_to_continue, open_folder
 from sneframe.run_folder.json_files import CONVERTER, write_json
 from sneframe.run_folder.measured import Metrics, Seconds
 from sneframe.run_folder.predictions import write_predictions
-from sneframe.run_folder.training_networks import Range, TrainingNetworks
+from sneframe.run_folder.training_networks import Range, TrainingNetworks, read_magnitudes
 from sneframe.tasks import Tasks, make_task
 from sneframe.train import evaluate
+from sneframe.train.calibrate import calibrate
 from sneframe.train.data import Data, load_data
 from sneframe.train.loop import Training, fit
 from sneframe.train.objective import Objective
@@ -195,11 +196,19 @@ def finish(
     shown = evaluate.some(data.split.train, config.seed)
     training_embedding = evaluate.embed(model.encoder, data, shown, accelerator, batch_size=batch_size)
     values, test = {part: each.value for part, each in predicted.items()}, predicted["test"]
-    found = evaluate.property_scores(tasks, data, values)
+    # This is what predict will read from the folder.
+    magnitudes = read_magnitudes(folder / "training.json")
+    seen = Seen(architectures=data.training_architectures(), magnitudes=magnitudes)
+    calibrated = calibrate(tasks, data, seen, predicted, training_embedding)
+    found = {
+        name: evolve(scores, intervals=calibrated.coverage[name])
+        for name, scores in evaluate.property_scores(tasks, data, values).items()
+    }
     if accelerator.is_main_process:
         kinds = {task.name: task.kind for task in tasks.each}
         rows = evaluate.prediction_rows(tasks, data, values)
         write_predictions(folder / "predictions.csv", kinds, rows)
+        write_json(folder / "calibration.json", calibrated.calibration, indent=None)
         if data.shown:
             write_json(folder / "shown.json", evaluate.shown(data), indent=None)
         kept = {"ids": torch.from_numpy(data.batch.ids[data.split.test]), "values": test.embedding}

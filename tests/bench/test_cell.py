@@ -132,6 +132,14 @@ def test_run_groups_are_kept_where_they_matter(cell, tmp_path):
     assert "group" not in alone
 
 
+def test_the_coverage_is_kept(cell, tmp_path):
+    """A test of an older version has none."""
+    content = left()
+    assert cells.read(cells.write(tmp_path, cell, content, {})).tests[0].coverage is None
+    content["tests"][0]["coverage"] = 0.875
+    assert cells.read(cells.write(tmp_path, cell, content, {})).tests[0].coverage == 0.875
+
+
 def test_cells_of_the_benchmarks_are_read():
     """Older cells without dates and run groups are read, with their baseline and machine."""
     folder = Path(__file__).parents[2] / "docs" / "benchmarks" / "inr-frequency" / "cells"

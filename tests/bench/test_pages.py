@@ -102,12 +102,28 @@ def test_csv_word_by_word():
         for what in ("mean", "std", "low", "high", "seeds")
     ]
     costs = "step_seconds,train_seconds,seconds_to_best,peak_memory,failed"
-    against = "best,against_mean,against_low,against_high,size,epochs,of_epochs,cut,best_epoch"
+    against = "best,against_mean,against_low,against_high,coverage,size,epochs,of_epochs,cut,best_epoch"
     assert pages.csv(table(line)).splitlines() == [
         f"column,row,recipe,seeds,of,networks,{','.join(heads)},{against},{costs}",
         ",stats,stats/boosting,1,3,500,0.325,,0.29,0.36,,-0.1,,,,-0.2 0.0,,,,,,,,,,,0,0.2883,"
-        "0.25,0.3215,0,0.0,30,0,0.0,,2.0,,419430400,",
+        "0.25,0.3215,,0,0.0,30,0,0.0,,2.0,,419430400,",
     ]
+
+
+def test_the_coverage_of_intervals_has_a_column():
+    """It stands before the costs, and only if a line has it."""
+    covered = evolve(BEST, coverage=0.91234)
+    lines = pages.markdown(table(covered, SECOND)).splitlines()
+    assert "| R² | τ | coverage | size |" in lines[2]
+    assert "| 0.957 ± 0.002 | 91.2 % | 150" in lines[4]
+    assert "| −0.100 | – | – | 0 |" in lines[5]
+    note = (
+        "The coverage is the fraction of test networks whose 90 % prediction interval holds the true value."
+    )
+    assert note in lines
+    assert note in pages.html(table(covered, SECOND))
+    assert pages.csv(table(covered)).splitlines()[1].count(",0.91234,") == 1
+    assert "overage" not in pages.markdown(table(BEST, SECOND)) + pages.html(table(BEST, SECOND))
 
 
 def test_several_columns_have_an_overview():

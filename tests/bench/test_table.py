@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from sneframe.bench.cell import Outcome, Test
 from sneframe.bench.table import Entry, PairedDifference, Spread, lines
@@ -123,6 +124,18 @@ def test_a_seed_without_a_score_leaves_none():
     assert line.scores["mse"] == Spread(
         mean=(1 + 17.5) / 2, std=pytest.approx(16.5 / 2**0.5), interval=line.scores["mse"].interval
     )
+
+
+def test_the_coverage_is_a_mean_over_seeds():
+    """If a seed has none, neither has the line."""
+    first, second = outcome(0, 1.0), outcome(1, 2.0)
+
+    def covered(each, value):
+        return evolve(each, tests=(evolve(each.tests[0], coverage=value),))
+
+    both = entry("both", covered(first, 0.875), covered(second, 0.75))
+    one = entry("one", covered(first, 0.875), second)
+    assert [line.coverage for line in lines([both, one], "mse", draws=50)] == [0.8125, None]
 
 
 def test_costs_are_means_and_memory_is_the_largest():

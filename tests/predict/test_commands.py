@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+import sneframe
 from sneframe.architecture import Architecture
 from sneframe.cli import main
+from sneframe.compose import recipe
 from sneframe.zoo import create, export, open_zoo
 
 
@@ -43,6 +46,74 @@ def test_predict_prints_json(call, finished, file):
     assert found["values"]["label"] in ("label 0", "label 1")
     assert found["distance"] > 0
     assert found["unseen"] == []
+
+
+@pytest.fixture
+def own(zoo_path, tmp_path):
+    """The files of three networks of the zoo. The third has weights that are far too large."""
+    (networks, *_) = open_zoo(zoo_path).load().select([5, 8, 11]).networks
+    for row, factor in enumerate((1, 1, 1000)):
+        state = {name: factor * value[row] for name, value in networks.parameters().items()}
+        torch.save(state, tmp_path / f"own{row}.pt")
+    return [tmp_path / f"own{row}.pt" for row in range(3)]
+
+
+def test_predict_prints_intervals(call, finished, own):
+    """A number has low and high, a category a set; a doubtful network has none."""
+    code, out, err = call("predict", finished, *own)
+    assert code == 0
+    assert "low" in out
+    assert "high" in out
+    assert "90 % set" in out
+    assert re.search(r"scale: 90 % intervals contain the true value for [\d.]+ % of \d+ test networks\n", out)
+    assert re.search(r"label: 90 % sets contain the true label for [\d.]+ % of \d+ test networks\n", out)
+    (_, _, far) = (line.split() for line in out.splitlines() if re.search(r" scale  .* (–|\d)", line))
+    assert far[-3:] == ["–", "–", "–"]
+    assert "marked as doubtful or meaningless, which have no interval" in out
+    assert "own2.pt: the root mean square of its linear.weight is" in err
+
+
+def test_json_has_intervals_and_reasons(call, finished, own):
+    """Each property has the level and either limits, or labels, or a reason."""
+    _, out, _ = call("predict", finished, *own, "--json", "--level", 0.8)
+    near, _, far = (each["intervals"] for each in json.loads(out))
+    assert near["scale"]["level"] == 0.8
+    assert near["scale"]["low"] < json.loads(out)[0]["values"]["scale"] < near["scale"]["high"]
+    assert (near["scale"]["labels"], near["scale"]["reason"]) == (None, None)
+    assert set(near["label"]["labels"]) <= {"label 0", "label 1"}
+    assert json.loads(out)[0]["values"]["label"] in near["label"]["labels"]
+    assert (far["scale"]["low"], far["label"]["labels"]) == (None, None)
+    assert "far from all training networks" in far["scale"]["reason"]
+
+
+def test_a_level_that_is_too_high_is_explained(call, finished, own):
+    """There are numbers without intervals, and one line with the reason."""
+    code, out, _ = call("predict", finished, own[0], "--level", 0.99)
+    assert code == 0
+    assert "low" not in out
+    assert out.count("no 99 % intervals: a 99 % interval needs 99 run groups of validation networks") == 1
+
+
+@pytest.mark.parametrize("level", ["0", "1", "90", "much"])
+def test_a_level_that_is_no_probability_is_refused(call, finished, file, level):
+    """--level lies between 0 and 1."""
+    code, _, err = call("predict", finished, file, "--level", level)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--level" in err
+
+
+def test_one_property_has_its_interval_in_the_same_table(call, zoo_path, own, tmp_path):
+    """With several properties there is a second table, because one would be too wide."""
+    config = recipe("stats/ridge", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
+    run = sneframe.run(config, tmp_path / "run", report=False).folder
+    _, out, _ = call("predict", run, own[0], "--json")
+    (found,) = json.loads(out)
+    low, high = (f"{found['intervals']['scale'][end]:.4g}" for end in ("low", "high"))
+    _, out, _ = call("predict", run, own[0])
+    (line,) = (line for line in out.splitlines() if low in line)
+    assert high in line
+    assert f"{found['values']['scale']:.6g} ± " in line
+    assert out.count("distance") == 1
 
 
 def test_a_damaged_file_does_not_stop_the_others(call, finished, file, tmp_path):

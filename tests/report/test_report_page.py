@@ -86,6 +86,52 @@ def test_intervals_are_those_of_the_resamples(write_run: Callable[..., Path]) ->
     assert f"(95 % interval {expected[1]})" in page.text
 
 
+COVERED = {
+    "level": 0.9,
+    "networks": 11,
+    "groups": 11,
+    "left_out": 1,
+    "calibration_groups": 1234,
+    "coverage": 0.90909,
+    "chance": [0.72727, 1.0],
+    "width": 1.23456,
+    "reason": None,
+}
+
+
+def test_the_coverage_of_intervals_is_reported(write_run: Callable[..., Path], edit: Edit) -> None:
+    """The page has the coverage, the limits of chance, the mean width, and a band in the scatter plot."""
+    folder = write_run(networks=12)
+    plain = write_report(folder).read_text(encoding="utf-8")
+    assert "The run has no calibration, so its predictions have no intervals." in plain
+    edit(folder / "metrics.json", lambda data: data.update(intervals=COVERED))
+    drawn = write_report(folder).read_text(encoding="utf-8")
+    text = Page(drawn).text
+    assert "an interval that contains the true frequency with a probability of 90 %." in text
+    assert "Of 11 test networks, 90.9 % are covered; by chance it is between 72.7 % and 100.0 %" in text
+    assert "The mean width is 1.23. 1\u202f234 run groups of validation networks calibrate" in text
+    assert "1 test network is unlike the training networks, and without an interval." in text
+    assert "The band is as high as a 90 % interval is on average." in text
+    assert drawn.count('id="scatter-FillBetweenPolyCollection') > plain.count("FillBetweenPolyCollection")
+
+
+def test_run_groups_of_the_coverage_are_said(write_run: Callable[..., Path], edit: Edit) -> None:
+    """If a run group has several test networks, the weights are explained."""
+    folder = write_run(networks=12)
+    edit(folder / "metrics.json", lambda data: data.update(intervals={**COVERED, "groups": 5, "left_out": 0}))
+    text = read(folder).text
+    assert "Of 11 test networks in 5 run groups, each with the same weight, 90.9 % are covered" in text
+    assert "unlike the training networks" not in text
+
+
+def test_a_run_without_intervals_says_why(write_run: Callable[..., Path], edit: Edit) -> None:
+    """Too few validation networks, for example."""
+    folder = write_run(networks=12)
+    found = {**COVERED, "coverage": None, "chance": None, "width": None, "reason": "there are <few>"}
+    edit(folder / "metrics.json", lambda data: data.update(intervals=found))
+    assert "Predictions have no 90 % intervals: there are <few>." in read(folder).text
+
+
 @pytest.mark.parametrize(("networks", "warnings"), [(29, 1), (30, 0)])
 def test_few_test_networks_are_warned_of(
     write_run: Callable[..., Path], networks: int, warnings: int

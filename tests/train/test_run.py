@@ -56,6 +56,7 @@ def test_a_run_leaves_its_files(finished):
         "environment.json",
         "history.jsonl",
         "training.json",
+        "calibration.json",
         "predictions.csv",
         "embeddings.safetensors",
         "best.safetensors",
@@ -205,6 +206,8 @@ def test_an_interrupted_run_goes_on_bit_for_bit(finished, toy_zoo_path, tmp_path
         ]
 
     assert records(folder) == records(finished.folder)
+    calibrations = [(each / "calibration.json").read_bytes() for each in (folder, finished.folder)]
+    assert calibrations[0] == calibrations[1]
 
 
 def test_a_finished_run_can_be_resumed_to_the_same_end(finished, toy_zoo_path):
