@@ -1,0 +1,337 @@
+"""Adapt a finished run to a new zoo with a few labelled networks, and write the result as a new run folder.
+
+The encoder stays as it is. A few candidates, from no change to a head that is fitted again, are compared by
+cross-validation over the labelled networks alone; see :mod:`sneframe.adaptation.choice`. All other networks of
+the zoo are test networks, which are scored once, before and after.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+
+import attrs
+import numpy as np
+from attrs import evolve, frozen
+from torch import Tensor
+
+from sneframe import devices
+from sneframe.adaptation.candidates import Fitted, Labelled, candidates_for, raw_outputs
+from sneframe.adaptation.choice import Outcome, choose
+from sneframe.adaptation.draw import FEWEST, Drawn, draw
+from sneframe.adaptation.folder import Adapted, write_folder
+from sneframe.config.schema import RunConfig
+from sneframe.errors import ConfigError, RunError, ZooError
+from sneframe.metrics import Scores, score
+from sneframe.model import Model
+from sneframe.progress import Reporter
+from sneframe.run_folder import environment
+from sneframe.run_folder.adapted import Adaptation, LabelledNetwork, Parent, model_hash, read_adaptation
+from sneframe.run_folder.checkpoint import config_of, load_model
+from sneframe.run_folder.environment import Environment
+from sneframe.run_folder.json_files import CONVERTER, read_json
+from sneframe.run_folder.measured import Baseline, Metrics, PropertyScores, Seconds
+from sneframe.run_folder.predictions import CATEGORY
+from sneframe.run_folder.training_networks import read_fingerprints
+from sneframe.tasks import Fraction, Regression, Tasks
+from sneframe.train import evaluate
+from sneframe.train.data import Data, Split, with_properties
+from sneframe.train.run import Result
+from sneframe.zoo import Zoo
+from sneframe.zoo.column import Column
+from sneframe.zoo.staging import check_place
+
+
+@frozen(kw_only=True, eq=False)
+class _Run:
+    """The run that is adapted.
+
+    Args:
+        folder: its folder.
+        model: its model.
+        tasks: its tasks, all of numbers.
+        config: its configuration.
+        had: the fingerprints of the networks that its training had.
+    """
+
+    folder: Path
+    model: Model
+    tasks: Tasks
+    config: RunConfig
+    had: frozenset[str]
+
+
+def adapt(
+    run: str | Path,
+    zoo: str | Path,
+    *,
+    networks: int = 10,
+    where: str | None = None,
+    labelled: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    out: str | Path | None = None,
+    reporter: Reporter | None = None,
+    report: bool = True,
+) -> Result:
+    """Adapt a finished run to a zoo with a few labelled networks, and write a new run folder.
+
+    Args:
+        run: the folder of the run.
+        zoo: the folder of the zoo.
+        networks: how many labelled networks to draw, each from a run group of its own; at least 3.
+        where: an expression that selects networks of the zoo; by default ``zoo.where`` of the run.
+        labelled: an expression that names the networks to adapt to. Then nothing is drawn, and ``networks``
+            is not used.
+        seed: seed of the draw.
+        device: ``auto``, ``cpu`` or ``cuda``; by default that of the run.
+        out: folder to write; by default the next free ``runs/RECIPE-adapted-NNN``.
+        reporter: prints what is done; by default nothing is printed.
+        report: whether to write ``report.html``.
+
+    Raises:
+        RunError: the run is not finished, was itself adapted, predicts a category, or does not say which
+            networks its training had; or ``out`` exists.
+        ZooError: the zoo lacks a property of the run, has values that the run cannot predict, or has too few
+            networks that the training did not have.
+        ConfigError: ``networks`` is less than 3.
+        PartError: the method of the run cannot take the architectures of the zoo.
+    """
+    started = time.perf_counter()
+    reporter = reporter or Reporter()
+    if networks < FEWEST:
+        raise ConfigError(f"a run is adapted to at least {FEWEST} labelled networks, but got {networks}")
+    parent = _read_run(Path(run), device)
+    target = _target(out, parent.config)
+    where = parent.config.zoo.where if where is None else where
+    selected, columns = _read_zoo(parent, Path(zoo), where, reporter)
+    drawn = draw(selected, parent.had, networks=networks, labelled=labelled, seed=seed)
+    data = _data(selected, columns, drawn)
+    accelerator = devices.prepare(parent.config.device, parent.config.precision)
+    reporter.say(
+        f"{parent.folder} to {data.zoo.name}: {len(data.split.train)} labelled networks, "
+        f"{len(data.split.test)} test networks, {accelerator.device}"
+    )
+    data = data.to(accelerator.device)
+    parent.model.encoder.to(accelerator.device)
+    batch_size = parent.config.train.batch_size
+    everything = np.arange(len(data.zoo))
+    embedding = evaluate.embed(parent.model.encoder, data, everything, accelerator, batch_size=batch_size)
+
+    known = Labelled(
+        embedding=embedding[data.split.train],
+        truth=_truth(parent.tasks, data, data.split.train),
+        group=data.zoo.group[data.split.train],
+    )
+    clock = time.perf_counter()
+    outcome = choose(candidates_for(parent.model.head), parent.model.head, parent.tasks, known)
+    fitted = outcome.chosen.fit(parent.model.head, parent.tasks, known)
+    seconds = time.perf_counter() - clock
+    model = Model(parent.model.encoder, fitted.head)
+    test = embedding[data.split.test]
+    value = raw_outputs(fitted.head, test)
+    before = Fitted(head=parent.model.head, tasks=parent.tasks).predict(test)
+    truth = _truth(parent.tasks, data, data.split.test)
+    scores = _scores(fitted.tasks, data, outcome, value)
+    main = scores.pop(fitted.tasks.main.name)
+    metrics = Metrics(
+        property=fitted.tasks.main.name,
+        **attrs.asdict(main, recurse=False),
+        also=scores,
+        architectures=evaluate.mix(data),
+        invariance=evaluate.invariance(
+            model.to(accelerator.device),
+            data,
+            data.split.test,
+            value,
+            accelerator,
+            seed=parent.config.seed,
+            batch_size=batch_size,
+        ),
+        size=sum(parameter.numel() for parameter in model.parameters()),
+        epochs=0,
+        steps=0,
+        passes=0.0,
+        best_epoch=0,
+        stopped_by=None,
+        seconds=Seconds(train=seconds, step=None, to_best=None, total=time.perf_counter() - started),
+        before={name: score(truth[name], values) for name, values in before.items()},
+    )
+    adapted = Adapted(
+        model=model,
+        tasks=fitted.tasks,
+        config=parent.config,
+        data=data,
+        had=parent.had,
+        embedding=embedding,
+        predicted={"val": outcome.predicted, "test": fitted.predict(test)},
+        environment=environment.describe(data.zoo, parent.config, accelerator),
+        metrics=metrics,
+        adaptation=_adaptation(parent, data, drawn, outcome, where=where, labelled=labelled, seed=seed),
+    )
+    write_folder(target, adapted)
+    if report:
+        from sneframe.report import write_report  # matplotlib and t-SNE take a second to import
+
+        write_report(target)
+    return Result(folder=target, metrics=CONVERTER.unstructure(metrics))
+
+
+def _read_run(folder: Path, device: str | None) -> _Run:
+    """Read the run that is to be adapted.
+
+    Raises:
+        RunError: the run cannot be adapted.
+    """
+    if (earlier := read_adaptation(folder)) is not None:
+        raise RunError(
+            f"{folder}: this run was adapted already; adapt the run that it came from: {earlier.parent.path}"
+        )
+    read_json(folder / "metrics.json", Metrics)  # raises an error if the run is not finished
+    model, tasks, header = load_model(folder / "best.safetensors")
+    for task in tasks.each:
+        if task.kind == CATEGORY:
+            raise RunError(
+                f"{folder}: only predicted numbers can be adapted, but the run predicts the category "
+                f"{task.name!r}"
+            )
+    config = config_of(header)
+    return _Run(
+        folder=folder,
+        model=model,
+        tasks=tasks,
+        config=config if device is None else evolve(config, device=device),
+        had=read_fingerprints(folder / "training.json"),
+    )
+
+
+def _target(out: str | Path | None, config: RunConfig) -> Path:
+    """Return the path of the new run folder, where nothing is yet.
+
+    Raises:
+        RunError: something is there.
+        ZooError: the path lies inside a zoo.
+    """
+    if out is None:
+        stem = f"{(config.recipe or 'run').replace('/', '-')}-adapted"
+        names = (f"{stem}-{number:03d}" for number in itertools.count(1))
+        path = next(path for name in names if not (path := Path("runs", name)).exists())
+    elif (path := Path(out)).exists():
+        raise RunError(f"{path} exists; name another folder with --out")
+    check_place(path)
+    return path
+
+
+def _read_zoo(
+    parent: _Run, path: Path, where: str | None, reporter: Reporter
+) -> tuple[Zoo, dict[str, Column]]:
+    """Return the networks of the zoo that have all properties of the run, and the columns of these properties.
+
+    Raises:
+        ZooError: the zoo or a property does not exist, no network has all properties, or a value is not one
+            that the run can predict.
+    """
+    main, *also = (task.name for task in parent.tasks.each)
+    config = evolve(parent.config.zoo, path=str(path), property=main, also=also, where=where)
+    selected, columns = with_properties(config, reporter)
+    for task in parent.tasks.each:
+        column = columns[task.name]
+        if column.kind not in ("float", "int"):
+            raise ZooError(
+                f"{path}: the run predicts {task.name!r} as a number, but here it holds {column.kind}s"
+            )
+        low, high = float(column.values.min()), float(column.values.max())
+        limits = (
+            (0.0, 1.0)
+            if isinstance(task, Fraction)
+            else task.within
+            if isinstance(task, Regression)
+            else None
+        )
+        if limits is not None and (low < limits[0] or high > limits[1]):
+            raise ZooError(
+                f"{path}: the run predicts {task.name!r} in [{limits[0]:g}, {limits[1]:g}], but here the values "
+                f"are in [{low:g}, {high:g}]"
+            )
+    return selected, columns
+
+
+def _data(selected: Zoo, columns: dict[str, Column], drawn: Drawn) -> Data:
+    """Read the weights of the labelled and test networks. The labelled ones are for training and validation."""
+    rows = np.sort(np.concatenate([drawn.labelled, drawn.test]))
+    labelled, test = (np.searchsorted(rows, positions) for positions in (drawn.labelled, drawn.test))
+    return Data(
+        zoo=(used := selected.select(rows)),
+        columns={name: column.take(rows) for name, column in columns.items()},
+        batch=used.load(),
+        split=Split(train=labelled, val=labelled, test=test),
+    )
+
+
+def _truth(tasks: Tasks, data: Data, positions: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the true values ``(n,)`` of the networks at ``positions``, by the name of the property."""
+    return {task.name: task.truth(data.columns[task.name].take(positions)) for task in tasks.each}
+
+
+def _scores(tasks: Tasks, data: Data, outcome: Outcome, value: Tensor) -> dict[str, PropertyScores]:
+    """Return the scores of each property.
+
+    The scores under ``val`` are those of the cross-validation. The baseline predicts the mean of the labelled
+    networks.
+
+    Args:
+        tasks: the tasks after the adaptation.
+        data: the networks.
+        outcome: the outcome of the cross-validation.
+        value: raw outputs ``(n, T)`` of the test networks.
+    """
+    known, test = (_truth(tasks, data, rows) for rows in (data.split.train, data.split.test))
+    return {
+        task.name: PropertyScores(
+            task=task.kind,
+            val=score(known[task.name], outcome.predicted[task.name]),
+            test=task.score(test[task.name], own),
+            baseline=Baseline(
+                val=_score_mean(known[task.name], known[task.name]),
+                test=_score_mean(test[task.name], known[task.name]),
+            ),
+            by_architecture=evaluate.by_architecture(task, data, own),
+        )
+        for task, own in tasks.split(value)
+    }
+
+
+def _score_mean(true: np.ndarray, known: np.ndarray) -> Scores:
+    return score(true, np.full(len(true), known.mean()))
+
+
+def _adaptation(
+    parent: _Run,
+    data: Data,
+    drawn: Drawn,
+    outcome: Outcome,
+    *,
+    where: str | None,
+    labelled: str | None,
+    seed: int,
+) -> Adaptation:
+    """Return the content of ``adapted.json``."""
+    sources, group, ids = data.zoo.sources, data.zoo.group.tolist(), data.zoo.ids.tolist()
+    recorded = read_json(parent.folder / "environment.json", Environment)
+    return Adaptation(
+        parent=Parent(
+            path=str(parent.folder.resolve()), model=model_hash(parent.folder), zoo=recorded.zoo.digest
+        ),
+        networks=[
+            LabelledNetwork(id=ids[row], source=sources[row], group=str(group[row]))
+            for row in data.split.train.tolist()
+        ],
+        where=where,
+        labelled=labelled,
+        seed=seed,
+        left_out=drawn.left_out,
+        folds=outcome.folds,
+        candidates=outcome.tried,
+        chosen=outcome.chosen.name,
+    )

@@ -1,0 +1,105 @@
+"""Choose a candidate by cross-validation over the labelled networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import frozen
+
+from sneframe.adaptation.candidates import Candidate, Labelled
+from sneframe.parts.head import Head
+from sneframe.run_folder.adapted import Tried
+from sneframe.tasks import Tasks
+
+FOLDS = 10  #: the largest number of folds; with at most as many run groups, each fold is one of them
+
+
+@frozen(kw_only=True, eq=False)
+class Outcome:
+    """The outcome of a cross-validation.
+
+    Args:
+        tried: the error of each candidate, in the order in which they were given.
+        chosen: the chosen candidate.
+        folds: the number of folds.
+        predicted: the values ``(n,)`` that the chosen candidate predicts for each labelled network after a
+            fit to the other folds, by the name of the property.
+    """
+
+    tried: tuple[Tried, ...]
+    chosen: Candidate
+    folds: int
+    predicted: dict[str, np.ndarray]
+
+
+def choose(candidates: Sequence[Candidate], head: Head, tasks: Tasks, networks: Labelled) -> Outcome:
+    """Choose a candidate by the error of the main property, in favour of the simpler one.
+
+    Each network is predicted by a fit to the networks of the other folds. The chosen candidate is the first
+    one whose error exceeds the smallest error by at most one standard error of this excess (Hastie,
+    Tibshirani, Friedman, The Elements of Statistical Learning, 7.10, with the errors of two candidates
+    compared network by network).
+
+    Args:
+        candidates: the candidates, the simplest first.
+        head: the head of the run.
+        tasks: the tasks of the run.
+        networks: the labelled networks, of at least three run groups.
+    """
+    fold = folds(networks.group)
+    main = tasks.main.name
+    predicted = [_out_of_fold(candidate, head, tasks, networks, fold) for candidate in candidates]
+    errors = np.stack([(each[main] - networks.truth[main]) ** 2 for each in predicted])  # (candidates, n)
+    best = errors.mean(1).argmin()
+    tried = []
+    for candidate, own in zip(candidates, errors, strict=True):
+        excess, spread = _mean_and_spread(own - errors[best], networks.group)
+        tried.append(Tried(name=candidate.name, mse=float(own.mean()), excess=excess, spread=spread))
+    place = next(place for place, each in enumerate(tried) if each.excess <= each.spread)
+    return Outcome(
+        tried=tuple(tried),
+        chosen=candidates[place],
+        folds=int(fold.max()) + 1,
+        predicted=predicted[place],
+    )
+
+
+def folds(group: np.ndarray) -> np.ndarray:
+    """Return the fold of each network, ``(n,)`` ints from 0. The networks of a run group are in one fold.
+
+    Up to ten run groups are a fold each, so that one is left out at a time. More are divided into ten folds.
+    """
+    from sklearn.model_selection import GroupKFold
+
+    found = np.empty(len(group), np.int64)
+    count = min(FOLDS, len(np.unique(group)))
+    for number, (_, rows) in enumerate(GroupKFold(count).split(group, groups=group)):
+        found[rows] = number
+    return found
+
+
+def _out_of_fold(
+    candidate: Candidate, head: Head, tasks: Tasks, networks: Labelled, fold: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the values ``(n,)`` of each property, where a network is predicted by a fit to other folds."""
+    found = {task.name: np.empty(len(networks)) for task in tasks.each}
+    for number in range(fold.max() + 1):
+        rows = np.flatnonzero(fold == number)
+        fitted = candidate.fit(head, tasks, networks.take(np.flatnonzero(fold != number)))
+        for name, values in fitted.predict(networks.embedding[rows]).items():
+            found[name][rows] = values
+    return found
+
+
+def _mean_and_spread(values: np.ndarray, group: np.ndarray) -> tuple[float, float]:
+    """Return the mean of values ``(n,)``, and its standard error if only run groups are independent.
+
+    The error is that of a mean of clusters: the root of G / (G − 1) · Σ_g (Σ_{i in g} (v_i − mean))² / n²,
+    with G groups. With one network in each group this is the usual standard deviation / √n.
+    """
+    mean = values.mean()
+    _, index = np.unique(group, return_inverse=True)
+    sums = np.bincount(index, weights=values - mean)
+    spread = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(values)
+    return float(mean), float(spread)
