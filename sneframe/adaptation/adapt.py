@@ -1,8 +1,8 @@
 """Adapt a finished run to a new zoo with a few labelled networks, and write the result as a new run folder.
 
-The encoder stays as it is. A few candidates, from no change to a head that is fitted again, are compared by
-cross-validation over the labelled networks alone; see :mod:`sneframe.adaptation.choice`. All other networks of
-the zoo are test networks, which are scored once, before and after.
+The encoder stays as it is. A few candidates are compared by cross-validation over the labelled networks alone;
+see :mod:`sneframe.adaptation.choice`. All other networks of the zoo are test networks, which are scored once,
+before and after.
 """
 
 from __future__ import annotations
@@ -226,14 +226,14 @@ def _target(out: str | Path | None, config: RunConfig) -> Path:
 def _read_zoo(
     parent: _Run, path: Path, where: str | None, reporter: Reporter
 ) -> tuple[Zoo, dict[str, Column]]:
-    """Return the networks of the zoo that have all properties of the run, and the columns of these properties.
+    """Return the networks of the zoo that have all properties of the run, and the columns of the properties.
 
     Raises:
         ZooError: the zoo or a property does not exist, no network has all properties, or a value is not one
             that the run can predict.
     """
     main, *also = (task.name for task in parent.tasks.each)
-    config = evolve(parent.config.zoo, path=str(path), property=main, also=also, where=where)
+    config = evolve(parent.config.zoo, path=str(path), property=main, also=tuple(also), where=where)
     selected, columns = with_properties(config, reporter)
     for task in parent.tasks.each:
         column = columns[task.name]
@@ -258,7 +258,7 @@ def _read_zoo(
 
 
 def _data(selected: Zoo, columns: dict[str, Column], drawn: Drawn) -> Data:
-    """Read the weights of the labelled and test networks. The labelled ones are for training and validation."""
+    """Read the labelled and test networks. The labelled ones are both training and validation networks."""
     rows = np.sort(np.concatenate([drawn.labelled, drawn.test]))
     labelled, test = (np.searchsorted(rows, positions) for positions in (drawn.labelled, drawn.test))
     return Data(
@@ -323,10 +323,10 @@ def _adaptation(
         parent=Parent(
             path=str(parent.folder.resolve()), model=model_hash(parent.folder), zoo=recorded.zoo.digest
         ),
-        networks=[
+        networks=tuple(
             LabelledNetwork(id=ids[row], source=sources[row], group=str(group[row]))
             for row in data.split.train.tolist()
-        ],
+        ),
         where=where,
         labelled=labelled,
         seed=seed,

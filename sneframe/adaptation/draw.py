@@ -68,8 +68,8 @@ def draw(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None, seed: 
     test = np.flatnonzero(~np.isin(group, group[mine]) & ~known)
     if not len(test):
         raise ZooError(
-            f"{zoo.path}: with {counted(len(mine), 'network')} to adapt to, no labelled network of another run "
-            f"group is left to test on{why}; adapt to fewer networks"
+            f"{zoo.path}: with {counted(len(mine), 'network')} to adapt to, no labelled network of another "
+            f"run group is left to test on{why}; adapt to fewer networks"
         )
     return Drawn(labelled=mine, test=test, left_out=left_out)
 

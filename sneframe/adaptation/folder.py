@@ -90,8 +90,8 @@ def _write(folder: Path, adapted: Adapted) -> None:
         TrainingNetworks(
             networks=len(split.train),
             magnitudes=finite_ranges(data.batch.blocks()),
-            fingerprints=sorted(
-                adapted.had | {found for _, found in fingerprints(data.batch.blocks(split.train))}
+            fingerprints=tuple(
+                sorted(adapted.had | {found for _, found in fingerprints(data.batch.blocks(split.train))})
             ),
         ),
     )

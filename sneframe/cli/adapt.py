@@ -22,9 +22,7 @@ METRICS = {"mse": "MSE", "r2": "R²", "tau": "Kendall's tau-b"}
     type=int,
     help="Number of labelled networks to draw, each from a run group of its own.",
 )
-@click.option(
-    "--where", help="An expression that selects networks of ZOO.  [default: zoo.where of the run]"
-)
+@click.option("--where", help="An expression that selects networks of ZOO.  [default: zoo.where of the run]")
 @click.option("--labelled", help="An expression that names the networks to adapt to. Then nothing is drawn.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the draw.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
@@ -38,9 +36,9 @@ METRICS = {"mse": "MSE", "r2": "R²", "tau": "Kendall's tau-b"}
 def adapt(run: Path, zoo: Path, *, no_report: bool, quiet: bool, **options: Any) -> None:
     """Adapt the finished run RUN to the networks of ZOO, of which a few are labelled.
 
-    Several ways to adapt are compared by cross-validation over the labelled networks, and the simplest good one
-    is kept. All other networks of ZOO that have the property are test networks. The result is a new run folder,
-    which `predict`, `embed`, `similar` and `report` take like any other.
+    Several ways to adapt are compared by cross-validation over the labelled networks, and the simplest good
+    one is kept. All other networks of ZOO that have the property are test networks. The result is a new run
+    folder, which `predict`, `embed`, `similar` and `report` take like any other.
     """
     from sneframe.adaptation.adapt import adapt as adapt_run
     from sneframe.cli.terminal import Terminal

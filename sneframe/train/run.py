@@ -142,18 +142,18 @@ def _training(data: Data) -> TrainingNetworks:
     return TrainingNetworks(
         networks=len(data.split.train),
         magnitudes=finite_ranges(data.training_blocks()),
-        fingerprints=sorted(
-            found
-            for positions in (data.split.train, data.split.val)
-            for _, found in fingerprints(data.batch.blocks(positions))
+        fingerprints=tuple(
+            sorted(
+                found
+                for positions in (data.split.train, data.split.val)
+                for _, found in fingerprints(data.batch.blocks(positions))
+            )
         ),
     )
 
 
 def finite_ranges(batches: Iterable[Batch]) -> dict[str, Range]:
-    """Return the range of each type of parameter, without those that are not finite; see
-    :func:`~sneframe.predict.doubt.ranges_of`.
-    """
+    """Return the range of the root mean square of each type of parameter, without ranges that are infinite."""
     return {
         kind: Range(least=least, most=most)
         for kind, (least, most) in ranges_of(batches).items()
