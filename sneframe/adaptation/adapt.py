@@ -1,6 +1,6 @@
 """Adapt a finished run to a new zoo with a few labelled networks, and write the result as a new run folder.
 
-The encoder stays as it is. A few candidates are compared by cross-validation over the labelled networks alone;
+The encoder stays as it is. A few adjustments are compared by cross-validation over the labelled networks alone;
 see :mod:`sneframe.adaptation.choice`. All other networks of the zoo are test networks, which are scored once,
 before and after.
 """
@@ -17,9 +17,9 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from sneframe import devices
-from sneframe.adaptation.candidates import Fitted, Labelled, candidates_for, raw_outputs
-from sneframe.adaptation.choice import Outcome, choose
-from sneframe.adaptation.draw import FEWEST, Drawn, draw
+from sneframe.adaptation.adjustments import Fitted, Labelled, adjustments_for, raw_outputs
+from sneframe.adaptation.choice import Validated, choose
+from sneframe.adaptation.draw import FEWEST, LabelledSplit, draw
 from sneframe.adaptation.folder import Adapted, write_folder
 from sneframe.config.schema import RunConfig
 from sneframe.errors import ConfigError, RunError, ZooError
@@ -33,7 +33,7 @@ from sneframe.run_folder.environment import Environment
 from sneframe.run_folder.json_files import CONVERTER, read_json
 from sneframe.run_folder.measured import Baseline, Metrics, PropertyScores, Seconds
 from sneframe.run_folder.predictions import CATEGORY
-from sneframe.run_folder.training_networks import read_fingerprints
+from sneframe.run_folder.training_networks import read_weight_hashes
 from sneframe.tasks import Fraction, Regression, Tasks
 from sneframe.train import evaluate
 from sneframe.train.data import Data, Split, with_properties
@@ -52,7 +52,7 @@ class _Run:
         model: its model.
         tasks: its tasks, all of numbers.
         config: its configuration.
-        had: the fingerprints of the networks that its training had.
+        had: the weight hashes of the networks that its training had.
     """
 
     folder: Path
@@ -125,7 +125,7 @@ def adapt(
         group=data.zoo.group[data.split.train],
     )
     clock = time.perf_counter()
-    outcome = choose(candidates_for(parent.model.head), parent.model.head, parent.tasks, known)
+    outcome = choose(adjustments_for(parent.model.head), parent.model.head, parent.tasks, known)
     fitted = outcome.chosen.fit(parent.model.head, parent.tasks, known)
     seconds = time.perf_counter() - clock
     model = Model(parent.model.encoder, fitted.head)
@@ -202,7 +202,7 @@ def _read_run(folder: Path, device: str | None) -> _Run:
         model=model,
         tasks=tasks,
         config=config if device is None else evolve(config, device=device),
-        had=read_fingerprints(folder / "training.json"),
+        had=read_weight_hashes(folder / "training.json"),
     )
 
 
@@ -257,7 +257,7 @@ def _read_zoo(
     return selected, columns
 
 
-def _data(selected: Zoo, columns: dict[str, Column], drawn: Drawn) -> Data:
+def _data(selected: Zoo, columns: dict[str, Column], drawn: LabelledSplit) -> Data:
     """Read the labelled and test networks. The labelled ones are both training and validation networks."""
     rows = np.sort(np.concatenate([drawn.labelled, drawn.test]))
     labelled, test = (np.searchsorted(rows, positions) for positions in (drawn.labelled, drawn.test))
@@ -274,7 +274,7 @@ def _truth(tasks: Tasks, data: Data, positions: np.ndarray) -> dict[str, np.ndar
     return {task.name: task.truth(data.columns[task.name].take(positions)) for task in tasks.each}
 
 
-def _scores(tasks: Tasks, data: Data, outcome: Outcome, value: Tensor) -> dict[str, PropertyScores]:
+def _scores(tasks: Tasks, data: Data, outcome: Validated, value: Tensor) -> dict[str, PropertyScores]:
     """Return the scores of each property.
 
     The scores under ``val`` are those of the cross-validation. The baseline predicts the mean of the labelled
@@ -309,8 +309,8 @@ def _score_mean(true: np.ndarray, known: np.ndarray) -> Scores:
 def _adaptation(
     parent: _Run,
     data: Data,
-    drawn: Drawn,
-    outcome: Outcome,
+    drawn: LabelledSplit,
+    outcome: Validated,
     *,
     where: str | None,
     labelled: str | None,
@@ -332,6 +332,6 @@ def _adaptation(
         seed=seed,
         left_out=drawn.left_out,
         folds=outcome.folds,
-        candidates=outcome.tried,
+        adjustments=outcome.tried,
         chosen=outcome.chosen.name,
     )

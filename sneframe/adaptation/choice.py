@@ -1,4 +1,4 @@
-"""Choose a candidate by cross-validation over the labelled networks."""
+"""Choose an adjustment by cross-validation over the labelled networks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 
-from sneframe.adaptation.candidates import Candidate, Labelled
+from sneframe.adaptation.adjustments import Adjustment, Labelled
 from sneframe.parts.head import Head
 from sneframe.run_folder.adapted import Tried
 from sneframe.tasks import Tasks
@@ -16,50 +16,50 @@ FOLDS = 10  #: the largest number of folds; with at most as many run groups, eac
 
 
 @frozen(kw_only=True, eq=False)
-class Outcome:
+class Validated:
     """The outcome of a cross-validation.
 
     Args:
-        tried: the error of each candidate, in the order in which they were given.
-        chosen: the chosen candidate.
+        tried: the error of each adjustment, in the order in which they were given.
+        chosen: the chosen adjustment.
         folds: the number of folds.
-        predicted: the values ``(n,)`` that the chosen candidate predicts for each labelled network after a
+        predicted: the values ``(n,)`` that the chosen adjustment predicts for each labelled network after a
             fit to the other folds, by the name of the property.
     """
 
     tried: tuple[Tried, ...]
-    chosen: Candidate
+    chosen: Adjustment
     folds: int
     predicted: dict[str, np.ndarray]
 
 
-def choose(candidates: Sequence[Candidate], head: Head, tasks: Tasks, networks: Labelled) -> Outcome:
-    """Choose a candidate by the error of the main property, in favour of the simpler one.
+def choose(adjustments: Sequence[Adjustment], head: Head, tasks: Tasks, networks: Labelled) -> Validated:
+    """Choose an adjustment by the error of the main property, in favour of the simpler one.
 
-    Each network is predicted by a fit to the networks of the other folds. The chosen candidate is the first
+    Each network is predicted by a fit to the networks of the other folds. The chosen adjustment is the first
     one whose error exceeds the smallest error by at most one standard error of this excess (Hastie,
-    Tibshirani, Friedman, The Elements of Statistical Learning, 7.10, with the errors of two candidates
+    Tibshirani, Friedman, The Elements of Statistical Learning, 7.10, with the errors of two adjustments
     compared network by network).
 
     Args:
-        candidates: the candidates, the simplest first.
+        adjustments: the adjustments, the simplest first.
         head: the head of the run.
         tasks: the tasks of the run.
         networks: the labelled networks, of at least three run groups.
     """
     fold = folds(networks.group)
     main = tasks.main.name
-    predicted = [_out_of_fold(candidate, head, tasks, networks, fold) for candidate in candidates]
-    errors = np.stack([(each[main] - networks.truth[main]) ** 2 for each in predicted])  # (candidates, n)
+    predicted = [_out_of_fold(adjustment, head, tasks, networks, fold) for adjustment in adjustments]
+    errors = np.stack([(each[main] - networks.truth[main]) ** 2 for each in predicted])  # (adjustments, n)
     best = errors.mean(1).argmin()
     tried = []
-    for candidate, own in zip(candidates, errors, strict=True):
+    for adjustment, own in zip(adjustments, errors, strict=True):
         excess, spread = _mean_and_spread(own - errors[best], networks.group)
-        tried.append(Tried(name=candidate.name, mse=float(own.mean()), excess=excess, spread=spread))
+        tried.append(Tried(name=adjustment.name, mse=float(own.mean()), excess=excess, spread=spread))
     place = next(place for place, each in enumerate(tried) if each.excess <= each.spread)
-    return Outcome(
+    return Validated(
         tried=tuple(tried),
-        chosen=candidates[place],
+        chosen=adjustments[place],
         folds=int(fold.max()) + 1,
         predicted=predicted[place],
     )
@@ -80,13 +80,13 @@ def folds(group: np.ndarray) -> np.ndarray:
 
 
 def _out_of_fold(
-    candidate: Candidate, head: Head, tasks: Tasks, networks: Labelled, fold: np.ndarray
+    adjustment: Adjustment, head: Head, tasks: Tasks, networks: Labelled, fold: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return the values ``(n,)`` of each property, where a network is predicted by a fit to other folds."""
     found = {task.name: np.empty(len(networks)) for task in tasks.each}
     for number in range(fold.max() + 1):
         rows = np.flatnonzero(fold == number)
-        fitted = candidate.fit(head, tasks, networks.take(np.flatnonzero(fold != number)))
+        fitted = adjustment.fit(head, tasks, networks.take(np.flatnonzero(fold != number)))
         for name, values in fitted.predict(networks.embedding[rows]).items():
             found[name][rows] = values
     return found

@@ -8,14 +8,14 @@ import numpy as np
 from attrs import frozen
 
 from sneframe.errors import ZooError, counted
-from sneframe.run_folder.training_networks import fingerprints
+from sneframe.run_folder.training_networks import weight_hashes
 from sneframe.zoo import Zoo, open_zoo
 
 FEWEST = 3  #: with fewer run groups nothing can be left out and a slope still be fitted
 
 
 @frozen(kw_only=True, eq=False)
-class Drawn:
+class LabelledSplit:
     """Positions of networks in a selection of a zoo.
 
     Args:
@@ -30,12 +30,12 @@ class Drawn:
     left_out: int
 
 
-def draw(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None, seed: int) -> Drawn:
+def draw(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None, seed: int) -> LabelledSplit:
     """Draw the networks to adapt to: one network of each of several run groups, or those that are named.
 
     Args:
         zoo: the selection of a zoo. All its networks have the property.
-        had: the fingerprints of the networks that the training had. All networks of their run groups are
+        had: the weight hashes of the networks that the training had. All networks of their run groups are
             left out.
         networks: how many networks to draw. With the same seed, the networks of a smaller draw are among
             those of a larger one.
@@ -71,7 +71,7 @@ def draw(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None, seed: 
             f"{zoo.path}: with {counted(len(mine), 'network')} to adapt to, no labelled network of another "
             f"run group is left to test on{why}; adapt to fewer networks"
         )
-    return Drawn(labelled=mine, test=test, left_out=left_out)
+    return LabelledSplit(labelled=mine, test=test, left_out=left_out)
 
 
 def _one_of_each(rows: np.ndarray, group: np.ndarray, networks: int, seed: int) -> np.ndarray:
@@ -88,5 +88,5 @@ def _known_groups(zoo: Zoo, had: Set[str]) -> np.ndarray:
     Not only the selection is searched: the training may have had another checkpoint of the same run.
     """
     whole = open_zoo(zoo.path)
-    ids = [number for number, found in fingerprints(whole.load().blocks()) if found in had]
+    ids = [number for number, found in weight_hashes(whole.load().blocks()) if found in had]
     return np.unique(whole.group[np.isin(whole.ids, ids)])

@@ -11,7 +11,9 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from sneframe.atomic import write_text
 from sneframe.config.schema import RunConfig
+from sneframe.config.structure import to_toml
 from sneframe.model import Model
 from sneframe.run_folder.adapted import NAME, Adaptation
 from sneframe.run_folder.checkpoint import save_model
@@ -20,9 +22,7 @@ from sneframe.run_folder.json_files import write_json
 from sneframe.run_folder.measured import Metrics
 from sneframe.run_folder.predictions import write_predictions
 from sneframe.run_folder.tensor_files import write_tensors
-from sneframe.run_folder.training_networks import TrainingNetworks, fingerprints
-from sneframe.atomic import write_text
-from sneframe.config.structure import to_toml
+from sneframe.run_folder.training_networks import TrainingNetworks, weight_hashes
 from sneframe.tasks import Tasks
 from sneframe.train import evaluate
 from sneframe.train.data import Data
@@ -42,7 +42,7 @@ class Adapted:
         tasks: the tasks after the adaptation.
         config: configuration of the run that was adapted.
         data: the labelled networks, as training and validation networks, and the test networks.
-        had: the fingerprints of the networks that the training of the run had.
+        had: the weight hashes of the networks that the training of the run had.
         embedding: ``(N, E)`` embeddings of all networks of ``data``.
         predicted: the values that are written to ``predictions.csv`` for each property: those of the
             cross-validation under ``val``, and those of the test networks under ``test``.
@@ -90,8 +90,8 @@ def _write(folder: Path, adapted: Adapted) -> None:
         TrainingNetworks(
             networks=len(split.train),
             magnitudes=finite_ranges(data.batch.blocks()),
-            fingerprints=tuple(
-                sorted(adapted.had | {found for _, found in fingerprints(data.batch.blocks(split.train))})
+            weight_hashes=tuple(
+                sorted(adapted.had | {found for _, found in weight_hashes(data.batch.blocks(split.train))})
             ),
         ),
     )

@@ -52,18 +52,18 @@ def adapt(run: Path, zoo: Path, *, no_report: bool, quiet: bool, **options: Any)
         return
     adaptation = read_adaptation(result.folder)
     assert adaptation is not None
-    _print_candidates(console, adaptation, result.metrics["property"])
+    _print_adjustments(console, adaptation, result.metrics["property"])
     for name, scores in {result.metrics["property"]: result.metrics, **result.metrics["also"]}.items():
         _print_scores(console, name, scores, result.metrics["before"][name])
     left = f"run folder: {result.folder}" if no_report else f"report: {result.report}"
     console.print(printable(left), soft_wrap=True)
 
 
-def _print_candidates(console: Any, adaptation: Any, name: str) -> None:
+def _print_adjustments(console: Any, adaptation: Any, name: str) -> None:
     from sneframe.cli.tables import cells, table
 
     rows = table("way to adapt", "cross-validated MSE", "above the smallest")
-    for each in adaptation.candidates:
+    for each in adaptation.adjustments:
         chosen = "  ← kept" if each.name == adaptation.chosen else ""
         excess = f"{each.excess:.3g} ± {each.spread:.2g}{chosen}"
         rows.add_row(*cells(each.name, f"{each.mse:.4g}", excess))

@@ -1,4 +1,4 @@
-"""``adapted.json`` records how a run was adapted to a new zoo: to which networks, and by which candidate."""
+"""``adapted.json`` records how a run was adapted to a new zoo: to which networks, and by which adjustment."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class LabelledNetwork:
 
 @frozen(kw_only=True)
 class Tried:
-    """The cross-validated error of a candidate, on the main property.
+    """The cross-validated error of an adjustment, on the main property.
 
     Args:
-        name: name of the candidate.
+        name: name of the adjustment.
         mse: mean squared error of the labelled networks. Each is predicted by a fit to the others.
         excess: how much larger this error is than the smallest one.
         spread: the standard error of ``excess``, over run groups.
@@ -72,8 +72,8 @@ class Adaptation:
         left_out: number of networks of the zoo that were left out, because their run groups hold a network
             that the training of the run had.
         folds: number of folds of the cross-validation.
-        candidates: the candidates, from the simplest to the one with the most freedom.
-        chosen: name of the chosen candidate.
+        adjustments: the adjustments, from the simplest to the one with the most freedom.
+        chosen: name of the chosen adjustment.
     """
 
     parent: Parent
@@ -83,7 +83,7 @@ class Adaptation:
     seed: int
     left_out: int
     folds: int
-    candidates: tuple[Tried, ...]
+    adjustments: tuple[Tried, ...]
     chosen: str
 
 

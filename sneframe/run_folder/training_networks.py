@@ -39,20 +39,20 @@ class TrainingNetworks:
     Args:
         networks: number of training networks.
         magnitudes: the range of each type of parameter, by type, such as ``linear.weight``.
-        fingerprints: the fingerprint of each network that the training had; see :func:`fingerprints`. These
+        weight_hashes: the weight hash of each network that the training had; see :func:`weight_hashes`. These
             are the training networks, and the validation networks, which chose the epoch. Empty if the run
             recorded none.
     """
 
     networks: int
     magnitudes: Mapping[str, Range]
-    fingerprints: tuple[str, ...] = ()
+    weight_hashes: tuple[str, ...] = ()
 
 
-def fingerprints(batches: Iterable[Batch]) -> Iterator[tuple[int, str]]:
-    """Yield the id and the fingerprint of each network.
+def weight_hashes(batches: Iterable[Batch]) -> Iterator[tuple[int, str]]:
+    """Yield the id and the weight hash of each network.
 
-    The fingerprint is a hash of the sorted weights in single precision. So it does not depend on the zoo in
+    The weight hash is a hash of the sorted weights in single precision. So it does not depend on the zoo in
     which a network is, on the order of its parameters, or on the order of its neurons.
 
     Args:
@@ -66,13 +66,13 @@ def fingerprints(batches: Iterable[Batch]) -> Iterator[tuple[int, str]]:
                 yield number, hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest()
 
 
-def read_fingerprints(path: Path) -> frozenset[str]:
-    """Return the fingerprints of the networks that the training had.
+def read_weight_hashes(path: Path) -> frozenset[str]:
+    """Return the weight hashes of the networks that the training had.
 
     Raises:
-        RunError: the file is missing or malformed, or records no fingerprints.
+        RunError: the file is missing or malformed, or records none.
     """
-    found = read_json(path, TrainingNetworks).fingerprints
+    found = read_json(path, TrainingNetworks).weight_hashes
     if not found:
         fault(path, "does not record which networks the run was trained on; run it again")
     return frozenset(found)

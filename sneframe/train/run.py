@@ -32,7 +32,7 @@ from sneframe.run_folder.create import how_to_continue, open_folder
 from sneframe.run_folder.json_files import CONVERTER, write_json
 from sneframe.run_folder.measured import Metrics, Seconds
 from sneframe.run_folder.predictions import write_predictions
-from sneframe.run_folder.training_networks import Range, TrainingNetworks, fingerprints
+from sneframe.run_folder.training_networks import Range, TrainingNetworks, weight_hashes
 from sneframe.tasks import Tasks, make_task
 from sneframe.train import evaluate
 from sneframe.train.data import Data, load_data
@@ -142,11 +142,11 @@ def _training(data: Data) -> TrainingNetworks:
     return TrainingNetworks(
         networks=len(data.split.train),
         magnitudes=finite_ranges(data.training_blocks()),
-        fingerprints=tuple(
+        weight_hashes=tuple(
             sorted(
                 found
                 for positions in (data.split.train, data.split.val)
-                for _, found in fingerprints(data.batch.blocks(positions))
+                for _, found in weight_hashes(data.batch.blocks(positions))
             )
         ),
     )

@@ -64,12 +64,12 @@ def test_embeddings_stay(adapted, parent, tripled):
 
 
 def test_the_folder_says_what_was_done(adapted, parent, trained_on, tripled):
-    """The run that it came from, the labelled networks, the candidates and the choice."""
+    """The run that it came from, the labelled networks, the adjustments and the choice."""
     found = read_adaptation(adapted.folder)
     assert found.parent.path == str(parent)
     assert found.parent.zoo == open_zoo(trained_on).digest
-    assert found.candidates[0].name == "nothing"
-    assert found.chosen in [each.name for each in found.candidates]
+    assert found.adjustments[0].name == "nothing"
+    assert found.chosen in [each.name for each in found.adjustments]
     assert len(found.networks) == 12
     assert found.folds == 10
     run = read_folder(adapted.folder)
@@ -84,7 +84,7 @@ def test_the_scores_are_those_of_the_predictions(adapted):
         errors = [(float(row[5]) - float(row[6])) ** 2 for row in rows if row[1] == part]
         assert adapted.metrics[part]["mse"] == pytest.approx(np.mean(errors))
     chosen = next(
-        each for each in read_adaptation(adapted.folder).candidates
+        each for each in read_adaptation(adapted.folder).adjustments
         if each.name == read_adaptation(adapted.folder).chosen
     )  # fmt: skip
     assert chosen.mse == pytest.approx(adapted.metrics["val"]["mse"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sneframe.adaptation.candidates import Affine, Labelled, Monotone, Nothing, Shift
+from sneframe.adaptation.adjustments import Affine, Labelled, Monotone, Nothing, Shift
 from sneframe.adaptation.choice import choose, folds
 from sneframe.tasks import Regression, Tasks
 
@@ -29,7 +29,7 @@ def networks_of(predicted, true, group=None):
     ],
 )
 @pytest.mark.parametrize("seed", range(5))
-def test_the_right_candidate_is_chosen(function, right, seed, identity):
+def test_the_right_adjustment_is_chosen(function, right, seed, identity):
     """The truth is a function of the predicted value, with noise a tenth as large as its spread."""
     generator = np.random.default_rng(seed)
     predicted = generator.uniform(-3, 7, 30)
@@ -58,7 +58,7 @@ def test_the_networks_of_a_run_group_are_left_out_together(identity):
 
 
 def test_the_spread_is_that_of_the_differences(identity):
-    """Hand-computed: doing nothing leaves the squared errors 1, 9 and 4, and a perfect candidate none."""
+    """Hand-computed: doing nothing leaves the squared errors 1, 9 and 4, and a perfect adjustment none."""
 
     class Perfect(Shift):
         name = "perfect"
@@ -93,7 +93,7 @@ def test_copies_of_a_run_group_count_once(identity):
         assert (one.excess, one.spread) == pytest.approx((two.excess, two.spread))
 
 
-def test_a_simpler_candidate_wins_within_one_standard_error(identity):
+def test_a_simpler_adjustment_wins_within_one_standard_error(identity):
     """The affine fit is better by less than its standard error, so the shift is kept."""
     generator = np.random.default_rng(1)
     predicted = generator.uniform(0, 1, 12)

@@ -5,7 +5,7 @@ import pytest
 
 from sneframe.adaptation.draw import draw
 from sneframe.errors import ZooError
-from sneframe.run_folder.training_networks import fingerprints
+from sneframe.run_folder.training_networks import weight_hashes
 from sneframe.zoo import open_zoo
 
 NONE = frozenset()
@@ -18,8 +18,8 @@ def zoo(zoo_of):
 
 
 def had(zoo, *ids):
-    """Return the fingerprints of networks of a zoo."""
-    found = dict(fingerprints(zoo.load().blocks()))
+    """Return the weight hashes of networks of a zoo."""
+    found = dict(weight_hashes(zoo.load().blocks()))
     return frozenset(found[number] for number in ids)
 
 

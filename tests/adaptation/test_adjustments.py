@@ -1,4 +1,4 @@
-"""What each candidate fits, compared with hand-computed numbers and with laws."""
+"""What each adjustment fits, compared with hand-computed numbers and with laws."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sneframe.adaptation.candidates import Affine, Labelled, Monotone, Nothing, Shift
+from sneframe.adaptation.adjustments import Affine, Labelled, Monotone, Nothing, Shift
 from sneframe.tasks import Regression, Tasks
 
 CORRECTED = (Shift, Affine, Monotone)
@@ -17,8 +17,8 @@ def pairs_of(values):
     return (np.array(column, np.float64) for column in zip(*values, strict=True))
 
 
-def error(candidate, predicted, true):
-    return float(np.mean((candidate().correction(predicted, true)(predicted) - true) ** 2))
+def error(adjustment, predicted, true):
+    return float(np.mean((adjustment().correction(predicted, true)(predicted) - true) ** 2))
 
 
 def test_the_shift_is_the_mean_error():
@@ -52,12 +52,12 @@ def test_monotone_pools_what_falls():
     assert correction(np.array([-7, 0, 1, 2, 3, 0.5, 9])).tolist() == [1, 1, 2.5, 2.5, 4, 1.75, 4]
 
 
-@pytest.mark.parametrize("candidate", CORRECTED)
+@pytest.mark.parametrize("adjustment", CORRECTED)
 @given(values=VALUES)
-def test_a_correction_keeps_the_order(candidate, values):
+def test_a_correction_keeps_the_order(adjustment, values):
     """Whatever the labelled networks are, a larger prediction never becomes the smaller one."""
     predicted, true = pairs_of(values)
-    found = candidate().correction(predicted, true)(np.linspace(-200, 200, 50))
+    found = adjustment().correction(predicted, true)(np.linspace(-200, 200, 50))
     assert (np.diff(found) >= -1e-9 * max(1, np.abs(found).max())).all()
 
 
@@ -67,7 +67,7 @@ def test_more_freedom_fits_the_labelled_networks_better(values):
     predicted, true = pairs_of(values)
     if np.ptp(predicted) < 1e-3:
         return
-    errors = [error(candidate, predicted, true) for candidate in CORRECTED]
+    errors = [error(adjustment, predicted, true) for adjustment in CORRECTED]
     assert errors[0] >= errors[1] - 1e-6 * max(1, errors[0])
     assert errors[1] >= errors[2] - 1e-6 * max(1, errors[1])
 

@@ -1,6 +1,6 @@
 """The ways in which a run can be adapted, from the simplest to the one with the most freedom.
 
-Each way is a :class:`Candidate`: it fits a head and tasks to a few labelled networks. A candidate that does not
+Each way is a :class:`Adjustment`: it fits a head and tasks to a few labelled networks. An adjustment that does not
 change the head only adds a :class:`~sneframe.correction.Correction` to the tasks.
 """
 
@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, final
 
-import attrs
 import numpy as np
 import torch
 from attrs import evolve, frozen
@@ -77,12 +76,12 @@ def raw_outputs(head: Head, embedding: Tensor) -> Tensor:
     return value
 
 
-class Candidate(ABC):
+class Adjustment(ABC):
     """A way to adapt a run.
 
     Attributes:
         name: the name in files and tables.
-        meaning: what the candidate does, in a few words.
+        meaning: what the adjustment does, in a few words.
     """
 
     name: ClassVar[str]
@@ -94,7 +93,7 @@ class Candidate(ABC):
 
 
 @final
-class Nothing(Candidate):
+class Nothing(Adjustment):
     """Leaves the run as it is."""
 
     name = "nothing"
@@ -105,7 +104,7 @@ class Nothing(Candidate):
         return Fitted(head=head, tasks=tasks)
 
 
-class Corrected(Candidate):
+class Corrected(Adjustment):
     """Corrects the values that the run predicts, each property by a function of its own."""
 
     @abstractmethod
@@ -167,7 +166,7 @@ class Monotone(Corrected):
 
 
 @final
-class HeadRefit(Candidate):
+class HeadRefit(Adjustment):
     name = "head"
     meaning = ""
 
@@ -180,7 +179,6 @@ class HeadRefit(Candidate):
         if head.trained:
             return self._trained(head, tasks, networks)
         new = copy.deepcopy(head)
-        from sneframe.zoo.column import Column
 
         targets = np.concatenate([t.targets(networks.truth[t.name]) for t in tasks.each], 1)
         copies = max(1, round(self.penalty * len(head.embeddings) / len(networks)))
@@ -216,6 +214,6 @@ class HeadRefit(Candidate):
         return Fitted(head=new.float(), tasks=tasks)
 
 
-def candidates_for(head: Head) -> tuple[Candidate, ...]:
-    """Return the candidates for a run with this head, the simplest first."""
+def adjustments_for(head: Head) -> tuple[Adjustment, ...]:
+    """Return the adjustments for a run with this head, the simplest first."""
     return (Nothing(), Shift(), Affine(), Monotone())

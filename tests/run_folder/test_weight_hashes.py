@@ -1,4 +1,4 @@
-"""A fingerprint recognises a network in another zoo, and no other network."""
+"""A weight hash recognises a network in another zoo, and no other network."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from sneframe.batch import join
 from sneframe.errors import RunError
-from sneframe.run_folder.training_networks import fingerprints, read_fingerprints
+from sneframe.run_folder.training_networks import read_weight_hashes, weight_hashes
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 
@@ -18,7 +18,7 @@ def batch_of(weights, ids=None):
 
 
 def found(*batches):
-    return dict(fingerprints(batches))
+    return dict(weight_hashes(batches))
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def weights():
 
 
 def test_networks_differ(weights):
-    """Four networks have four fingerprints."""
+    """Four networks have four weight hashes."""
     assert len(set(found(batch_of(weights)).values())) == 4
 
 
 def test_it_does_not_depend_on_the_batch_or_the_id(weights):
-    """A network has its fingerprint wherever it is."""
+    """A network has its weight hash wherever it is."""
     whole = found(batch_of(weights))
     assert found(batch_of(weights[2:3], [7])) == {7: whole[2]}
 
@@ -63,4 +63,4 @@ def test_a_run_that_recorded_none_is_refused(tmp_path, text):
     if text is not None:
         path.write_text(text)
     with pytest.raises(RunError, match=r"training\.json: (does not record|no such file)"):
-        read_fingerprints(path)
+        read_weight_hashes(path)
