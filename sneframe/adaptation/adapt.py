@@ -1,8 +1,8 @@
 """Adapt a finished run to a new zoo with a few labelled networks, and write the result as a new run folder.
 
-The encoder stays as it is. A few adjustments are compared by cross-validation over the labelled networks alone;
-see :mod:`sneframe.adaptation.choice`. All other networks of the zoo are test networks, which are scored once,
-before and after.
+The encoder stays as it is. A few adjustments are compared by cross-validation over the labelled networks
+alone; see :mod:`sneframe.adaptation.choice`. All other networks of the zoo are test networks, which are
+scored once, before and after.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+from accelerate import Accelerator
 from attrs import evolve, frozen
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from sneframe.adaptation.choice import Validated, choose
 from sneframe.adaptation.draw import FEWEST, LabelledSplit, draw
 from sneframe.adaptation.folder import Adapted, write_folder
 from sneframe.config.schema import RunConfig
-from sneframe.errors import ConfigError, RunError, ZooError
+from sneframe.errors import ConfigError, PartError, RunError, ZooError, counted
 from sneframe.metrics import Scores, score
 from sneframe.model import Model
 from sneframe.progress import Reporter
@@ -34,7 +35,7 @@ from sneframe.run_folder.json_files import CONVERTER, read_json
 from sneframe.run_folder.measured import Baseline, Metrics, PropertyScores, Seconds
 from sneframe.run_folder.predictions import CATEGORY
 from sneframe.run_folder.training_networks import read_weight_hashes
-from sneframe.tasks import Fraction, Regression, Tasks
+from sneframe.tasks import Regression, Tasks
 from sneframe.train import evaluate
 from sneframe.train.data import Data, Split, with_properties
 from sneframe.train.run import Result
@@ -96,7 +97,8 @@ def adapt(
         ZooError: the zoo lacks a property of the run, has values that the run cannot predict, or has too few
             networks that the training did not have.
         ConfigError: ``networks`` is less than 3.
-        PartError: the method of the run cannot take the architectures of the zoo.
+        PartError: the method of the run cannot take the architectures of the zoo, or an embedding is not
+            finite.
     """
     started = time.perf_counter()
     reporter = reporter or Reporter()
@@ -114,40 +116,36 @@ def adapt(
         f"{len(data.split.test)} test networks, {accelerator.device}"
     )
     data = data.to(accelerator.device)
-    parent.model.encoder.to(accelerator.device)
-    batch_size = parent.config.train.batch_size
-    everything = np.arange(len(data.zoo))
-    embedding = evaluate.embed(parent.model.encoder, data, everything, accelerator, batch_size=batch_size)
-
+    embedding = _embedded(parent, data, accelerator)
     known = Labelled(
         embedding=embedding[data.split.train],
         truth=_truth(parent.tasks, data, data.split.train),
         group=data.zoo.group[data.split.train],
     )
     clock = time.perf_counter()
-    outcome = choose(adjustments_for(parent.model.head), parent.model.head, parent.tasks, known)
-    fitted = outcome.chosen.fit(parent.model.head, parent.tasks, known)
+    head, groups = parent.model.head, len(np.unique(known.group))
+    outcome = choose(adjustments_for(groups), head, parent.tasks, known)
+    fitted = outcome.chosen.fit(head, parent.tasks, known)
     seconds = time.perf_counter() - clock
-    model = Model(parent.model.encoder, fitted.head)
     test = embedding[data.split.test]
+    scores, before = _scores(fitted, Fitted(head=head, tasks=parent.tasks), data, outcome, test)
+    predicted = {"val": outcome.predicted, "test": fitted.predict(test)}
     value = raw_outputs(fitted.head, test)
-    before = Fitted(head=parent.model.head, tasks=parent.tasks).predict(test)
-    truth = _truth(parent.tasks, data, data.split.test)
-    scores = _scores(fitted.tasks, data, outcome, value)
-    main = scores.pop(fitted.tasks.main.name)
+    model = Model(parent.model.encoder, fitted.head).to(accelerator.device)
+    main = parent.tasks.main.name
     metrics = Metrics(
-        property=fitted.tasks.main.name,
-        **attrs.asdict(main, recurse=False),
+        property=main,
+        **attrs.asdict(scores.pop(main), recurse=False),
         also=scores,
         architectures=evaluate.mix(data),
         invariance=evaluate.invariance(
-            model.to(accelerator.device),
+            model,
             data,
             data.split.test,
             value,
             accelerator,
             seed=parent.config.seed,
-            batch_size=batch_size,
+            batch_size=parent.config.train.batch_size,
         ),
         size=sum(parameter.numel() for parameter in model.parameters()),
         epochs=0,
@@ -156,7 +154,7 @@ def adapt(
         best_epoch=0,
         stopped_by=None,
         seconds=Seconds(train=seconds, step=None, to_best=None, total=time.perf_counter() - started),
-        before={name: score(truth[name], values) for name, values in before.items()},
+        before=before,
     )
     adapted = Adapted(
         model=model,
@@ -165,7 +163,7 @@ def adapt(
         data=data,
         had=parent.had,
         embedding=embedding,
-        predicted={"val": outcome.predicted, "test": fitted.predict(test)},
+        predicted=predicted,
         environment=environment.describe(data.zoo, parent.config, accelerator),
         metrics=metrics,
         adaptation=_adaptation(parent, data, drawn, outcome, where=where, labelled=labelled, seed=seed),
@@ -226,7 +224,7 @@ def _target(out: str | Path | None, config: RunConfig) -> Path:
 def _read_zoo(
     parent: _Run, path: Path, where: str | None, reporter: Reporter
 ) -> tuple[Zoo, dict[str, Column]]:
-    """Return the networks of the zoo that have all properties of the run, and the columns of the properties.
+    """Return the networks that have all properties of the run, and the columns of these properties.
 
     Raises:
         ZooError: the zoo or a property does not exist, no network has all properties, or a value is not one
@@ -242,17 +240,11 @@ def _read_zoo(
                 f"{path}: the run predicts {task.name!r} as a number, but here it holds {column.kind}s"
             )
         low, high = float(column.values.min()), float(column.values.max())
-        limits = (
-            (0.0, 1.0)
-            if isinstance(task, Fraction)
-            else task.within
-            if isinstance(task, Regression)
-            else None
-        )
+        limits = task.within if isinstance(task, Regression) else (0.0, 1.0)
         if limits is not None and (low < limits[0] or high > limits[1]):
             raise ZooError(
-                f"{path}: the run predicts {task.name!r} in [{limits[0]:g}, {limits[1]:g}], but here the values "
-                f"are in [{low:g}, {high:g}]"
+                f"{path}: the run predicts {task.name!r} in [{limits[0]:g}, {limits[1]:g}], but here the "
+                f"values are in [{low:g}, {high:g}]"
             )
     return selected, columns
 
@@ -274,32 +266,51 @@ def _truth(tasks: Tasks, data: Data, positions: np.ndarray) -> dict[str, np.ndar
     return {task.name: task.truth(data.columns[task.name].take(positions)) for task in tasks.each}
 
 
-def _scores(tasks: Tasks, data: Data, outcome: Validated, value: Tensor) -> dict[str, PropertyScores]:
-    """Return the scores of each property.
+def _embedded(parent: _Run, data: Data, accelerator: Accelerator) -> Tensor:
+    """Return the embeddings ``(N, E)`` of all networks, on the host.
+
+    Raises:
+        PartError: the method cannot take a network, or an embedding is not finite.
+    """
+    encoder, everything = parent.model.encoder.to(accelerator.device), np.arange(len(data.zoo))
+    batch_size = parent.config.train.batch_size
+    embedding = evaluate.embed(encoder, data, everything, accelerator, batch_size=batch_size)
+    if count := int((~embedding.isfinite().all(1)).sum()):
+        raise PartError(f"{data.zoo.path}: the embeddings of {counted(count, 'network')} are not finite")
+    return embedding
+
+
+def _scores(
+    after: Fitted, before: Fitted, data: Data, outcome: Validated, test: Tensor
+) -> tuple[dict[str, PropertyScores], dict[str, Scores]]:
+    """Return the scores of each property after the adaptation, and those on the test networks before.
 
     The scores under ``val`` are those of the cross-validation. The baseline predicts the mean of the labelled
     networks.
 
     Args:
-        tasks: the tasks after the adaptation.
+        after: head and tasks after the adaptation.
+        before: head and tasks of the run.
         data: the networks.
         outcome: the outcome of the cross-validation.
-        value: raw outputs ``(n, T)`` of the test networks.
+        test: embeddings ``(n, E)`` of the test networks.
     """
-    known, test = (_truth(tasks, data, rows) for rows in (data.split.train, data.split.test))
-    return {
+    known, truth = (_truth(before.tasks, data, rows) for rows in (data.split.train, data.split.test))
+    scores = {
         task.name: PropertyScores(
             task=task.kind,
             val=score(known[task.name], outcome.predicted[task.name]),
-            test=task.score(test[task.name], own),
+            test=task.score(truth[task.name], own),
             baseline=Baseline(
                 val=_score_mean(known[task.name], known[task.name]),
-                test=_score_mean(test[task.name], known[task.name]),
+                test=_score_mean(truth[task.name], known[task.name]),
             ),
             by_architecture=evaluate.by_architecture(task, data, own),
         )
-        for task, own in tasks.split(value)
+        for task, own in after.tasks.split(raw_outputs(after.head, test))
     }
+    old = before.tasks.split(raw_outputs(before.head, test))
+    return scores, {task.name: task.score(truth[task.name], own) for task, own in old}
 
 
 def _score_mean(true: np.ndarray, known: np.ndarray) -> Scores:

@@ -1,15 +1,15 @@
-"""The ways in which a run can be adapted, from the simplest to the one with the most freedom.
+"""The adjustments: the ways to adapt a run, from the simplest to the one with the most freedom.
 
-Each way is a :class:`Adjustment`: it fits a head and tasks to a few labelled networks. An adjustment that does not
-change the head only adds a :class:`~sneframe.correction.Correction` to the tasks.
+An adjustment fits a head and tasks to a few labelled networks. Most of them keep the head, and only add a
+:class:`~sneframe.correction.Correction` to the tasks.
 """
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, final
+from collections.abc import Callable, Mapping
+from typing import final
 
 import numpy as np
 import torch
@@ -17,11 +17,14 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from sneframe.correction import Correction
-from sneframe.parts.head import Head
+from sneframe.parts.head import FittedHead, Head
 from sneframe.plugins import Blamed
 from sneframe.tasks import Task, Tasks
 
-SLOPES = 1e-12  #: a spread of predicted values below this counts as none
+NARROW = 1e-12  #: predicted values that differ by less than this count as equal
+PENALTY = 1.0  #: weight of the squared change of the weights of a head that gradients train
+STEPS = 100  #: the largest number of L-BFGS steps
+COPIES = 0.2  #: copies of labelled networks for a fitted head, as a fraction of its training networks
 
 
 @frozen(kw_only=True, eq=False)
@@ -81,11 +84,11 @@ class Adjustment(ABC):
 
     Attributes:
         name: the name in files and tables.
-        meaning: what the adjustment does, in a few words.
+        fewest: with fewer labelled run groups than this, the adjustment is not tried.
     """
 
-    name: ClassVar[str]
-    meaning: ClassVar[str]
+    name: str
+    fewest: int
 
     @abstractmethod
     def fit(self, head: Head, tasks: Tasks, networks: Labelled) -> Fitted:
@@ -93,23 +96,32 @@ class Adjustment(ABC):
 
 
 @final
+@frozen
 class Nothing(Adjustment):
     """Leaves the run as it is."""
 
     name = "nothing"
-    meaning = "the run as it is"
+    fewest = 0
 
     def fit(self, head: Head, tasks: Tasks, networks: Labelled) -> Fitted:  # noqa: ARG002  # nothing is fitted
         """Return the head and the tasks of the run."""
         return Fitted(head=head, tasks=tasks)
 
 
+@final
+@frozen(kw_only=True)
 class Corrected(Adjustment):
-    """Corrects the values that the run predicts, each property by a function of its own."""
+    """Corrects the values that the run predicts, each property by a function of its own.
 
-    @abstractmethod
-    def correction(self, predicted: np.ndarray, true: np.ndarray) -> Correction:
-        """Return the correction that is fitted to predicted and true values ``(n,)``."""
+    Args:
+        name: the name in files and tables.
+        correction: fits a correction to predicted and true values ``(n,)``.
+        fewest: with fewer labelled run groups than this, the adjustment is not tried.
+    """
+
+    name: str
+    correction: Callable[[np.ndarray, np.ndarray], Correction]
+    fewest: int = 0
 
     def fit(self, head: Head, tasks: Tasks, networks: Labelled) -> Fitted:
         """Fit a correction of each property, and keep the head."""
@@ -122,98 +134,99 @@ class Corrected(Adjustment):
         return evolve(task, correction=correction)  # type: ignore[misc]  # each task of a number has one
 
 
-@final
-class Shift(Corrected):
-    """Adds the mean error to every value."""
-
-    name = "shift"
-    meaning = "a number is added to every value"
-
-    def correction(self, predicted: np.ndarray, true: np.ndarray) -> Correction:
-        """Return the shift with the smallest squared error."""
-        return Correction.shift(float(np.mean(true - predicted)))
+def shift(predicted: np.ndarray, true: np.ndarray) -> Correction:
+    """Return the correction that adds the mean error, the number with the smallest squared error."""
+    return Correction.shift(float(np.mean(true - predicted)))
 
 
-@final
-class Affine(Corrected):
-    """Maps the values by the straight line with the smallest squared error whose slope is not negative."""
+def affine(predicted: np.ndarray, true: np.ndarray) -> Correction:
+    """Return the straight line with the smallest squared error whose slope is not negative.
 
-    name = "affine"
-    meaning = "a straight line that does not fall"
-
-    def correction(self, predicted: np.ndarray, true: np.ndarray) -> Correction:
-        """Return the straight line. If all predicted values are equal, it adds a number."""
-        if np.ptp(predicted) < SLOPES:
-            return Correction.shift(float(np.mean(true - predicted)))
-        centred = predicted - predicted.mean()
-        slope = max(0.0, float(centred @ true / (centred @ centred)))
-        return Correction.affine(slope, float(true.mean() - slope * predicted.mean()))
+    If all predicted values are equal, the slope is 1.
+    """
+    if np.ptp(predicted) < NARROW:
+        return shift(predicted, true)
+    centred = predicted - predicted.mean()
+    slope = max(0.0, float(centred @ true / (centred @ centred)))
+    return Correction.affine(slope, float(true.mean() - slope * predicted.mean()))
 
 
-@final
-class Monotone(Corrected):
-    """Maps the values by isotonic regression: the non-decreasing function with the smallest squared error."""
+def monotone(predicted: np.ndarray, true: np.ndarray) -> Correction:
+    """Return the non-decreasing function with the smallest squared error, from isotonic regression.
 
-    name = "monotone"
-    meaning = "any function that does not fall (isotonic regression)"
+    It is linear between the predicted values, and constant outside of them.
+    """
+    from sklearn.isotonic import IsotonicRegression
 
-    def correction(self, predicted: np.ndarray, true: np.ndarray) -> Correction:
-        """Return the piecewise linear function through the fitted values, constant outside of them."""
-        from sklearn.isotonic import IsotonicRegression
-
-        fitted = IsotonicRegression(out_of_bounds="clip").fit(predicted, true)
-        return Correction(x=fitted.X_thresholds_, y=fitted.y_thresholds_, slope=0.0)
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(predicted, true)
+    return Correction(x=fitted.X_thresholds_, y=fitted.y_thresholds_, slope=0.0)
 
 
 @final
-class HeadRefit(Adjustment):
+@frozen
+class RefitHead(Adjustment):
+    """Fits the head again, so that it stays near the head of the run.
+
+    A head that gradients train starts from its weights. The loss is that of the task, summed over the
+    labelled networks, plus the squared change of all weights that are not biases (L²-SP: Li, Grandvalet and
+    Davoine, arXiv 1802.01483). A fitted head is fitted to its training networks and to copies of the labelled
+    networks, a fifth as many as the training networks.
+    """
+
     name = "head"
-    meaning = ""
-
-    def __init__(self, penalty, correct=None):
-        self.penalty = penalty
-        self.correct = correct
-        self.name = f"head {penalty}"
+    fewest = 10
 
     def fit(self, head: Head, tasks: Tasks, networks: Labelled) -> Fitted:
-        if head.trained:
-            return self._trained(head, tasks, networks)
-        new = copy.deepcopy(head)
-
-        targets = np.concatenate([t.targets(networks.truth[t.name]) for t in tasks.each], 1)
-        copies = max(1, round(self.penalty * len(head.embeddings) / len(networks)))
-        new.finish(
-            torch.cat([head.embeddings, networks.embedding.repeat(copies, 1)]),
-            torch.cat([head.targets, torch.from_numpy(targets).to(head.targets).repeat(copies, 1)]),
-        )
-        return Fitted(head=new, tasks=tasks)
-
-    def _trained(self, head, tasks, networks):
-        new = copy.deepcopy(head).double()
-        new.eval()
-        old = [p.detach().clone() for p in new.parameters()]
-        targets = torch.from_numpy(np.concatenate([t.targets(networks.truth[t.name]) for t in tasks.each], 1))
-        optimiser = torch.optim.LBFGS(
-            new.parameters(), max_iter=200, line_search_fn="strong_wolfe", tolerance_change=1e-10
-        )
-
-        def closure():
-            optimiser.zero_grad()
-            loss = (
-                tasks.loss64(new(networks.embedding.double()), targets)
-                if hasattr(tasks, "loss64")
-                else tasks.loss(new(networks.embedding.double()), targets.float()).sum()
-            )
-            loss = loss + self.penalty * sum(
-                ((p - o) ** 2).sum() for p, o in zip(new.parameters(), old) if p.ndim > 1
-            )
-            loss.backward()
-            return loss
-
-        optimiser.step(closure)
-        return Fitted(head=new.float(), tasks=tasks)
+        """Fit the head again, and keep the tasks."""
+        targets = [task.targets(networks.truth[task.name]) for task in tasks.each]
+        target = torch.from_numpy(np.concatenate(targets, axis=1))
+        changed = copy.deepcopy(head)
+        with Blamed(head):
+            if isinstance(changed, FittedHead):
+                _fit_again(changed, networks.embedding, target)
+            else:
+                _train_again(changed, tasks, networks.embedding, target.float())
+        return Fitted(head=changed, tasks=tasks)
 
 
-def adjustments_for(head: Head) -> tuple[Adjustment, ...]:
-    """Return the adjustments for a run with this head, the simplest first."""
-    return (Nothing(), Shift(), Affine(), Monotone())
+#: All adjustments, from the simplest to the one with the most freedom.
+ADJUSTMENTS: tuple[Adjustment, ...] = (
+    Nothing(),
+    Corrected(name="shift", correction=shift),
+    Corrected(name="affine", correction=affine),
+    Corrected(name="monotone", correction=monotone, fewest=10),
+    RefitHead(),
+)
+
+
+def adjustments_for(groups: int) -> tuple[Adjustment, ...]:
+    """Return the adjustments that are tried with a number of labelled run groups, the simplest first."""
+    return tuple(each for each in ADJUSTMENTS if each.fewest <= groups)
+
+
+def _fit_again(head: FittedHead, embedding: Tensor, target: Tensor) -> None:
+    """Fit a head to its training networks and to copies of other networks, in place."""
+    assert head.embeddings is not None
+    assert head.targets is not None
+    copies = max(1, round(COPIES * len(head.embeddings) / len(embedding)))
+    head.finish(
+        torch.cat([head.embeddings, *[embedding.to(head.embeddings)] * copies]),
+        torch.cat([head.targets, *[target.to(head.targets)] * copies]),
+    )
+
+
+def _train_again(head: Head, tasks: Tasks, embedding: Tensor, target: Tensor) -> None:
+    """Train a head in place, by L-BFGS, with a penalty on the change of its weights."""
+    head.eval()
+    weights = [parameter for parameter in head.parameters() if parameter.ndim > 1]
+    before = [weight.detach().clone() for weight in weights]
+    optimiser = torch.optim.LBFGS(head.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        changes = [(now - then).square().sum() for now, then in zip(weights, before, strict=True)]
+        total = tasks.loss(head(embedding), target).sum() + PENALTY * torch.stack(changes).sum()
+        total.backward()
+        return total
+
+    optimiser.step(loss)

@@ -8,6 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from sneframe.adaptation.adjustments import Adjustment, Labelled
+from sneframe.errors import PartError
 from sneframe.parts.head import Head
 from sneframe.run_folder.adapted import Tried
 from sneframe.tasks import Tasks
@@ -37,32 +38,34 @@ def choose(adjustments: Sequence[Adjustment], head: Head, tasks: Tasks, networks
     """Choose an adjustment by the error of the main property, in favour of the simpler one.
 
     Each network is predicted by a fit to the networks of the other folds. The chosen adjustment is the first
-    one whose error exceeds the smallest error by at most one standard error of this excess (Hastie,
-    Tibshirani, Friedman, The Elements of Statistical Learning, 7.10, with the errors of two adjustments
-    compared network by network).
+    one whose error exceeds the smallest error by at most one standard error of the smallest error (Hastie,
+    Tibshirani, Friedman, The Elements of Statistical Learning, 7.10). An adjustment that predicts values that
+    are not finite is left out.
 
     Args:
         adjustments: the adjustments, the simplest first.
         head: the head of the run.
         tasks: the tasks of the run.
         networks: the labelled networks, of at least three run groups.
+
+    Raises:
+        PartError: no adjustment predicts finite values, not even that of doing nothing.
     """
     fold = folds(networks.group)
     main = tasks.main.name
-    predicted = [_out_of_fold(adjustment, head, tasks, networks, fold) for adjustment in adjustments]
-    errors = np.stack([(each[main] - networks.truth[main]) ** 2 for each in predicted])  # (adjustments, n)
-    best = errors.mean(1).argmin()
-    tried = []
-    for adjustment, own in zip(adjustments, errors, strict=True):
-        excess, spread = _mean_and_spread(own - errors[best], networks.group)
-        tried.append(Tried(name=adjustment.name, mse=float(own.mean()), excess=excess, spread=spread))
-    place = next(place for place, each in enumerate(tried) if each.excess <= each.spread)
-    return Validated(
-        tried=tuple(tried),
-        chosen=adjustments[place],
-        folds=int(fold.max()) + 1,
-        predicted=predicted[place],
-    )
+    tried, kept = [], []
+    for adjustment in adjustments:
+        predicted = _out_of_fold(adjustment, head, tasks, networks, fold)
+        if all(np.isfinite(values).all() for values in predicted.values()):
+            mse, spread = _mean_and_spread((predicted[main] - networks.truth[main]) ** 2, networks.group)
+            tried.append(Tried(name=adjustment.name, mse=mse, spread=spread))
+            kept.append((adjustment, predicted))
+    if not tried:
+        raise PartError(f"head {head.name!r} predicts values that are not finite")
+    best = min(tried, key=lambda each: each.mse)
+    place = next(place for place, each in enumerate(tried) if each.mse <= best.mse + best.spread)
+    chosen, predicted = kept[place]
+    return Validated(tried=tuple(tried), chosen=chosen, folds=int(fold.max()) + 1, predicted=predicted)
 
 
 def folds(group: np.ndarray) -> np.ndarray:

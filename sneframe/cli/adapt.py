@@ -62,11 +62,10 @@ def adapt(run: Path, zoo: Path, *, no_report: bool, quiet: bool, **options: Any)
 def _print_adjustments(console: Any, adaptation: Any, name: str) -> None:
     from sneframe.cli.tables import cells, table
 
-    rows = table("way to adapt", "cross-validated MSE", "above the smallest")
+    rows = table("adjustment", "cross-validated MSE", "")
     for each in adaptation.adjustments:
-        chosen = "  ← kept" if each.name == adaptation.chosen else ""
-        excess = f"{each.excess:.3g} ± {each.spread:.2g}{chosen}"
-        rows.add_row(*cells(each.name, f"{each.mse:.4g}", excess))
+        chosen = "← kept" if each.name == adaptation.chosen else ""
+        rows.add_row(*cells(each.name, f"{each.mse:.4g} ± {each.spread:.2g}", chosen))
     rows.title = f"{name}, {len(adaptation.networks)} labelled networks"
     console.print(rows)
 

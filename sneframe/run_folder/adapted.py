@@ -49,13 +49,11 @@ class Tried:
     Args:
         name: name of the adjustment.
         mse: mean squared error of the labelled networks. Each is predicted by a fit to the others.
-        excess: how much larger this error is than the smallest one.
-        spread: the standard error of ``excess``, over run groups.
+        spread: the standard error of this mean, over run groups.
     """
 
     name: str
     mse: float
-    excess: float
     spread: float
 
 

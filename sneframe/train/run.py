@@ -153,7 +153,7 @@ def _training(data: Data) -> TrainingNetworks:
 
 
 def finite_ranges(batches: Iterable[Batch]) -> dict[str, Range]:
-    """Return the range of the root mean square of each type of parameter, without ranges that are infinite."""
+    """Return the range of the root mean square of each type of parameter, without infinite ranges."""
     return {
         kind: Range(least=least, most=most)
         for kind, (least, most) in ranges_of(batches).items()
