@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sneframe._version import __version__
 
 if TYPE_CHECKING:
+    from sneframe.adaptation.adapt import adapt
     from sneframe.architecture import Architecture
     from sneframe.batch import Batch, from_state_dicts
     from sneframe.compose import encoder, recipe, use
@@ -24,6 +25,7 @@ __all__ = [
     "Architecture",
     "Batch",
     "__version__",
+    "adapt",
     "encoder",
     "from_modules",
     "from_state_dicts",
@@ -39,6 +41,7 @@ __all__ = [
 _HOMES = {
     "Architecture": "sneframe.architecture",
     "Batch": "sneframe.batch",
+    "adapt": "sneframe.adaptation.adapt",
     "encoder": "sneframe.compose",
     "from_modules": "sneframe.symmetry.describe",
     "from_state_dicts": "sneframe.batch",

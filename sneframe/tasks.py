@@ -8,7 +8,7 @@ columns in the raw output.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -21,6 +21,8 @@ from attrs import field, frozen
 from einops import rearrange
 from torch import Tensor
 
+from sneframe.config.validators import as_tuple
+from sneframe.correction import Correction
 from sneframe.errors import ZooError
 from sneframe.metrics import Scores, score, score_classes
 from sneframe.zoo.column import Column, no_category
@@ -33,12 +35,8 @@ def _limits(value: Sequence[float] | None) -> tuple[float, float] | None:
     return None if value is None else (value[0], value[1])
 
 
-def _texts(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(values)
-
-
-def _numbers(values: Iterable[float]) -> tuple[float, ...]:
-    return tuple(values)
+def _correction(value: Correction | Mapping[str, Any] | None) -> Correction | None:
+    return Correction(**value) if isinstance(value, Mapping) else value
 
 
 class Task(ABC):
@@ -80,7 +78,7 @@ class Task(ABC):
 
     @abstractmethod
     def constant(self) -> Tensor:
-        """Return the raw output ``(T,)`` that predicts the training mean or training frequencies."""
+        """Return the raw output ``(T,)`` that predicts the training mean or frequencies, if not corrected."""
 
 
 @frozen(kw_only=True)
@@ -92,6 +90,7 @@ class Regression(Task):
         mean: mean of the property over the training networks.
         std: standard deviation of the property over the training networks.
         within: limits to which predictions are clipped, or None.
+        correction: correction of the predicted values before they are clipped, or None.
     """
 
     kind = "regression"
@@ -101,6 +100,7 @@ class Regression(Task):
     mean: float
     std: float
     within: tuple[float, float] | None = field(default=None, converter=_limits)
+    correction: Correction | None = field(default=None, converter=_correction)
 
     @classmethod
     def fit(cls, name: str, values: np.ndarray, within: tuple[float, float] | None = None) -> Regression:
@@ -135,6 +135,7 @@ class Regression(Task):
     def predict(self, value: Tensor) -> np.ndarray:
         """Return the predicted values ``(B,)`` in the unit of the property, as float64."""
         values: np.ndarray = value.detach().squeeze(1).double().cpu().numpy() * self.std + self.mean
+        values = values if self.correction is None else self.correction(values)
         return values if self.within is None else values.clip(*self.within)
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
@@ -153,6 +154,7 @@ class Fraction(Task):
     Args:
         name: name of the property.
         mean: mean of the property over the training networks.
+        correction: correction of the predicted fractions, or None. The result is clipped to [0, 1].
     """
 
     kind = "fraction"
@@ -160,6 +162,7 @@ class Fraction(Task):
 
     name: str
     mean: float
+    correction: Correction | None = field(default=None, converter=_correction)
 
     def truth(self, column: Column) -> np.ndarray:
         """Return the true values ``(n,)`` in a column, as float64."""
@@ -178,7 +181,7 @@ class Fraction(Task):
     def predict(self, value: Tensor) -> np.ndarray:
         """Return the predicted values ``(B,)``, float64 in [0, 1]."""
         values: np.ndarray = value.detach().squeeze(1).double().sigmoid().cpu().numpy()
-        return values
+        return values if self.correction is None else self.correction(values).clip(0, 1)
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
         """Score the predicted fractions, not the logits."""
@@ -205,8 +208,8 @@ class Category(Task):
     kind = "category"
 
     name: str
-    classes: tuple[str, ...] = field(converter=_texts)
-    frequencies: tuple[float, ...] = field(converter=_numbers)
+    classes: tuple[str, ...] = field(converter=as_tuple)
+    frequencies: tuple[float, ...] = field(converter=as_tuple)
     fitted: bool = False
 
     @classmethod
@@ -338,10 +341,6 @@ def _kind_of(column: Column) -> str:
     return "fraction" if low >= 0 and high <= 1 and high - low >= SPREAD else "regression"
 
 
-def _tasks(values: Iterable[Task]) -> tuple[Task, ...]:
-    return tuple(values)
-
-
 @frozen(kw_only=True, slots=False)
 class Tasks:
     """The tasks of a run, which are learned together. The scores of the first task decide the best epoch.
@@ -350,7 +349,7 @@ class Tasks:
         each: the tasks, at least one.
     """
 
-    each: tuple[Task, ...] = field(converter=_tasks)
+    each: tuple[Task, ...] = field(converter=as_tuple)
 
     @property
     def main(self) -> Task:

@@ -33,7 +33,7 @@ PLUGINS = (
 # A row may import the rows below it, and its own where that makes no circle.
 ROWS = (
     ("__main__", "cli"),
-    ("bench", "testing"),
+    ("adaptation", "bench", "testing"),
     ("train",),
     ("predict", "report"),
     ("run_folder",),
@@ -44,7 +44,7 @@ ROWS = (
     ("batch",),
     (
         *("architecture", "config", "engine", "metrics", "rng"),
-        *("atomic", "devices", "progress", "hookspecs", "errors", "_version"),
+        *("atomic", "correction", "devices", "progress", "hookspecs", "errors", "_version"),
     ),
 )
 RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}

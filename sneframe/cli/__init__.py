@@ -21,6 +21,7 @@ from sneframe.errors import SneframeError, choices, printable
 COMMANDS = (
     "run",
     "compare",
+    "adapt",
     "zoo",
     "predict",
     "embed",

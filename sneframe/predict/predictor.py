@@ -102,7 +102,9 @@ def load(
     model, tasks, header = load_model(best)
     if memory is not None and memory < (needed := least(model.encoder)):
         raise ConfigError(f"memory: {shown(memory)} is too little; this model needs at least {shown(needed)}")
-    architectures = tuple(Architecture.from_json(data) for data in header["architectures"])
+    # An adapted run knows the networks to which it was adapted, not those for which the model was built.
+    described = header.get("seen", header["architectures"])
+    architectures = tuple(Architecture.from_json(data) for data in described)
     network_reader = NetworkReader(
         module=Factory(module) if module else None,
         key=key,

@@ -61,8 +61,7 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
             f"but got {header.get('format')} version {header.get('version')}"
         )
     try:
-        find = partial(plugins.part, class_paths=dict(header["unregistered"]))
-        config = structure(dict(header["config"]), find)
+        config = config_of(header)
         architectures = [Architecture.from_json(data) for data in header["architectures"]]
         tasks = Tasks.from_json(header["tasks"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArchitectureError) as error:
@@ -77,6 +76,17 @@ def load_model(path: Path) -> tuple[Model, Tasks, Mapping[str, Any]]:
         )
     restore_model(model, tensors, path)
     return model.eval(), tasks, header
+
+
+def config_of(header: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration in the header of a model file.
+
+    Raises:
+        KeyError, TypeError, ValueError: the header is damaged.
+        ConfigError: a key is unknown, or a value is wrong.
+    """
+    find = partial(plugins.part, class_paths=dict(header["unregistered"]))
+    return structure(dict(header["config"]), find)
 
 
 def restore_model(model: Model, tensors: Mapping[str, Any], path: Path) -> None:

@@ -12,6 +12,7 @@ from sneframe import atomic
 from sneframe.config.schema import RunConfig, read_toml
 from sneframe.config.structure import to_toml, unstructure
 from sneframe.errors import MachineError, RunError
+from sneframe.run_folder.adapted import NAME as ADAPTED
 from sneframe.run_folder.environment import Environment
 from sneframe.run_folder.json_files import read_json, write_json
 from sneframe.zoo.staging import check_place
@@ -39,6 +40,8 @@ def open_folder(
     """
     if resume:
         path = Path(folder) if folder is not None else None
+        if path is not None and (path / ADAPTED).exists():
+            raise RunError(f"{path} was adapted from another run and has no training to resume")
         if path is None or not (path / "config.toml").exists():
             raise RunError(f"no run to resume in {path}: config.toml is missing")
         _check_config(path, config)

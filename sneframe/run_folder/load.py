@@ -10,6 +10,7 @@ import numpy as np
 from attrs import frozen
 
 from sneframe.errors import RunError
+from sneframe.run_folder.adapted import Adaptation, read_adaptation
 from sneframe.run_folder.embeddings import Embeddings, read_embeddings
 from sneframe.run_folder.environment import Environment
 from sneframe.run_folder.history import Epoch, read_history
@@ -33,6 +34,7 @@ class RunFolder:
         embeddings: test embeddings in ``embeddings.safetensors``; None if there is no such file.
         shown: columns in ``shown.json``, by name, with values in the order of the predictions. Empty if there
             is no such file.
+        adapted: how the run was adapted to its zoo; None for a run that was trained.
     """
 
     name: str
@@ -43,6 +45,7 @@ class RunFolder:
     metrics: Metrics
     embeddings: Embeddings | None
     shown: Mapping[str, np.ndarray]
+    adapted: Adaptation | None = None
 
 
 def read_folder(folder: Path) -> RunFolder:
@@ -66,6 +69,7 @@ def read_folder(folder: Path) -> RunFolder:
         metrics=metrics,
         embeddings=read_embeddings(folder / "embeddings.safetensors", predictions[0].ids),
         shown=read_shown(folder / "shown.json", predictions[0].ids),
+        adapted=read_adaptation(folder),
     )
 
 

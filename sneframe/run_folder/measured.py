@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
+from cattrs.gen import make_dict_unstructure_fn, override
 
 from sneframe.metrics import Scores
+from sneframe.run_folder.json_files import CONVERTER
 
 
 @frozen(kw_only=True)
@@ -129,6 +131,7 @@ class Metrics(PropertyScores):
         best_epoch: number of the epoch whose model was saved, counted from 1; 0 for a run without epochs.
         stopped_by: ``budget`` or ``patience`` if one of them ended the training, else None.
         seconds: how long the run and its stages took.
+        before: for a run that was adapted, the scores of the test networks before, by property name.
     """
 
     property: str
@@ -142,8 +145,14 @@ class Metrics(PropertyScores):
     best_epoch: int
     stopped_by: str | None
     seconds: Seconds
+    before: Mapping[str, Scores] = field(factory=dict)
 
     @builtins.property
     def by_property(self) -> Mapping[str, PropertyScores]:
         """The scores of each property, by property name. The main property comes first."""
         return {self.property: self, **self.also}
+
+
+CONVERTER.register_unstructure_hook(
+    Metrics, make_dict_unstructure_fn(Metrics, CONVERTER, before=override(omit_if_default=True))
+)

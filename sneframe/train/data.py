@@ -98,7 +98,7 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
         ZooError: the zoo or a property does not exist, no network has a value of every property, a property
             has the same value in all networks, or a part of the split is empty.
     """
-    selected, columns = _with_properties(config, reporter)
+    selected, columns = with_properties(config, reporter)
     for name, column in columns.items():
         if len(set(values := column.values.tolist())) == 1:
             raise ZooError(
@@ -141,7 +141,7 @@ def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
         ZooError: the zoo or a property does not exist, no network has a value of every property, or the split
             has no test network.
     """
-    selected, columns = _with_properties(config, reporter)
+    selected, columns = with_properties(config, reporter)
     positions, none = np.arange(len(selected)), np.arange(0)
     stored = selected.split_names if config.split == "random" else (config.split,)
     if len(stored) == 1 and stored[0] in selected.split_names:
@@ -152,10 +152,14 @@ def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
     return Data(zoo=selected, columns=columns, batch=selected.load(), split=split)
 
 
-def _with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[str, Column]]:
+def with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[str, Column]]:
     """Return the zoo of the networks to learn from, and the columns of the properties to predict, by name.
 
     The zoo has only healthy networks with a finite value of every property. The main property comes first.
+
+    Raises:
+        ZooError: the zoo or a property does not exist, or no healthy network has a finite value of every
+            property.
     """
     path = Path(config.path) if config.path is not None else demo_zoo(reporter)
     whole = zoo.open_zoo(path, unhealthy=True)

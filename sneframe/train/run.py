@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from accelerate import Accelerator
 from attrs import evolve, frozen
 
 from sneframe import devices
+from sneframe.batch import Batch
 from sneframe.config.schema import RunConfig
 from sneframe.errors import Interrupted, RunError
 from sneframe.model import build_augmentations, build_invariance, build_model, head_class
@@ -30,7 +32,7 @@ from sneframe.run_folder.create import how_to_continue, open_folder
 from sneframe.run_folder.json_files import CONVERTER, write_json
 from sneframe.run_folder.measured import Metrics, Seconds
 from sneframe.run_folder.predictions import write_predictions
-from sneframe.run_folder.training_networks import Range, TrainingNetworks, read_magnitudes
+from sneframe.run_folder.training_networks import Range, TrainingNetworks, read_magnitudes, weight_hashes
 from sneframe.tasks import Tasks, make_task
 from sneframe.train import evaluate
 from sneframe.train.calibrate import calibrate
@@ -140,12 +142,24 @@ def _training(data: Data) -> TrainingNetworks:
     """Return the facts about the training networks with which ``predict`` compares new networks."""
     return TrainingNetworks(
         networks=len(data.split.train),
-        magnitudes={
-            kind: Range(least=least, most=most)
-            for kind, (least, most) in ranges_of(data.training_blocks()).items()
-            if math.isfinite(least) and math.isfinite(most)
-        },
+        magnitudes=finite_ranges(data.training_blocks()),
+        weight_hashes=tuple(
+            sorted(
+                found
+                for positions in (data.split.train, data.split.val)
+                for _, found in weight_hashes(data.batch.blocks(positions))
+            )
+        ),
     )
+
+
+def finite_ranges(batches: Iterable[Batch]) -> dict[str, Range]:
+    """Return the range of the root mean square of each type of parameter, without infinite ranges."""
+    return {
+        kind: Range(least=least, most=most)
+        for kind, (least, most) in ranges_of(batches).items()
+        if math.isfinite(least) and math.isfinite(most)
+    }
 
 
 def _tasks(data: Data, config: RunConfig, *, fitted: bool) -> Tasks:
