@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Literal, final
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from attrs.validators import ge
 from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.config.schema import option
-from sneframe.config.validators import check_heads
+from sneframe.config.validators import FRACTION, check_heads
 from sneframe.errors import PartError
 from sneframe.nn.level_type_encoding import LevelTypeEncoding
 from sneframe.parts.carriers import ChunkTokens, LayerCodes, each_parameter
@@ -28,6 +29,7 @@ from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
 
 #: Measured: this many values are in memory for each of the C × D numbers that encode a chunk.
 ALIVE = 10
+LEAST = 1e-3  #: the scale of weights that are all zero, after normalisation
 KEPT = 4  #: chunk codes are stored if they take at most 1 / KEPT of the memory
 
 
@@ -58,6 +60,12 @@ class ChunkSet(LayerEncoder):
 
         width: int = option(64, "D, the width of chunk codes and layer codes", check=ge(2))
         heads: int = option(4, "number of attention heads; it must divide the width", check=ge(1))
+        blocks: int = option(
+            2, "number of set attention blocks in Φ1; the first one works on scalars", check=ge(1)
+        )
+        sample: float = option(
+            1.0, "fraction of each parameter's chunks, drawn anew for each training step", check=FRACTION
+        )
         unit: Literal["parameter", "layer"] = option(
             "parameter", "what Φ3 and Ψ4 encode: the chunks of one parameter, or of one layer"
         )
@@ -70,6 +78,9 @@ class ChunkSet(LayerEncoder):
         )
         level_encoding: bool = option(True, "whether an encoding of the level is added before Ψ2 and Ψ4")
         type_encoding: bool = option(True, "whether an encoding of the type is added before Ψ2 and Ψ4")
+        scale_encoding: bool = option(
+            False, "whether weights enter relative to their parameter's scale, and scales are encoded apart"
+        )
         set_functions: bool = option(
             True,
             "whether to use Φ and Ψ; false, for ablations, takes an MLP on each chunk and the mean of chunks",
@@ -88,6 +99,8 @@ class ChunkSet(LayerEncoder):
             level=config.level_encoding,
             type=config.type_encoding,
         )
+        self.chunk_scale = nn.Linear(1, width) if config.scale_encoding else None
+        self.unit_scale = nn.Linear(1, width) if config.scale_encoding else None
         self.psi4: MeanMLP | PMA
         if not config.set_functions:
             self.chunk_encoding, self.unit_encoding = encoding(), encoding()
@@ -95,7 +108,7 @@ class ChunkSet(LayerEncoder):
             self.phi3, self.psi4 = nn.ModuleList(), MeanMLP(width)
             return
         self.phi1_scalar = ScalarSAB(width, heads)
-        self.phi1 = SAB(width, heads)
+        self.phi1 = nn.ModuleList(SAB(width, heads) for _ in range(config.blocks - 1))
         self.chunk_encoding = encoding()
         self.psi2 = PMA(width, heads)
         self.phi3 = nn.ModuleList(
@@ -107,7 +120,13 @@ class ChunkSet(LayerEncoder):
 
     def forward(self, tokens: tuple[ChunkTokens, ...]) -> tuple[LayerCodes, ...]:
         """Return codes ``(B, L, D)`` for each architecture. L is the number of its units."""
-        return self._units(tokens, self._chunks(tokens))
+        scales: list[Tensor] = []
+        if self.config.scale_encoding:
+            scales = [scales_of(entry) for entry in tokens]
+            tokens = tuple(relative(entry, own) for entry, own in zip(tokens, scales, strict=True))
+        if self.training and self.config.sample < 1:
+            tokens = tuple(sampled(entry, self.config.sample) for entry in tokens)
+        return self._units(tokens, self._chunks(tokens), scales)
 
     def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
         """Return the indices of the parameters of each unit. They are consecutive."""
@@ -147,14 +166,22 @@ class ChunkSet(LayerEncoder):
             PartError: full set attention over the chunks of the unit would take more than ``memory``.
         """
         like, size = next(iter(self.parameters())), self.config.chunks_per_pass
+        count, scales = 0, dict[int, Tensor]()
+        squares, weights = dict.fromkeys(unit, torch.zeros(())), dict.fromkeys(unit, 0)
+        for block in blocks():
+            count += len(block.chunks)
+            squares[block.parameter] = squares[block.parameter] + block.chunks.square().sum()
+            weights[block.parameter] += int(block.mask.sum())
+        if self.config.scale_encoding:
+            scales = {each: root_mean_square(squares[each], weights[each]) for each in unit}
         encodings = self.chunk_encoding(architecture, each_parameter(architecture), like)
 
         def encoded() -> Iterator[Tensor]:
             for block in blocks():
-                for chunks, mask in zip(block.chunks.split(size), block.mask.split(size), strict=True):
+                own = block.chunks / scales[block.parameter] if scales else block.chunks
+                for chunks, mask in zip(own.split(size), block.mask.split(size), strict=True):
                     yield self._encode(chunks, mask, encodings[block.parameter].expand(len(chunks), -1))
 
-        count = sum(len(block.chunks) for block in blocks())
         quadratic = self.config.attention == "sab" and self.config.set_functions
         if quadratic:
             self._check_attention(architecture, unit, count, memory)
@@ -165,6 +192,8 @@ class ChunkSet(LayerEncoder):
             codes = induced(function, codes) if isinstance(function, ISAB) else whole(function, codes, size)
         units = self.units(architecture)
         added = self.unit_encoding(architecture, units, like)[units.index(unit)]
+        if self.unit_scale is not None:
+            added = added + self.unit_scale(torch.stack([*scales.values()]).log().mean(0, keepdim=True))
         return pooled(self.psi4, lambda: (block + added for block in codes()))
 
     def _check_attention(
@@ -200,13 +229,20 @@ class ChunkSet(LayerEncoder):
 
     def _encode(self, chunks: Tensor, mask: Tensor, encoding: Tensor) -> Tensor:
         """Return chunk codes ``(Q, D)`` for ``chunks (Q, C)``, ``mask (Q, C)`` and ``encoding (Q, D)``."""
+        if self.chunk_scale is not None:
+            scale = root_mean_square(chunks.square().sum(-1, keepdim=True), mask.sum(-1, keepdim=True))
+            encoding = encoding + self.chunk_scale(scale.log())
         if not self.config.set_functions:
             return self.chunk_mlp(chunks, mask, encoding)
-        codes = self.phi1(self.phi1_scalar(chunks, mask), mask)
+        codes = self.phi1_scalar(chunks, mask)
+        for block in self.phi1:
+            codes = block(codes, mask)
         return self.psi2(codes + rearrange(encoding, "q d -> q 1 d"), mask)
 
-    def _units(self, tokens: tuple[ChunkTokens, ...], codes: list[Tensor]) -> tuple[LayerCodes, ...]:
-        """Compute the codes of units from chunk codes.
+    def _units(
+        self, tokens: tuple[ChunkTokens, ...], codes: list[Tensor], scales: list[Tensor]
+    ) -> tuple[LayerCodes, ...]:
+        """Compute the codes of units from chunk codes, and from the scales of parameters if they are encoded.
 
         Units with the same number of chunks are encoded together.
         """
@@ -229,6 +265,12 @@ class ChunkSet(LayerEncoder):
             for block in self.phi3:
                 joined = block(joined)
             added = [encodings[number][index].expand(len(own), -1) for number, index, own in same_count]
+            if self.unit_scale is not None:
+                logs = [
+                    scales[number][:, list(units[number][index])].log().mean(1, keepdim=True)
+                    for number, index, _ in same_count
+                ]
+                added = [sum_ + self.unit_scale(log) for sum_, log in zip(added, logs, strict=True)]
             vectors = self.psi4(joined + rearrange(torch.cat(added), "s d -> s 1 d"))
             split = vectors.split([len(own) for _, _, own in same_count])
             for (number, index, _), vector in zip(same_count, split, strict=True):
@@ -241,3 +283,44 @@ class ChunkSet(LayerEncoder):
             )
             for number, entry in enumerate(tokens)
         )
+
+
+def scales_of(entry: ChunkTokens) -> Tensor:
+    """Return the scale ``(B, L)``: the root mean square of each of the L parameters of each network."""
+    squares = entry.chunks.square().sum(-1)
+    sums = squares.new_zeros(len(squares), len(entry.counts)).index_add_(1, entry.parameter, squares)
+    counts = squares.new_zeros(len(entry.counts)).index_add_(
+        0, entry.parameter, entry.mask.sum(-1).to(squares.dtype)
+    )
+    return root_mean_square(sums, counts)
+
+
+def relative(entry: ChunkTokens, scales: Tensor) -> ChunkTokens:
+    """Return the tokens with each weight divided by the scale of its parameter, ``scales (B, L)``."""
+    return evolve(entry, chunks=entry.chunks / scales[:, entry.parameter, None])
+
+
+def root_mean_square(sums: Tensor, counts: Tensor | int) -> Tensor:
+    """Return the root of the mean square and LEAST², for sums of squares over so many weights.
+
+    Where all weights are zero the result is LEAST, so that its logarithm and its gradient are finite.
+    """
+    return (sums / counts + LEAST**2).sqrt()
+
+
+def sampled(entry: ChunkTokens, fraction: float) -> ChunkTokens:
+    """Return the tokens with a random part of the chunks of each parameter, in any order.
+
+    At least one chunk of each parameter is kept.
+    """
+    counts = tuple(math.ceil(fraction * count) for count in entry.counts)
+    draws = torch.rand(entry.parameter.shape, device=entry.parameter.device)
+    shuffled = (entry.parameter + draws).argsort().split(entry.counts)
+    kept = torch.cat([own[:count] for own, count in zip(shuffled, counts, strict=True)])
+    return evolve(
+        entry,
+        chunks=entry.chunks[:, kept],
+        mask=entry.mask[kept],
+        parameter=entry.parameter[kept],
+        counts=counts,
+    )

@@ -44,6 +44,9 @@ class PadChunk(Tokenizer):
             "flat",
             "where chunks of a convolution start anew: nowhere, at each output channel, or at each kernel",
         )
+        linear_view: Literal["flat", "row"] = option(
+            "flat", "where chunks of a matrix start anew: nowhere, or at each row, that is, at each neuron"
+        )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -75,7 +78,7 @@ class PadChunk(Tokenizer):
         kernel, a stretch consists of whole output channels or kernels. A stretch has at most ``most``
         weights, unless one chunk, channel or kernel has more.
         """
-        piece = parameter.size // _views(parameter, self.config.conv_view)
+        piece = parameter.size // _views(parameter, self.config.conv_view, self.config.linear_view)
         whole = self.config.chunk_size if piece == parameter.size else piece
         step = max(1, most // whole) * whole
         for start in range(0, parameter.size, step):
@@ -87,7 +90,7 @@ class PadChunk(Tokenizer):
         Returns:
             The chunks ``(q, C)``, and a mask ``(q, C)`` that is true for weights and false for padding.
         """
-        piece = parameter.size // _views(parameter, self.config.conv_view)
+        piece = parameter.size // _views(parameter, self.config.conv_view, self.config.linear_view)
         rows = weights.reshape(-1, piece) if piece < parameter.size else weights[None]
         short = -rows.shape[1] % self.config.chunk_size
         chunks, mask = (
@@ -103,7 +106,9 @@ class PadChunk(Tokenizer):
         """
         key = (architecture.id, device)
         if key not in self._chunkings:
-            index, counts = chunk_index(architecture, self.config.chunk_size, self.config.conv_view)
+            index, counts = chunk_index(
+                architecture, self.config.chunk_size, self.config.conv_view, self.config.linear_view
+            )
             self._chunkings[key] = _Chunking(
                 index=index.to(device),
                 mask=(index < architecture.num_weights).to(device),
@@ -131,7 +136,7 @@ class _Chunking:
 
 
 def chunk_index(
-    architecture: Architecture, chunk_size: int, conv_view: str
+    architecture: Architecture, chunk_size: int, conv_view: str, linear_view: str = "flat"
 ) -> tuple[Tensor, tuple[int, ...]]:
     """Return the indices of the weights in each chunk, and the number of chunks of each parameter.
 
@@ -139,6 +144,7 @@ def chunk_index(
         architecture: the architecture. It has P weights.
         chunk_size: C.
         conv_view: the option of :class:`PadChunk`.
+        linear_view: the option of :class:`PadChunk`.
 
     Returns:
         Indices ``(Q, C)`` into the P flat weights, and the number of chunks of each parameter. Padding has
@@ -146,19 +152,23 @@ def chunk_index(
     """
     rows = []
     for parameter, offset in zip(architecture.parameters, architecture.offsets, strict=True):
-        flat = torch.arange(offset, offset + parameter.size).reshape(_views(parameter, conv_view), -1)
+        flat = torch.arange(offset, offset + parameter.size).reshape(
+            _views(parameter, conv_view, linear_view), -1
+        )
         short = -flat.shape[1] % chunk_size
         padded = torch.nn.functional.pad(flat, (0, short), value=architecture.num_weights)
         rows.append(padded.reshape(-1, chunk_size))
     return torch.cat(rows), tuple(len(chunks) for chunks in rows)
 
 
-def _views(parameter: Parameter, conv_view: str) -> int:
+def _views(parameter: Parameter, conv_view: str, linear_view: str) -> int:
     """Return the number of equal pieces of a parameter that are cut into chunks separately.
 
     The pieces are output channels or kernels for the weight of a convolution. Any other parameter is one
     piece.
     """
+    if len(parameter.shape) == 2:
+        return parameter.shape[0] if linear_view == "row" else 1
     if len(parameter.shape) < 3 or conv_view == "flat":
         return 1
     return parameter.shape[0] * (parameter.shape[1] if conv_view == "kernel" else 1)

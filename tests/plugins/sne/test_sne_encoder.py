@@ -1,12 +1,18 @@
 """The encoder of SNE: what codes and embeddings depend on, its size by hand, its encodings."""
 
+import itertools
+
 import pytest
 import torch
+from attrs import evolve
+from torch import nn
 
 import sneframe
+from sneframe.architecture import Architecture
 from sneframe.batch import join
 from sneframe.errors import PartError
 from sneframe.nn.level_type_encoding import LevelTypeEncoding, sinusoid
+from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 
 # The normalisation is left unfitted on purpose.
@@ -66,6 +72,89 @@ def test_weights_within_a_chunk_are_a_set():
     shuffled[:, :9] = shuffled[:, torch.randperm(9)]
     with torch.no_grad():
         assert torch.allclose(model(batch), model(batch.replace([shuffled])), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "size", "exact"),
+    [
+        (("tokenizer.conv_view=kernel", "tokenizer.linear_view=row"), 9, True),
+        (("tokenizer.conv_view=out_channel", "tokenizer.linear_view=row"), 54, True),
+        # A row of the second convolution has 54 weights, so two chunks of it hold fixed halves of the inputs.
+        (("tokenizer.conv_view=out_channel", "tokenizer.linear_view=row"), 27, False),
+        (("tokenizer.conv_view=kernel",), 9, False),
+        ((), 9, False),
+    ],
+)
+def test_chunks_along_neurons_are_invariant_if_a_chunk_holds_what_moves_together(words, size, exact):
+    """Permutations change nothing if each kernel, or all weights of a neuron, are the set of one chunk."""
+    convs = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 7, 3), nn.ReLU())
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(7, 5))
+    network = Architecture.from_module(nn.Sequential(*convs, *pooled), torch.zeros(1, 1, 8, 8))
+    model = encoder(*words, f"tokenizer.chunk_size={size}", architectures=(network,)).double()
+    weights = networks(network, 2).double()
+    batch = join({network: weights}, {network: [0, 1]})
+    moved = apply(batch, sample(batch, seed=0, step=1))
+    assert not torch.equal(moved.networks[0].weights, weights)
+    with torch.no_grad():
+        change = float((model(batch) - model(moved)).abs().max())
+    assert change < 1e-12 if exact else change > 1e-6
+
+
+def sampled_tokens(tokens, subset):
+    """The tokens with a subset of the chunks."""
+    counts = tuple(sum(tokens.parameter[q] == p for q in subset) for p in range(len(tokens.counts)))
+    return evolve(
+        tokens,
+        chunks=tokens.chunks[:, subset],
+        mask=tokens.mask[subset],
+        parameter=tokens.parameter[subset],
+        counts=tuple(map(int, counts)),
+    )
+
+
+def test_a_training_step_encodes_a_random_part_of_the_chunks():
+    """Codes are those of half of each parameter's chunks, rounded up; all subsets occur."""
+    model = encoder("layer_encoder.sample=0.5", "tokenizer.chunk_size=5", architectures=(TWO,))
+    (tokens,) = model.tokenizer(join({TWO: networks(TWO, 2)}, {TWO: [0, 1]}))
+    assert tokens.counts == (2, 2, 2, 1)
+    expected = {}
+    with torch.no_grad():
+        for pick in itertools.product([0, 1], [2, 3], [4, 5]):
+            (code,) = model.layer_encoder((sampled_tokens(tokens, [*pick, 6]),))
+            expected[pick] = code.codes
+        model.train()
+        seen = []
+        for _ in range(60):
+            (found,) = model.layer_encoder((tokens,))
+            (pick,) = (p for p, code in expected.items() if torch.allclose(code, found.codes, atol=1e-6))
+            seen.append(pick)
+    assert set(seen) == set(expected)
+
+
+def test_all_chunks_are_encoded_outside_training():
+    """In evaluation mode the option ``sample`` changes nothing."""
+    batch = mixed_batch()
+    with torch.no_grad():
+        assert torch.equal(encoder("layer_encoder.sample=0.5")(batch), encoder()(batch))
+
+
+def test_parameters_that_are_all_zero_have_an_embedding_and_a_gradient():
+    """Biases often start at zero; their scale has a finite logarithm."""
+    model = encoder("layer_encoder.scale_encoding=true", architectures=(TWO,))
+    weights = torch.zeros(1, TWO.num_weights, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model(join({TWO: weights}, {TWO: [0]})).sum(), weights)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_encoded_scales_show_more_of_small_weights(scale):
+    """Without this encoding, a network of weights a hundred times smaller is nearly the same as zeros."""
+    model = encoder(f"layer_encoder.scale_encoding={str(scale).lower()}", architectures=(TWO,))
+    small = 0.01 * networks(TWO, 1)
+    with torch.no_grad():
+        values = model(join({TWO: torch.cat([small, 0.1 * small])}, {TWO: [0, 1]}))
+    change = float((values[0] - values[1]).norm() / values[0].norm())
+    assert change > 0.3 if scale else change < 0.03
 
 
 def test_the_layer_of_a_weight_matters():

@@ -36,7 +36,7 @@ def layer_norm(norm, x):
 def mab(block, x, y, mask):
     """MAB(X, Y) = LN(H + ReLU(H W_o)), H = LN(X W_q + concat_h softmax(Q_h K_hᵀ / √d_h) V_h)."""
     q, k, v = affine(block.query, x), affine(block.key, y), affine(block.value, y)
-    heads, d = [], D // HEADS
+    heads, d = [], q.shape[1] // HEADS
     for h in range(HEADS):
         columns = slice(h * d, (h + 1) * d)
         scores = q[:, columns] @ k[:, columns].T / math.sqrt(d)
@@ -93,9 +93,14 @@ def chunks(flat, size):
         yield torch.cat([piece, torch.zeros(missing)]), torch.arange(size) < len(piece)
 
 
+def root_mean_square(values):
+    """With a millionth added to the mean square, so that zeros have a logarithm."""
+    return (sum(value**2 for value in values) / len(values) + 1e-6).sqrt()
+
+
 def literal(model, architecture, weights):
     parts, aggregator = model.layer_encoder, model.aggregator
-    codes, offset = [], 0
+    codes, logs, offset = [], [], 0
     for number, parameter in enumerate(architecture.parameters):
         flat = weights[offset : offset + parameter.size]
         offset += parameter.size
@@ -103,11 +108,17 @@ def literal(model, architecture, weights):
         position = {0: "first", last: "last"}.get(number // 2, "hidden")
         key = (architecture.types[number], position)
         flat = flat * math.sqrt(parameter.fan_in) / model.normalise.scale[model.normalise.keys.index(key)]
+        logs.append(root_mean_square(flat).log())
+        if parts.config.scale_encoding:
+            flat = flat / root_mean_square(flat)
         codes.append([])
         for chunk, mask in chunks(flat, model.tokenizer.config.chunk_size):
             x = mab(parts.phi1_scalar, chunk[:, None], chunk[:, None], mask)  # (2)
-            x = mab(parts.phi1.mab, x, x, mask)
+            for block in parts.phi1:
+                x = mab(block.mab, x, x, mask)
             x = x + encoding(parts.chunk_encoding.table, architecture, [number])
+            if parts.config.scale_encoding:
+                x = x + affine(parts.chunk_scale, root_mean_square(chunk[mask]).log()[None])
             codes[-1].append(pma(parts.psi2, x, mask))  # (3)
     count = len(architecture.parameters)
     units = [[p] for p in range(count)]
@@ -119,6 +130,9 @@ def literal(model, architecture, weights):
         for block in parts.phi3:
             z = set_block(block, z)  # (4)
         z = z + encoding(parts.unit_encoding.table, architecture, unit)
+        if parts.config.scale_encoding:
+            mean = sum(logs[p] for p in unit) / len(unit)
+            z = z + affine(parts.unit_scale, mean[None])
         vectors.append(pma(parts.psi4, z, whole(z)))  # (5)
     u = torch.stack(vectors)
     for block in aggregator.phi5:
@@ -182,6 +196,29 @@ def test_the_encoder_equals_its_equations(unit, attention, size):
         assert torch.allclose(found[name], parameter.grad, atol=1e-10, rtol=1e-10), name
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("blocks=1",),
+        ("blocks=3",),
+        ("blocks=1", "scale_encoding=true"),
+        ("scale_encoding=true", "unit=layer"),
+    ],
+    ids="+".join,
+)
+def test_each_option_of_the_encoder_equals_its_equations(options):
+    """One or three blocks in Φ1, and encoded scales: outputs, and gradients of all trainable weights."""
+    words = (f"layer_encoder.{option}" for option in options)
+    model, batch = encoder(*words, "tokenizer.chunk_size=3"), mixed_batch((SEEN, OTHER))
+    weight, leaves = torch.randn(len(batch), D), list(model.parameters())
+    actual = model(batch)
+    expected = torch.stack([literal(model, *network) for network in networks_of(batch)])
+    assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
+    pairs = [torch.autograd.grad((output * weight).sum(), leaves) for output in (actual, expected)]
+    for one, other in zip(*pairs, strict=True):
+        assert torch.allclose(one, other, atol=1e-10, rtol=1e-10)
+
+
 @pytest.mark.parametrize("unit", ["parameter", "layer"])
 def test_unseen_depths_follow_the_same_equations(unit):
     """A deeper network with types of the training networks is encoded alike."""
@@ -191,9 +228,11 @@ def test_unseen_depths_follow_the_same_equations(unit):
     assert torch.allclose(model(batch), expected, atol=1e-10, rtol=0)
 
 
-def test_weights_of_a_network_get_the_right_gradient():
+@pytest.mark.parametrize("scale", ["false", "true"])
+def test_weights_of_a_network_get_the_right_gradient(scale):
     """The gradient for a network's own weights is that of the equations."""
-    model, batch = encoder("tokenizer.chunk_size=3"), mixed_batch((SEEN,))
+    model = encoder("tokenizer.chunk_size=3", f"layer_encoder.scale_encoding={scale}")
+    batch = mixed_batch((SEEN,))
     weights = batch.networks[0].weights.requires_grad_()
     factor = torch.randn(len(batch), D)
     (actual,) = torch.autograd.grad((model(batch) * factor).sum(), weights)

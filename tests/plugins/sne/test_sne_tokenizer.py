@@ -54,6 +54,16 @@ def test_conv_view_decides_where_chunks_start(size, view):
     assert tokens.chunks[0].tolist() == expected
 
 
+@settings(max_examples=20, deadline=None)
+@given(size=st.integers(1, 12), view=st.sampled_from(["flat", "row"]), shape=st.sampled_from([(3, 5), (6,)]))
+def test_linear_view_decides_where_chunks_of_a_matrix_start(size, view, shape):
+    """A matrix is cut as a whole or row by row; a vector is always cut as a whole."""
+    parameters, tokens = chunks_of(one_parameter(*shape), 1, chunk_size=size, linear_view=view)
+    weight = parameters["w"][0]
+    pieces = list(weight) if view == "row" and weight.ndim == 2 else [weight]
+    assert tokens.chunks[0].tolist() == [chunk for piece in pieces for chunk in literal(piece, size)]
+
+
 def test_the_mask_is_false_on_padding():
     """Five weights in chunks of three have one padded scalar."""
     _, tokens = chunks_of(one_parameter(5), 1, chunk_size=3)
