@@ -147,7 +147,7 @@ def test_what_two_processes_cannot_do_is_refused(two, name, said):
 
 
 def test_without_a_report_nothing_that_draws_is_imported(two):
-    """Runs with ``report=False`` import neither matplotlib nor scikit-learn, and draw no report."""
+    """Runs with ``report=False`` import neither matplotlib nor t-SNE, and draw no report."""
     assert [(two / f"imported by {rank}").read_text() for rank in range(2)] == ["", ""]
     assert not list(two.rglob("report.html"))
 
