@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import torch
 from attrs import field, frozen
 from torch import Tensor
@@ -206,7 +207,9 @@ class Nodes:
         value: Any = getattr(each, FIELDS[each.type]) if each.type in FIELDS else None
         if isinstance(value, bytes):
             return value.decode(errors="replace")
-        return value if value is None or isinstance(value, int | float) else tuple(value)
+        if value is None or isinstance(value, int | float):
+            return _shortest(value) if isinstance(value, float) else value
+        return tuple(_shortest(item) if isinstance(item, float) else item for item in value)
 
     def _collect(self, graph: Any) -> None:
         """Add the weights of a graph inside a node, and of the graphs nested in it, to ``nested``."""
@@ -245,3 +248,8 @@ class Nodes:
                             f"{self.path}: {name!r} holds quantised weights, which are not read; "
                             f"export the network in floating point"
                         )
+
+
+def _shortest(value: float) -> float:
+    """Return the shortest number that is stored as this float32: 0.1 instead of 0.10000000149."""
+    return float(str(np.float32(value)))

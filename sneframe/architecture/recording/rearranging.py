@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,8 +26,8 @@ def view(recorder: Recorder, call: Call) -> int:
 def reshaped(recorder: Recorder, value: Tensor, output: Tensor) -> int:
     """Record the node of ``output``, which is ``value`` in another shape.
 
-    The number of examples may change, so the first size of the new shape is left open if ``value`` depends on
-    the network's input.
+    The number of examples may change. So if ``value`` depends on the network's input, the size that holds the
+    examples is left open.
     """
     node = recorder.of(value)
     before, after = list(value.shape), list(output.shape)
@@ -39,14 +39,19 @@ def reshaped(recorder: Recorder, value: Tensor, output: Tensor) -> int:
         return recorder.add("flatten", [node])
     if math.prod(after[1:]) == 0:
         return recorder.add("not_recorded", [node], operation="view of an empty tensor")
-    shape: list[int | str] = [-1, *after[1:]]
-    count = recorder.examples
-    if count is not None and before[0] == count and after[0] != count and count in after[1:] and count > 1:
-        # The examples are no longer the first axis, as after unsqueeze(0).
-        axis = after.index(count, 1)
-        if math.prod(after[:axis]) == 1:
-            shape = [*after[:axis], "K", *after[axis + 1 :]]
-    return recorder.add("reshape", [node], shape=shape)
+    axis = _axis_of_examples(before, after, recorder.examples or 1)
+    return recorder.add("reshape", [node], shape=[*after[:axis], -1, *after[axis + 1 :]])
+
+
+def _axis_of_examples(before: Sequence[int], after: Sequence[int], examples: int) -> int:
+    """Return the axis of a new shape that holds the examples, possibly together with other elements.
+
+    The examples are taken to be on the first old axis whose size is a multiple of their number.
+    """
+    old = next((axis for axis, size in enumerate(before) if size % examples == 0), 0)
+    first, end = math.prod(before[:old]), math.prod(before[: old + 1])
+    within = [axis for axis in range(len(after)) if first <= math.prod(after[:axis]) < max(end, first + 1)]
+    return next((axis for axis in within if after[axis] % examples == 0), within[0] if within else 0)
 
 
 def transposed(recorder: Recorder, call: Call) -> int:

@@ -29,8 +29,8 @@ def test_each_hidden_layer_has_a_neuron_group():
     assert [(group.size, group.actions) for group in described.groups] == [
         (size, ("permute", "sign")) for size in (3, 2, 4)
     ]
-    assert described.layers[1].attributes == {"affine": [["mul", 30.0]]}
-    assert described.layers[-1].attributes == {"affine": [["add", 0.5]]}
+    assert described.layers[1].attributes == {"factor": 30.0}
+    assert described.layers[-1].attributes == {"shift": 0.5}
 
 
 def test_describing_does_not_use_the_global_generator():
