@@ -2,9 +2,9 @@
 
 Each cell holds the predictions of a trained model for the test networks of other zoos. Some of these networks
 are drawn as labelled ones, an adjustment is chosen as ``sneframe adapt`` does, and the others are the test
-networks. A cell has no embeddings, so only corrections are tried here, not adjustments that change weights.
-Run ``python docs/benchmarks/adapt.py``. The results are written to ``docs/benchmarks/adapt.json``, and a table
-is printed.
+networks. A cell has no embeddings, so only corrections are tried here, and no weights are changed. Run
+``python docs/benchmarks/adapt.py``. The results are written to ``docs/benchmarks/adapt.json``, and a table is
+printed.
 """
 
 from __future__ import annotations
