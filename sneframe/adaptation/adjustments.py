@@ -1,14 +1,9 @@
-"""The adjustments: the ways to adapt a run, from the simplest to the one with the most freedom.
-
-An adjustment fits a head and tasks to a few labelled networks. Most of them keep the head, and only add a
-:class:`~sneframe.correction.Correction` to the tasks.
-"""
+"""Define what an adjustment is, a way to adapt a run, and those that only correct the predicted values."""
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import final
 
 import numpy as np
@@ -16,67 +11,90 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
+from sneframe.batch import Batch
 from sneframe.correction import Correction
-from sneframe.parts.head import FittedHead, Head
+from sneframe.model import Encoder
+from sneframe.parts.head import Head
 from sneframe.plugins import Blamed
 from sneframe.tasks import Task, Tasks
 
 NARROW = 1e-12  #: predicted values that differ by less than this count as equal
-PENALTY = 1.0  #: weight of the squared change of the weights of a head that gradients train
-STEPS = 100  #: the largest number of L-BFGS steps
-COPIES = 0.2  #: copies of labelled networks for a fitted head, as a fraction of its training networks
+BATCH = 32  #: the number of networks that are encoded together
 
 
 @frozen(kw_only=True, eq=False)
-class Labelled:
-    """Networks whose properties are known.
+class Encoded:
+    """Networks whose properties are known, with their embeddings.
 
     Args:
-        embedding: ``(n, E)`` embeddings, from the encoder of the run.
+        embedding: ``(n, E)`` embeddings from the encoder of the run, on the host.
         truth: the true values ``(n,)`` of each property, float64, by the name of the property.
         group: ``(n,)`` run groups.
+        batch: the networks themselves; None if no adjustment needs them.
     """
 
     embedding: Tensor
     truth: Mapping[str, np.ndarray]
     group: np.ndarray
+    batch: Batch | None = None
 
     def __len__(self) -> int:
         return len(self.group)
 
-    def take(self, rows: np.ndarray) -> Labelled:
+    def take(self, rows: np.ndarray) -> Encoded:
         """Return the networks at some rows."""
-        index = torch.from_numpy(rows)
-        return Labelled(
-            embedding=self.embedding[index],
+        return Encoded(
+            embedding=self.embedding[torch.from_numpy(rows)],
             truth={name: values[rows] for name, values in self.truth.items()},
             group=self.group[rows],
+            batch=None if self.batch is None else self.batch.select(rows),
         )
 
 
 @frozen(kw_only=True, eq=False)
 class Fitted:
-    """A head and tasks that were fitted to labelled networks.
+    """A head and tasks, and perhaps an encoder, that were fitted to labelled networks.
 
     Args:
-        head: the head; the head of the run itself if it was not changed.
+        head: the head, on the host.
         tasks: the tasks, with their corrections.
+        encoder: the encoder, or None if it is still that of the run.
     """
 
     head: Head
     tasks: Tasks
+    encoder: Encoder | None = None
 
-    def predict(self, embedding: Tensor) -> dict[str, np.ndarray]:
-        """Return the predicted values ``(n,)`` for embeddings ``(n, E)``, by the name of the property."""
-        value = raw_outputs(self.head, embedding)
-        return {task.name: task.predict(own) for task, own in self.tasks.split(value)}
+    def outputs(self, networks: Encoded) -> Tensor:
+        """Return the raw outputs ``(n, T)`` for networks."""
+        embedding = networks.embedding
+        if self.encoder is not None:
+            assert networks.batch is not None
+            embedding = embedded(self.encoder, networks.batch)
+        with torch.no_grad(), Blamed(self.head):
+            value: Tensor = self.head(embedding)
+        return value
+
+    def split(self, networks: Encoded) -> Iterator[tuple[Task, Tensor]]:
+        """Yield each task together with its raw outputs for networks."""
+        return self.tasks.split(self.outputs(networks))
+
+    def predict(self, networks: Encoded) -> dict[str, np.ndarray]:
+        """Return the predicted values ``(n,)`` for networks, by the name of the property."""
+        return {task.name: task.predict(own) for task, own in self.split(networks)}
 
 
-def raw_outputs(head: Head, embedding: Tensor) -> Tensor:
-    """Return the raw outputs ``(n, T)`` of a head for embeddings ``(n, E)``."""
-    with torch.no_grad(), Blamed(head):
-        value: Tensor = head(embedding)
-    return value
+def embedded(encoder: Encoder, batch: Batch) -> Tensor:
+    """Return the embeddings ``(n, E)`` of networks, on the host. The encoder stays on its device."""
+    encoder.eval()
+    rows = np.array_split(np.arange(len(batch)), -(-len(batch) // BATCH))
+    with torch.no_grad():
+        return torch.cat([encoder(batch.select(some).to(device_of(encoder))).float().cpu() for some in rows])
+
+
+def device_of(encoder: Encoder) -> torch.device:
+    """Return the device of the weights of an encoder; the host if it has none."""
+    return next((tensor.device for tensor in encoder.state_dict().values()), torch.device("cpu"))
 
 
 class Adjustment(ABC):
@@ -91,7 +109,7 @@ class Adjustment(ABC):
     fewest: int
 
     @abstractmethod
-    def fit(self, head: Head, tasks: Tasks, networks: Labelled) -> Fitted:
+    def fit(self, head: Head, tasks: Tasks, networks: Encoded) -> Fitted:
         """Fit to labelled networks. ``head`` and ``tasks`` are those of the run, and are not changed."""
 
 
@@ -103,7 +121,7 @@ class Nothing(Adjustment):
     name = "nothing"
     fewest = 0
 
-    def fit(self, head: Head, tasks: Tasks, networks: Labelled) -> Fitted:  # noqa: ARG002  # nothing is fitted
+    def fit(self, head: Head, tasks: Tasks, networks: Encoded) -> Fitted:  # noqa: ARG002  # nothing is fitted
         """Return the head and the tasks of the run."""
         return Fitted(head=head, tasks=tasks)
 
@@ -123,13 +141,13 @@ class Corrected(Adjustment):
     correction: Callable[[np.ndarray, np.ndarray], Correction]
     fewest: int = 0
 
-    def fit(self, head: Head, tasks: Tasks, networks: Labelled) -> Fitted:
+    def fit(self, head: Head, tasks: Tasks, networks: Encoded) -> Fitted:
         """Fit a correction of each property, and keep the head."""
-        pairs = tasks.split(raw_outputs(head, networks.embedding))
+        pairs = Fitted(head=head, tasks=tasks).split(networks)
         each = [self._corrected(task, task.predict(own), networks) for task, own in pairs]
         return Fitted(head=head, tasks=Tasks(each=each))
 
-    def _corrected(self, task: Task, predicted: np.ndarray, networks: Labelled) -> Task:
+    def _corrected(self, task: Task, predicted: np.ndarray, networks: Encoded) -> Task:
         correction = self.correction(predicted, networks.truth[task.name])
         return evolve(task, correction=correction)  # type: ignore[misc]  # each task of a number has one
 
@@ -162,71 +180,10 @@ def monotone(predicted: np.ndarray, true: np.ndarray) -> Correction:
     return Correction(x=fitted.X_thresholds_, y=fitted.y_thresholds_, slope=0.0)
 
 
-@final
-@frozen
-class RefitHead(Adjustment):
-    """Fits the head again, so that it stays near the head of the run.
-
-    A head that gradients train starts from its weights. The loss is that of the task, summed over the
-    labelled networks, plus the squared change of all weights that are not biases (L²-SP: Li, Grandvalet and
-    Davoine, arXiv 1802.01483). A fitted head is fitted to its training networks and to copies of the labelled
-    networks, a fifth as many as the training networks.
-    """
-
-    name = "head"
-    fewest = 10
-
-    def fit(self, head: Head, tasks: Tasks, networks: Labelled) -> Fitted:
-        """Fit the head again, and keep the tasks."""
-        targets = [task.targets(networks.truth[task.name]) for task in tasks.each]
-        target = torch.from_numpy(np.concatenate(targets, axis=1))
-        changed = copy.deepcopy(head)
-        with Blamed(head):
-            if isinstance(changed, FittedHead):
-                _fit_again(changed, networks.embedding, target)
-            else:
-                _train_again(changed, tasks, networks.embedding, target.float())
-        return Fitted(head=changed, tasks=tasks)
-
-
-#: All adjustments, from the simplest to the one with the most freedom.
-ADJUSTMENTS: tuple[Adjustment, ...] = (
+#: The corrections, from the simplest to the one with the most freedom.
+CORRECTIONS: tuple[Adjustment, ...] = (
     Nothing(),
     Corrected(name="shift", correction=shift),
     Corrected(name="affine", correction=affine),
     Corrected(name="monotone", correction=monotone, fewest=10),
-    RefitHead(),
 )
-
-
-def adjustments_for(groups: int) -> tuple[Adjustment, ...]:
-    """Return the adjustments that are tried with a number of labelled run groups, the simplest first."""
-    return tuple(each for each in ADJUSTMENTS if each.fewest <= groups)
-
-
-def _fit_again(head: FittedHead, embedding: Tensor, target: Tensor) -> None:
-    """Fit a head to its training networks and to copies of other networks, in place."""
-    assert head.embeddings is not None
-    assert head.targets is not None
-    copies = max(1, round(COPIES * len(head.embeddings) / len(embedding)))
-    head.finish(
-        torch.cat([head.embeddings, *[embedding.to(head.embeddings)] * copies]),
-        torch.cat([head.targets, *[target.to(head.targets)] * copies]),
-    )
-
-
-def _train_again(head: Head, tasks: Tasks, embedding: Tensor, target: Tensor) -> None:
-    """Train a head in place, by L-BFGS, with a penalty on the change of its weights."""
-    head.eval()
-    weights = [parameter for parameter in head.parameters() if parameter.ndim > 1]
-    before = [weight.detach().clone() for weight in weights]
-    optimiser = torch.optim.LBFGS(head.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        changes = [(now - then).square().sum() for now, then in zip(weights, before, strict=True)]
-        total = tasks.loss(head(embedding), target).sum() + PENALTY * torch.stack(changes).sum()
-        total.backward()
-        return total
-
-    optimiser.step(loss)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 
-from sneframe.adaptation.adjustments import Adjustment, Labelled
+from sneframe.adaptation.adjustments import Adjustment, Encoded
 from sneframe.errors import PartError
 from sneframe.parts.head import Head
 from sneframe.run_folder.adapted import Tried
@@ -34,7 +34,7 @@ class Validated:
     predicted: dict[str, np.ndarray]
 
 
-def choose(adjustments: Sequence[Adjustment], head: Head, tasks: Tasks, networks: Labelled) -> Validated:
+def choose(adjustments: Sequence[Adjustment], head: Head, tasks: Tasks, networks: Encoded) -> Validated:
     """Choose an adjustment by the error of the main property, in favour of the simpler one.
 
     Each network is predicted by a fit to the networks of the other folds. The chosen adjustment is the first
@@ -83,14 +83,14 @@ def folds(group: np.ndarray) -> np.ndarray:
 
 
 def _out_of_fold(
-    adjustment: Adjustment, head: Head, tasks: Tasks, networks: Labelled, fold: np.ndarray
+    adjustment: Adjustment, head: Head, tasks: Tasks, networks: Encoded, fold: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return the values ``(n,)`` of each property, where a network is predicted by a fit to other folds."""
     found = {task.name: np.empty(len(networks)) for task in tasks.each}
     for number in range(fold.max() + 1):
         rows = np.flatnonzero(fold == number)
         fitted = adjustment.fit(head, tasks, networks.take(np.flatnonzero(fold != number)))
-        for name, values in fitted.predict(networks.embedding[rows]).items():
+        for name, values in fitted.predict(networks.take(rows)).items():
             found[name][rows] = values
     return found
 

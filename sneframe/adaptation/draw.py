@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Set
 
 import numpy as np
-from attrs import frozen
 
 from sneframe.errors import ZooError, counted
 from sneframe.run_folder.training_networks import weight_hashes
@@ -14,34 +13,16 @@ from sneframe.zoo import Zoo, open_zoo
 FEWEST = 3  #: with fewer run groups nothing can be left out and a slope still be fitted
 
 
-@frozen(kw_only=True, eq=False)
-class LabelledSplit:
-    """Positions of networks in a selection of a zoo.
+def remaining(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None) -> np.ndarray:
+    """Return a mask ``(n,)`` of the networks of a selection that the training did not have.
 
-    Args:
-        labelled: positions of the networks to adapt to.
-        test: positions of the test networks. No run group has networks in both.
-        left_out: number of networks of the selection that are in neither because the training had networks
-            of their run groups.
-    """
-
-    labelled: np.ndarray
-    test: np.ndarray
-    left_out: int
-
-
-def draw(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None, seed: int) -> LabelledSplit:
-    """Draw the networks to adapt to: one network of each of several run groups, or those that are named.
+    All networks of a run group are left out if the training had one of them.
 
     Args:
         zoo: the selection of a zoo. All its networks have the property.
-        had: the weight hashes of the networks that the training had. All networks of their run groups are
-            left out.
-        networks: how many networks to draw. With the same seed, the networks of a smaller draw are among
-            those of a larger one.
-        labelled: an expression that names the networks to adapt to; see :meth:`sneframe.zoo.Zoo.where`. Then
-            nothing is drawn.
-        seed: seed of the draw.
+        had: the weight hashes of the networks that the training had.
+        networks: how many networks are to be drawn.
+        labelled: an expression that names the labelled networks, or None if they are to be drawn.
 
     Raises:
         ZooError: there are too few networks, the training had one that ``labelled`` names, or no network is
@@ -51,35 +32,77 @@ def draw(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None, seed: 
     known = np.isin(group, _known_groups(zoo, had))
     left_out = int(known.sum())
     why = f", without {counted(left_out, 'network')} of run groups that the training had" if left_out else ""
+    there = len(np.unique(group[~known]))
     if labelled is None:
-        mine, needed = _one_of_each(np.flatnonzero(~known), group, networks, seed), max(FEWEST, networks)
+        found, needed = min(there, networks), max(FEWEST, networks)
+        words = counted(networks, "network")
     else:
-        mine, needed = np.flatnonzero(np.isin(zoo.ids, zoo.where(labelled).ids)), FEWEST
-        if count := int(known[mine].sum()):
+        mine = np.isin(zoo.ids, zoo.where(labelled).ids)
+        if count := int((known & mine).sum()):
             raise ZooError(
                 f"{zoo.path}: a run cannot be adapted to networks that its training had, but {count} of the "
-                f"{counted(len(mine), 'network')} where {labelled} are from run groups that the training had"
+                f"{counted(int(mine.sum()), 'network')} where {labelled} are from run groups that the "
+                f"training had"
             )
-    if (found := len(np.unique(group[mine]))) < needed:
+        found, needed = len(np.unique(group[mine])), FEWEST
+        words = counted(int(mine.sum()), "network")
+    if found < needed:
         raise ZooError(
             f"{zoo.path}: adapting needs {needed} labelled networks of different run groups, but got "
             f"{found}{why}"
         )
-    test = np.flatnonzero(~np.isin(group, group[mine]) & ~known)
-    if not len(test):
+    if found == there:
         raise ZooError(
-            f"{zoo.path}: with {counted(len(mine), 'network')} to adapt to, no labelled network of another "
-            f"run group is left to test on{why}; adapt to fewer networks"
+            f"{zoo.path}: with {words} to adapt to, no labelled network of another run group is left to test "
+            f"on{why}; adapt to fewer networks"
         )
-    return LabelledSplit(labelled=mine, test=test, left_out=left_out)
+    return np.asarray(~known)
 
 
-def _one_of_each(rows: np.ndarray, group: np.ndarray, networks: int, seed: int) -> np.ndarray:
-    """Draw a network of each of ``networks`` run groups, or of all if there are fewer."""
+def draw(
+    zoo: Zoo, predicted: np.ndarray, *, networks: int, labelled: str | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the labelled networks and of the test networks.
+
+    Networks are drawn by :func:`drawn`, so they spread over the predicted values.
+
+    Args:
+        zoo: the networks from which to draw, more run groups than ``networks``.
+        predicted: the values ``(n,)`` that the run predicts.
+        networks: how many networks to draw.
+        labelled: an expression that names the labelled networks; see :meth:`sneframe.zoo.Zoo.where`. Then
+            nothing is drawn.
+        seed: seed of the draw.
+
+    Returns:
+        Positions of the labelled networks, and of all networks of other run groups.
+    """
+    group = zoo.group
+    if labelled is None:
+        mine = drawn(group, predicted, networks, seed)
+    else:
+        mine = np.flatnonzero(np.isin(zoo.ids, zoo.where(labelled).ids))
+    return mine, np.flatnonzero(~np.isin(group, group[mine]))
+
+
+def drawn(group: np.ndarray, predicted: np.ndarray, networks: int, seed: int) -> np.ndarray:
+    """Return ascending positions of networks of different run groups that spread over the predicted values.
+
+    One random network of each run group is a candidate. The candidates are sorted by their predicted values
+    and divided into equal parts, and one network of each part is drawn. No label is read for this.
+
+    Args:
+        group: the run group of each network, ``(n,)``.
+        predicted: the values ``(n,)`` that the run predicts.
+        networks: how many networks to draw, at most the number of run groups.
+        seed: seed of the draw.
+    """
     generator = np.random.default_rng(seed)
-    shuffled = generator.permutation(rows)
-    _, first = np.unique(group[shuffled], return_index=True)  # one random network of each run group
-    return np.sort(generator.permutation(shuffled[first])[:networks])
+    shuffled = generator.permutation(len(group))
+    _, first = np.unique(group[shuffled], return_index=True)
+    candidates = generator.permutation(shuffled[first])  # equal predictions in random order
+    parts = np.array_split(candidates[np.argsort(predicted[candidates], kind="stable")], networks)
+    return np.sort([generator.choice(part) for part in parts])
 
 
 def _known_groups(zoo: Zoo, had: Set[str]) -> np.ndarray:

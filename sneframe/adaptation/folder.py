@@ -47,7 +47,6 @@ class Adapted:
         predicted: the values that are written to ``predictions.csv`` for each property: those of the
             cross-validation under ``val``, and those of the test networks under ``test``.
         environment: the environment of the adaptation.
-        metrics: the scores.
         adaptation: how the run was adapted.
     """
 
@@ -59,11 +58,10 @@ class Adapted:
     embedding: Tensor
     predicted: Mapping[str, Mapping[str, np.ndarray]]
     environment: Environment
-    metrics: Metrics
     adaptation: Adaptation
 
 
-def write_folder(target: Path, adapted: Adapted) -> None:
+def write_folder(target: Path, adapted: Adapted, metrics: Metrics) -> None:
     """Write the folder of an adapted run under a temporary name, and rename it when it is complete.
 
     Raises:
@@ -73,13 +71,13 @@ def write_folder(target: Path, adapted: Adapted) -> None:
     with machine_errors(target):
         staging = Staging(target)
         try:
-            _write(staging.folder, adapted)
+            _write(staging.folder, adapted, metrics)
             staging.commit()
         finally:
             staging.discard()
 
 
-def _write(folder: Path, adapted: Adapted) -> None:
+def _write(folder: Path, adapted: Adapted, metrics: Metrics) -> None:
     data, split = adapted.data, adapted.data.split
     # Predictions compare a new network with the networks on which the adapted run was fitted and tested.
     architectures = [architecture.to_json() for architecture in data.batch.architectures]
@@ -105,7 +103,7 @@ def _write(folder: Path, adapted: Adapted) -> None:
     kept |= {"train_ids": torch.from_numpy(data.batch.ids[like]), "train_values": adapted.embedding[like]}
     write_tensors(folder / "embeddings.safetensors", kept, {})
     write_json(folder / NAME, adapted.adaptation)
-    write_json(folder / "metrics.json", adapted.metrics)
+    write_json(folder / "metrics.json", metrics)
 
 
 def _rows(adapted: Adapted) -> Iterator[tuple[Any, ...]]:

@@ -4,21 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from sneframe.adaptation.adjustments import ADJUSTMENTS, Fitted, Labelled, Nothing
+from sneframe.adaptation.adjustments import CORRECTIONS, Encoded, Fitted, Nothing
 from sneframe.adaptation.choice import choose, folds
 from sneframe.errors import PartError
 from sneframe.tasks import Regression, Tasks
 
 TASKS = Tasks(each=[Regression(name="a", mean=0.0, std=1.0)])
-SIMPLEST_FIRST = ADJUSTMENTS[:4]
-SHIFT = ADJUSTMENTS[1]
+SHIFT = CORRECTIONS[1]
 
 
 def networks_of(predicted, true, group=None):
     """Return networks whose embeddings are the values that the run predicts."""
     embedding = torch.as_tensor(predicted, dtype=torch.float32)[:, None]
     group = np.arange(len(true)) if group is None else np.asarray(group)
-    return Labelled(embedding=embedding, truth={"a": np.asarray(true, np.float64)}, group=group)
+    return Encoded(embedding=embedding, truth={"a": np.asarray(true, np.float64)}, group=group)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,7 @@ def test_the_right_adjustment_is_chosen(function, right, seed, identity):
     generator = np.random.default_rng(seed)
     predicted = generator.uniform(-3, 7, 30)
     true = function(predicted) + generator.normal(0, 0.1, 30)
-    assert choose(SIMPLEST_FIRST, identity(1), TASKS, networks_of(predicted, true)).chosen.name == right
+    assert choose(CORRECTIONS, identity(1), TASKS, networks_of(predicted, true)).chosen.name == right
 
 
 def test_the_error_of_doing_nothing_is_that_of_the_run(identity):
@@ -70,9 +69,9 @@ def test_copies_of_a_run_group_count_once(identity):
     """Each network twice, in its group, gives the same mean and the same standard error as once."""
     generator = np.random.default_rng(0)
     predicted, noise = generator.uniform(0, 1, 8), generator.normal(0, 1, 8)
-    once = choose(SIMPLEST_FIRST[:2], identity(1), TASKS, networks_of(predicted, predicted + noise))
+    once = choose(CORRECTIONS[:2], identity(1), TASKS, networks_of(predicted, predicted + noise))
     twice = choose(
-        SIMPLEST_FIRST[:2],
+        CORRECTIONS[:2],
         identity(1),
         TASKS,
         networks_of(np.repeat(predicted, 2), np.repeat(predicted + noise, 2), np.repeat(np.arange(8), 2)),
@@ -86,7 +85,7 @@ def test_a_simpler_adjustment_wins_within_one_standard_error(identity):
     generator = np.random.default_rng(1)
     predicted = generator.uniform(0, 1, 12)
     true = 1.05 * predicted + 2 + generator.normal(0, 0.1, 12)
-    outcome = choose(SIMPLEST_FIRST, identity(1), TASKS, networks_of(predicted, true))
+    outcome = choose(CORRECTIONS, identity(1), TASKS, networks_of(predicted, true))
     errors = {each.name: each for each in outcome.tried}
     best = min(outcome.tried, key=lambda each: each.mse)
     assert best.name == "affine"

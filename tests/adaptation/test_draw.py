@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sneframe.adaptation.draw import draw
+from sneframe.adaptation.draw import draw, remaining
 from sneframe.errors import ZooError
 from sneframe.run_folder.training_networks import weight_hashes
 from sneframe.zoo import open_zoo
@@ -23,46 +23,57 @@ def had(zoo, *ids):
     return frozenset(found[number] for number in ids)
 
 
+def ask(zoo, seen=NONE, **options):
+    """Return the positions of the labelled and the test networks; the run predicts the ids of networks."""
+    options = {"networks": 3, "labelled": None, **options}
+    chosen = {name: options[name] for name in ("networks", "labelled")}
+    left = zoo.select(remaining(zoo, seen, **chosen))
+    mine, test = draw(left, left.ids.astype(float), **chosen, seed=options.get("seed", 0))
+    return left.ids[mine].tolist(), left.ids[test].tolist()
+
+
+def groups_of(ids):
+    return [number // 3 for number in ids]
+
+
 def test_one_network_of_each_of_several_run_groups_is_drawn(zoo):
     """No run group is in both parts, and the test has all networks of the other run groups."""
-    drawn = draw(zoo, NONE, networks=4, labelled=None, seed=0)
-    mine, other = zoo.group[drawn.labelled], zoo.group[drawn.test]
-    assert len(mine) == len(set(mine.tolist())) == 4
-    assert not set(mine.tolist()) & set(other.tolist())
-    assert len(other) == 18
-    assert drawn.left_out == 0
+    mine, test = ask(zoo, networks=4)
+    assert len(mine) == len(set(groups_of(mine))) == 4
+    assert not set(groups_of(mine)) & set(groups_of(test))
+    assert len(test) == 18
 
 
-def test_a_larger_draw_contains_the_smaller_one(zoo):
-    """Five networks are three networks and two more; another seed draws others."""
-    three, five, other = (
-        set(draw(zoo, NONE, networks=number, labelled=None, seed=seed).labelled.tolist())
-        for number, seed in ((3, 0), (5, 0), (5, 1))
-    )
-    assert three < five
-    assert five != other
+@pytest.mark.parametrize("seed", range(5))
+def test_labelled_networks_spread_over_the_predicted_values(zoo, seed):
+    """Of ten run groups in the order of their predictions, each of five draws is from one pair."""
+    mine, _ = ask(zoo, networks=5, seed=seed)
+    assert [number // 2 for number in groups_of(mine)] == [0, 1, 2, 3, 4]
+
+
+def test_the_seed_decides(zoo):
+    """The same seed draws the same networks, and some other seed draws others."""
+    assert ask(zoo, networks=5, seed=1) == ask(zoo, networks=5, seed=1)
+    assert len({tuple(ask(zoo, networks=5, seed=seed)[0]) for seed in range(4)}) > 1
 
 
 def test_run_groups_of_the_training_are_left_out(zoo):
     """A run group with one network that the training had is in no part."""
-    drawn = draw(zoo, had(zoo, 0, 29), networks=3, labelled=None, seed=0)
-    used = set(zoo.group[np.concatenate([drawn.labelled, drawn.test])].tolist())
-    assert used == set(range(1, 9))
-    assert drawn.left_out == 6
+    mine, test = ask(zoo, had(zoo, 0, 29))
+    assert set(groups_of(mine + test)) == set(range(1, 9))
 
 
 def test_a_checkpoint_outside_of_the_selection_counts(zoo):
     """The training had the first network of a run group, and the last ones are selected."""
-    drawn = draw(zoo.where("step == 2"), had(zoo, 0), networks=3, labelled=None, seed=0)
-    assert drawn.left_out == 1
-    assert 0 not in np.concatenate([drawn.labelled, drawn.test])
+    mine, test = ask(zoo.where("step == 2"), had(zoo, 0))
+    assert set(groups_of(mine + test)) == set(range(1, 10))
 
 
 def test_the_named_networks_are_used(zoo):
-    """All networks of a named run group are labelled, and the others are for the test."""
-    drawn = draw(zoo, NONE, networks=99, labelled="group in (2, 5, 7) and step > 0", seed=0)
-    assert drawn.labelled.tolist() == [7, 8, 16, 17, 22, 23]
-    assert len(drawn.test) == 21
+    """The networks of the same run groups that are not named are in no part."""
+    mine, test = ask(zoo, networks=99, labelled="group in (2, 5, 7) and step > 0")
+    assert mine == [7, 8, 16, 17, 22, 23]
+    assert len(test) == 21
 
 
 @pytest.mark.parametrize(
@@ -82,4 +93,4 @@ def test_the_named_networks_are_used(zoo):
 def test_too_few_networks_are_refused(zoo, options, seen, said):
     """One line says what is needed, what was found, and what was left out."""
     with pytest.raises(ZooError, match=said):
-        draw(zoo, had(zoo, *seen), **{"networks": 3, "labelled": None, "seed": 0, **options})
+        ask(zoo, had(zoo, *seen), **options)

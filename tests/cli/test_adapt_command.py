@@ -37,7 +37,7 @@ def test_it_prints_adjustments_and_scores(call, parent, zoo, tmp_path):
     """Each adjustment with its error, the scores before and after, and the folder."""
     code, out, _ = call("adapt", parent, zoo, "--networks", 8, "--out", tmp_path / "new", "--no-report")
     assert code == 0
-    assert all(word in out for word in ("nothing", "monotone", "kept", "before", "after", "8 labelled"))
+    assert all(word in out for word in ("nothing", "affine", "kept", "before", "after", "8 labelled"))
     assert f"run folder: {tmp_path / 'new'}" in out
     assert not (tmp_path / "new" / "report.html").exists()
 
