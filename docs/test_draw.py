@@ -10,9 +10,10 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "benchmarks")]
 
 import chart  # noqa: E402  # scripts beside the pages, in no package
+import curve  # noqa: E402  # the same
 import draw  # noqa: E402  # the same
 
-DRAWINGS = {**draw.drawings(), chart.CHART: chart.chart()}
+DRAWINGS = {**draw.drawings(), chart.CHART: chart.chart(), curve.CURVE: curve.curve()}
 
 
 @pytest.mark.parametrize("path", DRAWINGS, ids=lambda path: path.name)

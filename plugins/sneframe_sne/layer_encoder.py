@@ -170,7 +170,7 @@ class ChunkSet(LayerEncoder):
         squares, weights = dict.fromkeys(unit, torch.zeros(())), dict.fromkeys(unit, 0)
         for block in blocks():
             count += len(block.chunks)
-            squares[block.parameter] = squares[block.parameter] + block.chunks.square().sum()
+            squares[block.parameter] = squares[block.parameter] + squared(block.chunks, block.mask).sum()
             weights[block.parameter] += int(block.mask.sum())
         if self.config.scale_encoding:
             scales = {each: root_mean_square(squares[each], weights[each]) for each in unit}
@@ -230,7 +230,7 @@ class ChunkSet(LayerEncoder):
     def _encode(self, chunks: Tensor, mask: Tensor, encoding: Tensor) -> Tensor:
         """Return chunk codes ``(Q, D)`` for ``chunks (Q, C)``, ``mask (Q, C)`` and ``encoding (Q, D)``."""
         if self.chunk_scale is not None:
-            scale = root_mean_square(chunks.square().sum(-1, keepdim=True), mask.sum(-1, keepdim=True))
+            scale = root_mean_square(squared(chunks, mask)[:, None], mask.sum(-1, keepdim=True))
             encoding = encoding + self.chunk_scale(scale.log())
         if not self.config.set_functions:
             return self.chunk_mlp(chunks, mask, encoding)
@@ -287,7 +287,7 @@ class ChunkSet(LayerEncoder):
 
 def scales_of(entry: ChunkTokens) -> Tensor:
     """Return the scale ``(B, L)``: the root mean square of each of the L parameters of each network."""
-    squares = entry.chunks.square().sum(-1)
+    squares = squared(entry.chunks, entry.mask)
     sums = squares.new_zeros(len(squares), len(entry.counts)).index_add_(1, entry.parameter, squares)
     counts = squares.new_zeros(len(entry.counts)).index_add_(
         0, entry.parameter, entry.mask.sum(-1).to(squares.dtype)
@@ -298,6 +298,11 @@ def scales_of(entry: ChunkTokens) -> Tensor:
 def relative(entry: ChunkTokens, scales: Tensor) -> ChunkTokens:
     """Return the tokens with each weight divided by the scale of its parameter, ``scales (B, L)``."""
     return evolve(entry, chunks=entry.chunks / scales[:, entry.parameter, None])
+
+
+def squared(chunks: Tensor, mask: Tensor) -> Tensor:
+    """Return the sum ``(…)`` of the squared weights of each chunk, for ``chunks (…, C)`` and their mask."""
+    return chunks.masked_fill(~mask, 0).square().sum(-1)
 
 
 def root_mean_square(sums: Tensor, counts: Tensor | int) -> Tensor:

@@ -17,16 +17,19 @@ from sneframe_sne.tokenizer import PadChunk
 def default() -> RunConfig:
     """Return the recipe of SNE for a laptop.
 
-    It uses induced set attention, and an invariance loss whose weight λ halves e_g (docs/benchmarks.md).
+    Its steps are cheap: Φ1 has one block, Φ3 uses induced set attention, and the invariance loss is computed
+    for a quarter of each batch. The scales of parameters and chunks are encoded (docs/plugins/sne.md).
     """
     return RunConfig(
         recipe="sne/default",
         normalise=use("normalise/fan-in"),
         tokenizer=use(PadChunk, chunk_size=32),
-        layer_encoder=use(ChunkSet, width=64, heads=4, attention="isab", points=16),
+        layer_encoder=use(
+            ChunkSet, width=64, heads=4, attention="isab", points=16, blocks=1, scale_encoding=True
+        ),
         aggregator=use(LayerSet, heads=4),
         head=use("head/mlp", hidden=(64,)),
-        invariance=use("invariance/logit", weight=1.25, fraction=1.0),
+        invariance=use("invariance/logit", weight=1.25, fraction=0.25),
         train=TrainConfig(epochs=40, batch_size=32, lr=1e-3),
     )
 
@@ -36,7 +39,9 @@ def fair() -> RunConfig:
     return evolve(
         default(),
         recipe="sne/fair",
-        layer_encoder=use(ChunkSet, width=60, heads=4, attention="isab", points=16),
+        layer_encoder=use(
+            ChunkSet, width=60, heads=4, attention="isab", points=16, blocks=1, scale_encoding=True
+        ),
     )
 
 

@@ -19,6 +19,7 @@ WITHOUT = {
         "layer_encoder.level_encoding=false",
         "layer_encoder.type_encoding=false",
     ),
+    "without scale encoding": ("layer_encoder.scale_encoding=false",),
     "without set functions": ("layer_encoder.set_functions=false", "aggregator.set_functions=false"),
     "without invariance loss": ("invariance.part=none",),
 }

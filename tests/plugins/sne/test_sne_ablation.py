@@ -21,6 +21,7 @@ PLAIN = ("layer_encoder.set_functions=false", "aggregator.set_functions=false")
 SWITCHES = {
     "level": ("layer_encoder.level_encoding=false",),
     "type": ("layer_encoder.type_encoding=false",),
+    "scale": ("layer_encoder.scale_encoding=false",),
     "level and type": ("layer_encoder.level_encoding=false", "layer_encoder.type_encoding=false"),
     "set functions": PLAIN,
     "set functions of the encoder": PLAIN[:1],
@@ -113,12 +114,13 @@ def test_ablated_parts_have_no_weights():
     # Two tables have 8 numbers for each of weight, bias and unknown type.
     assert count() - count(*SWITCHES["type"]) == 2 * 3 * 8
     assert count() == count(*SWITCHES["level"])
-    # 4·8+8 + 2·(8·8+8) for a chunk, 2·(8·8+8) for chunks, the same for parameters, and the tables
-    assert count(*PLAIN) == 40 + 2 * 72 + 2 * 72 + 2 * 72 + 2 * 3 * 8
+    assert count() - count(*SWITCHES["scale"]) == 2 * (8 + 8)
+    # 4·8+8 + 2·(8·8+8) for a chunk, 2·(8·8+8) for chunks, the same for parameters, the tables, and scales
+    assert count(*PLAIN) == 40 + 2 * 72 + 2 * 72 + 2 * 72 + 2 * 3 * 8 + 2 * (8 + 8)
 
 
 def test_the_recipes_leave_nothing_out():
-    """``sne/default`` and ``sne/paper`` use both encodings and all set functions."""
+    """``sne/default`` and ``sne/paper`` encode level and type, and use all set functions."""
     for name in ("sne/default", "sne/paper"):
         config = sneframe.recipe(name)
         encoder = config.layer_encoder.config
@@ -126,3 +128,10 @@ def test_the_recipes_leave_nothing_out():
         assert encoder.type_encoding
         assert encoder.set_functions
         assert config.aggregator.config.set_functions
+
+
+def test_scales_are_encoded_by_default_and_not_as_published():
+    """``sne/paper`` has two blocks in Φ1, and weights enter it with their scale."""
+    default, paper = (sneframe.recipe(name).layer_encoder.config for name in ("sne/default", "sne/paper"))
+    assert (default.blocks, default.scale_encoding) == (1, True)
+    assert (paper.blocks, paper.scale_encoding, paper.sample) == (2, False, 1.0)
