@@ -10,8 +10,8 @@ Nothing is padded across networks, and the code of a network never depends on th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,16 +35,24 @@ class Networks:
     Args:
         architecture: the architecture of all the networks.
         weights: ``(B, P)``. A row holds the parameters of one network, flattened in the architecture's order.
+        original: ``(B, P)``, the weights before a part normalised them, or None if no part has changed them.
+            Only the original weights compute what the network computes.
     """
 
     architecture: Architecture
     weights: Tensor
+    original: Tensor | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.weights.ndim != 2 or self.weights.shape[1] != self.architecture.num_weights:
             raise ArchitectureError(
                 f"weights must be (B, {self.architecture.num_weights}) for {self.architecture.summary}, "
                 f"but got {tuple(self.weights.shape)}"
+            )
+        if self.original is not None and self.original.shape != self.weights.shape:
+            raise ArchitectureError(
+                f"original weights must be {tuple(self.weights.shape)} like the weights, "
+                f"but got {tuple(self.original.shape)}"
             )
 
     def __len__(self) -> int:
@@ -55,9 +63,26 @@ class Networks:
         """The number of networks B, and the width of a weight as a token, which is 1."""
         return len(self), 1
 
+    @property
+    def stored(self) -> Tensor:
+        """The weights ``(B, P)`` as the networks store them: the original ones if they were normalised."""
+        return self.weights if self.original is None else self.original
+
     def act(self, element: Element) -> Networks:
-        """Return g·x: the networks whose neurons the group element has permuted, scaled and flipped."""
+        """Return g·x: the networks whose neurons the group element has permuted, scaled and flipped.
+
+        The original weights move too.
+        """
         return element.move(self)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Networks:
+        """Return the networks after a change of their weights and, in the same way, their original weights.
+
+        Args:
+            change: function that moves or copies weights ``(B, P)``, but computes no other values.
+        """
+        original = None if self.original is None else change(self.original)
+        return evolve(self, weights=change(self.weights), original=original)
 
     def parameters(self) -> dict[str, Tensor]:
         """Return every parameter by name, as a view ``(B, *shape)`` of the weights."""
@@ -120,7 +145,7 @@ class Batch:
             here = np.flatnonzero(entry == number)
             if len(here):
                 index = torch.from_numpy(row[here]).to(source.weights.device, non_blocking=True)
-                networks.append(evolve(source, weights=source.weights.index_select(0, index)))
+                networks.append(source.each(partial(torch.index_select, dim=0, index=index)))
                 placed.append(here)
         order = np.argsort(np.concatenate(placed), kind="stable") if placed else np.zeros(0, np.int64)
         return Batch(networks=networks, order=order, ids=self.ids[positions])
@@ -143,21 +168,43 @@ class Batch:
                 yield self.select(here[start : start + size])
 
     def replace(self, weights: Iterable[Tensor]) -> Batch:
-        """Return the same networks with other weights, one ``(B, P)`` tensor per architecture."""
-        return evolve(
-            self, networks=[evolve(n, weights=w) for n, w in zip(self.networks, weights, strict=True)]
-        )
+        """Return networks with other weights, one ``(B, P)`` tensor per architecture.
+
+        They are other networks, with their own original weights. If the weights were only normalised, the
+        part of the slot ``normalise`` that did so adds the original ones to the result.
+        """
+        pairs = zip(self.networks, weights, strict=True)
+        return evolve(self, networks=[evolve(n, weights=w, original=None) for n, w in pairs])
+
+    def normalised_from(self, batch: Batch) -> Batch:
+        """Return this batch with the original weights of another batch of the same networks.
+
+        Args:
+            batch: the networks before they were normalised.
+        """
+        if self is batch:
+            return self
+        networks = [
+            evolve(own, original=source.original if own.weights is source.weights else source.stored)
+            for own, source in zip(self.networks, batch.networks, strict=True)
+        ]
+        return evolve(self, networks=networks)
 
     def joined(self, architecture: Architecture) -> Batch:
         """Return the same networks as networks of one architecture that has the same parameters."""
         weights = torch.cat([networks.weights for networks in self.networks])
-        return evolve(self, networks=(Networks(architecture=architecture, weights=weights),))
+        changed = any(networks.original is not None for networks in self.networks)
+        original = torch.cat([networks.stored for networks in self.networks]) if changed else None
+        joined = Networks(architecture=architecture, weights=weights, original=original)
+        return evolve(self, networks=(joined,))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Batch:
         """Return the batch on another device, or with another floating-point type."""
-        return self.replace(
-            n.weights.to(device=device, dtype=dtype, non_blocking=True) for n in self.networks
-        )
+
+        def copied(weights: Tensor) -> Tensor:
+            return weights.to(device=device, dtype=dtype, non_blocking=True)
+
+        return evolve(self, networks=[networks.each(copied) for networks in self.networks])
 
     def restore(self, rows: Sequence[Tensor]) -> Tensor:
         """Concatenate one tensor ``(B_a, …)`` per architecture. The rows of the result follow :attr:`ids`."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -97,3 +98,65 @@ def test_a_selection_may_leave_an_architecture_out():
     """An architecture without a selected network is no longer in the batch."""
     selected = mixed().select(np.array([3]))
     assert [a.num_weights for a in selected.architectures] == [1]
+
+
+def normalised():
+    """The networks of :func:`mixed` after a normalisation that halves each weight."""
+    batch = mixed()
+    return batch.replace(networks.weights / 2 for networks in batch.networks).normalised_from(batch)
+
+
+def stored_weights(batch):
+    return batch.restore([networks.stored[:, 0] for networks in batch.networks]).tolist()
+
+
+def test_weights_that_no_part_has_changed_are_the_stored_ones():
+    """Without a normalisation there are no separate original weights."""
+    batch = mixed()
+    assert all(networks.original is None for networks in batch.networks)
+    assert stored_weights(batch) == first_weights(batch)
+
+
+@pytest.mark.parametrize(
+    "carry",
+    [
+        lambda batch: batch.select(range(6)),
+        lambda batch: batch.to(dtype=torch.float64),
+        lambda batch: batch.replace(n.weights for n in batch.networks).normalised_from(batch),
+    ],
+    ids=["select", "to", "normalised again, to the same weights"],
+)
+def test_original_weights_are_carried_along(carry):
+    """The networks keep the weights from before the normalisation."""
+    carried = carry(normalised())
+    assert first_weights(carried) == [0, 0.5, 1, 1.5, 2, 2.5]
+    assert stored_weights(carried) == [0, 1, 2, 3, 4, 5]
+
+
+def test_blocks_carry_original_weights():
+    """Each batch of one architecture has the original weights of its own networks."""
+    blocks = list(normalised().blocks())
+    assert [stored_weights(block) for block in blocks] == [block.ids.tolist() for block in blocks]
+    assert len(blocks) == 3
+
+
+def test_a_joined_batch_has_the_original_weights_of_all_its_networks():
+    """Also if some of the networks were not normalised."""
+    one = vector(2)
+    batch = join({one: torch.ones(2, 2)}, {one: [0, 1]})
+    other = evolve(batch.networks[0], architecture=one, original=torch.full((2, 2), 3.0))
+    both = evolve(batch, networks=(batch.networks[0], other), order=np.arange(4), ids=np.arange(4))
+    assert stored_weights(both.joined(one)) == [1, 1, 3, 3]
+    assert first_weights(both.joined(one)) == [1, 1, 1, 1]
+
+
+def test_other_weights_are_other_networks():
+    """A batch with replaced weights stores these weights, whatever was normalised before."""
+    batch = normalised()
+    assert stored_weights(batch.replace(n.weights + 7 for n in batch.networks)) == [7, 7.5, 8, 8.5, 9, 9.5]
+
+
+def test_original_weights_of_another_shape_are_refused():
+    """The error names both shapes."""
+    with pytest.raises(ArchitectureError, match=r"original weights must be \(3, 2\).* got \(1, 2\)"):
+        Networks(architecture=vector(2), weights=torch.ones(3, 2), original=torch.ones(1, 2))

@@ -28,6 +28,9 @@ class Normalise(Part):
     A part that learns constants defines :meth:`learn`, and callers call :meth:`fit`. The buffer ``fitted``
     says whether the part was fitted. As a buffer, it is also in a state dict, in a copy and in a saved model.
     If a part that learns constants was never fitted, its first forward warns.
+
+    A call of the part also gives its result the original weights of the networks, so ``forward`` need not.
+    Parts that evaluate a network need them.
     """
 
     slot = "normalise"
@@ -41,6 +44,7 @@ class Normalise(Part):
         self.register_buffer("fitted", torch.tensor(False))
         self._settled = False  # whether `fitted` was checked: a check on a GPU waits for all earlier work
         self.register_forward_pre_hook(_look)
+        self.register_forward_hook(_keep)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -130,3 +134,14 @@ def _look(part: nn.Module, _given: object) -> None:
     """
     assert isinstance(part, Normalise)
     part.warn_unless_fitted()
+
+
+def _keep(_part: nn.Module, given: tuple[Any, ...], result: Any) -> Any:
+    """Give the result of a part the original weights of its networks. This hook runs after the forward.
+
+    A result that is not a batch of the same architectures is left as it is; the encoder refuses it.
+    """
+    (batch,) = given
+    if isinstance(result, Batch) and result.architectures == batch.architectures:
+        return result.normalised_from(batch)
+    return result

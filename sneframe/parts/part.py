@@ -29,16 +29,19 @@ class Spec:
         width: number of values in a vector: S, the number of channels, D or E, depending on the carrier.
         architectures: architectures of the training zoo.
         values: T, the number of values that the head has to predict.
+        sizes: for each of ``architectures``, a second width of its values, if the carrier has one that
+            differs between architectures, such as the number of outputs of a network. Empty if it has none.
     """
 
     carrier: type
     width: int
     architectures: tuple[Architecture, ...]
     values: int = 1
+    sizes: tuple[int, ...] = ()
 
-    def gives(self, carrier: type, width: int) -> Spec:
-        """Return the spec of the output of a part that returns this carrier with this width."""
-        return evolve(self, carrier=carrier, width=width)
+    def gives(self, carrier: type, width: int, *, sizes: tuple[int, ...] = ()) -> Spec:
+        """Return the spec of the output of a part that returns this carrier with this width and sizes."""
+        return evolve(self, carrier=carrier, width=width, sizes=sizes)
 
 
 #: The value of ``keeps`` for a part that treats all weights in the same way, or reads no weight.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from attrs import evolve, field, frozen
@@ -51,7 +51,7 @@ class Element:
 
     def move(self, networks: Networks) -> Networks:
         """Return the networks after the move: network b is moved by the element of index b."""
-        return evolve(networks, weights=_apply(networks, self))
+        return networks.each(partial(_apply, element=self))
 
 
 def sample(
@@ -81,7 +81,7 @@ def apply(batch: Batch, elements: Sequence[Element]) -> Batch:
         batch: the networks.
         elements: for each architecture of the batch, one element for each of its networks.
     """
-    return batch.replace(_apply(n, g) for n, g in zip(batch.networks, elements, strict=True))
+    return evolve(batch, networks=[g.move(n) for n, g in zip(batch.networks, elements, strict=True)])
 
 
 def moves(element: Element, parameter: Parameter) -> bool:
@@ -144,14 +144,12 @@ def _outer(architecture: Architecture, group: NeuronGroup) -> int:
 # -- applying ------------------------------------------------------------------------------------------------
 
 
-def _apply(networks: Networks, element: Element) -> Tensor:
-    """Return the weights ``(B, P)`` of the networks after an element has moved them."""
-    weights = networks.weights
-    if element.permutations:
-        weights = _permuted(weights, element)
+def _apply(given: Tensor, element: Element) -> Tensor:
+    """Return the weights ``(B, P)`` of networks after an element has moved them."""
+    weights = _permuted(given, element) if element.permutations else given
     factors = [*_factors(element, weights)]
     if factors:
-        weights = weights.clone() if weights is networks.weights else weights
+        weights = weights.clone() if weights is given else weights
         for parameter, offset, factor in factors:
             view = weights[:, offset : offset + parameter.size].unflatten(1, parameter.shape)
             view.mul_(factor)

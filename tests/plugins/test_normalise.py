@@ -166,3 +166,24 @@ def test_the_constants_are_saved_with_the_model(cls):
     fitted.fit([batch])
     loaded.load_state_dict(fitted.state_dict())
     assert torch.equal(fitted(batch).networks[0].weights, loaded(batch).networks[0].weights)
+
+
+@pytest.mark.parametrize("cls", [NoNormalise, FanIn, PerParameter])
+def test_the_original_weights_stay_known(cls):
+    """A normalised batch also has the weights as stored, in the order of its own networks."""
+    batch = batch_of(ONE)
+    part = build(cls, ONE)
+    part.fit([batch])
+    found = part(batch).select([3, 1]).networks[0]
+    assert torch.equal(found.stored, batch.networks[0].weights[[3, 1]])
+
+
+def test_a_move_after_normalising_also_moves_the_original_weights():
+    """The original weights of moved networks are the moved original weights."""
+    batch = batch_of(ONE)
+    part = build(FanIn, ONE)
+    part.fit([batch])
+    elements = sample(batch, seed=1, step=2)
+    moved = apply(part(batch), elements)
+    assert torch.equal(moved.networks[0].stored, apply(batch, elements).networks[0].weights)
+    assert torch.equal(part(batch).networks[0].act(elements[0]).stored, moved.networks[0].stored)

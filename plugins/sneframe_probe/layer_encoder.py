@@ -1,0 +1,165 @@
+"""``probe/outputs`` evaluates every network at learned inputs."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import final
+
+import torch
+from attrs import frozen
+from attrs.validators import deep_iterable, ge
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+from sneframe.architecture.evaluate import evaluate, obstacle
+from sneframe.batch import Networks
+from sneframe.config.schema import option
+from sneframe.config.validators import as_tuple
+from sneframe.errors import ArchitectureError, ArchitecturesRefused, PartError
+from sneframe.nn.probe_inputs import ProbeInputs
+from sneframe.parts.layer_encoder import LayerEncoder
+from sneframe.parts.part import ANY_ACTION, Spec
+from sneframe_probe.probe_values import ProbeValues
+
+LARGEST = 4096  #: largest number of outputs for one probe
+FACTOR = 30.0  #: the factor inside a sine that is not described starts here, as SIREN (2020) has it
+PLACES = ("first", "hidden", "last")  #: a sine has one of these places among the layers with parameters
+
+
+@final
+class Outputs(LayerEncoder):
+    """Evaluates every network at K learned inputs (probes), and returns its outputs.
+
+    The weights are those of the network as stored, before any normalisation. The description of the network
+    says what each layer computes. So no data are needed, and no code that came with the network runs. The
+    inputs are trained with the rest (:class:`~sneframe.nn.probe_inputs.ProbeInputs`).
+
+    If the description of a sine lacks the factor ω inside of it, sin(ω z), then ω is learned: one factor for
+    the first, one for the hidden, and one for the last layers. They start at 30.
+
+    Raises:
+        ArchitecturesRefused: a network of the zoo cannot be evaluated, or the shape of its input is unknown.
+    """
+
+    name = "probe/outputs"
+    keeps = ANY_ACTION
+    takes = (Networks,)
+
+    @frozen(kw_only=True)
+    class Config:
+        """Options."""
+
+        probes: int = option(64, "K, the number of learned inputs", check=ge(1))
+        size: tuple[int, ...] = option(
+            (),
+            "height and width of images, or length of texts, where a description does not tell it; "
+            "empty: that of the other networks",
+            converter=as_tuple,
+            check=deep_iterable(ge(1)),
+        )
+        latent: int = option(
+            32, "width of the latent code from which the generator makes an input", check=ge(1)
+        )
+        width: int = option(64, "width of the hidden layer of the generator", check=ge(1))
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        self.inputs = ProbeInputs(
+            spec.architectures,
+            probes=config.probes,
+            size=config.size,
+            latent=config.latent,
+            width=config.width,
+        )
+        unknown = [a for a in spec.architectures if _lacks_factor(a)]
+        self.log_factors = (
+            nn.Parameter(torch.full((len(PLACES),), math.log(FACTOR))) if unknown else None
+        )
+        self._refuse(spec.architectures)
+        self.out = spec.gives(
+            ProbeValues, config.probes, sizes=tuple(map(self._outputs, spec.architectures))
+        )
+        self._notes = list(self.inputs.assumed)
+        if unknown:
+            self._notes.append(
+                f"the factor inside the sines of {unknown[0].summary} is not described, so it is learned, "
+                f"starting at {FACTOR:g}"
+            )
+
+    def _refuse(self, architectures: tuple[Architecture, ...]) -> None:
+        reasons = {a: why for a in architectures if (why := self._obstacle(a)) is not None}
+        if reasons:
+            architecture, why = next(iter(reasons.items()))
+            raise ArchitecturesRefused(
+                f"{self.slot} {self.name!r} evaluates networks, but cannot evaluate {len(reasons)} of "
+                f"{len(architectures)} architectures, such as {architecture.summary}: {why}"
+            )
+
+    def _obstacle(self, architecture: Architecture) -> str | None:
+        """Return why an architecture cannot be evaluated, in one line, or None if it can."""
+        why = obstacle(architecture, factors=self.log_factors is not None)
+        return self.inputs.lacks(architecture) if why is None else why
+
+    def _outputs(self, architecture: Architecture) -> int:
+        """Return O, the number of outputs of an architecture, by evaluating it without memory for weights.
+
+        Raises:
+            ArchitecturesRefused: the layers do not fit each other or the input, or O is too large.
+        """
+        weights = torch.empty((1, architecture.num_weights), device="meta")
+        try:
+            inputs = tuple(each[:1].to("meta") for each in self.inputs(architecture))
+            factors = self._factors(architecture)
+            with torch.no_grad():
+                found = evaluate(
+                    architecture, weights, inputs, factors=None if factors is None else factors.to("meta")
+                )
+        except ArchitectureError as error:
+            raise ArchitecturesRefused(
+                f"{self.slot} {self.name!r} cannot evaluate {architecture.summary}: {error}"
+            ) from error
+        if (count := found[0, 0].numel()) > LARGEST:
+            raise ArchitecturesRefused(
+                f"{self.slot} {self.name!r} reads at most {LARGEST} outputs for each probe, but "
+                f"{architecture.summary} has {count}"
+            )
+        return count
+
+    def forward(self, tokens: tuple[Networks, ...]) -> tuple[ProbeValues, ...]:
+        """Return the outputs ``(B, K, O)`` for each architecture. Outputs with several axes are flattened.
+
+        Raises:
+            PartError: a network cannot be evaluated, or no probe has the shape of its input.
+        """
+        for note in self._notes:
+            warnings.warn(f"{self.slot} {self.name!r}: {note}", stacklevel=2)
+        self._notes.clear()
+        return tuple(self._evaluate(networks) for networks in tokens)
+
+    def _evaluate(self, networks: Networks) -> ProbeValues:
+        architecture = networks.architecture
+        if (why := self._obstacle(architecture)) is not None:
+            raise PartError(f"{self.slot} {self.name!r} cannot evaluate {architecture.summary}: {why}")
+        # A sine of a large factor needs more digits than bfloat16 has, so autocast is off.
+        with torch.autocast(networks.weights.device.type, enabled=False):
+            try:
+                inputs = self.inputs(architecture)
+                weights = networks.stored.to(inputs[0].dtype)
+                values = evaluate(architecture, weights, inputs, factors=self._factors(architecture))
+            except ArchitectureError as error:
+                raise PartError(f"{self.slot} {self.name!r}: {error}") from error
+        return ProbeValues(architecture=architecture, values=values.flatten(2) if values.ndim > 2 else values)
+
+    def _factors(self, architecture: Architecture) -> Tensor | None:
+        """Return the factor inside the activation of every layer, ``(L,)``, if factors are learned."""
+        if self.log_factors is None:
+            return None
+        last = architecture.depth - 1
+        places = [0 if level == 0 else 2 if level == last else 1 for level in architecture.levels]
+        return self.log_factors.exp()[torch.tensor(places, device=self.log_factors.device)]
+
+
+def _lacks_factor(architecture: Architecture) -> bool:
+    """Return whether only the factors inside sines prevent an evaluation."""
+    return obstacle(architecture) is not None and obstacle(architecture, factors=True) is None
