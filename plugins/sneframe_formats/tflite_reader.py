@@ -128,7 +128,12 @@ def _fixed(weights: Weights, tensors: dict[str, Tensor]) -> Architecture:
         kinds[stem] = KINDS.get(each.operator, "parameter")
     return Architecture(
         layers=[
-            Layer(kind=kinds[stem], parameters=own, inputs=(number - 1,) if number else ())
+            Layer(
+                kind=kinds[stem],
+                parameters=own,
+                inputs=(number - 1,) if number else (),
+                activation="other",
+            )
             for number, (stem, own) in enumerate(layers.items())
         ]
     )

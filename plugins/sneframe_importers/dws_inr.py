@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from sneframe.architecture import Architecture
 from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_state_dict
@@ -26,6 +28,7 @@ from sneframe.zoo.importer import Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in, folder, one
 
+OFFSET = 0.5  #: added to the output of the last layer, as in the code of DWSNets
 WEIGHTS = re.compile(r"seq\.\d+\.(weight|bias)")
 #: A folder name such as ``mnist_png_training_7_12345`` gives the part, the label and the image.
 FOLDER = re.compile(r"_(train|test)(?:ing)?_(\d+)_(\d+)$")
@@ -62,7 +65,7 @@ def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> 
     Raises:
         ZooError: the folder has no INR, or the JSON file is missing or damaged.
     """
-    reader = NetworkReader(activation="sine", published=True)
+    reader = NetworkReader(activation="sine:30", published=True)
     if config.split is None:
         inrs = [ListedINR(file=name, part=_part(name)) for name in files_in(source, "*.pth")]
     else:
@@ -76,7 +79,8 @@ def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> 
         properties = _properties(inr, {**state.others, **state.tensors})
         splits = {} if inr.part is None else {"published": NAMES.index(inr.part)}
         group = properties.get("image", inr.file)
-        return one(inr.file, reader.describe(tensors), tensors, properties, group=str(group), splits=splits)
+        architecture = _with_offset(reader.describe(tensors))
+        return one(inr.file, architecture, tensors, properties, group=str(group), splits=splits)
 
     yield from each_file(inrs, lambda inr: inr.file, make, progress)
 
@@ -87,6 +91,14 @@ IMPORTER = ZooImporter(
     read=read,
     help="INRs of DWSNets, of MNIST or Fashion-MNIST images or of sine waves.",
 )
+
+
+@lru_cache(maxsize=64)
+def _with_offset(architecture: Architecture) -> Architecture:
+    """Return the architecture of an INR whose last layer computes ``W h + b + 0.5``."""
+    *hidden, last = architecture.layers
+    shifted = evolve(last, attributes={**last.attributes, "shift": OFFSET})
+    return evolve(architecture, layers=(*hidden, shifted))
 
 
 def _part(name: str) -> str | None:

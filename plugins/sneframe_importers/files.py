@@ -61,8 +61,8 @@ class Files:
     )
     activation: str | None = option(
         None,
-        "without a module: activation after every layer but the last; if it is not given, neurons are "
-        "permuted but never scaled",
+        "without a module: activation after every layer but the last, such as relu or sine:30 for sin(30 z); "
+        "if it is not given, neurons are permuted but never scaled, and probes cannot evaluate the network",
     )
     flatten: Literal["unknown", "channels_first"] = option(
         "unknown",

@@ -50,7 +50,7 @@ def read(
     Raises:
         ZooError: there is no such folder, or the folder has no SIREN.
     """
-    reader = NetworkReader(activation="sine", published=True)
+    reader = NetworkReader(activation="sine:30", published=True)
     names = files_in(source, "net*.pth")
     if not config.views:
         names = [name for name in names if "aug" not in Path(name).parent.name]

@@ -20,9 +20,6 @@ class Label:
         dims: for each action (``permute``, ``scale``, ``sign``), the axes of the tensor.
         names: the names of the parameters that the tensor was computed from, if it was computed from
             parameters alone; otherwise empty.
-        operation: the number of the layer that computed the tensor; None if no layer did.
-        direct: whether only activations, arithmetic with constants, views and copies lie between the layer
-            ``operation`` and the tensor.
         points_into: the axes of other tensors, if the values of this tensor are positions along those axes,
             as the values of an argmax are. The axes in ``points_into`` are fixed as soon as an operation uses
             the values.
@@ -31,8 +28,6 @@ class Label:
 
     dims: Mapping[str, Sequence[Dim]]
     names: tuple[str, ...] = ()
-    operation: int | None = None
-    direct: bool = False
     points_into: tuple[Dim, ...] = ()
     buffer: str | None = None
 

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from sneframe.architecture.description import Architecture
 from sneframe.architecture.emission import Emission
 from sneframe.architecture.operations import kind_of
-from sneframe.architecture.trace import Trace
+from sneframe.architecture.trace import Trace, input_tensors
 from sneframe.errors import ArchitectureError
 
 #: If no example input is given, a convolutional network is tried on inputs with these side lengths, in this
@@ -58,13 +58,17 @@ def derived(module: nn.Module, example_input: Any = None) -> Derivation:
     state = described(module)
     if not state:
         raise ArchitectureError(f"{type(module).__name__} has no parameters to describe")
+    # A made-up input shows what a network computes, but not the size of the inputs that it is meant for.
+    shapes: tuple[tuple[int, ...], ...] = ()
     if example_input is None:
         trace, example_input = _guess(module, state)
     else:
         args, kwargs = arguments(example_input)
+        values = input_tensors((args, kwargs))
+        shapes = tuple(tuple(value.shape[1:]) for value in values) if all(v.ndim for v in values) else ()
         trace = _run(module, state, args, kwargs)
     emission = Emission(module, state, trace)
-    architecture = evolve(emission.architecture(), symmetry="derived")
+    architecture = evolve(emission.architecture(), symmetry="derived", input_shapes=shapes)
     return Derivation(architecture=architecture, example_input=example_input, unused=emission.unused)
 
 

@@ -326,8 +326,9 @@ class Architecture:
 
         Args:
             state: the result of ``module.state_dict()``; tensors of integers and booleans are left out.
-            activation: the activation after every layer of the chain but the last. Without an activation,
-                neurons can be permuted, but not scaled or flipped.
+            activation: the activation after every layer of the chain but the last, such as ``relu``, or
+                ``sine:30`` for sin(30 z). Without an activation, neurons can be permuted, but not scaled or
+                flipped, and the network cannot be evaluated.
             flatten: the order in which a linear layer reads the flattened maps of a convolution. With
                 ``channels_first``, which is torch's order, the channels of the convolution can be permuted.
                 By default, the channels are fixed.
@@ -336,7 +337,7 @@ class Architecture:
                 convolutions can have the same names and shapes as a chain.
 
         Raises:
-            ArchitectureError: the state dict has no floating-point tensor.
+            ArchitectureError: the state dict has no floating-point tensor, or the activation is unknown.
         """
         from sneframe.architecture import guess  # imported here, because it imports this module and torch
 

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from sneframe.architecture.description import Architecture
 from sneframe.architecture.layer import Axis, Layer, NeuronGroup, Parameter, Segment
-from sneframe.architecture.operations import Operation, attributes, kind_of, owner_path, role
+from sneframe.architecture.operations import Operation, kind_of, owner_path, role
+from sneframe.architecture.recording.folding import fold
 from sneframe.architecture.space import Space, find, fix, leaves, unnest
 from sneframe.architecture.trace import Trace
 
@@ -62,7 +63,8 @@ class Emission:
         self.module = module
         self.state = state
         self.axes = trace.axes
-        self.operations = trace.operations.layers
+        folded = fold(trace.recorder, module)
+        self.operations, self.outputs = folded.operations, folded.outputs
         self.groups: dict[Key, _Group] = {}
         known = {name for operation in self.operations for name in operation.names}
         self.unused = tuple(name for name in state if name not in known)
@@ -91,7 +93,7 @@ class Emission:
             )
             for group in self.groups.values()
         ]
-        return Architecture(layers=layers, groups=groups)
+        return Architecture(layers=layers, groups=groups, outputs=self.outputs)
 
     # -- permutations ----------------------------------------------------------------------------------------
 
@@ -109,8 +111,7 @@ class Emission:
             layer = next((o for o in self.operations if any(owner_path(n) == path for n in o.names)), None)
             if layer is None:
                 owner = dict(self.module.named_modules())[path]
-                kind = kind_of(owner)
-                layer = Operation(kind or "parameter", attributes=attributes(owner, kind) if kind else {})
+                layer = Operation(kind_of(owner) or "parameter", attributes={"not_recorded": "nothing reads it"})
                 self.operations.append(layer)
             layer.names.append(name)
         if self.unused:
@@ -311,7 +312,7 @@ class Emission:
         return Layer(
             kind=operation.kind,
             parameters=parameters,
-            inputs=sorted(operation.inputs),
+            inputs=operation.inputs,
             activation=operation.activation,
             attributes=operation.attributes | ({"tied": tied} if tied else {}),
         )

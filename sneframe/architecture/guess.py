@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from sneframe.architecture.activation import StatedActivation, stated_activation
 from sneframe.architecture.description import Architecture, Flatten
 from sneframe.architecture.layer import Axis, Layer, NeuronGroup, Parameter
 from sneframe.architecture.named_chain import (
@@ -40,6 +41,7 @@ def from_state_dict(
     trust_names: bool = False,
 ) -> Architecture:
     """Guess an architecture; see :meth:`sneframe.architecture.Architecture.from_state_dict`."""
+    stated = stated_activation(activation)
     entries = entries_of(state)
     if not entries:
         raise ArchitectureError("the state dict describes no network: it has no floating-point tensors")
@@ -63,7 +65,7 @@ def from_state_dict(
     if flatten == "unknown" and (unclear := unclear_flattening(chain)) is not None:
         warnings.warn(unclear[1], stacklevel=3)
         fixed[unclear[0]] = unclear[1]
-    return _described(chain, activation, fixed)
+    return _described(chain, stated, fixed)
 
 
 def fixed(state: Mapping[str, Tensor]) -> Architecture:
@@ -85,11 +87,14 @@ def _fixed(entries: Sequence[NamedLayer]) -> Architecture:
             Parameter(name=entry.name(last), shape=shape, role=role(last, entry.kind))
             for last, shape in entry.shapes.items()
         ]
-        layers.append(Layer(kind=entry.kind, parameters=parameters, inputs=(number - 1,) if number else ()))
+        inputs = (number - 1,) if number else ()
+        layers.append(Layer(kind=entry.kind, parameters=parameters, inputs=inputs, activation="other"))
     return Architecture(layers=layers)
 
 
-def _described(chain: Sequence[NamedLayer], activation: str | None, fixed: Mapping[int, str]) -> Architecture:
+def _described(
+    chain: Sequence[NamedLayer], stated: StatedActivation | None, fixed: Mapping[int, str]
+) -> Architecture:
     """Return the architecture of a chain, with a group for each hidden layer that is not in ``fixed``.
 
     Args:
@@ -99,6 +104,8 @@ def _described(chain: Sequence[NamedLayer], activation: str | None, fixed: Mappi
     """
     layers: list[Layer] = []
     groups: list[NeuronGroup] = []
+    # The activation after a layer is known only if the caller states it.
+    activation, attributes = (stated.name, stated.attributes) if stated is not None else ("other", {})
     actions = [action for action, names in COMMUTING.items() if activation in names]
     rows: Axis = ((chain[0].inputs,),)
     for position, entry in enumerate(chain):
@@ -135,10 +142,16 @@ def _described(chain: Sequence[NamedLayer], activation: str | None, fixed: Mappi
                 parameters.append(
                     Parameter(name=each.name(name), shape=shape, role=name, axes=axes, **powers)
                 )
-            # The activation after a layer is known only if the caller passes it.
-            after = "none" if last or not ends else activation or "other"
-            inputs = (len(layers) - 1,) if layers else ()
-            layers.append(Layer(kind=each.kind, parameters=parameters, inputs=inputs, activation=after))
+            follows = ends and not last
+            layers.append(
+                Layer(
+                    kind=each.kind,
+                    parameters=parameters,
+                    inputs=(len(layers) - 1,) if layers else (),
+                    activation=activation if follows else "none",
+                    attributes=attributes if follows else {},
+                )
+            )
     return Architecture(layers=layers, groups=groups, symmetry="guessed" if groups else "none")
 
 

@@ -29,8 +29,8 @@ from sneframe.architecture import rules
 from sneframe.architecture.call import Call, Label, constant_dims
 from sneframe.architecture.digit import Dim, completed, fix_dim, settle, whole
 from sneframe.architecture.layer import ACTIONS
-from sneframe.architecture.operations import Operations
 from sneframe.architecture.outputs import tensors as tensors_of_output
+from sneframe.architecture.recording.recorder import Recorder
 from sneframe.architecture.rules.dims import joined
 from sneframe.architecture.space import Clash, Space, leaves
 from sneframe.errors import ArchitectureError
@@ -46,7 +46,7 @@ class Trace(TorchDispatchMode):
     Attributes:
         axes: the spaces of each parameter, by the name of the parameter and by action. Each axis has one
             space.
-        operations: the layers collected so far.
+        recorder: the computation so far.
     """
 
     def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -55,7 +55,7 @@ class Trace(TorchDispatchMode):
             name: {action: [Space(size, action) for size in value.shape] for action in ACTIONS}
             for name, value in state.items()
         }
-        self.operations = Operations(module)
+        self.recorder = Recorder(self._label, _storage)
         self._labels: dict[int, Label] = {}
         # For each view of a tensor without a label: the call that returned the view, and the number of the
         # output.
@@ -69,6 +69,7 @@ class Trace(TorchDispatchMode):
         for name, value in state.items():
             dims = {action: [whole(space) for space in spaces] for action, spaces in self.axes[name].items()}
             self._keep(value, Label(dims, names=(name,)))
+            self.recorder.weight(value, name)
         for name, value in module.state_dict(keep_vars=True).items():
             if isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex()):
                 # A mask or a table of indices belongs to the network, so its axes are fixed.
@@ -78,14 +79,16 @@ class Trace(TorchDispatchMode):
 
     def run(self, module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Run the module under the trace, and fix the axes of its inputs and outputs."""
-        for value in _input_tensors((args, kwargs)):
+        for value in input_tensors((args, kwargs)):
             self._keep(value, Label(_fixed(value.shape)))
+            self.recorder.input(value)
         with _primitives(module), self._modules(module), torch.no_grad(), _Conversions(self), self:
             output = module(*args, **kwargs)
         for _, value in tensors_of_output(output, of=type(module).__name__):
             if (label := self._label(value)) is not None:
                 self._use_values(label)
                 self.fix(label)
+            self.recorder.output(value)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and label its outputs."""
@@ -150,12 +153,13 @@ class Trace(TorchDispatchMode):
         except Exception:  # noqa: BLE001  # an operation in a form that no rule expects
             dims = self._give_up(call)
         self._warn(before, f"the buffer {buffers[0]!r} holds integers or booleans" if buffers else "")
-        names, operation, direct = self.operations.record(call, self._stack)
+        self.recorder.record(call)
+        names = _names(call)
         points_into = call.points_into or [()] * len(call.outputs)
         for output, own, axes in zip(call.outputs, dims, points_into, strict=True):
             stays = any(output is value for value in call.writes) and self._is_shared(output)
             its = self._labels[id(output)].dims if stays and id(output) in call.labels else own
-            label = Label(its, names=names, operation=operation, direct=direct, points_into=axes)
+            label = Label(its, names=names, points_into=axes)
             self._keep(output, label)
 
     def _settled(self, axes: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
@@ -225,6 +229,7 @@ class Trace(TorchDispatchMode):
     def leave(self, value: Tensor) -> None:
         """Fix the axes of a tensor whose values leave torch, where the trace cannot follow them, and warn."""
         if (label := self._label(value)) is not None:
+            self.recorder.escaped = True
             before = self._movable()
             self._use_values(label)
             self.fix(label)
@@ -288,14 +293,16 @@ class Trace(TorchDispatchMode):
                 if isinstance(child, torch.jit.ScriptModule):
                     continue  # a scripted module takes no hooks, but the trace sees its operations
 
-                def enter(_module: nn.Module, _args: Any, path: str = path) -> None:
+                def enter(own: nn.Module, _args: Any, path: str = path) -> None:
                     self._stack.append(path)
+                    self.recorder.enter(own)
 
-                def leave(_module: nn.Module, _args: Any, _output: Any) -> None:
+                def leave(own: nn.Module, args: Any, kwargs: Any, made: Any, path: str = path) -> None:
                     self._stack.pop()
+                    self.recorder.leave(path, own, args, kwargs, made)
 
                 stack.callback(child.register_forward_pre_hook(enter).remove)
-                stack.callback(child.register_forward_hook(leave).remove)
+                stack.callback(child.register_forward_hook(leave, with_kwargs=True).remove)
             yield
 
 
@@ -337,6 +344,17 @@ def _primitives(module: nn.Module) -> Iterator[None]:
             child.training = training
 
 
+def _names(call: Call) -> tuple[str, ...]:
+    """Return the parameters of a call that reads parameters alone, else nothing.
+
+    What is read from a table at given indices counts as a value of the network.
+    """
+    labels = list(call.labels.values())
+    if call.name in ("embedding", "index", "index_select") or not all(label.names for label in labels):
+        return ()
+    return tuple(dict.fromkeys(name for label in labels for name in label.names))
+
+
 def _name(func: Any) -> str:
     """Return the name of an operation, without its namespace, its overload and an in-place underscore."""
     name: str = func.overloadpacket.__name__
@@ -349,7 +367,7 @@ def _storage(value: Tensor) -> int:
     return value.untyped_storage()._cdata if value.layout == torch.strided else 0
 
 
-def _input_tensors(inputs: Any) -> list[Tensor]:
+def input_tensors(inputs: Any) -> list[Tensor]:
     """Return the tensors in the inputs of a module.
 
     If the inputs contain an object that cannot be opened, only tuples, lists and dicts are searched.

@@ -72,8 +72,9 @@ OPTIONS = (
     ),
     click.option(
         "--activation",
-        help="The activation of every layer but the last, if --module is not given. Without an activation, "
-        "neurons are permuted but never scaled.",
+        help="The activation of every layer but the last, such as relu or sine:30 for sin(30 z), if --module "
+        "is not given. Without an activation, neurons are permuted but never scaled, and probes cannot "
+        "evaluate the network.",
     ),
     click.option(
         "--flatten",

@@ -15,10 +15,10 @@ from attrs import evolve, field, frozen
 from torch import Tensor
 
 from sneframe.architecture import Architecture
+from sneframe.architecture.activation import StatedActivation, stated_activation
 from sneframe.architecture.description import Flatten
 from sneframe.architecture.guess import fixed
-from sneframe.architecture.operations import KNOWN_ACTIVATIONS
-from sneframe.errors import ConfigError, FileError, choices
+from sneframe.errors import ArchitectureError, ConfigError, FileError, choices
 from sneframe.files.module_factory import Factory, ModuleDescriber
 from sneframe.files.names import Renaming, check_ties, common_prefix, with_aliases
 from sneframe.files.reader import Content, FileReader
@@ -38,8 +38,8 @@ class NetworkReader:
             a module factory, the architecture is guessed from names and shapes, and the arguments
             ``activation``, ``flatten`` and ``trust_names`` add what names and shapes do not say.
         key: which state dict to read from a checkpoint that holds several.
-        activation: the activation of every layer but the last. Without an activation, the symmetry permutes
-            neurons but never scales them.
+        activation: the activation of every layer but the last, such as ``relu`` or ``sine:30``, which is
+            sin(30 z). Without an activation, the symmetry permutes neurons but never scales them.
         flatten: the order in which a linear layer reads the output of a convolution.
         trust_names: whether consecutive layers whose sizes fit are assumed to be a chain.
         published: whether the files have a published format in which all networks are known to be chains.
@@ -69,12 +69,14 @@ class NetworkReader:
     _modules: ModuleDescriber = field(factory=ModuleDescriber, init=False)
 
     def __attrs_post_init__(self) -> None:
-        for name, value, known in (
-            ("activation", self.activation or "none", KNOWN_ACTIVATIONS),
-            ("flatten", self.flatten, get_args(Flatten)),
-        ):
-            if value not in known:
-                raise ConfigError(f"there is no {name} {value!r}, {choices(str(value), known)}")
+        try:
+            stated_activation(self.activation)
+        except ArchitectureError as error:
+            raise ConfigError(str(error)) from error
+        if self.flatten not in get_args(Flatten):
+            raise ConfigError(
+                f"there is no flatten {self.flatten!r}, {choices(str(self.flatten), get_args(Flatten))}"
+            )
 
     def read(self, path: Path) -> StateDict:
         """Read the file or folder of one network: its tensors, and what the file says besides.
@@ -204,8 +206,8 @@ class NetworkReader:
         If ``activation`` is given, only architectures with this activation are considered.
         """
         same = [each for each in self.known if _shapes(each) == shapes]
-        if activation is not None:
-            same = [each for each in same if activation in _activations(each)]
+        if (stated := stated_activation(activation)) is not None:
+            same = [each for each in same if _has(each, stated)]
         return same[0] if len(same) == 1 else None
 
 
@@ -235,9 +237,12 @@ def _shapes(architecture: Architecture) -> Shapes:
     return tuple(sorted((p.name.removeprefix(prefix), p.shape) for p in architecture.parameters))
 
 
-def _activations(architecture: Architecture) -> set[str]:
-    """Return the set of activations of an architecture, or ``{"none"}`` if no layer has an activation."""
-    return {layer.activation for layer in architecture.layers} - {"none"} or {"none"}
+def _has(architecture: Architecture, stated: StatedActivation) -> bool:
+    """Whether an architecture has the stated activation, after any of its layers if it is not ``none``."""
+    with_it = [layer for layer in architecture.layers if layer.activation == stated.name]
+    if stated.name == "none":
+        return len(with_it) == len(architecture.layers)
+    return any(stated.factor in (None, layer.attributes.get("factor")) for layer in with_it)
 
 
 def checked(tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:

@@ -72,7 +72,8 @@ def load(
             its reader.
         strip_prefix: a prefix to remove from the names of the tensors in files.
         rename: rules ``s/PATTERN/REPLACEMENT/`` that change the names of the tensors in files.
-        activation: the activation of every layer but the last, for networks without code. It is not needed
+        activation: the activation of every layer but the last, such as ``relu`` or ``sine:30`` for
+            sin(30 z), for networks without code. It is not needed
             for a network that has the names and shapes of exactly one architecture of the training zoo.
         flatten: ``channels_first`` if a linear layer reads the output of a convolution in the order in which
             torch flattens that output.

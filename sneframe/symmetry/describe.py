@@ -13,10 +13,13 @@ from torch.utils._pytree import tree_flatten
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.derive import derived
+from sneframe.architecture.evaluate import obstacle
 from sneframe.architecture.identity import fingerprint
 from sneframe.batch import Batch, stacked
 from sneframe.errors import ArchitectureError, Unverifiable
 from sneframe.symmetry import verify
+from sneframe.symmetry.exact import inexactness, without_evaluation
+from sneframe.symmetry.twin import twin, undisturbed
 
 #: A module with more weights is not verified, because a verification runs a float64 copy many times.
 LARGEST = 20_000_000
@@ -50,6 +53,7 @@ def describe(module: nn.Module, example_input: Any = None) -> Architecture:
     elif architecture.num_weights > LARGEST:
         reason = f"it has {architecture.num_weights} weights, more than {LARGEST}"
     else:
+        architecture = _checked(module, architecture, derivation.example_input)
         try:
             verify(module, architecture, derivation.example_input)
         except Unverifiable as error:
@@ -59,6 +63,22 @@ def describe(module: nn.Module, example_input: Any = None) -> Architecture:
     if architecture.groups:
         warnings.warn(f"{type(module).__name__}: derived, not verified: {reason}", stacklevel=2)
     return architecture
+
+
+def _checked(module: nn.Module, architecture: Architecture, example_input: Any) -> Architecture:
+    """Return the architecture, marked if it does not compute what the module computes."""
+    if obstacle(architecture) is not None:
+        return architecture
+    with undisturbed(module):
+        generator = torch.Generator().manual_seed(0)
+        difference = inexactness(architecture, twin(module, example_input), generator)
+    if difference is None:
+        return architecture
+    warnings.warn(
+        f"{type(module).__name__}: the description cannot be used to evaluate the network: {difference}",
+        stacklevel=3,
+    )
+    return without_evaluation(architecture, f"a computation that is not described: {difference}")
 
 
 @final

@@ -20,6 +20,7 @@ from sneframe.architecture.derive import described
 from sneframe.batch import flatten, join
 from sneframe.errors import ArchitectureError, Unverifiable
 from sneframe.symmetry.act import Element, apply
+from sneframe.symmetry.exact import inexactness
 from sneframe.symmetry.moves import Claim, claims, element, holders, idle, part, sets
 from sneframe.symmetry.noise import Change, compare
 from sneframe.symmetry.trial import Trial, outputs, trial
@@ -62,7 +63,8 @@ def verify(
     A copy of the module runs in double precision, with random values for every parameter and buffer. First
     all groups move at once. Then random halves of the groups move, so that for any two groups there is a run
     in which only the first of the two moves. Each number of the outputs is judged by its own noise, see
-    :mod:`.noise`. A verification takes a few dozen forward passes, however many groups there are.
+    :mod:`.noise`. At last, if the architecture can be evaluated, its values are compared with those of the
+    module, see :mod:`.exact`. A verification takes a few dozen forward passes, however many groups there are.
 
     Args:
         module: the module, which is not changed.
@@ -73,8 +75,8 @@ def verify(
 
     Raises:
         ArchitectureError: a parameter of the architecture is not in the module or has another shape, or an
-            action of a group moves no weight or changes the outputs. The error names the group, the action
-            and the change.
+            action of a group moves no weight or changes the outputs, or the architecture computes something
+            else than the module. The error names the group, the action and the change.
         Unverifiable: the outputs are random or too noisy, or depend too little on the weights to show a wrong
             move.
     """
@@ -87,6 +89,11 @@ def verify(
         generator = torch.Generator().manual_seed(seed)
         if known:
             check.run(draws, seed, generator)
+        difference = inexactness(architecture, check.twin, generator)
+        if difference is not None:
+            raise ArchitectureError(
+                f"the description does not compute what {check.twin.name} computes: {difference}"
+            )
         return check.verified()
 
 
