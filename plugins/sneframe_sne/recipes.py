@@ -120,5 +120,5 @@ def probe() -> RunConfig:
 def probe_fair() -> RunConfig:
     """Return ``sne/probe`` with about 150 000 trainable weights, the size at which methods are compared."""
     return evolve(
-        probe(), recipe="sne/probe-fair", layer_encoder=use(Probe, width=52, heads=4, rounds=2, probes=32)
+        probe(), recipe="sne/probe-fair", layer_encoder=use(Probe, width=60, heads=4, rounds=1, probes=32)
     )

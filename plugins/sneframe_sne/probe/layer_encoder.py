@@ -29,7 +29,6 @@ from sneframe_sne.probe.readings import LAYER, OUTPUT, bounded, output_readings
 from sneframe_sne.probe.slots import PLACES, Slot, mixing
 
 VIEWS: Final = ("output", "groups", "probes", "answers", "layers", "statistics")
-PROBED: Final = ("probes", "answers", "layers")  #: views of networks that can be evaluated
 ACTIVATION: Final = 8  #: width of the vector that says which activations a network has
 #: The raw numbers of a view are multiplied by this, so that most lie in [−1, 1].
 SCALE: Final = 0.5
@@ -79,11 +78,11 @@ class Probe(LayerEncoder):
         numbers that describe the values of each layer, such as the fraction of dead neurons
         (:class:`~sneframe_sne.probe.readings.NeuronValues`).
     ``statistics``
-        mean, variance and quantiles of each parameter, as stored or normalised.
+        mean, variance and quantiles of each normalised parameter, on a logarithmic scale.
 
     Numbers of layers and parameters are read by a linear map for each type and each place (first, hidden,
-    last), which changes linearly with the relative depth of hidden layers. So an architecture of any depth can
-    be read. A network that cannot be evaluated has the views of its codes and statistics only.
+    last), which changes linearly with the relative depth of hidden layers. So an architecture of any depth
+    can be read. A network that cannot be evaluated has the views of its codes and statistics only.
     """
 
     name = "sne/probe"
@@ -208,7 +207,10 @@ class Probe(LayerEncoder):
         )
 
     def _read(self, view: str, numbers: Tensor, found: Found) -> Tensor:
-        """Return the code ``(B, D)`` of a view from its numbers ``(B, …)``, or ``(B, O, …)`` for each output."""
+        """Return the code ``(B, D)`` of a view from its numbers ``(B, F)``.
+
+        Numbers ``(B, O, F)`` are those of each output. Then the code is the mean over outputs.
+        """
         if self.activations is None:
             kinds = numbers.new_zeros(ACTIVATION)
         else:
@@ -286,13 +288,21 @@ class Probe(LayerEncoder):
 
 
 def _mixed(matrix: Tensor, numbers: Tensor) -> Tensor:
-    """Return means of numbers ``(B, L, F)`` over L entries, by type and place: ``(B, types · places · F)``."""
+    """Return means of numbers ``(B, L, F)`` over the L entries of each type and place, ``(B, S · F)``."""
     return rearrange(matrix.to(numbers) @ numbers, "b s f -> b (s f)")
 
 
 def _reader(given: int, width: int, dropout: float) -> nn.Sequential:
-    """Return the perceptron that makes a view's code from its numbers."""
+    """Return the perceptron that makes a view's code from its numbers.
+
+    With dropout, the codes are 0 at first. So these views add what is missing in the others, instead of
+    sharing with them what the values of the outputs tell exactly.
+    """
     layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
     for size in (given, width):
         layers += [nn.Linear(size, width), nn.SiLU(), *([nn.Dropout(dropout)] if dropout else [])]
-    return nn.Sequential(*layers, nn.Linear(width, width))
+    last = nn.Linear(width, width)
+    if dropout:
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)

@@ -29,9 +29,9 @@ def bounded(values: Tensor) -> Tensor:
 def moments(values: Tensor) -> Tensor:
     """Return the scale of values ``(B, K, n)``, and two measures of how many directions they vary in.
 
-    The values are those of K probes, minus their mean over probes. G = V Vᵀ / n has the moments tᵣ = tr Gʳ /
-    Kʳ. Returned are log t₁ / 2, log(t₁² / t₂), the logarithm of the participation ratio, and log(t₁³ / t₃) / 2,
-    as ``(B, 3)``. They do not depend on the order of neurons or outputs.
+    The values V are those of K probes, minus their mean over probes. With tᵣ = tr (V Vᵀ / n K)ʳ, the result
+    ``(B, 3)`` has log t₁ / 2, then log(t₁² / t₂), which is the logarithm of the participation ratio, and
+    log(t₁³ / t₃) / 2. These numbers do not depend on the order of neurons or outputs.
     """
     probes, neurons = values.shape[1:]
     gram = values @ values.mT / (neurons * probes)

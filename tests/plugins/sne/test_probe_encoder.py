@@ -1,4 +1,4 @@
-"""``sne/probe`` as a whole: what an embedding depends on, and what is said of networks that are not evaluated."""
+"""``sne/probe`` as a whole: what an embedding depends on, and what is said of what is not evaluated."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from torch import nn
 import sneframe
 from sneframe.architecture import Architecture
 from sneframe.architecture.evaluate import obstacle
-from sneframe.batch import from_modules, join
+from sneframe.batch import join
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 
@@ -76,7 +76,7 @@ def test_permutations_of_every_group_change_nothing(name):
 
 
 def test_the_order_of_classes_is_hidden():
-    """Two networks that differ only in the order of their outputs have one embedding, unless order is given."""
+    """Networks that differ only in the order of their outputs have one embedding, unless it is given."""
     architecture = of_module(cnn(), torch.zeros(1, 1, 12, 12))
     batch = networks(architecture)
     order = torch.tensor([3, 0, 4, 1, 2])
@@ -92,7 +92,7 @@ def test_the_order_of_classes_is_hidden():
 def test_the_views_of_the_outputs_depend_on_the_function_alone():
     """Scaling the neurons of ReLU networks changes weights, but neither outputs nor these two views."""
     modules = [cnn() for _ in range(2)]
-    batch = from_modules(modules, example_input=torch.zeros(1, 1, 12, 12)).to(dtype=torch.float64)
+    batch = sneframe.from_modules(modules, [torch.zeros(1, 1, 12, 12)] * 2).to(dtype=torch.float64)
     model = encoder(*batch.architectures, words=FUNCTION)
     moved = apply(batch, sample(batch, seed=0, step=1, actions=("scale",)))
     assert change(batch.networks[0].weights, moved.networks[0].weights) > 0.01
@@ -170,4 +170,5 @@ def test_a_run_says_how_many_networks_are_not_evaluated(tmp_path):
     found = sneframe.run(config, tmp_path / "run", report=False).metrics["left_out"]
     ((line, count),) = found.items()
     assert count == 20
-    assert "sne/probe" in line and "activation" in line
+    assert "sne/probe" in line
+    assert "activation" in line

@@ -54,7 +54,7 @@ def test_a_layer_reading_counts_dead_neurons():
 
 
 def test_entries_are_averaged_by_type_and_place():
-    """Hidden layers of one type share a mean, and another weighted by their depth; unknown types count not."""
+    """Hidden layers of a type share a mean, and one weighted by depth. An unknown type is left out."""
     slots = [
         Slot(type="conv", level=0, depth=4),
         Slot(type="conv", level=1, depth=4),
