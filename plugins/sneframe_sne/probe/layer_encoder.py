@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Literal, final
 
@@ -16,6 +18,7 @@ from sneframe.architecture.evaluate import layer_values, obstacle
 from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple, check_heads
+from sneframe.errors import ArchitectureError, PartError
 from sneframe.nn.probe_inputs import ProbeInputs
 from sneframe.nn.weight_statistics import COUNT, statistics
 from sneframe.parts.carriers import LayerCodes
@@ -35,7 +38,7 @@ SCALE: Final = 0.5
 
 
 @frozen(kw_only=True, eq=False)
-class Found:
+class ProbePlan:
     """What is known about an architecture.
 
     Args:
@@ -83,6 +86,9 @@ class Probe(LayerEncoder):
     Numbers of layers and parameters are read by a linear map for each type and each place (first, hidden,
     last), which changes linearly with the relative depth of hidden layers. So an architecture of any depth
     can be read. A network that cannot be evaluated has the views of its codes and statistics only.
+
+    Raises:
+        PartError: a network cannot be evaluated, and no other view is read.
     """
 
     name = "sne/probe"
@@ -162,10 +168,14 @@ class Probe(LayerEncoder):
                 if view in config.views
             }
         )
-        self._found: dict[str, Found] = {}
+        self._plans: dict[str, ProbePlan] = {}
+        self._assumed = list(self.inputs.assumed)
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
         """Return one code for each view, ``(B, L, D)``, for each architecture."""
+        for line in self._assumed:
+            warnings.warn(f"{self.slot} {self.name!r}: {line}", stacklevel=2)
+        self._assumed.clear()
         codes = [self._encode(networks) for networks in tokens]
         if torch.is_grad_enabled():
             # With several processes, every trainable tensor needs a gradient, also one that was not used.
@@ -175,20 +185,18 @@ class Probe(LayerEncoder):
 
     def leaves_out(self, architecture: Architecture) -> str | None:
         """Return why the networks of an architecture have codes and statistics only, or None."""
-        why = self.obstacle(architecture)
+        why = self._plan(architecture).obstacle
         return None if why is None else f"codes and statistics only, not evaluated at the probes: {why}"
-
-    def obstacle(self, architecture: Architecture) -> str | None:
-        """Return why the networks of an architecture cannot be evaluated, in one line, or None."""
-        return obstacle(architecture) or self.inputs.lacks(architecture)
 
     def _encode(self, networks: Networks) -> LayerCodes:
         architecture = networks.architecture
-        found = self._known(architecture)
+        found = self._plan(architecture)
         raw: dict[str, Tensor] = {}
         added: dict[int, Tensor] = {}
         if found.obstacle is None:
-            added = self._probed(networks, found, raw)
+            # A sine of a large factor needs more digits than bfloat16 has, so autocast is off.
+            with torch.autocast(networks.weights.device.type, enabled=False):
+                added = self._probed(networks, found, raw)
         if {"output", "groups"} & set(self.views):
             hidden = {found.outputs} if self.config.order == "hidden" else set()
             graph, nodes = self.message.node_codes(networks, added, hidden)
@@ -201,12 +209,17 @@ class Probe(LayerEncoder):
             values = torch.stack([statistics(v.flatten(1)) for v in networks.parameters().values()], dim=1)
             raw["statistics"] = _mixed(found.parameters, torch.asinh(values / SMALL) * SCALE)
         codes = [self._read(view, raw[view], found) for view in self.views if view in raw]
+        if not codes:
+            raise PartError(
+                f"{self.slot} {self.name!r} has only views of networks that can be evaluated, "
+                f"{' and '.join(self.views)}, but {architecture.summary} cannot: {found.obstacle}"
+            )
         every = tuple(range(len(architecture.parameters)))
         return LayerCodes(
             architecture=architecture, codes=torch.stack(codes, dim=1), units=(every,) * len(codes)
         )
 
-    def _read(self, view: str, numbers: Tensor, found: Found) -> Tensor:
+    def _read(self, view: str, numbers: Tensor, found: ProbePlan) -> Tensor:
         """Return the code ``(B, D)`` of a view from its numbers ``(B, F)``.
 
         Numbers ``(B, O, F)`` are those of each output. Then the code is the mean over outputs.
@@ -218,14 +231,14 @@ class Probe(LayerEncoder):
         code: Tensor = self.views[view](torch.cat([numbers, kinds.expand(*numbers.shape[:-1], -1)], dim=-1))
         return code.mean(1) if code.ndim == 3 else code
 
-    def _probed(self, networks: Networks, found: Found, raw: dict[str, Tensor]) -> dict[int, Tensor]:
+    def _probed(self, networks: Networks, found: ProbePlan, raw: dict[str, Tensor]) -> dict[int, Tensor]:
         """Evaluate networks at the probes; fill in the numbers of views, and return what nodes start from."""
-        architecture, weights = networks.architecture, networks.stored
-        # A sine of a large factor needs more digits than bfloat16 has, so autocast is off.
-        with torch.autocast(weights.device.type, enabled=False):
-            inputs = self.inputs(architecture)
-            values = layer_values(architecture, weights.to(inputs[0].dtype), inputs)
-        read, added, count = [], {}, {}
+        inputs = self.inputs(networks.architecture)
+        weights = networks.stored.to(inputs[0].dtype)
+        values = layer_values(networks.architecture, weights, inputs)
+        read: list[Tensor] = []
+        added: dict[int, Tensor] = {}
+        count: Counter[int] = Counter()
         for place in found.places:
             value = values[place.layer]
             assert value is not None
@@ -235,14 +248,12 @@ class Probe(LayerEncoder):
             if place.node_set is None or neurons.means.shape[-1] != nodes:
                 continue
             first = neurons.first_codes(self.neurons)
-            added[place.node_set] = added.get(place.node_set, 0) + first
-            count[place.node_set] = count.get(place.node_set, 0) + 1
+            added[place.node_set] = first + added.get(place.node_set, 0)
+            count[place.node_set] += 1
         added = {number: each / count[number] ** 0.5 for number, each in added.items()}
         if read:
             raw["layers"] = _mixed(found.layers, torch.stack(read, dim=1) * SCALE)
-        final = values[architecture.outputs[0] if architecture.outputs else len(values) - 1]
-        assert final is not None
-        outputs = bounded(final.expand(len(weights), *[-1] * (final.ndim - 1)).flatten(2))
+        outputs = self._outputs(networks.architecture, values, found, len(weights))
         raw["answers"] = output_readings(outputs) * SCALE
         each = torch.cat([outputs.asinh(), outputs.softmax(-1)], dim=1).mT
         raw["probes"] = each
@@ -250,17 +261,31 @@ class Probe(LayerEncoder):
             added[found.outputs] = self.answer(each)
         return added
 
-    def _known(self, architecture: Architecture) -> Found:
-        if architecture.id not in self._found:
-            self._found[architecture.id] = self._look(architecture)
-        return self._found[architecture.id]
+    def _outputs(
+        self, architecture: Architecture, values: Sequence[Tensor | None], found: ProbePlan, networks: int
+    ) -> Tensor:
+        """Return the outputs ``(B, K, O)``, averaged over positions such as tokens if there are any."""
+        number = architecture.outputs[0] if architecture.outputs else None
+        final = next(v for v in reversed(values) if v is not None) if number is None else values[number]
+        assert final is not None
+        if final.ndim > 3 and found.places:
+            return found.places[-1].values(final, networks).means
+        return bounded(final.expand(networks, *[-1] * (final.ndim - 1)).flatten(2))
 
-    def _look(self, architecture: Architecture) -> Found:
+    def _plan(self, architecture: Architecture) -> ProbePlan:
+        if architecture.id not in self._plans:
+            self._plans[architecture.id] = self._look(architecture)
+        return self._plans[architecture.id]
+
+    def _look(self, architecture: Architecture) -> ProbePlan:
         graph = self.message.graph(architecture)
-        why = self.obstacle(architecture)
         places = places_of(architecture, graph)
+        why = obstacle(architecture) or self.inputs.lacks(architecture)
         if why is None:
-            places = self._evaluated(architecture, places)
+            try:
+                places = self._evaluated(architecture, places)
+            except ArchitectureError as error:  # no probe has this shape, or the layers do not fit it
+                why = str(error)
         layers, levels, depth = architecture.layers, architecture.levels, architecture.depth
         of_layers = [Slot(type=layers[p.layer].kind, level=levels[p.layer], depth=depth) for p in places]
         of_parameters = [
@@ -268,7 +293,7 @@ class Probe(LayerEncoder):
             for kind, layer in zip(architecture.types, architecture.layer_of_parameter, strict=True)
         ]
         used = [layer.activation for layer in layers if layer.activation != "none"]
-        return Found(
+        return ProbePlan(
             graph=graph,
             places=places,
             outputs=output_set(graph),
@@ -279,10 +304,14 @@ class Probe(LayerEncoder):
         )
 
     def _evaluated(self, architecture: Architecture, places: Sequence[Place]) -> tuple[Place, ...]:
-        """Return the places of those layers on which an output depends."""
-        weights = torch.empty((1, architecture.num_weights), device="meta")
-        inputs = tuple(each[:2].to("meta") for each in self.inputs(architecture))
+        """Return the places of those layers on which an output depends.
+
+        Raises:
+            ArchitectureError: the networks cannot be evaluated at the probes.
+        """
         with torch.no_grad():
+            inputs = tuple(each[:2] for each in self.inputs(architecture))
+            weights = inputs[0].new_zeros(1, architecture.num_weights)
             values = layer_values(architecture, weights, inputs)
         return tuple(place for place in places if values[place.layer] is not None)
 

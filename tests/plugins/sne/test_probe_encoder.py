@@ -10,6 +10,7 @@ import sneframe
 from sneframe.architecture import Architecture
 from sneframe.architecture.evaluate import obstacle
 from sneframe.batch import join
+from sneframe.errors import PartError
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 
@@ -121,6 +122,22 @@ def test_a_network_that_cannot_be_evaluated_keeps_its_codes():
     assert change(found[3], found[4]) > 1e-6
     assert model.layer_encoder.leaves_out(known) is None
     assert obstacle(unknown) in model.layer_encoder.leaves_out(unknown)
+
+
+def test_a_network_whose_input_has_another_shape_keeps_its_codes():
+    """A network with two inputs is read without probes if all probes are single numbers."""
+    model = encoder(mlp(1, 4, 1))
+    other = mlp(2, 4, 1)
+    assert torch.isfinite(embed(model, networks(other))).all()
+    assert "no probe has the shape" in model.layer_encoder.leaves_out(other)
+
+
+def test_a_network_that_no_view_reads_is_refused():
+    """With views of outputs alone, a network that cannot be evaluated is an error that says why."""
+    unknown = mlp(1, 4, 1, activation="other")
+    model = encoder(mlp(1, 4, 1), unknown, words=FUNCTION)
+    with pytest.raises(PartError, match=r"probes and answers, but .* layer 0 .* cannot be evaluated"):
+        embed(model, networks(unknown))
 
 
 def test_deeper_networks_than_those_of_training_have_an_embedding():
