@@ -13,12 +13,14 @@ from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.chunk_layer_encoder import MessageChunkSet
 from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.message.statistics_layer_encoder import MessageStatistics
+from sneframe_sne.probe.aggregator import ViewSum
+from sneframe_sne.probe.layer_encoder import Probe
 from sneframe_sne.tokenizer import PadChunk
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (PadChunk, ChunkSet, Message, MessageChunkSet, MessageStatistics, LayerSet)
+    return (PadChunk, ChunkSet, Message, MessageChunkSet, MessageStatistics, Probe, LayerSet, ViewSum)
 
 
 @hookimpl
@@ -31,4 +33,6 @@ def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
         "sne/message-fair": recipes.message_fair,
         "sne/message-statistics": recipes.message_statistics,
         "sne/message-chunk-set": recipes.message_chunk_set,
+        "sne/probe": recipes.probe,
+        "sne/probe-fair": recipes.probe_fair,
     }

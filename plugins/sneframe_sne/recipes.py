@@ -11,6 +11,8 @@ from sneframe_sne.layer_encoder import ChunkSet
 from sneframe_sne.message.chunk_layer_encoder import MessageChunkSet
 from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.message.statistics_layer_encoder import MessageStatistics
+from sneframe_sne.probe.aggregator import ViewSum
+from sneframe_sne.probe.layer_encoder import Probe
 from sneframe_sne.tokenizer import PadChunk
 
 
@@ -103,4 +105,25 @@ def message_chunk_set() -> RunConfig:
         recipe="sne/message-chunk-set",
         layer_encoder=use(MessageChunkSet, width=64, heads=4, rounds=2, chunk_size=32),
         invariance=use("invariance/logit", weight=1.25, fraction=1.0),
+    )
+
+
+def probe() -> RunConfig:
+    """Return SNE with messages, statistics and probes, the recommended recipe.
+
+    The codes are exactly invariant to permutations of neurons, and of outputs.
+    """
+    return evolve(
+        message(),
+        recipe="sne/probe",
+        layer_encoder=use(Probe, width=64, heads=4, rounds=1, probes=32),
+        aggregator=use(ViewSum),
+        head=use("head/linear"),
+    )
+
+
+def probe_fair() -> RunConfig:
+    """Return ``sne/probe`` with about 150 000 trainable weights, the size at which methods are compared."""
+    return evolve(
+        probe(), recipe="sne/probe-fair", layer_encoder=use(Probe, width=60, heads=4, rounds=1, probes=32)
     )

@@ -102,9 +102,13 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_scores(console: Any, metrics: dict[str, Any]) -> None:
+    from sneframe.errors import printable
+
     _print_property(console, metrics["property"], metrics)
     for name, own in metrics["also"].items():
         _print_property(console, name, own)
+    for line, count in metrics["left_out"].items():
+        console.print(f"{count} networks were not read completely; {printable(line)}", soft_wrap=True)
     if metrics["stopped_by"] is not None:
         console.print(f"stopped by {metrics['stopped_by']} after {metrics['passes']:.3g} epochs")
     if metrics["invariance"] is not None:

@@ -86,6 +86,14 @@ class Part(nn.Module, ABC):
         self.config = config
         self.out = spec
 
+    def leaves_out(self, architecture: Architecture) -> str | None:  # noqa: ARG002  # for parts that need it
+        """Return what the part leaves out of the networks of an architecture and why, in one line, or None.
+
+        A part that reads less of some networks than of others must say so here. The run shows the line with
+        the number of these networks, and ``metrics.json`` keeps it.
+        """
+        return None
+
     def one_layout(self, spec: Spec) -> Architecture:
         """Return the layout of all networks of the zoo, for a part that is built for one layout.
 

@@ -123,6 +123,8 @@ class Metrics(PropertyScores):
         property: name of the main property.
         also: scores of the other properties, by name.
         architectures: number of networks by architecture id, for each of ``train``, ``val`` and ``test``.
+        left_out: number of networks that a part did not read completely, by the part, what it left out and
+            why; empty if every network was read completely.
         invariance: invariance errors on the test networks; None if they could not be measured.
         size: number of trainable weights of the model.
         epochs: number of epochs; 0 for a method without gradients.
@@ -137,6 +139,7 @@ class Metrics(PropertyScores):
     property: str
     also: Mapping[str, PropertyScores]
     architectures: Mapping[str, Mapping[str, int]]
+    left_out: Mapping[str, int]
     invariance: Invariance | None
     size: int
     epochs: int

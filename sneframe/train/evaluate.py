@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from sneframe.devices import sum_over_processes
 from sneframe.metrics import Scores
 from sneframe.model import Encoder, Model
 from sneframe.parts.invariance import Output
+from sneframe.parts.part import Part
 from sneframe.run_folder.measured import Baseline, Invariance, PropertyScores
 from sneframe.run_folder.shown import Shown
 from sneframe.symmetry import apply, sample
@@ -233,6 +235,22 @@ def mix(data: Data) -> dict[str, dict[str, int]]:
         counts = np.bincount(index[getattr(data.split, part)], minlength=len(names)).tolist()
         found[part] = {name: count for name, count in zip(names, counts, strict=True) if count}
     return found
+
+
+def left_out(model: Model, data: Data) -> dict[str, int]:
+    """Return how many networks of the run a part does not read completely, by what it leaves out and why.
+
+    See :meth:`sneframe.parts.part.Part.leaves_out`. Networks are counted in all parts of the split.
+    """
+    index, _ = _architecture_ids(data)
+    used = np.concatenate([data.split.train, data.split.val, data.split.test])
+    counts = np.bincount(index[used], minlength=len(data.batch.architectures)).tolist()
+    found: Counter[str] = Counter()
+    for part in (each for each in model.modules() if isinstance(each, Part)):
+        for architecture, count in zip(data.batch.architectures, counts, strict=True):
+            if count and (line := part.leaves_out(architecture)) is not None:
+                found[f"{part.name}: {line}"] += count
+    return dict(found)
 
 
 def shown(data: Data) -> Shown:

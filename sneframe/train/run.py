@@ -115,6 +115,8 @@ def run(
             f"{len(data.split.test)} networks, "
             f"{sum(p.numel() for p in model.parameters()):,} trainable weights, {accelerator.device}"
         )
+        for line, count in evaluate.left_out(model, data).items():
+            reporter.say(f"{count} networks are not read completely; {line}")
         data = data.to(accelerator.device)
         objective.to(accelerator.device)
         training = fit(objective, data, config, accelerator, folder, reporter, resume=resume)
@@ -242,6 +244,7 @@ def finish(
         **attrs.asdict(found.pop(tasks.main.name), recurse=False),
         also=found,
         architectures=evaluate.mix(data),
+        left_out=evaluate.left_out(model, data),
         invariance=invariance,
         size=sum(parameter.numel() for parameter in model.parameters()),
         epochs=training.epoch,

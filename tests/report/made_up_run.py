@@ -110,6 +110,7 @@ def _write(
             kind: _scores(true[test & (kinds == kind)], predicted[test & (kinds == kind)])
             for kind in summaries
         },
+        "left_out": {},
         "architectures": {
             "train": dict.fromkeys(summaries, 900 // len(summaries)),
             "val": dict(Counter(kinds[~test].tolist())),

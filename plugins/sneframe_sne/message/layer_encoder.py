@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal, final
 
 import torch
@@ -84,9 +84,29 @@ class Message(LayerEncoder):
         return tuple(codes)
 
     def _encode(self, networks: Networks) -> LayerCodes:
+        graph, codes = self.node_codes(networks)
+        read = [number for number, node_set in enumerate(graph.node_sets) if node_set.parameters]
+        return LayerCodes(
+            architecture=networks.architecture,
+            codes=self.pooled([codes[number] for number in read]),
+            units=tuple(tuple(sorted(set(graph.node_sets[number].parameters))) for number in read),
+        )
+
+    def node_codes(
+        self, networks: Networks, added: Mapping[int, Tensor] | None = None, unordered: Container[int] = ()
+    ) -> tuple[Graph, list[Tensor]]:
+        """Return the graph of an architecture, and the codes ``(B, n, D)`` of its node sets after all rounds.
+
+        Args:
+            networks: the networks.
+            added: what is added to the first codes of a node set, ``(B, n, D)``, by its index in the graph.
+            unordered: indices of node sets whose nodes are not told apart by their position.
+        """
         architecture, weights = networks.architecture, networks.weights
         graph, tensors = self._graph(architecture, weights)
-        codes = self._first_codes(architecture, graph, tensors, weights)
+        codes = self._first_codes(architecture, graph, tensors, weights, unordered)
+        for number, values in (added or {}).items():
+            codes[number] = codes[number] + values
         edge_weights = [
             EdgeWeights.of(
                 edges, _matrix(edges, architecture, weights), self._vector_sum(edges, architecture, weights)
@@ -95,14 +115,9 @@ class Message(LayerEncoder):
         ]
         for number, each in enumerate(self.rounds, start=1):
             each(codes, tensors, edge_weights, self.input, is_last=number == len(self.rounds))
-        pooled = [number for number, node_set in enumerate(graph.node_sets) if node_set.parameters]
-        return LayerCodes(
-            architecture=architecture,
-            codes=self._pooled([codes[number] for number in pooled]),
-            units=tuple(tuple(sorted(set(graph.node_sets[number].parameters))) for number in pooled),
-        )
+        return graph, codes
 
-    def _pooled(self, codes: Sequence[Tensor]) -> Tensor:
+    def pooled(self, codes: Sequence[Tensor]) -> Tensor:
         """Pool the codes ``(B, n, D)`` of each of L node sets, and return ``(B, L, D)``.
 
         Node sets of the same size are pooled together.
@@ -121,7 +136,12 @@ class Message(LayerEncoder):
         return torch.stack([parameter.flatten()[0] for parameter in self.parameters()]).sum() * 0
 
     def _first_codes(
-        self, architecture: Architecture, graph: Graph, tensors: GraphTensors, weights: Tensor
+        self,
+        architecture: Architecture,
+        graph: Graph,
+        tensors: GraphTensors,
+        weights: Tensor,
+        unordered: Container[int],
     ) -> list[Tensor]:
         """Return the codes ``(B, n, D)`` with which the nodes of every node set start.
 
@@ -132,10 +152,11 @@ class Message(LayerEncoder):
         firsts = tuple(((node_set.parameters or (0,))[0],) for node_set in graph.node_sets)
         encodings = self.encoding(architecture, firsts, weights)
         codes = []
-        for node_set, encoding, position in zip(graph.node_sets, encodings, tensors.positions, strict=True):
+        rows = zip(graph.node_sets, encodings, tensors.positions, strict=True)
+        for number, (node_set, encoding, position) in enumerate(rows):
             code = encoding if node_set.parameters else self.input
             nodes = code.expand(node_set.size, -1)
-            if position is not None:
+            if position is not None and number not in unordered:
                 nodes = nodes + self.position(position)
             codes.append(nodes.expand(len(weights), -1, -1))
         return codes
@@ -153,14 +174,15 @@ class Message(LayerEncoder):
         values = torch.stack([_flat(architecture, weights, number) for number in vectors], dim=-1)
         return values @ directions.to(values.dtype)
 
-    def _graph(self, architecture: Architecture, weights: Tensor) -> tuple[Graph, GraphTensors]:
-        """Return the graph of an architecture, and the tensors of this graph.
-
-        The graph is built once for each architecture, and the tensors once for each device and type.
-        """
+    def graph(self, architecture: Architecture) -> Graph:
+        """Return the graph of an architecture, which is built once."""
         if architecture.id not in self._graphs:
             self._graphs[architecture.id] = graph_of(architecture)
-        graph, key = self._graphs[architecture.id], (architecture.id, weights.device, weights.dtype)
+        return self._graphs[architecture.id]
+
+    def _graph(self, architecture: Architecture, weights: Tensor) -> tuple[Graph, GraphTensors]:
+        """Return the graph of an architecture, and its tensors, made once for each device and type."""
+        graph, key = self.graph(architecture), (architecture.id, weights.device, weights.dtype)
         if key not in self._tensors:
             self._tensors[key] = graph_tensors(graph, weights.device, weights.dtype)
         return graph, self._tensors[key]

@@ -1,0 +1,191 @@
+"""``sne/probe`` as a whole: what an embedding depends on, and what is said of what is not evaluated."""
+
+import pytest
+import torch
+from attrs import evolve
+from networks import NETWORKS
+from torch import nn
+
+import sneframe
+from sneframe.architecture import Architecture
+from sneframe.architecture.evaluate import obstacle
+from sneframe.batch import join
+from sneframe.errors import PartError
+from sneframe.symmetry import apply, sample
+from sneframe.testing import mlp
+
+# The normalisation is left unfitted on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
+
+SMALL = ("layer_encoder.width=8", "layer_encoder.heads=2", "layer_encoder.probes=4")
+FUNCTION = ("layer_encoder.views=['probes','answers']",)  # the views that depend on outputs alone
+
+
+def cnn(activation=nn.ReLU, classes=5):
+    """Return a small CNN with random weights."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, stride=2), activation(), nn.Conv2d(4, 6, 3), activation()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, classes)),
+    )
+
+
+def of_module(module, example):
+    return Architecture.from_module(module, example)
+
+
+def encoder(*architectures, words=()):
+    """Return an encoder with random changes to its weights, because some are 0 or 1 at initialisation."""
+    torch.manual_seed(0)
+    model = sneframe.encoder("sne/probe", architectures, *SMALL, *words).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def networks(*architectures, count=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    ids = iter(range(count * len(architectures)))
+    return join(
+        {
+            a: torch.randn(count, a.num_weights, generator=generator, dtype=torch.float64) / 3
+            for a in architectures
+        },
+        {a: [next(ids) for _ in range(count)] for a in architectures},
+    )
+
+
+@torch.no_grad()
+def embed(model, batch):
+    return model(batch)
+
+
+def change(one, other):
+    return float((one - other).abs().max())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_permutations_of_every_group_change_nothing(name):
+    """Permuting the neurons of each group leaves the embedding as it is, evaluated or not."""
+    make, example = NETWORKS[name]
+    torch.manual_seed(0)
+    architecture = of_module(make(), example)
+    model, batch = encoder(architecture), networks(architecture)
+    moved = apply(batch, sample(batch, seed=0, step=1))
+    assert change(batch.networks[0].weights, moved.networks[0].weights) > 0.1
+    assert change(embed(model, batch), embed(model, moved)) < 1e-8
+
+
+def test_the_order_of_classes_is_hidden():
+    """Networks that differ only in the order of their outputs have one embedding, unless it is given."""
+    architecture = of_module(cnn(), torch.zeros(1, 1, 12, 12))
+    batch = networks(architecture)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    views = {name: view.clone() for name, view in batch.networks[0].parameters().items()}
+    last = [p.name for p in architecture.layers[-1].parameters]
+    moved = {name: view[:, order] if name in last else view for name, view in views.items()}
+    other = batch.replace([torch.cat([moved[p.name].flatten(1) for p in architecture.parameters], dim=1)])
+    hidden, given = encoder(architecture), encoder(architecture, words=("layer_encoder.order=given",))
+    assert change(embed(hidden, batch), embed(hidden, other)) < 1e-9
+    assert change(embed(given, batch), embed(given, other)) > 1e-4
+
+
+def test_the_views_of_the_outputs_depend_on_the_function_alone():
+    """Scaling the neurons of ReLU networks changes weights, but neither outputs nor these two views."""
+    modules = [cnn() for _ in range(2)]
+    batch = sneframe.from_modules(modules, [torch.zeros(1, 1, 12, 12)] * 2).to(dtype=torch.float64)
+    model = encoder(*batch.architectures, words=FUNCTION)
+    moved = apply(batch, sample(batch, seed=0, step=1, actions=("scale",)))
+    assert change(batch.networks[0].weights, moved.networks[0].weights) > 0.01
+    assert change(embed(model, batch), embed(model, moved)) < 1e-9
+    assert change(embed(model, batch)[0], embed(model, batch)[1]) > 1e-6
+
+
+def test_an_embedding_is_the_same_alone_and_in_a_mixed_batch():
+    """Other networks of the batch, of other architectures and numbers of classes, change nothing."""
+    images = torch.zeros(1, 1, 12, 12)
+    mixed = [of_module(cnn(), images), of_module(cnn(nn.Tanh, classes=3), images), mlp(1, 6, 6, 1)]
+    mixed.append(mlp(1, 4, 1, activation="other"))
+    model, batch = encoder(*mixed), networks(*mixed)
+    together = embed(model, batch)
+    for number in range(len(batch)):
+        assert change(embed(model, batch.select([number]))[0], together[number]) < 1e-12
+
+
+def test_a_network_that_cannot_be_evaluated_keeps_its_codes():
+    """It has an embedding that depends on its weights, and the part says what it left out."""
+    known, unknown = mlp(1, 4, 1), mlp(1, 4, 1, activation="other")
+    assert obstacle(unknown) is not None
+    model, batch = encoder(known, unknown), networks(known, unknown)
+    found = embed(model, batch)
+    assert torch.isfinite(found).all()
+    assert change(found[3], found[4]) > 1e-6
+    assert model.layer_encoder.leaves_out(known) is None
+    assert obstacle(unknown) in model.layer_encoder.leaves_out(unknown)
+
+
+def test_a_network_whose_input_has_another_shape_keeps_its_codes():
+    """A network with two inputs is read without probes if all probes are single numbers."""
+    model = encoder(mlp(1, 4, 1))
+    other = mlp(2, 4, 1)
+    assert torch.isfinite(embed(model, networks(other))).all()
+    assert "no probe has the shape" in model.layer_encoder.leaves_out(other)
+
+
+def test_a_network_that_no_view_reads_is_refused():
+    """With views of outputs alone, a network that cannot be evaluated is an error that says why."""
+    unknown = mlp(1, 4, 1, activation="other")
+    model = encoder(mlp(1, 4, 1), unknown, words=FUNCTION)
+    with pytest.raises(PartError, match=r"probes and answers, but .* layer 0 .* cannot be evaluated"):
+        embed(model, networks(unknown))
+
+
+def test_deeper_networks_than_those_of_training_have_an_embedding():
+    """A depth, a width and an activation that no training network had are read without an error."""
+    model = encoder(mlp(1, 6, 6, 1, activation="tanh"))
+    found = embed(model, networks(mlp(1, 4, 9, 4, 7, 1, activation="gelu")))
+    assert torch.isfinite(found).all()
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e6])
+def test_dead_and_exploding_networks_have_finite_embeddings_and_gradients(scale):
+    """Weights that are all 0, or so large that values overflow single precision, give finite numbers."""
+    architecture = of_module(cnn(), torch.zeros(1, 1, 12, 12))
+    batch = networks(architecture).to(dtype=torch.float32)
+    batch = batch.replace([scale * batch.networks[0].weights])
+    torch.manual_seed(0)
+    model = sneframe.encoder("sne/probe", [architecture], *SMALL)
+    model(batch).sum().backward()
+    assert torch.isfinite(model(batch)).all()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_every_weight_is_trained():
+    """Each trainable weight gets a gradient, also if no network of a batch is evaluated."""
+    model = sneframe.encoder("sne/probe", [mlp(1, 4, 1), mlp(1, 4, 1, activation="other")], *SMALL)
+    model(networks(mlp(1, 4, 1, activation="other")).to(dtype=torch.float32)).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_a_run_says_how_many_networks_are_not_evaluated(tmp_path):
+    """metrics.json has the number of networks and the reason, over all parts of the split."""
+    from sneframe.zoo import create
+
+    with create(tmp_path / "toy.zarr", name="toy") as zoo:
+        for number, activation in enumerate(("relu", "other")):
+            architecture = mlp(1, 4, 1, activation=activation)
+            weights = torch.randn(20, architecture.num_weights)
+            views = evolve(networks(architecture).networks[0], weights=weights).parameters()
+            zoo.append(
+                architecture,
+                {name: view.numpy() for name, view in views.items()},
+                {"scale": weights.std(dim=1).numpy()},
+                group=range(20 * number, 20 * number + 20),
+            )
+    words = (f"zoo.path={tmp_path / 'toy.zarr'}", "train.epochs=1", *SMALL)
+    config = sneframe.recipe("sne/probe", *words)
+    found = sneframe.run(config, tmp_path / "run", report=False).metrics["left_out"]
+    ((line, count),) = found.items()
+    assert count == 20
+    assert "sne/probe" in line
+    assert "activation" in line
