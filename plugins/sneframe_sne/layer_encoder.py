@@ -10,13 +10,13 @@ from typing import Literal, final
 
 import torch
 from attrs import evolve, frozen
-from attrs.validators import ge
+from attrs.validators import ge, optional
 from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.config.schema import option
-from sneframe.config.validators import FRACTION, check_heads
+from sneframe.config.validators import check_heads
 from sneframe.errors import PartError
 from sneframe.nn.level_type_encoding import LevelTypeEncoding
 from sneframe.parts.carriers import ChunkTokens, LayerCodes, each_parameter
@@ -27,8 +27,9 @@ from sneframe_sne.online import Blocks, induced, kept, pooled, whole
 from sneframe_sne.plain import ChunkMLP, MeanMLP
 from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
 
-#: Measured: this many values are in memory for each of the C × D numbers that encode a chunk.
-ALIVE = 10
+#: Measured: this many values are in memory for each of the C × D numbers that encode a chunk, with one block
+#: in Φ1 and with more; but at least SCORES for each of the H × C × C attention scores of its scalars.
+ALIVE_ONE, ALIVE, SCORES = 8, 10, 2.5
 LEAST = 1e-3  #: the scale of weights that are all zero, after normalisation
 KEPT = 4  #: chunk codes are stored if they take at most 1 / KEPT of the memory
 
@@ -63,8 +64,10 @@ class ChunkSet(LayerEncoder):
         blocks: int = option(
             2, "number of set attention blocks in Φ1; the first one works on scalars", check=ge(1)
         )
-        sample: float = option(
-            1.0, "fraction of each parameter's chunks, drawn anew for each training step", check=FRACTION
+        most_chunks: int | None = option(
+            None,
+            "largest number of chunks of a parameter in a training step, drawn anew each time; none: all",
+            check=optional(ge(1)),
         )
         unit: Literal["parameter", "layer"] = option(
             "parameter", "what Φ3 and Ψ4 encode: the chunks of one parameter, or of one layer"
@@ -124,8 +127,8 @@ class ChunkSet(LayerEncoder):
         if self.config.scale_encoding:
             scales = [scales_of(entry) for entry in tokens]
             tokens = tuple(relative(entry, own) for entry, own in zip(tokens, scales, strict=True))
-        if self.training and self.config.sample < 1:
-            tokens = tuple(sampled(entry, self.config.sample) for entry in tokens)
+        if self.training and self.config.most_chunks is not None:
+            tokens = tuple(drawn(entry, self.config.most_chunks) for entry in tokens)
         return self._units(tokens, self._chunks(tokens), scales)
 
     def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
@@ -139,8 +142,12 @@ class ChunkSet(LayerEncoder):
 
     def least(self) -> int:
         """Return the number of bytes of memory that one pass over chunks takes."""
-        chunks, scalars = self.config.chunks_per_pass, self._chunk_size if self.config.set_functions else 1
-        return ALIVE * chunks * scalars * self.config.width * next(iter(self.parameters())).element_size()
+        config, size = self.config, next(iter(self.parameters())).element_size()
+        if not config.set_functions:
+            return ALIVE * config.chunks_per_pass * config.width * size
+        codes = (ALIVE_ONE if config.blocks == 1 else ALIVE) * config.width
+        scores = math.ceil(SCORES * config.heads * self._chunk_size)
+        return max(codes, scores) * config.chunks_per_pass * self._chunk_size * size
 
     def encode_unit(
         self,
@@ -313,12 +320,11 @@ def root_mean_square(sums: Tensor, counts: Tensor | int) -> Tensor:
     return (sums / counts + LEAST**2).sqrt()
 
 
-def sampled(entry: ChunkTokens, fraction: float) -> ChunkTokens:
-    """Return the tokens with a random part of the chunks of each parameter, in any order.
-
-    At least one chunk of each parameter is kept.
-    """
-    counts = tuple(math.ceil(fraction * count) for count in entry.counts)
+def drawn(entry: ChunkTokens, most: int) -> ChunkTokens:
+    """Return the tokens with at most so many chunks of each parameter, which are drawn at random."""
+    counts = tuple(min(count, most) for count in entry.counts)
+    if counts == entry.counts:
+        return entry
     draws = torch.rand(entry.parameter.shape, device=entry.parameter.device)
     shuffled = (entry.parameter + draws).argsort().split(entry.counts)
     kept = torch.cat([own[:count] for own, count in zip(shuffled, counts, strict=True)])

@@ -141,7 +141,13 @@ def test_methods_that_take_no_part_of_a_network_say_so(name):
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("layer_encoder.width=32",), ("tokenizer.chunk_size=8",), ("layer_encoder.set_functions=false",)],
+    [
+        (),
+        ("layer_encoder.width=32",),
+        ("tokenizer.chunk_size=8",),
+        ("layer_encoder.blocks=2", "layer_encoder.scale_encoding=false"),
+        ("layer_encoder.set_functions=false",),
+    ],
     ids=lambda words: "+".join(words) or "default",
 )
 def test_the_least_memory_is_what_a_stream_takes(words):
@@ -162,7 +168,7 @@ def test_a_bound_that_cannot_be_met_says_the_least_that_can():
     """With a byte less than the least a network is not encoded, and the error says what it takes."""
     batch = from_modules([nn.Linear(30, 30)])
     encoder = sneframe.encoder("sne", batch.architectures)
-    said = "memory: 1 B is too little; this model needs at least 41 MiB"
+    said = "memory: 1 B is too little; this model needs at least 33 MiB"
     with pytest.raises(PartError, match=said):
         stream(encoder, batch.architectures[0], {}.__getitem__, memory=1)
 

@@ -113,8 +113,8 @@ def sampled_tokens(tokens, subset):
 
 
 def test_a_training_step_encodes_a_random_part_of_the_chunks():
-    """Codes are those of half of each parameter's chunks, rounded up; all subsets occur."""
-    words = ("layer_encoder.sample=0.5", "layer_encoder.scale_encoding=false", "tokenizer.chunk_size=5")
+    """Codes are those of one chunk of each parameter, and every choice of chunks occurs."""
+    words = ("layer_encoder.most_chunks=1", "layer_encoder.scale_encoding=false", "tokenizer.chunk_size=5")
     model = encoder(*words, architectures=(TWO,))
     (tokens,) = model.tokenizer(join({TWO: networks(TWO, 2)}, {TWO: [0, 1]}))
     assert tokens.counts == (2, 2, 2, 1)
@@ -133,10 +133,14 @@ def test_a_training_step_encodes_a_random_part_of_the_chunks():
 
 
 def test_all_chunks_are_encoded_outside_training():
-    """In evaluation mode the option ``sample`` changes nothing."""
+    """In evaluation mode ``most_chunks`` changes nothing, nor in training if no parameter has more chunks."""
     batch = mixed_batch()
+    words = ("tokenizer.chunk_size=5", "layer_encoder.most_chunks=")  # the largest parameter has 42 weights
     with torch.no_grad():
-        assert torch.equal(encoder("layer_encoder.sample=0.5")(batch), encoder()(batch))
+        expected = encoder(words[0])(batch)
+        assert torch.equal(encoder(words[0], f"{words[1]}1")(batch), expected)
+        assert torch.equal(encoder(words[0], f"{words[1]}9").train()(batch), expected)
+        assert not torch.allclose(encoder(words[0], f"{words[1]}8").train()(batch), expected, atol=1e-4)
 
 
 def test_parameters_that_are_all_zero_have_an_embedding_and_a_gradient():
