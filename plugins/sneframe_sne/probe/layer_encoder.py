@@ -9,7 +9,7 @@ from typing import Final, Literal, final
 
 import torch
 from attrs import evolve, frozen
-from attrs.validators import and_, deep_iterable, ge, in_, le, min_len
+from attrs.validators import and_, deep_iterable, ge, in_, le
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -31,7 +31,9 @@ from sneframe_sne.probe.places import Place, output_set, places_of
 from sneframe_sne.probe.readings import LAYER, OUTPUT, bounded, output_readings
 from sneframe_sne.probe.slots import PLACES, Slot, mixing
 
+#: What is read of a network.
 VIEWS: Final = ("output", "groups", "probes", "answers", "layers", "statistics")
+EXACT: Final = ("output", "probes")  #: views that are read without dropout if outputs are no classes
 ACTIVATION: Final = 8  #: width of the vector that says which activations a network has
 #: The raw numbers of a view are multiplied by this, so that most lie in [−1, 1].
 SCALE: Final = 0.5
@@ -87,6 +89,11 @@ class Probe(LayerEncoder):
     last), which changes linearly with the relative depth of hidden layers. So an architecture of any depth
     can be read. A network that cannot be evaluated has the views of its codes and statistics only.
 
+    If every training network has one output, or if the order of the outputs is given, the views ``output``
+    and ``probes`` are read without dropout, so that the function is known exactly. Otherwise the outputs are
+    taken for classes. Their values at single inputs are tied to the data of the training zoo, so ``probes``
+    is not read, and all views have dropout.
+
     Raises:
         PartError: a network cannot be evaluated, and no other view is read.
     """
@@ -121,14 +128,16 @@ class Probe(LayerEncoder):
             "hidden: nothing depends on the order of the outputs, such as classes; given: the order is seen",
         )
         views: tuple[str, ...] = option(
-            VIEWS,
-            f"which views are read: {', '.join(VIEWS)}",
+            (),
+            f"which views are read: {', '.join(VIEWS)}; empty: all of them, "
+            "but no probes if there are several outputs whose order is hidden",
             converter=as_tuple,
-            check=deep_iterable(in_(VIEWS), iterable_validator=min_len(1)),
+            check=deep_iterable(in_(VIEWS)),
         )
         dropout: float = option(
             0.2,
-            "fraction of the numbers of the views groups, answers, layers and statistics that is dropped",
+            "fraction of the numbers of a view that is dropped; in the views output and probes, "
+            "only if there are several outputs whose order is hidden",
             check=and_(ge(0), le(0.9)),
         )
 
@@ -160,12 +169,13 @@ class Probe(LayerEncoder):
             "layers": len(self.kinds) * PLACES * LAYER,
             "statistics": len(self.types) * PLACES * COUNT,
         }
-        exact = ("output", "probes")
+        exact = EXACT if config.order == "given" or self._have_one_output(spec.architectures) else ()
+        chosen = config.views or [view for view in VIEWS if view in exact or view != "probes"]
         self.views = nn.ModuleDict(
             {
                 view: _reader(widths[view] + ACTIVATION, width, 0.0 if view in exact else config.dropout)
                 for view in VIEWS
-                if view in config.views
+                if view in chosen
             }
         )
         self._plans: dict[str, ProbePlan] = {}
@@ -182,6 +192,10 @@ class Probe(LayerEncoder):
             zero = torch.stack([parameter.flatten()[0] for parameter in self.parameters()]).sum() * 0
             codes[0] = evolve(codes[0], codes=codes[0].codes + zero)
         return tuple(codes)
+
+    def _have_one_output(self, architectures: Sequence[Architecture]) -> bool:
+        graphs = map(self.message.graph, architectures)
+        return all(graph.node_sets[output_set(graph)].size == 1 for graph in graphs)
 
     def leaves_out(self, architecture: Architecture) -> str | None:
         """Return why the networks of an architecture have codes and statistics only, or None."""

@@ -189,3 +189,22 @@ def test_a_run_says_how_many_networks_are_not_evaluated(tmp_path):
     assert count == 20
     assert "sne/probe" in line
     assert "activation" in line
+
+
+def test_values_of_single_outputs_are_read_unless_there_are_classes():
+    """The view of the outputs' values is left out for classes without an order, and can be asked for."""
+    classes = of_module(cnn(), torch.zeros(1, 1, 12, 12))
+    given = ("layer_encoder.order=given",)
+    asked = ("layer_encoder.views=['probes','statistics']",)
+    found = {
+        name: list(sneframe.encoder("sne/probe", [architecture], *SMALL, *words).layer_encoder.views)
+        for name, architecture, words in (
+            ("one", mlp(1, 4, 1), ()),
+            ("classes", classes, ()),
+            ("given", classes, given),
+            ("asked", classes, asked),
+        )
+    }
+    every = ["output", "groups", "probes", "answers", "layers", "statistics"]
+    without = [view for view in every if view != "probes"]
+    assert found == {"one": every, "classes": without, "given": every, "asked": ["probes", "statistics"]}
