@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,25 +50,32 @@ def identity() -> Head:
     return head
 
 
-def measured(head: Head, true: np.ndarray, predicted: np.ndarray, count: int, seed: int) -> dict[str, Any]:
-    """Adapt predicted values with ``count`` labelled networks, and return errors on all others."""
-    labelled = drawn(np.arange(len(true)), predicted, count, seed)
-    others = np.setdiff1d(np.arange(len(true)), labelled)
+def adapted(head: Head, everything: Encoded, labelled: np.ndarray) -> dict[str, Any]:
+    """Adapt to the labelled networks, and return errors on all others, by the name of the adjustment."""
+    others = np.setdiff1d(np.arange(len(everything)), labelled)
+    networks, rest = everything.take(labelled), everything.take(others)
+    tried = [each for each in CORRECTIONS if each.fewest <= len(labelled)]
+    outcome = choose(tried, head, TASKS, networks)
+
+    def error(values: np.ndarray) -> float:
+        return float(np.mean((values - rest.truth["accuracy"]) ** 2))
+
+    errors = {each.name: error(each.fit(head, TASKS, networks).predict(rest)["accuracy"]) for each in tried}
+    mean = error(np.full(len(others), networks.truth["accuracy"].mean()))
+    return {"chosen": outcome.chosen.name, "after": errors[outcome.chosen.name], "mean": mean, **errors}
+
+
+def measured(head: Head, test: Mapping[str, Any], count: int, seed: int) -> dict[str, Any]:
+    """Adapt to ``count`` networks of a test that are drawn as `sneframe adapt` does, and also at random."""
+    true, predicted = np.array(test["true"]), np.array(test["predicted"])
     everything = Encoded(
         embedding=torch.from_numpy(predicted[:, None]).float(),
         truth={"accuracy": true},
         group=np.arange(len(true)),
     )
-    networks, rest = everything.take(labelled), everything.take(others)
-    tried = [each for each in CORRECTIONS if each.fewest <= count]
-    outcome = choose(tried, head, TASKS, networks)
-
-    def error(values: np.ndarray) -> float:
-        return float(np.mean((values - true[others]) ** 2))
-
-    errors = {each.name: error(each.fit(head, TASKS, networks).predict(rest)["accuracy"]) for each in tried}
-    mean = error(np.full(len(others), true[labelled].mean()))
-    return {"chosen": outcome.chosen.name, "after": errors[outcome.chosen.name], "mean": mean, **errors}
+    spread = adapted(head, everything, drawn(everything.group, predicted, count, seed))
+    at_random = np.random.default_rng(seed).permutation(len(true))[:count]
+    return {**spread, "after a random draw": adapted(head, everything, at_random)["after"]}
 
 
 def tests(folder: str, source: str, target: str) -> dict[str, list[dict[str, Any]]]:
@@ -99,7 +106,7 @@ def results() -> Iterator[dict[str, Any]]:
         for method, found in tests(folder, source, target).items():
             for count in NETWORKS if found else ():
                 made = [
-                    measured(head, np.array(test["true"]), np.array(test["predicted"]), count, seed)
+                    measured(head, test, count, seed)
                     for number, test in enumerate(found)
                     for seed in range(number * DRAWS, (number + 1) * DRAWS)
                 ]
