@@ -9,12 +9,12 @@ from sneframe.hookspecs import hookimpl
 from sneframe.parts.part import Part
 from sneframe_probe import recipes
 from sneframe_probe.aggregator import OutputValues
-from sneframe_probe.layer_encoder import Outputs
+from sneframe_probe.layer_encoder import NetworkOutputs
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (Outputs, OutputValues)
+    return (NetworkOutputs, OutputValues)
 
 
 @hookimpl

@@ -29,7 +29,7 @@ PLACES = ("first", "hidden", "last")  #: a sine has one of these places among th
 
 
 @final
-class Outputs(LayerEncoder):
+class NetworkOutputs(LayerEncoder):
     """Evaluates every network at K learned inputs (probes), and returns its outputs.
 
     The weights are those of the network as stored, before any normalisation. The description of the network

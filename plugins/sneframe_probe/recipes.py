@@ -10,7 +10,7 @@ from attrs import evolve
 from sneframe.compose import use
 from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_probe.aggregator import OutputValues
-from sneframe_probe.layer_encoder import Outputs
+from sneframe_probe.layer_encoder import NetworkOutputs
 
 
 def default() -> RunConfig:
@@ -19,7 +19,7 @@ def default() -> RunConfig:
         recipe="probe/default",
         normalise=use("normalise/none"),
         tokenizer=use("tokenizer/flat"),
-        layer_encoder=use(Outputs, probes=64),
+        layer_encoder=use(NetworkOutputs, probes=64),
         aggregator=use(OutputValues, hidden=(256, 128)),
         head=use("head/linear"),
         train=TrainConfig(epochs=40, batch_size=32, lr=1e-2),
