@@ -58,7 +58,7 @@ class Commands(click.Group):
 @click.version_option(sneframe.__version__, prog_name="sneframe")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def sneframe_command(debug: bool) -> None:  # noqa: FBT001  # read by main
-    """Encode the weights of trained networks and predict their properties, without running them."""
+    """Encode the weights of trained networks and predict their properties, without their code or data."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
