@@ -102,6 +102,8 @@ def adapt(
         f"{parent.folder} to {used.name}: {counted(len(mine), 'labelled network')}, "
         f"{counted(len(others), 'test network')}, {accelerator.device}"
     )
+    for line, count in evaluate.left_out(parent.model, data).items():
+        reporter.say(f"{count} networks are not read completely; {line}")
     clock = time.perf_counter()
     known, test = everything.take(mine), everything.take(others)
     groups = len(np.unique(known.group))
@@ -246,6 +248,7 @@ def _metrics(
         **attrs.asdict(own, recurse=False),
         also={name: each for name, (_, each) in others},
         architectures=evaluate.mix(data),
+        left_out=evaluate.left_out(adapted.model, data),
         invariance=invariance,
         size=sum(parameter.numel() for parameter in adapted.model.parameters()),
         epochs=0,

@@ -60,7 +60,7 @@ def interval_of(
         doubts: the doubts about the network.
     """
     if calibration is None:
-        reason = "the run has no calibration.json, which this version of sneframe writes at the end of a run"
+        reason = "the run has no calibration.json, as adapted runs and runs of older versions of sneframe"
         return PredictionInterval(level=level, reason=reason)
     if (no_bound := missing(calibration, task.name, level)) is not None:
         return PredictionInterval(level=level, reason=no_bound)

@@ -243,7 +243,8 @@ def left_out(model: Model, data: Data) -> dict[str, int]:
     See :meth:`sneframe.parts.part.Part.leaves_out`. Networks are counted in all parts of the split.
     """
     index, _ = _architecture_ids(data)
-    used = np.concatenate([data.split.train, data.split.val, data.split.test])
+    # The labelled networks of a run that is adapted are both training and validation networks.
+    used = np.unique(np.concatenate([data.split.train, data.split.val, data.split.test]))
     counts = np.bincount(index[used], minlength=len(data.batch.architectures)).tolist()
     found: Counter[str] = Counter()
     for part in (each for each in model.modules() if isinstance(each, Part)):

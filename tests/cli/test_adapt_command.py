@@ -86,5 +86,6 @@ def test_predict_takes_the_new_run(call, parent, zoo, tmp_path):
     tested = sneframe.load(tmp_path / "new").tested["scale"]
     assert code == 0
     assert f"scale: {tested.line}" in out
+    assert "no 90 % intervals: the run has no calibration.json, as adapted runs" in out
     assert tested.networks == 30
     assert np.isfinite(tested.value)

@@ -103,7 +103,7 @@ def test_a_run_without_calibration_says_so():
     row = torch.zeros(1, 1)
     found = interval_of(NUMBER, row, None, level=0.9, distance=0.1, doubts=())
     assert found.reason == (
-        "the run has no calibration.json, which this version of sneframe writes at the end of a run"
+        "the run has no calibration.json, as adapted runs and runs of older versions of sneframe"
     )
 
 
