@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from sneframe.architecture.description import Architecture
 from sneframe.architecture.emission import Emission
+from sneframe.architecture.layer import INPUT
 from sneframe.architecture.operations import kind_of
 from sneframe.architecture.trace import Trace, input_tensors
 from sneframe.errors import ArchitectureError
@@ -68,8 +69,29 @@ def derived(module: nn.Module, example_input: Any = None) -> Derivation:
         shapes = tuple(tuple(value.shape[1:]) for value in values) if all(v.ndim for v in values) else ()
         trace = _run(module, state, args, kwargs)
     emission = Emission(module, state, trace)
-    architecture = evolve(emission.architecture(), symmetry="derived", input_shapes=shapes)
+    architecture = evolve(emission.architecture(), symmetry="derived")
+    if shapes != _told_by_layers(architecture):
+        architecture = evolve(architecture, input_shapes=shapes)
     return Derivation(architecture=architecture, example_input=example_input, unused=emission.unused)
+
+
+def _told_by_layers(architecture: Architecture) -> tuple[tuple[int, ...], ...] | None:
+    """Return the input shape of a network that only linear layers read: a vector with one number per column.
+
+    Such a shape is not recorded, so that a network has the same architecture with and without an example.
+    """
+    readers = [
+        layer
+        for layer in architecture.layers
+        if INPUT in layer.inputs or (not layer.inputs and layer.kind != "constant")
+    ]
+    shapes = {
+        parameter.shape[1:]
+        for layer in readers
+        for parameter in layer.parameters
+        if layer.kind == "linear" and parameter.role == "weight"
+    }
+    return tuple(shapes) if len(shapes) == 1 and all(layer.kind == "linear" for layer in readers) else None
 
 
 def described(module: nn.Module) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ class Architecture:
             The origin is not part of the identity: two architectures that differ only in the origin are
             equal.
         input_shapes: the shape of each input tensor of the network, without its first axis, which is that of
-            the examples. Empty if the shapes are not recorded.
+            the examples. Empty if the shapes are not recorded, or if a first linear layer tells them.
         outputs: the indices of the layers that the network returns. Empty if they are not recorded. Then the
             output is the only layer that no other layer reads; if there are several, it is not known.
 

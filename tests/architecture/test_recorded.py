@@ -214,6 +214,13 @@ def test_layer_used_twice_is_evaluated_twice():
     assert error(module, architecture, example) <= 1e-10
 
 
+def test_input_shape_that_the_layers_tell_is_not_recorded():
+    """The columns of a first linear layer tell the shape of a vector, but not that of a sequence."""
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
+    assert recorded(module, torch.zeros(2, 4)) == recorded(module, None)
+    assert recorded(module, torch.zeros(2, 7, 4)).input_shapes == ((7, 4),)
+
+
 def test_input_shape_is_recorded_only_if_it_was_given():
     """A made-up input does not say which size the inputs of a network have."""
     module = nn.Sequential(
