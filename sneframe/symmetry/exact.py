@@ -26,7 +26,8 @@ def inexactness(architecture: Architecture, twin: Twin, generator: torch.Generat
     """Return how a description that can be evaluated differs from its module, or None if it does not.
 
     Both run with the weights of the module and with changed weights, on the example input and on one example
-    more, as far as the module accepts them.
+    more, as far as the module accepts them. If no run of the module gives finite outputs, nothing can be
+    compared, and the result says so.
 
     Args:
         architecture: the description.
@@ -35,6 +36,7 @@ def inexactness(architecture: Architecture, twin: Twin, generator: torch.Generat
     """
     if obstacle(architecture) is not None:
         return None
+    compared = False
     for state in (twin.state, _changed(architecture, twin, generator)):
         for inputs in (twin.inputs, twin.inputs.map(_with_one_more)):
             found = outputs(twin, state, inputs, 0)
@@ -44,10 +46,11 @@ def inexactness(architecture: Architecture, twin: Twin, generator: torch.Generat
                 or not all(bool(v.double().isfinite().all()) for v in found.values())
             ):
                 continue
+            compared = True
             difference = _difference(architecture, twin, state, inputs, [*found.values()])
             if difference is not None:
                 return difference
-    return None
+    return None if compared else "its outputs are not finite, so they cannot be compared"
 
 
 def without_evaluation(architecture: Architecture, reason: str) -> Architecture:

@@ -294,6 +294,18 @@ class Llama(nn.Module):
         return self.head(x + self.down(F.silu(self.gate(h)) * self.up(h)))
 
 
+class Twice(nn.Module):
+    """Runs one layer twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.cell, self.last = nn.Linear(3, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        x = torch.tanh(self.first(x))
+        return self.last(torch.tanh(self.cell(torch.tanh(self.cell(x)))))
+
+
 def encoder():
     layer = nn.TransformerEncoderLayer(12, 3, 16, batch_first=True)
     return nn.Sequential(

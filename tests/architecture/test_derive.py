@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import LeNet, SmallCNN
+from networks import LeNet, SmallCNN, Twice
 from torch import nn
 
 from sneframe import from_modules
@@ -215,16 +215,6 @@ def test_unused_parameter_is_fixed_with_a_warning():
 
 def test_layer_used_twice_is_described_once():
     """A layer that is used twice is one layer, whose inputs and outputs share a group."""
-
-    class Twice(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.cell, self.last = nn.Linear(3, 5), nn.Linear(5, 5), nn.Linear(5, 2)
-
-        def forward(self, x):
-            x = torch.tanh(self.first(x))
-            return self.last(torch.tanh(self.cell(torch.tanh(self.cell(x)))))
-
     module = Twice()
     found = Architecture.from_module(module)
     assert groups(found) == {"hidden0": 5}

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import NETWORKS, Twice
 from test_grammar import cnns, networks
-from test_groups import NETWORKS
 from torch import nn
 
 from sneframe.architecture import Architecture
@@ -98,6 +98,15 @@ class Between(nn.Module):
         return self.last(self.function(self.first(x)))
 
 
+def _counted(x):
+    """Add a constant, and add it again after it was written into."""
+    number = torch.full((6,), 1.0).to(x)
+    number[0] = 2.0
+    x = x + number
+    number += 3
+    return x + number
+
+
 #: Functions between two layers, which must be recorded exactly.
 EXACT = {
     "relu6": F.relu6,
@@ -130,6 +139,7 @@ EXACT = {
     "mask": lambda x: x.masked_fill(torch.tensor([True, False, False, True, False, False]), 0.5),
     "outer shape": lambda x: x.unflatten(1, (2, 3)).transpose(1, 2).flatten(1),
     "constant vector": lambda x: x * torch.arange(6.0).to(x),
+    "constant that is written into": _counted,
     "einsum": lambda x: torch.einsum("bi,bj->bij", x, x).sum(1),
     "padded": lambda x: F.pad(x, (1, 2))[:, 2:8],
     "softmax": lambda x: F.softmax(x, -1) + F.log_softmax(x, 1),
@@ -197,16 +207,6 @@ def test_weight_norm_is_named_as_a_weight_that_is_computed():
 
 def test_layer_used_twice_is_evaluated_twice():
     """A layer that is called twice is described twice, and its parameters once."""
-
-    class Twice(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.cell, self.last = nn.Linear(3, 5), nn.Linear(5, 5), nn.Linear(5, 2)
-
-        def forward(self, x):
-            x = torch.tanh(self.first(x))
-            return self.last(torch.tanh(self.cell(torch.tanh(self.cell(x)))))
-
     torch.manual_seed(0)
     module, example = prepared(Twice()), torch.randn(3, 3).double()
     architecture = recorded(module, example)

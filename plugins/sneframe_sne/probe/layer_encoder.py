@@ -103,18 +103,9 @@ class Probe(LayerEncoder):
     keeps = frozenset({"permute"})
 
     @frozen(kw_only=True)
-    class Config:
-        """Options."""
+    class Config(Message.Config):
+        """Options of the messages, and of the probes. The code of each view has the same width D."""
 
-        width: int = option(64, "D, the width of neuron codes and of the code of each view", check=ge(2))
-        heads: int = option(
-            4, "number of attention heads in the pooling; it must divide the width", check=ge(1)
-        )
-        rounds: int = option(2, "number of rounds; in each, messages travel forth and back", check=ge(1))
-        activation: Literal["mixture", "recorded"] = option(
-            "recorded",
-            "φ: recorded takes the activation after each layer, mixture a learned mixture of four functions",
-        )
         probes: int = option(32, "K, the number of learned inputs", check=ge(2))
         size: tuple[int, ...] = option(
             (),

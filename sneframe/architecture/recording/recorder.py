@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sneframe.architecture.call import Call, Label
@@ -182,13 +183,17 @@ class Recorder:
         return source if self.nodes[source].kind == WEIGHT else node
 
     def constant(self, value: Tensor) -> int:
-        """Add a tensor that depends on no input and on no parameter."""
-        if id(value) not in self._constants:
-            kept = value.detach()
-            if kept.ndim and kept.shape[0] == self.examples and bool((kept == kept[:1]).all()):
-                kept = kept[:1]  # the examples share one constant, however many there are
-            node = Node("constant", constant=kept.clone())
-            self._constants[id(value)] = self._append(node, stream=False)
+        """Add the present values of a tensor that depends on no input and on no parameter."""
+        kept = value.detach()
+        if kept.ndim and kept.shape[0] == self.examples and bool((kept == kept[:1]).all()):
+            kept = kept[:1]  # the examples share one constant, however many there are
+        known = self._constants.get(id(value))
+        if known is not None:
+            before = self.nodes[known].constant
+            if before is not None and torch.equal(before, kept):
+                return known
+        # The tensor is new, or was written into since it was last read.
+        self._constants[id(value)] = self._append(Node("constant", constant=kept.clone()), stream=False)
         return self._constants[id(value)]
 
     # -- what is known ---------------------------------------------------------------------------------------
