@@ -9,6 +9,8 @@ from __future__ import annotations
 from sneframe.config.suite import Built, Row, Suite
 
 ROWS = {
+    "sne/probe": ("sne/probe",),
+    "probe/classifier": ("probe/classifier",),
     "sne/default, λ = 0": ("sne/default", "invariance.part=none"),
     "sne/default": ("sne/default",),
     "sne/message": ("sne/message",),

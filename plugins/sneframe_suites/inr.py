@@ -12,6 +12,8 @@ from sneframe.config.suite import Built, Row, Suite, Variation
 SINE = Built(builder="zoos/sine", options={"networks": 3000, "widths": (32, 32), "seed": 1})
 SPLIT = "zoo.sizes=[2000,500,500]"
 RECIPES = (
+    "sne/probe-fair",
+    "probe/fair",
     "sne/message-fair",
     "sne/fair",
     "dwsnet/fair",
