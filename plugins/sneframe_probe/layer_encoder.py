@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import final
@@ -10,22 +9,20 @@ from typing import final
 import torch
 from attrs import frozen
 from attrs.validators import deep_iterable, ge
-from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.evaluate import evaluate, obstacle
+from sneframe.architecture.evaluate import evaluate
 from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
 from sneframe.errors import ArchitectureError, ArchitecturesRefused, PartError
 from sneframe.nn.probe_inputs import ProbeInputs
+from sneframe.nn.sine_factors import SineFactors
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import ANY_ACTION, Spec
 from sneframe_probe.probe_values import ProbeValues
 
 LARGEST = 4096  #: largest number of outputs for one probe
-FACTOR = 30.0  #: the factor inside a sine that is not described starts here, as SIREN (2020) has it
-PLACES = ("first", "hidden", "last")  #: a sine has one of these places among the layers with parameters
 
 
 @final
@@ -36,8 +33,8 @@ class NetworkOutputs(LayerEncoder):
     says what each layer computes. So no data are needed, and no code that came with the network runs. The
     inputs are trained with the rest (:class:`~sneframe.nn.probe_inputs.ProbeInputs`).
 
-    If the description of a sine lacks the factor ω inside of it, sin(ω z), then ω is learned: one factor for
-    the first, one for the hidden, and one for the last layers. They start at 30.
+    If the description of a sine lacks the factor inside of it, then this factor is learned
+    (:class:`~sneframe.nn.sine_factors.SineFactors`).
 
     Raises:
         ArchitecturesRefused: a network of the zoo cannot be evaluated, or the shape of its input is unknown.
@@ -73,16 +70,10 @@ class NetworkOutputs(LayerEncoder):
             latent=config.latent,
             width=config.width,
         )
-        unknown = [a for a in spec.architectures if _lacks_factor(a)]
-        self.log_factors = nn.Parameter(torch.full((len(PLACES),), math.log(FACTOR))) if unknown else None
+        self.factors = SineFactors(spec.architectures)
         self._refuse(spec.architectures)
         self.out = spec.gives(ProbeValues, config.probes, sizes=tuple(map(self._outputs, spec.architectures)))
-        self._notes = list(self.inputs.assumed)
-        if unknown:
-            self._notes.append(
-                f"the factor inside the sines of {unknown[0].summary} is not described, so it is learned, "
-                f"starting at {FACTOR:g}"
-            )
+        self._notes = [*self.inputs.assumed, *([self.factors.learned] if self.factors.learned else [])]
 
     def _refuse(self, architectures: tuple[Architecture, ...]) -> None:
         reasons = {a: why for a in architectures if (why := self._obstacle(a)) is not None}
@@ -95,7 +86,7 @@ class NetworkOutputs(LayerEncoder):
 
     def _obstacle(self, architecture: Architecture) -> str | None:
         """Return why an architecture cannot be evaluated, in one line, or None if it can."""
-        why = obstacle(architecture, factors=self.log_factors is not None)
+        why = self.factors.obstacle(architecture)
         return self.inputs.lacks(architecture) if why is None else why
 
     def _outputs(self, architecture: Architecture) -> int:
@@ -107,7 +98,7 @@ class NetworkOutputs(LayerEncoder):
         weights = torch.empty((1, architecture.num_weights), device="meta")
         try:
             inputs = tuple(each[:1].to("meta") for each in self.inputs(architecture))
-            factors = self._factors(architecture)
+            factors = self.factors(architecture)
             with torch.no_grad():
                 found = evaluate(
                     architecture, weights, inputs, factors=None if factors is None else factors.to("meta")
@@ -142,27 +133,13 @@ class NetworkOutputs(LayerEncoder):
             try:
                 inputs = self.inputs(architecture)
                 weights = networks.stored.to(inputs[0].dtype)
-                values = evaluate(architecture, weights, inputs, factors=self._factors(architecture))
+                values = evaluate(architecture, weights, inputs, factors=self.factors(architecture))
             except ArchitectureError as error:
                 raise PartError(f"{self.slot} {self.name!r}: {error}") from error
         return ProbeValues(architecture=architecture, values=values.flatten(2) if values.ndim > 2 else values)
-
-    def _factors(self, architecture: Architecture) -> Tensor | None:
-        """Return the factor inside the activation of every layer, ``(L,)``, if factors are learned."""
-        if self.log_factors is None:
-            return None
-        last = architecture.depth - 1
-        places = [0 if level == 0 else 2 if level == last else 1 for level in architecture.levels]
-        index = torch.tensor(places).to(self.log_factors.device, non_blocking=True)
-        return self.log_factors.exp().index_select(0, index)
 
 
 def _whole_precision(device: str) -> AbstractContextManager[object]:
     """Turn autocast off, because the sine of a large number needs more digits than bfloat16 has."""
     available = torch.amp.is_autocast_available(device)
     return torch.autocast(device, enabled=False) if available else nullcontext()
-
-
-def _lacks_factor(architecture: Architecture) -> bool:
-    """Return whether only the factors inside sines prevent an evaluation."""
-    return obstacle(architecture) is not None and obstacle(architecture, factors=True) is None

@@ -20,9 +20,9 @@ def default() -> RunConfig:
         normalise=use("normalise/none"),
         tokenizer=use("tokenizer/flat"),
         layer_encoder=use(NetworkOutputs, probes=64),
-        aggregator=use(OutputValues, hidden=(256, 128)),
+        aggregator=use(OutputValues, hidden=(128, 128)),
         head=use("head/linear"),
-        train=TrainConfig(epochs=40, batch_size=32, lr=1e-2),
+        train=TrainConfig(epochs=30, batch_size=32, lr=1e-2),
     )
 
 
@@ -32,9 +32,15 @@ def classifier() -> RunConfig:
         default(),
         recipe="probe/classifier",
         aggregator=use(OutputValues, order="pooled", hidden=(256, 128)),
+        train=TrainConfig(epochs=40, batch_size=32, lr=1e-2),
     )
 
 
 def fair() -> RunConfig:
     """Return ``probe/default`` with about 150 000 trainable weights on networks 1 → 32 → 32 → 1."""
-    return evolve(default(), recipe="probe/fair", aggregator=use(OutputValues, hidden=(355, 355)))
+    return evolve(
+        default(),
+        recipe="probe/fair",
+        aggregator=use(OutputValues, hidden=(354, 354)),
+        train=TrainConfig(epochs=40, batch_size=32, lr=1e-2),
+    )

@@ -14,12 +14,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.evaluate import layer_values, obstacle
+from sneframe.architecture.evaluate import layer_values
 from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple, check_heads
 from sneframe.errors import ArchitectureError, PartError
 from sneframe.nn.probe_inputs import ProbeInputs
+from sneframe.nn.sine_factors import SineFactors
 from sneframe.nn.weight_statistics import COUNT, statistics
 from sneframe.parts.carriers import LayerCodes
 from sneframe.parts.layer_encoder import LayerEncoder
@@ -144,6 +145,7 @@ class Probe(LayerEncoder):
             spec,
         )
         self.inputs = ProbeInputs(spec.architectures, probes=probes, size=config.size)
+        self.factors = SineFactors(spec.architectures)
         self.neurons = nn.Linear(2 * probes, width)
         self.answer = nn.Linear(2 * probes, width)
         self.kinds = sorted(
@@ -170,7 +172,7 @@ class Probe(LayerEncoder):
             }
         )
         self._plans: dict[str, ProbePlan] = {}
-        self._assumed = list(self.inputs.assumed)
+        self._assumed = [*self.inputs.assumed, *([self.factors.learned] if self.factors.learned else [])]
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
         """Return one code for each view, ``(B, L, D)``, for each architecture."""
@@ -240,7 +242,9 @@ class Probe(LayerEncoder):
         """Evaluate networks at the probes; fill in the numbers of views, and return what nodes start from."""
         inputs = self.inputs(networks.architecture)
         weights = networks.stored.to(inputs[0].dtype)
-        values = layer_values(networks.architecture, weights, inputs)
+        values = layer_values(
+            networks.architecture, weights, inputs, factors=self.factors(networks.architecture)
+        )
         read: list[Tensor] = []
         added: dict[int, Tensor] = {}
         count: Counter[int] = Counter()
@@ -285,7 +289,7 @@ class Probe(LayerEncoder):
     def _look(self, architecture: Architecture) -> ProbePlan:
         graph = self.message.graph(architecture)
         places = places_of(architecture, graph)
-        why = obstacle(architecture) or self.inputs.lacks(architecture)
+        why = self.factors.obstacle(architecture) or self.inputs.lacks(architecture)
         if why is None:
             try:
                 places = self._evaluated(architecture, places)
@@ -317,7 +321,7 @@ class Probe(LayerEncoder):
         with torch.no_grad():
             inputs = tuple(each[:2] for each in self.inputs(architecture))
             weights = inputs[0].new_zeros(1, architecture.num_weights)
-            values = layer_values(architecture, weights, inputs)
+            values = layer_values(architecture, weights, inputs, factors=self.factors(architecture))
         return tuple(place for place in places if values[place.layer] is not None)
 
 
@@ -330,11 +334,14 @@ def _reader(given: int, width: int, dropout: float) -> nn.Sequential:
     """Return the perceptron that makes a view's code from its numbers.
 
     With dropout, the codes are 0 at first. So these views add what is missing in the others, instead of
-    sharing with them what the values of the outputs tell exactly.
+    sharing with them what the values of the outputs tell exactly. Without dropout, the first hidden layer is
+    normalised, which brings the values of a function much closer to its property.
     """
     layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
-    for size in (given, width):
-        layers += [nn.Linear(size, width), nn.SiLU(), *([nn.Dropout(dropout)] if dropout else [])]
+    for number, size in enumerate((given, width)):
+        layers.append(nn.Linear(size, width))
+        layers += [nn.LayerNorm(width)] if not dropout and number == 0 else []
+        layers += [nn.SiLU(), *([nn.Dropout(dropout)] if dropout else [])]
     last = nn.Linear(width, width)
     if dropout:
         nn.init.zeros_(last.weight)

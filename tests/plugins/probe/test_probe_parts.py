@@ -188,13 +188,13 @@ def test_an_unknown_factor_is_said_and_learned():
     # 30 is exp(log 30) in float32, and the second sine multiplies its error by 30.
     torch.testing.assert_close(found, fixed(batch.joined(known)), rtol=0, atol=1e-3)
     learning(batch).sum().backward()
-    assert learning.layer_encoder.log_factors.grad[:2].abs().min() > 0
+    assert learning.layer_encoder.factors.logs.grad[:2].abs().min() > 0
 
 
 def test_no_factor_is_learned_where_all_are_known():
     """There is no trainable weight for it, and no network without factor is taken."""
     model = encoder(architectures=[with_sines(factor=30.0)])
-    assert model.layer_encoder.log_factors is None
+    assert model.layer_encoder.factors.logs is None
     with pytest.raises(PartError, match="factor"):
         model(networks(with_sines()))
 

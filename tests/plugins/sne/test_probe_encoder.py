@@ -124,6 +124,33 @@ def test_a_network_that_cannot_be_evaluated_keeps_its_codes():
     assert obstacle(unknown) in model.layer_encoder.leaves_out(unknown)
 
 
+def test_a_sine_whose_factor_is_unknown_is_evaluated_with_a_learned_factor():
+    """At the start it is read like a sine of factor 30, one warning says so, and the factor is trained."""
+    unknown, known = (
+        evolve(plain, layers=[_with_factor(layer, factor) for layer in plain.layers])
+        for plain in (mlp(1, 4, 4, 1, activation="sine"),)
+        for factor in (None, 30.0)
+    )
+    learning, fixed = (
+        sneframe.encoder("sne/probe", [a], *SMALL, "layer_encoder.views=['probes']").double()
+        for a in (unknown, known)
+    )
+    fixed.load_state_dict(learning.state_dict(), strict=False)
+    batch = networks(unknown)
+    with pytest.warns(UserWarning, match="factor inside the sines .* is learned, starting at 30"):
+        found = learning(batch)
+    torch.testing.assert_close(found, fixed(batch.joined(known)), rtol=0, atol=1e-3)
+    assert learning.layer_encoder.leaves_out(unknown) is None
+    found.sum().backward()
+    assert learning.layer_encoder.factors.logs.grad[:2].abs().min() > 0
+    assert "factor" in fixed.layer_encoder.leaves_out(unknown)
+
+
+def _with_factor(layer, factor):
+    known = {} if factor is None or layer.activation != "sine" else {"factor": factor}
+    return evolve(layer, attributes=known)
+
+
 def test_a_network_whose_input_has_another_shape_keeps_its_codes():
     """A network with two inputs is read without probes if all probes are single numbers."""
     model = encoder(mlp(1, 4, 1))

@@ -1,0 +1,61 @@
+"""Learn the factors inside sines, where descriptions lack them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, final
+
+import torch
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+from sneframe.architecture.evaluate import obstacle
+
+START: Final = 30.0  #: the factors start here, as SIREN (Sitzmann et al., 2020) has it
+PLACES: Final = ("first", "hidden", "last")  #: a sine has one of these places among the layers
+
+
+@final
+class SineFactors(nn.Module):
+    """Factors ω inside of sines, sin(ω z), that the descriptions of a training zoo lack.
+
+    A state dict does not tell ω. Then one factor is learned for the first, one for the hidden, and one for
+    the last layers of all architectures. Known factors are never replaced.
+
+    Args:
+        architectures: architectures of the training zoo.
+
+    Attributes:
+        logs: ``(3,)``, the logarithms of the factors; None if no architecture lacks one.
+        learned: one line that says what is learned and for which architecture, or None.
+    """
+
+    def __init__(self, architectures: Sequence[Architecture]) -> None:
+        super().__init__()
+        unknown = [a for a in architectures if _lacks_factor(a)]
+        self.logs = nn.Parameter(torch.full((len(PLACES),), math.log(START))) if unknown else None
+        self.learned = None
+        if unknown:
+            self.learned = (
+                f"the factor inside the sines of {unknown[0].summary} is not described, so it is learned, "
+                f"starting at {START:g}"
+            )
+
+    def obstacle(self, architecture: Architecture) -> str | None:
+        """Return why an architecture cannot be evaluated with these factors, in one line, or None."""
+        return obstacle(architecture, factors=self.logs is not None)
+
+    def forward(self, architecture: Architecture) -> Tensor | None:
+        """Return the factor of every layer, ``(L,)``, or None if no factors are learned."""
+        if self.logs is None:
+            return None
+        last = architecture.depth - 1
+        places = [0 if level == 0 else 2 if level == last else 1 for level in architecture.levels]
+        index = torch.tensor(places).to(self.logs.device, non_blocking=True)
+        return self.logs.exp().index_select(0, index)
+
+
+def _lacks_factor(architecture: Architecture) -> bool:
+    """Return whether only the factors inside sines prevent an evaluation."""
+    return obstacle(architecture) is not None and obstacle(architecture, factors=True) is None
