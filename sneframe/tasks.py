@@ -1,12 +1,14 @@
 """A task defines how a property is learned: the targets, the loss, and the conversion of raw outputs.
 
 The type of the property selects the task. A number is regressed. A number in [0, 1], such as an accuracy, is
-a soft label. A text is a category. If several properties are learned together, each property has its own
-columns in the raw output.
+a soft label. A text is a category. For a number whose order of magnitude matters, such as a learning rate,
+the configuration can ask for a regression of its logarithm. If several properties are learned together, each
+property has its own columns in the raw output.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -29,6 +31,7 @@ from sneframe.zoo.column import Column, no_category
 
 SPREAD = 0.1  #: a property in [0, 1] is a fraction only if its training values span at least this much
 MOST_CLASSES = 100
+MOST_LOG = 700.0  #: largest size of a predicted logarithm; exp of a larger one is not finite
 
 
 def _limits(value: Sequence[float] | None) -> tuple[float, float] | None:
@@ -55,6 +58,11 @@ class Task(ABC):
     @abstractmethod
     def width(self) -> int:
         """T, the number of columns of the property in the raw output."""
+
+    @property
+    @abstractmethod
+    def within(self) -> tuple[float, float] | None:
+        """The smallest and the largest number that the property can be; None if there are no limits."""
 
     @abstractmethod
     def truth(self, column: Column) -> np.ndarray:
@@ -159,6 +167,7 @@ class Fraction(Task):
 
     kind = "fraction"
     width = 1
+    within = (0.0, 1.0)
 
     name: str
     mean: float
@@ -193,6 +202,72 @@ class Fraction(Task):
 
 
 @frozen(kw_only=True)
+class LogRegression(Task):
+    """Learns the natural logarithm of a positive number, such as a learning rate.
+
+    The loss is the squared error of the standardised logarithms. So a prediction that is twice the true value
+    costs as much as one that is half of it, however small the value is.
+
+    Args:
+        name: name of the property.
+        mean: mean of the logarithm of the property over the training networks.
+        std: standard deviation of this logarithm over the training networks.
+        correction: correction of the predicted values, or None. A result below 0 becomes 0.
+    """
+
+    kind = "log"
+    width = 1
+    within = (0.0, math.inf)
+
+    name: str
+    mean: float
+    std: float
+    correction: Correction | None = field(default=None, converter=_correction)
+
+    @classmethod
+    def fit(cls, name: str, values: np.ndarray) -> LogRegression:
+        """Return a task that is fitted to the training values ``(n,)``.
+
+        Raises:
+            ZooError: a value is not positive, or all training networks have the same value.
+        """
+        Regression.fit(name, values)  # raises ZooError if all values are equal
+        logs = _logs(name, values)
+        return cls(name=name, mean=float(np.mean(logs)), std=float(np.std(logs)))
+
+    def truth(self, column: Column) -> np.ndarray:
+        """Return the true values ``(n,)`` in a column, as float64."""
+        return column.values.astype(np.float64)
+
+    def targets(self, truth: np.ndarray) -> np.ndarray:
+        """Return the standardised logarithms ``(n, 1)``, as float64.
+
+        Raises:
+            ZooError: a value is not positive.
+        """
+        standardised: np.ndarray = (_logs(self.name, truth) - self.mean) / self.std
+        return standardised[:, None]
+
+    def loss(self, value: Tensor, target: Tensor) -> Tensor:
+        """Return the squared errors ``(B,)`` of the standardised logarithms."""
+        return (value.float() - target).square().squeeze(1)
+
+    def predict(self, value: Tensor) -> np.ndarray:
+        """Return the predicted values ``(B,)`` in the unit of the property, as float64."""
+        logs: np.ndarray = value.detach().squeeze(1).double().cpu().numpy() * self.std + self.mean
+        values: np.ndarray = np.exp(logs.clip(-MOST_LOG, MOST_LOG))
+        return values if self.correction is None else self.correction(values).clip(0)
+
+    def score(self, truth: np.ndarray, value: Tensor) -> Scores:
+        """Score the predictions in the unit of the property."""
+        return score(truth, self.predict(value))
+
+    def constant(self) -> Tensor:
+        """Return 0, which is the standardised mean of the training logarithms."""
+        return torch.zeros(1)
+
+
+@frozen(kw_only=True)
 class Category(Task):
     """Learns a category, such as the name of the training set, by cross-entropy.
 
@@ -206,6 +281,7 @@ class Category(Task):
     """
 
     kind = "category"
+    within = None
 
     name: str
     classes: tuple[str, ...] = field(converter=as_tuple)
@@ -283,7 +359,17 @@ class Category(Task):
         return frequencies if self.fitted else frequencies.log()
 
 
-KINDS: dict[str, type[Task]] = {each.kind: each for each in (Regression, Fraction, Category)}
+KINDS: dict[str, type[Task]] = {each.kind: each for each in (Regression, Fraction, LogRegression, Category)}
+
+
+def _logs(name: str, values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if (least := float(values.min())) <= 0:
+        raise ZooError(
+            f"property {name!r} has the value {least:g}, which has no logarithm; "
+            f"set zoo.task = 'regression', or leave out the networks that have it with zoo.where"
+        )
+    return np.log(values)
 
 
 def labels(column: Column) -> np.ndarray:
@@ -300,8 +386,9 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
     Args:
         name: name of the property.
         training: the values of the property in the training networks.
-        kind: ``regression``, ``fraction`` or ``category``. ``auto`` makes texts and bools a category. It
-            makes floats in [0, 1] that span at least 0.1 a fraction, and regresses all other numbers.
+        kind: ``regression``, ``fraction``, ``log`` or ``category``. ``auto`` makes texts and bools a
+            category. It makes floats in [0, 1] that span at least 0.1 a fraction, and regresses all other
+            numbers.
         fitted: whether the head is fitted by squared error. A fraction is then regressed.
 
     Raises:
@@ -323,6 +410,8 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
     values = training.values.astype(np.float64)
     if kind == "regression":
         return Regression.fit(name, values)
+    if kind == "log":
+        return LogRegression.fit(name, values)
     if values.min() < 0 or values.max() > 1:
         raise ZooError(
             f"property {name!r} has values in [{values.min():g}, {values.max():g}], but a fraction must be "

@@ -1,5 +1,6 @@
 """Tasks: the type of a property decides loss and metrics; numbers by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -42,6 +43,8 @@ def test_the_type_of_a_property_decides_its_task(values, kind):
         ((0.5, 2.0), "fraction", r"has values in \[0.5, 2\], but a fraction must be in \[0, 1\]"),
         ((0.5, 0.5), "auto", "the same value, 0.5, in all 2 training networks"),
         (("a", "a"), "auto", "the same value, 'a', in all 2 training networks"),
+        ((0.0, 0.5), "log", "'p' has the value 0, which has no logarithm; set zoo.task = 'regression', or"),
+        ((0.5, 0.5), "log", "the same value, 0.5, in all 2 training networks"),
         (tuple(range(101)), "category", "101 different values .* 100 at most"),
     ],
 )
@@ -111,6 +114,41 @@ def test_a_fitted_fraction_is_clipped():
     """A fitted head regresses a fraction, and its predictions are clipped to [0, 1]."""
     task = make_task("p", column(0.0, 1.0), fitted=True)
     assert task.predict(torch.tensor([[-3.0], [0.0], [3.0]])).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_a_logarithm_is_learned_and_the_value_is_predicted():
+    """0.01 and 1 are the standardised logarithms −1 and 1; the raw output 0 predicts their geometric mean."""
+    task = make_task("p", column(0.01, 1.0), kind="log")
+    assert task.targets(np.array([0.01, 1.0, 0.1])).ravel().tolist() == pytest.approx([-1, 1, 0], abs=1e-12)
+    assert task.loss(torch.tensor([[0.5]]), torch.tensor([[-1.0]])).tolist() == [2.25]
+    predicted = task.predict(torch.tensor([[-1.0], [0.0], [1.0], [2.0]]))
+    assert predicted.tolist() == pytest.approx([0.01, 0.1, 1.0, 10.0])
+    assert task.score(np.array([0.2]), torch.zeros(1, 1)).mse == pytest.approx(0.01)
+    assert task.predict(task.constant().expand(1, 1)).tolist() == pytest.approx([0.1])
+
+
+def test_a_predicted_logarithm_is_never_infinite():
+    """A raw output that is far off still predicts a finite, positive number."""
+    predicted = make_task("p", column(0.01, 1.0), kind="log").predict(torch.tensor([[1e9], [-1e9]]))
+    assert np.isfinite(predicted).all()
+    assert (predicted > 0).all()
+
+
+def test_a_value_without_logarithm_in_another_part_of_the_split_is_refused():
+    """Training networks are positive, and a validation network is 0."""
+    task = make_task("p", column(0.01, 1.0), kind="log")
+    with pytest.raises(
+        ZooError, match=r"the value 0, which has no logarithm; set zoo.task = 'regression', or"
+    ):
+        task.targets(np.array([0.5, 0.0]))
+
+
+def test_tasks_return_from_json():
+    """A task of each kind is the same after it was stored."""
+    numbers = column(0.1, 0.9, 0.5)
+    made = [make_task("p", numbers, kind=kind) for kind in ("regression", "fraction", "log", "category")]
+    tasks = Tasks(each=made)
+    assert Tasks.from_json(json.loads(json.dumps(tasks.to_json()))) == tasks
 
 
 def test_categories_by_hand():

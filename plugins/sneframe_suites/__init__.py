@@ -1,7 +1,8 @@
-"""Suites that follow the SNE paper.
+"""Suites that follow the SNE paper, and two more questions.
 
-They compare methods, amounts of training data, ablations of SNE and chunk sizes, on sine INRs. One more suite
-compares methods that predict the accuracy of CNNs.
+On sine INRs they compare methods, amounts of training data, ablations of SNE and of ``sne/probe``, and chunk
+sizes. On CNNs they compare methods that predict the accuracy or the hyper-parameters of the training, and
+ablations of ``sne/probe``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,19 @@ from sneframe.hookspecs import hookimpl
 
 @hookimpl
 def sneframe_suites() -> Sequence[Suite]:
-    from sneframe_suites.classifier import ACCURACY
+    from sneframe_suites.classifier import ACCURACY, TRAINING
     from sneframe_suites.inr import DATA_EFFICIENCY, FREQUENCY
+    from sneframe_suites.probe import ABLATION as PROBE_ABLATION
+    from sneframe_suites.probe import CLASSIFIERS
     from sneframe_suites.sne import ABLATION, CHUNK_SIZE
 
-    return [FREQUENCY, DATA_EFFICIENCY, ABLATION, CHUNK_SIZE, ACCURACY]
+    return [
+        FREQUENCY,
+        DATA_EFFICIENCY,
+        ABLATION,
+        CHUNK_SIZE,
+        PROBE_ABLATION,
+        ACCURACY,
+        TRAINING,
+        CLASSIFIERS,
+    ]

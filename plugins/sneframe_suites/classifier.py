@@ -1,12 +1,12 @@
-"""Define the suite that predicts the test accuracy of CNNs.
+"""Define two suites on CNNs: one predicts the test accuracy, the other how the CNNs were trained.
 
-The suite uses one data set. With ``--train`` and ``--test`` it predicts across data sets (SNE, tables 2, 5, 8
-and 9).
+The suites use one data set. With ``--train`` and ``--test``, the first predicts across data sets (SNE, tables
+2, 5, 8 and 9).
 """
 
 from __future__ import annotations
 
-from sneframe.config.suite import Built, Row, Suite
+from sneframe.config.suite import Built, Row, Suite, Variation
 
 ROWS = {
     "sne/probe": ("sne/probe",),
@@ -31,6 +31,33 @@ ACCURACY = Suite(
     zoo=Built(builder="zoos/cnn", options={"networks": 1000, "epochs": (1, 20), "seed": 1}),
     property="test_accuracy",
     overrides=("zoo.where=final", "zoo.sizes=[0.4,0.1,0.5]"),
+    seeds=3,
+    budget=300,
+    metric="tau",
+)
+
+#: The hyper-parameters that are numbers, and what their columns set. Factors are learned as logarithms.
+HYPERPARAMETERS = {
+    "learning rate": ("zoo.property=lr", "zoo.task=log"),
+    "L2": ("zoo.property=l2", "zoo.task=log"),
+    # Only these initial kernels have a standard deviation that is drawn.
+    "initial scale": (
+        "zoo.property=init_std",
+        "zoo.task=log",
+        "zoo.where=final and init in ('normal', 'truncated_normal')",
+    ),
+    "fraction of the data": ("zoo.property=train_fraction",),
+    "epochs": ("zoo.property=epochs",),
+}
+
+TRAINING = Suite(
+    name="suites/cnn-hyperparameters",
+    title="How small CNNs were trained",
+    rows=ACCURACY.rows,
+    zoo=ACCURACY.zoo,
+    property="lr",
+    overrides=ACCURACY.overrides,
+    variations=[Variation(label=label, overrides=overrides) for label, overrides in HYPERPARAMETERS.items()],
     seeds=3,
     budget=300,
     metric="tau",

@@ -17,7 +17,7 @@ from sneframe.run_folder.json_files import read_json
 from sneframe.run_folder.measured import Metrics
 from sneframe.run_folder.predictions import CATEGORY
 from sneframe.run_folder.training_networks import read_weight_hashes
-from sneframe.tasks import Regression, Tasks
+from sneframe.tasks import Tasks
 from sneframe.train.data import with_properties
 from sneframe.zoo import Zoo
 from sneframe.zoo.column import Column
@@ -97,10 +97,9 @@ def read_networks(
                 f"{path}: the run predicts {task.name!r} as a number, but here it holds {column.kind}s"
             )
         low, high = float(column.values.min()), float(column.values.max())
-        limits = task.within if isinstance(task, Regression) else (0.0, 1.0)
-        if limits is not None and (low < limits[0] or high > limits[1]):
+        if task.within is not None and (low < task.within[0] or high > task.within[1]):
             raise ZooError(
-                f"{path}: the run predicts {task.name!r} in [{limits[0]:g}, {limits[1]:g}], but here the "
-                f"values are in [{low:g}, {high:g}]"
+                f"{path}: the run predicts {task.name!r} in [{task.within[0]:g}, {task.within[1]:g}], "
+                f"but here the values are in [{low:g}, {high:g}]"
             )
     return selected, columns

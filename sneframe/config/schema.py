@@ -117,8 +117,9 @@ class ZooConfig:
     )
     task: str = option(
         "auto",
-        "auto | regression | fraction | category: what the property is; auto: decided by its type",
-        check=in_(("auto", "regression", "fraction", "category")),
+        "auto | regression | fraction | log | category: what the property is; auto: decided by its type; "
+        "log: a positive number whose order of magnitude matters, such as a learning rate",
+        check=in_(("auto", "regression", "fraction", "log", "category")),
     )
     where: str | None = option(
         None, "an expression that selects networks, such as 'step == 86'; none: all", check=named

@@ -27,7 +27,7 @@ from scipy.stats import betabinom
 from torch import Tensor
 
 from sneframe.errors import ConfigError
-from sneframe.tasks import Category, Fraction, Regression, Task
+from sneframe.tasks import Category, Task
 
 LEVEL = 0.9  #: the level of intervals by default, and of those whose coverage a run measures
 ROUNDING = 4  #: intervals are wider by this many of the smallest steps of a float64
@@ -117,10 +117,7 @@ def limits(task: Task, value: Tensor, half: np.ndarray) -> tuple[np.ndarray, np.
         half: half of the width ``(n,)`` of each interval, before it is clipped.
     """
     predicted = task.predict(value)
-    within = (0.0, 1.0) if isinstance(task, Fraction) else None
-    if isinstance(task, Regression):
-        within = task.within
-    least, most = within or (-np.inf, np.inf)
+    least, most = task.within or (-np.inf, np.inf)
     # Otherwise rounding could exclude a value whose score is exactly the bound. Such values are frequent if a
     # property has few different values.
     half = half + ROUNDING * np.spacing(np.abs(predicted) + half)

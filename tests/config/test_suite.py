@@ -35,7 +35,10 @@ def test_the_suites_of_the_papers_are_there():
         "suites/inr-data-efficiency",
         "suites/sne-ablation",
         "suites/sne-chunk-size",
+        "suites/probe-ablation",
         "suites/cnn-accuracy",
+        "suites/cnn-hyperparameters",
+        "suites/cnn-probe-ablation",
     }
     assert [variation.label for variation in SHIPPED["suites/inr-data-efficiency"].variations] == [
         "10%",
@@ -45,7 +48,7 @@ def test_the_suites_of_the_papers_are_there():
     ]
 
 
-@pytest.mark.parametrize("name", ["suites/sne-ablation", "suites/sne-chunk-size", "suites/cnn-accuracy"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_rows_of_a_suite_differ(name):
     """Every row is a valid configuration, and no two rows are the same."""
     suite = SHIPPED[name]

@@ -34,6 +34,8 @@ from sneframe_sne.probe.slots import PLACES, Slot, mixing
 
 #: What is read of a network.
 VIEWS: Final = ("output", "groups", "probes", "answers", "layers", "statistics")
+EVALUATED: Final = ("probes", "answers", "layers")  #: views of values at the probes
+CODES: Final = ("output", "groups")  #: views of the codes after the messages
 EXACT: Final = ("output", "probes")  #: views that are read without dropout if outputs are no classes
 ACTIVATION: Final = 8  #: width of the vector that says which activations a network has
 #: The raw numbers of a view are multiplied by this, so that most lie in [−1, 1].
@@ -126,6 +128,9 @@ class Probe(LayerEncoder):
             converter=as_tuple,
             check=deep_iterable(in_(VIEWS)),
         )
+        neuron_values: bool = option(
+            True, "add the values of each neuron at the probes to the first code of its node"
+        )
         dropout: float = option(
             0.2,
             "fraction of the numbers of a view that is dropped; in the views output and probes, "
@@ -171,8 +176,10 @@ class Probe(LayerEncoder):
                 if view in chosen
             }
         )
+        self._evaluates = self._reads(EVALUATED) or (config.neuron_values and self._reads(CODES))
         self._plans: dict[str, ProbePlan] = {}
-        self._assumed = [*self.inputs.assumed, *([self.factors.learned] if self.factors.learned else [])]
+        assumed = [*self.inputs.assumed, *([self.factors.learned] if self.factors.learned else [])]
+        self._assumed = assumed if self._evaluates else []
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:
         """Return one code for each view, ``(B, L, D)``, for each architecture."""
@@ -190,9 +197,12 @@ class Probe(LayerEncoder):
         graphs = map(self.message.graph, architectures)
         return all(graph.node_sets[output_set(graph)].size == 1 for graph in graphs)
 
+    def _reads(self, views: Sequence[str]) -> bool:
+        return any(view in self.views for view in views)
+
     def leaves_out(self, architecture: Architecture) -> str | None:
         """Return why the networks of an architecture have codes and statistics only, or None."""
-        why = self._plan(architecture).obstacle
+        why = self._plan(architecture).obstacle if self._evaluates else None
         return None if why is None else f"codes and statistics only, not evaluated at the probes: {why}"
 
     def _encode(self, networks: Networks) -> LayerCodes:
@@ -200,11 +210,11 @@ class Probe(LayerEncoder):
         found = self._plan(architecture)
         raw: dict[str, Tensor] = {}
         added: dict[int, Tensor] = {}
-        if found.obstacle is None:
+        if found.obstacle is None and self._evaluates:
             # A sine of a large factor needs more digits than bfloat16 has, so autocast is off.
             with torch.autocast(networks.weights.device.type, enabled=False):
                 added = self._probed(networks, found, raw)
-        if {"output", "groups"} & set(self.views):
+        if self._reads(CODES):
             hidden = {found.outputs} if self.config.order == "hidden" else set()
             graph, nodes = self.message.node_codes(networks, added, hidden)
             groups = [n for n, each in enumerate(graph.node_sets) if each.parameters and n != found.outputs]
@@ -254,7 +264,7 @@ class Probe(LayerEncoder):
             neurons = place.values(value, len(weights))
             read.append(neurons.readings())
             nodes = None if place.node_set is None else found.graph.node_sets[place.node_set].size
-            if place.node_set is None or neurons.means.shape[-1] != nodes:
+            if place.node_set is None or neurons.means.shape[-1] != nodes or not self.config.neuron_values:
                 continue
             first = neurons.first_codes(self.neurons)
             added[place.node_set] = first + added.get(place.node_set, 0)
@@ -266,7 +276,7 @@ class Probe(LayerEncoder):
         raw["answers"] = output_readings(outputs) * SCALE
         each = torch.cat([outputs.asinh(), outputs.softmax(-1)], dim=1).mT
         raw["probes"] = each
-        if each.shape[1] == found.graph.node_sets[found.outputs].size:
+        if self.config.neuron_values and each.shape[1] == found.graph.node_sets[found.outputs].size:
             added[found.outputs] = self.answer(each)
         return added
 

@@ -159,6 +159,39 @@ def test_a_network_whose_input_has_another_shape_keeps_its_codes():
     assert "no probe has the shape" in model.layer_encoder.leaves_out(other)
 
 
+def test_messages_alone_evaluate_nothing():
+    """Without the neurons' values, views of codes do not depend on the probes, and no network is left out."""
+    words = ("layer_encoder.views=['output','groups']", "layer_encoder.neuron_values=false")
+    unknown = mlp(1, 4, 1, activation="other")
+    batch = networks(mlp(1, 4, 1), unknown)
+    model = encoder(mlp(1, 4, 1), unknown, words=words)
+    before = embed(model, batch)
+    assert model.layer_encoder.leaves_out(unknown) is None
+    move_probes(model)
+    assert torch.equal(embed(model, batch), before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("added", [True, False])
+def test_messages_start_from_the_values_of_neurons_only_if_they_are_added(added):
+    """The view of the codes changes with the probes if and only if the neurons' values are added."""
+    words = ("layer_encoder.views=['output','probes']", f"layer_encoder.neuron_values={str(added).lower()}")
+    model, batch = encoder(mlp(1, 4, 1), words=words), networks(mlp(1, 4, 1))
+    (before,) = model.layer_encoder(batch.networks)
+    move_probes(model)
+    (after,) = model.layer_encoder(batch.networks)
+    changes = (after.codes - before.codes).abs().amax(-1)
+    assert (changes[:, 0].max() > 1e-4) == added
+    assert changes[:, 1].min() > 1e-4
+
+
+@torch.no_grad()
+def move_probes(model):
+    """Change the inputs at which networks are evaluated."""
+    for parameter in model.layer_encoder.inputs.parameters():
+        parameter.add_(1.0)
+
+
 def test_a_network_that_no_view_reads_is_refused():
     """With views of outputs alone, a network that cannot be evaluated is an error that says why."""
     unknown = mlp(1, 4, 1, activation="other")
