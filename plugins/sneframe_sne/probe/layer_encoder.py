@@ -40,6 +40,10 @@ EXACT: Final = ("output", "probes")  #: views that are read without dropout if o
 ACTIVATION: Final = 8  #: width of the vector that says which activations a network has
 #: The raw numbers of a view are multiplied by this, so that most lie in [−1, 1].
 SCALE: Final = 0.5
+CLASSES: Final = (
+    "networks with several outputs are taken for classifiers, and the order of their outputs is not seen; "
+    "if the outputs are numbers, such as the colours of an INR, set layer_encoder.order = 'given'"
+)
 
 
 @frozen(kw_only=True, eq=False)
@@ -179,6 +183,9 @@ class Probe(LayerEncoder):
         self._evaluates = self._reads(EVALUATED) or (config.neuron_values and self._reads(CODES))
         self._plans: dict[str, ProbePlan] = {}
         assumed = [*self.inputs.assumed, *([self.factors.learned] if self.factors.learned else [])]
+        if self.inputs.free and not exact:
+            # Classifiers of images need no such line, but INRs of colour images have three outputs, too.
+            assumed.append(CLASSES)
         self._assumed = assumed if self._evaluates else []
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[LayerCodes, ...]:

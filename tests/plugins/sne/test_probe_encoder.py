@@ -1,5 +1,7 @@
 """``sne/probe`` as a whole: what an embedding depends on, and what is said of what is not evaluated."""
 
+import warnings
+
 import pytest
 import torch
 from attrs import evolve
@@ -14,8 +16,11 @@ from sneframe.errors import PartError
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 
-# The normalisation is left unfitted on purpose.
-pytestmark = pytest.mark.filterwarnings("ignore:.*was never fitted")
+# The normalisation is left unfitted on purpose, and some networks have few inputs and several outputs.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*was never fitted"),
+    pytest.mark.filterwarnings("ignore:.*taken for classifiers"),
+]
 
 SMALL = ("layer_encoder.width=8", "layer_encoder.heads=2", "layer_encoder.probes=4")
 FUNCTION = ("layer_encoder.views=['probes','answers']",)  # the views that depend on outputs alone
@@ -157,6 +162,27 @@ def test_a_network_whose_input_has_another_shape_keeps_its_codes():
     other = mlp(2, 4, 1)
     assert torch.isfinite(embed(model, networks(other))).all()
     assert "no probe has the shape" in model.layer_encoder.leaves_out(other)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "words", "said"),
+    [
+        (mlp(2, 4, 3), (), True),
+        (mlp(2, 4, 3), ("layer_encoder.order=given",), False),
+        (mlp(2, 4, 3), ("layer_encoder.views=['statistics']",), False),
+        (mlp(2, 4, 1), (), False),
+        (mlp(100, 4, 3), (), False),
+    ],
+    ids=["three outputs", "order given", "not evaluated", "one output", "many inputs"],
+)
+def test_that_outputs_of_coordinates_are_taken_for_classes_is_said_once(architecture, words, said):
+    """Networks of few inputs and several outputs may be INRs, so the first batch warns, and no other."""
+    model, batch = encoder(architecture, words=words), networks(architecture)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        embed(model, batch)
+        embed(model, batch)
+    assert [("taken for classifiers" in str(each.message)) for each in caught].count(True) == said
 
 
 def test_messages_alone_evaluate_nothing():
