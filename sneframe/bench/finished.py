@@ -93,9 +93,9 @@ def said(found: Sequence[Finished], labels: Mapping[str, str]) -> Iterator[str]:
     unsaid = sum(each.outcome is not None and each.outcome.source is None for each in used)
     if unsaid:
         unknown = counted(unsaid, "finished cell")
-        yield f"{unknown} do not record which source made them, and are used as they are"
+        yield f"used, although no source is recorded that made them: {unknown}"
     if old := sum(bool(each.changed) for each in used):
-        yield f"{counted(old, 'finished cell')} are used although the code that made them has changed"
+        yield f"used, although the code that made them has changed: {counted(old, 'finished cell')}"
     now, others = libraries(), Counter[str]()
     for each in used:
         before = each.outcome.libraries if each.outcome is not None else {}

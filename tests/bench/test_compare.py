@@ -211,7 +211,7 @@ def test_a_cell_that_does_not_say_what_made_it_is_used(finished, ran):
     suite, out = finished
     edit(out, "stats/default", lambda data: data.pop("source"))
     lines = again(suite, out)
-    assert "2 finished cells do not record which source made them, and are used as they are" in lines
+    assert "used, although no source is recorded that made them: 2 finished cells" in lines
     assert ran == []
 
 
@@ -220,7 +220,7 @@ def test_reuse_takes_cells_whatever_made_them(finished, ran):
     suite, out = finished
     edit(out, "stats/default", lambda data: data["source"]["plugin stats"].update(version="0.0.9"))
     lines = again(suite, out, reuse=True)
-    assert "2 finished cells are used although the code that made them has changed" in lines
+    assert "used, although the code that made them has changed: 2 finished cells" in lines
     assert ran == []
 
 
