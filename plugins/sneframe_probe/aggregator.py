@@ -54,8 +54,8 @@ class OutputValues(Aggregator):
 
         order: str = option(
             "given",
-            "given | sorted | pooled: the outputs as they are, for regression; or without the order of "
-            "classes, for classifiers with one or any number of classes",
+            "given | sorted | pooled: given keeps the order of the outputs, for regression; the others hide "
+            "it, for classifiers: sorted for a fixed number of classes, pooled for any number",
             check=in_(("given", "sorted", "pooled")),
         )
         hidden: tuple[int, ...] = option(

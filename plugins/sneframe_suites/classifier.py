@@ -36,7 +36,8 @@ ACCURACY = Suite(
     metric="tau",
 )
 
-#: The hyper-parameters that are numbers, and what their columns set. Factors are learned as logarithms.
+#: The hyper-parameters that are numbers, and the settings of the column of each. Those that were drawn over
+#: orders of magnitude are learned as logarithms.
 HYPERPARAMETERS = {
     "learning rate": ("zoo.property=lr", "zoo.task=log"),
     "L2": ("zoo.property=l2", "zoo.task=log"),

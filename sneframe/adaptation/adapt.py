@@ -1,8 +1,8 @@
 """Adapt a finished run to a new zoo with a few labelled networks, and write the result as a new run folder.
 
 A few adjustments are compared by cross-validation over the labelled networks alone; see
-:mod:`sneframe.adaptation.choice`. All other networks of the zoo are test networks, which are scored once,
-before and after.
+:mod:`sneframe.adaptation.choice`. The networks of all other run groups are test networks. They are scored
+twice: with the run as it was, and after the adaptation.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Encoded:
 
 @frozen(kw_only=True, eq=False)
 class Fitted:
-    """A head and tasks, and perhaps an encoder, that were fitted to labelled networks.
+    """A head and tasks, and perhaps an encoder, after an adjustment. They may be those of the run.
 
     Args:
         head: the head, on the host.

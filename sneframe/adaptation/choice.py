@@ -49,7 +49,7 @@ def choose(adjustments: Sequence[Adjustment], head: Head, tasks: Tasks, networks
         networks: the labelled networks, of at least three run groups.
 
     Raises:
-        PartError: no adjustment predicts finite values, not even that of doing nothing.
+        PartError: no adjustment predicts finite values, not even ``nothing``.
     """
     fold = folds(networks.group)
     main = tasks.main.name
@@ -57,13 +57,14 @@ def choose(adjustments: Sequence[Adjustment], head: Head, tasks: Tasks, networks
     for adjustment in adjustments:
         predicted = _out_of_fold(adjustment, head, tasks, networks, fold)
         if all(np.isfinite(values).all() for values in predicted.values()):
-            mse, spread = _mean_and_spread((predicted[main] - networks.truth[main]) ** 2, networks.group)
-            tried.append(Tried(name=adjustment.name, mse=mse, spread=spread))
+            errors = (predicted[main] - networks.truth[main]) ** 2
+            mse, standard_error = _mean_and_standard_error(errors, networks.group)
+            tried.append(Tried(name=adjustment.name, mse=mse, standard_error=standard_error))
             kept.append((adjustment, predicted))
     if not tried:
         raise PartError(f"head {head.name!r} predicts values that are not finite")
     best = min(tried, key=lambda each: each.mse)
-    place = next(place for place, each in enumerate(tried) if each.mse <= best.mse + best.spread)
+    place = next(place for place, each in enumerate(tried) if each.mse <= best.mse + best.standard_error)
     chosen, predicted = kept[place]
     return Validated(tried=tuple(tried), chosen=chosen, folds=int(fold.max()) + 1, predicted=predicted)
 
@@ -95,7 +96,7 @@ def _out_of_fold(
     return found
 
 
-def _mean_and_spread(values: np.ndarray, group: np.ndarray) -> tuple[float, float]:
+def _mean_and_standard_error(values: np.ndarray, group: np.ndarray) -> tuple[float, float]:
     """Return the mean of values ``(n,)``, and its standard error if only run groups are independent.
 
     The error is that of a mean of clusters: the root of G / (G − 1) · Σ_g (Σ_{i in g} (v_i − mean))² / n²,
@@ -104,5 +105,5 @@ def _mean_and_spread(values: np.ndarray, group: np.ndarray) -> tuple[float, floa
     mean = values.mean()
     _, index = np.unique(group, return_inverse=True)
     sums = np.bincount(index, weights=values - mean)
-    spread = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(values)
-    return float(mean), float(spread)
+    error = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(values)
+    return float(mean), float(error)

@@ -1,4 +1,7 @@
-"""Draw the labelled networks to which a run is adapted. All others are the test networks."""
+"""Draw the labelled networks to which a run is adapted.
+
+The networks of all other run groups are the test networks.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from sneframe.errors import ZooError, counted
 from sneframe.run_folder.training_networks import weight_hashes
 from sneframe.zoo import Zoo, open_zoo
 
-FEWEST = 3  #: with fewer run groups nothing can be left out and a slope still be fitted
+FEWEST = 3  #: with fewer run groups, too few are left to fit a slope when one is left out
 
 
 def remaining(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None) -> np.ndarray:

@@ -65,7 +65,7 @@ def _print_adjustments(console: Any, adaptation: Any, name: str) -> None:
     rows = table("adjustment", "cross-validated MSE", "")
     for each in adaptation.adjustments:
         chosen = "← kept" if each.name == adaptation.chosen else ""
-        rows.add_row(*cells(each.name, f"{each.mse:.4g} ± {each.spread:.2g}", chosen))
+        rows.add_row(*cells(each.name, f"{each.mse:.4g} ± {each.standard_error:.2g}", chosen))
     rows.title = f"{name}, {len(adaptation.networks)} labelled networks"
     console.print(rows)
 

@@ -28,7 +28,7 @@ class SineFactors(nn.Module):
 
     Attributes:
         logs: ``(3,)``, the logarithms of the factors; None if no architecture lacks one.
-        learned: one line that says what is learned and for which architecture, or None.
+        learned: one line that says what is learned, with the first such architecture as an example, or None.
     """
 
     def __init__(self, architectures: Sequence[Architecture]) -> None:
@@ -47,7 +47,10 @@ class SineFactors(nn.Module):
         return obstacle(architecture, factors=self.logs is not None)
 
     def forward(self, architecture: Architecture) -> Tensor | None:
-        """Return the factor of every layer, ``(L,)``, or None if no factors are learned."""
+        """Return the learned factor for the place of every layer, ``(L,)``, or None if none are learned.
+
+        An evaluation uses them only where a description lacks a factor.
+        """
         if self.logs is None:
             return None
         last = architecture.depth - 1

@@ -1,10 +1,11 @@
 """Compute prediction intervals by split conformal prediction.
 
 The error of each validation network is divided by a *spread*, which grows with the distance of the network
-from the training networks. The result is its *score*. The bound is the score that a given fraction of the
-validation networks does not exceed, counted as below. The interval of a new network is its prediction ±
-bound × spread. For a category, the score is 1 − the probability of the true class, and the prediction set of
-a network has all classes whose scores would not exceed the bound.
+from the training networks. The result is its *score*. The bound is the smallest score that is at least as
+large as the scores of a given fraction of the validation networks; :func:`bound` says how they are counted.
+The interval of a new network is its prediction ± bound × spread. For a category, the score is 1 − the
+probability of the true class, and the prediction set of a network has all classes whose scores would not
+exceed the bound.
 
 If validation networks and the new network are exchangeable, the interval of the new network contains the
 true value with at least the probability ``level``, whatever the model is (Papadopoulos et al. 2002; Lei et
@@ -52,9 +53,9 @@ def percent(level: float) -> str:
 def spread(distances: np.ndarray) -> np.ndarray:
     """Return 1 + distance, by which the errors ``(n,)`` of numbers are divided.
 
-    A distance of 1 is the largest that is not far. So intervals at the edge of the training networks are
-    twice as wide as in their midst. This function is the same for all runs. If it were fitted to the scores,
-    they would no longer be exchangeable with the score of a new network.
+    A distance of 1 is the largest that is not far. So intervals at the edge of the training networks are up
+    to twice as wide as in their midst. This function is the same for all runs. If it were fitted to the
+    scores, they would no longer be exchangeable with the score of a new network.
     """
     return np.asarray(1 + distances)
 
@@ -79,8 +80,9 @@ def errors(task: Task, truth: np.ndarray, value: Tensor) -> np.ndarray:
 def bound(scores: np.ndarray, group: np.ndarray, level: float) -> float:
     """Return the smallest score that scores of total weight ``level`` do not exceed.
 
-    Of K run groups, each has the weight 1 / (K + 1), and its networks share it equally. An infinite score has
-    the rest. If each network is a run group of its own, the bound is the ⌈level · (K + 1)⌉-th smallest score.
+    Of G run groups, each has the weight 1 / (G + 1), and its networks share it equally. One more score, which
+    is infinite, has the same weight, so that all weights add up to 1. If each network is a run group of its
+    own, the bound is the ⌈level · (G + 1)⌉-th smallest score.
 
     Args:
         scores: scores ``(n,)`` of the networks that calibrate, which may be infinite.

@@ -49,12 +49,12 @@ class Tried:
     Args:
         name: name of the adjustment.
         mse: mean squared error of the labelled networks. Each is predicted by a fit to the others.
-        spread: the standard error of this mean, over run groups.
+        standard_error: the standard error of this mean, over run groups.
     """
 
     name: str
     mse: float
-    spread: float
+    standard_error: float
 
 
 @frozen(kw_only=True)

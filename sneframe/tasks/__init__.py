@@ -1,9 +1,9 @@
 """A task defines how a property is learned: the targets, the loss, and the conversion of raw outputs.
 
-The type of the property selects the task. A number is regressed. A number in [0, 1], such as an accuracy, is
-a soft label. A text is a category. For a number whose order of magnitude matters, such as a learning rate,
-the configuration can ask for a regression of its logarithm. If several properties are learned together, each
-property has its own columns in the raw output.
+The type of the property selects the task. A float in [0, 1] whose training values span at least 0.1, such as
+an accuracy, becomes a soft label. Any other number is regressed. A text or a bool is a category. For a number
+whose order of magnitude matters, such as a learning rate, the configuration can ask for a regression of its
+logarithm. If several properties are learned together, each property has its own columns in the raw output.
 """
 
 from sneframe.tasks.category import Category, labels

@@ -25,8 +25,8 @@ def make_task(name: str, training: Column, *, kind: str = "auto", fitted: bool =
         fitted: whether the head is fitted by squared error. A fraction is then regressed.
 
     Raises:
-        ZooError: the values do not suit ``kind``, or all values are equal. With ``auto``, texts that do not
-            look like a category are an error, too: most texts are distinct, or some are numbers.
+        ZooError: the values do not suit ``kind``, or all values are equal. With ``auto``, texts are an
+            error, too, if more than half of them are distinct, or if at least a tenth are numbers.
     """
     if kind == "auto":
         kind = _kind_of(training)

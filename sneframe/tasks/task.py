@@ -56,4 +56,8 @@ class Task(ABC):
 
     @abstractmethod
     def constant(self) -> Tensor:
-        """Return the raw output ``(T,)`` that predicts the training mean or frequencies, if not corrected."""
+        """Return the raw output ``(T,)`` of the baseline.
+
+        Without a correction, it predicts the mean of the training networks, for the task ``log`` their
+        geometric mean, and for a category the frequencies of its classes.
+        """

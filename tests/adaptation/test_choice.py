@@ -62,7 +62,7 @@ def test_the_spread_is_the_standard_error_of_the_mean(identity):
     """Hand-computed: doing nothing leaves the squared errors 1, 9 and 4."""
     nothing = choose([Nothing()], identity(1), TASKS, networks_of([0, 0, 0], [1, -3, 2])).tried[0]
     assert nothing.mse == pytest.approx(14 / 3)
-    assert nothing.spread == pytest.approx(np.std([1, 9, 4], ddof=1) / 3**0.5)
+    assert nothing.standard_error == pytest.approx(np.std([1, 9, 4], ddof=1) / 3**0.5)
 
 
 def test_copies_of_a_run_group_count_once(identity):
@@ -77,7 +77,7 @@ def test_copies_of_a_run_group_count_once(identity):
         networks_of(np.repeat(predicted, 2), np.repeat(predicted + noise, 2), np.repeat(np.arange(8), 2)),
     )
     for one, two in zip(once.tried, twice.tried, strict=True):
-        assert (one.mse, one.spread) == pytest.approx((two.mse, two.spread))
+        assert (one.mse, one.standard_error) == pytest.approx((two.mse, two.standard_error))
 
 
 def test_a_simpler_adjustment_wins_within_one_standard_error(identity):
@@ -89,7 +89,7 @@ def test_a_simpler_adjustment_wins_within_one_standard_error(identity):
     errors = {each.name: each for each in outcome.tried}
     best = min(outcome.tried, key=lambda each: each.mse)
     assert best.name == "affine"
-    assert best.mse < errors["shift"].mse <= best.mse + best.spread < errors["nothing"].mse
+    assert best.mse < errors["shift"].mse <= best.mse + best.standard_error < errors["nothing"].mse
     assert outcome.chosen.name == "shift"
 
 

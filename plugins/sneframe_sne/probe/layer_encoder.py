@@ -32,7 +32,7 @@ from sneframe_sne.probe.places import Place, output_set, places_of
 from sneframe_sne.probe.readings import LAYER, OUTPUT, bounded, output_readings
 from sneframe_sne.probe.slots import PLACES, Slot, mixing
 
-#: What is read of a network.
+#: Names of the views.
 VIEWS: Final = ("output", "groups", "probes", "answers", "layers", "statistics")
 EVALUATED: Final = ("probes", "answers", "layers")  #: views of values at the probes
 CODES: Final = ("output", "groups")  #: views of the codes after the messages
@@ -52,7 +52,7 @@ class ProbePlan:
 
     Args:
         graph: its graph.
-        places: its layers whose neurons have an axis.
+        places: its layers with parameters for which it is known along which axis of their value neurons lie.
         outputs: the index of the node set of the outputs.
         obstacle: why its networks cannot be evaluated, in one line, or None.
         layers: the matrix that takes means of the numbers of layers, by kind and place.
@@ -92,14 +92,15 @@ class Probe(LayerEncoder):
     ``statistics``
         mean, variance and quantiles of each normalised parameter, on a logarithmic scale.
 
-    Numbers of layers and parameters are read by a linear map for each type and each place (first, hidden,
-    last), which changes linearly with the relative depth of hidden layers. So an architecture of any depth
-    can be read. A network that cannot be evaluated has the views of its codes and statistics only.
+    The views ``layers`` and ``statistics`` hold some numbers for each layer or parameter. There is one linear
+    map for each type of layer or parameter at each place: first, hidden or last. The map of hidden layers
+    changes linearly with their relative depth. So an architecture of any depth can be read. A network that
+    cannot be evaluated has the views of its codes and statistics only.
 
     If every training network has one output, or if the order of the outputs is given, the views ``output``
     and ``probes`` are read without dropout, so that the function is known exactly. Otherwise the outputs are
-    taken for classes. Their values at single inputs are tied to the data of the training zoo, so ``probes``
-    is not read, and all views have dropout.
+    taken for classes. What a classifier answers to one input depends on its data set, and would mislead for
+    another data set. So ``probes`` is not read, and all views have dropout.
 
     Raises:
         PartError: a network cannot be evaluated, and no other view is read.
@@ -350,8 +351,8 @@ def _mixed(matrix: Tensor, numbers: Tensor) -> Tensor:
 def _reader(given: int, width: int, dropout: float) -> nn.Sequential:
     """Return the perceptron that makes a view's code from its numbers.
 
-    With dropout, the codes are 0 at first. So these views add what is missing in the others, instead of
-    sharing with them what the values of the outputs tell exactly. Without dropout, the first hidden layer is
+    With dropout, the codes are 0 at first. So training starts from the views without dropout, and the views
+    with dropout add only what those miss. Without dropout, the first hidden layer is
     normalised, which brings the values of a function much closer to its property.
     """
     layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
