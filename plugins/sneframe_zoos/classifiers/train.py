@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from sneframe.rng import word
+from sneframe_zoos.classifiers.gradients import gradients_of
 from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
 from sneframe_zoos.classifiers.images import ImageSet
 from sneframe_zoos.classifiers.initial import is_kernel
 from sneframe_zoos.classifiers.optimisers import Stepper
 
 EVALUATED = 500  #: the largest number of images in one forward pass of an evaluation
-#: Maps the parameters and masks of one network, images and labels to the mean cross-entropy.
-Loss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor], Tensor]
 
 
 @frozen(kw_only=True, eq=False)
@@ -122,7 +121,7 @@ def train(
         [run.hyper.optimiser for run in runs], torch.tensor([r.hyper.lr for r in runs], dtype=dtype), weights
     )
     masks = Masks(module, runs, images.train[0][:1], seed=seed, batch_size=batch_size)
-    gradients = vmap(grad(flat.loss(masks.network)))
+    gradients = gradients_of(masks.network)
 
     active = list(range(len(runs)))
     results: list[Checkpoint] = []
@@ -287,12 +286,6 @@ class FlatWeights:
     def flat(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Return flat weights ``(G, P)`` of parameters ``(G, *shape)``."""
         return torch.cat([parameters[name].flatten(1) for name in self._shapes], dim=1)
-
-    def loss(self, network: nn.Module) -> Loss:
-        """Return the loss of ``network``, as a function of parameters, masks, images and labels."""
-        return lambda parameters, masks, images, labels: F.cross_entropy(
-            functional_call(network, {**parameters, **masks}, (images,)), labels
-        )
 
 
 def _checkpoint(
