@@ -20,6 +20,8 @@ from sneframe_zoos.classifiers.train import Checkpoint, Images, Mask, Masks, Ord
 from torch import nn
 from torch.nn import functional as F
 
+from sneframe.engine.process import keep_freed_memory
+
 RUNS, STACK, SEED, BATCH = 64, 16, 0, 64
 OPTIMISERS = {
     "sgd": (torch.optim.SGD, {}),
@@ -65,6 +67,7 @@ def one_by_one(module: nn.Module, run: Run, images: Images) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()  # as in the processes that build a zoo
     data = sys.argv[1] if len(sys.argv) > 1 else "digits"
     counts = {"train_images": 7000, "test_images": 2000} if len(sys.argv) > 1 else {}
     config = CNNs(data=data, networks=RUNS, seed=SEED, **counts)
