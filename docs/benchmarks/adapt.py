@@ -37,7 +37,7 @@ MOVES = (
     ("cnn-accuracy", "mnist-small-cnn", "cifar10-small-cnn"),
     ("cnn-across-architectures", "mnist-arch1", TRANSFORMER),
 )
-METHODS = ("sne/message-statistics", "stats/boosting", "stats/pooled")
+METHODS = ("sne/probe", "sne/message-statistics", "stats/boosting", "stats/pooled")
 TASKS = Tasks(each=[Regression(name="accuracy", mean=0.0, std=1.0, within=(0.0, 1.0))])
 
 
