@@ -36,8 +36,8 @@ VIEWS = {
     "statistics": {"statistics"},
     "probes": {"answers", "layers"},
 }
-TOP, STEP, LABELS = 78, 34, 232  #: first row, distance of rows, right end of the names
-WIDTH, GAP = 190, 26  #: of a panel, and between panels
+TOP, STEP, LABELS = 78, 34, 252  #: first row, distance of rows, right end of the names
+WIDTH, GAP = 200, 34  #: of a panel, and between panels
 
 
 @frozen(kw_only=True)
@@ -73,12 +73,12 @@ class Panel:
 
 PANELS = (
     Panel(
-        title="INRs: test MSE (frequency)",
+        title="INRs: test MSE, frequency",
         better="lower is better",
         suite="probe-ablation",
         zoo=0,
         metric="mse",
-        ends=(1e-5, 3.0),
+        ends=(3e-5, 20.0),
         ticks=(1e-4, 1e-2, 1.0),
         logarithmic=True,
     ),
@@ -88,8 +88,8 @@ PANELS = (
         suite="cnn-probe-ablation",
         zoo=0,
         metric="tau",
-        ends=(0.6, 0.85),
-        ticks=(0.6, 0.7, 0.8),
+        ends=(0.7, 0.85),
+        ticks=(0.7, 0.75, 0.8, 0.85),
     ),
     Panel(
         title="CNNs: τ, MNIST → CIFAR",
@@ -97,8 +97,8 @@ PANELS = (
         suite="cnn-probe-ablation",
         zoo=2,
         metric="tau",
-        ends=(0.45, 0.8),
-        ticks=(0.5, 0.6, 0.7, 0.8),
+        ends=(0.6, 0.8),
+        ticks=(0.6, 0.65, 0.7, 0.75, 0.8),
     ),
 )
 
