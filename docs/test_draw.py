@@ -12,8 +12,14 @@ sys.path[:0] = [str(HERE), str(HERE / "benchmarks")]
 import chart  # noqa: E402  # scripts beside the pages, in no package
 import curve  # noqa: E402  # the same
 import draw  # noqa: E402  # the same
+import parts  # noqa: E402  # the same
 
-DRAWINGS = {**draw.drawings(), chart.CHART: chart.chart(), curve.CURVE: curve.curve()}
+DRAWINGS = {
+    **draw.drawings(),
+    chart.CHART: chart.chart(),
+    curve.CURVE: curve.curve(),
+    parts.PARTS: parts.parts(),
+}
 
 
 @pytest.mark.parametrize("path", DRAWINGS, ids=lambda path: path.name)
@@ -45,3 +51,15 @@ def test_the_table_below_the_chart_has_the_numbers_of_the_cells():
         row = next(line for line in lines if f"`{recipe}` |" in line)
         shown = float(row.split("|")[2].split("±")[0].strip(" *"))
         assert shown == pytest.approx(chart.fmean(seed["mse"] for seed in seeds), rel=1e-3)
+
+
+def test_the_table_of_sources_has_the_numbers_of_the_cells():
+    """Each row of the ablation has the means over seeds that the picture shows."""
+    page = (HERE / "benchmarks.md").read_text(encoding="utf-8")
+    lines = page[page.index("## Messages, statistics, probes") :].splitlines()
+    for number, column in enumerate((1, 3, 5)):
+        for row, seeds in parts.values(parts.PANELS[number]).items():
+            line = next(line for line in lines if line.startswith(f"| {row} |"))
+            shown = float(line.split("|")[1 + column].split("±")[0].strip(" *"))
+            assert len(seeds) == 3
+            assert shown == pytest.approx(chart.fmean(seeds), rel=0.05 if shown < 0.001 else 2e-3)

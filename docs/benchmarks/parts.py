@@ -89,7 +89,7 @@ PANELS = (
         zoo=0,
         metric="tau",
         ends=(0.7, 0.85),
-        ticks=(0.7, 0.75, 0.8, 0.85),
+        ticks=(0.7, 0.75, 0.8),
     ),
     Panel(
         title="CNNs: τ, MNIST → CIFAR",

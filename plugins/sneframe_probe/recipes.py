@@ -31,8 +31,8 @@ def classifier() -> RunConfig:
     return evolve(
         default(),
         recipe="probe/classifier",
-        aggregator=use(OutputValues, order="pooled", hidden=(256, 128)),
-        train=TrainConfig(epochs=40, batch_size=32, lr=1e-2),
+        aggregator=use(OutputValues, order="pooled", hidden=(256, 128), dropout=0.2),
+        train=TrainConfig(epochs=40, batch_size=32, lr=3e-3),
     )
 
 
