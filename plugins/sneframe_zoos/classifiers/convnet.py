@@ -136,7 +136,7 @@ class ConvLayer(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.pool: nn.Module = nn.MaxPool2d(conv.pool) if conv.pool > 1 else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.residual = conv.residual
+        self.residual, self.stride, self.padding = conv.residual, conv.stride, conv.padding
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the output maps ``(B, width, H', W')`` for input maps ``(B, inputs, H, W)``."""

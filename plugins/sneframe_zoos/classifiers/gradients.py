@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from sneframe_zoos.classifiers.convnet import ConvClassifier
+from sneframe_zoos.classifiers.convnet import ConvClassifier, ConvLayer
 
 #: Maps the parameters ``(G, *shape)`` and the masks ``(G, B, …)`` of G networks by name, their images
 #: ``(G, B, channels, H, W)`` and labels ``(G, B)`` to the gradients of the parameters, by name. The loss of a
@@ -65,9 +65,10 @@ def grouped_logits(
     group = len(images)
     maps = _channels_last(images)
     for number, layer in enumerate(network.convs):
-        name, conv = f"convs.{number}", layer.conv
+        assert isinstance(layer, ConvLayer)
+        name = f"convs.{number}"
         weight, bias = (parameters[f"{name}.conv.{each}"].flatten(0, 1) for each in ("weight", "bias"))
-        outputs = F.conv2d(maps, weight, bias, conv.stride, conv.padding, groups=group)
+        outputs = F.conv2d(maps, weight, bias, layer.stride, layer.padding, groups=group)
         if layer.residual:
             outputs = outputs + maps
         maps = layer.pool(layer.activation(outputs))
@@ -75,6 +76,7 @@ def grouped_logits(
             maps = maps * _channels_last(mask)
     features = rearrange(network.pool(maps), "b (g c) h w -> g b (c h w)", g=group)
     for number, layer in enumerate(network.hidden):
+        assert isinstance(layer, nn.Sequential)
         features = layer[1](_linear(parameters, f"hidden.{number}.0", features))
         if (mask := masks.get(f"hidden.{number}.2.mask")) is not None:
             features = features * mask
