@@ -12,13 +12,13 @@ sys.path[:0] = [str(HERE), str(HERE / "benchmarks")]
 import chart  # noqa: E402  # scripts beside the pages, in no package
 import curve  # noqa: E402  # the same
 import draw  # noqa: E402  # the same
-import parts  # noqa: E402  # the same
+import sources  # noqa: E402  # the same
 
 DRAWINGS = {
     **draw.drawings(),
     chart.CHART: chart.chart(),
     curve.CURVE: curve.curve(),
-    parts.PARTS: parts.parts(),
+    sources.CHART: sources.sources(),
 }
 
 
@@ -58,7 +58,7 @@ def test_the_table_of_sources_has_the_numbers_of_the_cells():
     page = (HERE / "benchmarks.md").read_text(encoding="utf-8")
     lines = page[page.index("## Messages, statistics, probes") :].splitlines()
     for number, column in enumerate((1, 3, 5)):
-        for row, seeds in parts.values(parts.PANELS[number]).items():
+        for row, seeds in sources.values(sources.PANELS[number]).items():
             line = next(line for line in lines if line.startswith(f"| {row} |"))
             shown = float(line.split("|")[1 + column].split("±")[0].strip(" *"))
             assert len(seeds) == 3

@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 
+from sneframe.correction import Correction
 from sneframe.errors import ZooError
 from sneframe.metrics import score, score_classes
 from sneframe.tasks import Category, Fraction, Regression, Tasks, labels, make_task
@@ -132,6 +134,14 @@ def test_a_predicted_logarithm_is_never_infinite():
     predicted = make_task("p", column(0.01, 1.0), kind="log").predict(torch.tensor([[1e9], [-1e9]]))
     assert np.isfinite(predicted).all()
     assert (predicted > 0).all()
+
+
+def test_a_corrected_logarithm_is_not_negative():
+    """A correction by a straight line through (1, 0) and (2, 1) would predict −0.9 for 0.1."""
+    task = evolve(
+        make_task("p", column(0.01, 1.0), kind="log"), correction=Correction(x=(1, 2), y=(0, 1), slope=1.0)
+    )
+    assert task.predict(torch.tensor([[0.0], [2.0]])).tolist() == pytest.approx([0.0, 9.0])
 
 
 def test_a_value_without_logarithm_in_another_part_of_the_split_is_refused():

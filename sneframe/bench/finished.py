@@ -92,10 +92,9 @@ def said(found: Sequence[Finished], labels: Mapping[str, str]) -> Iterator[str]:
     yield from dict.fromkeys(f"{labels[e.cell.key]}: {', '.join(e.changed)}, run again" for e in again)
     unsaid = sum(each.outcome is not None and each.outcome.source is None for each in used)
     if unsaid:
-        unknown = counted(unsaid, "finished cell")
-        yield f"used, although no source is recorded that made them: {unknown}"
+        yield f"{_are_used(unsaid)}, although it is not recorded which code made {_it(unsaid)}"
     if old := sum(bool(each.changed) for each in used):
-        yield f"used, although the code that made them has changed: {counted(old, 'finished cell')}"
+        yield f"{_are_used(old)}, although the code that made {_it(old)} has changed"
     now, others = libraries(), Counter[str]()
     for each in used:
         before = each.outcome.libraries if each.outcome is not None else {}
@@ -103,3 +102,11 @@ def said(found: Sequence[Finished], labels: Mapping[str, str]) -> Iterator[str]:
     if others:
         listed = ", ".join(f"{count} by {library}" for library, count in others.items())
         yield f"some finished cells were made with other library versions: {listed}"
+
+
+def _are_used(cells: int) -> str:
+    return f"{counted(cells, 'finished cell')} {'is' if cells == 1 else 'are'} used"
+
+
+def _it(cells: int) -> str:
+    return "it" if cells == 1 else "them"

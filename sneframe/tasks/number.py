@@ -150,7 +150,7 @@ class LogRegression(Task):
         """Return the predicted values ``(B,)`` in the unit of the property, as float64."""
         logs: np.ndarray = value.detach().squeeze(1).double().cpu().numpy() * self.std + self.mean
         values: np.ndarray = np.exp(logs.clip(-MOST_LOG, MOST_LOG))
-        return values if self.correction is None else self.correction(values).clip(0)
+        return values if self.correction is None else self.correction(values).clip(*self.within)
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
         """Score the predictions in the unit of the property."""
@@ -196,7 +196,7 @@ class Fraction(Task):
     def predict(self, value: Tensor) -> np.ndarray:
         """Return the predicted values ``(B,)``, float64 in [0, 1]."""
         values: np.ndarray = value.detach().squeeze(1).double().sigmoid().cpu().numpy()
-        return values if self.correction is None else self.correction(values).clip(0, 1)
+        return values if self.correction is None else self.correction(values).clip(*self.within)
 
     def score(self, truth: np.ndarray, value: Tensor) -> Scores:
         """Score the predicted fractions, not the logits."""

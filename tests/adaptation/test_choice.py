@@ -58,7 +58,7 @@ def test_the_networks_of_a_run_group_are_left_out_together(identity):
     assert outcome.predicted["a"].tolist() == [2.0, 2.0, 5.0, 13 / 3]
 
 
-def test_the_spread_is_the_standard_error_of_the_mean(identity):
+def test_the_standard_error_is_that_of_the_mean(identity):
     """Hand-computed: doing nothing leaves the squared errors 1, 9 and 4."""
     nothing = choose([Nothing()], identity(1), TASKS, networks_of([0, 0, 0], [1, -3, 2])).tried[0]
     assert nothing.mse == pytest.approx(14 / 3)

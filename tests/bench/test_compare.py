@@ -211,7 +211,7 @@ def test_a_cell_that_does_not_say_what_made_it_is_used(finished, ran):
     suite, out = finished
     edit(out, "stats/default", lambda data: data.pop("source"))
     lines = again(suite, out)
-    assert "used, although no source is recorded that made them: 2 finished cells" in lines
+    assert "2 finished cells are used, although it is not recorded which code made them" in lines
     assert ran == []
 
 
@@ -220,8 +220,21 @@ def test_reuse_takes_cells_whatever_made_them(finished, ran):
     suite, out = finished
     edit(out, "stats/default", lambda data: data["source"]["plugin stats"].update(version="0.0.9"))
     lines = again(suite, out, reuse=True)
-    assert "used, although the code that made them has changed: 2 finished cells" in lines
+    assert "2 finished cells are used, although the code that made them has changed" in lines
     assert ran == []
+
+
+def test_one_cell_is_used_and_two_are(finished):
+    """The sentence about a single cell has its verb in the singular."""
+    suite, out = finished
+
+    def change(data):
+        if data["seed"] == 0:
+            data["source"]["plugin stats"].update(version="0.0.9")
+
+    edit(out, "stats/default", change)
+    lines = again(suite, out, reuse=True)
+    assert "1 finished cell is used, although the code that made it has changed" in lines
 
 
 def test_a_failed_cell_is_run_again_when_its_plugin_changed(finished, ran):

@@ -22,7 +22,7 @@ from sneframe.predict.conformal import (
     percent,
     spread,
 )
-from sneframe.tasks import Category, Fraction, Regression
+from sneframe.tasks import Category, Fraction, LogRegression, Regression
 
 DRAWS = 1000
 PLAIN = Regression(name="y", mean=0.0, std=1.0)  # its raw output is the predicted value
@@ -178,6 +178,13 @@ def test_an_interval_stays_in_the_bounds_of_the_task(task, value):
     low, high = limits(task, raw(value), np.array([0.25]))
     assert (low[0], high[0]) == (pytest.approx(0.65), 1.0)
     assert limits(task, raw(value), np.array([0.95]))[0] == [0.0]
+
+
+def test_the_interval_of_a_learned_logarithm_begins_at_0():
+    """The raw output 0 predicts 1, and an interval of half width 3 ends at 0 below and at 4 above."""
+    task = LogRegression(name="p", mean=0.0, std=1.0)
+    low, high = limits(task, raw(0.0), np.array([3.0]))
+    assert (low.tolist(), high.tolist()) == ([0.0], [pytest.approx(4.0)])
 
 
 def test_a_regressed_number_in_0_1_is_not_clipped():

@@ -352,8 +352,8 @@ def _reader(given: int, width: int, dropout: float) -> nn.Sequential:
     """Return the perceptron that makes a view's code from its numbers.
 
     With dropout, the codes are 0 at first. So training starts from the views without dropout, and the views
-    with dropout add only what those miss. Without dropout, the first hidden layer is
-    normalised, which brings the values of a function much closer to its property.
+    with dropout add only what those miss. Without dropout, the first hidden layer is normalised, which brings
+    the values of a function much closer to its property.
     """
     layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
     for number, size in enumerate((given, width)):

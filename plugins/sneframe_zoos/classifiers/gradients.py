@@ -59,7 +59,7 @@ def grouped_logits(
     Args:
         network: a network with the layers of all of them. Its weights are not used.
         parameters: ``(G, *shape)``, by name.
-        masks: ``(G, B, …)``, by name, for each dropout that is not an identity.
+        masks: ``(G, B, …)``, by name, of every dropout; empty if the networks have none.
         images: ``(G, B, channels, H, W)``.
     """
     group = len(images)
@@ -72,14 +72,14 @@ def grouped_logits(
         if layer.residual:
             outputs = outputs + maps
         maps = layer.pool(layer.activation(outputs))
-        if (mask := masks.get(f"{name}.dropout.mask")) is not None:
-            maps = maps * _channels_last(mask)
+        if masks:  # of all dropouts, or of none
+            maps = maps * _channels_last(masks[f"{name}.dropout.mask"])
     features = rearrange(network.pool(maps), "b (g c) h w -> g b (c h w)", g=group)
     for number, layer in enumerate(network.hidden):
         assert isinstance(layer, nn.Sequential)
         features = layer[1](_linear(parameters, f"hidden.{number}.0", features))
-        if (mask := masks.get(f"hidden.{number}.2.mask")) is not None:
-            features = features * mask
+        if masks:
+            features = features * masks[f"hidden.{number}.2.mask"]
     return _linear(parameters, "head", features)
 
 

@@ -1,4 +1,4 @@
-"""Draws what messages, statistics and probes add: ``python docs/benchmarks/parts.py``.
+"""Draws what messages, statistics and probes add: ``python docs/benchmarks/sources.py``.
 
 It reads the finished cells in docs/benchmarks/probe-ablation and docs/benchmarks/cnn-probe-ablation, and
 writes docs/images/probe-ablation.svg.
@@ -15,28 +15,21 @@ from statistics import fmean
 from typing import Any
 
 from attrs import frozen
+from sneframe_suites.probe import ABLATION, CLASSIFIERS
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from svg import Drawing, write  # noqa: E402  # it lies in docs/, which is no package
 
-PARTS = HERE.parent / "images" / "probe-ablation.svg"
-ROWS = (
-    "statistics",
-    "messages",
-    "probes",
-    "messages + statistics",
-    "statistics + probes",
-    "messages + probes",
-    "messages + statistics + probes",
-)
-VIEWS = {
-    "messages": {"output", "groups"},
-    "statistics": {"statistics"},
-    "probes": {"answers", "layers"},
+CHART = HERE.parent / "images" / "probe-ablation.svg"
+#: The settings of the rows of each suite, by the name of the row.
+ROWS = {
+    suite.name.removeprefix("suites/"): {row.label: set(row.overrides) for row in suite.rows}
+    for suite in (ABLATION, CLASSIFIERS)
 }
-TOP, STEP, LABELS = 78, 34, 252  #: first row, distance of rows, right end of the names
+LABELS = tuple(ROWS["probe-ablation"])
+TOP, STEP, NAMES = 78, 34, 252  #: first row, distance of rows, right end of the names
 WIDTH, GAP = 200, 34  #: of a panel, and between panels
 
 
@@ -103,40 +96,35 @@ PANELS = (
 )
 
 
-def row_of(config: Mapping[str, Any]) -> str:
-    """Return the name of the row that a configuration of ``sne/probe`` belongs to."""
-    views = set(config["layer_encoder"]["views"])
-    return " + ".join(part for part, own in VIEWS.items() if own <= views)
-
-
 def cells(suite: str) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
     """Yield the row and the tests of each finished cell."""
     for path in sorted((HERE / suite / "cells").glob("*.json")):
         cell = json.loads(path.read_text(encoding="utf-8"))
-        yield row_of(cell["config"]), cell["tests"]
+        (row,) = (row for row, words in ROWS[suite].items() if words <= set(cell["overrides"]))
+        yield row, cell["tests"]
 
 
 def values(panel: Panel) -> dict[str, list[float]]:
     """Return the values of each row, one for each seed."""
-    found: dict[str, list[float]] = {row: [] for row in ROWS}
+    found: dict[str, list[float]] = {row: [] for row in LABELS}
     for row, tests in cells(panel.suite):
         found[row].append(tests[panel.zoo]["scores"][panel.metric])
     return found
 
 
-def parts() -> Drawing:
+def sources() -> Drawing:
     """Draw the mean over seeds of each row, and a line from its smallest to its largest value."""
-    width = LABELS + 14 + len(PANELS) * (WIDTH + GAP)
-    bottom = TOP + STEP * len(ROWS) - 12
+    width = NAMES + 14 + len(PANELS) * (WIDTH + GAP)
+    bottom = TOP + STEP * len(LABELS) - 12
     drawing = Drawing(
         width,
         bottom + 52,
         "Error and rank correlation with messages, statistics, probes, pairs, and all",
     )
-    for number, row in enumerate(ROWS):
-        drawing.text(LABELS, TOP + STEP * number + 5, row, "plus end" if number == len(ROWS) - 1 else "end")
+    for number, row in enumerate(LABELS):
+        drawing.text(NAMES, TOP + STEP * number + 5, row, "plus end" if number == len(LABELS) - 1 else "end")
     for number, panel in enumerate(PANELS):
-        left = LABELS + 14 + number * (WIDTH + GAP)
+        left = NAMES + 14 + number * (WIDTH + GAP)
         drawing.text(left, 28, panel.title)
         drawing.text(left, 48, panel.better, "quiet")
         for tick in panel.ticks:
@@ -144,15 +132,13 @@ def parts() -> Drawing:
             drawing.path([(x, TOP - 16), (x, bottom)], "grid")
             drawing.text(x, bottom + 22, f"{tick:g}", "quiet middle")
         for place, seeds in enumerate(values(panel).values()):
-            if not seeds:
-                continue
             y = TOP + STEP * place
             drawing.path([(left + panel.across(end), y) for end in (min(seeds), max(seeds))], "axis")
-            style = "plus" if place == len(ROWS) - 1 else "head"
+            style = "plus" if place == len(LABELS) - 1 else "head"
             drawing.circle(left + panel.across(fmean(seeds)), y, 5, style)
-    drawing.text(LABELS + 14, bottom + 44, "points: mean of 3 seeds; lines: smallest to largest", "quiet")
+    drawing.text(NAMES + 14, bottom + 44, "points: mean of 3 seeds; lines: smallest to largest", "quiet")
     return drawing
 
 
 if __name__ == "__main__":
-    write({PARTS: parts()})
+    write({CHART: sources()})
