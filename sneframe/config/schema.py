@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, in_, le, optional
+from attrs.validators import and_, deep_iterable, ge, gt, in_, le, lt, optional
 
 from sneframe.config.validators import (
     FRACTION,
@@ -167,6 +167,12 @@ class TrainConfig:
     )
     weight_decay: float = option(0.01, "weight decay of AdamW", check=ge(0))
     clip: float | None = option(1.0, "largest norm of the gradient; none: no limit", check=optional(gt(0)))
+    ema_decay: float = option(
+        0.0,
+        "decay per step of an exponential moving average of the weights, which is validated and saved instead "
+        "of them; 0: no average",
+        check=and_(ge(0), lt(1)),
+    )
     task_weight: float = option(
         1.0, "weight of the task loss; 0 trains on the invariance loss alone", check=ge(0)
     )

@@ -30,6 +30,7 @@ from sneframe.train.clock import Clock
 from sneframe.train.data import Data
 from sneframe.train.objective import Objective
 from sneframe.train.sampler import epoch_batches, smallest_batch, step_seed, steps_per_epoch
+from sneframe.train.weight_average import WeightAverage
 
 
 @define(kw_only=True)
@@ -82,6 +83,7 @@ class Loop:
         config: configuration of the run.
         clock: counts the seconds of training.
         sums: ``(3,)`` loss, task loss and invariance loss of this process, summed over the epoch so far.
+        average: the average of the weights, with which the model is validated and saved.
     """
 
     objective: Objective
@@ -93,6 +95,7 @@ class Loop:
     config: RunConfig
     clock: Clock
     sums: Tensor
+    average: WeightAverage
 
     @property
     def steps(self) -> int:
@@ -137,8 +140,9 @@ def fit(
         )
     optimiser = AdamW(trainable, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
     sums = torch.zeros(3, device=accelerator.device)
+    average = WeightAverage(objective.model, config.train.ema_decay)
     last = folder / "last.safetensors"
-    training = _load(last, objective, optimiser, sums) if resume and last.exists() else Training()
+    training = _load(last, objective, optimiser, sums, average) if resume and last.exists() else Training()
     stepper, optimiser = accelerator.prepare(objective, optimiser)
     loop = Loop(
         objective=objective,
@@ -150,6 +154,7 @@ def fit(
         config=config,
         clock=(clock := Clock(config.train.budget, training.seconds)),
         sums=sums,
+        average=average,
     )
     # Several processes would have to agree on the step at which they stop. If there are several, Ctrl-C
     # therefore acts at once, and the state on disk is that of the last finished epoch.
@@ -177,13 +182,14 @@ def fit(
                     raise Interrupted(f"in epoch {training.epoch + 1}; {how_to_continue(folder)}")
                 if clock.fraction >= 1:  # the budget is spent, so the epoch ends here
                     break
-            _finish_epoch(loop, training)
-            if accelerator.is_main_process:
-                if training.best_epoch == training.epoch:
+            with average.applied():
+                _finish_epoch(loop, training)
+                if accelerator.is_main_process and training.best_epoch == training.epoch:
                     best = folder / "best.safetensors"
                     checkpoint.save_model(
                         best, objective.model, objective.tasks, config, epoch=training.epoch
                     )
+            if accelerator.is_main_process:
                 write_history(folder / "history.jsonl", training.history)
                 _save(last, loop, training)
             advance(training.epoch, config.train.epochs, _note(training.history[-1]))
@@ -224,6 +230,7 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
         accelerator.clip_grad_norm_(loop.stepper.parameters(), train.clip)
     loop.optimiser.step()
     loop.optimiser.zero_grad()
+    loop.average.update(step)
     loop.sums.add_(parts)
 
 
@@ -360,11 +367,13 @@ def _note(epoch: Epoch) -> str:
 
 def _save(path: Path, loop: Loop, training: Training) -> None:
     tensors = {f"objective.{name}": tensor for name, tensor in loop.objective.state_dict().items()}
-    tensors |= tensor_files.optimiser_tensors(loop.optimiser)
+    tensors |= tensor_files.optimiser_tensors(loop.optimiser) | loop.average.tensors()
     tensor_files.write_tensors(path, {**tensors, "sums": loop.sums}, CONVERTER.unstructure(training))
 
 
-def _load(path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor) -> Training:
+def _load(
+    path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor, average: WeightAverage
+) -> Training:
     tensors, header = tensor_files.read_tensors(path)
     saved = {
         name.removeprefix("objective."): t for name, t in tensors.items() if name.startswith("objective.")
@@ -373,6 +382,7 @@ def _load(path: Path, objective: Objective, optimiser: Optimizer, sums: Tensor) 
         objective.load_state_dict(saved)
         tensor_files.restore_optimiser(optimiser, tensors)
         sums.copy_(tensors["sums"])
+        average.restore(tensors)
         history = [structured(path, each, Epoch) for each in header["history"]]
         return Training(**{**header, "history": history})
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
