@@ -33,8 +33,8 @@ class RefitHead(Adjustment):
 
     A head that gradients train starts from its weights. The loss is that of the task, summed over the
     labelled networks, plus the squared change of all weights that are not biases (L²-SP: Li, Grandvalet and
-    Davoine, arXiv 1802.01483). A fitted head is fitted to its training networks and to copies of the labelled
-    networks, a fifth as many as the training networks.
+    Davoine, arXiv 1802.01483). A fitted head is fitted again to its training networks and to copies of the
+    labelled networks. There are a fifth as many copies as training networks.
     """
 
     name = "head"

@@ -16,7 +16,7 @@ from sneframe.parts.part import ANY_ACTION, Spec
 
 @final
 class ViewSum(Aggregator):
-    """The embedding is the sum of a network's codes, so that with a linear head each view predicts a share.
+    """The embedding is the sum of a network's codes, so with a linear head each view adds to the prediction.
 
     In training, whole codes may be dropped. A network of which no code is left keeps all of them.
     """
