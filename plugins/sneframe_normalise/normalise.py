@@ -3,15 +3,23 @@
 They never use a constant per weight, unlike the code of DWSNets and NFN. Constants per weight differ between
 hidden neurons, so they break the permutation symmetry of every method. A constant per parameter commutes with
 every permutation.
+
+A training that diverges can leave weights such as 1e21, which are finite. One such network among the training
+networks would decide every constant, and all other networks would have weights near 0. So if a network's
+parameter is more than a hundred times as large as the upper quartile of the training networks, it decides no
+constant of this parameter, and a warning says so. Rescaled weights are cut at ±10⁴, because the squares and
+products of larger ones overflow in float32.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import final
 
+import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -24,6 +32,8 @@ from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import ANY_ACTION, Spec
 
 TINY = 1e-8  #: scales below it are replaced by 1, because the weights do not vary over the training networks
+USUAL = 100.0  #: a network decides no constant of a parameter larger than this times the upper quartile
+MOST = 1e4  #: rescaled weights are cut at ± this
 
 
 @final
@@ -80,29 +90,29 @@ class FanIn(Normalise):
 
     def learn(self, batches: Iterable[Batch]) -> None:
         """Set each scale to the root mean square of w √fan_in over the training networks."""
-        squares = dict.fromkeys(self.keys, 0.0)
-        counts = dict.fromkeys(self.keys, 0)
+        squares: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in self.keys}
+        counts: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in self.keys}
         for networks in chain.from_iterable(batch.networks for batch in batches):
-            architecture = networks.architecture
-            views = networks.parameters().values()
-            for (kind, position), parameter, view in zip(
-                _keys(architecture), architecture.parameters, views, strict=True
-            ):
-                total = float(view.double().square().sum()) * parameter.fan_in
-                for key in ((kind, position), (kind, "*"), ("*", "*")):
-                    squares[key] += total
-                    counts[key] += view.numel()
-        scales = [math.sqrt(squares[key] / max(1, counts[key])) for key in self.keys]
+            for key, (square, count) in _sums(networks).items():
+                squares[key].append(square)
+                counts[key].append(np.full(len(square), count))
+        scales, left_out = [], 0
+        for key in self.keys:
+            square, count = _joined(squares[key]), _joined(counts[key])
+            usual = _usual(np.sqrt(square / np.maximum(1, count)))
+            left_out = max(left_out, int((~usual).sum()))
+            scales.append(math.sqrt(square[usual].sum() / max(1, count[usual].sum())))
         self.scale.copy_(torch.tensor([scale if scale > TINY else 1.0 for scale in scales]))
+        _warn(self.name, left_out)
 
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with rescaled weights."""
-        return batch.replace(networks.weights * self._factors(networks) for networks in batch.networks)
+        return batch.replace(cut(networks.weights * self._factors(networks)) for networks in batch.networks)
 
     def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:
         """Return the weights of one parameter, rescaled."""
         scale = self.scale[self._find(_keys(architecture)[parameter])]
-        return weights * (math.sqrt(architecture.parameters[parameter].fan_in) / scale)
+        return cut(weights * (math.sqrt(architecture.parameters[parameter].fan_in) / scale))
 
     def _factors(self, networks: Networks) -> Tensor:
         architecture, device = networks.architecture, networks.weights.device
@@ -152,22 +162,32 @@ class PerParameter(Normalise):
 
     def learn(self, batches: Iterable[Batch]) -> None:
         """Set the means and standard deviations to those of the training networks."""
-        counts, means, squares = ([0.0] * len(self.mean) for _ in range(3))
+        sizes = [0] * len(self.mean)
+        means: list[list[np.ndarray]] = [[] for _ in sizes]
+        squares: list[list[np.ndarray]] = [[] for _ in sizes]
         for networks in chain.from_iterable(batch.networks for batch in batches):
             start = self._start(networks.architecture)
             for number, view in enumerate(networks.parameters().values(), start=start):
-                # Chan, Golub and LeVeque (1979) sum squares about the mean so far, because a difference of
-                # two large sums of squares would lose digits.
-                values, count = view.double(), view.numel()
-                mean, before = float(values.mean()), counts[number]
-                shift, counts[number] = mean - means[number], before + count
-                squares[number] += float((values - mean).square().sum())
-                squares[number] += shift * shift * before * count / counts[number]
-                means[number] += shift * count / counts[number]
-        pairs = zip(squares, counts, strict=True)
-        stds = [math.sqrt(square / count) if count else 1.0 for square, count in pairs]
-        self.mean.copy_(torch.tensor(means))
-        self.std.copy_(torch.tensor([std if std > TINY else 1.0 for std in stds]))
+                values = view.double().flatten(1)
+                mean = values.mean(1, keepdim=True)
+                sizes[number] = values.shape[1]
+                means[number].append(mean[:, 0].cpu().numpy())
+                squares[number].append((values - mean).square().sum(1).cpu().numpy())
+        left_out = 0
+        for number, size in enumerate(sizes):
+            if not size:
+                continue
+            own, square = _joined(means[number]), _joined(squares[number])
+            usual = _usual(np.sqrt(own * own + square / size))
+            left_out = max(left_out, int((~usual).sum()))
+            # Squares about the mean of each network, plus those of these means about the mean of all: a
+            # difference of two large sums of squares would lose digits.
+            own, square = own[usual], square[usual]
+            mean_of_all = float(own.mean())
+            std = math.sqrt(square.mean() / size + np.square(own - mean_of_all).mean())
+            self.mean[number] = mean_of_all
+            self.std[number] = std if std > TINY else 1.0
+        _warn(self.name, left_out)
 
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with standardised weights."""
@@ -186,7 +206,7 @@ class PerParameter(Normalise):
             )
             for constant in (self.mean, self.std)
         )
-        return (networks.weights - mean) / std
+        return cut((networks.weights - mean) / std)
 
     def _start(self, architecture: Architecture) -> int:
         if (key := layout(architecture).id) not in self.starts:
@@ -195,6 +215,49 @@ class PerParameter(Normalise):
                 f"{architecture.summary}; choose 'normalise/fan-in' to encode unseen architectures"
             )
         return self.starts[key]
+
+
+def cut(weights: Tensor) -> Tensor:
+    """Return rescaled weights, cut at ±10⁴."""
+    return weights.clamp(-MOST, MOST)
+
+
+def _sums(networks: Networks) -> Mapping[tuple[str, str], tuple[np.ndarray, int]]:
+    """Return the sum of squares ``(B,)`` of w √fan_in of each network, and the number of its weights.
+
+    Both are given for each type and position, for each type over all positions, and for all weights.
+    """
+    found: dict[tuple[str, str], tuple[np.ndarray, int]] = {}
+    architecture = networks.architecture
+    views = networks.parameters().values()
+    for key, parameter, view in zip(_keys(architecture), architecture.parameters, views, strict=True):
+        values = view.double().flatten(1)
+        square = (values.square().sum(1) * parameter.fan_in).cpu().numpy()
+        for each in (key, (key[0], "*"), ("*", "*")):
+            before, count = found.get(each, (np.zeros_like(square), 0))
+            found[each] = before + square, count + values.shape[1]
+    return found
+
+
+def _joined(each: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(each) if each else np.zeros(0)
+
+
+def _usual(sizes: np.ndarray) -> np.ndarray:
+    """Return which networks decide a constant, as a mask ``(n,)``, from their root mean squares ``(n,)``."""
+    # The upper quartile, not the median: strong weight decay can bring most networks of a zoo close to 0.
+    quartile = np.quantile(sizes, 0.75, method="lower") if len(sizes) else 0.0
+    return sizes <= USUAL * quartile if quartile > TINY else np.ones(len(sizes), bool)
+
+
+def _warn(part: str, networks: int) -> None:
+    if networks:
+        warnings.warn(
+            f"normalise {part!r}: a parameter of {networks} of the training networks is more than {USUAL:g} "
+            f"times as large as usual, so these networks do not decide how weights are rescaled; "
+            f"did their training diverge?",
+            stacklevel=2,
+        )
 
 
 def _keys(architecture: Architecture) -> list[tuple[str, str]]:

@@ -187,3 +187,59 @@ def test_a_move_after_normalising_also_moves_the_original_weights():
     moved = apply(part(batch), elements)
     assert torch.equal(moved.networks[0].stored, apply(batch, elements).networks[0].weights)
     assert torch.equal(part(batch).networks[0].act(elements[0]).stored, moved.networks[0].stored)
+
+
+# -- a network whose training diverged -----------------------------------------------------------------------
+
+
+def with_one_diverged(count=9, size=1e21):
+    """Return a batch of networks without, and one with, a last network whose weights are ``size`` times."""
+    batch = batch_of(ONE, count)
+    weights = batch.networks[0].weights
+    larger = torch.cat([weights, weights[:1] * size])
+    return batch, join({ONE: larger}, {ONE: range(count + 1)})
+
+
+@pytest.mark.parametrize("cls", [FanIn, PerParameter])
+def test_a_diverged_network_decides_no_constant(cls):
+    """The constants are those of the other networks, and a warning counts the networks without effect."""
+    usual, both = with_one_diverged()
+    expected, found = build(cls, ONE), build(cls, ONE)
+    expected.fit([usual])
+    with pytest.warns(UserWarning, match="a parameter of 1 of the training networks is more than 100 times"):
+        found.fit([both])
+    for name, constant in expected.named_buffers():
+        assert torch.equal(dict(found.named_buffers())[name], constant), name
+
+
+@pytest.mark.parametrize("cls", [FanIn, PerParameter])
+def test_rescaled_weights_are_cut(cls):
+    """Weights of a diverged network are cut at ±10⁴, so that their squares are finite in float32."""
+    usual, both = with_one_diverged()
+    part = build(cls, ONE)
+    part.fit([usual])
+    networks = part(both).networks[0]
+    assert float(networks.weights.abs().max()) == 1e4
+    assert torch.equal(networks.stored, both.networks[0].weights)
+    assert torch.equal(networks.weights[:-1], part(usual).networks[0].weights)
+
+
+@pytest.mark.parametrize("cls", [FanIn, PerParameter])
+def test_a_zoo_near_zero_is_scaled_by_its_large_networks(cls, recwarn):
+    """If weight decay has brought two thirds of the networks near 0, the others still decide the scale."""
+    batch = batch_of(ONE, 9)
+    weights = batch.networks[0].weights * torch.tensor([1e-6] * 6 + [1.0] * 3)[:, None]
+    part = build(cls, ONE)
+    part.fit([batch.replace([weights])])
+    assert not recwarn
+    assert float(part(batch).networks[0].weights.abs().max()) < 100
+
+
+def test_a_cut_of_a_streamed_parameter_is_that_of_the_whole():
+    """Weights that are rescaled by themselves, as when a large file is streamed, are cut, too."""
+    usual, both = with_one_diverged()
+    part = build(FanIn, ONE)
+    part.fit([usual])
+    views, whole = both.networks[0].parameters(), part(both).networks[0].parameters()
+    for number, (name, view) in enumerate(views.items()):
+        assert torch.allclose(part.rescale(ONE, number, view), whole[name])
