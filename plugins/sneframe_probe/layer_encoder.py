@@ -16,6 +16,7 @@ from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
 from sneframe.errors import ArchitectureError, ArchitecturesRefused, PartError
+from sneframe.nn.bounded import bounded
 from sneframe.nn.probe_inputs import ProbeInputs
 from sneframe.nn.sine_factors import SineFactors
 from sneframe.parts.layer_encoder import LayerEncoder
@@ -23,6 +24,7 @@ from sneframe.parts.part import ANY_ACTION, Spec
 from sneframe_probe.probe_values import ProbeValues
 
 LARGEST = 4096  #: largest number of outputs for one probe
+FINITE = 1e15  #: outputs are cut at ± this, so that their squares are finite in float32
 
 
 @final
@@ -136,7 +138,8 @@ class NetworkOutputs(LayerEncoder):
                 values = evaluate(architecture, weights, inputs, factors=self.factors(architecture))
             except ArchitectureError as error:
                 raise PartError(f"{self.slot} {self.name!r}: {error}") from error
-        return ProbeValues(architecture=architecture, values=values.flatten(2) if values.ndim > 2 else values)
+        values = bounded(values.flatten(2) if values.ndim > 2 else values, FINITE)
+        return ProbeValues(architecture=architecture, values=values)
 
 
 def _whole_precision(device: str) -> AbstractContextManager[object]:

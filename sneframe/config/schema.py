@@ -169,8 +169,8 @@ class TrainConfig:
     clip: float | None = option(1.0, "largest norm of the gradient; none: no limit", check=optional(gt(0)))
     ema_decay: float = option(
         0.0,
-        "decay per step of an exponential moving average of the weights, which is validated and saved instead "
-        "of them; 0: no average",
+        "decay per step of the exponential moving average of the weights, with which the model is validated "
+        "and saved; 0: no average",
         check=and_(ge(0), lt(1)),
     )
     task_weight: float = option(

@@ -71,8 +71,8 @@ class Regression(Task):
     def targets(self, truth: np.ndarray) -> np.ndarray:
         """Return the standardised values ``(n, 1)``, as float64.
 
-        Values are converted to float32 only after this. Large values, such as seconds since 1970 (1.7e9), would
-        lose their differences before: there, two neighbouring float32 numbers are 128 apart.
+        Values are converted to float32 only after this. Large values, such as seconds since 1970 (1.7e9),
+        would lose their differences before: there, two neighbouring float32 numbers are 128 apart.
         """
         standardised: np.ndarray = (np.asarray(truth, np.float64) - self.mean) / self.std
         return standardised[:, None]

@@ -19,6 +19,7 @@ from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple, check_heads
 from sneframe.errors import ArchitectureError, PartError
+from sneframe.nn.bounded import bounded
 from sneframe.nn.probe_inputs import ProbeInputs
 from sneframe.nn.sine_factors import SineFactors
 from sneframe.nn.weight_statistics import COUNT, statistics
@@ -29,7 +30,7 @@ from sneframe_sne.message.graph import Graph
 from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.message.statistics_layer_encoder import SMALL
 from sneframe_sne.probe.places import Place, output_set, places_of
-from sneframe_sne.probe.readings import LAYER, OUTPUT, bounded, output_readings
+from sneframe_sne.probe.readings import LARGEST, LAYER, OUTPUT, output_readings
 from sneframe_sne.probe.slots import PLACES, Slot, mixing
 
 #: Names of the views.
@@ -297,7 +298,7 @@ class Probe(LayerEncoder):
         assert final is not None
         if final.ndim > 3 and found.places:
             return found.places[-1].values(final, networks).means
-        return bounded(final.expand(networks, *[-1] * (final.ndim - 1)).flatten(2))
+        return bounded(final.expand(networks, *[-1] * (final.ndim - 1)).flatten(2), LARGEST)
 
     def _plan(self, architecture: Architecture) -> ProbePlan:
         if architecture.id not in self._plans:

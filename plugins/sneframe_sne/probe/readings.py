@@ -13,17 +13,14 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sneframe.nn.bounded import bounded
+
 LARGEST: Final = 1e4  #: values are clipped to ± this, so that the powers below stay finite
 SMALL: Final = 1e-6  #: added before a logarithm
 DEAD: Final = 1e-3  #: a neuron whose values have a smaller standard deviation over probes is dead
 MOMENTS: Final = 3  #: number of values of :func:`moments`
 OUTPUT: Final = 15 + 2 * MOMENTS  #: number of values of :func:`output_readings`
 LAYER: Final = 9 + MOMENTS  #: number of values of :meth:`NeuronValues.readings`
-
-
-def bounded(values: Tensor) -> Tensor:
-    """Return the values as finite numbers in ± :data:`LARGEST`. What is not a number becomes 0."""
-    return torch.nan_to_num(values, nan=0.0, posinf=LARGEST, neginf=-LARGEST).clamp(-LARGEST, LARGEST)
 
 
 def moments(values: Tensor) -> Tensor:
@@ -52,7 +49,7 @@ def output_readings(values: Tensor) -> Tensor:
     answer; the scale of the outputs, of their changes between probes and of their means; and the
     :func:`moments` of outputs and of p.
     """
-    values = bounded(values)
+    values = bounded(values, LARGEST)
     logs = values.log_softmax(-1)
     chances = logs.exp()
     entropy = -(chances * logs).sum(-1)
@@ -104,10 +101,10 @@ class NeuronValues:
         over = tuple(each for each in range(2, values.ndim) if each != axis % values.ndim)
         positive = (values.detach() > 0).flatten(1).to(values.dtype).mean(1)
         if not over:
-            return cls(means=bounded(values), spreads=None, positive=positive)
+            return cls(means=bounded(values, LARGEST), spreads=None, positive=positive)
         # Spreads get no gradient: it would cost as much as the evaluation, and the means have one.
-        spreads = bounded(values.detach().var(over, correction=0)).sqrt()
-        return cls(means=bounded(values.mean(over)), spreads=spreads, positive=positive)
+        spreads = bounded(values.detach().var(over, correction=0), LARGEST).sqrt()
+        return cls(means=bounded(values.mean(over), LARGEST), spreads=spreads, positive=positive)
 
     def first_codes(self, linear: nn.Linear) -> Tensor:
         """Return a linear map of the 2K means and spreads of each neuron, as inverse sinh, ``(B, n, D)``."""
