@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sneframe.batch import Batch
 from sneframe.devices import sum_over_processes
+from sneframe.errors import RunError
 from sneframe.metrics import Scores
 from sneframe.model import Encoder, Model
 from sneframe.parts.invariance import Output
@@ -158,7 +159,12 @@ def _noise(change: Tensor, ids: Tensor, seed: int) -> Tensor:
 
 
 def scores(tasks: Tasks, data: Data, positions: np.ndarray, value: Tensor) -> dict[str, Scores]:
-    """Score raw outputs ``(n, T)`` for the networks at ``positions``. Return the scores by property name."""
+    """Score raw outputs ``(n, T)`` for the networks at ``positions``. Return the scores by property name.
+
+    Raises:
+        RunError: some of the networks, but not all, have an output that is not finite.
+    """
+    _check_predicted(data, positions, value)
     return {task.name: task.score(_truth(task, data, positions), own) for task, own in tasks.split(value)}
 
 
@@ -262,6 +268,19 @@ def shown(data: Data) -> Shown:
         for name, column in data.shown.items()
     }
     return Shown(ids=tuple(data.batch.ids[rows].tolist()), columns=columns)
+
+
+def _check_predicted(data: Data, positions: np.ndarray, value: Tensor) -> None:
+    """Raise an error if only some networks have no finite output. If none has, the training diverged."""
+    lacking = np.flatnonzero(~value.isfinite().all(1).numpy())
+    if 0 < len(lacking) < len(positions):
+        first = positions[lacking[:1]]
+        (networks,) = data.select(first).networks
+        raise RunError(
+            f"{len(lacking)} of {len(positions)} networks have no finite prediction, such as network "
+            f"{data.batch.ids[first[0]]} ({data.zoo.sources[first[0]]}), whose largest weight is "
+            f"{float(networks.stored.abs().max()):.3g}; leave such networks out with zoo.where"
+        )
 
 
 def _truth(task: Task, data: Data, positions: np.ndarray) -> np.ndarray:

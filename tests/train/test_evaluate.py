@@ -10,8 +10,10 @@ from torch import nn
 
 from sneframe import devices
 from sneframe.config.schema import ZooConfig
+from sneframe.errors import RunError
 from sneframe.parts.invariance import Output
 from sneframe.progress import Reporter
+from sneframe.tasks import Regression, Tasks
 from sneframe.testing import toy_zoo
 from sneframe.train import evaluate
 from sneframe.train.data import Split, load_data
@@ -81,3 +83,17 @@ def test_e_noise_uses_noise_of_the_same_size(data):
 def test_a_constant_model_has_no_invariance_errors(data):
     """The errors are undefined for a model whose predictions do not vary."""
     assert measure(data, Linear(factor=0.0))[0] is None
+
+
+def test_a_network_without_a_finite_prediction_is_named(data):
+    """One such network among others is an error that names it and says how large its weights are."""
+    (name,) = data.columns
+    value = torch.zeros(COUNT, 1)
+    value[3] = float("nan")
+    tasks = Tasks(each=[Regression(name=name, mean=0.0, std=1.0)])
+    largest = float(data.select(data.split.test[3:4]).networks[0].weights.abs().max())
+    said = (
+        rf"^1 of 12 networks have no finite prediction, such as network 3 \(.*\), .* is {largest:.3g}; leave"
+    )
+    with pytest.raises(RunError, match=said):
+        evaluate.scores(tasks, data, data.split.test, value)
