@@ -98,10 +98,10 @@ class FanIn(Normalise):
                 counts[key].append(np.full(len(square), count))
         scales, left_out = [], 0
         for key in self.keys:
-            square, count = _joined(squares[key]), _joined(counts[key])
-            usual = _usual(np.sqrt(square / np.maximum(1, count)))
+            total, weights = _joined(squares[key]), _joined(counts[key])
+            usual = _usual(np.sqrt(total / np.maximum(1, weights)))
             left_out = max(left_out, int((~usual).sum()))
-            scales.append(math.sqrt(square[usual].sum() / max(1, count[usual].sum())))
+            scales.append(math.sqrt(total[usual].sum() / max(1, weights[usual].sum())))
         self.scale.copy_(torch.tensor([scale if scale > TINY else 1.0 for scale in scales]))
         _warn(self.name, left_out)
 
