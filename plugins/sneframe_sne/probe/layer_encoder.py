@@ -139,8 +139,14 @@ class Probe(LayerEncoder):
         )
         dropout: float = option(
             0.2,
-            "fraction of the numbers of a view that is dropped; in the views output and probes, "
-            "only if there are several outputs whose order is hidden",
+            "fraction of the numbers of a view that is dropped; none are dropped in the views output and "
+            "probes if networks have one output, or if the order of the outputs is given",
+            check=and_(ge(0), le(0.9)),
+        )
+        code_dropout: float = option(
+            0.5,
+            "the same for the views output and groups if there are several outputs whose order is hidden; "
+            "then codes of messages would fit the training networks better than others",
             check=and_(ge(0), le(0.9)),
         )
 
@@ -174,13 +180,11 @@ class Probe(LayerEncoder):
             "statistics": len(self.types) * PLACES * COUNT,
         }
         exact = EXACT if config.order == "given" or self._have_one_output(spec.architectures) else ()
+        rates = dict.fromkeys(VIEWS, config.dropout)
+        rates |= dict.fromkeys(exact, 0.0) if exact else dict.fromkeys(CODES, config.code_dropout)
         chosen = config.views or [view for view in VIEWS if view in exact or view != "probes"]
         self.views = nn.ModuleDict(
-            {
-                view: _reader(widths[view] + ACTIVATION, width, 0.0 if view in exact else config.dropout)
-                for view in VIEWS
-                if view in chosen
-            }
+            {view: _reader(widths[view] + ACTIVATION, width, rates[view]) for view in VIEWS if view in chosen}
         )
         self._evaluates = self._reads(EVALUATED) or (config.neuron_values and self._reads(CODES))
         self._plans: dict[str, ProbePlan] = {}
