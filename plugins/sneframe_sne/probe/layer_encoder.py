@@ -145,8 +145,7 @@ class Probe(LayerEncoder):
         )
         code_dropout: float = option(
             0.5,
-            "the same for the views output and groups if there are several outputs whose order is hidden; "
-            "then codes of messages would fit the training networks better than others",
+            "the same for the views output and groups if there are several outputs whose order is hidden",
             check=and_(ge(0), le(0.9)),
         )
 
