@@ -300,16 +300,16 @@ def test_codes_of_messages_have_a_dropout_of_their_own_only_beside_classes():
     """Each view's dropout is that of the page: of classes, of one output, and of outputs in a given order."""
     classes = of_module(cnn(), torch.zeros(1, 1, 12, 12))
     words = ("layer_encoder.dropout=0.1", "layer_encoder.code_dropout=0.4")
-    codes, others = {"output", "groups"}, {"answers", "layers", "statistics"}
-    exact = dict.fromkeys(("output", "probes"), set()) | dict.fromkeys(("groups", *others), {0.1})
+    codes, others = ("output", "groups"), ("answers", "layers", "statistics")
+    exact = dict.fromkeys(("output", "probes"), ()) | dict.fromkeys(("groups", *others), (0.1,))
     for architecture, more, expected in (
-        (classes, (), dict.fromkeys(codes, {0.4}) | dict.fromkeys(others, {0.1})),
+        (classes, (), dict.fromkeys(codes, (0.4,)) | dict.fromkeys(others, (0.1,))),
         (classes, ("layer_encoder.order=given",), exact),
         (mlp(1, 4, 1), (), exact),
     ):
         views = sneframe.encoder("sne/probe", [architecture], *SMALL, *words, *more).layer_encoder.views
         found = {
-            name: {part.p for part in view.modules() if isinstance(part, nn.Dropout)}
+            name: tuple({part.p for part in view.modules() if isinstance(part, nn.Dropout)})
             for name, view in views.items()
         }
         assert found == expected
