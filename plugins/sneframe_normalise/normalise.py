@@ -169,24 +169,27 @@ class PerParameter(Normalise):
             start = self._start(networks.architecture)
             for number, view in enumerate(networks.parameters().values(), start=start):
                 values = view.double().flatten(1)
-                mean = values.mean(1, keepdim=True)
+                center = values.mean(1, keepdim=True)
                 sizes[number] = values.shape[1]
-                means[number].append(mean[:, 0].cpu().numpy())
-                squares[number].append((values - mean).square().sum(1).cpu().numpy())
-        left_out = 0
+                means[number].append(center[:, 0].cpu().numpy())
+                squares[number].append((values - center).square().sum(1).cpu().numpy())
+        constants, left_out = [], 0
         for number, size in enumerate(sizes):
-            if not size:
-                continue
             own, square = _joined(means[number]), _joined(squares[number])
+            if not size:  # no training network has this parameter
+                constants.append((0.0, 1.0))
+                continue
             usual = _usual(np.sqrt(own * own + square / size))
             left_out = max(left_out, int((~usual).sum()))
             # Squares about the mean of each network, plus those of these means about the mean of all: a
             # difference of two large sums of squares would lose digits.
             own, square = own[usual], square[usual]
-            mean_of_all = float(own.mean())
-            std = math.sqrt(square.mean() / size + np.square(own - mean_of_all).mean())
-            self.mean[number] = mean_of_all
-            self.std[number] = std if std > TINY else 1.0
+            mean = float(own.mean())
+            std = math.sqrt(square.mean() / size + np.square(own - mean).mean())
+            constants.append((mean, std if std > TINY else 1.0))
+        found = torch.tensor(constants).reshape(-1, 2)
+        self.mean.copy_(found[:, 0])
+        self.std.copy_(found[:, 1])
         _warn(self.name, left_out)
 
     def forward(self, batch: Batch) -> Batch:
