@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final, final
 
@@ -25,16 +24,20 @@ class SineFactors(nn.Module):
 
     Args:
         architectures: architectures of the training zoo.
+        rate: how fast factors are learned. A step of the optimiser of a given size changes the logarithm of a
+            factor by ``rate`` times as much.
 
     Attributes:
-        logs: ``(3,)``, the logarithms of the factors; None if no architecture lacks one.
+        logs: ``(3,)``, the logarithms of factor / start, divided by ``rate``; None if no architecture lacks a
+            factor.
         learned: one line that says what is learned, with the first such architecture as an example, or None.
     """
 
-    def __init__(self, architectures: Sequence[Architecture]) -> None:
+    def __init__(self, architectures: Sequence[Architecture], *, rate: float = 1.0) -> None:
         super().__init__()
+        self.rate = rate
         unknown = [a for a in architectures if _lacks_factor(a)]
-        self.logs = nn.Parameter(torch.full((len(PLACES),), math.log(START))) if unknown else None
+        self.logs = nn.Parameter(torch.zeros(len(PLACES))) if unknown else None
         self.learned = None
         if unknown:
             self.learned = (
@@ -56,7 +59,7 @@ class SineFactors(nn.Module):
         last = architecture.depth - 1
         places = [0 if level == 0 else 2 if level == last else 1 for level in architecture.levels]
         index = torch.tensor(places).to(self.logs.device, non_blocking=True)
-        return self.logs.exp().index_select(0, index)
+        return (START * (self.rate * self.logs).exp()).index_select(0, index)
 
 
 def _lacks_factor(architecture: Architecture) -> bool:
