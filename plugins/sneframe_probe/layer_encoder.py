@@ -24,8 +24,8 @@ from sneframe.parts.part import ANY_ACTION, Spec
 from sneframe_probe.probe_values import ProbeValues
 
 LARGEST = 4096  #: largest number of outputs for one probe
-#: Factors of sines are learned this many times as fast as other numbers. Only outputs are read, so the gradient
-#: of a factor is strong, and also a factor of a third of the start is found.
+#: Factors of sines are learned this many times as fast as other numbers. Only outputs are read, so the
+#: gradient of a factor is strong, and also a factor of a third of the start is found.
 FACTOR_RATE = 10.0
 FINITE = 1e15  #: outputs are cut at ± this, so that their squares are finite in float32
 
