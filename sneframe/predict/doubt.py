@@ -35,6 +35,7 @@ GRADES = ("mild", "serious", "meaningless")
 WIDTHS = 2.0  #: a layer this many times wider or narrower than in training is a serious doubt
 WEIGHTS = 4.0  #: this many times more or fewer weights than in training are a serious doubt
 MAGNITUDE = 10.0  #: weights this many times larger or smaller than in training are a serious doubt
+LARGEST = torch.finfo(torch.float32).max ** 0.5  #: the squares of larger weights overflow in float32
 NAMED = 5  #: up to this many sizes are listed; otherwise only the smallest and the largest size are named
 
 
@@ -68,6 +69,15 @@ def in_words(doubts: Sequence[Doubt]) -> str:
     """Join the lines of doubts into one line. Mild doubts are left out if there is a worse doubt."""
     shown = [doubt for doubt in doubts if doubt.grade != GRADES[0]] or doubts
     return "; ".join(doubt.line for doubt in shown)
+
+
+def unusable(networks: Networks) -> Tensor:
+    """Return which networks have a weight that is not finite or larger than :data:`LARGEST`, ``(B,)``.
+
+    A part may cut such weights, or what the network computes with them, to finite values. The embedding would
+    then be finite, but meaningless.
+    """
+    return ~(torch.linalg.vector_norm(networks.stored, ord=float("inf"), dim=1) <= LARGEST)
 
 
 def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dict[str, float]:

@@ -25,7 +25,7 @@ from sneframe.model import Model
 from sneframe.plugins import Blamed
 from sneframe.predict.conformal import LEVEL, check_level
 from sneframe.predict.distance import Reference
-from sneframe.predict.doubt import Doubt, Seen, doubtful, in_words, magnitudes
+from sneframe.predict.doubt import LARGEST, Doubt, Seen, doubtful, in_words, magnitudes, unusable
 from sneframe.predict.interval import interval_of
 from sneframe.predict.lazy_network import Describer, LazyNetwork, Network, stacked
 from sneframe.predict.prediction import DoubtWarning, Prediction
@@ -272,6 +272,8 @@ class Predictor:
         own: dict[str, float] = {}
         if self.seen.magnitudes:
             own = magnitudes(network.architecture, lambda name: network.read()[name])
+            if not all(size <= LARGEST for size in own.values()):  # a large network, encoded in pieces
+                raise _no_embedding(network.source)
         return self.seen.doubts_of_network(network.architecture, own, distance, assumed=network.assumed)
 
     def _doubt_batch(self, batch: Batch, name: str) -> None:
@@ -305,9 +307,7 @@ class Predictor:
             rows[small] = self._encoded(stacked([networks[row] for row in small]))
         for each, finite in zip(networks, rows.isfinite().all(1).tolist(), strict=True):
             if not finite:
-                raise PartError(
-                    f"{each.source}: its embedding is not finite: some weights are NaN, infinite or too large"
-                )
+                raise _no_embedding(each.source)
         return rows
 
     def _check_memory(self, source: str, architecture: Architecture) -> None:
@@ -334,7 +334,9 @@ class Predictor:
         with torch.no_grad():
             for start in range(0, len(batch), BATCH):
                 part = np.arange(start, min(start + BATCH, len(batch)))
-                rows[part] = self.model.encoder(batch.select(part)).float()
+                some = batch.select(part)
+                lacking = some.restore([unusable(networks)[:, None] for networks in some.networks])
+                rows[part] = self.model.encoder(some).float().masked_fill(lacking, torch.nan)
         return rows
 
     def _predictions(self, networks: Sequence[LazyNetwork], level: float) -> list[Prediction]:
@@ -367,6 +369,10 @@ class Predictor:
             _warn(made.source, made.doubts)
             found.append(made)
         return found
+
+
+def _no_embedding(source: str) -> PartError:
+    return PartError(f"{source}: its embedding is not finite: some weights are NaN, infinite or too large")
 
 
 def _warn(source: str, doubts: Sequence[Doubt]) -> None:

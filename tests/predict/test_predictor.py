@@ -444,6 +444,30 @@ def test_an_embedding_that_is_not_finite_is_refused(predictor, network, value, t
         predictor.predict(tmp_path / "n.safetensors")
 
 
+def test_a_large_network_with_too_large_weights_is_refused(predictor, network, monkeypatch):
+    """So is a network that is encoded in pieces, although the pieces are cut to finite values."""
+    monkeypatch.setattr("sneframe.predict.predictor.LARGE", 20)
+    with pytest.raises(PartError, match="state dict: its embedding is not finite"):
+        predictor.predict({name: each * 1e30 for name, each in network.state_dict().items()})
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e30])
+def test_outputs_that_were_cut_give_no_embedding(zoo_path, tmp_path, value):
+    """A method that reads outputs has finite numbers for such networks, and yet their rows are not finite."""
+    config = recipe("probe", "train.epochs=1", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
+    predictor, zoo = (
+        sneframe.load(sneframe.run(config, tmp_path / "run", report=False).folder),
+        open_zoo(zoo_path),
+    )
+    batch = zoo.load()
+    changed = batch.replace(
+        [torch.cat([each.weights[:1] * value, each.weights[1:]]) for each in batch.networks]
+    )
+    finite = np.isfinite(predictor.embed(changed)).all(1)
+    place = changed.restore([torch.arange(len(each))[:, None] for each in changed.networks])[:, 0].numpy()
+    assert np.array_equal(~finite, place == 0)
+
+
 @pytest.mark.parametrize(
     ("tensor", "reason"),
     [
