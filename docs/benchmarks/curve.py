@@ -1,6 +1,7 @@
-"""Draws validation error over training time, with and without encoded scales.
+"""Draws scores of plain SNE on validation networks over training time.
 
-``python docs/benchmarks/curve.py`` reads docs/benchmarks/sne-curves and writes docs/images/sne-curve.svg.
+``python docs/benchmarks/curve.py`` reads docs/benchmarks/sne-curves and writes docs/images/sne-curve.svg and
+docs/images/sne-accuracy-curve.svg.
 """
 
 from __future__ import annotations
@@ -8,58 +9,99 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from attrs import field, frozen
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from svg import Drawing, write  # noqa: E402  # it lies in docs/, which is no package
 
-CURVE = HERE.parent / "images" / "sne-curve.svg"
-SECONDS, ERRORS = 160.0, (0.25, 10.0)  #: the largest time, and the range of errors, on a logarithmic axis
 LEFT, TOP, RIGHT, BOTTOM = 70, 46, 620, 340
 
-#: The label of each curve, its styles, and the height of the label.
-CURVES = {
-    "before": ("before: weights with their scale, two blocks", "curve other", "minus", 84),
-    "scales": ("sne/default: scales encoded, one block", "curve", "accent", 108),
-}
+
+@frozen(kw_only=True)
+class Chart:
+    """What a drawing shows.
+
+    Args:
+        file: name of the drawing in docs/images.
+        label: what a screen reader says.
+        title: the score, the zoo and the method.
+        score: ``mse``, on a logarithmic axis, or ``tau``.
+        scores: the smallest and the largest score of the axis.
+        ticks: marks of this axis.
+        seconds: the largest time, and the marks of its axis.
+        curves: by file in docs/benchmarks/sne-curves: words, style, colour, and the height of the words.
+        levels: scores of other methods, which are drawn as dashed lines, by their words.
+    """
+
+    file: str
+    label: str
+    title: str
+    score: str
+    scores: tuple[float, float]
+    ticks: Sequence[float]
+    seconds: float
+    marks: Sequence[int]
+    curves: Mapping[str, tuple[str, str, str, float]]
+    levels: Mapping[str, float] = field(factory=dict)
+
+    def across(self, seconds: float) -> float:
+        """Return x."""
+        return LEFT + (RIGHT - LEFT) * seconds / self.seconds
+
+    def up(self, score: float) -> float:
+        """Return y."""
+        low, high = self.scores
+        if self.score == "mse":
+            return BOTTOM + (TOP - BOTTOM) * math.log(score / low) / math.log(high / low)
+        return BOTTOM + (TOP - BOTTOM) * (max(score, low) - low) / (high - low)
+
+    def points(self, name: str) -> Sequence[tuple[float, float]]:
+        """Return x and y of each epoch."""
+        saved = json.loads((HERE / "sne-curves" / f"{name}.json").read_text(encoding="utf-8"))
+        return [(self.across(epoch["seconds"]), self.up(epoch[self.score])) for epoch in saved["epochs"]]
+
+    def draw(self) -> Drawing:
+        """Draw one line for each configuration."""
+        drawing = Drawing(640, 400, self.label)
+        drawing.text(16, 28, self.title, "quiet")
+        drawing.text(RIGHT, BOTTOM + 46, "training time on one core", "quiet end")
+        for score in self.ticks:
+            drawing.path([(LEFT, self.up(score)), (RIGHT, self.up(score))], "grid")
+            drawing.text(LEFT - 8, self.up(score) + 5, f"{score:g}", "quiet end")
+        for seconds in self.marks:
+            drawing.path([(self.across(seconds), BOTTOM), (self.across(seconds), BOTTOM + 5)], "axis")
+            drawing.text(self.across(seconds), BOTTOM + 23, f"{seconds} s", "quiet middle")
+        drawing.path([(LEFT, BOTTOM), (RIGHT, BOTTOM)], "axis")
+        for words, score in self.levels.items():
+            drawing.path([(LEFT, self.up(score)), (RIGHT, self.up(score))], "axis dashed")
+            drawing.text(RIGHT, self.up(score) - 6, words, "quiet end")
+        for name, (words, style, colour, y) in self.curves.items():
+            drawing.path(self.points(name), style)
+            drawing.text(RIGHT, y, words, f"{colour} end")
+        return drawing
 
 
-def points(name: str) -> Sequence[tuple[float, float]]:
-    """Return the seconds and the validation error of each epoch."""
-    saved = json.loads((HERE / "sne-curves" / f"{name}.json").read_text(encoding="utf-8"))
-    return [(epoch["seconds"], epoch["mse"]) for epoch in saved["epochs"]]
-
-
-def across(seconds: float) -> float:
-    """Return x."""
-    return LEFT + (RIGHT - LEFT) * seconds / SECONDS
-
-
-def up(error: float) -> float:
-    """Return y."""
-    return BOTTOM + (TOP - BOTTOM) * math.log(error / ERRORS[0]) / math.log(ERRORS[1] / ERRORS[0])
-
-
-def curve() -> Drawing:
-    """Draw one line for each configuration."""
-    drawing = Drawing(640, 400, "Validation error of SNE over training time, before and with encoded scales")
-    drawing.text(16, 28, "validation MSE (frequency), demo zoo, λ = 0", "quiet")
-    drawing.text(RIGHT, BOTTOM + 46, "training time on one core", "quiet end")
-    for error in (0.3, 1.0, 3.0, 10.0):
-        drawing.path([(LEFT, up(error)), (RIGHT, up(error))], "grid")
-        drawing.text(LEFT - 8, up(error) + 5, f"{error:g}", "quiet end")
-    for seconds in (0, 40, 80, 120, 160):
-        drawing.path([(across(seconds), BOTTOM), (across(seconds), BOTTOM + 5)], "axis")
-        drawing.text(across(seconds), BOTTOM + 23, f"{seconds} s", "quiet middle")
-    drawing.path([(LEFT, BOTTOM), (RIGHT, BOTTOM)], "axis")
-    for name, (words, style, colour, y) in CURVES.items():
-        drawing.path([(across(seconds), up(error)) for seconds, error in points(name)], style)
-        drawing.text(RIGHT, y, words, f"{colour} end")
-    return drawing
+FREQUENCY = Chart(
+    file="sne-curve.svg",
+    label="Validation error of SNE over training time, before and with encoded scales",
+    title="validation MSE (frequency), demo zoo, λ = 0",
+    score="mse",
+    scores=(0.25, 10.0),
+    ticks=(0.3, 1.0, 3.0, 10.0),
+    seconds=160.0,
+    marks=(0, 40, 80, 120, 160),
+    curves={
+        "before": ("before: weights with their scale, two blocks", "curve other", "minus", 84),
+        "scales": ("sne/default: scales encoded, one block", "curve", "accent", 108),
+    },
+)
 
 
 if __name__ == "__main__":
-    write({CURVE: curve()})
+    images = HERE.parent / "images"
+    write({images / chart.file: chart.draw() for chart in (FREQUENCY,)})
