@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,13 @@ def measured(head: Head, test: Mapping[str, Any], count: int, seed: int) -> dict
 
 
 def tests(folder: str, source: str, target: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the tests on the zoo ``target`` of models that were trained on ``source``, by method."""
+    """Return the tests on the zoo ``target`` of models that were trained on ``source``, by method.
+
+    Only networks on which all these models were tested are kept.
+    """
     cells = [json.loads(path.read_text()) for path in sorted((HERE / folder / "cells").glob("*.json"))]
     names = {cell["zoo"]["digest"]: cell["zoo"]["name"] for cell in cells}
-    return {
+    found = {
         method: [
             test
             for cell in cells
@@ -92,6 +95,14 @@ def tests(folder: str, source: str, target: str) -> dict[str, list[dict[str, Any
         ]
         for method in METHODS
     }
+    common = set.intersection(*(set(test["ids"]) for each in found.values() for test in each))
+    return {method: [_only(test, common) for test in each] for method, each in found.items()}
+
+
+def _only(test: Mapping[str, Any], ids: Collection[int]) -> dict[str, Any]:
+    """Return the true and predicted values of some networks of a test."""
+    rows = [row for row, network in enumerate(test["ids"]) if network in ids]
+    return {key: [test[key][row] for row in rows] for key in ("ids", "true", "predicted")}
 
 
 def summary(values: list[float]) -> dict[str, float]:

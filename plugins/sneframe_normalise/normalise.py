@@ -5,10 +5,10 @@ hidden neurons, so they break the permutation symmetry of every method. A consta
 every permutation.
 
 A training that diverges can leave weights such as 1e21, which are finite. One such network among the training
-networks would decide every constant, and all other networks would have weights near 0. So if a network's
-parameter is more than a hundred times as large as the upper quartile of the training networks, it decides no
-constant of this parameter, and a warning says so. Rescaled weights are cut at ±10⁴, because the squares and
-products of larger ones overflow in float32.
+networks would decide every constant, and all other networks would have weights near 0. So a network whose
+parameter is unusually large (:func:`~sneframe.nn.diverged.usual`) decides no constant of this parameter, and
+a warning says so. Rescaled weights are cut at ±10⁴, because the squares and products of larger ones overflow
+in float32. So the maps below hold for rescaled weights of up to 10⁴.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from sneframe.architecture import Architecture
 from sneframe.architecture.layout import layout
 from sneframe.batch import Batch, Networks
 from sneframe.errors import PartError
+from sneframe.nn.diverged import usual
 from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import ANY_ACTION, Spec
 
 TINY = 1e-8  #: scales below it are replaced by 1, because the weights do not vary over the training networks
-USUAL = 100.0  #: a network decides no constant of a parameter larger than this times the upper quartile
 MOST = 1e4  #: rescaled weights are cut at ± this
 
 
@@ -92,18 +92,22 @@ class FanIn(Normalise):
         """Set each scale to the root mean square of w √fan_in over the training networks."""
         squares: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in self.keys}
         counts: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in self.keys}
+        rows: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in self.keys}
+        networks_before, left_out = 0, set[int]()
         for networks in chain.from_iterable(batch.networks for batch in batches):
             for key, (square, count) in _sums(networks).items():
                 squares[key].append(square)
                 counts[key].append(np.full(len(square), count))
-        scales, left_out = [], 0
+                rows[key].append(networks_before + np.arange(len(square)))
+            networks_before += len(networks)
+        scales = []
         for key in self.keys:
             total, weights = _joined(squares[key]), _joined(counts[key])
-            usual = _usual(np.sqrt(total / np.maximum(1, weights)))
-            left_out = max(left_out, int((~usual).sum()))
-            scales.append(math.sqrt(total[usual].sum() / max(1, weights[usual].sum())))
+            kept = usual(np.sqrt(total / np.maximum(1, weights)))
+            left_out.update(_joined(rows[key])[~kept].tolist())
+            scales.append(math.sqrt(total[kept].sum() / max(1, weights[kept].sum())))
         self.scale.copy_(torch.tensor([scale if scale > TINY else 1.0 for scale in scales]))
-        _warn(self.name, left_out)
+        _warn(self.name, len(left_out))
 
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with rescaled weights."""
@@ -165,6 +169,8 @@ class PerParameter(Normalise):
         sizes = [0] * len(self.mean)
         means: list[list[np.ndarray]] = [[] for _ in sizes]
         squares: list[list[np.ndarray]] = [[] for _ in sizes]
+        rows: list[list[np.ndarray]] = [[] for _ in sizes]
+        networks_before, left_out = 0, set[int]()
         for networks in chain.from_iterable(batch.networks for batch in batches):
             start = self._start(networks.architecture)
             for number, view in enumerate(networks.parameters().values(), start=start):
@@ -173,24 +179,26 @@ class PerParameter(Normalise):
                 sizes[number] = values.shape[1]
                 means[number].append(center[:, 0].cpu().numpy())
                 squares[number].append((values - center).square().sum(1).cpu().numpy())
-        constants, left_out = [], 0
+                rows[number].append(networks_before + np.arange(len(values)))
+            networks_before += len(networks)
+        constants = []
         for number, size in enumerate(sizes):
             own, square = _joined(means[number]), _joined(squares[number])
-            if not size:  # no training network has this parameter
+            kept = usual(np.sqrt(own * own + square / max(1, size)))
+            left_out.update(_joined(rows[number])[~kept].tolist())
+            if not kept.any():  # no training network has this parameter
                 constants.append((0.0, 1.0))
                 continue
-            usual = _usual(np.sqrt(own * own + square / size))
-            left_out = max(left_out, int((~usual).sum()))
             # Squares about the mean of each network, plus those of these means about the mean of all: a
             # difference of two large sums of squares would lose digits.
-            own, square = own[usual], square[usual]
+            own, square = own[kept], square[kept]
             mean = float(own.mean())
             std = math.sqrt(square.mean() / size + np.square(own - mean).mean())
             constants.append((mean, std if std > TINY else 1.0))
         found = torch.tensor(constants).reshape(-1, 2)
         self.mean.copy_(found[:, 0])
         self.std.copy_(found[:, 1])
-        _warn(self.name, left_out)
+        _warn(self.name, len(left_out))
 
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with standardised weights."""
@@ -246,19 +254,12 @@ def _joined(each: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(each) if each else np.zeros(0)
 
 
-def _usual(sizes: np.ndarray) -> np.ndarray:
-    """Return which networks decide a constant, as a mask ``(n,)``, from their root mean squares ``(n,)``."""
-    # The upper quartile, not the median: strong weight decay can bring most networks of a zoo close to 0.
-    quartile = np.quantile(sizes, 0.75, method="lower") if len(sizes) else 0.0
-    return sizes <= USUAL * quartile if quartile > TINY else np.ones(len(sizes), bool)
-
-
 def _warn(part: str, networks: int) -> None:
     if networks:
         warnings.warn(
-            f"normalise {part!r}: a parameter of {networks} of the training networks is more than {USUAL:g} "
-            f"times as large as usual, so these networks do not decide how weights are rescaled; "
-            f"did their training diverge?",
+            f"normalise {part!r}: {networks} of the training networks have unusually large weights, or some "
+            f"that are not finite, so they do not decide how weights are rescaled; did their training "
+            f"diverge?",
             stacklevel=2,
         )
 

@@ -16,7 +16,7 @@ from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
 from sneframe.errors import ArchitectureError, ArchitecturesRefused, PartError
-from sneframe.nn.bounded import bounded
+from sneframe.nn.bounded import bounded, evaluated
 from sneframe.nn.probe_inputs import ProbeInputs
 from sneframe.nn.sine_factors import SineFactors
 from sneframe.parts.layer_encoder import LayerEncoder
@@ -137,7 +137,7 @@ class NetworkOutputs(LayerEncoder):
         with _whole_precision(networks.weights.device.type):
             try:
                 inputs = self.inputs(architecture)
-                weights = networks.stored.to(inputs[0].dtype)
+                weights = evaluated(networks.stored).to(inputs[0].dtype)
                 values = evaluate(architecture, weights, inputs, factors=self.factors(architecture))
             except ArchitectureError as error:
                 raise PartError(f"{self.slot} {self.name!r}: {error}") from error

@@ -14,6 +14,7 @@ from torch import Tensor
 from sneframe.batch import Batch
 from sneframe.correction import Correction
 from sneframe.model import Encoder
+from sneframe.nn.diverged import without_unusable
 from sneframe.parts.head import Head
 from sneframe.plugins import Blamed
 from sneframe.tasks import Task, Tasks
@@ -85,11 +86,15 @@ class Fitted:
 
 
 def embedded(encoder: Encoder, batch: Batch) -> Tensor:
-    """Return the embeddings ``(n, E)`` of networks, on the host. The encoder stays on its device."""
+    """Return the embeddings ``(n, E)`` of networks, on the host. The encoder stays on its device.
+
+    Rows of networks that are :func:`~sneframe.nn.diverged.unusable` are not finite.
+    """
     encoder.eval()
     rows = np.array_split(np.arange(len(batch)), -(-len(batch) // BATCH))
     with torch.no_grad():
-        return torch.cat([encoder(batch.select(some).to(device_of(encoder))).float().cpu() for some in rows])
+        found = [encoder(batch.select(some).to(device_of(encoder))).float().cpu() for some in rows]
+    return without_unusable(torch.cat(found), batch)
 
 
 def device_of(encoder: Encoder) -> torch.device:

@@ -28,8 +28,7 @@ class SineFactors(nn.Module):
             factor by ``rate`` times as much.
 
     Attributes:
-        logs: ``(3,)``, the logarithms of factor / start, divided by ``rate``; None if no architecture lacks a
-            factor.
+        changes: ``(3,)``, log(factor / start) / rate; None if no architecture lacks a factor.
         learned: one line that says what is learned, with the first such architecture as an example, or None.
     """
 
@@ -37,7 +36,7 @@ class SineFactors(nn.Module):
         super().__init__()
         self.rate = rate
         unknown = [a for a in architectures if _lacks_factor(a)]
-        self.logs = nn.Parameter(torch.zeros(len(PLACES))) if unknown else None
+        self.changes = nn.Parameter(torch.zeros(len(PLACES))) if unknown else None
         self.learned = None
         if unknown:
             self.learned = (
@@ -47,19 +46,19 @@ class SineFactors(nn.Module):
 
     def obstacle(self, architecture: Architecture) -> str | None:
         """Return why an architecture cannot be evaluated with these factors, in one line, or None."""
-        return obstacle(architecture, factors=self.logs is not None)
+        return obstacle(architecture, factors=self.changes is not None)
 
     def forward(self, architecture: Architecture) -> Tensor | None:
         """Return the learned factor for the place of every layer, ``(L,)``, or None if none are learned.
 
         An evaluation uses them only where a description lacks a factor.
         """
-        if self.logs is None:
+        if self.changes is None:
             return None
         last = architecture.depth - 1
         places = [0 if level == 0 else 2 if level == last else 1 for level in architecture.levels]
-        index = torch.tensor(places).to(self.logs.device, non_blocking=True)
-        return (START * (self.rate * self.logs).exp()).index_select(0, index)
+        index = torch.tensor(places).to(self.changes.device, non_blocking=True)
+        return (START * (self.rate * self.changes).exp()).index_select(0, index)
 
 
 def _lacks_factor(architecture: Architecture) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from attrs import field, frozen
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, Networks
 from sneframe.errors import counted
+from sneframe.nn.diverged import usual
 from sneframe.predict.outline import (
     activations,
     depth,
@@ -35,7 +37,6 @@ GRADES = ("mild", "serious", "meaningless")
 WIDTHS = 2.0  #: a layer this many times wider or narrower than in training is a serious doubt
 WEIGHTS = 4.0  #: this many times more or fewer weights than in training are a serious doubt
 MAGNITUDE = 10.0  #: weights this many times larger or smaller than in training are a serious doubt
-LARGEST = torch.finfo(torch.float32).max ** 0.5  #: the squares of larger weights overflow in float32
 NAMED = 5  #: up to this many sizes are listed; otherwise only the smallest and the largest size are named
 
 
@@ -71,15 +72,6 @@ def in_words(doubts: Sequence[Doubt]) -> str:
     return "; ".join(doubt.line for doubt in shown)
 
 
-def unusable(networks: Networks) -> Tensor:
-    """Return which networks have a weight that is not finite or larger than :data:`LARGEST`, ``(B,)``.
-
-    A part may cut such weights, or what the network computes with them, to finite values. The embedding would
-    then be finite, but meaningless.
-    """
-    return ~(torch.linalg.vector_norm(networks.stored, ord=float("inf"), dim=1) <= LARGEST)
-
-
 def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dict[str, float]:
     """Return the root mean square of the weights of one network, for each type of parameter.
 
@@ -98,17 +90,19 @@ def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dic
 def ranges_of(batches: Iterable[Batch]) -> dict[str, tuple[float, float]]:
     """Return the smallest and the largest root mean square among networks, for each type of parameter.
 
-    The root mean square of a network is computed over all weights that the network has of that type.
+    The root mean square of a network is computed over all weights that the network has of that type. Networks
+    that are not :func:`~sneframe.nn.diverged.usual` are left out. Else no new network would be too large.
 
     Args:
         batches: batches that hold each network once.
     """
-    found: dict[str, tuple[float, float]] = {}
+    found: dict[str, list[np.ndarray]] = {}
     for networks in (networks for batch in batches for networks in batch.networks):
         for kind, means in magnitudes_of(networks).items():
-            low, high = found.get(kind, (float("inf"), 0.0))
-            found[kind] = min(low, float(means.min())), max(high, float(means.max()))
-    return found
+            found.setdefault(kind, []).append(means.cpu().numpy())
+    sizes = {kind: np.concatenate(each) for kind, each in found.items()}
+    kept = {kind: each[usual(each)] for kind, each in sizes.items()}
+    return {kind: (float(each.min()), float(each.max())) for kind, each in kept.items() if len(each)}
 
 
 def magnitudes_of(networks: Networks) -> dict[str, Tensor]:

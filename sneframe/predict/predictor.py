@@ -22,10 +22,11 @@ from sneframe.files.module_factory import Factory, Words
 from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
 from sneframe.model import Model
+from sneframe.nn.diverged import unusable, without_unusable
 from sneframe.plugins import Blamed
 from sneframe.predict.conformal import LEVEL, check_level
 from sneframe.predict.distance import Reference
-from sneframe.predict.doubt import LARGEST, Doubt, Seen, doubtful, in_words, magnitudes, unusable
+from sneframe.predict.doubt import Doubt, Seen, doubtful, in_words, magnitudes
 from sneframe.predict.interval import interval_of
 from sneframe.predict.lazy_network import Describer, LazyNetwork, Network, stacked
 from sneframe.predict.prediction import DoubtWarning, Prediction
@@ -272,8 +273,6 @@ class Predictor:
         own: dict[str, float] = {}
         if self.seen.magnitudes:
             own = magnitudes(network.architecture, lambda name: network.read()[name])
-            if not all(size <= LARGEST for size in own.values()):  # a large network, encoded in pieces
-                raise _no_embedding(network.source)
         return self.seen.doubts_of_network(network.architecture, own, distance, assumed=network.assumed)
 
     def _doubt_batch(self, batch: Batch, name: str) -> None:
@@ -303,6 +302,11 @@ class Predictor:
         rows = torch.empty(len(networks), encoder.width)
         for row in np.flatnonzero(large).tolist():
             rows[row] = self._streamed(networks[row])
+            read = networks[row].read()
+            if any(
+                bool(unusable(read[p.name].flatten()[None])) for p in networks[row].architecture.parameters
+            ):
+                rows[row] = torch.nan
         if small := np.flatnonzero(~large).tolist():
             rows[small] = self._encoded(stacked([networks[row] for row in small]))
         for each, finite in zip(networks, rows.isfinite().all(1).tolist(), strict=True):
@@ -335,8 +339,7 @@ class Predictor:
             for start in range(0, len(batch), BATCH):
                 part = np.arange(start, min(start + BATCH, len(batch)))
                 some = batch.select(part)
-                lacking = some.restore([unusable(networks)[:, None] for networks in some.networks])
-                rows[part] = self.model.encoder(some).float().masked_fill(lacking, torch.nan)
+                rows[part] = without_unusable(self.model.encoder(some).float(), some)
         return rows
 
     def _predictions(self, networks: Sequence[LazyNetwork], level: float) -> list[Prediction]:

@@ -162,7 +162,8 @@ def scores(tasks: Tasks, data: Data, positions: np.ndarray, value: Tensor) -> di
     """Score raw outputs ``(n, T)`` for the networks at ``positions``. Return the scores by property name.
 
     Raises:
-        RunError: some of the networks, but not all, have an output that is not finite.
+        RunError: some of the networks, but not all, have an output that is not finite. Either the training of
+            such a network has diverged, or that of the model does.
     """
     _check_predicted(data, positions, value)
     return {task.name: task.score(_truth(task, data, positions), own) for task, own in tasks.split(value)}
@@ -279,7 +280,8 @@ def _check_predicted(data: Data, positions: np.ndarray, value: Tensor) -> None:
         raise RunError(
             f"{len(lacking)} of {len(positions)} networks have no finite prediction, such as network "
             f"{data.batch.ids[first[0]]} ({data.zoo.sources[first[0]]}), whose largest weight is "
-            f"{float(networks.stored.abs().max()):.3g}; leave such networks out with zoo.where"
+            f"{float(networks.stored.abs().max()):.3g}; if that is unusual, leave such networks out with "
+            f"zoo.where, otherwise try a lower train.lr"
         )
 
 

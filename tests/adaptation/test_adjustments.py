@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sneframe
 from sneframe.adaptation.adjustments import (
     Corrected,
     Encoded,
@@ -16,6 +17,7 @@ from sneframe.adaptation.adjustments import (
     shift,
 )
 from sneframe.adaptation.refit import FineTune, RefitHead, adjustments_for
+from sneframe.batch import join
 from sneframe.compose import recipe, use
 from sneframe.model import Model, build_model
 from sneframe.parts.carriers import Embedding
@@ -195,3 +197,14 @@ def test_training_all_weights_twice_gives_the_same(trained):
         found.append(FineTune(model.encoder).fit(model.head, tasks, networks).predict(networks)["a"])
         assert torch.rand(1) == expected
     assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e21])
+def test_a_network_with_unusable_weights_has_no_embedding(value):
+    """Its row is not finite although its weights were cut, so ``adapt`` refuses it as ``predict`` does."""
+    architecture = mlp(1, 4, 1)
+    weights = torch.randn(5, architecture.num_weights, generator=torch.Generator().manual_seed(0))
+    encoder = sneframe.encoder("sne/message", join({architecture: weights}, {architecture: range(5)}))
+    weights[2, 0] = value
+    found = embedded(encoder, join({architecture: weights}, {architecture: range(5)}))
+    assert found.isfinite().all(1).tolist() == [True, True, False, True, True]

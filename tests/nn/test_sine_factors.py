@@ -31,7 +31,7 @@ def test_a_factor_changes_by_the_rate_times_the_step(rate):
     """A change of the parameter by log(2) / rate doubles the factor of the hidden layers."""
     factors = SineFactors([with_sines()], rate=rate)
     with torch.no_grad():
-        factors.logs[1] += math.log(2) / rate
+        factors.changes[1] += math.log(2) / rate
     assert factors(with_sines()).tolist() == pytest.approx([30, 60, 60, 30], rel=1e-5)
 
 

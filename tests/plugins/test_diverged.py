@@ -21,3 +21,18 @@ def test_its_embedding_and_those_of_the_others_are_finite(recipe):
     encoder = sneframe.encoder(recipe, batch).eval()
     with torch.no_grad():
         assert encoder(batch).isfinite().all()
+
+
+@pytest.mark.parametrize("size", [1e6, 1e21])
+@pytest.mark.parametrize("activation", ["gelu", "tanh", "relu"])
+@pytest.mark.parametrize("recipe", ["probe/classifier", "sne/probe", "sne/message", "sne/default"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_its_gradients_are_finite(recipe, activation, size):
+    """A step on a batch with such a network gives finite gradients, so the others are learned."""
+    architecture = mlp(2, 4, 4, 3, activation=activation)
+    weights = torch.randn(10, architecture.num_weights, generator=torch.Generator().manual_seed(0))
+    weights[-1] *= size
+    batch = join({architecture: weights}, {architecture: range(10)})
+    encoder = sneframe.encoder(recipe, batch)
+    encoder(batch).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.grad is not None)

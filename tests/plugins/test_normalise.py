@@ -206,7 +206,7 @@ def test_a_diverged_network_decides_no_constant(cls):
     usual, both = with_one_diverged()
     expected, found = build(cls, ONE), build(cls, ONE)
     expected.fit([usual])
-    with pytest.warns(UserWarning, match="a parameter of 1 of the training networks is more than 100 times"):
+    with pytest.warns(UserWarning, match="1 of the training networks have unusually large weights"):
         found.fit([both])
     for name, constant in expected.named_buffers():
         assert torch.equal(dict(found.named_buffers())[name], constant), name
@@ -226,13 +226,31 @@ def test_rescaled_weights_are_cut(cls):
 
 @pytest.mark.parametrize("cls", [FanIn, PerParameter])
 def test_a_zoo_near_zero_is_scaled_by_its_large_networks(cls, recwarn):
-    """If weight decay has brought two thirds of the networks near 0, the others still decide the scale."""
-    batch = batch_of(ONE, 9)
-    weights = batch.networks[0].weights * torch.tensor([1e-6] * 6 + [1.0] * 3)[:, None]
+    """If weight decay has brought nine of ten networks near 0, the tenth still decides the scale."""
+    batch = batch_of(ONE, 10)
+    weights = batch.networks[0].weights * torch.tensor([1e-6] * 9 + [1.0])[:, None]
     part = build(cls, ONE)
     part.fit([batch.replace([weights])])
     assert not recwarn
-    assert float(part(batch).networks[0].weights.abs().max()) < 100
+    assert float(part(batch.replace([weights])).networks[0].weights.abs().max()) < 100
+
+
+@pytest.mark.parametrize("cls", [FanIn, PerParameter])
+def test_networks_that_diverged_in_different_parameters_are_counted_once_each(cls):
+    """Of ten networks, one has a large weight, one a large bias and one both a NaN and a large weight."""
+    batch = batch_of(ONE, 10)
+    weights = batch.networks[0].weights.clone()
+    views = ONE.views(weights)
+    views["0.weight"][0], views["1.bias"][1], views["1.bias"][2], views["0.weight"][2] = (
+        1e9,
+        1e9,
+        1e9,
+        math.nan,
+    )
+    part = build(cls, ONE)
+    with pytest.warns(UserWarning, match="3 of the training networks"):
+        part.fit([batch.replace([weights])])
+    assert all(bool(constant.isfinite().all()) for constant in part.buffers())
 
 
 def test_a_cut_of_a_streamed_parameter_is_that_of_the_whole():

@@ -529,3 +529,11 @@ def test_a_layer_that_reads_the_input_of_the_network_follows_no_layer():
     ]
     assert depth(Architecture(layers=layers)) == 3
     assert depth(Architecture(layers=layers[:1] + layers[3:4])) == 1
+
+
+def test_a_diverged_training_network_does_not_widen_the_range():
+    """The largest size of training is that of the other networks, so larger ones are still doubtful."""
+    architecture = mlp(1, 4, 1)
+    weights = torch.ones(6, architecture.num_weights) * torch.tensor([1, 1, 2, 2, 3, 1e21])[:, None]
+    batch = join({architecture: weights}, {architecture: range(6)})
+    assert ranges_of([batch])["linear.weight"] == pytest.approx((1.0, 3.0))

@@ -19,7 +19,7 @@ from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple, check_heads
 from sneframe.errors import ArchitectureError, PartError
-from sneframe.nn.bounded import bounded
+from sneframe.nn.bounded import bounded, evaluated
 from sneframe.nn.probe_inputs import ProbeInputs
 from sneframe.nn.sine_factors import SineFactors
 from sneframe.nn.weight_statistics import COUNT, statistics
@@ -145,7 +145,8 @@ class Probe(LayerEncoder):
         )
         code_dropout: float = option(
             0.5,
-            "the same for the views output and groups if there are several outputs whose order is hidden",
+            "the same for the views output and groups, in place of dropout, if there are several outputs "
+            "whose order is hidden",
             check=and_(ge(0), le(0.9)),
         )
 
@@ -263,7 +264,7 @@ class Probe(LayerEncoder):
     def _probed(self, networks: Networks, found: ProbePlan, raw: dict[str, Tensor]) -> dict[int, Tensor]:
         """Evaluate networks at the probes; fill in the numbers of views, and return what nodes start from."""
         inputs = self.inputs(networks.architecture)
-        weights = networks.stored.to(inputs[0].dtype)
+        weights = evaluated(networks.stored).to(inputs[0].dtype)
         values = layer_values(
             networks.architecture, weights, inputs, factors=self.factors(networks.architecture)
         )

@@ -187,13 +187,13 @@ def test_an_unknown_factor_is_said_and_learned():
     assert len(caught) == 1
     torch.testing.assert_close(found, fixed(batch.joined(known)))
     learning(batch).sum().backward()
-    assert learning.layer_encoder.factors.logs.grad[:2].abs().min() > 0
+    assert learning.layer_encoder.factors.changes.grad[:2].abs().min() > 0
 
 
 def test_no_factor_is_learned_where_all_are_known():
     """There is no trainable weight for it, and no network without factor is taken."""
     model = encoder(architectures=[with_sines(factor=30.0)])
-    assert model.layer_encoder.factors.logs is None
+    assert model.layer_encoder.factors.changes is None
     with pytest.raises(PartError, match="factor"):
         model(networks(with_sines()))
 
