@@ -92,8 +92,6 @@ def test_a_network_without_a_finite_prediction_is_named(data):
     value[3] = float("nan")
     tasks = Tasks(each=[Regression(name=name, mean=0.0, std=1.0)])
     largest = float(data.select(data.split.test[3:4]).networks[0].weights.abs().max())
-    said = (
-        rf"^1 of 12 networks have no finite prediction, such as network 3 \(.*\), .* is {largest:.3g}; if"
-    )
+    said = rf"^1 of 12 networks have no finite prediction, such as network 3 \(.*\), .* is {largest:.3g}; if"
     with pytest.raises(RunError, match=said):
         evaluate.scores(tasks, data, data.split.test, value)
