@@ -17,7 +17,7 @@ import sources  # noqa: E402  # the same
 DRAWINGS = {
     **draw.drawings(),
     chart.CHART: chart.chart(),
-    curve.CURVE: curve.curve(),
+    **curve.drawings(),
     sources.CHART: sources.sources(),
 }
 

@@ -119,6 +119,12 @@ ACCURACY = Chart(
     levels={"stats/boosting": BOOSTING},
 )
 
-if __name__ == "__main__":
+
+def drawings() -> dict[Path, Drawing]:
+    """Return both drawings, by their files."""
     images = HERE.parent / "images"
-    write({images / chart.file: chart.draw() for chart in (FREQUENCY, ACCURACY)})
+    return {images / chart.file: chart.draw() for chart in (FREQUENCY, ACCURACY)}
+
+
+if __name__ == "__main__":
+    write(drawings())
