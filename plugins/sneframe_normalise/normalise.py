@@ -186,7 +186,7 @@ class PerParameter(Normalise):
             own, square = _joined(means[number]), _joined(squares[number])
             kept = usual(np.sqrt(own * own + square / max(1, size)))
             left_out.update(_joined(rows[number])[~kept].tolist())
-            if not kept.any():  # no training network has this parameter
+            if not kept.any():  # no training network has this parameter, or none a finite one
                 constants.append((0.0, 1.0))
                 continue
             # Squares about the mean of each network, plus those of these means about the mean of all: a

@@ -11,8 +11,8 @@ from torch import Tensor
 from sneframe.batch import Batch
 
 LARGEST: Final = torch.finfo(torch.float32).max ** 0.5  #: squares of larger weights overflow in float32
-USUAL: Final = 100.0  #: a network is unusual if its weights are larger than this times the upper quartile,
-LARGE: Final = 1e3  #: and larger than this
+USUAL: Final = 100.0  #: an unusual network has weights larger than this times the upper quartile of all
+LARGE: Final = 1e3  #: an unusual network also has weights larger than this
 
 
 def usual(sizes: np.ndarray) -> np.ndarray:

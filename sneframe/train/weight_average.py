@@ -1,4 +1,8 @@
-"""Average the weights of a model over the steps of a training (Polyak and Juditsky 1992)."""
+"""Average the weights of a model over the steps of a training (Polyak and Juditsky 1992).
+
+``torch.optim.swa_utils.AveragedModel`` copies the whole module, and parts of the copy would give their
+warnings again. Here the averaged weights are put into the model itself while it is scored and saved.
+"""
 
 from __future__ import annotations
 

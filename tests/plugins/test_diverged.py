@@ -13,7 +13,7 @@ ARCHITECTURE = mlp(2, 4, 4, 3)
 
 @pytest.mark.parametrize("recipe", sorted(load(installed()).recipes))
 @pytest.mark.filterwarnings("ignore::UserWarning")  # one says that the training of a network diverged
-def test_its_embedding_and_those_of_the_others_are_finite(recipe):
+def test_a_diverged_network_and_all_others_have_finite_embeddings(recipe):
     """Every recipe gives finite embeddings, whether it reads weights, statistics or outputs."""
     weights = torch.randn(10, ARCHITECTURE.num_weights, generator=torch.Generator().manual_seed(0))
     weights[-1] *= 1e21
@@ -27,7 +27,7 @@ def test_its_embedding_and_those_of_the_others_are_finite(recipe):
 @pytest.mark.parametrize("activation", ["gelu", "tanh", "relu"])
 @pytest.mark.parametrize("recipe", ["probe/classifier", "sne/probe", "sne/message", "sne/default"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_its_gradients_are_finite(recipe, activation, size):
+def test_a_diverged_network_gives_finite_gradients(recipe, activation, size):
     """A step on a batch with such a network gives finite gradients, so the others are learned."""
     architecture = mlp(2, 4, 4, 3, activation=activation)
     weights = torch.randn(10, architecture.num_weights, generator=torch.Generator().manual_seed(0))
