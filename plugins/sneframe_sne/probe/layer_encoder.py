@@ -74,9 +74,9 @@ class ProbePlan:
 class Probe(LayerEncoder):
     """Encodes a network in up to six views, each of which becomes one code of D numbers.
 
-    A *probe* is a learned input at which the described layers are evaluated, with the weights as stored, which
-    are cut at ±10⁶. The K values of a neuron are added to the first code of its node, by a linear map. So
-    messages start from what the neuron computes. The views are:
+    A *probe* is a learned input at which the described layers are evaluated, with the weights as stored,
+    which are cut at ±10⁶. The K values of a neuron are added to the first code of its node, by a linear map.
+    So messages start from what the neuron computes. The views are:
 
     ``output``
         the pooled codes of the output's nodes, after all messages.
