@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Literal, final
@@ -25,11 +24,16 @@ from sneframe.parts.part import Spec
 from sneframe.parts.streaming import Block
 from sneframe_sne.online import Blocks, induced, kept, pooled, whole
 from sneframe_sne.plain import ChunkMLP, MeanMLP
-from sneframe_sne.set_attention import ISAB, PMA, SAB, ScalarSAB
+from sneframe_sne.scalar_attention import IN_CACHE, ScalarSAB
+from sneframe_sne.set_attention import ISAB, PMA, SAB
 
-#: Measured: this many values are in memory for each of the C × D numbers that encode a chunk, with one block
-#: in Φ1 and with more; but at least SCORES for each of the H × C × C attention scores of its scalars.
-ALIVE_ONE, ALIVE, SCORES = 8, 10, 2.5
+#: Measured: this many values are in memory for each of the C × D numbers that encode a chunk.
+ALIVE = 10
+#: With one block in Φ1, this many are in memory for each of the H × C attention weights of a chunk, this many
+#: for each of the H × D numbers that are pooled, and this many arrays of the size of a core's cache.
+ALIVE_SCORES, ALIVE_POOLED, ALIVE_CACHES = 16, 6, 8
+#: With one block in Φ1, a chunk takes less memory, so this many times as many are encoded at a time.
+MORE_WITH_ONE = 8
 LEAST = 1e-3  #: the scale of weights that are all zero, after normalisation
 KEPT = 4  #: chunk codes are stored if they take at most 1 / KEPT of the memory
 
@@ -131,6 +135,12 @@ class ChunkSet(LayerEncoder):
             tokens = tuple(drawn(entry, self.config.most_chunks) for entry in tokens)
         return self._units(tokens, self._chunks(tokens), scales)
 
+    @property
+    def _per_pass(self) -> int:
+        """The number of chunks that are encoded at a time."""
+        one = self.config.set_functions and not self.phi1
+        return self.config.chunks_per_pass * (MORE_WITH_ONE if one else 1)
+
     def units(self, architecture: Architecture) -> tuple[tuple[int, ...], ...]:
         """Return the indices of the parameters of each unit. They are consecutive."""
         if self.config.unit == "parameter":
@@ -145,9 +155,10 @@ class ChunkSet(LayerEncoder):
         config, size = self.config, next(iter(self.parameters())).element_size()
         if not config.set_functions:
             return ALIVE * config.chunks_per_pass * config.width * size
-        codes = (ALIVE_ONE if config.blocks == 1 else ALIVE) * config.width
-        scores = math.ceil(SCORES * config.heads * self._chunk_size)
-        return max(codes, scores) * config.chunks_per_pass * self._chunk_size * size
+        if config.blocks == 1:
+            alive = config.heads * (ALIVE_SCORES * self._chunk_size + ALIVE_POOLED * config.width)
+            return (alive * self._per_pass + ALIVE_CACHES * IN_CACHE) * size
+        return ALIVE * config.width * config.chunks_per_pass * self._chunk_size * size
 
     def encode_unit(
         self,
@@ -172,7 +183,7 @@ class ChunkSet(LayerEncoder):
         Raises:
             PartError: full set attention over the chunks of the unit would take more than ``memory``.
         """
-        like, size = next(iter(self.parameters())), self.config.chunks_per_pass
+        like, size = next(iter(self.parameters())), self._per_pass
         count, scales = 0, dict[int, Tensor]()
         squares, weights = dict.fromkeys(unit, torch.zeros(())), dict.fromkeys(unit, 0)
         for block in blocks():
@@ -229,7 +240,7 @@ class ChunkSet(LayerEncoder):
             chunks.append(rearrange(entry.chunks, "b q c -> (b q) c"))
             full.append(entry.mask.repeat(size, 1))
             rows.append((size, count))
-        passes = [torch.cat(parts).split(self.config.chunks_per_pass) for parts in (chunks, full, encodings)]
+        passes = [torch.cat(parts).split(self._per_pass) for parts in (chunks, full, encodings)]
         codes = torch.cat([self._encode(*inputs) for inputs in zip(*passes, strict=True)])
         split = codes.split([size * count for size, count in rows])
         return [rearrange(c, "(b q) d -> b q d", b=size) for c, (size, _) in zip(split, rows, strict=True)]
@@ -241,6 +252,8 @@ class ChunkSet(LayerEncoder):
             encoding = encoding + self.chunk_scale(scale.log())
         if not self.config.set_functions:
             return self.chunk_mlp(chunks, mask, encoding)
+        if not self.phi1:
+            return self.phi1_scalar.pooled(chunks, mask, self.psi2, encoding)
         codes = self.phi1_scalar(chunks, mask)
         for block in self.phi1:
             codes = block(codes, mask)

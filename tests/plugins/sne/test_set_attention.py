@@ -1,49 +1,15 @@
 """Fast set attention compared with its equations in loops: outputs and gradients, in float64, to 1e-10."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sneframe_sne.set_attention import ISAB, MAB, PMA, SAB, ScalarSAB
+from literal_attention import check, linears, literal_mab, random, random_mask, shake
+from sneframe_sne.scalar_attention import ScalarSAB
+from sneframe_sne.set_attention import ISAB, MAB, PMA, SAB
 from torch import nn
 
 from sneframe.errors import PartError
-
-
-def literal_mab(x, y, query, key, value, output, norm1, norm2, heads, mask=None):
-    """The MAB of Set Transformer, in loops over sets and heads."""
-    rows = []
-    for s in range(x.shape[0]):
-        q, k, v = query(x[s]), key(y[s]), value(y[s])
-        d = q.shape[1] // heads
-        columns = []
-        for h in range(heads):
-            part = slice(h * d, (h + 1) * d)
-            scores = q[:, part] @ k[:, part].T / math.sqrt(d)
-            if mask is not None:
-                scores = scores.masked_fill(~mask[s][None, :], -math.inf)
-            columns.append(scores.softmax(1) @ v[:, part])
-        hidden = norm1(q + torch.cat(columns, dim=1))
-        rows.append(norm2(hidden + torch.relu(output(hidden))))
-    return torch.stack(rows)
-
-
-def linears(block):
-    # The key's bias cancels in the softmax, so the literal form may have any.
-    bias = torch.randn(block.key.out_features) if block.key.bias is None else block.key.bias
-
-    def key(y):
-        return nn.functional.linear(y, block.key.weight, bias)
-
-    return block.query, key, block.value, block.output, block.norm1, block.norm2
-
-
-def random_mask(sets, count, generator):
-    mask = torch.rand(sets, count, generator=generator) < 0.6
-    mask[:, 0] = True
-    return mask
 
 
 @pytest.fixture(autouse=True)
@@ -52,26 +18,6 @@ def double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-def shake(block):
-    with torch.no_grad():
-        for parameter in block.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return block
-
-
-def check(actual, expected, factor, *leaves):
-    """Compare outputs, and the gradients of their sum weighted by ``factor`` for blocks and inputs."""
-    assert torch.allclose(actual, expected, atol=1e-10, rtol=0)
-    tensors = [t for leaf in leaves for t in (leaf.parameters() if isinstance(leaf, nn.Module) else [leaf])]
-    gradients = (torch.autograd.grad((output * factor).sum(), tensors) for output in (actual, expected))
-    for one, other in zip(*gradients, strict=True):
-        assert torch.allclose(one, other, atol=1e-10, rtol=1e-10)
-
-
-def random(*shape):
-    return torch.randn(*shape, requires_grad=True)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -85,69 +31,6 @@ def test_mab_equals_its_literal_form(masked):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_scalar_sab_equals_sab_on_scalars(masked):
-    """The form at rank one has the outputs and gradients of SAB on a C × 1 input."""
-    block = shake(ScalarSAB(12, 3))
-    x = torch.randn(6, 9)
-    mask = random_mask(6, 9, torch.Generator().manual_seed(1)) if masked else None
-    scalars = x.unsqueeze(-1)
-    factor = torch.randn(6, 9, 12)
-    if masked:
-        factor = factor * mask.unsqueeze(-1)
-    expected = literal_mab(scalars, scalars, *linears(block), 3, mask)
-    check(block(x, mask), expected, factor, block)
-    # The same where the scalars, too, need a gradient.
-    x = x.clone().requires_grad_()
-    scalars = x.unsqueeze(-1)
-    expected = literal_mab(scalars, scalars, *linears(block), 3, mask)
-    check(block(x, mask), expected, factor, block, x)
-
-
-def test_scalar_sab_gives_its_scalars_a_gradient():
-    """The gradient equals numerical differences."""
-    block = shake(ScalarSAB(8, 2))
-    x = torch.randn(3, 5, requires_grad=True)
-    assert torch.autograd.gradcheck(block, (x,), atol=1e-6)
-
-
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("offset", [0.0, 1.0, 5.0])
-def test_gradients_under_autocast_equal_those_of_float32(offset, masked):
-    """Also for scalars far from zero, where a variance in bfloat16 would have no correct digit."""
-    block = shake(ScalarSAB(12, 3)).float()
-    x = offset + 0.1 * torch.randn(6, 9, dtype=torch.float32)
-    mask = random_mask(6, 9, torch.Generator().manual_seed(1)) if masked else None
-    weight = torch.randn(6, 9, 3, dtype=torch.float32)
-
-    def gradients(*, autocast):
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            means = block.means(x, mask)
-        block.zero_grad()
-        (means * weight).sum().backward()
-        return [p.grad.clone() for p in (block.query.weight, block.query.bias, block.key.weight)]
-
-    for rough, exact in zip(gradients(autocast=True), gradients(autocast=False), strict=True):
-        assert float((rough - exact).norm()) < 1e-3 * float(exact.norm())
-
-
-@pytest.mark.parametrize("offset", [0.0, 100.0])
-def test_the_mean_of_scalars_far_from_zero_keeps_its_digits(offset):
-    """In single precision the gradient is near that of double, even where all scalars are near 100."""
-    block = shake(ScalarSAB(12, 3))
-    x = offset + torch.randn(6, 9).float().double()
-    weight = torch.randn(6, 9, 3)
-
-    def gradient(block, x, weight):
-        block.zero_grad()
-        (block.means(x, None) * weight).sum().backward()
-        return block.query.bias.grad.double()
-
-    exact = gradient(block, x, weight)
-    single = gradient(block.float(), x.float(), weight.float())
-    assert float((single - exact).norm()) < 1e-3 * float(exact.norm())
-
-
-@pytest.mark.parametrize("masked", [False, True])
 def test_pma_equals_its_literal_form(masked):
     """Outputs and gradients of PMA, with and without a mask."""
     block = shake(PMA(12, 3))
@@ -156,6 +39,21 @@ def test_pma_equals_its_literal_form(masked):
     seeds = block.seed.expand(4, 1, 12)
     expected = literal_mab(seeds, x, *linears(block), 3, mask)[:, 0]
     check(block(x, mask), expected, torch.randn(4, 12), block, x)
+
+
+def test_one_row_of_queries_serves_all_sets():
+    """MAB of (1, C, D) and (S, C', D) equals MAB of the same row for each set."""
+    block = shake(MAB(12, 3))
+    x, y = random(1, 5, 12), random(4, 7, 12)
+    check(block(x, y), block(x.expand(4, 5, 12), y), torch.randn(4, 5, 12), block, x, y)
+
+
+def test_the_only_element_of_a_set_gets_all_attention():
+    """With one element, outputs and gradients equal the literal form."""
+    block = shake(MAB(12, 3))
+    x, y = random(4, 5, 12), random(4, 1, 12)
+    expected = literal_mab(x, y, *linears(block), 3)
+    check(block(x, y), expected, torch.randn(4, 5, 12), block, x, y)
 
 
 @pytest.mark.parametrize("masked", [False, True])
