@@ -31,9 +31,9 @@ from sneframe_sne.set_attention import ISAB, PMA, SAB
 ALIVE = 10
 #: With one block in Φ1, this many are in memory for each of the H × C attention weights of a chunk, this many
 #: for each of the H × D numbers that are pooled, and this many arrays of the size of a core's cache.
-ALIVE_SCORES, ALIVE_POOLED, ALIVE_CACHES = 16, 6, 8
+ALIVE_SCORES, ALIVE_POOLED, ALIVE_CACHES = 6, 3, 7
 #: With one block in Φ1, a chunk takes less memory, so this many times as many are encoded at a time.
-MORE_WITH_ONE = 8
+MORE_WITH_ONE = 4
 LEAST = 1e-3  #: the scale of weights that are all zero, after normalisation
 KEPT = 4  #: chunk codes are stored if they take at most 1 / KEPT of the memory
 

@@ -403,7 +403,7 @@ def test_a_bound_that_cannot_be_met_is_refused(call, command, finished, tmp_path
     more = {"embed": ["--out", tmp_path / "e.csv"], "map": ["--out", tmp_path / "m.html"]}.get(command, [])
     networks = [zoo_path, file] if command == "similar" else [file]
     code, _, err = call(command, finished, *networks, *more, "--memory", "1B")
-    assert (code, err) == (2, "error: memory: 1 B is too little; this model needs at least 33 MiB\n")
+    assert (code, err) == (2, "error: memory: 1 B is too little; this model needs at least 20 MiB\n")
     assert not list(tmp_path.glob("[em].*"))
 
 

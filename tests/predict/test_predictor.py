@@ -298,7 +298,7 @@ def test_no_networks_give_no_rows(predictor, zoo_path):
         ({"flatten": "first"}, "there is no flatten 'first'"),
         ({"memory": "2GB"}, "memory must be a number of bytes, but got '2GB'"),
         ({"memory": 0}, "memory must be a number of bytes, but got 0"),
-        ({"memory": 1}, "memory: 1 B is too little; this model needs at least 33 MiB"),
+        ({"memory": 1}, "memory: 1 B is too little; this model needs at least 20 MiB"),
     ],
 )
 def test_impossible_options_are_refused(finished, options, reason):
